@@ -1,0 +1,1 @@
+"""The data and its rules, shared by the proxy, the portal and the jobs."""

@@ -1,0 +1,62 @@
+"""The audit log: one row for each change that matters, written in the transaction that makes the change."""
+
+import uuid
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Base, CreatedAt, Short, word
+from models.users import User
+
+
+class AuditAction(StrEnum):
+    """Every action that can be recorded; a reader filters by these words."""
+
+    USER_REGISTERED = "user.registered"
+    USER_LOGGED_IN = "user.logged_in"
+    USER_LOGIN_FAILED = "user.login_failed"
+    USER_LOGGED_OUT = "user.logged_out"
+    USER_PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - a name, not a password
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"
+    BALANCE_ADJUSTED = "balance.adjusted"
+    PAYMENT_CREATED = "payment.created"
+    PAYMENT_SETTLED = "payment.settled"
+    PAYMENT_CANCELED = "payment.canceled"
+    PAYMENT_EXPIRED = "payment.expired"
+    TOKEN_PURCHASED = "token.purchased"  # noqa: S105
+    TOKEN_ACTIVATED = "token.activated"  # noqa: S105
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    TOKEN_ISSUED = "token.issued"  # noqa: S105
+    SESSION_OPENED = "session.opened"
+    SESSION_TAKEN_OVER = "session.taken_over"
+    SESSION_RELEASED = "session.released"
+
+
+class AuditEntry(Base):
+    """Who did what to whom, from where. `actor_id` is empty when the platform itself acted."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        Index("ix_audit_entries_created_at", "created_at"),
+        Index("ix_audit_entries_user_id_id", "user_id", text("id DESC")),
+        Index("ix_audit_entries_action_id", "action", text("id DESC")),
+        Index("ix_audit_entries_resource", "resource_type", "resource_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    created_at: Mapped[CreatedAt]
+    action: Mapped[AuditAction] = mapped_column(word(AuditAction, 64))
+    actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    resource_type: Mapped[Short]
+    resource_id: Mapped[uuid.UUID | None]
+    ip_address: Mapped[str | None] = mapped_column(String(45))
+    user_agent: Mapped[str | None] = mapped_column(String(300))
+    details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
+
+    actor: Mapped[User | None] = relationship(foreign_keys=[actor_id])
+    user: Mapped[User | None] = relationship(foreign_keys=[user_id])

@@ -1,0 +1,78 @@
+"""Accounts and the transfers between them, after the TigerBeetle model: money is never made, only moved."""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Base, CreatedAt, Short, UuidKey, Znc, word
+from models.users import User
+
+
+class AccountKind(StrEnum):
+    """A wallet belongs to a user; all others are the platform's own, one of each."""
+
+    WALLET = "wallet"
+    PAYMENTS_RECEIVED = "payments_received"
+    SALES = "sales"
+    ADJUSTMENTS = "adjustments"
+
+
+class TransferKind(StrEnum):
+    """What a transfer is for; a user sees it as the type of a transaction."""
+
+    DEPOSIT = "deposit"
+    PURCHASE = "purchase"
+    REFUND = "refund"
+    ADJUSTMENT = "adjustment"
+
+
+class Account(Base):
+    """A balance in ZNC: what was credited less what was debited. The sum over all accounts is zero."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        CheckConstraint("(kind = 'wallet') = (user_id IS NOT NULL)", name="owner"),
+        CheckConstraint("kind <> 'wallet' OR balance >= 0", name="wallet_not_negative"),
+        Index("uq_accounts_wallet", "user_id", unique=True, postgresql_where=text("kind = 'wallet'")),
+        Index("uq_accounts_system", "kind", unique=True, postgresql_where=text("user_id IS NULL")),
+    )
+
+    id: Mapped[UuidKey]
+    kind: Mapped[AccountKind] = mapped_column(word(AccountKind))
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    balance: Mapped[Znc] = mapped_column(default=Decimal(0), server_default=text("0"))
+    created_at: Mapped[CreatedAt]
+
+    user: Mapped[User | None] = relationship()
+
+
+class Transfer(Base):
+    """One movement of money; rows are only ever added (a trigger in the database holds this)."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount_positive"),
+        CheckConstraint("debit_account_id <> credit_account_id", name="two_accounts"),
+        Index("ix_transfers_debit_account_id_created_at", "debit_account_id", "created_at"),
+        Index("ix_transfers_credit_account_id_created_at", "credit_account_id", "created_at"),
+        Index("ix_transfers_reference", "reference_type", "reference_id"),
+    )
+
+    id: Mapped[UuidKey]
+    kind: Mapped[TransferKind] = mapped_column(word(TransferKind))
+    debit_account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="RESTRICT"))
+    credit_account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="RESTRICT"))
+    amount: Mapped[Znc]
+    description: Mapped[str] = mapped_column(String(200))
+    reference_type: Mapped[Short]
+    reference_id: Mapped[uuid.UUID]
+    idempotency_key: Mapped[str] = mapped_column(String(120), unique=True)
+    actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"), index=True)
+
+    debit_account: Mapped[Account] = relationship(foreign_keys=[debit_account_id])
+    credit_account: Mapped[Account] = relationship(foreign_keys=[credit_account_id])

@@ -1,0 +1,41 @@
+"""The outbox: a mail is a row in the transaction that caused it, and a job sends it afterwards."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, CreatedAt, Short, UuidKey
+
+
+class OutboxMail(Base):
+    """A mail that waits, was sent (`sent_at`) or was given up (`failed_at`).
+
+    The job renders `templates/mail/<kind>.txt` with `context`. `dedup_key` makes writing the same notice
+    twice a single mail.
+    """
+
+    __tablename__ = "outbox_mails"
+    __table_args__ = (
+        Index(
+            "ix_outbox_mails_waiting",
+            "next_attempt_at",
+            postgresql_where=text("sent_at IS NULL AND failed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UuidKey]
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    kind: Mapped[Short]
+    recipient: Mapped[str] = mapped_column(String(254))
+    context: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    dedup_key: Mapped[str] = mapped_column(String(120), unique=True)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    last_error: Mapped[str | None] = mapped_column(String(300))
+    sent_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]

@@ -1,0 +1,50 @@
+"""An admin's change of a balance: always a transfer, always with a reason."""
+
+import uuid
+from decimal import Decimal
+
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction
+from models.ledger import AccountKind, TransferKind
+from models.services import audit, ledger
+from models.services.context import Actor
+from models.services.errors import InvalidInput
+from models.users import User
+
+
+def adjust(
+    session: Session, user: User, *, amount: Decimal, reason: str, actor: Actor, key: uuid.UUID | None = None
+) -> Decimal:
+    """Add `amount` ZNC (negative takes away) to the user's wallet and return the new balance.
+
+    `key` names one intention: a form sent twice raises DuplicateTransfer. Raises InsufficientFunds when the wallet
+    would fall below zero.
+    """
+    reason = reason.strip()
+    if not 3 <= len(reason) <= 200:
+        raise InvalidInput("reason", "Give a reason of 3 to 200 characters.")
+    wallet = ledger.wallet_of(session, user.id)
+    pool = ledger.system_account(session, AccountKind.ADJUSTMENTS)
+    key = key or uuid.uuid4()
+    ledger.transfer(
+        session,
+        TransferKind.ADJUSTMENT,
+        debit=pool if amount > 0 else wallet,
+        credit=wallet if amount > 0 else pool,
+        amount=abs(amount),
+        description=reason,
+        reference=("user", user.id),
+        idempotency_key=f"adjustment:{key}",
+        actor=actor,
+    )
+    audit.record(
+        session,
+        AuditAction.BALANCE_ADJUSTED,
+        actor,
+        user_id=user.id,
+        resource=("user", user.id),
+        amount=str(amount),
+        reason=reason,
+    )
+    return wallet.balance

@@ -1,0 +1,55 @@
+"""Writing and reading the audit log."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session, joinedload
+
+from models.audit import AuditAction, AuditEntry
+from models.services.context import Actor
+from models.services.paging import Page, page_of
+
+
+def record(
+    session: Session,
+    action: AuditAction,
+    actor: Actor,
+    *,
+    user_id: uuid.UUID | None,
+    resource: tuple[str, uuid.UUID | None],
+    **details: Any,
+) -> None:
+    """Add one row in the caller's transaction. `user_id` is whom it concerns; `details` must be JSON."""
+    resource_type, resource_id = resource
+    session.add(
+        AuditEntry(
+            action=action,
+            actor_id=actor.user_id,
+            user_id=user_id,
+            resource_type=resource_type,
+            resource_id=resource_id,
+            ip_address=actor.ip_address,
+            user_agent=(actor.user_agent or "")[:300] or None,
+            details=details,
+        )
+    )
+
+
+def entries(
+    session: Session, *, limit: int, offset: int, user_id: uuid.UUID | None = None, action: AuditAction | None = None
+) -> Page[AuditEntry]:
+    """Return a page of the log, newest first."""
+    query = select(AuditEntry).options(joinedload(AuditEntry.actor), joinedload(AuditEntry.user))
+    if user_id is not None:
+        query = query.where(AuditEntry.user_id == user_id)
+    if action is not None:
+        query = query.where(AuditEntry.action == action)
+    return page_of(session, query, order=(AuditEntry.id.desc(),), limit=limit, offset=offset)
+
+
+def forget_before(session: Session, moment: datetime) -> int:
+    """Delete what is older than `moment`; returns how many rows went."""
+    rows = session.execute(delete(AuditEntry).where(AuditEntry.created_at < moment).returning(AuditEntry.id))
+    return len(rows.all())

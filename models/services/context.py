@@ -1,0 +1,16 @@
+"""Who acts, and from where: handed to every service that changes something, for the audit log."""
+
+import uuid
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A user, or the platform itself (no user id), with the address and user agent it acted from."""
+
+    user_id: uuid.UUID | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+PLATFORM = Actor()

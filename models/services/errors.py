@@ -1,0 +1,108 @@
+"""What can go wrong in the domain. Each side maps these to its own answers in one place."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+
+class DomainError(Exception):
+    """The parent of every refusal by a rule; `str(error)` is a sentence for people."""
+
+    @property
+    def code(self) -> str:
+        """A word for programs, from the class name: InsufficientFunds is `insufficient_funds`."""
+        name = type(self).__name__
+        return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+class NotFound(DomainError):
+    """The thing does not exist, or is a stranger's."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no such {what}.")
+        self.what = what
+
+
+class InvalidInput(DomainError):
+    """A value was refused; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class EmailTaken(DomainError):
+    def __init__(self) -> None:
+        super().__init__("This e-mail address already has an account.")
+
+
+class UsernameTaken(DomainError):
+    def __init__(self) -> None:
+        super().__init__("This user name is taken.")
+
+
+class LoginFailed(DomainError):
+    """Wrong address or wrong password: the two are never told apart."""
+
+    def __init__(self) -> None:
+        super().__init__("The e-mail address or the password is wrong.")
+
+
+class AccountDisabled(DomainError):
+    def __init__(self) -> None:
+        super().__init__("This account is disabled.")
+
+
+class LastSuperuser(DomainError):
+    def __init__(self) -> None:
+        super().__init__("The last admin cannot be removed.")
+
+
+class TooManyAttempts(DomainError):
+    """A limit was reached; `resets_in` says when to come back."""
+
+    def __init__(self, resets_in: timedelta) -> None:
+        super().__init__("Too many attempts. Please try again later.")
+        self.resets_in = resets_in
+
+
+class InsufficientFunds(DomainError):
+    """The wallet does not hold `needed` ZNC."""
+
+    def __init__(self, needed: Decimal) -> None:
+        super().__init__(f"The balance is too low: {needed:.2f} ZNC are needed.")
+        self.needed = needed
+
+
+class DuplicateTransfer(DomainError):
+    """A transfer with this idempotency key is booked already; nothing was moved again."""
+
+    def __init__(self, idempotency_key: str) -> None:
+        super().__init__("This has been booked already.")
+        self.idempotency_key = idempotency_key
+
+
+class TokenEnded(DomainError):
+    """The token is revoked or has expired, so there is nothing left to change."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"This token is {state} already.")
+        self.state = state
+
+
+class TokenUnusable(DomainError):
+    """A token that admission took for good cannot be used any more; `state` says why."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"This token is {state}.")
+        self.state = state
+
+
+class DeviceConflict(DomainError):
+    """Another device holds the token's session."""
+
+    def __init__(self) -> None:
+        super().__init__("Another device is using this token.")
+
+
+class CallbackRefused(DomainError):
+    """A payment callback that cannot be trusted, or does not match our payment; nothing was changed."""

@@ -1,0 +1,105 @@
+"""Moving money. Every balance in the platform changes here and nowhere else."""
+
+import uuid
+from decimal import Decimal
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.ledger import Account, AccountKind, Transfer, TransferKind
+from models.services.context import Actor
+from models.services.errors import DuplicateTransfer, InsufficientFunds
+from models.services.paging import Page, page_of
+
+
+def open_wallet(session: Session, user_id: uuid.UUID) -> Account:
+    """Give a new user an empty wallet."""
+    wallet = Account(kind=AccountKind.WALLET, user_id=user_id)
+    session.add(wallet)
+    session.flush()
+    return wallet
+
+
+def wallet_of(session: Session, user_id: uuid.UUID) -> Account:
+    """Return the user's wallet as it is in the database now, whatever this session read before."""
+    query = select(Account).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
+    return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def system_account(session: Session, kind: AccountKind) -> Account:
+    """Return the platform's own account of this kind; the first migration makes them all."""
+    return session.scalars(select(Account).where(Account.kind == kind, Account.user_id.is_(None))).one()
+
+
+def transfer(
+    session: Session,
+    kind: TransferKind,
+    *,
+    debit: Account,
+    credit: Account,
+    amount: Decimal,
+    description: str,
+    reference: tuple[str, uuid.UUID],
+    idempotency_key: str,
+    actor: Actor,
+) -> uuid.UUID:
+    """Move `amount` ZNC (above zero) from one account to another and return the transfer's id.
+
+    Raises DuplicateTransfer when the key is booked already, InsufficientFunds when a wallet would fall below zero.
+    Both leave the balances alone; the caller rolls back.
+    """
+    reference_type, reference_id = reference
+    # The unique key is claimed first. A second transfer with it waits here for the first to commit or vanish.
+    claim = (
+        insert(Transfer)
+        .values(
+            id=uuid.uuid4(),
+            kind=kind,
+            debit_account_id=debit.id,
+            credit_account_id=credit.id,
+            amount=amount,
+            description=description,
+            reference_type=reference_type,
+            reference_id=reference_id,
+            idempotency_key=idempotency_key,
+            actor_id=actor.user_id,
+        )
+        .on_conflict_do_nothing(index_elements=[Transfer.idempotency_key])
+        .returning(Transfer.id)
+    )
+    transfer_id = session.scalar(claim)
+    if transfer_id is None:
+        raise DuplicateTransfer(idempotency_key)
+    # Wallets before the platform's own accounts: one order for everybody means no deadlock, and the rows
+    # that all transfers share are held for the shortest time.
+    moves = sorted(((debit, -amount), (credit, amount)), key=lambda move: (move[0].user_id is None, move[0].id))
+    for account, change in moves:
+        _move(session, account, change)
+    return transfer_id
+
+
+def _move(session: Session, account: Account, change: Decimal) -> None:
+    """Change a balance by a conditional update: two spenders at once cannot both pass the condition."""
+    statement = update(Account).where(Account.id == account.id).values(balance=Account.balance + change)
+    if change < 0 and account.kind is AccountKind.WALLET:
+        statement = statement.where(Account.balance >= -change)
+    moved = session.execute(statement.returning(Account.balance).execution_options(synchronize_session=False))
+    if moved.one_or_none() is None:
+        raise InsufficientFunds(-change)
+    session.expire(account, ["balance"])
+
+
+def transactions(
+    session: Session, wallet: Account, *, limit: int, offset: int, kind: TransferKind | None = None
+) -> Page[Transfer]:
+    """Return a page of the transfers that touched a wallet, newest first."""
+    query = select(Transfer).where(or_(Transfer.debit_account_id == wallet.id, Transfer.credit_account_id == wallet.id))
+    if kind is not None:
+        query = query.where(Transfer.kind == kind)
+    return page_of(session, query, order=(Transfer.created_at.desc(), Transfer.id), limit=limit, offset=offset)
+
+
+def signed_amount(entry: Transfer, wallet: Account) -> Decimal:
+    """Return the transfer's amount as its wallet sees it: negative when the wallet paid."""
+    return -entry.amount if entry.debit_account_id == wallet.id else entry.amount

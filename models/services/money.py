@@ -1,0 +1,34 @@
+"""Amounts: decimals with two places, read strictly and rounded down."""
+
+import re
+from decimal import ROUND_DOWN, Decimal
+
+from models.services.errors import InvalidInput
+
+CENT = Decimal("0.01")
+LARGEST = Decimal("9999999999.99")
+_PLAIN = re.compile(r"[+-]?\d{1,10}(\.\d{1,2})?", re.ASCII)
+
+
+def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_most: Decimal = LARGEST) -> Decimal:
+    """Read an amount in ZNC such as `50` or `12.34`.
+
+    Zero, more than two places, exponents, NaN, a comma and anything above `at_most` raise InvalidInput;
+    a negative amount does too unless `signed`.
+    """
+    text = text.strip()
+    if not _PLAIN.fullmatch(text):
+        raise InvalidInput(field, "Write an amount like 50 or 12.34, with at most two digits after the point.")
+    amount = Decimal(text).quantize(CENT)
+    if amount == 0:
+        raise InvalidInput(field, "The amount must not be zero.")
+    if amount < 0 and not signed:
+        raise InvalidInput(field, "The amount must be above zero.")
+    if abs(amount) > at_most:
+        raise InvalidInput(field, f"The amount must be at most {at_most:.2f}.")
+    return amount
+
+
+def round_down(amount: Decimal) -> Decimal:
+    """Cut to whole cents, never up: what we pay back is never more than what is due."""
+    return amount.quantize(CENT, rounding=ROUND_DOWN)

@@ -1,0 +1,62 @@
+"""Mails are written here in the transaction that causes them; `jobs.mail` sends them."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.outbox import OutboxMail
+from models.users import User
+
+ATTEMPTS = 8
+LEASE = timedelta(minutes=5)
+
+
+def write(session: Session, kind: str, user: User, *, dedup_key: str, **context: Any) -> None:
+    """Leave a mail to `user` for the job; a second one with the same `dedup_key` is not written."""
+    row = {"id": uuid.uuid4(), "kind": kind, "user_id": user.id, "recipient": user.email}
+    session.execute(
+        insert(OutboxMail)
+        .values(**row, context=context, dedup_key=dedup_key)
+        .on_conflict_do_nothing(index_elements=[OutboxMail.dedup_key])
+    )
+
+
+def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
+    """Take waiting mails and push their next attempt away, so that two senders never hold the same one.
+
+    A sender that dies after this commits loses nothing: the mail is due again when the lease ends.
+    """
+    now = clock.now()
+    waiting = (
+        select(OutboxMail)
+        .where(OutboxMail.sent_at.is_(None), OutboxMail.failed_at.is_(None), OutboxMail.next_attempt_at <= now)
+        .order_by(OutboxMail.next_attempt_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    mails = list(session.scalars(waiting))
+    for mail in mails:
+        mail.attempts += 1
+        mail.next_attempt_at = now + LEASE
+    session.flush()
+    return mails
+
+
+def mark_sent(session: Session, mail_id: uuid.UUID) -> None:
+    """Record that the mail has left."""
+    session.get_one(OutboxMail, mail_id).sent_at = clock.now()
+
+
+def mark_failed(session: Session, mail_id: uuid.UUID, error: str) -> None:
+    """Try again later, each time after twice as long; give up after the last attempt."""
+    mail = session.get_one(OutboxMail, mail_id)
+    mail.last_error = error[:300]
+    if mail.attempts >= ATTEMPTS:
+        mail.failed_at = clock.now()
+    else:
+        mail.next_attempt_at = clock.now() + timedelta(minutes=2**mail.attempts)

@@ -1,0 +1,27 @@
+"""Passwords are kept as Argon2id hashes."""
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+_hasher = PasswordHasher()
+# Verified when there is no such user, so that the answer takes as long as for a wrong password.
+_nobodys = _hasher.hash("a password that belongs to nobody")
+
+
+def hash_password(password: str) -> str:
+    """Return the hash to store."""
+    return _hasher.hash(password)
+
+
+def verify_password(stored: str | None, password: str) -> bool:
+    """Compare in the same time whether or not there is a stored hash."""
+    try:
+        matches = _hasher.verify(stored or _nobodys, password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return matches and stored is not None
+
+
+def needs_rehash(stored: str) -> bool:
+    """Say whether the hash was made with older parameters."""
+    return _hasher.check_needs_rehash(stored)

@@ -1,0 +1,207 @@
+"""Topping up: a payment is started, its provider's callbacks are stored, and a job settles them once."""
+
+import uuid
+from datetime import timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, joinedload
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.ledger import AccountKind, TransferKind
+from models.payments import Payment, PaymentEvent, PaymentStatus
+from models.services import audit, ledger, outbox, providers
+from models.services.context import PLATFORM, Actor
+from models.services.errors import CallbackRefused, NotFound
+from models.services.money import CENT
+from models.services.paging import Page, page_of
+from models.services.providers import Event
+from models.users import User
+
+# What may become of a payment. `expired` is our own word, so a success that the provider confirms late is still
+# settled; a success after the provider's own `canceled` is left to an admin (contract.md, section 4).
+_MAY_SUCCEED = {PaymentStatus.PENDING, PaymentStatus.EXPIRED}
+_MAY_BE_CANCELED = {PaymentStatus.PENDING, PaymentStatus.EXPIRED}
+
+
+def start(
+    session: Session, user: User, *, amount: Decimal, provider: str, return_url: str, settings: Settings, actor: Actor
+) -> tuple[Payment, str]:
+    """Begin a top-up of `amount` ZNC; returns the payment and the address of the provider's checkout."""
+    rate = settings.prices.rub_per_znc
+    payment = Payment(
+        id=uuid.uuid4(),
+        user_id=user.id,
+        provider=provider,
+        amount_znc=amount,
+        amount_rub=(amount * rate).quantize(CENT, rounding=ROUND_HALF_UP),
+        rub_per_znc=rate,
+        status=PaymentStatus.PENDING,
+        return_url=return_url,
+        expires_at=clock.now() + timedelta(minutes=settings.payments.pending_minutes),
+    )
+    session.add(payment)
+    session.flush()
+    checkout_url = providers.get(provider, settings).create(session, payment)
+    audit.record(
+        session,
+        AuditAction.PAYMENT_CREATED,
+        actor,
+        user_id=user.id,
+        resource=("payment", payment.id),
+        amount=str(amount),
+        provider=provider,
+    )
+    return payment, checkout_url
+
+
+def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | None:
+    """Keep a verified callback under its provider's event id; returns our id, or None if it was here before.
+
+    Raises CallbackRefused when payment, amount or currency are not ours; nothing is stored then.
+    """
+    payment = session.scalars(
+        select(Payment).where(Payment.provider == provider, Payment.provider_payment_id == event.provider_payment_id)
+    ).one_or_none()
+    if payment is None:
+        raise CallbackRefused("The payment is not known here.")
+    if event.currency != "RUB" or event.amount_rub != payment.amount_rub:
+        raise CallbackRefused("The amount or the currency is not that of the payment.")
+    return session.scalar(
+        insert(PaymentEvent)
+        .values(
+            id=uuid.uuid4(),
+            provider=provider,
+            event_id=event.event_id,
+            payment_id=payment.id,
+            outcome=event.outcome,
+            body=event.body,
+        )
+        .on_conflict_do_nothing(index_elements=[PaymentEvent.provider, PaymentEvent.event_id])
+        .returning(PaymentEvent.id)
+    )
+
+
+def settle(session: Session, event_id: uuid.UUID) -> str:
+    """Act on a stored event once and return what was done; a second run finds it processed and does nothing."""
+    event = session.scalars(select(PaymentEvent).where(PaymentEvent.id == event_id).with_for_update()).one_or_none()
+    if event is None:
+        raise NotFound("payment event")
+    if event.processed_at is not None:
+        return event.result or ""
+    payment = session.scalars(
+        select(Payment)
+        .where(Payment.id == event.payment_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    if event.outcome == "succeeded" and payment.status in _MAY_SUCCEED:
+        result = _credit(session, payment)
+    elif event.outcome == "canceled" and payment.status in _MAY_BE_CANCELED:
+        payment.status = PaymentStatus.CANCELED
+        result = "canceled"
+        audit.record(
+            session,
+            AuditAction.PAYMENT_CANCELED,
+            PLATFORM,
+            user_id=payment.user_id,
+            resource=("payment", payment.id),
+        )
+    else:
+        result = f"ignored: the payment is {payment.status}"
+    event.processed_at = clock.now()
+    event.result = result
+    session.flush()
+    return result
+
+
+def _credit(session: Session, payment: Payment) -> str:
+    ledger.transfer(
+        session,
+        TransferKind.DEPOSIT,
+        debit=ledger.system_account(session, AccountKind.PAYMENTS_RECEIVED),
+        credit=ledger.wallet_of(session, payment.user_id),
+        amount=payment.amount_znc,
+        description="Top-up",
+        reference=("payment", payment.id),
+        idempotency_key=f"deposit:{payment.id}",
+        actor=PLATFORM,
+    )
+    payment.status = PaymentStatus.SUCCEEDED
+    payment.settled_at = clock.now()
+    amounts = {"amount_znc": str(payment.amount_znc), "amount_rub": str(payment.amount_rub)}
+    audit.record(
+        session,
+        AuditAction.PAYMENT_SETTLED,
+        PLATFORM,
+        user_id=payment.user_id,
+        resource=("payment", payment.id),
+        **amounts,
+    )
+    user = session.get_one(User, payment.user_id)
+    outbox.write(session, "payment", user, dedup_key=f"payment:{payment.id}", username=user.username, **amounts)
+    return "credited"
+
+
+def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) -> str | None:
+    """Settle a payment by its provider's own word; returns what was done, None while it is undecided."""
+    payment = session.get(Payment, payment_id)
+    if payment is None:
+        raise NotFound("payment")
+    event = providers.get(payment.provider, settings).fetch(session, payment)
+    if event is None:
+        return None
+    stored = store_event(session, payment.provider, event)
+    return settle(session, stored) if stored else None
+
+
+def undecided(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
+    """Return the ids of payments that have been pending for a while, oldest first."""
+    query = select(Payment.id).where(
+        Payment.status == PaymentStatus.PENDING, Payment.created_at < clock.now() - older_than
+    )
+    return list(session.scalars(query.order_by(Payment.created_at).limit(limit)))
+
+
+def unprocessed_events(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
+    """Return the ids of stored events that no job has acted on, oldest first."""
+    query = select(PaymentEvent.id).where(
+        PaymentEvent.processed_at.is_(None), PaymentEvent.received_at < clock.now() - older_than
+    )
+    return list(session.scalars(query.order_by(PaymentEvent.received_at).limit(limit)))
+
+
+def expire(session: Session) -> int:
+    """Mark pending payments whose time is over as expired; returns how many."""
+    moment = clock.now()
+    expired = session.execute(
+        update(Payment)
+        .where(Payment.status == PaymentStatus.PENDING, Payment.expires_at <= moment)
+        .values(status=PaymentStatus.EXPIRED)
+        .returning(Payment.id, Payment.user_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for payment_id, user_id in expired:
+        audit.record(session, AuditAction.PAYMENT_EXPIRED, PLATFORM, user_id=user_id, resource=("payment", payment_id))
+    return len(expired)
+
+
+def owned(session: Session, owner: User, payment_id: uuid.UUID) -> Payment:
+    """Return the owner's payment; a stranger's is NotFound."""
+    payment = session.scalars(
+        select(Payment).where(Payment.id == payment_id, Payment.user_id == owner.id)
+    ).one_or_none()
+    if payment is None:
+        raise NotFound("payment")
+    return payment
+
+
+def listing(session: Session, *, limit: int, offset: int, user_id: uuid.UUID | None = None) -> Page[Payment]:
+    """Return a page of payments with their users, newest first."""
+    query = select(Payment).options(joinedload(Payment.user))
+    if user_id is not None:
+        query = query.where(Payment.user_id == user_id)
+    return page_of(session, query, order=(Payment.created_at.desc(), Payment.id), limit=limit, offset=offset)

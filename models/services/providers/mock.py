@@ -1,0 +1,124 @@
+"""The mock provider: takes no money, but speaks as a real one does, with signed callbacks and books of its own."""
+
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import Settings
+from models.payments import MockCheckout, Payment
+from models.services.errors import CallbackRefused, NotFound
+from models.services.providers.base import Event, Outcome
+
+SIGNATURE_HEADER = "X-Mock-Signature"
+_OUTCOMES: dict[str, Outcome] = {"payment.succeeded": "succeeded", "payment.canceled": "canceled"}
+
+
+class MockProvider:
+    """Our side of the mock provider."""
+
+    name = "mock"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def create(self, session: Session, payment: Payment) -> str:
+        checkout = MockCheckout(id=uuid.uuid4(), payment_id=payment.id, amount_rub=payment.amount_rub)
+        session.add(checkout)
+        payment.provider_payment_id = str(checkout.id)
+        session.flush()
+        return f"{self._settings.portal.address}/mock-checkout/{checkout.id}"
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Event:
+        stamp, signature = _read_signature(headers.get(SIGNATURE_HEADER, ""))
+        expected = _signature(self._key(), stamp, body)
+        if not hmac.compare_digest(expected, signature):
+            raise CallbackRefused("The signature is wrong.")
+        if abs(now.timestamp() - stamp) > self._settings.payments.callback_tolerance_seconds:
+            raise CallbackRefused("The callback is stale.")
+        try:
+            return _event(json.loads(body))
+        except (ValueError, KeyError, TypeError, InvalidOperation):
+            raise CallbackRefused("The body is not a callback of the mock provider.") from None
+
+    def fetch(self, session: Session, payment: Payment) -> Event | None:
+        checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one_or_none()
+        if checkout is None or checkout.outcome is None:
+            return None
+        return _event(callback_body(checkout))
+
+    def signed_callback(self, checkout: MockCheckout) -> tuple[bytes, dict[str, str]]:
+        """Return body and headers of the callback by which the far side reports its customer's decision."""
+        body = json.dumps(callback_body(checkout)).encode()
+        stamp = int(clock.now().timestamp())
+        signature = _signature(self._key(), stamp, body)
+        return body, {"Content-Type": "application/json", SIGNATURE_HEADER: f"t={stamp},v1={signature}"}
+
+    def _key(self) -> bytes:
+        key = self._settings.payments.mock_signing_key
+        if key is None:
+            raise CallbackRefused("The mock provider has no key.")
+        return key.get_secret_value().encode()
+
+
+def checkout_of(session: Session, checkout_id: uuid.UUID) -> MockCheckout:
+    """Return a checkout from the far side's books, or raise NotFound."""
+    checkout = session.get(MockCheckout, checkout_id)
+    if checkout is None:
+        raise NotFound("checkout")
+    return checkout
+
+
+def decide(session: Session, checkout_id: uuid.UUID, outcome: Outcome) -> bool:
+    """Record the customer's decision; only the first one counts. Returns whether this was it."""
+    decided = session.execute(
+        update(MockCheckout)
+        .where(MockCheckout.id == checkout_id, MockCheckout.outcome.is_(None))
+        .values(outcome=outcome, decided_at=clock.now())
+        .returning(MockCheckout.id)
+    )
+    return decided.one_or_none() is not None
+
+
+def callback_body(checkout: MockCheckout) -> dict[str, Any]:
+    """Return what the far side says about a decided checkout; the same decision has the same event id."""
+    return {
+        "id": str(checkout.event_id),
+        "event": f"payment.{checkout.outcome}",
+        "payment": {"id": str(checkout.id), "amount": f"{checkout.amount_rub:.2f}", "currency": "RUB"},
+    }
+
+
+def _event(body: dict[str, Any]) -> Event:
+    payment = body["payment"]
+    amount = Decimal(payment["amount"])
+    if not amount.is_finite():
+        raise ValueError("the amount is not a number")
+    return Event(
+        event_id=str(uuid.UUID(body["id"])),
+        provider_payment_id=str(uuid.UUID(payment["id"])),
+        outcome=_OUTCOMES[body["event"]],
+        amount_rub=amount,
+        currency=str(payment["currency"]),
+        body=body,
+    )
+
+
+def _signature(key: bytes, stamp: int, body: bytes) -> str:
+    return hmac.new(key, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+
+
+def _read_signature(header: str) -> tuple[int, str]:
+    parts = dict(part.partition("=")[::2] for part in header.split(","))
+    stamp, signature = parts.get("t", ""), parts.get("v1", "")
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12 and signature.isascii()):
+        raise CallbackRefused("The callback is not signed.")
+    return int(stamp), signature

@@ -1,0 +1,237 @@
+"""Proxy sessions: first use, the one device that holds a token, and the counts."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import BigInteger, ColumnElement, Uuid, column, func, select, update, values
+from sqlalchemy.orm import Session, joinedload
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Sessions as SessionRules
+from models.services import audit, changes
+from models.services.context import Actor
+from models.services.errors import DeviceConflict, NotFound, TokenUnusable
+from models.services.paging import Page, page_of
+from models.sessions import ProxySession
+from models.tokens import AccessToken, TokenState
+from models.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What admission needs to know of a token, as read from the database in one query."""
+
+    token_id: uuid.UUID
+    user_id: uuid.UUID
+    prefix: str
+    scope: str
+    duration_hours: int
+    version: int
+    owner_is_active: bool
+    is_activated: bool
+    is_revoked: bool
+    is_paused: bool
+    expires_at: datetime | None
+    seconds_left: int | None
+    session_id: uuid.UUID | None
+    device_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What one worker counted for one session since its last flush. Bytes are body bytes."""
+
+    session_id: uuid.UUID
+    requests: int
+    bytes_in: int
+    bytes_out: int
+    last_activity: datetime
+
+
+def find(session: Session, secret_hash: bytes) -> Known | None:
+    """Look a token up by the hash of its secret."""
+    row = session.execute(
+        select(AccessToken, User.is_active, ProxySession.id, ProxySession.device_id)
+        .join(User, User.id == AccessToken.user_id)
+        .outerjoin(ProxySession, (ProxySession.token_id == AccessToken.id) & ProxySession.ended_at.is_(None))
+        .where(AccessToken.secret_hash == secret_hash)
+    ).one_or_none()
+    if row is None:
+        return None
+    token, owner_is_active, session_id, device_id = row
+    return Known(
+        token_id=token.id,
+        user_id=token.user_id,
+        prefix=token.prefix,
+        scope=token.scope,
+        duration_hours=token.duration_hours,
+        version=token.version,
+        owner_is_active=owner_is_active,
+        is_activated=token.activated_at is not None,
+        is_revoked=token.revoked_at is not None,
+        is_paused=token.paused_at is not None,
+        expires_at=token.expires_at,
+        seconds_left=token.seconds_left(clock.now()),
+        session_id=session_id,
+        device_id=device_id,
+    )
+
+
+def begin(
+    session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules, actor: Actor
+) -> ProxySession:
+    """Let a device use a token: activate the token if this is its first use, and join or open its session.
+
+    All in the caller's one transaction, under the token's row lock, so that of two devices at the same instant one
+    wins. Raises TokenUnusable when the token ended meanwhile, DeviceConflict when another device holds it.
+    """
+    moment = clock.now()
+    token, owner = session.execute(
+        select(AccessToken, User)
+        .join(User, User.id == AccessToken.user_id)
+        .where(AccessToken.id == token_id)
+        .with_for_update(of=AccessToken)
+        .execution_options(populate_existing=True)
+    ).one()
+    state = token.state(moment)
+    if state not in {TokenState.READY, TokenState.ACTIVE}:
+        raise TokenUnusable(state)
+    if not owner.is_active:
+        raise TokenUnusable("disabled")
+    if token.activated_at is None:
+        token.activated_at = moment
+        changes.announce_token(session, token)
+        audit.record(session, AuditAction.TOKEN_ACTIVATED, actor, user_id=token.user_id, resource=("token", token.id))
+    held = session.scalars(
+        select(ProxySession).where(ProxySession.token_id == token_id, ProxySession.ended_at.is_(None))
+    ).one_or_none()
+    if held is None:
+        return _open(session, token, device, moment=moment, actor=actor, action=AuditAction.SESSION_OPENED)
+    if rules.device_policy == "off" or held.device_id == device:
+        return held
+    if held.device_id is None:
+        # A session opened without a device belongs to the first device seen.
+        held.device_id = device
+        changes.announce_use(session, token_id)
+        return held
+    if held.last_activity > moment - timedelta(seconds=rules.device_idle_seconds):
+        raise DeviceConflict
+    held.ended_at = moment
+    session.flush()
+    return _open(session, token, device, moment=moment, actor=actor, action=AuditAction.SESSION_TAKEN_OVER)
+
+
+def _open(
+    session: Session, token: AccessToken, device: str | None, *, moment: datetime, actor: Actor, action: AuditAction
+) -> ProxySession:
+    opened = ProxySession(
+        user_id=token.user_id,
+        token_id=token.id,
+        device_id=device,
+        ip_address=actor.ip_address or "",
+        user_agent=(actor.user_agent or "")[:300],
+        started_at=moment,
+        last_activity=moment,
+        request_count=0,
+        bytes_in=0,
+        bytes_out=0,
+    )
+    session.add(opened)
+    session.flush()
+    changes.announce_use(session, token.id)
+    audit.record(session, action, actor, user_id=token.user_id, resource=("session", opened.id), token=token.prefix)
+    return opened
+
+
+def add_counts(session: Session, counts: Sequence[Count]) -> None:
+    """Add a worker's counts to their sessions in one statement, whether a session is still open or not."""
+    if not counts:
+        return
+    rows = values(
+        column("id", Uuid),
+        column("requests", BigInteger),
+        column("bytes_in", BigInteger),
+        column("bytes_out", BigInteger),
+        column("last_activity", ProxySession.last_activity.type),
+        name="counted",
+    ).data([(c.session_id, c.requests, c.bytes_in, c.bytes_out, c.last_activity) for c in counts])
+    from_rows = rows.c
+    session.execute(
+        update(ProxySession)
+        .where(ProxySession.id == from_rows.id)
+        .values(
+            request_count=ProxySession.request_count + from_rows.requests,
+            bytes_in=ProxySession.bytes_in + from_rows.bytes_in,
+            bytes_out=ProxySession.bytes_out + from_rows.bytes_out,
+            last_activity=func.greatest(ProxySession.last_activity, from_rows.last_activity),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def close_idle(session: Session, rules: SessionRules) -> int:
+    """Close sessions without activity for `close_idle_seconds`; returns how many were closed."""
+    moment = clock.now()
+    idle_since = moment - timedelta(seconds=rules.close_idle_seconds)
+    return _close(session, ProxySession.last_activity < idle_since, moment)
+
+
+def close_of_ended_tokens(session: Session) -> int:
+    """Close sessions whose token was revoked or has expired; returns how many were closed."""
+    moment = clock.now()
+    ended = select(AccessToken.id).where(
+        (AccessToken.revoked_at.is_not(None)) | (AccessToken.paused_at.is_(None) & (AccessToken.expires_at <= moment))
+    )
+    return _close(session, ProxySession.token_id.in_(ended), moment)
+
+
+def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> int:
+    closed = session.scalars(
+        update(ProxySession)
+        .where(ProxySession.ended_at.is_(None), which)
+        .values(ended_at=moment)
+        .returning(ProxySession.token_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for token_id in closed:
+        changes.announce_use(session, token_id)
+    return len(closed)
+
+
+def release(session: Session, owner: User, session_id: uuid.UUID, actor: Actor) -> ProxySession:
+    """End the owner's open session, so that another device may use the token. Raises NotFound."""
+    held = session.scalars(
+        select(ProxySession)
+        .where(ProxySession.id == session_id, ProxySession.user_id == owner.id, ProxySession.ended_at.is_(None))
+        .with_for_update()
+    ).one_or_none()
+    if held is None:
+        raise NotFound("open session")
+    held.ended_at = clock.now()
+    session.flush()
+    changes.announce_use(session, held.token_id)
+    audit.record(session, AuditAction.SESSION_RELEASED, actor, user_id=owner.id, resource=("session", held.id))
+    return held
+
+
+def listing(
+    session: Session,
+    *,
+    limit: int,
+    offset: int,
+    user_id: uuid.UUID | None = None,
+    token_id: uuid.UUID | None = None,
+    open_only: bool = False,
+) -> Page[ProxySession]:
+    """Return a page of sessions with owner and token, newest first."""
+    query = select(ProxySession).options(joinedload(ProxySession.user), joinedload(ProxySession.token))
+    if user_id is not None:
+        query = query.where(ProxySession.user_id == user_id)
+    if token_id is not None:
+        query = query.where(ProxySession.token_id == token_id)
+    if open_only:
+        query = query.where(ProxySession.ended_at.is_(None))
+    return page_of(session, query, order=(ProxySession.started_at.desc(), ProxySession.id), limit=limit, offset=offset)

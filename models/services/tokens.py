@@ -1,0 +1,226 @@
+"""Buying, revoking and listing access tokens."""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.ledger import AccountKind, TransferKind
+from models.services import audit, changes, ledger, secrets
+from models.services.context import Actor
+from models.services.errors import AccountDisabled, InvalidInput, NotFound, TokenEnded
+from models.services.money import round_down
+from models.services.paging import Page, page_of
+from models.tokens import AccessToken, TokenOrigin, TokenState
+from models.users import User
+
+HOUR = 3600
+NAME_LENGTH = 50
+DEMO_HOURS = 24
+
+
+def price_of(settings: Settings, hours: int) -> Decimal:
+    """Return the list price in ZNC of a duration, or raise InvalidInput when it is not for sale."""
+    price = settings.prices.znc.get(hours)
+    if price is None:
+        raise InvalidInput("duration_hours", "This duration is not for sale.")
+    return price
+
+
+def purchase(
+    session: Session,
+    user: User,
+    *,
+    hours: int,
+    scope: str,
+    name: str,
+    settings: Settings,
+    actor: Actor,
+    token_id: uuid.UUID | None = None,
+) -> tuple[AccessToken, str]:
+    """Sell a token and return it with its secret, which is known only now.
+
+    A form that carries the id of the token-to-be cannot buy twice: the second try raises DuplicateTransfer.
+    Raises InvalidInput and InsufficientFunds as well.
+    """
+    price = price_of(settings, hours)
+    _check(scope, name, settings)
+    if not user.is_active:
+        raise AccountDisabled
+    token_id = token_id or uuid.uuid4()
+    ledger.transfer(
+        session,
+        TransferKind.PURCHASE,
+        debit=ledger.wallet_of(session, user.id),
+        credit=ledger.system_account(session, AccountKind.SALES),
+        amount=price,
+        description=f"Token for {hours} h",
+        reference=("token", token_id),
+        idempotency_key=f"purchase:{token_id}",
+        actor=actor,
+    )
+    token, secret = _make(
+        session,
+        settings,
+        id=token_id,
+        user_id=user.id,
+        name=name.strip(),
+        origin=TokenOrigin.PURCHASE,
+        scope=scope,
+        duration_hours=hours,
+        price_paid=price,
+    )
+    audit.record(
+        session,
+        AuditAction.TOKEN_PURCHASED,
+        actor,
+        user_id=user.id,
+        resource=("token", token.id),
+        hours=hours,
+        scope=scope,
+        price=str(price),
+    )
+    return token, secret
+
+
+def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Actor) -> str:
+    """Give `owner` a fresh token at no price, end the demo tokens issued before, and return the secret."""
+    moment = clock.now()
+    older = select(AccessToken).where(AccessToken.origin == TokenOrigin.DEMO, AccessToken.revoked_at.is_(None))
+    for token in session.scalars(older.with_for_update()):
+        _end(session, token, Decimal(0), moment)
+    token, secret = _make(
+        session,
+        settings,
+        id=uuid.uuid4(),
+        user_id=owner.id,
+        name="Demo",
+        origin=TokenOrigin.DEMO,
+        scope="full",
+        duration_hours=DEMO_HOURS,
+        price_paid=Decimal(0),
+    )
+    audit.record(session, AuditAction.TOKEN_ISSUED, actor, user_id=owner.id, resource=("token", token.id))
+    return secret
+
+
+def refund_due(token: AccessToken, moment: datetime, settings: Settings) -> Decimal:
+    """Return what comes back if the owner revokes at `moment` (contract.md, section 4), rounded down to 0.01.
+
+    price_paid x max(0, paid_seconds - used_seconds) / paid_seconds; with the list rate, price_paid less the list
+    price of the shortest duration that covers the time used. A token never used gives back all of it.
+    """
+    if token.state(moment) in {TokenState.REVOKED, TokenState.EXPIRED}:
+        return Decimal(0)
+    used = token.used_seconds(moment)
+    share = round_down(token.price_paid * max(0, token.paid_seconds - used) / token.paid_seconds)
+    if settings.refund.used_time_rate == "prorata" or token.activated_at is None:
+        return share
+    fitting = [price for hours, price in sorted(settings.prices.znc.items()) if hours * HOUR >= used]
+    if not fitting:
+        return share
+    return min(share, max(Decimal(0), round_down(token.price_paid - fitting[0])))
+
+
+def revoke(
+    session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor
+) -> tuple[AccessToken, Decimal]:
+    """End the owner's token and pay back its unused time; returns the token and the refund in ZNC.
+
+    Raises NotFound for a stranger's token, TokenEnded for one that is revoked or has expired. The row lock makes
+    a first use at the same instant come either before (pro-rata refund) or after (refused), never both.
+    """
+    token = session.scalars(
+        select(AccessToken)
+        .where(AccessToken.id == token_id, AccessToken.user_id == owner.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if token is None:
+        raise NotFound("token")
+    moment = clock.now()
+    state = token.state(moment)
+    if state in {TokenState.REVOKED, TokenState.EXPIRED}:
+        raise TokenEnded(state)
+    refund = refund_due(token, moment, settings)
+    if refund > 0:
+        ledger.transfer(
+            session,
+            TransferKind.REFUND,
+            debit=ledger.system_account(session, AccountKind.SALES),
+            credit=ledger.wallet_of(session, owner.id),
+            amount=refund,
+            description=f"Unused time of token {token.prefix}…",
+            reference=("token", token.id),
+            idempotency_key=f"refund:{token.id}",
+            actor=actor,
+        )
+    _end(session, token, refund, moment)
+    audit.record(
+        session,
+        AuditAction.TOKEN_REVOKED,
+        actor,
+        user_id=owner.id,
+        resource=("token", token.id),
+        refund=str(refund),
+        used_seconds=token.used_seconds(moment),
+    )
+    return token, refund
+
+
+def owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
+    """Return the owner's token; a stranger's is NotFound."""
+    token = session.scalars(
+        select(AccessToken).where(AccessToken.id == token_id, AccessToken.user_id == owner.id)
+    ).one_or_none()
+    if token is None:
+        raise NotFound("token")
+    return token
+
+
+def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) -> Page[AccessToken]:
+    """Return a page of a user's tokens, newest first."""
+    query = select(AccessToken).where(AccessToken.user_id == user_id)
+    return page_of(session, query, order=(AccessToken.created_at.desc(), AccessToken.id), limit=limit, offset=offset)
+
+
+def search(session: Session, *, prefix: str = "", limit: int, offset: int) -> Page[AccessToken]:
+    """Return a page of all tokens with their owners, newest first; `prefix` is matched from its start."""
+    query = select(AccessToken).options(joinedload(AccessToken.user))
+    if prefix.strip():
+        query = query.where(AccessToken.prefix.startswith(prefix.strip()[: secrets.PREFIX_LENGTH], autoescape=True))
+    return page_of(session, query, order=(AccessToken.created_at.desc(), AccessToken.id), limit=limit, offset=offset)
+
+
+def _check(scope: str, name: str, settings: Settings) -> None:
+    if scope not in settings.scopes:
+        raise InvalidInput("scope", "There is no such scope.")
+    if len(name.strip()) > NAME_LENGTH:
+        raise InvalidInput("name", f"Use at most {NAME_LENGTH} characters.")
+
+
+def _make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessToken, str]:
+    secret = secrets.new_secret(settings.tokens)
+    token = AccessToken(
+        prefix=secret[: secrets.PREFIX_LENGTH],
+        secret_hash=secrets.hash_of(settings.tokens, secret),
+        paid_seconds=columns["duration_hours"] * HOUR,
+        paused_seconds=0,
+        credited_seconds=0,
+        **columns,
+    )
+    session.add(token)
+    session.flush()
+    return token, secret
+
+
+def _end(session: Session, token: AccessToken, refund: Decimal, moment: datetime) -> None:
+    token.revoked_at = moment
+    token.refund_amount = refund
+    changes.announce_token(session, token)

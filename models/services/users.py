@@ -1,0 +1,175 @@
+"""Accounts of people: registering, logging in, changing a password, disabling."""
+
+import re
+import secrets
+import string
+import uuid
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction
+from models.services import audit, changes, ledger, outbox, passwords
+from models.services.context import PLATFORM, Actor
+from models.services.errors import (
+    AccountDisabled,
+    EmailTaken,
+    InvalidInput,
+    LastSuperuser,
+    LoginFailed,
+    NotFound,
+    UsernameTaken,
+)
+from models.services.paging import Page, page_of
+from models.users import User
+
+USERNAME = re.compile(r"[\w.-]{3,50}")
+# The address is checked for its rough shape only: whether it works is known when a mail arrives.
+EMAIL = re.compile(r"[^\s@<>\"]{1,64}@[^\s@<>\"]{1,189}")
+PASSWORD_LENGTH = range(8, 129)
+_CODE_LETTERS = string.ascii_uppercase + string.digits
+
+
+def register(
+    session: Session,
+    *,
+    email: str,
+    username: str,
+    password: str,
+    actor: Actor,
+    full_name: str | None = None,
+    is_superuser: bool = False,
+) -> User:
+    """Make a user with an empty wallet.
+
+    Raises InvalidInput, EmailTaken or UsernameTaken; two registrations at the same instant are decided by the
+    unique indexes, so the loser gets the same errors.
+    """
+    email, username = email.strip(), username.strip()
+    check_password(password)
+    if not EMAIL.fullmatch(email):
+        raise InvalidInput("email", "This does not look like an e-mail address.")
+    if not USERNAME.fullmatch(username):
+        raise InvalidInput("username", "Use 3 to 50 letters, digits, points, hyphens or underscores.")
+    user = User(
+        email=email,
+        username=username,
+        full_name=(full_name or "").strip() or None,
+        password_hash=passwords.hash_password(password),
+        is_superuser=is_superuser,
+        referral_code="".join(secrets.choice(_CODE_LETTERS) for _ in range(12)),
+    )
+    try:
+        with session.begin_nested():
+            session.add(user)
+            session.flush()
+    except IntegrityError as error:
+        if "uq_users_email" in str(error.orig):
+            raise EmailTaken from None
+        if "uq_users_username" in str(error.orig):
+            raise UsernameTaken from None
+        raise
+    ledger.open_wallet(session, user.id)
+    who = Actor(actor.user_id or user.id, actor.ip_address, actor.user_agent)
+    audit.record(session, AuditAction.USER_REGISTERED, who, user_id=user.id, resource=("user", user.id))
+    outbox.write(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)
+    return user
+
+
+def check_password(password: str, *, field: str = "password") -> None:
+    """Raise InvalidInput unless the password has 8 to 128 characters."""
+    if len(password) not in PASSWORD_LENGTH:
+        raise InvalidInput(field, "Use 8 to 128 characters.")
+
+
+def authenticate(session: Session, *, email: str, password: str, actor: Actor) -> User:
+    """Return the user whose address and password these are.
+
+    Raises LoginFailed, or AccountDisabled once the password is right. A failure takes as long for an address
+    that nobody has as for one that somebody has; recording it is the caller's (see `record_failed_login`).
+    """
+    user = by_email(session, email)
+    if not passwords.verify_password(user.password_hash if user else None, password) or user is None:
+        raise LoginFailed
+    if not user.is_active:
+        raise AccountDisabled
+    if passwords.needs_rehash(user.password_hash):
+        user.password_hash = passwords.hash_password(password)
+    who = Actor(user.id, actor.ip_address, actor.user_agent)
+    audit.record(session, AuditAction.USER_LOGGED_IN, who, user_id=user.id, resource=("user", user.id))
+    return user
+
+
+def record_failed_login(session: Session, *, email: str, actor: Actor) -> None:
+    """Leave a trace of a failed login; the caller runs it in a transaction of its own, after the rollback."""
+    user = by_email(session, email)
+    user_id = user.id if user else None
+    audit.record(session, AuditAction.USER_LOGIN_FAILED, actor, user_id=user_id, resource=("user", user_id))
+
+
+def change_password(session: Session, user: User, *, current: str, new: str, actor: Actor) -> None:
+    """Set a new password and end every other login. Raises InvalidInput when the current one is wrong."""
+    if not passwords.verify_password(user.password_hash, current):
+        raise InvalidInput("current_password", "This is not your current password.")
+    check_password(new, field="new_password")
+    user.password_hash = passwords.hash_password(new)
+    user.password_version = User.password_version + 1
+    session.flush()
+    audit.record(session, AuditAction.USER_PASSWORD_CHANGED, actor, user_id=user.id, resource=("user", user.id))
+
+
+def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Actor) -> User:
+    """Enable or disable a user; a disabled one's tokens are refused at once. Raises NotFound, LastSuperuser."""
+    # All superusers are locked in one order, so that two admins cannot disable each other at the same instant.
+    admins = session.scalars(
+        select(User).where(User.is_superuser, User.is_active).order_by(User.id).with_for_update()
+    ).all()
+    user = by_id(session, user_id)
+    if not active and [admin.id for admin in admins] == [user.id]:
+        raise LastSuperuser
+    if user.is_active != active:
+        user.is_active = active
+        changes.announce_user(session, user.id)
+        action = AuditAction.USER_ENABLED if active else AuditAction.USER_DISABLED
+        audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
+    return user
+
+
+def by_id(session: Session, user_id: uuid.UUID) -> User:
+    """Return the user, or raise NotFound."""
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFound("user")
+    return user
+
+
+def by_email(session: Session, email: str) -> User | None:
+    """Return the user with this address, whatever its capitals."""
+    return session.scalars(select(User).where(func.lower(User.email) == email.strip().lower())).one_or_none()
+
+
+def search(session: Session, *, words: str = "", limit: int, offset: int) -> Page[User]:
+    """Return a page of users, newest first, whose address or name contains `words`."""
+    query = select(User)
+    if words.strip():
+        pattern = f"%{_escaped(words.strip())}%"
+        query = query.where(or_(User.email.ilike(pattern, escape="\\"), User.username.ilike(pattern, escape="\\")))
+    return page_of(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
+
+
+def first_superuser(session: Session) -> User | None:
+    """Return the oldest active admin, if there is any."""
+    return session.scalars(
+        select(User).where(User.is_superuser, User.is_active).order_by(User.created_at, User.id).limit(1)
+    ).one_or_none()
+
+
+def create_first_admin(session: Session, *, email: str, password: str) -> User:
+    """Make the admin of a new installation."""
+    return register(session, email=email, username="admin", password=password, actor=PLATFORM, is_superuser=True)
+
+
+def _escaped(words: str) -> str:
+    """Take the meaning from LIKE's own signs."""
+    return words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,24 @@
+"""Every table in one import, for migrations and for tests that compare the two."""
+
+from models.audit import AuditEntry
+from models.base import Base
+from models.ledger import Account, Transfer
+from models.outbox import OutboxMail
+from models.payments import MockCheckout, Payment, PaymentEvent
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from models.users import User
+
+__all__ = [
+    "AccessToken",
+    "Account",
+    "AuditEntry",
+    "Base",
+    "MockCheckout",
+    "OutboxMail",
+    "Payment",
+    "PaymentEvent",
+    "ProxySession",
+    "Transfer",
+    "User",
+]

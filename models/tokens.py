@@ -1,0 +1,114 @@
+"""Access tokens: a secret that we keep only as a keyed hash, and the time that was bought with it."""
+
+import uuid
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, func
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Base, CreatedAt, Short, UuidKey, Znc, word
+from models.users import User
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.elements import ColumnElement
+
+
+class TokenOrigin(StrEnum):
+    """How a token came to its owner."""
+
+    PURCHASE = "purchase"
+    DEMO = "demo"
+
+
+class TokenState(StrEnum):
+    """Where a token stands at a given moment; computed, never stored."""
+
+    READY = "ready"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class AccessToken(Base):
+    """Bought time. Its clock starts at the first admitted request and `expires_at` follows from the columns.
+
+    `version` grows with every change, so that a worker never puts an older row in place of a newer one.
+    """
+
+    __tablename__ = "access_tokens"
+    __table_args__ = (
+        CheckConstraint("price_paid >= 0", name="price_not_negative"),
+        CheckConstraint("paid_seconds > 0", name="paid_seconds_positive"),
+        CheckConstraint("paused_seconds >= 0 AND credited_seconds >= 0", name="added_seconds_not_negative"),
+        CheckConstraint("refund_amount <= price_paid", name="refund_within_price"),
+        CheckConstraint("(revoked_at IS NULL) = (refund_amount IS NULL)", name="revoked_with_refund"),
+        CheckConstraint("paused_at IS NULL OR activated_at IS NOT NULL", name="paused_after_activation"),
+        Index("ix_access_tokens_user_id_created_at", "user_id", "created_at"),
+        Index("ix_access_tokens_prefix", "prefix"),
+    )
+
+    id: Mapped[UuidKey]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    name: Mapped[str] = mapped_column(String(50), default="")
+    prefix: Mapped[str] = mapped_column(String(8))
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    origin: Mapped[TokenOrigin] = mapped_column(word(TokenOrigin), default=TokenOrigin.PURCHASE)
+    scope: Mapped[Short]
+    duration_hours: Mapped[int]
+    paid_seconds: Mapped[int] = mapped_column(BigInteger)
+    paused_seconds: Mapped[int] = mapped_column(BigInteger, default=0)
+    credited_seconds: Mapped[int] = mapped_column(BigInteger, default=0)
+    price_paid: Mapped[Znc]
+    activated_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    refund_amount: Mapped[Znc | None]
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[CreatedAt]
+
+    user: Mapped[User] = relationship()
+
+    @hybrid_property
+    def expires_at(self) -> datetime | None:
+        """activated_at + paid time + time paused + outage credit (design.md); None before first use and in a pause."""
+        if self.activated_at is None or self.paused_at is not None:
+            return None
+        return self.activated_at + timedelta(seconds=self.paid_seconds + self.paused_seconds + self.credited_seconds)
+
+    @expires_at.inplace.expression
+    @classmethod
+    def _expires_at_in_sql(cls) -> "ColumnElement[datetime | None]":
+        seconds = cls.paid_seconds + cls.paused_seconds + cls.credited_seconds
+        return cls.activated_at + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+    def state(self, moment: datetime) -> TokenState:
+        """Say where the token stands at `moment`."""
+        if self.revoked_at is not None:
+            return TokenState.REVOKED
+        if self.activated_at is None:
+            return TokenState.READY
+        if self.paused_at is not None:
+            return TokenState.PAUSED
+        expires_at = self.expires_at
+        return TokenState.EXPIRED if expires_at is None or expires_at <= moment else TokenState.ACTIVE
+
+    def used_seconds(self, moment: datetime) -> int:
+        """Whole seconds of paid time that have run by `moment`: since activation, less pauses and outage credit."""
+        if self.activated_at is None:
+            return 0
+        running_until = self.paused_at or moment
+        elapsed = int((running_until - self.activated_at).total_seconds())
+        return max(0, elapsed - self.paused_seconds - self.credited_seconds)
+
+    def seconds_left(self, moment: datetime) -> int | None:
+        """Whole seconds of paid time that are left at `moment`; None before the first use."""
+        if self.activated_at is None:
+            return None
+        return max(0, self.paid_seconds - self.used_seconds(moment))
+
+    def __repr__(self) -> str:
+        return f"<AccessToken {self.prefix}… {self.id}>"

@@ -1,0 +1,33 @@
+"""People: buyers and admins."""
+
+from sqlalchemy import CheckConstraint, Index, String, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, CreatedAt, Moment, UuidKey
+
+
+class User(Base):
+    """Somebody with a login. `password_version` grows with each change and ends every older login."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        Index("uq_users_email", func.lower(text("email")), unique=True),
+        Index("uq_users_username", func.lower(text("username")), unique=True),
+        CheckConstraint("char_length(username) BETWEEN 3 AND 50", name="username_length"),
+        CheckConstraint("char_length(referral_code) = 12", name="referral_code_length"),
+    )
+
+    id: Mapped[UuidKey]
+    email: Mapped[str] = mapped_column(String(254))
+    username: Mapped[str] = mapped_column(String(50))
+    full_name: Mapped[str | None] = mapped_column(String(100))
+    password_hash: Mapped[str] = mapped_column(String(200))
+    password_version: Mapped[int] = mapped_column(default=1)
+    is_active: Mapped[bool] = mapped_column(default=True)
+    is_superuser: Mapped[bool] = mapped_column(default=False)
+    referral_code: Mapped[str] = mapped_column(String(12), unique=True)
+    created_at: Mapped[CreatedAt] = mapped_column(index=True)
+    updated_at: Mapped[Moment] = mapped_column(server_default=text("now()"), onupdate=func.now())
+
+    def __repr__(self) -> str:
+        return f"<User {self.id}>"
