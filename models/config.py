@@ -23,7 +23,8 @@ from pydantic_settings import (
 
 PREFIX = "ZENZEFI_"
 SHORT_NAMES = {"DATABASE_URL": f"{PREFIX}DATABASE__URL", "REDIS_URL": f"{PREFIX}REDIS__URL"}
-# The value of such a key is never printed; a database's address may carry a password.
+# The value of such a key is never printed; a database's address may carry a password. Nor is that of a key that
+# nobody knows: it may be a secret under a misspelt name.
 SECRET_KEY = re.compile(r"key|password|secret|database\.url|redis\.url")
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.toml"
 
@@ -51,17 +52,30 @@ def _http_origin(url: str) -> str:
     if not url:
         return url
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError("must be http://host[:port] or https://host[:port] without a path")
     if parts.username is not None:
         raise ValueError("must not carry a user name or password")
     _ = parts.port  # raises ValueError on a port that is no number
-    return url.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _secret(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < 16:
         raise ValueError("must have at least 16 characters")
+    return value
+
+
+def _secrets(value: SecretStr) -> SecretStr:
+    for key in value.get_secret_value().split(","):
+        if len(key.strip()) < 16:
+            raise ValueError("must have at least 16 characters in each of its keys")
     return value
 
 
@@ -146,7 +160,7 @@ class Upstream(Section):
 
 class Tokens(Section):
     hash_key: Secret
-    mac_keys: Secret
+    mac_keys: Annotated[SecretStr, AfterValidator(_secrets)]
 
     @property
     def macs(self) -> tuple[bytes, ...]:
@@ -319,6 +333,10 @@ def _sentence(item: ErrorDetails) -> str:
     key = ".".join(str(part) for part in item["loc"]) or "settings"
     message = item["msg"].removeprefix("Value error, ")
     value = item["input"]
-    if item["type"] == "missing" or not isinstance(value, str | int | float) or SECRET_KEY.search(key):
+    if (
+        item["type"] in {"missing", "extra_forbidden"}
+        or not isinstance(value, str | int | float)
+        or SECRET_KEY.search(key)
+    ):
         return f"{key}: {message}"
     return f"{key}: {message} (it is {value!r})"

@@ -1,5 +1,6 @@
 """Access tokens: a secret that we keep only as a keyed hash, and the time that was bought with it."""
 
+import math
 import uuid
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -97,11 +98,14 @@ class AccessToken(Base):
         return TokenState.EXPIRED if expires_at is None or expires_at <= moment else TokenState.ACTIVE
 
     def used_seconds(self, moment: datetime) -> int:
-        """Whole seconds of paid time that have run by `moment`: since activation, less pauses and outage credit."""
+        """Seconds of paid time that have run by `moment`: since activation, less pauses and outage credit.
+
+        A second that has begun counts as used, so that no token that ran is paid back in full.
+        """
         if self.activated_at is None:
             return 0
         running_until = self.paused_at or moment
-        elapsed = int((running_until - self.activated_at).total_seconds())
+        elapsed = math.ceil((running_until - self.activated_at).total_seconds())
         return max(0, elapsed - self.paused_seconds - self.credited_seconds)
 
     def seconds_left(self, moment: datetime) -> int | None:

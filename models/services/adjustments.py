@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
 from models.ledger import AccountKind, TransferKind
-from models.services import audit, ledger
+from models.services import audit, ledger, texts
 from models.services.context import Actor
 from models.services.errors import InvalidInput
 from models.users import User
@@ -18,12 +18,12 @@ def adjust(
 ) -> Decimal:
     """Add `amount` ZNC (negative takes away) to the user's wallet and return the new balance.
 
-    `key` names one intention: a form sent twice raises DuplicateTransfer. Raises InsufficientFunds when the wallet
-    would fall below zero.
+    `key` names one intention: a form sent twice raises DuplicateTransfer. Raises InvalidInput for an amount that
+    cannot be booked or a bad reason, InsufficientFunds when the wallet would fall below zero.
     """
-    reason = reason.strip()
-    if not 3 <= len(reason) <= 200:
-        raise InvalidInput("reason", "Give a reason of 3 to 200 characters.")
+    reason = texts.one_line(reason, field="reason", at_least=3, at_most=200)
+    if not amount.is_finite():
+        raise InvalidInput("amount", "The amount must be a number.")
     wallet = ledger.wallet_of(session, user.id)
     pool = ledger.system_account(session, AccountKind.ADJUSTMENTS)
     key = key or uuid.uuid4()

@@ -30,7 +30,7 @@ def record(
             user_id=user_id,
             resource_type=resource_type,
             resource_id=resource_id,
-            ip_address=actor.ip_address,
+            ip_address=(actor.ip_address or "")[:45] or None,
             user_agent=(actor.user_agent or "")[:300] or None,
             details=details,
         )

@@ -22,7 +22,8 @@ _CHECKS = {
         SELECT p.id::text FROM payments p LEFT JOIN transfers t
             ON t.reference_type = 'payment' AND t.reference_id = p.id AND t.kind = 'deposit'
         GROUP BY p.id
-        HAVING coalesce(sum(t.amount), 0) <> CASE WHEN p.status = 'succeeded' THEN p.amount_znc ELSE 0 END""",
+        HAVING coalesce(sum(t.amount), 0) <> CASE WHEN p.status = 'succeeded' THEN p.amount_znc ELSE 0 END
+            OR count(t.id) > 1""",
     "A token was not paid for with exactly its price": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'purchase'
@@ -30,7 +31,20 @@ _CHECKS = {
     "A revoked token was not refunded with exactly its refund": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'refund'
-        GROUP BY k.id HAVING coalesce(sum(t.amount), 0) <> coalesce(k.refund_amount, 0)""",
+        GROUP BY k.id HAVING coalesce(sum(t.amount), 0) <> coalesce(k.refund_amount, 0) OR count(t.id) > 1""",
+    "A transfer does not join the accounts that its kind and its reference name": """
+        SELECT t.kind || ' ' || t.id FROM transfers t
+            JOIN accounts d ON d.id = t.debit_account_id JOIN accounts c ON c.id = t.credit_account_id
+            LEFT JOIN payments p ON t.reference_type = 'payment' AND p.id = t.reference_id
+            LEFT JOIN access_tokens k ON t.reference_type = 'token' AND k.id = t.reference_id
+        WHERE NOT coalesce(CASE t.kind
+            WHEN 'deposit' THEN d.kind = 'payments_received' AND c.user_id = p.user_id
+            WHEN 'purchase' THEN d.user_id = k.user_id AND c.kind = 'sales'
+            WHEN 'refund' THEN d.kind = 'sales' AND c.user_id = k.user_id
+            WHEN 'adjustment' THEN t.reference_type = 'user' AND (
+                (d.kind = 'adjustments' AND c.user_id = t.reference_id)
+                OR (c.kind = 'adjustments' AND d.user_id = t.reference_id))
+            END, false)""",
 }
 
 

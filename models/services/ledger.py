@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from models.ledger import Account, AccountKind, Transfer, TransferKind
 from models.services.context import Actor
 from models.services.errors import DuplicateTransfer, InsufficientFunds
+from models.services.money import checked
 from models.services.paging import Page, page_of
 
 
@@ -46,9 +47,10 @@ def transfer(
 ) -> uuid.UUID:
     """Move `amount` ZNC (above zero) from one account to another and return the transfer's id.
 
-    Raises DuplicateTransfer when the key is booked already, InsufficientFunds when a wallet would fall below zero.
-    Both leave the balances alone; the caller rolls back.
+    Raises InvalidInput for an amount that cannot be booked, DuplicateTransfer when the key is booked already,
+    InsufficientFunds when a wallet would fall below zero. All leave the balances alone; the caller rolls back.
     """
+    amount = checked(amount)
     reference_type, reference_id = reference
     # The unique key is claimed first. A second transfer with it waits here for the first to commit or vanish.
     claim = (

@@ -29,6 +29,16 @@ def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_m
     return amount
 
 
+def checked(amount: Decimal, *, field: str = "amount") -> Decimal:
+    """Return an amount that can be booked: finite, above zero, in whole cents; InvalidInput otherwise.
+
+    The last gate before the ledger: PostgreSQL takes NaN for larger than any number and rounds what has more places.
+    """
+    if not amount.is_finite() or not 0 < amount <= LARGEST or amount != amount.quantize(CENT):
+        raise InvalidInput(field, f"The amount must be above zero, at most {LARGEST}, and in whole cents.")
+    return amount
+
+
 def round_down(amount: Decimal) -> Decimal:
     """Cut to whole cents, never up: what we pay back is never more than what is due."""
     return amount.quantize(CENT, rounding=ROUND_DOWN)

@@ -16,7 +16,7 @@ from models.payments import Payment, PaymentEvent, PaymentStatus
 from models.services import audit, ledger, outbox, providers
 from models.services.context import PLATFORM, Actor
 from models.services.errors import CallbackRefused, NotFound
-from models.services.money import CENT
+from models.services.money import CENT, checked
 from models.services.paging import Page, page_of
 from models.services.providers import Event
 from models.users import User
@@ -36,8 +36,8 @@ def start(
         id=uuid.uuid4(),
         user_id=user.id,
         provider=provider,
-        amount_znc=amount,
-        amount_rub=(amount * rate).quantize(CENT, rounding=ROUND_HALF_UP),
+        amount_znc=checked(amount),
+        amount_rub=checked((amount * rate).quantize(CENT, rounding=ROUND_HALF_UP)),
         rub_per_znc=rate,
         status=PaymentStatus.PENDING,
         return_url=return_url,

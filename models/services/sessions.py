@@ -1,7 +1,7 @@
 """Proxy sessions: first use, the one device that holds a token, and the counts."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,31 +53,39 @@ class Count:
 
 def find(session: Session, secret_hash: bytes) -> Known | None:
     """Look a token up by the hash of its secret."""
-    row = session.execute(
+    return next(_known(session, AccessToken.secret_hash == secret_hash), None)
+
+
+def find_by_id(session: Session, token_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Known]:
+    """Look tokens up by their ids; what does not exist is left out."""
+    return {known.token_id: known for known in _known(session, AccessToken.id.in_(token_ids))}
+
+
+def _known(session: Session, which: ColumnElement[bool]) -> Iterator[Known]:
+    rows = session.execute(
         select(AccessToken, User.is_active, ProxySession.id, ProxySession.device_id)
         .join(User, User.id == AccessToken.user_id)
         .outerjoin(ProxySession, (ProxySession.token_id == AccessToken.id) & ProxySession.ended_at.is_(None))
-        .where(AccessToken.secret_hash == secret_hash)
-    ).one_or_none()
-    if row is None:
-        return None
-    token, owner_is_active, session_id, device_id = row
-    return Known(
-        token_id=token.id,
-        user_id=token.user_id,
-        prefix=token.prefix,
-        scope=token.scope,
-        duration_hours=token.duration_hours,
-        version=token.version,
-        owner_is_active=owner_is_active,
-        is_activated=token.activated_at is not None,
-        is_revoked=token.revoked_at is not None,
-        is_paused=token.paused_at is not None,
-        expires_at=token.expires_at,
-        seconds_left=token.seconds_left(clock.now()),
-        session_id=session_id,
-        device_id=device_id,
+        .where(which)
     )
+    moment = clock.now()
+    for token, owner_is_active, session_id, device_id in rows:
+        yield Known(
+            token_id=token.id,
+            user_id=token.user_id,
+            prefix=token.prefix,
+            scope=token.scope,
+            duration_hours=token.duration_hours,
+            version=token.version,
+            owner_is_active=owner_is_active,
+            is_activated=token.activated_at is not None,
+            is_revoked=token.revoked_at is not None,
+            is_paused=token.paused_at is not None,
+            expires_at=token.expires_at,
+            seconds_left=token.seconds_left(moment),
+            session_id=session_id,
+            device_id=device_id,
+        )
 
 
 def begin(
@@ -131,7 +139,7 @@ def _open(
         user_id=token.user_id,
         token_id=token.id,
         device_id=device,
-        ip_address=actor.ip_address or "",
+        ip_address=(actor.ip_address or "")[:45],
         user_agent=(actor.user_agent or "")[:300],
         started_at=moment,
         last_activity=moment,
@@ -147,7 +155,10 @@ def _open(
 
 
 def add_counts(session: Session, counts: Sequence[Count]) -> None:
-    """Add a worker's counts to their sessions in one statement, whether a session is still open or not."""
+    """Add a worker's counts to their sessions in one statement, whether a session is still open or not.
+
+    Each session may be named once.
+    """
     if not counts:
         return
     rows = values(
@@ -159,9 +170,17 @@ def add_counts(session: Session, counts: Sequence[Count]) -> None:
         name="counted",
     ).data([(c.session_id, c.requests, c.bytes_in, c.bytes_out, c.last_activity) for c in counts])
     from_rows = rows.c
+    # Workers that share sessions lock their rows in one order, so that none waits for another in a circle.
+    locked = (
+        select(ProxySession.id)
+        .where(ProxySession.id.in_([c.session_id for c in counts]))
+        .order_by(ProxySession.id)
+        .with_for_update(key_share=True)
+        .cte("locked")
+    )
     session.execute(
         update(ProxySession)
-        .where(ProxySession.id == from_rows.id)
+        .where(ProxySession.id == from_rows.id, ProxySession.id.in_(select(locked.c.id)))
         .values(
             request_count=ProxySession.request_count + from_rows.requests,
             bytes_in=ProxySession.bytes_in + from_rows.bytes_in,

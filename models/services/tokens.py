@@ -5,14 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import false, select
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
-from models.services import audit, changes, ledger, secrets
+from models.services import audit, changes, ledger, secrets, texts
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, InvalidInput, NotFound, TokenEnded
 from models.services.money import round_down
@@ -95,6 +95,8 @@ def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Acto
     older = select(AccessToken).where(AccessToken.origin == TokenOrigin.DEMO, AccessToken.revoked_at.is_(None))
     for token in session.scalars(older.with_for_update()):
         _end(session, token, Decimal(0), moment)
+        resource = ("token", token.id)
+        audit.record(session, AuditAction.TOKEN_REVOKED, actor, user_id=token.user_id, resource=resource, refund="0")
     token, secret = _make(
         session,
         settings,
@@ -193,7 +195,9 @@ def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) ->
 def search(session: Session, *, prefix: str = "", limit: int, offset: int) -> Page[AccessToken]:
     """Return a page of all tokens with their owners, newest first; `prefix` is matched from its start."""
     query = select(AccessToken).options(joinedload(AccessToken.user))
-    if prefix.strip():
+    if not texts.is_fit(prefix.strip()):
+        query = query.where(false())
+    elif prefix.strip():
         query = query.where(AccessToken.prefix.startswith(prefix.strip()[: secrets.PREFIX_LENGTH], autoescape=True))
     return page_of(session, query, order=(AccessToken.created_at.desc(), AccessToken.id), limit=limit, offset=offset)
 
@@ -201,8 +205,7 @@ def search(session: Session, *, prefix: str = "", limit: int, offset: int) -> Pa
 def _check(scope: str, name: str, settings: Settings) -> None:
     if scope not in settings.scopes:
         raise InvalidInput("scope", "There is no such scope.")
-    if len(name.strip()) > NAME_LENGTH:
-        raise InvalidInput("name", f"Use at most {NAME_LENGTH} characters.")
+    texts.one_line(name, field="name", at_most=NAME_LENGTH)
 
 
 def _make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessToken, str]:

@@ -5,12 +5,12 @@ import secrets
 import string
 import uuid
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import false, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.services import audit, changes, ledger, outbox, passwords
+from models.services import audit, changes, ledger, outbox, passwords, texts
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -26,7 +26,9 @@ from models.users import User
 
 USERNAME = re.compile(r"[\w.-]{3,50}")
 # The address is checked for its rough shape only: whether it works is known when a mail arrives.
-EMAIL = re.compile(r"[^\s@<>\"]{1,64}@[^\s@<>\"]{1,189}")
+# Signs with a meaning of their own in a mail's header are refused, so that one address never reads as two.
+EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@[^\s@<>()\[\],;:\\\"]{1,189}")
+FULL_NAME_LENGTH = 100
 PASSWORD_LENGTH = range(8, 129)
 _CODE_LETTERS = string.ascii_uppercase + string.digits
 
@@ -48,14 +50,14 @@ def register(
     """
     email, username = email.strip(), username.strip()
     check_password(password)
-    if not EMAIL.fullmatch(email):
+    if not (EMAIL.fullmatch(email) and texts.is_fit(email)):
         raise InvalidInput("email", "This does not look like an e-mail address.")
     if not USERNAME.fullmatch(username):
         raise InvalidInput("username", "Use 3 to 50 letters, digits, points, hyphens or underscores.")
     user = User(
         email=email,
         username=username,
-        full_name=(full_name or "").strip() or None,
+        full_name=texts.one_line(full_name or "", field="full_name", at_most=FULL_NAME_LENGTH) or None,
         password_hash=passwords.hash_password(password),
         is_superuser=is_superuser,
         referral_code="".join(secrets.choice(_CODE_LETTERS) for _ in range(12)),
@@ -123,7 +125,7 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
     """Enable or disable a user; a disabled one's tokens are refused at once. Raises NotFound, LastSuperuser."""
     # All superusers are locked in one order, so that two admins cannot disable each other at the same instant.
     admins = session.scalars(
-        select(User).where(User.is_superuser, User.is_active).order_by(User.id).with_for_update()
+        select(User).where(User.is_superuser, User.is_active).order_by(User.id).with_for_update(key_share=True)
     ).all()
     user = by_id(session, user_id)
     if not active and [admin.id for admin in admins] == [user.id]:
@@ -146,13 +148,18 @@ def by_id(session: Session, user_id: uuid.UUID) -> User:
 
 def by_email(session: Session, email: str) -> User | None:
     """Return the user with this address, whatever its capitals."""
-    return session.scalars(select(User).where(func.lower(User.email) == email.strip().lower())).one_or_none()
+    if not texts.is_fit(email.strip()):
+        return None
+    # PostgreSQL lowers both sides: it and Python do not agree on every letter.
+    return session.scalars(select(User).where(func.lower(User.email) == func.lower(email.strip()))).one_or_none()
 
 
 def search(session: Session, *, words: str = "", limit: int, offset: int) -> Page[User]:
     """Return a page of users, newest first, whose address or name contains `words`."""
     query = select(User)
-    if words.strip():
+    if not texts.is_fit(words.strip()):
+        query = query.where(false())
+    elif words.strip():
         pattern = f"%{_escaped(words.strip())}%"
         query = query.where(or_(User.email.ilike(pattern, escape="\\"), User.username.ilike(pattern, escape="\\")))
     return page_of(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)

@@ -46,7 +46,7 @@ class MockProvider:
             raise CallbackRefused("The callback is stale.")
         try:
             return _event(json.loads(body))
-        except (ValueError, KeyError, TypeError, InvalidOperation):
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation, RecursionError):
             raise CallbackRefused("The body is not a callback of the mock provider.") from None
 
     def fetch(self, session: Session, payment: Payment) -> Event | None:

@@ -1,0 +1,52 @@
+"""What a worker answers itself: the status of a token and the health of the platform. Pure functions."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from models.services.sessions import Known
+
+NO_STORE = ("Cache-Control", "no-store")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete reply of ours, as JSON."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = (NO_STORE,)
+
+
+def as_json(value: dict[str, Any], status: int = 200) -> Answer:
+    """Return a JSON reply that no cache keeps."""
+    return Answer(status, json.dumps(value, separators=(",", ":")).encode())
+
+
+def token_status(known: Known, moment: datetime) -> Answer:
+    """Answer for a good token, in the words of contract.md, section 2; while paused the time left stands still."""
+    state: Literal["ready", "active", "paused"]
+    if not known.is_activated:
+        state, left = "ready", None
+    elif known.is_paused or known.expires_at is None:
+        state, left = "paused", known.seconds_left
+    else:
+        state, left = "active", max(0, int((known.expires_at - moment).total_seconds()))
+    return as_json(
+        {
+            "connected": True,
+            "user_id": str(known.user_id),
+            "token_id": str(known.token_id),
+            "is_activated": known.is_activated,
+            "status": state,
+            "expires_at": iso(known.expires_at) if state == "active" and known.expires_at else None,
+            "duration_hours": known.duration_hours,
+            "time_remaining_seconds": left,
+        }
+    )
+
+
+def iso(moment: datetime) -> str:
+    """Write a UTC time as ISO-8601 with Z."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,98 @@
+"""Ending what is under way when a token ends: downloads, uploads, tunnels and idle connections alike.
+
+A notice of a change makes the worker read the token again; if it is no longer good, or its session is no longer the
+one in use, everything the token has open here is cut. Expiry needs no notice: it is looked for twice a second.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Coroutine
+
+from addon.gate import Admit, unusable
+from addon.http1.registry import Registry
+from addon.known import KnownTokens
+from addon.refusals import Refuse, as_layer
+from addon.store import Store, StoreDown
+from models import clock
+from models.services.sessions import Known
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+
+
+class Cutter:
+    """Watches the tokens that have a connection open at this worker. Only the loop touches it."""
+
+    def __init__(self, registry: Registry, store: Store, known: KnownTokens) -> None:
+        self._registry = registry
+        self._known = known
+        self._store = store
+        self._used: dict[uuid.UUID, tuple[Known, uuid.UUID | None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def in_use(self, admitted: Admit) -> None:
+        """Take note that a token was admitted; if notices came meanwhile, they may have been about this one."""
+        token_id = admitted.known.token_id
+        self._used[token_id] = (admitted.known, admitted.session_id)
+        if admitted.notices != self._known.notices:
+            self._start(self._recheck([token_id]))
+
+    def token_changed(self, token_id: uuid.UUID) -> None:
+        """A notice: look at the token again, if anybody here uses it."""
+        if token_id in self._used:
+            self._start(self._recheck([token_id]))
+
+    def user_changed(self, user_id: uuid.UUID) -> None:
+        """A notice: look at all tokens of a user again."""
+        tokens = [token_id for token_id, (known, _) in self._used.items() if known.user_id == user_id]
+        if tokens:
+            self._start(self._recheck(tokens))
+
+    def everything_changed(self) -> None:
+        """Notices were missed: look at every token in use again."""
+        if self._used:
+            self._start(self._recheck(list(self._used)))
+
+    async def watch(self) -> None:
+        """Cut what expires, and forget tokens that nobody uses any more, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            moment = clock.now()
+            for token_id, (known, _) in list(self._used.items()):
+                if not self._registry.holds(str(token_id)):
+                    del self._used[token_id]
+                elif known.expires_at is not None and known.expires_at <= moment:
+                    self._cut(token_id, Refuse("token_expired"))
+
+    async def _recheck(self, tokens: list[uuid.UUID]) -> None:
+        try:
+            found = await self._store.find_by_id(tokens)
+        except StoreDown:
+            # The grace of the gate holds for what is under way too; when the listener is back, all is looked at.
+            return
+        moment = clock.now()
+        for token_id in tokens:
+            used = self._used.get(token_id)
+            if used is None:
+                continue
+            known, session_id = found.get(token_id), used[1]
+            refusal = Refuse("token_invalid") if known is None else unusable(known, moment)
+            if refusal is None and known is not None and session_id not in {None, known.session_id}:
+                refusal = Refuse("device_conflict", "The session was released.")
+            if refusal is not None:
+                self._cut(token_id, refusal)
+            elif known is not None:
+                self._used[token_id] = (known, session_id)
+
+    def _cut(self, token_id: uuid.UUID, refusal: Refuse) -> None:
+        self._used.pop(token_id, None)
+        count = self._registry.cut(str(token_id), as_layer(refusal))
+        logger.info("%d connections of token %s were cut: %s", count, token_id, refusal.code)
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        # The loop keeps weak references only; the set keeps the task alive until it is done.
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,111 @@
+"""The mitmproxy addon that puts our layer in place and keeps its deadlines."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from mitmproxy import ctx
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.connection import Client
+from mitmproxy.proxy.layer import NextLayer
+from mitmproxy.proxy.layers.tls import ClientTLSLayer
+
+from addon.http1.layer import Http1Layer
+from addon.http1.policy import FirstUse, Question
+from addon.http1.site import Site
+from addon.http1.sockets import Closing, HandlerSockets
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 0.25
+
+
+class Http1:
+    """Supplies `Http1Layer` to every client connection of this worker.
+
+    With `client_tls`, TLS ends here and every client must speak it; the certificate is mitmproxy's `certs` option.
+    """
+
+    def __init__(self, site: Site, *, client_tls: bool = False) -> None:
+        self.site = site
+        self.client_tls = client_tls
+        self._closing = Closing()
+        self._sockets: dict[str, HandlerSockets] = {}
+        self._layers: dict[str, Http1Layer] = {}
+        self._overloaded: set[str] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        self.is_running = False
+
+    def running(self) -> None:
+        """Start the sweeper."""
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self.is_running = True
+
+    async def done(self) -> None:
+        """Stop the sweeper."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                now = time.monotonic()
+                self.site.registry.sweep(now)
+                self._closing.sweep(now)
+            except Exception:
+                logger.exception("the sweeper failed; it goes on")
+
+    def client_connected(self, client: Client) -> None:
+        """Count the connection, and turn it away when there are far too many."""
+        limits = self.site.limits
+        proxyserver = ctx.master.addons.get("proxyserver")
+        assert isinstance(proxyserver, Proxyserver)
+        handler = proxyserver.connections[client.id]
+        sockets = self._sockets[client.id] = HandlerSockets(handler, self._closing, limits.flush_seconds)
+        registry = self.site.registry
+        mine = registry.arrive(client, sockets, self.site.clock() + limits.head_seconds)
+        everyone, per_address = registry.connections, limits.connections_per_address
+        if everyone > limits.connections or (per_address and mine > per_address):
+            self._overloaded.add(client.id)
+            # A few get an answer; a flood is not worth one.
+            if everyone > 2 * limits.connections or (per_address and mine > 2 * per_address):
+                client.error = "too many connections"
+
+    def client_disconnected(self, client: Client) -> None:
+        """Forget the connection, and make sure that its exchange is accounted for."""
+        self._sockets.pop(client.id, None)
+        self._overloaded.discard(client.id)
+        layer = self._layers.pop(client.id, None)
+        if layer is not None:
+            layer.lost()
+        self.site.registry.depart(client)
+
+    def next_layer(self, next_layer: NextLayer) -> None:
+        """Put TLS, if it ends here, and then our layer in place of whatever another addon chose."""
+        context = next_layer.context
+        client = context.client
+        tls_stands = client.tls_established
+        # A layer that an addon before us has set is in the list already, behind those that really run.
+        del context.layers[2 if tls_stands else 1 :]
+        if self.client_tls and not tls_stands:
+            next_layer.layer = ClientTLSLayer(context)
+            return
+        sockets = self._sockets[client.id]
+        layer = Http1Layer(context, self.site, sockets)
+        layer.overloaded = client.id in self._overloaded
+        self._layers[client.id] = layer
+        self.site.registry.add(client, layer, sockets)
+        next_layer.layer = layer
+
+    async def admit_slow(self, question: Question) -> None:
+        """Let the policy decide with its stores; without a decision the layer refuses."""
+        question.decision = await self.site.policy.admit_slow(question)
+
+    async def first_use(self, first_use: FirstUse) -> None:
+        """Let the policy start the paid clock; without its word the layer refuses."""
+        first_use.refusal = await self.site.policy.first_use(first_use.exchange)
+        first_use.allowed = first_use.refusal is None

@@ -1,0 +1,230 @@
+"""What goes on to the other side: which headers pass, which are ours, and in which framing."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from addon.http1.decisions import Admit, Peer
+from addon.http1.heads import Header, Headers, RequestHead, ResponseHead
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# A Connection header must not be able to take these away.
+_NOT_NOMINABLE = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"content-type",
+        b"authorization",
+        b"cookie",
+        b"set-cookie",
+        b"cache-control",
+    }
+)
+# Ours, and names by which upstreams are told another address, path or method than the one that was admitted.
+_OURS = frozenset(
+    {
+        b"host",
+        b"expect",
+        b"forwarded",
+        b"proxy",
+        b"true-client-ip",
+        b"x-access-token",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-device-id",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-host",
+        b"x-original-url",
+        b"x-real-ip",
+        b"x-request-id",
+        b"x-rewrite-url",
+        b"x-token-id",
+        b"x-user-id",
+    }
+)
+_DROPPED_REQUEST = _HOP_BY_HOP | _OURS
+_DROPPED_RESPONSE = _HOP_BY_HOP | frozenset({b"clear-site-data", b"x-request-id"})
+_RATE_LIMIT = frozenset({b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"})
+
+type Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The parts of forwarding that are configured."""
+
+    # Empty: off.
+    compatibility_prefix: bytes = b"/api/v1/proxy"
+    # First path segment of what is ours: it never reaches the upstream.
+    reserved: str = "_zenzefi"
+    # Names of our cookies, in lower case.
+    cookies: frozenset[bytes] = frozenset()
+    # Whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    trusted_proxies: tuple[Network, ...] = ()
+    portal_url: str = ""
+
+
+def client_peer(peername: str, tls: bool, headers: Headers, rules: Rules) -> Peer:
+    """Find the client behind trusted proxies: the last address in the chain that is not one of them."""
+    scheme = "https" if tls else "http"
+    if not rules.trusted_proxies or not _is_trusted(peername, rules.trusted_proxies):
+        return Peer(peername, scheme)
+    proto = headers.get(b"x-forwarded-proto")
+    if proto in (b"http", b"https"):
+        scheme = proto.decode()
+    address = peername
+    chain = b",".join(headers.all(b"x-forwarded-for")).split(b",")
+    for hop in reversed(chain):
+        try:
+            address = str(ip_address(hop.strip().decode("ascii")))
+        except ValueError:
+            break
+        if not _is_trusted(address, rules.trusted_proxies):
+            break
+    return Peer(address, scheme)
+
+
+def _is_trusted(address: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def below_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:
+    """Take the compatibility prefix off a path; None when it does not stand there as whole segments."""
+    if not prefix or not raw_path.startswith(prefix):
+        return None
+    rest = raw_path[len(prefix) :]
+    if not rest:
+        return b"/"
+    return rest if rest.startswith(b"/") else None
+
+
+def _lines(items: list[Header]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % (name, value) for _, name, value in items])
+
+
+def _passing(headers: Headers, admit: Admit, compat: bool, rules: Rules) -> bytes:
+    """Write the client's header lines that may go on, byte for byte and in order."""
+    key = (admit.drop_authorization, compat)
+    known = headers.memo.get(key)
+    if known is not None:
+        return known
+    nominated = headers.connection - _NOT_NOMINABLE
+    kept: list[Header] = []
+    for lower, name, value in headers.items:
+        # Many servers read X_User_Id as X-User-Id, so an underscore must not be a way around these rules.
+        plain = lower.replace(b"_", b"-") if b"_" in lower else lower
+        if plain in _DROPPED_REQUEST or lower in nominated or plain.startswith(b"x-forwarded-"):
+            continue
+        if plain is not lower and plain in (b"authorization", b"cookie", b"content-length", b"content-type"):
+            continue
+        if lower == b"authorization" and admit.drop_authorization:
+            continue
+        if lower == b"accept-encoding" and compat:
+            continue
+        if lower == b"cookie":
+            rest = _foreign_cookies(value, rules.cookies)
+            if rest is None:
+                continue
+            kept.append((lower, name, rest))
+        else:
+            kept.append((lower, name, value))
+    if compat:
+        kept.append((b"accept-encoding", b"Accept-Encoding", b"identity"))
+    headers.memo[key] = lines = _lines(kept)
+    return lines
+
+
+def _foreign_cookies(value: bytes, ours: frozenset[bytes]) -> bytes | None:
+    """Take our cookies out of a Cookie header; None when nothing else is in it."""
+    pairs = value.split(b";")
+    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t").lower() not in ours]
+    if len(kept) == len(pairs):
+        return value
+    return b";".join(kept).strip(b" \t") or None
+
+
+def _forwarded(headers: Headers, peer: Peer) -> bytes:
+    key = (peer.address, peer.scheme)
+    known = headers.memo.get(key)
+    if known is None:
+        host = headers.get(b"host")
+        address, scheme = peer.address.encode(), peer.scheme.encode()
+        node = b'"[%b]"' % address if b":" in address else address
+        known = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, scheme)
+        if host is not None:
+            known += b"X-Forwarded-Host: %b\r\n" % host
+        by_host = b'host="%b";' % host if host is not None else b""
+        known += b"Forwarded: for=%b;%bproto=%b\r\n" % (node, by_host, scheme)
+        headers.memo[key] = known
+    return known
+
+
+def request_head(
+    request: RequestHead,
+    peer: Peer,
+    admit: Admit,
+    request_id: str,
+    rules: Rules,
+    *,
+    expect: bool,
+    websocket: bool,
+) -> bytes:
+    """Write the head that goes to the upstream."""
+    headers = request.headers
+    framing = b""
+    if b"transfer-encoding" in headers.first:
+        framing = b"Transfer-Encoding: chunked\r\n"
+    if expect:
+        framing += b"Expect: 100-continue\r\n"
+    if websocket:
+        framing += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    return (
+        b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Request-ID: %b\r\nX-User-Id: %b\r\nX-Token-Id: %b\r\n\r\n"
+        % (
+            request.method.encode(),
+            request.target,
+            admit.upstream.host_header,
+            _passing(headers, admit, request.compat, rules),
+            framing,
+            _forwarded(headers, peer),
+            request_id.encode(),
+            admit.user_id.encode(),
+            admit.token_id.encode(),
+        )
+    )
+
+
+def response_lines(response: ResponseHead, rules: Rules, *, drop_length: bool, limited: bool) -> bytes:
+    """Write the upstream's header lines that may go on, byte for byte and in order."""
+    headers = response.headers
+    nominated = headers.connection - _NOT_NOMINABLE
+    kept = [
+        b"%b: %b\r\n" % (name, value)
+        for lower, name, value in headers.items
+        if lower not in _DROPPED_RESPONSE
+        and lower not in nominated
+        and not (drop_length and lower == b"content-length")
+        and not (limited and lower in _RATE_LIMIT)
+        and not (lower == b"set-cookie" and _cookie_name(value) in rules.cookies)
+    ]
+    return b"".join(kept)
+
+
+def _cookie_name(value: bytes) -> bytes:
+    return value.partition(b";")[0].partition(b"=")[0].strip(b" \t").lower()

@@ -1,0 +1,277 @@
+"""Reads the head of a message, or refuses it; nothing is repaired on the way.
+
+Each head passes three checks that must agree: the bytes it may hold at all, llhttp in its strict mode, and our own
+rules for what HTTP leaves open (one Host, one length, origin-form only). llhttp is fed exactly one head and no body:
+it cannot be told that a message has none, and it would read on into the next one.
+"""
+
+import re
+from collections.abc import Callable
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+
+from addon.http1.limits import Limits
+
+# Name in lower case, name as it came, value.
+type Header = tuple[bytes, bytes, bytes]
+
+# Deleting these from a well-formed head leaves nothing but the line ends.
+_TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_REQUEST_LINE = re.compile(rb"(%b) (/[!\"$-~]*) HTTP/1\.([01])" % "|".join(METHODS).encode())
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_LENGTH = re.compile(rb"[0-9]{1,15}")
+
+SINGLE_IN_REQUESTS = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"content-type",
+        b"authorization",
+        b"expect",
+        b"upgrade",
+        b"x-access-token",
+        b"x-device-id",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"origin",
+        b"referer",
+        b"user-agent",
+    }
+)
+SINGLE_IN_RESPONSES = frozenset(
+    {b"content-length", b"transfer-encoding", b"content-type", b"location", b"upgrade", b"content-range"}
+)
+FORBIDDEN_IN_TRAILERS = SINGLE_IN_REQUESTS | frozenset(
+    {
+        b"connection",
+        b"content-encoding",
+        b"content-range",
+        b"cookie",
+        b"set-cookie",
+        b"forwarded",
+        b"keep-alive",
+        b"location",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-request-id",
+        b"x-token-id",
+        b"x-user-id",
+        b"clear-site-data",
+    }
+)
+
+
+class HeadError(Exception):
+    """A head that must not be understood; carries the answer it deserves."""
+
+    def __init__(self, detail: str, status: int = 400, code: str = "bad_request") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+
+
+class Headers:
+    """The header lines of one message, in order; `first` finds a value by its lower-case name."""
+
+    __slots__ = ("connection", "first", "items", "memo", "raw")
+
+    def __init__(self, raw: bytes, items: list[Header], first: dict[bytes, bytes]) -> None:
+        self.raw = raw
+        self.items = items
+        self.first = first
+        # What `Connection` names: options and headers that must not go further.
+        self.connection = _connection_options(items) if b"connection" in first else frozenset()
+        # What forwarding made of these lines for a given purpose; a client repeats its headers far more often than not.
+        self.memo: dict[object, bytes] = {}
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the first value of a header, by its lower-case name."""
+        return self.first.get(name)
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of a header, by its lower-case name."""
+        return [value for lower, _, value in self.items if lower == name]
+
+
+class RequestHead:
+    """One request as the client sent it: well-formed, but not yet admitted."""
+
+    __slots__ = ("compat", "headers", "http10", "method", "path", "query", "raw_path")
+
+    def __init__(
+        self, method: str, raw_path: bytes, query: bytes | None, http10: bool, headers: Headers
+    ) -> None:
+        self.method = method
+        # The path as it was sent, and as the upstream will see it (they differ below the compatibility prefix).
+        self.raw_path = raw_path
+        self.path = raw_path
+        self.query = query
+        self.http10 = http10
+        self.headers = headers
+        self.compat = False
+
+    @property
+    def target(self) -> bytes:
+        """The path and query the upstream sees."""
+        return self.path if self.query is None else b"%b?%b" % (self.path, self.query)
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the client wants to send another request on its connection."""
+        if self.http10:
+            return b"keep-alive" in self.headers.connection and b"close" not in self.headers.connection
+        return b"close" not in self.headers.connection
+
+    @property
+    def length(self) -> int | None:
+        """The length of the body in bytes; None when it is chunked."""
+        if b"transfer-encoding" in self.headers.first:
+            return None
+        return int(self.headers.first.get(b"content-length", b"0"))
+
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether this is a WebSocket upgrade that may be passed on."""
+        headers = self.headers
+        upgrade = headers.first.get(b"upgrade")
+        return (
+            upgrade is not None
+            and upgrade.lower() == b"websocket"
+            and self.method == "GET"
+            and not self.http10
+            and b"upgrade" in headers.connection
+            and b"sec-websocket-key" in headers.first
+            and self.length == 0
+        )
+
+
+class ResponseHead:
+    """One response head from the upstream."""
+
+    __slots__ = ("headers", "http10", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, http10: bool, headers: Headers) -> None:
+        self.status = status
+        self.reason = reason
+        self.http10 = http10
+        self.headers = headers
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the upstream will take another request on its connection."""
+        if self.http10:
+            return b"keep-alive" in self.headers.connection
+        return b"close" not in self.headers.connection
+
+
+def _connection_options(items: list[Header]) -> frozenset[bytes]:
+    values = b",".join(value for lower, _, value in items if lower == b"connection")
+    return frozenset(option.strip(b" \t").lower() for option in values.split(b","))
+
+
+def _split(head: bytes, single: frozenset[bytes], count: int) -> tuple[list[Header], dict[bytes, bytes]]:
+    """Split header lines that llhttp accepted; `head` starts with the first of them and ends with the empty line."""
+    lines = head[:-4].split(b"\r\n") if len(head) > 2 else []
+    if len(lines) > count:
+        raise HeadError("The request has too many headers.", 431, "headers_too_large")
+    if head.translate(None, _TEXT) != b"\r\n" * (len(lines) + 1):
+        raise HeadError("A header holds a control byte.")
+    items: list[Header] = []
+    first: dict[bytes, bytes] = {}
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        lower = name.lower()
+        if not colon or not name or name != name.strip(b" \t"):
+            raise HeadError("A header line is malformed.")
+        value = value.strip(b" \t")
+        if lower not in first:
+            first[lower] = value
+        elif lower in single:
+            raise HeadError("A header that may be sent once was sent twice.")
+        items.append((lower, name, value))
+    return items, first
+
+
+class _Silent:
+    """llhttp only checks here; nobody listens to what it found."""
+
+
+_SILENT = _Silent()
+
+
+def _check(make: Callable[[object], HttpRequestParser | HttpResponseParser], head: bytes) -> None:
+    """Let llhttp read one head in its strict mode."""
+    try:
+        make(_SILENT).feed_data(head)
+    except HttpParserUpgrade:
+        pass  # An upgrade is a matter for the layer; the head itself is well-formed.
+    except HttpParserError as error:
+        raise HeadError("The message is malformed.") from error
+
+
+def _check_framing(first: dict[bytes, bytes], http10: bool) -> None:
+    """Refuse every framing that two readers might understand differently."""
+    coding = first.get(b"transfer-encoding")
+    length = first.get(b"content-length")
+    if coding is not None:
+        if http10 or length is not None or coding.lower() != b"chunked":
+            raise HeadError("The framing of the body is ambiguous.")
+    elif length is not None and not _LENGTH.fullmatch(length):
+        raise HeadError("The length of the body is malformed.")
+
+
+def parse_request(head: bytes, limits: Limits, last: Headers | None) -> RequestHead:
+    """Read a request head, which ends with the first empty line.
+
+    `last` are the headers of the request before on the same connection: sent again byte for byte, they need not be
+    checked again. Raises HeadError.
+    """
+    line_end = head.find(b"\r\n")
+    if line_end > limits.url_bytes + 16:
+        raise HeadError("The address is too long.", 414, "uri_too_long")
+    match = _REQUEST_LINE.fullmatch(head, 0, line_end)
+    if match is None:
+        raise HeadError("The request line is malformed.")
+    target, http10 = match[2], match[3] == b"0"
+    raw = head[line_end + 2 :]
+    if last is not None and last.raw == raw:
+        headers = last
+    else:
+        _check(HttpRequestParser, head)
+        headers = Headers(raw, *_split(raw, SINGLE_IN_REQUESTS, limits.header_count))
+        host = headers.first.get(b"host")
+        if host is not None and not _HOST.fullmatch(host):
+            raise HeadError("The Host header is malformed.")
+    if not http10 and b"host" not in headers.first:
+        raise HeadError("The Host header is missing.")
+    _check_framing(headers.first, http10)
+    raw_path, mark, query = target.partition(b"?")
+    return RequestHead(match[1].decode(), raw_path, query if mark else None, http10, headers)
+
+
+def parse_response(head: bytes, limits: Limits) -> ResponseHead:
+    """Read a response head, which ends with the first empty line. Raises HeadError."""
+    line_end = head.find(b"\r\n")
+    match = _STATUS_LINE.fullmatch(head, 0, line_end)
+    if match is None:
+        raise HeadError("The status line is malformed.")
+    _check(HttpResponseParser, head)
+    raw = head[line_end + 2 :]
+    headers = Headers(raw, *_split(raw, SINGLE_IN_RESPONSES, limits.header_count))
+    http10 = match[1] == b"0"
+    _check_framing(headers.first, http10)
+    return ResponseHead(int(match[2]), match[3] or b"", http10, headers)
+
+
+def parse_header_lines(block: bytes) -> list[Header]:
+    """Read the lines of a trailer section, which ends with an empty line. Raises HeadError."""
+    _check(HttpRequestParser, b"GET / HTTP/1.1\r\n" + block)
+    return _split(block, frozenset(), 100)[0]

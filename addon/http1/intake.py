@@ -1,0 +1,51 @@
+"""What came from a peer and was not understood yet."""
+
+from addon.http1.heads import HeadError
+from addon.http1.limits import Limits
+
+
+class Intake:
+    """Collects bytes until they hold a whole head."""
+
+    __slots__ = ("_limit", "_searched", "_url_limit", "buffer", "skipped")
+
+    def __init__(self, limits: Limits) -> None:
+        self.buffer = b""
+        self._searched = 0
+        self._limit = limits.head_bytes
+        self._url_limit = limits.url_bytes
+        # Whether the one empty line that may stand before a request was passed over.
+        self.skipped = False
+
+    def take_all(self) -> bytes:
+        """Hand over everything."""
+        data, self.buffer = self.buffer, b""
+        return data
+
+    def take_head(self) -> bytes | None:
+        """Hand over one whole head, or None while it is incomplete. Raises HeadError when it cannot become one."""
+        data = self.buffer
+        if not self.skipped and data.startswith(b"\r\n"):
+            self.skipped = True
+            self.buffer = data = data[2:]
+        end = data.find(b"\r\n\r\n", self._searched)
+        if end < 0:
+            if len(data) >= self._limit + 4:
+                raise self._too_long(data)
+            if b"\n" in data[self._searched :] and data.count(b"\n") != data.count(b"\r\n"):
+                raise HeadError("A line does not end with CRLF.")
+            # The last bytes may be the start of the empty line.
+            self._searched = max(0, len(data) - 3)
+            return None
+        self._searched = 0
+        self.skipped = False
+        if end > self._limit:
+            raise self._too_long(data)
+        self.buffer = data[end + 4 :]
+        return data[: end + 4]
+
+    def _too_long(self, data: bytes) -> HeadError:
+        line_end = data.find(b"\r\n")
+        if line_end < 0 or line_end > self._url_limit + 16:
+            return HeadError("The address is too long.", 414, "uri_too_long")
+        return HeadError("The head is too large.", 431, "headers_too_large")

@@ -1,0 +1,173 @@
+"""The HTTP/1.1 layer: one client connection, one exchange at a time, no I/O.
+
+No command blocks the layer (each carries the layer as its `blocking` mark, so that the layers above do not wait
+either): whatever it is waiting for, a deadline, a cut or a client that leaves is obeyed at once.
+"""
+
+import logging
+
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layer import CommandGenerator
+
+from addon.http1.admitting import TOO_SLOW, Admitting
+from addon.http1.decisions import Refuse
+from addon.http1.endings import Phase
+from addon.http1.link import State
+from addon.http1.signals import Cut, Drain, Tick
+from addon.http1.turn import Turn
+
+logger = logging.getLogger(__name__)
+
+_AHEAD = Refuse(400, "bad_request", "Too much was sent before its turn.")
+_TOO_LONG = Refuse(504, "upstream_timeout", "The exchange took too long.")
+_NO_ANSWER = Refuse(504, "upstream_timeout", "The upstream did not answer in time.")
+
+
+class Http1Layer(Admitting):
+    """Takes events, yields commands; see `endings.Phase` for what happens in between."""
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        out = self._out
+        out.clear()
+        if self._phase is Phase.DEAD:
+            return
+        self._now = self._site.clock()
+        try:
+            self._dispatch(event)
+            if self._phase is Phase.IDLE or self._half_closed:
+                self._pump()
+        except Exception:
+            self._crash_safely()
+        yield from out
+
+    def _crash_safely(self) -> None:
+        """Close the connection even if reporting the fault fails as well."""
+        try:
+            self._crash()
+        except Exception:
+            logger.exception("the HTTP layer failed twice")
+            self._phase = Phase.DEAD
+            self._out[:] = [commands.CloseConnection(self._client)]
+
+    def _dispatch(self, event: events.Event) -> None:
+        if isinstance(event, events.DataReceived) and event.connection is self._client:
+            self._receive(event.data)
+        elif isinstance(event, events.ConnectionClosed) and event.connection is self._client:
+            self._client_closed()
+        elif isinstance(event, Tick):
+            if self._now >= self.deadline:
+                self._tick()
+        elif isinstance(event, Cut):
+            self._cut(event.refusal)
+        elif isinstance(event, Drain):
+            if self._phase is Phase.IDLE and not self._intake.buffer:
+                self._close()
+        else:
+            if isinstance(event, events.HookCompleted):
+                self._hook_ran(event.command)
+            for seen in self._link.translate(event):
+                self._upstream_event(seen)
+            if isinstance(event, events.OpenConnectionCompleted) and self._link.state is State.CONNECTING:
+                self._due(self._limits.tls_seconds)  # TCP stands, TLS is under way.
+
+    def _upstream_event(self, event: events.Event) -> None:
+        turn = self._turn
+        if isinstance(event, events.DataReceived):
+            if self._phase is Phase.TUNNEL and turn is not None:
+                self._tunnel_down(turn, event.data)
+            elif turn is not None and turn.reply is not None:
+                self._download(turn, turn.reply, event.data)
+            else:
+                self._link.close()  # Nobody asked: whatever it is, the connection cannot be trusted again.
+        elif isinstance(event, events.ConnectionClosed):
+            lost = self._sockets.is_gone(event.connection)
+            if self._phase is Phase.TUNNEL and turn is not None:
+                turn.upstream_ended = True
+                self._tunnel_side_ended(turn, lost)
+                return
+            self._link.close()
+            # Without a reply under way it was a kept connection, and another will be made when it is needed.
+            if turn is not None and turn.reply is not None:
+                self._upstream_closed(turn, turn.reply, lost)
+        elif isinstance(event, events.OpenConnectionCompleted):
+            self._connect_ended(event)
+
+    def _receive(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        phase, turn = self._phase, self._turn
+        if phase is Phase.IDLE:
+            self._intake.buffer += data
+        elif phase is Phase.LINGER:
+            self._discarded += len(data)
+            if self._discarded > self._limits.linger_bytes:
+                self._close()
+        elif turn is None:
+            raise RuntimeError("an exchange without its turn")
+        elif phase is Phase.SENDING and turn.body is not None:
+            self._upload(turn, turn.body, data)
+        elif phase is Phase.TUNNEL:
+            self._tunnel_up(turn, data)
+        else:
+            self._hold(turn, data)
+
+    def _hold(self, turn: Turn, data: bytes) -> None:
+        """Keep what came before its turn, and stop reading when it is much."""
+        intake = self._intake
+        intake.buffer += data
+        if turn.collecting and turn.body is not None:
+            self._collect(turn, turn.body)
+        elif len(intake.buffer) > self._limits.held_hard_bytes:
+            self._fail(turn, _AHEAD)
+        elif len(intake.buffer) > self._limits.held_bytes:
+            self._is_paused = False  # The stream reader may have resumed by itself.
+            self._pause()
+
+    def _client_closed(self) -> None:
+        """The client has ended its side; a request that is complete still gets its reply."""
+        turn = self._turn
+        self._half_closed = True
+        lost = not self._client.state & ConnectionState.CAN_WRITE or self._sockets.is_gone(self._client)
+        if turn is None:
+            if lost or self._phase is Phase.LINGER:
+                self._close()
+        elif self._phase is Phase.TUNNEL:
+            turn.client_ended = True
+            self._tunnel_side_ended(turn, lost)
+        elif lost or turn.collecting:
+            self._abandon("client_closed")
+
+    def _tick(self) -> None:
+        """A deadline has passed: find out whose."""
+        phase, turn = self._phase, self._turn
+        if turn is None:
+            if phase is Phase.IDLE and self._intake.buffer:
+                self._refuse(self._begin_turn(), TOO_SLOW, close=True)
+            else:
+                self._close()
+        elif phase is Phase.TUNNEL:
+            self._abandon("idle_timeout")
+        elif self._now >= self._total:
+            self._cut(_TOO_LONG)
+        elif phase is Phase.HELD:
+            self._waited_too_long(turn)
+        elif turn.expecting:
+            self._continue(turn)
+        elif phase is Phase.SENDING and not self._upstream_is_slow():
+            self._fail(turn, TOO_SLOW)
+        elif self._sockets.backlog(self._client):
+            self._sockets.abort(self._client)
+            self._abandon("client_timeout")
+        else:
+            self._fail(turn, _NO_ANSWER)
+
+    def _upstream_is_slow(self) -> bool:
+        server = self._link.server
+        return server is not None and self._sockets.backlog(server) > 0
+
+    def lost(self) -> None:
+        """The client's connection is gone for good, and no further event will come."""
+        if self._phase is not Phase.DEAD:
+            self._now = self._site.clock()
+            self._out.clear()
+            self._abandon("client_closed")

@@ -1,0 +1,43 @@
+"""How long and how large an exchange may be."""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every limit of one worker; seconds and bytes, zero means none where it says so."""
+
+    head_bytes: int = 32 * KIB
+    header_count: int = 100
+    url_bytes: int = 8 * KIB
+    trailer_bytes: int = 8 * KIB
+    body_bytes: int = 0  # zero: any size
+    # What a client may send ahead of its turn; beyond it, its socket is no longer read.
+    held_bytes: int = 64 * KIB
+    # Where its socket cannot be paused, this much ahead ends the connection.
+    held_hard_bytes: int = 1 * MIB
+    # After an answer that did not wait for the body: what is still read, so that the answer is not lost to a reset.
+    linger_bytes: int = 1 * MIB
+    linger_seconds: float = 2.0
+    informational_heads: int = 32
+
+    head_seconds: float = 15.0
+    body_idle_seconds: float = 30.0
+    admit_seconds: float = 10.0
+    connect_seconds: float = 5.0
+    tls_seconds: float = 5.0
+    first_byte_seconds: float = 60.0
+    response_idle_seconds: float = 120.0
+    keep_alive_seconds: float = 75.0
+    tunnel_idle_seconds: float = 600.0
+    total_seconds: float = 0.0  # zero: as long as both sides make progress
+    # How long the upstream may think about `Expect: 100-continue` before the worker says it instead.
+    expect_seconds: float = 1.0
+    # How long what a peer does not read may stay in a closing socket.
+    flush_seconds: float = 5.0
+
+    connections: int = 10_000
+    connections_per_address: int = 0  # zero: no limit per address

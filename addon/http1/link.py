@@ -1,0 +1,142 @@
+"""The layer's one kept connection to the upstream, plain or TLS."""
+
+from enum import Enum, auto
+
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
+
+from addon.http1.upstreams import Address, Upstream
+
+
+class State(Enum):
+    """Where the connection stands."""
+
+    CLOSED = auto()
+    CONNECTING = auto()
+    OPEN = auto()
+
+
+def not_blocking[C: commands.Command](command: C, owner: Layer) -> C:
+    """Mark a command that expects an answer as one for which no layer above its owner has to wait."""
+    # mitmproxy declares the attribute as `bool | Layer` on the base class and as a plain bool on its subclasses.
+    command.blocking = owner
+    return command
+
+
+class _Write(events.Event):
+    """Bytes for the TLS layer to encrypt."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class _Inside(Layer):
+    """The far end of the TLS layer: it collects what comes out and sends what is put in."""
+
+    def __init__(self, context: Context, server: Server) -> None:
+        super().__init__(context)
+        self.server = server
+        self.received: list[events.Event] = []
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, events.Start):
+            yield not_blocking(commands.OpenConnection(self.server), self)
+        elif isinstance(event, _Write):
+            yield commands.SendData(self.server, event.data)
+        else:
+            self.received.append(event)
+
+
+class Link:
+    """Opens, keeps and closes the upstream connection; its commands go to the layer's list.
+
+    It never blocks the layer: a client that leaves, a cut and a deadline are obeyed while a connection is being made.
+    """
+
+    def __init__(self, owner: Layer, out: list[commands.Command]) -> None:
+        self._owner = owner
+        self._context = owner.context
+        self._out = out
+        self._tls: ServerTLSLayer | None = None
+        self._inside: _Inside | None = None
+        self.state = State.CLOSED
+        self.server: Server | None = None
+        self.upstream: Upstream | None = None
+        self.address: Address | None = None
+        # Whether a request was sent on it before: the upstream may be about to close it.
+        self.used = False
+
+    def fits(self, upstream: Upstream) -> bool:
+        """Whether the connection stands and may take a request for this upstream."""
+        return self.state is State.OPEN and self.upstream is upstream
+
+    def open(self, upstream: Upstream, address: Address) -> None:
+        """Begin to connect; any connection before it is closed."""
+        self.close()
+        server = Server(address=address)
+        self.server, self.upstream, self.address = server, upstream, address
+        self.state, self.used = State.CONNECTING, False
+        if upstream.tls:
+            server.sni = upstream.sni or address[0]
+            context = self._context.fork()
+            context.server = server
+            self._tls = ServerTLSLayer(context, server)
+            self._tls.child_layer = self._inside = _Inside(context, server)
+            self._out.extend(self._tls.handle_event(events.Start()))
+        else:
+            self._out.append(not_blocking(commands.OpenConnection(server), self._owner))
+
+    def translate(self, event: events.Event) -> list[events.Event]:
+        """Let TLS have its events; return those the layer shall see.
+
+        What a former connection still has to say is answered by closing it.
+        """
+        if isinstance(event, events.ConnectionEvent):
+            if event.connection is not self.server:
+                if event.connection.state is not ConnectionState.CLOSED:
+                    self._out.append(commands.CloseConnection(event.connection))
+                return []
+            if self._tls is None:
+                return [event]
+        elif isinstance(event, events.OpenConnectionCompleted):
+            if event.command.connection is not self.server:
+                if event.reply is None:
+                    self._out.append(commands.CloseConnection(event.command.connection))
+                return []
+            if self._tls is None:
+                return [event]
+        elif self._tls is None:
+            return []
+        return self._through_tls(event)
+
+    def _through_tls(self, event: events.Event) -> list[events.Event]:
+        assert self._tls is not None and self._inside is not None
+        self._out.extend(self._tls.handle_event(event))
+        received = self._inside.received
+        if received:
+            self._inside.received = []
+        return received
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the upstream."""
+        if self.server is None:
+            return
+        if self._tls is None:
+            self._out.append(commands.SendData(self.server, data))
+        else:
+            self._out.extend(self._tls.handle_event(_Write(data)))
+
+    def half_close(self) -> None:
+        """Tell the upstream that nothing more will come."""
+        if self.server is not None and self.server.state & ConnectionState.CAN_WRITE:
+            self._out.append(commands.CloseTcpConnection(self.server, half_close=True))
+
+    def close(self) -> None:
+        """Close the connection, whatever it is doing."""
+        if self.server is not None:
+            self._out.append(commands.CloseConnection(self.server))
+        self.server = self._tls = self._inside = None
+        self.state = State.CLOSED

@@ -1,0 +1,99 @@
+"""How the upstream's reply is read, and how it is framed for the client."""
+
+from addon.http1.framing import BodyReader, ChunkedReader, Kind
+from addon.http1.heads import HeadError, RequestHead, ResponseHead, parse_response
+from addon.http1.intake import Intake
+from addon.http1.limits import Limits
+
+_UNSIZED = (Kind.CHUNKED, Kind.UNTIL_CLOSE)
+
+
+def body_kind(response: ResponseHead, method: str) -> Kind:
+    """Say how the body of a final reply is delimited (RFC 9112, 6.3)."""
+    if method == "HEAD" or response.status in (204, 304):
+        return Kind.NONE
+    first = response.headers.first
+    if b"transfer-encoding" in first:
+        return Kind.CHUNKED
+    if b"content-length" in first:
+        return Kind.LENGTH
+    return Kind.UNTIL_CLOSE
+
+
+class Reply:
+    """The reply to one request, as far as it has come."""
+
+    __slots__ = (
+        "_heads",
+        "_intake",
+        "_limits",
+        "_method",
+        "body",
+        "chunked_out",
+        "drops_length",
+        "head",
+        "keep",
+        "kind",
+        "until_close",
+    )
+
+    def __init__(self, method: str, limits: Limits) -> None:
+        self._method = method
+        self._limits = limits
+        self._intake = Intake(limits)
+        self._heads = 0
+        self.head: ResponseHead | None = None
+        self.body = BodyReader(0)
+        self.kind = Kind.NONE
+        self.chunked_out = False
+        # The client can tell the end of the body only by the end of the connection.
+        self.until_close = False
+        # Content-Length must not go on.
+        self.drops_length = False
+        # Whether the client's connection may carry another exchange after this one.
+        self.keep = False
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes to the head that is being collected."""
+        self._intake.buffer += data
+
+    def take_head(self) -> ResponseHead | None:
+        """Return the next head, informational or final, or None while it is incomplete. Raises HeadError."""
+        if not self._intake.buffer:
+            return None
+        self._intake.skipped = True  # No empty line may stand before a reply.
+        raw = self._intake.take_head()
+        if raw is None:
+            return None
+        self._heads += 1
+        if self._heads > self._limits.informational_heads:
+            raise HeadError("There are too many informational replies.")
+        return parse_response(raw, self._limits)
+
+    def take_rest(self) -> bytes:
+        """Hand over what followed the head."""
+        return self._intake.take_all()
+
+    def settle(self, head: ResponseHead, request: RequestHead, keep: bool) -> None:
+        """Decide both framings once the final head is there; `keep`: the client may be kept."""
+        self.head = head
+        self.kind = body_kind(head, self._method)
+        if self.kind is Kind.CHUNKED:
+            self.body = ChunkedReader(self._limits.trailer_bytes)
+        elif self.kind is Kind.LENGTH:
+            self.body = BodyReader(int(head.headers.first[b"content-length"]))
+        elif self.kind is Kind.UNTIL_CLOSE:
+            self.body = BodyReader(None)
+        # The desktop client decompresses the body and keeps its Content-Length, which then is wrong.
+        recoded = request.compat and b"content-encoding" in head.headers.first
+        unsized = self.kind in _UNSIZED or (recoded and self.kind is Kind.LENGTH)
+        self.chunked_out = unsized and not request.http10
+        self.until_close = unsized and request.http10
+        self.drops_length = unsized or recoded or head.status == 204
+        self.keep = keep and not self.until_close
+
+    @property
+    def leaves_upstream_usable(self) -> bool:
+        """Whether the upstream connection can take another request after this reply."""
+        ends_itself = self.kind is not Kind.UNTIL_CLOSE
+        return ends_itself and self.head is not None and self.head.keep_alive and not self.body.rest

@@ -1,0 +1,86 @@
+"""What reaches a layer besides bytes: our own events, the hooks it asks, and the socket controls it is given."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mitmproxy.connection import Connection
+from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.events import Event
+
+from addon.http1.decisions import Refuse
+from addon.http1.policy import FirstUse, Question
+
+
+class Tick(Event):
+    """The layer's deadline has passed."""
+
+
+class Drain(Event):
+    """The worker is going away: finish what is running, take nothing new."""
+
+
+@dataclass
+class Cut(Event):
+    """End what is in flight, now, for the reason given."""
+
+    refusal: Refuse
+
+
+@dataclass
+class AdmitSlowHook(StartHook):
+    """Ask the policy for a decision that needs I/O."""
+
+    data: Question
+
+
+@dataclass
+class FirstUseHook(StartHook):
+    """Ask the policy to start the paid clock; the upstream connection stands, and nothing was sent."""
+
+    data: FirstUse
+
+
+class Sockets(Protocol):
+    """Control over the sockets of one client's connections, which mitmproxy's commands do not offer."""
+
+    def pause(self) -> None:
+        """Stop reading from the client; bytes that were read already may still come."""
+
+    def resume(self) -> None:
+        """Read from the client again."""
+
+    def abort(self, connection: Connection) -> None:
+        """Drop what was not sent and reset the connection."""
+
+    def backlog(self, connection: Connection) -> int:
+        """How many bytes the peer has not taken yet."""
+
+    def is_gone(self, connection: Connection) -> bool:
+        """Whether the connection was lost, other than by an orderly end of the peer's bytes."""
+
+    def flush_soon(self, connection: Connection) -> None:
+        """The connection is being closed: abort it if its last bytes are not taken in time."""
+
+
+class NoSockets:
+    """Controls nothing: for tests, and where a connection's sockets cannot be reached."""
+
+    def pause(self) -> None:
+        """Do nothing."""
+
+    def resume(self) -> None:
+        """Do nothing."""
+
+    def abort(self, connection: Connection) -> None:
+        """Do nothing."""
+
+    def backlog(self, connection: Connection) -> int:
+        """Nothing is waiting."""
+        return 0
+
+    def is_gone(self, connection: Connection) -> bool:
+        """Nobody is gone."""
+        return False
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Do nothing."""

@@ -1,0 +1,21 @@
+"""What all layers of one worker share."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from addon.http1.forwarding import Rules
+from addon.http1.limits import Limits
+from addon.http1.policy import Policy
+from addon.http1.registry import Registry
+
+
+@dataclass(slots=True)
+class Site:
+    """One worker's policy and settings."""
+
+    policy: Policy
+    limits: Limits = field(default_factory=Limits)
+    rules: Rules = field(default_factory=Rules)
+    registry: Registry = field(default_factory=Registry)
+    clock: Callable[[], float] = time.monotonic

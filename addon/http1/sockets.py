@@ -1,0 +1,95 @@
+"""The sockets behind one connection handler, through its public parts."""
+
+import asyncio
+import time
+from typing import Any
+
+from mitmproxy.connection import Connection
+from mitmproxy.proxy.events import Event
+from mitmproxy.proxy.server import ConnectionHandler
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+class Closing:
+    """Transports that are being closed and still hold bytes their peer does not take."""
+
+    def __init__(self) -> None:
+        self._transports: list[tuple[float, asyncio.WriteTransport]] = []
+
+    def add(self, transport: asyncio.WriteTransport, until: float) -> None:
+        """Give a transport until then to get rid of its bytes."""
+        self._transports.append((until, transport))
+
+    def sweep(self, now: float) -> None:
+        """Abort those whose time is up."""
+        left = []
+        for until, transport in self._transports:
+            if now >= until:
+                transport.abort()
+            elif transport.get_write_buffer_size():
+                left.append((until, transport))
+        self._transports = left
+
+
+class HandlerSockets:
+    """Control over one handler's sockets, and the door for our own events."""
+
+    def __init__(self, handler: ConnectionHandler, closing: Closing, flush_seconds: float) -> None:
+        self._handler = handler
+        self._closing = closing
+        self._flush_seconds = flush_seconds
+
+    def _transport(self, connection: Connection) -> Any:
+        # Typed loosely: mitmproxy also knows UDP streams, which have no transport and never come here.
+        io = self._handler.transports.get(connection)
+        writer = io.writer if io is not None else None
+        return None if writer is None else getattr(writer, "transport", None)
+
+    def pause(self) -> None:
+        """Stop reading from the client."""
+        transport = self._transport(self._handler.client)
+        if transport is not None and not transport.is_closing():
+            transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read from the client again."""
+        transport = self._transport(self._handler.client)
+        if transport is not None and not transport.is_closing():
+            transport.resume_reading()
+
+    def abort(self, connection: Connection) -> None:
+        """Reset a connection; its unsent bytes are dropped."""
+        transport = self._transport(connection)
+        if transport is not None:
+            transport.abort()
+
+    def backlog(self, connection: Connection) -> int:
+        """Tell how many bytes the peer has not taken yet."""
+        transport = self._transport(connection)
+        return 0 if transport is None else int(transport.get_write_buffer_size())
+
+    def is_gone(self, connection: Connection) -> bool:
+        """Tell whether the connection was lost."""
+        transport = self._transport(connection)
+        return transport is None or bool(transport.is_closing())
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Abort the connection later if its last bytes are not taken."""
+        transport = self._transport(connection)
+        if transport is not None and transport.get_write_buffer_size():
+            self._closing.add(transport, time.monotonic() + self._flush_seconds)
+
+    def deliver(self, event: Event) -> None:
+        """Hand an event of ours to the handler's layers."""
+        task = asyncio.get_running_loop().create_task(self._handler.server_event(event))
+        if not task.done():
+            _tasks.add(task)
+            task.add_done_callback(_tasks.discard)
+
+    def close(self) -> None:
+        """Close the client's connection at the handler."""
+        client = self._handler.client
+        io = self._handler.transports.get(client)
+        if io is not None and io.handler is not None:
+            self._handler.close_connection(client)

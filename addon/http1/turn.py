@@ -1,0 +1,62 @@
+"""What the layer keeps for the exchange that is running, and throws away with it."""
+
+from mitmproxy.proxy.commands import StartHook
+
+from addon.http1.decisions import Admit, Peer
+from addon.http1.exchange import Exchange
+from addon.http1.framing import BodyReader
+from addon.http1.heads import RequestHead
+from addon.http1.policy import FirstUse, Question
+from addon.http1.reply import Reply
+from addon.http1.upstreams import Address
+
+
+class Turn:
+    """One exchange from the inside; a new one is made for each, so that nothing of the last can be taken for this.
+
+    `request`, `peer` and `admit` have no value until they are known: to use one too early is an error, and an error
+    refuses the request.
+    """
+
+    __slots__ = (
+        "admit",
+        "asked",
+        "body",
+        "candidates",
+        "client_ended",
+        "collecting",
+        "exchange",
+        "expecting",
+        "first_use",
+        "is_first_use_done",
+        "is_websocket",
+        "peer",
+        "question",
+        "repeatable",
+        "reply",
+        "request",
+        "upstream_ended",
+    )
+    request: RequestHead
+    peer: Peer
+    admit: Admit
+    question: Question
+    first_use: FirstUse
+    candidates: list[Address]
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.body: BodyReader | None = None
+        self.reply: Reply | None = None
+        # The hook whose answer is awaited.
+        self.asked: StartHook | None = None
+        # The policy wants to read the body, up to so many bytes.
+        self.collecting = 0
+        # The client waits for 100 Continue before it sends its body.
+        self.expecting = False
+        self.is_websocket = False
+        self.is_first_use_done = False
+        # The upstream may have closed the kept connection before it saw the request, which can be sent again.
+        self.repeatable = False
+        self.client_ended = False
+        self.upstream_ended = False

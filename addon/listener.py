@@ -1,0 +1,100 @@
+"""Hearing what changed: a thread that LISTENs on PostgreSQL and hands each notice to the loop."""
+
+import asyncio
+import json
+import logging
+import select
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+
+import psycopg2
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, connection
+from sqlalchemy.engine import make_url
+
+from addon.cutting import Cutter
+from addon.known import KnownTokens
+from models.config import Settings
+from models.services.changes import CHANNEL
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+RECONNECT_SECONDS = 0.5
+
+
+class Listener:
+    """Keeps `known` true while the connection stands, and says so when it does not."""
+
+    def __init__(self, settings: Settings, known: KnownTokens, cutter: Cutter, loop: asyncio.AbstractEventLoop) -> None:
+        self._settings = settings
+        self._known = known
+        self._cutter = cutter
+        self._loop = loop
+        self._stopping = threading.Event()
+        # Written to by `stop`, so that the thread does not sleep through it.
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen; `known` becomes trusted when the connection stands."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; returns when it has ended."""
+        self._stopping.set()
+        self._wake.close()
+        self._thread.join(timeout=5)
+        self._woken.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except (psycopg2.Error, OSError) as error:
+                logger.warning("the listener lost the database: %s", type(error).__name__)
+            self._on_loop(self._known.deaf, self._loop.time(), self._settings.proxy.trust_seconds)
+            self._stopping.wait(RECONNECT_SECONDS)
+
+    def _listen(self) -> None:
+        # A dead peer is noticed by the heartbeat: the kernel gives up on unacknowledged bytes after two seconds.
+        url = make_url(self._settings.database.url)
+        database = psycopg2.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False),
+            connect_timeout=2,
+            tcp_user_timeout=2000,
+            application_name="zenzefi-listener",
+        )
+        try:
+            database.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+            with database.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 2000")
+                cursor.execute(f"LISTEN {CHANNEL}")
+                self._on_loop(self._known.listening)
+                self._on_loop(self._cutter.everything_changed)
+                while not self._stopping.is_set():
+                    sources: list[connection | socket.socket] = [database, self._woken]
+                    readable, _, _ = select.select(sources, [], [], HEARTBEAT_SECONDS)
+                    if not readable:
+                        cursor.execute("SELECT 1")
+                    self._hear(database)
+        finally:
+            database.close()
+
+    def _hear(self, database: connection) -> None:
+        database.poll()
+        while database.notifies:
+            notice = json.loads(database.notifies.pop(0).payload)
+            if "token" in notice:
+                token_id = uuid.UUID(notice["token"])
+                self._on_loop(self._known.forget_token, token_id)
+                self._on_loop(self._cutter.token_changed, token_id)
+            elif "user" in notice:
+                user_id = uuid.UUID(notice["user"])
+                self._on_loop(self._known.forget_user, user_id)
+                self._on_loop(self._cutter.user_changed, user_id)
+
+    def _on_loop[*Args](self, call: Callable[[*Args], None], *args: *Args) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *args)

@@ -1,0 +1,68 @@
+"""Whether a request path means the same thing to everyone who reads it."""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+# Segments of plain characters that do not start with a dot are fine as they stand: nearly every path in real traffic.
+_PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)+/?|/")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
+_DECODED_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_NESTED_ESCAPE = re.compile(rb"%(?:2e|2f|5c|25)", re.IGNORECASE)
+# Overlong UTF-8 once wrote a dot or a slash past a check: a lenient decoder reads it, a strict one does not.
+_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
+
+
+def canonical_fault(raw_path: bytes) -> str | None:
+    """Say what is wrong with a path (without its query), or None when it may be forwarded as it is.
+
+    These refusals hold for every scope; the source of the rules is contract.md, "Scopes".
+    """
+    if _PLAIN.fullmatch(raw_path):
+        return None
+    if not raw_path.startswith(b"/"):
+        return "The path must start with a slash."
+    return _raw_fault(raw_path) or _decoded_fault(raw_path)
+
+
+def _raw_fault(raw_path: bytes) -> str | None:
+    """Find what is wrong before any decoding."""
+    if _CONTROL.search(raw_path):
+        return "The path holds a space or a control byte."
+    if b"\\" in raw_path:
+        return "The path holds a backslash."
+    if b"#" in raw_path or b"?" in raw_path:
+        return "The path holds a fragment."
+    if b"//" in raw_path:
+        return "The path holds an empty segment."
+    if _BAD_ESCAPE.search(raw_path):
+        return "The path holds a broken escape."
+    return None
+
+
+def _decoded_fault(raw_path: bytes) -> str | None:
+    """Find what only shows after the path was decoded once, segment by segment."""
+    for raw in raw_path[1:].split(b"/"):
+        segment = unquote_to_bytes(raw)
+        if b"/" in segment or b"\\" in segment:
+            return "The path holds an encoded slash or backslash."
+        if _DECODED_CONTROL.search(segment):
+            return "The path holds an encoded control byte."
+        if segment.partition(b";")[0] in (b".", b".."):
+            return "The path holds a dot segment."
+        if _NESTED_ESCAPE.search(segment):
+            return "The path is escaped twice."
+        if _OVERLONG.search(segment):
+            return "The path holds an overlong character."
+    return None
+
+
+def decoded_segments(raw_path: bytes) -> list[str]:
+    """Split a path that has no canonical fault into its segments, each decoded once.
+
+    Bytes that are not UTF-8 become lone surrogates, so that no two different paths look alike. A trailing slash
+    shows as a last empty segment.
+    """
+    if b"%" not in raw_path:
+        return raw_path[1:].decode("utf-8", "surrogateescape").split("/")
+    return [unquote_to_bytes(raw).decode("utf-8", "surrogateescape") for raw in raw_path[1:].split(b"/")]

@@ -1,0 +1,213 @@
+"""Between the layer and the gate: reads the facts from a request head, and counts what the layer reports.
+
+The layer asks `admit` on its hot path; what memory cannot answer is deferred to `admit_slow`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from addon import gate as gating
+from addon import paths
+from addon.answers import Answer, as_json, token_status
+from addon.credentials import Credential, find
+from addon.gate import Facts, Gate
+from addon.health import Health
+from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
+from addon.http1.exchange import Exchange
+from addon.http1.heads import RequestHead
+from addon.http1.policy import Question
+from addon.http1.upstreams import Upstream
+from addon.refusals import Refuse as Refusal
+from addon.refusals import as_layer
+from addon.tally import Tally
+from models import clock
+from models.services.sessions import Known
+
+PREFIX = b"/api/v1/proxy"
+RESERVED = b"/_zenzefi"
+RESERVED_SEGMENT = "_zenzefi"
+READS = {"GET", "HEAD"}
+
+
+@dataclass(slots=True)
+class Visit:
+    """What the policy remembers of an admitted exchange."""
+
+    facts: Facts
+    admitted: gating.Admit
+    is_counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StatusQuestion:
+    """Somebody asks about a token that memory does not know."""
+
+    credential: Credential | None
+
+
+class GatePolicy:
+    """The policy of a worker."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        tally: Tally,
+        health: Health,
+        upstream: Upstream,
+        *,
+        in_use: Callable[[gating.Admit], None],
+        compatibility: bool,
+    ) -> None:
+        self._gate = gate
+        self._in_use = in_use
+        self._tally = tally
+        self._health = health
+        self._upstream = upstream
+        self._compatibility = compatibility
+        # False from the moment a drain begins: an orchestrator then sends nobody here any more.
+        self.is_ready = True
+
+    def admit(
+        self,
+        request: RequestHead,
+        peer: Peer,
+        exchange: Exchange,  # noqa: ARG002 - the layer's interface
+    ) -> Decision | Defer:
+        """Decide from memory; everything this worker answers itself comes before admission."""
+        own = self._own_address(request)
+        if own is not None:
+            return own
+        facts = _facts(request, peer)
+        decision = self._gate.decide_now(facts)
+        return Defer(facts=facts) if decision is None else self._as_decision(facts, decision)
+
+    async def admit_slow(self, question: Question) -> Decision:
+        """Decide with the help of the database."""
+        match question.facts:
+            case Facts() as facts:
+                return self._as_decision(facts, await self._gate.decide(facts))
+            case StatusQuestion(credential):
+                return _status(await self._gate.identify(credential))
+        raise TypeError(f"nobody deferred {question.facts!r}")
+
+    async def first_use(self, exchange: Exchange) -> Refuse | None:
+        """Start the paid clock and open the session, now that the upstream connection stands."""
+        visit = _visit(exchange)
+        begun = await self._gate.begin(visit.admitted, visit.facts)
+        if isinstance(begun, Refusal):
+            return as_layer(begun)
+        visit.admitted = begun
+        self._count(visit)
+        return None
+
+    def on_open(self, exchange: Exchange) -> None:
+        """Count the request, and hold its session in use while it lasts."""
+        self._count(_visit(exchange))
+
+    def on_bytes(self, exchange: Exchange, received: int, sent: int) -> None:
+        """Count body bytes: `received` from the client, `sent` to it."""
+        session_id = _visit(exchange).admitted.session_id
+        if session_id is not None:
+            self._tally.add(session_id, bytes_in=received, bytes_out=sent)
+
+    def on_close(self, exchange: Exchange) -> None:
+        """Let go of the session."""
+        if exchange.admission is None:
+            return
+        visit = _visit(exchange)
+        if visit.is_counted and visit.admitted.session_id is not None:
+            self._tally.closed(visit.admitted.session_id)
+
+    def _count(self, visit: Visit) -> None:
+        """Count a request once, as soon as it has a session: before its first use it has none."""
+        if visit.admitted.session_id is not None and not visit.is_counted:
+            visit.is_counted = True
+            self._in_use(visit.admitted)
+            self._tally.opened(visit.admitted.session_id)
+
+    def _own_address(self, request: RequestHead) -> Decision | Defer | None:
+        """Answer what is ours; None for everything that belongs to the upstream."""
+        path = request.raw_path
+        if path == b"/health" and self._compatibility and request.method in READS:
+            return _local(self._health.answer())
+        if path == PREFIX + b"/status" and self._compatibility and request.method in READS:
+            return self._token_status(request)
+        if path.startswith(RESERVED + b"/") or path == RESERVED:
+            return self._reserved(path, request)
+        if _is_reserved(request.path):
+            return as_layer(Refusal("not_found"))
+        return None
+
+    def _reserved(self, path: bytes, request: RequestHead) -> Decision | Defer:
+        name = path.removeprefix(RESERVED) if request.method in READS else b""
+        match name:
+            case b"/health":
+                return _local(self._health.answer())
+            case b"/status":
+                return self._token_status(request)
+            case b"/live":
+                return _local(as_json({"status": "live"}))
+            case b"/ready":
+                ready = self.is_ready and self._gate.can_decide
+                return _local(as_json({"status": "ready" if ready else "not ready"}, 200 if ready else 503))
+        return as_layer(Refusal("not_found"))
+
+    def _token_status(self, request: RequestHead) -> Decision | Defer:
+        credential = _credential(request)
+        found = self._gate.identify_now(credential)
+        return Defer(facts=StatusQuestion(credential)) if found is None else _status(found)
+
+    def _as_decision(self, facts: Facts, decision: gating.Admit | Refusal) -> Decision:
+        if isinstance(decision, Refusal):
+            return as_layer(decision)
+        return Admit(
+            self._upstream,
+            token_id=str(decision.known.token_id),
+            user_id=str(decision.known.user_id),
+            first_use=decision.session_id is None,
+            drop_authorization=facts.credential is not None and facts.credential.carrier == "authorization",
+            facts=Visit(facts, decision),
+        )
+
+
+def _credential(request: RequestHead) -> Credential | None:
+    access_token = request.headers.get(b"x-access-token")
+    authorization = request.headers.get(b"authorization")
+    return find(
+        None if access_token is None else access_token.decode("latin-1"),
+        None if authorization is None else authorization.decode("latin-1"),
+    )
+
+
+def _facts(request: RequestHead, peer: Peer) -> Facts:
+    device = request.headers.get(b"x-device-id")
+    agent = request.headers.get(b"user-agent")
+    return Facts(
+        address=peer.address,
+        method=request.method,
+        path=request.path,
+        credential=_credential(request),
+        device=None if device is None else device.decode("latin-1"),
+        user_agent="" if agent is None else agent.decode("utf-8", "replace"),
+    )
+
+
+def _is_reserved(path: bytes) -> bool:
+    """Say whether an upstream path starts with our reserved segment, however it is written."""
+    if b"%" not in path and not path.startswith(RESERVED):
+        return False
+    return paths.canonical_fault(path) is None and paths.decoded_segments(path)[0] == RESERVED_SEGMENT
+
+
+def _visit(exchange: Exchange) -> Visit:
+    if exchange.admission is None or not isinstance(exchange.admission.facts, Visit):
+        raise TypeError("the exchange was not admitted by this policy")
+    return exchange.admission.facts
+
+
+def _status(found: Known | Refusal) -> Decision:
+    return as_layer(found) if isinstance(found, Refusal) else _local(token_status(found, clock.now()))
+
+
+def _local(answer: Answer) -> Local:
+    return Local(answer.status, answer.body, headers=answer.headers)

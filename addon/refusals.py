@@ -1,0 +1,59 @@
+"""What each refusal says: its status, its code and one sentence (contract.md, section 2)."""
+
+from dataclasses import dataclass
+
+from addon.http1 import decisions
+
+_TABLE: dict[str, tuple[int, str]] = {
+    "bad_request": (400, "The request is malformed."),
+    "token_missing": (401, "An access token is needed."),
+    "token_invalid": (401, "The access token is not valid."),
+    "token_expired": (401, "The access token has expired."),
+    "token_revoked": (401, "The access token was revoked."),
+    "account_disabled": (401, "The account of this access token is disabled."),
+    "token_paused": (403, "The access token is paused."),
+    "too_many_failures": (429, "Too many wrong access tokens came from this address."),
+    "device_missing": (403, "The X-Device-ID header is needed."),
+    "device_invalid": (400, "The X-Device-ID header must have 8 to 255 characters."),
+    "scope_denied": (403, "The access token does not cover this address."),
+    "rate_limited": (429, "The access token has reached its limit."),
+    "device_conflict": (409, "Another device is using this access token."),
+    "upstream_unreachable": (502, "The upstream server cannot be reached."),
+    "upstream_timeout": (504, "The upstream server did not answer in time."),
+    "unavailable": (503, "The service is not available for a moment."),
+    "not_found": (404, "There is nothing at this address."),
+    "internal_error": (500, "Something went wrong here; the request was not forwarded."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A refusal. `reason` adds to the sentence what the client can act on; `retry_after` is in seconds."""
+
+    code: str
+    reason: str = ""
+    retry_after: int | None = None
+
+    @property
+    def status(self) -> int:
+        return _TABLE[self.code][0]
+
+    @property
+    def detail(self) -> str:
+        sentence = _TABLE[self.code][1]
+        return f"{sentence} {self.reason}" if self.reason else sentence
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that go with the code: a challenge with every 401, and when to come back."""
+        found: list[tuple[str, str]] = []
+        if self.status == 401:
+            found.append(("WWW-Authenticate", 'Bearer realm="zenzefi"'))
+        if self.retry_after is not None:
+            found.append(("Retry-After", str(self.retry_after)))
+        return tuple(found)
+
+
+def as_layer(refusal: Refuse) -> decisions.Refuse:
+    """Return the refusal in the words of the HTTP layer, which knows no codes of ours."""
+    return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers)

@@ -1,0 +1,73 @@
+"""Scopes: which methods and paths a token may reach. Pure functions over compiled rules.
+
+A rule is a path matched segment by segment after one decoding; `{id}` stands for exactly one segment and a last
+`**` for any depth, including none. `GET,HEAD path` limits the methods (contract.md, section 2, "Scopes").
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+ANY_DEPTH = "**"
+_PLACEHOLDER = re.compile(r"\{\w+\}")
+_METHODS = re.compile(r"[A-Z]+(,[A-Z]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One compiled rule; None among the segments matches any one segment, no methods means all methods."""
+
+    segments: tuple[str | None, ...]
+    open_ended: bool
+    methods: frozenset[str]
+
+    def allows(self, method: str, segments: Sequence[str]) -> bool:
+        """Say whether this rule covers a request."""
+        if self.methods and method not in self.methods:
+            return False
+        wanted = self.segments
+        if len(segments) < len(wanted) or (len(segments) > len(wanted) and not self.open_ended):
+            return False
+        pairs = zip(wanted, segments, strict=False)
+        return all(given != "" if expected is None else expected == given for expected, given in pairs)
+
+
+class Scope:
+    """The rules of one scope."""
+
+    def __init__(self, rules: Iterable[str]) -> None:
+        self._rules = tuple(_compile(rule) for rule in rules)
+        # `full` asks no question of a path that was found canonical.
+        self.is_unrestricted = any(rule.open_ended and not rule.segments and not rule.methods for rule in self._rules)
+
+    def allows(self, method: str, segments: Sequence[str]) -> bool:
+        """Say whether a request is within the scope; `segments` are those of the path decoded once.
+
+        Under a restricted scope a segment with `;` is refused: servers differ on whether what follows is a parameter.
+        """
+        if self.is_unrestricted:
+            return True
+        if any(";" in segment for segment in segments):
+            return False
+        return any(rule.allows(method, segments) for rule in self._rules)
+
+
+def compile_all(scopes: Mapping[str, Iterable[str]]) -> dict[str, Scope]:
+    """Compile every scope of the settings. An unknown scope is no key here, and so reaches nothing."""
+    return {name: Scope(rules) for name, rules in scopes.items()}
+
+
+def _compile(rule: str) -> Rule:
+    words = rule.split()
+    methods: frozenset[str] = frozenset()
+    if len(words) == 2 and _METHODS.fullmatch(words[0]):
+        methods = frozenset(words.pop(0).split(","))
+    if len(words) != 1:
+        raise ValueError(f"scopes: {rule!r} is not a path, or methods and a path")
+    parts = words[0].strip("/").split("/")
+    open_ended = parts[-1] == ANY_DEPTH
+    if open_ended:
+        parts.pop()
+    if ANY_DEPTH in parts or "" in parts:
+        raise ValueError(f"scopes: {rule!r}: ** may only come last, and no segment may be empty")
+    return Rule(tuple(None if _PLACEHOLDER.fullmatch(part) else part for part in parts), open_ended, methods)

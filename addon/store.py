@@ -1,0 +1,72 @@
+"""The worker's calls to PostgreSQL. Each is one transaction in a thread of its own: nothing blocks the loop."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from models import database
+from models.config import Settings
+from models.services import sessions
+from models.services.context import Actor
+from models.services.sessions import Known
+
+
+class StoreDown(Exception):
+    """The database did not answer; the caller refuses, or falls back to what the worker knows."""
+
+
+class Store:
+    """A pool of threads with a pool of connections."""
+
+    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+        self._settings = settings
+        self.engine = engine or database.connect(settings.database)
+        self.factory = database.sessions(self.engine)
+        self._threads = ThreadPoolExecutor(settings.database.pool_size, thread_name_prefix="store")
+
+    async def find(self, secret_hash: bytes) -> Known | None:
+        """Look a token up by the hash of its secret. Raises StoreDown."""
+
+        def work() -> Known | None:
+            with self.factory.begin() as session:
+                return sessions.find(session, secret_hash)
+
+        return await self.run(work)
+
+    async def find_by_id(self, token_ids: list[uuid.UUID]) -> dict[uuid.UUID, Known]:
+        """Look tokens up by their ids. Raises StoreDown."""
+
+        def work() -> dict[uuid.UUID, Known]:
+            with self.factory.begin() as session:
+                return sessions.find_by_id(session, token_ids)
+
+        return await self.run(work)
+
+    async def begin(self, token_id: uuid.UUID, device: str | None, actor: Actor) -> uuid.UUID:
+        """First use or another device: activate and open the session, and return its id.
+
+        Raises StoreDown, TokenUnusable and DeviceConflict.
+        """
+
+        def work() -> uuid.UUID:
+            with self.factory.begin() as session:
+                opened = sessions.begin(session, token_id, device=device, rules=self._settings.sessions, actor=actor)
+                return opened.id
+
+        return await self.run(work)
+
+    async def run[T](self, work: Callable[[], T]) -> T:
+        """Run a blocking call in a thread; what the database driver raises becomes StoreDown."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except SQLAlchemyError as error:
+            raise StoreDown(type(error).__name__) from error
+
+    def close(self) -> None:
+        """Wait for what is under way and close every connection."""
+        self._threads.shutdown(wait=True)
+        self.engine.dispose()

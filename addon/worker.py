@@ -1,0 +1,187 @@
+"""One proxy worker: `python -m addon.worker`. Several share one port; the kernel spreads connections over them."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from addon.cutting import Cutter
+from addon.gate import Gate
+from addon.health import Health
+from addon.http1.forwarding import Rules
+from addon.http1.limits import Limits
+from addon.http1.registry import Registry
+from addon.http1.site import Site
+from addon.http1.upstreams import Upstream
+from addon.known import KnownTokens
+from addon.listener import Listener
+from addon.policy import PREFIX, RESERVED_SEGMENT, GatePolicy
+from addon.serving import Gateway, listening_socket
+from addon.store import Store
+from addon.tally import FLUSH_SECONDS, Tally
+from models import config
+from models.config import Settings
+
+logger = logging.getLogger(__name__)
+
+# How long the last counts of a stopping worker wait for a database that does not answer.
+LAST_FLUSH_SECONDS = 10.0
+
+
+class Worker:
+    """Everything one worker consists of, from the database to the socket."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = Store(settings)
+        self._known = KnownTokens(settings.proxy.known_tokens)
+        self._gate = Gate(settings, self._store, self._known)
+        self._tally = Tally(self._store.factory)
+        self._health = Health(settings, self._store)
+        self._registry = Registry()
+        self._cutter = Cutter(self._registry, self._store, self._known)
+        self._policy = GatePolicy(
+            self._gate,
+            self._tally,
+            self._health,
+            upstream_of(settings),
+            in_use=self._cutter.in_use,
+            compatibility=settings.proxy.compatibility_prefix,
+        )
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then let requests finish, write the last counts and end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        listener = Listener(self._settings, self._known, self._cutter, loop)
+        gateway = self._gateway()
+        listener.start()
+        await gateway.start()
+        work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch())
+        tasks = [loop.create_task(coroutine) for coroutine in work]
+        try:
+            await self._stopping.wait()
+            self._policy.is_ready = False
+            if not await gateway.drain(self._settings.proxy.drain_seconds):
+                logger.warning("requests that outlived the drain were cut")
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await gateway.stop()
+            await self._flush_the_last()
+            listener.stop()
+            self._store.close()
+
+    def _stop(self, number: int) -> None:
+        """Begin to drain; a second signal does not wait."""
+        if self._stopping.is_set():
+            sys.exit(128 + number)
+        self._stopping.set()
+
+    def _gateway(self) -> Gateway:
+        settings = self._settings
+        site = Site(self._policy, limits_of(settings), rules_of(settings), self._registry)
+        return Gateway(
+            site,
+            listening_socket(settings.proxy.host, settings.proxy.port),
+            upstream_tls=settings.upstream.url.startswith("https:"),
+            upstream_ca=Path(settings.upstream.ca_file) if settings.upstream.ca_file else None,
+        )
+
+    async def _flush(self) -> bool:
+        """Write what was counted; counts that could not be written wait for the next time."""
+        counts = self._tally.take(time.monotonic())
+        if not counts:
+            return True
+        written = await self._store.run(lambda: self._tally.write(counts))
+        if not written:
+            self._tally.put_back(counts)
+        return written
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                # A flush that has begun is finished even when the worker stops, so that no count goes twice.
+                await asyncio.shield(self._flush())
+            except Exception:
+                logger.exception("a flush failed; the next one goes on")
+
+    async def _flush_the_last(self) -> None:
+        until = time.monotonic() + LAST_FLUSH_SECONDS
+        while not await self._flush() and time.monotonic() < until:  # noqa: ASYNC110 - the database sends no event
+            await asyncio.sleep(FLUSH_SECONDS)
+
+
+def upstream_of(settings: Settings) -> Upstream:
+    """Return where requests go."""
+    url = urlsplit(settings.upstream.url)
+    if not url.hostname:
+        raise config.ConfigError("upstream.url: is required")
+    tls = url.scheme == "https"
+    port = url.port or (443 if tls else 80)
+    return Upstream(
+        addresses=((url.hostname, port),),
+        host_header=url.netloc.encode(),
+        tls=tls,
+        sni=_server_name(url.hostname) if tls else None,
+    )
+
+
+def _server_name(hostname: str) -> str | None:
+    """Return the name to ask for in TLS; an address has none."""
+    try:
+        ip_address(hostname)
+    except ValueError:
+        return hostname
+    return None
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the layer's limits."""
+    return Limits(
+        connect_seconds=settings.upstream.connect_timeout_seconds,
+        first_byte_seconds=settings.upstream.read_timeout_seconds,
+    )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return the layer's rules of forwarding."""
+    return Rules(
+        compatibility_prefix=PREFIX if settings.proxy.compatibility_prefix else b"",
+        reserved=RESERVED_SEGMENT,
+        cookies=frozenset({b"zenzefi", b"__host-zenzefi", b"zenzefi_access", b"__host-zenzefi_access"}),
+        portal_url=settings.portal.address,
+    )
+
+
+def main() -> int:
+    """Run one worker; what is wrong with the settings is one sentence on standard error."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    async def serve() -> None:
+        await Worker(config.load()).run()
+
+    try:
+        asyncio.run(serve())
+    except config.ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a process says why it will not start
+        return 1
+    except OSError as error:
+        print(f"The proxy cannot listen: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Work that is not done while somebody waits: settlement, mail, clean-up."""

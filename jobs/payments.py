@@ -1,0 +1,80 @@
+"""Jobs about payments. Each takes ids, and a second run finds the work done."""
+
+import logging
+import urllib.error
+import urllib.request
+import uuid
+from datetime import timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs import runtime
+from models.services import payments
+from models.services.errors import DomainError
+from models.services.providers import mock
+
+logger = logging.getLogger(__name__)
+
+SWEEP_AFTER = timedelta(seconds=15)
+ASK_AFTER = timedelta(minutes=2)
+
+
+def settle(event_id: str) -> str:
+    """Act on a stored callback."""
+    with runtime.sessions().begin() as session:
+        result = payments.settle(session, uuid.UUID(event_id))
+    logger.info("payment event %s: %s", event_id, result)
+    return result
+
+
+def sweep_events() -> int:
+    """Settle stored callbacks whose own job was lost; returns how many."""
+    with runtime.sessions().begin() as session:
+        waiting = payments.unprocessed_events(session, older_than=SWEEP_AFTER)
+    settled = 0
+    for event_id in waiting:
+        try:
+            settle(str(event_id))
+            settled += 1
+        except (DomainError, SQLAlchemyError):
+            # One event that cannot be settled must not keep the others waiting.
+            logger.exception("payment event %s: cannot be settled", event_id)
+    return settled
+
+
+def ask_providers() -> int:
+    """Ask the provider about payments that stay pending, each in its own transaction; returns how many it decided."""
+    with runtime.sessions().begin() as session:
+        waiting = payments.undecided(session, older_than=ASK_AFTER)
+    decided = 0
+    for payment_id in waiting:
+        try:
+            with runtime.sessions().begin() as session:
+                decided += payments.ask_provider(session, payment_id, runtime.settings()) is not None
+        except (DomainError, SQLAlchemyError):
+            # One payment that its provider will not explain must not keep the others waiting.
+            logger.exception("payment %s: the provider's answer does not fit", payment_id)
+    return decided
+
+
+def expire_pending() -> int:
+    """Expire payments that nobody paid in time; returns how many."""
+    with runtime.sessions().begin() as session:
+        return payments.expire(session)
+
+
+def deliver_mock_callback(checkout_id: str) -> int:
+    """Play the mock provider's far side: report its customer's decision to our callback address.
+
+    Returns the HTTP status. A refusal raises, and RQ tries again as a real provider would.
+    """
+    settings = runtime.settings()
+    with runtime.sessions().begin() as session:
+        checkout = mock.checkout_of(session, uuid.UUID(checkout_id))
+        body, headers = mock.MockProvider(settings).signed_callback(checkout)
+    request = urllib.request.Request(  # noqa: S310 - the address is our own portal's, from the settings
+        f"{settings.portal.loopback}/api/v1/webhooks/payment", data=body, headers=headers, method="POST"
+    )
+    # Straight to the portal: an http_proxy in the environment is not for this machine's own loopback.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+        return int(answer.status)

@@ -1,0 +1,74 @@
+"""The schedule: one list, made true in Redis at every start."""
+
+import re
+from dataclasses import dataclass
+
+from redis import Redis
+from rq_scheduler import Scheduler
+
+from jobs.queues import QUEUE, TIMEOUT_SECONDS
+from models import clock
+
+POLL_SECONDS = 1
+PREFIX = "schedule-"
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job that runs every `every` seconds, or when `cron` (in UTC) says."""
+
+    job: str
+    every: int | None = None
+    cron: str | None = None
+
+    @property
+    def id(self) -> str:
+        """An id that changes with the task, so that a changed one replaces the old. RQ takes no points or colons."""
+        return _NOT_IN_IDS.sub("-", f"{PREFIX}{self.job}-{self.every or self.cron}")
+
+
+SCHEDULE = (
+    Task("jobs.mail.send_waiting", every=10),
+    Task("jobs.payments.sweep_events", every=15),
+    Task("jobs.payments.ask_providers", every=60),
+    Task("jobs.payments.expire_pending", every=60),
+    Task("jobs.upkeep.close_sessions", every=60),
+    Task("jobs.upkeep.verify_ledger", cron="30 2 * * *"),
+    Task("jobs.upkeep.forget_audit", cron="0 4 * * *"),
+)
+
+
+def scheduler(connection: Redis) -> Scheduler:
+    """Return the scheduler of this installation. It must run with TZ=UTC, or cron times shift."""
+    return Scheduler(queue_name=QUEUE, connection=connection, interval=POLL_SECONDS)
+
+
+def reconcile(timetable: Scheduler, tasks: tuple[Task, ...] = SCHEDULE) -> None:
+    """Take away what is no longer in the list, and add what is not scheduled yet; a second run changes nothing."""
+    wanted = {task.id: task for task in tasks}
+    present = set()
+    for job in timetable.get_jobs():
+        if job.id in wanted:
+            present.add(job.id)
+        elif job.id.startswith(PREFIX):
+            timetable.cancel(job)
+            job.delete()
+    for task_id in wanted.keys() - present:
+        _add(timetable, wanted[task_id])
+
+
+def _add(timetable: Scheduler, task: Task) -> None:
+    if task.cron is not None:
+        timetable.cron(task.cron, task.job, id=task.id, queue_name=QUEUE, timeout=TIMEOUT_SECONDS)
+        return
+    timetable.schedule(
+        clock.now().replace(tzinfo=None),  # rq-scheduler reads naive times as UTC
+        task.job,
+        interval=task.every,
+        id=task.id,
+        queue_name=QUEUE,
+        timeout=TIMEOUT_SECONDS,
+        # For ever: a job whose record expires between two runs is taken off the schedule without a word.
+        result_ttl=-1,
+    )

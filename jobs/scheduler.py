@@ -1,0 +1,24 @@
+"""The scheduler process: `python -m jobs.scheduler`."""
+
+import logging
+import os
+import time
+
+from redis import Redis
+
+from jobs import schedule
+from models import config
+
+
+def main() -> None:
+    """Make the schedule true and put due jobs into the queue until stopped."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    timetable = schedule.scheduler(Redis.from_url(config.load().redis.url))
+    schedule.reconcile(timetable)
+    timetable.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Jobs that keep the house in order."""
+
+import logging
+from datetime import timedelta
+
+from jobs import runtime
+from models import clock
+from models.services import audit, books, sessions
+
+logger = logging.getLogger(__name__)
+
+
+def close_sessions() -> int:
+    """Close idle sessions and those whose token has ended; returns how many."""
+    rules = runtime.settings().sessions
+    with runtime.sessions().begin() as session:
+        return sessions.close_idle(session, rules) + sessions.close_of_ended_tokens(session)
+
+
+def forget_audit() -> int:
+    """Remove audit rows that are older than the settings keep; returns how many."""
+    before = clock.now() - timedelta(days=runtime.settings().audit.keep_days)
+    with runtime.sessions().begin() as session:
+        return audit.forget_before(session, before)
+
+
+def verify_ledger() -> bool:
+    """Check the books and shout when they do not add up; returns whether they do."""
+    with runtime.sessions().begin() as session:
+        report = books.verify(session)
+    for rule, rows in report.faults.items():
+        logger.critical("ledger: %s: %s", rule, "; ".join(rows[:10]))
+    return report.is_sound

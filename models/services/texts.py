@@ -1,0 +1,25 @@
+"""Texts that people typed: one line of bounded length, without what neither a database nor a mail can hold."""
+
+import unicodedata
+
+from models.services.errors import InvalidInput
+
+# Control characters (PostgreSQL refuses NUL, a header must not hold a line end) and halves of surrogate pairs.
+_UNFIT = {"Cc", "Cs"}
+
+
+def one_line(text: str, *, field: str, at_most: int, at_least: int = 0) -> str:
+    """Return the text without surrounding blanks; InvalidInput when it is too short, too long or not one line."""
+    text = text.strip()
+    if len(text) > at_most:
+        raise InvalidInput(field, f"Use at most {at_most} characters.")
+    if len(text) < at_least:
+        raise InvalidInput(field, f"Use at least {at_least} characters.")
+    if not is_fit(text):
+        raise InvalidInput(field, "Use letters, digits and signs only, on one line.")
+    return text
+
+
+def is_fit(text: str) -> bool:
+    """Say whether the text can be stored and sent as it is."""
+    return all(unicodedata.category(letter) not in _UNFIT for letter in text)

@@ -1,0 +1,30 @@
+# ruff: noqa: N999 - the name is the one that people who run gunicorn look for
+"""How gunicorn serves the portal, here and in a container: `gunicorn -c ops/gunicorn.conf.py 'portal:create_app()'`."""
+
+import ctypes
+import os
+import signal
+from typing import Any
+
+from models.config import load
+
+_portal = load().portal
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+bind = f"[{_portal.host}]:{_portal.port}" if ":" in _portal.host else f"{_portal.host}:{_portal.port}"
+worker_class = "gthread"
+workers = _portal.processes
+threads = _portal.threads
+timeout = 60
+graceful_timeout = 10
+keepalive = 5
+# The heartbeat files must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - gunicorn makes a private file there
+control_socket_disable = True
+proc_name = "zenzefi-portal"
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
+    """Let a worker die with its master at once, also when the master is killed."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,181 @@
+"""`./zenzefi up`: start the platform, say where it is, keep it running, and stop all of it.
+
+1. Take the data folder, so that no second `up` uses it, and end what a killed one left behind.
+2. Plan: secrets, settings, ports, addresses. What is wrong is one sentence, before anything has started.
+3. PostgreSQL and Redis, then migrations and the first admin, then everything else side by side.
+4. Say where it is; start again what dies; on Ctrl-C or SIGTERM stop everything in the reverse order.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from ops import leftovers
+from ops.announce import announce, remember_unseen, remove, write_ready
+from ops.bootstrap import REPOSITORY
+from ops.console import Failure, Step, complain, say
+from ops.mailbox import MailTail
+from ops.parts import Parts, make_parts
+from ops.plan import Folders, Options, Plan, make_plan
+from ops.processes import dying_with_parent, last_line
+from ops.supervisor import Stopped, Supervisor
+
+PREPARE_SECONDS = 600.0  # a large database may take long to migrate
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until asked to stop; returns the exit code."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    folders = Folders(options.data.absolute())
+    supervisor = Supervisor(folders.run / "processes.json")
+    supervisor.listen_to_signals()
+    try:
+        with _take(folders):
+            return _run(options, folders, supervisor)
+    except Failure as failure:
+        complain(str(failure))
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        complain(f"The platform cannot be started: {error.strerror or error}{place}.")
+    return 1
+
+
+def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
+    """Start, watch and stop, with the data folder taken."""
+    mark = str(folders.data)
+    try:
+        remove(options.ready_file)
+        _end_leftovers(folders)
+        plan = make_plan(options, folders, os.environ)
+        parts = make_parts(plan)
+        say("Zenzefi Proxy Platform")
+        made = _start(plan, parts, supervisor)
+        supervisor.changed = lambda: write_ready(options.ready_file, plan, parts, made)
+        supervisor.changed()
+        announce(plan, made)
+        supervisor.watch(MailTail(parts.worker.log).show)
+    except Stopped:
+        pass
+    finally:
+        # Whatever went wrong, nothing that was started stays, nor what it started itself.
+        if supervisor.children:
+            say()
+            with Step("Stopping"):
+                supervisor.stop()
+                leftovers.end(leftovers.carrying(mark), signal.SIGTERM, 2)
+        remove(options.ready_file)
+    return 0
+
+
+def parse(arguments: list[str]) -> Options:
+    """Read the command line; a mistake ends the program with a sentence and code 2."""
+    parser = argparse.ArgumentParser(prog="./zenzefi up", description="Start the platform and keep it running.")
+    parser.add_argument("--data", type=Path, default=REPOSITORY / ".zenzefi", help="where all data are kept")
+    parser.add_argument(
+        "--portal-port", type=_port, metavar="PORT", help="from config.toml if not given; 0: a free one"
+    )
+    parser.add_argument("--proxy-port", type=_port, metavar="PORT", help="from config.toml if not given; 0: a free one")
+    parser.add_argument("--workers", type=_count, metavar="N", help="proxy workers that share the port")
+    parser.add_argument("--upstream", metavar="URL", help="the server that is sold; default: a sample one")
+    parser.add_argument("--ready-file", type=Path, metavar="PATH", help="written as JSON once all parts answer")
+    read = parser.parse_args(arguments)
+    return Options(read.data, read.portal_port, read.proxy_port, read.workers, read.upstream, read.ready_file)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; it must be a number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 64")
+    return int(text)
+
+
+def _take(folders: Folders) -> IO[str]:
+    """Lock the data folder for as long as the returned file is open; the lock ends with this process."""
+    folders.make()
+    lock = (folders.run / "up.lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise Failure(f"Another ./zenzefi up (process {holder}) is using {folders.data}.") from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _end_leftovers(folders: Folders) -> None:
+    """End what a killed launcher left behind: first what uses the servers, then the servers."""
+    servers = leftovers.working_in(folders.postgres.resolve() / "data")
+    servers += leftovers.working_in(folders.redis.resolve())
+    found = {*leftovers.recorded(folders.run / "processes.json"), *leftovers.carrying(str(folders.data))}
+    others = found - set(servers)
+    if not servers and not others:
+        return
+    with Step("Ending what an earlier run left behind"):
+        gone = leftovers.end(others, signal.SIGTERM, 3) and leftovers.end(servers, signal.SIGINT, 20)
+    if not gone:
+        raise Failure(f"Processes of an earlier run still use {folders.data} and cannot be ended.")
+
+
+def _start(plan: Plan, parts: Parts, supervisor: Supervisor) -> dict[str, Any]:
+    """Start everything in order; returns what ops.prepare has made."""
+    servers = [server for server in (plan.redis, plan.postgres) if server is not None]
+    if servers:
+        with Step("PostgreSQL and Redis"):
+            for server in servers:
+                server.prepare()
+                supervisor.check()
+            supervisor.start([server.child for server in servers])
+    with Step("Database, first admin, demo token") as step:
+        made = _prepare(plan, supervisor, step)
+        remember_unseen(plan, made)
+    with Step("Portal, proxy, jobs"):
+        supervisor.start(parts.all)
+    return made
+
+
+def _prepare(plan: Plan, supervisor: Supervisor, step: Step) -> dict[str, Any]:
+    """Run ops.prepare and return the JSON object that it prints."""
+    log = plan.folders.logs / "prepare.log"
+    command = [*dying_with_parent(signal.SIGKILL), sys.executable, "-P", "-m", "ops.prepare"]
+    deadline = time.monotonic() + PREPARE_SECONDS
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            env=dict(plan.environment), cwd=REPOSITORY, start_new_session=True,
+        )  # fmt: skip
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            supervisor.check()
+            step.tick()
+            time.sleep(0.05)
+        output = process.stdout.read() if process.poll() is not None and process.stdout else b""
+    finally:
+        process.kill()
+        process.wait()
+    try:
+        made = json.loads(output.decode().strip().splitlines()[-1]) if process.returncode == 0 else None
+    except (ValueError, IndexError):
+        made = None
+    if not isinstance(made, dict):
+        raise Failure(f"The database could not be prepared: {last_line(log)} (log: {log})")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

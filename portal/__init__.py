@@ -1,0 +1,67 @@
+"""The portal: server-rendered pages for buyers and admins, and the addresses that payment providers call."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from models import config, tables
+from models.config import Settings
+from models.database import engine_options
+from portal import access, errors, formats, i18n, limits, security, views
+from portal.extensions import csrf, db
+
+ROOT = Path(__file__).resolve().parent.parent
+# Twice the longest form of ours; a webhook has its own, smaller bound.
+LARGEST_BODY = 256 * 1024
+
+__all__ = ["create_app", "tables"]
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the portal; without settings they are read from config.toml and the environment."""
+    settings = settings or config.load()
+    app = Flask("portal", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app.extensions["zenzefi"] = settings
+    _configure(app, settings)
+    db.init_app(app)
+    csrf.init_app(app)
+    access.init_app(app)
+    i18n.init_app(app)
+    formats.init_app(app)
+    limits.init_app(app, settings)
+    security.init_app(app, settings)
+    errors.init_app(app)
+    views.init_app(app, settings)
+    if hops := settings.portal.trusted_proxies:
+        # X-Forwarded-Host is never believed: our own addresses come from the settings.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
+    return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    production = settings.platform.is_production
+    app.config.update(
+        SECRET_KEY=settings.portal.secret_key.get_secret_value(),
+        SQLALCHEMY_DATABASE_URI=settings.database.url,
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.database),
+        MAX_CONTENT_LENGTH=LARGEST_BODY,
+        MAX_FORM_MEMORY_SIZE=LARGEST_BODY,
+        MAX_FORM_PARTS=100,
+        # A changed file has a new address (see security.py), so browsers may keep the old one for ever.
+        SEND_FILE_MAX_AGE_DEFAULT=timedelta(days=365),
+        # The __Host- name makes browsers refuse a cookie that a sibling host or plain HTTP tries to set.
+        SESSION_COOKIE_NAME="__Host-zenzefi" if production else "zenzefi",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=production,
+        PERMANENT_SESSION_LIFETIME=timedelta(hours=settings.portal.session_hours),
+        # A form stays good for as long as its session does.
+        WTF_CSRF_TIME_LIMIT=None,
+        TEMPLATES_AUTO_RELOAD=False,
+    )
+    # A path with // is no other way to write one with /, and a redirect to "//host/" would leave this site.
+    app.url_map.merge_slashes = False
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True

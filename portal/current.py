@@ -1,0 +1,67 @@
+"""What a view asks of the request it serves: settings, user, actor, and its one transaction."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from flask import current_app, request
+from flask_login import current_user
+from sqlalchemy.orm import Session
+
+from jobs.queues import QueueDown, enqueue
+from models.config import Settings
+from models.services.context import Actor
+from models.users import User
+from portal.extensions import db
+
+logger = logging.getLogger(__name__)
+
+
+def settings() -> Settings:
+    """Return the settings of this app."""
+    return cast(Settings, current_app.extensions["zenzefi"])
+
+
+def maybe_user() -> User | None:
+    """Return who is logged in, if anybody is."""
+    return cast(User, current_user.user) if current_user.is_authenticated else None
+
+
+def user() -> User:
+    """Return who is logged in; only for views behind `access.require_login`."""
+    found = maybe_user()
+    if found is None:
+        raise RuntimeError("a view that needs a login was reached without one")
+    return found
+
+
+def actor() -> Actor:
+    """Return who acts in this request, and from where, for the audit log."""
+    somebody = maybe_user()
+    return Actor(somebody.id if somebody else None, request.remote_addr, request.user_agent.string)
+
+
+def session() -> Session:
+    """Return the request's session, for reading; writing goes through `transaction`."""
+    return db.session()
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """Commit what the block did, or roll all of it back; views own their transactions, services never do."""
+    own = session()
+    try:
+        yield own
+        own.commit()
+    except BaseException:
+        own.rollback()
+        raise
+
+
+def later(job: str, *args: str) -> None:
+    """Ask for a job after the commit. With Redis down the request still succeeds: a sweep finds the work."""
+    try:
+        enqueue(job, *args)
+    except QueueDown:
+        logger.warning("%s was not queued: Redis is down; the sweep will find it", job)

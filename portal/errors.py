@@ -1,0 +1,108 @@
+"""From what went wrong to what the visitor sees, in one place. No page here asks the database."""
+
+import logging
+from math import ceil
+
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask_babel import lazy_gettext as _
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from models.services import errors as domain
+from portal.extensions import db
+from portal.i18n import ngettext
+from portal.words import sentence
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[domain.DomainError], int] = {
+    domain.NotFound: 404,
+    domain.InvalidInput: 400,
+    domain.CallbackRefused: 400,
+    domain.LoginFailed: 401,
+    domain.InsufficientFunds: 402,
+    domain.AccountDisabled: 403,
+    domain.TooManyAttempts: 429,
+}
+CONFLICT = 409
+# Title and sentence for each status; others get the last pair.
+PAGES = {
+    400: (_("We could not read this request"), _("Something in it was not as expected. Go back and try again.")),
+    401: (_("Please log in"), _("This page needs a login.")),
+    402: (_("The balance is too low"), _("Top up your wallet and try again.")),
+    403: (_("This page is not for you"), _("It is open to admins only. If you should be one, ask an admin.")),
+    404: (_("There is nothing here"), _("The address may be mistyped, or the thing may belong to somebody else.")),
+    405: (_("This address does not do that"), _("Go back to the page you came from and use its buttons.")),
+    409: (_("This is done already"), _("Nothing was changed a second time.")),
+    413: (_("This is too large"), _("We do not take that much at once. Shorten it and try again.")),
+    429: (_("That was too often"), _("To keep accounts safe we count failed attempts.")),
+    500: (_("Something broke on our side"), _("We have written it down. Nothing was charged for this request.")),
+    503: (_("We are not quite there"), _("A part of the shop is not answering. It usually takes a minute; try again.")),
+}
+FORM_EXPIRED = (
+    _("This form is no longer good"),
+    _("It was open for too long, or cookies are off. Go back, reload the page and send it again."),
+)
+
+
+def init_app(app: Flask) -> None:
+    """Register the handlers."""
+    app.register_error_handler(CSRFError, _on_csrf)
+    app.register_error_handler(HTTPException, _on_http)
+    app.register_error_handler(domain.DomainError, _on_domain)
+    app.register_error_handler(OperationalError, _on_database_down)
+    app.register_error_handler(PoolTimeout, _on_database_down)
+
+
+def _on_domain(error: domain.DomainError) -> Response:
+    db.session.rollback()
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), CONFLICT)
+    if isinstance(error, domain.NotFound):
+        return page(status)
+    if isinstance(error, domain.TooManyAttempts):
+        seconds = max(1, ceil(error.resets_in.total_seconds()))
+        minutes = ceil(seconds / 60)
+        wait = ngettext("Try again in %(num)d minute.", "Try again in %(num)d minutes.", minutes)
+        response = page(status, f"{PAGES[status][1]} {wait}")
+        response.headers["Retry-After"] = str(seconds)
+        return response
+    return page(status, sentence(error))
+
+
+def _on_csrf(_error: CSRFError) -> Response:
+    title, text = FORM_EXPIRED
+    return page(400, str(text), title=str(title))
+
+
+def _on_http(error: HTTPException) -> Response | HTTPException:
+    if error.code is None or error.code < 400:
+        return error  # a redirect to the same address with or without its last slash
+    if isinstance(error, InternalServerError) and error.original_exception is not None:
+        # Flask has logged the traceback; this line joins it to the id on the visitor's page.
+        logger.error("request %s failed: %s", g.get("request_id"), type(error.original_exception).__name__)
+    response = page(error.code)
+    for name, value in error.get_headers():
+        if name in {"Allow", "Retry-After", "WWW-Authenticate"}:
+            response.headers[name] = value
+    return response
+
+
+def _on_database_down(error: Exception) -> Response:
+    logger.error("request %s: the database does not answer: %s", g.get("request_id"), type(error).__name__)
+    response = page(503)
+    response.headers["Retry-After"] = "30"
+    return response
+
+
+def page(status: int, text: str | None = None, *, title: str | None = None) -> Response:
+    """Return an error page, or its JSON form under /api/."""
+    usual_title, usual_text = PAGES.get(status, PAGES[500] if status >= 500 else PAGES[400])
+    title, text = title or str(usual_title), text or str(usual_text)
+    if request.path.startswith("/api/"):
+        response = jsonify(detail=text, request_id=g.get("request_id"))
+    else:
+        response = make_response(render_template("errors/error.html", status=status, title=title, text=text))
+    response.status_code = status
+    return response

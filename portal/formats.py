@@ -1,0 +1,95 @@
+"""Filters and globals for templates: money, times, bytes, durations, words."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Flask, request, url_for
+from flask_babel import format_datetime
+
+from models import clock
+from models.tokens import AccessToken, TokenState
+from portal import access, current, words
+from portal.i18n import format_decimal, gettext
+
+_STEP = 1024
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def init_app(app: Flask) -> None:
+    """Make these known to all templates."""
+    app.jinja_env.filters.update(
+        amount=words.amount,
+        price=words.price,
+        plain_amount=lambda value: f"{value:.2f}",
+        count=format_decimal,
+        bytes=human_bytes,
+        moment=moment,
+        utc=utc,
+        iso=iso,
+        span=span,
+        duration=words.duration,
+        scope_name=words.scope_name,
+        scope_help=words.scope_help,
+        token_state=token_state,
+        word=word,
+        note=words.note,
+    )
+    app.jinja_env.globals.update(with_query=with_query, now=clock.now, settings=current.settings)
+    app.context_processor(access.template_user)
+
+
+def human_bytes(size: int) -> str:
+    """Write a number of bytes for reading; the exact number belongs into `title`."""
+    if size < _STEP:
+        return f"{size} B"
+    value = float(size)
+    for unit in _UNITS:
+        value /= _STEP
+        if value < _STEP or unit == _UNITS[-1]:
+            break
+    return f"{format_decimal(value, '#,##0.0')} {unit}"
+
+
+def moment(value: datetime) -> str:
+    """Write a time in UTC; a script changes it to the reader's zone."""
+    return f"{format_datetime(value.astimezone(UTC), 'd MMM y, HH:mm')} UTC"
+
+
+def utc(value: datetime) -> str:
+    """Write the exact time in UTC, for `title`."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def iso(value: datetime) -> str:
+    """Write a time for machines."""
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def span(seconds: int) -> str:
+    """Write a length of time with its two largest units; `static/js/countdown.js` does the same in the browser."""
+    rest = timedelta(seconds=max(0, seconds))
+    hours, minutes = rest.seconds // 3600, rest.seconds // 60 % 60
+    if rest.days:
+        return gettext("%(days)d d %(hours)d h", days=rest.days, hours=hours)
+    if hours:
+        return gettext("%(hours)d h %(minutes)d min", hours=hours, minutes=minutes)
+    return gettext("%(minutes)d min %(seconds)d s", minutes=minutes, seconds=rest.seconds % 60)
+
+
+def token_state(token: AccessToken) -> TokenState:
+    """Say where a token stands now."""
+    return token.state(clock.now())
+
+
+def word(value: object) -> str:
+    """Return the word for a value of one of the domain's enums."""
+    for known in (words.TOKEN_STATES, words.PAYMENT_STATUSES, words.TRANSFER_KINDS, words.AUDIT_ACTIONS):
+        if value in known and type(value) is type(next(iter(known))):
+            return str(known[value])  # type: ignore[index]  # the types were just compared
+    return str(words.PROVIDERS.get(str(value), value))
+
+
+def with_query(endpoint: str | None = None, **changes: str | int | None) -> str:
+    """Return the address of this page, or of the list it belongs to, with some of its query changed; None drops one."""
+    query = {**request.args.to_dict(), **changes}
+    kept = {name: value for name, value in query.items() if value not in {None, ""}}
+    return url_for(endpoint or request.endpoint or "", **{**kept, **(request.view_args or {})})

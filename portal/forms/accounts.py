@@ -1,0 +1,52 @@
+"""Registering, logging in and changing a password."""
+
+from flask_babel import lazy_gettext as _
+from wtforms import EmailField, PasswordField, StringField
+from wtforms.validators import EqualTo, Length
+
+from portal.forms.base import Form, at_most, required
+
+# The longest password that is read at all; hashing more would let a visitor buy our time cheaply.
+LONGEST = 128
+
+
+class RegisterForm(Form):
+    email = EmailField(_("E-mail"), [required(), at_most(254)], render_kw={"autocomplete": "email", "autofocus": True})
+    username = StringField(
+        _("User name"),
+        [required(), at_most(50)],
+        description=_("3 to 50 letters, digits, points, hyphens or underscores."),
+        render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
+    )
+    password = PasswordField(
+        _("Password"),
+        [required(), Length(8, LONGEST, _("Use 8 to 128 characters."))],
+        description=_("8 characters or more. A few words in a row are easy to keep in mind."),
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+class LoginForm(Form):
+    email = EmailField(
+        _("E-mail"), [required(), at_most(254)], render_kw={"autocomplete": "username", "autofocus": True}
+    )
+    password = PasswordField(
+        _("Password"), [required(), at_most(LONGEST)], render_kw={"autocomplete": "current-password"}
+    )
+
+
+class PasswordForm(Form):
+    current_password = PasswordField(
+        _("Current password"), [required(), at_most(LONGEST)], render_kw={"autocomplete": "current-password"}
+    )
+    new_password = PasswordField(
+        _("New password"),
+        [required(), Length(8, LONGEST, _("Use 8 to 128 characters."))],
+        description=_("8 characters or more."),
+        render_kw={"autocomplete": "new-password"},
+    )
+    repeated = PasswordField(
+        _("New password again"),
+        [required(), EqualTo("new_password", _("The two new passwords differ."))],
+        render_kw={"autocomplete": "new-password"},
+    )

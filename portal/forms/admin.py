@@ -1,0 +1,23 @@
+"""What admins fill in."""
+
+from flask_babel import lazy_gettext as _
+from wtforms import StringField
+
+from portal.forms.base import Form, UuidField, at_most, required
+from portal.forms.shop import MONEY
+
+
+class AdjustForm(Form):
+    amount = StringField(
+        _("Amount in ZNC"),
+        [required(), at_most(20)],
+        description=_("12.50 gives, -12.50 takes."),
+        render_kw=MONEY,
+    )
+    reason = StringField(
+        _("Reason"),
+        [required(), at_most(200)],
+        description=_("The user sees it in the list of transactions."),
+        render_kw={"autocomplete": "off"},
+    )
+    key = UuidField(validators=[required()])

@@ -1,0 +1,71 @@
+"""What all forms share: translated messages, and a way for a service's refusal to reach its field."""
+
+import uuid
+from typing import Any
+
+from flask import request
+from flask_babel import lazy_gettext as _
+from wtforms import Form as PlainForm
+from wtforms import HiddenField, ValidationError
+from wtforms.validators import DataRequired, Length
+
+from models.services.errors import DomainError, InvalidInput
+from portal.i18n import gettext, ngettext
+from portal.words import sentence
+
+NEXT_LONGEST = 300
+
+
+class _Messages:
+    """WTForms' own messages, in the reader's language."""
+
+    def gettext(self, string: str) -> str:
+        return gettext(string)
+
+    def ngettext(self, singular: str, plural: str, n: int) -> str:
+        return ngettext(singular, plural, n)
+
+
+class Form(PlainForm):
+    """A form of ours. CSRF is checked for every route in one place (portal.extensions.csrf), not here."""
+
+    class Meta:
+        def get_translations(self, form: PlainForm) -> _Messages:  # noqa: ARG002 - the signature is WTForms' own
+            return _Messages()
+
+    @classmethod
+    def of_request(cls, **defaults: Any) -> "Form":
+        """Read the form from a POST; on a GET show `defaults`."""
+        return cls(request.form if request.method == "POST" else None, data=defaults)
+
+    def refuse(self, error: DomainError, field: str | None = None) -> None:
+        """Show a service's refusal at the field that it names, or above the form."""
+        name = field or (error.field if isinstance(error, InvalidInput) else "")
+        if name in self._fields:
+            bad = self._fields[name]
+            bad.errors = [*bad.errors, sentence(error)]
+        else:
+            self.form_errors.append(sentence(error))
+
+
+class UuidField(HiddenField):
+    """A hidden UUID that names one intention, so that a form sent twice acts once."""
+
+    data: uuid.UUID | None  # type: ignore[assignment]  # a hidden field is text in WTForms' types, and a UUID here
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        try:
+            self.data = uuid.UUID(valuelist[0]) if valuelist else None
+        except ValueError:
+            self.data = None
+            raise ValidationError(gettext("Reload the page and send the form again.")) from None
+
+
+def required() -> DataRequired:
+    """Refuse an empty field."""
+    return DataRequired(_("This field is needed."))
+
+
+def at_most(length: int) -> Length:
+    """Refuse what would not fit."""
+    return Length(max=length, message=_("This is too long: use at most %(max)d characters."))

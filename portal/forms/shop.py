@@ -1,0 +1,57 @@
+"""Buying a token and topping up."""
+
+from typing import Self
+
+from flask import request
+from flask_babel import lazy_gettext as _
+from wtforms import HiddenField, RadioField, SelectField, StringField
+from wtforms.validators import InputRequired
+
+from models.config import Settings
+from models.services.tokens import NAME_LENGTH
+from portal import words
+from portal.forms.base import NEXT_LONGEST, Form, UuidField, at_most, required
+
+MONEY = {"inputmode": "decimal", "autocomplete": "off"}
+
+
+class BuyForm(Form):
+    """Choices and prices come from the settings; the service checks them again."""
+
+    duration_hours = RadioField(_("How long"), [InputRequired(_("Choose how long."))], coerce=int)
+    scope = RadioField(_("What it opens"), [InputRequired(_("Choose what it opens."))])
+    name = StringField(
+        _("Name"),
+        [at_most(NAME_LENGTH)],
+        description=_("For your own list, for instance where you will use it. May stay empty."),
+        render_kw={"autocomplete": "off", "maxlength": NAME_LENGTH},
+    )
+    token_id = UuidField(validators=[required()])
+
+    @classmethod
+    def for_sale(cls, settings: Settings, **defaults: object) -> Self:
+        """Make the form for a request, with what is for sale."""
+        form = cls(request.form if request.method == "POST" else None, data=defaults)
+        form.duration_hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
+        form.scope.choices = [(scope, words.scope_name(scope)) for scope in settings.scopes]
+        return form
+
+
+class TopUpForm(Form):
+    amount = StringField(
+        _("Amount in ZNC"),
+        [required(), at_most(20)],
+        render_kw=MONEY,
+    )
+    provider = SelectField(_("Pay with"))
+    next = HiddenField(validators=[at_most(NEXT_LONGEST)])
+
+    @classmethod
+    def with_providers(cls, settings: Settings, **defaults: object) -> Self:
+        """Make the form for a request, with the providers that are switched on."""
+        form = cls(request.form if request.method == "POST" else None, data=defaults)
+        form.provider.choices = [(name, str(words.PROVIDERS.get(name, name))) for name in settings.payments.providers]
+        if form.provider.data in {None, "None"}:
+            # A page may leave the choice out when there is only one.
+            form.provider.data = form.provider.choices[0][0]
+        return form

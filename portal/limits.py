@@ -1,0 +1,111 @@
+"""How often something may be tried. Each limit is a function whose first sentence is the limit in words.
+
+The window slides and is kept in Redis for all processes together. While Redis is down each process keeps one in its
+memory, with its share of the limit (limit / processes, at least one): for that time the whole portal lets through no
+more than the limit, or one for each process where there are more processes than that.
+"""
+
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import cast
+
+from flask import Flask, current_app
+from limits import RateLimitItem, RateLimitItemPerHour
+from limits.storage import MemoryStorage, RedisStorage
+from limits.strategies import MovingWindowRateLimiter
+from redis.exceptions import RedisError
+
+from models.config import Settings
+from models.services.errors import TooManyAttempts
+
+logger = logging.getLogger(__name__)
+
+
+class Windows:
+    """The windows of this process: those in Redis, and those that stand in for them."""
+
+    def __init__(self, settings: Settings) -> None:
+        url = settings.redis.url.replace("unix://", "redis+unix://", 1)
+        redis = RedisStorage(url, key_prefix="zenzefi:limit", socket_timeout=1, socket_connect_timeout=1)
+        self._shared = MovingWindowRateLimiter(redis)
+        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._processes = settings.portal.processes
+        self.auth = settings.limits.auth_per_hour
+
+    def is_open(self, limit: RateLimitItem, name: str) -> bool:
+        """Say whether one more would pass."""
+        return self._ask(lambda window, item: window.test(item, name), limit)
+
+    def take(self, limit: RateLimitItem, name: str) -> bool:
+        """Count one; False when there was no room for it."""
+        return self._ask(lambda window, item: window.hit(item, name), limit)
+
+    def resets_in(self, limit: RateLimitItem, name: str) -> timedelta:
+        """Return when the oldest counted one leaves the window, so that one more would pass."""
+        reset = self._ask(lambda window, item: window.get_window_stats(item, name).reset_time, limit)
+        return timedelta(seconds=max(1.0, reset - time.time()))
+
+    def _ask[T](self, question: Callable[[MovingWindowRateLimiter, RateLimitItem], T], limit: RateLimitItem) -> T:
+        try:
+            return question(self._shared, limit)
+        except RedisError:
+            logger.warning("Redis is down: limits are kept in this process's memory")
+            share = RateLimitItemPerHour(max(1, limit.amount // self._processes), namespace=limit.namespace)
+            return question(self._own, share)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Make this app's windows."""
+    app.extensions["zenzefi-limits"] = Windows(settings)
+
+
+def check_logins(address: str | None) -> None:
+    """An address may fail to log in 5 times an hour (`limits.auth_per_hour`); raises TooManyAttempts after that.
+
+    Failed logins and registrations are counted together. This looks without counting, since a login that succeeds
+    costs nothing: attempts that are being checked at the same instant, one for each of the portal's threads at most,
+    may all pass. What fails is then counted by `count_failed_login`.
+    """
+    windows, limit, name = _auth(address)
+    if not windows.is_open(limit, name):
+        raise TooManyAttempts(windows.resets_in(limit, name))
+
+
+def count_failed_login(address: str | None) -> None:
+    """Count a failed login; raises TooManyAttempts when the limit was reached while it was being checked."""
+    _count(address)
+
+
+def count_registration(address: str | None) -> None:
+    """An address may register, or fail to log in, 5 times an hour; raises TooManyAttempts after that.
+
+    A registration is counted before it is tried, so that ones sent at the same instant are counted too.
+    """
+    _count(address)
+
+
+def _count(address: str | None) -> None:
+    windows, limit, name = _auth(address)
+    if not windows.take(limit, name):
+        raise TooManyAttempts(windows.resets_in(limit, name))
+
+
+def _auth(address: str | None) -> tuple[Windows, RateLimitItem, str]:
+    windows = cast(Windows, current_app.extensions["zenzefi-limits"])
+    return windows, RateLimitItemPerHour(windows.auth, namespace="auth"), network_of(address)
+
+
+def network_of(address: str | None) -> str:
+    """Return what counts as one address: an IPv4 address, or the /64 that one IPv6 household has."""
+    try:
+        parsed = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,22 @@
+"""Which page of a list was asked for."""
+
+from typing import TypedDict
+
+from flask import request
+
+from models.services.paging import MAX_OFFSET
+
+PER_PAGE = 25
+
+
+class Window(TypedDict):
+    """The part of a list that one page shows."""
+
+    limit: int
+    offset: int
+
+
+def window(name: str = "page", per_page: int = PER_PAGE) -> Window:
+    """Return `limit` and `offset` for the page number in the query; nonsense there means the first page."""
+    number = request.args.get(name, 1, type=int)
+    return Window(limit=per_page, offset=min(max(number - 1, 0) * per_page, MAX_OFFSET))

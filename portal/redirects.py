@@ -1,0 +1,34 @@
+"""Where a redirect may lead: to a path of our own and nowhere else."""
+
+import re
+
+from flask import request
+
+from portal import current
+
+# One slash, then printable ASCII without a backslash. Browsers read // and /\ as another host, and drop tabs and
+# newlines before they look, so none of these may pass.
+_LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
+LONGEST = 300
+
+
+def local_path(value: str | None, default: str) -> str:
+    """Return `value` when it is a path on this site, else `default`."""
+    if value and len(value) <= LONGEST and _LOCAL.fullmatch(value):
+        return value
+    return default
+
+
+def path_of_request() -> str:
+    """Return path and query of the current request, for a way back."""
+    return request.full_path.rstrip("?")
+
+
+def own_address(path: str) -> str:
+    """Return the full address of a path, built from the settings: a Host header of the visitor's has no say."""
+    return current.settings().portal.address + path
+
+
+def without_own_origin(url: str) -> str:
+    """Take our own origin off, so that a visitor who came by another name of this host keeps his cookies."""
+    return url.removeprefix(current.settings().portal.address)

@@ -1,0 +1,97 @@
+"""What every reply carries, and what every request must pass before a view sees it."""
+
+import logging
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, abort, g, request
+from flask_login import current_user
+
+from models.config import Settings
+
+logger = logging.getLogger(__name__)
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Flask-WTF checks the Referer of forms under HTTPS, so our own pages must still send it to us.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+HSTS = "max-age=31536000; includeSubDomains"
+_REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}", re.ASCII)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Check hosts and text on the way in, and set the headers on the way out."""
+    production = settings.platform.is_production
+    public_host = urlsplit(settings.portal.address).hostname
+    trusts_a_proxy = settings.portal.trusted_proxies > 0
+
+    @app.before_request
+    def name_request() -> None:
+        given = request.headers.get("X-Request-ID", "") if trusts_a_proxy else ""
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+    @app.before_request
+    def refuse_foreign_hosts() -> None:
+        """Answer only to our own name in production; a probe on this machine asks for /health by address."""
+        if production and request.endpoint != "health.health" and _hostname() != public_host:
+            abort(400)
+
+    @app.before_request
+    def refuse_nul() -> None:
+        """PostgreSQL stores no NUL, and nobody types one: refuse it before it becomes a 500."""
+        if any("\0" in value for values in (request.args, request.form) for _, value in values.items(multi=True)):
+            abort(400)
+
+    @app.after_request
+    def set_headers(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Request-ID"] = g.get("request_id") or secrets.token_hex(16)
+        if production:
+            response.headers["Strict-Transport-Security"] = HSTS
+        if request.endpoint != "static":
+            _keep_out_of_caches(response)
+        return response
+
+    @app.url_defaults
+    def version_static_files(endpoint: str, values: dict[str, Any]) -> None:
+        """Put the time of a file's last change into its address."""
+        if endpoint == "static" and "filename" in values:
+            path = Path(app.static_folder or "") / values["filename"]
+            values["v"] = int(path.stat().st_mtime) if path.is_file() else 0
+
+
+def _hostname() -> str:
+    return urlsplit(f"//{request.host}").hostname or ""
+
+
+def _keep_out_of_caches(response: Response) -> None:
+    """Keep a logged-in user's pages nowhere; a visitor's carry a CSRF token, so only his own browser may."""
+    if "Cache-Control" in response.headers:
+        return
+    # Only what the request has loaded already is asked: this must not look a user up, least of all on a 500.
+    logged_in = "_login_user" in g and current_user.is_authenticated
+    response.headers["Cache-Control"] = "no-store" if logged_in else "private, no-cache"
+    response.vary.update(("Cookie", "Accept-Language"))

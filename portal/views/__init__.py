@@ -1,0 +1,25 @@
+"""The pages, one module for each subject."""
+
+from flask import Flask
+
+from models.config import Settings
+from portal.extensions import csrf
+from portal.views import accounts, admin, health, mock_checkout, pages, profile, tokens, wallet, webhooks
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Register all blueprints."""
+    app.register_blueprint(pages.blueprint)
+    app.register_blueprint(accounts.blueprint)
+    app.register_blueprint(profile.blueprint)
+    app.register_blueprint(tokens.blueprint)
+    app.register_blueprint(wallet.blueprint)
+    app.register_blueprint(admin.blueprint)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(webhooks.blueprint)
+    # The one exemption: a provider's callback carries a signature and no cookie.
+    csrf.exempt(webhooks.blueprint)
+    if "mock" in settings.payments.providers:
+        app.register_blueprint(mock_checkout.blueprint)
+    if not settings.platform.is_production:
+        app.register_blueprint(pages.development)

@@ -1,0 +1,92 @@
+"""Registering and logging in."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
+from sqlalchemy import func, select
+from werkzeug.wrappers import Response
+
+from models.services import users
+from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, UsernameTaken
+from models.users import User
+from portal import access, current, limits
+from portal.forms.accounts import LoginForm, RegisterForm
+from portal.i18n import gettext as _
+from portal.redirects import local_path
+
+blueprint = Blueprint("accounts", __name__)
+
+
+@blueprint.route("/register", methods=["GET", "POST"])
+def register() -> str | Response | tuple[str, int]:
+    """Make an account, and say the same whether or not the e-mail address has one already.
+
+    Somebody who types another person's address must not learn whether that person is a customer here (never.md, 28).
+    So a taken address leads to the same redirect and the same words as a new one, after the same hashing of the
+    password. The right owner, who had forgotten, goes on to the login page, where his old password works.
+
+    User names are shown to nobody but admins and have to be told apart, so a taken one is said plainly. It is looked
+    up first: were it left to the indexes, the error for a taken name would appear only with an address that is free.
+    """
+    if current_user.is_authenticated:
+        return redirect(url_for("profile.dashboard"))
+    form = RegisterForm(request.form)
+    if request.method == "POST" and form.validate():
+        limits.count_registration(request.remote_addr)
+        try:
+            _register(form)
+        except (InvalidInput, UsernameTaken) as error:
+            form.refuse(error, None if isinstance(error, InvalidInput) else "username")
+        else:
+            flash(_("Your account is ready. Log in to go on."), "good")
+            return redirect(url_for("accounts.login", next=_next() or None), 303)
+    return render_template("accounts/register.html", form=form, next=_next()), 400 if form.errors else 200
+
+
+def _register(form: RegisterForm) -> None:
+    email, username, password = str(form.email.data), str(form.username.data), str(form.password.data)
+    try:
+        with current.transaction() as session:
+            taken = select(User.id).where(func.lower(User.username) == username.strip().lower())
+            if session.scalar(taken) is not None:
+                raise UsernameTaken
+            users.register(session, email=email, username=username, password=password, actor=current.actor())
+    except EmailTaken:
+        pass  # the same answer as for a new address; the caller says why
+
+
+@blueprint.route("/login", methods=["GET", "POST"])
+def login() -> str | Response | tuple[str, int]:
+    """Log in with e-mail and password."""
+    if current_user.is_authenticated:
+        return redirect(local_path(_next(), url_for("profile.dashboard")))
+    form = LoginForm(request.form)
+    status = 200
+    if request.method == "POST":
+        status = 400
+        if form.validate():
+            limits.check_logins(request.remote_addr)
+            try:
+                with current.transaction() as session:
+                    user = users.authenticate(
+                        session, email=str(form.email.data), password=str(form.password.data), actor=current.actor()
+                    )
+            except (LoginFailed, AccountDisabled) as error:
+                _leave_trace(str(form.email.data))
+                form.refuse(error)
+                status = 401
+            else:
+                access.begin_login(user)
+                return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
+    return render_template("accounts/login.html", form=form, next=_next()), status
+
+
+def _leave_trace(email: str) -> None:
+    """Record and count a failed login, in a transaction of its own: that of the attempt was rolled back."""
+    with current.transaction() as session:
+        users.record_failed_login(session, email=email, actor=current.actor())
+    limits.count_failed_login(request.remote_addr)
+
+
+def _next() -> str:
+    """Return the way back that the login page was given, if it is one of ours."""
+    return local_path(request.values.get("next"), "")

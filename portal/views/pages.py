@@ -1,0 +1,54 @@
+"""Pages that anybody may see, and how they look to him."""
+
+from flask import Blueprint, current_app, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models import clock
+from portal import current, i18n
+from portal.forms.accounts import LoginForm, RegisterForm
+from portal.redirects import local_path
+
+blueprint = Blueprint("pages", __name__)
+development = Blueprint("development", __name__)
+
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+@blueprint.get("/")
+def landing() -> str:
+    """Show what is sold, for how much, and how to use it."""
+    return render_template("pages/landing.html", prices=sorted(current.settings().prices.znc.items()))
+
+
+@blueprint.post("/preferences")
+def preferences() -> Response:
+    """Keep the visitor's language or theme in a cookie of its own, so that it outlives a login."""
+    response = redirect(local_path(request.form.get("next"), url_for("pages.landing")), 303)
+    for name, known in ((i18n.COOKIE, i18n.LANGUAGES), (i18n.THEME_COOKIE, i18n.THEMES)):
+        if (value := request.form.get(name, "")) in known:
+            secure = current.settings().platform.is_production
+            response.set_cookie(name, value, max_age=YEAR_SECONDS, secure=secure, httponly=True, samesite="Lax")
+    return response
+
+
+@blueprint.get("/favicon.ico")
+def favicon() -> Response:
+    """Answer browsers that ask here whatever the page says."""
+    return current_app.send_static_file("img/mark.svg")
+
+
+@blueprint.get("/robots.txt")
+def robots() -> Response:
+    """Let search engines read the landing page only."""
+    response = make_response("User-agent: *\nAllow: /$\nAllow: /static/\nDisallow: /\n")
+    response.mimetype = "text/plain"
+    return response
+
+
+@development.get("/styleguide")
+def styleguide() -> str:
+    """Show every piece that pages are made of."""
+    login = LoginForm(data={"email": "alice@example.org"})
+    faulty = RegisterForm(data={"email": "alice"})
+    faulty.email.errors = ["This does not look like an e-mail address."]
+    return render_template("pages/styleguide.html", login=login, faulty=faulty, moment=clock.now())

@@ -1,0 +1,76 @@
+"""What is the user's own: dashboard, profile, password, logging out."""
+
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response
+
+from models.audit import AuditAction
+from models.payments import PaymentStatus
+from models.services import audit, ledger, overview, payments, tokens, users
+from models.services.errors import InvalidInput
+from portal import access, current, limits
+from portal.forms.accounts import PasswordForm
+from portal.i18n import gettext as _
+
+blueprint = Blueprint("profile", __name__)
+blueprint.before_request(access.require_login)
+
+
+@blueprint.get("/dashboard")
+def dashboard() -> str:
+    """Show the balance, the newest tokens, and what waits."""
+    user = current.user()
+    newest = payments.listing(current.session(), limit=5, offset=0, user_id=user.id).items
+    return render_template(
+        "profile/dashboard.html",
+        wallet=ledger.wallet_of(current.session(), user.id),
+        figures=overview.of_user(current.session(), user.id),
+        tokens=tokens.of_user(current.session(), user.id, limit=5, offset=0),
+        pending=[payment for payment in newest if payment.status is PaymentStatus.PENDING],
+    )
+
+
+@blueprint.get("/profile")
+def profile() -> str:
+    """Show what we know of the user, and the form for a new password."""
+    return render_template("profile/profile.html", form=PasswordForm())
+
+
+@blueprint.post("/profile/password")
+def change_password() -> str | Response | tuple[str, int]:
+    """Set a new password: every other login ends, this one goes on with a fresh session."""
+    user = current.user()
+    form = PasswordForm(request.form)
+    if form.validate():
+        # A guess at the current password is a guess like one at the login page, and counts like one.
+        limits.check_logins(request.remote_addr)
+        try:
+            with current.transaction() as session_:
+                users.change_password(
+                    session_,
+                    user,
+                    current=str(form.current_password.data),
+                    new=str(form.new_password.data),
+                    actor=current.actor(),
+                )
+        except InvalidInput as error:
+            if error.field == "current_password":
+                limits.count_failed_login(request.remote_addr)
+            form.refuse(error)
+        else:
+            current.session().refresh(user)
+            access.begin_login(user)
+            flash(_("Your password is changed. All other logins have ended."), "good")
+            return redirect(url_for("profile.profile"), 303)
+    return render_template("profile/profile.html", form=form), 400
+
+
+@blueprint.post("/logout")
+def logout() -> Response:
+    """End this login."""
+    user = current.user()
+    with current.transaction() as session_:
+        who = current.actor()
+        audit.record(session_, AuditAction.USER_LOGGED_OUT, who, user_id=user.id, resource=("user", user.id))
+    session.clear()
+    flash(_("You are logged out."), "info")
+    return redirect(url_for("pages.landing"), 303)

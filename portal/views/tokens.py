@@ -1,0 +1,142 @@
+"""A user's access tokens: buying, looking at, revoking."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models import clock
+from models.services import ledger, sessions, tokens
+from models.services.errors import DuplicateTransfer, InsufficientFunds, InvalidInput, TokenEnded
+from models.tokens import TokenState
+from portal import access, current, words
+from portal.forms.shop import BuyForm
+from portal.i18n import gettext as _
+from portal.paging import window
+
+blueprint = Blueprint("tokens", __name__, url_prefix="/tokens")
+blueprint.before_request(access.require_login)
+
+ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
+
+
+@blueprint.get("")
+def listing() -> str:
+    """List the user's tokens, newest first."""
+    return render_template("tokens/list.html", page=tokens.of_user(current.session(), current.user().id, **window()))
+
+
+@blueprint.get("/buy")
+def buy_form() -> str:
+    """Show what is for sale; the query may choose beforehand, as the way back from a top-up does."""
+    settings = current.settings()
+    form = BuyForm.for_sale(
+        settings,
+        duration_hours=request.args.get("duration_hours", type=int) or _usual_duration(),
+        scope=request.args.get("scope") or next(iter(settings.scopes)),
+        name=request.args.get("name", "")[: tokens.NAME_LENGTH],
+        token_id=uuid.uuid4(),
+    )
+    return _buy_page(form)
+
+
+@blueprint.post("/buy")
+def buy() -> str | Response | tuple[str, int]:
+    """Sell a token and show its secret, in this one reply and nowhere else.
+
+    There is no redirect after it: a redirect would have to keep the secret somewhere. Sending the form again, by a
+    reload or a double click, finds the same token id booked and leads to the token instead.
+    """
+    settings = current.settings()
+    form = BuyForm.for_sale(settings)
+    if not form.validate():
+        return _buy_page(form), 400
+    try:
+        with current.transaction() as session:
+            token, secret = tokens.purchase(
+                session,
+                current.user(),
+                hours=form.duration_hours.data,
+                scope=str(form.scope.data),
+                name=form.name.data or "",
+                settings=settings,
+                actor=current.actor(),
+                token_id=form.token_id.data,
+            )
+    except DuplicateTransfer:
+        flash(_("This token is bought already; it was not paid for twice. Its secret was shown once."), "info")
+        return redirect(url_for("tokens.detail", token_id=form.token_id.data), 303)
+    except InsufficientFunds as error:
+        form.refuse(error)
+        return _buy_page(form, lacks=error), 402
+    except InvalidInput as error:
+        form.refuse(error)
+        return _buy_page(form), 400
+    wallet = ledger.wallet_of(current.session(), current.user().id)
+    return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet)
+
+
+@blueprint.get("/<uuid:token_id>")
+def detail(token_id: uuid.UUID) -> str:
+    """Show one token: its clock, its sessions, and what a revocation would give back now."""
+    token = tokens.owned(current.session(), current.user(), token_id)
+    return render_template(
+        "tokens/detail.html",
+        token=token,
+        refund=tokens.refund_due(token, clock.now(), current.settings()),
+        sessions=sessions.listing(current.session(), token_id=token.id, **window()),
+    )
+
+
+@blueprint.get("/<uuid:token_id>/revoke")
+def confirm_revoke(token_id: uuid.UUID) -> str | Response:
+    """Say in numbers what a revocation does; the page behind the dialog, for browsers without scripts."""
+    token = tokens.owned(current.session(), current.user(), token_id)
+    if token.state(clock.now()) in ENDED:
+        return redirect(url_for("tokens.detail", token_id=token.id))
+    refund = tokens.refund_due(token, clock.now(), current.settings())
+    return render_template("tokens/revoke.html", token=token, refund=refund)
+
+
+@blueprint.post("/<uuid:token_id>/revoke")
+def revoke(token_id: uuid.UUID) -> Response:
+    """End the token and pay back its unused time."""
+    try:
+        with current.transaction() as session:
+            _token, refund = tokens.revoke(
+                session, current.user(), token_id, settings=current.settings(), actor=current.actor()
+            )
+    except TokenEnded as error:
+        flash(words.sentence(error), "info")
+    else:
+        given_back = words.amount(refund)
+        flash(_("The token is revoked. %(amount)s ZNC came back to your wallet.", amount=given_back), "good")
+    return redirect(url_for("tokens.detail", token_id=token_id), 303)
+
+
+@blueprint.post("/<uuid:token_id>/sessions/<uuid:session_id>/release")
+def release(token_id: uuid.UUID, session_id: uuid.UUID) -> Response:
+    """End the session that holds the token, so that another device may use it."""
+    tokens.owned(current.session(), current.user(), token_id)
+    with current.transaction() as session:
+        sessions.release(session, current.user(), session_id, current.actor())
+    flash(_("The device is released. Another one may use the token now."), "good")
+    return redirect(url_for("tokens.detail", token_id=token_id), 303)
+
+
+def _usual_duration() -> int:
+    """Return the duration in the middle of the list, which is chosen at first."""
+    on_sale = sorted(current.settings().prices.znc)
+    return on_sale[len(on_sale) // 2]
+
+
+def _buy_page(form: BuyForm, lacks: InsufficientFunds | None = None) -> str:
+    """Render the purchase; with `lacks`, the way to a top-up that leads back to the same purchase."""
+    wallet = ledger.wallet_of(current.session(), current.user().id)
+    top_up = None
+    if lacks is not None:
+        chosen = {"duration_hours": form.duration_hours.data, "scope": form.scope.data, "name": form.name.data or None}
+        back = url_for("tokens.buy_form", **chosen)
+        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+    prices = current.settings().prices.znc
+    return render_template("tokens/buy.html", form=form, wallet=wallet, prices=prices, top_up=top_up)

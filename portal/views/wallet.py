@@ -1,0 +1,91 @@
+"""The wallet: balance, topping up, payments, transactions."""
+
+import uuid
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.ledger import TransferKind
+from models.services import ledger, payments
+from models.services.errors import InvalidInput
+from models.services.money import parse_amount
+from portal import access, current
+from portal.forms.shop import TopUpForm
+from portal.paging import window
+from portal.redirects import local_path, own_address, without_own_origin
+
+blueprint = Blueprint("wallet", __name__, url_prefix="/wallet")
+blueprint.before_request(access.require_login)
+
+
+@blueprint.get("")
+def overview() -> str:
+    """Show the balance, the form to top up, and what moved."""
+    form = TopUpForm.with_providers(
+        current.settings(), amount=request.args.get("amount", "")[:20], next=local_path(request.args.get("next"), "")
+    )
+    return _wallet_page(form)
+
+
+@blueprint.post("/top-up")
+def top_up() -> str | Response | tuple[str, int]:
+    """Start a payment and send the user to the provider's checkout."""
+    settings = current.settings()
+    form = TopUpForm.with_providers(settings)
+    if not form.validate():
+        return _wallet_page(form), 400
+    back = local_path(form.next.data, "") or None
+    try:
+        amount = parse_amount(str(form.amount.data), at_most=settings.limits.topup_max_znc)
+        with current.transaction() as session:
+            _payment, checkout = payments.start(
+                session,
+                current.user(),
+                amount=amount,
+                provider=str(form.provider.data),
+                return_url=own_address(url_for("wallet.newest_payment", next=back)),
+                settings=settings,
+                actor=current.actor(),
+            )
+    except InvalidInput as error:
+        form.refuse(error)
+        return _wallet_page(form), 400
+    return redirect(without_own_origin(checkout), 303)
+
+
+@blueprint.get("/payments/newest")
+def newest_payment() -> Response:
+    """Come back from a checkout: show the payment that was started last."""
+    newest = payments.listing(current.session(), user_id=current.user().id, limit=1, offset=0).items
+    if not newest:
+        return redirect(url_for("wallet.overview"))
+    back = local_path(request.args.get("next"), "") or None
+    return redirect(url_for("wallet.payment", payment_id=newest[0].id, next=back))
+
+
+@blueprint.get("/payments/<uuid:payment_id>")
+def payment(payment_id: uuid.UUID) -> str:
+    """Show how a payment stands; the page refreshes itself until it is decided."""
+    user = current.user()
+    return render_template(
+        "wallet/payment.html",
+        payment=payments.owned(current.session(), user, payment_id),
+        wallet=ledger.wallet_of(current.session(), user.id),
+        next=local_path(request.args.get("next"), ""),
+    )
+
+
+def _wallet_page(form: TopUpForm) -> str:
+    user = current.user()
+    wallet = ledger.wallet_of(current.session(), user.id)
+    kind = next((known for known in TransferKind if known == request.args.get("type")), None)
+    return render_template(
+        "wallet/wallet.html",
+        form=form,
+        wallet=wallet,
+        kind=kind,
+        kinds=list(TransferKind),
+        transactions=ledger.transactions(current.session(), wallet, kind=kind, **window()),
+        payments=payments.listing(current.session(), user_id=user.id, limit=5, offset=0),
+        signed_amount=ledger.signed_amount,
+    )

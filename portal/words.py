@@ -1,0 +1,136 @@
+"""The words that pages use for values of the domain, in one place, so that they can be translated."""
+
+import re
+from decimal import Decimal
+
+from flask_babel import lazy_gettext as _
+
+from models.audit import AuditAction
+from models.ledger import Transfer, TransferKind
+from models.payments import PaymentStatus
+from models.services.errors import DomainError, InsufficientFunds, InvalidInput, TokenEnded
+from models.tokens import TokenState
+from portal.i18n import format_decimal, gettext, ngettext
+
+TOKEN_STATES = {
+    TokenState.READY: _("ready"),
+    TokenState.ACTIVE: _("running"),
+    TokenState.PAUSED: _("paused"),
+    TokenState.EXPIRED: _("expired"),
+    TokenState.REVOKED: _("revoked"),
+}
+PAYMENT_STATUSES = {
+    PaymentStatus.PENDING: _("pending"),
+    PaymentStatus.SUCCEEDED: _("paid"),
+    PaymentStatus.CANCELED: _("canceled"),
+    PaymentStatus.EXPIRED: _("ran out"),
+}
+TRANSFER_KINDS = {
+    TransferKind.DEPOSIT: _("Top-up"),
+    TransferKind.PURCHASE: _("Purchase"),
+    TransferKind.REFUND: _("Refund"),
+    TransferKind.ADJUSTMENT: _("Adjustment"),
+}
+AUDIT_ACTIONS = {
+    AuditAction.USER_REGISTERED: _("Registered"),
+    AuditAction.USER_LOGGED_IN: _("Logged in"),
+    AuditAction.USER_LOGIN_FAILED: _("Login failed"),
+    AuditAction.USER_LOGGED_OUT: _("Logged out"),
+    AuditAction.USER_PASSWORD_CHANGED: _("Password changed"),
+    AuditAction.USER_DISABLED: _("Account disabled"),
+    AuditAction.USER_ENABLED: _("Account enabled"),
+    AuditAction.BALANCE_ADJUSTED: _("Balance adjusted"),
+    AuditAction.PAYMENT_CREATED: _("Payment started"),
+    AuditAction.PAYMENT_SETTLED: _("Payment settled"),
+    AuditAction.PAYMENT_CANCELED: _("Payment canceled"),
+    AuditAction.PAYMENT_EXPIRED: _("Payment ran out"),
+    AuditAction.TOKEN_PURCHASED: _("Token bought"),
+    AuditAction.TOKEN_ACTIVATED: _("Token first used"),
+    AuditAction.TOKEN_REVOKED: _("Token revoked"),
+    AuditAction.TOKEN_ISSUED: _("Token issued"),
+    AuditAction.SESSION_OPENED: _("Session opened"),
+    AuditAction.SESSION_TAKEN_OVER: _("Session taken over"),
+    AuditAction.SESSION_RELEASED: _("Session released"),
+}
+SCOPES = {
+    "full": (_("Everything"), _("Every address of the service.")),
+    "certificates_only": (_("Certificates only"), _("Certificate pages and nothing else.")),
+}
+PROVIDERS = {"mock": _("Test payment (no real money)")}
+
+# What the services say to people, listed here so that the translators find it.
+SERVICE_SENTENCES = (
+    _("This account is disabled."),
+    _("This does not look like an e-mail address."),
+    _("Use 3 to 50 letters, digits, points, hyphens or underscores."),
+    _("Use 8 to 128 characters."),
+    _("Use at most 50 characters."),
+    _("This is not your current password."),
+    _("This user name is taken."),
+    _("This duration is not for sale."),
+    _("There is no such scope."),
+    _("Give a reason of 3 to 200 characters."),
+    _("Write an amount like 50 or 12.34, with at most two digits after the point."),
+    _("The amount must not be zero."),
+    _("The amount must be above zero."),
+    _("The e-mail address or the password is wrong."),
+    _("The last admin cannot be removed."),
+    _("Too many attempts. Please try again later."),
+    _("This has been booked already."),
+    _("Another device is using this token."),
+)
+_FIRST_NUMBER = re.compile(r"\d+")
+
+
+def sentence(error: DomainError) -> str:
+    """Say in the reader's language what the domain refused."""
+    match error:
+        case InsufficientFunds():
+            return gettext("The balance is too low: %(amount)s ZNC are needed.", amount=amount(error.needed))
+        case TokenEnded():
+            return gettext("This token is %(state)s already.", state=TOKEN_STATES[TokenState(error.state)])
+        case InvalidInput() if str(error).startswith("The amount must be at most "):
+            limit = str(error).removeprefix("The amount must be at most ").rstrip(".")
+            return gettext("The amount must be at most %(limit)s.", limit=amount(Decimal(limit)))
+        case _:
+            return gettext(str(error))
+
+
+def amount(value: Decimal) -> str:
+    """Write an amount with two places, as the reader's language does."""
+    return format_decimal(value, "#,##0.00")
+
+
+def price(value: Decimal) -> str:
+    """Write a price of the list, without places when it is whole."""
+    return format_decimal(value, "#,##0") if value == value.to_integral_value() else amount(value)
+
+
+def duration(hours: int) -> str:
+    """Write a duration that is for sale: hours up to a day, days from there."""
+    if hours > 24 and hours % 24 == 0:
+        return ngettext("%(num)d day", "%(num)d days", hours // 24)
+    return ngettext("%(num)d hour", "%(num)d hours", hours)
+
+
+def note(entry: Transfer) -> str:
+    """Say what a transfer was for; an admin's reason stays in his own words."""
+    match entry.kind:
+        case TransferKind.PURCHASE if hours := _FIRST_NUMBER.search(entry.description):
+            return gettext("Token for %(duration)s", duration=duration(int(hours.group())))
+        case TransferKind.REFUND:
+            return gettext("Unused time of token %(prefix)s", prefix=entry.description.rpartition(" ")[2])
+        case TransferKind.DEPOSIT:
+            return gettext("Paid in")
+        case _:
+            return entry.description
+
+
+def scope_name(scope: str) -> str:
+    """Return the scope's name; one that an operator added goes by its own."""
+    return str(SCOPES[scope][0]) if scope in SCOPES else scope
+
+
+def scope_help(scope: str) -> str:
+    """Say what the scope opens."""
+    return str(SCOPES[scope][1]) if scope in SCOPES else gettext("A scope set up by the operator.")

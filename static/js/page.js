@@ -1,0 +1,73 @@
+// Every page: times in the reader's zone, copy buttons, menus that close, the search shortcut, confirm dialogs.
+document.documentElement.classList.add("js");
+
+// The reader's own variant of the page's language: en-GB and en-US write times differently.
+const language = navigator.languages.find((name) => name.startsWith(document.documentElement.lang)) || document.documentElement.lang;
+const shown = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+
+function showLocalTimes(root) {
+  for (const time of root.querySelectorAll("time[data-local]")) {
+    time.textContent = shown.format(new Date(time.dateTime));
+  }
+}
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+  } catch {
+    // Without HTTPS there is no clipboard: select the text, so that one key press copies it.
+    const selection = getSelection();
+    selection.selectAllChildren(source);
+    if (!document.execCommand("copy")) return;
+    selection.removeAllRanges();
+  }
+  button.textContent = button.dataset.done;
+  button.dispatchEvent(new CustomEvent("copied", { bubbles: true }));
+  setTimeout(() => { button.textContent = before; }, 2000);
+}
+
+showLocalTimes(document);
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.setAttribute("aria-live", "polite");
+  button.addEventListener("click", () => copy(button));
+}
+
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("[data-menu][open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+  const opener = event.target.closest("[data-dialog]");
+  const dialog = opener && document.getElementById(opener.dataset.dialog);
+  if (dialog && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    dialog.showModal();
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    for (const menu of document.querySelectorAll("[data-menu][open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  }
+  const box = document.querySelector(`[data-shortcut="${CSS.escape(event.key)}"]`);
+  if (box && !event.target.closest("input, select, textarea")) {
+    event.preventDefault();
+    box.focus();
+  }
+});
+
+// A form that is on its way is not sent a second time by an impatient click; the server refuses a copy as well.
+for (const form of document.querySelectorAll('form[method="post"]')) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+  });
+}
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});

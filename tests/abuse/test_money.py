@@ -1,0 +1,309 @@
+"""never.md, Money: each test is the sentence, against a real database with real commits and threads."""
+
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction, AuditEntry
+from models.config import Settings
+from models.database import Sessions
+from models.ledger import Transfer, TransferKind
+from models.payments import PaymentEvent, PaymentStatus
+from models.services import adjustments, books, money, payments, sessions, tokens
+from models.services.context import Actor
+from models.services.errors import CallbackRefused, DomainError, InsufficientFunds, InvalidInput, TokenUnusable
+from models.services.providers import Event
+from models.services.providers.mock import SIGNATURE_HEADER, MockProvider
+from models.tokens import AccessToken
+from models.users import User
+from tests.conftest import SECRETS, make_user
+from tests.support import Crash, assert_sound, balance, buy, crash_after, decided, engine_of, person, race, top_up
+
+Committed = tuple[Settings, Sessions]
+ROUNDS = 15
+
+
+class Shop:
+    """The services as the entry points use them: each call is one committed transaction."""
+
+    def __init__(self, committed: Committed) -> None:
+        self.settings, self.factory = committed
+        self.alice = person(self.factory, "alice", balance="100")
+
+    def run(self, call: Callable[[Session], Any]) -> Any:
+        """Commit one call."""
+        with self.factory.begin() as session:
+            return call(session)
+
+    def pay(self, amount: str = "50") -> Event:
+        """Let alice pay at the provider, and return what its callback says."""
+        return self.run(lambda s: decided(s, top_up(s, self.alice, self.settings, amount), self.settings))
+
+    def callback(self, event: Event) -> uuid.UUID | None:
+        """Take a verified callback as the portal does."""
+        return self.run(lambda s: payments.store_event(s, "mock", event))
+
+    def settle(self, event_id: uuid.UUID) -> str:
+        """Run the job."""
+        return self.run(lambda s: payments.settle(s, event_id))
+
+    def money(self) -> Decimal:
+        """Say what alice has."""
+        return self.run(lambda s: balance(s, self.alice))
+
+    def count(self, entity: Any, *where: Any) -> int:
+        """Count rows."""
+        return self.run(lambda s: s.scalar(select(func.count()).select_from(entity).where(*where))) or 0
+
+
+@pytest.fixture
+def shop(committed: Committed) -> Shop:
+    return Shop(committed)
+
+
+def test_1_replaying_a_payment_callback_credits_once(shop: Shop) -> None:
+    event = shop.pay()
+    first, *rest = [shop.callback(event) for _ in range(5)]
+    assert first is not None
+    assert rest == [None] * 4
+    for _ in range(3):
+        shop.settle(first)
+    assert shop.money() == 150
+    assert_sound(shop.factory)
+
+
+def test_1_two_settlements_of_one_callback_at_the_same_instant_credit_once(shop: Shop) -> None:
+    for number in range(1, ROUNDS + 1):
+        event_id = shop.callback(shop.pay("1"))
+        assert event_id is not None
+        assert race(*[lambda: shop.settle(event_id)] * 3) == ["credited"] * 3
+        assert shop.money() == 100 + number
+    assert_sound(shop.factory)
+
+
+@pytest.mark.parametrize("same_event", [True, False])
+def test_1_two_callbacks_at_the_same_instant_credit_once(shop: Shop, same_event: bool) -> None:
+    def arrive(event: Event) -> str | None:
+        event_id = shop.callback(event)
+        return shop.settle(event_id) if event_id else None
+
+    for number in range(1, ROUNDS + 1):
+        event = shop.pay("1")
+        other = event if same_event else replace(event, event_id=str(uuid.uuid4()))
+        results = race(lambda: arrive(event), lambda: arrive(other))  # noqa: B023 - run before the next round
+        assert results.count("credited") == 1
+        assert set(results) == {"credited", None if same_event else "ignored: the payment is succeeded"}
+        assert shop.money() == 100 + number
+    assert_sound(shop.factory)
+
+
+def test_2_an_unsigned_wrongly_signed_or_stale_callback_changes_nothing(shop: Shop) -> None:
+    body = json.dumps(shop.pay().body).encode()
+    key, now = SECRETS["ZENZEFI_PAYMENTS__MOCK_SIGNING_KEY"], int(clock.now().timestamp())
+
+    def sign(key: str, stamp: int) -> dict[str, str]:
+        signature = hmac.new(key.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+        return {SIGNATURE_HEADER: f"t={stamp},v1={signature}"}
+
+    for headers in ({}, sign("a key of somebody else", now), sign("", now), sign(key, now - 301), sign(key, now + 400)):
+        with pytest.raises(CallbackRefused):
+            MockProvider(shop.settings).verify(headers, body, clock.now())
+    assert shop.count(PaymentEvent) == 0
+    assert MockProvider(shop.settings).verify(sign(key, now), body, clock.now()).outcome == "succeeded"
+
+
+@pytest.mark.parametrize("lie", [{"amount_rub": Decimal(5000)}, {"currency": "USD"}, {"provider_payment_id": "other"}])
+def test_2_a_callback_whose_amount_currency_or_payment_is_not_ours_changes_nothing(
+    shop: Shop, lie: dict[str, Any]
+) -> None:
+    event = shop.pay()
+    with pytest.raises(CallbackRefused):
+        shop.callback(replace(event, **lie))
+    with pytest.raises(CallbackRefused):
+        shop.run(lambda s: payments.store_event(s, "another provider", event))
+    assert (shop.count(PaymentEvent), shop.money()) == (0, 100)
+
+
+def test_3_a_canceled_payment_is_never_turned_into_a_credit(shop: Shop) -> None:
+    event = shop.pay()
+    canceled = shop.callback(replace(event, outcome="canceled", event_id="first"))
+    assert canceled is not None
+    assert shop.settle(canceled) == "canceled"
+    for event_id in ("late", "later"):
+        late = shop.callback(replace(event, event_id=event_id))
+        assert late is not None
+        assert shop.settle(late) == f"ignored: the payment is {PaymentStatus.CANCELED}"
+        assert shop.settle(late).startswith("ignored")
+    assert shop.money() == 100
+    assert_sound(shop.factory)
+
+
+def test_3_a_cancellation_and_a_success_at_the_same_instant_end_in_one_of_the_two(shop: Shop) -> None:
+    for _ in range(ROUNDS):
+        before, event = shop.money(), shop.pay("1")
+        stored = [
+            shop.callback(replace(event, outcome=o, event_id=str(uuid.uuid4()))) for o in ("succeeded", "canceled")
+        ]
+        results = race(*(lambda e=event_id: shop.settle(e) for event_id in stored))
+        won = "credited" if "credited" in results else "canceled"
+        assert results.count(won) == 1
+        assert shop.money() == before + (won == "credited")
+    assert_sound(shop.factory)
+
+
+def test_4_revoking_never_returns_more_than_was_paid(shop: Shop) -> None:
+    token = shop.run(lambda s: buy(s, shop.alice, shop.settings))
+
+    def revoke() -> Decimal:
+        return shop.run(
+            lambda s: tokens.revoke(s, shop.alice, token.id, settings=shop.settings, actor=Actor(shop.alice.id))
+        )[1]
+
+    results = race(*[revoke] * 4)
+    assert [result for result in results if not isinstance(result, DomainError)] == [Decimal("18.00")]
+    assert shop.money() == 100
+    assert_sound(shop.factory)
+
+
+def test_5_two_purchases_with_money_for_one_sell_one_token(shop: Shop) -> None:
+    def purchase() -> AccessToken:
+        return shop.run(lambda s: buy(s, shop.alice, shop.settings, hours=168))
+
+    for number in range(1, ROUNDS + 1):
+        results = race(purchase, purchase)
+        assert {type(result) for result in results} == {AccessToken, InsufficientFunds}
+        assert shop.money() == 0
+        assert shop.count(AccessToken) == number
+        shop.run(lambda s: adjustments.adjust(s, shop.alice, amount=Decimal(100), reason="next round", actor=Actor()))
+    assert_sound(shop.factory)
+
+
+def test_6_revoking_and_first_use_at_the_same_instant_are_never_both(shop: Shop) -> None:
+    rules, outcomes = shop.settings.sessions, set()
+    for _ in range(ROUNDS):
+        token = shop.run(lambda s: buy(s, shop.alice, shop.settings))
+        revoked, used = race(
+            lambda: shop.run(  # noqa: B023 - run before the next round
+                lambda s: tokens.revoke(s, shop.alice, token.id, settings=shop.settings, actor=Actor(shop.alice.id))
+            ),
+            lambda: shop.run(  # noqa: B023
+                lambda s: sessions.begin(s, token.id, device=None, rules=rules, actor=Actor())
+            ),
+        )
+        row = shop.run(lambda s: s.get_one(AccessToken, token.id))  # noqa: B023
+        assert not isinstance(revoked, Exception)
+        if isinstance(used, TokenUnusable):
+            assert (revoked[1], row.activated_at) == (Decimal("18.00"), None)
+            outcomes.add("revoked first")
+        else:
+            assert not isinstance(used, Exception)
+            assert row.activated_at is not None
+            assert revoked[1] < 18
+            outcomes.add("used first")
+    assert outcomes
+    assert_sound(shop.factory)
+
+
+def everything(shop: Shop) -> dict[str, list[str]]:
+    """Return every row of every table as text."""
+
+    def read(session: Session) -> dict[str, list[str]]:
+        names = session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
+        return {n: sorted(session.scalars(text(f'SELECT t::text FROM "{n}" AS t'))) for n in names}
+
+    found: dict[str, list[str]] = shop.run(read)
+    return found
+
+
+def operation(shop: Shop, what: str) -> tuple[Callable[[Session], Any], set[str]]:
+    """Prepare something that moves money; return it with the tables that must have changed when it is done."""
+    settings, alice = shop.settings, shop.alice
+    changed = {"accounts", "transfers", "audit_entries"}
+    if what == "purchase":
+        return lambda s: buy(s, s.get_one(User, alice.id), settings), changed | {"access_tokens"}
+    if what == "adjust":
+        adjust = adjustments.adjust
+        return lambda s: adjust(s, alice, amount=Decimal(-7), reason="a fine", actor=Actor()), changed
+    if what == "settle":
+        event_id = shop.callback(shop.pay())
+        assert event_id is not None
+        return lambda s: payments.settle(s, event_id), changed | {"payments", "payment_events", "outbox_mails"}
+    token = shop.run(lambda s: buy(s, alice, settings))
+    return lambda s: tokens.revoke(s, alice, token.id, settings=settings, actor=Actor()), changed | {"access_tokens"}
+
+
+@pytest.mark.parametrize("what", ["purchase", "revoke", "settle", "adjust"])
+def test_7_a_crash_between_any_two_statements_leaves_all_or_nothing(shop: Shop, what: str) -> None:
+    call, must_change = operation(shop, what)
+    before, statements = everything(shop), 0
+    while True:
+        statements += 1
+        try:
+            with crash_after(engine_of(shop.factory), statements):
+                shop.run(call)
+        except Crash:
+            assert everything(shop) == before, f"a crash after statement {statements} left something behind"
+            assert_sound(shop.factory)
+        else:
+            break
+    assert statements > 6, "the crashes did not reach the operation"
+    after = everything(shop)
+    assert {name for name in after if after[name] != before[name]} == must_change
+    assert_sound(shop.factory)
+
+
+def test_9_an_admins_balance_change_is_a_ledger_entry_with_a_reason(shop: Shop) -> None:
+    dana = shop.run(lambda s: make_user(s, "dana", is_superuser=True))
+    shop.run(
+        lambda s: adjustments.adjust(s, shop.alice, amount=Decimal("-30"), reason="a chargeback", actor=Actor(dana.id))
+    )
+    entry = shop.run(lambda s: s.scalars(select(Transfer).where(Transfer.amount == 30)).one())
+    assert (entry.kind, entry.description, entry.actor_id) == (TransferKind.ADJUSTMENT, "a chargeback", dana.id)
+    trace = shop.run(lambda s: s.scalars(select(AuditEntry).where(AuditEntry.actor_id == dana.id)).all())[-1]
+    assert (trace.action, trace.user_id) == (AuditAction.BALANCE_ADJUSTED, shop.alice.id)
+    assert trace.details == {"amount": "-30", "reason": "a chargeback"}
+    with pytest.raises(InvalidInput):
+        shop.run(lambda s: adjustments.adjust(s, shop.alice, amount=Decimal(1), reason=" ", actor=Actor(dana.id)))
+    assert shop.money() == 70
+
+
+def test_9_a_balance_written_past_the_ledger_is_found(shop: Shop) -> None:
+    shop.run(lambda s: s.execute(text("UPDATE accounts SET balance = balance + 5 WHERE kind = 'wallet'")))
+    assert not shop.run(books.verify).is_sound
+
+
+def test_9_a_booked_transfer_cannot_be_changed_or_taken_back(shop: Shop) -> None:
+    for statement in ("UPDATE transfers SET amount = 1", "DELETE FROM transfers", "TRUNCATE transfers CASCADE"):
+        with pytest.raises(DBAPIError, match="append-only"):
+            shop.run(lambda s: s.execute(text(statement)))  # noqa: B023
+    assert_sound(shop.factory)
+
+
+@pytest.mark.parametrize("amount", ["0", "0.00", "-1", "NaN", "1e30", "0.001", "1,5", "", "Infinity", "\u0661", "1e2"])
+def test_10_an_amount_that_is_none_is_refused_with_a_message(amount: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        money.parse_amount(amount)
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("amount", ["0", "NaN", "sNaN", "Infinity", "1e30", "-1e30", "0.001", "-0.005"])
+def test_10_an_amount_that_slipped_past_the_form_is_refused_by_the_services(shop: Shop, amount: str) -> None:
+    for call in (
+        lambda s: adjustments.adjust(s, shop.alice, amount=Decimal(amount), reason="a test", actor=Actor()),
+        lambda s: top_up(s, shop.alice, shop.settings, amount),
+    ):
+        with pytest.raises(InvalidInput):
+            shop.run(call)
+    assert shop.money() == 100
+    assert_sound(shop.factory)

@@ -1,0 +1,92 @@
+"""A gate on a real database, and a buyer with a token."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from addon.credentials import Credential
+from addon.gate import Facts, Gate
+from addon.known import KnownTokens
+from addon.store import Store
+from models.config import Settings
+from models.database import Sessions
+from models.services import tokens
+from models.services.context import PLATFORM
+from models.tokens import AccessToken
+from models.users import User
+from tests.addon.processes import Proxy, free_port, proxy_environment, start_upstream
+from tests.conftest import make_user
+
+
+@dataclass
+class Owned:
+    """Somebody with a token, committed for all to see."""
+
+    user: User
+    token: AccessToken
+    secret: str
+
+
+def sell(factory: Sessions, settings: Settings, name: str, *, scope: str = "full", hours: int = 1) -> Owned:
+    """Make a buyer with 1000 ZNC and sell a token."""
+    with factory.begin() as session:
+        user = make_user(session, name, balance="1000")
+        token, secret = tokens.purchase(
+            session, user, hours=hours, scope=scope, name="", settings=settings, actor=PLATFORM
+        )
+    return Owned(user, token, secret)
+
+
+def facts(secret: str | None, *, path: bytes = b"/", method: str = "GET", device: str | None = None) -> Facts:
+    """A request as the gate sees it."""
+    credential = None if secret is None else Credential(secret, "x-access-token")
+    return Facts("127.0.0.1", method, path, credential, device, "pytest")
+
+
+@dataclass
+class Gated:
+    """A gate with what stands behind it."""
+
+    settings: Settings
+    factory: Sessions
+    known: KnownTokens
+    store: Store
+    gate: Gate
+
+    def run[T](self, call: Callable[[Gate], Awaitable[T]]) -> T:
+        async def main() -> T:
+            return await call(self.gate)
+
+        return asyncio.run(main())
+
+
+@pytest.fixture
+def gated(committed: tuple[Settings, Sessions]) -> Iterator[Gated]:
+    """A gate whose map is trusted, as if its listener heard."""
+    settings, factory = committed
+    store, known = Store(settings), KnownTokens(100)
+    known.listening()
+    yield Gated(settings, factory, known, store, Gate(settings, store, known))
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[str]:
+    """The sample upstream's address."""
+    process, address = start_upstream()
+    yield address
+    process.terminate()
+    process.wait(timeout=10)
+
+
+@pytest.fixture
+def proxy(committed: tuple[Settings, Sessions], upstream: str, environment: dict[str, str]) -> Iterator[Proxy]:
+    """A running worker on a database of its own."""
+    settings, _ = committed
+    port = free_port()
+    proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream, port))
+    proxy.start_worker()
+    yield proxy
+    proxy.stop()

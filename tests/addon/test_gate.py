@@ -1,0 +1,196 @@
+"""Who may pass: every step of contract.md's order of admission, on a real database."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from addon.gate import Admit, Gate
+from addon.refusals import Refuse
+from models import clock
+from models.database import Sessions
+from models.services import secrets, tokens, users
+from models.services import sessions as proxy_sessions
+from models.services.context import PLATFORM
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from tests.addon.conftest import Gated, Owned, facts, sell
+from tests.conftest import Clock
+
+DEVICE = "a1b2c3d4e5f6a7b8c9d0"
+
+
+def code(decision: object) -> str:
+    assert isinstance(decision, Refuse), decision
+    return decision.code
+
+
+def decide(gated: Gated, request: object) -> object:
+    return gated.run(lambda gate: gate.decide(request))  # type: ignore[arg-type]
+
+
+def enter(gated: Gated, owned: Owned, device: str | None = None) -> object:
+    """Decide and begin, as a request whose upstream answers does."""
+
+    async def both(gate: Gate) -> object:
+        request = facts(owned.secret, device=device)
+        decision = await gate.decide(request)
+        return await gate.begin(decision, request) if isinstance(decision, Admit) else decision
+
+    begun = gated.run(both)
+    # What the listener does when it hears of the change.
+    gated.known.forget_token(owned.token.id)
+    return begun
+
+
+@pytest.fixture
+def owned(gated: Gated) -> Owned:
+    return sell(gated.factory, gated.settings, "buyer")
+
+
+def token_row(factory: Sessions, owned: Owned) -> AccessToken:
+    with factory() as session:
+        return session.get_one(AccessToken, owned.token.id)
+
+
+def test_a_good_token_is_admitted_and_its_clock_does_not_run_before_first_use(gated: Gated, owned: Owned) -> None:
+    decision = decide(gated, facts(owned.secret))
+    assert isinstance(decision, Admit)
+    assert decision.session_id is None
+    assert token_row(gated.factory, owned).activated_at is None
+    begun = enter(gated, owned)
+    assert isinstance(begun, Admit)
+    assert begun.session_id is not None
+    assert token_row(gated.factory, owned).activated_at is not None
+
+
+def test_the_second_request_is_decided_from_memory(gated: Gated, owned: Owned) -> None:
+    enter(gated, owned)
+    first = decide(gated, facts(owned.secret))
+    again = gated.gate.decide_now(facts(owned.secret))
+    assert isinstance(again, Admit)
+    assert again == first
+
+
+@pytest.mark.parametrize("path", [b"/a/../b", b"/a/%2e%2e/b", b"//x", b"/a\\b", b"/a%2fb", b"/%252e", b"/a/..;/b"])
+def test_a_path_that_is_not_canonical_is_refused_before_anything_else(gated: Gated, path: bytes) -> None:
+    assert code(decide(gated, facts(None, path=path))) == "bad_request"
+
+
+def test_no_token_and_a_made_up_token_are_refused_without_a_look_up(gated: Gated) -> None:
+    assert code(gated.gate.decide_now(facts(None))) == "token_missing"
+    for made_up in ("", "x", "x" * 64, "ü" * 64, "x" * 63 + "=", "x" * 10_000):
+        assert code(gated.gate.decide_now(facts(made_up))) == "token_invalid"
+
+
+def test_a_genuine_token_that_nobody_has_is_invalid(gated: Gated) -> None:
+    unknown = secrets.new_secret(gated.settings.tokens)
+    assert code(decide(gated, facts(unknown))) == "token_invalid"
+
+
+def test_a_revoked_token_is_refused(gated: Gated, owned: Owned) -> None:
+    with gated.factory.begin() as session:
+        tokens.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
+    assert code(decide(gated, facts(owned.secret))) == "token_revoked"
+
+
+def test_an_expired_token_is_refused_to_the_second(gated: Gated, owned: Owned, time: Clock) -> None:
+    enter(gated, owned)
+    time.advance(seconds=3599)
+    assert isinstance(decide(gated, facts(owned.secret)), Admit)
+    time.advance(seconds=1)
+    assert code(gated.gate.decide_now(facts(owned.secret))) == "token_expired"
+
+
+def test_a_paused_token_is_refused(gated: Gated, owned: Owned) -> None:
+    enter(gated, owned)
+    with gated.factory.begin() as session:
+        session.execute(update(AccessToken).where(AccessToken.id == owned.token.id).values(paused_at=clock.now()))
+    assert code(decide(gated, facts(owned.secret))) == "token_paused"
+
+
+def test_a_token_of_a_disabled_user_is_refused(gated: Gated, owned: Owned) -> None:
+    with gated.factory.begin() as session:
+        users.set_active(session, owned.user.id, active=False, actor=PLATFORM)
+    assert code(decide(gated, facts(owned.secret))) == "account_disabled"
+
+
+@pytest.mark.parametrize("device", ["short", "x" * 256, ""])
+def test_a_device_of_odd_length_is_refused(gated: Gated, owned: Owned, device: str) -> None:
+    assert code(decide(gated, facts(owned.secret, device=device))) == "device_invalid"
+
+
+def test_a_device_is_needed_when_the_policy_requires_one(gated: Gated, owned: Owned) -> None:
+    strict = gated.settings.model_copy(
+        update={"sessions": gated.settings.sessions.model_copy(update={"device_policy": "required"})}
+    )
+    gate = Gate(strict, gated.store, gated.known)
+    assert code(gated.run(lambda _: gate.decide(facts(owned.secret)))) == "device_missing"
+    assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret, device=DEVICE))), Admit)
+
+
+def test_a_scope_limits_the_paths_and_an_unknown_scope_reaches_nothing(gated: Gated) -> None:
+    narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
+    assert isinstance(decide(gated, facts(narrow.secret, path=b"/certificates/filter")), Admit)
+    assert isinstance(decide(gated, facts(narrow.secret, path=b"/certificates/%66ilter")), Admit)
+    assert code(decide(gated, facts(narrow.secret, path=b"/users/currentUser"))) == "scope_denied"
+    with gated.factory.begin() as session:
+        session.execute(update(AccessToken).where(AccessToken.id == narrow.token.id).values(scope="gone"))
+    gated.known.listening()
+    assert code(decide(gated, facts(narrow.secret, path=b"/certificates/filter"))) == "scope_denied"
+
+
+def test_another_device_gets_a_conflict_until_the_session_is_idle(gated: Gated, owned: Owned, time: Clock) -> None:
+    first = enter(gated, owned, DEVICE)
+    assert isinstance(first, Admit)
+    assert code(enter(gated, owned, "another-device")) == "device_conflict"
+    assert code(enter(gated, owned, None)) == "device_conflict"
+    time.advance(seconds=301)
+    taken = enter(gated, owned, "another-device")
+    assert isinstance(taken, Admit)
+    assert taken.session_id != first.session_id
+    with gated.factory() as session:
+        rows = session.scalars(select(ProxySession).order_by(ProxySession.started_at)).all()
+    assert [row.ended_at is None for row in rows] == [False, True]
+
+
+def test_a_released_session_lets_another_device_in(gated: Gated, owned: Owned) -> None:
+    first = enter(gated, owned, DEVICE)
+    assert isinstance(first, Admit)
+    assert first.session_id is not None
+    with gated.factory.begin() as session:
+        proxy_sessions.release(session, owned.user, first.session_id, PLATFORM)
+    assert isinstance(enter(gated, owned, "another-device"), Admit)
+
+
+def test_the_first_device_claims_a_session_that_was_opened_without_one(gated: Gated, owned: Owned) -> None:
+    assert isinstance(enter(gated, owned, None), Admit)
+    assert isinstance(enter(gated, owned, DEVICE), Admit)
+    assert code(enter(gated, owned, "another-device")) == "device_conflict"
+
+
+def test_with_the_database_down_known_tokens_pass_for_the_grace_and_all_others_wait(
+    gated: Gated, owned: Owned, environment: dict[str, str]
+) -> None:
+    now = [1000.0]
+    gate = Gate(gated.settings, gated.store, gated.known, monotonic=lambda: now[0])
+    enter(gated, owned)
+    assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret))), Admit)
+    other = sell(gated.factory, gated.settings, "other")
+
+    dead = gated.settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
+    gate._store = type(gated.store)(gated.settings.model_copy(update={"database": dead}))
+    gated.known.deaf(now[0], 1.0)
+    now[0] += 30
+    assert gate.decide_now(facts(owned.secret)) is None
+    assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret))), Admit)
+    assert code(gated.run(lambda _: gate.decide(facts(other.secret)))) == "unavailable"
+    now[0] += timedelta(seconds=gated.settings.proxy.grace_seconds).total_seconds()
+    assert code(gated.run(lambda _: gate.decide(facts(owned.secret)))) == "unavailable"
+    gate._store.close()
+
+
+def test_the_status_of_a_token_starts_nothing(gated: Gated, owned: Owned) -> None:
+    found = gated.run(lambda gate: gate.identify(facts(owned.secret).credential))
+    assert not isinstance(found, Refuse)
+    assert token_row(gated.factory, owned).activated_at is None

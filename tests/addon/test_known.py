@@ -1,0 +1,88 @@
+"""The worker's map: bounded, and never older than what it was told."""
+
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from addon.known import KnownTokens
+from models.services.sessions import Known
+
+
+def make(version: int = 1, user: uuid.UUID | None = None) -> Known:
+    return Known(
+        token_id=uuid.uuid4(),
+        user_id=user or uuid.uuid4(),
+        prefix="prefix",
+        scope="full",
+        duration_hours=1,
+        version=version,
+        owner_is_active=True,
+        is_activated=True,
+        is_revoked=False,
+        is_paused=False,
+        expires_at=None,
+        seconds_left=None,
+        session_id=None,
+        device_id=None,
+    )
+
+
+@pytest.fixture
+def known() -> KnownTokens:
+    return KnownTokens(size=3)
+
+
+def test_the_map_is_bounded(known: KnownTokens) -> None:
+    for number in range(10):
+        known.put(bytes([number]), make(), notices_before=known.notices)
+    assert len(known) == 3
+    assert known.get(bytes([0])) is None
+    assert known.get(bytes([9])) is not None
+
+
+def test_a_notice_drops_the_token_it_names_and_no_other(known: KnownTokens) -> None:
+    one, other = make(), make()
+    known.put(b"1", one, notices_before=0)
+    known.put(b"2", other, notices_before=0)
+    known.forget_token(one.token_id)
+    assert known.get(b"1") is None
+    assert known.get(b"2") is other
+
+
+def test_a_notice_about_a_user_drops_all_of_his_tokens(known: KnownTokens) -> None:
+    user = uuid.uuid4()
+    known.put(b"1", make(user=user), notices_before=0)
+    known.put(b"2", make(user=user), notices_before=0)
+    known.put(b"3", make(), notices_before=0)
+    known.forget_user(user)
+    assert (known.get(b"1"), known.get(b"2")) == (None, None)
+    assert known.get(b"3") is not None
+
+
+def test_an_answer_that_a_notice_overtook_is_not_stored(known: KnownTokens) -> None:
+    before = known.notices
+    known.forget_token(uuid.uuid4())
+    known.put(b"1", make(), notices_before=before)
+    assert known.get(b"1") is None
+
+
+def test_an_older_version_never_replaces_a_newer_one(known: KnownTokens) -> None:
+    newer = make(version=5)
+    known.put(b"1", newer, notices_before=0)
+    known.put(b"1", replace(newer, version=4), notices_before=0)
+    assert known.get(b"1") is newer
+
+
+def test_trust_ends_soon_after_the_listener_is_cut_off_and_comes_back_with_an_empty_map(known: KnownTokens) -> None:
+    assert known.trusted_until == float("-inf")
+    known.listening()
+    known.put(b"1", make(), notices_before=known.notices)
+    assert known.trusted_until == float("inf")
+    known.deaf(100.0, 1.0)
+    known.deaf(103.0, 1.0)
+    assert known.trusted_until == 101.0
+    assert known.get(b"1") is not None
+    known.listening()
+    assert known.trusted_until == float("inf")
+    assert known.get(b"1") is None

@@ -1,0 +1,236 @@
+"""A real worker on a real socket with a real upstream and a real database."""
+
+import hashlib
+import json
+import signal
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from models import clock
+from models.config import Settings
+from models.database import Sessions
+from models.services import sessions as proxy_sessions
+from models.services import tokens, users
+from models.services.context import PLATFORM
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from tests.addon.conftest import Owned, sell
+from tests.addon.processes import Proxy
+
+DEVICE = "a1b2c3d4e5f6a7b8c9d0"
+
+
+@pytest.fixture
+def owned(committed: tuple[Settings, Sessions]) -> Owned:
+    settings, factory = committed
+    return sell(factory, settings, "buyer")
+
+
+def wait_for[T](ask: object, wanted: T, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while (got := ask()) != wanted:  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"{got!r} instead of {wanted!r}"
+        time.sleep(0.05)
+
+
+def counted(factory: Sessions, token_id: uuid.UUID) -> tuple[int, int, int]:
+    """Requests, bytes in and bytes out of all sessions of a token."""
+    with factory() as session:
+        rows = session.scalars(select(ProxySession).where(ProxySession.token_id == token_id)).all()
+    return (
+        sum(row.request_count for row in rows),
+        sum(row.bytes_in for row in rows),
+        sum(row.bytes_out for row in rows),
+    )
+
+
+def test_requests_and_body_bytes_are_counted_exactly(
+    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
+) -> None:
+    _, factory = committed
+    download = proxy.get("/bytes/1000000", owned.secret)
+    upload = proxy.request("POST", "/echo", owned.secret, body=b"x" * 300_000, headers={})
+    head = proxy.request("HEAD", "/bytes/5000", owned.secret, headers={})
+    assert (download.status, upload.status, head.status) == (200, 200, 200)
+    assert json.loads(upload.body)["body_sha256"] == hashlib.sha256(b"x" * 300_000).hexdigest()
+    wait_for(lambda: counted(factory, owned.token.id), (3, 300_000, 1_000_000 + len(upload.body)))
+
+
+def test_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(proxy: Proxy, owned: Owned) -> None:
+    reply = proxy.get(
+        "/echo",
+        owned.secret,
+        X_Device_ID=DEVICE,
+        X_User_Id="root",
+        X_Token_Id="1",
+        X_Forwarded_For="6.6.6.6",
+        Forwarded="for=6.6.6.6",
+        Cookie="zenzefi=portal; theirs=1",
+        Authorization="Basic dGhlaXJzOm93bg==",
+        Connection="X-Private",
+        X_Private="1",
+    )
+    seen = {name.lower(): value for name, value in json.loads(reply.body)["headers"]}
+    assert owned.secret not in reply.body.decode()
+    assert "x-access-token" not in seen
+    assert "x-device-id" not in seen
+    assert "x-private" not in seen
+    assert (seen["x-user-id"], seen["x-token-id"]) == (str(owned.user.id), str(owned.token.id))
+    assert "6.6.6.6" not in reply.body.decode()
+    assert seen["cookie"] == "theirs=1"
+    assert seen["authorization"] == "Basic dGhlaXJzOm93bg=="
+
+
+def test_an_expired_token_gets_401(proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned) -> None:
+    _, factory = committed
+    assert proxy.get("/certificates/filter", owned.secret).status == 200
+    with factory.begin() as session:
+        session.execute(
+            update(AccessToken)
+            .where(AccessToken.id == owned.token.id)
+            .values(activated_at=clock.now() - timedelta(hours=1, seconds=-2))
+        )
+        proxy_sessions.changes.announce_use(session, owned.token.id)
+    assert proxy.get("/certificates/filter", owned.secret).status == 200
+    time.sleep(2.2)
+    reply = proxy.get("/certificates/filter", owned.secret)
+    assert (reply.status, json.loads(reply.body)["code"]) == (401, "token_expired")
+    assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_revoked_token_and_a_disabled_user_are_refused_within_a_second_on_every_worker(
+    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
+) -> None:
+    settings, factory = committed
+    proxy.start_worker()
+    other = sell(factory, settings, "other")
+    for _ in range(12):  # Enough new connections to meet both workers.
+        assert proxy.get("/certificates/filter", owned.secret).status == 200
+        assert proxy.get("/certificates/filter", other.secret).status == 200
+    with factory.begin() as session:
+        tokens.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+    with factory.begin() as session:
+        users.set_active(session, other.user.id, active=False, actor=PLATFORM)
+    time.sleep(0.5)
+    for _ in range(12):
+        for secret in (owned.secret, other.secret):
+            assert proxy.get("/certificates/filter", secret).status == 401
+
+
+def test_a_refusal_never_starts_the_clock(proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned) -> None:
+    settings, factory = committed
+    narrow = sell(factory, settings, "narrow", scope="certificates_only")
+    assert proxy.get("/users/currentUser", narrow.secret).status == 403
+    assert proxy.get("/a/../b", owned.secret).status == 400
+    assert proxy.get("/", owned.secret, X_Device_ID="short").status == 400
+    assert proxy.get("/api/v1/proxy/status", owned.secret).status == 200
+    with factory() as session:
+        assert session.scalars(select(AccessToken.activated_at)).all() == [None, None]
+        assert session.scalars(select(ProxySession)).all() == []
+
+
+def test_an_unreachable_upstream_is_a_clear_502_and_starts_nothing(
+    committed: tuple[Settings, Sessions], proxy: Proxy, owned: Owned
+) -> None:
+    _, factory = committed
+    lonely = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_UPSTREAM__URL": "http://127.0.0.1:1"})
+    proxy.stop()
+    lonely.start_worker()
+    try:
+        reply = lonely.get("/certificates/filter", owned.secret)
+        assert (reply.status, json.loads(reply.body)["code"]) == (502, "upstream_unreachable")
+        assert b"127.0.0.1" not in reply.body
+        with factory() as session:
+            assert session.scalars(select(AccessToken.activated_at)).all() == [None]
+        wait_for(lambda: json.loads(lonely.get("/health").body)["status"], "degraded", seconds=10)
+    finally:
+        lonely.stop()
+
+
+def test_two_devices_at_the_same_instant_on_a_fresh_token(
+    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
+) -> None:
+    _, factory = committed
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(
+            pool.map(lambda n: proxy.get("/certificates/filter", owned.secret, X_Device_ID=f"device-{n % 2}"), range(8))
+        )
+    assert sorted({reply.status for reply in replies}) == [200, 409]
+    with factory() as session:
+        [held] = session.scalars(select(ProxySession)).all()
+    winners = [n % 2 for n, reply in enumerate(replies) if reply.status == 200]
+    assert {f"device-{n}" for n in winners} == {held.device_id}
+
+
+def test_sigterm_loses_no_count_and_cuts_no_request(
+    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
+) -> None:
+    _, factory = committed
+    proxy.get("/certificates/filter", owned.secret)
+    with ThreadPoolExecutor(4) as pool:
+        slow = [pool.submit(proxy.get, "/slow?seconds=1", owned.secret) for _ in range(4)]
+        time.sleep(0.4)
+        [worker] = proxy.workers
+        worker.send_signal(signal.SIGTERM)
+        assert [answer.result().status for answer in slow] == [200] * 4
+    assert worker.wait(timeout=10) == 0
+    assert counted(factory, owned.token.id)[0] == 5
+
+
+def test_health_needs_no_token_and_reserved_addresses_never_reach_the_upstream(proxy: Proxy, owned: Owned) -> None:
+    for path in ("/health", "//health", "/_zenzefi/health"):
+        reply = proxy.get(path)
+        assert (reply.status, json.loads(reply.body)["status"]) == (200, "healthy")
+    assert proxy.get("/_zenzefi/live").status == 200
+    for path in ("/_zenzefi/", "/_zenzefi", "/_zenzefi/x", "/%5fzenzefi/x", "/api/v1/proxy/_zenzefi/x"):
+        assert proxy.get(path, owned.secret).status == 404
+
+
+def test_the_compatibility_prefix_is_taken_off_and_compression_is_not_asked_for(proxy: Proxy, owned: Owned) -> None:
+    reply = proxy.get("/api/v1/proxy/echo?a=1&a=%2F", owned.secret, Accept_Encoding="gzip, br")
+    seen = json.loads(reply.body)
+    assert seen["path"] == "/echo?a=1&a=%2F"
+    assert dict(seen["headers"])["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("path", ["/slow?seconds=30", "/sse?count=1000&interval=1"])
+def test_what_is_under_way_is_cut_when_its_token_is_revoked(
+    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned, path: str
+) -> None:
+    settings, factory = committed
+    proxy.get("/certificates/filter", owned.secret)
+    with proxy.connect() as idle, proxy.connect() as busy:
+        for connection, target in ((idle, "/users/currentUser"), (busy, path)):
+            connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nX-Access-Token: {owned.secret}\r\n\r\n".encode())
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200")
+        time.sleep(0.5)
+        with factory.begin() as session:
+            tokens.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+        begun = time.monotonic()
+        for connection in (idle, busy):
+            while connection.recv(65536):
+                pass
+        assert time.monotonic() - begun < 1
+
+
+def test_what_is_under_way_is_cut_when_its_time_is_over(
+    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
+) -> None:
+    _, factory = committed
+    proxy.get("/certificates/filter", owned.secret)
+    with factory.begin() as session:
+        session.execute(
+            update(AccessToken)
+            .where(AccessToken.id == owned.token.id)
+            .values(activated_at=clock.now() - timedelta(hours=1, seconds=-2))
+        )
+        proxy_sessions.changes.announce_use(session, owned.token.id)
+    begun = time.monotonic()
+    reply = proxy.get("/slow?seconds=30", owned.secret)
+    assert (reply.status, json.loads(reply.body)["code"]) == (401, "token_expired")
+    assert 1 < time.monotonic() - begun < 4

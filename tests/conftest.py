@@ -1,0 +1,203 @@
+"""Real PostgreSQL and Redis for every test; `./zenzefi test` starts both and names them in the environment."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from argon2 import PasswordHasher
+from redis import Redis
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from models import clock, config, database
+from models.config import Settings
+from models.database import Sessions
+from models.services import adjustments, passwords, users
+from models.services.context import PLATFORM
+from models.users import User
+from ops import prepare
+
+PASSWORD = "correct horse battery"
+SECRETS = {
+    "ZENZEFI_PORTAL__SECRET_KEY": "a portal key that only tests use",
+    "ZENZEFI_TOKENS__HASH_KEY": "a hash key that only tests use",
+    "ZENZEFI_TOKENS__MAC_KEYS": "a mac key that only tests use",
+    "ZENZEFI_PAYMENTS__MOCK_SIGNING_KEY": "a signing key that only tests use",
+}
+
+
+def pytest_configure() -> None:
+    """Say at once what is missing, instead of failing in every test; and make password hashes cheap."""
+    missing = [name for name in ("DATABASE_URL", "REDIS_URL") if not os.environ.get(name)]
+    if missing:
+        pytest.exit(f"{' and '.join(missing)} must be set; ./zenzefi test does it for you", returncode=2)
+    cheap = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    passwords._hasher = cheap
+    passwords._nobodys = cheap.hash("a password that belongs to nobody")
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The variables that a process of ours needs, without a database."""
+    return {**SECRETS, "REDIS_URL": os.environ["REDIS_URL"]}
+
+
+def _named(name: str) -> str:
+    server = make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg2", database=name)
+    return server.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Engine]:
+    """A connection to the server itself, for making and dropping scratch databases."""
+    engine = create_engine(_named("postgres"), isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template(server: Engine, environment: dict[str, str]) -> Iterator[str]:
+    """A migrated, empty database that nobody is connected to, so that it can be copied in a moment."""
+    name = f"zenzefi_template_{os.getpid()}"
+    with server.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    prepare.migrate(config.load({**environment, "DATABASE_URL": _named(name)}))
+    yield name
+    with server.connect() as connection:
+        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(scope="session")
+def make_database(server: Engine, template: str) -> Iterator[Callable[[], str]]:
+    """A function that copies the template and returns the URL of the copy; all are dropped at the end."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"zenzefi_test_{os.getpid()}_{len(made)}"
+        with server.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        made.append(name)
+        return _named(name)
+
+    yield make
+    with server.connect() as connection:
+        for name in made:
+            connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(scope="session")
+def settings(make_database: Callable[[], str], environment: dict[str, str]) -> Settings:
+    """The settings of the tests, on a database that savepoint tests share and leave empty."""
+    return config.load({**environment, "DATABASE_URL": make_database()})
+
+
+@pytest.fixture(scope="session")
+def engine(settings: Settings) -> Iterator[Engine]:
+    engine = database.connect(settings.database)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """One transaction around the test, rolled back at its end."""
+    with engine.connect() as connection:
+        outer = connection.begin()
+        yield connection
+        outer.rollback()
+
+
+@pytest.fixture
+def session(connection: Connection) -> Iterator[Session]:
+    """A session whose commits are savepoints within the test's transaction."""
+    with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
+        yield session
+
+
+@pytest.fixture
+def committed(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[tuple[Settings, Sessions]]:
+    """A database of its own with real commits, for threads, notices and processes."""
+    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    engine = database.connect(settings.database)
+    yield settings, database.sessions(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def redis(environment: dict[str, str]) -> Iterator[Redis]:
+    """An empty Redis."""
+    connection = Redis.from_url(environment["REDIS_URL"])
+    connection.flushall()
+    yield connection
+    connection.flushall()
+    connection.close()
+
+
+def make_user(session: Session, name: str, *, balance: str = "0", is_superuser: bool = False) -> User:
+    """Register somebody with the tests' password, and money if wanted."""
+    user = users.register(
+        session,
+        email=f"{name}@example.test",
+        username=name,
+        password=PASSWORD,
+        actor=PLATFORM,
+        is_superuser=is_superuser,
+    )
+    if Decimal(balance) > 0:
+        adjustments.adjust(session, user, amount=Decimal(balance), reason="test money", actor=PLATFORM)
+    return user
+
+
+@pytest.fixture
+def alice(session: Session) -> User:
+    """The owner, with 100 ZNC."""
+    return make_user(session, "alice", balance="100")
+
+
+@pytest.fixture
+def bob(session: Session) -> User:
+    """The other one, with 100 ZNC."""
+    return make_user(session, "bob", balance="100")
+
+
+@pytest.fixture
+def charlie(session: Session) -> User:
+    """The stranger, who owns nothing."""
+    return make_user(session, "charlie")
+
+
+@pytest.fixture
+def dana(session: Session) -> User:
+    """The admin."""
+    return make_user(session, "dana", is_superuser=True)
+
+
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self, moment: datetime) -> None:
+        self.moment = moment
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def advance(self, **delta: float) -> None:
+        """Let time pass, in timedelta's words: `hours=1`."""
+        self.moment += timedelta(**delta)
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time stands still until the test lets it pass."""
+    stopped = Clock(clock.now().replace(microsecond=0))
+    monkeypatch.setattr(clock, "now", stopped)
+    return stopped
+
+
+def some_id() -> uuid.UUID:
+    """An id that nothing has."""
+    return uuid.uuid4()

@@ -1,0 +1,54 @@
+"""Jobs run on a database and a Redis of their own, through their own runtime."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from jobs import queues, runtime
+from models.config import Settings
+from models.database import Sessions
+from models.users import User
+from tests.support import engine_of, person
+
+Committed = tuple[Settings, Sessions]
+
+
+@pytest.fixture
+def process_environment(committed: Committed, environment: dict[str, str]) -> dict[str, str]:
+    """What a process of ours is given."""
+    return {**environment, "DATABASE_URL": committed[0].database.url}
+
+
+@pytest.fixture
+def shop(
+    committed: Committed, process_environment: dict[str, str], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Committed]:
+    """Settings and sessions of the test; the jobs find the same by the environment, as in their own process."""
+    for name, value in process_environment.items():
+        monkeypatch.setenv(name, value)
+    cached = (runtime.settings, runtime.sessions, queues.queue)
+    for function in cached:
+        function.cache_clear()
+    yield committed
+    engine_of(runtime.sessions()).dispose()
+    for function in cached:
+        function.cache_clear()
+
+
+@pytest.fixture
+def buyer(shop: Committed) -> User:
+    """Alice, with 100 ZNC, for good."""
+    return person(shop[1], "alice", balance="100")
+
+
+@pytest.fixture
+def run(shop: Committed) -> Callable[[Callable[..., Any]], Any]:
+    """Commit one call of services."""
+
+    def committed_call(call: Callable[..., Any]) -> Any:
+        with shop[1].begin() as session:
+            return call(session)
+
+    return committed_call

@@ -1,0 +1,109 @@
+"""The schedule in Redis becomes the list, however often and from whatever state it is made true."""
+
+import importlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from croniter import croniter
+from redis import Redis
+from rq import Queue, SimpleWorker
+from rq_scheduler import Scheduler
+
+from jobs import schedule
+from jobs.queues import QUEUE
+from jobs.schedule import SCHEDULE, Task
+from models.config import Settings
+from models.database import Sessions
+
+# rq-scheduler asks for the time in ways that newer versions of Python and of crontab frown upon.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:rq_scheduler"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:rq_scheduler"),
+]
+HOURLY = Task("jobs.mail.send_waiting", every=3600)
+NIGHTLY = Task("jobs.upkeep.forget_audit", cron="0 4 * * *")
+
+
+@pytest.fixture
+def timetable(redis: Redis) -> Scheduler:
+    """The scheduler on an empty Redis."""
+    return schedule.scheduler(redis)
+
+
+def ids(timetable: Scheduler) -> set[str]:
+    """Return the ids of what is scheduled."""
+    return {job.id for job in timetable.get_jobs()}
+
+
+def test_an_empty_redis_gets_the_whole_list(timetable: Scheduler) -> None:
+    schedule.reconcile(timetable)
+    assert ids(timetable) == {task.id for task in SCHEDULE}
+
+
+def test_a_second_run_changes_nothing_not_even_the_times(timetable: Scheduler) -> None:
+    schedule.reconcile(timetable)
+    before = [(job.id, moment) for job, moment in timetable.get_jobs(with_times=True)]
+    schedule.reconcile(timetable)
+    assert [(job.id, moment) for job, moment in timetable.get_jobs(with_times=True)] == before
+
+
+def test_what_is_gone_from_the_list_is_taken_away(timetable: Scheduler, redis: Redis) -> None:
+    schedule.reconcile(timetable, (HOURLY, NIGHTLY))
+    schedule.reconcile(timetable, (NIGHTLY,))
+    assert ids(timetable) == {NIGHTLY.id}
+    assert not redis.exists(f"rq:job:{HOURLY.id}")
+
+
+def test_a_changed_interval_replaces_the_old_one(timetable: Scheduler) -> None:
+    schedule.reconcile(timetable, (HOURLY, NIGHTLY))
+    changed = (Task(HOURLY.job, every=60), Task(NIGHTLY.job, cron="0 5 * * *"))
+    schedule.reconcile(timetable, changed)
+    assert ids(timetable) == {task.id for task in changed}
+    assert not ids(timetable) & {HOURLY.id, NIGHTLY.id}
+
+
+def test_jobs_of_others_are_left_alone(timetable: Scheduler) -> None:
+    timetable.schedule(datetime(2030, 1, 1), "jobs.mail.send_waiting", id="somebodys-own")  # noqa: DTZ001
+    schedule.reconcile(timetable, (HOURLY,))
+    assert ids(timetable) == {HOURLY.id, "somebodys-own"}
+
+
+def test_intervals_start_at_once_and_nightly_jobs_at_their_hour(timetable: Scheduler) -> None:
+    schedule.reconcile(timetable, (HOURLY, NIGHTLY))
+    times = {job.id: moment.replace(tzinfo=UTC) for job, moment in timetable.get_jobs(with_times=True)}
+    now = datetime.now(UTC)  # noqa: TID251 - Redis runs by the real clock
+    assert abs(times[HOURLY.id] - now) < timedelta(seconds=10)
+    assert times[NIGHTLY.id] > now
+    assert (times[NIGHTLY.id].hour, times[NIGHTLY.id].minute) == (4, 0)
+
+
+def test_due_jobs_go_into_our_queue_and_come_back_after_their_interval(timetable: Scheduler, redis: Redis) -> None:
+    schedule.reconcile(timetable, (HOURLY,))
+    timetable.enqueue_jobs()
+    assert [job.id for job in timetable.get_jobs_to_queue()] == []
+    assert Queue(QUEUE, connection=redis).job_ids == [HOURLY.id]
+    assert ids(timetable) == {HOURLY.id}
+
+
+def test_the_record_of_a_job_does_not_expire_between_two_runs(
+    timetable: Scheduler, redis: Redis, shop: tuple[Settings, Sessions]
+) -> None:
+    """rq-scheduler drops a job whose record is gone, so nothing would ever run it again."""
+    schedule.reconcile(timetable)
+    for job in timetable.get_jobs():
+        timetable.enqueue_job(job)
+    SimpleWorker([Queue(QUEUE, connection=redis)], connection=redis).work(burst=True)
+    assert {job.get_status() for job in timetable.get_jobs()} == {"finished"}
+    assert {redis.ttl(f"rq:job:{task.id}") for task in SCHEDULE} == {-1}
+
+
+@pytest.mark.parametrize("task", SCHEDULE, ids=lambda task: task.job)
+def test_every_task_names_a_job_that_exists_and_one_way_to_run(task: Task) -> None:
+    module, _, name = task.job.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
+    assert (task.every is None) != (task.cron is None)
+    assert task.cron is None or croniter.is_valid(task.cron)
+
+
+def test_no_two_tasks_have_one_id() -> None:
+    assert len({task.id for task in SCHEDULE}) == len(SCHEDULE)

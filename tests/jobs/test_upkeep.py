@@ -1,0 +1,59 @@
+"""The jobs that keep the house in order find what is due, and a second run finds nothing."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from jobs import upkeep
+from models import clock
+from models.audit import AuditEntry
+from models.config import Settings
+from models.database import Sessions
+from models.services import sessions, tokens
+from models.services.context import PLATFORM
+from models.sessions import ProxySession
+from models.users import User
+from tests.support import buy
+
+Committed = tuple[Settings, Sessions]
+Run = Callable[[Callable[..., Any]], Any]
+
+
+def use(run: Run, settings: Settings, buyer: User) -> Any:
+    """Sell a token and use it; returns its id."""
+    token = run(lambda s: buy(s, buyer, settings))
+    run(lambda s: sessions.begin(s, token.id, device=None, rules=settings.sessions, actor=PLATFORM))
+    return token.id
+
+
+def test_idle_sessions_and_those_of_ended_tokens_are_closed_once(shop: Committed, buyer: User, run: Run) -> None:
+    busy, idle, revoked = (use(run, shop[0], buyer) for _ in range(3))
+    long_ago = clock.now() - timedelta(hours=2)
+    of_idle = ProxySession.token_id == idle
+    run(lambda s: s.execute(update(ProxySession).where(of_idle).values(last_activity=long_ago)))
+    run(lambda s: tokens.revoke(s, buyer, revoked, settings=shop[0], actor=PLATFORM))
+    assert [upkeep.close_sessions() for _ in range(2)] == [2, 0]
+    still_open = run(lambda s: s.scalars(select(ProxySession.token_id).where(ProxySession.ended_at.is_(None))).all())
+    assert still_open == [busy]
+
+
+def test_audit_rows_are_kept_for_thirty_days(shop: Committed, buyer: User, run: Run) -> None:
+    kept = run(lambda s: s.scalar(select(func.count()).select_from(AuditEntry)))
+    old = clock.now() - timedelta(days=30, minutes=1)
+    run(lambda s: s.execute(update(AuditEntry).where(AuditEntry.action == "user.registered").values(created_at=old)))
+    assert [upkeep.forget_audit() for _ in range(2)] == [1, 0]
+    assert run(lambda s: s.scalar(select(func.count()).select_from(AuditEntry))) == kept - 1
+
+
+def test_the_ledger_is_checked_and_a_fault_is_shouted(
+    shop: Committed, buyer: User, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert [upkeep.verify_ledger() for _ in range(2)] == [True, True]
+    run(lambda s: s.execute(text("UPDATE accounts SET balance = balance + 1 WHERE kind = 'wallet'")))
+    with caplog.at_level(logging.CRITICAL, "jobs.upkeep"):
+        assert not upkeep.verify_ledger()
+    assert "A balance differs from its transfers" in caplog.text

@@ -1,0 +1,107 @@
+"""The migrations and the tables say the same, both ways, and a migration never waits long for a lock."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flask_migrate
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from flask import Flask
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+
+from models import config, database
+from models.tables import Base
+from ops import prepare
+
+COMPARE = {"compare_type": True, "compare_server_default": True}
+
+
+@pytest.fixture
+def scratch(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[tuple[Flask, Engine]]:
+    """The migrating application on a database of its own, which stands at the newest revision."""
+    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    engine = create_engine(settings.database.url)
+    app = prepare.migrating_app(settings)
+    with app.app_context():
+        yield app, engine
+    engine.dispose()
+
+
+def differences(connection: Connection) -> list[Any]:
+    """Compare the database with the models as autogenerate does."""
+    return list(compare_metadata(MigrationContext.configure(connection, opts=COMPARE), Base.metadata))
+
+
+def left(engine: Engine) -> tuple[list[str], list[str], list[str]]:
+    """Name the tables, functions and types of ours that are in the database."""
+    with engine.connect() as connection:
+        routines = connection.scalars(text("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"))
+        types = connection.scalars(
+            text("SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd')")
+        )
+        return inspect(connection).get_table_names(), list(routines), list(types)
+
+
+def test_the_newest_revision_is_what_the_models_say(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert differences(connection) == []
+
+
+def test_the_newest_revision_has_the_models_checks_and_indexes(engine: Engine) -> None:
+    with engine.connect() as connection:
+        seen = inspect(connection)
+        for table in Base.metadata.sorted_tables:
+            checks = {str(check["name"]) for check in seen.get_check_constraints(table.name)}
+            wanted = {str(c.name) for c in table.constraints if type(c).__name__ == "CheckConstraint"}
+            assert checks == wanted
+            indexes = {index["name"] for index in seen.get_indexes(table.name)}
+            assert indexes >= {index.name for index in table.indexes}
+
+
+def test_downgrading_leaves_nothing_and_upgrading_again_makes_all_of_it(scratch: tuple[Flask, Engine]) -> None:
+    _app, engine = scratch
+    flask_migrate.downgrade(revision="base")
+    assert left(engine) == (["alembic_version"], [], [])
+    flask_migrate.upgrade()
+    with engine.connect() as connection:
+        assert differences(connection) == []
+        kinds = connection.scalars(text("SELECT kind FROM accounts ORDER BY kind")).all()
+        assert kinds == ["adjustments", "payments_received", "sales"]
+
+
+def test_a_second_upgrade_changes_nothing(scratch: tuple[Flask, Engine]) -> None:
+    before = left(scratch[1])
+    flask_migrate.upgrade()
+    assert left(scratch[1]) == before
+
+
+def test_a_migration_runs_under_timeouts_and_one_at_a_time(scratch: tuple[Flask, Engine]) -> None:
+    found: dict[str, Any] = {}
+
+    def look(_connection: Connection, cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.lstrip().startswith(("DROP TABLE", "DROP TRIGGER")) and not found:
+            with cursor.connection.cursor() as beside:
+                for name in ("lock_timeout", "statement_timeout"):
+                    beside.execute(f"SHOW {name}")
+                    found[name] = beside.fetchone()[0]
+                beside.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+                found["locks"] = beside.fetchone()[0]
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        flask_migrate.downgrade(revision="base")
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
+    assert found == {"lock_timeout": "5s", "statement_timeout": "1min", "locks": 1}
+    with scratch[1].connect() as connection:
+        held = connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"))
+    assert held == 0
+
+
+def test_every_connection_of_ours_has_its_limits_and_speaks_utc(engine: Engine, settings: config.Settings) -> None:
+    wanted = {"timezone": "UTC", "statement_timeout": "15s", "lock_timeout": "5s"}
+    wanted["idle_in_transaction_session_timeout"] = "1min"
+    with engine.connect() as connection:
+        assert {name: connection.scalar(text(f"SHOW {name}")) for name in wanted} == wanted
+    assert database.engine_options(settings.database)["pool_pre_ping"] is True

@@ -1,0 +1,221 @@
+"""A top-up is started, its provider's word is kept once, and it is settled once."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models.config import Prices, Settings
+from models.outbox import OutboxMail
+from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
+from models.services import payments
+from models.services.context import PLATFORM, Actor
+from models.services.errors import CallbackRefused, InvalidInput, NotFound
+from models.services.providers.base import Outcome
+from models.users import User
+from tests.conftest import Clock, some_id
+from tests.support import actions, balance, decided, top_up
+
+
+def told(session: Session, payment: Payment, settings: Settings, outcome: Outcome, event_id: str = "") -> str:
+    """Store what the provider says about a payment and settle it; returns what was done."""
+    event = decided(session, payment, settings, outcome)
+    event = replace(event, outcome=outcome, event_id=event_id or event.event_id)
+    stored = payments.store_event(session, "mock", event)
+    assert stored is not None
+    return payments.settle(session, stored)
+
+
+def events(session: Session) -> int:
+    """Count the stored events."""
+    return session.scalar(select(func.count()).select_from(PaymentEvent)) or 0
+
+
+def test_a_payment_starts_pending_at_todays_rate_and_names_its_checkout(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    payment, address = payments.start(
+        session, alice, amount=Decimal("12.34"), provider="mock", return_url="/wallet", settings=settings,
+        actor=Actor(alice.id),
+    )  # fmt: skip
+    checkout = session.scalars(select(MockCheckout)).one()
+    assert address == f"{settings.portal.address}/mock-checkout/{checkout.id}"
+    assert payment.provider_payment_id == str(checkout.id)
+    assert (payment.status, payment.amount_rub, payment.rub_per_znc) == (PaymentStatus.PENDING, Decimal("123.40"), 10)
+    assert payment.expires_at == time() + timedelta(minutes=60)
+    assert actions(session, alice)[-1] == "payment.created"
+    assert balance(session, alice) == 100
+
+
+def test_roubles_are_rounded_to_the_nearest_kopeck(session: Session, alice: User, settings: Settings) -> None:
+    dear = settings.model_copy(update={"prices": Prices(znc=settings.prices.znc, rub_per_znc=Decimal("9.99"))})
+    assert top_up(session, alice, dear, "0.50").amount_rub == Decimal("5.00")
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "NaN", "1e30", "0.001", "Infinity"])
+def test_a_payment_of_no_plain_amount_is_not_started(
+    session: Session, alice: User, settings: Settings, amount: str
+) -> None:
+    with pytest.raises(InvalidInput):
+        top_up(session, alice, settings, amount)
+    assert session.scalars(select(Payment)).all() == []
+
+
+def test_a_provider_that_is_switched_off_takes_no_payment(session: Session, alice: User, settings: Settings) -> None:
+    facts = {"amount": Decimal(1), "return_url": "/", "settings": settings, "actor": PLATFORM}
+    with pytest.raises(NotFound):
+        payments.start(session, alice, provider="yookassa", **facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"amount_rub": Decimal("500.01")},
+        {"amount_rub": Decimal("-500")},
+        {"amount_rub": Decimal("50")},
+        {"currency": "USD"},
+        {"currency": "rub"},
+        {"provider_payment_id": "11111111-1111-1111-1111-111111111111"},
+    ],
+    ids=str,
+)
+def test_a_callback_that_is_not_about_our_payment_is_not_even_stored(
+    session: Session, alice: User, settings: Settings, lie: dict[str, object]
+) -> None:
+    event = decided(session, top_up(session, alice, settings), settings)
+    with pytest.raises(CallbackRefused):
+        payments.store_event(session, "mock", replace(event, **lie))  # type: ignore[arg-type]
+    assert events(session) == 0
+
+
+def test_one_providers_callback_does_not_speak_for_anothers_payment(
+    session: Session, alice: User, settings: Settings
+) -> None:
+    event = decided(session, top_up(session, alice, settings), settings)
+    with pytest.raises(CallbackRefused):
+        payments.store_event(session, "yookassa", event)
+
+
+def test_an_event_is_stored_once(session: Session, alice: User, settings: Settings) -> None:
+    event = decided(session, top_up(session, alice, settings), settings)
+    assert payments.store_event(session, "mock", event) is not None
+    assert payments.store_event(session, "mock", event) is None
+    assert events(session) == 1
+
+
+def test_settling_credits_once_however_often_it_runs(session: Session, alice: User, settings: Settings) -> None:
+    payment = top_up(session, alice, settings)
+    event_id = payments.store_event(session, "mock", decided(session, payment, settings))
+    assert event_id is not None
+    assert [payments.settle(session, event_id) for _ in range(3)] == ["credited"] * 3
+    assert balance(session, alice) == 150
+    assert payment.status is PaymentStatus.SUCCEEDED
+    assert actions(session, alice).count("payment.settled") == 1
+    mails = session.scalars(select(OutboxMail).where(OutboxMail.kind == "payment")).all()
+    assert [mail.context["amount_znc"] for mail in mails] == ["50.00"]
+
+
+def test_an_event_that_nobody_stored_cannot_be_settled(session: Session) -> None:
+    with pytest.raises(NotFound):
+        payments.settle(session, some_id())
+
+
+@pytest.mark.parametrize(
+    ("story", "credited", "last"),
+    [
+        (["succeeded", "succeeded"], 50, "ignored: the payment is succeeded"),
+        (["succeeded", "canceled"], 50, "ignored: the payment is succeeded"),
+        (["canceled", "succeeded"], 0, "ignored: the payment is canceled"),
+        (["canceled", "canceled"], 0, "ignored: the payment is canceled"),
+        (["expired", "succeeded"], 50, "credited"),
+        (["expired", "canceled"], 0, "canceled"),
+        (["expired", "canceled", "succeeded"], 0, "ignored: the payment is canceled"),
+        (["succeeded", "expired"], 50, "credited"),
+    ],
+)
+def test_what_becomes_of_a_payment(
+    session: Session, alice: User, settings: Settings, time: Clock, story: list[Outcome], credited: int, last: str
+) -> None:
+    payment, result = top_up(session, alice, settings), ""
+    for number, happens in enumerate(story):
+        if happens == "expired":
+            time.advance(minutes=60)
+            payments.expire(session)
+        else:
+            result = told(session, payment, settings, happens, f"event {number}")
+    assert (balance(session, alice) - 100, result) == (credited, last)
+    session.refresh(payment)
+    assert (payment.settled_at is not None) == (credited > 0)
+
+
+def test_only_pending_payments_whose_time_is_over_expire(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    old = top_up(session, alice, settings)
+    time.advance(minutes=30)
+    young = top_up(session, alice, settings)
+    time.advance(minutes=30)
+    assert [payments.expire(session) for _ in range(2)] == [1, 0]
+    for payment, status in ((old, "expired"), (young, "pending")):
+        session.refresh(payment)
+        assert payment.status == status
+    assert actions(session, alice).count("payment.expired") == 1
+
+
+def test_asking_the_provider_settles_by_its_word(session: Session, alice: User, settings: Settings) -> None:
+    payment = top_up(session, alice, settings)
+    assert payments.ask_provider(session, payment.id, settings) is None
+    decided(session, payment, settings)
+    assert payments.ask_provider(session, payment.id, settings) == "credited"
+    assert payments.ask_provider(session, payment.id, settings) is None
+    assert balance(session, alice) == 150
+
+
+def test_asking_after_a_stored_callback_leaves_the_settling_to_its_job(
+    session: Session, alice: User, settings: Settings
+) -> None:
+    payment = top_up(session, alice, settings)
+    event_id = payments.store_event(session, "mock", decided(session, payment, settings))
+    assert event_id is not None
+    assert payments.ask_provider(session, payment.id, settings) is None
+    assert payments.settle(session, event_id) == "credited"
+
+
+def test_nobody_asks_about_a_payment_that_does_not_exist(session: Session, settings: Settings) -> None:
+    with pytest.raises(NotFound):
+        payments.ask_provider(session, some_id(), settings)
+
+
+def test_undecided_payments_and_unprocessed_events_are_found_once_they_are_old(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    waiting, done = top_up(session, alice, settings), top_up(session, alice, settings)
+    told(session, done, settings, "succeeded")
+    stored = payments.store_event(session, "mock", decided(session, waiting, settings))
+    minute = timedelta(minutes=1)
+    assert payments.undecided(session, older_than=minute) == []
+    assert payments.unprocessed_events(session, older_than=minute) == []
+    time.advance(minutes=2)
+    assert payments.undecided(session, older_than=minute) == [waiting.id]
+    assert payments.unprocessed_events(session, older_than=minute) == [stored]
+
+
+def test_a_strangers_payment_is_not_found(session: Session, alice: User, bob: User, settings: Settings) -> None:
+    payment = top_up(session, alice, settings)
+    assert payments.owned(session, alice, payment.id) is payment
+    with pytest.raises(NotFound):
+        payments.owned(session, bob, payment.id)
+    assert payments.listing(session, limit=10, offset=0, user_id=bob.id).total == 0
+    assert payments.listing(session, limit=10, offset=0).items == [payment]
+
+
+def test_the_database_itself_holds_succeeded_and_settled_together(
+    session: Session, alice: User, settings: Settings
+) -> None:
+    top_up(session, alice, settings).status = PaymentStatus.SUCCEEDED
+    with pytest.raises(IntegrityError, match="ck_payments_settled"):
+        session.flush()

@@ -1,0 +1,144 @@
+"""Whatever buyers and admins do, in whatever order: the books add up, and no more is returned than was paid."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import Refund, Settings
+from models.database import Sessions
+from models.payments import Payment
+from models.services import adjustments, books, ledger, payments, sessions, tokens
+from models.services.context import PLATFORM, Actor
+from models.services.errors import DomainError
+from models.services.providers import mock
+from models.tokens import AccessToken, TokenState
+from models.users import User
+from tests.conftest import Clock, make_user
+from tests.support import top_up
+
+CENTS = st.integers(min_value=-20_000, max_value=40_000).map(lambda cents: Decimal(cents) / 100)
+STEPS = st.one_of(
+    st.tuples(st.just("adjust"), CENTS),
+    st.tuples(st.just("top up"), CENTS, st.sampled_from(["succeeded", "canceled", None])),
+    st.tuples(st.just("settle again")),
+    st.tuples(st.just("buy"), st.sampled_from([1, 12, 24, 168, 720])),
+    st.tuples(st.just("use"), st.integers(0, 5)),
+    st.tuples(st.just("pause or resume"), st.integers(0, 5)),
+    st.tuples(st.just("credit"), st.integers(0, 5), st.integers(1, 90_000)),
+    st.tuples(st.just("revoke"), st.integers(0, 5)),
+    st.tuples(st.just("wait"), st.integers(1, 400_000)),
+)
+NAMES = count()
+
+
+class History:
+    """One buyer's life; each step is a transaction of its own, as each request is."""
+
+    def __init__(self, factory: Sessions, settings: Settings, time: Clock) -> None:
+        self._factory, self._settings, self._time = factory, settings, time
+        with factory.begin() as session:
+            self.owner = make_user(session, f"alice{next(NAMES)}")
+
+    def step(self, what: str, *facts: Any) -> None:
+        """Do one thing; that the rules refuse some is part of life."""
+        if what == "wait":
+            self._time.advance(milliseconds=1000 * facts[0] + 1)
+            return
+        with suppress(DomainError), self._factory.begin() as session:
+            getattr(self, f"_{what.replace(' ', '_')}")(session, *facts)
+
+    def _adjust(self, session: Session, amount: Decimal) -> None:
+        adjustments.adjust(session, self.owner, amount=amount, reason="history", actor=PLATFORM)
+
+    def _top_up(self, session: Session, amount: Decimal, outcome: Any) -> None:
+        payment = top_up(session, self.owner, self._settings, str(amount))
+        if outcome:
+            mock.decide(session, mock.checkout_of(session, _checkout(payment)).id, outcome)
+            payments.ask_provider(session, payment.id, self._settings)
+
+    def _settle_again(self, session: Session) -> None:
+        for payment_id in session.scalars(select(Payment.id).where(Payment.user_id == self.owner.id)):
+            payments.ask_provider(session, payment_id, self._settings)
+        payments.expire(session)
+
+    def _buy(self, session: Session, hours: int) -> None:
+        facts = {"scope": "full", "name": "", "settings": self._settings, "actor": Actor(self.owner.id)}
+        tokens.purchase(session, self.owner, hours=hours, **facts)
+
+    def _use(self, session: Session, which: int) -> None:
+        if token := self._token(session, which):
+            sessions.begin(session, token.id, device=None, rules=self._settings.sessions, actor=PLATFORM)
+
+    def _pause_or_resume(self, session: Session, which: int) -> None:
+        """Set the columns as the service for pauses will."""
+        token = self._token(session, which)
+        if token is None:
+            return
+        if token.paused_at is not None:
+            token.paused_seconds += int((self._time() - token.paused_at).total_seconds())
+            token.paused_at = None
+        elif token.state(self._time()) is TokenState.ACTIVE:
+            token.paused_at = self._time()
+
+    def _credit(self, session: Session, which: int, seconds: int) -> None:
+        token = self._token(session, which)
+        if token is not None and token.activated_at is not None:
+            token.credited_seconds += seconds
+
+    def _revoke(self, session: Session, which: int) -> None:
+        if token := self._token(session, which):
+            tokens.revoke(session, self.owner, token.id, settings=self._settings, actor=Actor(self.owner.id))
+
+    def _token(self, session: Session, which: int) -> AccessToken | None:
+        query = select(AccessToken).where(AccessToken.user_id == self.owner.id).order_by(AccessToken.created_at)
+        return session.scalars(query.offset(which).limit(1)).one_or_none()
+
+
+def _checkout(payment: Payment) -> Any:
+    return type(payment.id)(payment.provider_payment_id)
+
+
+@pytest.fixture(params=["prorata", "list"])
+def shop(request: Any, committed: tuple[Settings, Sessions], time: Clock) -> Iterator[tuple[Settings, Sessions, Clock]]:
+    settings, factory = committed
+    yield settings.model_copy(update={"refund": Refund(used_time_rate=request.param)}), factory, time
+
+
+@hypothesis_settings(
+    max_examples=30,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=st.lists(STEPS, min_size=3, max_size=20))
+def test_no_history_of_deposits_purchases_pauses_and_refunds_unbalances_the_books(
+    shop: tuple[Settings, Sessions, Clock], steps: list[tuple[Any, ...]]
+) -> None:
+    settings, factory, time = shop
+    history = History(factory, settings, time)
+    history.step("adjust", Decimal(150))
+    for step in steps:
+        history.step(*step)
+    with factory.begin() as session:
+        assert books.verify(session).faults == {}
+    with factory.begin() as session:
+        assert ledger.wallet_of(session, history.owner.id).balance >= 0
+        owner: User = session.get_one(User, history.owner.id)
+        for token in tokens.of_user(session, owner.id, limit=100, offset=0).items:
+            returned = token.refund_amount or Decimal(0)
+            assert 0 <= returned <= token.price_paid
+            assert tokens.refund_due(token, clock.now() + timedelta(days=400), settings) <= token.price_paid
+            if token.activated_at is not None and token.credited_seconds == 0 and token.paused_seconds == 0:
+                assert returned < token.price_paid or token.activated_at == token.revoked_at

@@ -1,0 +1,142 @@
+"""What two do at the same instant: one wins by the database's own rules, and the other hears a plain sentence."""
+
+import random
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from models import clock
+from models.config import Settings
+from models.database import Sessions
+from models.services import sessions, tokens, users
+from models.services.context import PLATFORM
+from models.services.errors import DeviceConflict, EmailTaken, LastSuperuser, UsernameTaken
+from models.services.sessions import Count
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from models.users import User
+from tests.conftest import make_user
+from tests.support import buy, person, race
+
+Committed = tuple[Settings, Sessions]
+ROUNDS = 10
+
+
+def in_transaction(factory: Sessions, call: Callable[..., Any], *arguments: Any, **named: Any) -> Callable[[], Any]:
+    """Return a call that runs a service in a transaction of its own."""
+
+    def run() -> Any:
+        with factory.begin() as session:
+            return call(session, *arguments, **named)
+
+    return run
+
+
+@pytest.mark.parametrize("devices", [("laptop", "phone"), ("laptop", None)])
+def test_two_devices_on_a_fresh_token_one_wins_and_one_session_exists(
+    committed: Committed, devices: tuple[str, str | None]
+) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    for _ in range(ROUNDS):
+        with factory.begin() as session:
+            token = buy(session, alice, settings, hours=1)
+        rules = settings.sessions
+        calls = [
+            in_transaction(factory, sessions.begin, token.id, device=device, rules=rules, actor=PLATFORM)
+            for device in devices
+        ]
+        results = race(*calls)
+        won = [result for result in results if isinstance(result, ProxySession)]
+        with factory.begin() as session:
+            held = session.scalars(select(ProxySession).where(ProxySession.token_id == token.id)).all()
+        if None in devices and len(won) == 2:
+            # Nobody's session came first and was claimed.
+            assert held[0].device_id == "laptop"
+        else:
+            assert len(won) == 1
+            assert any(isinstance(result, DeviceConflict) for result in results)
+        assert len(held) == 1
+
+
+def test_two_registrations_with_one_address_or_name_make_one_user(committed: Committed) -> None:
+    _settings, factory = committed
+
+    def register(email: str, username: str) -> Callable[[], Any]:
+        facts = {"email": email, "username": username, "password": "long enough", "actor": PLATFORM}
+        return in_transaction(factory, users.register, **facts)
+
+    for number in range(ROUNDS):
+        results = race(
+            register(f"a{number}@example.test", f"one{number}"), register(f"A{number}@example.test", f"two{number}")
+        )
+        assert {type(result) for result in results} == {User, EmailTaken}
+        results = race(
+            register(f"b{number}@example.test", f"same{number}"), register(f"c{number}@example.test", f"SAME{number}")
+        )
+        assert {type(result) for result in results} == {User, UsernameTaken}
+
+
+def test_two_admins_who_disable_each_other_leave_one(committed: Committed) -> None:
+    _settings, factory = committed
+    with factory.begin() as session:
+        dana, erin = (make_user(session, name, is_superuser=True) for name in ("dana", "erin"))
+    for _ in range(ROUNDS):
+        results = race(
+            *(
+                in_transaction(factory, users.set_active, admin.id, active=False, actor=PLATFORM)
+                for admin in (dana, erin)
+            )
+        )
+        assert sum(isinstance(result, LastSuperuser) for result in results) == 1
+        with factory.begin() as session:
+            assert session.scalar(select(func.count()).where(User.is_superuser, User.is_active)) == 1
+            for admin in (dana, erin):
+                users.set_active(session, admin.id, active=True, actor=PLATFORM)
+
+
+def test_workers_that_share_sessions_add_their_counts_without_a_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="200")
+    with factory.begin() as session:
+        token_ids = [buy(session, alice, settings, hours=1).id for _ in range(100)]
+    with factory.begin() as session:
+        rules = settings.sessions
+        held = [
+            sessions.begin(session, token_id, device=None, rules=rules, actor=PLATFORM).id for token_id in token_ids
+        ]
+
+    def worker(order: list[uuid.UUID]) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(ROUNDS):
+                with factory.begin() as session:
+                    sessions.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in order])
+
+        return run
+
+    shuffled = random.Random(7).sample(held, len(held))
+    assert race(worker(held), worker(held[::-1]), worker(shuffled)) == [None, None, None]
+    with factory.begin() as session:
+        for entry in session.scalars(select(ProxySession)):
+            assert (entry.request_count, entry.bytes_in, entry.bytes_out) == (30, 60, 90)
+
+
+def test_a_user_disabled_while_a_token_is_revoked_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    with factory.begin() as session:
+        make_user(session, "dana", is_superuser=True)
+        alice = make_user(session, "alice", balance="100", is_superuser=True)
+    for _ in range(ROUNDS):
+        with factory.begin() as session:
+            users.set_active(session, alice.id, active=True, actor=PLATFORM)
+            token = buy(session, alice, settings, hours=1)
+        results = race(
+            in_transaction(factory, users.set_active, alice.id, active=False, actor=PLATFORM),
+            in_transaction(factory, tokens.revoke, alice, token.id, settings=settings, actor=PLATFORM),
+        )
+        assert [result for result in results if isinstance(result, Exception)] == []
+        with factory.begin() as session:
+            assert session.get_one(AccessToken, token.id).revoked_at is not None

@@ -1,0 +1,264 @@
+"""Buying time, the formula of what comes back, and ending a token."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models.config import Refund, Settings
+from models.services import secrets, sessions, tokens, users
+from models.services.context import PLATFORM, Actor
+from models.services.errors import (
+    AccountDisabled,
+    DuplicateTransfer,
+    InsufficientFunds,
+    InvalidInput,
+    NotFound,
+    TokenEnded,
+)
+from models.tokens import AccessToken, TokenState
+from models.users import User
+from tests.conftest import Clock, make_user, some_id
+from tests.support import actions, balance, buy
+
+START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def token(*, price: str = "18", hours: int = 24, activated: bool = True, **columns: object) -> AccessToken:
+    """A token that was first used at START, in memory only."""
+    facts = {"paid_seconds": hours * 3600, "paused_seconds": 0, "credited_seconds": 0, **columns}
+    return AccessToken(
+        price_paid=Decimal(price), duration_hours=hours, activated_at=START if activated else None, **facts
+    )
+
+
+@pytest.mark.parametrize(("hours", "price"), [(1, 1), (12, 10), (24, 18), (168, 100), (720, 300)])
+def test_the_price_list_is_that_of_the_contract(settings: Settings, hours: int, price: int) -> None:
+    assert tokens.price_of(settings, hours) == price
+
+
+@pytest.mark.parametrize("hours", [0, -1, 2, 23, 721, 10**12])
+def test_a_duration_that_is_not_in_the_list_is_not_sold(
+    session: Session, alice: User, settings: Settings, hours: int
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        buy(session, alice, settings, hours=hours)
+    assert caught.value.field == "duration_hours"
+
+
+def test_a_purchase_takes_the_price_and_gives_a_ready_token(session: Session, alice: User, settings: Settings) -> None:
+    sold, secret = tokens.purchase(
+        session, alice, hours=24, scope="certificates_only", name=" my token ", settings=settings, actor=Actor(alice.id)
+    )
+    assert balance(session, alice) == 82
+    assert (sold.name, sold.scope, sold.price_paid, sold.paid_seconds) == ("my token", "certificates_only", 18, 86400)
+    assert (sold.state(START), sold.expires_at, sold.seconds_left(START)) == (TokenState.READY, None, None)
+    assert secrets.is_genuine(settings.tokens, secret)
+    assert actions(session, alice)[-1] == "token.purchased"
+
+
+def test_a_form_sent_twice_buys_once(session: Session, alice: User, bob: User, settings: Settings) -> None:
+    token_id = uuid.uuid4()
+    buy(session, alice, settings, token_id=token_id)
+    for buyer in (alice, bob):
+        with pytest.raises(DuplicateTransfer), session.begin_nested():
+            buy(session, buyer, settings, token_id=token_id)
+    assert (balance(session, alice), balance(session, bob)) == (82, 100)
+
+
+def test_nobody_buys_without_the_money(session: Session, charlie: User, settings: Settings) -> None:
+    with pytest.raises(InsufficientFunds) as caught, session.begin_nested():
+        buy(session, charlie, settings)
+    assert caught.value.needed == 18
+    assert tokens.of_user(session, charlie.id, limit=10, offset=0).total == 0
+
+
+def test_a_disabled_user_buys_nothing(session: Session, alice: User, settings: Settings) -> None:
+    users.set_active(session, alice.id, active=False, actor=PLATFORM)
+    with pytest.raises(AccountDisabled):
+        buy(session, alice, settings)
+
+
+@pytest.mark.parametrize(
+    ("facts", "field"),
+    [({"scope": "everything"}, "scope"), ({"scope": ""}, "scope"), ({"name": "x" * 51}, "name")]
+    + [({"name": "nul\x00"}, "name"), ({"name": "two\nlines"}, "name"), ({"name": "\ud800"}, "name")],
+)
+def test_scope_and_name_are_checked(
+    session: Session, alice: User, settings: Settings, facts: dict[str, str], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        buy(session, alice, settings, **facts)
+    assert caught.value.field == field
+
+
+DAY = 86400
+REFUNDS = [
+    # (what happened, the token's columns, hours since first use, prorata, list)
+    ("never used", {"activated": False}, 500, "18.00", "18.00"),
+    ("just started", {}, 0, "18.00", "17.00"),
+    ("a second used", {}, 1 / 3600, "17.99", "17.00"),
+    ("half used", {}, 12, "9.00", "8.00"),
+    ("a minute more than half", {}, 12 + 1 / 60, "8.98", "0.00"),
+    ("almost all used", {}, 24 - 1 / 3600, "0.00", "0.00"),
+    ("all used", {}, 24, "0.00", "0.00"),
+    ("long over", {}, 1000, "0.00", "0.00"),
+    ("half used, the rest in a pause", {"paused_at": START + 12 * HOUR}, 400, "9.00", "8.00"),
+    ("paused before", {"paused_seconds": 6 * 3600}, 18, "9.00", "8.00"),
+    ("outage credited", {"credited_seconds": 6 * 3600}, 18, "9.00", "8.00"),
+    ("paused and credited", {"paused_seconds": 3600, "credited_seconds": 3600}, 14, "9.00", "8.00"),
+    ("all of the use credited", {"credited_seconds": 12 * 3600}, 12, "18.00", "17.00"),
+    ("more credited than ran", {"credited_seconds": DAY}, 1, "18.00", "17.00"),
+    ("a third used, rounded down", {"price": "10", "hours": 12}, 4, "6.66", "0.00"),
+    ("a gift", {"price": "0"}, 1, "0.00", "0.00"),
+    ("longer than any in the list", {"price": "400", "paid_seconds": 1000 * 3600}, 750, "100.00", "100.00"),
+    ("a month bought for a cheap hour", {"price": "300", "hours": 720}, 1, "299.58", "299.00"),
+    ("a month, a day used", {"price": "300", "hours": 720}, 24, "290.00", "282.00"),
+]
+
+
+@pytest.mark.parametrize(
+    ("columns", "hours", "prorata", "by_list"), [row[1:] for row in REFUNDS], ids=[r[0] for r in REFUNDS]
+)
+def test_what_comes_back_follows_the_contract(
+    settings: Settings, columns: dict[str, object], hours: float, prorata: str, by_list: str
+) -> None:
+    moment = START + timedelta(hours=hours)
+    due = tokens.refund_due(token(**columns), moment, settings)  # type: ignore[arg-type]
+    assert due == Decimal(prorata)
+    list_rate = settings.model_copy(update={"refund": Refund(used_time_rate="list")})
+    due = tokens.refund_due(token(**columns), moment, list_rate)  # type: ignore[arg-type]
+    assert due == Decimal(by_list)
+
+
+def test_a_token_that_ran_for_an_instant_is_not_paid_back_in_full(settings: Settings) -> None:
+    assert tokens.refund_due(token(), START + timedelta(milliseconds=1), settings) == Decimal("17.99")
+
+
+def test_a_revoked_token_gives_nothing_back(settings: Settings) -> None:
+    assert tokens.refund_due(token(revoked_at=START), START, settings) == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "minutes", "state", "left", "expires"),
+    [
+        ({}, 0, TokenState.ACTIVE, 3600, 60),
+        ({}, 59, TokenState.ACTIVE, 60, 60),
+        ({}, 60, TokenState.EXPIRED, 0, 60),
+        ({"paused_seconds": 600}, 60, TokenState.ACTIVE, 600, 70),
+        ({"credited_seconds": 600}, 65, TokenState.ACTIVE, 300, 70),
+        ({"paused_seconds": 600, "credited_seconds": 600}, 80, TokenState.EXPIRED, 0, 80),
+        ({"paused_at": START + HOUR / 2}, 600, TokenState.PAUSED, 1800, None),
+        ({"revoked_at": START}, 1, TokenState.REVOKED, 3540, 60),
+    ],
+)
+def test_expiry_is_computed_from_what_was_paid_paused_and_credited(
+    columns: dict[str, object], minutes: int, state: TokenState, left: int, expires: int | None
+) -> None:
+    held, moment = token(hours=1, **columns), START + timedelta(minutes=minutes)  # type: ignore[arg-type]
+    assert (held.state(moment), held.seconds_left(moment)) == (state, left)
+    assert held.expires_at == (None if expires is None else START + timedelta(minutes=expires))
+
+
+def test_the_database_computes_the_same_expiry(session: Session, alice: User, settings: Settings) -> None:
+    sold = buy(session, alice, settings)
+    sold.activated_at, sold.paused_seconds, sold.credited_seconds = START, 61, 7
+    session.flush()
+    computed = session.scalar(select(AccessToken.expires_at).where(AccessToken.id == sold.id))
+    assert computed == sold.expires_at == START + timedelta(seconds=DAY + 68)
+
+
+def test_a_revoked_token_is_dead_and_its_unused_time_is_in_the_wallet(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    sold = buy(session, alice, settings)
+    sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    time.advance(hours=6)
+    version = sold.version
+    ended, refund = tokens.revoke(session, alice, sold.id, settings=settings, actor=Actor(alice.id))
+    assert (refund, balance(session, alice)) == (Decimal("13.50"), Decimal("95.50"))
+    assert (ended.state(time()), ended.refund_amount, ended.version) == (TokenState.REVOKED, refund, version + 1)
+    assert actions(session, alice)[-1] == "token.revoked"
+
+
+def test_a_strangers_token_cannot_be_revoked_or_seen(
+    session: Session, alice: User, bob: User, settings: Settings
+) -> None:
+    sold = buy(session, alice, settings)
+    for token_id in (sold.id, some_id()):
+        with pytest.raises(NotFound):
+            tokens.revoke(session, bob, token_id, settings=settings, actor=Actor(bob.id))
+        with pytest.raises(NotFound):
+            tokens.owned(session, bob, token_id)
+    assert tokens.owned(session, alice, sold.id).revoked_at is None
+
+
+def test_a_token_that_has_ended_cannot_be_revoked_again(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    revoked, expired = buy(session, alice, settings), buy(session, alice, settings, hours=1)
+    tokens.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    sessions.begin(session, expired.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    time.advance(hours=1)
+    for ended, state in ((revoked, "revoked"), (expired, "expired")):
+        with pytest.raises(TokenEnded) as caught:
+            tokens.revoke(session, alice, ended.id, settings=settings, actor=PLATFORM)
+        assert caught.value.state == state
+    assert balance(session, alice) == 99
+
+
+def test_a_fresh_demo_token_costs_nothing_and_ends_the_last(
+    session: Session, alice: User, dana: User, settings: Settings
+) -> None:
+    bought = buy(session, alice, settings)
+    first, second = (tokens.issue_demo(session, dana, settings=settings, actor=PLATFORM) for _ in range(2))
+    known = [sessions.find(session, secrets.hash_of(settings.tokens, secret)) for secret in (first, second)]
+    assert [entry and entry.is_revoked for entry in known] == [True, False]
+    assert bought.revoked_at is None
+    assert balance(session, dana) == 0
+    assert actions(session, dana)[-3:] == ["token.issued", "token.revoked", "token.issued"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "constraint"),
+    [
+        ("price_paid", Decimal(-1), "price_not_negative"),
+        ("paid_seconds", 0, "paid_seconds_positive"),
+        ("paused_seconds", -1, "added_seconds_not_negative"),
+        ("credited_seconds", -1, "added_seconds_not_negative"),
+        ("refund_amount", Decimal(1), "revoked_with_refund"),
+        ("revoked_at", START, "revoked_with_refund"),
+        ("paused_at", START, "paused_after_activation"),
+    ],
+)
+def test_the_database_itself_refuses_nonsense(
+    session: Session, alice: User, settings: Settings, column: str, value: object, constraint: str
+) -> None:
+    setattr(buy(session, alice, settings), column, value)
+    with pytest.raises(IntegrityError, match=constraint):
+        session.flush()
+
+
+def test_the_database_itself_refuses_to_return_more_than_was_paid(
+    session: Session, alice: User, settings: Settings
+) -> None:
+    sold = buy(session, alice, settings)
+    sold.revoked_at, sold.refund_amount = START, sold.price_paid + Decimal("0.01")
+    with pytest.raises(IntegrityError, match="refund_within_price"):
+        session.flush()
+
+
+def test_admins_find_tokens_by_the_start_of_their_secret(session: Session, settings: Settings) -> None:
+    alice = make_user(session, "alice", balance="100")
+    sold = [buy(session, alice, settings, hours=1) for _ in range(3)]
+    found = tokens.search(session, prefix=f" {sold[0].prefix} ", limit=10, offset=0)
+    assert [entry.id for entry in found.items] == [sold[0].id]
+    assert found.items[0].user is alice
+    assert tokens.search(session, limit=10, offset=0).total == 3
+    for nothing in ("%", "________", sold[0].prefix[1:] + "!", "nul\x00"):
+        assert tokens.search(session, prefix=nothing, limit=10, offset=0).total == 0

@@ -1,0 +1,262 @@
+"""`./zenzefi up` from outside: start, stop, kill -9, and every mistake that a person can make."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ops.conftest import House, gone, wait_until
+
+USER_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+
+MOUNT = 'mount -t tmpfs -o size=20m tmpfs "$0" && exec "$@"'
+
+
+def everyone(ready: dict[str, Any]) -> list[int]:
+    """Return all process ids that a ready file names."""
+    pids = ready["pids"].values()
+    return [pid for entry in pids for pid in (entry if isinstance(entry, list) else [entry])]
+
+
+def status(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310 - our own address
+        return int(reply.status)
+
+
+def test_up_starts_everything_tells_it_and_stops_on_ctrl_c(house: House) -> None:
+    process, ready = house.up("--workers", "2")
+
+    assert stat.S_IMODE(house.ready_file.stat().st_mode) == 0o600
+    assert status(ready["portal_url"] + "/health") == 200
+    assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
+    assert status(ready["upstream_url"] + "/certificates/filter") == 200
+    assert ready["admin_email"] == "admin@example.test"
+    assert len(ready["admin_password"]) >= 16
+    assert ready["demo_token"] == "demo-1"
+    assert set(ready["pids"]) == {"postgres", "redis", "portal", "proxy", "worker", "scheduler", "upstream"}
+    assert len(ready["pids"]["proxy"]) == 2
+    assert not any(gone(pid) for pid in everyone(ready))
+    secrets = house.data / "secrets"
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o600}
+    time.sleep(2.5)  # the stub worker writes its mail after two seconds
+
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert errors == ""
+    assert ready["admin_password"] in output
+    assert f"curl -H 'X-Access-Token: demo-1' {ready['proxy_url']}/certificates/filter" in output
+    assert "Press Ctrl-C to stop." in output
+    assert "mail: To alice@example.test: Welcome" in output.splitlines()
+    assert house.processes() == []
+    assert not house.ready_file.exists()
+
+
+def test_a_second_start_keeps_data_and_shows_no_password(house: House) -> None:
+    first, _ = house.up()
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    secrets = {file.name: file.read_text() for file in (house.data / "secrets").iterdir()}
+
+    _, ready = house.up()
+
+    assert ready["admin_password"] is None
+    assert ready["demo_token"] == "demo-2"
+    assert {file.name: file.read_text() for file in (house.data / "secrets").iterdir()} == secrets
+
+
+def test_a_kill_of_the_launcher_leaves_nothing_behind_and_the_next_start_works(house: House) -> None:
+    process, ready = house.up()
+
+    process.kill()
+    process.wait()
+
+    # All that was started by the launcher itself dies with it; a grandchild is found by the next start.
+    wait_until(lambda: all(gone(pid) for pid in everyone(ready)))
+    _, again = house.up()
+    assert again["demo_token"] == "demo-2"
+    assert len([1 for process in house.processes() if "time.sleep(600)" in command(process.pid)]) == 1
+
+
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def test_a_stop_takes_grandchildren_with_it(house: House) -> None:
+    process, _ = house.up()
+    assert any("time.sleep(600)" in command(process.pid) for process in house.processes())
+
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+    assert house.processes() == []
+
+
+def test_what_dies_is_started_again_and_the_ready_file_follows(house: House) -> None:
+    process, ready = house.up()
+
+    os.kill(ready["pids"]["scheduler"], signal.SIGKILL)
+    os.kill(ready["pids"]["postgres"], signal.SIGKILL)
+
+    def followed() -> bool:
+        now = json.loads(house.ready_file.read_text())["pids"]
+        return all(now[part] != ready["pids"][part] and not gone(now[part]) for part in ("scheduler", "postgres"))
+
+    wait_until(followed)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert "scheduler was killed by SIGKILL" in errors
+
+
+def test_it_runs_below_a_folder_that_only_its_user_may_enter(house: House) -> None:
+    house.data.parent.chmod(0o700)
+    closed = house.data.parent / "closed"
+    closed.mkdir(mode=0o700)
+    house.data = closed / "data"
+
+    _, ready = house.up()
+
+    assert ready["demo_token"] == "demo-1"
+
+
+@pytest.mark.parametrize("folder", ["with space", "n" * 90])
+def test_any_name_of_the_data_folder_will_do(house: House, folder: str) -> None:
+    house.data = house.data.parent / folder
+
+    _, ready = house.up()
+
+    assert ready["demo_token"] == "demo-1"
+
+
+def test_it_runs_as_an_ordinary_user(house: House) -> None:
+    prefix = USER_NAMESPACE if os.geteuid() == 0 else ()
+
+    _, ready = house.up(prefix=prefix)
+
+    assert not gone(ready["pids"]["postgres"])
+
+
+def test_a_second_up_on_the_same_data_says_so(house: House) -> None:
+    process, _ = house.up()
+
+    sentence = house.refuses()
+
+    assert sentence == f"Another ./zenzefi up (process {process.pid}) is using {house.data}."
+    assert house.ready_file.exists()
+
+
+def test_a_taken_port_is_named_with_the_option_that_changes_it(house: House) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        assert house.refuses("--portal-port", str(port), "--proxy-port", "0") == (
+            f"Port {port} for the portal is already taken; choose another one with --portal-port."
+        )
+        assert "--proxy-port" in house.refuses("--portal-port", "0", "--proxy-port", str(port))
+    assert house.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--upstream", "ftp://example.test"], "upstream.url: must be http://host[:port]"),
+        (["--upstream", "http://nowhere.invalid"], "The upstream http://nowhere.invalid cannot be found"),
+        (["--portal-port", "7777", "--proxy-port", "7777"], "Portal and proxy cannot both use port 7777."),
+        (["--workers", "0"], "must be a number from 1 to 64"),
+        (["--portal-port", "70000"], "it must be a number from 0 to 65535"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(house: House, options: list[str], said: str) -> None:
+    assert said in house.refuses(*options)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DATABASE_URL", "mysql://localhost/x", "database.url: must start with postgresql://"),
+        (
+            "DATABASE_URL",
+            "postgresql://bob:hidden@127.0.0.1:1/x",
+            "that DATABASE_URL names cannot be used",
+        ),
+        ("REDIS_URL", "redis://127.0.0.1:1/0", "The Redis that REDIS_URL names cannot be used"),
+        ("ZENZEFI_PROXY__GRACE_SECONDS", "soon", "proxy.grace_seconds"),
+        ("ZENZEFI_SERVERS", "none", "No PostgreSQL was found"),
+    ],
+)
+def test_a_wrong_variable_is_one_sentence(house: House, variable: str, value: str, said: str) -> None:
+    house.environment[variable] = value
+
+    sentence = house.refuses()
+
+    assert said in sentence
+    assert "hidden" not in sentence
+
+
+def test_servers_that_are_configured_are_used_and_not_started(house: House) -> None:
+    house.environment |= {"DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]}
+
+    process, ready = house.up("--upstream", "http://127.0.0.1:9")
+
+    assert ready["pids"]["postgres"] is ready["pids"]["redis"] is ready["pids"]["upstream"] is None
+    assert ready["upstream_url"] == "http://127.0.0.1:9"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert "does not answer now" in errors
+
+
+def test_a_part_that_ends_while_starting_is_named_with_its_last_words(house: House) -> None:
+    (house.folder / "jobs/scheduler.py").write_text("raise SystemExit('the timetable is lost')")
+
+    sentence = house.refuses()
+
+    assert sentence.startswith("scheduler ended with exit code 1: the timetable is lost (log: ")
+    assert house.processes() == []
+
+
+def test_a_password_that_a_failed_start_did_not_show_is_shown_by_the_next(house: House) -> None:
+    good = (house.folder / "jobs/scheduler.py").read_text()
+    (house.folder / "jobs/scheduler.py").write_text("raise SystemExit(1)")
+    house.refuses()
+    (house.folder / "jobs/scheduler.py").write_text(good)
+
+    _, ready = house.up()
+
+    assert ready["admin_password"] == (house.data / "secrets/admin.password").read_text().strip()
+
+
+def test_a_data_folder_that_is_a_file_is_one_sentence(house: House) -> None:
+    house.data.write_text("")
+
+    assert house.refuses() == f"The data folder {house.data} cannot be used: File exists."
+
+
+def test_a_data_folder_of_another_postgresql_is_one_sentence(house: House) -> None:
+    first, _ = house.up()
+    first.send_signal(signal.SIGTERM)
+    first.wait(30)
+    (house.data / "postgres/data/PG_VERSION").write_text("9\n")
+    house.environment["ZENZEFI_SERVERS"] = "system"
+
+    assert house.refuses().startswith("The data folder was made by PostgreSQL 9, and only version ")
+
+
+def test_a_full_disk_is_one_sentence(house: House) -> None:
+    house.data.mkdir()
+    small_disk = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(house.data))
+
+    sentence = house.refuses(prefix=small_disk)
+
+    assert re.fullmatch(rf"Only \d+ MB are free in {house.data}; 300 MB are needed\.", sentence)

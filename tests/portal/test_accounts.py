@@ -1,0 +1,234 @@
+"""Registering, logging in, passwords: what works, and what nobody may learn or do."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction
+from models.outbox import OutboxMail
+from models.services import passwords, users
+from models.users import User
+from tests.conftest import PASSWORD
+from tests.portal.conftest import Browser, text_of
+from tests.support import actions
+
+NEW = {"email": "erin@example.test", "username": "erin", "password": PASSWORD}
+
+
+def test_who_registers_can_log_in_and_sees_an_empty_wallet(anonymous: Browser) -> None:
+    answer = anonymous.post("/register", **NEW)
+    assert (answer.status_code, answer.location) == (303, "/login")
+    assert "Your account is ready" in anonymous.get("/login").text
+    answer = anonymous.post("/login", email=NEW["email"], password=PASSWORD)
+    assert (answer.status_code, answer.location) == (303, "/dashboard")
+    assert 'data-amount="0.00"' in anonymous.get("/dashboard").text
+
+
+def test_nobody_learns_from_registering_whether_an_address_has_an_account(
+    app: Flask, alice: User, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    hash_password = passwords.hash_password
+    monkeypatch.setattr(passwords, "hash_password", lambda text: hashed.append(text) or hash_password(text))
+    replies = []
+    for email, username in ((alice.email, "mallory"), ("nobody@example.test", "mallory2")):
+        browser = Browser(app.test_client())
+        answer = browser.post("/register", email=email, username=username, password=PASSWORD)
+        replies.append((answer.status_code, answer.location, browser.flashes("/login")))
+    assert replies[0] == replies[1]
+    assert len(hashed) == 2, "both took the time of one hash"
+    assert session.scalar(select(User.id).where(User.username == "mallory")) is None
+    assert passwords.verify_password(session.get_one(User, alice.id).password_hash, PASSWORD)
+
+
+@pytest.mark.parametrize("email", ["alice@example.test", "free@example.test"])
+def test_a_taken_user_name_is_said_plainly_whatever_the_address(anonymous: Browser, alice: User, email: str) -> None:
+    answer = anonymous.post("/register", email=email, username="ALICE", password=PASSWORD)
+    assert answer.status_code == 400
+    assert "This user name is taken." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("email", "no address"),
+        ("email", ""),
+        ("username", "ab"),
+        ("username", "a b c"),
+        ("password", "short"),
+        ("password", "x" * 129),
+        ("email", "a" * 250 + "@example.test"),
+    ],
+)
+def test_a_faulty_field_is_named_and_the_password_is_not_shown_again(
+    anonymous: Browser, session: Session, field: str, value: str
+) -> None:
+    answer = anonymous.post("/register", **{**NEW, field: value})
+    assert answer.status_code == 400
+    assert text_of(answer, "field-error")
+    assert PASSWORD not in answer.text
+    assert session.scalar(select(User.id)) is None
+
+
+def test_a_wrong_password_and_an_unknown_address_look_alike(app: Flask, alice: User, session: Session) -> None:
+    replies = []
+    for email in (alice.email, "nobody@example.test"):
+        answer = Browser(app.test_client()).post("/login", email=email, password="wrong password")
+        replies.append((answer.status_code, text_of(answer, "alert")))
+    assert replies[0] == replies[1] == (401, "The e-mail address or the password is wrong.")
+    assert actions(session)[-2:] == [AuditAction.USER_LOGIN_FAILED] * 2
+
+
+def test_a_disabled_user_cannot_log_in_and_is_logged_out(
+    anonymous: Browser, as_alice: Browser, alice: User, session: Session
+) -> None:
+    users.set_active(session, alice.id, active=False, actor=users.PLATFORM)
+    session.commit()
+    assert as_alice.get("/dashboard").status_code == 302
+    answer = anonymous.log_in(alice)
+    assert answer.status_code == 401
+    assert "This account is disabled." in answer.text
+
+
+def test_five_failed_logins_close_the_door_for_that_address_alone(app: Flask, alice: User) -> None:
+    browser = Browser(app.test_client())
+    codes = [browser.log_in(alice, "wrong password").status_code for _ in range(5)]
+    assert codes == [401] * 5
+    answer = browser.log_in(alice)
+    assert answer.status_code == 429
+    assert 3500 < int(answer.headers["Retry-After"]) <= 3600
+    assert "Try again in 60 minutes." in answer.text
+    elsewhere = app.test_client()
+    elsewhere.environ_base["REMOTE_ADDR"] = "203.0.113.50"
+    assert Browser(elsewhere).log_in(alice).status_code == 303
+
+
+def test_good_logins_do_not_count(app: Flask, alice: User) -> None:
+    for _ in range(8):
+        assert Browser(app.test_client()).log_in(alice).status_code == 303
+
+
+def test_registrations_and_failed_logins_count_together(anonymous: Browser, alice: User) -> None:
+    for number in range(3):
+        anonymous.post("/register", email=f"new{number}@example.test", username=f"new{number}", password=PASSWORD)
+    for _ in range(2):
+        anonymous.log_in(alice, "wrong password")
+    answer = anonymous.post("/register", **NEW)
+    assert answer.status_code == 429
+    assert "Retry-After" in answer.headers
+
+
+def test_a_forged_forwarded_address_opens_no_second_door(app: Flask, alice: User) -> None:
+    browser = Browser(app.test_client())
+    for number in range(5):
+        browser.client.environ_base["HTTP_X_FORWARDED_FOR"] = f"198.51.100.{number}"
+        browser.log_in(alice, "wrong password")
+    assert browser.log_in(alice).status_code == 429
+
+
+def test_a_new_password_ends_every_other_login(app: Flask, as_alice: Browser, alice: User) -> None:
+    other = Browser(app.test_client())
+    other.log_in(alice)
+    before = as_alice.session_cookie()
+    fields = {"current_password": PASSWORD, "new_password": "another long one", "repeated": "another long one"}
+    assert as_alice.post("/profile/password", **fields).status_code == 303
+    assert as_alice.get("/dashboard").status_code == 200
+    assert other.get("/dashboard").status_code == 302
+    stolen = app.test_client()
+    stolen.set_cookie("zenzefi", before)
+    assert stolen.get("/dashboard").status_code == 302
+    assert other.log_in(alice).status_code == 401
+    assert other.log_in(alice, "another long one").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"current_password": "wrong password"}, "This is not your current password."),
+        ({"new_password": "short", "repeated": "short"}, "Use 8 to 128 characters."),
+        ({"repeated": "something else"}, "The two new passwords differ."),
+    ],
+)
+def test_a_password_is_not_changed_by_a_faulty_form(
+    as_alice: Browser, alice: User, session: Session, fields: dict[str, str], message: str
+) -> None:
+    good = {"current_password": PASSWORD, "new_password": "another long one", "repeated": "another long one"}
+    answer = as_alice.post("/profile/password", **{**good, **fields})
+    assert answer.status_code == 400
+    assert message in answer.text
+    session.refresh(alice)
+    assert passwords.verify_password(alice.password_hash, PASSWORD)
+
+
+def test_guessing_the_current_password_is_limited_like_a_login(as_alice: Browser) -> None:
+    fields = {"current_password": "a wrong one", "new_password": "another long one", "repeated": "another long one"}
+    codes = [as_alice.post("/profile/password", **fields).status_code for _ in range(6)]
+    assert codes == [400] * 5 + [429]
+
+
+def test_logging_in_starts_a_fresh_session(app: Flask, alice: User) -> None:
+    browser = Browser(app.test_client())
+    with browser.client.session_transaction() as planted:
+        planted["planted"] = "by somebody else"
+    browser.log_in(alice)
+    with browser.client.session_transaction() as session_:
+        assert "planted" not in session_
+        assert session_.permanent
+
+
+def test_logging_out_ends_the_login_and_is_recorded(as_alice: Browser, alice: User, session: Session) -> None:
+    answer = as_alice.post("/logout")
+    assert (answer.status_code, answer.location) == (303, "/")
+    assert as_alice.get("/dashboard").status_code == 302
+    assert actions(session, alice)[-1] == AuditAction.USER_LOGGED_OUT
+
+
+@pytest.mark.parametrize("garbage", ["", ":", "x:1", "00000000-0000-0000-0000-000000000000:1"])
+def test_a_login_of_nobody_is_no_login(anonymous: Browser, garbage: str) -> None:
+    with anonymous.client.session_transaction() as session_:
+        session_["_user_id"] = garbage
+    assert anonymous.get("/dashboard").status_code == 302
+
+
+FOREIGN = [
+    "https://evil.example/",
+    "//evil.example/",
+    "/\\evil.example/",
+    "\\\\evil.example",
+    "/\t/evil.example/",
+    "/\n/evil.example",
+    "javascript:alert(1)",
+    "evil.example",
+    "/" + "a" * 400,
+    "/ /evil.example",
+    "http:///evil.example",
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_no_redirect_leads_to_another_site(app: Flask, alice: User, foreign: str) -> None:
+    browser = Browser(app.test_client())
+    assert f'value="{foreign}"' not in browser.get("/login", query_string={"next": foreign}).text
+    answer = browser.post("/login", email=alice.email, password=PASSWORD, next=foreign)
+    assert answer.location == "/dashboard"
+    assert browser.get("/login", query_string={"next": foreign}).location == "/dashboard"
+    assert browser.post("/preferences", theme="dark", next=foreign).location == "/"
+    assert browser.post("/wallet/top-up", amount="5", next=foreign).location.startswith("/mock-checkout/")
+
+
+def test_a_local_way_back_is_kept(anonymous: Browser, alice: User) -> None:
+    way = anonymous.get("/tokens/buy?duration_hours=24&scope=full").location
+    assert "/tokens/buy?duration_hours%3D24%26scope%3Dfull" in way
+    back = "/tokens/buy?duration_hours=24&scope=full"
+    assert anonymous.post("/login", email=alice.email, password=PASSWORD, next=back).location == back
+
+
+def test_a_logged_in_user_needs_no_login_page(as_alice: Browser) -> None:
+    assert as_alice.get("/login").location == "/dashboard"
+    assert as_alice.get("/register").location == "/dashboard"
+
+
+def test_registering_writes_the_welcome_mail(anonymous: Browser, session: Session) -> None:
+    anonymous.post("/register", **NEW)
+    assert session.scalars(select(OutboxMail.recipient)).all() == [NEW["email"]]

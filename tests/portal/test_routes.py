@@ -1,0 +1,178 @@
+"""Walks over every route: no view may forget a check."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from werkzeug.routing import Rule
+
+from models.config import Settings
+from models.payments import Payment
+from models.services import sessions
+from models.services.context import Actor
+from models.users import User
+from tests.portal.conftest import Browser
+from tests.support import buy, top_up
+
+# These are open to visitors; every other route asks for a login.
+OPEN = {
+    "static",
+    "pages.landing",
+    "pages.preferences",
+    "pages.favicon",
+    "pages.robots",
+    "development.styleguide",
+    "accounts.register",
+    "accounts.login",
+    "mock_checkout.checkout",
+    "mock_checkout.decide",
+    "health.health",
+    "webhooks.receive",
+}
+
+
+@dataclass
+class Shop:
+    """One of everything, all of it alice's."""
+
+    user: User
+    token_id: uuid.UUID
+    session_id: uuid.UUID
+    payment: Payment
+
+    def path(self, rule: Rule) -> str:
+        """Write a rule's address with these ids in it."""
+        values = {
+            "token_id": self.token_id,
+            "session_id": self.session_id,
+            "payment_id": self.payment.id,
+            "checkout_id": self.payment.provider_payment_id,
+            "user_id": self.user.id,
+            "provider": "mock",
+            "filename": "css/tokens.css",
+        }
+        path = rule.rule
+        for name in rule.arguments:
+            path = path.replace(f"<uuid:{name}>", str(values[name])).replace(f"<path:{name}>", str(values[name]))
+            path = path.replace(f"<{name}>", str(values[name]))
+        assert "<" not in path
+        return path
+
+
+@pytest.fixture
+def shop(session: Session, alice: User, settings: Settings) -> Shop:
+    token = buy(session, alice, settings)
+    opened = sessions.begin(session, token.id, device="a" * 20, rules=settings.sessions, actor=Actor(alice.id, "::1"))
+    payment = top_up(session, alice, settings)
+    session.commit()
+    return Shop(alice, token.id, opened.id, payment)
+
+
+def rules(app: Flask, method: str) -> Iterator[Rule]:
+    return (rule for rule in app.url_map.iter_rules() if method in (rule.methods or ()))
+
+
+def test_every_form_refuses_a_request_without_a_csrf_token(app: Flask, shop: Shop, as_dana: Browser) -> None:
+    walked = [rule for rule in rules(app, "POST") if rule.endpoint != "webhooks.receive"]
+    assert len(walked) >= 12
+    for rule in walked:
+        answer = as_dana.client.post(shop.path(rule))
+        assert (rule.rule, answer.status_code) == (rule.rule, 400)
+        assert "This form is no longer good" in answer.text
+
+
+def test_a_csrf_token_of_another_login_is_refused(as_alice: Browser, as_charlie: Browser) -> None:
+    answer = as_alice.client.post("/logout", data={"csrf_token": as_charlie.csrf_token()})
+    assert answer.status_code == 400
+
+
+def test_no_route_takes_other_methods_than_get_and_post(app: Flask) -> None:
+    assert {method for rule in app.url_map.iter_rules() for method in rule.methods or ()} <= {
+        "GET",
+        "HEAD",
+        "OPTIONS",
+        "POST",
+    }
+
+
+def test_a_visitor_is_sent_to_the_login_page_and_back(app: Flask, shop: Shop, anonymous: Browser) -> None:
+    for rule in rules(app, "GET"):
+        if rule.endpoint not in OPEN:
+            path = shop.path(rule)
+            answer = anonymous.get(path)
+            assert (path, answer.status_code) == (path, 302)
+            assert answer.location == f"/login?next={path}"
+
+
+def test_a_visitor_changes_nothing(app: Flask, shop: Shop, anonymous: Browser) -> None:
+    for rule in rules(app, "POST"):
+        if rule.endpoint not in OPEN:
+            answer = anonymous.post(shop.path(rule))
+            assert (rule.rule, answer.status_code, answer.location) == (rule.rule, 302, "/login")
+
+
+def test_every_page_of_a_strangers_resource_is_404(app: Flask, shop: Shop, as_charlie: Browser) -> None:
+    walked = 0
+    for rule in app.url_map.iter_rules():
+        if rule.arguments & {"token_id", "session_id", "payment_id"}:
+            walked += 1
+            visit = as_charlie.post if "POST" in (rule.methods or ()) else as_charlie.get
+            assert (rule.rule, visit(shop.path(rule)).status_code) == (rule.rule, 404)
+    assert walked >= 4
+
+
+def test_every_admin_route_is_403_for_a_user(app: Flask, shop: Shop, as_alice: Browser) -> None:
+    walked = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("admin.")]
+    assert len(walked) >= 9
+    for rule in walked:
+        visit = as_alice.post if "POST" in (rule.methods or ()) else as_alice.get
+        answer = visit(shop.path(rule))
+        assert (rule.rule, answer.status_code) == (rule.rule, 403)
+        assert "This page is not for you" in answer.text
+
+
+def test_every_page_answers_its_owner_with_the_security_headers(app: Flask, shop: Shop, as_alice: Browser) -> None:
+    _check_pages(app, shop, as_alice, lambda rule: not rule.endpoint.startswith("admin."))
+
+
+def test_every_admin_page_answers_an_admin(app: Flask, shop: Shop, as_dana: Browser) -> None:
+    _check_pages(app, shop, as_dana, lambda rule: rule.endpoint.startswith("admin."))
+
+
+def _check_pages(app: Flask, shop: Shop, browser: Browser, wanted) -> None:  # type: ignore[no-untyped-def]
+    for rule in filter(wanted, rules(app, "GET")):
+        path = "/x" if rule.rule == "//health" else shop.path(rule)
+        answer = browser.get(path, environ_overrides={"PATH_INFO": shop.path(rule)})
+        assert (rule.rule, answer.status_code) in {(rule.rule, 200), (rule.rule, 302)}
+        assert len(answer.headers["X-Request-ID"]) == 32
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        if answer.mimetype == "text/html" and answer.status_code == 200:
+            assert answer.text.count("<h1") == 1, rule.rule
+            assert " style=" not in answer.text
+            assert " onclick" not in answer.text
+            assert "<script>" not in answer.text
+            if not rule.endpoint.startswith("mock_checkout."):
+                assert answer.headers["Cache-Control"] == "no-store", rule.rule
+
+
+def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser, session: Session) -> None:
+    nothing = Shop(User(id=uuid.uuid4()), uuid.uuid4(), uuid.uuid4(), Payment(id=uuid.uuid4(), provider_payment_id=uuid.uuid4()))
+    for rule in app.url_map.iter_rules():
+        if rule.arguments & {"token_id", "payment_id", "checkout_id", "user_id"}:
+            if "POST" in (rule.methods or ()):
+                answer = as_dana.post(nothing.path(rule), outcome="pay", amount="1", reason="reason", key=str(uuid.uuid4()))
+            else:
+                answer = as_dana.get(nothing.path(rule))
+            assert (rule.rule, answer.status_code) == (rule.rule, 404)
+    assert session.scalar(select(Payment.id)) == shop.payment.id
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "1e9", "99999999999999999999999999"])
+def test_a_page_number_that_makes_no_sense_is_no_error(as_dana: Browser, page: str) -> None:
+    for path in ("/tokens", "/wallet", "/admin/users", "/admin/audit", "/admin/sessions", "/admin/payments"):
+        assert as_dana.get(path, query_string={"page": page}).status_code == 200

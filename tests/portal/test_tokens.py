@@ -1,0 +1,189 @@
+"""Buying, the secret shown once, the token's page, revoking."""
+
+import re
+import uuid
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.services import secrets, sessions
+from models.services.context import Actor
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from models.users import User
+from tests.conftest import Clock
+from tests.portal.conftest import Browser, attribute, text_of
+from tests.support import balance, buy
+
+
+def order(**changes: str) -> dict[str, str]:
+    return {"duration_hours": "24", "scope": "full", "name": "Laptop", "token_id": str(uuid.uuid4()), **changes}
+
+
+def count(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(AccessToken)) or 0
+
+
+def test_a_bought_token_is_paid_for_and_its_secret_shown_once(
+    as_alice: Browser, alice: User, session: Session, settings: Settings
+) -> None:
+    answer = as_alice.post("/tokens/buy", **order())
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    secret = re.search(r'data-testid="secret"[^>]*>([^<]+)<', answer.text)
+    assert secret is not None
+    assert secrets.is_genuine(settings.tokens, secret[1])
+    curl = re.search(r'data-testid="curl"[^>]*>([^<]+)<', answer.text)
+    assert curl is not None
+    command = curl[1].replace("&#34;", '"')
+    assert command == f'curl -H "X-Access-Token: {secret[1]}" {settings.proxy.address}/'
+    token = session.scalars(select(AccessToken)).one()
+    assert token.secret_hash == secrets.hash_of(settings.tokens, secret[1])
+    assert balance(session, alice) == 82
+    assert attribute(answer, "balance", "data-amount") == "82.00"
+    for path in ("/tokens", f"/tokens/{token.id}", "/wallet", "/dashboard"):
+        assert secret[1] not in as_alice.get(path).text
+    with as_alice.client.session_transaction() as session_:
+        assert secret[1] not in str(dict(session_))
+
+
+def test_the_same_form_sent_twice_buys_once(as_alice: Browser, alice: User, session: Session) -> None:
+    form = order()
+    as_alice.post("/tokens/buy", **form)
+    answer = as_alice.post("/tokens/buy", **form)
+    assert (answer.status_code, answer.location) == (303, f"/tokens/{form['token_id']}")
+    assert "it was not paid for twice" in as_alice.flashes()
+    assert (count(session), balance(session, alice)) == (1, 82)
+
+
+def test_the_id_of_somebody_elses_token_buys_nothing(
+    as_charlie: Browser, as_alice: Browser, alice: User, session: Session
+) -> None:
+    form = order()
+    as_alice.post("/tokens/buy", **form)
+    answer = as_charlie.post("/tokens/buy", **form)
+    assert as_charlie.get(answer.location).status_code == 404
+    assert count(session) == 1
+
+
+def test_who_is_short_of_money_is_led_to_a_top_up_and_back(as_charlie: Browser, session: Session) -> None:
+    answer = as_charlie.post("/tokens/buy", **order(duration_hours="168", scope="certificates_only"))
+    assert answer.status_code == 402
+    assert "100.00 ZNC are needed" in answer.text
+    link = re.search(r'href="([^"]+)" data-testid="top-up-link"', answer.text)
+    assert link is not None
+    wallet = as_charlie.get(link[1].replace("&amp;", "&"))
+    assert 'value="100.00"' in wallet.text
+    back = re.search(r'name="next"[^>]*value="(/tokens/buy[^"]*)"', wallet.text)
+    assert back is not None
+    form = as_charlie.get(back[1].replace("&amp;", "&"))
+    assert re.search(r'value="168"[^>]*checked', form.text)
+    assert re.search(r'value="certificates_only" checked', form.text)
+    assert 'value="Laptop"' in form.text
+    assert count(session) == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"duration_hours": "5"},
+        {"duration_hours": "-1"},
+        {"duration_hours": "x"},
+        {"duration_hours": "9" * 30},
+        {"scope": "root"},
+        {"name": "x" * 51},
+        {"token_id": "no id"},
+        {"token_id": ""},
+    ],
+)
+def test_what_is_not_for_sale_is_refused_with_a_message(
+    as_alice: Browser, alice: User, session: Session, changes: dict[str, str]
+) -> None:
+    answer = as_alice.post("/tokens/buy", **order(**changes))
+    assert answer.status_code == 400
+    assert text_of(answer, "field-error")
+    assert (count(session), balance(session, alice)) == (0, 100)
+
+
+def test_the_page_of_a_token_shows_its_clock_and_its_sessions_exactly(
+    as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
+) -> None:
+    token = buy(session, alice, settings, name="Laptop")
+    opened = sessions.begin(
+        session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id, "203.0.113.7", "curl/8.5")
+    )
+    sessions.add_counts(session, [sessions.Count(opened.id, 1234567, 3, 209715200, time())])
+    session.commit()
+    time.advance(hours=6)
+    page = as_alice.get(f"/tokens/{token.id}")
+    assert 'data-bytes="209715200"' in page.text
+    assert 'title="209,715,200 bytes"' in page.text
+    assert 'data-bytes="3"' in page.text
+    assert 'data-count="1234567"' in page.text
+    assert "200.0 MiB" in page.text
+    assert 'data-countdown="64800"' in page.text
+    assert 'width="25.0"' in page.text
+    assert attribute(page, "refund", "data-amount") == "13.50"
+    assert "203.0.113.7" in page.text
+
+
+def test_revoking_shows_the_refund_before_and_pays_it(
+    as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
+) -> None:
+    token = buy(session, alice, settings)
+    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor(alice.id))
+    session.commit()
+    time.advance(hours=12)
+    confirm = as_alice.get(f"/tokens/{token.id}/revoke")
+    assert attribute(confirm, "refund", "data-amount") == "9.00"
+    answer = as_alice.post(f"/tokens/{token.id}/revoke")
+    assert (answer.status_code, answer.location) == (303, f"/tokens/{token.id}")
+    assert "9.00 ZNC came back" in as_alice.flashes()
+    assert balance(session, alice) == 91
+    assert attribute(as_alice.get(f"/tokens/{token.id}"), "refunded", "data-amount") == "9.00"
+
+
+def test_revoking_twice_pays_once(as_alice: Browser, alice: User, session: Session, settings: Settings) -> None:
+    token = buy(session, alice, settings)
+    session.commit()
+    as_alice.post(f"/tokens/{token.id}/revoke")
+    as_alice.flashes()
+    as_alice.post(f"/tokens/{token.id}/revoke")
+    assert "This token is revoked already." in as_alice.flashes()
+    assert balance(session, alice) == 100
+    assert as_alice.get(f"/tokens/{token.id}/revoke").status_code == 302
+
+
+def test_with_the_list_rate_the_page_carries_the_prices_to_count_with(
+    app: Flask, as_alice: Browser, alice: User, session: Session, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = buy(session, alice, settings)
+    session.commit()
+    refund = settings.refund.model_copy(update={"used_time_rate": "list"})
+    monkeypatch.setitem(app.extensions, "zenzefi", settings.model_copy(update={"refund": refund}))
+    assert "1:1.00 12:10.00 24:18.00" in attribute(as_alice.get(f"/tokens/{token.id}"), "refund", "data-list")
+
+
+def test_the_owner_releases_a_device(as_alice: Browser, alice: User, session: Session, settings: Settings) -> None:
+    token = buy(session, alice, settings)
+    held = sessions.begin(session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id))
+    session.commit()
+    path = f"/tokens/{token.id}/sessions/{held.id}/release"
+    assert path in as_alice.get(f"/tokens/{token.id}").text
+    assert as_alice.post(path).status_code == 303
+    assert session.get_one(ProxySession, held.id, populate_existing=True).ended_at is not None
+    assert as_alice.post(path).status_code == 404
+
+
+def test_lists_are_paged(as_alice: Browser, alice: User, session: Session, settings: Settings) -> None:
+    for number in range(30):
+        buy(session, alice, settings, hours=1, name=f"token {number}")
+    session.commit()
+    first, second = as_alice.get("/tokens"), as_alice.get("/tokens?page=2")
+    assert (first.text.count("data-token="), second.text.count("data-token=")) == (25, 5)
+    assert "1–25 of 30" in first.text
+    assert 'rel="next" href="/tokens?page=2"' in first.text
+    assert 'rel="prev" href="/tokens?page=1"' in second.text

@@ -1,0 +1,118 @@
+"""What several tests share: short ways to a purchase, a payment or a race."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Engine, event, select
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction, AuditEntry
+from models.config import Settings
+from models.database import Sessions
+from models.payments import MockCheckout, Payment
+from models.services import books, ledger, payments, tokens
+from models.services.context import Actor
+from models.services.providers import mock
+from models.services.providers.base import Event, Outcome
+from models.tokens import AccessToken
+from models.users import User
+from tests.conftest import make_user
+
+BROWSER = Actor(ip_address="203.0.113.7", user_agent="A browser")
+
+
+def buy(session: Session, user: User, settings: Settings, *, hours: int = 24, **more: Any) -> AccessToken:
+    """Sell a token of full scope to somebody and return it without its secret."""
+    facts = {"scope": "full", "name": "", "actor": Actor(user.id), **more}
+    return tokens.purchase(session, user, hours=hours, settings=settings, **facts)[0]
+
+
+def balance(session: Session, user: User) -> Decimal:
+    """Return what is in somebody's wallet now."""
+    return ledger.wallet_of(session, user.id).balance
+
+
+def top_up(session: Session, user: User, settings: Settings, amount: str = "50") -> Payment:
+    """Start a payment at the mock provider."""
+    facts = {"provider": "mock", "return_url": "/wallet", "settings": settings, "actor": Actor(user.id)}
+    return payments.start(session, user, amount=Decimal(amount), **facts)[0]
+
+
+def decided(session: Session, payment: Payment, settings: Settings, outcome: Outcome = "succeeded") -> Event:
+    """Let the mock provider's customer decide, and return what its callback says once verified."""
+    checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one()
+    mock.decide(session, checkout.id, outcome)
+    session.refresh(checkout)
+    event = mock.MockProvider(settings).fetch(session, payment)
+    assert event is not None
+    return event
+
+
+def actions(session: Session, user: User | None = None) -> list[AuditAction]:
+    """Return what the audit log says, oldest first."""
+    query = select(AuditEntry.action).order_by(AuditEntry.id)
+    return list(session.scalars(query if user is None else query.where(AuditEntry.user_id == user.id)))
+
+
+def person(sessions: Sessions, name: str, **more: Any) -> User:
+    """Register somebody for good."""
+    with sessions.begin() as session:
+        return make_user(session, name, **more)
+
+
+def assert_sound(sessions: Sessions) -> None:
+    """The books add up."""
+    with sessions.begin() as session:
+        assert books.verify(session).faults == {}
+
+
+def race(*calls: Callable[[], Any]) -> list[Any]:
+    """Run all calls at the same instant, each in a thread; return what each returned or raised, in order."""
+    barrier = threading.Barrier(len(calls))
+    results: list[Any] = [None] * len(calls)
+
+    def run(index: int, call: Callable[[], Any]) -> None:
+        barrier.wait(timeout=10)
+        try:
+            results[index] = call()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            results[index] = error
+
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+        assert not thread.is_alive(), "a thread hangs"
+    return results
+
+
+class Crash(Exception):
+    """The process is thought to die here."""
+
+
+@contextmanager
+def crash_after(engine: Engine, statements: int) -> Iterator[None]:
+    """Raise Crash once the engine has run so many statements."""
+    run = 0
+
+    def count(*_arguments: Any) -> None:
+        nonlocal run
+        run += 1
+        if run == statements:
+            raise Crash
+
+    event.listen(engine, "after_cursor_execute", count)
+    try:
+        yield
+    finally:
+        event.remove(engine, "after_cursor_execute", count)
+
+
+def engine_of(sessions: Sessions) -> Engine:
+    """Return the engine behind a factory of sessions."""
+    engine: Engine = sessions.kw["bind"]
+    return engine
