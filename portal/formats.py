@@ -33,8 +33,13 @@ def init_app(app: Flask) -> None:
         word=word,
         note=words.note,
     )
-    app.jinja_env.globals.update(with_query=with_query, now=clock.now, settings=current.settings)
+    app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.settings)
     app.context_processor(access.template_user)
+
+
+def now() -> datetime:
+    """Return the current time; asked anew each time, so that a test may stop the clock."""
+    return clock.now()
 
 
 def human_bytes(size: int) -> str:

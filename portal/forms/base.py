@@ -13,7 +13,6 @@ from models.services.errors import DomainError, InvalidInput
 from portal.i18n import gettext, ngettext
 from portal.words import sentence
 
-NEXT_LONGEST = 300
 
 
 class _Messages:

@@ -10,7 +10,7 @@ from wtforms.validators import InputRequired
 from models.config import Settings
 from models.services.tokens import NAME_LENGTH
 from portal import words
-from portal.forms.base import NEXT_LONGEST, Form, UuidField, at_most, required
+from portal.forms.base import Form, UuidField, at_most, required
 
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
 
@@ -44,7 +44,7 @@ class TopUpForm(Form):
         render_kw=MONEY,
     )
     provider = SelectField(_("Pay with"))
-    next = HiddenField(validators=[at_most(NEXT_LONGEST)])
+    next = HiddenField()
 
     @classmethod
     def with_providers(cls, settings: Settings, **defaults: object) -> Self:

@@ -158,7 +158,8 @@ def test_the_demo_token_works_as_printed(shop: Shop) -> None:
 def test_an_admin_sees_everything_and_adjusts_a_balance_with_a_reason(page: Page, shop: Shop) -> None:
     email = register_and_log_in(page, shop, "customer")
     top_up(page, shop, "5")
-    buy(page, shop, hours=1, name="to be seen")
+    bought = buy(page, shop, hours=1, name="to be seen")
+    assert ask(shop, "/users/currentUser", bought.secret)[0] == 200
     log_out(page)
 
     log_in(page, shop, shop.ready["admin_email"], shop.ready["admin_password"])

@@ -52,6 +52,11 @@ def due_again(run: Run) -> None:
     run(lambda s: s.execute(update(OutboxMail).values(next_attempt_at=OutboxMail.created_at)))
 
 
+def dies(*_arguments: Any, **_named: Any) -> None:
+    """Stand for a process that is killed here."""
+    raise SystemExit
+
+
 def only(run: Run) -> OutboxMail:
     """Return the one mail there is."""
     return run(lambda s: s.scalars(select(OutboxMail)).one())
@@ -164,9 +169,10 @@ def test_a_mail_that_cannot_be_written_keeps_no_other_waiting(sending: Sink, buy
 def test_a_sender_that_dies_before_marking_sends_again_when_the_lease_ends(
     sending: Sink, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(mail, "_deliver", lambda *_arguments: (_ for _ in ()).throw(SystemExit))
-        mail.send_waiting()
+    with monkeypatch.context() as patch:
+        patch.setattr(mail, "_deliver", dies)
+        with pytest.raises(SystemExit):
+            mail.send_waiting()
     assert mail.send_waiting() == 0
     due_again(run)
     assert mail.send_waiting() == 1

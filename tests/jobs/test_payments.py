@@ -44,6 +44,11 @@ def pay(shop: Committed, buyer: User, run: Run) -> Callable[..., Payment]:
     return started
 
 
+def dies(*_arguments: Any, **_named: Any) -> None:
+    """Stand for a process that is killed here."""
+    raise SystemExit
+
+
 def status(run: Run, payment: Payment) -> str:
     """Say where a payment stands."""
     return run(lambda s: s.get_one(Payment, payment.id).status)
@@ -93,9 +98,10 @@ def test_a_settlement_whose_worker_dies_half_way_is_done_by_the_next(
 ) -> None:
     pay("succeeded", stored=True)
     event_id = str(run(lambda s: s.scalars(select(PaymentEvent.id)).one()))
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(payments.outbox, "write", lambda *_a, **_k: (_ for _ in ()).throw(SystemExit))
-        jobs.settle(event_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(payments.outbox, "write", dies)
+        with pytest.raises(SystemExit):
+            jobs.settle(event_id)
     assert run(lambda s: balance(s, buyer)) == 100
     assert jobs.settle(event_id) == "credited"
     assert run(lambda s: balance(s, buyer)) == 110

@@ -1,6 +1,5 @@
 """`books.verify` says that sound books are sound, and finds each kind of fault."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
@@ -47,12 +46,12 @@ def history(session: Session, settings: Settings) -> None:
 
 
 @pytest.fixture
-def shop(committed: Committed) -> Iterator[Sessions]:
+def shop(committed: Committed) -> Sessions:
     """A database with a small, sound history."""
     settings, sessions = committed
     with sessions.begin() as session:
         history(session, settings)
-    yield sessions
+    return sessions
 
 
 def faults_after(sessions: Sessions, damage: str) -> set[str]:

@@ -57,8 +57,10 @@ def test_what_the_far_side_sends_is_what_we_verify(session: Session, alice: User
 
 @pytest.mark.parametrize(
     "header",
-    ["", "t=1", "v1=abc", "t=,v1=", "garbage", "t=abc,v1=abc", "t=-1,v1=abc", "t=1e9,v1=abc", "t=²,v1=abc", "t=1,v1=é"]
-    + ["t=" + "9" * 400 + ",v1=abc", ",,,", "=", "t=1=2,v1==", "t=\u0661,v1=abc"],
+    [
+        *("", "t=1", "v1=abc", "t=,v1=", "garbage", "t=abc,v1=abc", "t=-1,v1=abc", "t=1e9,v1=abc", ",,,", "="),
+        *("t=²,v1=abc", "t=1,v1=é", "t=" + "9" * 400 + ",v1=abc", "t=1=2,v1==", "t=\u0661,v1=abc"),
+    ],
 )
 def test_an_unsigned_callback_is_refused(settings: Settings, header: str) -> None:
     body = json.dumps(BODY).encode()

@@ -75,8 +75,8 @@ def test_a_provider_that_is_switched_off_takes_no_payment(session: Session, alic
     "lie",
     [
         {"amount_rub": Decimal("500.01")},
-        {"amount_rub": Decimal("-500")},
-        {"amount_rub": Decimal("50")},
+        {"amount_rub": Decimal(-500)},
+        {"amount_rub": Decimal(50)},
         {"currency": "USD"},
         {"currency": "rub"},
         {"provider_payment_id": "11111111-1111-1111-1111-111111111111"},
@@ -138,7 +138,7 @@ def test_an_event_that_nobody_stored_cannot_be_settled(session: Session) -> None
     ],
 )
 def test_what_becomes_of_a_payment(
-    session: Session, alice: User, settings: Settings, time: Clock, story: list[Outcome], credited: int, last: str
+    *, session: Session, alice: User, settings: Settings, time: Clock, story: list[Outcome], credited: int, last: str
 ) -> None:
     payment, result = top_up(session, alice, settings), ""
     for number, happens in enumerate(story):

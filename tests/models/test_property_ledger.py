@@ -1,6 +1,5 @@
 """Whatever buyers and admins do, in whatever order: the books add up, and no more is returned than was paid."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -110,9 +109,9 @@ def _checkout(payment: Payment) -> Any:
 
 
 @pytest.fixture(params=["prorata", "list"])
-def shop(request: Any, committed: tuple[Settings, Sessions], time: Clock) -> Iterator[tuple[Settings, Sessions, Clock]]:
+def shop(request: Any, committed: tuple[Settings, Sessions], time: Clock) -> tuple[Settings, Sessions, Clock]:
     settings, factory = committed
-    yield settings.model_copy(update={"refund": Refund(used_time_rate=request.param)}), factory, time
+    return settings.model_copy(update={"refund": Refund(used_time_rate=request.param)}), factory, time
 
 
 @hypothesis_settings(

@@ -48,8 +48,10 @@ def test_a_changed_character_anywhere_is_found_out(position: int) -> None:
 
 @pytest.mark.parametrize(
     "made_up",
-    ["", "x", "A" * 63, "A" * 64, "A" * 65, "=" * 64, "A" * 63 + "=", "ä" * 64, "A" * 63 + "\n", "\ud800" * 64]
-    + ["A" * 62 + "\r\n", " " + "A" * 63, "\uff21" * 64, "A" * 60 + "\x00\x00\x00\x00"],
+    [
+        *("", "x", "A" * 63, "A" * 64, "A" * 65, "=" * 64, "A" * 63 + "=", "A" * 63 + "\n", "A" * 62 + "\r\n"),
+        *("ä" * 64, "\ud800" * 64, " " + "A" * 63, "\uff21" * 64, "A" * 60 + "\x00\x00\x00\x00"),
+    ],
 )
 def test_what_is_made_up_is_refused_without_an_exception(made_up: str) -> None:
     assert not secrets.is_genuine(keys(NEW), made_up)

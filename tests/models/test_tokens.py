@@ -86,8 +86,14 @@ def test_a_disabled_user_buys_nothing(session: Session, alice: User, settings: S
 
 @pytest.mark.parametrize(
     ("facts", "field"),
-    [({"scope": "everything"}, "scope"), ({"scope": ""}, "scope"), ({"name": "x" * 51}, "name")]
-    + [({"name": "nul\x00"}, "name"), ({"name": "two\nlines"}, "name"), ({"name": "\ud800"}, "name")],
+    [
+        ({"scope": "everything"}, "scope"),
+        ({"scope": ""}, "scope"),
+        ({"name": "x" * 51}, "name"),
+        ({"name": "nul\x00"}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({"name": "\ud800"}, "name"),
+    ],
 )
 def test_scope_and_name_are_checked(
     session: Session, alice: User, settings: Settings, facts: dict[str, str], field: str
@@ -237,7 +243,7 @@ def test_a_fresh_demo_token_costs_nothing_and_ends_the_last(
     ],
 )
 def test_the_database_itself_refuses_nonsense(
-    session: Session, alice: User, settings: Settings, column: str, value: object, constraint: str
+    *, session: Session, alice: User, settings: Settings, column: str, value: object, constraint: str
 ) -> None:
     setattr(buy(session, alice, settings), column, value)
     with pytest.raises(IntegrityError, match=constraint):
