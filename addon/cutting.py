@@ -44,12 +44,6 @@ class Cutter:
         if token_id in self._used:
             self._start(self._recheck([token_id]))
 
-    def user_changed(self, user_id: uuid.UUID) -> None:
-        """A notice: look at all tokens of a user again."""
-        tokens = [token_id for token_id, (known, _) in self._used.items() if known.user_id == user_id]
-        if tokens:
-            self._start(self._recheck(tokens))
-
     def everything_changed(self) -> None:
         """Notices were missed: look at every token in use again."""
         if self._used:

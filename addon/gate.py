@@ -11,9 +11,12 @@ from datetime import datetime
 
 from addon import paths
 from addon.credentials import Credential
+from addon.failures import Failures
 from addon.known import KnownTokens
+from addon.rates import Allowance, Rates
 from addon.refusals import Refuse
 from addon.scopes import compile_all
+from addon.shared import SharedTokens
 from addon.store import Store, StoreDown
 from models import clock
 from models.config import Settings
@@ -23,12 +26,17 @@ from models.services.errors import DeviceConflict, TokenUnusable
 from models.services.sessions import Known
 
 DEVICE_LENGTH = range(8, 256)
+# A genuine secret that nobody has is remembered as unknown for so long; a made-up one fails its MAC before that.
+UNKNOWN_SECONDS = 5.0
+UNKNOWN_TOKENS = 10_000
 _UNUSABLE = {
     "revoked": "token_revoked",
     "expired": "token_expired",
     "paused": "token_paused",
     "disabled": "account_disabled",
 }
+# What counts as a failure of an address. No token at all is no guess, and an outage is not the client's fault.
+_GUESSES = {"token_invalid", "token_expired", "token_revoked", "account_disabled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +61,29 @@ class Admit:
     known: Known
     session_id: uuid.UUID | None
     notices: int
+    allowance: Allowance
 
 
 class Gate:
     """Decides on requests from what the worker knows, and asks the database when it does not know."""
 
     def __init__(
-        self, settings: Settings, store: Store, known: KnownTokens, monotonic: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        store: Store,
+        known: KnownTokens,
+        *,
+        shared: SharedTokens,
+        rates: Rates,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._store = store
         self._known = known
+        self._shared = shared
+        self._rates = rates
+        self._failures = Failures(settings.limits.failures_per_minute, monotonic)
+        self._unknown: dict[bytes, float] = {}
         self._scopes = compile_all(settings.scopes)
         self._monotonic = monotonic
 
@@ -81,7 +101,9 @@ class Gate:
         if fault is not None:
             return Refuse("bad_request", fault)
         found = self.identify_now(facts.credential)
-        return self._judge(found, facts, self._known.notices) if isinstance(found, Known) else found
+        if found is None:
+            return None
+        return self._judge(found, facts, self._known.notices)
 
     async def decide(self, facts: Facts) -> Admit | Refuse:
         """Answer as `decide_now` does, asking the database where that is needed."""
@@ -89,8 +111,7 @@ class Gate:
         if decision is not None:
             return decision
         notices = self._known.notices
-        found = await self.identify(facts.credential)
-        return self._judge(found, facts, notices) if isinstance(found, Known) else found
+        return self._judge(await self.identify(facts.credential), facts, notices)
 
     def identify_now(self, credential: Credential | None) -> Known | Refuse | None:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
@@ -135,35 +156,87 @@ class Gate:
         return replace(admitted, session_id=session_id)
 
     async def _look_up(self, secret_hash: bytes) -> Known | None:
-        """Ask the database. While it is down, what this worker knows passes for the grace."""
+        """Ask Redis, then the database; what is unknown to both is remembered as such for a moment."""
+        if self._monotonic() < self._unknown.get(secret_hash, 0):
+            return None
         notices = self._known.notices
+        if self.can_decide:
+            shared = await self._shared.get(secret_hash, stored_since=self._known.listening_since)
+            if shared is not None:
+                self._known.put(secret_hash, shared, notices_before=notices)
+                return shared
         try:
             found = await self._store.find(secret_hash)
         except StoreDown:
-            known = self._known.get(secret_hash)
-            if known is None or self._monotonic() >= self._known.trusted_until + self._settings.proxy.grace_seconds:
-                raise
-            return known
-        if found is not None:
-            self._known.put(secret_hash, found, notices_before=notices)
+            return await self._without_database(secret_hash)
+        if found is None:
+            self._remember_unknown(secret_hash)
+        elif self._known.put(secret_hash, found, notices_before=notices) and self.can_decide:
+            await self._shared.put(secret_hash, found)
         return found
 
-    def _judge(self, known: Known, facts: Facts, notices: int) -> Admit | Refuse:
-        rules = self._settings.sessions
-        if facts.device is None:
-            if rules.device_policy == "required":
-                return Refuse("device_missing")
-        elif rules.device_policy != "off" and len(facts.device) not in DEVICE_LENGTH:
+    async def _without_database(self, secret_hash: bytes) -> Known:
+        """With the database down no token can change: what Redis holds is true, what we hold passes for the grace."""
+        shared = await self._shared.get(secret_hash, stored_since=float("-inf"))
+        if shared is not None:
+            return shared
+        known = self._known.get(secret_hash)
+        if known is None or self._monotonic() >= self._known.trusted_until + self._settings.proxy.grace_seconds:
+            raise StoreDown("neither the database nor Redis knows the token")
+        return known
+
+    def _remember_unknown(self, secret_hash: bytes) -> None:
+        self._unknown[secret_hash] = self._monotonic() + UNKNOWN_SECONDS
+        if len(self._unknown) > UNKNOWN_TOKENS:
+            del self._unknown[next(iter(self._unknown))]
+
+    def _judge(self, known: Known | Refuse, facts: Facts, notices: int) -> Admit | Refuse:
+        """Answer steps 4 to 8 for a token that was found good or bad."""
+        if isinstance(known, Refuse):
+            return self._failed(known, facts.address)
+        refusal = self._device_fault(facts.device) or self._scope_fault(known, facts) or self._limit_fault(known)
+        if refusal is not None:
+            return refusal
+        allowance = self._rates.take(known.token_id)
+        if not allowance.allowed:
+            return Refuse("rate_limited", retry_after=allowance.reset)
+        return Admit(known, self._held_session(known, facts), notices, allowance)
+
+    def _device_fault(self, device: str | None) -> Refuse | None:
+        policy = self._settings.sessions.device_policy
+        if device is None:
+            return Refuse("device_missing") if policy == "required" else None
+        if policy != "off" and len(device) not in DEVICE_LENGTH:
             return Refuse("device_invalid")
+        return None
+
+    def _scope_fault(self, known: Known, facts: Facts) -> Refuse | None:
         scope = self._scopes.get(known.scope)
         if scope is None:
             return Refuse("scope_denied")
-        if not scope.is_unrestricted and not scope.allows(facts.method, paths.decoded_segments(facts.path)):
-            return Refuse("scope_denied")
-        holds = known.session_id is not None and (
-            rules.device_policy == "off" or known.device_id == self._device(facts)
-        )
-        return Admit(known, known.session_id if holds and known.is_activated else None, notices)
+        if scope.is_unrestricted or scope.allows(facts.method, paths.decoded_segments(facts.path)):
+            return None
+        return Refuse("scope_denied")
+
+    def _limit_fault(self, known: Known) -> Refuse | None:
+        if self._rates.has_room(known.token_id):
+            return None
+        return Refuse("rate_limited", "Too many requests are under way.", retry_after=1)
+
+    def _held_session(self, known: Known, facts: Facts) -> uuid.UUID | None:
+        """Return the session that this device may use without asking; None when `begin` has to see to it."""
+        if not known.is_activated:
+            return None
+        mine = self._settings.sessions.device_policy == "off" or known.device_id == facts.device
+        return known.session_id if mine else None
+
+    def _failed(self, refusal: Refuse, address: str) -> Refuse:
+        """Count a token that is no good; from an address with too many of them it is not worth more words."""
+        if refusal.code not in _GUESSES:
+            return refusal
+        retry_after = self._failures.retry_after(address)
+        self._failures.add(address)
+        return refusal if retry_after is None else Refuse("too_many_failures", retry_after=retry_after)
 
     def _device(self, facts: Facts) -> str | None:
         return None if self._settings.sessions.device_policy == "off" else facts.device

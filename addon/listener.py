@@ -8,12 +8,12 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, connection
 from sqlalchemy.engine import make_url
 
-from addon.cutting import Cutter
 from addon.known import KnownTokens
 from models.config import Settings
 from models.services.changes import CHANNEL
@@ -24,13 +24,31 @@ HEARTBEAT_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A notice: this token is at this version now."""
+
+    token_id: uuid.UUID
+    secret_hash: bytes
+    version: int
+
+
 class Listener:
     """Keeps `known` true while the connection stands, and says so when it does not."""
 
-    def __init__(self, settings: Settings, known: KnownTokens, cutter: Cutter, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        known: KnownTokens,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_change: Callable[[Change], None],
+        on_return: Callable[[], None],
+    ) -> None:
         self._settings = settings
         self._known = known
-        self._cutter = cutter
+        self._on_change = on_change
+        self._on_return = on_return
         self._loop = loop
         self._stopping = threading.Event()
         # Written to by `stop`, so that the thread does not sleep through it.
@@ -72,7 +90,7 @@ class Listener:
                 cursor.execute("SET statement_timeout = 2000")
                 cursor.execute(f"LISTEN {CHANNEL}")
                 self._on_loop(self._known.listening)
-                self._on_loop(self._cutter.everything_changed)
+                self._on_loop(self._on_return)
                 while not self._stopping.is_set():
                     sources: list[connection | socket.socket] = [database, self._woken]
                     readable, _, _ = select.select(sources, [], [], HEARTBEAT_SECONDS)
@@ -86,14 +104,9 @@ class Listener:
         database.poll()
         while database.notifies:
             notice = json.loads(database.notifies.pop(0).payload)
-            if "token" in notice:
-                token_id = uuid.UUID(notice["token"])
-                self._on_loop(self._known.forget_token, token_id)
-                self._on_loop(self._cutter.token_changed, token_id)
-            elif "user" in notice:
-                user_id = uuid.UUID(notice["user"])
-                self._on_loop(self._known.forget_user, user_id)
-                self._on_loop(self._cutter.user_changed, user_id)
+            change = Change(uuid.UUID(notice["token"]), bytes.fromhex(notice["hash"]), notice["version"])
+            self._on_loop(self._known.forget, change.secret_hash)
+            self._on_loop(self._on_change, change)
 
     def _on_loop[*Args](self, call: Callable[[*Args], None], *args: *Args) -> None:
         if not self._loop.is_closed():

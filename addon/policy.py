@@ -17,6 +17,7 @@ from addon.http1.exchange import Exchange
 from addon.http1.heads import RequestHead
 from addon.http1.policy import Question
 from addon.http1.upstreams import Upstream
+from addon.rates import Allowance, Rates
 from addon.refusals import Refuse as Refusal
 from addon.refusals import as_layer
 from addon.tally import Tally
@@ -52,6 +53,7 @@ class GatePolicy:
         self,
         gate: Gate,
         tally: Tally,
+        rates: Rates,
         health: Health,
         upstream: Upstream,
         *,
@@ -61,6 +63,7 @@ class GatePolicy:
         self._gate = gate
         self._in_use = in_use
         self._tally = tally
+        self._rates = rates
         self._health = health
         self._upstream = upstream
         self._compatibility = compatibility
@@ -102,7 +105,9 @@ class GatePolicy:
 
     def on_open(self, exchange: Exchange) -> None:
         """Count the request, and hold its session in use while it lasts."""
-        self._count(_visit(exchange))
+        visit = _visit(exchange)
+        self._rates.begun(visit.admitted.known.token_id)
+        self._count(visit)
 
     def on_bytes(self, exchange: Exchange, received: int, sent: int) -> None:
         """Count body bytes: `received` from the client, `sent` to it."""
@@ -115,6 +120,7 @@ class GatePolicy:
         if exchange.admission is None:
             return
         visit = _visit(exchange)
+        self._rates.ended(visit.admitted.known.token_id)
         if visit.is_counted and visit.admitted.session_id is not None:
             self._tally.closed(visit.admitted.session_id)
 
@@ -166,8 +172,17 @@ class GatePolicy:
             user_id=str(decision.known.user_id),
             first_use=decision.session_id is None,
             drop_authorization=facts.credential is not None and facts.credential.carrier == "authorization",
+            reply_lines=_limit_lines(decision.allowance),
             facts=Visit(facts, decision),
         )
+
+
+def _limit_lines(allowance: Allowance) -> bytes:
+    return b"RateLimit-Limit: %d\r\nRateLimit-Remaining: %d\r\nRateLimit-Reset: %d\r\n" % (
+        allowance.limit,
+        allowance.remaining,
+        allowance.reset,
+    )
 
 
 def _credential(request: RequestHead) -> Credential | None:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mitmproxy import options
@@ -16,10 +16,13 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 from addon.http1.addon import Http1
 from addon.http1.decisions import Refuse
 from addon.http1.site import Site
+from addon.neighbours import Neighbours
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
+# A draining worker still takes what a client sends within this time, so that a request and the end never meet.
+FAREWELL_SECONDS = 1.0
 GOING_AWAY = Refuse(503, "unavailable", "This worker is going away; try again.", (("Retry-After", "1"),))
 # Our own deadlines are shorter; mitmproxy's watchdog would end a long poll without an answer.
 _WATCHDOG_SECONDS = 24 * 3600
@@ -49,6 +52,7 @@ class Gateway:
         site: Site,
         listener: socket.socket,
         *,
+        neighbours: Sequence[socket.socket] = (),
         confdir: Path | None = None,
         tls_certificate: Path | None = None,
         upstream_tls: bool = False,
@@ -59,6 +63,8 @@ class Gateway:
         self.site = site
         self.http1 = Http1(site, client_tls=tls_certificate is not None)
         self._listener = listener
+        self._neighbours = Neighbours(neighbours, self._accept)
+        self._helping: asyncio.Task[None] | None = None
         self._extra = extra_addons
         self._uses_tls = tls_certificate is not None or upstream_tls
         self._options = {
@@ -106,6 +112,7 @@ class Gateway:
         instance = ServerInstance.make("reverse:http://upstream.invalid:80", manager)
         self._handle = instance.handle_stream
         self._server = await asyncio.start_server(self._accept, sock=self._listener, backlog=BACKLOG)
+        self._helping = asyncio.create_task(self._neighbours.watch())
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client; the handler may have died, so the socket is closed here in any case."""
@@ -122,13 +129,26 @@ class Gateway:
         """Take no new connection."""
         if self._server is not None:
             self._server.close()
+        if self._helping is not None:
+            self._helping.cancel()
+            self._neighbours.close()
 
     async def drain(self, seconds: float) -> bool:
-        """Let what is running finish; return whether nothing had to be cut."""
+        """Let what is running finish; return whether nothing had to be cut.
+
+        1. Nothing new is accepted, and every answer from now on ends its connection.
+        2. What was accepted just now, or is kept open between two requests, has a moment to send one.
+        3. Then idle connections are closed, and what still runs has the rest of the time.
+        """
         self.close_listener()
         registry = self.site.registry
-        registry.drain()
+        registry.draining = True
         until = time.monotonic() + seconds
+        farewell = time.monotonic() + min(FAREWELL_SECONDS, seconds / 2)
+        await asyncio.sleep(min(0.1, seconds / 2))  # what was accepted reaches the registry a few turns later
+        while registry.connections and time.monotonic() < farewell:
+            await asyncio.sleep(0.02)
+        registry.drain()
         while registry.connections and time.monotonic() < until:
             await asyncio.sleep(0.02)
         if not registry.connections:

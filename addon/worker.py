@@ -10,7 +10,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from redis.asyncio import Redis
+
 from addon.cutting import Cutter
+from addon.exchange import Exchange
 from addon.gate import Gate
 from addon.health import Health
 from addon.http1.forwarding import Rules
@@ -19,9 +22,12 @@ from addon.http1.registry import Registry
 from addon.http1.site import Site
 from addon.http1.upstreams import Upstream
 from addon.known import KnownTokens
-from addon.listener import Listener
+from addon.line import Line, given_listeners
+from addon.listener import Change, Listener
 from addon.policy import PREFIX, RESERVED_SEGMENT, GatePolicy
+from addon.rates import Rates
 from addon.serving import Gateway, listening_socket
+from addon.shared import SharedTokens
 from addon.store import Store
 from addon.tally import FLUSH_SECONDS, Tally
 from models import config
@@ -31,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 # How long the last counts of a stopping worker wait for a database that does not answer.
 LAST_FLUSH_SECONDS = 10.0
+# How long a worker whose supervisor was killed may take for its end, beyond the drain.
+ORPHANED_SECONDS = 15.0
+# A Redis that does not answer within this is as good as down.
+REDIS_SECONDS = 0.5
 
 
 class Worker:
@@ -40,7 +50,17 @@ class Worker:
         self._settings = settings
         self._store = Store(settings)
         self._known = KnownTokens(settings.proxy.known_tokens)
-        self._gate = Gate(settings, self._store, self._known)
+        self._redis = Redis.from_url(
+            settings.redis.url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+        )
+        self._shared = SharedTokens(self._redis)
+        self._rates = Rates(
+            per_minute=settings.limits.proxy_per_minute,
+            at_once=settings.limits.proxy_at_once,
+            workers=settings.proxy.workers,
+        )
+        self._exchange = Exchange(self._redis, self._rates)
+        self._gate = Gate(settings, self._store, self._known, shared=self._shared, rates=self._rates)
         self._tally = Tally(self._store.factory)
         self._health = Health(settings, self._store)
         self._registry = Registry()
@@ -48,28 +68,35 @@ class Worker:
         self._policy = GatePolicy(
             self._gate,
             self._tally,
+            self._rates,
             self._health,
             upstream_of(settings),
             in_use=self._cutter.in_use,
             compatibility=settings.proxy.compatibility_prefix,
         )
         self._stopping = asyncio.Event()
+        # The loop keeps weak references to tasks only.
+        self._burials: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then let requests finish, write the last counts and end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
-        listener = Listener(self._settings, self._known, self._cutter, loop)
+        listener = Listener(
+            self._settings, self._known, loop, on_change=self._changed, on_return=self._cutter.everything_changed
+        )
         gateway = self._gateway()
+        line, drain_seconds = Line(), self._settings.proxy.drain_seconds
         listener.start()
         await gateway.start()
-        work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch())
-        tasks = [loop.create_task(coroutine) for coroutine in work]
+        line.watch(lambda: loop.call_soon_threadsafe(self._stopping.set), drain_seconds + ORPHANED_SECONDS)
+        work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
+        tasks = [loop.create_task(coroutine) for coroutine in (*work, self._report(line))]
         try:
             await self._stopping.wait()
             self._policy.is_ready = False
-            if not await gateway.drain(self._settings.proxy.drain_seconds):
+            if not await gateway.drain(drain_seconds):
                 logger.warning("requests that outlived the drain were cut")
         finally:
             for task in tasks:
@@ -80,7 +107,21 @@ class Worker:
             await gateway.stop()
             await self._flush_the_last()
             listener.stop()
+            await self._redis.aclose()
             self._store.close()
+
+    def _changed(self, change: Change) -> None:
+        """A token is no longer what it was: end what it must not go on with, and tell the other tier."""
+        self._cutter.token_changed(change.token_id)
+        burial = asyncio.get_running_loop().create_task(self._shared.bury(change.secret_hash, change.version))
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+
+    async def _report(self, line: Line) -> None:
+        """Tell the supervisor once this worker can decide: before that it must not take another's place."""
+        while not self._gate.can_decide:  # noqa: ASYNC110 - the map's trust is a time and sends no event
+            await asyncio.sleep(0.02)
+        line.serves()
 
     def _stop(self, number: int) -> None:
         """Begin to drain; a second signal does not wait."""
@@ -91,9 +132,11 @@ class Worker:
     def _gateway(self) -> Gateway:
         settings = self._settings
         site = Site(self._policy, limits_of(settings), rules_of(settings), self._registry)
+        mine, *others = given_listeners() or [listening_socket(settings.proxy.host, settings.proxy.port)]
         return Gateway(
             site,
-            listening_socket(settings.proxy.host, settings.proxy.port),
+            mine,
+            neighbours=others,
             upstream_tls=settings.upstream.url.startswith("https:"),
             upstream_ca=Path(settings.upstream.ca_file) if settings.upstream.ca_file else None,
         )

@@ -182,6 +182,8 @@ class Limits(Section):
     auth_per_hour: Positive = 5
     api_per_minute: Positive = 100
     proxy_per_minute: Positive = 1000
+    proxy_at_once: Positive = 100
+    failures_per_minute: Positive = 60
     topup_max_znc: Money = Decimal(100000)
 
 

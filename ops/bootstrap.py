@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ops.console import Failure, Step
-from ops.pythons import OLDEST, find_python, probe
+from ops.pythons import OLDEST, Python, find_python, probe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = {
@@ -71,6 +71,7 @@ def make(venv: Path, kind: str) -> None:
     """Create or repair the environment and install the requirements of `kind`."""
     began_but_unfinished = (venv / MARK).exists()
     usable = not began_but_unfinished and os.access(venv / "bin" / "python", os.X_OK)
+    python = None if usable else find_python(os.environ)
     try:
         if began_but_unfinished or (_stamp(venv) and not usable):
             with Step("Removing the unfinished environment"):
@@ -79,8 +80,8 @@ def make(venv: Path, kind: str) -> None:
         _check_space(venv)
         stamp = _stamp(venv)
         (venv / MARK).touch()
-        if not usable:
-            _create(venv)
+        if python is not None:
+            _create(venv, python)
         elif not stamp:
             _accept_foreign(venv)
         _install(venv, kind)
@@ -95,8 +96,7 @@ def make(venv: Path, kind: str) -> None:
         ) from None
 
 
-def _create(venv: Path) -> None:
-    python = find_python(os.environ)
+def _create(venv: Path, python: Python) -> None:
     with Step(f"Creating .venv with Python {python.name}"):
         done = subprocess.run(
             [*_dies_with_us(), python.path, "-I", "-m", "venv", str(venv)], capture_output=True, text=True, check=False

@@ -133,8 +133,11 @@ class Supervisor:
             complain(str(failure))
             return
         say(f"{child.name} was started again (pid {child.pid})")
-        self._write_record()
-        self.changed()
+        try:
+            self._write_record()
+            self.changed()
+        except OSError as error:  # a full disk is no reason to stop what runs
+            complain(f"The new process cannot be written down: {error.strerror} ({error.filename}).")
 
     def _write_record(self) -> None:
         leftovers.record(self._record, {child.name: child.pid for child in self.children if child.is_running})

@@ -51,14 +51,16 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
     """Start, watch and stop, with the data folder taken."""
     mark = str(folders.data)
     try:
+        if options.ready_file is not None and not options.ready_file.parent.is_dir():
+            raise Failure(f"There is no folder {options.ready_file.parent} for the ready file.")
         remove(options.ready_file)
         _end_leftovers(folders)
         plan = make_plan(options, folders, os.environ)
         parts = make_parts(plan)
         say("Zenzefi Proxy Platform")
         made = _start(plan, parts, supervisor)
+        write_ready(options.ready_file, plan, parts, made)
         supervisor.changed = lambda: write_ready(options.ready_file, plan, parts, made)
-        supervisor.changed()
         announce(plan, made)
         supervisor.watch(MailTail(parts.worker.log).show)
     except Stopped:

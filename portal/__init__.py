@@ -6,7 +6,10 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from models import config, tables
+from models import (
+    config,
+    tables,  # noqa: F401 - every table must be known before the first query
+)
 from models.config import Settings
 from models.database import engine_options
 from portal import access, errors, formats, i18n, limits, security, views
@@ -15,8 +18,6 @@ from portal.extensions import csrf, db
 ROOT = Path(__file__).resolve().parent.parent
 # Twice the longest form of ours; a webhook has its own, smaller bound.
 LARGEST_BODY = 256 * 1024
-
-__all__ = ["create_app", "tables"]
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -57,11 +58,15 @@ def _configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=production,
         PERMANENT_SESSION_LIFETIME=timedelta(hours=settings.portal.session_hours),
+        # Flask would send the cookie with every reply, even with static files; access.py renews it now and then.
+        SESSION_REFRESH_EACH_REQUEST=False,
         # A form stays good for as long as its session does.
         WTF_CSRF_TIME_LIMIT=None,
         TEMPLATES_AUTO_RELOAD=False,
     )
     # A path with // is no other way to write one with /, and a redirect to "//host/" would leave this site.
     app.url_map.merge_slashes = False
+    # /webhooks/payment/mock answers where it is: a provider's callback follows no redirect.
+    app.url_map.redirect_defaults = False
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True

@@ -1,15 +1,18 @@
 """Who is logged in, and what that opens: logins bound to the password, and guards for whole blueprints."""
 
 import uuid
-from typing import Any
 
-from flask import Flask, abort, redirect, request, session, url_for
+from flask import Flask, abort, current_app, redirect, request, session, url_for
 from flask_login import LoginManager, UserMixin, current_user, login_user
 from werkzeug.wrappers import Response
 
+from models import clock
 from models.users import User
 from portal.extensions import db
 from portal.redirects import path_of_request
+
+# A login in use is sent a fresh cookie this many times in the life of one.
+RENEWALS = 20
 
 
 class Login(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
@@ -32,7 +35,8 @@ def init_app(app: Flask) -> None:
     manager.user_loader(_load)
     # The login is bound to the password, not to an address or a browser version, which change with every train ride.
     manager.session_protection = None
-    manager.init_app(app)
+    # Its context processor would look the user up for every template, error pages included.
+    manager.init_app(app, add_context_processor=False)
 
 
 def _load(identifier: str) -> Login | None:
@@ -50,15 +54,24 @@ def begin_login(user: User) -> None:
     """Log a user in with a fresh session, so that one planted before (session fixation) is worth nothing."""
     session.clear()
     session.permanent = True
+    session["seen"] = clock.now().timestamp()
     login_user(Login(user))
 
 
 def require_login() -> Response | None:
     """Guard a blueprint: a visitor goes to the login page and comes back."""
     if current_user.is_authenticated:
+        _renew()
         return None
     back = path_of_request() if request.method == "GET" else None
     return redirect(url_for("accounts.login", next=back))
+
+
+def _renew() -> None:
+    """Let a login that is used last longer: its cookie counts from when it was sent last."""
+    now = clock.now().timestamp()
+    if now - session.get("seen", 0) > current_app.permanent_session_lifetime.total_seconds() / RENEWALS:
+        session["seen"] = now
 
 
 def require_admin() -> Response | None:
@@ -67,8 +80,3 @@ def require_admin() -> Response | None:
     if refused is None and not current_user.user.is_superuser:
         abort(403)
     return refused
-
-
-def template_user() -> dict[str, Any]:
-    """Give templates `user`: who is logged in, or None."""
-    return {"user": current_user.user if current_user.is_authenticated else None}

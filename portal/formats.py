@@ -4,12 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Flask, request, url_for
 from flask_babel import format_datetime
+from werkzeug.local import LocalProxy
 
 from models import clock
 from models.tokens import AccessToken, TokenState
-from portal import access, current, words
+from portal import current, words
 from portal.i18n import format_decimal, gettext
 
+# Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
+USER = LocalProxy(current.maybe_user)
 _STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -33,8 +36,7 @@ def init_app(app: Flask) -> None:
         word=word,
         note=words.note,
     )
-    app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.settings)
-    app.context_processor(access.template_user)
+    app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.settings, user=USER)
 
 
 def now() -> datetime:

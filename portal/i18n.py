@@ -53,7 +53,8 @@ def catalogue(language: str) -> NullTranslations:
 def chosen_language() -> str:
     """Return the language that the visitor set, or else the best one that his browser asks for."""
     chosen = request.cookies.get(COOKIE, "")
-    return chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or "en"
+    asked_for = (name.partition("-")[0].lower() for name in request.accept_languages.values())
+    return next((language for language in (chosen, *asked_for) if language in LANGUAGES), "en")
 
 
 def chosen_theme() -> str:

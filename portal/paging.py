@@ -16,7 +16,7 @@ class Window(TypedDict):
     offset: int
 
 
-def window(name: str = "page", per_page: int = PER_PAGE) -> Window:
+def window() -> Window:
     """Return `limit` and `offset` for the page number in the query; nonsense there means the first page."""
-    number = request.args.get(name, 1, type=int)
-    return Window(limit=per_page, offset=min(max(number - 1, 0) * per_page, MAX_OFFSET))
+    number = request.args.get("page", 1, type=int)
+    return Window(limit=PER_PAGE, offset=min(max(number - 1, 0) * PER_PAGE, MAX_OFFSET))

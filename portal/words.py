@@ -65,6 +65,8 @@ SERVICE_SENTENCES = (
     _("Use 3 to 50 letters, digits, points, hyphens or underscores."),
     _("Use 8 to 128 characters."),
     _("Use at most 50 characters."),
+    _("Use letters, digits and signs only, on one line."),
+    _("The amount must be a number."),
     _("This is not your current password."),
     _("This user name is taken."),
     _("This duration is not for sale."),

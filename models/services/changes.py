@@ -1,13 +1,14 @@
-"""Telling the proxy workers that a token or a user has changed.
+"""Telling the proxy workers that a token has changed: itself, its session, or its owner.
 
 PostgreSQL delivers the notice when the transaction commits, and not at all when it rolls back, so no crash can
-separate a change from its announcement. Workers LISTEN and drop what they knew.
+separate a change from its announcement. Workers LISTEN, drop what they knew and leave a tombstone in Redis. The
+version grows with every change, so that what was read before it never replaces what was read after it.
 """
 
 import json
 import uuid
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from models.tokens import AccessToken
@@ -15,23 +16,24 @@ from models.tokens import AccessToken
 CHANNEL = "zenzefi_changes"
 
 
-def announce_token(session: Session, token: AccessToken) -> None:
-    """Raise the token's version and tell every worker to forget it."""
-    token.version = AccessToken.version + 1
-    session.flush()
-    announce_use(session, token.id)
-
-
-def announce_use(session: Session, token_id: uuid.UUID) -> None:
-    """Tell every worker to forget a token whose row stayed as it was but whose session changed."""
-    _notify(session, {"token": str(token_id)})
+def announce_token(session: Session, token_id: uuid.UUID) -> None:
+    """Announce a change of a token or of its session; the caller holds the token's row lock or takes it here."""
+    _announce(session, AccessToken.id == token_id)
 
 
 def announce_user(session: Session, user_id: uuid.UUID) -> None:
-    """Tell every worker to forget all tokens of a user."""
-    session.execute(update(AccessToken).where(AccessToken.user_id == user_id).values(version=AccessToken.version + 1))
-    _notify(session, {"user": str(user_id)})
+    """Announce that all tokens of a user are to be looked at anew."""
+    _announce(session, (AccessToken.user_id == user_id) & AccessToken.revoked_at.is_(None))
 
 
-def _notify(session: Session, payload: dict[str, str]) -> None:
-    session.execute(select(func.pg_notify(CHANNEL, json.dumps(payload))))
+def _announce(session: Session, which: ColumnElement[bool]) -> None:
+    session.flush()
+    changed = session.execute(
+        update(AccessToken)
+        .where(which)
+        .values(version=AccessToken.version + 1)
+        .returning(AccessToken.id, AccessToken.secret_hash, AccessToken.version)
+    ).all()
+    for token_id, secret_hash, version in changed:
+        notice = {"token": str(token_id), "hash": secret_hash.hex(), "version": version}
+        session.execute(select(func.pg_notify(CHANNEL, json.dumps(notice))))

@@ -19,6 +19,9 @@ from models.sessions import ProxySession
 from models.tokens import AccessToken, TokenState
 from models.users import User
 
+# One run of the job closes so many sessions; the next run goes on.
+CLOSED_AT_ONCE = 5000
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -110,8 +113,8 @@ def begin(
     if not owner.is_active:
         raise TokenUnusable("disabled")
     if token.activated_at is None:
+        # Nobody can hold a session of a token that was never used, so one is opened below, and announced.
         token.activated_at = moment
-        changes.announce_token(session, token)
         audit.record(session, AuditAction.TOKEN_ACTIVATED, actor, user_id=token.user_id, resource=("token", token.id))
     held = session.scalars(
         select(ProxySession).where(ProxySession.token_id == token_id, ProxySession.ended_at.is_(None))
@@ -123,7 +126,7 @@ def begin(
     if held.device_id is None:
         # A session opened without a device belongs to the first device seen.
         held.device_id = device
-        changes.announce_use(session, token_id)
+        changes.announce_token(session, token_id)
         return held
     if held.last_activity > moment - timedelta(seconds=rules.device_idle_seconds):
         raise DeviceConflict
@@ -149,7 +152,7 @@ def _open(
     )
     session.add(opened)
     session.flush()
-    changes.announce_use(session, token.id)
+    changes.announce_token(session, token.id)
     audit.record(session, action, actor, user_id=token.user_id, resource=("session", opened.id), token=token.prefix)
     return opened
 
@@ -208,30 +211,45 @@ def close_of_ended_tokens(session: Session) -> int:
 
 
 def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> int:
+    # Token before session, as everywhere: two orders would be a deadlock. A token that is being used just now is
+    # left for the next time.
+    due = session.scalars(
+        select(AccessToken.id)
+        .join(ProxySession, ProxySession.token_id == AccessToken.id)
+        .where(ProxySession.ended_at.is_(None), which)
+        .order_by(AccessToken.id)
+        .limit(CLOSED_AT_ONCE)
+        .with_for_update(of=AccessToken, skip_locked=True)
+    ).all()
     closed = session.scalars(
         update(ProxySession)
-        .where(ProxySession.ended_at.is_(None), which)
+        .where(ProxySession.token_id.in_(due), ProxySession.ended_at.is_(None), which)
         .values(ended_at=moment)
         .returning(ProxySession.token_id)
         .execution_options(synchronize_session=False)
     ).all()
     for token_id in closed:
-        changes.announce_use(session, token_id)
+        changes.announce_token(session, token_id)
     return len(closed)
 
 
 def release(session: Session, owner: User, session_id: uuid.UUID, actor: Actor) -> ProxySession:
     """End the owner's open session, so that another device may use the token. Raises NotFound."""
     held = session.scalars(
-        select(ProxySession)
-        .where(ProxySession.id == session_id, ProxySession.user_id == owner.id, ProxySession.ended_at.is_(None))
-        .with_for_update()
+        select(ProxySession).where(ProxySession.id == session_id, ProxySession.user_id == owner.id)
     ).one_or_none()
     if held is None:
         raise NotFound("open session")
-    held.ended_at = clock.now()
-    session.flush()
-    changes.announce_use(session, held.token_id)
+    # The announcement takes the token's row lock, and only then is the session ended: token before session.
+    changes.announce_token(session, held.token_id)
+    ended = session.scalar(
+        update(ProxySession)
+        .where(ProxySession.id == session_id, ProxySession.ended_at.is_(None))
+        .values(ended_at=clock.now())
+        .returning(ProxySession.id)
+    )
+    if ended is None:
+        raise NotFound("open session")
     audit.record(session, AuditAction.SESSION_RELEASED, actor, user_id=owner.id, resource=("session", held.id))
     return held
 

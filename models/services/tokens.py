@@ -226,4 +226,4 @@ def _make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessT
 def _end(session: Session, token: AccessToken, refund: Decimal, moment: datetime) -> None:
     token.revoked_at = moment
     token.refund_amount = refund
-    changes.announce_token(session, token)
+    changes.announce_token(session, token.id)

@@ -3,7 +3,6 @@
 import uuid
 from typing import Any
 
-from flask import request
 from flask_babel import lazy_gettext as _
 from wtforms import Form as PlainForm
 from wtforms import HiddenField, ValidationError
@@ -13,6 +12,8 @@ from models.services.errors import DomainError, InvalidInput
 from portal.i18n import gettext, ngettext
 from portal.words import sentence
 
+# What WTForms says by itself in our forms, listed here so that the translators find it.
+WTFORMS_SENTENCES = (_("Not a valid choice."), _("Invalid Choice: could not coerce."))
 
 
 class _Messages:
@@ -31,11 +32,6 @@ class Form(PlainForm):
     class Meta:
         def get_translations(self, form: PlainForm) -> _Messages:  # noqa: ARG002 - the signature is WTForms' own
             return _Messages()
-
-    @classmethod
-    def of_request(cls, **defaults: Any) -> "Form":
-        """Read the form from a POST; on a GET show `defaults`."""
-        return cls(request.form if request.method == "POST" else None, data=defaults)
 
     def refuse(self, error: DomainError, field: str | None = None) -> None:
         """Show a service's refusal at the field that it names, or above the form."""

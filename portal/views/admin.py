@@ -111,7 +111,7 @@ def audit_log() -> str:
     """List what happened, by action and by person."""
     action = next((known for known in AuditAction if known == request.args.get("action")), None)
     person = request.args.get("user", type=uuid.UUID)
-    page = audit.entries(current.session(), action=action, user_id=person, **window(per_page=50))
+    page = audit.entries(current.session(), action=action, user_id=person, **window())
     return render_template("admin/audit.html", page=page, action=action, actions=list(AuditAction), person=person)
 
 

@@ -6,6 +6,7 @@ from werkzeug.wrappers import Response
 from models import clock
 from portal import current, i18n
 from portal.forms.accounts import LoginForm, RegisterForm
+from portal.i18n import gettext
 from portal.redirects import local_path
 
 blueprint = Blueprint("pages", __name__)
@@ -50,5 +51,5 @@ def styleguide() -> str:
     """Show every piece that pages are made of."""
     login = LoginForm(data={"email": "alice@example.org"})
     faulty = RegisterForm(data={"email": "alice"})
-    faulty.email.errors = ["This does not look like an e-mail address."]
+    faulty.email.errors = [gettext("This does not look like an e-mail address.")]
     return render_template("pages/styleguide.html", login=login, faulty=faulty, moment=clock.now())

@@ -1,6 +1,9 @@
-// Fetches the page again and puts the fresh part in place, until that part no longer asks for it.
+// Fetches the page again and puts the fresh part in place, until that part no longer asks for it. What takes long is
+// asked for less and less often.
 {
-  const again = async (id) => {
+  const SLOWEST = 15000;
+
+  const again = async (id, delay) => {
     const old = document.getElementById(id);
     try {
       const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
@@ -16,10 +19,10 @@
     } catch {
       // The network may be away for a moment; the next round tries again.
     }
-    plan(document.getElementById(id));
+    plan(document.getElementById(id), Math.min(delay * 1.2, SLOWEST));
   };
-  const plan = (element) => {
-    if (element.dataset.refresh) setTimeout(() => again(element.id), Number(element.dataset.refresh));
+  const plan = (element, delay) => {
+    if (element.dataset.refresh) setTimeout(() => again(element.id, delay), delay);
   };
-  for (const element of document.querySelectorAll("[data-refresh]")) plan(element);
+  for (const element of document.querySelectorAll("[data-refresh]")) plan(element, Number(element.dataset.refresh));
 }

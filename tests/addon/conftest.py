@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from time import monotonic
 
 import pytest
+from redis.asyncio import Redis
 
 from addon.credentials import Credential
 from addon.gate import Facts, Gate
 from addon.known import KnownTokens
+from addon.rates import Rates
+from addon.shared import SharedTokens
 from addon.store import Store
 from models.config import Settings
 from models.database import Sessions
@@ -45,6 +49,13 @@ def facts(secret: str | None, *, path: bytes = b"/", method: str = "GET", device
     return Facts("127.0.0.1", method, path, credential, device, "pytest")
 
 
+def make_gate(settings: Settings, store: Store, known: KnownTokens, monotonic: Callable[[], float] = monotonic) -> Gate:
+    """A gate without Redis, so that each look-up asks the database."""
+    silent = SharedTokens(Redis.from_url("redis://127.0.0.1:1"))
+    rates = Rates(per_minute=settings.limits.proxy_per_minute, at_once=settings.limits.proxy_at_once, workers=1)
+    return Gate(settings, store, known, shared=silent, rates=rates, monotonic=monotonic)
+
+
 @dataclass
 class Gated:
     """A gate with what stands behind it."""
@@ -68,7 +79,7 @@ def gated(committed: tuple[Settings, Sessions]) -> Iterator[Gated]:
     settings, factory = committed
     store, known = Store(settings), KnownTokens(100)
     known.listening()
-    yield Gated(settings, factory, known, store, Gate(settings, store, known))
+    yield Gated(settings, factory, known, store, make_gate(settings, store, known))
     store.close()
 
 

@@ -14,7 +14,7 @@ from models.services import sessions as proxy_sessions
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from models.tokens import AccessToken
-from tests.addon.conftest import Gated, Owned, facts, sell
+from tests.addon.conftest import Gated, Owned, facts, make_gate, sell
 from tests.conftest import Clock
 
 DEVICE = "a1b2c3d4e5f6a7b8c9d0"
@@ -39,7 +39,7 @@ def enter(gated: Gated, owned: Owned, device: str | None = None) -> object:
 
     begun = gated.run(both)
     # What the listener does when it hears of the change.
-    gated.known.forget_token(owned.token.id)
+    gated.known.forget(owned.token.secret_hash)
     return begun
 
 
@@ -68,8 +68,10 @@ def test_the_second_request_is_decided_from_memory(gated: Gated, owned: Owned) -
     enter(gated, owned)
     first = decide(gated, facts(owned.secret))
     again = gated.gate.decide_now(facts(owned.secret))
+    assert isinstance(first, Admit)
     assert isinstance(again, Admit)
-    assert again == first
+    assert (again.known, again.session_id) == (first.known, first.session_id)
+    assert again.allowance.remaining == first.allowance.remaining - 1
 
 
 @pytest.mark.parametrize("path", [b"/a/../b", b"/a/%2e%2e/b", b"//x", b"/a\\b", b"/a%2fb", b"/%252e", b"/a/..;/b"])
@@ -124,7 +126,7 @@ def test_a_device_is_needed_when_the_policy_requires_one(gated: Gated, owned: Ow
     strict = gated.settings.model_copy(
         update={"sessions": gated.settings.sessions.model_copy(update={"device_policy": "required"})}
     )
-    gate = Gate(strict, gated.store, gated.known)
+    gate = make_gate(strict, gated.store, gated.known)
     assert code(gated.run(lambda _: gate.decide(facts(owned.secret)))) == "device_missing"
     assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret, device=DEVICE))), Admit)
 
@@ -173,7 +175,7 @@ def test_with_the_database_down_known_tokens_pass_for_the_grace_and_all_others_w
     gated: Gated, owned: Owned, environment: dict[str, str]
 ) -> None:
     now = [1000.0]
-    gate = Gate(gated.settings, gated.store, gated.known, monotonic=lambda: now[0])
+    gate = make_gate(gated.settings, gated.store, gated.known, monotonic=lambda: now[0])
     enter(gated, owned)
     assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret))), Admit)
     other = sell(gated.factory, gated.settings, "other")

@@ -9,10 +9,10 @@ from addon.known import KnownTokens
 from models.services.sessions import Known
 
 
-def make(version: int = 1, user: uuid.UUID | None = None) -> Known:
+def make(version: int = 1) -> Known:
     return Known(
         token_id=uuid.uuid4(),
-        user_id=user or uuid.uuid4(),
+        user_id=uuid.uuid4(),
         prefix="prefix",
         scope="full",
         duration_hours=1,
@@ -45,24 +45,15 @@ def test_a_notice_drops_the_token_it_names_and_no_other(known: KnownTokens) -> N
     one, other = make(), make()
     known.put(b"1", one, notices_before=0)
     known.put(b"2", other, notices_before=0)
-    known.forget_token(one.token_id)
+    known.forget(b"1")
+    known.forget(b"nobody knows it")
     assert known.get(b"1") is None
     assert known.get(b"2") is other
 
 
-def test_a_notice_about_a_user_drops_all_of_his_tokens(known: KnownTokens) -> None:
-    user = uuid.uuid4()
-    known.put(b"1", make(user=user), notices_before=0)
-    known.put(b"2", make(user=user), notices_before=0)
-    known.put(b"3", make(), notices_before=0)
-    known.forget_user(user)
-    assert (known.get(b"1"), known.get(b"2")) == (None, None)
-    assert known.get(b"3") is not None
-
-
 def test_an_answer_that_a_notice_overtook_is_not_stored(known: KnownTokens) -> None:
     before = known.notices
-    known.forget_token(uuid.uuid4())
+    known.forget(b"another")
     known.put(b"1", make(), notices_before=before)
     assert known.get(b"1") is None
 

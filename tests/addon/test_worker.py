@@ -95,7 +95,7 @@ def test_an_expired_token_gets_401(proxy: Proxy, committed: tuple[Settings, Sess
             .where(AccessToken.id == owned.token.id)
             .values(activated_at=clock.now() - timedelta(hours=1, seconds=-2))
         )
-        proxy_sessions.changes.announce_use(session, owned.token.id)
+        proxy_sessions.changes.announce_token(session, owned.token.id)
     assert proxy.get("/certificates/filter", owned.secret).status == 200
     time.sleep(2.2)
     reply = proxy.get("/certificates/filter", owned.secret)
@@ -229,7 +229,7 @@ def test_what_is_under_way_is_cut_when_its_time_is_over(
             .where(AccessToken.id == owned.token.id)
             .values(activated_at=clock.now() - timedelta(hours=1, seconds=-2))
         )
-        proxy_sessions.changes.announce_use(session, owned.token.id)
+        proxy_sessions.changes.announce_token(session, owned.token.id)
     begun = time.monotonic()
     reply = proxy.get("/slow?seconds=30", owned.secret)
     assert (reply.status, json.loads(reply.body)["code"]) == (401, "token_expired")

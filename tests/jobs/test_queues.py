@@ -1,24 +1,19 @@
 """A job that is asked for arrives, is done by a real worker, and is asked for in vain only loudly."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
-from rq import SimpleWorker, Worker
+from rq import SimpleWorker
 from rq.job import Job
 
 from jobs import queues
 from models.config import Settings
 from models.database import Sessions
-from models.payments import PaymentEvent
 from models.services import payments
 from models.users import User
 from tests.support import balance, decided, top_up
@@ -32,34 +27,6 @@ def paid(run: Run, settings: Settings, buyer: User) -> str:
     """Leave a stored callback that waits for its job; returns its id."""
     stored = run(lambda s: payments.store_event(s, "mock", decided(s, top_up(s, buyer, settings), settings)))
     return str(stored)
-
-
-def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it took too long")
-
-
-@pytest.fixture
-def worker(shop: Committed, process_environment: dict[str, str], redis: Redis) -> Iterator[subprocess.Popen[str]]:
-    """`python -m jobs.worker`, ready for work."""
-    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobs.worker"],
-        cwd=ROOT,
-        env={**inherited, **process_environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    until(lambda: Worker.all(connection=redis))
-    yield process
-    if process.poll() is None:
-        process.kill()
-    process.communicate()
 
 
 def test_a_job_is_put_into_the_queue_with_its_arguments_and_retries(shop: Committed, redis: Redis) -> None:
@@ -93,17 +60,3 @@ def test_a_job_that_fails_is_tried_again_and_kept_for_inspection(shop: Committed
     assert job.is_failed
     assert job.retries_left == 0
     assert job.id in queues.queue().failed_job_registry
-
-
-def test_the_real_worker_process_settles_and_ends_in_peace(
-    worker: subprocess.Popen[str], shop: Committed, redis: Redis, buyer: User, run: Run
-) -> None:
-    event_id = paid(run, shop[0], buyer)
-    for _ in range(2):
-        queues.enqueue("jobs.payments.settle", event_id)
-    until(lambda: run(lambda s: s.get_one(PaymentEvent, uuid.UUID(event_id)).processed_at))
-    until(lambda: not queues.queue().count and not queues.queue().started_job_registry.count)
-    assert run(lambda s: balance(s, buyer)) == 150
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=15) == 0
-    assert str(worker.pid) not in "".join(entry.name for entry in Worker.all(connection=redis))

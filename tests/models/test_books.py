@@ -24,6 +24,13 @@ BY_HAND = (
     " {id}, gen_random_uuid()::text; UPDATE accounts SET balance = balance - {amount} WHERE id = {debit};"
     " UPDATE accounts SET balance = balance + {amount} WHERE id = {credit}"
 )
+# The same money in two halves: every sum is as before.
+TWICE = (
+    "UPDATE transfers SET amount = amount / 2 WHERE kind = '{kind}';"
+    "INSERT INTO transfers (id, kind, debit_account_id, credit_account_id, amount, description, reference_type,"
+    " reference_id, idempotency_key) SELECT gen_random_uuid(), kind, debit_account_id, credit_account_id, amount, '',"
+    " reference_type, reference_id, 'again' FROM transfers WHERE kind = '{kind}'"
+)
 BALANCE = "A balance differs from its transfers"
 SUM = "The sum over all accounts is not zero"
 DEPOSIT = "A settled payment does not have exactly its deposit"
@@ -109,6 +116,8 @@ def test_empty_books_are_sound(committed: Committed) -> None:
             {JOIN},
         ),
         (f"UPDATE transfers SET credit_account_id = {BOB} WHERE kind = 'deposit'", {BALANCE, JOIN}),
+        (TWICE.format(kind="deposit"), {DEPOSIT}),
+        (TWICE.format(kind="refund"), {REFUND}),
     ],
 )  # fmt: skip
 def test_each_kind_of_fault_is_found(shop: Sessions, damage: str, found: set[str]) -> None:

@@ -24,6 +24,8 @@ def create_app():
         return [b'{"status": "healthy"}']
     return app
 """,
+    "addon/__init__.py": "",
+    "jobs/__init__.py": "",
     "addon/worker.py": """
 import http.server, socket
 from models import config

@@ -1,8 +1,10 @@
 """How the environment is made, kept, repaired and found to be finished."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,19 @@ from ops.console import Failure
 from ops.pythons import Python
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with nothing but pip, made once and copied by every test."""
+    place = tmp_path_factory.mktemp("empty") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    return place
+
+
 @pytest.fixture
-def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def venv(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The place of an environment for a repository that requires nothing, so that no network is needed."""
+    copy = partial(shutil.copytree, empty, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.setattr(bootstrap, "_create", lambda venv, _: copy(venv))
     repository = tmp_path / "repository"
     repository.mkdir()
     for name in ("requirements.txt", "requirements-dev.txt"):
@@ -29,6 +41,17 @@ def imports_from(python: str) -> str:
     return subprocess.run(
         [python, "-c", "import sys; print(sys.path)"], capture_output=True, text=True, check=True
     ).stdout
+
+
+def test_a_new_environment_has_its_own_python(tmp_path: Path) -> None:
+    bootstrap._create(tmp_path / "venv", Python(sys.executable, (3, 12)))
+
+    assert (tmp_path / "venv/bin/python").exists()
+
+
+def test_an_environment_that_cannot_be_created_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="could not create"):
+        bootstrap._create(tmp_path / "venv", Python("/bin/false", (3, 12)))
 
 
 def test_an_environment_is_made_once(venv: Path) -> None:
@@ -96,8 +119,8 @@ def test_a_repository_that_was_moved_is_imported_from_its_new_place(
     assert str(moved) in imports_from(python)
 
 
-def test_an_environment_made_by_hand_is_used_and_not_removed(venv: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+def test_an_environment_made_by_hand_is_used_and_not_removed(venv: Path, empty: Path) -> None:
+    shutil.copytree(empty, venv, symlinks=True)
     (venv / "mine").touch()
 
     ensure("run", venv)

@@ -18,6 +18,8 @@ from portal import create_app, current
 from portal.extensions import db
 from tests.conftest import PASSWORD
 
+Jobs = list[tuple[str, ...]]
+
 
 class Browser:
     """A client that fills the CSRF token in, as a browser does by sending the form it was shown."""
@@ -70,7 +72,11 @@ def made_app(settings: Settings) -> Flask:
 
 @pytest.fixture
 def app(
-    made_app: Flask, connection: Connection, redis: Redis, queued: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+    made_app: Flask,
+    connection: Connection,
+    redis: Redis,
+    queued: Jobs,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Flask]:
     """The app, whose commits are savepoints in the test's transaction."""
     maker = sessionmaker(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
@@ -80,9 +86,9 @@ def app(
 
 
 @pytest.fixture
-def queued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+def queued(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     """The jobs that were asked for."""
-    jobs: list[tuple[str, ...]] = []
+    jobs: Jobs = []
     monkeypatch.setattr(current, "enqueue", lambda *job: jobs.append(job))
     return jobs
 

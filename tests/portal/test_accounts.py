@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.outbox import OutboxMail
 from models.services import passwords, users
+from models.services.context import PLATFORM
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.portal.conftest import Browser, text_of
@@ -30,7 +31,12 @@ def test_nobody_learns_from_registering_whether_an_address_has_an_account(
 ) -> None:
     hashed: list[str] = []
     hash_password = passwords.hash_password
-    monkeypatch.setattr(passwords, "hash_password", lambda text: hashed.append(text) or hash_password(text))
+
+    def counted(text: str) -> str:
+        hashed.append(text)
+        return hash_password(text)
+
+    monkeypatch.setattr(passwords, "hash_password", counted)
     replies = []
     for email, username in ((alice.email, "mallory"), ("nobody@example.test", "mallory2")):
         browser = Browser(app.test_client())
@@ -83,7 +89,7 @@ def test_a_wrong_password_and_an_unknown_address_look_alike(app: Flask, alice: U
 def test_a_disabled_user_cannot_log_in_and_is_logged_out(
     anonymous: Browser, as_alice: Browser, alice: User, session: Session
 ) -> None:
-    users.set_active(session, alice.id, active=False, actor=users.PLATFORM)
+    users.set_active(session, alice.id, active=False, actor=PLATFORM)
     session.commit()
     assert as_alice.get("/dashboard").status_code == 302
     answer = anonymous.log_in(alice)

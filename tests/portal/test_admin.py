@@ -21,9 +21,7 @@ def change(**changes: str) -> dict[str, str]:
     return {"amount": "12.50", "reason": "A present", "key": str(uuid.uuid4()), **changes}
 
 
-def test_an_admin_adjusts_a_balance_with_a_reason(
-    as_dana: Browser, alice: User, dana: User, session: Session
-) -> None:
+def test_an_admin_adjusts_a_balance_with_a_reason(as_dana: Browser, alice: User, dana: User, session: Session) -> None:
     session.commit()
     answer = as_dana.post(f"/admin/users/{alice.id}/adjust", **change())
     assert answer.status_code == 303

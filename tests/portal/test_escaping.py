@@ -20,7 +20,7 @@ QUOTED = "\" autofocus onfocus='alert(1)' x=\""
 
 @pytest.mark.parametrize("evil", [EVIL, QUOTED])
 def test_names_devices_browsers_and_reasons_are_shown_as_text(
-    as_alice: Browser, as_dana: Browser, alice: User, session: Session, settings: Settings, evil: str
+    *, as_alice: Browser, as_dana: Browser, alice: User, session: Session, settings: Settings, evil: str
 ) -> None:
     alice.full_name = evil
     token = buy(session, alice, settings, name=evil)
@@ -46,7 +46,7 @@ def test_names_devices_browsers_and_reasons_are_shown_as_text(
 
 @pytest.mark.parametrize("evil", [EVIL, QUOTED])
 def test_what_comes_back_into_a_form_or_an_error_is_shown_as_text(
-    anonymous: Browser, as_alice: Browser, as_dana: Browser, alice: User, session: Session, evil: str
+    *, anonymous: Browser, as_alice: Browser, as_dana: Browser, alice: User, session: Session, evil: str
 ) -> None:
     session.commit()
     answers = [

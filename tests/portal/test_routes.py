@@ -161,11 +161,15 @@ def _check_pages(app: Flask, shop: Shop, browser: Browser, wanted) -> None:  # t
 
 
 def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser, session: Session) -> None:
-    nothing = Shop(User(id=uuid.uuid4()), uuid.uuid4(), uuid.uuid4(), Payment(id=uuid.uuid4(), provider_payment_id=uuid.uuid4()))
+    nothing = Shop(
+        User(id=uuid.uuid4()), uuid.uuid4(), uuid.uuid4(), Payment(id=uuid.uuid4(), provider_payment_id=uuid.uuid4())
+    )
     for rule in app.url_map.iter_rules():
         if rule.arguments & {"token_id", "payment_id", "checkout_id", "user_id"}:
             if "POST" in (rule.methods or ()):
-                answer = as_dana.post(nothing.path(rule), outcome="pay", amount="1", reason="reason", key=str(uuid.uuid4()))
+                answer = as_dana.post(
+                    nothing.path(rule), outcome="pay", amount="1", reason="reason", key=str(uuid.uuid4())
+                )
             else:
                 answer = as_dana.get(nothing.path(rule))
             assert (rule.rule, answer.status_code) == (rule.rule, 404)

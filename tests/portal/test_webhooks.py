@@ -10,12 +10,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models import clock
 from models.config import Settings
 from models.payments import MockCheckout, PaymentEvent
 from models.services.providers import mock
 from models.services.providers.mock import SIGNATURE_HEADER, MockProvider
 from models.users import User
 from tests.conftest import Clock
+from tests.portal.conftest import Jobs
 from tests.support import balance, top_up
 
 PATH = "/api/v1/webhooks/payment"
@@ -43,7 +45,7 @@ def signed(settings: Settings, checkout: MockCheckout, **changes: Any) -> tuple[
     body["payment"].update(changes.pop("payment", {}))
     body.update(changes)
     raw = json.dumps(body).encode()
-    stamp = int(mock.clock.now().timestamp())
+    stamp = int(clock.now().timestamp())
     key = settings.payments.mock_signing_key
     assert key is not None
     signature = mock._signature(key.get_secret_value().encode(), stamp, raw)
@@ -56,11 +58,12 @@ def stored(session: Session) -> int:
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/mock"])
 def test_a_signed_callback_is_stored_once_and_handed_to_a_job(
+    *,
     client: FlaskClient,
     checkout: MockCheckout,
     session: Session,
     settings: Settings,
-    queued: list[tuple[str, ...]],
+    queued: Jobs,
     path: str,
 ) -> None:
     body, headers = MockProvider(settings).signed_callback(checkout)
@@ -85,12 +88,13 @@ def test_a_signed_callback_is_stored_once_and_handed_to_a_job(
     ],
 )
 def test_a_callback_that_is_not_signed_changes_nothing(
+    *,
     client: FlaskClient,
     checkout: MockCheckout,
     charlie: User,
     session: Session,
     settings: Settings,
-    queued: list[tuple[str, ...]],
+    queued: Jobs,
     headers: dict[str, str],
 ) -> None:
     body, _ = MockProvider(settings).signed_callback(checkout)
@@ -132,7 +136,7 @@ def test_a_signed_callback_that_does_not_match_our_payment_changes_nothing(
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"payment": 1}'])
 def test_a_signed_body_that_is_no_callback_is_400(client: FlaskClient, settings: Settings, body: bytes) -> None:
-    stamp = int(mock.clock.now().timestamp())
+    stamp = int(clock.now().timestamp())
     key = settings.payments.mock_signing_key
     assert key is not None
     signature = mock._signature(key.get_secret_value().encode(), stamp, body)

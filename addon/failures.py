@@ -1,0 +1,47 @@
+"""Counting wrong tokens by address, so that guessing is answered without any work."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+
+WINDOW_SECONDS = 60
+ADDRESSES = 20_000
+
+
+class Failures:
+    """Failed admissions of each address in the running minute; the address seen longest ago goes when it is full."""
+
+    def __init__(self, limit: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._monotonic = monotonic
+        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def add(self, address: str) -> None:
+        """Count one failure."""
+        key, now = _network(address), self._monotonic()
+        since, count = self._counts.pop(key, (now, 0))
+        if now - since >= WINDOW_SECONDS:
+            since, count = now, 0
+        self._counts[key] = (since, count + 1)
+        if len(self._counts) > ADDRESSES:
+            self._counts.popitem(last=False)
+
+    def retry_after(self, address: str) -> int | None:
+        """Return in how many seconds an address may fail again; None while it may."""
+        entry = self._counts.get(_network(address))
+        if entry is None or entry[1] < self._limit:
+            return None
+        left = entry[0] + WINDOW_SECONDS - self._monotonic()
+        return None if left <= 0 else int(left) + 1
+
+
+def _network(address: str) -> str:
+    """Return the address; of IPv6 the /64, which one customer owns whole."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return parsed.exploded[:19] if isinstance(parsed, IPv6Address) else address

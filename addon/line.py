@@ -1,0 +1,56 @@
+"""What a worker gets from its supervisor: listening sockets, and a line that says when either of the two is gone.
+
+The supervisor (`addon.supervisor`) names both in the environment. A worker that was started by hand has neither.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+LISTENERS = "ZENZEFI_LISTENER_FDS"
+LINE = "ZENZEFI_LINE_FD"
+SERVES = b"1"
+
+
+def given_listeners(environ: Mapping[str, str] = os.environ) -> list[socket.socket]:
+    """Return the sockets to accept from, this worker's own first; none when no supervisor gave any."""
+    return [socket.socket(fileno=int(number)) for number in environ.get(LISTENERS, "").split()]
+
+
+def describe(listeners: Sequence[socket.socket], line: socket.socket) -> dict[str, str]:
+    """Return the variables by which a supervisor tells a worker what it was given."""
+    return {LISTENERS: " ".join(str(listener.fileno()) for listener in listeners), LINE: str(line.fileno())}
+
+
+class Line:
+    """The worker's end. Its other end closes when the supervisor dies, however it dies."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        number = environ.get(LINE, "")
+        self._socket = socket.socket(fileno=int(number)) if number else None
+
+    def serves(self) -> None:
+        """Tell the supervisor that this worker can be relied on."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # the supervisor is gone; `watch` has noticed
+                self._socket.send(SERVES)
+
+    def watch(self, gone: Callable[[], None], within: float) -> None:
+        """Call `gone`, in a thread, when the supervisor has died, and end the process if it still lives `within` then.
+
+        A worker whose loop hangs must not outlive its supervisor, so that the end does not rely on the loop.
+        """
+        if self._socket is not None:
+            threading.Thread(target=self._wait, args=(self._socket, gone, within), name="line", daemon=True).start()
+
+    @staticmethod
+    def _wait(line: socket.socket, gone: Callable[[], None], within: float) -> None:
+        with contextlib.suppress(OSError):
+            while line.recv(1):
+                pass
+        gone()
+        time.sleep(within)
+        os._exit(1)

@@ -1,0 +1,56 @@
+"""A worker helps its neighbours: what waits at their sockets for long is taken by whoever looks first.
+
+Each worker has a listening socket of its own, and the kernel spreads connections over all of them, whether or not
+somebody accepts. A worker that was killed, hangs or is only just starting leaves its share waiting.
+"""
+
+import asyncio
+import contextlib
+import select
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+LOOK_SECONDS = 0.2
+BATCH = 64
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Neighbours:
+    """Looks at the other workers' sockets a few times a second."""
+
+    def __init__(self, listeners: Sequence[socket.socket], handle: Handler) -> None:
+        self._listeners = {listener.fileno(): listener for listener in listeners}
+        self._handle = handle
+        self._poll = select.poll()
+        for number in self._listeners:
+            self._poll.register(number, select.POLLIN)
+
+    async def watch(self) -> None:
+        """Take what was waiting at two looks in a row, until cancelled."""
+        waited: set[int] = set()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            waiting = {number for number, _ in self._poll.poll(0)}
+            for number in waiting & waited:
+                await self._take(self._listeners[number])
+            waited = waiting
+
+    async def _take(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(BATCH):
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # somebody was quicker, or the client has left, or there are no descriptors
+                return
+            connection.setblocking(False)
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._handle)
+
+    def close(self) -> None:
+        """Let go of the sockets; they stay open where they came from."""
+        for listener in self._listeners.values():
+            listener.close()

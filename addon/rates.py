@@ -1,0 +1,137 @@
+"""How often and how much at once a token may be used, across all workers.
+
+Each worker counts by the second and exchanges its counts with Redis every 100 ms. A limit may therefore be overshot by
+what the workers admit in 100 ms, and by no more. While Redis is silent, each worker keeps to limit / workers.
+"""
+
+import math
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+WINDOW_SECONDS = 60
+# What the other workers said is worth nothing after this long; Redis counts as silent then, too.
+STALE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a token may still do. `reset` is in whole seconds, when the oldest counted request leaves the window."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+
+
+@dataclass(slots=True)
+class Window:
+    """One token's requests at this worker in the last minute, by the second, and what the others reported."""
+
+    buckets: deque[list[int]] = field(default_factory=deque)
+    own: int = 0
+    pending: Counter[int] = field(default_factory=Counter)
+    others: int = 0
+    others_oldest: int = 0
+    heard_at: float = -math.inf
+    in_flight: int = 0
+    others_in_flight: int = 0
+    is_dirty: bool = False
+
+    def prune(self, second: int) -> None:
+        """Forget what has left the window: a second counts until the last request in it is a minute old."""
+        while self.buckets and self.buckets[0][0] < second - WINDOW_SECONDS:
+            self.own -= self.buckets.popleft()[1]
+
+    def count(self, second: int) -> None:
+        """Count one request."""
+        if self.buckets and self.buckets[-1][0] >= second:
+            self.buckets[-1][1] += 1
+        else:
+            self.buckets.append([second, 1])
+        self.own += 1
+        self.pending[second] += 1
+
+
+class Rates:
+    """The windows of all tokens that were used here in the last minute. Only the loop touches it."""
+
+    def __init__(
+        self, *, per_minute: int, at_once: int, workers: int, seconds: Callable[[], float] = time.time
+    ) -> None:
+        self._per_minute = per_minute
+        self._at_once = at_once
+        self._workers = workers
+        self._seconds = seconds
+        self._windows: dict[uuid.UUID, Window] = {}
+
+    def take(self, token_id: uuid.UUID) -> Allowance:
+        """Count one request of a token, if it may be made."""
+        now = self._seconds()
+        second = int(now)
+        window = self._windows.get(token_id)
+        if window is None:
+            window = self._windows[token_id] = Window()
+        window.prune(second)
+        window.is_dirty = True
+        heard = now - window.heard_at <= STALE_SECONDS
+        limit = self._per_minute if heard or window.heard_at == -math.inf else self._share(self._per_minute)
+        used = window.own + (window.others if heard else 0)
+        oldest = window.buckets[0][0] if window.buckets else second
+        if heard and window.others:
+            oldest = min(oldest, window.others_oldest)
+        reset = max(1, math.ceil(oldest + WINDOW_SECONDS + 1 - now))
+        if used >= limit:
+            return Allowance(False, self._per_minute, 0, reset)
+        window.count(second)
+        return Allowance(True, self._per_minute, limit - used - 1, reset)
+
+    def has_room(self, token_id: uuid.UUID) -> bool:
+        """Say whether a token may have one more request under way."""
+        window = self._windows.get(token_id)
+        if window is None:
+            return True
+        heard = self._seconds() - window.heard_at <= STALE_SECONDS
+        limit = self._at_once if heard or window.heard_at == -math.inf else self._share(self._at_once)
+        return window.in_flight + (window.others_in_flight if heard else 0) < limit
+
+    def begun(self, token_id: uuid.UUID) -> None:
+        """A request of this token is under way."""
+        window = self._windows.get(token_id)
+        if window is None:
+            window = self._windows[token_id] = Window()
+        window.in_flight += 1
+        window.is_dirty = True
+
+    def ended(self, token_id: uuid.UUID) -> None:
+        """A request that was `begun` is over."""
+        window = self._windows.get(token_id)
+        if window is not None:
+            window.in_flight -= 1
+            window.is_dirty = True
+
+    def to_exchange(self) -> list[tuple[uuid.UUID, Window]]:
+        """Return the tokens that were used since the last exchange, and forget those that were not for long."""
+        second = int(self._seconds())
+        dirty = []
+        for token_id, window in list(self._windows.items()):
+            if window.is_dirty or window.in_flight:
+                window.is_dirty = False
+                dirty.append((token_id, window))
+                continue
+            window.prune(second)
+            if not window.buckets:
+                del self._windows[token_id]
+        return dirty
+
+    def heard(self, window: Window, *, total: int, oldest: int, in_flight: int, own_then: int) -> None:
+        """Take in what Redis knows: all workers' requests in the window, and what the others have under way."""
+        window.others = max(0, total - own_then)
+        window.others_oldest = oldest
+        window.others_in_flight = in_flight
+        window.heard_at = self._seconds()
+
+    def _share(self, limit: int) -> int:
+        return max(1, limit // self._workers)

@@ -1,0 +1,86 @@
+"""The second tier of the look-up: what any worker knows of a token, in Redis.
+
+Entries and tombstones carry the row's version. An older one never replaces a newer one; a tombstone makes room for an
+entry of its own version, because that one was read after the change. A worker believes entries that were stored while
+it heard notices: a change since then would have left a tombstone. While PostgreSQL is down it believes all of them,
+because no token can change.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+from pydantic import TypeAdapter, ValidationError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from models.services.sessions import Known
+
+logger = logging.getLogger(__name__)
+
+KEEP_SECONDS = 300
+# A tombstone outlives every entry that was read before it.
+TOMBSTONE_SECONDS = 2 * KEEP_SECONDS
+# After a failure Redis is left alone for so long, so that nobody waits for it.
+REST_SECONDS = 1.0
+
+_PUT = """
+local present = redis.call('HGET', KEYS[1], 'version')
+if present and tonumber(present) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'version', ARGV[1], 'entry', ARGV[2], 'at', ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return 1
+"""
+_KNOWN = TypeAdapter(Known)
+# How far the clocks of two machines may differ.
+SKEW_SECONDS = 2.0
+
+
+class SharedTokens:
+    """The workers' common memory. Every failure reads as `unknown`: the next tier decides."""
+
+    def __init__(self, redis: Redis, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._monotonic = monotonic
+        self._put = redis.register_script(_PUT)
+        self._rests_until = float("-inf")
+
+    async def get(self, secret_hash: bytes, *, stored_since: float) -> Known | None:
+        """Return an entry that was stored after a wall-clock time; None for a tombstone or when Redis is silent."""
+        if self._monotonic() < self._rests_until:
+            return None
+        try:
+            entry, at = await self._redis.hmget(_key(secret_hash), ["entry", "at"])
+        except (RedisError, OSError) as error:
+            self._rest(error)
+            return None
+        if not entry or float(at or 0) < stored_since + SKEW_SECONDS:
+            return None
+        try:
+            return _KNOWN.validate_json(entry)
+        except ValidationError:
+            return None  # Another version of this program wrote it.
+
+    async def put(self, secret_hash: bytes, known: Known) -> None:
+        """Share what was read from the database."""
+        await self._store(secret_hash, known.version, _KNOWN.dump_json(known), KEEP_SECONDS)
+
+    async def bury(self, secret_hash: bytes, version: int) -> None:
+        """Leave a tombstone for everything older than `version`."""
+        await self._store(secret_hash, version, b"", TOMBSTONE_SECONDS)
+
+    async def _store(self, secret_hash: bytes, version: int, entry: bytes, seconds: int) -> None:
+        if self._monotonic() < self._rests_until:
+            return
+        try:
+            await self._put(keys=[_key(secret_hash)], args=[version, entry, time.time(), seconds])
+        except (RedisError, OSError) as error:
+            self._rest(error)
+
+    def _rest(self, error: Exception) -> None:
+        logger.warning("Redis does not answer: %s", type(error).__name__)
+        self._rests_until = self._monotonic() + REST_SECONDS
+
+
+def _key(secret_hash: bytes) -> str:
+    return f"zenzefi:token:{secret_hash.hex()}"

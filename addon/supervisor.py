@@ -1,0 +1,162 @@
+"""Runs the proxy's workers: `python -m addon.supervisor`.
+
+1. It owns the listening sockets, one for each worker, on one port (SO_REUSEPORT). They live as long as it does, so that
+   no connection is lost with a worker: what waits in a socket's queue is accepted by the next one (docs/adr/0004).
+2. A worker that dies is started again, the later the more often it has died in a row.
+3. SIGHUP rolls: for one place after the other a new worker starts, reads the settings anew, and the old one drains when
+   the new one serves. The number of workers and the address stay what they were at the start.
+4. SIGTERM and SIGINT let every worker drain; a second signal does not wait. When the supervisor itself is killed, its
+   workers notice, drain and end.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from addon.places import Place
+from addon.serving import BACKLOG, listening_socket
+from models import config
+from models.config import Settings
+
+logger = logging.getLogger(__name__)
+
+# After the drain a worker cuts what is left, writes its last counts and closes its connections.
+AFTER_DRAIN_SECONDS = 15.0
+WORKERS_FILE = "ZENZEFI_WORKERS_FILE"
+
+
+class Unstartable(Exception):
+    """The workers cannot be started; the message is one sentence."""
+
+
+class Supervisor:
+    """Keeps a worker in every place. Everything happens on the loop."""
+
+    def __init__(self, settings: Settings, listeners: Sequence[socket.socket], workers_file: Path | None) -> None:
+        self._patience = settings.proxy.drain_seconds + AFTER_DRAIN_SECONDS
+        self._file = workers_file
+        self._places = [
+            Place(number, [listener, *(other for other in listeners if other is not listener)], self._patience)
+            for number, listener in enumerate(listeners, 1)
+        ]
+        self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._reload = asyncio.Event()
+
+    async def run(self) -> int:
+        """Keep the workers until asked to stop; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        logger.info("supervisor %s runs %s worker(s)", os.getpid(), len(self._places))
+        work: list[Coroutine[Any, Any, object]] = [place.keep(self._write_file) for place in self._places]
+        work += [self._asked.wait(), self._roll_for_ever()]
+        tasks = [loop.create_task(coroutine) for coroutine in work]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            failures = [task.exception() for task in done if task.exception() is not None]
+            for failure in failures:
+                logger.error("the proxy ends: %s", failure)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._stop_workers()
+            if self._file is not None:
+                self._file.unlink(missing_ok=True)
+        return 1 if failures else 0
+
+    def _on_stop(self) -> None:
+        (self._hurried if self._asked.is_set() else self._asked).set()
+
+    async def _stop_workers(self) -> None:
+        """Let everybody drain at once; whoever takes too long is killed, and a second signal kills all."""
+        living = [worker for place in self._places for worker in place.living]
+        retiring = asyncio.gather(*(worker.retire(self._patience) for worker in living))
+        hurried = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait([retiring, hurried], return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        for worker in living:
+            worker.kill()
+        await retiring
+
+    async def _roll_for_ever(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            try:
+                config.load()
+            except config.ConfigError as error:
+                logger.error("nothing is rolled, because the settings are wrong: %s", error)  # noqa: TRY400
+                continue
+            logger.info("rolling %s worker(s)", len(self._places))
+            for place in self._places:
+                if not await place.roll():
+                    logger.error("the roll ends here; the workers that are left stay")
+                    break
+            else:
+                logger.info("all workers are new")
+
+    def _write_file(self) -> None:
+        """Write down who serves, once everybody does."""
+        serving = [place.worker for place in self._places if place.worker is not None and place.worker.serves]
+        if self._file is None or len(serving) < len(self._places):
+            return
+        fresh = self._file.with_name(self._file.name + ".new")
+        try:
+            fresh.write_text("".join(f"{worker.pid}\n" for worker in serving), encoding="utf-8")
+            fresh.replace(self._file)
+        except OSError as error:  # a full disk is no reason to stop what runs
+            logger.warning("the workers cannot be written down: %s", error.strerror)
+
+
+def bind(host: str, port: int, count: int) -> list[socket.socket]:
+    """Open the listening sockets of all workers. Raises Unstartable when somebody else has the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listeners: list[socket.socket] = []
+    try:
+        # Without SO_REUSEPORT first: with it, a port that another program shares would seem to be free.
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen(1)
+        for _ in range(count):
+            listeners.append(listening_socket(host, port))  # noqa: PERF401 - those that stand are closed below
+        for listener in listeners:
+            listener.listen(BACKLOG)
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        raise Unstartable(f"The proxy cannot listen on {host} port {port}: {error.strerror or error}.") from None
+    return listeners
+
+
+def main() -> int:
+    """Run until asked to stop; what is wrong from the start is one sentence on standard error."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = config.load()
+        proxy = settings.proxy
+        with contextlib.ExitStack() as stack:
+            listeners = [stack.enter_context(each) for each in bind(proxy.host, proxy.port, proxy.workers)]
+            file = os.environ.get(WORKERS_FILE)
+
+            async def supervise() -> int:
+                return await Supervisor(settings, listeners, Path(file) if file else None).run()
+
+            return asyncio.run(supervise())
+    except (config.ConfigError, Unstartable) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a process says why it will not start
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The shop as its entry points see it, for attacks on its money."""
+
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.database import Sessions
+from models.services import payments
+from models.services.providers import Event
+from tests.support import balance, decided, person, top_up
+
+
+class Shop:
+    """The services as the entry points use them: each call is one committed transaction."""
+
+    def __init__(self, committed: tuple[Settings, Sessions]) -> None:
+        self.settings, self.factory = committed
+        self.alice = person(self.factory, "alice", balance="100")
+
+    def run(self, call: Callable[[Session], Any]) -> Any:
+        """Commit one call."""
+        with self.factory.begin() as session:
+            return call(session)
+
+    def pay(self, amount: str = "50") -> Event:
+        """Let alice pay at the provider, and return what its callback says."""
+        return self.run(lambda s: decided(s, top_up(s, self.alice, self.settings, amount), self.settings))
+
+    def callback(self, event: Event) -> uuid.UUID | None:
+        """Take a verified callback as the portal does."""
+        return self.run(lambda s: payments.store_event(s, "mock", event))
+
+    def settle(self, event_id: uuid.UUID) -> str:
+        """Run the job."""
+        return self.run(lambda s: payments.settle(s, event_id))
+
+    def money(self) -> Decimal:
+        """Say what alice has."""
+        return self.run(lambda s: balance(s, self.alice))
+
+    def count(self, entity: Any, *where: Any) -> int:
+        """Count rows."""
+        return self.run(lambda s: s.scalar(select(func.count()).select_from(entity).where(*where))) or 0

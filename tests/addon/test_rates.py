@@ -1,0 +1,141 @@
+"""Limits hold in any minute and across workers, and say when to come back."""
+
+import asyncio
+import uuid
+
+import pytest
+from redis.asyncio import Redis
+
+from addon.exchange import Exchange
+from addon.failures import Failures
+from addon.rates import Rates
+
+TOKEN = uuid.uuid4()
+
+
+class Seconds:
+    """A wall clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.5
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+def make(seconds: Seconds, *, per_minute: int = 5, at_once: int = 2, workers: int = 1) -> Rates:
+    return Rates(per_minute=per_minute, at_once=at_once, workers=workers, seconds=seconds)
+
+
+def test_no_window_of_a_minute_holds_more_than_the_limit(seconds: Seconds) -> None:
+    rates = make(seconds)
+    admitted = []
+    for _ in range(1000):
+        if rates.take(TOKEN).allowed:
+            admitted.append(seconds.now)
+        seconds.now += 0.7
+    for moment in admitted:
+        assert sum(moment - 60 < other <= moment for other in admitted) <= 5
+    assert len(admitted) >= 50
+
+
+def test_a_refused_request_is_told_the_truth_about_when_to_come_back(seconds: Seconds) -> None:
+    rates = make(seconds)
+    for _ in range(5):
+        rates.take(TOKEN)
+        seconds.now += 3
+    refused = rates.take(TOKEN)
+    assert not refused.allowed
+    seconds.now += refused.reset - 1.1
+    assert not rates.take(TOKEN).allowed
+    seconds.now += 1.1
+    assert rates.take(TOKEN).allowed
+
+
+def test_what_remains_counts_down(seconds: Seconds) -> None:
+    rates = make(seconds)
+    assert [rates.take(TOKEN).remaining for _ in range(6)] == [4, 3, 2, 1, 0, 0]
+    assert rates.take(uuid.uuid4()).remaining == 4
+
+
+def test_requests_under_way_are_bounded(seconds: Seconds) -> None:
+    rates = make(seconds)
+    rates.begun(TOKEN)
+    assert rates.has_room(TOKEN)
+    rates.begun(TOKEN)
+    assert not rates.has_room(TOKEN)
+    rates.ended(TOKEN)
+    assert rates.has_room(TOKEN)
+
+
+def test_a_silent_redis_leaves_each_worker_its_share(seconds: Seconds) -> None:
+    rates = make(seconds, per_minute=10, workers=2)
+    rates.take(TOKEN)
+    [(_, window)] = rates.to_exchange()
+    rates.heard(window, total=1, oldest=int(seconds.now), in_flight=0, own_then=1)
+    seconds.now += 5
+    assert [rates.take(TOKEN).allowed for _ in range(6)] == [True] * 4 + [False] * 2
+
+
+def test_a_window_that_nobody_uses_is_forgotten(seconds: Seconds) -> None:
+    rates = make(seconds)
+    rates.take(TOKEN)
+    rates.to_exchange()
+    seconds.now += 100
+    assert rates.to_exchange() == []
+    assert rates._windows == {}
+
+
+def test_two_workers_share_one_limit_through_redis(environment: dict[str, str], redis: object) -> None:
+    async def main() -> list[bool]:
+        client = Redis.from_url(environment["REDIS_URL"])
+        workers = [Rates(per_minute=10, at_once=2, workers=2) for _ in range(2)]
+        exchanges = [Exchange(client, rates) for rates in workers]
+        admitted = []
+        for turn in range(14):
+            rates = workers[turn % 2]
+            if rates.has_room(TOKEN):
+                admitted.append(rates.take(TOKEN).allowed)
+            for exchange in exchanges:
+                await exchange.exchange()
+        workers[0].begun(TOKEN)
+        workers[1].begun(TOKEN)
+        for exchange in [*exchanges, *exchanges]:
+            await exchange.exchange()
+        assert not workers[0].has_room(TOKEN)
+        assert not workers[1].has_room(TOKEN)
+        workers[0].ended(TOKEN)
+        for exchange in [*exchanges, *exchanges]:
+            await exchange.exchange()
+        assert workers[1].has_room(TOKEN)
+        await client.aclose()
+        return admitted
+
+    admitted = asyncio.run(main())
+    # One more may slip through at a worker that had not heard yet.
+    assert 10 <= sum(admitted) <= 11
+    assert not admitted[-1]
+
+
+def test_an_address_may_fail_only_so_often_in_a_minute() -> None:
+    now = [0.0]
+    failures = Failures(3, monotonic=lambda: now[0])
+    for _ in range(3):
+        assert failures.retry_after("10.0.0.1") is None
+        failures.add("10.0.0.1")
+    assert failures.retry_after("10.0.0.1") == 61
+    assert failures.retry_after("10.0.0.2") is None
+    now[0] = 60.0
+    assert failures.retry_after("10.0.0.1") is None
+
+
+def test_ipv6_addresses_count_by_their_network() -> None:
+    failures = Failures(1)
+    failures.add("2001:db8::1")
+    assert failures.retry_after("2001:db8:0:0:ffff::2") is not None
+    assert failures.retry_after("2001:db8:0:1::1") is None

@@ -1,0 +1,91 @@
+"""The worker and the scheduler as they really run: processes of their own, ended by SIGTERM."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from rq import Worker
+from rq_scheduler import Scheduler
+
+from jobs import queues, schedule
+from models.config import Settings
+from models.database import Sessions
+from models.payments import PaymentEvent
+from models.services import payments
+from models.users import User
+from tests.support import balance, decided, top_up
+
+Committed = tuple[Settings, Sessions]
+Run = Callable[[Callable[..., Any]], Any]
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it took too long")
+
+
+@contextmanager
+def process(module: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `python -m module`; it must not outlive the test."""
+    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
+    with subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env={**inherited, **environment}) as running:
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.kill()
+
+
+def stop(running: subprocess.Popen[bytes]) -> int:
+    """Ask the process to end, and return its exit code."""
+    running.send_signal(signal.SIGTERM)
+    return running.wait(timeout=15)
+
+
+def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
+    shop: Committed, process_environment: dict[str, str], redis: Redis, buyer: User, run: Run
+) -> None:
+    settings = shop[0]
+    event_id = run(lambda s: payments.store_event(s, "mock", decided(s, top_up(s, buyer, settings), settings)))
+    with process("jobs.worker", process_environment) as worker:
+        until(lambda: Worker.all(connection=redis))
+        for _ in range(2):
+            queues.enqueue("jobs.payments.settle", str(event_id))
+        until(lambda: run(lambda s: s.get_one(PaymentEvent, uuid.UUID(str(event_id))).processed_at))
+        until(lambda: not queues.queue().count and not queues.queue().started_job_registry.count)
+        assert run(lambda s: balance(s, buyer)) == 150
+        assert stop(worker) == 0
+    assert Worker.all(connection=redis) == []
+
+
+def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
+    shop: Committed, process_environment: dict[str, str], redis: Redis
+) -> None:
+    due = {task.id for task in schedule.SCHEDULE if task.every is not None}
+    timetable: Scheduler = schedule.scheduler(redis)
+    for _ in range(2):
+        with process("jobs.scheduler", process_environment) as scheduler:
+            until(lambda: set(queues.queue().job_ids) == due)
+            # rq-scheduler takes a job off its list and puts it back in two steps; a stop between them would be mended
+            # by the next start, and is not what is looked at here.
+            until(lambda: redis.zcount(Scheduler.scheduled_jobs_key, time.time(), "+inf") == len(schedule.SCHEDULE))
+            assert stop(scheduler) == 0
+        # All of it is due again, and nothing waits in the queue.
+        redis.delete(queues.queue().key)
+        redis.zadd(Scheduler.scheduled_jobs_key, dict.fromkeys(due, 0), xx=True)
+    assert {job.id for job in timetable.get_jobs()} == {task.id for task in schedule.SCHEDULE}
+    assert not redis.exists(Scheduler.scheduler_lock_key)

@@ -1,0 +1,133 @@
+"""Pages for what went wrong: short, kind, with a way on and the request's id."""
+
+import logging
+import re
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from models.config import Settings
+from models.services import audit, ledger
+from models.tokens import AccessToken
+from models.users import User
+from portal import create_app
+from portal.extensions import db
+from portal.views import health
+from tests.portal.conftest import Browser
+from tests.support import balance
+
+
+def test_an_unknown_address_is_a_page_with_a_way_on_and_the_request_id(anonymous: Browser) -> None:
+    answer = anonymous.get("/nothing/here")
+    assert answer.status_code == 404
+    assert 'href="/"' in answer.text
+    assert answer.headers["X-Request-ID"] in answer.text
+
+
+def test_under_the_api_an_error_is_json(anonymous: Browser) -> None:
+    answer = anonymous.get("/api/v1/nothing")
+    assert answer.status_code == 404
+    assert answer.json == {
+        "detail": "The address may be mistyped, or the thing may belong to somebody else.",
+        "request_id": answer.headers["X-Request-ID"],
+    }
+
+
+def test_a_wrong_method_is_405_and_says_which_ones_work(anonymous: Browser) -> None:
+    answer = anonymous.get("/preferences")
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
+
+
+def test_a_large_form_is_413(as_alice: Browser) -> None:
+    answer = as_alice.client.post("/tokens/buy", data={"name": "x" * 300_000})
+    assert answer.status_code == 413
+    assert "This is too large" in answer.text
+
+
+def test_a_nul_is_400_and_no_500(as_alice: Browser, as_dana: Browser) -> None:
+    assert as_dana.get("/admin/users", query_string={"q": "a\0b"}).status_code == 400
+    assert as_alice.post("/login", email="a\0b", password="x").status_code == 400
+
+
+def test_an_error_of_ours_is_a_500_page_that_gives_nothing_away(
+    as_alice: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_arguments: object) -> None:
+        raise RuntimeError("a secret detail")
+
+    monkeypatch.setattr(ledger, "wallet_of", break_down)
+    with caplog.at_level(logging.ERROR):
+        answer = as_alice.get("/wallet")
+    assert answer.status_code == 500
+    assert "a secret detail" not in answer.text
+    assert "Something broke on our side" in answer.text
+    assert answer.headers["X-Request-ID"] in answer.text
+    assert answer.headers["X-Request-ID"] in caplog.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_after_an_error_in_a_purchase_nothing_of_it_is_left(
+    as_alice: Browser, alice: User, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_arguments: object, **_more: object) -> None:
+        raise RuntimeError
+
+    form = {"duration_hours": "24", "scope": "full", "token_id": "7e1882e7-bca0-494b-b757-33cefa288bd8"}
+    with monkeypatch.context() as broken:
+        broken.setattr(audit, "record", break_down)
+        assert as_alice.post("/tokens/buy", **form).status_code == 500
+    assert balance(session, alice) == 100
+    assert session.scalar(select(AccessToken.id)) is None
+    assert as_alice.post("/tokens/buy", **form).status_code == 200
+
+
+def test_with_the_database_down_pages_say_so_and_static_files_and_health_still_answer(
+    app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/none", connect_args={"connect_timeout": 1})
+    browser = app.test_client()
+    with browser.session_transaction() as session_:
+        session_["_user_id"] = "7e1882e7-bca0-494b-b757-33cefa288bd8:1"
+    monkeypatch.setattr(db, "session", scoped_session(sessionmaker(away)))
+    answer = browser.get("/dashboard")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert "127.0.0.1" not in answer.text
+    assert browser.get("/static/css/tokens.css").status_code == 200
+    assert browser.get("/nothing").status_code == 404
+    monkeypatch.setattr(health, "_database_answers", lambda _engine: False)
+    report = browser.get("/health")
+    assert (report.status_code, report.json and report.json["status"]) == (200, "unhealthy")
+    with pytest.raises(OperationalError):
+        away.connect()
+
+
+def test_health_is_always_200_and_names_its_parts(anonymous: Browser) -> None:
+    answer = anonymous.get("/health")
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json["status"] == "healthy"
+    assert answer.json["checks"] == {"database": "up", "redis": "up"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer.json["timestamp"])
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_health_says_which_part_is_down(settings: Settings) -> None:
+    redis = settings.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"})
+    database = settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
+    broken = create_app(settings.model_copy(update={"redis": redis, "database": database}))
+    answer = broken.test_client().get("/health")
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json["status"] == "unhealthy"
+    assert answer.json["checks"] == {"database": "down", "redis": "down"}
+
+
+def test_health_does_not_wait_for_a_part_that_hangs(anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.0)
+    answer = anonymous.get("/health")
+    assert answer.json is not None
+    assert answer.json["status"] in {"healthy", "unhealthy"}
