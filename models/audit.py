@@ -16,6 +16,7 @@ class AuditAction(StrEnum):
     """Every action that can be recorded; a reader filters by these words."""
 
     USER_REGISTERED = "user.registered"
+    USER_REGISTERED_AGAIN = "user.registered_again"
     USER_LOGGED_IN = "user.logged_in"
     USER_LOGIN_FAILED = "user.login_failed"
     USER_LOGGED_OUT = "user.logged_out"

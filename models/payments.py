@@ -45,6 +45,7 @@ class Payment(Base):
     rub_per_znc: Mapped[Decimal] = mapped_column(Numeric(12, 2))
     status: Mapped[PaymentStatus] = mapped_column(word(PaymentStatus), default=PaymentStatus.PENDING)
     return_url: Mapped[str] = mapped_column(String(500))
+    checkout_url: Mapped[str] = mapped_column(String(500), default="")
     expires_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]

@@ -19,6 +19,8 @@ threads = _portal.threads
 timeout = 60
 graceful_timeout = 10
 keepalive = 5
+# Whom to believe about the client's address is decided in one place, the portal's trusted_proxies.
+forwarded_allow_ips = ""
 # The heartbeat files must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - gunicorn makes a private file there
 control_socket_disable = True

@@ -33,6 +33,7 @@ TRANSFER_KINDS = {
 }
 AUDIT_ACTIONS = {
     AuditAction.USER_REGISTERED: _("Registered"),
+    AuditAction.USER_REGISTERED_AGAIN: _("Registered again"),
     AuditAction.USER_LOGGED_IN: _("Logged in"),
     AuditAction.USER_LOGIN_FAILED: _("Login failed"),
     AuditAction.USER_LOGGED_OUT: _("Logged out"),

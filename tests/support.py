@@ -38,7 +38,7 @@ def balance(session: Session, user: User) -> Decimal:
 def top_up(session: Session, user: User, settings: Settings, amount: str = "50") -> Payment:
     """Start a payment at the mock provider."""
     facts = {"provider": "mock", "return_url": "/wallet", "settings": settings, "actor": Actor(user.id)}
-    return payments.start(session, user, amount=Decimal(amount), **facts)[0]
+    return payments.start(session, user, amount=Decimal(amount), **facts)
 
 
 def decided(session: Session, payment: Payment, settings: Settings, outcome: Outcome = "succeeded") -> Event:

@@ -122,6 +122,7 @@ def upgrade() -> None:
     sa.Column('rub_per_znc', sa.Numeric(precision=12, scale=2), nullable=False),
     sa.Column('status', sa.Enum('pending', 'succeeded', 'canceled', 'expired', name='paymentstatus', native_enum=False, length=32), nullable=False),
     sa.Column('return_url', sa.String(length=500), nullable=False),
+    sa.Column('checkout_url', sa.String(length=500), nullable=False),
     sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),

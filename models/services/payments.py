@@ -28,12 +28,23 @@ _MAY_BE_CANCELED = {PaymentStatus.PENDING, PaymentStatus.EXPIRED}
 
 
 def start(
-    session: Session, user: User, *, amount: Decimal, provider: str, return_url: str, settings: Settings, actor: Actor
-) -> tuple[Payment, str]:
-    """Begin a top-up of `amount` ZNC; returns the payment and the address of the provider's checkout."""
+    session: Session,
+    user: User,
+    *,
+    amount: Decimal,
+    provider: str,
+    return_url: str,
+    settings: Settings,
+    actor: Actor,
+    payment_id: uuid.UUID | None = None,
+) -> Payment:
+    """Begin a top-up of `amount` ZNC; the payment's `checkout_url` is where the user pays.
+
+    The caller may choose the id, so that `return_url` can name the payment.
+    """
     rate = settings.prices.rub_per_znc
     payment = Payment(
-        id=uuid.uuid4(),
+        id=payment_id or uuid.uuid4(),
         user_id=user.id,
         provider=provider,
         amount_znc=checked(amount),
@@ -45,7 +56,8 @@ def start(
     )
     session.add(payment)
     session.flush()
-    checkout_url = providers.get(provider, settings).create(session, payment)
+    payment.checkout_url = providers.get(provider, settings).create(session, payment)
+    session.flush()
     audit.record(
         session,
         AuditAction.PAYMENT_CREATED,
@@ -55,7 +67,7 @@ def start(
         amount=str(amount),
         provider=provider,
     )
-    return payment, checkout_url
+    return payment
 
 
 def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | None:

@@ -9,6 +9,7 @@ from sqlalchemy import false, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from models import clock
 from models.audit import AuditAction
 from models.services import audit, changes, ledger, outbox, passwords, texts
 from models.services.context import PLATFORM, Actor
@@ -77,6 +78,25 @@ def register(
     audit.record(session, AuditAction.USER_REGISTERED, who, user_id=user.id, resource=("user", user.id))
     outbox.write(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)
     return user
+
+
+def username_taken(session: Session, username: str) -> bool:
+    """Say whether somebody has this user name, whatever its capitals."""
+    query = select(User.id).where(func.lower(User.username) == username.strip().lower())
+    return session.scalar(query) is not None
+
+
+def note_second_registration(session: Session, *, email: str, actor: Actor) -> None:
+    """Tell the owner of an address, by mail and at most once a day, that somebody tried to register it again.
+
+    The page told that somebody nothing (never.md, 28).
+    """
+    owner = by_email(session, email)
+    if owner is None:
+        return
+    audit.record(session, AuditAction.USER_REGISTERED_AGAIN, actor, user_id=owner.id, resource=("user", owner.id))
+    dedup_key = f"registered_again:{owner.id}:{clock.now():%Y-%m-%d}"
+    outbox.write(session, "registered_again", owner, dedup_key=dedup_key, username=owner.username)
 
 
 def check_password(password: str, *, field: str = "password") -> None:

@@ -2,12 +2,10 @@
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
-from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 
 from models.services import users
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, UsernameTaken
-from models.users import User
 from portal import access, current, limits
 from portal.forms.accounts import LoginForm, RegisterForm
 from portal.i18n import gettext as _
@@ -46,12 +44,13 @@ def _register(form: RegisterForm) -> None:
     email, username, password = str(form.email.data), str(form.username.data), str(form.password.data)
     try:
         with current.transaction() as session:
-            taken = select(User.id).where(func.lower(User.username) == username.strip().lower())
-            if session.scalar(taken) is not None:
+            if users.username_taken(session, username):
                 raise UsernameTaken
             users.register(session, email=email, username=username, password=password, actor=current.actor())
     except EmailTaken:
-        pass  # the same answer as for a new address; the caller says why
+        # The same answer as for a new address; the caller says why.
+        with current.transaction() as session:
+            users.note_second_registration(session, email=email, actor=current.actor())
 
 
 @blueprint.route("/login", methods=["GET", "POST"])

@@ -38,29 +38,21 @@ def top_up() -> str | Response | tuple[str, int]:
     try:
         amount = parse_amount(str(form.amount.data), at_most=settings.limits.topup_max_znc)
         with current.transaction() as session:
-            _payment, checkout = payments.start(
+            payment_id = uuid.uuid4()
+            started = payments.start(
                 session,
                 current.user(),
+                payment_id=payment_id,
                 amount=amount,
                 provider=str(form.provider.data),
-                return_url=own_address(url_for("wallet.newest_payment", next=back)),
+                return_url=own_address(url_for("wallet.payment", payment_id=payment_id, next=back)),
                 settings=settings,
                 actor=current.actor(),
             )
     except InvalidInput as error:
         form.refuse(error)
         return _wallet_page(form), 400
-    return redirect(without_own_origin(checkout), 303)
-
-
-@blueprint.get("/payments/newest")
-def newest_payment() -> Response:
-    """Come back from a checkout: show the payment that was started last."""
-    newest = payments.listing(current.session(), user_id=current.user().id, limit=1, offset=0).items
-    if not newest:
-        return redirect(url_for("wallet.overview"))
-    back = local_path(request.args.get("next"), "") or None
-    return redirect(url_for("wallet.payment", payment_id=newest[0].id, next=back))
+    return redirect(without_own_origin(started.checkout_url), 303)
 
 
 @blueprint.get("/payments/<uuid:payment_id>")

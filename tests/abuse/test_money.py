@@ -30,7 +30,7 @@ from models.tokens import AccessToken
 from models.users import User
 from tests.abuse.shop import Shop
 from tests.conftest import SECRETS, make_user
-from tests.support import Crash, assert_sound, buy, crash_after, engine_of, race, top_up
+from tests.support import Crash, assert_sound, balance, buy, crash_after, engine_of, race, top_up
 
 Committed = tuple[Settings, Sessions]
 ROUNDS = 15

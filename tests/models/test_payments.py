@@ -38,12 +38,12 @@ def events(session: Session) -> int:
 def test_a_payment_starts_pending_at_todays_rate_and_names_its_checkout(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
-    payment, address = payments.start(
+    payment = payments.start(
         session, alice, amount=Decimal("12.34"), provider="mock", return_url="/wallet", settings=settings,
         actor=Actor(alice.id),
     )  # fmt: skip
     checkout = session.scalars(select(MockCheckout)).one()
-    assert address == f"{settings.portal.address}/mock-checkout/{checkout.id}"
+    assert payment.checkout_url == f"{settings.portal.address}/mock-checkout/{checkout.id}"
     assert payment.provider_payment_id == str(checkout.id)
     assert (payment.status, payment.amount_rub, payment.rub_per_znc) == (PaymentStatus.PENDING, Decimal("123.40"), 10)
     assert payment.expires_at == time() + timedelta(minutes=60)
