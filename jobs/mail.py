@@ -2,6 +2,7 @@
 
 import logging
 import smtplib
+import socket
 from email.errors import MessageError
 from email.message import EmailMessage
 from pathlib import Path
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "mail"
 # One mail that cannot be rendered or is not taken must not keep the others waiting. RQ's own timeout is none of these.
 UNSENDABLE = (OSError, smtplib.SMTPException, TemplateError, MessageError, ValueError, LookupError)
+UNREACHABLE = (ConnectionError, TimeoutError, socket.gaierror, smtplib.SMTPServerDisconnected)
 # Plain text, so nothing is escaped: what a user typed stays text by the format itself.
 _environment = Environment(
     loader=FileSystemLoader(TEMPLATES),
@@ -30,7 +32,8 @@ _environment = Environment(
 def send_waiting() -> int:
     """Send every waiting mail, each marked in a transaction of its own; returns how many left.
 
-    A crash between sending and marking sends one mail twice, when its lease ends; none is lost.
+    A crash between sending and marking sends one mail twice, when its lease ends; none is lost. When the server
+    itself does not answer, the rest waits for its lease instead of for one time-out each.
     """
     with runtime.sessions().begin() as session:
         mails = outbox.claim(session)
@@ -42,6 +45,8 @@ def send_waiting() -> int:
             logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
             with runtime.sessions().begin() as session:
                 outbox.mark_failed(session, mail.id, str(error))
+            if isinstance(error, UNREACHABLE):
+                break
         else:
             sent += 1
             with runtime.sessions().begin() as session:

@@ -1,7 +1,10 @@
 """The worker process: `python -m jobs.worker`."""
 
+import ctypes
 import logging
 import os
+import signal
+from typing import Any
 
 from rq import Worker
 
@@ -11,12 +14,24 @@ from jobs import mail, payments, queues, upkeep
 PRELOADED = (mail, payments, upkeep)
 
 
+PR_SET_PDEATHSIG = 1
+
+
+class DependentWorker(Worker):
+    """A worker whose forked job dies with it: a job that nobody supervises would hold its locks for nobody."""
+
+    def main_work_horse(self, *args: Any, **kwargs: Any) -> None:
+        """Run one job in the forked process."""
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        super().main_work_horse(*args, **kwargs)
+
+
 def main() -> None:
     """Run jobs, each in a process of its own, until stopped; a job under way is finished first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("rq").setLevel(logging.WARNING)
     queue = queues.queue()
-    Worker([queue], connection=queue.connection, name=f"zenzefi-{os.uname().nodename}-{os.getpid()}").work()
+    DependentWorker([queue], connection=queue.connection, name=f"zenzefi-{os.uname().nodename}-{os.getpid()}").work()
 
 
 if __name__ == "__main__":

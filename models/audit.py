@@ -28,6 +28,7 @@ class AuditAction(StrEnum):
     PAYMENT_SETTLED = "payment.settled"
     PAYMENT_CANCELED = "payment.canceled"
     PAYMENT_EXPIRED = "payment.expired"
+    PAYMENT_NEEDS_REVIEW = "payment.needs_review"
     TOKEN_PURCHASED = "token.purchased"  # noqa: S105
     TOKEN_ACTIVATED = "token.activated"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105

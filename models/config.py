@@ -309,9 +309,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _resolved(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the ZENZEFI_ variables, with files read and short names spelt out; the long name wins."""
+    """Return the ZENZEFI_ variables, with files read and short names spelt out.
+
+    The plainest way of saying a thing wins: the long name over a file, and both over a short name.
+    """
     found: dict[str, str] = {}
-    for name, given in environ.items():
+    for name, given in sorted(environ.items(), key=_plainness):
         value = given
         long_name = SHORT_NAMES.get(name, name)
         if not long_name.startswith(PREFIX) or "__" not in long_name:
@@ -325,9 +328,14 @@ def _resolved(environ: Mapping[str, str]) -> dict[str, str]:
                 value = Path(value).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f"{name}: cannot read {value!r}: {error}") from None
-        if name == long_name or long_name not in found:
-            found[long_name] = value
+        found[long_name] = value
     return found
+
+
+def _plainness(variable: tuple[str, str]) -> int:
+    """Order variables so that a plainer one comes later and overrides the others."""
+    name = variable[0]
+    return 0 if name in SHORT_NAMES else 1 if name.endswith("_FILE") else 2
 
 
 def _sentence(item: ErrorDetails) -> str:

@@ -2,38 +2,22 @@
 
 import json
 import logging
+import subprocess
 import sys
 from typing import Any
 
-import flask_migrate
-from flask import Flask
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from models import config, database
 from models.services import tokens, users
 from models.services.context import PLATFORM
 from models.services.errors import DomainError
-from portal import create_app
-from portal.extensions import db
+from ops import revisions
 
 
-def migrating_app(settings: config.Settings | None = None) -> Flask:
-    """Return the portal with Flask-Migrate's commands: `flask --app ops.prepare:migrating_app db migrate`."""
-    app = create_app(settings)
-    flask_migrate.Migrate(app, db, directory=str(config.DEFAULT_FILE.parent / "migrations"))
-    return app
-
-
-def migrate(settings: config.Settings) -> None:
-    """Bring the database to the newest revision."""
-    with migrating_app(settings).app_context():
-        flask_migrate.upgrade()
-        db.engine.dispose()
-
-
-def people(settings: config.Settings) -> dict[str, Any]:
+def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
     """Make the first admin unless there is one, and a fresh demo token outside production; returns what was made."""
-    engine = database.connect(settings.database)
     with database.sessions(engine).begin() as session:
         admin, created = users.first_superuser(session), False
         if admin is None:
@@ -53,10 +37,15 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = config.load()
-        migrate(settings)
-        made = people(settings)
+        engine = database.connect(settings.database)
+        if not revisions.is_newest(engine):
+            subprocess.run([sys.executable, "-m", "ops.migrate"], check=True)
+        made = people(settings, engine)
     except (config.ConfigError, DomainError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError:
+        print("The migration failed; the database is as the last complete revision left it.", file=sys.stderr)
         return 1
     except OperationalError as error:
         print(f"The database does not answer: {error.orig}", file=sys.stderr)

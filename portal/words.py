@@ -45,6 +45,7 @@ AUDIT_ACTIONS = {
     AuditAction.PAYMENT_SETTLED: _("Payment settled"),
     AuditAction.PAYMENT_CANCELED: _("Payment canceled"),
     AuditAction.PAYMENT_EXPIRED: _("Payment ran out"),
+    AuditAction.PAYMENT_NEEDS_REVIEW: _("Payment to be looked at"),
     AuditAction.TOKEN_PURCHASED: _("Token bought"),
     AuditAction.TOKEN_ACTIVATED: _("Token first used"),
     AuditAction.TOKEN_REVOKED: _("Token revoked"),

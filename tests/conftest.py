@@ -19,7 +19,7 @@ from models.database import Sessions
 from models.services import adjustments, passwords, users
 from models.services.context import PLATFORM
 from models.users import User
-from ops import prepare
+from ops import migrate
 
 PASSWORD = "correct horse battery"
 SECRETS = {
@@ -65,7 +65,7 @@ def template(server: Engine, environment: dict[str, str]) -> Iterator[str]:
     name = f"zenzefi_template_{os.getpid()}"
     with server.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}"'))
-    prepare.migrate(config.load({**environment, "DATABASE_URL": _named(name)}))
+    migrate.migrate(config.load({**environment, "DATABASE_URL": _named(name)}))
     yield name
     with server.connect() as connection:
         connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))

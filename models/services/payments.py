@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
@@ -24,6 +24,7 @@ from models.users import User
 # What may become of a payment. `expired` is our own word, so a success that the provider confirms late is still
 # settled; a success after the provider's own `canceled` is left to an admin (contract.md, section 4).
 _MAY_SUCCEED = {PaymentStatus.PENDING, PaymentStatus.EXPIRED}
+ASKED_FOR = timedelta(days=1)
 _MAY_BE_CANCELED = {PaymentStatus.PENDING, PaymentStatus.EXPIRED}
 
 
@@ -124,6 +125,16 @@ def settle(session: Session, event_id: uuid.UUID) -> str:
         )
     else:
         result = f"ignored: the payment is {payment.status}"
+        if event.outcome == "succeeded" and payment.status is PaymentStatus.CANCELED:
+            # The provider took money after it had said that it would not: a person has to look.
+            audit.record(
+                session,
+                AuditAction.PAYMENT_NEEDS_REVIEW,
+                PLATFORM,
+                user_id=payment.user_id,
+                resource=("payment", payment.id),
+                event=event.event_id,
+            )
     event.processed_at = clock.now()
     event.result = result
     session.flush()
@@ -171,11 +182,17 @@ def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) ->
 
 
 def undecided(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
-    """Return the ids of payments that have been pending for a while, oldest first."""
+    """Return the ids of payments that their provider has not decided for a while.
+
+    Expired ones are asked about for a day more, because a late success still settles. The order is random, so that
+    a heap of abandoned checkouts never keeps the others from being asked about.
+    """
+    moment = clock.now()
     query = select(Payment.id).where(
-        Payment.status == PaymentStatus.PENDING, Payment.created_at < clock.now() - older_than
+        Payment.status.in_((PaymentStatus.PENDING, PaymentStatus.EXPIRED)),
+        Payment.created_at.between(moment - ASKED_FOR, moment - older_than),
     )
-    return list(session.scalars(query.order_by(Payment.created_at).limit(limit)))
+    return list(session.scalars(query.order_by(func.random()).limit(limit)))
 
 
 def unprocessed_events(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:

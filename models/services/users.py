@@ -82,7 +82,9 @@ def register(
 
 def username_taken(session: Session, username: str) -> bool:
     """Say whether somebody has this user name, whatever its capitals."""
-    query = select(User.id).where(func.lower(User.username) == username.strip().lower())
+    if not texts.is_fit(username.strip()):
+        return False
+    query = select(User.id).where(func.lower(User.username) == func.lower(username.strip()))
     return session.scalar(query) is not None
 
 

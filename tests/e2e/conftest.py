@@ -137,7 +137,8 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, big_file: Path) -> Iterat
     configuration = folder / "nginx.conf"
     configuration.write_text(
         f"""
-        {"user root;" if os.geteuid() == 0 else ""} daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+        {"user root;" if os.geteuid() == 0 else ""}
+        daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
         events {{ worker_connections 512; }}
         http {{
           access_log off; client_max_body_size 0; client_body_temp_path {folder}/body;

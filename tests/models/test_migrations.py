@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 
 from models import config, database
 from models.tables import Base
-from ops import prepare
+from ops import migrate
 
 COMPARE = {"compare_type": True, "compare_server_default": True}
 
@@ -24,7 +24,7 @@ def scratch(make_database: Callable[[], str], environment: dict[str, str]) -> It
     limits = {"ZENZEFI_DATABASE__LOCK_TIMEOUT_MS": "7000", "ZENZEFI_DATABASE__STATEMENT_TIMEOUT_MS": "17000"}
     settings = config.load({**environment, **limits, "DATABASE_URL": make_database()})
     engine = create_engine(settings.database.url)
-    app = prepare.migrating_app(settings)
+    app = migrate.migrating_app(settings)
     with app.app_context():
         yield app, engine
     engine.dispose()
