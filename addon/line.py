@@ -38,7 +38,7 @@ class Line:
             with contextlib.suppress(OSError):  # the supervisor is gone; `watch` has noticed
                 self._socket.send(SERVES)
 
-    def watch(self, gone: Callable[[], None], within: float) -> None:
+    def watch(self, gone: Callable[[], object], within: float) -> None:
         """Call `gone`, in a thread, when the supervisor has died, and end the process if it still lives `within` then.
 
         A worker whose loop hangs must not outlive its supervisor, so that the end does not rely on the loop.
@@ -47,7 +47,7 @@ class Line:
             threading.Thread(target=self._wait, args=(self._socket, gone, within), name="line", daemon=True).start()
 
     @staticmethod
-    def _wait(line: socket.socket, gone: Callable[[], None], within: float) -> None:
+    def _wait(line: socket.socket, gone: Callable[[], object], within: float) -> None:
         with contextlib.suppress(OSError):
             while line.recv(1):
                 pass

@@ -3,13 +3,13 @@
 import re
 from urllib.parse import unquote_to_bytes
 
-# Segments of plain characters that do not start with a dot are fine as they stand: nearly every path in real traffic.
+# Segments of plain characters that do not start with a dot are fine as they stand: nearly all of traffic.
 _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)+/?|/")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x20\x7f]")
 _DECODED_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _NESTED_ESCAPE = re.compile(rb"%(?:2e|2f|5c|25)", re.IGNORECASE)
-# Overlong UTF-8 once wrote a dot or a slash past a check: a lenient decoder reads it, a strict one does not.
+# Overlong UTF-8 once carried dots and slashes past checks: a lenient decoder reads it, a strict one does not.
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
 
 
@@ -60,8 +60,8 @@ def _decoded_fault(raw_path: bytes) -> str | None:
 def decoded_segments(raw_path: bytes) -> list[str]:
     """Split a path that has no canonical fault into its segments, each decoded once.
 
-    Bytes that are not UTF-8 become lone surrogates, so that no two different paths look alike. A trailing slash
-    shows as a last empty segment.
+    Bytes that are not UTF-8 become lone surrogates, so that no two different paths look alike. A trailing
+    slash shows as a last empty segment.
     """
     if b"%" not in raw_path:
         return raw_path[1:].decode("utf-8", "surrogateescape").split("/")

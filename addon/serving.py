@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any, cast
 
 from mitmproxy import options
 from mitmproxy.addons import core, proxyserver, tlsconfig
@@ -17,15 +21,27 @@ from addon.http1.addon import Http1
 from addon.http1.decisions import Refuse
 from addon.http1.site import Site
 from addon.neighbours import Neighbours
+from addon.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
-# A draining worker still takes what a client sends within this time, so that a request and the end never meet.
-FAREWELL_SECONDS = 1.0
 GOING_AWAY = Refuse(503, "unavailable", "This worker is going away; try again.", (("Retry-After", "1"),))
 # Our own deadlines are shorter; mitmproxy's watchdog would end a long poll without an answer.
 _WATCHDOG_SECONDS = 24 * 3600
+# After the deadline of a drain: how long what was cut may take to be gone.
+_CUT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS files; each PEM file of a certificate holds its key and its chain too."""
+
+    # Where mitmproxy keeps what it makes for itself; private to the worker.
+    confdir: Path
+    certificate: Path | None = None
+    upstream_ca: Path | None = None
+    upstream_client_certificate: Path | None = None
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -45,6 +61,8 @@ class Gateway:
     1. `start` brings the master up and begins to accept.
     2. `drain` stops accepting, lets requests finish, cuts what is left at its deadline.
     3. `stop` ends the master.
+
+    With `proxy_protocol`, the site's trusted proxies must name the client in a PROXY header.
     """
 
     def __init__(
@@ -53,44 +71,23 @@ class Gateway:
         listener: socket.socket,
         *,
         neighbours: Sequence[socket.socket] = (),
-        confdir: Path | None = None,
-        tls_certificate: Path | None = None,
-        upstream_tls: bool = False,
-        upstream_ca: Path | None = None,
-        upstream_client_certificate: Path | None = None,
+        tls: Tls | None = None,
+        proxy_protocol: bool = False,
         extra_addons: tuple[object, ...] = (),
     ) -> None:
         self.site = site
-        self.http1 = Http1(site, client_tls=tls_certificate is not None)
+        self.http1 = Http1(site, client_tls=tls is not None and tls.certificate is not None)
         self._listener = listener
         self._neighbours = Neighbours(neighbours, self._accept)
         self._helping: asyncio.Task[None] | None = None
+        self._tls = tls
+        self._proxy_protocol = proxy_protocol
         self._extra = extra_addons
-        self._uses_tls = tls_certificate is not None or upstream_tls
-        self._options = {
-            "http2": False,
-            "http3": False,
-            "connection_strategy": "lazy",
-            "tcp_timeout": _WATCHDOG_SECONDS,
-        }
-        if confdir is not None:
-            self._options["confdir"] = str(confdir)
-        if tls_certificate is not None:
-            self._options["certs"] = [f"*={tls_certificate}"]
-        if upstream_ca is not None:
-            self._options["ssl_verify_upstream_trusted_ca"] = str(upstream_ca)
-        if upstream_client_certificate is not None:
-            self._options["client_certs"] = str(upstream_client_certificate)
         self._master: Master | None = None
         self._running: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
-        self._handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object] | None = None
-
-    @property
-    def master(self) -> Master:
-        """The running master, for options and addons that change at run time."""
-        assert self._master is not None
-        return self._master
+        self._adopted: set[asyncio.Task[None]] = set()
+        self._instance: ServerInstance[Any] | None = None
 
     async def start(self) -> None:
         """Bring up the master and accept connections."""
@@ -98,66 +95,109 @@ class Gateway:
         master = self._master = Master(options.Options(mode=[]))
         manager = proxyserver.Proxyserver()
         addons: list[object] = [core.Core(), manager, self.http1]
-        if self._uses_tls:
+        if self._tls is not None:
             addons.append(tlsconfig.TlsConfig())
         master.addons.add(*addons, *self._extra)
-        # After the addons, so that TlsConfig sees the folder it is to use.
-        master.options.update(**self._options)
+        # Only now, so that TlsConfig sees the folder and the files it is to use.
+        if self._tls is not None:
+            master.options.update(confdir=str(self._tls.confdir))
+            self.reload_tls()
+        master.options.update(http3=False, tcp_timeout=_WATCHDOG_SECONDS)
         self._running = asyncio.create_task(master.run())
-        # The eager task factory and the addons' `running` hooks are in place after the first turns of the loop.
-        while not self.http1.is_running:
+        # The eager task factory and the addons' `running` hooks are in place a few turns of the loop later.
+        while not self.http1.is_running and not self._running.done():
             await asyncio.sleep(0)
-            if self._running.done():
-                await self._running
-        instance = ServerInstance.make("reverse:http://upstream.invalid:80", manager)
-        self._handle = instance.handle_stream
+        if self._running.done():
+            await self._running
+        self._instance = ServerInstance.make("reverse:http://upstream.invalid:80", manager)
         self._server = await asyncio.start_server(self._accept, sock=self._listener, backlog=BACKLOG)
         self._helping = asyncio.create_task(self._neighbours.watch())
 
+    def reload_tls(self) -> None:
+        """Take up the TLS files as they are now; connections that stand keep what they have."""
+        if self._tls is None or self._master is None:
+            return
+        tls = self._tls
+        files: dict[str, object] = {}
+        if tls.certificate is not None:
+            files["certs"] = [f"*={self._fresh(tls.certificate)}"]
+        if tls.upstream_ca is not None:
+            files["ssl_verify_upstream_trusted_ca"] = str(self._fresh(tls.upstream_ca))
+        if tls.upstream_client_certificate is not None:
+            files["client_certs"] = str(self._fresh(tls.upstream_client_certificate))
+        self._master.options.update(**files)
+
+    def _fresh(self, path: Path) -> Path:
+        """Give a file a name that changes with its content: mitmproxy caches TLS contexts by name."""
+        assert self._tls is not None  # only called while there is TLS
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        link = self._tls.confdir / f"{path.stem}-{digest}.pem"
+        self._tls.confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            link.symlink_to(path.resolve())
+        return link
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client; the handler may have died, so the socket is closed here in any case."""
+        instance = self._instance
         connection = writer.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        assert self._handle is not None
         try:
-            await self._handle(reader, writer)  # type: ignore[misc]  # mitmproxy's handle_stream is a coroutine
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._proxy_protocol and self._is_trusted(writer):
+                async with asyncio.timeout(self.site.limits.head_seconds):
+                    address = await read_proxy_header(reader)
+                if address is not None:
+                    writer = cast(asyncio.StreamWriter, AddressedWriter(writer, address))
+            if instance is not None:
+                await instance.handle_stream(reader, writer)
+        except (ProxyHeaderError, TimeoutError, OSError) as error:
+            logger.warning("a connection was closed before its first request: %s", error)
         finally:
             writer.close()
 
+    def _is_trusted(self, writer: asyncio.StreamWriter) -> bool:
+        address = ip_address(writer.get_extra_info("peername")[0])
+        return any(address in network for network in self.site.rules.trusted_proxies)
+
     def close_listener(self) -> None:
-        """Take no new connection."""
-        if self._server is not None:
-            self._server.close()
+        """Take no new connection, and leave none in the queue: the kernel would reset them."""
         if self._helping is not None:
             self._helping.cancel()
             self._neighbours.close()
+        if self._server is None or not self._server.is_serving():
+            return
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = self._listener.accept()
+                task = asyncio.get_running_loop().create_task(self._adopt(connection))
+                self._adopted.add(task)
+                task.add_done_callback(self._adopted.discard)
+        self._server.close()
+
+    async def _adopt(self, connection: socket.socket) -> None:
+        """Serve a connection that the listener's own loop did not come to."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, self._accept, loop=loop)
+        connection.setblocking(False)
+        await loop.connect_accepted_socket(lambda: protocol, connection)
 
     async def drain(self, seconds: float) -> bool:
-        """Let what is running finish; return whether nothing had to be cut.
-
-        1. Nothing new is accepted, and every answer from now on ends its connection.
-        2. What was accepted just now, or is kept open between two requests, has a moment to send one.
-        3. Then idle connections are closed, and what still runs has the rest of the time.
-        """
+        """Let what is running finish; return whether nothing had to be cut."""
         self.close_listener()
         registry = self.site.registry
-        registry.draining = True
-        until = time.monotonic() + seconds
-        farewell = time.monotonic() + min(FAREWELL_SECONDS, seconds / 2)
-        await asyncio.sleep(min(0.1, seconds / 2))  # what was accepted reaches the registry a few turns later
-        while registry.connections and time.monotonic() < farewell:
-            await asyncio.sleep(0.02)
-        registry.drain()
-        while registry.connections and time.monotonic() < until:
-            await asyncio.sleep(0.02)
-        if not registry.connections:
+        registry.drain(self.site.limits.drain_idle_seconds)
+        if await self._empty_within(seconds):
             return True
         registry.cut_all(GOING_AWAY)
-        until = time.monotonic() + 1.0
-        while registry.connections and time.monotonic() < until:
-            await asyncio.sleep(0.02)
+        await self._empty_within(_CUT_SECONDS)
         return False
+
+    async def _empty_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while self.site.registry.connections and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        return not self.site.registry.connections
 
     async def stop(self) -> None:
         """End the master."""

@@ -82,7 +82,8 @@ class Supervisor:
         living = [worker for place in self._places for worker in place.living]
         retiring = asyncio.gather(*(worker.retire(self._patience) for worker in living))
         hurried = asyncio.create_task(self._hurried.wait())
-        await asyncio.wait([retiring, hurried], return_when=asyncio.FIRST_COMPLETED)
+        awaited: list[asyncio.Future[Any]] = [retiring, hurried]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         for worker in living:
             worker.kill()
@@ -95,7 +96,7 @@ class Supervisor:
             try:
                 config.load()
             except config.ConfigError as error:
-                logger.error("nothing is rolled, because the settings are wrong: %s", error)  # noqa: TRY400
+                logger.error("nothing is rolled, because the settings are wrong: %s", error)
                 continue
             logger.info("rolling %s worker(s)", len(self._places))
             for place in self._places:

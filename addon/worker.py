@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
+import tempfile
 import time
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,7 +27,7 @@ from addon.line import Line, given_listeners
 from addon.listener import Change, Listener
 from addon.policy import PREFIX, RESERVED_SEGMENT, GatePolicy
 from addon.rates import Rates
-from addon.serving import Gateway, listening_socket
+from addon.serving import Gateway, Tls, listening_socket
 from addon.shared import SharedTokens
 from addon.store import Store
 from addon.tally import FLUSH_SECONDS, Tally
@@ -74,6 +75,8 @@ class Worker:
             in_use=self._cutter.in_use,
             compatibility=settings.proxy.compatibility_prefix,
         )
+        # Where mitmproxy keeps what it makes for TLS.
+        self._files = tempfile.TemporaryDirectory(prefix="zenzefi-worker-")
         self._stopping = asyncio.Event()
         # The loop keeps weak references to tasks only.
         self._burials: set[asyncio.Task[None]] = set()
@@ -109,6 +112,7 @@ class Worker:
             listener.stop()
             await self._redis.aclose()
             self._store.close()
+            self._files.cleanup()
 
     def _changed(self, change: Change) -> None:
         """A token is no longer what it was: end what it must not go on with, and tell the other tier."""
@@ -137,8 +141,7 @@ class Worker:
             site,
             mine,
             neighbours=others,
-            upstream_tls=settings.upstream.url.startswith("https:"),
-            upstream_ca=Path(settings.upstream.ca_file) if settings.upstream.ca_file else None,
+            tls=tls_of(settings, Path(self._files.name)),
         )
 
     async def _flush(self) -> bool:
@@ -188,6 +191,13 @@ def _server_name(hostname: str) -> str | None:
     except ValueError:
         return hostname
     return None
+
+
+def tls_of(settings: Settings, private: Path) -> Tls | None:
+    """Return the files that TLS needs, or None where the upstream speaks plain HTTP."""
+    if not settings.upstream.url.startswith("https:"):
+        return None
+    return Tls(private, upstream_ca=Path(settings.upstream.ca_file) if settings.upstream.ca_file else None)
 
 
 def limits_of(settings: Settings) -> Limits:

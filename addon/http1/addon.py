@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from typing import cast
 
 from mitmproxy import ctx
 from mitmproxy.addons.proxyserver import Proxyserver
@@ -12,6 +13,7 @@ from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
 from addon.http1.layer import Http1Layer
+from addon.http1.observers import FlowObserver, is_observed
 from addon.http1.policy import FirstUse, Question
 from addon.http1.site import Site
 from addon.http1.sockets import Closing, HandlerSockets
@@ -24,7 +26,8 @@ SWEEP_SECONDS = 0.25
 class Http1:
     """Supplies `Http1Layer` to every client connection of this worker.
 
-    With `client_tls`, TLS ends here and every client must speak it; the certificate is mitmproxy's `certs` option.
+    With `client_tls`, TLS ends here and every client must speak it; the certificate is mitmproxy's `certs`
+    option.
     """
 
     def __init__(self, site: Site, *, client_tls: bool = False) -> None:
@@ -35,10 +38,12 @@ class Http1:
         self._layers: dict[str, Http1Layer] = {}
         self._overloaded: set[str] = set()
         self._sweeper: asyncio.Task[None] | None = None
+        self._observer: FlowObserver | None = None
         self.is_running = False
 
     def running(self) -> None:
-        """Start the sweeper."""
+        """Start the sweeper; in stock tools, leave the upstream connection to the layer."""
+        ctx.options.update(connection_strategy="lazy", http2=False, rawtcp=False)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self.is_running = True
 
@@ -48,6 +53,8 @@ class Http1:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
+        if self._observer is not None:
+            await self._observer.close()
 
     async def _sweep(self) -> None:
         while True:
@@ -56,14 +63,23 @@ class Http1:
                 now = time.monotonic()
                 self.site.registry.sweep(now)
                 self._closing.sweep(now)
+                await self._look_for_observers()
             except Exception:
                 logger.exception("the sweeper failed; it goes on")
+
+    async def _look_for_observers(self) -> None:
+        """Record exchanges while, and only while, another addon wants to see flows."""
+        observed, observer = is_observed(ctx.master), self._observer
+        if observed and observer is None:
+            self.site.observer = self._observer = FlowObserver(ctx.master)
+        elif not observed and observer is not None:
+            self.site.observer = self._observer = None
+            await observer.close()
 
     def client_connected(self, client: Client) -> None:
         """Count the connection, and turn it away when there are far too many."""
         limits = self.site.limits
-        proxyserver = ctx.master.addons.get("proxyserver")
-        assert isinstance(proxyserver, Proxyserver)
+        proxyserver = cast(Proxyserver, ctx.master.addons.lookup["proxyserver"])
         handler = proxyserver.connections[client.id]
         sockets = self._sockets[client.id] = HandlerSockets(handler, self._closing, limits.flush_seconds)
         registry = self.site.registry
@@ -82,6 +98,7 @@ class Http1:
         layer = self._layers.pop(client.id, None)
         if layer is not None:
             layer.lost()
+            self.site.registry.release(layer)
         self.site.registry.depart(client)
 
     def next_layer(self, next_layer: NextLayer) -> None:

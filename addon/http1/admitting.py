@@ -45,7 +45,7 @@ class Admitting(Tunnelling):
         try:
             raw = self._intake.take_head()
             if raw is None:
-                if self._total == math.inf:
+                if self._total == math.inf and self._intake.buffer:
                     # The head as a whole has this long, however often a piece of it comes.
                     self._total = self._now + self._limits.head_seconds
                     self._due(self._limits.head_seconds)
@@ -61,7 +61,7 @@ class Admitting(Tunnelling):
         limits = self._limits
         self._count += 1
         exchange = Exchange(f"{self._name}-{self._count:x}", self._now)
-        exchange.client_address = self._client.peername[0]
+        exchange.client_address = self._address
         self._phase = Phase.HELD
         self._total = self._now + limits.total_seconds if limits.total_seconds else math.inf
         self._turn = turn = Turn(exchange)
@@ -72,6 +72,8 @@ class Admitting(Tunnelling):
         exchange, rules = turn.exchange, self._site.rules
         self._last_headers = request.headers
         exchange.request = turn.request = request
+        if self._site.observer is not None:
+            turn.recording = self._site.observer.begin(exchange)
         if self.overloaded:
             self._refuse(turn, _OVERLOADED, close=True)
             return
@@ -84,7 +86,7 @@ class Admitting(Tunnelling):
         path = below_prefix(request.raw_path, rules.compatibility_prefix)
         if path is not None:
             request.compat, request.path = True, path
-        turn.peer = client_peer(self._client.peername[0], self._client.tls, request.headers, rules)
+        turn.peer = client_peer(self._address, self._client.tls, request.headers, rules)
         exchange.client_address = turn.peer.address
         self._take_framing(turn, request)
         self._decide(turn, self._policy.admit(request, turn.peer, exchange))

@@ -25,7 +25,8 @@ class Admit:
     first_use: bool = False
     # The access came in `Authorization`, which then must not go further.
     drop_authorization: bool = False
-    # Whole header lines for the reply, e.g. b"RateLimit-Limit: 100\r\n"; the upstream's own of these names are dropped.
+    # Whole header lines for the reply, e.g. b"RateLimit-Limit: 100\r\n"; with them, the upstream's own rate
+    # limit headers are dropped.
     reply_lines: bytes = b""
     # Whatever the policy wants to find again in its callbacks.
     facts: object = None

@@ -21,6 +21,7 @@ from mitmproxy.proxy.layer import Layer
 
 from addon.http1.decisions import Local, Refuse
 from addon.http1.exchange import Exchange
+from addon.http1.forwarding import plain_address
 from addon.http1.heads import RequestHead
 from addon.http1.intake import Intake
 from addon.http1.link import Link
@@ -57,17 +58,19 @@ class Endings(Layer):
         self._sockets = sockets
         self._client = context.client
         self._out: list[commands.Command] = []
-        self._link = Link(self, self._out)
+        self._link = Link(self, self._out, sockets)
         self._intake = Intake(site.limits)
         self._is_paused = False
         self._half_closed = False
         self._discarded = 0
         self._now = site.clock()
+        self._address = plain_address(context.client.peername[0])
         self._name = secrets.token_hex(8)
         self._count = 0
         self._phase = Phase.IDLE
         # When the sweeper shall wake this layer.
         self.deadline = self._now + site.limits.head_seconds
+        self._idle_until = self.deadline
         self._total = math.inf
         self._turn: Turn | None = None
 
@@ -107,9 +110,15 @@ class Endings(Layer):
         exchange = turn.exchange
         complete = self._is_complete(turn)
         close = close or not complete or self._must_close(exchange.request)
-        lines = exchange.admission.reply_lines if exchange.admission else b""
-        portal = self._site.rules.portal_url
-        self._send(refusal(refuse, exchange.request, exchange.request_id, portal, close, lines))
+        reply = refusal(
+            refuse,
+            exchange.request,
+            exchange.request_id,
+            close=close,
+            portal_url=self._site.rules.portal_url,
+            lines=exchange.admission.reply_lines if exchange.admission else b"",
+        )
+        self._send(reply)
         exchange.code = refuse.code
         self._answered_by_us(exchange, refuse.status, close)
 
@@ -117,7 +126,7 @@ class Endings(Layer):
         """Give the policy's own answer."""
         complete = self._is_complete(turn)
         close = not complete or self._must_close(turn.request)
-        self._send(local_reply(local, turn.request, turn.exchange.request_id, close))
+        self._send(local_reply(local, turn.request, turn.exchange.request_id, close=close))
         self._answered_by_us(turn.exchange, local.status, close)
 
     def _answered_by_us(self, exchange: Exchange, status: int, close: bool) -> None:
@@ -128,13 +137,13 @@ class Endings(Layer):
         else:
             self._rest()
 
-    def _fail(self, turn: Turn, refuse: Refuse) -> None:
+    def _fail(self, turn: Turn, refuse: Refuse, *, close: bool = False) -> None:
         """The exchange cannot be completed: say so, or cut what has begun."""
         self._link.close()
         if turn.exchange.sent_head:
             self._break_off(turn, refuse.code)
         else:
-            self._refuse(turn, refuse)
+            self._refuse(turn, refuse, close=close)
 
     def _break_off(self, turn: Turn, code: str) -> None:
         """End a reply that cannot be completed, so that the client sees that it is incomplete."""
@@ -177,13 +186,17 @@ class Endings(Layer):
         exchange.is_open = False
         try:
             self._policy.on_close(exchange)
+            if turn.recording is not None and self._site.observer is not None:
+                self._site.observer.end(exchange, turn.recording)
         except Exception:
             logger.exception("the policy failed to note the end of an exchange")
 
     def _rest(self) -> None:
         """Be ready for the next request."""
+        limits = self._limits
         self._phase = Phase.IDLE
-        self._due(self._limits.keep_alive_seconds)
+        self._idle_until = self._now + limits.keep_alive_seconds
+        self._due(min(limits.keep_alive_seconds, limits.upstream_idle_seconds))
         self._resume()
 
     def _linger(self) -> None:
@@ -220,6 +233,6 @@ class Endings(Layer):
             self._abandon(INTERNAL.code)
             return
         exchange = turn.exchange
-        self._send(refusal(INTERNAL, None, exchange.request_id, "", True))
+        self._send(refusal(INTERNAL, None, exchange.request_id, close=True))
         exchange.code = INTERNAL.code
         self._answered_by_us(exchange, INTERNAL.status, True)

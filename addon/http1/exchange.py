@@ -7,8 +7,8 @@ from addon.http1.heads import RequestHead
 class Exchange:
     """What is known of one request while it lasts and when it is over.
 
-    `status` is what the client was told (0: nothing), `code` the refusal or failure code, if there was one. The byte
-    counts are body bytes as carried. Times are readings of the monotonic clock.
+    `status` is what the client was told (0: nothing), `code` the refusal or failure code, if there was one.
+    The byte counts are body bytes as carried. Times are readings of the monotonic clock.
     """
 
     __slots__ = (

@@ -76,6 +76,14 @@ class Rules:
     portal_url: str = ""
 
 
+def plain_address(peername: str) -> str:
+    """Write an address as people know it: a socket for both families shows IPv4 as a part of IPv6."""
+    if ":" not in peername:
+        return peername
+    address = peername.partition("%")[0]
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
 def client_peer(peername: str, tls: bool, headers: Headers, rules: Rules) -> Peer:
     """Find the client behind trusted proxies: the last address in the chain that is not one of them."""
     scheme = "https" if tls else "http"
@@ -118,6 +126,21 @@ def _lines(items: list[Header]) -> bytes:
     return b"".join([b"%b: %b\r\n" % (name, value) for _, name, value in items])
 
 
+def _goes_up(lower: bytes) -> bool:
+    """Whether a client may send this header to the upstream at all."""
+    if b"_" in lower:
+        # Many servers read X_User_Id as X-User-Id, so an underscore must not be a way around these rules.
+        lower = lower.replace(b"_", b"-")
+        if lower in _NOT_NOMINABLE:
+            return False
+    return lower not in _DROPPED_REQUEST and not lower.startswith(b"x-forwarded-")
+
+
+def request_trailers(trailers: list[Header]) -> list[Header]:
+    """Keep of a client's trailers what would pass as a header."""
+    return [trailer for trailer in trailers if _goes_up(trailer[0])]
+
+
 def _passing(headers: Headers, admit: Admit, compat: bool, rules: Rules) -> bytes:
     """Write the client's header lines that may go on, byte for byte and in order."""
     key = (admit.drop_authorization, compat)
@@ -127,11 +150,7 @@ def _passing(headers: Headers, admit: Admit, compat: bool, rules: Rules) -> byte
     nominated = headers.connection - _NOT_NOMINABLE
     kept: list[Header] = []
     for lower, name, value in headers.items:
-        # Many servers read X_User_Id as X-User-Id, so an underscore must not be a way around these rules.
-        plain = lower.replace(b"_", b"-") if b"_" in lower else lower
-        if plain in _DROPPED_REQUEST or lower in nominated or plain.startswith(b"x-forwarded-"):
-            continue
-        if plain is not lower and plain in (b"authorization", b"cookie", b"content-length", b"content-type"):
+        if lower in nominated or not _goes_up(lower):
             continue
         if lower == b"authorization" and admit.drop_authorization:
             continue
@@ -194,19 +213,16 @@ def request_head(
         framing += b"Expect: 100-continue\r\n"
     if websocket:
         framing += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-    return (
-        b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Request-ID: %b\r\nX-User-Id: %b\r\nX-Token-Id: %b\r\n\r\n"
-        % (
-            request.method.encode(),
-            request.target,
-            admit.upstream.host_header,
-            _passing(headers, admit, request.compat, rules),
-            framing,
-            _forwarded(headers, peer),
-            request_id.encode(),
-            admit.user_id.encode(),
-            admit.token_id.encode(),
-        )
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Request-ID: %b\r\nX-User-Id: %b\r\nX-Token-Id: %b\r\n\r\n" % (
+        request.method.encode(),
+        request.target,
+        admit.upstream.host_header,
+        _passing(headers, admit, request.compat, rules),
+        framing,
+        _forwarded(headers, peer),
+        request_id.encode(),
+        admit.user_id.encode(),
+        admit.token_id.encode(),
     )
 
 

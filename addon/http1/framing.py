@@ -22,7 +22,7 @@ class Kind(Enum):
 
 
 class BodyReader:
-    """Reads a body that needs no decoding: it is over at once, after `length` bytes, or when the peer closes."""
+    """Reads a body that needs no decoding: it ends at once, after `length` bytes, or when the peer closes."""
 
     __slots__ = ("done", "fault", "left", "rest", "trailers", "until_close")
 

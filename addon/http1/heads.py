@@ -1,8 +1,8 @@
 """Reads the head of a message, or refuses it; nothing is repaired on the way.
 
-Each head passes three checks that must agree: the bytes it may hold at all, llhttp in its strict mode, and our own
-rules for what HTTP leaves open (one Host, one length, origin-form only). llhttp is fed exactly one head and no body:
-it cannot be told that a message has none, and it would read on into the next one.
+Each head passes three checks that must agree: the bytes it may hold at all, llhttp in its strict mode, and
+our own rules for what HTTP leaves open (one Host, one length, origin-form only). llhttp is fed exactly one
+head and no body: it cannot be told that a message has none, and it would read on into the next one.
 """
 
 import re
@@ -89,7 +89,7 @@ class Headers:
         self.first = first
         # What `Connection` names: options and headers that must not go further.
         self.connection = _connection_options(items) if b"connection" in first else frozenset()
-        # What forwarding made of these lines for a given purpose; a client repeats its headers far more often than not.
+        # What forwarding made of these lines; a client repeats its headers far more often than not.
         self.memo: dict[object, bytes] = {}
 
     def get(self, name: bytes) -> bytes | None:
@@ -106,11 +106,9 @@ class RequestHead:
 
     __slots__ = ("compat", "headers", "http10", "method", "path", "query", "raw_path")
 
-    def __init__(
-        self, method: str, raw_path: bytes, query: bytes | None, http10: bool, headers: Headers
-    ) -> None:
+    def __init__(self, method: str, raw_path: bytes, query: bytes | None, http10: bool, headers: Headers) -> None:
         self.method = method
-        # The path as it was sent, and as the upstream will see it (they differ below the compatibility prefix).
+        # The path as it was sent, and as the upstream sees it: they differ below the compatibility prefix.
         self.raw_path = raw_path
         self.path = raw_path
         self.query = query
@@ -178,7 +176,7 @@ def _connection_options(items: list[Header]) -> frozenset[bytes]:
 
 
 def _split(head: bytes, single: frozenset[bytes], count: int) -> tuple[list[Header], dict[bytes, bytes]]:
-    """Split header lines that llhttp accepted; `head` starts with the first of them and ends with the empty line."""
+    """Split header lines that llhttp accepted; `head` starts with the first and ends with the empty line."""
     lines = head[:-4].split(b"\r\n") if len(head) > 2 else []
     if len(lines) > count:
         raise HeadError("The request has too many headers.", 431, "headers_too_large")
@@ -231,8 +229,8 @@ def _check_framing(first: dict[bytes, bytes], http10: bool) -> None:
 def parse_request(head: bytes, limits: Limits, last: Headers | None) -> RequestHead:
     """Read a request head, which ends with the first empty line.
 
-    `last` are the headers of the request before on the same connection: sent again byte for byte, they need not be
-    checked again. Raises HeadError.
+    `last` are the headers of the request before on the same connection: sent again byte for byte, they need
+    not be checked again. Raises HeadError.
     """
     line_end = head.find(b"\r\n")
     if line_end > limits.url_bytes + 16:
@@ -254,7 +252,7 @@ def parse_request(head: bytes, limits: Limits, last: Headers | None) -> RequestH
         raise HeadError("The Host header is missing.")
     _check_framing(headers.first, http10)
     raw_path, mark, query = target.partition(b"?")
-    return RequestHead(match[1].decode(), raw_path, query if mark else None, http10, headers)
+    return RequestHead(match[1].decode(), raw_path, query if mark else None, http10=http10, headers=headers)
 
 
 def parse_response(head: bytes, limits: Limits) -> ResponseHead:

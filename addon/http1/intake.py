@@ -23,7 +23,7 @@ class Intake:
         return data
 
     def take_head(self) -> bytes | None:
-        """Hand over one whole head, or None while it is incomplete. Raises HeadError when it cannot become one."""
+        """Hand over one whole head, or None while it is incomplete; HeadError when it cannot become one."""
         data = self.buffer
         if not self.skipped and data.startswith(b"\r\n"):
             self.skipped = True

@@ -1,7 +1,7 @@
 """The HTTP/1.1 layer: one client connection, one exchange at a time, no I/O.
 
-No command blocks the layer (each carries the layer as its `blocking` mark, so that the layers above do not wait
-either): whatever it is waiting for, a deadline, a cut or a client that leaves is obeyed at once.
+No command blocks the layer (each carries the layer as its `blocking` mark, so that the layers above do not
+wait either): whatever it is waiting for, a deadline, a cut or a client that leaves is obeyed at once.
 """
 
 import logging
@@ -37,7 +37,7 @@ class Http1Layer(Admitting):
             self._dispatch(event)
             if self._phase is Phase.IDLE or self._half_closed:
                 self._pump()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever went wrong, the connection ends and nothing is forwarded
             self._crash_safely()
         yield from out
 
@@ -62,7 +62,9 @@ class Http1Layer(Admitting):
             self._cut(event.refusal)
         elif isinstance(event, Drain):
             if self._phase is Phase.IDLE and not self._intake.buffer:
-                self._close()
+                # A request may be on its way: it is served, and told that it was the last.
+                self._idle_until = min(self._idle_until, self._now + self._limits.drain_idle_seconds)
+                self._due(self._idle_until - self._now)
         else:
             if isinstance(event, events.HookCompleted):
                 self._hook_ran(event.command)
@@ -118,7 +120,7 @@ class Http1Layer(Admitting):
         if turn.collecting and turn.body is not None:
             self._collect(turn, turn.body)
         elif len(intake.buffer) > self._limits.held_hard_bytes:
-            self._fail(turn, _AHEAD)
+            self._fail(turn, _AHEAD, close=True)
         elif len(intake.buffer) > self._limits.held_bytes:
             self._is_paused = False  # The stream reader may have resumed by itself.
             self._pause()
@@ -143,6 +145,9 @@ class Http1Layer(Admitting):
         if turn is None:
             if phase is Phase.IDLE and self._intake.buffer:
                 self._refuse(self._begin_turn(), TOO_SLOW, close=True)
+            elif phase is Phase.IDLE and self._now < self._idle_until:
+                self._link.close()
+                self._due(self._idle_until - self._now)
             else:
                 self._close()
         elif phase is Phase.TUNNEL:

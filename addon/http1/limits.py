@@ -19,7 +19,7 @@ class Limits:
     held_bytes: int = 64 * KIB
     # Where its socket cannot be paused, this much ahead ends the connection.
     held_hard_bytes: int = 1 * MIB
-    # After an answer that did not wait for the body: what is still read, so that the answer is not lost to a reset.
+    # What is still read after an answer that did not wait for the body: a reset could destroy the answer.
     linger_bytes: int = 1 * MIB
     linger_seconds: float = 2.0
     informational_heads: int = 32
@@ -32,10 +32,14 @@ class Limits:
     first_byte_seconds: float = 60.0
     response_idle_seconds: float = 120.0
     keep_alive_seconds: float = 75.0
+    # An idle client's kept upstream connection is given up sooner than the client.
+    upstream_idle_seconds: float = 30.0
     tunnel_idle_seconds: float = 600.0
     total_seconds: float = 0.0  # zero: as long as both sides make progress
     # How long the upstream may think about `Expect: 100-continue` before the worker says it instead.
     expect_seconds: float = 1.0
+    # How long an idle client may still send a request to a worker that is going away.
+    drain_idle_seconds: float = 1.0
     # How long what a peer does not read may stay in a closing socket.
     flush_seconds: float = 5.0
 

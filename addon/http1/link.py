@@ -8,6 +8,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
+from addon.http1.signals import Sockets
 from addon.http1.upstreams import Address, Upstream
 
 
@@ -21,7 +22,7 @@ class State(Enum):
 
 def not_blocking[C: commands.Command](command: C, owner: Layer) -> C:
     """Mark a command that expects an answer as one for which no layer above its owner has to wait."""
-    # mitmproxy declares the attribute as `bool | Layer` on the base class and as a plain bool on its subclasses.
+    # mitmproxy declares it as `bool | Layer` on the base class, and as a plain bool on its subclasses.
     command.blocking = owner
     return command
 
@@ -53,13 +54,14 @@ class _Inside(Layer):
 class Link:
     """Opens, keeps and closes the upstream connection; its commands go to the layer's list.
 
-    It never blocks the layer: a client that leaves, a cut and a deadline are obeyed while a connection is being made.
+    It never blocks the layer: a client that leaves, a cut and a deadline are obeyed while it connects.
     """
 
-    def __init__(self, owner: Layer, out: list[commands.Command]) -> None:
+    def __init__(self, owner: Layer, out: list[commands.Command], sockets: Sockets) -> None:
         self._owner = owner
         self._context = owner.context
         self._out = out
+        self._sockets = sockets
         self._tls: ServerTLSLayer | None = None
         self._inside: _Inside | None = None
         self.state = State.CLOSED
@@ -108,16 +110,10 @@ class Link:
                 return []
             if self._tls is None:
                 return [event]
-        elif self._tls is None:
+        if self._tls is None or self._inside is None:
             return []
-        return self._through_tls(event)
-
-    def _through_tls(self, event: events.Event) -> list[events.Event]:
-        assert self._tls is not None and self._inside is not None
         self._out.extend(self._tls.handle_event(event))
-        received = self._inside.received
-        if received:
-            self._inside.received = []
+        received, self._inside.received = self._inside.received, []
         return received
 
     def send(self, data: bytes) -> None:
@@ -137,6 +133,7 @@ class Link:
     def close(self) -> None:
         """Close the connection, whatever it is doing."""
         if self.server is not None:
+            self._sockets.flush_soon(self.server)
             self._out.append(commands.CloseConnection(self.server))
         self.server = self._tls = self._inside = None
         self.state = State.CLOSED

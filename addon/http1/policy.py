@@ -33,8 +33,8 @@ class FirstUse:
 class Policy(Protocol):
     """Decides about requests and is told what became of them.
 
-    `admit` and the callbacks run on the loop and must not block. An exception in `admit`, `admit_slow`, `first_use` or
-    `on_open` refuses the request with 500; one in `on_bytes` cuts the exchange.
+    `admit` and the callbacks run on the loop and must not block. An exception in `admit`, `admit_slow`,
+    `first_use` or `on_open` refuses the request with 500; one in `on_bytes` cuts the exchange.
     """
 
     def admit(self, request: RequestHead, peer: Peer, exchange: Exchange) -> Decision | Defer:

@@ -1,7 +1,6 @@
 """Answers of our own: errors as JSON or as a small page, and what the policy answers itself."""
 
 import json
-from collections.abc import Sequence
 from html import escape
 from http import HTTPStatus
 
@@ -30,11 +29,12 @@ def refusal(
     refuse: Refuse,
     request: RequestHead | None,
     request_id: str,
-    portal_url: str,
+    *,
     close: bool,
+    portal_url: str = "",
     lines: bytes = b"",
 ) -> bytes:
-    """Build the whole reply for a refusal; `lines` are further header lines."""
+    """Build the whole reply for a refusal, JSON or a small page; `lines` are further header lines."""
     if _wants_page(request):
         content_type = "text/html; charset=utf-8"
         link = f'<p><a href="{escape(portal_url)}">{escape(portal_url)}</a></p>' if portal_url else ""
@@ -50,41 +50,29 @@ def refusal(
         content_type = "application/json"
         facts = {"detail": refuse.detail, "code": refuse.code, "request_id": request_id}
         body = json.dumps(facts).encode()
-    extra = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" + lines
-    return _reply(refuse.status, content_type, refuse.headers, body, request, request_id, close, extra)
+    headers = (*refuse.headers, ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+    local = Local(refuse.status, body, content_type, headers)
+    return local_reply(local, request, request_id, close=close, lines=lines)
 
 
-def local_reply(local: Local, request: RequestHead, request_id: str, close: bool) -> bytes:
-    """Build the whole reply for an answer of the policy's own."""
-    return _reply(
-        local.status, local.content_type, local.headers, local.body, request, request_id, close, b""
-    )
-
-
-def _reply(
-    status: int,
-    content_type: str,
-    headers: Sequence[tuple[str, str]],
-    body: bytes,
-    request: RequestHead | None,
-    request_id: str,
-    close: bool,
-    extra: bytes,
+def local_reply(
+    local: Local, request: RequestHead | None, request_id: str, *, close: bool, lines: bytes = b""
 ) -> bytes:
-    lines = [f"HTTP/1.1 {status} {_title(status)}\r\n"]
-    bodiless = status in (204, 304)
+    """Build the whole reply for an answer of our own. Raises ValueError for a header that would split it."""
+    parts = [f"HTTP/1.1 {local.status} {_title(local.status)}\r\n"]
+    bodiless = local.status in (204, 304)
     if not bodiless:
-        lines.append(f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n")
-    for name, value in headers:
+        parts.append(f"Content-Type: {local.content_type}\r\nContent-Length: {len(local.body)}\r\n")
+    for name, value in local.headers:
         if "\r" in value or "\n" in value:
-            raise ValueError(f"a line break in a reply header: {name}")
-        lines.append(f"{name}: {value}\r\n")
-    lines.append(f"X-Request-ID: {request_id}\r\n")
+            raise ValueError(f"a line break in the reply header {name}")
+        parts.append(f"{name}: {value}\r\n")
+    parts.append(f"X-Request-ID: {request_id}\r\n")
     if close:
-        lines.append("Connection: close\r\n")
+        parts.append("Connection: close\r\n")
     elif request is not None and request.http10:
-        lines.append("Connection: keep-alive\r\n")
-    head = "".join(lines).encode("latin-1") + extra + b"\r\n"
+        parts.append("Connection: keep-alive\r\n")
+    head = "".join(parts).encode("latin-1") + lines + b"\r\n"
     if bodiless or (request is not None and request.method == "HEAD"):
         return head
-    return head + body
+    return head + local.body

@@ -9,6 +9,7 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.events import Event
 
 from addon.http1.decisions import Refuse
+from addon.http1.forwarding import plain_address
 from addon.http1.signals import Cut, Drain, Tick
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Registry:
 
     def arrive(self, client: Client, door: Door, until: float) -> int:
         """Take note of a new connection; return how many its address has now."""
-        address = client.peername[0]
+        address = plain_address(client.peername[0])
         self._addresses[client.id] = address
         self._per_address[address] += 1
         self._silent[client.id] = (until, door)
@@ -96,7 +97,7 @@ class Registry:
         return token_id in self._holders
 
     def cut(self, token_id: str, refusal: Refuse) -> int:
-        """End everything a token has open, idle connections included; return how many connections that were."""
+        """End everything a token has open, idle connections included; return how many that were."""
         holders = list(self._holders.get(token_id, ()))
         for layer in holders:
             self._deliver(layer, Cut(refusal))
@@ -111,13 +112,16 @@ class Registry:
             door.close()
         return len(layers)
 
-    def drain(self) -> None:
-        """Take no further request on any connection; those that are idle are closed."""
+    def drain(self, grace: float) -> None:
+        """Let every connection end after its next reply; those that stay idle are closed after the grace.
+
+        A client that sees no close may just have sent a request: to close at once would lose it.
+        """
         self.draining = True
         for layer in list(self._doors):
             self._deliver(layer, Drain())
-        for _, door in list(self._silent.values()):
-            door.close()
+        latest = time.monotonic() + grace
+        self._silent = {key: (min(until, latest), door) for key, (until, door) in self._silent.items()}
 
     def sweep(self, now: float | None = None) -> None:
         """Wake every layer whose deadline has passed."""

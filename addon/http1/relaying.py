@@ -2,7 +2,7 @@
 
 from addon.http1.decisions import Refuse
 from addon.http1.endings import Endings, Phase
-from addon.http1.forwarding import request_head, response_lines
+from addon.http1.forwarding import request_head, request_trailers, response_lines
 from addon.http1.framing import BodyReader, ChunkedReader, Kind, chunk, last_chunk
 from addon.http1.heads import HeadError, ResponseHead
 from addon.http1.reply import Reply
@@ -53,6 +53,8 @@ class Relaying(Endings):
             turn.expecting = False
             exchange.bytes_in += len(payload)
             self._policy.on_bytes(exchange, len(payload), 0)
+            if turn.recording is not None:
+                turn.recording.add_request(payload)
             limit = self._limits.body_bytes
             if limit and exchange.bytes_in > limit:
                 self._fail(turn, _TOO_LARGE)
@@ -60,7 +62,7 @@ class Relaying(Endings):
         if isinstance(body, ChunkedReader):
             head += chunk(payload)
             if body.done:
-                head += last_chunk(body.trailers)
+                head += last_chunk(request_trailers(body.trailers))
         elif payload:
             head = head + payload if head else payload
         if head:
@@ -70,8 +72,8 @@ class Relaying(Endings):
         elif body.done:
             self._intake.buffer, body.rest = body.rest, b""
             self._phase = Phase.SENT
-            if not exchange.sent_head:
-                self._due(self._limits.first_byte_seconds)
+            limits = self._limits
+            self._due(limits.response_idle_seconds if exchange.sent_head else limits.first_byte_seconds)
         else:
             self._due(self._limits.body_idle_seconds)
 
@@ -127,6 +129,8 @@ class Relaying(Endings):
         lines = response_lines(head, self._site.rules, drop_length=reply.drops_length, limited=bool(ours))
         exchange.status, exchange.sent_head, exchange.first_byte = head.status, True, self._now
         turn.expecting = False
+        if turn.recording is not None:
+            turn.recording.response = head
         whole = b"HTTP/1.1 %d %b\r\n%b%b%bX-Request-ID: %b\r\n\r\n"
         parts = (head.status, head.reason, lines, framing, ours, exchange.request_id.encode())
         self._relay(turn, reply, reply.take_rest(), whole % parts)
@@ -141,6 +145,8 @@ class Relaying(Endings):
         if payload:
             turn.exchange.bytes_out += len(payload)
             self._policy.on_bytes(turn.exchange, 0, len(payload))
+            if turn.recording is not None:
+                turn.recording.add_response(payload)
         if reply.chunked_out:
             head += chunk(payload)
             if body.done:

@@ -1,4 +1,4 @@
-"""What reaches a layer besides bytes: our own events, the hooks it asks, and the socket controls it is given."""
+"""What reaches a layer besides bytes: our own events, the hooks it asks, and control over its sockets."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
 from addon.http1.policy import Policy
+from addon.http1.recording import Observer
 from addon.http1.registry import Registry
 
 
@@ -18,4 +19,6 @@ class Site:
     limits: Limits = field(default_factory=Limits)
     rules: Rules = field(default_factory=Rules)
     registry: Registry = field(default_factory=Registry)
+    # Set while someone watches.
+    observer: Observer | None = None
     clock: Callable[[], float] = time.monotonic

@@ -1,6 +1,9 @@
 """The sockets behind one connection handler, through its public parts."""
 
 import asyncio
+import contextlib
+import socket
+import struct
 import time
 from typing import Any
 
@@ -8,6 +11,7 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy.events import Event
 from mitmproxy.proxy.server import ConnectionHandler
 
+_RESET = struct.pack("ii", 1, 0)
 _tasks: set[asyncio.Task[None]] = set()
 
 
@@ -22,14 +26,11 @@ class Closing:
         self._transports.append((until, transport))
 
     def sweep(self, now: float) -> None:
-        """Abort those whose time is up."""
-        left = []
-        for until, transport in self._transports:
-            if now >= until:
-                transport.abort()
-            elif transport.get_write_buffer_size():
-                left.append((until, transport))
-        self._transports = left
+        """Forget those that are done, abort those whose time is up."""
+        waiting = [(until, it) for until, it in self._transports if it.get_write_buffer_size()]
+        for _, transport in [entry for entry in waiting if entry[0] <= now]:
+            transport.abort()
+        self._transports = [entry for entry in waiting if entry[0] > now]
 
 
 class HandlerSockets:
@@ -61,8 +62,12 @@ class HandlerSockets:
     def abort(self, connection: Connection) -> None:
         """Reset a connection; its unsent bytes are dropped."""
         transport = self._transport(connection)
-        if transport is not None:
-            transport.abort()
+        if transport is None:
+            return
+        # Without this the peer would see an orderly end, and take half a reply for a whole one.
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
 
     def backlog(self, connection: Connection) -> int:
         """Tell how many bytes the peer has not taken yet."""
@@ -77,7 +82,7 @@ class HandlerSockets:
     def flush_soon(self, connection: Connection) -> None:
         """Abort the connection later if its last bytes are not taken."""
         transport = self._transport(connection)
-        if transport is not None and transport.get_write_buffer_size():
+        if transport is not None:
             self._closing.add(transport, time.monotonic() + self._flush_seconds)
 
     def deliver(self, event: Event) -> None:

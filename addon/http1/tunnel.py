@@ -1,5 +1,7 @@
 """A WebSocket connection after its upgrade: bytes both ways, counted, and cut like anything else."""
 
+import math
+
 from mitmproxy.proxy import commands
 
 from addon.http1.decisions import Refuse
@@ -11,7 +13,9 @@ from addon.http1.reply import Reply
 from addon.http1.turn import Turn
 
 _UNASKED = Refuse(502, "upstream_invalid", "The upstream switched protocols without being asked.")
-_SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b%bX-Request-ID: %b\r\n\r\n"
+_SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b%bX-Request-ID: %b\r\n\r\n"
+)
 # Once one side of a tunnel has ended, the other has this long to follow.
 _END_SECONDS = 30.0
 
@@ -30,6 +34,7 @@ class Tunnelling(Relaying):
         exchange.status, exchange.sent_head, exchange.first_byte = 101, True, self._now
         exchange.tunnel = True
         self._phase = Phase.TUNNEL
+        self._total = math.inf
         self._resume()
         self._due(self._limits.tunnel_idle_seconds)
         self._tunnel_down(turn, reply.take_rest())

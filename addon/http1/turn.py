@@ -7,15 +7,16 @@ from addon.http1.exchange import Exchange
 from addon.http1.framing import BodyReader
 from addon.http1.heads import RequestHead
 from addon.http1.policy import FirstUse, Question
+from addon.http1.recording import Recording
 from addon.http1.reply import Reply
 from addon.http1.upstreams import Address
 
 
 class Turn:
-    """One exchange from the inside; a new one is made for each, so that nothing of the last can be taken for this.
+    """One exchange from the inside; each has a new one, so that nothing of the last can be taken for this.
 
-    `request`, `peer` and `admit` have no value until they are known: to use one too early is an error, and an error
-    refuses the request.
+    `request`, `peer` and `admit` have no value until they are known: to use one too early is an error, and an
+    error refuses the request.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Turn:
         "is_websocket",
         "peer",
         "question",
+        "recording",
         "repeatable",
         "reply",
         "request",
@@ -55,6 +57,7 @@ class Turn:
         # The client waits for 100 Continue before it sends its body.
         self.expecting = False
         self.is_websocket = False
+        self.recording: Recording | None = None
         self.is_first_use_done = False
         # The upstream may have closed the kept connection before it saw the request, which can be sent again.
         self.repeatable = False

@@ -1,4 +1,4 @@
-"""Where requests are forwarded to: one upstream with one or more addresses, and which of them are worth a try."""
+"""Where requests go: one upstream with one or more addresses, and which of them are worth a try."""
 
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ class Upstream:
     _turn: int = 0
 
     def candidates(self, now: float) -> list[Address]:
-        """List the addresses in the order to try them: the healthy ones by turns, then the dead, oldest first."""
+        """List the addresses in the order to try: the healthy ones by turns, then the dead, oldest first."""
         if len(self.addresses) == 1:
             return list(self.addresses)
         self._turn += 1

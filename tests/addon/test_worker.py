@@ -1,5 +1,6 @@
 """A real worker on a real socket with a real upstream and a real database."""
 
+import contextlib
 import hashlib
 import json
 import signal
@@ -213,8 +214,10 @@ def test_what_is_under_way_is_cut_when_its_token_is_revoked(
             tokens.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
         begun = time.monotonic()
         for connection in (idle, busy):
-            while connection.recv(65536):
-                pass
+            # What was on its way when the cut came may end in a reset instead of an end.
+            with contextlib.suppress(ConnectionResetError):
+                while connection.recv(65536):
+                    pass
         assert time.monotonic() - begun < 1
 
 

@@ -71,7 +71,7 @@ def test_jobs_of_others_are_left_alone(timetable: Scheduler) -> None:
 def test_intervals_start_at_once_and_nightly_jobs_at_their_hour(timetable: Scheduler) -> None:
     schedule.reconcile(timetable, (HOURLY, NIGHTLY))
     times = {job.id: moment.replace(tzinfo=UTC) for job, moment in timetable.get_jobs(with_times=True)}
-    now = datetime.now(UTC)  # noqa: TID251 - Redis runs by the real clock
+    now = datetime.now(UTC)
     assert abs(times[HOURLY.id] - now) < timedelta(seconds=10)
     assert times[NIGHTLY.id] > now
     assert (times[NIGHTLY.id].hour, times[NIGHTLY.id].minute) == (4, 0)

@@ -1,0 +1,252 @@
+"""A layer between two imaginary sockets: events in, commands out, and a clock that stands still."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.options import Options
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+
+from addon.http1.decisions import Admit, Decision, Defer, Peer, Refuse
+from addon.http1.exchange import Exchange
+from addon.http1.forwarding import Rules
+from addon.http1.heads import RequestHead
+from addon.http1.layer import Http1Layer
+from addon.http1.limits import Limits
+from addon.http1.policy import FirstUse, Question
+from addon.http1.signals import AdmitSlowHook, Cut, Drain, FirstUseHook, Tick
+from addon.http1.site import Site
+from addon.http1.upstreams import Upstream
+
+HOST = b"upstream.example:8000"
+
+
+@dataclass
+class FakeSockets:
+    """Remembers what the layer asked of its sockets."""
+
+    paused: bool = False
+    aborted: list[Connection] = field(default_factory=list)
+    gone: set[Connection] = field(default_factory=set)
+    waiting: dict[Connection, int] = field(default_factory=dict)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def abort(self, connection: Connection) -> None:
+        self.aborted.append(connection)
+
+    def backlog(self, connection: Connection) -> int:
+        return self.waiting.get(connection, 0)
+
+    def is_gone(self, connection: Connection) -> bool:
+        return connection in self.gone
+
+    def flush_soon(self, connection: Connection) -> None:
+        pass
+
+
+class FakePolicy:
+    """Admits everything, unless a test says otherwise; keeps what it was told."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.decide: Callable[[RequestHead], Decision | Defer] = lambda _: Admit(upstream, "t1", "u1")
+        self.asked: list[RequestHead] = []
+        self.opened: list[Exchange] = []
+        self.closed: list[Exchange] = []
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def admit(self, request: RequestHead, peer: Peer, exchange: Exchange) -> Decision | Defer:
+        self.asked.append(request)
+        return self.decide(request)
+
+    async def admit_slow(self, question: Question) -> Decision:
+        raise NotImplementedError
+
+    async def first_use(self, exchange: Exchange) -> Refuse | None:
+        raise NotImplementedError
+
+    def on_open(self, exchange: Exchange) -> None:
+        self.opened.append(exchange)
+
+    def on_bytes(self, exchange: Exchange, received: int, sent: int) -> None:
+        self.bytes_in += received
+        self.bytes_out += sent
+
+    def on_close(self, exchange: Exchange) -> None:
+        self.closed.append(exchange)
+
+
+class Playbook:
+    """One client connection; `upstreams` holds the bytes sent on each upstream connection that was opened."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        rules: Rules | None = None,
+        connects: bool = True,
+        addresses: int = 1,
+    ) -> None:
+        self.time = 1000.0
+        hosts = tuple((f"10.0.0.{n + 1}", 8000) for n in range(addresses))
+        self.upstream = Upstream(hosts, HOST)
+        self.policy = FakePolicy(self.upstream)
+        self.sockets = FakeSockets()
+        self.site = Site(self.policy, limits or Limits(), rules or Rules(), clock=lambda: self.time)
+        self.client = Client(peername=("192.0.2.7", 40000), sockname=("192.0.2.1", 80), state=ConnectionState.OPEN)
+        self.layer = Http1Layer(Context(self.client, Options()), self.site, self.sockets)
+        self.site.registry.add(self.client, self.layer, self)
+        self.connects = connects
+        self.received = b""
+        self.half_closed = False
+        self.closed = False
+        self.upstreams: list[bytes] = []
+        self.servers: list[Server] = []
+        self.half_closed_upstreams: set[int] = set()
+        self.opening: commands.OpenConnection | None = None
+        self.hooks: list[commands.StartHook] = []
+        self.feed(events.Start())
+
+    def deliver(self, event: events.Event) -> None:
+        self.feed(event)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def feed(self, event: events.Event) -> None:
+        pending = list(self.layer.handle_event(event))
+        for command in pending:
+            self._obey(command)
+
+    def _obey(self, command: commands.Command) -> None:
+        if isinstance(command, commands.SendData):
+            if command.connection is self.client:
+                assert self.client.state & ConnectionState.CAN_WRITE, "sent to a client whose side is closed"
+                assert command.data
+                self.received += command.data
+            else:
+                index = self.servers.index(command.connection)
+                assert command.connection.state & ConnectionState.CAN_WRITE, "sent to a closed upstream"
+                assert command.data
+                self.upstreams[index] += command.data
+        elif isinstance(command, commands.OpenConnection):
+            assert command.blocking is self.layer
+            self.servers.append(command.connection)
+            self.upstreams.append(b"")
+            self.opening = command
+            if self.connects:
+                self.connected()
+        elif isinstance(command, commands.CloseTcpConnection) and command.half_close:
+            command.connection.state &= ~ConnectionState.CAN_WRITE
+            if command.connection is self.client:
+                self.half_closed = True
+            else:
+                self.half_closed_upstreams.add(self.servers.index(command.connection))
+        elif isinstance(command, commands.CloseConnection):
+            command.connection.state = ConnectionState.CLOSED
+            if command.connection is self.client:
+                self.closed = True
+        elif isinstance(command, commands.StartHook):
+            assert command.blocking is self.layer
+            self.hooks.append(command)
+        else:
+            raise AssertionError(command)
+
+    @property
+    def server(self) -> Server:
+        return self.servers[-1]
+
+    def connected(self, error: str | None = None) -> None:
+        opening, self.opening = self.opening, None
+        assert opening is not None
+        if error is None:
+            opening.connection.state = ConnectionState.OPEN
+        self.feed(events.OpenConnectionCompleted(opening, error))
+
+    def send(self, data: bytes) -> "Playbook":
+        self.feed(events.DataReceived(self.client, data))
+        return self
+
+    def reply(self, data: bytes) -> "Playbook":
+        self.feed(events.DataReceived(self.server, data))
+        return self
+
+    def hang_up(self, *, lost: bool = False) -> "Playbook":
+        self.client.state &= ~ConnectionState.CAN_READ
+        if lost:
+            self.sockets.gone.add(self.client)
+        self.feed(events.ConnectionClosed(self.client))
+        return self
+
+    def upstream_hangs_up(self, *, lost: bool = False) -> "Playbook":
+        server = self.server
+        server.state &= ~ConnectionState.CAN_READ
+        if lost:
+            self.sockets.gone.add(server)
+        self.feed(events.ConnectionClosed(server))
+        return self
+
+    def answer(self, decision: Decision | None) -> "Playbook":
+        """Answer the `admit_slow` hook."""
+        hook = self.hooks.pop(0)
+        assert isinstance(hook, AdmitSlowHook)
+        hook.data.decision = decision
+        self.feed(events.HookCompleted(hook))
+        return self
+
+    def allow(self, refusal: Refuse | None = None, *, silent: bool = False) -> "Playbook":
+        """Answer the `first_use` hook."""
+        hook = self.hooks.pop(0)
+        assert isinstance(hook, FirstUseHook)
+        data: FirstUse = hook.data
+        if not silent:
+            data.refusal, data.allowed = refusal, refusal is None
+        self.feed(events.HookCompleted(hook))
+        return self
+
+    def wait(self, seconds: float) -> "Playbook":
+        """Let time pass as the sweeper would."""
+        end = self.time + seconds
+        while self.time < end:
+            self.time = min(self.time + 0.25, end)
+            if self.layer.deadline <= self.time:
+                self.feed(Tick())
+        return self
+
+    def cut(self) -> "Playbook":
+        self.feed(Cut(Refuse(401, "token_revoked", "The access token was revoked.")))
+        return self
+
+    def drain(self) -> "Playbook":
+        self.site.registry.draining = True
+        self.feed(Drain())
+        return self
+
+    def take(self) -> bytes:
+        """Take what the client has received so far."""
+        data, self.received = self.received, b""
+        return data
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange that ended last."""
+        return self.policy.closed[-1]
+
+
+GET = b"GET /a?b=1 HTTP/1.1\r\nHost: proxy.example\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def post(body: bytes, extra: bytes = b"") -> bytes:
+    return b"POST /p HTTP/1.1\r\nHost: proxy.example\r\nContent-Length: %d\r\n%b\r\n%b" % (
+        len(body),
+        extra,
+        body,
+    )

@@ -1,0 +1,515 @@
+"""Whole exchanges, one interleaving each."""
+
+import json
+
+import pytest
+
+from addon.http1.decisions import Admit, Defer, Local, Refuse
+from addon.http1.limits import Limits
+from tests.addon.http1.playbook import GET, OK, Playbook, post
+
+CHUNKED = b"POST /p HTTP/1.1\r\nHost: proxy.example\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def status(data: bytes) -> int:
+    return int(data.split(b" ", 2)[1])
+
+
+def body(data: bytes) -> bytes:
+    return data.partition(b"\r\n\r\n")[2]
+
+
+def code(data: bytes) -> str:
+    return json.loads(body(data))["code"]
+
+
+def test_a_request_goes_up_and_its_reply_comes_down():
+    play = Playbook().send(GET)
+    head = play.upstreams[0]
+    assert head.startswith(b"GET /a?b=1 HTTP/1.1\r\nHost: upstream.example:8000\r\n")
+    assert b"X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: proxy.example\r\n" in head
+    assert b'Forwarded: for=192.0.2.7;host="proxy.example";proto=http\r\n' in head
+    assert b"X-User-Id: u1\r\nX-Token-Id: t1\r\n" in head
+    play.reply(OK)
+    assert play.received.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Request-ID: ")
+    assert play.received.endswith(b"\r\n\r\nok")
+    assert not play.closed
+    assert (play.exchange.status, play.exchange.bytes_in, play.exchange.bytes_out) == (200, 0, 2)
+    assert play.policy.opened == play.policy.closed
+
+
+def test_one_upstream_connection_is_kept_for_the_next_request():
+    play = Playbook().send(GET).reply(OK).send(GET).reply(OK)
+    assert len(play.upstreams) == 1
+    assert play.received.count(b"200 OK") == 2
+
+
+def test_pipelined_requests_are_answered_in_order():
+    play = Playbook().send(GET + GET.replace(b"/a", b"/second") + GET.replace(b"/a", b"/third"))
+    assert play.upstreams[0].count(b"GET ") == 1
+    play.reply(OK)
+    assert b"GET /second" in play.upstreams[0]
+    assert b"GET /third" not in play.upstreams[0]
+    play.reply(OK).reply(OK)
+    assert play.received.count(b"200 OK") == 3
+
+
+def test_a_client_that_sends_far_ahead_is_no_longer_read():
+    limits = Limits(held_bytes=1000, held_hard_bytes=5000)
+    play = Playbook(limits=limits).send(GET).send(b"x" * 1001)
+    assert play.sockets.paused
+    play.send(b"x" * 5000)
+    assert status(play.take()) == 400
+    assert play.half_closed
+
+
+def test_the_client_is_read_again_once_it_is_its_turn():
+    play = Playbook(limits=Limits(held_bytes=10)).send(GET).send(GET)
+    assert play.sockets.paused
+    play.reply(OK)
+    assert not play.sockets.paused
+
+
+def test_a_body_is_streamed_and_counted():
+    play = Playbook().send(post(b"12345")[:-3])
+    assert play.upstreams[0].endswith(b"\r\n\r\n12")
+    play.send(b"345")
+    assert play.upstreams[0].endswith(b"\r\n\r\n12345")
+    play.reply(OK)
+    assert (play.exchange.bytes_in, play.exchange.bytes_out) == (5, 2)
+    assert (play.policy.bytes_in, play.policy.bytes_out) == (5, 2)
+
+
+def test_a_chunked_body_is_framed_anew_and_its_trailers_pass():
+    play = Playbook().send(CHUNKED + b"3;ext=1\r\nabc\r\n")
+    play.send(b"2\r\nde\r\n0\r\nX-Check: 1\r\nContent-Length: 9\r\n\r\n" + GET)
+    assert play.upstreams[0].endswith(b"3\r\nabc\r\n2\r\nde\r\n0\r\nX-Check: 1\r\n\r\n")
+    play.reply(OK)
+    assert play.exchange.bytes_in == 5
+    assert b"GET /a" in play.upstreams[0]
+
+
+def test_trailers_are_no_way_around_the_rules():
+    trailers = b"X-Sum: 1\r\nX_User_Id: evil\r\nX-Forwarded-Port: evil\r\nAuthorization: evil\r\nX-Real-IP: evil\r\n"
+    play = Playbook().send(CHUNKED + b"0\r\n" + trailers + b"\r\n")
+    assert play.upstreams[0].endswith(b"0\r\nX-Sum: 1\r\n\r\n")
+    assert b"evil" not in play.upstreams[0]
+
+
+def test_a_malformed_chunk_ends_both_sides():
+    play = Playbook().send(CHUNKED + b"zz\r\n")
+    assert status(play.received) == 400
+    assert play.half_closed
+    assert not play.server.connected
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_reply_without_a_body_leaves_the_connection_usable(method):
+    play = Playbook().send(GET.replace(b"GET", method))
+    if method == b"HEAD":
+        play.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")
+        assert b"Content-Length: 500" in play.received
+    else:
+        play.reply(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n")
+    play.send(GET).reply(OK)
+    assert play.take().endswith(b"ok")
+    assert len(play.upstreams) == 1
+
+
+def test_204_loses_its_framing():
+    play = Playbook().send(GET).reply(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
+    assert b"ontent-" not in play.received
+
+
+def test_a_chunked_reply_with_trailers():
+    play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    assert play.take().endswith(b"\r\n\r\n3\r\nabc\r\n")
+    play.reply(b"0\r\nX-T: 1\r\nSet-Cookie: a=b\r\n\r\n")
+    assert play.received == b"0\r\nX-T: 1\r\n\r\n"
+    assert play.exchange.bytes_out == 3
+
+
+def test_a_reply_until_close_becomes_chunked():
+    play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    play.upstream_hangs_up()
+    assert b"Transfer-Encoding: chunked" in play.received
+    assert play.received.endswith(b"3\r\nabc\r\n0\r\n\r\n")
+    assert not play.closed
+    play.send(GET)
+    assert len(play.upstreams) == 2
+
+
+def test_a_reply_until_close_that_is_lost_looks_broken():
+    play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\n\r\nabc").upstream_hangs_up(lost=True)
+    assert not play.received.endswith(b"0\r\n\r\n")
+    assert play.closed
+    assert play.exchange.code == "upstream_closed"
+
+
+def test_http_1_0_gets_its_reply_until_close():
+    play = Playbook().send(b"GET /a HTTP/1.0\r\n\r\n")
+    play.reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    assert b"Connection: close" in play.received
+    assert b"chunked" not in play.received
+    assert play.received.endswith(b"\r\n\r\nabc")
+    assert play.closed
+
+
+def test_http_1_0_can_be_kept_alive():
+    play = Playbook().send(b"GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").reply(OK)
+    assert b"Connection: keep-alive" in play.received
+    assert not play.closed
+
+
+def test_a_broken_reply_to_http_1_0_is_a_reset():
+    play = Playbook().send(b"GET /a HTTP/1.0\r\n\r\n")
+    play.reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab").upstream_hangs_up()
+    assert play.sockets.aborted == [play.client]
+
+
+def test_connection_close_from_the_client():
+    play = Playbook().send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).reply(OK)
+    assert b"Connection: close\r\n" in play.received
+    assert play.closed
+
+
+def test_connection_close_from_the_upstream_stays_there():
+    play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+    assert b"onnection" not in play.received
+    play.send(GET)
+    assert len(play.upstreams) == 2
+
+
+def test_a_client_that_half_closes_still_gets_its_reply():
+    play = Playbook().send(GET).hang_up()
+    assert not play.closed
+    play.reply(OK)
+    assert play.received.endswith(b"ok")
+    assert play.closed
+
+
+def test_a_client_that_half_closes_behind_two_requests_gets_both():
+    play = Playbook().send(GET + GET).hang_up().reply(OK)
+    assert not play.closed
+    play.reply(OK)
+    assert play.received.count(b"200 OK") == 2
+    assert play.closed
+
+
+def test_a_client_that_is_lost_ends_the_exchange():
+    play = Playbook().send(GET).hang_up(lost=True)
+    assert play.closed
+    assert play.exchange.code == "client_closed"
+
+
+def test_an_upload_that_breaks_off_never_looks_complete():
+    play = Playbook().send(CHUNKED + b"3\r\nabc\r\n").hang_up()
+    assert not play.upstreams[0].endswith(b"0\r\n\r\n")
+    assert not play.server.connected
+    assert play.exchange.bytes_in == 3
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_early_reply_during_an_upload(whole):
+    play = Playbook().send(post(b"x" * 100)[:-50])
+    play.reply(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\n" + (b"abc" if whole else b"a"))
+    assert b"Connection: close" in play.received
+    if not whole:
+        play.send(b"x" * 20).reply(b"bc")
+    assert play.received.endswith(b"abc")
+    assert play.half_closed
+    assert not play.closed
+    play.hang_up()
+    assert play.closed
+
+
+def test_continue_is_said_by_the_upstream():
+    play = Playbook().send(post(b"123", b"Expect: 100-continue\r\n")[:-3])
+    assert play.received == b""
+    assert b"Expect: 100-continue\r\n" in play.upstreams[0]
+    play.reply(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert play.take() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    play.send(b"123").reply(OK)
+    assert play.upstreams[0].endswith(b"\r\n\r\n123")
+    assert play.received.endswith(b"ok")
+
+
+def test_continue_is_said_for_an_upstream_that_does_not_know_it():
+    play = Playbook().send(post(b"123", b"Expect: 100-continue\r\n")[:-3]).wait(1.25)
+    assert play.take() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    play.reply(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert play.received == b""
+
+
+def test_nothing_is_said_before_admission():
+    play = Playbook()
+    play.policy.decide = lambda _: Refuse(401, "token_missing", "An access token is needed.")
+    play.send(post(b"x" * 5_000, b"Expect: 100-continue\r\n")[:-5_000])
+    assert status(play.received) == 401
+    assert b"100 Continue" not in play.received
+    assert play.half_closed
+    assert play.upstreams == []
+
+
+def test_early_hints_pass_and_a_100_nobody_waits_for_does_not():
+    play = Playbook().send(GET)
+    play.reply(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+    assert play.received.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+def test_early_hints_do_not_reach_http_1_0():
+    play = Playbook().send(b"GET / HTTP/1.0\r\n\r\n").reply(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK)
+    assert play.received.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_endless_informational_replies_are_garbage():
+    play = Playbook().send(GET).reply(b"HTTP/1.1 102 Processing\r\n\r\n" * 40)
+    assert b"502 Bad Gateway" in play.received
+
+
+def test_a_stale_kept_connection_is_retried_once():
+    play = Playbook().send(GET).reply(OK).send(GET).upstream_hangs_up()
+    assert len(play.upstreams) == 2
+    assert play.upstreams[1].startswith(b"GET /a")
+    play.upstream_hangs_up()
+    assert len(play.upstreams) == 2
+    assert b'"upstream_closed"' in play.received
+
+
+def test_a_post_on_a_stale_connection_is_not_repeated():
+    play = Playbook().send(GET).reply(OK).send(post(b"1")).upstream_hangs_up()
+    assert len(play.upstreams) == 1
+    assert b'"upstream_closed"' in play.received
+
+
+def test_a_reply_that_has_begun_is_not_repeated():
+    play = Playbook().send(GET).reply(OK).send(GET).reply(b"HTTP/1.1 200").upstream_hangs_up()
+    assert len(play.upstreams) == 1
+
+
+def test_a_kept_connection_that_closes_is_replaced():
+    play = Playbook().send(GET).reply(OK).upstream_hangs_up()
+    assert not play.closed
+    play.send(GET).reply(OK)
+    assert len(play.upstreams) == 2
+
+
+def test_bytes_nobody_asked_for_poison_the_kept_connection():
+    play = Playbook().send(GET).reply(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+    assert not play.server.connected
+    play.send(GET).reply(OK)
+    assert b"evil" not in play.received
+    play.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+    play.send(GET)
+    assert len(play.upstreams) == 3
+    assert b"evil" not in play.received
+
+
+def test_an_unreachable_upstream_is_a_502_without_its_address():
+    play = Playbook(connects=False).send(GET)
+    play.connected("[Errno 111] Connect call failed ('10.0.0.1', 8000)")
+    assert code(play.received) == "upstream_unreachable"
+    assert b"10.0.0" not in play.received
+
+
+def test_the_next_address_is_tried_and_the_dead_one_skipped():
+    play = Playbook(connects=False, addresses=2).send(GET)
+    dead = play.server.address
+    play.connected("refused")
+    assert play.server.address != dead
+    play.connected()
+    play.reply(OK)
+    assert play.received.endswith(b"ok")
+    assert all(play.upstream.candidates(play.time)[0] != dead for _ in range(4))
+    play.time += 11
+    assert any(play.upstream.candidates(play.time)[0] == dead for _ in range(4))
+
+
+def test_a_client_that_leaves_while_the_connection_is_made():
+    play = Playbook(connects=False).send(GET).hang_up(lost=True)
+    assert play.closed
+    play.connected()
+    assert play.upstreams == [b""]
+
+
+def test_a_body_that_comes_while_the_connection_is_made():
+    play = Playbook(connects=False).send(post(b"12345")[:-3]).send(b"345")
+    assert play.upstreams == [b""]
+    play.connected()
+    assert play.upstreams[0].endswith(b"\r\n\r\n12345")
+
+
+def test_a_slow_decision_holds_everything_back():
+    play = Playbook()
+    play.policy.decide = lambda _: Defer()
+    play.send(post(b"12345")).send(GET)
+    assert play.upstreams == []
+    play.answer(Admit(play.upstream, "t1", "u1"))
+    assert play.upstreams[0].endswith(b"12345")
+    play.reply(OK)
+    play.answer(Local(200, b"{}"))
+    assert play.received.endswith(b"{}")
+
+
+def test_a_decision_that_was_not_made_refuses():
+    play = Playbook()
+    play.policy.decide = lambda _: Defer()
+    play.send(GET).answer(None)
+    assert code(play.received) == "internal"
+    assert play.upstreams == []
+
+
+def test_a_small_body_is_collected_for_the_policy():
+    play = Playbook()
+    play.policy.decide = lambda _: Defer(body_bytes=10)
+    play.send(post(b"a=1&b=2")[:-3])
+    assert play.hooks == []
+    play.send(b"b=2")
+    assert play.hooks[0].data.body == b"a=1&b=2"
+    play.answer(Local(303, headers=[("Location", "/")]))
+    assert status(play.take()) == 303
+    play.send(post(b"x" * 11))
+    assert status(play.received) == 413
+
+
+def test_first_use_comes_after_the_connection_and_before_the_first_byte():
+    play = Playbook(connects=False)
+    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+    play.send(GET)
+    assert play.hooks == []
+    play.connected()
+    assert play.upstreams == [b""]
+    play.allow()
+    assert play.upstreams[0].startswith(b"GET /a")
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_first_use_can_refuse(silent):
+    play = Playbook()
+    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+    play.send(GET).allow(Refuse(409, "device_conflict", "Another device holds the session."), silent=silent)
+    assert play.upstreams == [b""]
+    assert status(play.received) == (500 if silent else 409)
+    assert not play.closed
+
+
+def test_first_use_survives_the_loss_of_the_connection():
+    play = Playbook()
+    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+    play.send(GET).upstream_hangs_up().allow()
+    assert play.upstreams[0] == b""
+    assert play.upstreams[1].startswith(b"GET /a")
+
+
+def test_a_refusal_keeps_a_connection_whose_request_is_complete():
+    play = Playbook()
+    play.policy.decide = lambda _: Refuse(429, "rate_limited", "Too many.", [("Retry-After", "3")])
+    play.send(GET).send(post(b"123"))
+    assert play.received.count(b"HTTP/1.1 429") == 2
+    assert b"Retry-After: 3\r\n" in play.received
+    assert not play.closed
+
+
+def test_a_refusal_lingers_for_a_bounded_while():
+    play = Playbook(limits=Limits(linger_bytes=1000))
+    play.policy.decide = lambda _: Refuse(401, "token_missing", "An access token is needed.")
+    play.send(post(b"x" * 100_000)[:-99_000])
+    assert b"Connection: close" in play.received
+    assert play.half_closed
+    assert not play.closed
+    play.send(b"x" * 2000)
+    assert play.closed
+
+
+def test_a_linger_ends_by_itself():
+    play = Playbook()
+    play.policy.decide = lambda _: Refuse(401, "token_missing", "An access token is needed.")
+    play.send(post(b"x" * 100)[:-50]).wait(2.25)
+    assert play.closed
+
+
+def test_a_browser_gets_a_page():
+    play = Playbook()
+    play.policy.decide = lambda _: Refuse(403, "scope_denied", "<script>")
+    play.send(GET.replace(b"\r\n\r\n", b"\r\nAccept: text/html,*/*\r\n\r\n"))
+    assert b"Content-Type: text/html" in play.received
+    assert b"&lt;script&gt;" in play.received
+
+
+def test_head_gets_the_head_of_a_refusal():
+    play = Playbook()
+    play.policy.decide = lambda _: Refuse(403, "scope_denied", "No.")
+    play.send(GET.replace(b"GET", b"HEAD")).send(GET)
+    first, _, rest = play.received.partition(b"\r\n\r\n")
+    assert b"Content-Length: " in first
+    assert rest.startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("where", ["admit", "on_open", "on_close"])
+def test_a_policy_that_fails_lets_nothing_through(where):
+    play = Playbook()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the policy failed")
+
+    setattr(play.policy, where, fail)
+    play.send(GET)
+    if where == "on_close":
+        play.reply(OK)
+        assert play.received.endswith(b"ok")
+        return
+    assert code(play.received) == "internal"
+    assert play.upstreams == []
+    assert play.exchange.status == 500
+    assert play.half_closed
+
+
+def test_a_fault_in_the_middle_of_a_reply_is_a_cut():
+    play = Playbook().send(GET).reply(OK[:-1])
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the policy failed")
+
+    play.policy.on_bytes = fail
+    play.reply(b"k")
+    assert play.closed
+    assert play.client in play.sockets.aborted
+
+
+def test_what_is_reserved_never_goes_up():
+    for path in (b"/_zenzefi/x", b"/%5fzenzefi/x", b"/api/v1/proxy/_zenzefi/x", b"/_zenzefi"):
+        play = Playbook().send(GET.replace(b"/a", path))
+        assert code(play.received) == "not_found"
+        assert play.upstreams == []
+
+
+def test_the_body_limit():
+    play = Playbook(limits=Limits(body_bytes=10)).send(post(b"x" * 11))
+    assert code(play.received) == "body_too_large"
+    assert play.upstreams == []
+    play = Playbook(limits=Limits(body_bytes=10)).send(CHUNKED + b"b\r\n" + b"x" * 11)
+    assert code(play.received) == "body_too_large"
+
+
+def test_overload_is_said_and_closed():
+    play = Playbook()
+    play.layer.overloaded = True
+    play.send(GET)
+    assert code(play.received) == "overloaded"
+    assert play.half_closed
+
+
+def test_draining_finishes_what_runs_and_closes_what_is_idle():
+    play = Playbook().send(GET).drain()
+    assert not play.closed
+    play.reply(OK)
+    assert b"Connection: close" in play.received
+    assert play.closed
+    idle = Playbook().send(GET).reply(OK).drain()
+    assert not idle.closed
+    idle.wait(1.25)
+    assert idle.closed
+    late = Playbook().send(GET).reply(OK).drain().send(GET).reply(OK)
+    assert late.received.count(b"200 OK") == 2
+    assert late.received.count(b"Connection: close") == 1
+    assert late.closed
