@@ -1,19 +1,22 @@
-"""Where a request carries its access token: `X-Access-Token`, or `Authorization` with exactly our token's shape.
+"""Where a request carries its access: `X-Access-Token`, a browser's cookie, or `Authorization` with our token's shape.
 
-A pure function over header values. Whatever else `Authorization` holds belongs to the upstream and passes untouched.
+Pure functions over header values. Whatever else `Authorization` holds belongs to the upstream and passes untouched.
 """
 
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from models.services.secrets import Purpose
 
 ACCESS_TOKEN_HEADER = "X-Access-Token"  # noqa: S105 - a header's name
 DEVICE_HEADER = "X-Device-ID"
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{64}")
 
-Carrier = Literal["x-access-token", "authorization"]
+Carrier = Literal["x-access-token", "cookie", "authorization"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,26 @@ class Credential:
     secret: str
     carrier: Carrier
 
+    @property
+    def purpose(self) -> Purpose:
+        """What the secret must have been made for, so that a cookie is no token and a token no cookie."""
+        return Purpose.COOKIE if self.carrier == "cookie" else Purpose.TOKEN
 
-def find(access_token: str | None, authorization: str | None) -> Credential | None:
-    """Return the first credential; an `X-Access-Token` of any shape wins, so a wrong one is refused as invalid."""
+
+def cookie_name(*, production: bool) -> str:
+    """Name the browser's cookie; with `__Host-` no sibling host and no plain HTTP can set it."""
+    return "__Host-zenzefi_access" if production else "zenzefi_access"
+
+
+def find(access_token: str | None, authorization: str | None, cookie: str | None = None) -> Credential | None:
+    """Return the first credential in the order of contract.md: our header, the browser's cookie, `Authorization`.
+
+    An `X-Access-Token` or a cookie of any shape wins, so a wrong one is refused as invalid.
+    """
     if access_token is not None:
         return Credential(access_token, "x-access-token")
+    if cookie is not None:
+        return Credential(cookie, "cookie")
     if authorization is None:
         return None
     scheme, _, value = authorization.partition(" ")
@@ -40,6 +58,19 @@ def find(access_token: str | None, authorization: str | None) -> Credential | No
         case _:
             return None
     return Credential(secret, "authorization") if _SHAPE.fullmatch(secret) else None
+
+
+def cookie_value(lines: Sequence[bytes], name: bytes) -> str | None:
+    """Return the value of a cookie out of all `Cookie` headers; empty, and so never good, when it came twice."""
+    found = [
+        value.strip(b" \t")
+        for line in lines
+        for key, _, value in [pair.partition(b"=") for pair in line.split(b";")]
+        if key.strip(b" \t") == name
+    ]
+    if len(found) > 1:
+        return ""
+    return found[0].decode("latin-1") if found else None
 
 
 def _password(encoded: str) -> str:

@@ -8,6 +8,7 @@ import uuid
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from addon.counts import Counts
 from addon.rates import WINDOW_SECONDS, Rates, Window
 
 logger = logging.getLogger(__name__)
@@ -52,8 +53,9 @@ return {total, oldest, others}
 class Exchange:
     """This worker's part in the exchange."""
 
-    def __init__(self, redis: Redis, rates: Rates) -> None:
+    def __init__(self, redis: Redis, rates: Rates, counts: Counts | None = None) -> None:
         self._redis = redis
+        self._counts = counts or Counts()
         self._rates = rates
         self._name = uuid.uuid4().hex
         self._script = redis.register_script(_SCRIPT)
@@ -88,7 +90,8 @@ class Exchange:
                 keys = [f"zenzefi:rate:{token_id}", f"zenzefi:flights:{token_id}"]
                 await self._script(keys=keys, args=arguments, client=pipeline)
             try:
-                answers = await pipeline.execute()
+                with self._counts.timed("redis", "rate_exchange"):
+                    answers = await pipeline.execute()
             except (RedisError, OSError):
                 # What was not reported goes with the next exchange; counted twice is on the safe side.
                 for window, pending, _ in sent:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from addon import paths
+from addon.counts import Counts
 from addon.credentials import Credential
 from addon.failures import Failures
 from addon.known import KnownTokens
@@ -23,6 +24,7 @@ from models.config import Settings
 from models.services import secrets
 from models.services.context import Actor
 from models.services.errors import DeviceConflict, TokenUnusable
+from models.services.secrets import Purpose
 from models.services.sessions import Known
 
 DEVICE_LENGTH = range(8, 256)
@@ -75,9 +77,11 @@ class Gate:
         *,
         shared: SharedTokens,
         rates: Rates,
+        counts: Counts | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._counts = counts or Counts()
         self._store = store
         self._known = known
         self._shared = shared
@@ -117,11 +121,12 @@ class Gate:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
         if credential is None:
             return Refuse("token_missing")
-        if not secrets.is_genuine(self._settings.tokens, credential.secret):
+        if not secrets.is_genuine(self._settings.tokens, credential.secret, credential.purpose):
             return Refuse("token_invalid")
-        known = self._known.get(secrets.hash_of(self._settings.tokens, credential.secret))
+        known = self._known.get(self._hash_of(credential))
         if known is None or self._monotonic() >= self._known.trusted_until:
             return None
+        self._counts.add("lookups", "map")
         return unusable(known, clock.now()) or known
 
     async def identify(self, credential: Credential | None) -> Known | Refuse:
@@ -130,7 +135,7 @@ class Gate:
         if found is not None or credential is None:
             return found or Refuse("token_missing")
         try:
-            known = await self._look_up(secrets.hash_of(self._settings.tokens, credential.secret))
+            known = await self._look_up(credential)
         except StoreDown:
             return Refuse("unavailable", retry_after=5)
         if known is None:
@@ -146,7 +151,7 @@ class Gate:
             return admitted
         actor = Actor(admitted.known.user_id, facts.address, facts.user_agent)
         try:
-            session_id = await self._store.begin(admitted.known.token_id, self._device(facts), actor)
+            session_id = await self._store.begin(admitted.known.token_id, self._holder(admitted.known, facts), actor)
         except DeviceConflict:
             return Refuse("device_conflict")
         except TokenUnusable as error:
@@ -155,34 +160,42 @@ class Gate:
             return Refuse("unavailable", retry_after=5)
         return replace(admitted, session_id=session_id)
 
-    async def _look_up(self, secret_hash: bytes) -> Known | None:
+    async def _look_up(self, credential: Credential) -> Known | None:
         """Ask Redis, then the database; what is unknown to both is remembered as such for a moment."""
+        secret_hash = self._hash_of(credential)
         if self._monotonic() < self._unknown.get(secret_hash, 0):
+            self._counts.add("lookups", "unknown")
             return None
+        # Redis is told of changes by the token's own hash, so cookies are not kept there.
+        is_shared = credential.purpose is Purpose.TOKEN
         notices = self._known.notices
-        if self.can_decide:
+        if is_shared and self.can_decide:
             shared = await self._shared.get(secret_hash, stored_since=self._known.listening_since)
             if shared is not None:
                 self._known.put(secret_hash, shared, notices_before=notices)
+                self._counts.add("lookups", "redis")
                 return shared
         try:
-            found = await self._store.find(secret_hash)
+            found = await (self._store.find(secret_hash) if is_shared else self._store.find_by_cookie(secret_hash))
         except StoreDown:
-            return await self._without_database(secret_hash)
+            return await self._without_database(secret_hash, is_shared=is_shared)
+        self._counts.add("lookups", "unknown" if found is None else "database")
         if found is None:
             self._remember_unknown(secret_hash)
-        elif self._known.put(secret_hash, found, notices_before=notices) and self.can_decide:
+        elif self._known.put(secret_hash, found, notices_before=notices) and is_shared and self.can_decide:
             await self._shared.put(secret_hash, found)
         return found
 
-    async def _without_database(self, secret_hash: bytes) -> Known:
+    async def _without_database(self, secret_hash: bytes, *, is_shared: bool) -> Known:
         """With the database down no token can change: what Redis holds is true, what we hold passes for the grace."""
-        shared = await self._shared.get(secret_hash, stored_since=float("-inf"))
+        shared = await self._shared.get(secret_hash, stored_since=float("-inf")) if is_shared else None
         if shared is not None:
+            self._counts.add("lookups", "redis")
             return shared
         known = self._known.get(secret_hash)
         if known is None or self._monotonic() >= self._known.trusted_until + self._settings.proxy.grace_seconds:
             raise StoreDown("neither the database nor Redis knows the token")
+        self._counts.add("lookups", "map")
         return known
 
     def _remember_unknown(self, secret_hash: bytes) -> None:
@@ -194,12 +207,13 @@ class Gate:
         """Answer steps 4 to 8 for a token that was found good or bad."""
         if isinstance(known, Refuse):
             return self._failed(known, facts.address)
-        refusal = self._device_fault(facts.device) or self._scope_fault(known, facts) or self._limit_fault(known)
+        device = _device(known, facts)
+        refusal = self._device_fault(device) or self._scope_fault(known, facts) or self._limit_fault(known)
         if refusal is not None:
-            return refusal
+            return replace(refusal, known=known)
         allowance = self._rates.take(known.token_id)
         if not allowance.allowed:
-            return Refuse("rate_limited", retry_after=allowance.reset)
+            return Refuse("rate_limited", retry_after=allowance.reset, known=known)
         return Admit(known, self._held_session(known, facts), notices, allowance)
 
     def _device_fault(self, device: str | None) -> Refuse | None:
@@ -227,7 +241,7 @@ class Gate:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""
         if not known.is_activated:
             return None
-        mine = self._settings.sessions.device_policy == "off" or known.device_id == facts.device
+        mine = self._settings.sessions.device_policy == "off" or known.device_id == _device(known, facts)
         return known.session_id if mine else None
 
     def _failed(self, refusal: Refuse, address: str) -> Refuse:
@@ -236,20 +250,30 @@ class Gate:
             return refusal
         retry_after = self._failures.retry_after(address)
         self._failures.add(address)
-        return refusal if retry_after is None else Refuse("too_many_failures", retry_after=retry_after)
+        if retry_after is None:
+            return refusal
+        return Refuse("too_many_failures", retry_after=retry_after, known=refusal.known)
 
-    def _device(self, facts: Facts) -> str | None:
-        return None if self._settings.sessions.device_policy == "off" else facts.device
+    def _holder(self, known: Known, facts: Facts) -> str | None:
+        return None if self._settings.sessions.device_policy == "off" else _device(known, facts)
+
+    def _hash_of(self, credential: Credential) -> bytes:
+        return secrets.hash_of(self._settings.tokens, credential.secret, credential.purpose)
+
+
+def _device(known: Known, facts: Facts) -> str | None:
+    """Return the device that asks. A browser's cookie is a device by itself, whatever `X-Device-ID` came with it."""
+    return known.own_device or facts.device
 
 
 def unusable(known: Known, moment: datetime) -> Refuse | None:
     """Say why a token cannot be used at `moment`, if it cannot."""
     if not known.owner_is_active:
-        return Refuse("account_disabled")
+        return Refuse("account_disabled", known=known)
     if known.is_revoked:
-        return Refuse("token_revoked")
+        return Refuse("token_revoked", known=known)
     if known.is_paused:
-        return Refuse("token_paused")
+        return Refuse("token_paused", known=known)
     if known.expires_at is not None and known.expires_at <= moment:
-        return Refuse("token_expired")
+        return Refuse("token_expired", known=known)
     return None

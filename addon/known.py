@@ -4,6 +4,7 @@ The map is used by the loop only; the listener's thread hands its notices over t
 """
 
 import time
+import uuid
 from collections import OrderedDict
 
 from models.services.sessions import Known
@@ -12,6 +13,8 @@ from models.services.sessions import Known
 class KnownTokens:
     """Tokens by the hash of their secret, the one stored longest ago going first when the map is full.
 
+    A browser's cookie is one more secret by which its token is known; a notice about the token drops them all.
+
     `trusted_until` is the loop time up to which entries may be used without asking the database: infinity while
     the listener hears notices, a moment after it was cut off, and again infinity, with an empty map, when it is back.
     """
@@ -19,6 +22,8 @@ class KnownTokens:
     def __init__(self, size: int) -> None:
         self._size = size
         self._entries: OrderedDict[bytes, Known] = OrderedDict()
+        # The cookies among the entries, by their token.
+        self._cookies: dict[uuid.UUID, set[bytes]] = {}
         self.trusted_until = float("-inf")
         # Wall-clock time since which no notice was missed.
         self.listening_since = float("inf")
@@ -44,22 +49,35 @@ class KnownTokens:
             return False
         self._entries[secret_hash] = known
         self._entries.move_to_end(secret_hash)
+        if known.own_device is not None:
+            self._cookies.setdefault(known.token_id, set()).add(secret_hash)
         if len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+            self._drop_eldest()
         return True
 
-    def forget(self, secret_hash: bytes) -> None:
+    def forget(self, secret_hash: bytes, token_id: uuid.UUID) -> None:
         """A notice: this token changed."""
         self.notices += 1
         self._entries.pop(secret_hash, None)
+        for cookie_hash in self._cookies.pop(token_id, ()):
+            self._entries.pop(cookie_hash, None)
 
     def listening(self) -> None:
         """The listener hears again. What was said meanwhile is lost, so the map starts anew."""
         self.notices += 1
         self._entries.clear()
+        self._cookies.clear()
         self.trusted_until = float("inf")
         self.listening_since = time.time()
 
     def deaf(self, now: float, trust_seconds: float) -> None:
         """The listener was cut off at loop time `now`."""
         self.trusted_until = min(self.trusted_until, now + trust_seconds)
+
+    def _drop_eldest(self) -> None:
+        secret_hash, known = self._entries.popitem(last=False)
+        cookies = self._cookies.get(known.token_id)
+        if cookies is not None:
+            cookies.discard(secret_hash)
+            if not cookies:
+                del self._cookies[known.token_id]

@@ -105,7 +105,7 @@ class Listener:
         while database.notifies:
             notice = json.loads(database.notifies.pop(0).payload)
             change = Change(uuid.UUID(notice["token"]), bytes.fromhex(notice["hash"]), notice["version"])
-            self._on_loop(self._known.forget, change.secret_hash)
+            self._on_loop(self._known.forget, change.secret_hash, change.token_id)
             self._on_loop(self._on_change, change)
 
     def _on_loop[*Args](self, call: Callable[[*Args], None], *args: *Args) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from addon import gate as gating
 from addon import paths
 from addon.answers import Answer, as_json, token_status
-from addon.credentials import Credential, find
+from addon.credentials import Credential, cookie_value, find
+from addon.entrance import Entrance, Look, Press
 from addon.gate import Facts, Gate
 from addon.health import Health
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
@@ -18,6 +19,7 @@ from addon.http1.heads import RequestHead
 from addon.http1.policy import Question
 from addon.http1.upstreams import Upstream
 from addon.rates import Allowance, Rates
+from addon.records import Records
 from addon.refusals import Refuse as Refusal
 from addon.refusals import as_layer
 from addon.tally import Tally
@@ -27,7 +29,9 @@ from models.services.sessions import Known
 PREFIX = b"/api/v1/proxy"
 RESERVED = b"/_zenzefi"
 RESERVED_SEGMENT = "_zenzefi"
+ENTER = RESERVED + b"/enter"
 READS = {"GET", "HEAD"}
+FORMS = {*READS, "POST"}
 
 
 @dataclass(slots=True)
@@ -37,6 +41,11 @@ class Visit:
     facts: Facts
     admitted: gating.Admit
     is_counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsQuestion:
+    """Somebody who may asks for the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class GatePolicy:
         health: Health,
         upstream: Upstream,
         *,
+        entrance: Entrance,
+        records: Records,
         in_use: Callable[[gating.Admit], None],
         compatibility: bool,
     ) -> None:
@@ -66,6 +77,9 @@ class GatePolicy:
         self._rates = rates
         self._health = health
         self._upstream = upstream
+        self._entrance = entrance
+        self._records = records
+        self._cookie = entrance.cookie.encode()
         self._compatibility = compatibility
         # False from the moment a drain begins: an orchestrator then sends nobody here any more.
         self.is_ready = True
@@ -74,23 +88,29 @@ class GatePolicy:
         self,
         request: RequestHead,
         peer: Peer,
-        exchange: Exchange,  # noqa: ARG002 - the layer's interface
+        exchange: Exchange,
     ) -> Decision | Defer:
         """Decide from memory; everything this worker answers itself comes before admission."""
-        own = self._own_address(request)
+        own = self._own_address(request, peer)
         if own is not None:
             return own
-        facts = _facts(request, peer)
+        facts = self._facts(request, peer)
         decision = self._gate.decide_now(facts)
-        return Defer(facts=facts) if decision is None else self._as_decision(facts, decision)
+        return Defer(facts=facts) if decision is None else self._as_decision(facts, decision, exchange)
 
     async def admit_slow(self, question: Question) -> Decision:
         """Decide with the help of the database."""
         match question.facts:
             case Facts() as facts:
-                return self._as_decision(facts, await self._gate.decide(facts))
+                return self._as_decision(facts, await self._gate.decide(facts), question.exchange)
             case StatusQuestion(credential):
                 return _status(await self._gate.identify(credential))
+            case MetricsQuestion():
+                return await self._records.metrics.answer()
+            case Look() as look:
+                return await self._entrance.show(question, look)
+            case Press():
+                return await self._entrance.enter(question)
         raise TypeError(f"nobody deferred {question.facts!r}")
 
     async def first_use(self, exchange: Exchange) -> Refuse | None:
@@ -111,12 +131,14 @@ class GatePolicy:
 
     def on_bytes(self, exchange: Exchange, received: int, sent: int) -> None:
         """Count body bytes: `received` from the client, `sent` to it."""
+        self._records.counts.carried(received, sent)
         session_id = _visit(exchange).admitted.session_id
         if session_id is not None:
             self._tally.add(session_id, bytes_in=received, bytes_out=sent)
 
     def on_close(self, exchange: Exchange) -> None:
-        """Let go of the session."""
+        """Let go of the session, and record what came of the exchange."""
+        self._records.note(exchange)
         if exchange.admission is None:
             return
         visit = _visit(exchange)
@@ -131,7 +153,7 @@ class GatePolicy:
             self._in_use(visit.admitted)
             self._tally.opened(visit.admitted.session_id)
 
-    def _own_address(self, request: RequestHead) -> Decision | Defer | None:
+    def _own_address(self, request: RequestHead, peer: Peer) -> Decision | Defer | None:
         """Answer what is ours; None for everything that belongs to the upstream."""
         path = request.raw_path
         if path == b"/health" and self._compatibility and request.method in READS:
@@ -139,18 +161,24 @@ class GatePolicy:
         if path == PREFIX + b"/status" and self._compatibility and request.method in READS:
             return self._token_status(request)
         if path.startswith(RESERVED + b"/") or path == RESERVED:
-            return self._reserved(path, request)
+            return self._reserved(path, request, peer)
         if _is_reserved(request.path):
             return as_layer(Refusal("not_found"))
         return None
 
-    def _reserved(self, path: bytes, request: RequestHead) -> Decision | Defer:
+    def _reserved(  # noqa: PLR0911 - a table of paths
+        self, path: bytes, request: RequestHead, peer: Peer
+    ) -> Decision | Defer:
+        if path == ENTER and request.method in FORMS:
+            return self._entrance.admit(request, peer)
         name = path.removeprefix(RESERVED) if request.method in READS else b""
         match name:
             case b"/health":
                 return _local(self._health.answer())
             case b"/status":
                 return self._token_status(request)
+            case b"/metrics" if self._records.metrics.is_for(peer, request):
+                return Defer(facts=MetricsQuestion())
             case b"/live":
                 return _local(as_json({"status": "live"}))
             case b"/ready":
@@ -159,11 +187,36 @@ class GatePolicy:
         return as_layer(Refusal("not_found"))
 
     def _token_status(self, request: RequestHead) -> Decision | Defer:
-        credential = _credential(request)
+        credential = self._credential(request)
         found = self._gate.identify_now(credential)
         return Defer(facts=StatusQuestion(credential)) if found is None else _status(found)
 
-    def _as_decision(self, facts: Facts, decision: gating.Admit | Refusal) -> Decision:
+    def _credential(self, request: RequestHead) -> Credential | None:
+        headers = request.headers
+        access_token = headers.get(b"x-access-token")
+        if access_token is not None:
+            return find(access_token.decode("latin-1"), None)
+        authorization = headers.get(b"authorization")
+        return find(
+            None,
+            None if authorization is None else authorization.decode("latin-1"),
+            cookie_value(headers.all(b"cookie"), self._cookie) if b"cookie" in headers.first else None,
+        )
+
+    def _facts(self, request: RequestHead, peer: Peer) -> Facts:
+        device = request.headers.get(b"x-device-id")
+        agent = request.headers.get(b"user-agent")
+        return Facts(
+            address=peer.address,
+            method=request.method,
+            path=request.path,
+            credential=self._credential(request),
+            device=None if device is None else device.decode("latin-1"),
+            user_agent="" if agent is None else agent.decode("utf-8", "replace"),
+        )
+
+    def _as_decision(self, facts: Facts, decision: gating.Admit | Refusal, exchange: Exchange) -> Decision:
+        exchange.known = decision.known
         if isinstance(decision, Refusal):
             return as_layer(decision)
         return Admit(
@@ -182,28 +235,6 @@ def _limit_lines(allowance: Allowance) -> bytes:
         allowance.limit,
         allowance.remaining,
         allowance.reset,
-    )
-
-
-def _credential(request: RequestHead) -> Credential | None:
-    access_token = request.headers.get(b"x-access-token")
-    authorization = request.headers.get(b"authorization")
-    return find(
-        None if access_token is None else access_token.decode("latin-1"),
-        None if authorization is None else authorization.decode("latin-1"),
-    )
-
-
-def _facts(request: RequestHead, peer: Peer) -> Facts:
-    device = request.headers.get(b"x-device-id")
-    agent = request.headers.get(b"user-agent")
-    return Facts(
-        address=peer.address,
-        method=request.method,
-        path=request.path,
-        credential=_credential(request),
-        device=None if device is None else device.decode("latin-1"),
-        user_agent="" if agent is None else agent.decode("utf-8", "replace"),
     )
 
 

@@ -1,8 +1,9 @@
 """What each refusal says: its status, its code and one sentence (contract.md, section 2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from addon.http1 import decisions
+from models.services.sessions import Known
 
 _TABLE: dict[str, tuple[int, str]] = {
     "bad_request": (400, "The request is malformed."),
@@ -13,6 +14,7 @@ _TABLE: dict[str, tuple[int, str]] = {
     "account_disabled": (401, "The account of this access token is disabled."),
     "token_paused": (403, "The access token is paused."),
     "too_many_failures": (429, "Too many wrong access tokens came from this address."),
+    "cross_site": (403, "This form was sent from another site."),
     "device_missing": (403, "The X-Device-ID header is needed."),
     "device_invalid": (400, "The X-Device-ID header must have 8 to 255 characters."),
     "scope_denied": (403, "The access token does not cover this address."),
@@ -28,11 +30,15 @@ _TABLE: dict[str, tuple[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A refusal. `reason` adds to the sentence what the client can act on; `retry_after` is in seconds."""
+    """A refusal. `reason` adds to the sentence what the client can act on; `retry_after` is in seconds.
+
+    `known` is whose token was refused, where that is known: for the log, not for the client.
+    """
 
     code: str
     reason: str = ""
     retry_after: int | None = None
+    known: Known | None = field(default=None, compare=False, repr=False)
 
     @property
     def status(self) -> int:

@@ -7,6 +7,7 @@ A rule is a path matched segment by segment after one decoding; `{id}` stands fo
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 ANY_DEPTH = "**"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
@@ -39,6 +40,17 @@ class Scope:
         self._rules = tuple(_compile(rule) for rule in rules)
         # `full` asks no question of a path that was found canonical.
         self.is_unrestricted = any(rule.open_ended and not rule.segments and not rule.methods for rule in self._rules)
+
+    @property
+    def first_page(self) -> str:
+        """A path to begin with: the root, or the first rule that names one page a browser may ask for."""
+        if self.allows("GET", [""]):
+            return "/"
+        named = (
+            rule for rule in self._rules if None not in rule.segments and (not rule.methods or "GET" in rule.methods)
+        )
+        rule = next(named, None)
+        return "/" if rule is None else "/" + "/".join(quote(segment or "") for segment in rule.segments)
 
     def allows(self, method: str, segments: Sequence[str]) -> bool:
         """Say whether a request is within the scope; `segments` are those of the path decoded once.

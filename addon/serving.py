@@ -22,15 +22,17 @@ from addon.http1.decisions import Refuse
 from addon.http1.site import Site
 from addon.neighbours import Neighbours
 from addon.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
+from addon.sockets import BACKLOG
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024
 GOING_AWAY = Refuse(503, "unavailable", "This worker is going away; try again.", (("Retry-After", "1"),))
 # Our own deadlines are shorter; mitmproxy's watchdog would end a long poll without an answer.
 _WATCHDOG_SECONDS = 24 * 3600
 # After the deadline of a drain: how long what was cut may take to be gone.
 _CUT_SECONDS = 1.0
+# What was accepted just before a drain reaches the registry a few turns of the loop later.
+_SETTLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,6 @@ class Tls:
     upstream_client_certificate: Path | None = None
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Bind a socket that other workers may share; port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((host, port))
-    listener.setblocking(False)
-    return listener
-
-
 class Gateway:
     """A slim mitmproxy master with our HTTP layer behind one listening socket.
 
@@ -62,7 +53,8 @@ class Gateway:
     2. `drain` stops accepting, lets requests finish, cuts what is left at its deadline.
     3. `stop` ends the master.
 
-    With `proxy_protocol`, the site's trusted proxies must name the client in a PROXY header.
+    It also takes what waits for long at its neighbours' sockets. With `proxy_protocol`, the site's trusted proxies
+    must name the client in a PROXY header.
     """
 
     def __init__(
@@ -187,6 +179,7 @@ class Gateway:
         self.close_listener()
         registry = self.site.registry
         registry.drain(self.site.limits.drain_idle_seconds)
+        await asyncio.sleep(min(_SETTLE_SECONDS, seconds))
         if await self._empty_within(seconds):
             return True
         registry.cut_all(GOING_AWAY)

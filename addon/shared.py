@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from addon.counts import Counts
 from models.services.sessions import Known
 
 logger = logging.getLogger(__name__)
@@ -39,8 +40,11 @@ SKEW_SECONDS = 2.0
 class SharedTokens:
     """The workers' common memory. Every failure reads as `unknown`: the next tier decides."""
 
-    def __init__(self, redis: Redis, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, redis: Redis, monotonic: Callable[[], float] = time.monotonic, *, counts: Counts | None = None
+    ) -> None:
         self._redis = redis
+        self._counts = counts or Counts()
         self._monotonic = monotonic
         self._put = redis.register_script(_PUT)
         self._rests_until = float("-inf")
@@ -50,7 +54,8 @@ class SharedTokens:
         if self._monotonic() < self._rests_until:
             return None
         try:
-            entry, at = await self._redis.hmget(_key(secret_hash), ["entry", "at"])
+            with self._counts.timed("redis", "token_get"):
+                entry, at = await self._redis.hmget(_key(secret_hash), ["entry", "at"])
         except (RedisError, OSError) as error:
             self._rest(error)
             return None
@@ -73,7 +78,8 @@ class SharedTokens:
         if self._monotonic() < self._rests_until:
             return
         try:
-            await self._put(keys=[_key(secret_hash)], args=[version, entry, time.time(), seconds])
+            with self._counts.timed("redis", "token_put" if entry else "token_bury"):
+                await self._put(keys=[_key(secret_hash)], args=[version, entry, time.time(), seconds])
         except (RedisError, OSError) as error:
             self._rest(error)
 

@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from addon.counts import Counts
 from models import database
 from models.config import Settings
-from models.services import sessions
+from models.services import entries, sessions
 from models.services.context import Actor
+from models.services.entries import Entry
 from models.services.sessions import Known
 
 
@@ -22,8 +24,9 @@ class StoreDown(Exception):
 class Store:
     """A pool of threads with a pool of connections."""
 
-    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None = None, counts: Counts | None = None) -> None:
         self._settings = settings
+        self._counts = counts or Counts()
         self.engine = engine or database.connect(settings.database)
         self.factory = database.sessions(self.engine)
         self._threads = ThreadPoolExecutor(settings.database.pool_size, thread_name_prefix="store")
@@ -35,7 +38,34 @@ class Store:
             with self.factory.begin() as session:
                 return sessions.find(session, secret_hash)
 
-        return await self.run(work)
+        return await self.run(work, "token")
+
+    async def find_by_cookie(self, cookie_hash: bytes) -> Known | None:
+        """Look up the token that a browser's cookie stands for. Raises StoreDown."""
+
+        def work() -> Known | None:
+            with self.factory.begin() as session:
+                return entries.find_by_cookie(session, cookie_hash)
+
+        return await self.run(work, "cookie")
+
+    async def ticket_opens(self, ticket_hash: bytes) -> str | None:
+        """Return the prefix of the token that a ticket opens, if it opens one. Raises StoreDown."""
+
+        def work() -> str | None:
+            with self.factory.begin() as session:
+                return entries.opens(session, ticket_hash)
+
+        return await self.run(work, "ticket")
+
+    async def redeem(self, ticket_hash: bytes, actor: Actor, held: bytes | None) -> Entry:
+        """Take a ticket for a cookie. Raises StoreDown and TicketRefused."""
+
+        def work() -> Entry:
+            with self.factory.begin() as session:
+                return entries.redeem(session, ticket_hash, settings=self._settings, actor=actor, held=held)
+
+        return await self.run(work, "redeem")
 
     async def find_by_id(self, token_ids: list[uuid.UUID]) -> dict[uuid.UUID, Known]:
         """Look tokens up by their ids. Raises StoreDown."""
@@ -44,7 +74,7 @@ class Store:
             with self.factory.begin() as session:
                 return sessions.find_by_id(session, token_ids)
 
-        return await self.run(work)
+        return await self.run(work, "tokens")
 
     async def begin(self, token_id: uuid.UUID, device: str | None, actor: Actor) -> uuid.UUID:
         """First use or another device: activate and open the session, and return its id.
@@ -57,12 +87,16 @@ class Store:
                 opened = sessions.begin(session, token_id, device=device, rules=self._settings.sessions, actor=actor)
                 return opened.id
 
-        return await self.run(work)
+        return await self.run(work, "begin")
 
-    async def run[T](self, work: Callable[[], T]) -> T:
-        """Run a blocking call in a thread; what the database driver raises becomes StoreDown."""
+    async def run[T](self, work: Callable[[], T], kind: str = "other") -> T:
+        """Run a blocking call in a thread; what the database driver raises becomes StoreDown.
+
+        `kind` names it in the metrics. What is measured is what the caller waits, for a free thread too.
+        """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            with self._counts.timed("db", kind):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except SQLAlchemyError as error:
             raise StoreDown(type(error).__name__) from error
 

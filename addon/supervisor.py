@@ -7,10 +7,12 @@
    the new one serves. The number of workers and the address stay what they were at the start.
 4. SIGTERM and SIGINT let every worker drain; a second signal does not wait. When the supervisor itself is killed, its
    workers notice, drain and end.
+5. SIGUSR1 makes every worker open its access log anew.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from addon.places import Place
-from addon.serving import BACKLOG, listening_socket
+from addon.sockets import BACKLOG, listening_socket
 from models import config
 from models.config import Settings
 
@@ -56,10 +58,11 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         logger.info("supervisor %s runs %s worker(s)", os.getpid(), len(self._places))
-        work: list[Coroutine[Any, Any, object]] = [place.keep(self._write_file) for place in self._places]
+        work: list[Coroutine[Any, Any, Any]] = [place.keep(self._write_file) for place in self._places]
         work += [self._asked.wait(), self._roll_for_ever()]
-        tasks = [loop.create_task(coroutine) for coroutine in work]
+        tasks: list[asyncio.Task[Any]] = [loop.create_task(coroutine) for coroutine in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             failures = [task.exception() for task in done if task.exception() is not None]
@@ -77,13 +80,18 @@ class Supervisor:
     def _on_stop(self) -> None:
         (self._hurried if self._asked.is_set() else self._asked).set()
 
+    def _reopen_logs(self) -> None:
+        """Let everybody who serves write to a new access log; whoever only starts would not know what to do."""
+        for worker in (worker for place in self._places for worker in place.living if worker.serves):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGUSR1)
+
     async def _stop_workers(self) -> None:
         """Let everybody drain at once; whoever takes too long is killed, and a second signal kills all."""
         living = [worker for place in self._places for worker in place.living]
-        retiring = asyncio.gather(*(worker.retire(self._patience) for worker in living))
-        hurried = asyncio.create_task(self._hurried.wait())
-        awaited: list[asyncio.Future[Any]] = [retiring, hurried]
-        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        retiring: asyncio.Future[Any] = asyncio.gather(*(worker.retire(self._patience) for worker in living))
+        hurried: asyncio.Future[Any] = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait([retiring, hurried], return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         for worker in living:
             worker.kill()
@@ -113,7 +121,8 @@ class Supervisor:
             return
         fresh = self._file.with_name(self._file.name + ".new")
         try:
-            fresh.write_text("".join(f"{worker.pid}\n" for worker in serving), encoding="utf-8")
+            said = {"supervisor": os.getpid(), "workers": [worker.pid for worker in serving]}
+            fresh.write_text(json.dumps(said), encoding="utf-8")
             fresh.replace(self._file)
         except OSError as error:  # a full disk is no reason to stop what runs
             logger.warning("the workers cannot be written down: %s", error.strerror)

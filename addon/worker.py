@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
+from addon.counts import Counts
 from addon.cutting import Cutter
+from addon.entrance import Entrance
 from addon.exchange import Exchange
 from addon.gate import Gate
 from addon.health import Health
@@ -25,10 +27,15 @@ from addon.http1.upstreams import Upstream
 from addon.known import KnownTokens
 from addon.line import Line, given_listeners
 from addon.listener import Change, Listener
+from addon.metrics import Gauges
+from addon.outlook import Outlook
 from addon.policy import PREFIX, RESERVED_SEGMENT, GatePolicy
+from addon.prober import Prober
 from addon.rates import Rates
-from addon.serving import Gateway, Tls, listening_socket
+from addon.records import Records
+from addon.serving import Gateway, Tls
 from addon.shared import SharedTokens
+from addon.sockets import listening_socket
 from addon.store import Store
 from addon.tally import FLUSH_SECONDS, Tally
 from models import config
@@ -49,29 +56,36 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = Store(settings)
+        counts = Counts()
+        self._store = Store(settings, counts=counts)
         self._known = KnownTokens(settings.proxy.known_tokens)
         self._redis = Redis.from_url(
             settings.redis.url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
         )
-        self._shared = SharedTokens(self._redis)
+        self._shared = SharedTokens(self._redis, counts=counts)
         self._rates = Rates(
             per_minute=settings.limits.proxy_per_minute,
             at_once=settings.limits.proxy_at_once,
             workers=settings.proxy.workers,
         )
-        self._exchange = Exchange(self._redis, self._rates)
-        self._gate = Gate(settings, self._store, self._known, shared=self._shared, rates=self._rates)
+        self._exchange = Exchange(self._redis, self._rates, counts)
+        self._gate = Gate(settings, self._store, self._known, shared=self._shared, rates=self._rates, counts=counts)
         self._tally = Tally(self._store.factory)
-        self._health = Health(settings, self._store)
+        upstream = upstream_of(settings)
+        self._outlook = Outlook(settings, self._redis, self._store, upstream)
+        self._prober = Prober(settings, self._redis)
+        self._health = Health(settings, self._store, self._outlook)
         self._registry = Registry()
+        self._records = Records(settings, self._redis, counts, self._gauges)
         self._cutter = Cutter(self._registry, self._store, self._known)
         self._policy = GatePolicy(
             self._gate,
             self._tally,
             self._rates,
             self._health,
-            upstream_of(settings),
+            upstream,
+            entrance=Entrance(settings, self._store),
+            records=self._records,
             in_use=self._cutter.in_use,
             compatibility=settings.proxy.compatibility_prefix,
         )
@@ -90,12 +104,15 @@ class Worker:
             self._settings, self._known, loop, on_change=self._changed, on_return=self._cutter.everything_changed
         )
         gateway = self._gateway()
+        self._records.start()
+        loop.add_signal_handler(signal.SIGUSR1, self._records.log.reopen)
         line, drain_seconds = Line(), self._settings.proxy.drain_seconds
         listener.start()
         await gateway.start()
         line.watch(lambda: loop.call_soon_threadsafe(self._stopping.set), drain_seconds + ORPHANED_SECONDS)
         work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
-        tasks = [loop.create_task(coroutine) for coroutine in (*work, self._report(line))]
+        watch = (self._records.metrics.run(), self._prober.run(), self._outlook.watch())
+        tasks = [loop.create_task(coroutine) for coroutine in (*work, *watch, self._report(line))]
         try:
             await self._stopping.wait()
             self._policy.is_ready = False
@@ -110,6 +127,8 @@ class Worker:
             await gateway.stop()
             await self._flush_the_last()
             listener.stop()
+            await self._prober.close()
+            await self._records.stop()
             await self._redis.aclose()
             self._store.close()
             self._files.cleanup()
@@ -126,6 +145,9 @@ class Worker:
         while not self._gate.can_decide:  # noqa: ASYNC110 - the map's trust is a time and sends no event
             await asyncio.sleep(0.02)
         line.serves()
+
+    def _gauges(self) -> Gauges:
+        return Gauges(self._registry.connections, self._tally.backlog, int(bool(self._health.database)))
 
     def _stop(self, number: int) -> None:
         """Begin to drain; a second signal does not wait."""
@@ -149,7 +171,7 @@ class Worker:
         counts = self._tally.take(time.monotonic())
         if not counts:
             return True
-        written = await self._store.run(lambda: self._tally.write(counts))
+        written = await self._store.run(lambda: self._tally.write(counts), "flush")
         if not written:
             self._tally.put_back(counts)
         return written
@@ -175,9 +197,8 @@ def upstream_of(settings: Settings) -> Upstream:
     if not url.hostname:
         raise config.ConfigError("upstream.url: is required")
     tls = url.scheme == "https"
-    port = url.port or (443 if tls else 80)
     return Upstream(
-        addresses=((url.hostname, port),),
+        addresses=settings.upstream.places,
         host_header=url.netloc.encode(),
         tls=tls,
         sni=_server_name(url.hostname) if tls else None,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from jobs import runtime
 from models import clock
-from models.services import audit, books, sessions
+from models.services import audit, books, entries, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +15,12 @@ def close_sessions() -> int:
     rules = runtime.settings().sessions
     with runtime.sessions().begin() as session:
         return sessions.close_idle(session, rules) + sessions.close_of_ended_tokens(session)
+
+
+def forget_entries() -> int:
+    """Remove browsers' tickets and cookies that open nothing any more; returns how many."""
+    with runtime.sessions().begin() as session:
+        return entries.forget_ended(session)
 
 
 def forget_audit() -> int:

@@ -33,6 +33,8 @@ class AuditAction(StrEnum):
     TOKEN_ACTIVATED = "token.activated"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
     TOKEN_ISSUED = "token.issued"  # noqa: S105
+    TICKET_ISSUED = "ticket.issued"
+    COOKIE_OPENED = "cookie.opened"
     SESSION_OPENED = "session.opened"
     SESSION_TAKEN_OVER = "session.taken_over"
     SESSION_RELEASED = "session.released"

@@ -4,7 +4,9 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -64,6 +66,20 @@ def _http_origin(url: str) -> str:
         raise ValueError("must not carry a user name or password")
     _ = parts.port  # raises ValueError on a port that is no number
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _host_and_port(address: str) -> str:
+    """Accept host:port; an IPv6 address stands in brackets."""
+    parts = urlsplit(f"//{address}")
+    if not parts.hostname or not parts.port or parts.netloc != address or parts.username is not None:
+        raise ValueError("must be host:port")
+    return address
+
+
+def _request_path(path: str) -> str:
+    if not re.fullmatch(r"/[!\"$-~]*", path):
+        raise ValueError("must be a path that starts with / and has no spaces")
+    return path
 
 
 def _secret(value: SecretStr) -> SecretStr:
@@ -144,6 +160,8 @@ class Proxy(Section):
     trust_seconds: Seconds = 1
     known_tokens: Positive = 50000
     drain_seconds: Seconds = 30
+    access_log: str = ""
+    ops_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
     @property
     def address(self) -> str:
@@ -153,9 +171,29 @@ class Proxy(Section):
 
 class Upstream(Section):
     url: Origin = ""
+    addresses: tuple[Annotated[str, AfterValidator(_host_and_port)], ...] = ()
     connect_timeout_seconds: Seconds = 5
     read_timeout_seconds: Seconds = 60
     ca_file: str = ""
+    probe_path: Annotated[str, AfterValidator(_request_path)] = "/"
+    probe_interval_seconds: Seconds = 5
+    probe_timeout_seconds: Seconds = 3
+
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Every host and port that serves the upstream; none while no upstream is configured."""
+        url = urlsplit(self.url)
+        if not url.hostname:
+            return ()
+        if not self.addresses:
+            return ((url.hostname, url.port or (443 if url.scheme == "https" else 80)),)
+        parts = [urlsplit(f"//{address}") for address in self.addresses]
+        return tuple((part.hostname, part.port) for part in parts if part.hostname and part.port)
+
+    @property
+    def probe_gap(self) -> timedelta:
+        """How long after a probe its result still stands: a time without probes tells nothing."""
+        return timedelta(seconds=3 * self.probe_interval_seconds + self.probe_timeout_seconds)
 
 
 class Tokens(Section):

@@ -1,5 +1,7 @@
 """The way to PostgreSQL: one engine for a process, with the same limits everywhere."""
 
+from typing import Any
+
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -8,7 +10,7 @@ from models.config import Database
 Sessions = sessionmaker[Session]
 
 
-def engine_options(settings: Database) -> dict[str, object]:
+def engine_options(settings: Database) -> dict[str, Any]:
     """Return what every engine of ours is made with; the portal hands the same to Flask-SQLAlchemy."""
     return {
         "pool_size": settings.pool_size,

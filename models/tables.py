@@ -2,7 +2,9 @@
 
 from models.audit import AuditEntry
 from models.base import Base
+from models.entries import AccessCookie, AccessTicket
 from models.ledger import Account, Transfer
+from models.outages import Outage
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment, PaymentEvent
 from models.sessions import ProxySession
@@ -10,11 +12,14 @@ from models.tokens import AccessToken
 from models.users import User
 
 __all__ = [
+    "AccessCookie",
+    "AccessTicket",
     "AccessToken",
     "Account",
     "AuditEntry",
     "Base",
     "MockCheckout",
+    "Outage",
     "OutboxMail",
     "Payment",
     "PaymentEvent",

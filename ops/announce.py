@@ -50,7 +50,7 @@ def write_ready(file: Path | None, plan: Plan, parts: Parts, made: dict[str, Any
             "postgres": plan.postgres.child.pid if plan.postgres else None,
             "redis": plan.redis.child.pid if plan.redis else None,
             "portal": parts.portal.pid,
-            "proxy": [child.pid for child in parts.proxies],
+            "proxy": parts.proxy_workers,
             "worker": parts.worker.pid,
             "scheduler": parts.scheduler.pid,
             "upstream": parts.upstream.pid if parts.upstream else None,

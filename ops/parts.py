@@ -3,8 +3,9 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ops import ready
 from ops.addresses import LOOPBACK
@@ -21,20 +22,26 @@ class Parts:
 
     upstream: Child | None
     portal: Child
-    proxies: Sequence[Child]
+    proxy: Child  # the supervisor of the proxy's workers
+    proxy_file: Path  # in which it says who they are
     worker: Child
     scheduler: Child
     all: list[Child] = field(init=False)
 
     def __post_init__(self) -> None:
         first = [self.upstream] if self.upstream else []
-        self.all = [*first, self.portal, *self.proxies, self.worker, self.scheduler]
+        self.all = [*first, self.portal, self.proxy, self.worker, self.scheduler]
+
+    @property
+    def proxy_workers(self) -> list[int]:
+        """The process ids of the proxy's workers; none until all of them serve."""
+        return ready.supervised(self.proxy_file, self.proxy.pid)
 
 
 def make_parts(plan: Plan) -> Parts:
     """Return every process of the plan, none of them started."""
     settings = plan.settings
-    portal, proxy = local(settings.portal.host), local(settings.proxy.host)
+    portal, proxy_file = local(settings.portal.host), plan.folders.run / "proxy-workers.json"
 
     upstream = None
     if plan.upstream_port is not None:
@@ -50,16 +57,15 @@ def make_parts(plan: Plan) -> Parts:
     return Parts(
         upstream=upstream,
         portal=_python(plan, "portal", gunicorn, ready.serves(portal, settings.portal.port, "/health"), 15.0),
-        proxies=[
-            _python(
-                plan,
-                f"proxy-{number}",
-                ["addon.worker"],
-                ready.shares(proxy, settings.proxy.port, "/_zenzefi/ready"),
-                settings.proxy.drain_seconds + 5,
-            )
-            for number in range(1, settings.proxy.workers + 1)
-        ],
+        proxy=_python(
+            plan,
+            "proxy",
+            ["addon.supervisor"],
+            lambda pid: bool(ready.supervised(proxy_file, pid)),
+            settings.proxy.drain_seconds + 20,  # more than the supervisor gives its workers
+            more={"ZENZEFI_WORKERS_FILE": str(proxy_file)},
+        ),
+        proxy_file=proxy_file,
         worker=_python(plan, "worker", ["jobs.worker"], ready.works_on_queues(settings.redis.url), 20.0),
         scheduler=scheduler,
     )
@@ -71,13 +77,19 @@ def local(host: str) -> str:
 
 
 def _python(
-    plan: Plan, name: str, command: list[str], is_ready: Callable[[int], bool], stop_seconds: float = 10.0
+    plan: Plan,
+    name: str,
+    command: list[str],
+    is_ready: Callable[[int], bool],
+    stop_seconds: float = 10.0,
+    *,
+    more: Mapping[str, str] | None = None,
 ) -> Child:
     return Child(
         name=name,
         command=[sys.executable, "-P", "-m", *command],
         log=plan.folders.logs / f"{name}.log",
-        environment=plan.environment,
+        environment={**plan.environment, **(more or {})},
         ready=is_ready,
         stop_seconds=stop_seconds,
         death_signal=signal.SIGKILL,

@@ -85,6 +85,8 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
     _give_secrets(variables, folders.secrets)
     _give_options(variables, options)
     mark, logs, secrets = str(folders.data), folders.logs, folders.secrets
+    if _variable("proxy", "access_log") not in variables and not _is_configured(variables, "proxy", "access_log"):
+        variables[_variable("proxy", "access_log")] = str(logs / "access.log")
     postgres = database = None
     if not _is_configured(variables, "database", "url"):
         postgres = PostgresServer(folders.postgres, secrets=secrets, log=logs / "postgres.log", mark=mark)

@@ -83,6 +83,10 @@ class Child:
     def start(self, within: float = 60.0) -> None:
         """Start the process and wait until it serves; raises Failure when it ends or takes too long."""
         self.spawn()
+        self.wait_ready(within)
+
+    def wait_ready(self, within: float = 60.0) -> None:
+        """Wait until the process serves; raises Failure when it ends or takes too long, and then kills it."""
         deadline = time.monotonic() + within
         while not self.is_ready:
             if not self.is_running:

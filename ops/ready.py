@@ -1,11 +1,12 @@
 """How the launcher tells that a part serves. Each test answers at once or within two seconds, and never raises."""
 
 import http.client
+import json
+import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import redis
-
-from ops.addresses import listens
 
 PATIENCE_SECONDS = 2.0
 
@@ -22,14 +23,27 @@ def answers(host: str, port: int, path: str) -> bool:
         connection.close()
 
 
+def listens(host: str, port: int) -> bool:
+    """Tell whether somebody accepts connections on a port."""
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 def serves(host: str, port: int, path: str) -> Callable[[int], bool]:
     """A test for a process that answers on a port of its own."""
     return lambda _: answers(host, port, path)
 
 
-def shares(host: str, port: int, path: str) -> Callable[[int], bool]:
-    """A test for one of several processes on the same port: it must listen itself, and the port must answer."""
-    return lambda pid: listens(pid, port) and answers(host, port, path)
+def supervised(file: Path, pid: int) -> list[int]:
+    """Return the workers that the proxy's supervisor `pid` has written down; it does so once all of them serve."""
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return list(said["workers"]) if said["supervisor"] == pid else []
 
 
 def works_on_queues(url: str) -> Callable[[int], bool]:

@@ -7,6 +7,7 @@
 """
 
 import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,7 +64,7 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
         write_ready(options.ready_file, plan, parts, made)
         supervisor.changed = lambda: write_ready(options.ready_file, plan, parts, made)
         announce(plan, made)
-        supervisor.watch(MailTail(parts.worker.log).show)
+        supervisor.watch(_tick(parts, supervisor))
     except Stopped:
         pass
     finally:
@@ -74,6 +76,22 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
                 leftovers.end(leftovers.carrying(mark), signal.SIGTERM, 2)
         remove(options.ready_file)
     return 0
+
+
+def _tick(parts: Parts, supervisor: Supervisor) -> Callable[[], None]:
+    """Return what is done twice a second: show mails, and tell who the proxy's workers are when that has changed."""
+    mails, known = MailTail(parts.worker.log), parts.proxy_workers
+
+    def tick() -> None:
+        nonlocal known
+        mails.show()
+        serving = parts.proxy_workers
+        if serving and serving != known:
+            with contextlib.suppress(OSError):  # a full disk is no reason to stop what runs
+                supervisor.changed()
+                known = serving
+
+    return tick
 
 
 def parse(arguments: list[str]) -> Options:

@@ -8,7 +8,7 @@ from flask_babel import lazy_gettext as _
 from models.audit import AuditAction
 from models.ledger import Transfer, TransferKind
 from models.payments import PaymentStatus
-from models.services.errors import DomainError, InsufficientFunds, InvalidInput, TokenEnded
+from models.services.errors import DomainError, InsufficientFunds, InvalidInput, TokenEnded, TokenUnusable
 from models.tokens import TokenState
 from portal.i18n import format_decimal, gettext, ngettext
 
@@ -50,6 +50,8 @@ AUDIT_ACTIONS = {
     AuditAction.TOKEN_ACTIVATED: _("Token first used"),
     AuditAction.TOKEN_REVOKED: _("Token revoked"),
     AuditAction.TOKEN_ISSUED: _("Token issued"),
+    AuditAction.TICKET_ISSUED: _("Browser link issued"),
+    AuditAction.COOKIE_OPENED: _("Browser let in"),
     AuditAction.SESSION_OPENED: _("Session opened"),
     AuditAction.SESSION_TAKEN_OVER: _("Session taken over"),
     AuditAction.SESSION_RELEASED: _("Session released"),
@@ -93,6 +95,8 @@ def sentence(error: DomainError) -> str:
             return gettext("The balance is too low: %(amount)s ZNC are needed.", amount=amount(error.needed))
         case TokenEnded():
             return gettext("This token is %(state)s already.", state=TOKEN_STATES[TokenState(error.state)])
+        case TokenUnusable():
+            return gettext("This token is %(state)s.", state=TOKEN_STATES[TokenState(error.state)])
         case InvalidInput() if str(error).startswith("The amount must be at most "):
             limit = str(error).removeprefix("The amount must be at most ").rstrip(".")
             return gettext("The amount must be at most %(limit)s.", limit=amount(Decimal(limit)))

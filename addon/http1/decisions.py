@@ -12,6 +12,8 @@ class Peer:
 
     address: str
     scheme: str  # "http" or "https", as the client sees it
+    # Whether a trusted proxy says so, in whose name the connection stands.
+    was_forwarded: bool = False
 
 
 @dataclass(slots=True)

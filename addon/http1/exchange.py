@@ -21,6 +21,7 @@ class Exchange:
         "ended",
         "first_byte",
         "is_open",
+        "known",
         "request",
         "request_id",
         "sent_head",
@@ -37,6 +38,8 @@ class Exchange:
         self.request: RequestHead | None = None
         self.client_address = ""
         self.admission: Admit | None = None
+        # What the policy knows of the client, for its own records; also of one that it refused.
+        self.known: object = None
         self.address: tuple[str, int] | None = None
         self.status = 0
         self.code = ""

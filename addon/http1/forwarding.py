@@ -101,7 +101,7 @@ def client_peer(peername: str, tls: bool, headers: Headers, rules: Rules) -> Pee
             break
         if not _is_trusted(address, rules.trusted_proxies):
             break
-    return Peer(address, scheme)
+    return Peer(address, scheme, was_forwarded=True)
 
 
 def _is_trusted(address: str, networks: tuple[Network, ...]) -> bool:

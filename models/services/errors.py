@@ -97,6 +97,13 @@ class TokenUnusable(DomainError):
         self.state = state
 
 
+class TicketRefused(DomainError):
+    """A ticket for a browser that is used, too old, unknown, or of a token that has ended: never told apart."""
+
+    def __init__(self) -> None:
+        super().__init__("This link has expired.")
+
+
 class DeviceConflict(DomainError):
     """Another device holds the token's session."""
 

@@ -1,7 +1,8 @@
-"""Token secrets: made with a keyed MAC inside, kept as a keyed hash.
+"""Secrets: made with a keyed MAC inside, kept as a keyed hash.
 
 A secret is 40 random bytes and an 8-byte HMAC-SHA256 over them, written as 64 URL-safe characters (contract.md,
-section 2). A made-up secret therefore fails without any look-up, and a stolen database opens nothing.
+section 2). A made-up secret therefore fails without any look-up, and a stolen database opens nothing. What it is for
+is part of the MAC and of the hash, so that a browser's cookie is never taken for a token, nor the other way round.
 """
 
 import base64
@@ -9,6 +10,7 @@ import hashlib
 import hmac
 import os
 import re
+from enum import StrEnum
 
 from models.config import Tokens
 
@@ -19,25 +21,33 @@ MAC_BYTES = 8
 _SHAPE = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH}}}")
 
 
-def new_secret(settings: Tokens) -> str:
+class Purpose(StrEnum):
+    """What a secret is for: the word that goes before what is signed and hashed. Tokens were here first."""
+
+    TOKEN = ""
+    TICKET = "ticket:"
+    COOKIE = "cookie:"
+
+
+def new_secret(settings: Tokens, purpose: Purpose = Purpose.TOKEN) -> str:
     """Make a secret; the newest key signs it."""
     random = os.urandom(RANDOM_BYTES)
-    return base64.urlsafe_b64encode(random + _mac(settings.macs[0], random)).decode()
+    return base64.urlsafe_b64encode(random + _mac(settings.macs[0], random, purpose)).decode()
 
 
-def is_genuine(settings: Tokens, secret: str) -> bool:
-    """Say whether one of our keys made this secret; looks nothing up."""
+def is_genuine(settings: Tokens, secret: str, purpose: Purpose = Purpose.TOKEN) -> bool:
+    """Say whether one of our keys made this secret for this purpose; looks nothing up."""
     if not _SHAPE.fullmatch(secret):
         return False
     raw = base64.urlsafe_b64decode(secret)
     random, mac = raw[:RANDOM_BYTES], raw[RANDOM_BYTES:]
-    return any(hmac.compare_digest(_mac(key, random), mac) for key in settings.macs)
+    return any(hmac.compare_digest(_mac(key, random, purpose), mac) for key in settings.macs)
 
 
-def hash_of(settings: Tokens, secret: str) -> bytes:
+def hash_of(settings: Tokens, secret: str, purpose: Purpose = Purpose.TOKEN) -> bytes:
     """Return the 32-byte keyed hash under which a secret is stored."""
-    return hmac.digest(settings.hash_key.get_secret_value().encode(), secret.encode(), hashlib.sha256)
+    return hmac.digest(settings.hash_key.get_secret_value().encode(), f"{purpose}{secret}".encode(), hashlib.sha256)
 
 
-def _mac(key: bytes, random: bytes) -> bytes:
-    return hmac.digest(key, random, hashlib.sha256)[:MAC_BYTES]
+def _mac(key: bytes, random: bytes, purpose: Purpose) -> bytes:
+    return hmac.digest(key, purpose.encode() + random, hashlib.sha256)[:MAC_BYTES]

@@ -41,6 +41,8 @@ class Known:
     seconds_left: int | None
     session_id: uuid.UUID | None
     device_id: str | None
+    # The device that a browser's cookie stands for, when the token was found by one; see services/entries.py.
+    own_device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

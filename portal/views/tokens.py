@@ -2,14 +2,14 @@
 
 import uuid
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.services import ledger, sessions, tokens
-from models.services.errors import DuplicateTransfer, InsufficientFunds, InvalidInput, TokenEnded
+from models.services import entries, ledger, sessions, tokens
+from models.services.errors import DuplicateTransfer, InsufficientFunds, InvalidInput, TokenEnded, TokenUnusable
 from models.tokens import TokenState
-from portal import access, current, words
+from portal import access, current, security, words
 from portal.forms.shop import BuyForm
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -77,15 +77,36 @@ def buy() -> str | Response | tuple[str, int]:
 
 
 @blueprint.get("/<uuid:token_id>")
-def detail(token_id: uuid.UUID) -> str:
+def detail(token_id: uuid.UUID) -> Response:
     """Show one token: its clock, its sessions, and what a revocation would give back now."""
     token = tokens.owned(current.session(), current.user(), token_id)
-    return render_template(
-        "tokens/detail.html",
-        token=token,
-        refund=tokens.refund_due(token, clock.now(), current.settings()),
-        sessions=sessions.listing(current.session(), token_id=token.id, **window()),
+    response = make_response(
+        render_template(
+            "tokens/detail.html",
+            token=token,
+            refund=tokens.refund_due(token, clock.now(), current.settings()),
+            sessions=sessions.listing(current.session(), token_id=token.id, **window()),
+        )
     )
+    # "Open in browser" is a form whose redirect leads to the proxy.
+    policy = security.content_security_policy(forms_lead_to=current.settings().proxy.address)
+    response.headers["Content-Security-Policy"] = policy
+    return response
+
+
+@blueprint.post("/<uuid:token_id>/open")
+def open_in_browser(token_id: uuid.UUID) -> Response:
+    """Send this browser to the proxy with a ticket, which it takes back for a cookie of its own."""
+    settings = current.settings()
+    try:
+        with current.transaction() as session:
+            ticket = entries.issue_ticket(session, current.user(), token_id, settings=settings, actor=current.actor())
+    except TokenUnusable as error:
+        flash(words.sentence(error), "info")
+        return redirect(url_for("tokens.detail", token_id=token_id), 303)
+    response = redirect(f"{settings.proxy.address}/_zenzefi/enter?ticket={ticket}", 303)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 @blueprint.get("/<uuid:token_id>/revoke")

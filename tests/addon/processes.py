@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from models.config import Settings
 from tests.conftest import SECRETS
@@ -39,9 +40,11 @@ class Proxy:
     environment: dict[str, str]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         """Start one more worker and return when the port answers as ready."""
-        worker = subprocess.Popen([sys.executable, "-m", "addon.worker"], cwd=ROOT, env=self.environment)
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "addon.worker"], cwd=ROOT, env=self.environment, stdout=output, stderr=output
+        )
         self.workers.append(worker)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:

@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from addon.credentials import Credential, find
+from addon.credentials import Credential, cookie_name, cookie_value, find
+from models.services.secrets import Purpose
 
 SECRET = "A" * 60 + "_-09"
 
@@ -42,3 +43,40 @@ def test_authorization_carries_a_secret_of_exactly_our_shape(value: str) -> None
 )
 def test_any_other_authorization_belongs_to_the_upstream(value: str | None) -> None:
     assert find(None, value) is None
+
+
+def test_the_order_is_our_header_then_the_cookie_then_authorization() -> None:
+    assert find("header", f"Bearer {SECRET}", "cookie") == Credential("header", "x-access-token")
+    assert find(None, f"Bearer {SECRET}", "cookie") == Credential("cookie", "cookie")
+    assert find(None, f"Bearer {SECRET}", "") == Credential("", "cookie")
+    assert find("", None, "cookie") == Credential("", "x-access-token")
+
+
+def test_only_a_cookie_must_have_been_made_to_be_one() -> None:
+    assert Credential(SECRET, "cookie").purpose is Purpose.COOKIE
+    assert Credential(SECRET, "x-access-token").purpose is Purpose.TOKEN
+    assert Credential(SECRET, "authorization").purpose is Purpose.TOKEN
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [
+        ([], None),
+        ([b""], None),
+        ([b"theirs=1"], None),
+        ([b"zenzefi_access=x"], "x"),
+        ([b"a=1;zenzefi_access = x ; b=2"], "x"),
+        ([b"a=1", b"zenzefi_access=x=y"], "x=y"),
+        ([b"Zenzefi_Access=x"], None),
+        ([b"xzenzefi_access=x; zenzefi_accessx=x"], None),
+        ([b"zenzefi_access"], ""),
+        ([b"zenzefi_access="], ""),
+        ([b"zenzefi_access=x; zenzefi_access=x"], ""),
+        ([b"zenzefi_access=x", b"zenzefi_access=y"], ""),
+        ([b"zenzefi_access=\xff"], "\xff"),
+    ],
+)
+def test_our_cookie_is_found_by_its_exact_name_and_only_when_it_came_once(
+    lines: list[bytes], value: str | None
+) -> None:
+    assert cookie_value(lines, cookie_name(production=False).encode()) == value

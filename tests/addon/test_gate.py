@@ -39,7 +39,7 @@ def enter(gated: Gated, owned: Owned, device: str | None = None) -> object:
 
     begun = gated.run(both)
     # What the listener does when it hears of the change.
-    gated.known.forget(owned.token.secret_hash)
+    gated.known.forget(owned.token.secret_hash, owned.token.id)
     return begun
 
 

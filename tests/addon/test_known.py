@@ -45,15 +45,37 @@ def test_a_notice_drops_the_token_it_names_and_no_other(known: KnownTokens) -> N
     one, other = make(), make()
     known.put(b"1", one, notices_before=0)
     known.put(b"2", other, notices_before=0)
-    known.forget(b"1")
-    known.forget(b"nobody knows it")
+    known.forget(b"1", one.token_id)
+    known.forget(b"nobody knows it", uuid.uuid4())
     assert known.get(b"1") is None
     assert known.get(b"2") is other
 
 
+def test_a_notice_drops_the_cookies_of_its_token_too_and_no_others(known: KnownTokens) -> None:
+    token, other = make(), make()
+    known.put(b"cookie", replace(token, own_device="browser-1"), notices_before=0)
+    known.put(b"second", replace(token, own_device="browser-2"), notices_before=0)
+    known.put(b"others", replace(other, own_device="browser-3"), notices_before=0)
+    known.forget(b"the token itself is not known", token.token_id)
+    assert [known.get(name) is None for name in (b"cookie", b"second", b"others")] == [True, True, False]
+
+
+def test_a_cookie_that_made_room_is_not_kept_in_mind(known: KnownTokens) -> None:
+    token = make()
+    for number in range(10):
+        known.put(bytes([number]), replace(token, own_device=f"browser-{number}"), notices_before=0)
+    assert known._cookies == {token.token_id: {bytes([7]), bytes([8]), bytes([9])}}
+    for number in range(10, 13):
+        known.put(bytes([number]), make(), notices_before=0)
+    assert known._cookies == {}
+    known.put(b"cookie", replace(token, own_device="browser"), notices_before=0)
+    known.listening()
+    assert known._cookies == {}
+
+
 def test_an_answer_that_a_notice_overtook_is_not_stored(known: KnownTokens) -> None:
     before = known.notices
-    known.forget(b"another")
+    known.forget(b"another", uuid.uuid4())
     known.put(b"1", make(), notices_before=before)
     assert known.get(b"1") is None
 

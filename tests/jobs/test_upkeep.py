@@ -13,7 +13,8 @@ from models import clock
 from models.audit import AuditEntry
 from models.config import Settings
 from models.database import Sessions
-from models.services import sessions, tokens
+from models.entries import AccessTicket
+from models.services import entries, sessions, tokens
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from models.users import User
@@ -39,6 +40,16 @@ def test_idle_sessions_and_those_of_ended_tokens_are_closed_once(shop: Committed
     assert [upkeep.close_sessions() for _ in range(2)] == [2, 0]
     still_open = run(lambda s: s.scalars(select(ProxySession.token_id).where(ProxySession.ended_at.is_(None))).all())
     assert still_open == [busy]
+
+
+def test_tickets_that_ran_out_are_removed_once(shop: Committed, buyer: User, run: Run) -> None:
+    token = run(lambda s: buy(s, buyer, shop[0]))
+    ticket = {"settings": shop[0], "actor": PLATFORM}
+    for _ in range(3):
+        run(lambda s: entries.issue_ticket(s, buyer, token.id, **ticket))
+    run(lambda s: s.execute(update(AccessTicket).values(expires_at=clock.now())))
+    run(lambda s: entries.issue_ticket(s, buyer, token.id, **ticket))
+    assert [upkeep.forget_entries() for _ in range(2)] == [3, 0]
 
 
 def test_audit_rows_are_kept_for_thirty_days(shop: Committed, buyer: User, run: Run) -> None:

@@ -27,17 +27,21 @@ def create_app():
     "addon/__init__.py": "",
     "jobs/__init__.py": "",
     "addon/worker.py": """
-import http.server, socket
-from models import config
-proxy = config.load().proxy
-class Server(http.server.ThreadingHTTPServer):
-    allow_reuse_port = True
+import http.server, os, socketserver
+from addon.line import Line, given_listeners
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    def __init__(self, listener):
+        super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        self.socket = listener
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
-Server((proxy.host, proxy.port), Handler).serve_forever()
+line = Line()
+line.watch(lambda: os._exit(0), 1)
+line.serves()
+Server(given_listeners()[0]).serve_forever()
 """,
     "jobs/worker.py": """
 import os, subprocess, sys, time
@@ -76,6 +80,10 @@ print(json.dumps({"admin_email": "admin@example.test", "admin_created": number =
 }
 
 
+# The proxy's supervisor is the real one; only its workers are not.
+REAL = ("__init__", "line", "places", "sockets", "supervisor")
+
+
 def make_house(folder: Path) -> Path:
     """Copy the launcher and the settings to a folder, with stubs for the rest."""
     ignore = shutil.ignore_patterns("__pycache__")
@@ -83,6 +91,9 @@ def make_house(folder: Path) -> Path:
         shutil.copytree(REPOSITORY / package, folder / package, ignore=ignore)
     for name in ("config.toml", "zenzefi", "requirements.txt", "requirements-dev.txt"):
         shutil.copy2(REPOSITORY / name, folder / name)
+    (folder / "addon").mkdir()
+    for name in REAL:
+        shutil.copy2(REPOSITORY / "addon" / f"{name}.py", folder / "addon")
     for name, text in STUBS.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)

@@ -102,6 +102,33 @@ def test_a_stop_takes_grandchildren_with_it(house: House) -> None:
     assert house.processes() == []
 
 
+def workers(house: House) -> list[int]:
+    """The proxy's workers, as the ready file names them now."""
+    return list(json.loads(house.ready_file.read_text())["pids"]["proxy"])
+
+
+def test_a_proxy_worker_that_dies_is_replaced_and_the_ready_file_follows(house: House) -> None:
+    _, ready = house.up("--workers", "2")
+    dead, other = ready["pids"]["proxy"]
+
+    os.kill(dead, signal.SIGKILL)
+
+    wait_until(lambda: len(workers(house)) == 2 and dead not in workers(house))
+    assert other in workers(house)
+    assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
+
+
+def test_a_proxy_supervisor_that_dies_takes_its_workers_along_and_is_replaced(house: House) -> None:
+    _, ready = house.up("--workers", "2")
+    rows = json.loads((house.data / "run/processes.json").read_text())["processes"]
+
+    os.kill(next(row["pid"] for row in rows if row["name"] == "proxy"), signal.SIGKILL)
+
+    wait_until(lambda: all(gone(pid) for pid in ready["pids"]["proxy"]))
+    wait_until(lambda: not set(ready["pids"]["proxy"]) & set(pids := workers(house)) and len(pids) == 2)
+    assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
+
+
 def test_what_dies_is_started_again_and_the_ready_file_follows(house: House) -> None:
     process, ready = house.up()
 

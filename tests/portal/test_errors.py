@@ -110,7 +110,7 @@ def test_health_is_always_200_and_names_its_parts(anonymous: Browser) -> None:
     assert answer.status_code == 200
     assert answer.json is not None
     assert answer.json["status"] == "healthy"
-    assert answer.json["checks"] == {"database": "up", "redis": "up"}
+    assert answer.json["checks"] == {"database": "up", "redis": "up", "upstream": "unknown"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer.json["timestamp"])
     assert "Set-Cookie" not in answer.headers
 
@@ -123,7 +123,7 @@ def test_health_says_which_part_is_down(settings: Settings) -> None:
     assert answer.status_code == 200
     assert answer.json is not None
     assert answer.json["status"] == "unhealthy"
-    assert answer.json["checks"] == {"database": "down", "redis": "down"}
+    assert answer.json["checks"] == {"database": "down", "redis": "down", "upstream": "unknown"}
 
 
 def test_health_does_not_wait_for_a_part_that_hangs(anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

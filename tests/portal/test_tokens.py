@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import secrets, sessions
+from models.entries import AccessTicket
+from models.services import entries, secrets, sessions
 from models.services.context import Actor
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -176,6 +177,55 @@ def test_the_owner_releases_a_device(as_alice: Browser, alice: User, session: Se
     assert as_alice.post(path).status_code == 303
     assert session.get_one(ProxySession, held.id, populate_existing=True).ended_at is not None
     assert as_alice.post(path).status_code == 404
+
+
+def test_a_browser_is_sent_to_the_proxy_with_a_ticket_that_opens_the_token(
+    as_alice: Browser, alice: User, session: Session, settings: Settings
+) -> None:
+    token = buy(session, alice, settings)
+    session.commit()
+    page = as_alice.get(f"/tokens/{token.id}")
+    form = re.search(rf'<form [^>]*action="/tokens/{token.id}/open"[^>]*>', page.text)
+    assert form is not None
+    assert {'method="post"', 'target="_blank"', 'rel="noopener"'} <= set(form[0].strip("<>").split())
+    # A browser holds the redirect of a form to the policy of the page that it stands on.
+    assert f"form-action 'self' {settings.proxy.address};" in page.headers["Content-Security-Policy"]
+    assert "form-action 'self';" in as_alice.get("/tokens").headers["Content-Security-Policy"]
+    answer = as_alice.post(f"/tokens/{token.id}/open")
+    assert answer.status_code == 303
+    address, _, ticket = answer.location.partition("?ticket=")
+    assert address == f"{settings.proxy.address}/_zenzefi/enter"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cache-Control"] == "no-store"
+    ticket_hash = secrets.hash_of(settings.tokens, ticket, secrets.Purpose.TICKET)
+    assert entries.opens(session, ticket_hash) == token.prefix
+    assert token.activated_at is None
+
+
+def test_a_token_that_has_ended_or_stands_still_opens_in_no_browser(
+    as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
+) -> None:
+    ended, paused = buy(session, alice, settings), buy(session, alice, settings)
+    paused.activated_at = paused.paused_at = time()
+    session.commit()
+    as_alice.post(f"/tokens/{ended.id}/revoke")
+    for token, sentence in ((ended, "This token is revoked."), (paused, "This token is paused.")):
+        assert f"/tokens/{token.id}/open" not in as_alice.get(f"/tokens/{token.id}").text
+        answer = as_alice.post(f"/tokens/{token.id}/open")
+        assert (answer.status_code, answer.location) == (303, f"/tokens/{token.id}")
+        assert sentence in as_alice.flashes()
+    assert session.scalar(select(func.count()).select_from(AccessTicket)) == 0
+
+
+def test_nobody_elses_token_opens_and_nobody_sends_the_form_for_its_owner(
+    as_alice: Browser, as_charlie: Browser, alice: User, session: Session, settings: Settings
+) -> None:
+    token = buy(session, alice, settings)
+    session.commit()
+    assert as_charlie.post(f"/tokens/{token.id}/open").status_code == 404
+    assert as_alice.client.post(f"/tokens/{token.id}/open").status_code == 400
+    assert as_alice.get(f"/tokens/{token.id}/open").status_code == 405
+    assert session.scalar(select(func.count()).select_from(AccessTicket)) == 0
 
 
 def test_lists_are_paged(as_alice: Browser, alice: User, session: Session, settings: Settings) -> None:

@@ -20,7 +20,8 @@ from addon.http1.limits import Limits
 from addon.http1.policy import Question
 from addon.http1.site import Site
 from addon.http1.upstreams import Upstream
-from addon.serving import Gateway, Tls, listening_socket
+from addon.serving import Gateway, Tls
+from addon.sockets import listening_socket
 
 REVOKED = Refuse(401, "token_revoked", "The access token was revoked.")
 

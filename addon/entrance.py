@@ -1,0 +1,147 @@
+"""`/_zenzefi/enter`: where a browser gives a ticket from the portal and gets a cookie for it (contract.md, section 2).
+
+Looking at the address shows a page with a button and uses nothing up, so that whoever fetches links beforehand spoils
+none. Only the button, on our own page, takes the ticket.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from addon import entrance_pages as pages
+from addon.credentials import cookie_name, cookie_value
+from addon.http1.decisions import Decision, Defer, Local, Peer
+from addon.http1.heads import RequestHead
+from addon.http1.policy import Question
+from addon.refusals import Refuse, as_layer
+from addon.scopes import compile_all
+from addon.store import Store, StoreDown
+from models.config import Settings
+from models.services import secrets
+from models.services.context import Actor
+from models.services.errors import TicketRefused
+from models.services.secrets import Purpose
+
+BODY_BYTES = 4096
+FORM = b"application/x-www-form-urlencoded"
+# A ticket that opens nothing will never open anything: so many are remembered, and cost no look-up again.
+DEAD_TICKETS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Somebody opened the link."""
+
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Somebody pressed the button; the ticket is in the body."""
+
+
+class Entrance:
+    """The way in of one worker."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        # The cookie is for TLS alone exactly where its name says so.
+        self._secure = settings.platform.is_production
+        self.cookie = cookie_name(production=self._secure)
+        self._first_pages = {name: scope.first_page for name, scope in compile_all(settings.scopes).items()}
+        self._dead: dict[bytes, None] = {}
+
+    def admit(self, request: RequestHead, peer: Peer) -> Decision | Defer:
+        """Refuse forms that are not ours; everything else may need a look-up."""
+        if request.method != "POST":
+            return Defer(facts=Look(_ticket(request.query)))
+        if not self._is_own_form(request, peer):
+            return as_layer(Refuse("cross_site"))
+        if (request.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower() != FORM:
+            return as_layer(Refuse("bad_request", "The ticket comes in a form."))
+        return Defer(body_bytes=BODY_BYTES, facts=Press())
+
+    async def show(self, question: Question, look: Look) -> Decision:
+        """Ask whether to go in, without using the ticket up."""
+        ticket_hash = self._hash_of(look.ticket)
+        try:
+            prefix = None if ticket_hash is None else await self._store.ticket_opens(ticket_hash)
+        except StoreDown:
+            return as_layer(Refuse("unavailable", retry_after=5))
+        if prefix is None:
+            return self._over(question, ticket_hash)
+        return _page(200, pages.ask(look.ticket, prefix, _languages(question.request)))
+
+    async def enter(self, question: Question) -> Decision:
+        """Take the ticket, set the cookie and lead on to the upstream's own pages."""
+        ticket_hash = self._hash_of(_ticket(question.body))
+        if ticket_hash is None:
+            return self._over(question)
+        agent = question.request.headers.get(b"user-agent") or b""
+        actor = Actor(None, question.peer.address, agent.decode("utf-8", "replace"))
+        try:
+            entry = await self._store.redeem(ticket_hash, actor, self._held(question.request))
+        except TicketRefused:
+            return self._over(question, ticket_hash)
+        except StoreDown:
+            return as_layer(Refuse("unavailable", retry_after=5))
+        place = self._first_pages.get(entry.scope, "/")
+        secure = "; Secure" if self._secure else ""
+        cookie = f"{self.cookie}={entry.secret}; Path=/; Max-Age={entry.seconds}; HttpOnly; SameSite=Lax{secure}"
+        return Local(
+            303, content_type="text/html", headers=(*pages.HEADERS, ("Location", place), ("Set-Cookie", cookie))
+        )
+
+    def _is_own_form(self, request: RequestHead, peer: Peer) -> bool:
+        """Say whether the form was sent from our own page: nobody may log a stranger's browser in.
+
+        Browsers say so in Sec-Fetch-Site, but only to HTTPS and to loopback. To plain HTTP elsewhere, which production
+        refuses, they send an Origin, and it is `null` because our page names no referrer.
+        """
+        site = request.headers.get(b"sec-fetch-site")
+        if site is not None:
+            return site == b"same-origin"
+        origin = (request.headers.get(b"origin") or b"").decode("latin-1")
+        host = (request.headers.get(b"host") or b"").decode("latin-1")
+        if origin == "null":
+            return not self._secure and peer.scheme == "http"
+        return origin in {self._settings.proxy.address, f"{peer.scheme}://{host}"}
+
+    def _held(self, request: RequestHead) -> bytes | None:
+        """Return the hash of the cookie that the browser has already, if it is one of ours."""
+        held = cookie_value(request.headers.all(b"cookie"), self.cookie.encode()) or ""
+        if not secrets.is_genuine(self._settings.tokens, held, Purpose.COOKIE):
+            return None
+        return secrets.hash_of(self._settings.tokens, held, Purpose.COOKIE)
+
+    def _hash_of(self, ticket: str) -> bytes | None:
+        """Return the hash of a ticket that may open something; None for one that certainly does not."""
+        if not secrets.is_genuine(self._settings.tokens, ticket, Purpose.TICKET):
+            return None
+        ticket_hash = secrets.hash_of(self._settings.tokens, ticket, Purpose.TICKET)
+        return None if ticket_hash in self._dead else ticket_hash
+
+    def _over(self, question: Question, dead: bytes | None = None) -> Local:
+        if dead is not None:
+            self._dead[dead] = None
+            if len(self._dead) > DEAD_TICKETS:
+                del self._dead[next(iter(self._dead))]
+        facts = (self._settings.portal.address, question.exchange.request_id, _languages(question.request))
+        return _page(410, pages.over(*facts))
+
+
+def _ticket(fields: bytes | None) -> str:
+    """Return the one ticket in a query or a form; empty when there is none, or more than one."""
+    try:
+        found = parse_qs((fields or b"").decode("ascii"), max_num_fields=8).get("ticket", [])
+    except ValueError:
+        return ""
+    return found[0] if len(found) == 1 else ""
+
+
+def _languages(request: RequestHead) -> str:
+    return (request.headers.get(b"accept-language") or b"").decode("latin-1")
+
+
+def _page(status: int, body: bytes) -> Local:
+    return Local(status, body, "text/html; charset=utf-8", pages.HEADERS)

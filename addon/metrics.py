@@ -1,0 +1,150 @@
+"""The gateway's metrics: counted by each worker, added up in Redis, answered by any worker to the ops network.
+
+Workers add their increments to one hash of totals, so that a worker that dies takes nothing out of a total, and no
+total ever goes backwards. Each batch of increments has a number: sent twice because the answer was lost, it counts
+once. While Redis is down the increments wait, and only what this worker sees for itself is answered: a gap in a
+counter is harmless, a step back would be read as a restart.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from ipaddress import IPv6Address, ip_address
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from addon.counts import Counts, Key
+from addon.exposition import Fleet, exposition
+from addon.http1.decisions import Local, Peer
+from addon.http1.heads import RequestHead
+from models.config import Settings
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_SECONDS = 1.0
+# A worker that has not reported for this long is gone, and its gauges with it.
+GONE_SECONDS = 5
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# The number in the names grows when the fields change their meaning, as with other buckets.
+TOTALS, GAUGES, NUMBERS = "zenzefi:metrics:1:totals", "zenzefi:metrics:1:gauges", "zenzefi:metrics:1:number:"
+
+# Adds a batch once, and renews this worker's gauges under Redis's own clock, which all workers share.
+_PUBLISH = """
+local totals, gauges, number = KEYS[1], KEYS[2], KEYS[3]
+if tonumber(redis.call('GET', number) or '0') < tonumber(ARGV[1]) then
+  for i = 5, #ARGV, 2 do redis.call('HINCRBY', totals, ARGV[i], ARGV[i + 1]) end
+end
+redis.call('SET', number, ARGV[1], 'EX', 3600)
+local now = tonumber(redis.call('TIME')[1])
+redis.call('HSET', gauges, ARGV[2], now .. ' ' .. ARGV[3])
+local all = redis.call('HGETALL', gauges)
+for i = 1, #all, 2 do
+  if tonumber(string.match(all[i + 1], '%d+')) < now - tonumber(ARGV[4]) then redis.call('HDEL', gauges, all[i]) end
+end
+redis.call('EXPIRE', gauges, 60)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What a worker is at just now."""
+
+    open_connections: int
+    flush_backlog: int
+    database_connected: int
+
+
+class Metrics:
+    """One worker's part in the metrics. Only the loop touches it."""
+
+    def __init__(self, settings: Settings, redis: Redis, counts: Counts, gauges: Callable[[], Gauges]) -> None:
+        self._networks = settings.proxy.ops_networks
+        self._redis = redis
+        self._counts = counts
+        self._gauges = gauges
+        self._name = uuid.uuid4().hex
+        self._script = redis.register_script(_PUBLISH)
+        self._number = 0
+        # Taken from the counts and not known to be in Redis yet.
+        self._batch: dict[Key, int] = {}
+        self._is_silent = False
+
+    def is_for(self, peer: Peer, request: RequestHead) -> bool:
+        """Say whether a client may read the metrics: it must be in the ops network, and so must whoever it came from.
+
+        Behind a reverse proxy that is not a trusted one, everybody seems to come from that proxy's address.
+        """
+        headers = request.headers
+        if not peer.was_forwarded and (headers.get(b"x-forwarded-for") or headers.get(b"forwarded")):
+            return False
+        try:
+            address = ip_address(peer.address)
+        except ValueError:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+    async def run(self) -> None:
+        """Publish until cancelled; Redis being down is noted once."""
+        while True:
+            await asyncio.sleep(PUBLISH_SECONDS)
+            try:
+                await self.publish()
+            except (RedisError, OSError) as error:
+                if not self._is_silent:
+                    logger.warning("metrics are not published: %s", type(error).__name__)
+                self._is_silent = True
+            else:
+                self._is_silent = False
+
+    async def publish(self) -> None:
+        """Add what was counted to the totals. Raises what Redis raises; the batch then goes again, as it was."""
+        if not self._batch:
+            self._batch = self._counts.take()
+            self._number += 1
+        increments = [part for key, by in self._batch.items() for part in ("|".join(map(str, key)), by)]
+        gauges = " ".join(map(str, astuple(self._gauges())))
+        await self._script(
+            keys=[TOTALS, GAUGES, NUMBERS + self._name],
+            args=[self._number, self._name, gauges, GONE_SECONDS, *increments],
+        )
+        self._batch = {}
+
+    async def leave(self) -> None:
+        """Publish the last counts of a worker that stops, and take its gauges away."""
+        try:
+            for _ in range(2):  # A batch that was under way goes first, then what came after it.
+                await self.publish()
+            await self._redis.hdel(GAUGES, self._name)
+        except (RedisError, OSError) as error:
+            logger.warning("the last metrics are lost: %s", type(error).__name__)
+
+    async def answer(self) -> Local:
+        """Answer with the sum over all workers."""
+        return Local(200, exposition(await self._fleet()), CONTENT_TYPE, (("Cache-Control", "no-store"),))
+
+    async def _fleet(self) -> Fleet:
+        mine = self._gauges()
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.time()
+                pipeline.hgetall(GAUGES)
+                pipeline.hgetall(TOTALS)
+                (now, _), gauges, totals = await pipeline.execute()
+        except (RedisError, OSError):
+            return Fleet(None, astuple(mine), workers=None)
+        others = [
+            [int(part) for part in value.split()] for name, value in gauges.items() if name.decode() != self._name
+        ]
+        alive = [mine, *(Gauges(*values) for at, *values in others if at >= now - GONE_SECONDS)]
+        summed = (
+            sum(each.open_connections for each in alive),
+            sum(each.flush_backlog for each in alive),
+            min(each.database_connected for each in alive),
+        )
+        found = {tuple(field.decode().split("|")): int(value) for field, value in totals.items()}
+        return Fleet(found, summed, workers=len(alive))

@@ -1,0 +1,73 @@
+"""One probe of the upstream: does an address answer an HTTP request with anything below 500, in time?"""
+
+import asyncio
+import errno
+import re
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import certifi
+
+from models.config import Upstream
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
+LONGEST_STATUS_LINE = 8192
+# Faults of this machine tell nothing about the upstream.
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
+
+
+class Unprobed(Exception):
+    """This machine could not ask, so nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How to ask: the request, the time it may take, and TLS as the requests of buyers have it."""
+
+    request: bytes
+    seconds: float
+    tls: ssl.SSLContext | None
+    server_name: str | None
+
+    async def is_answered(self, host: str, port: int) -> bool:
+        """Ask one address. Raises Unprobed."""
+        writer = None
+        try:
+            async with asyncio.timeout(self.seconds):
+                reader, writer = await asyncio.open_connection(
+                    host, port, ssl=self.tls, server_hostname=self.server_name, limit=LONGEST_STATUS_LINE
+                )
+                writer.write(self.request)
+                line = await reader.readline()
+        except OSError as error:
+            if error.errno in _OURS:
+                raise Unprobed(error.strerror) from error
+            return False
+        except ValueError:  # no line at all, or a host name that cannot be one
+            return False
+        finally:
+            if writer is not None:
+                writer.transport.abort()
+        match = _STATUS_LINE.match(line)
+        return match is not None and int(match[1]) < 500
+
+
+def probe_of(upstream: Upstream) -> Probe:
+    """Return how the upstream is to be asked. Raises OSError when the authorities' file cannot be read."""
+    url = urlsplit(upstream.url)
+    tls = None
+    if url.scheme == "https":
+        # The same authorities that mitmproxy trusts on the way of the requests.
+        tls = ssl.create_default_context(cafile=upstream.ca_file or certifi.where())
+    request = (
+        f"GET {upstream.probe_path} HTTP/1.1\r\nHost: {url.netloc}\r\nUser-Agent: zenzefi-prober\r\n"
+        "Accept: */*\r\nConnection: close\r\n\r\n"
+    )
+    return Probe(request.encode(), upstream.probe_timeout_seconds, tls, url.hostname if tls else None)
+
+
+async def ask_all(probe: Probe, places: tuple[tuple[str, int], ...]) -> dict[tuple[str, int], bool]:
+    """Ask every address at the same time. Raises Unprobed when one could not be asked."""
+    answers = await asyncio.gather(*(probe.is_answered(host, port) for host, port in places))
+    return dict(zip(places, answers, strict=True))

@@ -1,0 +1,38 @@
+"""What becomes of every exchange that is over: it is counted for the metrics and written down in the access log."""
+
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from addon.accesslog import AccessLog
+from addon.counts import Counts
+from addon.http1.exchange import Exchange
+from addon.metrics import Gauges, Metrics
+from models.config import ConfigError, Settings
+from models.services.sessions import Known
+
+
+class Records:
+    """One worker's metrics and access log."""
+
+    def __init__(self, settings: Settings, redis: Redis, counts: Counts, gauges: Callable[[], Gauges]) -> None:
+        self.counts = counts
+        self.log = AccessLog(settings.proxy.access_log, counts)
+        self.metrics = Metrics(settings, redis, counts, gauges)
+
+    def start(self) -> None:
+        """Open the log. Raises ConfigError when it cannot be opened."""
+        try:
+            self.log.start()
+        except OSError as error:
+            raise ConfigError(f"proxy.access_log: cannot be opened: {error.strerror}") from None
+
+    async def stop(self) -> None:
+        """Publish and write what is left."""
+        await self.metrics.leave()
+        self.log.stop()
+
+    def note(self, exchange: Exchange) -> None:
+        """Record an exchange that is over; `exchange.known` is whose it was, refused or not."""
+        self.counts.finished(exchange)
+        self.log.note(exchange, exchange.known if isinstance(exchange.known, Known) else None)

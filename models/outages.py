@@ -1,0 +1,27 @@
+"""Outages: our own record of when the upstream did not serve."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, UuidKey
+
+
+class Outage(Base):
+    """One outage, from the first of the failed probes to the good one that closed it.
+
+    `last_failed_at` is when we last saw for ourselves that it lasts; the partial unique index lets one be open.
+    """
+
+    __tablename__ = "outages"
+    __table_args__ = (
+        Index("uq_outages_open", text("(closed_at IS NULL)"), unique=True, postgresql_where=text("closed_at IS NULL")),
+        CheckConstraint("last_failed_at >= opened_at", name="failed_after_opened"),
+        CheckConstraint("closed_at >= last_failed_at", name="closed_after_failed"),
+    )
+
+    id: Mapped[UuidKey]
+    opened_at: Mapped[datetime] = mapped_column(index=True)
+    last_failed_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]

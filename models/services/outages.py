@@ -1,0 +1,115 @@
+"""The outage record: what one prober has seen of the upstream. Buyers' requests never open an outage.
+
+A time without probes is no outage: after `gap` without a word from the prober, an outage ends where it was last seen.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.outages import Outage
+
+# Where the prober leaves its last word in Redis, for everybody who must not ask the database each time.
+STATE_KEY = "zenzefi:upstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A time in which the upstream was out."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamState:
+    """The prober's last word: is an outage open, and which of the upstream's addresses answered?
+
+    `upstream` says whose state it is, so that a change of the configuration does not inherit the old one's.
+    """
+
+    upstream: str
+    is_up: bool
+    addresses: dict[str, bool]
+
+    def as_json(self) -> str:
+        """Write it down for Redis."""
+        return json.dumps({"upstream": self.upstream, "is_up": self.is_up, "addresses": self.addresses})
+
+
+def state_from_json(text: str | bytes | None, upstream: str) -> UpstreamState | None:
+    """Read the prober's last word about `upstream`; None when there is none that can be understood."""
+    try:
+        found = UpstreamState(**json.loads(text or ""))
+    except (ValueError, TypeError):
+        return None
+    return found if found.upstream == upstream else None
+
+
+def note_failure(
+    session: Session, *, previous_failed_at: datetime | None, failed_at: datetime, gap: timedelta
+) -> Outage | None:
+    """Record a failed probe; returns the outage that is open now, if one is.
+
+    `previous_failed_at` is when the probe right before this one failed, None if it was good or there was none: two
+    failures in a row open an outage, and it began with the first.
+    """
+    held = _open(session)
+    if held is not None:
+        if failed_at - held.last_failed_at <= gap:
+            held.last_failed_at = max(held.last_failed_at, failed_at)
+            session.flush()
+            return held
+        held.closed_at = held.last_failed_at
+        session.flush()
+    if previous_failed_at is None or failed_at - previous_failed_at > gap:
+        return None
+    # There is one prober only; should there ever be two, the index lets one of them open the outage.
+    first, last = sorted((previous_failed_at, failed_at))
+    session.execute(insert(Outage).values(opened_at=first, last_failed_at=last).on_conflict_do_nothing())
+    return _open(session)
+
+
+def note_success(session: Session, *, moment: datetime, gap: timedelta) -> Outage | None:
+    """Record a good probe; returns the outage that it closed, if one was open."""
+    held = _open(session)
+    if held is not None:
+        held.closed_at = max(_end_of(held, moment, gap), held.last_failed_at)
+        session.flush()
+    return held
+
+
+def current(session: Session, gap: timedelta) -> Outage | None:
+    """Return the outage that is under way, if there is one."""
+    held = session.scalars(select(Outage).where(Outage.closed_at.is_(None))).one_or_none()
+    return None if held is None or clock.now() - held.last_failed_at > gap else held
+
+
+def between(session: Session, start: datetime, end: datetime, gap: timedelta) -> list[Period]:
+    """Return the times between `start` and `end` in which the upstream was out, oldest first."""
+    moment = clock.now()
+    rows = session.scalars(
+        select(Outage)
+        .where(Outage.opened_at < end, func.coalesce(Outage.closed_at, moment) > start)
+        .order_by(Outage.opened_at)
+    )
+    periods = [Period(max(row.opened_at, start), min(_end_of(row, moment, gap), end)) for row in rows]
+    return [period for period in periods if period.start < period.end]
+
+
+def _open(session: Session) -> Outage | None:
+    return session.scalars(
+        select(Outage).where(Outage.closed_at.is_(None)).with_for_update().execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def _end_of(outage: Outage, moment: datetime, gap: timedelta) -> datetime:
+    """Return until when an outage counts: one that nobody has looked at for long, until it was last seen."""
+    if outage.closed_at is not None:
+        return outage.closed_at
+    return moment if moment - outage.last_failed_at <= gap else outage.last_failed_at

@@ -1,0 +1,48 @@
+"""The token check that nginx asks in the benchmark, in Flask. Both kinds verify a token's MAC first.
+
+`asking` looks the token up in PostgreSQL each time, so that a revoke counts at once, as it does at our workers.
+`remembering` has every good token in memory and would never learn of a revoke: the most that nginx could get.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Flask, request
+
+from models import config, database
+from models.services import secrets, sessions
+
+SECRETS_FILE = "ZENZEFI_BENCH_TOKENS"
+
+
+def asking() -> Flask:
+    """Make the application that asks the database."""
+    settings = config.load()
+    factory = database.sessions(database.connect(settings.database))
+
+    def is_good(secret_hash: bytes) -> bool:
+        with factory() as session:
+            known = sessions.find(session, secret_hash)
+        return known is not None and not known.is_revoked and known.owner_is_active
+
+    return _app(settings, is_good)
+
+
+def remembering() -> Flask:
+    """Make the application that knows the tokens of the file that the environment names."""
+    settings = config.load()
+    good = {secrets.hash_of(settings.tokens, line) for line in Path(os.environ[SECRETS_FILE]).read_text().split()}
+    return _app(settings, good.__contains__)
+
+
+def _app(settings: config.Settings, is_good: Callable[[bytes], bool]) -> Flask:
+    app = Flask("check")
+
+    @app.route("/_check")
+    def check() -> tuple[str, int]:
+        secret = request.headers.get("X-Access-Token", "")
+        genuine = secrets.is_genuine(settings.tokens, secret)
+        return "", 204 if genuine and is_good(secrets.hash_of(settings.tokens, secret)) else 401
+
+    return app

@@ -1,0 +1,161 @@
+"""Turns what was measured into a table that a person can read, and holds it against the bars of the issue."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Results = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+NGINX = ("nginx + Flask + PostgreSQL", "nginx + Flask, in memory")
+TIMES_MITMDUMP, TIMES_NGINX = 10.0, 4.0
+POLICY_PERCENT, P95_MS, STEADY_P95_MS = 35.0, 20.0, 50.0
+GROWTH_MIB, STEADY_GROWTH_MIB, IDLE_KIB = 32.0, 16.0, 40.0
+BAR_CONNECTIONS = 32
+
+
+def text(results: Results, before: Results | None = None) -> str:
+    """Return the whole report; with the results of an earlier run beside those of this one."""
+    machine = results["machine"]
+    parts = [
+        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']},"
+        f" Python {machine['python']}, mitmproxy {machine['mitmproxy']}; load at the start {machine['load']}",
+        *(f"Left out: {sentence}" for sentence in results["missing"]),
+        "",
+        *_loads(results["loads"], before),
+        *_transfers(results["transfers"]),
+        *_steady([results[key] for key in ("steady_alone", "steady") if key in results]),
+        *_idle(results.get("idle")),
+        *_bars(bars(results)),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _loads(rows: Sequence[Row], before: Results | None) -> Iterable[str]:
+    if not rows:
+        return []
+    earlier = {_key(row): row["per_second"] for row in (before or {}).get("loads", ())}
+    head = ["small reply", "workers", "connections", "requests/s", "p50 ms", "p95 ms", "p99 ms", "errors"]
+    lines = []
+    for row in sorted(rows, key=lambda row: (not row["keep"], row["connections"])):
+        connections = str(row["connections"]) if row["keep"] else f"{row['connections']}, new each"
+        line = [row["target"], str(row["workers"]), connections, f"{row['per_second']:,.0f}"]
+        line += [f"{row[name]:.2f}" for name in ("p50", "p95", "p99")] + [str(row["errors"])]
+        if before is not None:
+            old = earlier.get(_key(row))
+            line.append(f"{row['per_second'] / old - 1:+.0%}" if old else "new")
+        lines.append(line)
+    return [*table([*head, *(["since"] if before is not None else [])], lines), ""]
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["target"], row["workers"], row["connections"], row["keep"]
+
+
+def _transfers(rows: Sequence[Row]) -> Iterable[str]:
+    head = ["one large transfer", "direction", "MiB/s", "memory added, MiB"]
+    lines = [
+        [row["target"], row["direction"], f"{row['mib_per_second']:,.0f}", f"{row['growth_mib']:.1f}"] for row in rows
+    ]
+    return [*table(head, lines), ""] if rows else []
+
+
+def _steady(rows: Sequence[Row]) -> Iterable[str]:
+    if not rows:
+        return []
+    head = [
+        "fixed rate",
+        "workers",
+        "requests",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "highest ms",
+        "errors",
+        "memory added, MiB",
+    ]
+    line = [f"{row['rate']}/s for {row['seconds']:g} s", str(row["workers"]), str(row["offered"])]
+    line += [f"{row[name]:.2f}" for name in ("p50", "p95", "p99", "highest")]
+    return [*table(head, [[*line, str(row["errors"]), f"{row['growth_mib']:.1f}"]]), ""]
+
+
+def _idle(row: Row | None) -> Iterable[str]:
+    if row is None:
+        return []
+    return [*table(["idle connections", "KiB each"], [[str(row["connections"]), f"{row['kib_each']:.1f}"]]), ""]
+
+
+def _bars(found: Sequence[Row]) -> Iterable[str]:
+    lines = [[row["bar"], row["wanted"], row["measured"], "met" if row["met"] else "MISSED"] for row in found]
+    return table(["bar", "wanted", "measured", ""], lines) if lines else []
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns: text to the left, figures to the right; a column is one of figures when its cells are."""
+    widths = [max(len(cells[column]) for cells in (head, *lines)) for column in range(len(head))]
+    figures = [
+        column > 0 and all(cells[column][:1].isdigit() or cells[column][:1] in "+-" for cells in lines)
+        for column in range(len(head))
+    ]
+
+    def aligned(cells: Sequence[str]) -> str:
+        pairs = zip(cells, widths, figures, strict=True)
+        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in pairs).rstrip()
+
+    return [aligned(head), "  ".join("-" * width for width in widths), *(aligned(cells) for cells in lines)]
+
+
+def bars(results: Results) -> list[dict[str, Any]]:
+    """Hold the results against what issue 3 asks; what was not measured is not judged."""
+    found: list[dict[str, Any]] = []
+
+    def judge(bar: str, wanted: str, measured: str, *, met: bool) -> None:
+        found.append({"bar": bar, "wanted": wanted, "measured": measured, "met": met})
+
+    ours = _at(results, "zenzefi, 64 tokens")
+    if ours:
+        rate = ours["per_second"]
+        for name, times in (("mitmdump", TIMES_MITMDUMP), *((name, TIMES_NGINX) for name in NGINX)):
+            other = _at(results, name)
+            if other and other["per_second"]:
+                ratio = rate / other["per_second"]
+                judge(f"one worker, times {name}", f"{times:g} or more", f"{ratio:.1f}", met=ratio >= times)
+        judge("p95 at 32 connections", f"under {P95_MS:g} ms", f"{ours['p95']:.1f} ms", met=ours["p95"] < P95_MS)
+        layer = _at(results, "layer without policy")
+        if layer and layer["per_second"]:
+            cost = 100 * (1 - rate / layer["per_second"])
+            judge("cost of the policy", f"{POLICY_PERCENT:g} % or less", f"{cost:.0f} %", met=cost <= POLICY_PERCENT)
+    for row in results["transfers"]:
+        if row["target"] == "zenzefi, 64 tokens":
+            grown = row["growth_mib"]
+            judge(
+                f"memory added by a {row['direction']}",
+                f"under {GROWTH_MIB:g} MiB",
+                f"{grown:.1f} MiB",
+                met=grown < GROWTH_MIB,
+            )
+    steady, idle = results.get("steady"), results.get("idle")
+    if steady:
+        p95, errors, grown = steady["p95"], steady["errors"], steady["growth_mib"]
+        name = f"{steady['rate']}/s"
+        judge(f"p95 at {name}", f"under {STEADY_P95_MS:g} ms", f"{p95:.1f} ms", met=p95 < STEADY_P95_MS)
+        judge(f"errors at {name}", "none", str(errors), met=errors == 0)
+        judge(
+            f"memory added at {name}",
+            f"under {STEADY_GROWTH_MIB:g} MiB",
+            f"{grown:.1f} MiB",
+            met=grown < STEADY_GROWTH_MIB,
+        )
+    if idle:
+        each = idle["kib_each"]
+        judge("an idle connection", f"under {IDLE_KIB:g} KiB", f"{each:.1f} KiB", met=each < IDLE_KIB)
+    return found
+
+
+def _at(results: Results, name: str) -> Row | None:
+    """Find a target's row at 32 kept connections, with as few workers as it has."""
+    rows = [
+        row
+        for row in results["loads"]
+        if row["target"] == name and row["keep"] and row["connections"] == BAR_CONNECTIONS
+    ]
+    return min(rows, key=lambda row: row["workers"], default=None)

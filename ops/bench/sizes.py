@@ -1,0 +1,30 @@
+"""How much a run measures."""
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Seconds are those of one measurement; each is repeated `rounds` times and the median is told.
+
+    `connections` are kept open; a measurement with a connection for each request always comes on top.
+    """
+
+    rounds: int
+    seconds: int
+    warm_seconds: int
+    connections: tuple[int, ...]
+    transfer_bytes: int
+    transfer_rounds: int
+    steady_rate: int
+    steady_seconds: float
+    idle_connections: int
+
+
+FULL = Sizes(3, 2, 2, (1, 32, 256), GIB, 2, 1000, 60.0, 5000)
+QUICK = Sizes(1, 1, 1, (1, 32, 256), GIB // 4, 1, 1000, 5.0, 500)
+# For the test of the bench itself: everything once, and nothing means anything.
+TINY = Sizes(1, 1, 0, (), 2 * MIB, 1, 50, 0.5, 10)

@@ -1,0 +1,98 @@
+"""Everything a run needs, started in a temporary folder and gone afterwards, whatever happens."""
+
+import contextlib
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ops import leftovers
+from ops.bench import buyers
+from ops.bench.sizes import Sizes
+from ops.bench.targets import NGINX, Maker, Target, program
+from ops.bootstrap import child_environment
+from ops.console import Step
+from ops.plan import SECRETS
+from ops.processes import MARK, Child
+from ops.servers import PostgresServer, RedisServer
+
+TOKENS = 64
+START_SECONDS = 60.0
+# A caller's own settings, made for a real installation, must not reach what is measured.
+FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
+UNLIMITED = "1000000000"
+
+
+@contextlib.contextmanager
+def stand(sizes: Sizes) -> Iterator[list[Target]]:
+    """Start servers, upstream and targets; yields the targets, the upstream alone first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    children: list[Child] = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="zenzefi-bench-", ignore_cleanup_errors=True) as name:
+            folder = Path(name).resolve()
+            folder.chmod(0o711)  # the users that PostgreSQL and nginx run as for root must be able to pass through
+            postgres = PostgresServer(folder / "postgres", mark=str(folder))
+            redis = RedisServer(folder / "redis", mark=str(folder))
+            try:
+                with Step("PostgreSQL and Redis"):
+                    postgres.start()
+                    redis.start()
+                yield _targets(folder, _environment(folder, postgres.url, redis.url), children, sizes)
+            finally:
+                for child in reversed(children):
+                    child.ask_to_stop()
+                for child in reversed(children):
+                    child.stop()
+                servers = {*leftovers.working_in(postgres.data), *leftovers.working_in(redis.folder)}
+                leftovers.end({*leftovers.carrying(str(folder))} - servers, signal.SIGTERM, 5)
+                redis.stop()
+                postgres.stop()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _environment(folder: Path, database: str, redis: str) -> dict[str, str]:
+    inherited = {name: value for name, value in child_environment().items() if not name.startswith(FOREIGN)}
+    made = {f"ZENZEFI_{name}".replace(".", "__").upper(): make() for name, make in SECRETS.items()}
+    return {
+        **inherited,
+        **made,
+        "DATABASE_URL": database,
+        "REDIS_URL": redis,
+        # Limits that are never reached, as the issue wants them: by configuration, so that they are still counted.
+        "ZENZEFI_LIMITS__PROXY_PER_MINUTE": UNLIMITED,
+        "ZENZEFI_LIMITS__PROXY_AT_ONCE": UNLIMITED,
+        "ZENZEFI_PROXY__DRAIN_SECONDS": "2",
+        MARK: str(folder),
+    }
+
+
+def _targets(folder: Path, environment: dict[str, str], children: list[Child], sizes: Sizes) -> list[Target]:
+    def start(child: Child) -> None:
+        children.append(child)
+        child.spawn()
+
+    tokens, demo = folder / "tokens", folder / "demo"
+    with Step("Database and tokens"):
+        _write(demo, [buyers.prepare(environment)])
+        _write(tokens, buyers.buy(environment, TOKENS))
+    with Step("Upstream, gateways and workers"):
+        make = Maker(folder, environment, start, tokens, demo)
+        upstream = make.upstream(sizes.transfer_bytes)
+        targets = [upstream, make.mitmdump(upstream.port)]
+        if program("nginx"):
+            targets += [make.nginx(upstream.port, kind) for kind in NGINX]
+        for workers in (1, 2):
+            targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
+        for child in children:
+            child.wait_ready(START_SECONDS)
+    return targets
+
+
+def _write(file: Path, lines: list[str]) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as output:
+        output.writelines(f"{line}\n" for line in lines)

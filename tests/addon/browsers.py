@@ -1,0 +1,49 @@
+"""What a browser does at the proxy's way in, as functions."""
+
+import re
+from urllib.parse import urlencode
+
+from models.config import Settings
+from models.database import Sessions
+from models.services import entries
+from models.services.context import PLATFORM
+from tests.addon.conftest import Owned
+from tests.addon.processes import Proxy, Reply
+
+ENTER = "/_zenzefi/enter"
+
+
+def ticket_for(factory: Sessions, settings: Settings, owned: Owned) -> str:
+    """Issue a ticket as the portal does."""
+    with factory.begin() as session:
+        return entries.issue_ticket(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+
+
+def press(proxy: Proxy, ticket: str, **headers: str) -> Reply:
+    """Send the form of the confirm page; by default as a browser does from that page."""
+    sent = {
+        "Content_Type": "application/x-www-form-urlencoded",
+        "Sec_Fetch_Site": "same-origin",
+        "Origin": "null",
+        **headers,
+    }
+    body = urlencode({"ticket": ticket}).encode()
+    return proxy.request("POST", ENTER, body=body, headers={name: value for name, value in sent.items() if value})
+
+
+def cookie_of(reply: Reply) -> str:
+    """Return what the browser sends from now on."""
+    assert reply.status == 303, reply.body
+    return reply.headers["Set-Cookie"].partition(";")[0]
+
+
+def enter(proxy: Proxy, factory: Sessions, settings: Settings, owned: Owned, **headers: str) -> str:
+    """Go in with a fresh ticket and return the cookie."""
+    return cookie_of(press(proxy, ticket_for(factory, settings, owned), **headers))
+
+
+def shown_ticket(page: Reply) -> str:
+    """Return the ticket in the confirm page's form."""
+    found = re.search(rb'name="ticket" value="([A-Za-z0-9_-]{64})"', page.body)
+    assert found is not None, page.body
+    return found[1].decode()

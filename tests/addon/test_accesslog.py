@@ -1,0 +1,259 @@
+"""The access log: whole lines of JSON, no secrets, rotation, and a loop that never waits."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from addon import accesslog
+from addon.accesslog import AccessLog
+from addon.counts import Counts
+from addon.logline import MASKED, entry_of, line_of, shown_path
+from models.config import Settings
+from models.database import Sessions
+from models.services import tokens
+from models.services.context import PLATFORM
+from tests.addon.conftest import sell
+from tests.addon.exchanges import known, over
+from tests.addon.processes import ROOT, Proxy
+
+SECRET = "Ab-_" * 16
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Read every line; each must be whole."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def until[T](ask: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 5) -> T:
+    deadline = time.monotonic() + seconds
+    while not wanted(got := ask()):
+        assert time.monotonic() < deadline, got
+        time.sleep(0.02)
+    return got
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[tuple[AccessLog, Path, Counts]]:
+    counts = Counts()
+    log = AccessLog(str(tmp_path / "access.log"), counts)
+    yield log, tmp_path / "access.log", counts
+    log.stop()
+
+
+def test_a_line_says_who_asked_for_what_and_what_came_of_it() -> None:
+    token = known()
+    line = json.loads(line_of(entry_of(over(), token), 42))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert line == {
+        "id": "0123456789abcdef-1",
+        "token": "Abc12345",
+        "user": str(token.user_id),
+        "method": "GET",
+        "path": "/certificates",
+        "status": 200,
+        "bytes_in": 7,
+        "bytes_out": 1000,
+        "ms": 20.0,
+        "first_byte_ms": 10.0,
+        "code": None,
+        "address": "203.0.113.9",
+        "worker": 42,
+    }
+
+
+def test_a_malformed_request_has_a_line_too() -> None:
+    exchange = over(None, status=400, code="bad_request")
+    exchange.first_byte = 0.0
+    line = json.loads(line_of(entry_of(exchange, None), 1))
+    assert (line["method"], line["path"], line["token"], line["user"]) == (None, None, None, None)
+    assert (line["status"], line["code"], line["first_byte_ms"]) == (400, "bad_request", None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/{SECRET}",
+        f"/a/{SECRET}/b",
+        f"/x{SECRET}",
+        f"/a;{SECRET}=1",
+        f"/{quote(SECRET[:1], safe='')}%{ord(SECRET[1]):02x}{SECRET[2:]}",
+        "/" + "".join(f"%{ord(letter):02X}" for letter in SECRET),
+        "/" + "".join(f"%25{ord(letter):02X}" for letter in SECRET),
+        f"/_zenzefi/enter/{SECRET[:40]}",
+        f"/_zenzefi/%65nter/{SECRET[:40]}",
+    ],
+)
+def test_what_may_be_a_secret_is_masked(path: str) -> None:
+    shown = shown_path(path.encode())
+    assert SECRET not in shown
+    assert SECRET[:20] not in shown
+    assert MASKED in shown or shown == "/_zenzefi/enter"
+
+
+def test_what_a_client_chose_cannot_break_the_line() -> None:
+    exchange = over(b'/"},{\\"')
+    exchange.client_address = 'fe80::1%"},{"'
+    line = json.loads(line_of(entry_of(exchange, None), 1))
+    assert (line["path"], line["address"]) == ('/"},{\\"', 'fe80::1%"},{"')
+
+
+def test_paths_without_a_secret_are_shown_as_they_came() -> None:
+    for path in ("/", "/a%20b/c", "/certificates/details/1", f"/{SECRET[:63]}", '/"quoted"'):
+        assert shown_path(path.encode()) == path
+    assert len(shown_path(b"/x" * 4000)) == 1501
+    assert len(line_of(entry_of(over(b'/"' * 4000), known()), 1)) < 4096
+
+
+def test_a_rotated_file_is_noticed_and_so_is_a_request_to_reopen(log: tuple[AccessLog, Path, Counts]) -> None:
+    writer, path, _ = log
+    writer.start()
+    writer.note(over(b"/one"), None)
+    until(lambda: lines(path), lambda got: len(got) == 1)
+    path.rename(path.with_suffix(".1"))
+    until(path.exists, bool)  # by itself, within a second
+    writer.note(over(b"/two"), None)
+    assert until(lambda: lines(path), lambda got: len(got) == 1)[0]["path"] == "/two"
+    path.rename(path.with_suffix(".2"))
+    writer.reopen()
+    until(path.exists, bool, seconds=0.8)
+    assert [line["path"] for line in lines(path.with_suffix(".1"))] == ["/one"]
+
+
+def test_a_full_queue_drops_and_counts(log: tuple[AccessLog, Path, Counts], monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, path, counts = log
+    monkeypatch.setattr(accesslog, "QUEUE_LINES", 10)
+    for _ in range(25):
+        writer.note(over(), None)
+    assert counts.take() == {("log_dropped", ""): 15}
+    writer.start()
+    until(lambda: lines(path), lambda got: len(got) == 10)
+
+
+def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_are_whole(tmp_path: Path) -> None:
+    counts = Counts()
+    writer = AccessLog("/dev/full", counts)
+    writer.start()
+    for _ in range(3):
+        writer.note(over(), None)
+
+    def counted() -> int:
+        writer.note(over(), None)
+        return sum(counts._pending.values())
+
+    until(counted, lambda dropped: dropped >= 3)
+    writer.stop()
+
+
+def test_two_processes_on_one_pipe_write_whole_lines() -> None:
+    script = (
+        "from addon.accesslog import AccessLog; from addon.counts import Counts\n"
+        "from tests.addon.exchanges import over\n"
+        "log = AccessLog('-', Counts())\n"
+        "log.start()\n"
+        "for number in range(2000): log.note(over(b'/%d/' % number + b'x/' * (number % 700)), None)\n"
+        "log.stop()\n"
+    )
+    theirs, ours = os.pipe()
+    writers = [subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=ours) for _ in range(2)]
+    os.close(ours)
+    with open(theirs) as pipe:
+        written = [json.loads(line) for line in pipe]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    for writer in writers:
+        mine = [line["path"].split("/")[1] for line in written if line["worker"] == writer.pid]
+        assert mine == [str(number) for number in range(2000)]
+
+
+def test_stopping_writes_what_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    writer = AccessLog(str(path), Counts())
+    writer.start()
+    for number in range(2000):
+        writer.note(over(b"/%d" % number), None)
+    writer.stop()
+    assert [line["path"] for line in lines(path)] == [f"/{number}" for number in range(2000)]
+
+
+def test_an_empty_target_writes_nothing_and_a_wrong_one_fails_at_the_start(tmp_path: Path) -> None:
+    silent = AccessLog("", Counts())
+    silent.start()
+    silent.note(over(), None)
+    assert not silent._entries
+    silent.stop()
+    with pytest.raises(OSError, match="No such file"):
+        AccessLog(str(tmp_path / "nowhere" / "access.log"), Counts()).start()
+
+
+def test_two_real_workers_share_a_log_that_holds_no_secret(
+    proxy: Proxy, committed: tuple[Settings, Sessions], tmp_path: Path
+) -> None:
+    settings, factory = committed
+    owned = sell(factory, settings, "buyer")
+    gone = sell(factory, settings, "gone")
+    with factory.begin() as session:
+        tokens.revoke(session, gone.user, gone.token.id, settings=settings, actor=PLATFORM)
+    path = tmp_path / "access.log"
+    proxy.stop()
+    both = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_PROXY__ACCESS_LOG": str(path)})
+    workers = [both.start_worker(), both.start_worker()]
+    pids = {worker.pid for worker in workers}
+
+    def seen() -> set[int]:
+        both.get("/_zenzefi/live")
+        return {line["worker"] for line in lines(path)}
+
+    def forwarded() -> list[dict[str, Any]]:
+        return [line for line in lines(path) if not (line["path"] or "").startswith("/_zenzefi/")]
+
+    try:
+        until(seen, lambda got: got == pids, seconds=20)
+        for _ in range(20):
+            assert both.get("/bytes/500", owned.secret).status == 200
+        both.get(f"/found/{owned.secret}/x?token={owned.secret}", owned.secret)
+        both.request("POST", "/echo", owned.secret, body=b"x" * 300, headers={})
+        both.get("/echo", gone.secret)
+        both.get("/echo", "hunter2 is no token")
+        both.get("/echo")
+        with both.connect() as raw:
+            raw.sendall(b"GARBAGE " + owned.secret.encode() + b"\r\n\r\n")
+            assert raw.recv(65536).startswith(b"HTTP/1.1 400")
+        written = until(forwarded, lambda got: len(got) == 26)
+        assert {line["worker"] for line in written} == pids
+        downloads = [line for line in written if line["path"] == "/bytes/500"]
+        assert {(x["token"], x["user"], x["status"], x["bytes_in"], x["bytes_out"]) for x in downloads} == {
+            (owned.token.prefix, str(owned.user.id), 200, 0, 500)
+        }
+        assert len({line["id"] for line in written}) == 26
+        found = {(line["path"], line["code"]): line for line in written}
+        assert found["/found/[masked]/x", None]["status"] == 404
+        assert found["/echo", None]["bytes_in"] == 300
+        assert found["/echo", "token_revoked"]["token"] == gone.token.prefix
+        assert found["/echo", "token_invalid"]["token"] is None
+        assert found["/echo", "token_missing"]["status"] == 401
+        assert found[None, "bad_request"]["method"] is None
+        assert all(line["address"] == "127.0.0.1" and line["ms"] >= 0 for line in written)
+        text = path.read_text()
+        assert owned.secret not in text
+        assert gone.secret not in text
+        assert "hunter2" not in text
+
+        path.rename(tmp_path / "access.log.1")
+        for pid in pids:
+            os.kill(pid, signal.SIGUSR1)
+        until(path.exists, bool)
+        for _ in range(20):
+            both.get("/bytes/1", owned.secret)
+        after = until(forwarded, lambda got: len(got) == 20)
+        assert {line["worker"] for line in after} == pids
+    finally:
+        both.stop()

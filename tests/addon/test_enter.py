@@ -1,0 +1,386 @@
+"""A browser goes in: the link, the page that asks, the cookie, and what the cookie opens, on a real worker."""
+
+import base64
+import hashlib
+import http.client
+import json
+import re
+import time
+from datetime import timedelta
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import select, update
+
+from addon.entrance_pages import chosen
+from models import clock
+from models.config import Settings
+from models.database import Sessions
+from models.entries import AccessCookie, AccessTicket
+from models.services import entries, secrets, tokens
+from models.services.context import PLATFORM
+from models.services.secrets import Purpose
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from tests.addon.browsers import ENTER, cookie_of, enter, press, shown_ticket, ticket_for
+from tests.addon.conftest import Owned, sell
+from tests.addon.processes import Proxy, Reply
+
+Committed = tuple[Settings, Sessions]
+
+
+@pytest.fixture
+def owned(committed: Committed) -> Owned:
+    settings, factory = committed
+    return sell(factory, settings, "buyer")
+
+
+def look(proxy: Proxy, ticket: str, **headers: str) -> Reply:
+    return proxy.get(f"{ENTER}?ticket={ticket}", **headers)
+
+
+def code(reply: Reply) -> tuple[int, str]:
+    return reply.status, json.loads(reply.body)["code"]
+
+
+def set_cookie(reply: Reply) -> set[str]:
+    return set(reply.headers["Set-Cookie"].split("; ")[1:])
+
+
+def test_a_browser_looks_presses_and_sees_the_upstreams_own_pages(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    ticket = ticket_for(factory, settings, owned)
+    page = look(proxy, ticket)
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert owned.token.prefix in page.body.decode()
+    reply = press(proxy, shown_ticket(page))
+    assert (reply.status, reply.headers["Location"]) == (303, "/")
+    assert reply.headers["Referrer-Policy"] == "no-referrer"
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert set_cookie(reply) == {"Path=/", "Max-Age=3600", "HttpOnly", "SameSite=Lax"}
+    with factory() as session:
+        assert session.scalars(select(AccessToken.activated_at)).one() is None
+    pages = proxy.get("/", Cookie=cookie_of(reply))
+    assert (pages.status, b"Sample upstream" in pages.body) == (200, True)
+    assert pages.headers["RateLimit-Limit"] == "1000"
+    status = proxy.get("/_zenzefi/status", Cookie=cookie_of(reply))
+    assert json.loads(status.body)["token_id"] == str(owned.token.id)
+
+
+def test_the_page_may_load_nothing_and_names_its_style_by_hash(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    for reply, status in (
+        (look(proxy, ticket_for(committed[1], committed[0], owned)), 200),
+        (look(proxy, "made-up"), 410),
+    ):
+        assert reply.status == status
+        policy = reply.headers["Content-Security-Policy"]
+        style = re.search(rb"<style>(.*)</style>", reply.body)
+        assert style is not None
+        hashed = base64.b64encode(hashlib.sha256(style[1]).digest()).decode()
+        assert f"style-src 'sha256-{hashed}'" in policy
+        assert {"default-src 'none'", "form-action 'self'", "frame-ancestors 'none'"} <= set(policy.split("; "))
+        assert reply.headers["Referrer-Policy"] == "no-referrer"
+        assert reply.headers["Cache-Control"] == "no-store"
+        assert reply.headers["X-Frame-Options"] == "DENY"
+        assert b"<script" not in reply.body
+        assert b" style=" not in reply.body
+
+
+def test_who_fetches_links_beforehand_uses_no_ticket_up(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+    ticket = ticket_for(committed[1], committed[0], owned)
+    for method in ("GET", "HEAD", "GET"):
+        reply = proxy.request(method, f"{ENTER}?ticket={ticket}", headers={"Sec-Purpose": "prefetch;prerender"})
+        assert reply.status == 200
+        assert "Set-Cookie" not in reply.headers
+    assert press(proxy, ticket).status == 303
+
+
+def test_a_used_an_expired_and_a_made_up_ticket_get_a_kind_page(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    used, expired = (ticket_for(factory, settings, owned) for _ in range(2))
+    assert press(proxy, used).status == 303
+    with factory.begin() as session:
+        stale = AccessTicket.secret_hash == secrets.hash_of(settings.tokens, expired, Purpose.TICKET)
+        session.execute(update(AccessTicket).where(stale).values(expires_at=clock.now()))
+    never_issued = secrets.new_secret(settings.tokens, Purpose.TICKET)
+    for ticket in (used, expired, never_issued, "x" * 64, owned.secret, "", "ä", "<script>"):
+        for reply in (press(proxy, ticket), look(proxy, quote(ticket)), press(proxy, ticket)):
+            assert reply.status == 410, ticket
+            assert "Set-Cookie" not in reply.headers
+            assert b"This link has expired" in reply.body
+            assert reply.headers["X-Request-ID"].encode() in reply.body
+            assert f'href="{settings.portal.address}/tokens"'.encode() in reply.body
+            assert b"<script" not in reply.body
+    assert proxy.get(ENTER).status == 410
+    assert proxy.get(f"{ENTER}?ticket={used}&ticket={used}").status == 410
+    with factory() as session:
+        assert len(session.scalars(select(AccessCookie)).all()) == 1
+
+
+def test_the_page_speaks_the_browsers_language(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+    ticket = ticket_for(committed[1], committed[0], owned)
+    assert "Открыть в этом браузере?" in look(proxy, ticket, Accept_Language="ru-RU,ru;q=0.9,en;q=0.8").body.decode()
+    page = look(proxy, ticket, Accept_Language="de")
+    assert b"Open in this browser?" in page.body
+    assert "Accept-Language" in page.headers["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("asks_for", "language"),
+    [
+        ("ru", "ru"),
+        ("de,ru;q=0.1", "ru"),
+        ("en;q=0.5,ru;q=0.9", "ru"),
+        ("en,ru;q=0.9", "en"),
+        ("ru;q=0,de", "en"),
+        ("", "en"),
+        ("ru;q=x", "en"),
+        (",;q=,", "en"),
+    ],
+)
+def test_the_language_that_is_liked_best_is_chosen(asks_for: str, language: str) -> None:
+    assert chosen(asks_for) == language
+
+
+def test_a_form_from_another_site_is_refused_and_uses_nothing_up(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    ticket = ticket_for(committed[1], committed[0], owned)
+    for site, origin in (
+        ("cross-site", "https://evil.example"),
+        ("cross-site", "null"),
+        ("same-site", ""),
+        ("none", ""),
+        ("", "https://evil.example"),
+        ("", "http://127.0.0.1"),
+        ("", ""),
+    ):
+        refused = press(proxy, ticket, Sec_Fetch_Site=site, Origin=origin)
+        assert code(refused) == (403, "cross_site"), (site, origin)
+    assert press(proxy, ticket).status == 303
+
+
+def test_an_older_browser_says_by_its_origin_that_the_form_is_ours(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    for origin in (f"http://127.0.0.1:{proxy.port}", "null"):
+        ticket = ticket_for(committed[1], committed[0], owned)
+        assert press(proxy, ticket, Sec_Fetch_Site="", Origin=origin).status == 303
+
+
+def test_only_a_small_form_is_read(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+    ticket = ticket_for(committed[1], committed[0], owned)
+    assert press(proxy, "x" * 4096).status == 413
+    assert code(press(proxy, ticket, Content_Type="application/json")) == (400, "bad_request")
+    assert code(press(proxy, ticket, Content_Type="text/plain")) == (400, "bad_request")
+    empty = proxy.request("POST", ENTER, headers={"Sec-Fetch-Site": "same-origin"})
+    assert empty.status == 400
+    for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
+        assert proxy.request(method, f"{ENTER}?ticket={ticket}", headers={}).status == 404
+    assert press(proxy, ticket).status == 303
+
+
+def test_nothing_below_the_prefix_or_beside_the_address_enters(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    ticket = ticket_for(committed[1], committed[0], owned)
+    for path in ("/api/v1/proxy/_zenzefi/enter", "/_zenzefi/enter/", "/_zenzefi/Enter", "/%5fzenzefi/enter"):
+        assert proxy.get(f"{path}?ticket={ticket}", owned.secret).status == 404
+
+
+def test_a_cookie_is_a_device_of_its_own_whatever_the_client_says(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    cookie = enter(proxy, factory, settings, owned)
+    for device in ({}, {"X_Device_ID": "a" * 20}, {"X_Device_ID": "x"}):
+        assert proxy.get("/", Cookie=cookie, **device).status == 200
+    other = enter(proxy, factory, settings, owned)
+    assert code(proxy.get("/users/currentUser", Cookie=other)) == (409, "device_conflict")
+    assert code(proxy.get("/users/currentUser", owned.secret, X_Device_ID="a" * 20)) == (409, "device_conflict")
+    with factory() as session:
+        [held] = session.scalars(select(ProxySession)).all()
+        assert held.device_id is not None
+        assert held.device_id.startswith("browser-")
+
+
+def test_a_browser_that_comes_in_again_is_not_refused_for_its_own_earlier_visit(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    first = enter(proxy, factory, settings, owned)
+    assert proxy.get("/", Cookie=first).status == 200
+    second = enter(proxy, factory, settings, owned, Cookie=first)
+    assert proxy.get("/", Cookie=second).status == 200
+    time.sleep(0.5)
+    assert code(proxy.get("/", Cookie=first)) == (401, "token_invalid")
+
+
+def test_a_restricted_token_leads_to_the_first_page_of_its_scope(proxy: Proxy, committed: Committed) -> None:
+    settings, factory = committed
+    narrow = sell(factory, settings, "narrow", scope="certificates_only")
+    reply = press(proxy, ticket_for(factory, settings, narrow))
+    assert reply.headers["Location"] == "/certificates/filter"
+    assert proxy.get("/certificates/filter", Cookie=cookie_of(reply)).status == 200
+    assert code(proxy.get("/users/currentUser", Cookie=cookie_of(reply))) == (403, "scope_denied")
+
+
+def test_the_header_goes_before_the_cookie_and_the_cookie_before_authorization(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    cookie = enter(proxy, factory, settings, owned)
+    other = sell(factory, settings, "other")
+    bearer = f"Bearer {other.secret}"
+    seen = [
+        dict(json.loads(proxy.get("/echo", secret, **headers).body)["headers"])
+        for secret, headers in (
+            (other.secret, {"Cookie": cookie}),
+            (None, {"Cookie": cookie, "Authorization": bearer}),
+            (None, {"Authorization": bearer}),
+        )
+    ]
+    assert [headers["X-Token-Id"] for headers in seen] == [
+        str(other.token.id),
+        str(owned.token.id),
+        str(other.token.id),
+    ]
+    # The carrier that was used goes no further; an Authorization beside it belongs to the upstream.
+    assert [headers.get("Authorization") for headers in seen] == [None, bearer, None]
+    assert all("Cookie" not in headers for headers in seen)
+
+
+def test_two_cookies_of_that_name_or_a_malformed_one_are_refused(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    cookie = enter(proxy, factory, settings, owned)
+    name = cookie.partition("=")[0]
+    assert proxy.get("/", Cookie=f"theirs=1; {cookie}; more=2").status == 200
+    for sent in (
+        f"{cookie}; {cookie}",
+        f"{cookie}; {name}=",
+        f"{name}=x; {cookie}",
+        f"{name}={owned.secret}",
+        f'{name}="{cookie.partition("=")[2]}"',
+        f"{cookie}x",
+        f"{name}=",
+        name,
+    ):
+        assert code(proxy.get("/", Cookie=sent)) == (401, "token_invalid"), sent
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+    connection.putrequest("GET", "/")
+    for _ in range(2):
+        connection.putheader("Cookie", cookie)
+    connection.endheaders()
+    assert connection.getresponse().status == 401
+    connection.close()
+    # A cookie's secret opens nothing as a token.
+    assert code(proxy.get("/", cookie.partition("=")[2])) == (401, "token_invalid")
+
+
+def test_a_cookie_is_decided_from_memory(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+    settings, factory = committed
+    cookie = enter(proxy, factory, settings, owned)
+    assert [proxy.get("/", Cookie=cookie).status for _ in range(2)] == [200, 200]
+    time.sleep(0.3)
+    proxy.get("/", Cookie=cookie)
+    with factory.begin() as session:
+        # Unannounced, so a worker that asked the database would not know the cookie any more.
+        session.execute(update(AccessCookie).values(ended_at=clock.now()))
+    assert proxy.get("/", Cookie=cookie).status == 200
+
+
+def test_what_a_cookie_opened_is_cut_and_refused_when_its_token_ends(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    proxy.start_worker()
+    cookie = enter(proxy, factory, settings, owned)
+    for _ in range(12):  # Enough new connections to meet both workers.
+        assert proxy.get("/", Cookie=cookie).status == 200
+    with proxy.connect() as busy:
+        busy.sendall(f"GET /slow?seconds=30 HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode())
+        time.sleep(0.5)
+        with factory.begin() as session:
+            tokens.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+        begun = time.monotonic()
+        assert busy.recv(65536).startswith(b"HTTP/1.1 401")
+        assert time.monotonic() - begun < 1
+    time.sleep(0.5)
+    for _ in range(12):
+        assert code(proxy.get("/", Cookie=cookie)) == (401, "token_revoked")
+
+
+def test_a_cookie_ends_everywhere_when_its_tokens_secret_changes(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    proxy.start_worker()
+    cookie = enter(proxy, factory, settings, owned)
+    for _ in range(12):
+        assert proxy.get("/", Cookie=cookie).status == 200
+    with factory.begin() as session:
+        entries.end_of_token(session, owned.token.id)
+    time.sleep(0.5)
+    for _ in range(12):
+        assert code(proxy.get("/", Cookie=cookie)) == (401, "token_invalid")
+
+
+def test_a_cookie_outlives_no_token(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+    settings, factory = committed
+    cookie = enter(proxy, factory, settings, owned)
+    with factory.begin() as session:
+        session.execute(
+            update(AccessToken)
+            .where(AccessToken.id == owned.token.id)
+            .values(activated_at=clock.now() - timedelta(hours=1))
+        )
+    assert code(proxy.get("/", Cookie=cookie)) == (401, "token_expired")
+
+
+def test_where_a_device_is_required_a_browser_needs_no_header(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+    settings, factory = committed
+    strict = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_SESSIONS__DEVICE_POLICY": "required"})
+    proxy.stop()
+    strict.start_worker()
+    try:
+        assert strict.get("/", Cookie=enter(strict, factory, settings, owned)).status == 200
+        assert strict.get("/", owned.secret).status == 403
+    finally:
+        strict.stop()
+
+
+def test_in_production_the_cookie_is_bound_to_its_host_and_to_tls(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    production = {
+        "ZENZEFI_PLATFORM__ENVIRONMENT": "production",
+        "ZENZEFI_PORTAL__PUBLIC_URL": "https://shop.example",
+        "ZENZEFI_PROXY__PUBLIC_URL": "https://proxy.example",
+        "ZENZEFI_PAYMENTS__PROVIDERS": "[]",
+    }
+    edge = Proxy(proxy.port, {**proxy.environment, **production})
+    proxy.stop()
+    edge.start_worker()
+    try:
+        # Without a trusted word from the browser, no form is ours: production has browsers that send one.
+        ticket = ticket_for(factory, settings, owned)
+        assert code(press(edge, ticket, Sec_Fetch_Site="", Origin="null")) == (403, "cross_site")
+        reply = press(edge, ticket, Sec_Fetch_Site="", Origin="https://proxy.example")
+        assert set_cookie(reply) == {"Path=/", "Max-Age=3600", "HttpOnly", "SameSite=Lax", "Secure"}
+        name, _, secret = cookie_of(reply).partition("=")
+        assert name == "__Host-zenzefi_access"
+        assert edge.get("/", Cookie=f"{name}={secret}").status == 200
+        # A sibling host can set the plain name, so it is worth nothing there.
+        assert code(edge.get("/", Cookie=f"zenzefi_access={secret}")) == (401, "token_missing")
+        assert "zenzefi_access" not in edge.get("/echo", Cookie=f"{name}={secret}; zenzefi_access=x").body.decode()
+    finally:
+        edge.stop()

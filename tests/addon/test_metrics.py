@@ -1,0 +1,261 @@
+"""Metrics: cheap to count, right over all workers, never going backwards, and for the ops network only."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from addon.counts import BUCKETS, Counts
+from addon.exposition import Fleet, exposition
+from addon.http1.decisions import Peer
+from addon.http1.heads import Headers, RequestHead
+from addon.metrics import GAUGES, Gauges, Metrics
+from models.config import Settings
+from models.database import Sessions
+from tests.addon.conftest import sell
+from tests.addon.exchanges import over
+from tests.addon.processes import Proxy
+
+type Samples = dict[tuple[str, ...], float]
+
+
+def read(text: bytes) -> Samples:
+    """Return each sample by its name and the values of its labels."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def metrics_of(settings: Settings, redis: Redis, counts: Counts, connections: int = 0) -> Metrics:
+    return Metrics(settings, redis, counts, lambda: Gauges(connections, 1, 1))
+
+
+def request(**headers: str) -> RequestHead:
+    first = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    return RequestHead("GET", b"/_zenzefi/metrics", None, False, Headers(b"", [], first))
+
+
+def with_redis[T](url: str, main: Callable[[Redis], Awaitable[T]]) -> T:
+    async def run() -> T:
+        client = Redis.from_url(url)
+        try:
+            return await main(client)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(run())
+
+
+def test_every_exchange_is_counted_by_method_status_and_code() -> None:
+    counts = Counts()
+    counts.finished(over())
+    counts.finished(over(status=403, code="scope_denied"))
+    counts.finished(over(None, status=400, code="bad_request"))
+    counts.finished(over(status=200, code="client_closed"))
+    counts.carried(10, 0)
+    counts.carried(0, 1000)
+    taken = counts.take()
+    assert taken["requests", "GET", 200] == 2
+    assert taken["requests", "GET", 403] == taken["requests", "INVALID", 400] == 1
+    assert (taken["refusals", "scope_denied"], taken["broken_off", "client_closed"]) == (1, 1)
+    assert ("refusals", "client_closed") not in taken
+    assert (taken["bytes", "in"], taken["bytes", "out"]) == (10, 1000)
+    assert counts.take() == {}
+
+
+def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> None:
+    counts = Counts()
+    counts.finished(over(seconds=100.0))
+    refused = over(seconds=0.3, status=401, code="token_missing")
+    refused.first_byte = 0.0
+    counts.finished(refused)
+    counts.finished(over(seconds=BUCKETS[0]))
+    taken = {("latency", "", "9"): 1, ("latency", "", "4"): 1, ("latency", "", "0"): 1}
+    assert {tuple(map(str, key)): value for key, value in counts.take().items() if key[0] == "latency"} == taken
+
+
+def test_the_text_has_the_names_of_the_contract() -> None:
+    counts = Counts()
+    counts.finished(over(seconds=0.08))
+    counts.finished(over(seconds=8.0))
+    counts.took("db", "token", 0.3)
+    counts.took("redis", "token_get", 0.001)
+    counts.add("lookups", "map")
+    totals = {tuple(map(str, key)): value for key, value in counts.take().items()}
+    text = exposition(Fleet(totals, (3, 2, 1), 2))
+    found = read(text)
+    assert found["proxy_requests_total", "GET", "200"] == 2
+    assert found["proxy_latency_seconds_bucket", "0.05"] == 1
+    assert found["proxy_latency_seconds_bucket", "2.5"] == 1
+    assert found["proxy_latency_seconds_bucket", "5.0"] == 2
+    assert found["proxy_latency_seconds_bucket", "+Inf"] == found["proxy_latency_seconds_count",] == 2
+    assert found["proxy_latency_seconds_sum",] == pytest.approx(4.04)
+    assert found["db_query_duration_seconds_bucket", "0.5", "token"] == 1
+    assert found["redis_operation_duration_seconds_count", "token_get"] == 1
+    assert found["proxy_lookups_total", "map"] == 1
+    assert found["proxy_access_log_dropped_total",] == 0
+    assert (found["proxy_open_connections",], found["proxy_flush_backlog",], found["proxy_workers",]) == (3, 2, 2)
+    assert (found["redis_connected",], found["database_connected",]) == (1, 1)
+    names = [f'le="{end}"' for end in (*BUCKETS, "+Inf")]
+    assert [name for name in names if f"proxy_latency_seconds_bucket{{{name}}}".encode() not in text] == []
+
+
+def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, redis: object) -> None:
+    async def main(client: Redis) -> list[Samples]:
+        seen = []
+        counts = [Counts(), Counts()]
+        workers = [metrics_of(settings, client, each, 5) for each in counts]
+        for each, worker in zip(counts, workers, strict=True):
+            each.finished(over())
+            each.finished(over())
+            await worker.publish()
+        seen.append(read((await workers[0].answer()).body))
+        await client.hset(GAUGES, workers[1]._name, "1000 5 1 1")  # it has not reported for long
+        seen.append(read((await workers[0].answer()).body))
+        counts[0].finished(over())
+        await workers[0].leave()
+        newcomer = metrics_of(settings, client, Counts())
+        seen.append(read((await newcomer.answer()).body))
+        assert await client.hgetall(GAUGES) == {}
+        return seen
+
+    both, one, none = with_redis(settings.redis.url, main)
+    requests, connections = ("proxy_requests_total", "GET", "200"), ("proxy_open_connections",)
+    assert (both[requests], both[connections], both["proxy_workers",]) == (4, 10, 2)
+    assert (one[requests], one[connections], one["proxy_workers",]) == (4, 5, 1)
+    assert (none[requests], none[connections]) == (5, 0)
+
+
+def test_a_batch_whose_answer_was_lost_counts_once(settings: Settings, redis: object) -> None:
+    async def main(client: Redis) -> Samples:
+        counts = Counts()
+        worker = metrics_of(settings, client, counts)
+        counts.finished(over())
+        script, lost = worker._script, [True]
+
+        async def lossy(**arguments: object) -> None:
+            await script(**arguments)
+            if lost.pop():
+                raise ConnectionError("the answer never came")
+
+        worker._script = lossy  # type: ignore[assignment]
+        with pytest.raises(ConnectionError):
+            await worker.publish()
+        counts.finished(over())
+        lost.append(False)
+        await worker.publish()
+        lost.append(False)
+        await worker.publish()
+        return read((await worker.answer()).body)
+
+    assert with_redis(settings.redis.url, main)["proxy_requests_total", "GET", "200"] == 2
+
+
+def test_without_redis_the_counters_are_left_out_and_nothing_is_lost(settings: Settings) -> None:
+    async def main(client: Redis) -> Samples:
+        counts = Counts()
+        worker = metrics_of(settings, client, counts, 5)
+        counts.finished(over())
+        for _ in range(2):
+            with pytest.raises(RedisConnectionError):
+                await worker.publish()
+        assert worker._batch["requests", "GET", 200] == 1
+        return read((await worker.answer()).body)
+
+    found = with_redis("redis://127.0.0.1:1", main)
+    assert found == {
+        ("proxy_open_connections",): 5,
+        ("proxy_flush_backlog",): 1,
+        ("database_connected",): 1,
+        ("redis_connected",): 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "allowed"),
+    [
+        (Peer("127.0.0.1", "http"), {}, True),
+        (Peer("::1", "http"), {}, True),
+        (Peer("::ffff:127.0.0.1", "http"), {}, True),
+        (Peer("203.0.113.9", "http"), {}, False),
+        (Peer("2001:db8::1", "http"), {}, False),
+        (Peer("", "http"), {}, False),
+        # Through a proxy that nobody trusts, everybody has that proxy's address.
+        (Peer("127.0.0.1", "http"), {"x_forwarded_for": "203.0.113.9"}, False),
+        (Peer("127.0.0.1", "http"), {"forwarded": "for=127.0.0.1"}, False),
+        (Peer("127.0.0.1", "http", was_forwarded=True), {"x_forwarded_for": "127.0.0.1"}, True),
+        (Peer("203.0.113.9", "http", was_forwarded=True), {"x_forwarded_for": "203.0.113.9"}, False),
+    ],
+)
+def test_only_the_ops_network_may_read(settings: Settings, peer: Peer, headers: dict[str, str], allowed: bool) -> None:
+    metrics = metrics_of(settings, Redis.from_url("redis://127.0.0.1:1"), Counts())
+    assert metrics.is_for(peer, request(**headers)) is allowed
+
+
+def test_two_real_workers_answer_the_sum_and_a_killed_one_takes_nothing_away(
+    proxy: Proxy, committed: tuple[Settings, Sessions], redis: object
+) -> None:
+    settings, factory = committed
+    owned = sell(factory, settings, "buyer")
+
+    def scrape() -> Samples:
+        reply = proxy.get("/_zenzefi/metrics")
+        assert (reply.status, reply.headers["Content-Type"][:10]) == (200, "text/plain")
+        return read(reply.body)
+
+    def until(wanted: Callable[[Samples], bool], seconds: float = 15) -> Samples:
+        deadline = time.monotonic() + seconds
+        while not wanted(got := scrape()):
+            assert time.monotonic() < deadline, got
+            time.sleep(0.1)
+        return got
+
+    def forwarded(got: Samples) -> tuple[float, ...]:
+        # Our own scrapes are GETs that are answered with 200 too, so those of the test are POSTs.
+        keys = (
+            ("proxy_requests_total", "POST", "200"),
+            ("proxy_bytes_total", "in"),
+            ("proxy_refusals_total", "token_missing"),
+        )
+        return tuple(got.get(key, 0) for key in keys)
+
+    victim = proxy.start_worker()
+    until(lambda got: got.get(("proxy_workers",)) == 2)
+    with proxy.connect():
+        until(lambda got: got["proxy_open_connections",] >= 2)  # that one, and the scrape itself
+    for _ in range(30):
+        assert proxy.request("POST", "/echo", owned.secret, body=b"x" * 100, headers={}).status == 200
+        assert proxy.get("/echo").status == 401
+    got = until(lambda got: forwarded(got) == (30, 3000, 30))
+    assert sum(got.get(("proxy_lookups_total", tier), 0) for tier in ("map", "redis", "database")) == 30
+    assert got["proxy_lookups_total", "database"] >= 1
+    until(lambda got: got.get(("db_query_duration_seconds_count", "flush"), 0) >= 1)
+    assert got["redis_connected",] == got["database_connected",] == 1
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    proxy.get("/echo")
+    got = until(lambda got: got["proxy_workers",] == 1 and forwarded(got)[2] >= 31)
+    assert forwarded(got) == (30, 3000, 31)
+
+
+def test_elsewhere_the_address_does_not_exist(proxy: Proxy, committed: tuple[Settings, Sessions]) -> None:
+    settings, factory = committed
+    owned = sell(factory, settings, "buyer")
+    proxy.stop()
+    closed = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_PROXY__OPS_NETWORKS": '["10.9.8.0/24"]'})
+    closed.start_worker()
+    try:
+        for secret in (None, owned.secret):
+            reply = closed.get("/_zenzefi/metrics", secret)
+            assert (reply.status, json.loads(reply.body)["code"]) == (404, "not_found")
+            assert b"proxy_requests" not in reply.body
+    finally:
+        closed.stop()

@@ -1,0 +1,282 @@
+"""A real supervisor with real workers: what dies comes back, a roll loses nobody, and nothing is left behind."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from addon import supervisor
+from models.config import Settings
+from models.database import Sessions
+from tests.addon.conftest import sell
+from tests.addon.processes import ROOT, Proxy, free_port, proxy_environment
+
+
+@dataclass
+class Supervised:
+    """A supervisor, its workers and its log."""
+
+    port: int
+    secret: str
+    environment: dict[str, str]
+    folder: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        """Start it and wait until all workers serve."""
+        self.spawn()
+        wait_until(lambda: self.workers() or self.process.poll() is not None, 60)
+        assert self.process.poll() is None, self.log()
+
+    def spawn(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "addon.supervisor"], cwd=ROOT, env=self.environment, stderr=log
+            )
+
+    def workers(self) -> list[int]:
+        """The process ids of those that serve."""
+        with contextlib.suppress(FileNotFoundError):
+            return list(json.loads((self.folder / "workers").read_text())["workers"])
+        return []
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def proxy(self) -> Proxy:
+        return Proxy(self.port, self.environment)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=20)
+            finally:
+                self.process.kill()
+
+
+@pytest.fixture
+def supervised(
+    committed: tuple[Settings, Sessions], upstream: str, environment: dict[str, str], tmp_path: Path
+) -> Iterator[Supervised]:
+    settings, factory = committed
+    port = free_port()
+    variables = proxy_environment(settings, environment["REDIS_URL"], upstream, port) | {
+        "ZENZEFI_PROXY__WORKERS": "2",
+        "ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000",
+        supervisor.WORKERS_FILE: str(tmp_path / "workers"),
+    }
+    supervised = Supervised(port, sell(factory, settings, "buyer").secret, variables, tmp_path)
+    supervised.start()
+    yield supervised
+    supervised.stop()
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except FileNotFoundError:
+        return False
+
+
+class Visitors:
+    """Clients that come again and again, some on a new connection each time, some on one that they keep."""
+
+    def __init__(self, supervised: Supervised, *, fresh: int, kept: int) -> None:
+        self.seen: Counter[str] = Counter()
+        self._supervised = supervised
+        self._leaving = threading.Event()
+        kinds = [False] * fresh + [True] * kept
+        self._threads = [threading.Thread(target=self._visit, args=(keep,)) for keep in kinds]
+
+    def __enter__(self) -> "Visitors":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leaving.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _visit(self, keep: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._supervised.port, timeout=20)
+        headers = {"X-Access-Token": self._supervised.secret} | ({} if keep else {"Connection": "close"})
+        while not self._leaving.is_set():
+            try:
+                connection.request("GET", "/certificates/filter", headers=headers)
+                answer = connection.getresponse()
+                answer.read()
+                self.seen[str(answer.status)] += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.seen[repr(error)] += 1
+                connection.close()
+            time.sleep(0.01)
+        connection.close()
+
+
+def test_a_roll_under_load_replaces_every_worker_and_loses_no_connection(supervised: Supervised) -> None:
+    before = supervised.workers()
+    with Visitors(supervised, fresh=6, kept=4) as visitors:
+        for _ in range(2):
+            old = set(supervised.workers())
+            supervised.process.send_signal(signal.SIGHUP)
+            wait_until(lambda old=old: not old & set(supervised.workers()), 60)  # type: ignore[misc]
+        wait_until(lambda: supervised.log().count("all workers are new") == 2)
+    assert set(visitors.seen) == {"200"}
+    assert visitors.seen["200"] > 100
+    assert len(supervised.workers()) == 2
+    assert not any(runs(pid) for pid in before)
+
+
+def test_a_request_that_runs_outlives_the_roll_of_its_worker(supervised: Supervised) -> None:
+    answers: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(supervised.proxy().get("/slow?seconds=3", supervised.secret).status)
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    supervised.process.send_signal(signal.SIGHUP)
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 4
+
+
+def test_a_worker_that_dies_comes_back_and_its_clients_are_served_meanwhile(supervised: Supervised) -> None:
+    one, other = supervised.workers()
+    os.kill(one, signal.SIGKILL)
+    for _ in range(8):  # new connections go to both sockets, the dead one's included
+        assert supervised.proxy().get("/certificates/filter", supervised.secret).status == 200
+    wait_until(lambda: len(supervised.workers()) == 2 and one not in supervised.workers())
+    assert other in supervised.workers()
+    assert f"worker 1 (pid {one}) was killed by SIGKILL; another one starts in 0.2 s" in supervised.log()
+
+
+def test_a_worker_that_hangs_does_not_keep_its_share_waiting(supervised: Supervised) -> None:
+    hanging, _ = supervised.workers()
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        for _ in range(8):
+            begun = time.monotonic()
+            assert supervised.proxy().get("/certificates/filter", supervised.secret).status == 200
+            assert time.monotonic() - begun < 5
+    finally:
+        os.kill(hanging, signal.SIGCONT)
+
+
+def test_sigterm_drains_and_leaves_nothing_behind(supervised: Supervised) -> None:
+    answers: list[int] = []
+    slow = threading.Thread(
+        target=lambda: answers.append(supervised.proxy().get("/slow?seconds=1", supervised.secret).status)
+    )
+    slow.start()
+    time.sleep(0.4)
+    workers = supervised.workers()
+    supervised.process.terminate()
+    assert supervised.process.wait(timeout=20) == 0
+    slow.join()
+    assert answers == [200]
+    assert not any(runs(pid) for pid in workers)
+    assert supervised.workers() == []
+
+
+def test_a_second_signal_does_not_wait(supervised: Supervised) -> None:
+    with supervised.proxy().connect() as waiting:
+        waiting.sendall(
+            f"GET /slow?seconds=30 HTTP/1.1\r\nHost: x\r\nX-Access-Token: {supervised.secret}\r\n\r\n".encode()
+        )
+        time.sleep(0.4)
+        workers = supervised.workers()
+        begun = time.monotonic()
+        supervised.process.terminate()
+        time.sleep(0.2)
+        supervised.process.terminate()
+        assert supervised.process.wait(timeout=20) == 0
+    assert time.monotonic() - begun < 3
+    assert not any(runs(pid) for pid in workers)
+
+
+def test_a_killed_supervisor_leaves_no_worker_and_no_port_behind(supervised: Supervised) -> None:
+    workers = supervised.workers()
+    supervised.process.kill()
+    supervised.process.wait()
+    wait_until(lambda: not any(runs(pid) for pid in workers))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", supervised.port))
+
+
+def test_wrong_settings_are_not_rolled_out(supervised: Supervised, tmp_path: Path) -> None:
+    supervised.stop()
+    file = tmp_path / "config.toml"
+    file.write_text((ROOT / "config.toml").read_text())
+    supervised.environment["ZENZEFI_CONFIG"] = str(file)
+    supervised.start()
+    before = supervised.workers()
+    file.write_text("[proxy]\nport = 'no port'\n")
+    supervised.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "nothing is rolled, because the settings are wrong" in supervised.log())
+    assert supervised.workers() == before
+    assert supervised.secret not in supervised.log()
+
+
+def test_a_port_that_somebody_has_is_one_sentence_even_if_he_would_share_it(supervised: Supervised) -> None:
+    for share in (False, True):
+        with socket.socket() as other:
+            if share:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            done = subprocess.run(
+                [sys.executable, "-m", "addon.supervisor"],
+                cwd=ROOT,
+                env=supervised.environment | {"ZENZEFI_PROXY__PORT": str(port)},
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr == f"The proxy cannot listen on 127.0.0.1 port {port}: Address already in use.\n"
+
+
+def test_a_worker_that_can_never_serve_ends_the_supervisor_at_once(supervised: Supervised) -> None:
+    supervised.stop()
+    supervised.environment["ZENZEFI_UPSTREAM__URL"] = ""
+    supervised.spawn()
+    assert supervised.process.wait(timeout=30) == 1
+    assert "upstream.url: is required" in supervised.log()
+    assert "ended with exit code 1 before it served" in supervised.log()
+
+
+def test_a_signal_to_open_the_logs_anew_ends_nobody(supervised: Supervised) -> None:
+    before = supervised.workers()
+    os.kill(supervised.process.pid, signal.SIGUSR1)
+    time.sleep(0.5)
+    assert supervised.process.poll() is None
+    assert supervised.workers() == before
+    assert all(runs(pid) for pid in before)
+    assert supervised.proxy().get("/", supervised.secret).status == 200

@@ -1,0 +1,157 @@
+"""The benchmark: what it reads, what it makes of it, and one run of everything at tiny sizes."""
+
+import contextlib
+import os
+import tempfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.bench import __main__ as bench
+from ops.bench import chart, clients, memory, report, wrk
+from ops.bench.sizes import TINY
+from ops.bench.targets import program
+from ops.console import Failure
+from ops.processes import MARK
+
+PRINTED = """Running 1s test @ http://127.0.0.1:1/small
+  1 threads and 4 connections
+RESULT {"requests": 3000, "seconds": 1.5, "failed": 2, "refused": 30, "p50": 0.9, "p95": 2.5, "p99": 7.0}
+"""
+
+
+def load(per_second: float, *, errors: int = 0) -> wrk.Load:
+    return wrk.Load(per_second, 1.0, 2.0, 3.0, errors)
+
+
+def row(target: str, per_second: float, *, workers: int = 1, p95: float = 5.0) -> dict[str, Any]:
+    return {
+        "target": target, "workers": workers, "connections": 32, "keep": True, "per_second": per_second,
+        "p50": 1.0, "p95": p95, "p99": 9.0, "errors": 0, "rounds": [per_second],
+    }  # fmt: skip
+
+
+def results(**more: Any) -> dict[str, Any]:
+    machine = {"processor": "x", "cores": 2, "kernel": "6", "python": "3.13", "mitmproxy": "12", "load": 0.1}
+    return {"machine": machine, "missing": [], "loads": [], "transfers": [], **more}
+
+
+def test_what_wrk_printed_counts_only_successes_and_every_failure() -> None:
+    assert wrk.read(PRINTED) == wrk.Load(1980.0, 0.9, 2.5, 7.0, 32)
+
+
+def test_a_wrk_without_result_is_told_in_a_sentence() -> None:
+    with pytest.raises(Failure, match="wrk printed no result"):
+        wrk.read("Running 1s test\n")
+
+
+def test_the_median_of_rounds_is_told_and_no_error_is_lost_in_it() -> None:
+    assert wrk.middle([load(100), load(900, errors=3), load(200)]) == load(200, errors=3)
+
+
+def test_percentiles_of_a_steady_rate_are_those_of_what_was_answered() -> None:
+    seen = clients.arrivals(101, 1, [float(number) for number in range(100)])
+    assert (seen.offered, seen.errors, seen.p50, seen.p95, seen.highest) == (101, 1, 50.0, 95.0, 99.0)
+    assert clients.arrivals(5, 5, []).p95 == 0.0
+
+
+def test_bars_are_judged_by_one_worker_at_32_connections() -> None:
+    rows = [
+        row("zenzefi, 64 tokens", 5000, p95=12.0),
+        row("zenzefi, 64 tokens", 90000, workers=2),
+        row("mitmdump", 450),
+        row("nginx + Flask + PostgreSQL", 1500),
+        row("layer without policy", 7000),
+    ]
+    found = {bar["bar"]: (bar["measured"], bar["met"]) for bar in report.bars(results(loads=rows))}
+    assert found == {
+        "one worker, times mitmdump": ("11.1", True),
+        "one worker, times nginx + Flask + PostgreSQL": ("3.3", False),
+        "p95 at 32 connections": ("12.0 ms", True),
+        "cost of the policy": ("29 %", True),
+    }
+
+
+def test_memory_errors_and_idle_connections_are_judged_too() -> None:
+    steady = {"rate": 1000, "p95": 51.0, "errors": 1, "growth_mib": 2.0}
+    transfer = {"target": "zenzefi, 64 tokens", "direction": "download", "growth_mib": 40.0}
+    found = report.bars(results(transfers=[transfer], steady=steady, idle={"kib_each": 35.0}))
+    assert [bar["met"] for bar in found] == [False, False, False, True, True]
+
+
+def test_the_table_shows_what_is_missing_and_how_a_figure_moved() -> None:
+    now = results(loads=[row("mitmdump", 550), row("zenzefi, 64 tokens", 10)], missing=["wrk is not on this machine."])
+    said = report.text(now, results(loads=[row("mitmdump", 500)]))
+    assert "Left out: wrk is not on this machine." in said
+    [line] = [line for line in said.splitlines() if line.startswith("mitmdump")]
+    assert line.endswith("+10%")
+    assert "new" in said
+    assert "MISSED" in said
+
+
+def test_a_table_aligns_text_to_the_left_and_figures_to_the_right() -> None:
+    assert report.table(["name", "n"], [["a", "1"], ["long name", "1,000"]]) == [
+        "name           n",
+        "---------  -----",
+        "a              1",
+        "long name  1,000",
+    ]
+
+
+def test_the_chart_is_well_formed_and_has_a_bar_for_each_target() -> None:
+    drawn = ET.fromstring(chart.svg(results(loads=[row("a < b", 10), row("mitmdump", 5)])))  # noqa: S314 - our own
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}rect")) == 3  # the paper and two bars
+    ET.fromstring(chart.svg(results()))  # noqa: S314 - our own
+
+
+def test_memory_of_a_process_and_its_growth_are_seen() -> None:
+    assert memory.resident([os.getpid()]) > 1024 * 1024
+    assert memory.resident([2**22]) == 0
+    assert os.getpid() in memory.family(os.getppid())
+    with memory.Growth(lambda: [os.getpid()]) as growth:
+        kept = bytearray(os.urandom(1)) * (64 * 1024 * 1024)
+    assert growth.bytes > 48 * 1024 * 1024
+    assert len(kept) == 64 * 1024 * 1024
+
+
+def left() -> list[str]:
+    """Name what a run may leave: its folder, and processes that carry it as their mark."""
+    found = [str(folder) for folder in Path(tempfile.gettempdir()).glob("zenzefi-bench-*")]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={tempfile.gettempdir()}/zenzefi-bench-".encode() in (process / "environ").read_bytes():
+                found.append(process.name)
+    return found
+
+
+def test_a_tiny_run_measures_everything_and_leaves_nothing_behind() -> None:
+    before = set(left())
+    found = bench.run(TINY)
+
+    names = {"mitmdump", "layer without policy", "zenzefi, 64 tokens", "zenzefi, demo token"}
+    if program("wrk"):
+        assert names <= {row["target"] for row in found["loads"]}
+        ours = [row for row in found["loads"] if row["target"].startswith("zenzefi")]
+        assert all(row["per_second"] > 0 and row["errors"] == 0 for row in ours)
+    assert {row["direction"] for row in found["transfers"] if row["target"] == "zenzefi, 64 tokens"} == {
+        "download",
+        "upload",
+    }
+    assert (found["steady"]["errors"], found["steady"]["offered"]) == (0, 25)
+    assert found["idle"]["connections"] == TINY.idle_connections
+    assert set(left()) <= before
+    assert "zenzefi, 64 tokens" in report.text(found)
+
+
+def test_a_missing_tool_is_named_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.bench.targets.program", lambda _: None)
+    monkeypatch.setattr("ops.bench.stand.program", lambda _: None)
+    monkeypatch.setattr(bench, "program", lambda _: None)
+
+    found = bench.run(TINY)
+
+    assert [sentence.split()[0] for sentence in found["missing"]] == ["wrk", "nginx"]
+    assert found["loads"] == []
+    assert {row["target"] for row in found["transfers"]} >= {"upstream alone (asyncio)", "zenzefi, 64 tokens"}
