@@ -162,6 +162,21 @@ class Proxy(Section):
     drain_seconds: Seconds = 30
     access_log: str = ""
     ops_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    tls_certificate: str = ""
+    proxy_protocol: bool = False
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    head_bytes: Positive = 32768
+    header_count: Positive = 100
+    url_bytes: Positive = 8192
+    body_bytes: Annotated[int, Field(ge=0)] = 0
+    head_seconds: Seconds = 15
+    body_idle_seconds: Seconds = 30
+    response_idle_seconds: Seconds = 120
+    keep_alive_seconds: Seconds = 75
+    tunnel_idle_seconds: Seconds = 600
+    total_seconds: Annotated[float, Field(ge=0)] = 0
+    connections: Positive = 10000
+    connections_per_address: Annotated[int, Field(ge=0)] = 0
 
     @property
     def address(self) -> str:
@@ -175,6 +190,8 @@ class Upstream(Section):
     connect_timeout_seconds: Seconds = 5
     read_timeout_seconds: Seconds = 60
     ca_file: str = ""
+    client_certificate: str = ""
+    tls_timeout_seconds: Seconds = 5
     probe_path: Annotated[str, AfterValidator(_request_path)] = "/"
     probe_interval_seconds: Seconds = 5
     probe_timeout_seconds: Seconds = 3

@@ -62,20 +62,19 @@ def _transfers(rows: Sequence[Row]) -> Iterable[str]:
 def _steady(rows: Sequence[Row]) -> Iterable[str]:
     if not rows:
         return []
-    head = [
-        "fixed rate",
-        "workers",
-        "requests",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "highest ms",
-        "errors",
-        "memory added, MiB",
+    head = ["fixed rate", "workers", "requests", "p50 ms", "p95 ms", "p99 ms", "highest ms", "errors", "added, MiB"]
+    lines = [
+        [
+            f"{row['rate']}/s for {row['seconds']:g} s, {row['target']}",
+            str(row["workers"]),
+            f"{row['offered']:,}",
+            *(f"{row[name]:.2f}" for name in ("p50", "p95", "p99", "highest")),
+            str(row["errors"]),
+            f"{row['growth_mib']:.1f}",
+        ]
+        for row in rows
     ]
-    line = [f"{row['rate']}/s for {row['seconds']:g} s", str(row["workers"]), str(row["offered"])]
-    line += [f"{row[name]:.2f}" for name in ("p50", "p95", "p99", "highest")]
-    return [*table(head, [[*line, str(row["errors"]), f"{row['growth_mib']:.1f}"]]), ""]
+    return [*table(head, lines), ""]
 
 
 def _idle(row: Row | None) -> Iterable[str]:

@@ -13,13 +13,14 @@ from ops.bench import buyers
 from ops.bench.sizes import Sizes
 from ops.bench.targets import NGINX, Maker, Target, program
 from ops.bootstrap import child_environment
-from ops.console import Step
+from ops.console import Failure, Step
 from ops.plan import SECRETS
 from ops.processes import MARK, Child
 from ops.servers import PostgresServer, RedisServer
 
 TOKENS = 64
 START_SECONDS = 60.0
+LAST_LINES = 12
 # A caller's own settings, made for a real installation, must not reach what is measured.
 FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
 UNLIMITED = "1000000000"
@@ -89,8 +90,17 @@ def _targets(folder: Path, environment: dict[str, str], children: list[Child], s
         for workers in (1, 2):
             targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
         for child in children:
-            child.wait_ready(START_SECONDS)
+            _wait(child)
     return targets
+
+
+def _wait(child: Child) -> None:
+    """Wait until a process serves; what it has logged is told, because the log goes with the folder."""
+    try:
+        child.wait_ready(START_SECONDS)
+    except Failure as failure:
+        said = child.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        raise Failure("\n".join([str(failure), *said])) from None
 
 
 def _write(file: Path, lines: list[str]) -> None:

@@ -91,6 +91,14 @@ def test_the_table_shows_what_is_missing_and_how_a_figure_moved() -> None:
     assert "MISSED" in said
 
 
+def test_the_fixed_rate_is_shown_beside_the_same_without_us() -> None:
+    row = {"rate": 50, "seconds": 5.0, "target": "upstream", "workers": 1, "offered": 250, "growth_mib": 0.0}
+    row |= {"p50": 1.0, "p95": 2.0, "p99": 3.0, "highest": 4.0, "errors": 0}
+    said = report.text(results(steady_alone=row, steady=row | {"target": "zenzefi"}))
+    assert "50/s for 5 s, upstream" in said
+    assert "50/s for 5 s, zenzefi" in said
+
+
 def test_a_table_aligns_text_to_the_left_and_figures_to_the_right() -> None:
     assert report.table(["name", "n"], [["a", "1"], ["long name", "1,000"]]) == [
         "name           n",

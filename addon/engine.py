@@ -1,0 +1,160 @@
+"""The parts of one worker, put together: what decides, counts, watches and remembers."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from redis.asyncio import Redis
+
+from addon.counts import Counts
+from addon.cutting import Cutter
+from addon.entrance import Entrance
+from addon.exchange import Exchange
+from addon.gate import Gate
+from addon.health import Health
+from addon.http1.registry import Registry
+from addon.http1.site import Site
+from addon.known import KnownTokens
+from addon.listener import Change, Listener
+from addon.metrics import Gauges
+from addon.outlook import Outlook
+from addon.policy import GatePolicy
+from addon.prober import Prober
+from addon.rates import Rates
+from addon.records import Records
+from addon.shared import SharedTokens
+from addon.store import Store
+from addon.tally import FLUSH_SECONDS, Tally
+from addon.wiring import limits_of, rules_of, upstream_of
+from models.config import Settings
+
+logger = logging.getLogger(__name__)
+
+# How long the last counts of a stopping worker wait for a database that does not answer.
+LAST_FLUSH_SECONDS = 10.0
+# A Redis that does not answer within this is as good as down.
+REDIS_SECONDS = 0.5
+
+
+class Engine:
+    """Everything one worker consists of but its sockets; `site` is what the HTTP layer is given."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        counts = Counts()
+        self._store = Store(settings, counts=counts)
+        self._known = KnownTokens(settings.proxy.known_tokens)
+        self._redis = Redis.from_url(
+            settings.redis.url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+        )
+        self._shared = SharedTokens(self._redis, counts=counts)
+        self._rates = Rates(
+            per_minute=settings.limits.proxy_per_minute,
+            at_once=settings.limits.proxy_at_once,
+            workers=settings.proxy.workers,
+        )
+        self._exchange = Exchange(self._redis, self._rates, counts)
+        self._gate = Gate(settings, self._store, self._known, shared=self._shared, rates=self._rates, counts=counts)
+        self._tally = Tally(self._store.factory)
+        upstream = upstream_of(settings)
+        self._outlook = Outlook(settings, self._redis, self._store, upstream)
+        self._prober = Prober(settings, self._redis)
+        self._health = Health(settings, self._store, self._outlook)
+        self._registry = Registry()
+        self._records = Records(settings, self._redis, counts, self._gauges)
+        self._cutter = Cutter(self._registry, self._store, self._known)
+        self._policy = GatePolicy(
+            self._gate,
+            self._tally,
+            self._rates,
+            self._health,
+            upstream,
+            entrance=Entrance(settings, self._store),
+            records=self._records,
+            in_use=self._cutter.in_use,
+            compatibility=settings.proxy.compatibility_prefix,
+        )
+        self.site = Site(self._policy, limits_of(settings), rules_of(settings), self._registry)
+        self._listener: Listener | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._flushing: asyncio.Task[bool] | None = None
+        # The loop keeps weak references to tasks only.
+        self._burials: set[asyncio.Task[None]] = set()
+
+    @property
+    def can_decide(self) -> bool:
+        """Whether what this worker knows of tokens is kept true by the database's notices."""
+        return self._gate.can_decide
+
+    def start(self) -> None:
+        """Begin to listen, to count and to watch; the loop is running."""
+        loop = asyncio.get_running_loop()
+        self._listener = Listener(
+            self._settings, self._known, loop, on_change=self._changed, on_return=self._cutter.everything_changed
+        )
+        self._records.start()
+        self._listener.start()
+        work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
+        watch = (self._records.metrics.run(), self._prober.run(), self._outlook.watch())
+        self._tasks = [loop.create_task(coroutine) for coroutine in (*work, *watch)]
+
+    def reopen_log(self) -> None:
+        """Write the access log to its file anew: the old one was moved away."""
+        self._records.log.reopen()
+
+    def draining(self) -> None:
+        """From now on this worker says that it is not ready."""
+        self._policy.is_ready = False
+
+    async def finish(self) -> None:
+        """Write the last counts and let go of everything; no request is under way any more."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._flush_the_last()
+        if self._listener is not None:
+            self._listener.stop()
+        await self._prober.close()
+        await self._records.stop()
+        await self._redis.aclose()
+        self._store.close()
+
+    def _changed(self, change: Change) -> None:
+        """A token is no longer what it was: end what it must not go on with, and tell the other tier."""
+        self._cutter.token_changed(change.token_id)
+        burial = asyncio.get_running_loop().create_task(self._shared.bury(change.secret_hash, change.version))
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+
+    def _gauges(self) -> Gauges:
+        return Gauges(self._registry.connections, self._tally.backlog, int(bool(self._health.database)))
+
+    async def _flush(self) -> bool:
+        """Write what was counted; counts that could not be written wait for the next time."""
+        counts = self._tally.take(time.monotonic())
+        if not counts:
+            return True
+        written = await self._store.run(lambda: self._tally.write(counts), "flush")
+        if not written:
+            self._tally.put_back(counts)
+        return written
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            # A flush that has begun is finished even when the worker stops, so that no count goes twice or nowhere.
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+            try:
+                await asyncio.shield(self._flushing)
+            except Exception:
+                logger.exception("a flush failed; the next one goes on")
+
+    async def _flush_the_last(self) -> None:
+        if self._flushing is not None:
+            await self._flushing
+        until = time.monotonic() + LAST_FLUSH_SECONDS
+        while not await self._flush() and time.monotonic() < until:  # noqa: ASYNC110 - the database sends no event
+            await asyncio.sleep(FLUSH_SECONDS)

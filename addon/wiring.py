@@ -1,0 +1,95 @@
+"""From the settings to what the HTTP layer is made with."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from addon.http1.forwarding import Rules
+from addon.http1.limits import Limits
+from addon.http1.upstreams import Upstream
+from addon.policy import PREFIX, RESERVED_SEGMENT
+from addon.serving import Tls
+from models import config
+from models.config import Settings
+
+# Cookies of the portal and of the browser's way in: they are ours, and no upstream sees or sets them.
+COOKIES = frozenset({b"zenzefi", b"__host-zenzefi", b"zenzefi_access", b"__host-zenzefi_access"})
+
+
+def upstream_of(settings: Settings) -> Upstream:
+    """Return where requests go."""
+    url = urlsplit(settings.upstream.url)
+    if not url.hostname:
+        raise config.ConfigError("upstream.url: is required")
+    tls = url.scheme == "https"
+    return Upstream(
+        addresses=settings.upstream.places,
+        host_header=url.netloc.encode(),
+        tls=tls,
+        sni=_server_name(url.hostname) if tls else None,
+    )
+
+
+def _server_name(hostname: str) -> str | None:
+    """Return the name to ask for in TLS; an address has none."""
+    try:
+        ip_address(hostname)
+    except ValueError:
+        return hostname
+    return None
+
+
+def tls_of(settings: Settings, private: Path) -> Tls | None:
+    """Return the files that TLS needs, or None where neither side speaks it."""
+    proxy, upstream = settings.proxy, settings.upstream
+    if not proxy.tls_certificate and not upstream.url.startswith("https:"):
+        return None
+    return Tls(
+        private,
+        certificate=_path(proxy.tls_certificate),
+        upstream_ca=_path(upstream.ca_file),
+        upstream_client_certificate=_path(upstream.client_certificate),
+    )
+
+
+def tls_files(settings: Settings) -> list[Path]:
+    """Return the files whose change means that TLS is to be taken up anew."""
+    names = (settings.proxy.tls_certificate, settings.upstream.ca_file, settings.upstream.client_certificate)
+    return [Path(name) for name in names if name]
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the layer's limits."""
+    proxy, upstream = settings.proxy, settings.upstream
+    return Limits(
+        head_bytes=proxy.head_bytes,
+        header_count=proxy.header_count,
+        url_bytes=proxy.url_bytes,
+        body_bytes=proxy.body_bytes,
+        head_seconds=proxy.head_seconds,
+        body_idle_seconds=proxy.body_idle_seconds,
+        connect_seconds=upstream.connect_timeout_seconds,
+        tls_seconds=upstream.tls_timeout_seconds,
+        first_byte_seconds=upstream.read_timeout_seconds,
+        response_idle_seconds=proxy.response_idle_seconds,
+        keep_alive_seconds=proxy.keep_alive_seconds,
+        tunnel_idle_seconds=proxy.tunnel_idle_seconds,
+        total_seconds=proxy.total_seconds,
+        connections=proxy.connections,
+        connections_per_address=proxy.connections_per_address,
+    )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return the layer's rules of forwarding."""
+    return Rules(
+        compatibility_prefix=PREFIX if settings.proxy.compatibility_prefix else b"",
+        reserved=RESERVED_SEGMENT,
+        cookies=COOKIES,
+        trusted_proxies=settings.proxy.trusted_proxies,
+        portal_url=settings.portal.address,
+    )
+
+
+def _path(name: str) -> Path | None:
+    return Path(name) if name else None

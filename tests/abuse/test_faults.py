@@ -1,0 +1,236 @@
+"""never.md, Faults: each test is the sentence, against real servers that are killed and restarted under load.
+
+Short and small here; `./zenzefi test --soak` runs them at never.md's full figures.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from models import config, database
+from models.config import Settings
+from models.database import Sessions
+from models.services import tokens
+from models.services.context import PLATFORM
+from models.sessions import ProxySession
+from ops import migrate
+from ops.servers import PostgresServer, RedisServer
+from tests.abuse.recorder import Recorder
+from tests.addon.conftest import Owned, sell
+from tests.addon.processes import Proxy, free_port, proxy_environment
+from tests.conftest import SECRETS
+
+SOAK = bool(os.environ.get("ZENZEFI_SOAK"))
+FAULT_SECONDS = 30.0 if SOAK else 3.0
+CLIENTS = 8
+
+
+@dataclass
+class Load:
+    """Clients that ask as fast as they are answered, and write down what they saw."""
+
+    proxy: Proxy
+    secret: str
+    statuses: list[int] = field(default_factory=list)
+    broken: int = 0
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> "Load":
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    def _ask(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.statuses.append(self.proxy.get("/", self.secret).status)
+            except OSError:
+                self.broken += 1
+            time.sleep(0.01)
+
+    def last(self, count: int = 20) -> set[int]:
+        return set(self.statuses[-count:])
+
+
+@dataclass
+class Site:
+    """A platform of its own: its servers can be killed without hurting other tests."""
+
+    postgres: PostgresServer
+    redis: RedisServer
+    settings: Settings
+    factory: Sessions
+    upstream: Recorder
+    proxy: Proxy
+    owned: Owned
+
+    def counted(self) -> int:
+        with self.factory() as session:
+            return sum(session.scalars(select(ProxySession.request_count)))
+
+
+@pytest.fixture
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("servers")
+    # The user that PostgreSQL runs as for root must be able to pass through.
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    with PostgresServer(folder / "postgres", fast=True) as postgres, RedisServer(folder / "redis", fast=True) as redis:
+        settings = config.load({**SECRETS, "DATABASE_URL": postgres.url, "REDIS_URL": redis.url})
+        migrate.migrate(settings)
+        engine = database.connect(settings.database)
+        factory, upstream, port = database.sessions(engine), Recorder(), free_port()
+        variables = proxy_environment(settings, redis.url, upstream.address, port)
+        proxy = Proxy(port, {**variables, "ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000"})
+        proxy.start_worker()
+        yield Site(postgres, redis, settings, factory, upstream, proxy, sell(factory, settings, "buyer"))
+        proxy.stop()
+        upstream.close()
+        engine.dispose()
+
+
+def wait_until(condition: object, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.1)
+
+
+def test_22_redis_killed_and_restarted_under_load(site: Site) -> None:
+    assert site.proxy.get("/", site.owned.secret).status == 200
+    with Load(site.proxy, site.owned.secret) as load:
+        time.sleep(1)
+        site.redis.kill()
+        time.sleep(FAULT_SECONDS)
+        # A new buyer gets in as well: the database answers.
+        late = sell(site.factory, site.settings, "late")
+        assert site.proxy.get("/", late.secret).status == 200
+        site.redis.start()
+        time.sleep(2)
+    assert load.broken == 0
+    assert set(load.statuses) == {200}
+    wait_until(lambda: site.counted() == len(load.statuses) + 2, seconds=10)
+    assert json.loads(site.proxy.get("/health").body)["status"] in {"healthy", "degraded", "unhealthy"}
+
+
+def test_22_postgresql_killed_and_restarted_under_load(site: Site) -> None:
+    assert site.proxy.get("/", site.owned.secret).status == 200
+    unused = sell(site.factory, site.settings, "unused")
+    with Load(site.proxy, site.owned.secret) as load:
+        time.sleep(1)
+        site.postgres.kill()
+        time.sleep(FAULT_SECONDS)
+        during = load.last()
+        assert site.proxy.get("/", unused.secret).status == 503
+        assert site.proxy.get("/", "x" * 64).status == 401
+        site.postgres.start()
+        wait_until(lambda: site.proxy.get("/", unused.secret).status == 200, seconds=20)
+        time.sleep(1)
+    assert during == {200}
+    assert load.broken == 0
+    assert set(load.statuses) == {200}
+    wait_until(lambda: site.counted() == len(load.statuses) + 2, seconds=10)
+    with site.factory.begin() as session:
+        tokens.revoke(session, site.owned.user, site.owned.token.id, settings=site.settings, actor=PLATFORM)
+    time.sleep(0.7)
+    assert site.proxy.get("/", site.owned.secret).status == 401
+
+
+def test_23_a_worker_killed_under_load_loses_at_most_one_flush_of_counts(site: Site) -> None:
+    assert site.proxy.get("/", site.owned.secret).status == 200
+    site.proxy.start_worker()
+    with Load(site.proxy, site.owned.secret) as load:
+        time.sleep(3)
+        answered_before = len(load.statuses)
+        time.sleep(1.2)
+        site.proxy.workers[0].send_signal(signal.SIGKILL)
+        answered_at_kill = len(load.statuses)
+        time.sleep(2)
+    site.proxy.stop()
+    served = load.statuses.count(200) + 1
+    lost = served - site.counted()
+    # What one flush interval and a bit held, for both workers together, is more than the one that died can lose.
+    assert 0 <= lost <= answered_at_kill - answered_before + CLIENTS
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/hang", 504, "upstream_timeout"),
+        ("/close", 502, "upstream_closed"),
+        ("/garbage", 502, "upstream_invalid"),
+    ],
+)
+def test_21_a_broken_upstream_is_a_clear_error_in_time(impatient: Site, path: str, status: int, code: str) -> None:
+    begun = time.monotonic()
+    reply = impatient.proxy.get(path, impatient.owned.secret)
+    assert time.monotonic() - begun < 4
+    assert (reply.status, json.loads(reply.body)["code"]) == (status, code)
+    assert b"127.0.0.1" not in reply.body
+    assert impatient.proxy.get("/", impatient.owned.secret).status == 200
+
+
+def test_21_a_body_that_ends_early_ends_early_for_the_client_too(impatient: Site) -> None:
+    head = f"GET /short HTTP/1.1\r\nHost: x\r\nX-Access-Token: {impatient.owned.secret}\r\n\r\n"
+    with impatient.proxy.connect() as connection:
+        connection.sendall(head.encode())
+        received = b""
+        while data := connection.recv(65536):
+            received += data
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(b"only this")
+    assert impatient.proxy.get("/", impatient.owned.secret).status == 200
+
+
+@pytest.fixture
+def impatient(committed: tuple[Settings, Sessions], environment: dict[str, str], tmp_path: Path) -> Iterator[Site]:
+    """A worker whose upstream has one second to answer."""
+    settings, factory = committed
+    upstream, port = Recorder(), free_port()
+    variables = proxy_environment(settings, environment["REDIS_URL"], upstream.address, port)
+    proxy = Proxy(port, {**variables, "ZENZEFI_UPSTREAM__READ_TIMEOUT_SECONDS": "1"})
+    proxy.start_worker()
+    unused = (PostgresServer(tmp_path / "p"), RedisServer(tmp_path / "r"))
+    yield Site(*unused, settings, factory, upstream, proxy, sell(factory, settings, "buyer"))
+    proxy.stop()
+    upstream.close()
+
+
+def test_24_slow_and_idle_clients_cannot_starve_the_others(site: Site) -> None:
+    idle = [site.proxy.connect() for _ in range(5000 if SOAK else 200)]
+    try:
+        slow = [site.proxy.connect() for _ in range(20)]
+        for connection in slow:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
+        begun = time.monotonic()
+        while time.monotonic() - begun < (10 if SOAK else 2):
+            for connection in slow:
+                _drip(connection)
+            asked = time.monotonic()
+            assert site.proxy.get("/", site.owned.secret).status == 200
+            assert time.monotonic() - asked < 1
+    finally:
+        for connection in (*idle, *slow):
+            connection.close()
+
+
+def _drip(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the worker has had enough of it, which is what it is for
+        connection.sendall(b"x")
