@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mitmproxy import options
-from mitmproxy.addons import core, proxyserver, tlsconfig
+from mitmproxy.addons import core, proxyserver, script, tlsconfig
 from mitmproxy.master import Master
 from mitmproxy.proxy.mode_servers import ServerInstance
 
@@ -65,6 +65,7 @@ class Gateway:
         neighbours: Sequence[socket.socket] = (),
         tls: Tls | None = None,
         proxy_protocol: bool = False,
+        observers: Sequence[str] = (),
         extra_addons: tuple[object, ...] = (),
     ) -> None:
         self.site = site
@@ -74,6 +75,8 @@ class Gateway:
         self._helping: asyncio.Task[None] | None = None
         self._tls = tls
         self._proxy_protocol = proxy_protocol
+        # mitmproxy scripts: they see a redacted copy of each flow and change nothing.
+        self._observers = [str(Path(path).resolve()) for path in observers]
         self._extra = extra_addons
         self._master: Master | None = None
         self._running: asyncio.Task[None] | None = None
@@ -89,7 +92,11 @@ class Gateway:
         addons: list[object] = [core.Core(), manager, self.http1]
         if self._tls is not None:
             addons.append(tlsconfig.TlsConfig())
+        if self._observers:
+            addons.append(script.ScriptLoader())
         master.addons.add(*addons, *self._extra)
+        if self._observers:
+            master.options.update(scripts=self._observers)
         # Only now, so that TlsConfig sees the folder and the files it is to use.
         if self._tls is not None:
             master.options.update(confdir=str(self._tls.confdir))

@@ -108,6 +108,7 @@ class Worker:
             neighbours=others,
             tls=tls_of(self._settings, files),
             proxy_protocol=proxy.proxy_protocol,
+            observers=proxy.observers,
         )
 
 

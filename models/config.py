@@ -162,6 +162,7 @@ class Proxy(Section):
     drain_seconds: Seconds = 30
     access_log: str = ""
     ops_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    observers: tuple[str, ...] = ()
     tls_certificate: str = ""
     proxy_protocol: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -27,8 +27,9 @@ from ops import migrate
 from ops.servers import PostgresServer, RedisServer
 from tests.abuse.recorder import Recorder
 from tests.addon.conftest import Owned, sell
-from tests.addon.processes import Proxy, free_port, proxy_environment
+from tests.addon.processes import Proxy, free_port, proxy_environment, start_upstream
 from tests.conftest import SECRETS
+from tests.e2e.steps import resident_kib
 
 SOAK = bool(os.environ.get("ZENZEFI_SOAK"))
 FAULT_SECONDS = 30.0 if SOAK else 3.0
@@ -234,3 +235,45 @@ def test_24_slow_and_idle_clients_cannot_starve_the_others(site: Site) -> None:
 def _drip(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):  # the worker has had enough of it, which is what it is for
         connection.sendall(b"x")
+
+
+@pytest.mark.parametrize("direction", ["download", "upload"])
+def test_25_a_large_transfer_passes_with_memory_flat(
+    committed: tuple[Settings, Sessions], environment: dict[str, str], sample: str, direction: str
+) -> None:
+    settings, factory = committed
+    size, port = (2 * 1024**3 if SOAK else 200 * 1024**2), free_port()
+    proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], sample, port))
+    worker = proxy.start_worker()
+    owned = sell(factory, settings, "buyer")
+    try:
+        assert proxy.get("/", owned.secret).status == 200
+        before = resident_kib(worker.pid)
+        with proxy.connect() as connection:
+            connection.settimeout(60)
+            head = f"HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Access-Token: {owned.secret}\r\n"
+            if direction == "download":
+                connection.sendall(f"GET /bytes/{size} {head}\r\n".encode())
+                received = sum(len(data) for data in iter(lambda: connection.recv(1 << 20), b""))
+                assert size < received < size + 2048
+            else:
+                connection.sendall(f"POST /echo {head}Content-Length: {size}\r\n\r\n".encode())
+                block = b"x" * (1 << 20)
+                for _ in range(size // len(block)):
+                    connection.sendall(block)
+                assert f'"body_length": {size}'.encode() in read_all(connection)
+        assert resident_kib(worker.pid) - before < 32 * 1024
+    finally:
+        proxy.stop()
+
+
+def read_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.fixture(scope="module")
+def sample() -> Iterator[str]:
+    process, address = start_upstream()
+    yield address
+    process.terminate()
+    process.wait(timeout=10)

@@ -102,3 +102,37 @@ def test_a_worker_ends_tls_and_takes_a_new_certificate_up(
     finally:
         worker.terminate()
         worker.wait(timeout=15)
+
+
+OBSERVER = """
+from pathlib import Path
+
+
+def response(flow):
+    flow.response.status_code = 418
+    flow.request.path = "/changed"
+    with Path(__file__).with_suffix(".seen").open("a") as seen:
+        seen.write(f"{flow.request.method} {flow.request.path} {dict(flow.request.headers)}\\n")
+"""
+
+
+def test_an_operators_script_sees_redacted_flows_and_changes_nothing(
+    committed: tuple[Settings, Sessions], upstream: str, environment: dict[str, str], tmp_path: Path, owned: Owned
+) -> None:
+    script = tmp_path / "observer.py"
+    script.write_text(OBSERVER)
+    port = free_port()
+    variables = proxy_environment(committed[0], environment["REDIS_URL"], upstream, port)
+    proxy = Proxy(port, {**variables, "ZENZEFI_PROXY__OBSERVERS": f'["{script}"]'})
+    proxy.start_worker()
+    try:
+        deadline = time.monotonic() + 10
+        # The script is loaded when the worker runs already, and found at the next look.
+        while not (seen := script.with_suffix(".seen")).exists():
+            assert proxy.get("/certificates/filter", owned.secret).status == 200
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "GET /changed" in seen.read_text()
+        assert owned.secret not in seen.read_text()
+    finally:
+        proxy.stop()
