@@ -110,7 +110,7 @@ def stop_shop(shop: Shop) -> int:
     return shop.process.wait(timeout=60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """200 MB that no compression and no luck reproduces."""
     folder = tmp_path_factory.mktemp("files")
@@ -124,7 +124,7 @@ def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def upstream(tmp_path_factory: pytest.TempPathFactory, big_file: Path) -> Iterator[str]:
     """nginx serving the big file itself and passing the rest to the sample upstream."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
@@ -161,7 +161,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, big_file: Path) -> Iterat
         process.wait(timeout=10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory, upstream: str) -> Iterator[Shop]:
     """One platform for all browser tests."""
     # All tests register from one address, more often than one visitor may.
@@ -171,7 +171,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, upstream: str) -> Iterator[Sh
     stop_shop(shop)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, driven by Playwright."""
     path = os.environ.get("CHROMIUM") or next(
