@@ -13,12 +13,21 @@ from models.users import User
 
 
 class AccountKind(StrEnum):
-    """A wallet belongs to a user; all others are the platform's own, one of each."""
+    """A user has one of each of `PERSONAL`; all others are the platform's own, one of each."""
 
     WALLET = "wallet"
+    # Bonuses that vest as the purchase that earned them stops being refundable.
+    HELD = "held"
+    # What a user owes after a chargeback that the wallet could not cover: zero or below.
+    RECEIVABLE = "receivable"
     PAYMENTS_RECEIVED = "payments_received"
     SALES = "sales"
     ADJUSTMENTS = "adjustments"
+    BONUSES = "bonuses"
+    GIFTS = "gifts"
+
+
+PERSONAL = (AccountKind.WALLET, AccountKind.HELD, AccountKind.RECEIVABLE)
 
 
 class TransferKind(StrEnum):
@@ -27,7 +36,10 @@ class TransferKind(StrEnum):
     DEPOSIT = "deposit"
     PURCHASE = "purchase"
     REFUND = "refund"
+    REFERRAL_BONUS = "referral_bonus"
     ADJUSTMENT = "adjustment"
+    GIFT = "gift"
+    REVERSAL = "reversal"
 
 
 class Account(Base):
@@ -35,9 +47,10 @@ class Account(Base):
 
     __tablename__ = "accounts"
     __table_args__ = (
-        CheckConstraint("(kind = 'wallet') = (user_id IS NOT NULL)", name="owner"),
-        CheckConstraint("kind <> 'wallet' OR balance >= 0", name="wallet_not_negative"),
-        Index("uq_accounts_wallet", "user_id", unique=True, postgresql_where=text("kind = 'wallet'")),
+        CheckConstraint("(kind IN ('wallet', 'held', 'receivable')) = (user_id IS NOT NULL)", name="owner"),
+        CheckConstraint("kind NOT IN ('wallet', 'held') OR balance >= 0", name="own_not_negative"),
+        CheckConstraint("kind <> 'receivable' OR balance <= 0", name="receivable_not_positive"),
+        Index("uq_accounts_personal", "user_id", "kind", unique=True, postgresql_where=text("user_id IS NOT NULL")),
         Index("uq_accounts_system", "kind", unique=True, postgresql_where=text("user_id IS NULL")),
     )
 

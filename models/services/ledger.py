@@ -3,7 +3,7 @@
 import uuid
 from decimal import Decimal
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -12,6 +12,8 @@ from models.services.context import Actor
 from models.services.errors import DuplicateTransfer, InsufficientFunds
 from models.services.money import checked
 from models.services.paging import Page, page_of
+
+_NEVER_NEGATIVE = (AccountKind.WALLET, AccountKind.HELD)
 
 
 def open_wallet(session: Session, user_id: uuid.UUID) -> Account:
@@ -25,6 +27,16 @@ def open_wallet(session: Session, user_id: uuid.UUID) -> Account:
 def wallet_of(session: Session, user_id: uuid.UUID) -> Account:
     """Return the user's wallet as it is in the database now, whatever this session read before."""
     query = select(Account).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
+    return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def personal_account(session: Session, user_id: uuid.UUID, kind: AccountKind) -> Account:
+    """Return the user's account of a kind other than the wallet, made empty when there is none yet."""
+    made = insert(Account).values(id=uuid.uuid4(), kind=kind, user_id=user_id, balance=Decimal(0))
+    session.execute(
+        made.on_conflict_do_nothing(index_elements=["user_id", "kind"], index_where=text("user_id IS NOT NULL"))
+    )
+    query = select(Account).where(Account.user_id == user_id, Account.kind == kind)
     return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
@@ -48,7 +60,7 @@ def transfer(
     """Move `amount` ZNC (above zero) from one account to another and return the transfer's id.
 
     Raises InvalidInput for an amount that cannot be booked, DuplicateTransfer when the key is booked already,
-    InsufficientFunds when a wallet would fall below zero. All leave the balances alone; the caller rolls back.
+    InsufficientFunds when a wallet or a held account would fall below zero, or a debt above it. All leave the balances alone; the caller rolls back.
     """
     amount = checked(amount)
     reference_type, reference_id = reference
@@ -84,8 +96,10 @@ def transfer(
 def _move(session: Session, account: Account, change: Decimal) -> None:
     """Change a balance by a conditional update: two spenders at once cannot both pass the condition."""
     statement = update(Account).where(Account.id == account.id).values(balance=Account.balance + change)
-    if change < 0 and account.kind is AccountKind.WALLET:
+    if change < 0 and account.kind in _NEVER_NEGATIVE:
         statement = statement.where(Account.balance >= -change)
+    elif change > 0 and account.kind is AccountKind.RECEIVABLE:
+        statement = statement.where(Account.balance <= -change)
     moved = session.execute(statement.returning(Account.balance).execution_options(synchronize_session=False))
     if moved.one_or_none() is None:
         raise InsufficientFunds(-change)

@@ -84,7 +84,7 @@ def test_history_cannot_be_rewritten_even_by_hand(session: Session, alice: User,
 
 
 def test_the_database_itself_refuses_a_wallet_below_zero(session: Session, alice: User) -> None:
-    with pytest.raises(IntegrityError, match="ck_accounts_wallet_not_negative"):
+    with pytest.raises(IntegrityError, match="ck_accounts_own_not_negative"):
         session.execute(text("UPDATE accounts SET balance = -0.01 WHERE kind = 'wallet'"))
 
 
@@ -108,7 +108,7 @@ def test_the_database_itself_refuses_a_transfer_of_nothing(
 
 @pytest.mark.parametrize(
     ("kind", "constraint"),
-    [("wallet", "uq_accounts_wallet"), ("sales", "ck_accounts_owner")],
+    [("wallet", "uq_accounts_personal"), ("sales", "ck_accounts_owner")],
 )
 def test_a_user_has_one_wallet_and_nothing_else(session: Session, alice: User, kind: str, constraint: str) -> None:
     with pytest.raises(IntegrityError, match=constraint):
