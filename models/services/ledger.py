@@ -60,7 +60,8 @@ def transfer(
     """Move `amount` ZNC (above zero) from one account to another and return the transfer's id.
 
     Raises InvalidInput for an amount that cannot be booked, DuplicateTransfer when the key is booked already,
-    InsufficientFunds when a wallet or a held account would fall below zero, or a debt above it. All leave the balances alone; the caller rolls back.
+    InsufficientFunds when a wallet or a held account would fall below zero, or a debt be paid twice. All leave the
+    balances alone; the caller rolls back.
     """
     amount = checked(amount)
     reference_type, reference_id = reference
