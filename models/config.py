@@ -4,14 +4,11 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import timedelta
-from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +18,24 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
     TomlConfigSettingsSource,
+)
+
+from models.sections import (
+    Admin,
+    Audit,
+    Database,
+    Limits,
+    Mail,
+    Payments,
+    Platform,
+    Portal,
+    Prices,
+    Proxy,
+    Redis,
+    Refund,
+    Sessions,
+    Tokens,
+    Upstream,
 )
 
 PREFIX = "ZENZEFI_"
@@ -33,255 +48,6 @@ DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.toml"
 
 class ConfigError(Exception):
     """A setting is missing or wrong; the message names the key and the value."""
-
-
-def _psycopg2_url(url: str) -> str:
-    """SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, so the driver is named."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
-        raise ValueError("must start with postgresql://")
-    return f"postgresql+psycopg2://{rest}"
-
-
-def _redis_url(url: str) -> str:
-    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must start with redis://, rediss:// or unix://")
-    return url
-
-
-def _http_origin(url: str) -> str:
-    """Accept an http(s) origin, or nothing; a trailing slash is taken off."""
-    if not url:
-        return url
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or parts.path.strip("/")
-        or parts.query
-        or parts.fragment
-    ):
-        raise ValueError("must be http://host[:port] or https://host[:port] without a path")
-    if parts.username is not None:
-        raise ValueError("must not carry a user name or password")
-    _ = parts.port  # raises ValueError on a port that is no number
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _host_and_port(address: str) -> str:
-    """Accept host:port; an IPv6 address stands in brackets."""
-    parts = urlsplit(f"//{address}")
-    if not parts.hostname or not parts.port or parts.netloc != address or parts.username is not None:
-        raise ValueError("must be host:port")
-    return address
-
-
-def _request_path(path: str) -> str:
-    if not re.fullmatch(r"/[!\"$-~]*", path):
-        raise ValueError("must be a path that starts with / and has no spaces")
-    return path
-
-
-def _secret(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < 16:
-        raise ValueError("must have at least 16 characters")
-    return value
-
-
-def _secrets(value: SecretStr) -> SecretStr:
-    for key in value.get_secret_value().split(","):
-        if len(key.strip()) < 16:
-            raise ValueError("must have at least 16 characters in each of its keys")
-    return value
-
-
-Origin = Annotated[str, AfterValidator(_http_origin)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
-Money = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
-Secret = Annotated[SecretStr, AfterValidator(_secret)]
-
-
-class Section(BaseModel):
-    """One table of config.toml: frozen, and a key that nobody knows is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Platform(Section):
-    environment: Literal["development", "production"] = "development"
-
-    @property
-    def is_production(self) -> bool:
-        return self.environment == "production"
-
-
-class Database(Section):
-    url: Annotated[str, AfterValidator(_psycopg2_url)] = Field(repr=False)
-    pool_size: Positive = 10
-    statement_timeout_ms: Positive = 15000
-    lock_timeout_ms: Positive = 5000
-
-
-class Redis(Section):
-    url: Annotated[str, AfterValidator(_redis_url)] = Field(repr=False)
-
-
-class Portal(Section):
-    host: str = "127.0.0.1"
-    port: Port = 8000
-    public_url: Origin = ""
-    secret_key: Secret
-    session_hours: Positive = 168
-    trusted_proxies: Annotated[int, Field(ge=0, le=5)] = 0
-    threads: Positive = 8
-    processes: Positive = 1
-
-    @property
-    def address(self) -> str:
-        """The portal's origin as buyers type it, without a trailing slash."""
-        return self.public_url or f"http://{self.host}:{self.port}"
-
-    @property
-    def loopback(self) -> str:
-        """The origin at which other processes of this machine reach the portal."""
-        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
-        return f"http://{host}:{self.port}"
-
-
-class Proxy(Section):
-    host: str = "127.0.0.1"
-    port: Port = 8080
-    public_url: Origin = ""
-    workers: Positive = 1
-    compatibility_prefix: bool = True
-    grace_seconds: Seconds = 60
-    trust_seconds: Seconds = 1
-    known_tokens: Positive = 50000
-    drain_seconds: Seconds = 30
-    access_log: str = ""
-    ops_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
-    observers: tuple[str, ...] = ()
-    tls_certificate: str = ""
-    proxy_protocol: bool = False
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    head_bytes: Positive = 32768
-    header_count: Positive = 100
-    url_bytes: Positive = 8192
-    body_bytes: Annotated[int, Field(ge=0)] = 0
-    head_seconds: Seconds = 15
-    body_idle_seconds: Seconds = 30
-    response_idle_seconds: Seconds = 120
-    keep_alive_seconds: Seconds = 75
-    tunnel_idle_seconds: Seconds = 600
-    total_seconds: Annotated[float, Field(ge=0)] = 0
-    connections: Positive = 10000
-    connections_per_address: Annotated[int, Field(ge=0)] = 0
-
-    @property
-    def address(self) -> str:
-        """The proxy's origin as clients use it, without a trailing slash."""
-        return self.public_url or f"http://{self.host}:{self.port}"
-
-
-class Upstream(Section):
-    url: Origin = ""
-    addresses: tuple[Annotated[str, AfterValidator(_host_and_port)], ...] = ()
-    connect_timeout_seconds: Seconds = 5
-    read_timeout_seconds: Seconds = 60
-    ca_file: str = ""
-    client_certificate: str = ""
-    tls_timeout_seconds: Seconds = 5
-    probe_path: Annotated[str, AfterValidator(_request_path)] = "/"
-    probe_interval_seconds: Seconds = 5
-    probe_timeout_seconds: Seconds = 3
-
-    @property
-    def places(self) -> tuple[tuple[str, int], ...]:
-        """Every host and port that serves the upstream; none while no upstream is configured."""
-        url = urlsplit(self.url)
-        if not url.hostname:
-            return ()
-        if not self.addresses:
-            return ((url.hostname, url.port or (443 if url.scheme == "https" else 80)),)
-        parts = [urlsplit(f"//{address}") for address in self.addresses]
-        return tuple((part.hostname, part.port) for part in parts if part.hostname and part.port)
-
-    @property
-    def probe_gap(self) -> timedelta:
-        """How long after a probe its result still stands: a time without probes tells nothing."""
-        return timedelta(seconds=3 * self.probe_interval_seconds + self.probe_timeout_seconds)
-
-
-class Tokens(Section):
-    hash_key: Secret
-    mac_keys: Annotated[SecretStr, AfterValidator(_secrets)]
-
-    @property
-    def macs(self) -> tuple[bytes, ...]:
-        """The MAC keys, newest first: the first one signs, all of them verify."""
-        keys = (key.strip() for key in self.mac_keys.get_secret_value().split(","))
-        return tuple(key.encode() for key in keys if key)
-
-
-class Prices(Section):
-    znc: Mapping[Annotated[int, Field(gt=0)], Money] = Field(min_length=1)
-    rub_per_znc: Money = Decimal(10)
-
-
-class Refund(Section):
-    used_time_rate: Literal["prorata", "list"] = "prorata"
-
-
-class Limits(Section):
-    auth_per_hour: Positive = 5
-    api_per_minute: Positive = 100
-    proxy_per_minute: Positive = 1000
-    proxy_at_once: Positive = 100
-    failures_per_minute: Positive = 60
-    topup_max_znc: Money = Decimal(100000)
-
-
-class Sessions(Section):
-    device_policy: Literal["off", "when_sent", "required"] = "when_sent"
-    device_idle_seconds: Positive = 300
-    close_idle_seconds: Positive = 3600
-
-
-class Payments(Section):
-    providers: tuple[Literal["mock"], ...] = ("mock",)
-    pending_minutes: Positive = 60
-    callback_tolerance_seconds: Positive = 300
-    mock_signing_key: Secret | None = None
-
-    @model_validator(mode="after")
-    def _mock_needs_its_key(self) -> Self:
-        if "mock" in self.providers and self.mock_signing_key is None:
-            raise ValueError("mock_signing_key is required while the mock provider is on")
-        return self
-
-
-class Mail(Section):
-    smtp_host: str = ""
-    smtp_port: Port = 587
-    smtp_user: str = ""
-    smtp_password: SecretStr = SecretStr("")
-    smtp_starttls: bool = True
-    sender: str = "Zenzefi <no-reply@localhost>"
-
-    @property
-    def is_configured(self) -> bool:
-        return bool(self.smtp_host)
-
-
-class Audit(Section):
-    keep_days: Positive = 30
-
-
-class Admin(Section):
-    email: str = "admin@localhost.localdomain"
-    password: Secret | None = None
 
 
 class Settings(BaseSettings):

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from models.config import Database
+from models.sections import Database
 
 Sessions = sessionmaker[Session]
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Sessions as SessionRules
+from models.sections import Sessions as SessionRules
 from models.services import audit, changes
 from models.services.context import Actor
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable

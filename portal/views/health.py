@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Upstream
+from models.sections import Upstream
 from models.services import outages
 from portal import current
 from portal.extensions import db

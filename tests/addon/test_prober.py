@@ -22,7 +22,7 @@ from addon.outlook import Outlook
 from addon.prober import ADVISORY_LOCK, Prober
 from addon.probing import probe_of
 from addon.store import Store
-from models import clock, config
+from models import clock, config, sections
 from models.config import Settings
 from models.database import Sessions
 from models.outages import Outage
@@ -52,12 +52,12 @@ def answering() -> Iterator[Server]:
     server.end()
 
 
-def configured(environment: dict[str, str], **more: str) -> config.Upstream:
+def configured(environment: dict[str, str], **more: str) -> sections.Upstream:
     variables = {f"ZENZEFI_UPSTREAM__{name.upper()}": value for name, value in more.items()}
     return config.load({**environment, "DATABASE_URL": "postgresql:///none", **FAST, **variables}).upstream
 
 
-def ask(upstream: config.Upstream) -> list[bool]:
+def ask(upstream: sections.Upstream) -> list[bool]:
     async def main() -> list[bool]:
         return [await probe_of(upstream).is_answered(host, port) for host, port in upstream.places]
 

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from jobs import mail, runtime
-from models.config import Mail, Settings
+from models.config import Settings
 from models.database import Sessions
 from models.outbox import OutboxMail
+from models.sections import Mail
 from models.services import outbox
 from models.users import User
 from tests.jobs import smtp_sink

@@ -10,10 +10,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Sessions as Rules
 from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessCookie, AccessTicket
+from models.sections import Sessions as Rules
 from models.services import entries, secrets, sessions, tokens, users
 from models.services.context import PLATFORM, Actor
 from models.services.entries import Entry

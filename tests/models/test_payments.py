@@ -9,9 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.config import Prices, Settings
+from models.config import Settings
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
+from models.sections import Prices
 from models.services import payments
 from models.services.context import PLATFORM, Actor
 from models.services.errors import CallbackRefused, InvalidInput, NotFound

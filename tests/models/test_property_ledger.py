@@ -14,9 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Refund, Settings
+from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
+from models.sections import Refund
 from models.services import adjustments, books, ledger, payments, sessions, tokens
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from models.config import Refund, Settings
+from models.config import Settings
+from models.sections import Refund
 from models.services import tokens
 from models.tokens import AccessToken, TokenState
 

@@ -8,7 +8,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from models.config import Settings, Tokens
+from models.config import Settings
+from models.sections import Tokens
 from models.services import secrets, sessions, tokens
 from models.services.context import PLATFORM
 from models.users import User

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.config import Sessions as Rules
 from models.config import Settings
+from models.sections import Sessions as Rules
 from models.services import sessions, tokens, users
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable

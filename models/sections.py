@@ -1,0 +1,205 @@
+"""The sections of config.toml, one frozen class each. `models/config.py` reads them."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from models.values import (
+    DatabaseUrl,
+    HostAndPort,
+    Money,
+    Origin,
+    Port,
+    Positive,
+    RedisUrl,
+    RequestPath,
+    Seconds,
+    Secret,
+    Secrets,
+)
+
+
+class Section(BaseModel):
+    """One table of config.toml: frozen, and a key that nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Platform(Section):
+    environment: Literal["development", "production"] = "development"
+
+    @property
+    def is_production(self) -> bool:
+        return self.environment == "production"
+
+
+class Database(Section):
+    url: DatabaseUrl = Field(repr=False)
+    pool_size: Positive = 10
+    statement_timeout_ms: Positive = 15000
+    lock_timeout_ms: Positive = 5000
+
+
+class Redis(Section):
+    url: RedisUrl = Field(repr=False)
+
+
+class Portal(Section):
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    public_url: Origin = ""
+    secret_key: Secret
+    session_hours: Positive = 168
+    trusted_proxies: Annotated[int, Field(ge=0, le=5)] = 0
+    threads: Positive = 8
+    processes: Positive = 1
+
+    @property
+    def address(self) -> str:
+        """The portal's origin as buyers type it, without a trailing slash."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> str:
+        """The origin at which other processes of this machine reach the portal."""
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
+        return f"http://{host}:{self.port}"
+
+
+class Proxy(Section):
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    public_url: Origin = ""
+    workers: Positive = 1
+    compatibility_prefix: bool = True
+    grace_seconds: Seconds = 60
+    trust_seconds: Seconds = 1
+    known_tokens: Positive = 50000
+    drain_seconds: Seconds = 30
+    access_log: str = ""
+    ops_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    observers: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    proxy_protocol: bool = False
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    head_bytes: Positive = 32768
+    header_count: Positive = 100
+    url_bytes: Positive = 8192
+    body_bytes: Annotated[int, Field(ge=0)] = 0
+    head_seconds: Seconds = 15
+    body_idle_seconds: Seconds = 30
+    response_idle_seconds: Seconds = 120
+    keep_alive_seconds: Seconds = 75
+    tunnel_idle_seconds: Seconds = 600
+    total_seconds: Annotated[float, Field(ge=0)] = 0
+    connections: Positive = 10000
+    connections_per_address: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def address(self) -> str:
+        """The proxy's origin as clients use it, without a trailing slash."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+
+class Upstream(Section):
+    url: Origin = ""
+    addresses: tuple[HostAndPort, ...] = ()
+    connect_timeout_seconds: Seconds = 5
+    read_timeout_seconds: Seconds = 60
+    ca_file: str = ""
+    client_certificate: str = ""
+    tls_timeout_seconds: Seconds = 5
+    probe_path: RequestPath = "/"
+    probe_interval_seconds: Seconds = 5
+    probe_timeout_seconds: Seconds = 3
+
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Every host and port that serves the upstream; none while no upstream is configured."""
+        url = urlsplit(self.url)
+        if not url.hostname:
+            return ()
+        if not self.addresses:
+            return ((url.hostname, url.port or (443 if url.scheme == "https" else 80)),)
+        parts = [urlsplit(f"//{address}") for address in self.addresses]
+        return tuple((part.hostname, part.port) for part in parts if part.hostname and part.port)
+
+    @property
+    def probe_gap(self) -> timedelta:
+        """How long after a probe its result still stands: a time without probes tells nothing."""
+        return timedelta(seconds=3 * self.probe_interval_seconds + self.probe_timeout_seconds)
+
+
+class Tokens(Section):
+    hash_key: Secret
+    mac_keys: Secrets
+
+    @property
+    def macs(self) -> tuple[bytes, ...]:
+        """The MAC keys, newest first: the first one signs, all of them verify."""
+        keys = (key.strip() for key in self.mac_keys.get_secret_value().split(","))
+        return tuple(key.encode() for key in keys if key)
+
+
+class Prices(Section):
+    znc: Mapping[Annotated[int, Field(gt=0)], Money] = Field(min_length=1)
+    rub_per_znc: Money = Decimal(10)
+
+
+class Refund(Section):
+    used_time_rate: Literal["prorata", "list"] = "prorata"
+
+
+class Limits(Section):
+    auth_per_hour: Positive = 5
+    api_per_minute: Positive = 100
+    proxy_per_minute: Positive = 1000
+    proxy_at_once: Positive = 100
+    failures_per_minute: Positive = 60
+    topup_max_znc: Money = Decimal(100000)
+
+
+class Sessions(Section):
+    device_policy: Literal["off", "when_sent", "required"] = "when_sent"
+    device_idle_seconds: Positive = 300
+    close_idle_seconds: Positive = 3600
+
+
+class Payments(Section):
+    providers: tuple[Literal["mock"], ...] = ("mock",)
+    pending_minutes: Positive = 60
+    callback_tolerance_seconds: Positive = 300
+    mock_signing_key: Secret | None = None
+
+    @model_validator(mode="after")
+    def _mock_needs_its_key(self) -> Self:
+        if "mock" in self.providers and self.mock_signing_key is None:
+            raise ValueError("mock_signing_key is required while the mock provider is on")
+        return self
+
+
+class Mail(Section):
+    smtp_host: str = ""
+    smtp_port: Port = 587
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_starttls: bool = True
+    sender: str = "Zenzefi <no-reply@localhost>"
+
+    @property
+    def is_configured(self) -> bool:
+        return bool(self.smtp_host)
+
+
+class Audit(Section):
+    keep_days: Positive = 30
+
+
+class Admin(Section):
+    email: str = "admin@localhost.localdomain"
+    password: Secret | None = None
