@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from models.services.secrets import Purpose
@@ -19,12 +19,14 @@ _SHAPE = re.compile(r"[A-Za-z0-9_-]{64}")
 Carrier = Literal["x-access-token", "cookie", "authorization"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Credential:
     """A secret as it came, and the header to take off before forwarding."""
 
-    secret: str
+    secret: str = field(repr=False)
     carrier: Carrier
+    # The hash under which a genuine secret is kept; None until the gate has worked it out, and for a made-up one.
+    secret_hash: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def purpose(self) -> Purpose:

@@ -67,7 +67,6 @@ class Engine:
         self._policy = GatePolicy(
             self._gate,
             self._tally,
-            self._rates,
             self._health,
             upstream,
             entrance=Entrance(settings, self._store),

@@ -6,8 +6,9 @@ It refuses unless everything said yes. The order of the questions is that of con
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from addon import paths
 from addon.counts import Counts
@@ -41,8 +42,7 @@ _UNUSABLE = {
 _GUESSES = {"token_invalid", "token_expired", "token_revoked", "account_disabled"}
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a request says of itself. `path` is the raw path without prefix and query; `address` the client's."""
 
     address: str
@@ -53,8 +53,7 @@ class Facts:
     user_agent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Admit:
+class Admit(NamedTuple):
     """The request may pass. `session_id` is None until `begin` has opened or joined the token's session.
 
     `notices` is how many notices of changes had come when the decision's facts were read.
@@ -89,6 +88,7 @@ class Gate:
         self._failures = Failures(settings.limits.failures_per_minute, monotonic)
         self._unknown: dict[bytes, float] = {}
         self._scopes = compile_all(settings.scopes)
+        self._device_policy = settings.sessions.device_policy
         self._monotonic = monotonic
 
     @property
@@ -121,9 +121,10 @@ class Gate:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
         if credential is None:
             return Refuse("token_missing")
-        if not secrets.is_genuine(self._settings.tokens, credential.secret, credential.purpose):
+        secret_hash = credential.secret_hash or self._hash_of(credential)
+        if secret_hash is None:
             return Refuse("token_invalid")
-        known = self._known.get(self._hash_of(credential))
+        known = self._known.get(secret_hash)
         if known is None or self._monotonic() >= self._known.trusted_until:
             return None
         self._counts.add("lookups", "map")
@@ -134,8 +135,11 @@ class Gate:
         found = self.identify_now(credential)
         if found is not None or credential is None:
             return found or Refuse("token_missing")
+        secret_hash = self._hash_of(credential)
+        if secret_hash is None:
+            return Refuse("token_invalid")
         try:
-            known = await self._look_up(credential)
+            known = await self._look_up(secret_hash, credential.purpose)
         except StoreDown:
             return Refuse("unavailable", retry_after=5)
         if known is None:
@@ -158,16 +162,15 @@ class Gate:
             return Refuse(_UNUSABLE[error.state])
         except StoreDown:
             return Refuse("unavailable", retry_after=5)
-        return replace(admitted, session_id=session_id)
+        return admitted._replace(session_id=session_id)
 
-    async def _look_up(self, credential: Credential) -> Known | None:
+    async def _look_up(self, secret_hash: bytes, purpose: Purpose) -> Known | None:
         """Ask Redis, then the database; what is unknown to both is remembered as such for a moment."""
-        secret_hash = self._hash_of(credential)
         if self._monotonic() < self._unknown.get(secret_hash, 0):
             self._counts.add("lookups", "unknown")
             return None
         # Redis is told of changes by the token's own hash, so cookies are not kept there.
-        is_shared = credential.purpose is Purpose.TOKEN
+        is_shared = purpose is Purpose.TOKEN
         notices = self._known.notices
         if is_shared and self.can_decide:
             shared = await self._shared.get(secret_hash, stored_since=self._known.listening_since)
@@ -208,16 +211,17 @@ class Gate:
         if isinstance(known, Refuse):
             return self._failed(known, facts.address)
         device = _device(known, facts)
-        refusal = self._device_fault(device) or self._scope_fault(known, facts) or self._limit_fault(known)
+        refusal = self._device_fault(device) or self._scope_fault(known, facts)
         if refusal is not None:
             return replace(refusal, known=known)
         allowance = self._rates.take(known.token_id)
         if not allowance.allowed:
-            return Refuse("rate_limited", retry_after=allowance.reset, known=known)
-        return Admit(known, self._held_session(known, facts), notices, allowance)
+            reason = "Too many requests are under way." if allowance.is_crowded else ""
+            return Refuse("rate_limited", reason, retry_after=allowance.reset, known=known)
+        return Admit(known, self._held_session(known, device), notices, allowance)
 
     def _device_fault(self, device: str | None) -> Refuse | None:
-        policy = self._settings.sessions.device_policy
+        policy = self._device_policy
         if device is None:
             return Refuse("device_missing") if policy == "required" else None
         if policy != "off" and len(device) not in DEVICE_LENGTH:
@@ -232,16 +236,11 @@ class Gate:
             return None
         return Refuse("scope_denied")
 
-    def _limit_fault(self, known: Known) -> Refuse | None:
-        if self._rates.has_room(known.token_id):
-            return None
-        return Refuse("rate_limited", "Too many requests are under way.", retry_after=1)
-
-    def _held_session(self, known: Known, facts: Facts) -> uuid.UUID | None:
+    def _held_session(self, known: Known, device: str | None) -> uuid.UUID | None:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""
         if not known.is_activated:
             return None
-        mine = self._settings.sessions.device_policy == "off" or known.device_id == _device(known, facts)
+        mine = self._device_policy == "off" or known.device_id == device
         return known.session_id if mine else None
 
     def _failed(self, refusal: Refuse, address: str) -> Refuse:
@@ -255,10 +254,15 @@ class Gate:
         return Refuse("too_many_failures", retry_after=retry_after, known=refusal.known)
 
     def _holder(self, known: Known, facts: Facts) -> str | None:
-        return None if self._settings.sessions.device_policy == "off" else _device(known, facts)
+        return None if self._device_policy == "off" else _device(known, facts)
 
-    def _hash_of(self, credential: Credential) -> bytes:
-        return secrets.hash_of(self._settings.tokens, credential.secret, credential.purpose)
+    def _hash_of(self, credential: Credential) -> bytes | None:
+        """Return the hash under which a genuine secret is kept, None for a made-up one."""
+        if credential.secret_hash is None:
+            keys, secret, purpose = self._settings.tokens, credential.secret, credential.purpose
+            if secrets.is_genuine(keys, secret, purpose):
+                credential.secret_hash = secrets.hash_of(keys, secret, purpose)
+        return credential.secret_hash
 
 
 def _device(known: Known, facts: Facts) -> str | None:

@@ -57,6 +57,12 @@ def _decoded_fault(raw_path: bytes) -> str | None:
     return None
 
 
+def first_segment(raw_path: bytes) -> str:
+    """Return the first of a path's decoded segments."""
+    raw = raw_path[1:].partition(b"/")[0]
+    return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("utf-8", "surrogateescape")
+
+
 def decoded_segments(raw_path: bytes) -> list[str]:
     """Split a path that has no canonical fault into its segments, each decoded once.
 

@@ -5,6 +5,8 @@ The layer asks `admit` on its hot path; what memory cannot answer is deferred to
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from addon import gate as gating
 from addon import paths
@@ -18,11 +20,11 @@ from addon.http1.exchange import Exchange
 from addon.http1.heads import RequestHead
 from addon.http1.policy import Question
 from addon.http1.upstreams import Upstream
-from addon.rates import Allowance, Rates
+from addon.rates import Allowance
 from addon.records import Records
 from addon.refusals import Refuse as Refusal
 from addon.refusals import as_layer
-from addon.tally import Tally
+from addon.tally import Sum, Tally
 from models import clock
 from models.services.sessions import Known
 
@@ -36,11 +38,20 @@ FORMS = {*READS, "POST"}
 
 @dataclass(slots=True)
 class Visit:
-    """What the policy remembers of an admitted exchange."""
+    """What the policy remembers of an admitted exchange; `total` is None until it has a session."""
 
     facts: Facts
     admitted: gating.Admit
-    is_counted: bool = False
+    is_open: bool = False
+    total: Sum | None = None
+
+
+class Claim(NamedTuple):
+    """What a client's header lines say of who it is; read once for lines that come again and again."""
+
+    credential: Credential | None
+    device: str | None
+    user_agent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,6 @@ class GatePolicy:
         self,
         gate: Gate,
         tally: Tally,
-        rates: Rates,
         health: Health,
         upstream: Upstream,
         *,
@@ -74,7 +84,6 @@ class GatePolicy:
         self._gate = gate
         self._in_use = in_use
         self._tally = tally
-        self._rates = rates
         self._health = health
         self._upstream = upstream
         self._entrance = entrance
@@ -126,15 +135,16 @@ class GatePolicy:
     def on_open(self, exchange: Exchange) -> None:
         """Count the request, and hold its session in use while it lasts."""
         visit = _visit(exchange)
-        self._rates.begun(visit.admitted.known.token_id)
+        visit.is_open = True
+        visit.admitted.allowance.window.begun()
         self._count(visit)
 
     def on_bytes(self, exchange: Exchange, received: int, sent: int) -> None:
         """Count body bytes: `received` from the client, `sent` to it."""
         self._records.counts.carried(received, sent)
-        session_id = _visit(exchange).admitted.session_id
-        if session_id is not None:
-            self._tally.add(session_id, bytes_in=received, bytes_out=sent)
+        total = _visit(exchange).total
+        if total is not None:
+            total.carried(received, sent)
 
     def on_close(self, exchange: Exchange) -> None:
         """Let go of the session, and record what came of the exchange."""
@@ -142,16 +152,17 @@ class GatePolicy:
         if exchange.admission is None:
             return
         visit = _visit(exchange)
-        self._rates.ended(visit.admitted.known.token_id)
-        if visit.is_counted and visit.admitted.session_id is not None:
-            self._tally.closed(visit.admitted.session_id)
+        if visit.is_open:
+            visit.admitted.allowance.window.ended()
+        if visit.total is not None:
+            visit.total.closed()
 
     def _count(self, visit: Visit) -> None:
         """Count a request once, as soon as it has a session: before its first use it has none."""
-        if visit.admitted.session_id is not None and not visit.is_counted:
-            visit.is_counted = True
+        session_id = visit.admitted.session_id
+        if session_id is not None and visit.total is None:
+            visit.total = self._tally.opened(session_id)
             self._in_use(visit.admitted)
-            self._tally.opened(visit.admitted.session_id)
 
     def _own_address(self, request: RequestHead, peer: Peer) -> Decision | Defer | None:
         """Answer what is ours; None for everything that belongs to the upstream."""
@@ -204,15 +215,18 @@ class GatePolicy:
         )
 
     def _facts(self, request: RequestHead, peer: Peer) -> Facts:
+        claim = request.headers.claim
+        if not isinstance(claim, Claim):
+            request.headers.claim = claim = self._claim(request)
+        return Facts(peer.address, request.method, request.path, claim.credential, claim.device, claim.user_agent)
+
+    def _claim(self, request: RequestHead) -> Claim:
         device = request.headers.get(b"x-device-id")
         agent = request.headers.get(b"user-agent")
-        return Facts(
-            address=peer.address,
-            method=request.method,
-            path=request.path,
-            credential=self._credential(request),
-            device=None if device is None else device.decode("latin-1"),
-            user_agent="" if agent is None else agent.decode("utf-8", "replace"),
+        return Claim(
+            self._credential(request),
+            None if device is None else device.decode("latin-1"),
+            "" if agent is None else agent.decode("utf-8", "replace"),
         )
 
     def _as_decision(self, facts: Facts, decision: gating.Admit | Refusal, exchange: Exchange) -> Decision:
@@ -221,13 +235,16 @@ class GatePolicy:
             return as_layer(decision)
         return Admit(
             self._upstream,
-            token_id=str(decision.known.token_id),
-            user_id=str(decision.known.user_id),
+            token_id=_text(decision.known.token_id),
+            user_id=_text(decision.known.user_id),
             first_use=decision.session_id is None,
             drop_authorization=facts.credential is not None and facts.credential.carrier == "authorization",
             reply_lines=_limit_lines(decision.allowance),
             facts=Visit(facts, decision),
         )
+
+
+_text = lru_cache(maxsize=4096)(str)
 
 
 def _limit_lines(allowance: Allowance) -> bytes:
@@ -242,7 +259,7 @@ def _is_reserved(path: bytes) -> bool:
     """Say whether an upstream path starts with our reserved segment, however it is written."""
     if b"%" not in path and not path.startswith(RESERVED):
         return False
-    return paths.canonical_fault(path) is None and paths.decoded_segments(path)[0] == RESERVED_SEGMENT
+    return paths.canonical_fault(path) is None and paths.first_segment(path) == RESERVED_SEGMENT
 
 
 def _visit(exchange: Exchange) -> Visit:

@@ -10,20 +10,13 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 WINDOW_SECONDS = 60
 # What the other workers said is worth nothing after this long; Redis counts as silent then, too.
 STALE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What a token may still do. `reset` is in whole seconds, when the oldest counted request leaves the window."""
-
-    allowed: bool
-    limit: int
-    remaining: int
-    reset: int
+# When to try again while too many requests are under way: nobody knows when one of them ends.
+CROWDED_SECONDS = 1
 
 
 @dataclass(slots=True)
@@ -54,6 +47,31 @@ class Window:
         self.own += 1
         self.pending[second] += 1
 
+    def begun(self) -> None:
+        """A request is under way."""
+        self.in_flight += 1
+        self.is_dirty = True
+
+    def ended(self) -> None:
+        """A request that was `begun` is over."""
+        self.in_flight -= 1
+        self.is_dirty = True
+
+
+class Allowance(NamedTuple):
+    """What a token may still do.
+
+    `reset` is in whole seconds, when the oldest counted request leaves the window; for a token with too much under
+    way at once (`is_crowded`), when to try again.
+    """
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+    window: Window
+    is_crowded: bool = False
+
 
 class Rates:
     """The windows of all tokens that were used here in the last minute. Only the loop touches it."""
@@ -68,7 +86,7 @@ class Rates:
         self._windows: dict[uuid.UUID, Window] = {}
 
     def take(self, token_id: uuid.UUID) -> Allowance:
-        """Count one request of a token, if it may be made."""
+        """Count one request of a token, if it may be made; a caller that makes it then says `begun` at the window."""
         now = self._seconds()
         second = int(now)
         window = self._windows.get(token_id)
@@ -76,41 +94,23 @@ class Rates:
             window = self._windows[token_id] = Window()
         window.prune(second)
         window.is_dirty = True
-        heard = now - window.heard_at <= STALE_SECONDS
-        limit = self._per_minute if heard or window.heard_at == -math.inf else self._share(self._per_minute)
-        used = window.own + (window.others if heard else 0)
+        limit, at_once = self._per_minute, self._at_once
+        used, under_way = window.own, window.in_flight
         oldest = window.buckets[0][0] if window.buckets else second
-        if heard and window.others:
-            oldest = min(oldest, window.others_oldest)
-        reset = max(1, math.ceil(oldest + WINDOW_SECONDS + 1 - now))
+        if now - window.heard_at <= STALE_SECONDS:
+            used += window.others
+            under_way += window.others_in_flight
+            if window.others:
+                oldest = min(oldest, window.others_oldest)
+        elif window.heard_at != -math.inf:
+            limit, at_once = self._share(limit), self._share(at_once)
+        if under_way >= at_once:
+            return Allowance(False, self._per_minute, max(0, limit - used), CROWDED_SECONDS, window, is_crowded=True)
+        reset = max(1, oldest + WINDOW_SECONDS + 1 - second)
         if used >= limit:
-            return Allowance(False, self._per_minute, 0, reset)
+            return Allowance(False, self._per_minute, 0, reset, window)
         window.count(second)
-        return Allowance(True, self._per_minute, limit - used - 1, reset)
-
-    def has_room(self, token_id: uuid.UUID) -> bool:
-        """Say whether a token may have one more request under way."""
-        window = self._windows.get(token_id)
-        if window is None:
-            return True
-        heard = self._seconds() - window.heard_at <= STALE_SECONDS
-        limit = self._at_once if heard or window.heard_at == -math.inf else self._share(self._at_once)
-        return window.in_flight + (window.others_in_flight if heard else 0) < limit
-
-    def begun(self, token_id: uuid.UUID) -> None:
-        """A request of this token is under way."""
-        window = self._windows.get(token_id)
-        if window is None:
-            window = self._windows[token_id] = Window()
-        window.in_flight += 1
-        window.is_dirty = True
-
-    def ended(self, token_id: uuid.UUID) -> None:
-        """A request that was `begun` is over."""
-        window = self._windows.get(token_id)
-        if window is not None:
-            window.in_flight -= 1
-            window.is_dirty = True
+        return Allowance(True, self._per_minute, limit - used - 1, reset, window)
 
     def to_exchange(self) -> list[tuple[uuid.UUID, Window]]:
         """Return the tokens that were used since the last exchange, and forget those that were not for long."""

@@ -2,8 +2,6 @@
 
 import logging
 import uuid
-from collections import Counter
-from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,48 +17,82 @@ FLUSH_SECONDS = 1.0
 TOUCH_SECONDS = 30.0
 
 
+class Sum:
+    """What one session's exchanges have carried since the last flush, and how many of them are open."""
+
+    __slots__ = ("bytes_in", "bytes_out", "is_touched", "open", "requests")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.requests = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.is_touched = False
+
+    def carried(self, bytes_in: int, bytes_out: int) -> None:
+        """Count body bytes."""
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+        self.is_touched = True
+
+    def closed(self) -> None:
+        """An exchange that was `opened` is over."""
+        self.open -= 1
+        self.is_touched = True
+
+
 class Tally:
-    """Requests and body bytes by session since the last flush. Only the loop touches it."""
+    """The sums of all sessions that are in use here. Only the loop touches it."""
 
     def __init__(self, factory: Sessions) -> None:
         self._factory = factory
-        self._counts: dict[uuid.UUID, Count] = {}
-        self._open: Counter[uuid.UUID] = Counter()
+        self._sums: dict[uuid.UUID, Sum] = {}
+        # What was taken and could not be written.
+        self._waiting: dict[uuid.UUID, Count] = {}
         self._touched = 0.0
 
     @property
     def backlog(self) -> int:
         """How many sessions have counts that are not in the database yet."""
-        return len(self._counts)
+        fresh = {session_id for session_id, total in self._sums.items() if total.is_touched}
+        return len(fresh | self._waiting.keys())
 
-    def opened(self, session_id: uuid.UUID) -> None:
-        """An exchange of this session begins: one request more, and the session is in use until it is closed."""
-        self._open[session_id] += 1
-        self.add(session_id, requests=1)
-
-    def closed(self, session_id: uuid.UUID) -> None:
-        """An exchange that was `opened` is over."""
-        self._open[session_id] -= 1
-        if self._open[session_id] <= 0:
-            del self._open[session_id]
-
-    def add(self, session_id: uuid.UUID, *, requests: int = 0, bytes_in: int = 0, bytes_out: int = 0) -> None:
-        """Count something that happened now; all zeros mark the session as in use."""
-        self._merge(Count(session_id, requests, bytes_in, bytes_out, clock.now()))
+    def opened(self, session_id: uuid.UUID) -> Sum:
+        """An exchange of this session begins: one request more, and the session is in use until the sum is closed."""
+        total = self._sums.get(session_id)
+        if total is None:
+            total = self._sums[session_id] = Sum()
+        total.open += 1
+        total.requests += 1
+        total.is_touched = True
+        return total
 
     def take(self, now: float) -> list[Count]:
-        """Hand over everything that was counted, and start again from nothing; `now` is the loop's time."""
-        if now - self._touched >= TOUCH_SECONDS:
+        """Hand over everything that was counted, and start again from nothing; `now` is the loop's time.
+
+        A session that was used since the last flush was last active at this flush: to the second is exact enough.
+        """
+        touches = now - self._touched >= TOUCH_SECONDS
+        if touches:
             self._touched = now
-            for session_id in self._open:
-                self.add(session_id)
-        counts, self._counts = list(self._counts.values()), {}
-        return counts
+        moment = clock.now()
+        counts, self._waiting = self._waiting, {}
+        for session_id, total in list(self._sums.items()):
+            if total.is_touched or (touches and total.open):
+                count = Count(session_id, total.requests, total.bytes_in, total.bytes_out, moment)
+                waiting = counts.get(session_id)
+                counts[session_id] = count if waiting is None else _added(waiting, count)
+                total.requests = total.bytes_in = total.bytes_out = 0
+                total.is_touched = False
+            if not total.open:
+                del self._sums[session_id]
+        return list(counts.values())
 
     def put_back(self, counts: list[Count]) -> None:
         """Take counts back that could not be written; they go with the next flush."""
         for count in counts:
-            self._merge(count)
+            waiting = self._waiting.get(count.session_id)
+            self._waiting[count.session_id] = count if waiting is None else _added(waiting, count)
 
     def write(self, counts: list[Count]) -> bool:
         """Write counts in a transaction of their own (blocking); returns whether that worked."""
@@ -72,16 +104,12 @@ class Tally:
             return False
         return True
 
-    def _merge(self, more: Count) -> None:
-        have = self._counts.get(more.session_id)
-        if have is None:
-            self._counts[more.session_id] = more
-            return
-        later: datetime = max(have.last_activity, more.last_activity)
-        self._counts[more.session_id] = Count(
-            more.session_id,
-            have.requests + more.requests,
-            have.bytes_in + more.bytes_in,
-            have.bytes_out + more.bytes_out,
-            later,
-        )
+
+def _added(one: Count, more: Count) -> Count:
+    return Count(
+        one.session_id,
+        one.requests + more.requests,
+        one.bytes_in + more.bytes_in,
+        one.bytes_out + more.bytes_out,
+        max(one.last_activity, more.last_activity),
+    )

@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import uvloop
+
 from addon.engine import Engine
 from addon.line import Line, given_listeners
 from addon.serving import Gateway
@@ -120,7 +122,7 @@ def main() -> int:
         await Worker(config.load()).run()
 
     try:
-        asyncio.run(serve())
+        uvloop.run(serve())
     except config.ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a process says why it will not start
         return 1

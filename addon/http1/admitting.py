@@ -7,15 +7,15 @@ from mitmproxy.proxy import commands, events
 from addon.http1.decisions import Admit, Decision, Defer, Local, Refuse
 from addon.http1.endings import INTERNAL, Phase
 from addon.http1.exchange import Exchange
-from addon.http1.forwarding import below_prefix, client_peer
+from addon.http1.forwarding import below_prefix, forwarded_peer
 from addon.http1.framing import BodyReader, ChunkedReader
-from addon.http1.heads import HeadError, Headers, RequestHead, parse_request
+from addon.http1.heads import HeadError, RequestHead, parse_request
 from addon.http1.link import State, not_blocking
 from addon.http1.policy import FirstUse, Question
 from addon.http1.signals import AdmitSlowHook, FirstUseHook
 from addon.http1.tunnel import Tunnelling
 from addon.http1.turn import Turn
-from addon.paths import canonical_fault, decoded_segments
+from addon.paths import canonical_fault, first_segment
 
 _UNREACHABLE = Refuse(502, "upstream_unreachable", "The upstream cannot be reached.")
 _BUSY = Refuse(503, "unavailable", "The service is busy; try again in a moment.", (("Retry-After", "1"),))
@@ -29,7 +29,6 @@ class Admitting(Tunnelling):
 
     # Set by the addon when this connection is one too many.
     overloaded = False
-    _last_headers: Headers | None = None
 
     def _pump(self) -> None:
         """Read as many requests as can be read now."""
@@ -51,7 +50,7 @@ class Admitting(Tunnelling):
                     self._due(self._limits.head_seconds)
                 return False
             turn = self._begin_turn()
-            self._begin(turn, parse_request(raw, self._limits, self._last_headers))
+            self._begin(turn, parse_request(raw, self._limits, self._site.repeated.get))
         except HeadError as error:
             refuse = Refuse(error.status, error.code, str(error))
             self._refuse(turn or self._begin_turn(), refuse, close=True)
@@ -70,7 +69,6 @@ class Admitting(Tunnelling):
     def _begin(self, turn: Turn, request: RequestHead) -> None:
         """Check what can be checked without the policy, then ask it. Raises HeadError."""
         exchange, rules = turn.exchange, self._site.rules
-        self._last_headers = request.headers
         exchange.request = turn.request = request
         if self._site.observer is not None:
             turn.recording = self._site.observer.begin(exchange)
@@ -86,7 +84,7 @@ class Admitting(Tunnelling):
         path = below_prefix(request.raw_path, rules.compatibility_prefix)
         if path is not None:
             request.compat, request.path = True, path
-        turn.peer = client_peer(self._address, self._client.tls, request.headers, rules)
+        turn.peer = forwarded_peer(self._peer, request.headers, rules) if self._is_behind_proxy else self._peer
         exchange.client_address = turn.peer.address
         self._take_framing(turn, request)
         self._decide(turn, self._policy.admit(request, turn.peer, exchange))
@@ -161,9 +159,11 @@ class Admitting(Tunnelling):
             self._find_upstream(turn)
 
     def _admitted(self, turn: Turn, admit: Admit) -> None:
-        if decoded_segments(turn.request.path)[0] == self._site.rules.reserved:
+        if first_segment(turn.request.path) == self._site.rules.reserved:
             self._refuse(turn, _RESERVED)
             return
+        if not turn.request.headers.is_kept:
+            self._site.repeated.keep(turn.request.headers)
         turn.exchange.admission = turn.admit = admit
         self._site.registry.bind(self, admit.token_id)
         self._policy.on_open(turn.exchange)

@@ -19,9 +19,9 @@ from mitmproxy.proxy import commands
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
-from addon.http1.decisions import Local, Refuse
+from addon.http1.decisions import Local, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.forwarding import plain_address
+from addon.http1.forwarding import is_trusted, plain_address
 from addon.http1.heads import RequestHead
 from addon.http1.intake import Intake
 from addon.http1.link import Link
@@ -65,6 +65,8 @@ class Endings(Layer):
         self._discarded = 0
         self._now = site.clock()
         self._address = plain_address(context.client.peername[0])
+        self._peer = Peer(self._address, "https" if context.client.tls else "http")
+        self._is_behind_proxy = is_trusted(self._address, site.rules.trusted_proxies)
         self._name = secrets.token_hex(8)
         self._count = 0
         self._phase = Phase.IDLE

@@ -58,6 +58,8 @@ _DROPPED_REQUEST = _HOP_BY_HOP | _OURS
 _DROPPED_RESPONSE = _HOP_BY_HOP | frozenset({b"clear-site-data", b"x-request-id"})
 _RATE_LIMIT = frozenset({b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"})
 
+_MEMO_SIZE = 16
+
 type Network = IPv4Network | IPv6Network
 
 
@@ -84,27 +86,27 @@ def plain_address(peername: str) -> str:
     return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
-def client_peer(peername: str, tls: bool, headers: Headers, rules: Rules) -> Peer:
-    """Find the client behind trusted proxies: the last address in the chain that is not one of them."""
-    scheme = "https" if tls else "http"
-    if not rules.trusted_proxies or not _is_trusted(peername, rules.trusted_proxies):
-        return Peer(peername, scheme)
+def forwarded_peer(proxy: Peer, headers: Headers, rules: Rules) -> Peer:
+    """Find the client behind a trusted proxy: the last address in the chain that is not one of them."""
+    address, scheme = proxy.address, proxy.scheme
     proto = headers.get(b"x-forwarded-proto")
     if proto in (b"http", b"https"):
         scheme = proto.decode()
-    address = peername
     chain = b",".join(headers.all(b"x-forwarded-for")).split(b",")
     for hop in reversed(chain):
         try:
             address = str(ip_address(hop.strip().decode("ascii")))
         except ValueError:
             break
-        if not _is_trusted(address, rules.trusted_proxies):
+        if not is_trusted(address, rules.trusted_proxies):
             break
     return Peer(address, scheme, was_forwarded=True)
 
 
-def _is_trusted(address: str, networks: tuple[Network, ...]) -> bool:
+def is_trusted(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address is one of our own proxies."""
+    if not networks:
+        return False
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -190,6 +192,8 @@ def _forwarded(headers: Headers, peer: Peer) -> bytes:
             known += b"X-Forwarded-Host: %b\r\n" % host
         by_host = b'host="%b";' % host if host is not None else b""
         known += b"Forwarded: for=%b;%bproto=%b\r\n" % (node, by_host, scheme)
+        if len(headers.memo) >= _MEMO_SIZE:
+            headers.memo.clear()  # One header block from very many addresses.
         headers.memo[key] = known
     return known
 

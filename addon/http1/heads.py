@@ -81,15 +81,19 @@ class HeadError(Exception):
 class Headers:
     """The header lines of one message, in order; `first` finds a value by its lower-case name."""
 
-    __slots__ = ("connection", "first", "items", "memo", "raw")
+    __slots__ = ("claim", "connection", "first", "is_kept", "items", "memo", "raw")
 
     def __init__(self, raw: bytes, items: list[Header], first: dict[bytes, bytes]) -> None:
+        # The bytes that this was read from, with the digit of the HTTP version before them in a request.
         self.raw = raw
+        self.is_kept = False
+        # What the policy worked out from these lines, for the next request that has them.
+        self.claim: object = None
         self.items = items
         self.first = first
         # What `Connection` names: options and headers that must not go further.
         self.connection = _connection_options(items) if b"connection" in first else frozenset()
-        # What forwarding made of these lines; a client repeats its headers far more often than not.
+        # What forwarding made of these lines.
         self.memo: dict[object, bytes] = {}
 
     def get(self, name: bytes) -> bytes | None:
@@ -226,10 +230,21 @@ def _check_framing(first: dict[bytes, bytes], http10: bool) -> None:
         raise HeadError("The length of the body is malformed.")
 
 
-def parse_request(head: bytes, limits: Limits, last: Headers | None) -> RequestHead:
+def _check_request(first: dict[bytes, bytes], http10: bool) -> None:
+    host = first.get(b"host")
+    if host is None and not http10:
+        raise HeadError("The Host header is missing.")
+    if host is not None and not _HOST.fullmatch(host):
+        raise HeadError("The Host header is malformed.")
+    _check_framing(first, http10)
+
+
+def parse_request(
+    head: bytes, limits: Limits, known: Callable[[bytes], Headers | None] = lambda _: None
+) -> RequestHead:
     """Read a request head, which ends with the first empty line.
 
-    `last` are the headers of the request before on the same connection: sent again byte for byte, they need
+    `known` finds header lines that were read before: sent again byte for byte and with the same version, they need
     not be checked again. Raises HeadError.
     """
     line_end = head.find(b"\r\n")
@@ -239,18 +254,12 @@ def parse_request(head: bytes, limits: Limits, last: Headers | None) -> RequestH
     if match is None:
         raise HeadError("The request line is malformed.")
     target, http10 = match[2], match[3] == b"0"
-    raw = head[line_end + 2 :]
-    if last is not None and last.raw == raw:
-        headers = last
-    else:
+    raw = head[line_end - 1 :]
+    headers = known(raw)
+    if headers is None:
         _check(HttpRequestParser, head)
-        headers = Headers(raw, *_split(raw, SINGLE_IN_REQUESTS, limits.header_count))
-        host = headers.first.get(b"host")
-        if host is not None and not _HOST.fullmatch(host):
-            raise HeadError("The Host header is malformed.")
-    if not http10 and b"host" not in headers.first:
-        raise HeadError("The Host header is missing.")
-    _check_framing(headers.first, http10)
+        headers = Headers(raw, *_split(raw[3:], SINGLE_IN_REQUESTS, limits.header_count))
+        _check_request(headers.first, http10)
     raw_path, mark, query = target.partition(b"?")
     return RequestHead(match[1].decode(), raw_path, query if mark else None, http10=http10, headers=headers)
 

@@ -9,6 +9,7 @@ from addon.http1.limits import Limits
 from addon.http1.policy import Policy
 from addon.http1.recording import Observer
 from addon.http1.registry import Registry
+from addon.http1.repeated import Repeated
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class Site:
     limits: Limits = field(default_factory=Limits)
     rules: Rules = field(default_factory=Rules)
     registry: Registry = field(default_factory=Registry)
+    repeated: Repeated = field(default_factory=Repeated)
     # Set while someone watches.
     observer: Observer | None = None
     clock: Callable[[], float] = time.monotonic

@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 
+import uvloop
+
 from addon.http1.policy import OpenPolicy
 from addon.http1.site import Site
 from addon.http1.upstreams import Upstream
@@ -23,4 +25,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--upstream", type=int, required=True)
     options = parser.parse_args()
-    asyncio.run(_serve(options.port, options.upstream))
+    uvloop.run(_serve(options.port, options.upstream))

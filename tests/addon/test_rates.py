@@ -65,12 +65,14 @@ def test_what_remains_counts_down(seconds: Seconds) -> None:
 
 def test_requests_under_way_are_bounded(seconds: Seconds) -> None:
     rates = make(seconds)
-    rates.begun(TOKEN)
-    assert rates.has_room(TOKEN)
-    rates.begun(TOKEN)
-    assert not rates.has_room(TOKEN)
-    rates.ended(TOKEN)
-    assert rates.has_room(TOKEN)
+    first, second = rates.take(TOKEN), rates.take(TOKEN)
+    first.window.begun()
+    assert rates.take(TOKEN).allowed
+    second.window.begun()
+    crowded = rates.take(TOKEN)
+    assert (crowded.allowed, crowded.is_crowded, crowded.remaining) == (False, True, 2)
+    first.window.ended()
+    assert rates.take(TOKEN).remaining == 1
 
 
 def test_a_silent_redis_leaves_each_worker_its_share(seconds: Seconds) -> None:
@@ -99,20 +101,19 @@ def test_two_workers_share_one_limit_through_redis(environment: dict[str, str], 
         admitted = []
         for turn in range(14):
             rates = workers[turn % 2]
-            if rates.has_room(TOKEN):
-                admitted.append(rates.take(TOKEN).allowed)
+            admitted.append(rates.take(TOKEN).allowed)
             for exchange in exchanges:
                 await exchange.exchange()
-        workers[0].begun(TOKEN)
-        workers[1].begun(TOKEN)
+        windows = [rates.take(TOKEN).window for rates in workers]
+        for window in windows:
+            window.begun()
         for exchange in [*exchanges, *exchanges]:
             await exchange.exchange()
-        assert not workers[0].has_room(TOKEN)
-        assert not workers[1].has_room(TOKEN)
-        workers[0].ended(TOKEN)
+        assert all(rates.take(TOKEN).is_crowded for rates in workers)
+        windows[0].ended()
         for exchange in [*exchanges, *exchanges]:
             await exchange.exchange()
-        assert workers[1].has_room(TOKEN)
+        assert not workers[1].take(TOKEN).is_crowded
         await client.aclose()
         return admitted
 

@@ -10,6 +10,7 @@ import sys
 from ipaddress import ip_network
 from pathlib import Path
 
+import uvloop
 from mitmproxy import http
 
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
@@ -135,4 +136,4 @@ async def main(settings: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    uvloop.run(main(json.loads(sys.argv[1])))
