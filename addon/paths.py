@@ -57,10 +57,12 @@ def _decoded_fault(raw_path: bytes) -> str | None:
     return None
 
 
-def first_segment(raw_path: bytes) -> str:
-    """Return the first of a path's decoded segments."""
-    raw = raw_path[1:].partition(b"/")[0]
-    return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("utf-8", "surrogateescape")
+def is_under(raw_path: bytes, segment: bytes) -> bool:
+    """Say whether a path's first segment is this one, however it is written."""
+    if b"%" not in raw_path and not raw_path.startswith(segment, 1):
+        return False
+    first = raw_path[1:].partition(b"/")[0]
+    return unquote_to_bytes(first) == segment
 
 
 def decoded_segments(raw_path: bytes) -> list[str]:

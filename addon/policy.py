@@ -29,8 +29,8 @@ from models import clock
 from models.services.sessions import Known
 
 PREFIX = b"/api/v1/proxy"
-RESERVED = b"/_zenzefi"
-RESERVED_SEGMENT = "_zenzefi"
+RESERVED_SEGMENT = b"_zenzefi"
+RESERVED = b"/" + RESERVED_SEGMENT
 ENTER = RESERVED + b"/enter"
 READS = {"GET", "HEAD"}
 FORMS = {*READS, "POST"}
@@ -173,7 +173,7 @@ class GatePolicy:
             return self._token_status(request)
         if path.startswith(RESERVED + b"/") or path == RESERVED:
             return self._reserved(path, request, peer)
-        if _is_reserved(request.path):
+        if paths.is_under(request.path, RESERVED_SEGMENT):
             return as_layer(Refusal("not_found"))
         return None
 
@@ -253,13 +253,6 @@ def _limit_lines(allowance: Allowance) -> bytes:
         allowance.remaining,
         allowance.reset,
     )
-
-
-def _is_reserved(path: bytes) -> bool:
-    """Say whether an upstream path starts with our reserved segment, however it is written."""
-    if b"%" not in path and not path.startswith(RESERVED):
-        return False
-    return paths.canonical_fault(path) is None and paths.first_segment(path) == RESERVED_SEGMENT
 
 
 def _visit(exchange: Exchange) -> Visit:

@@ -15,7 +15,7 @@ from addon.http1.policy import FirstUse, Question
 from addon.http1.signals import AdmitSlowHook, FirstUseHook
 from addon.http1.tunnel import Tunnelling
 from addon.http1.turn import Turn
-from addon.paths import canonical_fault, first_segment
+from addon.paths import canonical_fault, is_under
 
 _UNREACHABLE = Refuse(502, "upstream_unreachable", "The upstream cannot be reached.")
 _BUSY = Refuse(503, "unavailable", "The service is busy; try again in a moment.", (("Retry-After", "1"),))
@@ -159,7 +159,7 @@ class Admitting(Tunnelling):
             self._find_upstream(turn)
 
     def _admitted(self, turn: Turn, admit: Admit) -> None:
-        if first_segment(turn.request.path) == self._site.rules.reserved:
+        if is_under(turn.request.path, self._site.rules.reserved):
             self._refuse(turn, _RESERVED)
             return
         if not turn.request.headers.is_kept:

@@ -70,7 +70,7 @@ class Rules:
     # Empty: off.
     compatibility_prefix: bytes = b"/api/v1/proxy"
     # First path segment of what is ours: it never reaches the upstream.
-    reserved: str = "_zenzefi"
+    reserved: bytes = b"_zenzefi"
     # Names of our cookies, in lower case.
     cookies: frozenset[bytes] = frozenset()
     # Whose X-Forwarded-For and X-Forwarded-Proto are believed.

@@ -91,6 +91,7 @@ class Maker:
             "ZENZEFI_UPSTREAM__URL": f"http://{LOOPBACK}:{upstream}",
             "ZENZEFI_PROXY__PORT": str(port),
             "ZENZEFI_PROXY__WORKERS": str(workers),
+            "ZENZEFI_PROXY__ACCESS_LOG": str(self.folder / f"access-{workers}.log"),
             "ZENZEFI_WORKERS_FILE": str(file),
         }
         child = self._python(f"zenzefi-{workers}", "addon.supervisor", port=port, more=more)
