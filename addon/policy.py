@@ -262,6 +262,9 @@ def _visit(exchange: Exchange) -> Visit:
 
 
 def _status(found: Known | Refusal) -> Decision:
+    """Answer for a token; one that is paused is refused as a request, but it has a status (contract.md, section 2)."""
+    if isinstance(found, Refusal) and found.code == "token_paused" and found.known is not None:
+        found = found.known
     return as_layer(found) if isinstance(found, Refusal) else _local(token_status(found, clock.now()))
 
 

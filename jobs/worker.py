@@ -8,10 +8,10 @@ from typing import Any
 
 from rq import Worker
 
-from jobs import mail, payments, queues, upkeep
+from jobs import clocks, mail, payments, queues, upkeep
 
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
-PRELOADED = (mail, payments, upkeep)
+PRELOADED = (clocks, mail, payments, upkeep)
 
 
 PR_SET_PDEATHSIG = 1

@@ -32,6 +32,15 @@ class AuditAction(StrEnum):
     TOKEN_PURCHASED = "token.purchased"  # noqa: S105
     TOKEN_ACTIVATED = "token.activated"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    TOKEN_PAUSED = "token.paused"  # noqa: S105
+    TOKEN_RESUMED = "token.resumed"  # noqa: S105
+    TOKEN_EXTENDED = "token.extended"  # noqa: S105
+    TOKEN_RENAMED = "token.renamed"  # noqa: S105
+    TOKEN_ROTATED = "token.rotated"  # noqa: S105
+    TOKEN_AUTO_RENEW_SET = "token.auto_renew_set"  # noqa: S105
+    TOKEN_RENEWED = "token.renewed"  # noqa: S105
+    TOKEN_RENEWAL_STOPPED = "token.renewal_stopped"  # noqa: S105
+    TOKEN_CREDITED = "token.credited"  # noqa: S105
     TOKEN_ISSUED = "token.issued"  # noqa: S105
     TICKET_ISSUED = "ticket.issued"
     COOKIE_OPENED = "cookie.opened"

@@ -26,6 +26,8 @@ from models.sections import (
     Database,
     Limits,
     Mail,
+    OutageCredit,
+    Pause,
     Payments,
     Platform,
     Portal,
@@ -33,6 +35,7 @@ from models.sections import (
     Proxy,
     Redis,
     Refund,
+    Renewal,
     Sessions,
     Tokens,
     Upstream,
@@ -64,6 +67,9 @@ class Settings(BaseSettings):
     tokens: Tokens
     prices: Prices
     refund: Refund = Refund()
+    pause: Pause = Pause()
+    renewal: Renewal = Renewal()
+    outage_credit: OutageCredit = OutageCredit()
     limits: Limits = Limits()
     sessions: Sessions = Sessions()
     payments: Payments

@@ -19,9 +19,12 @@ class Outage(Base):
         Index("uq_outages_open", text("(closed_at IS NULL)"), unique=True, postgresql_where=text("closed_at IS NULL")),
         CheckConstraint("last_failed_at >= opened_at", name="failed_after_opened"),
         CheckConstraint("closed_at >= last_failed_at", name="closed_after_failed"),
+        CheckConstraint("credited_at IS NULL OR closed_at IS NOT NULL", name="credited_after_closed"),
     )
 
     id: Mapped[UuidKey]
     opened_at: Mapped[datetime] = mapped_column(index=True)
     last_failed_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    # When everybody had been credited for it; see services/crediting.py.
+    credited_at: Mapped[datetime | None]

@@ -138,6 +138,7 @@ class Upstream(Section):
 class Tokens(Section):
     hash_key: Secret
     mac_keys: Secrets
+    rotate_grace_seconds: Annotated[int, Field(ge=0, le=86400)] = 600
 
     @property
     def macs(self) -> tuple[bytes, ...]:
@@ -153,6 +154,22 @@ class Prices(Section):
 
 class Refund(Section):
     used_time_rate: Literal["prorata", "list"] = "prorata"
+
+
+class Pause(Section):
+    at_least_minutes: Positive = 10
+    at_most: Annotated[int, Field(ge=0)] = 5
+    in_all_days: Positive = 30
+
+
+class Renewal(Section):
+    claim_seconds: Positive = 300
+    tell_hours: Positive = 24
+
+
+class OutageCredit(Section):
+    at_least_seconds: Positive = 60
+    at_most_hours: Positive = 168
 
 
 class Limits(Section):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, false, func, text
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -37,7 +37,8 @@ class TokenState(StrEnum):
 class AccessToken(Base):
     """Bought time. Its clock starts at the first admitted request and `expires_at` follows from the columns.
 
-    `version` grows with every change, so that a worker never puts an older row in place of a newer one.
+    `version` grows with every change, so that a worker never puts an older row in place of a newer one; `generation`
+    with every new secret. The secret before this one (`previous_hash`) opens the token until `previous_until`.
     """
 
     __tablename__ = "access_tokens"
@@ -49,7 +50,10 @@ class AccessToken(Base):
         CheckConstraint("(revoked_at IS NULL) = (refund_amount IS NULL)", name="revoked_with_refund"),
         CheckConstraint("paused_at IS NULL OR activated_at IS NOT NULL", name="paused_after_activation"),
         Index("ix_access_tokens_user_id_created_at", "user_id", "created_at"),
+        CheckConstraint("(previous_hash IS NULL) = (previous_until IS NULL)", name="previous_with_end"),
         Index("ix_access_tokens_prefix", "prefix"),
+        Index("ix_access_tokens_renewing", "id", postgresql_where=text("auto_renew AND revoked_at IS NULL")),
+        Index("ix_access_tokens_paused_at", "paused_at", postgresql_where=text("paused_at IS NOT NULL")),
     )
 
     id: Mapped[UuidKey]
@@ -57,6 +61,9 @@ class AccessToken(Base):
     name: Mapped[str] = mapped_column(String(50), default="")
     prefix: Mapped[str] = mapped_column(String(8))
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    generation: Mapped[int] = mapped_column(default=1, server_default=text("1"))
+    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
+    previous_until: Mapped[datetime | None]
     origin: Mapped[TokenOrigin] = mapped_column(word(TokenOrigin), default=TokenOrigin.PURCHASE)
     scope: Mapped[Short]
     duration_hours: Mapped[int]
@@ -68,6 +75,9 @@ class AccessToken(Base):
     paused_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     refund_amount: Mapped[Znc | None]
+    auto_renew: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # The paid time at whose end the owner was told what will happen; see services/renewing.py.
+    renewal_told_for: Mapped[int | None] = mapped_column(BigInteger)
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[CreatedAt]
 

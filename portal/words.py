@@ -8,7 +8,14 @@ from flask_babel import lazy_gettext as _
 from models.audit import AuditAction
 from models.ledger import Transfer, TransferKind
 from models.payments import PaymentStatus
-from models.services.errors import DomainError, InsufficientFunds, InvalidInput, TokenEnded, TokenUnusable
+from models.services.errors import (
+    DomainError,
+    InsufficientFunds,
+    InvalidInput,
+    PauseTooShort,
+    TokenEnded,
+    TokenUnusable,
+)
 from models.tokens import TokenState
 from portal.i18n import format_decimal, gettext, ngettext
 
@@ -49,6 +56,15 @@ AUDIT_ACTIONS = {
     AuditAction.TOKEN_PURCHASED: _("Token bought"),
     AuditAction.TOKEN_ACTIVATED: _("Token first used"),
     AuditAction.TOKEN_REVOKED: _("Token revoked"),
+    AuditAction.TOKEN_PAUSED: _("Token paused"),
+    AuditAction.TOKEN_RESUMED: _("Token resumed"),
+    AuditAction.TOKEN_EXTENDED: _("Token extended"),
+    AuditAction.TOKEN_RENAMED: _("Token renamed"),
+    AuditAction.TOKEN_ROTATED: _("Secret replaced"),
+    AuditAction.TOKEN_AUTO_RENEW_SET: _("Auto-renewal changed"),
+    AuditAction.TOKEN_RENEWED: _("Token renewed"),
+    AuditAction.TOKEN_RENEWAL_STOPPED: _("Auto-renewal stopped"),
+    AuditAction.TOKEN_CREDITED: _("Outage credited"),
     AuditAction.TOKEN_ISSUED: _("Token issued"),
     AuditAction.TICKET_ISSUED: _("Browser link issued"),
     AuditAction.COOKIE_OPENED: _("Browser let in"),
@@ -84,6 +100,9 @@ SERVICE_SENTENCES = (
     _("Too many attempts. Please try again later."),
     _("This has been booked already."),
     _("Another device is using this token."),
+    _("The service is out of order, and the lost time will be credited. A pause can begin afterwards."),
+    _("This token has been paused as often as it can be."),
+    _("This token has been paused for as long as it can be."),
 )
 _FIRST_NUMBER = re.compile(r"\d+")
 
@@ -97,6 +116,8 @@ def sentence(error: DomainError) -> str:
             return gettext("This token is %(state)s already.", state=TOKEN_STATES[TokenState(error.state)])
         case TokenUnusable():
             return gettext("This token is %(state)s.", state=TOKEN_STATES[TokenState(error.state)])
+        case PauseTooShort():
+            return gettext("This pause cannot end before %(time)s UTC.", time=f"{error.until:%H:%M:%S}")
         case InvalidInput() if str(error).startswith("The amount must be at most "):
             limit = str(error).removeprefix("The amount must be at most ").rstrip(".")
             return gettext("The amount must be at most %(limit)s.", limit=amount(Decimal(limit)))

@@ -1,7 +1,8 @@
 """What can go wrong in the domain. Each side maps these to its own answers in one place."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import ClassVar
 
 
 class DomainError(Exception):
@@ -95,6 +96,28 @@ class TokenUnusable(DomainError):
     def __init__(self, state: str) -> None:
         super().__init__(f"This token is {state}.")
         self.state = state
+
+
+class PauseRefused(DomainError):
+    """A token may not be paused now; `reason` is `outage`, `too_many` or `used_up`."""
+
+    SENTENCES: ClassVar[dict[str, str]] = {
+        "outage": "The service is out of order, and the lost time will be credited. A pause can begin afterwards.",
+        "too_many": "This token has been paused as often as it can be.",
+        "used_up": "This token has been paused for as long as it can be.",
+    }
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(self.SENTENCES[reason])
+        self.reason = reason
+
+
+class PauseTooShort(DomainError):
+    """A pause has a least length; it cannot end before `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"This pause cannot end before {until:%H:%M:%S} UTC.")
+        self.until = until
 
 
 class TicketRefused(DomainError):

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from models import config, database
 from models.config import Settings
 from models.database import Sessions
-from models.services import secrets, tokens, users
+from models.services import pausing, secrets, tokens, users
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -273,7 +273,7 @@ def test_20_a_limit_holds_over_two_workers_and_says_when_to_come_back(own_scene:
         limited.stop()
 
 
-@pytest.mark.parametrize("ending", ["revoked", "disabled"])
+@pytest.mark.parametrize("ending", ["revoked", "disabled", "paused"])
 def test_12_what_is_open_is_cut_within_a_second_of_the_end(scene: Scene, ending: str) -> None:
     assert scene.proxy.get("/", scene.owned.secret).status == 200
     head = f"HTTP/1.1\r\nHost: x\r\nX-Access-Token: {scene.owned.secret}\r\n"
@@ -285,6 +285,8 @@ def test_12_what_is_open_is_cut_within_a_second_of_the_end(scene: Scene, ending:
         with scene.factory.begin() as session:
             if ending == "revoked":
                 tokens.revoke(session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM)
+            elif ending == "paused":
+                pausing.pause(session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM)
             else:
                 users.set_active(session, scene.owned.user.id, active=False, actor=PLATFORM)
         begun = time.monotonic()
@@ -295,4 +297,16 @@ def test_12_what_is_open_is_cut_within_a_second_of_the_end(scene: Scene, ending:
             except ConnectionResetError:
                 pass
         assert time.monotonic() - begun < 1
-    assert scene.proxy.get("/", scene.owned.secret).status == 401
+    refused = scene.proxy.get("/", scene.owned.secret)
+    assert (refused.status, json.loads(refused.body)["code"]) == {
+        "revoked": (401, "token_revoked"),
+        "disabled": (401, "account_disabled"),
+        "paused": (403, "token_paused"),
+    }[ending]
+    status = scene.proxy.get("/api/v1/proxy/status", scene.owned.secret)
+    if ending == "paused":
+        told = json.loads(status.body)
+        assert (status.status, told["status"], told["expires_at"]) == (200, "paused", None)
+        assert 3590 <= told["time_remaining_seconds"] <= 3600
+    else:
+        assert status.status == 401

@@ -1,0 +1,28 @@
+"""Pauses: when a token's clock stood still because its owner wished it."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, UuidKey
+
+
+class TokenPause(Base):
+    """One pause, in whole seconds; `access_tokens.paused_seconds` is the sum of those that have ended.
+
+    The pause that lasts has no end; so has one that a revocation met.
+    """
+
+    __tablename__ = "token_pauses"
+    __table_args__ = (
+        CheckConstraint("ended_at >= started_at", name="ended_after_started"),
+        Index("ix_token_pauses_token_id_started_at", "token_id", "started_at"),
+        Index("uq_token_pauses_open", "token_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+    )
+
+    id: Mapped[UuidKey]
+    token_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("access_tokens.id", ondelete="RESTRICT"))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]

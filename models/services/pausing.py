@@ -1,0 +1,158 @@
+"""Pausing a token and letting it run on: a pause freezes what is left (contract.md, section 4, "Pause").
+
+A pause lasts a least time, because a clock that is stopped between any two requests would make an hour last a year:
+it cannot be ended before. For the same reason a token has a number of pauses and a time for all of them together;
+the pause that uses that time up ends by itself, at that moment, whenever the job comes round to it.
+"""
+
+import math
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.pauses import TokenPause
+from models.sections import Pause as PauseRules
+from models.services import audit, changes, outages, own_tokens
+from models.services.context import PLATFORM, Actor
+from models.services.errors import DomainError, PauseRefused, PauseTooShort, TokenUnusable
+from models.tokens import AccessToken, TokenState
+from models.users import User
+
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a pause would be, or is: when it may end, when it ends by itself, how many are left after it.
+
+    `refused` says why none can begin now.
+    """
+
+    earliest_end: datetime
+    latest_end: datetime
+    left: int
+    refused: DomainError | None
+
+
+def outlook(session: Session, token: AccessToken, settings: Settings) -> Outlook:
+    """Say what may be done about a pause of this token now."""
+    rules = settings.pause
+    start = token.paused_at or clock.now()
+    taken = _count(session, token)
+    return Outlook(
+        earliest_end=min(_earliest_end(start, rules), _latest_end(token, start, rules)),
+        latest_end=_latest_end(token, start, rules),
+        left=max(0, rules.at_most - taken - (token.paused_at is None)),
+        refused=_fault(session, token, taken, settings),
+    )
+
+
+def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor) -> AccessToken:
+    """Stop the clock of the owner's running token; every worker refuses it from then on.
+
+    Raises NotFound, TokenUnusable for a token that is not running, PauseRefused.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    moment = clock.now()
+    state = token.state(moment)
+    if state is not TokenState.ACTIVE:
+        raise TokenUnusable(state)
+    fault = _fault(session, token, _count(session, token), settings)
+    if fault is not None:
+        raise fault
+    token.paused_at = moment
+    session.add(TokenPause(token_id=token.id, started_at=moment))
+    changes.announce_token(session, token.id)
+    audit.record(session, AuditAction.TOKEN_PAUSED, actor, user_id=owner.id, resource=("token", token.id))
+    return token
+
+
+def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor) -> AccessToken:
+    """Let the clock of the owner's paused token run on.
+
+    Raises NotFound, TokenUnusable for a token that is not paused, PauseTooShort.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    moment = clock.now()
+    state = token.state(moment)
+    if state is not TokenState.PAUSED or token.paused_at is None:
+        raise TokenUnusable(state)
+    latest = _latest_end(token, token.paused_at, settings.pause)
+    earliest = min(_earliest_end(token.paused_at, settings.pause), latest)
+    if moment < earliest:
+        raise PauseTooShort(earliest)
+    _end(session, token, token.paused_at, min(moment, latest), actor)
+    return token
+
+
+def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
+    """Return tokens whose pauses have used up their time, the longest ago first."""
+    at_most = settings.pause.in_all_days * DAY
+    ends_at = AccessToken.paused_at + func.make_interval(0, 0, 0, 0, 0, 0, at_most - AccessToken.paused_seconds)
+    query = select(AccessToken.id).where(
+        AccessToken.paused_at.is_not(None), AccessToken.revoked_at.is_(None), ends_at <= clock.now()
+    )
+    return list(session.scalars(query.order_by(AccessToken.paused_at).limit(limit)))
+
+
+def resume_due(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
+    """End a pause whose time is used up, as of that moment; says whether there was one to end.
+
+    A token that somebody else holds just now is left for the next run.
+    """
+    token = session.scalars(
+        select(AccessToken)
+        .where(AccessToken.id == token_id, AccessToken.paused_at.is_not(None), AccessToken.revoked_at.is_(None))
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if token is None or token.paused_at is None:
+        return False
+    latest = _latest_end(token, token.paused_at, settings.pause)
+    if latest > clock.now():
+        return False
+    _end(session, token, token.paused_at, latest, PLATFORM)
+    return True
+
+
+def _end(session: Session, token: AccessToken, started_at: datetime, moment: datetime, actor: Actor) -> None:
+    """End a pause. It counts in whole seconds, rounded down, so that no pause gives time away."""
+    seconds = math.floor((moment - started_at).total_seconds())
+    held = session.scalars(
+        select(TokenPause).where(TokenPause.token_id == token.id, TokenPause.ended_at.is_(None))
+    ).one()
+    held.ended_at = started_at + timedelta(seconds=seconds)
+    token.paused_at = None
+    token.paused_seconds += seconds
+    changes.announce_token(session, token.id)
+    resource = ("token", token.id)
+    audit.record(session, AuditAction.TOKEN_RESUMED, actor, user_id=token.user_id, resource=resource, seconds=seconds)
+
+
+def _fault(session: Session, token: AccessToken, taken: int, settings: Settings) -> PauseRefused | None:
+    rules = settings.pause
+    if outages.current(session, settings.upstream.probe_gap) is not None:
+        return PauseRefused("outage")
+    if taken >= rules.at_most:
+        return PauseRefused("too_many")
+    if rules.in_all_days * DAY - token.paused_seconds < rules.at_least_minutes * 60:
+        return PauseRefused("used_up")
+    return None
+
+
+def _earliest_end(start: datetime, rules: PauseRules) -> datetime:
+    return start + timedelta(minutes=rules.at_least_minutes)
+
+
+def _latest_end(token: AccessToken, start: datetime, rules: PauseRules) -> datetime:
+    return start + timedelta(seconds=max(0, rules.in_all_days * DAY - token.paused_seconds))
+
+
+def _count(session: Session, token: AccessToken) -> int:
+    return session.scalar(select(func.count()).where(TokenPause.token_id == token.id)) or 0
