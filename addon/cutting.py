@@ -1,13 +1,17 @@
 """Ending what is under way when a token ends: downloads, uploads, tunnels and idle connections alike.
 
 A notice of a change makes the worker read the token again; if it is no longer good, or its session is no longer the
-one in use, everything the token has open here is cut. Expiry needs no notice: it is looked for twice a second.
+one in use, everything the token has open here is cut. When the token has another secret, what came in by a browser's
+cookie is cut, and what came in by the secret before it when that one's time is over. Expiry needs no notice: it is
+looked for twice a second.
 """
 
 import asyncio
 import logging
 import uuid
 from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import datetime
 
 from addon.gate import Admit, unusable
 from addon.http1.registry import Registry
@@ -30,12 +34,16 @@ class Cutter:
         self._known = known
         self._store = store
         self._used: dict[uuid.UUID, tuple[Known, uuid.UUID | None]] = {}
+        # Tokens with a secret before their own that still opens them.
+        self._rotated: dict[uuid.UUID, Known] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def in_use(self, admitted: Admit) -> None:
         """Take note that a token was admitted; if notices came meanwhile, they may have been about this one."""
         token_id = admitted.known.token_id
         self._used[token_id] = (admitted.known, admitted.session_id)
+        if admitted.known.secret_until is not None and token_id not in self._rotated:
+            self._rotated[token_id] = replace(admitted.known, generation=admitted.known.generation + 1)
         if admitted.notices != self._known.notices:
             self._start(self._recheck([token_id]))
 
@@ -59,6 +67,9 @@ class Cutter:
                     del self._used[token_id]
                 elif known.expires_at is not None and known.expires_at <= moment:
                     self._cut(token_id, Refuse("token_expired"))
+            for known in list(self._rotated.values()):
+                if known.previous_until is None or known.previous_until <= moment:
+                    self._end_former(known, moment)
 
     async def _recheck(self, tokens: list[uuid.UUID]) -> None:
         try:
@@ -79,6 +90,22 @@ class Cutter:
                 self._cut(token_id, refusal)
             elif known is not None:
                 self._used[token_id] = (known, session_id)
+                self._end_former(known, moment)
+
+    def _end_former(self, known: Known, moment: datetime) -> None:
+        """Cut what came in by a secret that opens the token no more, or by a cookie: those end with the secret."""
+        self._rotated.pop(known.token_id, None)
+        oldest = known.generation
+        if known.previous_until is not None and known.previous_until > moment:
+            self._rotated[known.token_id] = known
+            oldest -= 1
+
+        def is_over(held: object) -> bool:
+            if not isinstance(held, Known):
+                return False
+            return held.generation < (known.generation if held.own_device is not None else oldest)
+
+        self._registry.cut(str(known.token_id), as_layer(Refuse("token_invalid")), is_over)
 
     def _cut(self, token_id: uuid.UUID, refusal: Refuse) -> None:
         self._used.pop(token_id, None)

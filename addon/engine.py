@@ -124,9 +124,10 @@ class Engine:
     def _changed(self, change: Change) -> None:
         """A token is no longer what it was: end what it must not go on with, and tell the other tier."""
         self._cutter.token_changed(change.token_id)
-        burial = asyncio.get_running_loop().create_task(self._shared.bury(change.secret_hash, change.version))
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
+        for secret_hash in change.secret_hashes:
+            burial = asyncio.get_running_loop().create_task(self._shared.bury(secret_hash, change.version))
+            self._burials.add(burial)
+            burial.add_done_callback(self._burials.discard)
 
     def _gauges(self) -> Gauges:
         return Gauges(self._registry.connections, self._tally.backlog, int(bool(self._health.database)))

@@ -280,4 +280,6 @@ def unusable(known: Known, moment: datetime) -> Refuse | None:
         return Refuse("token_paused", known=known)
     if known.expires_at is not None and known.expires_at <= moment:
         return Refuse("token_expired", known=known)
+    if known.secret_until is not None and known.secret_until <= moment:
+        return Refuse("token_invalid", known=known)
     return None

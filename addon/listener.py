@@ -29,7 +29,8 @@ class Change:
     """A notice: this token is at this version now."""
 
     token_id: uuid.UUID
-    secret_hash: bytes
+    # By which it was known: of its secret, and of those before it.
+    secret_hashes: tuple[bytes, ...]
     version: int
 
 
@@ -104,8 +105,10 @@ class Listener:
         database.poll()
         while database.notifies:
             notice = json.loads(database.notifies.pop(0).payload)
-            change = Change(uuid.UUID(notice["token"]), bytes.fromhex(notice["hash"]), notice["version"])
-            self._on_loop(self._known.forget, change.secret_hash, change.token_id)
+            hashes = tuple(bytes.fromhex(each) for each in notice["hashes"])
+            change = Change(uuid.UUID(notice["token"]), hashes, notice["version"])
+            for secret_hash in hashes:
+                self._on_loop(self._known.forget, secret_hash, change.token_id)
             self._on_loop(self._on_change, change)
 
     def _on_loop[*Args](self, call: Callable[[*Args], None], *args: *Args) -> None:

@@ -100,6 +100,7 @@ SERVICE_SENTENCES = (
     _("Too many attempts. Please try again later."),
     _("This has been booked already."),
     _("Another device is using this token."),
+    _("The secret was replaced already. The new one was shown once."),
     _("The service is out of order, and the lost time will be credited. A pause can begin afterwards."),
     _("This token has been paused as often as it can be."),
     _("This token has been paused for as long as it can be."),

@@ -76,6 +76,11 @@ class Endings(Layer):
         self._total = math.inf
         self._turn: Turn | None = None
 
+    @property
+    def known(self) -> object:
+        """What the policy knows of the client whose exchange is under way; None when none is."""
+        return None if self._turn is None else self._turn.exchange.known
+
     def _due(self, seconds: float) -> None:
         """Ask to be woken in so many seconds, or when the exchange as a whole has lasted too long."""
         self.deadline = min(self._now + seconds, self._total)

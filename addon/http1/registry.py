@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Protocol
 
 from mitmproxy.connection import Client
@@ -19,6 +20,10 @@ class Live(Protocol):
     """A layer, as the registry sees it."""
 
     deadline: float
+
+    @property
+    def known(self) -> object:
+        """What the policy knows of the client whose exchange is under way; None when none is."""
 
 
 class Door(Protocol):
@@ -96,9 +101,12 @@ class Registry:
         """Say whether a token has any connection here, idle ones included."""
         return token_id in self._holders
 
-    def cut(self, token_id: str, refusal: Refuse) -> int:
-        """End everything a token has open, idle connections included; return how many that were."""
-        holders = list(self._holders.get(token_id, ()))
+    def cut(self, token_id: str, refusal: Refuse, whose: Callable[[object], bool] | None = None) -> int:
+        """End everything a token has open, idle connections included; return how many that were.
+
+        With `whose` only the exchanges under way are ended of which the policy knows such a thing.
+        """
+        holders = [layer for layer in self._holders.get(token_id, ()) if whose is None or whose(layer.known)]
         for layer in holders:
             self._deliver(layer, Cut(refusal))
         return len(holders)

@@ -7,6 +7,7 @@ proxy takes back for a cookie: a secret of its own, so that the token itself is 
 import math
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -137,12 +138,12 @@ def find_by_cookie(session: Session, cookie_hash: bytes) -> Known | None:
     return replace(known, own_device=cookie.device_id)
 
 
-def end_of_token(session: Session, token_id: uuid.UUID) -> None:
-    """End the tickets and cookies of a token whose secret changes, and announce it.
+def end_of_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes] = ()) -> None:
+    """End the tickets and cookies of a token whose secret changes, and announce it; `ended` as in `announce_token`.
 
     A revoked token needs none of this: a cookie opens what its token opens.
     """
-    changes.announce_token(session, token_id)
+    changes.announce_token(session, token_id, ended=ended)
     session.execute(delete(AccessTicket).where(AccessTicket.token_id == token_id))
     session.execute(
         update(AccessCookie)

@@ -98,6 +98,13 @@ class TokenUnusable(DomainError):
         self.state = state
 
 
+class RotatedAlready(DomainError):
+    """The token has a newer secret than the one that the owner saw when he asked for another."""
+
+    def __init__(self) -> None:
+        super().__init__("The secret was replaced already. The new one was shown once.")
+
+
 class PauseRefused(DomainError):
     """A token may not be paused now; `reason` is `outage`, `too_many` or `used_up`."""
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import BigInteger, ColumnElement, Uuid, column, func, select, update, values
@@ -43,6 +43,12 @@ class Known:
     device_id: str | None
     # The device that a browser's cookie stands for, when the token was found by one; see services/entries.py.
     own_device: str | None = None
+    # Which of the token's secrets this is about, counted from its purchase.
+    generation: int = 1
+    # Until when the secret by which the token was found opens it, once another took its place.
+    secret_until: datetime | None = None
+    # Until when the secret before the token's own still opens it.
+    previous_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,14 @@ class Count:
 
 
 def find(session: Session, secret_hash: bytes) -> Known | None:
-    """Look a token up by the hash of its secret."""
-    return next(_known(session, AccessToken.secret_hash == secret_hash), None)
+    """Look a token up by the hash of its secret, or of the one before, as long as that one opens it."""
+    found = next(_known(session, AccessToken.secret_hash == secret_hash), None)
+    if found is not None:
+        return found
+    former = next(_known(session, AccessToken.previous_hash == secret_hash), None)
+    if former is None or former.previous_until is None or former.previous_until <= clock.now():
+        return None
+    return replace(former, generation=former.generation - 1, secret_until=former.previous_until)
 
 
 def find_by_id(session: Session, token_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Known]:
@@ -90,6 +102,8 @@ def _known(session: Session, which: ColumnElement[bool]) -> Iterator[Known]:
             seconds_left=token.seconds_left(moment),
             session_id=session_id,
             device_id=device_id,
+            generation=token.generation,
+            previous_until=token.previous_until,
         )
 
 

@@ -6,10 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, CompoundSelect, Select, String, cast, func, literal, null, select, union_all
+from sqlalchemy import BigInteger, CompoundSelect, Numeric, Select, String, cast, func, literal, null, select, union_all
 from sqlalchemy.orm import Session
 
-from models.base import Znc
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.pauses import TokenPause
@@ -17,7 +16,7 @@ from models.services.paging import MAX_LIMIT, MAX_OFFSET, Page
 from models.token_events import TokenEvent
 from models.tokens import AccessToken
 
-_PRICE = Znc.__metadata__[0].column.type
+_PRICE = Numeric(18, 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def test_workers_hear_of_a_change_after_its_commit_and_never_of_one_rolled_back(
     [notice] = ear.heard()
     with factory() as session:
         fresh = session.get_one(AccessToken, token.id)
-    assert notice == {"token": str(token.id), "hash": fresh.secret_hash.hex(), "version": fresh.version}
+    assert notice == {"token": str(token.id), "hashes": [fresh.secret_hash.hex()], "version": fresh.version}
 
 
 @pytest.mark.parametrize("what", ["revoke", "disable", "first use"])

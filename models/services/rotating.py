@@ -1,0 +1,60 @@
+"""Changing a token's name, and its secret: the new one is shown once, the old one opens the token a little longer."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.services import audit, entries, own_tokens, secrets, texts
+from models.services.context import Actor
+from models.services.errors import RotatedAlready
+from models.services.tokens import NAME_LENGTH
+from models.token_events import TokenEvent, TokenEventKind
+from models.tokens import AccessToken
+from models.users import User
+
+
+def rename(session: Session, owner: User, token_id: uuid.UUID, *, name: str, actor: Actor) -> AccessToken:
+    """Give the owner's token another name, which may be empty; an ended one too, for its place in the list.
+
+    Raises NotFound and InvalidInput. Admission knows no names, so there is nothing to announce.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    texts.one_line(name, field="name", at_most=NAME_LENGTH)
+    former, token.name = token.name, name.strip()
+    if former != token.name:
+        resource, names = ("token", token.id), {"before": former, "after": token.name}
+        audit.record(session, AuditAction.TOKEN_RENAMED, actor, user_id=owner.id, resource=resource, **names)
+    return token
+
+
+def rotate(
+    session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor, seen: int | None = None
+) -> tuple[AccessToken, str]:
+    """Give the owner's token a new secret and return it with the token; it is known only now.
+
+    The secret before it opens the token for `rotate_grace_seconds` more, and the one before that no longer. Tickets
+    and browsers' cookies end at once. `seen` is the generation that the owner saw: a form sent twice rotates once,
+    and the second time raises RotatedAlready. Raises NotFound and TokenEnded as well.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    moment = clock.now()
+    own_tokens.refuse_ended(token.state(moment))
+    if seen is not None and seen != token.generation:
+        raise RotatedAlready
+    grace = settings.tokens.rotate_grace_seconds
+    ended = [former for former in (token.secret_hash, token.previous_hash) if former is not None]
+    secret = secrets.new_secret(settings.tokens)
+    token.previous_hash = token.secret_hash if grace else None
+    token.previous_until = moment + timedelta(seconds=grace) if grace else None
+    token.secret_hash = secrets.hash_of(settings.tokens, secret)
+    token.prefix = secret[: secrets.PREFIX_LENGTH]
+    token.generation += 1
+    session.add(TokenEvent(token_id=token.id, kind=TokenEventKind.ROTATED, happened_at=moment))
+    entries.end_of_token(session, token.id, ended=ended)
+    resource = ("token", token.id)
+    audit.record(session, AuditAction.TOKEN_ROTATED, actor, user_id=owner.id, resource=resource, grace_seconds=grace)
+    return token, secret

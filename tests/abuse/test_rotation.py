@@ -1,0 +1,122 @@
+"""never.md 12 for a secret that was replaced: with two real workers, what it opened is over when its time is."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlencode
+
+import pytest
+
+from models.config import Settings
+from models.database import Sessions
+from models.services import entries, rotating
+from models.services.context import PLATFORM
+from tests.abuse.test_admission import Scene, staged
+from tests.addon.processes import Reply
+
+TRIES = 12
+
+
+@pytest.fixture
+def scene(committed: tuple[Settings, Sessions], environment: dict[str, str]) -> Iterator[Scene]:
+    """Two workers on one port."""
+    with staged(committed[0], environment["REDIS_URL"]) as scene:
+        scene.proxy.start_worker()
+        yield scene
+
+
+def rotate(scene: Scene, *, grace: int) -> str:
+    keys = scene.settings.tokens.model_copy(update={"rotate_grace_seconds": grace})
+    settings = scene.settings.model_copy(update={"tokens": keys})
+    with scene.factory.begin() as session:
+        token_id = scene.owned.token.id
+        return rotating.rotate(session, scene.owned.user, token_id, settings=settings, actor=PLATFORM)[1]
+
+
+def answers(scene: Scene, secret: str) -> set[int]:
+    """Ask on so many connections that each worker is asked."""
+    return {scene.proxy.get("/", secret).status for _ in range(TRIES)}
+
+
+def refused_within(scene: Scene, secret: str, seconds: float) -> float:
+    """Wait until every worker refuses a secret as invalid; return how long it took."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        replies: list[Reply] = [scene.proxy.get("/", secret) for _ in range(TRIES)]
+        if {
+            (reply.status, json.loads(reply.body or b"{}").get("code")) for reply in replies if reply.status != 200
+        } == {(401, "token_invalid")} and all(reply.status == 401 for reply in replies):
+            return time.monotonic() - begun
+    raise AssertionError(f"still open after {seconds} s")
+
+
+@contextmanager
+def endless(scene: Scene, header: str) -> Iterator[object]:
+    """Begin a download that does not end by itself; yields a function that says how long it took to be cut."""
+    with scene.proxy.connect() as connection:
+        connection.sendall(f"GET /endless HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+        def ends_within(seconds: float) -> bool:
+            until = time.monotonic() + seconds
+            try:
+                connection.settimeout(seconds)
+                while connection.recv(65536):
+                    if time.monotonic() > until:
+                        return False
+            except ConnectionResetError:
+                return True
+            except TimeoutError:
+                return False
+            return True
+
+        yield ends_within
+
+
+def test_12_a_replaced_secret_opens_for_its_grace_and_then_nothing_within_a_second(scene: Scene) -> None:
+    old = scene.owned.secret
+    assert answers(scene, old) == {200}
+    with endless(scene, f"X-Access-Token: {old}") as by_old_ends:
+        new = rotate(scene, grace=2)
+        rotated = time.monotonic()
+        assert answers(scene, old) == answers(scene, new) == {200}
+        with endless(scene, f"X-Access-Token: {new}") as by_new_ends:
+            assert time.monotonic() < rotated + 2
+            time.sleep(max(0, rotated + 2 - time.monotonic()))
+            assert by_old_ends(1)
+            assert refused_within(scene, old, 1) < 1
+            assert not by_new_ends(0.2)
+    assert answers(scene, new) == {200}
+
+
+def test_12_a_second_rotation_ends_the_first_secret_at_every_worker_within_a_second(scene: Scene) -> None:
+    first = scene.owned.secret
+    second = rotate(scene, grace=600)
+    assert answers(scene, first) == answers(scene, second) == {200}
+    with endless(scene, f"X-Access-Token: {first}") as by_first_ends:
+        third = rotate(scene, grace=600)
+        assert by_first_ends(1)
+        assert refused_within(scene, first, 1) < 1
+    assert answers(scene, second) == answers(scene, third) == {200}
+
+
+def test_12_without_a_grace_old_secret_and_browsers_cookie_end_within_a_second(scene: Scene) -> None:
+    old = scene.owned.secret
+    with scene.factory.begin() as session:
+        owner, token_id = scene.owned.user, scene.owned.token.id
+        ticket = entries.issue_ticket(session, owner, token_id, settings=scene.settings, actor=PLATFORM)
+    entered = scene.proxy.request(
+        "POST",
+        "/_zenzefi/enter",
+        body=urlencode({"ticket": ticket}).encode(),
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"},
+    )
+    cookie = entered.headers["Set-Cookie"].partition(";")[0]
+    with endless(scene, f"Cookie: {cookie}") as by_cookie_ends:
+        new = rotate(scene, grace=0)
+        assert by_cookie_ends(1)
+        assert refused_within(scene, old, 1) < 1
+        assert scene.proxy.get("/", Cookie=cookie).status == 401
+    # The browser's session still holds the token; its owner's own client is another device.
+    assert scene.proxy.get("/api/v1/proxy/status", new).status == 200
