@@ -9,15 +9,41 @@ from sqlalchemy.orm import Session
 
 from jobs import runtime
 from models.config import Settings
-from models.services import pausing
+from models.services import crediting, pausing, renewing
 from models.services.errors import DomainError
 
 logger = logging.getLogger(__name__)
+
+AT_ONCE = 500  # tokens that are credited in one transaction
 
 
 def end_pauses() -> int:
     """End the pauses whose time is used up, as of the moment when it was; returns how many."""
     return _each(pausing.due, pausing.resume_due)
+
+
+def tell_renewals() -> int:
+    """Tell the owners of tokens that are to be renewed what will happen; returns how many."""
+    return _each(renewing.due_to_tell, renewing.tell)
+
+
+def renew() -> int:
+    """Renew the tokens that are due from their owners' balances, or stop their renewal; returns how many."""
+    return _each(renewing.due, renewing.renew)
+
+
+def credit_outages() -> int:
+    """Credit tokens for outages that are over, a batch a transaction; returns how many tokens were looked at."""
+    with runtime.sessions().begin() as session:
+        waiting = crediting.due(session)
+    looked_at = 0
+    for outage_id in waiting:
+        found = 1
+        while found:
+            with runtime.sessions().begin() as session:
+                found = crediting.credit(session, outage_id, runtime.settings(), limit=AT_ONCE)
+            looked_at += found
+    return looked_at
 
 
 def _each(

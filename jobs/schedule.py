@@ -31,6 +31,9 @@ class Task:
 SCHEDULE = (
     Task("jobs.mail.send_waiting", every=10),
     Task("jobs.clocks.end_pauses", every=10),
+    Task("jobs.clocks.credit_outages", every=15),
+    Task("jobs.clocks.renew", every=60),
+    Task("jobs.clocks.tell_renewals", every=60),
     Task("jobs.payments.sweep_events", every=15),
     Task("jobs.payments.ask_providers", every=60),
     Task("jobs.payments.expire_pending", every=60),

@@ -35,6 +35,8 @@ def init_app(app: Flask) -> None:
         token_state=token_state,
         word=word,
         note=words.note,
+        sentence=words.sentence,
+        happening=words.TOKEN_HISTORY.__getitem__,
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.settings, user=USER)
 

@@ -16,7 +16,7 @@ class Window(TypedDict):
     offset: int
 
 
-def window() -> Window:
-    """Return `limit` and `offset` for the page number in the query; nonsense there means the first page."""
-    number = request.args.get("page", 1, type=int)
+def window(name: str = "page") -> Window:
+    """Return `limit` and `offset` for the page number under a name in the query; nonsense there is the first page."""
+    number = request.args.get(name, 1, type=int)
     return Window(limit=PER_PAGE, offset=min(max(number - 1, 0) * PER_PAGE, MAX_OFFSET))

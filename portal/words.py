@@ -72,6 +72,15 @@ AUDIT_ACTIONS = {
     AuditAction.SESSION_TAKEN_OVER: _("Session taken over"),
     AuditAction.SESSION_RELEASED: _("Session released"),
 }
+TOKEN_HISTORY = {
+    "used": _("First used"),
+    "paused": _("Paused"),
+    "credited": _("Outage of the service"),
+    "extended": _("Extended"),
+    "renewed": _("Renewed"),
+    "rotated": _("Secret replaced"),
+    "revoked": _("Revoked"),
+}
 SCOPES = {
     "full": (_("Everything"), _("Every address of the service.")),
     "certificates_only": (_("Certificates only"), _("Certificate pages and nothing else.")),
@@ -105,6 +114,7 @@ SERVICE_SENTENCES = (
     _("This token has been paused as often as it can be."),
     _("This token has been paused for as long as it can be."),
 )
+_MORE_TIME = " h more for token "
 _FIRST_NUMBER = re.compile(r"\d+")
 
 
@@ -146,6 +156,9 @@ def duration(hours: int) -> str:
 def note(entry: Transfer) -> str:
     """Say what a transfer was for; an admin's reason stays in his own words."""
     match entry.kind:
+        case TransferKind.PURCHASE if _MORE_TIME in entry.description:
+            hours_more, _between, prefix = entry.description.partition(_MORE_TIME)
+            return gettext("%(duration)s more for %(prefix)s", duration=duration(int(hours_more)), prefix=prefix)
         case TransferKind.PURCHASE if hours := _FIRST_NUMBER.search(entry.description):
             return gettext("Token for %(duration)s", duration=duration(int(hours.group())))
         case TransferKind.REFUND:

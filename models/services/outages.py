@@ -79,7 +79,7 @@ def note_success(session: Session, *, moment: datetime, gap: timedelta) -> Outag
     """Record a good probe; returns the outage that it closed, if one was open."""
     held = _open(session)
     if held is not None:
-        held.closed_at = max(_end_of(held, moment, gap), held.last_failed_at)
+        held.closed_at = max(end_of(held, moment, gap), held.last_failed_at)
         session.flush()
     return held
 
@@ -98,7 +98,7 @@ def between(session: Session, start: datetime, end: datetime, gap: timedelta) ->
         .where(Outage.opened_at < end, func.coalesce(Outage.closed_at, moment) > start)
         .order_by(Outage.opened_at)
     )
-    periods = [Period(max(row.opened_at, start), min(_end_of(row, moment, gap), end)) for row in rows]
+    periods = [Period(max(row.opened_at, start), min(end_of(row, moment, gap), end)) for row in rows]
     return [period for period in periods if period.start < period.end]
 
 
@@ -108,7 +108,7 @@ def _open(session: Session) -> Outage | None:
     ).one_or_none()
 
 
-def _end_of(outage: Outage, moment: datetime, gap: timedelta) -> datetime:
+def end_of(outage: Outage, moment: datetime, gap: timedelta) -> datetime:
     """Return until when an outage counts: one that nobody has looked at for long, until it was last seen."""
     if outage.closed_at is not None:
         return outage.closed_at

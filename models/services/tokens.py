@@ -1,6 +1,7 @@
 """Buying, revoking and listing access tokens."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
-from models.services import audit, changes, ledger, secrets, texts
+from models.services import audit, changes, crediting, ledger, outages, secrets, texts
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, InvalidInput, NotFound, TokenEnded
 from models.services.money import round_down
@@ -23,6 +24,15 @@ from models.users import User
 HOUR = 3600
 NAME_LENGTH = 50
 DEMO_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPreview:
+    """What a revocation gives back in ZNC, the paid time that counts as used, and whether the one shrinks now."""
+
+    amount: Decimal
+    used_seconds: int
+    shrinks: bool
 
 
 def price_of(settings: Settings, hours: int) -> Decimal:
@@ -112,15 +122,16 @@ def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Acto
     return secret
 
 
-def refund_due(token: AccessToken, moment: datetime, settings: Settings) -> Decimal:
+def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, credit: int = 0) -> Decimal:
     """Return what comes back if the owner revokes at `moment` (contract.md, section 4), rounded down to 0.01.
 
     price_paid x max(0, paid_seconds - used_seconds) / paid_seconds; with the list rate, price_paid less the list
-    price of the shortest duration that covers the time used. A token never used gives back all of it.
+    price of the shortest duration that covers the time used. A token never used gives back all of it. `credit` is
+    what outages owe it besides (`crediting.pending`), in seconds: time that was not used.
     """
     if token.state(moment) in {TokenState.REVOKED, TokenState.EXPIRED}:
         return Decimal(0)
-    used = token.used_seconds(moment)
+    used = max(0, token.used_seconds(moment) - credit)
     share = round_down(token.price_paid * max(0, token.paid_seconds - used) / token.paid_seconds)
     if settings.refund.used_time_rate == "prorata" or token.activated_at is None:
         return share
@@ -128,6 +139,18 @@ def refund_due(token: AccessToken, moment: datetime, settings: Settings) -> Deci
     if not fitting:
         return share
     return min(share, max(Decimal(0), round_down(token.price_paid - fitting[0])))
+
+
+def refund_now(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
+    """Return what a revocation gives back at this moment, with what outages owe the token."""
+    moment = clock.now()
+    credit = crediting.pending(session, token, moment, settings)
+    stands_still = credit > 0 and outages.current(session, settings.upstream.probe_gap) is not None
+    return RefundPreview(
+        amount=refund_due(token, moment, settings, credit=credit),
+        used_seconds=max(0, token.used_seconds(moment) - credit),
+        shrinks=token.state(moment) is TokenState.ACTIVE and not stands_still,
+    )
 
 
 def revoke(
@@ -146,11 +169,11 @@ def revoke(
     ).one_or_none()
     if token is None:
         raise NotFound("token")
-    moment = clock.now()
-    state = token.state(moment)
+    state = token.state(clock.now())
     if state in {TokenState.REVOKED, TokenState.EXPIRED}:
         raise TokenEnded(state)
-    refund = refund_due(token, moment, settings)
+    due = refund_now(session, token, settings)
+    refund = due.amount
     if refund > 0:
         ledger.transfer(
             session,
@@ -163,7 +186,7 @@ def revoke(
             idempotency_key=f"refund:{token.id}",
             actor=actor,
         )
-    _end(session, token, refund, moment)
+    _end(session, token, refund, clock.now())
     audit.record(
         session,
         AuditAction.TOKEN_REVOKED,
@@ -171,7 +194,7 @@ def revoke(
         user_id=owner.id,
         resource=("token", token.id),
         refund=str(refund),
-        used_seconds=token.used_seconds(moment),
+        used_seconds=due.used_seconds,
     )
     return token, refund
 

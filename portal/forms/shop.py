@@ -4,8 +4,9 @@ from typing import Self
 
 from flask import request
 from flask_babel import lazy_gettext as _
-from wtforms import HiddenField, RadioField, SelectField, StringField
+from wtforms import HiddenField, IntegerField, RadioField, SelectField, StringField
 from wtforms.validators import InputRequired
+from wtforms.widgets import HiddenInput
 
 from models.config import Settings
 from models.services.tokens import NAME_LENGTH
@@ -35,6 +36,30 @@ class BuyForm(Form):
         form.duration_hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
         form.scope.choices = [(scope, words.scope_name(scope)) for scope in settings.scopes]
         return form
+
+
+class ExtendForm(Form):
+    """How much time to add; choices and prices come from the settings."""
+
+    hours = RadioField(_("How much more"), [InputRequired(_("Choose how long."))], coerce=int)
+    key = UuidField(validators=[required()])
+
+    @classmethod
+    def for_sale(cls, settings: Settings, **defaults: object) -> Self:
+        """Make the form for a request, with what is for sale."""
+        form = cls(request.form if request.method == "POST" else None, data=defaults)
+        form.hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
+        return form
+
+
+class NameForm(Form):
+    name = StringField(_("Name"), render_kw={"autocomplete": "off", "maxlength": NAME_LENGTH})
+
+
+class RotateForm(Form):
+    """The generation that the owner saw, so that a form sent twice replaces the secret once."""
+
+    seen = IntegerField(widget=HiddenInput(), validators=[InputRequired()])
 
 
 class TopUpForm(Form):

@@ -4,7 +4,7 @@ from flask import Flask
 
 from models.config import Settings
 from portal.extensions import csrf
-from portal.views import accounts, admin, health, mock_checkout, pages, profile, tokens, wallet, webhooks
+from portal.views import accounts, admin, health, mock_checkout, pages, profile, token_changes, tokens, wallet, webhooks
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -13,6 +13,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(profile.blueprint)
     app.register_blueprint(tokens.blueprint)
+    app.register_blueprint(token_changes.blueprint)
     app.register_blueprint(wallet.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(health.blueprint)

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.audit import AuditAction
-from models.services import adjustments, audit, ledger, overview, payments, sessions, tokens, users
+from models.services import adjustments, audit, crediting, ledger, overview, payments, sessions, tokens, users
 from models.services.errors import DuplicateTransfer, InsufficientFunds, InvalidInput, LastSuperuser
 from models.services.money import parse_amount
 from portal import access, current, words
@@ -98,6 +98,12 @@ def session_list() -> str:
     open_only = request.args.get("open") == "1"
     page = sessions.listing(current.session(), open_only=open_only, **window())
     return render_template("admin/sessions.html", page=page, open_only=open_only)
+
+
+@blueprint.get("/outages")
+def outage_list() -> str:
+    """List the upstream's outages, with what was credited for each."""
+    return render_template("admin/outages.html", page=crediting.listing(current.session(), **window()))
 
 
 @blueprint.get("/payments")

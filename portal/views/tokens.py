@@ -6,7 +6,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.services import entries, ledger, sessions, tokens
+from models.services import entries, ledger, pausing, sessions, timelines, tokens
 from models.services.errors import DuplicateTransfer, InsufficientFunds, InvalidInput, TokenEnded, TokenUnusable
 from models.tokens import TokenState
 from portal import access, current, security, words
@@ -84,7 +84,9 @@ def detail(token_id: uuid.UUID) -> Response:
         render_template(
             "tokens/detail.html",
             token=token,
-            refund=tokens.refund_due(token, clock.now(), current.settings()),
+            refund=tokens.refund_now(current.session(), token, current.settings()),
+            pause=pausing.outlook(current.session(), token, current.settings()),
+            history=timelines.of_token(current.session(), token, **window("history")),
             sessions=sessions.listing(current.session(), token_id=token.id, **window()),
         )
     )
@@ -115,7 +117,7 @@ def confirm_revoke(token_id: uuid.UUID) -> str | Response:
     token = tokens.owned(current.session(), current.user(), token_id)
     if token.state(clock.now()) in ENDED:
         return redirect(url_for("tokens.detail", token_id=token.id))
-    refund = tokens.refund_due(token, clock.now(), current.settings())
+    refund = tokens.refund_now(current.session(), token, current.settings())
     return render_template("tokens/revoke.html", token=token, refund=refund)
 
 

@@ -1,0 +1,69 @@
+"""Adding time to a token: price and paid time grow together, so that the refund's formula stays right."""
+
+import uuid
+from decimal import Decimal
+
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.ledger import AccountKind, TransferKind
+from models.services import audit, changes, ledger, own_tokens, tokens
+from models.services.context import Actor
+from models.services.errors import AccountDisabled
+from models.token_events import TokenEvent, TokenEventKind
+from models.tokens import AccessToken
+from models.users import User
+
+
+def extend(
+    session: Session, owner: User, token_id: uuid.UUID, *, hours: int, key: uuid.UUID, settings: Settings, actor: Actor
+) -> Decimal:
+    """Sell the owner's token so many hours more, at the list price, and return what they cost in ZNC.
+
+    It may be ready, running or paused. A form that carries its own `key` extends once: the second try raises
+    DuplicateTransfer. Raises NotFound, TokenEnded, InvalidInput, InsufficientFunds and AccountDisabled as well.
+    """
+    price = tokens.price_of(settings, hours)
+    if not owner.is_active:
+        raise AccountDisabled
+    token = own_tokens.locked(session, owner, token_id)
+    own_tokens.refuse_ended(token.state(clock.now()))
+    add_time(session, token, TokenEventKind.EXTENDED, hours=hours, price=price, key=f"extend:{key}", actor=actor)
+    resource = ("token", token.id)
+    facts = {"hours": hours, "price": str(price)}
+    audit.record(session, AuditAction.TOKEN_EXTENDED, actor, user_id=owner.id, resource=resource, **facts)
+    return price
+
+
+def add_time(
+    session: Session,
+    token: AccessToken,
+    kind: TokenEventKind,
+    *,
+    hours: int,
+    price: Decimal,
+    key: str,
+    actor: Actor,
+) -> None:
+    """Take the price from the owner's wallet and add the time; the caller holds the token's row lock.
+
+    Raises DuplicateTransfer and InsufficientFunds.
+    """
+    ledger.transfer(
+        session,
+        TransferKind.PURCHASE,
+        debit=ledger.wallet_of(session, token.user_id),
+        credit=ledger.system_account(session, AccountKind.SALES),
+        amount=price,
+        description=f"{hours} h more for token {token.prefix}…",
+        reference=("token", token.id),
+        idempotency_key=key,
+        actor=actor,
+    )
+    seconds = hours * tokens.HOUR
+    token.price_paid += price
+    token.paid_seconds += seconds
+    session.add(TokenEvent(token_id=token.id, kind=kind, happened_at=clock.now(), seconds=seconds, price=price))
+    changes.announce_token(session, token.id)

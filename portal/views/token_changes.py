@@ -1,0 +1,172 @@
+"""What an owner changes about a token he has: its clock, its name, its renewal, its secret."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models import clock
+from models.services import extending, ledger, own_tokens, pausing, renewing, rotating, tokens
+from models.services.errors import DomainError, DuplicateTransfer, InsufficientFunds, InvalidInput, NotFound, TokenEnded
+from models.tokens import AccessToken
+from portal import access, current, words
+from portal.forms.shop import ExtendForm, NameForm, RotateForm
+from portal.i18n import gettext as _
+
+blueprint = Blueprint("token_changes", __name__, url_prefix="/tokens")
+blueprint.before_request(access.require_login)
+
+
+@blueprint.post("/<uuid:token_id>/pause")
+def pause(token_id: uuid.UUID) -> Response:
+    """Stop the clock."""
+    with _told(_("The clock stands still. Nobody can use the token until you resume it.")) as session:
+        pausing.pause(session, current.user(), token_id, settings=current.settings(), actor=current.actor())
+    return _back(token_id)
+
+
+@blueprint.post("/<uuid:token_id>/resume")
+def resume(token_id: uuid.UUID) -> Response:
+    """Let the clock run on."""
+    with _told(_("The clock runs on.")) as session:
+        pausing.resume(session, current.user(), token_id, settings=current.settings(), actor=current.actor())
+    return _back(token_id)
+
+
+@blueprint.post("/<uuid:token_id>/name")
+def rename(token_id: uuid.UUID) -> Response:
+    """Give the token another name, or none."""
+    form = NameForm(request.form)
+    with _told(_("The name is saved.")) as session:
+        rotating.rename(session, current.user(), token_id, name=form.name.data or "", actor=current.actor())
+    return _back(token_id)
+
+
+@blueprint.post("/<uuid:token_id>/renewal")
+def set_renewal(token_id: uuid.UUID) -> Response:
+    """Switch the renewal from the balance on or off."""
+    on = request.form.get("on") == "1"
+    said = _("The token will renew itself from your balance.") if on else _("The token will not renew itself.")
+    with _told(said) as session:
+        renewing.set_auto_renew(
+            session, current.user(), token_id, on=on, settings=current.settings(), actor=current.actor()
+        )
+    return _back(token_id)
+
+
+@blueprint.get("/<uuid:token_id>/extend")
+def extend_form(token_id: uuid.UUID) -> str | Response:
+    """Show by how much the token can be extended, and what that costs."""
+    token = _changeable(token_id)
+    if token is None:
+        return _back(token_id)
+    chosen = request.args.get("hours", type=int) or token.duration_hours
+    form = ExtendForm.for_sale(current.settings(), hours=chosen, key=uuid.uuid4())
+    return _extend_page(token, form)
+
+
+@blueprint.post("/<uuid:token_id>/extend")
+def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Sell the token more time; the same form sent twice sells it once."""
+    token = _changeable(token_id)
+    if token is None:
+        return _back(token_id)
+    settings = current.settings()
+    form = ExtendForm.for_sale(settings)
+    if not form.validate() or form.key.data is None:
+        return _extend_page(token, form), 400
+    hours, key = form.hours.data, form.key.data
+    try:
+        with current.transaction() as session:
+            price = extending.extend(
+                session, current.user(), token_id, hours=hours, key=key, settings=settings, actor=current.actor()
+            )
+    except DuplicateTransfer:
+        flash(_("This extension is booked already; it was not paid for twice."), "info")
+    except InsufficientFunds as error:
+        form.refuse(error)
+        return _extend_page(token, form, lacks=error), 402
+    except InvalidInput as error:
+        form.refuse(error)
+        return _extend_page(token, form), 400
+    except NotFound:
+        raise
+    except DomainError as error:
+        flash(words.sentence(error), "bad")
+    else:
+        paid = words.amount(price)
+        flash(_("%(duration)s more, for %(amount)s ZNC.", duration=words.duration(hours), amount=paid), "good")
+    return _back(token_id)
+
+
+@blueprint.get("/<uuid:token_id>/secret")
+def rotate_form(token_id: uuid.UUID) -> str | Response:
+    """Say what a new secret does, before it is made."""
+    token = _changeable(token_id)
+    if token is None:
+        return _back(token_id)
+    return render_template("tokens/rotate.html", token=token, form=RotateForm(data={"seen": token.generation}))
+
+
+@blueprint.post("/<uuid:token_id>/secret")
+def rotate(token_id: uuid.UUID) -> str | Response:
+    """Replace the secret and show the new one, in this one reply and nowhere else."""
+    form = RotateForm(request.form)
+    seen = form.seen.data if form.validate() else 0
+    try:
+        with current.transaction() as session:
+            token, secret = rotating.rotate(
+                session, current.user(), token_id, settings=current.settings(), actor=current.actor(), seen=seen
+            )
+    except NotFound:
+        raise
+    except DomainError as error:
+        flash(words.sentence(error), "info")
+        return _back(token_id)
+    wallet = ledger.wallet_of(current.session(), current.user().id)
+    return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet, replaced=True)
+
+
+@contextmanager
+def _told(done: str) -> Iterator[Session]:
+    """A transaction whose end is told on the next page: as done, or why not."""
+    try:
+        with current.transaction() as session:
+            yield session
+    except NotFound:
+        raise
+    except DomainError as error:
+        flash(words.sentence(error), "bad")
+    else:
+        flash(done, "good")
+
+
+def _back(token_id: uuid.UUID) -> Response:
+    return redirect(url_for("tokens.detail", token_id=token_id), 303)
+
+
+def _changeable(token_id: uuid.UUID) -> AccessToken | None:
+    """Return the user's token, or None with a word about it when it has ended."""
+    token = tokens.owned(current.session(), current.user(), token_id)
+    try:
+        own_tokens.refuse_ended(token.state(clock.now()))
+    except TokenEnded as error:
+        flash(words.sentence(error), "info")
+        return None
+    return token
+
+
+def _extend_page(token: AccessToken, form: ExtendForm, lacks: InsufficientFunds | None = None) -> str:
+    wallet = ledger.wallet_of(current.session(), current.user().id)
+    prices = current.settings().prices.znc
+    top_up = None
+    if lacks is not None:
+        back = url_for("token_changes.extend_form", token_id=token.id, hours=form.hours.data)
+        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+    ends = {hours: token.expires_at and token.expires_at + timedelta(hours=hours) for hours in prices}
+    facts = {"wallet": wallet, "prices": prices, "top_up": top_up, "ends": ends}
+    return render_template("tokens/extend.html", token=token, form=form, **facts)

@@ -1,0 +1,57 @@
+"""Header blocks that come again: found by their exact bytes, bounded, and never a way past the gate."""
+
+import pytest
+
+from addon.http1 import repeated
+from addon.http1.decisions import Refuse
+from addon.http1.heads import Headers, parse_request
+from addon.http1.limits import Limits
+from addon.http1.repeated import Repeated
+from tests.addon.http1.playbook import GET, OK, Playbook
+
+
+def block(number: int, size: int = 0) -> Headers:
+    raw = b"1\r\nX-Number: %d\r\nX-Long: %b\r\n\r\n" % (number, b"x" * size)
+    return Headers(raw, [], {})
+
+
+def test_an_admitted_block_is_read_once_and_decided_on_each_time():
+    play = Playbook().send(GET).reply(OK)
+    kept = play.policy.asked[0].headers
+    play.send(GET.replace(b"/a?b=1", b"/other")).reply(OK)
+    assert play.policy.asked[1].headers is kept
+    assert (play.policy.asked[1].path, len(play.policy.asked)) == (b"/other", 2)
+    play.policy.decide = lambda _: Refuse(401, "token_revoked", "Revoked.")
+    play.send(GET)
+    assert b" 401 " in play.received
+
+
+def test_a_block_that_differs_by_a_byte_or_a_version_is_read_anew():
+    play = Playbook().send(GET).reply(OK).send(GET.replace(b"Host: ", b"Host:  ")).reply(OK)
+    assert play.policy.asked[1].headers is not play.policy.asked[0].headers
+    known = Repeated()
+    modern = parse_request(GET, Limits(), known.get)
+    known.keep(modern.headers)
+    assert parse_request(GET, Limits(), known.get).headers is modern.headers
+    old = parse_request(GET.replace(b"HTTP/1.1", b"HTTP/1.0"), Limits(), known.get)
+    assert old.headers is not modern.headers
+    assert old.http10
+
+
+def test_what_was_refused_is_not_kept():
+    play = Playbook()
+    play.policy.decide = lambda _: Refuse(401, "token_invalid", "Invalid.")
+    play.send(GET)
+    assert play.site.repeated.get(play.policy.asked[0].headers.raw) is None
+
+
+def test_the_block_kept_longest_ago_goes_first_and_long_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(repeated, "BLOCKS", 3)
+    known = Repeated()
+    blocks = [block(number) for number in range(5)]
+    for each in blocks:
+        known.keep(each)
+    assert [known.get(each.raw) is each for each in blocks] == [False, False, True, True, True]
+    long = block(9, repeated.BLOCK_BYTES)
+    known.keep(long)
+    assert known.get(long.raw) is None

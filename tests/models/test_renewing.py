@@ -1,0 +1,207 @@
+"""Auto-renewal: told before, done once, stopped with a notice when it cannot be done."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction
+from models.config import Settings
+from models.database import Sessions
+from models.outbox import OutboxMail
+from models.services import extending, outbox, pausing, renewing, sessions, tokens
+from models.services.context import PLATFORM, Actor
+from models.services.errors import InvalidInput, NotFound, TokenEnded
+from models.tokens import AccessToken, TokenState
+from models.users import User
+from tests.conftest import Clock, some_id
+from tests.support import Crash, actions, assert_sound, balance, buy, crash_after, engine_of, person, race
+
+
+def begun(session: Session, owner: User, settings: Settings, *, hours: int = 24) -> AccessToken:
+    """A running token that renews itself."""
+    token = buy(session, owner, settings, hours=hours)
+    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    renewing.set_auto_renew(session, owner, token.id, on=True, settings=settings, actor=Actor(owner.id))
+    session.flush()
+    return token
+
+
+def mails(session: Session) -> list[tuple[str, dict[str, Any]]]:
+    rows = session.scalars(
+        select(OutboxMail).where(OutboxMail.kind.startswith("renew")).order_by(OutboxMail.created_at)
+    )
+    return [(mail.kind, mail.context) for mail in rows]
+
+
+def run(session: Session, settings: Settings) -> int:
+    return sum(renewing.renew(session, token_id, settings) for token_id in renewing.due(session, settings))
+
+
+def tell(session: Session, settings: Settings) -> int:
+    return sum(renewing.tell(session, token_id, settings) for token_id in renewing.due_to_tell(session, settings))
+
+
+def test_a_token_renews_itself_five_minutes_before_its_end_and_says_so(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    token = begun(session, alice, settings)
+    ends = token.expires_at
+    assert ends is not None
+    time.advance(hours=23, minutes=54, seconds=59)
+    assert run(session, settings) == 0
+    time.advance(seconds=1)
+    assert run(session, settings) == 1
+    assert run(session, settings) == 0
+    assert token.expires_at == ends + timedelta(hours=24)
+    assert (token.price_paid, token.paid_seconds, balance(session, alice)) == (36, 48 * 3600, 64)
+    kind, facts = mails(session)[-1]
+    assert (kind, facts["price"], facts["balance"], facts["hours"]) == ("renewed", "18.00", "64.00", 24)
+    assert actions(session, alice)[-1] is AuditAction.TOKEN_RENEWED
+    time.advance(hours=24)
+    assert run(session, settings) == 1
+    assert balance(session, alice) == 46
+
+
+def test_its_owner_is_told_a_day_before_and_once(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    token = begun(session, alice, settings, hours=168)
+    time.advance(days=5, hours=23, minutes=59)
+    assert tell(session, settings) == 0
+    time.advance(minutes=1)
+    assert (tell(session, settings), tell(session, settings)) == (1, 0)
+    kind, facts = mails(session)[0]
+    assert (kind, facts["price"], facts["balance"], facts["short"]) == ("renewal_ahead", "100.00", "0.00", "100.00")
+    assert facts["ends"] == f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
+
+
+def test_of_a_short_token_he_is_told_at_its_half(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    begun(session, alice, settings, hours=12)
+    time.advance(hours=5, minutes=59)
+    assert tell(session, settings) == 0
+    time.advance(minutes=1)
+    assert tell(session, settings) == 1
+    assert mails(session)[0][1]["short"] is None
+
+
+def test_with_too_little_money_the_renewal_stops_and_the_token_ends_as_it_would(
+    session: Session, charlie: User, alice: User, settings: Settings, time: Clock
+) -> None:
+    token = begun(session, alice, settings)
+    ends = token.expires_at
+    buy(session, alice, settings, hours=24)
+    buy(session, alice, settings, hours=24)
+    buy(session, alice, settings, hours=24)
+    buy(session, alice, settings, hours=12)
+    buy(session, alice, settings, hours=1)
+    time.advance(hours=23, minutes=56)
+    assert run(session, settings) == 1
+    assert (token.auto_renew, token.expires_at, balance(session, alice)) == (False, ends, 17)
+    kind, facts = mails(session)[-1]
+    assert (kind, facts["reason"], facts["price"]) == ("renewal_stopped", "balance", "18.00")
+    assert actions(session, alice)[-1] is AuditAction.TOKEN_RENEWAL_STOPPED
+    assert run(session, settings) == 0
+
+
+def test_a_job_that_comes_too_late_takes_no_money(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    token = begun(session, alice, settings)
+    time.advance(hours=24)
+    assert run(session, settings) == 1
+    assert (token.state(time()), token.auto_renew, balance(session, alice)) == (TokenState.EXPIRED, False, 82)
+    assert mails(session)[-1][1]["reason"] == "late"
+
+
+def test_a_duration_that_is_not_sold_any_more_or_a_disabled_owner_stop_it(
+    session: Session, alice: User, bob: User, settings: Settings, time: Clock
+) -> None:
+    sold = begun(session, alice, settings)
+    of_bob = begun(session, bob, settings, hours=12)
+    bob.is_active = False
+    prices = settings.prices.model_copy(update={"znc": {1: settings.prices.znc[1], 12: settings.prices.znc[12]}})
+    changed = settings.model_copy(update={"prices": prices})
+    time.advance(hours=11, minutes=57)
+    assert run(session, changed) == 1
+    assert (of_bob.auto_renew, mails(session)[-1][1]["reason"]) == (False, "disabled")
+    time.advance(hours=12)
+    assert run(session, changed) == 1
+    assert (sold.auto_renew, mails(session)[-1][1]["reason"]) == (False, "not_for_sale")
+    with pytest.raises(InvalidInput):
+        renewing.set_auto_renew(session, alice, sold.id, on=True, settings=changed, actor=PLATFORM)
+
+
+def test_a_pause_or_an_extension_puts_the_renewal_off(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    token = begun(session, alice, settings, hours=12)
+    other = begun(session, alice, settings, hours=12)
+    time.advance(hours=11, minutes=57)
+    pausing.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
+    facts = {"hours": 1, "key": some_id(), "settings": settings, "actor": PLATFORM}
+    extending.extend(session, alice, other.id, **facts)  # type: ignore[arg-type]
+    assert run(session, settings) == 0
+    time.advance(hours=1)
+    assert run(session, settings) == 1
+    assert token.paid_seconds == 12 * 3600
+
+
+def test_only_the_owner_switches_it_and_only_while_there_is_a_clock(
+    session: Session, alice: User, bob: User, settings: Settings, time: Clock
+) -> None:
+    token = begun(session, alice, settings)
+    with pytest.raises(NotFound):
+        renewing.set_auto_renew(session, bob, token.id, on=False, settings=settings, actor=PLATFORM)
+    renewing.set_auto_renew(session, alice, token.id, on=False, settings=settings, actor=PLATFORM)
+    time.advance(hours=23, minutes=59)
+    assert run(session, settings) == 0
+    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    with pytest.raises(TokenEnded):
+        renewing.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
+
+
+def test_two_jobs_at_the_same_instant_renew_once(committed: tuple[Settings, Sessions], time: Clock) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    with factory.begin() as session:
+        token = begun(session, alice, settings)
+    time.advance(hours=23, minutes=58)
+
+    def renew() -> bool:
+        with factory.begin() as session:
+            return renewing.renew(session, token.id, settings)
+
+    assert sorted(race(renew, renew)) == [False, True]
+    with factory.begin() as session:
+        assert balance(session, alice) == 64
+    assert_sound(factory)
+
+
+def test_a_crash_anywhere_renews_later_and_once(committed: tuple[Settings, Sessions], time: Clock) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    with factory.begin() as session:
+        token = begun(session, alice, settings)
+    time.advance(hours=23, minutes=58)
+    renew: Callable[[Session], bool] = lambda session: renewing.renew(session, token.id, settings)  # noqa: E731
+    for statements in range(1, 40):
+        try:
+            with crash_after(engine_of(factory), statements), factory.begin() as session:
+                renew(session)
+        except Crash:
+            with factory.begin() as session:
+                assert balance(session, alice) == 82
+            assert_sound(factory)
+        else:
+            break
+    assert statements > 5
+    with factory.begin() as session:
+        assert balance(session, alice) == 64
+        assert [mail.kind for mail in outbox.claim(session)].count("renewed") == 1
+    assert_sound(factory)
