@@ -9,8 +9,8 @@ from datetime import timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import runtime
-from models.services import payments
-from models.services.errors import DomainError
+from models.services import payments, reversals
+from models.services.errors import DomainError, ProviderDown
 from models.services.providers import mock
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,30 @@ def ask_providers() -> int:
             # One payment that its provider will not explain must not keep the others waiting.
             logger.exception("payment %s: the provider's answer does not fit", payment_id)
     return decided
+
+
+def send_refund(reversal_id: str) -> str:
+    """Let the provider carry out a refund that an admin has made."""
+    with runtime.sessions().begin() as session:
+        state = reversals.send(session, uuid.UUID(reversal_id), runtime.settings())
+    logger.info("refund %s: %s", reversal_id, state)
+    return state.value
+
+
+def sweep_refunds() -> int:
+    """Send refunds whose own job was lost or found the provider down; returns how many were carried out."""
+    with runtime.sessions().begin() as session:
+        waiting = reversals.waiting(session, older_than=SWEEP_AFTER)
+    sent = 0
+    for reversal_id in waiting:
+        try:
+            send_refund(str(reversal_id))
+            sent += 1
+        except ProviderDown:
+            logger.warning("refund %s: the provider does not answer; it will be asked again", reversal_id)
+        except (DomainError, SQLAlchemyError):
+            logger.exception("refund %s: cannot be sent", reversal_id)
+    return sent
 
 
 def expire_pending() -> int:

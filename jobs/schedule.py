@@ -35,6 +35,7 @@ SCHEDULE = (
     Task("jobs.clocks.renew", every=60),
     Task("jobs.clocks.tell_renewals", every=60),
     Task("jobs.payments.sweep_events", every=15),
+    Task("jobs.payments.sweep_refunds", every=60),
     Task("jobs.payments.ask_providers", every=60),
     Task("jobs.payments.expire_pending", every=60),
     Task("jobs.upkeep.close_sessions", every=60),

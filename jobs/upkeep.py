@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from jobs import runtime
 from models import clock
-from models.services import audit, books, entries, sessions
+from models.services import audit, books, entries, outbox, sessions, users
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,15 @@ def forget_audit() -> int:
 
 
 def verify_ledger() -> bool:
-    """Check the books and shout when they do not add up; returns whether they do."""
+    """Check the books, and shout and write to every admin when they do not add up; returns whether they do."""
     with runtime.sessions().begin() as session:
         report = books.verify(session)
     for rule, rows in report.faults.items():
         logger.critical("ledger: %s: %s", rule, "; ".join(rows[:10]))
+    if not report.is_sound:
+        faults = {rule: rows[:10] for rule, rows in report.faults.items()}
+        with runtime.sessions().begin() as session:
+            for admin in users.superusers(session):
+                key = f"ledger_fault:{clock.now():%Y-%m-%d}:{admin.id}"
+                outbox.write(session, "ledger_fault", admin, dedup_key=key, username=admin.username, faults=faults)
     return report.is_sound

@@ -28,6 +28,12 @@ class AuditAction(StrEnum):
     PAYMENT_SETTLED = "payment.settled"
     PAYMENT_CANCELED = "payment.canceled"
     PAYMENT_EXPIRED = "payment.expired"
+    PAYMENT_REFUND_REQUESTED = "payment.refund_requested"
+    PAYMENT_REFUND_REFUSED = "payment.refund_refused"
+    PAYMENT_REFUNDED = "payment.refunded"
+    PAYMENT_DISPUTED = "payment.disputed"
+    PAYMENT_DISPUTE_WON = "payment.dispute_won"
+    PAYMENT_REVIEWED = "payment.reviewed"
     PAYMENT_NEEDS_REVIEW = "payment.needs_review"
     TOKEN_PURCHASED = "token.purchased"  # noqa: S105
     TOKEN_ACTIVATED = "token.activated"  # noqa: S105

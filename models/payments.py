@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, false, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -15,12 +15,25 @@ from models.users import User
 
 
 class PaymentStatus(StrEnum):
-    """Only `pending` moves on; `expired` is our own word and may still be settled (contract.md, late payment)."""
+    """Where a payment stands. `MOVES` names every step from one to another that there is."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     CANCELED = "canceled"
     EXPIRED = "expired"
+    # All of it went back to the payer; what went back in part stays `succeeded`.
+    REFUNDED = "refunded"
+
+
+# `expired` is our own word, so a success that the provider confirms late is still settled; after the provider's own
+# `canceled` it is left to an admin (contract.md, section 4). A dispute that was won undoes a refund.
+MOVES = {
+    PaymentStatus.PENDING: {PaymentStatus.SUCCEEDED, PaymentStatus.CANCELED, PaymentStatus.EXPIRED},
+    PaymentStatus.EXPIRED: {PaymentStatus.SUCCEEDED, PaymentStatus.CANCELED},
+    PaymentStatus.SUCCEEDED: {PaymentStatus.REFUNDED},
+    PaymentStatus.REFUNDED: {PaymentStatus.SUCCEEDED},
+    PaymentStatus.CANCELED: set(),
+}
 
 
 class Payment(Base):
@@ -31,7 +44,11 @@ class Payment(Base):
         UniqueConstraint("provider", "provider_payment_id"),
         CheckConstraint("amount_znc > 0", name="amount_znc_positive"),
         CheckConstraint("amount_rub > 0", name="amount_rub_positive"),
-        CheckConstraint("(status = 'succeeded') = (settled_at IS NOT NULL)", name="settled"),
+        CheckConstraint("(status IN ('succeeded', 'refunded')) = (settled_at IS NOT NULL)", name="settled"),
+        CheckConstraint("returned_znc BETWEEN 0 AND amount_znc", name="returned_znc_within"),
+        CheckConstraint("returned_rub BETWEEN 0 AND amount_rub", name="returned_rub_within"),
+        CheckConstraint("(status = 'refunded') = (returned_rub = amount_rub)", name="refunded_in_full"),
+        CheckConstraint("returned_rub = 0 OR settled_at IS NOT NULL", name="returned_after_settled"),
         Index("ix_payments_user_id_created_at", "user_id", "created_at"),
         Index("ix_payments_pending", "created_at", postgresql_where=text("status = 'pending'")),
     )
@@ -48,9 +65,59 @@ class Payment(Base):
     checkout_url: Mapped[str] = mapped_column(String(500), default="")
     expires_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
+    # What went back to the payer so far, or is on its way; see PaymentReversal.
+    returned_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2), default=0, server_default=text("0"))
+    returned_znc: Mapped[Znc] = mapped_column(default=0, server_default=text("0"))
     created_at: Mapped[CreatedAt]
 
     user: Mapped[User] = relationship()
+
+
+class ReversalKind(StrEnum):
+    """Why money goes back: we gave it back, or the payer's bank took it."""
+
+    REFUND = "refund"
+    DISPUTE = "dispute"
+
+
+class ReversalState(StrEnum):
+    """`requested` is an admin's wish that the provider has not carried out yet."""
+
+    REQUESTED = "requested"
+    DONE = "done"
+    # The provider would not do it, or the bank gave the money back: its ZNC are the user's again.
+    REFUSED = "refused"
+    WON = "won"
+
+
+class PaymentReversal(Base):
+    """Money of one payment that goes back to the payer, and the ZNC that are taken for it.
+
+    `provider_key` is the provider's own id of the refund or dispute, so that what it says twice is booked once.
+    """
+
+    __tablename__ = "payment_reversals"
+    __table_args__ = (
+        UniqueConstraint("payment_id", "provider_key"),
+        CheckConstraint("amount_rub > 0 AND amount_znc >= 0", name="amounts"),
+        CheckConstraint("(state = 'requested') = (ended_at IS NULL)", name="ended"),
+        Index("ix_payment_reversals_requested", "created_at", postgresql_where=text("state = 'requested'")),
+    )
+
+    id: Mapped[UuidKey]
+    payment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payments.id", ondelete="RESTRICT"))
+    kind: Mapped[ReversalKind] = mapped_column(word(ReversalKind))
+    state: Mapped[ReversalState] = mapped_column(word(ReversalState))
+    amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
+    amount_znc: Mapped[Znc]
+    reason: Mapped[str] = mapped_column(String(200))
+    actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    provider_key: Mapped[str | None] = mapped_column(String(120))
+    note: Mapped[str] = mapped_column(String(200), default="")
+    created_at: Mapped[CreatedAt]
+    ended_at: Mapped[datetime | None]
+
+    payment: Mapped[Payment] = relationship()
 
 
 class PaymentEvent(Base):
@@ -59,7 +126,9 @@ class PaymentEvent(Base):
     __tablename__ = "payment_events"
     __table_args__ = (
         UniqueConstraint("provider", "event_id"),
+        CheckConstraint("reviewed_at IS NULL OR needs_review", name="reviewed_if_needed"),
         Index("ix_payment_events_waiting", "received_at", postgresql_where=text("processed_at IS NULL")),
+        Index("ix_payment_events_review", "received_at", postgresql_where=text("needs_review AND reviewed_at IS NULL")),
     )
 
     id: Mapped[UuidKey]
@@ -67,10 +136,18 @@ class PaymentEvent(Base):
     event_id: Mapped[str] = mapped_column(String(120))
     payment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payments.id", ondelete="RESTRICT"), index=True)
     outcome: Mapped[Short]
+    amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
+    refund_id: Mapped[str | None] = mapped_column(String(120))
+    refund_key: Mapped[str | None] = mapped_column(String(120))
     body: Mapped[dict[str, Any]] = mapped_column(JSONB)
     received_at: Mapped[CreatedAt]
     processed_at: Mapped[datetime | None]
     result: Mapped[str | None] = mapped_column(String(200))
+    # What no rule can decide is left to a person, who says what he did.
+    needs_review: Mapped[bool] = mapped_column(default=False, server_default=false())
+    reviewed_at: Mapped[datetime | None]
+    reviewed_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    review_note: Mapped[str] = mapped_column(String(200), default="", server_default="")
 
     payment: Mapped[Payment] = relationship()
 

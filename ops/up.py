@@ -23,9 +23,10 @@ from ops import leftovers
 from ops.announce import announce, remember_unseen, remove, write_ready
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step, complain, say
+from ops.installation import DATA, Folders
 from ops.mailbox import MailTail
 from ops.parts import Parts, make_parts
-from ops.plan import Folders, Options, Plan, make_plan
+from ops.plan import Options, Plan, make_plan
 from ops.processes import dying_with_parent, last_line
 from ops.supervisor import Stopped, Supervisor
 
@@ -97,7 +98,7 @@ def _tick(parts: Parts, supervisor: Supervisor) -> Callable[[], None]:
 def parse(arguments: list[str]) -> Options:
     """Read the command line; a mistake ends the program with a sentence and code 2."""
     parser = argparse.ArgumentParser(prog="./zenzefi up", description="Start the platform and keep it running.")
-    parser.add_argument("--data", type=Path, default=REPOSITORY / ".zenzefi", help="where all data are kept")
+    parser.add_argument("--data", type=Path, default=DATA, help="where all data are kept")
     parser.add_argument(
         "--portal-port", type=_port, metavar="PORT", help="from config.toml if not given; 0: a free one"
     )

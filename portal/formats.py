@@ -13,6 +13,14 @@ from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
 USER = LocalProxy(current.maybe_user)
+WORDS = (
+    words.TOKEN_STATES,
+    words.PAYMENT_STATUSES,
+    words.REVERSAL_KINDS,
+    words.REVERSAL_STATES,
+    words.TRANSFER_KINDS,
+    words.AUDIT_ACTIONS,
+)
 _STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -91,7 +99,7 @@ def token_state(token: AccessToken) -> TokenState:
 
 def word(value: object) -> str:
     """Return the word for a value of one of the domain's enums."""
-    for known in (words.TOKEN_STATES, words.PAYMENT_STATUSES, words.TRANSFER_KINDS, words.AUDIT_ACTIONS):
+    for known in WORDS:
         if value in known and type(value) is type(next(iter(known))):
             return str(known[value])  # type: ignore[index]  # the types were just compared
     return str(words.PROVIDERS.get(str(value), value))

@@ -7,8 +7,9 @@ from flask_babel import lazy_gettext as _
 
 from models.audit import AuditAction
 from models.ledger import Transfer, TransferKind
-from models.payments import PaymentStatus
+from models.payments import PaymentStatus, ReversalKind, ReversalState
 from models.services.errors import (
+    DebtOpen,
     DomainError,
     InsufficientFunds,
     InvalidInput,
@@ -31,12 +32,23 @@ PAYMENT_STATUSES = {
     PaymentStatus.SUCCEEDED: _("paid"),
     PaymentStatus.CANCELED: _("canceled"),
     PaymentStatus.EXPIRED: _("ran out"),
+    PaymentStatus.REFUNDED: _("went back"),
+}
+REVERSAL_KINDS = {ReversalKind.REFUND: _("Refund"), ReversalKind.DISPUTE: _("Dispute")}
+REVERSAL_STATES = {
+    ReversalState.REQUESTED: _("asked for"),
+    ReversalState.DONE: _("done"),
+    ReversalState.REFUSED: _("refused"),
+    ReversalState.WON: _("won"),
 }
 TRANSFER_KINDS = {
     TransferKind.DEPOSIT: _("Top-up"),
     TransferKind.PURCHASE: _("Purchase"),
     TransferKind.REFUND: _("Refund"),
+    TransferKind.REFERRAL_BONUS: _("Referral bonus"),
     TransferKind.ADJUSTMENT: _("Adjustment"),
+    TransferKind.GIFT: _("Gift"),
+    TransferKind.REVERSAL: _("Reversal"),
 }
 AUDIT_ACTIONS = {
     AuditAction.USER_REGISTERED: _("Registered"),
@@ -52,6 +64,12 @@ AUDIT_ACTIONS = {
     AuditAction.PAYMENT_SETTLED: _("Payment settled"),
     AuditAction.PAYMENT_CANCELED: _("Payment canceled"),
     AuditAction.PAYMENT_EXPIRED: _("Payment ran out"),
+    AuditAction.PAYMENT_REFUND_REQUESTED: _("Refund asked for"),
+    AuditAction.PAYMENT_REFUND_REFUSED: _("Refund refused"),
+    AuditAction.PAYMENT_REFUNDED: _("Payment refunded"),
+    AuditAction.PAYMENT_DISPUTED: _("Payment disputed"),
+    AuditAction.PAYMENT_DISPUTE_WON: _("Dispute won"),
+    AuditAction.PAYMENT_REVIEWED: _("Payment looked at"),
     AuditAction.PAYMENT_NEEDS_REVIEW: _("Payment to be looked at"),
     AuditAction.TOKEN_PURCHASED: _("Token bought"),
     AuditAction.TOKEN_ACTIVATED: _("Token first used"),
@@ -112,15 +130,29 @@ SERVICE_SENTENCES = (
     _("The secret was replaced already. The new one was shown once."),
     _("The service is out of order, and the lost time will be credited. A pause can begin afterwards."),
     _("This token has been paused as often as it can be."),
+    _("This payment cannot be refunded."),
+    _("This is more than is left of the payment."),
+    _("The payment provider does not answer. Please try again later."),
+    _("Payment disputed"),
+    _("Dispute won"),
+    _("Paid back to you"),
+    _("Refund refused by the provider"),
+    _("Debt repaid"),
     _("This token has been paused for as long as it can be."),
 )
 _MORE_TIME = " h more for token "
 _FIRST_NUMBER = re.compile(r"\d+")
 
 
-def sentence(error: DomainError) -> str:
+def sentence(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
     """Say in the reader's language what the domain refused."""
     match error:
+        case DebtOpen():
+            owed = amount(error.debt)
+            return gettext(
+                "A payment was taken back, and %(debt)s ZNC of it are still owed. A top-up repays them first.",
+                debt=owed,
+            )
         case InsufficientFunds():
             return gettext("The balance is too low: %(amount)s ZNC are needed.", amount=amount(error.needed))
         case TokenEnded():
@@ -165,6 +197,8 @@ def note(entry: Transfer) -> str:
             return gettext("Unused time of token %(prefix)s", prefix=entry.description.rpartition(" ")[2])
         case TransferKind.DEPOSIT:
             return gettext("Paid in")
+        case TransferKind.REVERSAL:
+            return gettext(entry.description)
         case _:
             return entry.description
 

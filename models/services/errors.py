@@ -74,6 +74,15 @@ class InsufficientFunds(DomainError):
         self.needed = needed
 
 
+class DebtOpen(InsufficientFunds):
+    """The user owes `debt` ZNC from a payment that was taken back, and cannot spend before it is repaid."""
+
+    def __init__(self, debt: Decimal, price: Decimal) -> None:
+        super().__init__(debt + price)
+        self.args = (f"A payment was taken back, and {debt:.2f} ZNC of it are still owed. A top-up repays them first.",)
+        self.debt = debt
+
+
 class DuplicateTransfer(DomainError):
     """A transfer with this idempotency key is booked already; nothing was moved again."""
 
@@ -143,3 +152,21 @@ class DeviceConflict(DomainError):
 
 class CallbackRefused(DomainError):
     """A payment callback that cannot be trusted, or does not match our payment; nothing was changed."""
+
+
+class NotRefundable(DomainError):
+    """A payment that was not settled, or went back already, cannot go back."""
+
+    def __init__(self) -> None:
+        super().__init__("This payment cannot be refunded.")
+
+
+class ProviderRefused(DomainError):
+    """The payment provider will not do what it was asked, now or later; the message is its own."""
+
+
+class ProviderDown(DomainError):
+    """The payment provider cannot be reached or does not answer sensibly; asking again later may help."""
+
+    def __init__(self) -> None:
+        super().__init__("The payment provider does not answer. Please try again later.")

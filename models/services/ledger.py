@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.ledger import Account, AccountKind, Transfer, TransferKind
 from models.services.context import Actor
-from models.services.errors import DuplicateTransfer, InsufficientFunds
+from models.services.errors import DebtOpen, DuplicateTransfer, InsufficientFunds
 from models.services.money import checked
 from models.services.paging import Page, page_of
 
@@ -40,6 +40,18 @@ def personal_account(session: Session, user_id: uuid.UUID, kind: AccountKind) ->
     return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
+def locked_wallet(session: Session, user_id: uuid.UUID) -> Account:
+    """Return the user's wallet with its row locked. A receivable changes only while its user's wallet is locked."""
+    query = select(Account).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
+    return session.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True)).one()
+
+
+def debt_of(session: Session, user_id: uuid.UUID) -> Decimal:
+    """Return what a user owes, in ZNC: above zero after a chargeback that the wallet could not cover."""
+    query = select(Account.balance).where(Account.user_id == user_id, Account.kind == AccountKind.RECEIVABLE)
+    return -(session.scalar(query) or Decimal(0))
+
+
 def system_account(session: Session, kind: AccountKind) -> Account:
     """Return the platform's own account of this kind; the first migration makes them all."""
     return session.scalars(select(Account).where(Account.kind == kind, Account.user_id.is_(None))).one()
@@ -59,9 +71,10 @@ def transfer(
 ) -> uuid.UUID:
     """Move `amount` ZNC (above zero) from one account to another and return the transfer's id.
 
-    Raises InvalidInput for an amount that cannot be booked, DuplicateTransfer when the key is booked already,
-    InsufficientFunds when a wallet or a held account would fall below zero, or a debt be paid twice. All leave the
-    balances alone; the caller rolls back.
+    What comes into a wallet repays first what its owner owes. Raises InvalidInput for an amount that cannot be
+    booked, DuplicateTransfer when the key is booked already, InsufficientFunds when a wallet or a held account would
+    fall below zero or a debt be paid twice, DebtOpen for the purchase of a debtor. All leave the balances alone; the
+    caller rolls back.
     """
     amount = checked(amount)
     reference_type, reference_id = reference
@@ -86,12 +99,37 @@ def transfer(
     transfer_id = session.scalar(claim)
     if transfer_id is None:
         raise DuplicateTransfer(idempotency_key)
+    if kind is TransferKind.PURCHASE and debit.user_id is not None:
+        locked_wallet(session, debit.user_id)
+        if debt := debt_of(session, debit.user_id):
+            raise DebtOpen(debt, amount)
     # Wallets before the platform's own accounts: one order for everybody means no deadlock, and the rows
     # that all transfers share are held for the shortest time.
     moves = sorted(((debit, -amount), (credit, amount)), key=lambda move: (move[0].user_id is None, move[0].id))
     for account, change in moves:
         _move(session, account, change)
+    if credit.kind is AccountKind.WALLET and credit.user_id is not None:
+        _repay(session, credit, credit.user_id, amount, because=transfer_id, actor=actor)
     return transfer_id
+
+
+def _repay(
+    session: Session, wallet: Account, user_id: uuid.UUID, amount: Decimal, *, because: uuid.UUID, actor: Actor
+) -> None:
+    """Let what has just come into a wallet, whose row is locked by that, repay what its owner owes."""
+    debt = debt_of(session, user_id)
+    if debt:
+        transfer(
+            session,
+            TransferKind.REVERSAL,
+            debit=wallet,
+            credit=personal_account(session, user_id, AccountKind.RECEIVABLE),
+            amount=min(debt, amount),
+            description="Debt repaid",
+            reference=("user", user_id),
+            idempotency_key=f"repay:{because}",
+            actor=actor,
+        )
 
 
 def _move(session: Session, account: Account, change: Decimal) -> None:

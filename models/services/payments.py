@@ -12,20 +12,17 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
-from models.payments import Payment, PaymentEvent, PaymentStatus
-from models.services import audit, ledger, outbox, providers
+from models.payments import MOVES, Payment, PaymentEvent, PaymentStatus
+from models.services import audit, ledger, outbox, providers, reversals
 from models.services.context import PLATFORM, Actor
 from models.services.errors import CallbackRefused, NotFound
 from models.services.money import CENT, checked
 from models.services.paging import Page, page_of
 from models.services.providers import Event
+from models.services.providers.base import OF_A_PART
 from models.users import User
 
-# What may become of a payment. `expired` is our own word, so a success that the provider confirms late is still
-# settled; a success after the provider's own `canceled` is left to an admin (contract.md, section 4).
-_MAY_SUCCEED = {PaymentStatus.PENDING, PaymentStatus.EXPIRED}
 ASKED_FOR = timedelta(days=1)
-_MAY_BE_CANCELED = {PaymentStatus.PENDING, PaymentStatus.EXPIRED}
 
 
 def start(
@@ -81,7 +78,9 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
     ).one_or_none()
     if payment is None:
         raise CallbackRefused("The payment is not known here.")
-    if event.currency != "RUB" or event.amount_rub != payment.amount_rub:
+    of_a_part = event.outcome in OF_A_PART
+    fits = 0 < event.amount_rub <= payment.amount_rub if of_a_part else event.amount_rub == payment.amount_rub
+    if event.currency != "RUB" or not fits:
         raise CallbackRefused("The amount or the currency is not that of the payment.")
     return session.scalar(
         insert(PaymentEvent)
@@ -91,6 +90,9 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
             event_id=event.event_id,
             payment_id=payment.id,
             outcome=event.outcome,
+            amount_rub=event.amount_rub,
+            refund_id=event.refund_id,
+            refund_key=event.refund_key,
             body=event.body,
         )
         .on_conflict_do_nothing(index_elements=[PaymentEvent.provider, PaymentEvent.event_id])
@@ -99,46 +101,45 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
 
 
 def settle(session: Session, event_id: uuid.UUID) -> str:
-    """Act on a stored event once and return what was done; a second run finds it processed and does nothing."""
+    """Act on a stored event once and return what was done; a second run finds it processed and does nothing.
+
+    A refund whose payment is not settled yet waits, and is acted on by a later run.
+    """
     event = session.scalars(select(PaymentEvent).where(PaymentEvent.id == event_id).with_for_update()).one_or_none()
     if event is None:
         raise NotFound("payment event")
     if event.processed_at is not None:
         return event.result or ""
-    payment = session.scalars(
-        select(Payment)
-        .where(Payment.id == event.payment_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
-    if event.outcome == "succeeded" and payment.status in _MAY_SUCCEED:
-        result = _credit(session, payment)
-    elif event.outcome == "canceled" and payment.status in _MAY_BE_CANCELED:
-        payment.status = PaymentStatus.CANCELED
-        result = "canceled"
-        audit.record(
-            session,
-            AuditAction.PAYMENT_CANCELED,
-            PLATFORM,
-            user_id=payment.user_id,
-            resource=("payment", payment.id),
-        )
-    else:
-        result = f"ignored: the payment is {payment.status}"
-        if event.outcome == "succeeded" and payment.status is PaymentStatus.CANCELED:
-            # The provider took money after it had said that it would not: a person has to look.
-            audit.record(
-                session,
-                AuditAction.PAYMENT_NEEDS_REVIEW,
-                PLATFORM,
-                user_id=payment.user_id,
-                resource=("payment", payment.id),
-                event=event.event_id,
-            )
+    payment = reversals.locked(session, event.payment_id)
+    result = _act_on(session, payment, event)
+    if result is None:
+        return "waits for the payment"
+    if result.startswith("review:"):
+        event.needs_review = True
+        resource = ("payment", payment.id)
+        action = AuditAction.PAYMENT_NEEDS_REVIEW
+        audit.record(session, action, PLATFORM, user_id=payment.user_id, resource=resource, event=event.event_id)
     event.processed_at = clock.now()
-    event.result = result
+    event.result = result[:200]
     session.flush()
     return result
+
+
+def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | None:
+    if event.outcome in OF_A_PART:
+        return reversals.settle(session, payment, event)
+    succeeded = event.outcome == "succeeded"
+    if succeeded and PaymentStatus.SUCCEEDED in MOVES[payment.status] and payment.settled_at is None:
+        return _credit(session, payment)
+    if not succeeded and PaymentStatus.CANCELED in MOVES[payment.status]:
+        reversals.move(payment, PaymentStatus.CANCELED)
+        resource = ("payment", payment.id)
+        audit.record(session, AuditAction.PAYMENT_CANCELED, PLATFORM, user_id=payment.user_id, resource=resource)
+        return "canceled"
+    if succeeded and payment.status is PaymentStatus.CANCELED:
+        # The provider took money after it had said that it would not.
+        return "review: the payment is canceled"
+    return f"ignored: the payment is {payment.status}"
 
 
 def _credit(session: Session, payment: Payment) -> str:
@@ -153,7 +154,7 @@ def _credit(session: Session, payment: Payment) -> str:
         idempotency_key=f"deposit:{payment.id}",
         actor=PLATFORM,
     )
-    payment.status = PaymentStatus.SUCCEEDED
+    reversals.move(payment, PaymentStatus.SUCCEEDED)
     payment.settled_at = clock.now()
     amounts = {"amount_znc": str(payment.amount_znc), "amount_rub": str(payment.amount_rub)}
     audit.record(
@@ -226,6 +227,21 @@ def owned(session: Session, owner: User, payment_id: uuid.UUID) -> Payment:
     if payment is None:
         raise NotFound("payment")
     return payment
+
+
+def by_id(session: Session, payment_id: uuid.UUID) -> Payment:
+    """Return a payment with its user, for admins. Raises NotFound."""
+    query = select(Payment).options(joinedload(Payment.user)).where(Payment.id == payment_id)
+    payment = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if payment is None:
+        raise NotFound("payment")
+    return payment
+
+
+def events_of(session: Session, payment_id: uuid.UUID) -> list[PaymentEvent]:
+    """Return what the provider said about a payment, oldest first."""
+    query = select(PaymentEvent).where(PaymentEvent.payment_id == payment_id)
+    return list(session.scalars(query.order_by(PaymentEvent.received_at)))
 
 
 def listing(session: Session, *, limit: int, offset: int, user_id: uuid.UUID | None = None) -> Page[Payment]:

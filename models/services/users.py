@@ -187,6 +187,11 @@ def search(session: Session, *, words: str = "", limit: int, offset: int) -> Pag
     return page_of(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
 
 
+def superusers(session: Session) -> list[User]:
+    """Return all active admins."""
+    return list(session.scalars(select(User).where(User.is_superuser, User.is_active).order_by(User.created_at)))
+
+
 def first_superuser(session: Session) -> User | None:
     """Return the oldest active admin, if there is any."""
     return session.scalars(

@@ -14,7 +14,7 @@ from ops.bench.sizes import Sizes
 from ops.bench.targets import NGINX, Maker, Target, program
 from ops.bootstrap import child_environment
 from ops.console import Failure, Step
-from ops.plan import SECRETS
+from ops.installation import SECRETS
 from ops.processes import MARK, Child
 from ops.servers import PostgresServer, RedisServer
 

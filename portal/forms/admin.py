@@ -21,3 +21,14 @@ class AdjustForm(Form):
         render_kw={"autocomplete": "off"},
     )
     key = UuidField(validators=[required()])
+
+
+class RefundForm(Form):
+    amount = StringField(_("Amount in roubles"), [required(), at_most(20)], render_kw=MONEY)
+    reason = StringField(
+        _("Reason"),
+        [required(), at_most(200)],
+        description=_("For the books; the payer does not see it."),
+        render_kw={"autocomplete": "off"},
+    )
+    key = UuidField(validators=[required()])

@@ -4,7 +4,19 @@ from flask import Flask
 
 from models.config import Settings
 from portal.extensions import csrf
-from portal.views import accounts, admin, health, mock_checkout, pages, profile, token_changes, tokens, wallet, webhooks
+from portal.views import (
+    accounts,
+    admin,
+    admin_payments,
+    health,
+    mock_checkout,
+    pages,
+    profile,
+    token_changes,
+    tokens,
+    wallet,
+    webhooks,
+)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -16,6 +28,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(token_changes.blueprint)
     app.register_blueprint(wallet.blueprint)
     app.register_blueprint(admin.blueprint)
+    app.register_blueprint(admin_payments.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)
     # The one exemption: a provider's callback carries a signature and no cookie.

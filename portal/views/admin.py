@@ -106,12 +106,6 @@ def outage_list() -> str:
     return render_template("admin/outages.html", page=crediting.listing(current.session(), **window()))
 
 
-@blueprint.get("/payments")
-def payment_list() -> str:
-    """List payments."""
-    return render_template("admin/payments.html", page=payments.listing(current.session(), **window()))
-
-
 @blueprint.get("/audit")
 def audit_log() -> str:
     """List what happened, by action and by person."""
@@ -128,6 +122,7 @@ def _user_page(user_id: uuid.UUID, form: AdjustForm) -> str:
         "admin/user.html",
         person=person,
         wallet=wallet,
+        debt=ledger.debt_of(current.session(), person.id),
         form=form,
         signed_amount=ledger.signed_amount,
         transactions=ledger.transactions(current.session(), wallet, **FEW),

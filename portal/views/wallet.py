@@ -75,6 +75,7 @@ def _wallet_page(form: TopUpForm) -> str:
         "wallet/wallet.html",
         form=form,
         wallet=wallet,
+        debt=ledger.debt_of(current.session(), user.id),
         kind=kind,
         kinds=list(TransferKind),
         transactions=ledger.transactions(current.session(), wallet, kind=kind, **window()),

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text, update
 
-from jobs import upkeep
+from jobs import mail, upkeep
 from models import clock
 from models.audit import AuditEntry
 from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessTicket
-from models.services import entries, sessions, tokens
+from models.services import entries, outbox, sessions, tokens
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from models.users import User
+from tests.conftest import make_user
 from tests.support import buy
 
 Committed = tuple[Settings, Sessions]
@@ -68,3 +69,13 @@ def test_the_ledger_is_checked_and_a_fault_is_shouted(
     with caplog.at_level(logging.CRITICAL, "jobs.upkeep"):
         assert not upkeep.verify_ledger()
     assert "A balance differs from its transfers" in caplog.text
+
+
+def test_every_admin_is_told_of_a_fault_in_the_books_once_a_day(shop: Committed, buyer: User, run: Run) -> None:
+    dana = run(lambda s: make_user(s, "dana", is_superuser=True))
+    run(lambda s: s.execute(text("UPDATE accounts SET balance = balance + 1 WHERE kind = 'wallet'")))
+    assert [upkeep.verify_ledger() for _ in range(2)] == [False, False]
+    mails = run(lambda s: [row for row in outbox.claim(s) if row.kind == "ledger_fault"])
+    assert [row.recipient for row in mails] == [dana.email]
+    message = mail.render(mails[0], shop[0])
+    assert "A balance differs from its transfers:\n  wallet" in message.get_content()

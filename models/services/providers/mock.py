@@ -15,11 +15,17 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import Settings
 from models.payments import MockCheckout, Payment
-from models.services.errors import CallbackRefused, NotFound
+from models.services.errors import CallbackRefused, NotFound, ProviderRefused
 from models.services.providers.base import Event, Outcome
 
 SIGNATURE_HEADER = "X-Mock-Signature"
-_OUTCOMES: dict[str, Outcome] = {"payment.succeeded": "succeeded", "payment.canceled": "canceled"}
+_OUTCOMES: dict[str, Outcome] = {
+    "payment.succeeded": "succeeded",
+    "payment.canceled": "canceled",
+    "refund.succeeded": "refunded",
+    "dispute.opened": "disputed",
+    "dispute.won": "dispute_won",
+}
 
 
 class MockProvider:
@@ -55,9 +61,20 @@ class MockProvider:
             return None
         return _event(callback_body(checkout))
 
+    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:
+        """Give back, on paper: the same key is the same refund."""
+        checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one_or_none()
+        if checkout is None or checkout.outcome != "succeeded" or amount_rub > checkout.amount_rub:
+            raise ProviderRefused("The mock provider has not received so much.")
+        return f"refund-{key}"
+
     def signed_callback(self, checkout: MockCheckout) -> tuple[bytes, dict[str, str]]:
         """Return body and headers of the callback by which the far side reports its customer's decision."""
-        body = json.dumps(callback_body(checkout)).encode()
+        return self.signed(callback_body(checkout))
+
+    def signed(self, content: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+        """Return body and headers of a callback, signed as the far side signs them."""
+        body = json.dumps(content).encode()
         stamp = int(clock.now().timestamp())
         signature = _signature(self._key(), stamp, body)
         return body, {"Content-Type": "application/json", SIGNATURE_HEADER: f"t={stamp},v1={signature}"}
@@ -98,8 +115,8 @@ def callback_body(checkout: MockCheckout) -> dict[str, Any]:
 
 
 def _event(body: dict[str, Any]) -> Event:
-    payment = body["payment"]
-    amount = Decimal(payment["amount"])
+    payment, refund = body["payment"], body.get("refund") or {}
+    amount = Decimal(refund["amount"] if refund else payment["amount"])
     if not amount.is_finite():
         raise ValueError("the amount is not a number")
     return Event(
@@ -109,6 +126,8 @@ def _event(body: dict[str, Any]) -> Event:
         amount_rub=amount,
         currency=str(payment["currency"]),
         body=body,
+        refund_id=str(refund["id"])[:120] if refund else None,
+        refund_key=str(refund["key"])[:120] if refund.get("key") else None,
     )
 
 

@@ -1,0 +1,106 @@
+"""Where an installation keeps what belongs to it, and how another command finds its settings while it runs."""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from models import config
+from ops import bootstrap
+from ops.console import Failure
+from ops.processes import MARK
+from ops.secret_files import kept, private_folder, random_key, readable_password
+from ops.servers import PostgresServer, RedisServer
+
+DATA = bootstrap.REPOSITORY / ".zenzefi"
+SECRETS: Mapping[str, Callable[[], str]] = {
+    "portal.secret_key": random_key,
+    "tokens.hash_key": random_key,
+    "tokens.mac_keys": random_key,
+    "payments.mock_signing_key": random_key,
+    "admin.password": readable_password,
+}
+
+
+class Folders:
+    """The places below the data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.secrets = data / "secrets"
+        self.logs = data / "logs"
+        self.run = data / "run"
+        self.postgres = data / "postgres"
+        self.redis = data / "redis"
+
+    def make(self) -> None:
+        """Make what only this user may enter. Raises Failure when the folder is somebody else's, or cannot be made."""
+        try:
+            # The user that PostgreSQL runs as for root must be able to pass through.
+            self.data.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+            for folder in (self.secrets, self.logs, self.run):
+                private_folder(folder)
+        except OSError as error:
+            raise Failure(f"The data folder {self.data} cannot be used: {error.strerror}.") from None
+
+    def postgres_server(self) -> PostgresServer:
+        """Return the server that is, or will be, in its folder; nothing is started."""
+        log, mark = self.logs / "postgres.log", str(self.data)
+        return PostgresServer(self.postgres, secrets=self.secrets, log=log, mark=mark)
+
+    def redis_server(self) -> RedisServer:
+        """Return the Redis that is, or will be, in its folder; nothing is started."""
+        log, mark = self.logs / "redis.log", str(self.data)
+        return RedisServer(self.redis, secrets=self.secrets, log=log, mark=mark)
+
+
+def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.Settings:
+    """Return the settings of the installation in a data folder, or of the one that the environment describes.
+
+    Raises Failure when there is none, or its settings cannot be read.
+    """
+    folders = Folders(data.absolute())
+    variables = {**bootstrap.child_environment(environ), MARK: str(folders.data)}
+    if not is_configured(variables, "database", "url"):
+        if not folders.postgres.is_dir():
+            raise Failure(f"There is no installation in {data}; start one with ./zenzefi up, or set DATABASE_URL.")
+        variables["DATABASE_URL"] = folders.postgres_server().url
+    if not is_configured(variables, "redis", "url"):
+        variables["REDIS_URL"] = folders.redis_server().url if folders.redis.is_dir() else "redis://127.0.0.1:6379/0"
+    if folders.secrets.is_dir():
+        give_secrets(variables, folders.secrets)
+    return load(variables)
+
+
+def load(variables: Mapping[str, str]) -> config.Settings:
+    """Read the settings. Raises Failure with what is wrong."""
+    try:
+        return config.load(variables)
+    except config.ConfigError as error:
+        raise Failure(str(error)) from None
+
+
+def variable_of(section: str, key: str) -> str:
+    """Return the variable that sets a key of config.toml."""
+    return f"ZENZEFI_{section}__{key}".upper()
+
+
+def give_secrets(variables: dict[str, str], folder: Path) -> None:
+    """Name the files of the secrets, making those that are missing; what the caller has set stays."""
+    for name, make in SECRETS.items():
+        variable = variable_of(*name.split("."))
+        if not variables.get(variable) and not variables.get(f"{variable}_FILE"):
+            kept(folder / name, make)
+            variables[f"{variable}_FILE"] = str(folder / name)
+
+
+def is_configured(variables: Mapping[str, str], section: str, key: str) -> bool:
+    """Tell whether the environment or config.toml says it."""
+    variable = variable_of(section, key)
+    if any(variables.get(name) for name in (variable, f"{variable}_FILE", f"{section}_{key}".upper())):
+        return True
+    file = Path(variables.get("ZENZEFI_CONFIG") or config.DEFAULT_FILE)
+    try:
+        return bool(tomllib.loads(file.read_text(encoding="utf-8")).get(section, {}).get(key))
+    except (OSError, ValueError):
+        return False  # `load` says it better
