@@ -1,6 +1,7 @@
 """Whatever buyers and admins do, in whatever order: the books add up, and no more is returned than was paid."""
 
-from contextlib import suppress
+import uuid
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count
@@ -18,16 +19,18 @@ from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
 from models.sections import Refund
-from models.services import adjustments, books, ledger, payments, sessions, tokens
+from models.services import adjustments, books, extending, ledger, pausing, payments, reversals, sessions, tokens
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError
 from models.services.providers import mock
+from models.services.providers.base import OF_A_PART, Event
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, make_user
-from tests.support import top_up
+from tests.support import Crash, crash_after, engine_of, top_up
 
 CENTS = st.integers(min_value=-20_000, max_value=40_000).map(lambda cents: Decimal(cents) / 100)
+OF_A_PART_IN_ORDER = sorted(OF_A_PART)
 STEPS = st.one_of(
     st.tuples(st.just("adjust"), CENTS),
     st.tuples(st.just("top up"), CENTS, st.sampled_from(["succeeded", "canceled", None])),
@@ -35,10 +38,15 @@ STEPS = st.one_of(
     st.tuples(st.just("buy"), st.sampled_from([1, 12, 24, 168, 720])),
     st.tuples(st.just("use"), st.integers(0, 5)),
     st.tuples(st.just("pause or resume"), st.integers(0, 5)),
+    st.tuples(st.just("extend"), st.integers(0, 5), st.sampled_from([1, 12, 24])),
     st.tuples(st.just("credit"), st.integers(0, 5), st.integers(1, 90_000)),
+    st.tuples(st.just("give back"), st.integers(0, 3), CENTS),
+    st.tuples(st.just("provider says"), st.integers(0, 3), CENTS, st.sampled_from(OF_A_PART_IN_ORDER)),
     st.tuples(st.just("revoke"), st.integers(0, 5)),
     st.tuples(st.just("wait"), st.integers(1, 400_000)),
 )
+# After so many statements the process dies, if it gets that far.
+CRASHES = st.one_of(st.none(), st.none(), st.integers(1, 25))
 NAMES = count()
 
 
@@ -50,12 +58,13 @@ class History:
         with factory.begin() as session:
             self.owner = make_user(session, f"alice{next(NAMES)}")
 
-    def step(self, what: str, *facts: Any) -> None:
-        """Do one thing; that the rules refuse some is part of life."""
+    def step(self, what: str, *facts: Any, crash_at: int | None = None) -> None:
+        """Do one thing; that the rules refuse some is part of life, and so is a crash."""
         if what == "wait":
             self._time.advance(milliseconds=1000 * facts[0] + 1)
             return
-        with suppress(DomainError), self._factory.begin() as session:
+        crash = crash_after(engine_of(self._factory), crash_at) if crash_at else nullcontext()
+        with suppress(DomainError, Crash), crash, self._factory.begin() as session:
             getattr(self, f"_{what.replace(' ', '_')}")(session, *facts)
 
     def _adjust(self, session: Session, amount: Decimal) -> None:
@@ -81,15 +90,29 @@ class History:
             sessions.begin(session, token.id, device=None, rules=self._settings.sessions, actor=PLATFORM)
 
     def _pause_or_resume(self, session: Session, which: int) -> None:
-        """Set the columns as the service for pauses will."""
-        token = self._token(session, which)
-        if token is None:
-            return
-        if token.paused_at is not None:
-            token.paused_seconds += int((self._time() - token.paused_at).total_seconds())
-            token.paused_at = None
-        elif token.state(self._time()) is TokenState.ACTIVE:
-            token.paused_at = self._time()
+        if token := self._token(session, which):
+            act = pausing.resume if token.state(self._time()) is TokenState.PAUSED else pausing.pause
+            act(session, self.owner, token.id, settings=self._settings, actor=PLATFORM)
+
+    def _extend(self, session: Session, which: int, hours: int) -> None:
+        if token := self._token(session, which):
+            facts = {"hours": hours, "key": uuid.uuid4(), "settings": self._settings, "actor": PLATFORM}
+            extending.extend(session, self.owner, token.id, **facts)
+
+    def _give_back(self, session: Session, which: int, rub: Decimal) -> None:
+        if payment := self._payment(session, which):
+            facts = {"reason": "history", "key": uuid.uuid4(), "actor": PLATFORM}
+            reversal = reversals.request(session, payment.id, amount_rub=rub, **facts)
+            reversals.send(session, reversal.id, self._settings)
+
+    def _provider_says(self, session: Session, which: int, rub: Decimal, outcome: Any) -> None:
+        payment = self._payment(session, which)
+        if payment is not None:
+            facts = {"event_id": str(uuid.uuid4()), "currency": "RUB", "body": {}, "refund_id": f"{rub.copy_abs()}"}
+            said = Event(provider_payment_id=str(payment.provider_payment_id), outcome=outcome, amount_rub=rub, **facts)
+            stored = payments.store_event(session, "mock", said)
+            assert stored is not None
+            payments.settle(session, stored)
 
     def _credit(self, session: Session, which: int, seconds: int) -> None:
         token = self._token(session, which)
@@ -102,6 +125,10 @@ class History:
 
     def _token(self, session: Session, which: int) -> AccessToken | None:
         query = select(AccessToken).where(AccessToken.user_id == self.owner.id).order_by(AccessToken.created_at)
+        return session.scalars(query.offset(which).limit(1)).one_or_none()
+
+    def _payment(self, session: Session, which: int) -> Payment | None:
+        query = select(Payment).where(Payment.user_id == self.owner.id).order_by(Payment.created_at)
         return session.scalars(query.offset(which).limit(1)).one_or_none()
 
 
@@ -122,15 +149,15 @@ def shop(request: Any, committed: tuple[Settings, Sessions], time: Clock) -> tup
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(steps=st.lists(STEPS, min_size=3, max_size=20))
-def test_no_history_of_deposits_purchases_pauses_and_refunds_unbalances_the_books(
-    shop: tuple[Settings, Sessions, Clock], steps: list[tuple[Any, ...]]
+@given(steps=st.lists(st.tuples(STEPS, CRASHES), min_size=3, max_size=20))
+def test_no_history_of_payments_purchases_refunds_disputes_and_crashes_unbalances_the_books(
+    shop: tuple[Settings, Sessions, Clock], steps: list[tuple[tuple[Any, ...], int | None]]
 ) -> None:
     settings, factory, time = shop
     history = History(factory, settings, time)
     history.step("adjust", Decimal(150))
-    for step in steps:
-        history.step(*step)
+    for step, crash_at in steps:
+        history.step(*step, crash_at=crash_at)
     with factory.begin() as session:
         assert books.verify(session).faults == {}
     with factory.begin() as session:
