@@ -42,6 +42,14 @@ def sweep_events() -> int:
     return settled
 
 
+def ask(payment_id: str) -> str | None:
+    """Ask a payment's provider what became of it, because somebody said that something did."""
+    with runtime.sessions().begin() as session:
+        result = payments.ask_provider(session, uuid.UUID(payment_id), runtime.settings())
+    logger.info("payment %s, asked about: %s", payment_id, result or "nothing new")
+    return result
+
+
 def ask_providers() -> int:
     """Ask the provider about payments that stay pending, each in its own transaction; returns how many it decided."""
     with runtime.sessions().begin() as session:

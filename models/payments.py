@@ -42,6 +42,7 @@ class Payment(Base):
     __tablename__ = "payments"
     __table_args__ = (
         UniqueConstraint("provider", "provider_payment_id"),
+        UniqueConstraint("provider", "provider_charge_id"),
         CheckConstraint("amount_znc > 0", name="amount_znc_positive"),
         CheckConstraint("amount_rub > 0", name="amount_rub_positive"),
         CheckConstraint("(status IN ('succeeded', 'refunded')) = (settled_at IS NOT NULL)", name="settled"),
@@ -57,12 +58,14 @@ class Payment(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     provider: Mapped[Short]
     provider_payment_id: Mapped[str | None] = mapped_column(String(120))
+    # What some providers call the payment once it is paid, and name in refunds and disputes.
+    provider_charge_id: Mapped[str | None] = mapped_column(String(120))
     amount_znc: Mapped[Znc]
     amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     rub_per_znc: Mapped[Decimal] = mapped_column(Numeric(12, 2))
     status: Mapped[PaymentStatus] = mapped_column(word(PaymentStatus), default=PaymentStatus.PENDING)
     return_url: Mapped[str] = mapped_column(String(500))
-    checkout_url: Mapped[str] = mapped_column(String(500), default="")
+    checkout_url: Mapped[str] = mapped_column(String(2000), default="")
     expires_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
     # What went back to the payer so far, or is on its way; see PaymentReversal.

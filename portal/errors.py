@@ -25,6 +25,8 @@ STATUS: dict[type[domain.DomainError], int] = {
     domain.InsufficientFunds: 402,
     domain.AccountDisabled: 403,
     domain.TooManyAttempts: 429,
+    domain.ProviderRefused: 502,
+    domain.ProviderDown: 503,
 }
 CONFLICT = 409
 # Title and sentence for each status; others get the last pair.

@@ -103,7 +103,7 @@ SCOPES = {
     "full": (_("Everything"), _("Every address of the service.")),
     "certificates_only": (_("Certificates only"), _("Certificate pages and nothing else.")),
 }
-PROVIDERS = {"mock": _("Test payment (no real money)")}
+PROVIDERS = {"mock": _("Test payment (no real money)"), "stripe": _("Card (Stripe)"), "yookassa": _("YooKassa")}
 
 # What the services say to people, listed here so that the translators find it.
 SERVICE_SENTENCES = (

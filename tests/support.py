@@ -46,8 +46,7 @@ def decided(session: Session, payment: Payment, settings: Settings, outcome: Out
     checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one()
     mock.decide(session, checkout.id, outcome)
     session.refresh(checkout)
-    event = mock.MockProvider(settings).fetch(session, payment)
-    assert event is not None
+    [event] = mock.MockProvider(settings).fetch(session, payment)
     return event
 
 

@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
@@ -18,7 +18,7 @@ from models.services.context import PLATFORM, Actor
 from models.services.errors import CallbackRefused, NotFound
 from models.services.money import CENT, checked
 from models.services.paging import Page, page_of
-from models.services.providers import Event
+from models.services.providers import Ask, Event
 from models.services.providers.base import OF_A_PART
 from models.users import User
 
@@ -73,15 +73,14 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
 
     Raises CallbackRefused when payment, amount or currency are not ours; nothing is stored then.
     """
-    payment = session.scalars(
-        select(Payment).where(Payment.provider == provider, Payment.provider_payment_id == event.provider_payment_id)
-    ).one_or_none()
-    if payment is None:
-        raise CallbackRefused("The payment is not known here.")
+    payment = _named(session, provider, event.provider_payment_id)
     of_a_part = event.outcome in OF_A_PART
     fits = 0 < event.amount_rub <= payment.amount_rub if of_a_part else event.amount_rub == payment.amount_rub
     if event.currency != "RUB" or not fits:
         raise CallbackRefused("The amount or the currency is not that of the payment.")
+    if event.charge_id is not None and payment.provider_charge_id is None:
+        payment.provider_charge_id = event.charge_id
+        session.flush()
     return session.scalar(
         insert(PaymentEvent)
         .values(
@@ -98,6 +97,19 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
         .on_conflict_do_nothing(index_elements=[PaymentEvent.provider, PaymentEvent.event_id])
         .returning(PaymentEvent.id)
     )
+
+
+def asked_about(session: Session, provider: str, word: Ask) -> uuid.UUID:
+    """Return the payment of ours that its provider is to be asked about. Raises CallbackRefused for a foreign one."""
+    return _named(session, provider, word.provider_payment_id).id
+
+
+def _named(session: Session, provider: str, name: str) -> Payment:
+    names = or_(Payment.provider_payment_id == name, Payment.provider_charge_id == name)
+    payment = session.scalars(select(Payment).where(Payment.provider == provider, names)).one_or_none()
+    if payment is None:
+        raise CallbackRefused("The payment is not known here.")
+    return payment
 
 
 def settle(session: Session, event_id: uuid.UUID) -> str:
@@ -171,15 +183,19 @@ def _credit(session: Session, payment: Payment) -> str:
 
 
 def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) -> str | None:
-    """Settle a payment by its provider's own word; returns what was done, None while it is undecided."""
+    """Settle a payment by its provider's own word; returns what was done last, None when it has said nothing new.
+
+    Raises NotFound, ProviderRefused, ProviderDown, and CallbackRefused when the answer does not fit the payment.
+    """
     payment = session.get(Payment, payment_id)
     if payment is None:
         raise NotFound("payment")
-    event = providers.get(payment.provider, settings).fetch(session, payment)
-    if event is None:
-        return None
-    stored = store_event(session, payment.provider, event)
-    return settle(session, stored) if stored else None
+    results = []
+    for event in providers.get(payment.provider, settings).fetch(session, payment):
+        stored = store_event(session, payment.provider, event)
+        if stored:
+            results.append(settle(session, stored))
+    return results[-1] if results else None
 
 
 def undecided(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:

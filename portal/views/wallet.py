@@ -1,21 +1,35 @@
 """The wallet: balance, topping up, payments, transactions."""
 
+import logging
 import uuid
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.ledger import TransferKind
-from models.services import ledger, payments
-from models.services.errors import InvalidInput
+from models.services import ledger, payments, providers
+from models.services.errors import InvalidInput, ProviderDown, ProviderRefused
 from models.services.money import parse_amount
-from portal import access, current
+from portal import access, current, security
 from portal.forms.shop import TopUpForm
 from portal.paging import window
 from portal.redirects import local_path, own_address, without_own_origin
 
+logger = logging.getLogger(__name__)
+
 blueprint = Blueprint("wallet", __name__, url_prefix="/wallet")
 blueprint.before_request(access.require_login)
+
+
+@blueprint.after_request
+def let_forms_lead_to_checkouts(response: Response) -> Response:
+    """The form to top up leads to the provider's own page, and a browser has to be told so."""
+    settings = current.settings()
+    origins = [
+        origin for name in settings.payments.providers for origin in providers.get(name, settings).checkout_origins
+    ]
+    response.headers["Content-Security-Policy"] = security.content_security_policy(forms_lead_to=" ".join(origins))
+    return response
 
 
 @blueprint.get("")
@@ -52,6 +66,10 @@ def top_up() -> str | Response | tuple[str, int]:
     except InvalidInput as error:
         form.refuse(error)
         return _wallet_page(form), 400
+    except (ProviderDown, ProviderRefused) as error:
+        logger.warning("a payment through %s was not started: %s", form.provider.data, error)
+        form.refuse(ProviderDown())
+        return _wallet_page(form), 503
     return redirect(without_own_origin(started.checkout_url), 303)
 
 

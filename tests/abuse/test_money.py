@@ -25,6 +25,7 @@ from models.services import adjustments, books, money, payments, sessions, token
 from models.services.context import Actor
 from models.services.errors import CallbackRefused, DomainError, InsufficientFunds, InvalidInput, TokenUnusable
 from models.services.providers import Event
+from models.services.providers.base import Callback
 from models.services.providers.mock import SIGNATURE_HEADER, MockProvider
 from models.tokens import AccessToken
 from models.users import User
@@ -87,9 +88,9 @@ def test_2_an_unsigned_wrongly_signed_or_stale_callback_changes_nothing(shop: Sh
 
     for headers in ({}, sign("a key of somebody else", now), sign("", now), sign(key, now - 301), sign(key, now + 400)):
         with pytest.raises(CallbackRefused):
-            MockProvider(shop.settings).verify(headers, body, clock.now())
+            MockProvider(shop.settings).verify(Callback(headers, body, clock.now()))
     assert shop.count(PaymentEvent) == 0
-    assert MockProvider(shop.settings).verify(sign(key, now), body, clock.now()).outcome == "succeeded"
+    assert MockProvider(shop.settings).verify(Callback(sign(key, now), body, clock.now())).outcome == "succeeded"
 
 
 @pytest.mark.parametrize("lie", [{"amount_rub": Decimal(5000)}, {"currency": "USD"}, {"provider_payment_id": "other"}])

@@ -87,7 +87,9 @@ def test_a_mail_is_sent_once(sending: Sink, buyer: User, run: Run) -> None:
 
 @pytest.mark.parametrize("kind", sorted(path.stem for path in mail.TEMPLATES.glob("*.txt")))
 def test_every_template_makes_a_mail_with_a_subject_and_no_leftovers(settings: Settings, kind: str) -> None:
-    context = {"username": "alice", "amount_znc": "50.00", "amount_rub": "500.00"}
+    token = {"token_id": "1", "name": "Laptop", "hours": 24, "ends": "2026-11-30 12:00 UTC", "reason": "balance"}
+    money = {"amount_znc": "50.00", "amount_rub": "500.00", "price": "18.00", "balance": "20.00", "short": None}
+    context = {"username": "alice", **money, **token, "faults": {"A rule": ["a row"]}}
     message = mail.render(OutboxMail(kind=kind, recipient="alice@example.test", context=context), settings)
     assert message["Subject"]
     assert "\n" not in message["Subject"]

@@ -18,6 +18,7 @@ from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
 from models.services import payments
 from models.services.errors import NotFound
 from models.services.providers import mock
+from models.services.providers.base import Callback
 from models.users import User
 from tests.conftest import some_id
 from tests.support import assert_sound, balance, decided, top_up
@@ -167,7 +168,9 @@ def test_the_mock_providers_far_side_signs_and_tries_again_until_it_is_heard(
     with pytest.raises(OSError, match="503"):
         jobs.deliver_mock_callback(checkout_id)
     assert jobs.deliver_mock_callback(checkout_id) == 200
-    events = [mock.MockProvider(shop[0]).verify(headers, body, clock.now()) for _path, body, headers in portal]
+    events = [
+        mock.MockProvider(shop[0]).verify(Callback(headers, body, clock.now())) for _path, body, headers in portal
+    ]
     assert {path for path, _body, _headers in portal} == {"/api/v1/webhooks/payment"}
     assert events[0] == events[1]
     assert events[0].provider_payment_id == payment.provider_payment_id

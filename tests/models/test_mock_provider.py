@@ -14,6 +14,7 @@ from models import clock
 from models.config import Settings
 from models.services.errors import CallbackRefused, NotFound
 from models.services.providers import mock
+from models.services.providers.base import Callback
 from models.services.providers.mock import SIGNATURE_HEADER, MockProvider
 from models.users import User
 from tests.conftest import SECRETS, Clock, some_id
@@ -36,7 +37,7 @@ def signed(body: bytes, *, key: str = KEY, age: int = 0, stamp: str = "") -> dic
 
 def verify(settings: Settings, headers: dict[str, str], body: bytes) -> Any:
     """Read a callback as the portal does."""
-    return MockProvider(settings).verify(headers, body, clock.now())
+    return MockProvider(settings).verify(Callback(headers, body, clock.now()))
 
 
 def test_a_signed_callback_is_read(settings: Settings) -> None:
@@ -126,7 +127,7 @@ def test_without_a_key_nothing_is_believed(settings: Settings) -> None:
 
 def test_only_the_first_decision_of_the_customer_counts(session: Session, alice: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
-    assert MockProvider(settings).fetch(session, payment) is None
+    assert MockProvider(settings).fetch(session, payment) == []
     first = decided(session, payment, settings, "canceled")
     assert decided(session, payment, settings, "succeeded") == first
     assert first.outcome == "canceled"

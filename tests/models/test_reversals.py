@@ -29,7 +29,7 @@ from models.services.errors import (
     ProviderRefused,
 )
 from models.services.providers import mock
-from models.services.providers.base import Event, Outcome
+from models.services.providers.base import Callback, Event, Outcome
 from models.users import User
 from tests.conftest import Clock, make_user, some_id
 from tests.support import actions, assert_sound, balance, buy, decided, person, race, top_up
@@ -283,10 +283,10 @@ def test_a_signed_callback_of_the_mock_provider_says_it_too(
         "refund": {"id": "d-1", "amount": "120.00"},
     }
     body, headers = provider.signed(content)
-    event = provider.verify(headers, body, time())
+    event = provider.verify(Callback(headers, body, time()))
     assert (event.outcome, event.amount_rub, event.refund_id) == ("disputed", 120, "d-1")
     with pytest.raises(CallbackRefused):
-        provider.verify(headers, body.replace(b"120", b"121"), time())
+        provider.verify(Callback(headers, body.replace(b"120", b"121"), time()))
     stored = payments.store_event(session, "mock", replace(event))
     assert stored is not None
     assert payments.settle(session, stored) == "disputed"

@@ -2,14 +2,22 @@
 
 from models.config import Settings
 from models.services.errors import NotFound
-from models.services.providers.base import Event, Provider
+from models.services.providers.base import Ask, Callback, Event, Provider
 from models.services.providers.mock import MockProvider
+from models.services.providers.stripe_checkout import StripeCheckout
+from models.services.providers.yookassa_redirect import YooKassaRedirect
 
-__all__ = ["Event", "Provider", "get"]
+__all__ = ["Ask", "Callback", "Event", "Provider", "get"]
+
+_PROVIDERS: dict[str, type[MockProvider | StripeCheckout | YooKassaRedirect]] = {
+    "mock": MockProvider,
+    "stripe": StripeCheckout,
+    "yookassa": YooKassaRedirect,
+}
 
 
 def get(name: str, settings: Settings) -> Provider:
     """Return the provider if it is switched on; NotFound otherwise."""
     if name not in settings.payments.providers:
         raise NotFound("payment provider")
-    return MockProvider(settings)
+    return _PROVIDERS[name](settings)

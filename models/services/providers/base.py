@@ -17,9 +17,10 @@ OF_A_PART = frozenset[Outcome]({"refunded", "disputed", "dispute_won"})
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a provider says about a payment; its signature has been checked. The amount is in roubles.
+    """What a provider says about a payment, checked to be its own word. The amount is in roubles.
 
     `refund_id` is the provider's id of the refund or dispute, `refund_key` our own id of it where it repeats that.
+    `charge_id` is a second id that a provider uses for the payment once it is paid.
     """
 
     event_id: str
@@ -30,23 +31,49 @@ class Event:
     body: dict[str, Any]
     refund_id: str | None = None
     refund_key: str | None = None
+    charge_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A word that proves nothing by itself: something may have happened to this payment, so ask its provider."""
+
+    provider_payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A callback as it came in; `address` is the sender's IP address."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+    address: str = ""
 
 
 class Provider(Protocol):
     """Creates payments at a provider, verifies its callbacks, and asks it about a payment."""
 
     name: str
+    # Origins that its checkout pages are on; a browser is told that our form may lead there.
+    checkout_origins: tuple[str, ...]
 
     def create(self, session: Session, payment: Payment) -> str:
-        """Start the payment at the provider, set its id on `payment`, and return the address of the checkout."""
+        """Start the payment at the provider, set its id on `payment`, and return the address of the checkout.
+
+        Starting the same payment again gives the same checkout. Raises ProviderRefused and ProviderDown.
+        """
         ...
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Event:
-        """Read a callback; raises CallbackRefused on any doubt."""
+    def verify(self, callback: Callback) -> Event | Ask | None:
+        """Read a callback; None for a genuine one that says nothing of ours. Raises CallbackRefused on any doubt."""
         ...
 
-    def fetch(self, session: Session, payment: Payment) -> Event | None:
-        """Ask the provider what became of a payment; None while it is undecided."""
+    def fetch(self, session: Session, payment: Payment) -> list[Event]:
+        """Ask the provider what became of a payment and what went back of it; empty while it is undecided.
+
+        Raises ProviderRefused and ProviderDown.
+        """
         ...
 
     def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:

@@ -4,8 +4,6 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -16,7 +14,7 @@ from models import clock
 from models.config import Settings
 from models.payments import MockCheckout, Payment
 from models.services.errors import CallbackRefused, NotFound, ProviderRefused
-from models.services.providers.base import Event, Outcome
+from models.services.providers.base import Callback, Event, Outcome
 
 SIGNATURE_HEADER = "X-Mock-Signature"
 _OUTCOMES: dict[str, Outcome] = {
@@ -32,6 +30,7 @@ class MockProvider:
     """Our side of the mock provider."""
 
     name = "mock"
+    checkout_origins: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -43,23 +42,24 @@ class MockProvider:
         session.flush()
         return f"{self._settings.portal.address}/mock-checkout/{checkout.id}"
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Event:
-        stamp, signature = _read_signature(headers.get(SIGNATURE_HEADER, ""))
+    def verify(self, callback: Callback) -> Event:
+        body = callback.body
+        stamp, signature = _read_signature(callback.headers.get(SIGNATURE_HEADER, ""))
         expected = _signature(self._key(), stamp, body)
         if not hmac.compare_digest(expected, signature):
             raise CallbackRefused("The signature is wrong.")
-        if abs(now.timestamp() - stamp) > self._settings.payments.callback_tolerance_seconds:
+        if abs(callback.received_at.timestamp() - stamp) > self._settings.payments.callback_tolerance_seconds:
             raise CallbackRefused("The callback is stale.")
         try:
             return _event(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation, RecursionError):
             raise CallbackRefused("The body is not a callback of the mock provider.") from None
 
-    def fetch(self, session: Session, payment: Payment) -> Event | None:
+    def fetch(self, session: Session, payment: Payment) -> list[Event]:
         checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one_or_none()
         if checkout is None or checkout.outcome is None:
-            return None
-        return _event(callback_body(checkout))
+            return []
+        return [_event(callback_body(checkout))]
 
     def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:
         """Give back, on paper: the same key is the same refund."""

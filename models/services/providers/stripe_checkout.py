@@ -1,0 +1,177 @@
+"""Stripe Checkout: signed callbacks, idempotency keys on every request (docs.stripe.com, "Checkout Sessions API").
+
+The session is the payment's id at Stripe; refunds and disputes name its payment intent instead, which a paid session
+tells. Roubles are sent and read in kopecks.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import requests
+import stripe
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.payments import Payment
+from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
+from models.services.providers.base import Callback, Event, Outcome
+
+SIGNATURE_HEADER = "Stripe-Signature"
+TIMEOUT_SECONDS = 10
+# Stripe's own bounds of how long a session may be open.
+SHORTEST_MINUTES, LONGEST_MINUTES = 31, 24 * 60 - 1
+_MAY_PASS = (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError)
+_SESSION_EVENTS = {
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+}
+# An inquiry moves no money, so it is these two that book a dispute; the other pair says the same of it.
+_DISPUTE_EVENTS: dict[str, Outcome] = {
+    "charge.dispute.funds_withdrawn": "disputed",
+    "charge.dispute.funds_reinstated": "dispute_won",
+}
+
+
+class StripeCheckout:
+    """Our side of Stripe."""
+
+    name = "stripe"
+    checkout_origins: tuple[str, ...] = ("https://checkout.stripe.com",)
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        rules = settings.payments
+        if rules.stripe_secret_key is None or rules.stripe_webhook_secret is None:
+            raise ProviderRefused("Stripe is not set up.")
+        self._webhook_secret = rules.stripe_webhook_secret.get_secret_value()
+        http = requests.Session()
+        http.trust_env = False
+        self._client = stripe.StripeClient(
+            rules.stripe_secret_key.get_secret_value(),
+            base_addresses={"api": rules.stripe_api},
+            http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS, session=http),
+            max_network_retries=1,
+        )
+
+    def create(self, session: Session, payment: Payment) -> str:  # noqa: ARG002 - the interface's
+        minutes = min(max(self._settings.payments.pending_minutes, SHORTEST_MINUTES), LONGEST_MINUTES)
+        ours = {"payment_id": str(payment.id)}
+        product = {"name": f"{payment.amount_znc:.2f} ZNC"}
+        price = {"currency": "rub", "unit_amount": _kopecks(payment.amount_rub), "product_data": product}
+        made = self._ask(
+            self._client.v1.checkout.sessions.create,
+            {
+                "mode": "payment",
+                "line_items": [{"quantity": 1, "price_data": price}],
+                "client_reference_id": str(payment.id),
+                "metadata": ours,
+                "payment_intent_data": {"metadata": ours},
+                "success_url": payment.return_url,
+                "cancel_url": payment.return_url,
+                "expires_at": int(payment.created_at.timestamp()) + minutes * 60,
+            },
+            key=f"payment:{payment.id}",
+        )
+        payment.provider_payment_id = str(made["id"])
+        return str(made["url"])
+
+    def verify(self, callback: Callback) -> Event | None:
+        tolerance = self._settings.payments.callback_tolerance_seconds
+        header = callback.headers.get(SIGNATURE_HEADER, "")
+        try:
+            made = stripe.Webhook.construct_event(callback.body, header, self._webhook_secret, tolerance)
+            return _read(made.to_dict())
+        except stripe.SignatureVerificationError:
+            raise CallbackRefused("The signature is wrong, or the callback is stale.") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise CallbackRefused("The body is not a callback of Stripe.") from None
+
+    def fetch(self, session: Session, payment: Payment) -> list[Event]:  # noqa: ARG002 - the interface's
+        found = self._ask(self._client.v1.checkout.sessions.retrieve, str(payment.provider_payment_id))
+        said = _of_session(f"fetched:{found['id']}:{found['status']}:{found['payment_status']}", found)
+        if said is None or said.outcome == "canceled":
+            return [said] if said else []
+        refunds = self._ask(self._client.v1.refunds.list, {"payment_intent": said.charge_id, "limit": 100})
+        given_back = [_of_refund(f"fetched:{refund['id']}", refund) for refund in refunds["data"]]
+        return [said, *(event for event in given_back if event is not None)]
+
+    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:  # noqa: ARG002
+        if payment.provider_charge_id is None:
+            raise ProviderRefused("Stripe has not told the payment's intent.")
+        asked = {
+            "payment_intent": payment.provider_charge_id,
+            "amount": _kopecks(amount_rub),
+            "metadata": {"refund_key": key},
+        }
+        made = self._ask(self._client.v1.refunds.create, asked, key=f"refund:{key}")
+        if made["status"] in {"failed", "canceled"}:
+            raise ProviderRefused(f"Stripe says: {made.get('failure_reason') or made['status']}")
+        return str(made["id"])
+
+    @staticmethod
+    def _ask(call: Any, *arguments: Any, key: str | None = None) -> dict[str, Any]:
+        """Ask Stripe, and put what can go wrong into our words."""
+        options = {"options": {"idempotency_key": key}} if key else {}
+        try:
+            answer: dict[str, Any] = call(*arguments, **options).to_dict()
+        except _MAY_PASS:
+            raise ProviderDown from None
+        except stripe.StripeError as error:
+            raise ProviderRefused(f"Stripe says: {error.user_message or type(error).__name__}") from None
+        return answer
+
+
+def _read(said: dict[str, Any]) -> Event | None:
+    event_id, kind, about = str(said["id"]), said["type"], said["data"]["object"]
+    if kind in _SESSION_EVENTS:
+        return _of_session(event_id, about, failed=kind == "checkout.session.async_payment_failed")
+    if kind in {"refund.created", "refund.updated"}:
+        return _of_refund(event_id, about)
+    if kind in _DISPUTE_EVENTS:
+        return Event(
+            event_id=event_id,
+            provider_payment_id=str(about["payment_intent"]),
+            outcome=_DISPUTE_EVENTS[kind],
+            amount_rub=Decimal(int(about["amount"])) / 100,
+            currency=str(about["currency"]).upper(),
+            body=said,
+            refund_id=str(about["id"]),
+        )
+    return None
+
+
+def _of_session(event_id: str, about: dict[str, Any], *, failed: bool = False) -> Event | None:
+    """Say what became of a session; None while its customer may still pay or the bank has not decided."""
+    paid = about["payment_status"] == "paid"
+    if not (paid or failed or about["status"] == "expired"):
+        return None
+    return Event(
+        event_id=event_id,
+        provider_payment_id=str(about["id"]),
+        outcome="succeeded" if paid else "canceled",
+        amount_rub=Decimal(int(about["amount_total"])) / 100,
+        currency=str(about["currency"]).upper(),
+        body={"id": event_id, "session": about},
+        charge_id=str(about["payment_intent"]) if paid else None,
+    )
+
+
+def _of_refund(event_id: str, about: dict[str, Any]) -> Event | None:
+    if about["status"] != "succeeded":
+        return None
+    return Event(
+        event_id=event_id,
+        provider_payment_id=str(about["payment_intent"]),
+        outcome="refunded",
+        amount_rub=Decimal(int(about["amount"])) / 100,
+        currency=str(about["currency"]).upper(),
+        body={"id": event_id, "refund": about},
+        refund_id=str(about["id"]),
+        refund_key=(about.get("metadata") or {}).get("refund_key"),
+    )
+
+
+def _kopecks(roubles: Decimal) -> int:
+    return int(roubles * 100)

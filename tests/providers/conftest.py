@@ -1,0 +1,55 @@
+"""A shop with both real providers switched on, whose far sides are on loopback."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from models import config
+from models.config import Settings
+from portal import create_app
+from tests.portal.conftest import app, queued  # noqa: F401 - fixtures
+from tests.providers.stripe_far_side import WEBHOOK_SECRET, StripeFarSide
+from tests.providers.yookassa_far_side import YooKassaFarSide
+
+
+@pytest.fixture
+def stripe_side() -> Iterator[StripeFarSide]:
+    side = StripeFarSide()
+    with side.running():
+        yield side
+
+
+@pytest.fixture
+def yookassa_side() -> Iterator[YooKassaFarSide]:
+    side = YooKassaFarSide()
+    with side.running():
+        yield side
+
+
+@pytest.fixture
+def shop(
+    settings: Settings, environment: dict[str, str], stripe_side: StripeFarSide, yookassa_side: YooKassaFarSide
+) -> Settings:
+    """Settings with two more lines for each provider."""
+    more = {
+        "ZENZEFI_PAYMENTS__STRIPE_SECRET_KEY": "sk_test_a_key_that_only_tests_use",
+        "ZENZEFI_PAYMENTS__STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "ZENZEFI_PAYMENTS__STRIPE_API": stripe_side.address,
+        "ZENZEFI_PAYMENTS__YOOKASSA_SHOP_ID": "100500",
+        "ZENZEFI_PAYMENTS__YOOKASSA_SECRET_KEY": "a yookassa key that only tests use",
+        "ZENZEFI_PAYMENTS__YOOKASSA_API": yookassa_side.address,
+    }
+    return config.load({**environment, **more, "DATABASE_URL": settings.database.url})
+
+
+@pytest.fixture
+def made_app(app_of_two: Flask) -> Flask:
+    return app_of_two
+
+
+@pytest.fixture
+def app_of_two(shop: Settings, session: Session) -> Flask:
+    from portal import create_app  # noqa: PLC0415 - only these tests need a portal of their own
+
+    return create_app(shop)

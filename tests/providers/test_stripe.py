@@ -1,0 +1,221 @@
+"""Paying through Stripe: callbacks out of order, again and hostile; refunds and disputes; a far side that fails."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import ConfigError, Settings, load
+from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
+from models.services import ledger, payments, providers, reversals
+from models.services.context import Actor
+from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
+from models.services.providers import Callback, Event
+from models.users import User
+from tests.conftest import some_id
+from tests.portal.conftest import Browser, Jobs
+from tests.providers.stripe_far_side import StripeFarSide, signed
+from tests.support import balance
+
+PATH = "/api/v1/webhooks/payment/stripe"
+
+
+@pytest.fixture
+def payment(session: Session, charlie: User, shop: Settings) -> Payment:
+    """500 roubles for 50 ZNC, at Stripe's checkout."""
+    facts = {"amount": Decimal(50), "provider": "stripe", "return_url": "http://shop/wallet", "settings": shop}
+    started = payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+    session.commit()
+    return started
+
+
+def told(session: Session, shop: Settings, event: dict[str, Any]) -> str | None:
+    """Verify, store and settle a callback, as the portal and the job do."""
+    body, headers = signed(event)
+    word = providers.get("stripe", shop).verify(Callback(headers, body, clock.now()))
+    if word is None:
+        return None
+    assert isinstance(word, Event)
+    stored = payments.store_event(session, "stripe", word)
+    return payments.settle(session, stored) if stored else "known"
+
+
+def test_a_payment_opens_one_checkout_however_often_it_is_started(
+    *, session: Session, payment: Payment, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    again = providers.get("stripe", shop).create(session, payment)
+    assert len(stripe_side.sessions) == 1
+    [made] = stripe_side.sessions.values()
+    assert (payment.provider_payment_id, payment.checkout_url) == (made["id"], again)
+    assert (made["amount_total"], made["currency"], made["metadata"]) == (50000, "rub", {"payment_id": str(payment.id)})
+    assert 30 * 60 <= made["expires_at"] - clock.now().timestamp() <= 24 * 3600
+
+
+def test_a_paid_session_credits_once_however_often_and_in_whatever_order_stripe_says_so(
+    *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    name = str(payment.provider_payment_id)
+    unpaid = stripe_side.event("checkout.session.completed", stripe_side.sessions[name])
+    completed = stripe_side.pay(name)
+    assert told(session, shop, unpaid) is None
+    assert [told(session, shop, completed) for _ in range(2)] == ["credited", "known"]
+    later = stripe_side.event("checkout.session.async_payment_succeeded", stripe_side.sessions[name])
+    assert told(session, shop, later) == "ignored: the payment is succeeded"
+    assert told(session, shop, stripe_side.event("customer.created", {"id": "cus_1"})) is None
+    assert (balance(session, charlie), payment.provider_charge_id) == (50, f"pi_{name}")
+
+
+def test_a_session_that_ends_unpaid_or_fails_cancels_the_payment(
+    session: Session, payment: Payment, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    assert told(session, shop, stripe_side.expire(str(payment.provider_payment_id))) == "canceled"
+    assert payment.status is PaymentStatus.CANCELED
+
+
+def test_a_payment_whose_callback_never_came_is_settled_by_asking(
+    *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    name = str(payment.provider_payment_id)
+    assert payments.ask_provider(session, payment.id, shop) is None
+    stripe_side.pay(name)
+    stripe_side.give_back(name, 10000)
+    assert payments.ask_provider(session, payment.id, shop) == "refunded"
+    assert payments.ask_provider(session, payment.id, shop) is None
+    assert balance(session, charlie) == 40
+
+
+def test_an_admins_refund_is_made_once_and_stripes_own_word_of_it_is_no_second_one(
+    *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    told(session, shop, stripe_side.pay(str(payment.provider_payment_id)))
+    facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
+    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    stripe_side.failures = [500, 500, 500]
+    with pytest.raises(ProviderDown):
+        reversals.send(session, reversal.id, shop)
+    assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
+    [made] = stripe_side.refunds.values()
+    assert (made["amount"], made["metadata"]) == (20000, {"refund_key": str(reversal.id)})
+    assert told(session, shop, stripe_side.event("refund.created", made)) == "ignored: the refund is done"
+    assert told(session, shop, stripe_side.event("refund.updated", made)) == "ignored: the refund is done"
+    assert balance(session, charlie) == 30
+    # In Stripe's dashboard somebody gave back more than was left here: that is for a person.
+    with pytest.raises(ProviderRefused, match="Greater"):
+        providers.get("stripe", shop).refund(session, payment, Decimal(400), "another")
+
+
+def test_a_dispute_takes_the_money_and_leaves_a_debt_and_a_won_one_gives_it_back(
+    *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    name = str(payment.provider_payment_id)
+    told(session, shop, stripe_side.pay(name))
+    inquiry = stripe_side.dispute(name, 50000, "created")
+    assert told(session, shop, inquiry) is None
+    assert told(session, shop, stripe_side.dispute(name, 50000)) == "disputed"
+    assert (balance(session, charlie), ledger.debt_of(session, charlie.id)) == (0, 0)
+    assert told(session, shop, stripe_side.dispute(name, 50000, "funds_reinstated")) == "dispute_won"
+    assert balance(session, charlie) == 50
+
+
+@pytest.mark.parametrize(
+    ("secret", "age", "headers"),
+    [("whsec_another", 0, None), ("whsec_another", 0, {}), ("", 301, None), ("", 0, {"Stripe-Signature": "t=x,v1=y"})],
+)
+def test_a_callback_that_stripe_did_not_just_sign_is_refused(
+    *, payment: Payment, shop: Settings, stripe_side: StripeFarSide, secret: str, age: int, headers: Any
+) -> None:
+    event = stripe_side.pay(str(payment.provider_payment_id))
+    body, right = signed(event, **({"secret": secret} if secret else {}), age=age)  # type: ignore[arg-type]
+    with pytest.raises(CallbackRefused):
+        providers.get("stripe", shop).verify(Callback(right if headers is None else headers, body, clock.now()))
+
+
+@pytest.mark.parametrize(
+    "lie", [{"amount_total": 50001}, {"currency": "usd"}, {"id": "cs_of_another_shop"}, {"amount_total": "x"}]
+)
+def test_a_signed_callback_that_does_not_fit_our_payment_changes_nothing(
+    *, session: Session, payment: Payment, shop: Settings, stripe_side: StripeFarSide, lie: dict[str, Any]
+) -> None:
+    event = stripe_side.pay(str(payment.provider_payment_id))
+    event["data"]["object"].update(lie)
+    with pytest.raises(CallbackRefused):
+        told(session, shop, event)
+    assert session.scalar(select(func.count()).select_from(PaymentEvent)) == 0
+
+
+def test_a_far_side_that_fails_starts_no_payment_and_one_that_refuses_says_why(
+    *, session: Session, charlie: User, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    facts = {"amount": Decimal(1), "provider": "stripe", "return_url": "http://shop/", "settings": shop}
+    stripe_side.failures = [0, 0, 0]
+    with pytest.raises(ProviderDown), session.begin_nested():
+        payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+    assert session.scalars(select(Payment)).all() == []
+    stripe_side.failures = [400]
+    with pytest.raises(ProviderRefused), session.begin_nested():
+        payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+
+
+def test_the_portal_takes_stripes_callbacks_and_hands_them_to_a_job(
+    *, app: Flask, queued: Jobs, payment: Payment, stripe_side: StripeFarSide
+) -> None:
+    client = app.test_client()
+    body, headers = signed(stripe_side.pay(str(payment.provider_payment_id)))
+    answers = [client.post(PATH, data=body, headers=headers) for _ in range(2)]
+    assert [answer.json for answer in answers] == [
+        {"received": True, "processed": True},
+        {"received": True, "processed": False},
+    ]
+    assert [job for job, *_ in queued] == ["jobs.payments.settle"]
+    assert client.post(PATH, data=body).status_code == 400
+    assert client.post(PATH, data=body + b" ", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("alone", "missing"),
+    [
+        ("STRIPE_SECRET_KEY", "stripe_webhook_secret"),
+        ("STRIPE_WEBHOOK_SECRET", "stripe_secret_key"),
+        ("YOOKASSA_SHOP_ID", "yookassa_secret_key"),
+    ],
+)
+def test_half_of_a_providers_settings_is_a_mistake_that_is_named(
+    environment: dict[str, str], settings: Settings, alone: str, missing: str
+) -> None:
+    value = "a setting that only tests use"
+    with pytest.raises(ConfigError, match=f"{missing} is required"):
+        load({**environment, "DATABASE_URL": settings.database.url, f"ZENZEFI_PAYMENTS__{alone}": value})
+
+
+def test_two_settings_switch_a_provider_on(shop: Settings, settings: Settings) -> None:
+    assert settings.payments.providers == ("mock",)
+    assert shop.payments.providers == ("mock", "stripe", "yookassa")
+
+
+def test_the_wallets_form_may_lead_to_the_checkouts_and_no_other_page_may(app: Flask, charlie: User) -> None:
+    browser = Browser(app.test_client())
+    browser.log_in(charlie)
+    wallet = browser.get("/wallet")
+    assert (
+        "form-action 'self' https://checkout.stripe.com https://yoomoney.ru"
+        in wallet.headers["Content-Security-Policy"]
+    )
+    assert "Card (Stripe)" in wallet.text
+    assert "stripe" not in browser.get("/profile").headers["Content-Security-Policy"]
+
+
+def test_a_far_side_that_does_not_answer_is_told_at_the_form(
+    app: Flask, charlie: User, stripe_side: StripeFarSide
+) -> None:
+    browser = Browser(app.test_client())
+    browser.log_in(charlie)
+    stripe_side.failures = [0, 0, 0]
+    answer = browser.post("/wallet/top-up", amount="50", provider="stripe", next="")
+    assert answer.status_code == 503
+    assert "The payment provider does not answer" in answer.text
+    answer = browser.post("/wallet/top-up", amount="50", provider="stripe", next="")
+    assert (answer.status_code, answer.location.split("/pay/")[0]) == (303, stripe_side.address)

@@ -1,0 +1,150 @@
+"""Paying through YooKassa: its notifications are believed only after asking, and only from where it sends them."""
+
+from decimal import Decimal
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import Settings
+from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
+from models.services import payments, providers, reversals
+from models.services.context import Actor
+from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
+from models.services.providers import Ask, Callback
+from models.users import User
+from tests.conftest import some_id
+from tests.portal.conftest import Jobs
+from tests.providers.yookassa_far_side import YooKassaFarSide, notification
+from tests.support import balance
+
+PATH = "/api/v1/webhooks/payment/yookassa"
+THEIRS = "185.71.76.5"
+
+
+@pytest.fixture
+def payment(session: Session, charlie: User, shop: Settings) -> Payment:
+    """500 roubles for 50 ZNC, at YooKassa's page."""
+    facts = {"amount": Decimal(50), "provider": "yookassa", "return_url": "http://shop/wallet", "settings": shop}
+    started = payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+    session.commit()
+    return started
+
+
+def hears(shop: Settings, body: bytes, address: str = THEIRS) -> object:
+    return providers.get("yookassa", shop).verify(Callback({}, body, clock.now(), address))
+
+
+def test_a_payment_is_created_once_and_leads_to_its_page(
+    *, session: Session, payment: Payment, shop: Settings, yookassa_side: YooKassaFarSide
+) -> None:
+    again = providers.get("yookassa", shop).create(session, payment)
+    [made] = yookassa_side.payments.values()
+    assert (payment.provider_payment_id, payment.checkout_url) == (made["id"], again)
+    assert made["amount"] == {"value": "500.00", "currency": "RUB"}
+    assert made["metadata"]["payment_id"] == str(payment.id)
+
+
+def test_a_notification_only_makes_us_ask_and_what_the_api_says_is_settled_once(
+    *, session: Session, payment: Payment, charlie: User, shop: Settings, yookassa_side: YooKassaFarSide
+) -> None:
+    name = str(payment.provider_payment_id)
+    # Its body says "paid"; YooKassa itself does not.
+    assert hears(shop, notification("payment.succeeded", {"id": name, "status": "succeeded"})) == Ask(name)
+    assert payments.asked_about(session, "yookassa", Ask(name)) == payment.id
+    assert payments.ask_provider(session, payment.id, shop) is None
+    yookassa_side.decide(name, "waiting_for_capture")
+    assert payments.ask_provider(session, payment.id, shop) is None
+    yookassa_side.decide(name)
+    assert [payments.ask_provider(session, payment.id, shop) for _ in range(2)] == ["credited", None]
+    assert balance(session, charlie) == 50
+
+
+def test_a_canceled_payment_is_canceled(
+    session: Session, payment: Payment, shop: Settings, yookassa_side: YooKassaFarSide
+) -> None:
+    yookassa_side.decide(str(payment.provider_payment_id), "canceled")
+    assert payments.ask_provider(session, payment.id, shop) == "canceled"
+    assert payment.status is PaymentStatus.CANCELED
+
+
+@pytest.mark.parametrize("address", ["203.0.113.9", "127.0.0.1", "185.71.78.1", "2a02:5181::1"])
+def test_a_notification_from_elsewhere_is_refused(shop: Settings, payment: Payment, address: str) -> None:
+    with pytest.raises(CallbackRefused, match="address"):
+        hears(shop, notification("payment.succeeded", {"id": payment.provider_payment_id}), address)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"event": "payment.x"}', b"\xff", b'{"event": 1, "object": 2}'])
+def test_a_body_that_is_none_of_yookassas_is_refused(shop: Settings, body: bytes) -> None:
+    if body == b'{"event": 1, "object": 2}':
+        assert hears(shop, body) is None
+        return
+    with pytest.raises(CallbackRefused):
+        hears(shop, body)
+
+
+def test_a_payment_that_is_not_ours_is_not_asked_about(session: Session, payment: Payment) -> None:
+    with pytest.raises(CallbackRefused):
+        payments.asked_about(session, "yookassa", Ask("of another shop"))
+    with pytest.raises(CallbackRefused):
+        payments.asked_about(session, "stripe", Ask(str(payment.provider_payment_id)))
+
+
+def test_an_answer_with_another_amount_settles_nothing(
+    session: Session, payment: Payment, charlie: User, shop: Settings, yookassa_side: YooKassaFarSide
+) -> None:
+    name = str(payment.provider_payment_id)
+    yookassa_side.decide(name)
+    yookassa_side.payments[name]["amount"]["value"] = "500.01"
+    with pytest.raises(CallbackRefused):
+        payments.ask_provider(session, payment.id, shop)
+    assert balance(session, charlie) == 0
+    assert session.scalar(select(func.count()).select_from(PaymentEvent)) == 0
+
+
+def test_a_refund_in_yookassas_office_is_booked_once(
+    *, session: Session, payment: Payment, charlie: User, shop: Settings, yookassa_side: YooKassaFarSide
+) -> None:
+    name = str(payment.provider_payment_id)
+    yookassa_side.decide(name)
+    payments.ask_provider(session, payment.id, shop)
+    body = yookassa_side.give_back(name, "120.00")
+    assert hears(shop, body) == Ask(name)
+    assert [payments.ask_provider(session, payment.id, shop) for _ in range(2)] == ["refunded", None]
+    assert (balance(session, charlie), payment.returned_rub) == (38, 120)
+
+
+def test_an_admins_refund_is_made_once_though_the_connection_is_lost(
+    *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, yookassa_side: YooKassaFarSide
+) -> None:
+    yookassa_side.decide(str(payment.provider_payment_id))
+    payments.ask_provider(session, payment.id, shop)
+    facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
+    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    for failure in (0, 500, 429, 502):
+        yookassa_side.failures = [failure]
+        with pytest.raises(ProviderDown):
+            reversals.send(session, reversal.id, shop)
+    assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
+    assert len(yookassa_side.refunds) == 1
+    assert payments.ask_provider(session, payment.id, shop) == "ignored: the refund is done"
+    assert balance(session, charlie) == 30
+    with pytest.raises(ProviderRefused, match="More than is left"):
+        providers.get("yookassa", shop).refund(session, payment, Decimal(400), "another")
+
+
+def test_the_portal_asks_by_a_job_and_refuses_strangers(
+    *, app: Flask, queued: Jobs, payment: Payment, yookassa_side: YooKassaFarSide
+) -> None:
+    client = app.test_client()
+    body = yookassa_side.decide(str(payment.provider_payment_id))
+    asked_before = len(yookassa_side.asked)
+    answer = client.post(PATH, data=body, environ_base={"REMOTE_ADDR": THEIRS})
+    assert (answer.status_code, answer.json) == (200, {"received": True, "processed": False})
+    assert queued == [("jobs.payments.ask", str(payment.id))]
+    assert client.post(PATH, data=body, environ_base={"REMOTE_ADDR": "203.0.113.9"}).status_code == 400
+    other = notification("deal.closed", {"id": "dl-1"})
+    assert client.post(PATH, data=other, environ_base={"REMOTE_ADDR": THEIRS}).status_code == 200
+    assert (len(queued), len(yookassa_side.asked)) == (1, asked_before)
