@@ -44,12 +44,6 @@ def shop(
 
 
 @pytest.fixture
-def made_app(app_of_two: Flask) -> Flask:
-    return app_of_two
-
-
-@pytest.fixture
-def app_of_two(shop: Settings, session: Session) -> Flask:
-    from portal import create_app  # noqa: PLC0415 - only these tests need a portal of their own
-
+def made_app(shop: Settings) -> Flask:
+    """A portal that sells through all of them; `app` puts it on the test's transaction."""
     return create_app(shop)
