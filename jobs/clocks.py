@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from jobs import runtime
 from models.config import Settings
-from models.services import crediting, pausing, renewing
+from models.services import crediting, pausing, referrals, renewing
 from models.services.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,13 @@ def tell_renewals() -> int:
 def renew() -> int:
     """Renew the tokens that are due from their owners' balances, or stop their renewal; returns how many."""
     return _each(renewing.due, renewing.renew)
+
+
+def vest_bonuses() -> int:
+    """Pay out bonuses whose purchase cannot be refunded any more; returns how many."""
+    return _each(
+        lambda session, _settings: referrals.due(session), lambda session, key, _: referrals.vest(session, key)
+    )
 
 
 def credit_outages() -> int:

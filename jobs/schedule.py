@@ -34,6 +34,7 @@ SCHEDULE = (
     Task("jobs.clocks.credit_outages", every=15),
     Task("jobs.clocks.renew", every=60),
     Task("jobs.clocks.tell_renewals", every=60),
+    Task("jobs.clocks.vest_bonuses", every=600),
     Task("jobs.payments.sweep_events", every=15),
     Task("jobs.payments.sweep_refunds", every=60),
     Task("jobs.payments.ask_providers", every=60),

@@ -46,6 +46,15 @@ class AuditAction(StrEnum):
     TOKEN_AUTO_RENEW_SET = "token.auto_renew_set"  # noqa: S105
     TOKEN_RENEWED = "token.renewed"  # noqa: S105
     TOKEN_RENEWAL_STOPPED = "token.renewal_stopped"  # noqa: S105
+    TOKEN_FORCE_REVOKED = "token.force_revoked"  # noqa: S105
+    BUNDLE_PURCHASED = "bundle.purchased"
+    BUNDLE_CHANGED = "bundle.changed"
+    COUPON_CHANGED = "coupon.changed"
+    GIFTS_MADE = "gift.made"
+    GIFT_CHANGED = "gift.changed"
+    GIFT_REDEEMED = "gift.redeemed"
+    BONUS_EARNED = "bonus.earned"
+    BONUS_VESTED = "bonus.vested"
     TOKEN_CREDITED = "token.credited"  # noqa: S105
     TOKEN_ISSUED = "token.issued"  # noqa: S105
     TICKET_ISSUED = "ticket.issued"

@@ -34,6 +34,7 @@ from models.sections import (
     Prices,
     Proxy,
     Redis,
+    Referral,
     Refund,
     Renewal,
     Sessions,
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     pause: Pause = Pause()
     renewal: Renewal = Renewal()
     outage_credit: OutageCredit = OutageCredit()
+    referral: Referral = Referral()
     limits: Limits = Limits()
     sessions: Sessions = Sessions()
     payments: Payments

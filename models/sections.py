@@ -172,6 +172,11 @@ class OutageCredit(Section):
     at_most_hours: Positive = 168
 
 
+class Referral(Section):
+    from_znc: Money = Decimal(100)
+    percent: Annotated[Decimal, Field(ge=0, le=50)] = Decimal(10)
+
+
 class Limits(Section):
     auth_per_hour: Positive = 5
     api_per_minute: Positive = 100

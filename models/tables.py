@@ -2,13 +2,17 @@
 
 from models.audit import AuditEntry
 from models.base import Base
+from models.bundles import Bundle, BundlePurchase
+from models.coupons import Coupon, CouponUse
 from models.entries import AccessCookie, AccessTicket
+from models.gifts import GiftCode, GiftRedemption
 from models.ledger import Account, Transfer
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.outbox import OutboxMail
 from models.pauses import TokenPause
 from models.payments import MockCheckout, Payment, PaymentEvent
+from models.referrals import ReferralBonus
 from models.sessions import ProxySession
 from models.token_events import TokenEvent
 from models.tokens import AccessToken
@@ -21,6 +25,12 @@ __all__ = [
     "Account",
     "AuditEntry",
     "Base",
+    "Bundle",
+    "BundlePurchase",
+    "Coupon",
+    "CouponUse",
+    "GiftCode",
+    "GiftRedemption",
     "MockCheckout",
     "Outage",
     "OutageCredit",
@@ -28,6 +38,7 @@ __all__ = [
     "Payment",
     "PaymentEvent",
     "ProxySession",
+    "ReferralBonus",
     "TokenEvent",
     "TokenPause",
     "Transfer",

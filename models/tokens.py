@@ -51,6 +51,8 @@ class AccessToken(Base):
         CheckConstraint("paused_at IS NULL OR activated_at IS NOT NULL", name="paused_after_activation"),
         Index("ix_access_tokens_user_id_created_at", "user_id", "created_at"),
         CheckConstraint("(previous_hash IS NULL) = (previous_until IS NULL)", name="previous_with_end"),
+        CheckConstraint("(bundle_purchase_id IS NULL) = (bundle_share IS NULL)", name="bundle_with_share"),
+        CheckConstraint("bundle_share >= 0 AND bundle_share <= price_paid", name="share_within_price"),
         Index("ix_access_tokens_prefix", "prefix"),
         Index("ix_access_tokens_renewing", "id", postgresql_where=text("auto_renew AND revoked_at IS NULL")),
         Index("ix_access_tokens_paused_at", "paused_at", postgresql_where=text("paused_at IS NOT NULL")),
@@ -71,6 +73,11 @@ class AccessToken(Base):
     paused_seconds: Mapped[int] = mapped_column(BigInteger, default=0)
     credited_seconds: Mapped[int] = mapped_column(BigInteger, default=0)
     price_paid: Mapped[Znc]
+    # Of a token from a bundle: the purchase, and its share of that price.
+    bundle_purchase_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("bundle_purchases.id", ondelete="RESTRICT"), index=True
+    )
+    bundle_share: Mapped[Znc | None]
     activated_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

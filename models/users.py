@@ -1,6 +1,8 @@
 """People: buyers and admins."""
 
-from sqlalchemy import CheckConstraint, Index, String, func, text
+import uuid
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, CreatedAt, Moment, UuidKey
@@ -15,6 +17,7 @@ class User(Base):
         Index("uq_users_username", func.lower(text("username")), unique=True),
         CheckConstraint("char_length(username) BETWEEN 3 AND 50", name="username_length"),
         CheckConstraint("char_length(referral_code) = 12", name="referral_code_length"),
+        CheckConstraint("referrer_id <> id", name="nobody_refers_himself"),
     )
 
     id: Mapped[UuidKey]
@@ -26,6 +29,7 @@ class User(Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     is_superuser: Mapped[bool] = mapped_column(default=False)
     referral_code: Mapped[str] = mapped_column(String(12), unique=True)
+    referrer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
     created_at: Mapped[CreatedAt] = mapped_column(index=True)
     updated_at: Mapped[Moment] = mapped_column(server_default=text("now()"), onupdate=func.now())
 

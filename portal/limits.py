@@ -8,6 +8,7 @@ more than the limit, or one for each process where there are more processes than
 import ipaddress
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import cast
@@ -22,6 +23,8 @@ from models.config import Settings
 from models.services.errors import TooManyAttempts
 
 logger = logging.getLogger(__name__)
+
+GIFT_CODES_PER_HOUR = 10
 
 
 class Windows:
@@ -85,6 +88,14 @@ def count_registration(address: str | None) -> None:
     A registration is counted before it is tried, so that ones sent at the same instant are counted too.
     """
     _count(address)
+
+
+def count_gift_code(user_id: uuid.UUID) -> None:
+    """A user may try 10 gift codes an hour; raises TooManyAttempts after that. Counted before it is tried."""
+    windows = cast(Windows, current_app.extensions["zenzefi-limits"])
+    limit = RateLimitItemPerHour(GIFT_CODES_PER_HOUR, namespace="gift")
+    if not windows.take(limit, str(user_id)):
+        raise TooManyAttempts(windows.resets_in(limit, str(user_id)))
 
 
 def _count(address: str | None) -> None:

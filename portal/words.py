@@ -83,6 +83,15 @@ AUDIT_ACTIONS = {
     AuditAction.TOKEN_RENEWED: _("Token renewed"),
     AuditAction.TOKEN_RENEWAL_STOPPED: _("Auto-renewal stopped"),
     AuditAction.TOKEN_CREDITED: _("Outage credited"),
+    AuditAction.TOKEN_FORCE_REVOKED: _("Token ended by an admin"),
+    AuditAction.BUNDLE_PURCHASED: _("Bundle bought"),
+    AuditAction.BUNDLE_CHANGED: _("Bundle changed"),
+    AuditAction.COUPON_CHANGED: _("Coupon changed"),
+    AuditAction.GIFTS_MADE: _("Gift codes made"),
+    AuditAction.GIFT_CHANGED: _("Gift code changed"),
+    AuditAction.GIFT_REDEEMED: _("Gift code used"),
+    AuditAction.BONUS_EARNED: _("Bonus earned"),
+    AuditAction.BONUS_VESTED: _("Bonus paid out"),
     AuditAction.TOKEN_ISSUED: _("Token issued"),
     AuditAction.TICKET_ISSUED: _("Browser link issued"),
     AuditAction.COOKIE_OPENED: _("Browser let in"),
@@ -130,6 +139,23 @@ SERVICE_SENTENCES = (
     _("The secret was replaced already. The new one was shown once."),
     _("The service is out of order, and the lost time will be credited. A pause can begin afterwards."),
     _("This token has been paused as often as it can be."),
+    _("A bundle has 2 to 100 tokens."),
+    _("The discount is 0 to 90 percent."),
+    _("Give either a percentage or an amount."),
+    _("The percentage is above 0 and below 100."),
+    _("A limit is 1 or more."),
+    _("This code is taken."),
+    _("Make 1 to 1000 codes at once."),
+    _("There is no such coupon."),
+    _("This coupon is not valid any more."),
+    _("This coupon has been used as often as it can be."),
+    _("There is no such gift code."),
+    _("This gift code is used up or not valid any more."),
+    _("You have used this gift code already."),
+    _("Nobody has this code."),
+    _("Bonus, held"),
+    _("Bonus for an invitation"),
+    _("Bonus on refunded money"),
     _("This payment cannot be refunded."),
     _("This is more than is left of the payment."),
     _("The payment provider does not answer. Please try again later."),
@@ -185,20 +211,24 @@ def duration(hours: int) -> str:
     return ngettext("%(num)d hour", "%(num)d hours", hours)
 
 
-def note(entry: Transfer) -> str:
+def note(entry: Transfer) -> str:  # noqa: PLR0911 - one for each kind
     """Say what a transfer was for; an admin's reason stays in his own words."""
     match entry.kind:
         case TransferKind.PURCHASE if _MORE_TIME in entry.description:
             hours_more, _between, prefix = entry.description.partition(_MORE_TIME)
             return gettext("%(duration)s more for %(prefix)s", duration=duration(int(hours_more)), prefix=prefix)
+        case TransferKind.PURCHASE if entry.reference_type == "bundle_purchase":
+            return gettext("Bundle %(name)s", name=entry.description.removeprefix("Bundle "))
         case TransferKind.PURCHASE if hours := _FIRST_NUMBER.search(entry.description):
             return gettext("Token for %(duration)s", duration=duration(int(hours.group())))
         case TransferKind.REFUND:
             return gettext("Unused time of token %(prefix)s", prefix=entry.description.rpartition(" ")[2])
         case TransferKind.DEPOSIT:
             return gettext("Paid in")
-        case TransferKind.REVERSAL:
+        case TransferKind.REVERSAL | TransferKind.REFERRAL_BONUS:
             return gettext(entry.description)
+        case TransferKind.GIFT:
+            return gettext("Gift code %(prefix)s", prefix=entry.description.rpartition(" ")[2])
         case _:
             return entry.description
 

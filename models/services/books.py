@@ -40,7 +40,32 @@ _CHECKS = {
     "A token was not paid for with exactly its price": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'purchase'
-        GROUP BY k.id HAVING coalesce(sum(t.amount), 0) <> k.price_paid""",
+        GROUP BY k.id HAVING coalesce(sum(t.amount), 0) + coalesce(k.bundle_share, 0) <> k.price_paid""",
+    "A bundle was not paid for with exactly its price, or its shares are not that price": """
+        SELECT b.id::text FROM bundle_purchases b
+            LEFT JOIN (SELECT reference_id, sum(amount) AS paid, count(*) AS times FROM transfers
+                WHERE reference_type = 'bundle_purchase' AND kind = 'purchase' GROUP BY 1) t ON t.reference_id = b.id
+            LEFT JOIN (SELECT bundle_purchase_id, sum(bundle_share) AS shares, count(*) AS tokens FROM access_tokens
+                WHERE bundle_purchase_id IS NOT NULL GROUP BY 1) k ON k.bundle_purchase_id = b.id
+        WHERE b.price_paid IS DISTINCT FROM t.paid OR t.times <> 1 OR b.price_paid IS DISTINCT FROM k.shares
+            OR b.token_count <> k.tokens""",
+    "A gift code was not credited once for each use": """
+        SELECT g.id::text FROM gift_codes g
+            LEFT JOIN (SELECT r.gift_code_id, count(*) AS uses, sum(r.amount_znc) AS znc, sum(t.amount) AS booked
+                FROM gift_redemptions r LEFT JOIN transfers t
+                    ON t.reference_type = 'gift_code' AND t.reference_id = r.id AND t.kind = 'gift'
+                GROUP BY 1) r ON r.gift_code_id = g.id
+        WHERE g.uses <> coalesce(r.uses, 0) OR coalesce(r.znc, 0) IS DISTINCT FROM coalesce(r.booked, 0)""",
+    "A referral bonus is not what was booked for it": """
+        SELECT b.id::text FROM referral_bonuses b
+            LEFT JOIN (SELECT t.reference_id, sum(t.amount) FILTER (WHERE d.kind = 'bonuses') AS earned,
+                sum(t.amount) FILTER (WHERE c.kind = 'bonuses') AS returned,
+                sum(t.amount) FILTER (WHERE c.kind = 'wallet') AS vested
+                FROM transfers t JOIN accounts d ON d.id = t.debit_account_id
+                    JOIN accounts c ON c.id = t.credit_account_id
+                WHERE t.reference_type = 'referral' GROUP BY 1) t ON t.reference_id = b.id
+        WHERE b.amount IS DISTINCT FROM t.earned OR b.returned <> coalesce(t.returned, 0)
+            OR CASE WHEN b.ended_at IS NULL THEN 0 ELSE b.amount - b.returned END <> coalesce(t.vested, 0)""",
     "A revoked token was not refunded with exactly its refund": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'refund'
@@ -50,14 +75,22 @@ _CHECKS = {
             JOIN accounts d ON d.id = t.debit_account_id JOIN accounts c ON c.id = t.credit_account_id
             LEFT JOIN payments p ON t.reference_type = 'payment' AND p.id = t.reference_id
             LEFT JOIN access_tokens k ON t.reference_type = 'token' AND k.id = t.reference_id
+            LEFT JOIN bundle_purchases b ON t.reference_type = 'bundle_purchase' AND b.id = t.reference_id
+            LEFT JOIN gift_redemptions g ON t.reference_type = 'gift_code' AND g.id = t.reference_id
+            LEFT JOIN referral_bonuses r ON t.reference_type = 'referral' AND r.id = t.reference_id
         WHERE NOT coalesce(CASE t.kind
             WHEN 'deposit' THEN d.kind = 'payments_received' AND c.user_id = p.user_id
-            WHEN 'purchase' THEN d.user_id = k.user_id AND c.kind = 'sales'
+            WHEN 'purchase' THEN d.user_id = coalesce(k.user_id, b.user_id) AND d.kind = 'wallet' AND c.kind = 'sales'
+            WHEN 'gift' THEN d.kind = 'gifts' AND c.kind = 'wallet' AND c.user_id = g.user_id
+            WHEN 'referral_bonus' THEN r.referrer_id IN (c.user_id, d.user_id) AND (
+                (d.kind = 'bonuses' AND c.kind = 'held')
+                OR (d.kind = 'held' AND c.kind = 'wallet' AND d.user_id = c.user_id))
             WHEN 'refund' THEN d.kind = 'sales' AND c.user_id = k.user_id
             WHEN 'reversal' THEN CASE t.reference_type
                 WHEN 'payment' THEN (c.kind = 'payments_received' AND d.kind IN ('wallet', 'receivable')
                         AND d.user_id = p.user_id)
                     OR (d.kind = 'payments_received' AND c.kind = 'wallet' AND c.user_id = p.user_id)
+                WHEN 'referral' THEN d.kind = 'held' AND c.kind = 'bonuses' AND d.user_id = r.referrer_id
                 WHEN 'user' THEN d.kind = 'wallet' AND c.kind = 'receivable' AND d.user_id = c.user_id
                     AND d.user_id = t.reference_id END
             WHEN 'adjustment' THEN t.reference_type = 'user' AND (

@@ -170,3 +170,31 @@ class ProviderDown(DomainError):
 
     def __init__(self) -> None:
         super().__init__("The payment provider does not answer. Please try again later.")
+
+
+class CouponRefused(DomainError):
+    """A coupon cannot be used for this purchase; `reason` is `unknown`, `over` or `used_up`."""
+
+    SENTENCES: ClassVar[dict[str, str]] = {
+        "unknown": "There is no such coupon.",
+        "over": "This coupon is not valid any more.",
+        "used_up": "This coupon has been used as often as it can be.",
+    }
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(self.SENTENCES[reason])
+        self.reason = reason
+
+
+class GiftRefused(DomainError):
+    """A gift code cannot be taken; `reason` is `unknown`, `over` or `taken`."""
+
+    SENTENCES: ClassVar[dict[str, str]] = {
+        "unknown": "There is no such gift code.",
+        "over": "This gift code is used up or not valid any more.",
+        "taken": "You have used this gift code already.",
+    }
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(self.SENTENCES[reason])
+        self.reason = reason

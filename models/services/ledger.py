@@ -103,14 +103,18 @@ def transfer(
         locked_wallet(session, debit.user_id)
         if debt := debt_of(session, debit.user_id):
             raise DebtOpen(debt, amount)
-    # Wallets before the platform's own accounts: one order for everybody means no deadlock, and the rows
-    # that all transfers share are held for the shortest time.
-    moves = sorted(((debit, -amount), (credit, amount)), key=lambda move: (move[0].user_id is None, move[0].id))
+    # One order for everybody means no deadlock: wallets first, then a user's other accounts, then the platform's own,
+    # whose rows all transfers share and which are held for the shortest time.
+    moves = sorted(((debit, -amount), (credit, amount)), key=lambda move: _rank(move[0]))
     for account, change in moves:
         _move(session, account, change)
     if credit.kind is AccountKind.WALLET and credit.user_id is not None:
         _repay(session, credit, credit.user_id, amount, because=transfer_id, actor=actor)
     return transfer_id
+
+
+def _rank(account: Account) -> tuple[bool, bool, uuid.UUID]:
+    return account.user_id is None, account.kind is not AccountKind.WALLET, account.id
 
 
 def _repay(

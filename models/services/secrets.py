@@ -27,6 +27,7 @@ class Purpose(StrEnum):
     TOKEN = ""
     TICKET = "ticket:"
     COOKIE = "cookie:"
+    GIFT = "gift:"
 
 
 def new_secret(settings: Tokens, purpose: Purpose = Purpose.TOKEN) -> str:

@@ -13,7 +13,7 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
-from models.services import audit, changes, crediting, ledger, outages, secrets, texts
+from models.services import audit, changes, coupons, crediting, ledger, outages, outbox, referrals, secrets, texts
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, InvalidInput, NotFound, TokenEnded
 from models.services.money import round_down
@@ -53,29 +53,22 @@ def purchase(
     settings: Settings,
     actor: Actor,
     token_id: uuid.UUID | None = None,
+    coupon: str = "",
 ) -> tuple[AccessToken, str]:
     """Sell a token and return it with its secret, which is known only now.
 
     A form that carries the id of the token-to-be cannot buy twice: the second try raises DuplicateTransfer.
-    Raises InvalidInput and InsufficientFunds as well.
+    Raises InvalidInput, CouponRefused and InsufficientFunds as well.
     """
     price = price_of(settings, hours)
     _check(scope, name, settings)
     if not user.is_active:
         raise AccountDisabled
     token_id = token_id or uuid.uuid4()
-    ledger.transfer(
-        session,
-        TransferKind.PURCHASE,
-        debit=ledger.wallet_of(session, user.id),
-        credit=ledger.system_account(session, AccountKind.SALES),
-        amount=price,
-        description=f"Token for {hours} h",
-        reference=("token", token_id),
-        idempotency_key=f"purchase:{token_id}",
-        actor=actor,
-    )
-    token, secret = _make(
+    reference = ("token", token_id)
+    price = coupons.take(session, user, coupon, price, reference=reference).price
+    pay(session, user, price, f"Token for {hours} h", reference=reference, actor=actor)
+    token, secret = make(
         session,
         settings,
         id=token_id,
@@ -86,6 +79,7 @@ def purchase(
         duration_hours=hours,
         price_paid=price,
     )
+    referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
     audit.record(
         session,
         AuditAction.TOKEN_PURCHASED,
@@ -99,6 +93,23 @@ def purchase(
     return token, secret
 
 
+def pay(
+    session: Session, user: User, price: Decimal, words: str, *, reference: tuple[str, uuid.UUID], actor: Actor
+) -> None:
+    """Take the price of a purchase from the wallet. Raises DuplicateTransfer, InsufficientFunds and DebtOpen."""
+    ledger.transfer(
+        session,
+        TransferKind.PURCHASE,
+        debit=ledger.wallet_of(session, user.id),
+        credit=ledger.system_account(session, AccountKind.SALES),
+        amount=price,
+        description=words,
+        reference=reference,
+        idempotency_key=f"purchase:{reference[1]}",
+        actor=actor,
+    )
+
+
 def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Actor) -> str:
     """Give `owner` a fresh token at no price, end the demo tokens issued before, and return the secret."""
     moment = clock.now()
@@ -107,7 +118,7 @@ def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Acto
         _end(session, token, Decimal(0), moment)
         resource = ("token", token.id)
         audit.record(session, AuditAction.TOKEN_REVOKED, actor, user_id=token.user_id, resource=resource, refund="0")
-    token, secret = _make(
+    token, secret = make(
         session,
         settings,
         id=uuid.uuid4(),
@@ -174,6 +185,7 @@ def revoke(
         raise TokenEnded(state)
     due = refund_now(session, token, settings)
     refund = due.amount
+    bonus = referrals.locked_bonus(session, token)
     if refund > 0:
         ledger.transfer(
             session,
@@ -186,6 +198,8 @@ def revoke(
             idempotency_key=f"refund:{token.id}",
             actor=actor,
         )
+        if bonus is not None:
+            referrals.give_back(session, bonus, token, refund, actor=actor)
     _end(session, token, refund, clock.now())
     audit.record(
         session,
@@ -197,6 +211,38 @@ def revoke(
         used_seconds=due.used_seconds,
     )
     return token, refund
+
+
+def force_revoke(session: Session, token_id: uuid.UUID, *, reason: str, actor: Actor) -> AccessToken:
+    """End anybody's token, as an admin: nothing is paid back (contract.md, section 4), and the owner is told why.
+
+    Raises NotFound, TokenEnded, and InvalidInput for a bad reason.
+    """
+    reason = texts.one_line(reason, field="reason", at_least=3, at_most=200)
+    query = select(AccessToken).where(AccessToken.id == token_id).with_for_update()
+    token = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if token is None:
+        raise NotFound("token")
+    state = token.state(clock.now())
+    if state in {TokenState.REVOKED, TokenState.EXPIRED}:
+        raise TokenEnded(state)
+    _end(session, token, Decimal(0), clock.now())
+    owner = session.get_one(User, token.user_id)
+    name = token.name or f"{token.prefix}…"
+    key = f"token_revoked:{token.id}"
+    outbox.write(session, "token_revoked", owner, dedup_key=key, username=owner.username, name=name, reason=reason)
+    resource = ("token", token.id)
+    action = AuditAction.TOKEN_FORCE_REVOKED
+    audit.record(session, action, actor, user_id=token.user_id, resource=resource, reason=reason)
+    return token
+
+
+def by_id(session: Session, token_id: uuid.UUID) -> AccessToken:
+    """Return anybody's token, for admins. Raises NotFound."""
+    token = session.get(AccessToken, token_id)
+    if token is None:
+        raise NotFound("token")
+    return token
 
 
 def owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
@@ -231,7 +277,8 @@ def _check(scope: str, name: str, settings: Settings) -> None:
     texts.one_line(name, field="name", at_most=NAME_LENGTH)
 
 
-def _make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessToken, str]:
+def make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessToken, str]:
+    """Add a token with a fresh secret and return both; who calls has seen to its price."""
     secret = secrets.new_secret(settings.tokens)
     token = AccessToken(
         prefix=secret[: secrets.PREFIX_LENGTH],

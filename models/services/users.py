@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.services import audit, changes, ledger, outbox, passwords, texts
+from models.services import audit, changes, ledger, outbox, passwords, referrals, texts
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -43,8 +43,9 @@ def register(
     actor: Actor,
     full_name: str | None = None,
     is_superuser: bool = False,
+    referral_code: str = "",
 ) -> User:
-    """Make a user with an empty wallet.
+    """Make a user with an empty wallet, brought by whose referral code it is.
 
     Raises InvalidInput, EmailTaken or UsernameTaken; two registrations at the same instant are decided by the
     unique indexes, so the loser gets the same errors.
@@ -55,7 +56,9 @@ def register(
         raise InvalidInput("email", "This does not look like an e-mail address.")
     if not USERNAME.fullmatch(username):
         raise InvalidInput("username", "Use 3 to 50 letters, digits, points, hyphens or underscores.")
+    referrer = referrals.referrer_of(session, referral_code)
     user = User(
+        referrer_id=referrer.id if referrer else None,
         email=email,
         username=username,
         full_name=texts.one_line(full_name or "", field="full_name", at_most=FULL_NAME_LENGTH) or None,

@@ -24,6 +24,12 @@ class RegisterForm(Form):
         description=_("8 characters or more. A few words in a row are easy to keep in mind."),
         render_kw={"autocomplete": "new-password"},
     )
+    referral_code = StringField(
+        _("Invitation code"),
+        [at_most(12)],
+        description=_("If somebody gave you one."),
+        render_kw={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"},
+    )
 
 
 class LoginForm(Form):

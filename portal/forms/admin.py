@@ -1,8 +1,14 @@
 """What admins fill in."""
 
-from flask_babel import lazy_gettext as _
-from wtforms import StringField
+from typing import Self
 
+from flask import request
+from flask_babel import lazy_gettext as _
+from wtforms import DateField, DecimalField, IntegerField, SelectField, StringField
+from wtforms.validators import InputRequired, Optional
+
+from models.config import Settings
+from portal import words
 from portal.forms.base import Form, UuidField, at_most, required
 from portal.forms.shop import MONEY
 
@@ -32,3 +38,43 @@ class RefundForm(Form):
         render_kw={"autocomplete": "off"},
     )
     key = UuidField(validators=[required()])
+
+
+class BundleEditForm(Form):
+    name = StringField(_("Name"), [required(), at_most(50)])
+    description = StringField(_("Description"), [at_most(200)])
+    token_count = IntegerField(_("Tokens"), [InputRequired(_("This field is needed."))])
+    duration_hours = SelectField(_("How long"), coerce=int)
+    scope = SelectField(_("What it opens"))
+    discount_percent = DecimalField(_("Discount in percent"), [InputRequired(_("This field is needed."))], places=2)
+
+    @classmethod
+    def with_choices(cls, settings: Settings, **defaults: object) -> Self:
+        """Make the form for a request, with the durations and scopes that are sold."""
+        form = cls(request.form if request.method == "POST" else None, data=defaults)
+        form.duration_hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
+        form.scope.choices = [(scope, words.scope_name(scope)) for scope in settings.scopes]
+        return form
+
+
+class CouponForm(Form):
+    code = StringField(_("Code"), [required(), at_most(32)], render_kw={"autocomplete": "off"})
+    percent = DecimalField(_("Percent off"), [Optional()], places=2)
+    amount = DecimalField(_("ZNC off"), [Optional()], places=2, description=_("One of the two."))
+    uses_per_user = IntegerField(_("Uses for each user"), [Optional()], default=1)
+    uses_in_all = IntegerField(_("Uses in all"), [Optional()], description=_("Empty: no limit."))
+    valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
+
+
+class GiftCodesForm(Form):
+    amount = StringField(_("Amount in ZNC"), [required(), at_most(20)], render_kw=MONEY)
+    count = IntegerField(_("How many codes"), [InputRequired(_("This field is needed."))], default=1)
+    uses_each = IntegerField(_("Uses of each code"), [InputRequired(_("This field is needed."))], default=1)
+    valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
+    note = StringField(_("What they are for"), [required(), at_most(200)], render_kw={"autocomplete": "off"})
+
+
+class ReasonForm(Form):
+    reason = StringField(
+        _("Reason"), [required(), at_most(200)], description=_("The owner is told."), render_kw={"autocomplete": "off"}
+    )

@@ -27,6 +27,9 @@ class BuyForm(Form):
         description=_("For your own list, for instance where you will use it. May stay empty."),
         render_kw={"autocomplete": "off", "maxlength": NAME_LENGTH},
     )
+    coupon = StringField(
+        _("Coupon"), [at_most(32)], description=_("If you have one."), render_kw={"autocomplete": "off"}
+    )
     token_id = UuidField(validators=[required()])
 
     @classmethod
@@ -50,6 +53,19 @@ class ExtendForm(Form):
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
         return form
+
+
+class BundleForm(Form):
+    """Buying one bundle: the id names the purchase, so that a form sent twice buys once."""
+
+    coupon = StringField(
+        _("Coupon"), [at_most(32)], description=_("If you have one."), render_kw={"autocomplete": "off"}
+    )
+    purchase_id = UuidField(validators=[required()])
+
+
+class GiftForm(Form):
+    code = StringField(_("Gift code"), [required(), at_most(40)], render_kw={"autocomplete": "off"})
 
 
 class NameForm(Form):

@@ -7,11 +7,14 @@ from portal.extensions import csrf
 from portal.views import (
     accounts,
     admin,
+    admin_offers,
     admin_payments,
+    bundles,
     health,
     mock_checkout,
     pages,
     profile,
+    referrals,
     token_changes,
     tokens,
     wallet,
@@ -26,9 +29,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(profile.blueprint)
     app.register_blueprint(tokens.blueprint)
     app.register_blueprint(token_changes.blueprint)
+    app.register_blueprint(bundles.blueprint)
+    app.register_blueprint(referrals.blueprint)
     app.register_blueprint(wallet.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(admin_payments.blueprint)
+    app.register_blueprint(admin_offers.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)
     # The one exemption: a provider's callback carries a signature and no cookie.

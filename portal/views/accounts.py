@@ -27,7 +27,7 @@ def register() -> str | Response | tuple[str, int]:
     """
     if current_user.is_authenticated:
         return redirect(url_for("profile.dashboard"))
-    form = RegisterForm(request.form)
+    form = RegisterForm(request.form, data={"referral_code": request.args.get("ref", "")[:12]})
     if request.method == "POST" and form.validate():
         limits.count_registration(request.remote_addr)
         try:
@@ -46,7 +46,14 @@ def _register(form: RegisterForm) -> None:
         with current.transaction() as session:
             if users.username_taken(session, username):
                 raise UsernameTaken
-            users.register(session, email=email, username=username, password=password, actor=current.actor())
+            users.register(
+                session,
+                email=email,
+                username=username,
+                password=password,
+                actor=current.actor(),
+                referral_code=form.referral_code.data or "",
+            )
     except EmailTaken:
         # The same answer as for a new address; the caller says why.
         with current.transaction() as session:

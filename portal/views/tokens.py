@@ -7,7 +7,14 @@ from werkzeug.wrappers import Response
 
 from models import clock
 from models.services import entries, ledger, pausing, sessions, timelines, tokens
-from models.services.errors import DuplicateTransfer, InsufficientFunds, InvalidInput, TokenEnded, TokenUnusable
+from models.services.errors import (
+    CouponRefused,
+    DuplicateTransfer,
+    InsufficientFunds,
+    InvalidInput,
+    TokenEnded,
+    TokenUnusable,
+)
 from models.tokens import TokenState
 from portal import access, current, security, words
 from portal.forms.shop import BuyForm
@@ -35,6 +42,7 @@ def buy_form() -> str:
         duration_hours=request.args.get("duration_hours", type=int) or _usual_duration(),
         scope=request.args.get("scope") or next(iter(settings.scopes)),
         name=request.args.get("name", "")[: tokens.NAME_LENGTH],
+        coupon=request.args.get("coupon", "")[:32],
         token_id=uuid.uuid4(),
     )
     return _buy_page(form)
@@ -62,6 +70,7 @@ def buy() -> str | Response | tuple[str, int]:
                 settings=settings,
                 actor=current.actor(),
                 token_id=form.token_id.data,
+                coupon=form.coupon.data or "",
             )
     except DuplicateTransfer:
         flash(_("This token is bought already; it was not paid for twice. Its secret was shown once."), "info")
@@ -69,8 +78,8 @@ def buy() -> str | Response | tuple[str, int]:
     except InsufficientFunds as error:
         form.refuse(error)
         return _buy_page(form, lacks=error), 402
-    except InvalidInput as error:
-        form.refuse(error)
+    except (InvalidInput, CouponRefused) as error:
+        form.refuse(error, None if isinstance(error, InvalidInput) else "coupon")
         return _buy_page(form), 400
     wallet = ledger.wallet_of(current.session(), current.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet)
@@ -159,6 +168,7 @@ def _buy_page(form: BuyForm, lacks: InsufficientFunds | None = None) -> str:
     top_up = None
     if lacks is not None:
         chosen = {"duration_hours": form.duration_hours.data, "scope": form.scope.data, "name": form.name.data or None}
+        chosen["coupon"] = form.coupon.data or None
         back = url_for("tokens.buy_form", **chosen)
         top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
     prices = current.settings().prices.znc

@@ -15,11 +15,25 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.bundles import Bundle
 from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
 from models.sections import Refund
-from models.services import adjustments, books, extending, ledger, pausing, payments, reversals, sessions, tokens
+from models.services import (
+    adjustments,
+    books,
+    bundles,
+    extending,
+    gifts,
+    ledger,
+    pausing,
+    payments,
+    referrals,
+    reversals,
+    sessions,
+    tokens,
+)
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError
 from models.services.providers import mock
@@ -36,6 +50,9 @@ STEPS = st.one_of(
     st.tuples(st.just("top up"), CENTS, st.sampled_from(["succeeded", "canceled", None])),
     st.tuples(st.just("settle again")),
     st.tuples(st.just("buy"), st.sampled_from([1, 12, 24, 168, 720])),
+    st.tuples(st.just("buy bundle")),
+    st.tuples(st.just("redeem"), st.booleans()),
+    st.tuples(st.just("vest")),
     st.tuples(st.just("use"), st.integers(0, 5)),
     st.tuples(st.just("pause or resume"), st.integers(0, 5)),
     st.tuples(st.just("extend"), st.integers(0, 5), st.sampled_from([1, 12, 24])),
@@ -56,7 +73,11 @@ class History:
     def __init__(self, factory: Sessions, settings: Settings, time: Clock) -> None:
         self._factory, self._settings, self._time = factory, settings, time
         with factory.begin() as session:
+            referrer = make_user(session, f"charlie{next(NAMES)}")
             self.owner = make_user(session, f"alice{next(NAMES)}")
+            self.owner.referrer_id = referrer.id
+            facts = {"valid_until": None, "note": "history", "settings": settings, "actor": Actor(referrer.id)}
+            [self.gift] = gifts.create(session, amount=Decimal("33.33"), count=1, uses_each=1, **facts)
 
     def step(self, what: str, *facts: Any, crash_at: int | None = None) -> None:
         """Do one thing; that the rules refuse some is part of life, and so is a crash."""
@@ -84,6 +105,19 @@ class History:
     def _buy(self, session: Session, hours: int) -> None:
         facts = {"scope": "full", "name": "", "settings": self._settings, "actor": Actor(self.owner.id)}
         tokens.purchase(session, self.owner, hours=hours, **facts)
+
+    def _buy_bundle(self, session: Session) -> None:
+        starter = session.scalars(select(Bundle.id).where(Bundle.name == "Starter")).one()
+        facts = {"purchase_id": uuid.uuid4(), "settings": self._settings, "actor": Actor(self.owner.id)}
+        bundles.purchase(session, self.owner, starter, **facts)
+
+    def _redeem(self, session: Session, is_right: bool) -> None:
+        code = self.gift if is_right else "AAAA-AAAA-AAAA-AAAA"
+        gifts.redeem(session, self.owner, code, settings=self._settings, actor=Actor(self.owner.id))
+
+    def _vest(self, session: Session) -> None:
+        for bonus_id in referrals.due(session):
+            referrals.vest(session, bonus_id)
 
     def _use(self, session: Session, which: int) -> None:
         if token := self._token(session, which):
@@ -143,7 +177,7 @@ def shop(request: Any, committed: tuple[Settings, Sessions], time: Clock) -> tup
 
 
 @hypothesis_settings(
-    max_examples=30,
+    max_examples=50,
     deadline=None,
     database=None,
     derandomize=True,
@@ -155,7 +189,7 @@ def test_no_history_of_payments_purchases_refunds_disputes_and_crashes_unbalance
 ) -> None:
     settings, factory, time = shop
     history = History(factory, settings, time)
-    history.step("adjust", Decimal(150))
+    history.step("adjust", Decimal(400))
     for step, crash_at in steps:
         history.step(*step, crash_at=crash_at)
     with factory.begin() as session:

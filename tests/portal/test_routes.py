@@ -10,11 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 
+from models.bundles import Bundle
 from models.config import Settings
+from models.gifts import GiftCode
 from models.payments import Payment
 from models.services import payments, sessions
 from models.services.context import Actor
 from models.users import User
+from tests.models.test_offers import coupon, gift
 from tests.portal.conftest import Browser
 from tests.support import buy, decided, top_up
 
@@ -44,6 +47,7 @@ class Shop:
     session_id: uuid.UUID
     payment: Payment
     event_id: uuid.UUID
+    offers: tuple[uuid.UUID, uuid.UUID, uuid.UUID]
 
     def path(self, rule: Rule) -> str:
         """Write a rule's address with these ids in it."""
@@ -54,6 +58,9 @@ class Shop:
             "checkout_id": self.payment.provider_payment_id,
             "user_id": self.user.id,
             "event_id": self.event_id,
+            "bundle_id": self.offers[0],
+            "coupon_id": self.offers[1],
+            "gift_id": self.offers[2],
             "provider": "mock",
             "filename": "css/tokens.css",
         }
@@ -72,8 +79,12 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     payment = top_up(session, alice, settings)
     event_id = payments.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
+    bundle = session.scalars(select(Bundle).limit(1)).one()
+    made = coupon(session, alice)
+    gift(session, alice, settings)
+    offers = (bundle.id, made.id, session.scalars(select(GiftCode.id)).one())
     session.commit()
-    return Shop(alice, token.id, opened.id, payment, event_id)
+    return Shop(alice, token.id, opened.id, payment, event_id, offers)
 
 
 def rules(app: Flask, method: str) -> Iterator[Rule]:
@@ -171,12 +182,28 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
         uuid.uuid4(),
         Payment(id=uuid.uuid4(), provider_payment_id=uuid.uuid4()),
         uuid.uuid4(),
+        (uuid.uuid4(), uuid.uuid4(), uuid.uuid4()),
     )
     for rule in app.url_map.iter_rules():
-        if rule.arguments & {"token_id", "payment_id", "checkout_id", "user_id", "event_id"}:
+        if rule.arguments & {
+            "token_id",
+            "payment_id",
+            "checkout_id",
+            "user_id",
+            "event_id",
+            "bundle_id",
+            "coupon_id",
+            "gift_id",
+        }:
             if "POST" in (rule.methods or ()):
                 answer = as_dana.post(
-                    nothing.path(rule), outcome="pay", amount="1", reason="reason", note="note", key=str(uuid.uuid4())
+                    nothing.path(rule),
+                    outcome="pay",
+                    amount="1",
+                    reason="reason",
+                    note="note",
+                    key=str(uuid.uuid4()),
+                    purchase_id=str(uuid.uuid4()),
                 )
             else:
                 answer = as_dana.get(nothing.path(rule))

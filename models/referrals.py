@@ -1,0 +1,35 @@
+"""Referral bonuses: what somebody gets for whom he brought."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, CreatedAt, Short, UuidKey, Znc
+
+
+class ReferralBonus(Base):
+    """The one bonus for one referred user: held until the purchase that earned it stops being refundable.
+
+    `returned` went back with refunds of that purchase; what is left goes to the referrer's wallet at `ended_at`.
+    """
+
+    __tablename__ = "referral_bonuses"
+    __table_args__ = (
+        CheckConstraint("referrer_id <> referred_id", name="nobody_refers_himself"),
+        CheckConstraint("returned BETWEEN 0 AND amount AND amount > 0", name="amounts"),
+        Index("ix_referral_bonuses_held", "created_at", postgresql_where=text("ended_at IS NULL")),
+        Index("ix_referral_bonuses_reference", "reference_type", "reference_id"),
+    )
+
+    id: Mapped[UuidKey]
+    referrer_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
+    referred_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), unique=True)
+    reference_type: Mapped[Short]
+    reference_id: Mapped[uuid.UUID]
+    price: Mapped[Znc]
+    amount: Mapped[Znc]
+    returned: Mapped[Znc] = mapped_column(default=0, server_default=text("0"))
+    created_at: Mapped[CreatedAt]
+    ended_at: Mapped[datetime | None]

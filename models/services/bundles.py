@@ -1,0 +1,181 @@
+"""Selling several tokens at once: one price, one transfer, and shares that add up to it."""
+
+import uuid
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction
+from models.bundles import Bundle, BundlePurchase
+from models.config import Settings
+from models.services import audit, coupons, referrals, texts, tokens
+from models.services.context import Actor
+from models.services.errors import AccountDisabled, InvalidInput, NotFound
+from models.services.money import CENT
+from models.services.paging import Page, page_of
+from models.tokens import AccessToken, TokenOrigin
+from models.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a bundle costs, in ZNC: its tokens one by one, and together."""
+
+    base: Decimal
+    total: Decimal
+
+    @property
+    def savings(self) -> Decimal:
+        return self.base - self.total
+
+
+def price_of(bundle: Bundle, settings: Settings) -> Price:
+    """Return what a bundle costs now. Raises InvalidInput when its duration is not for sale any more."""
+    base = tokens.price_of(settings, bundle.duration_hours) * bundle.token_count
+    total = (base * (100 - bundle.discount_percent) / 100).quantize(CENT, rounding=ROUND_HALF_UP)
+    return Price(base, total)
+
+
+def shares(price: Decimal, count: int) -> list[Decimal]:
+    """Part a price into so many shares that differ by a cent at most and add up to it."""
+    cents = int(price / CENT)
+    low, more = divmod(cents, count)
+    return [(low + (number < more)) * CENT for number in range(count)]
+
+
+def purchase(
+    session: Session,
+    user: User,
+    bundle_id: uuid.UUID,
+    *,
+    purchase_id: uuid.UUID,
+    settings: Settings,
+    actor: Actor,
+    coupon: str = "",
+) -> tuple[BundlePurchase, list[tuple[AccessToken, str]]]:
+    """Sell a bundle and return its tokens with their secrets, which are known only now.
+
+    A form that carries the purchase's id buys once: the second try raises DuplicateTransfer. Raises NotFound,
+    AccountDisabled, CouponRefused, InvalidInput and InsufficientFunds as well.
+    """
+    bundle = offered(session, bundle_id)
+    if not user.is_active:
+        raise AccountDisabled
+    reference = ("bundle_purchase", purchase_id)
+    quote = coupons.take(session, user, coupon, price_of(bundle, settings).total, reference=reference)
+    tokens.pay(session, user, quote.price, f"Bundle {bundle.name}", reference=reference, actor=actor)
+    sold = BundlePurchase(
+        id=purchase_id,
+        user_id=user.id,
+        bundle_id=bundle.id,
+        bundle_name=bundle.name,
+        token_count=bundle.token_count,
+        price_paid=quote.price,
+    )
+    session.add(sold)
+    session.flush()
+    made = [
+        tokens.make(
+            session,
+            settings,
+            id=uuid.uuid4(),
+            user_id=user.id,
+            name=f"{bundle.name} {number}",
+            origin=TokenOrigin.PURCHASE,
+            scope=bundle.scope,
+            duration_hours=bundle.duration_hours,
+            price_paid=share,
+            bundle_purchase_id=purchase_id,
+            bundle_share=share,
+        )
+        for number, share in enumerate(shares(quote.price, bundle.token_count), start=1)
+    ]
+    referrals.earn(session, user, quote.price, reference=reference, settings=settings, actor=actor)
+    facts = {"bundle": bundle.name, "tokens": bundle.token_count, "price": str(quote.price)}
+    resource = ("bundle_purchase", purchase_id)
+    audit.record(session, AuditAction.BUNDLE_PURCHASED, actor, user_id=user.id, resource=resource, **facts)
+    return sold, made
+
+
+def offered(session: Session, bundle_id: uuid.UUID) -> Bundle:
+    """Return a bundle that is for sale. Raises NotFound."""
+    bundle = by_id(session, bundle_id)
+    if not bundle.is_active:
+        raise NotFound("bundle")
+    return bundle
+
+
+def by_id(session: Session, bundle_id: uuid.UUID) -> Bundle:
+    """Return a bundle, for sale or not. Raises NotFound."""
+    bundle = session.get(Bundle, bundle_id)
+    if bundle is None:
+        raise NotFound("bundle")
+    return bundle
+
+
+def on_sale(session: Session, settings: Settings) -> list[tuple[Bundle, Price]]:
+    """Return what is for sale with its price, the cheapest first."""
+    rows = session.scalars(select(Bundle).where(Bundle.is_active, Bundle.duration_hours.in_(settings.prices.znc)))
+    return sorted(((row, price_of(row, settings)) for row in rows), key=lambda pair: (pair[1].total, pair[0].name))
+
+
+def listing(session: Session, *, limit: int, offset: int) -> Page[Bundle]:
+    """Return a page of all bundles, newest first."""
+    return page_of(session, select(Bundle), order=(Bundle.created_at.desc(), Bundle.id), limit=limit, offset=offset)
+
+
+def save(
+    session: Session,
+    bundle: Bundle | None,
+    *,
+    name: str,
+    description: str,
+    token_count: int,
+    duration_hours: int,
+    scope: str,
+    discount_percent: Decimal,
+    settings: Settings,
+    actor: Actor,
+) -> Bundle:
+    """Make a bundle, or change one for the next buyers; what was sold stays as it was. Raises InvalidInput."""
+    tokens.price_of(settings, duration_hours)
+    if scope not in settings.scopes:
+        raise InvalidInput("scope", "There is no such scope.")
+    if not 2 <= token_count <= 100:
+        raise InvalidInput("token_count", "A bundle has 2 to 100 tokens.")
+    fits = discount_percent.is_finite() and 0 <= discount_percent <= 90
+    if not fits or discount_percent != discount_percent.quantize(CENT):
+        raise InvalidInput("discount_percent", "The discount is 0 to 90 percent.")
+    values = {
+        "name": texts.one_line(name, field="name", at_least=1, at_most=50),
+        "description": texts.one_line(description, field="description", at_most=200),
+        "token_count": token_count,
+        "duration_hours": duration_hours,
+        "scope": scope,
+        "discount_percent": discount_percent,
+    }
+    if bundle is None:
+        bundle = Bundle(**values)
+        session.add(bundle)
+    else:
+        for column, value in values.items():
+            setattr(bundle, column, value)
+    session.flush()
+    _record(session, bundle, actor, **{key: str(value) for key, value in values.items()})
+    return bundle
+
+
+def set_active(session: Session, bundle_id: uuid.UUID, *, active: bool, actor: Actor) -> Bundle:
+    """Withdraw a bundle, or offer it again. Raises NotFound."""
+    bundle = by_id(session, bundle_id)
+    bundle.is_active = active
+    session.flush()
+    _record(session, bundle, actor, active=active)
+    return bundle
+
+
+def _record(session: Session, bundle: Bundle, actor: Actor, **facts: object) -> None:
+    resource = ("bundle", bundle.id)
+    audit.record(session, AuditAction.BUNDLE_CHANGED, actor, user_id=actor.user_id, resource=resource, **facts)

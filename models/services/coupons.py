@@ -1,0 +1,136 @@
+"""Coupons: what a code takes off a price, within its limits; a cent is always left to be paid."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.coupons import Coupon, CouponUse
+from models.services import audit, texts
+from models.services.context import Actor
+from models.services.errors import CouponRefused, InvalidInput, NotFound
+from models.services.money import CENT, checked, round_down
+from models.services.paging import Page, page_of
+from models.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What is to be paid, and what was taken off, in ZNC."""
+
+    price: Decimal
+    discount: Decimal
+
+
+def quote(session: Session, user: User, code: str, price: Decimal) -> Quote:
+    """Say what a code would make of a price; without a code, the price as it is. Raises CouponRefused."""
+    if not code.strip():
+        return Quote(price, Decimal(0))
+    return _quote(session, user, _find(session, code, lock=False), price)
+
+
+def take(session: Session, user: User, code: str, price: Decimal, *, reference: tuple[str, uuid.UUID]) -> Quote:
+    """Use a code for a purchase. Its row lock keeps two buyers from taking the last use. Raises CouponRefused."""
+    if not code.strip():
+        return Quote(price, Decimal(0))
+    coupon = _find(session, code, lock=True)
+    made = _quote(session, user, coupon, price)
+    if made.discount:
+        kind, reference_id = reference
+        facts = {"coupon_id": coupon.id, "user_id": user.id, "discount": made.discount}
+        session.add(CouponUse(reference_type=kind, reference_id=reference_id, **facts))
+    return made
+
+
+def create(
+    session: Session,
+    *,
+    code: str,
+    percent: Decimal | None,
+    amount: Decimal | None,
+    uses_in_all: int | None,
+    uses_per_user: int | None,
+    valid_until: datetime | None,
+    actor: Actor,
+) -> Coupon:
+    """Make a coupon. Raises InvalidInput."""
+    code = texts.one_line(code, field="code", at_least=3, at_most=32).upper()
+    if (percent is None) == (amount is None):
+        raise InvalidInput("percent", "Give either a percentage or an amount.")
+    if percent is not None and not (percent.is_finite() and 0 < percent < 100 and percent == percent.quantize(CENT)):
+        raise InvalidInput("percent", "The percentage is above 0 and below 100.")
+    if any(limit is not None and limit < 1 for limit in (uses_in_all, uses_per_user)):
+        raise InvalidInput("uses_in_all", "A limit is 1 or more.")
+    coupon = Coupon(
+        code=code,
+        percent=percent,
+        amount=None if amount is None else checked(amount),
+        uses_in_all=uses_in_all,
+        uses_per_user=uses_per_user,
+        valid_until=valid_until,
+    )
+    try:
+        with session.begin_nested():
+            session.add(coupon)
+            session.flush()
+    except IntegrityError:
+        raise InvalidInput("code", "This code is taken.") from None
+    _record(session, coupon, actor, code=code)
+    return coupon
+
+
+def set_active(session: Session, coupon_id: uuid.UUID, *, active: bool, actor: Actor) -> Coupon:
+    """Withdraw a coupon, or let it be used again. Raises NotFound."""
+    coupon = session.get(Coupon, coupon_id)
+    if coupon is None:
+        raise NotFound("coupon")
+    coupon.is_active = active
+    session.flush()
+    _record(session, coupon, actor, active=active)
+    return coupon
+
+
+def listing(session: Session, *, limit: int, offset: int) -> Page[tuple[Coupon, int, Decimal]]:
+    """Return a page of coupons with how often each was used and what it took off in all, newest first."""
+    page = page_of(session, select(Coupon), order=(Coupon.created_at.desc(), Coupon.id), limit=limit, offset=offset)
+    ids = [coupon.id for coupon in page.items]
+    query = select(CouponUse.coupon_id, func.count(), func.sum(CouponUse.discount)).where(CouponUse.coupon_id.in_(ids))
+    used = {row[0]: (row[1], row[2]) for row in session.execute(query.group_by(CouponUse.coupon_id))}
+    items = [(coupon, *used.get(coupon.id, (0, Decimal(0)))) for coupon in page.items]
+    return Page(items, page.total, page.limit, page.offset)
+
+
+def _find(session: Session, code: str, *, lock: bool) -> Coupon:
+    if not texts.is_fit(code):
+        raise CouponRefused("unknown")
+    query = select(Coupon).where(func.upper(Coupon.code) == code.strip().upper()[:32])
+    if lock:
+        query = query.with_for_update(key_share=True)
+    coupon = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if coupon is None:
+        raise CouponRefused("unknown")
+    return coupon
+
+
+def _quote(session: Session, user: User, coupon: Coupon, price: Decimal) -> Quote:
+    if not coupon.is_active or (coupon.valid_until is not None and coupon.valid_until <= clock.now()):
+        raise CouponRefused("over")
+    in_all = select(func.count()).where(CouponUse.coupon_id == coupon.id)
+    limits = ((coupon.uses_in_all, in_all), (coupon.uses_per_user, in_all.where(CouponUse.user_id == user.id)))
+    for limit, uses in limits:
+        if limit is not None and (session.scalar(uses) or 0) >= limit:
+            raise CouponRefused("used_up")
+    off = coupon.amount if coupon.percent is None else round_down(price * coupon.percent / 100)
+    discount = min(off or Decimal(0), price - CENT)
+    return Quote(price - discount, discount)
+
+
+def _record(session: Session, coupon: Coupon, actor: Actor, **facts: object) -> None:
+    resource = ("coupon", coupon.id)
+    audit.record(session, AuditAction.COUPON_CHANGED, actor, user_id=actor.user_id, resource=resource, **facts)

@@ -1,0 +1,144 @@
+"""Gift codes: made by admins, shown once, taken by users; kept as a keyed hash, like every secret here."""
+
+import secrets as random_source
+import uuid
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.gifts import GiftCode, GiftRedemption
+from models.ledger import AccountKind, TransferKind
+from models.services import audit, ledger, secrets, texts
+from models.services.context import Actor
+from models.services.errors import AccountDisabled, GiftRefused, InvalidInput, NotFound
+from models.services.money import checked
+from models.services.paging import Page, page_of
+from models.services.secrets import Purpose
+from models.users import User
+
+# Nothing that looks like something else. 16 of 31 letters are 79 bits: a code cannot be guessed.
+LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+GROUPS, GROUP = 4, 4
+AT_ONCE = 1000
+
+
+def create(
+    session: Session,
+    *,
+    amount: Decimal,
+    count: int,
+    uses_each: int,
+    valid_until: datetime | None,
+    note: str,
+    settings: Settings,
+    actor: Actor,
+) -> list[str]:
+    """Make `count` codes worth `amount` ZNC for each use, and return them; they are known only now.
+
+    Raises InvalidInput.
+    """
+    amount = checked(amount)
+    note = texts.one_line(note, field="note", at_least=3, at_most=200)
+    if not 1 <= count <= AT_ONCE:
+        raise InvalidInput("count", f"Make 1 to {AT_ONCE} codes at once.")
+    if not 1 <= uses_each <= 1_000_000:
+        raise InvalidInput("uses_each", "A limit is 1 or more.")
+    codes = [_new_code() for _ in range(count)]
+    for code in codes:
+        session.add(
+            GiftCode(
+                code_hash=_hash(settings, code),
+                prefix=code[:GROUP],
+                amount_znc=amount,
+                uses_in_all=uses_each,
+                valid_until=valid_until,
+                note=note,
+                created_by=actor.user_id,
+            )
+        )
+    session.flush()
+    facts = {"amount": str(amount), "count": count, "uses_each": uses_each, "note": note}
+    audit.record(session, AuditAction.GIFTS_MADE, actor, user_id=actor.user_id, resource=("gift_code", None), **facts)
+    return codes
+
+
+def redeem(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> Decimal:
+    """Credit a code's ZNC to the user's wallet and return how many; each code once for each user.
+
+    Raises GiftRefused for a code that is unknown, over, used up, or taken by this user before, AccountDisabled.
+    """
+    if not user.is_active:
+        raise AccountDisabled
+    moment = clock.now()
+    found = session.scalars(select(GiftCode).where(GiftCode.code_hash == _hash(settings, code))).one_or_none()
+    if found is None:
+        raise GiftRefused("unknown")
+    # The user's own use is claimed first, so that his second try at the same instant takes no use from others.
+    redemption_id = session.scalar(
+        insert(GiftRedemption)
+        .values(id=uuid.uuid4(), gift_code_id=found.id, user_id=user.id, amount_znc=found.amount_znc)
+        .on_conflict_do_nothing(index_elements=["gift_code_id", "user_id"])
+        .returning(GiftRedemption.id)
+    )
+    if redemption_id is None:
+        raise GiftRefused("taken")
+    is_valid = GiftCode.is_active & or_(GiftCode.valid_until.is_(None), GiftCode.valid_until > moment)
+    taken = session.scalar(
+        update(GiftCode)
+        .where(GiftCode.id == found.id, GiftCode.uses < GiftCode.uses_in_all, is_valid)
+        .values(uses=GiftCode.uses + 1)
+        .returning(GiftCode.id)
+        .execution_options(synchronize_session=False)
+    )
+    if taken is None:
+        raise GiftRefused("over")
+    ledger.transfer(
+        session,
+        TransferKind.GIFT,
+        debit=ledger.system_account(session, AccountKind.GIFTS),
+        credit=ledger.wallet_of(session, user.id),
+        amount=found.amount_znc,
+        description=f"Gift code {found.prefix}…",
+        reference=("gift_code", redemption_id),
+        idempotency_key=f"gift:{redemption_id}",
+        actor=actor,
+    )
+    facts = {"amount": str(found.amount_znc), "prefix": found.prefix}
+    resource = ("gift_code", found.id)
+    audit.record(session, AuditAction.GIFT_REDEEMED, actor, user_id=user.id, resource=resource, **facts)
+    return found.amount_znc
+
+
+def set_active(session: Session, gift_id: uuid.UUID, *, active: bool, actor: Actor) -> None:
+    """Withdraw a code, or let it be taken again. Raises NotFound."""
+    gift = session.get(GiftCode, gift_id)
+    if gift is None:
+        raise NotFound("gift code")
+    gift.is_active = active
+    session.flush()
+    resource = ("gift_code", gift_id)
+    action = AuditAction.GIFT_CHANGED
+    audit.record(session, action, actor, user_id=actor.user_id, resource=resource, active=active)
+
+
+def listing(session: Session, *, limit: int, offset: int) -> Page[GiftCode]:
+    """Return a page of codes, newest first."""
+    order = (GiftCode.created_at.desc(), GiftCode.id)
+    return page_of(session, select(GiftCode), order=order, limit=limit, offset=offset)
+
+
+def _new_code() -> str:
+    letters = [random_source.choice(LETTERS) for _ in range(GROUPS * GROUP)]
+    return "-".join("".join(letters[start : start + GROUP]) for start in range(0, len(letters), GROUP))
+
+
+def _hash(settings: Settings, code: str) -> bytes:
+    """Return the keyed hash of a code, however it was typed: hyphens, blanks and capitals do not matter."""
+    plain = "".join(letter for letter in code.upper()[:100] if letter.isalnum())
+    return secrets.hash_of(settings.tokens, plain, Purpose.GIFT)

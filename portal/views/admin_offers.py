@@ -1,0 +1,162 @@
+"""The office's offers: bundles, coupons, gift codes; and ending somebody's token."""
+
+import uuid
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.bundles import Bundle
+from models.services import bundles, coupons, gifts, tokens
+from models.services.errors import InvalidInput, TokenEnded
+from models.services.money import parse_amount
+from portal import access, current, words
+from portal.forms.admin import BundleEditForm, CouponForm, GiftCodesForm, ReasonForm
+from portal.i18n import gettext as _
+from portal.paging import window
+
+blueprint = Blueprint("admin_offers", __name__, url_prefix="/admin")
+blueprint.before_request(access.require_admin)
+
+
+@blueprint.get("/offers")
+def overview() -> str:
+    """Show bundles, coupons and gift codes, each as a list of its own."""
+    session = current.session()
+    return render_template(
+        "admin/offers.html",
+        bundles=bundles.listing(session, **window("bundles")),
+        coupons=coupons.listing(session, **window("coupons")),
+        gifts=gifts.listing(session, **window("gifts")),
+    )
+
+
+@blueprint.route("/bundles/new", methods=["GET", "POST"])
+def new_bundle() -> str | Response | tuple[str, int]:
+    """Make a bundle."""
+    form = BundleEditForm.with_choices(current.settings(), discount_percent=10, token_count=5, duration_hours=24)
+    return _bundle(form, None)
+
+
+@blueprint.route("/bundles/<uuid:bundle_id>", methods=["GET", "POST"])
+def edit_bundle(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Change a bundle for the next buyers."""
+    bundle = bundles.by_id(current.session(), bundle_id)
+    known = {name: getattr(bundle, name) for name in BundleEditForm()._fields}
+    return _bundle(BundleEditForm.with_choices(current.settings(), **known), bundle)
+
+
+@blueprint.post("/bundles/<uuid:bundle_id>/active")
+def set_bundle_active(bundle_id: uuid.UUID) -> Response:
+    """Withdraw a bundle, or offer it again."""
+    with current.transaction() as session:
+        bundles.set_active(session, bundle_id, active=request.form.get("active") == "1", actor=current.actor())
+    return _back()
+
+
+@blueprint.route("/coupons/new", methods=["GET", "POST"])
+def new_coupon() -> str | Response | tuple[str, int]:
+    """Make a coupon."""
+    form = CouponForm(request.form if request.method == "POST" else None)
+    if request.method == "POST" and form.validate():
+        facts = {name: field.data for name, field in form._fields.items() if name != "valid_until"}
+        try:
+            with current.transaction() as session:
+                coupons.create(session, **facts, valid_until=_end_of(form.valid_until.data), actor=current.actor())
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            flash(_("The coupon is made."), "good")
+            return _back()
+    return _form_page(form, _("New coupon"))
+
+
+@blueprint.post("/coupons/<uuid:coupon_id>/active")
+def set_coupon_active(coupon_id: uuid.UUID) -> Response:
+    """Withdraw a coupon, or let it be used again."""
+    with current.transaction() as session:
+        coupons.set_active(session, coupon_id, active=request.form.get("active") == "1", actor=current.actor())
+    return _back()
+
+
+@blueprint.route("/gifts/new", methods=["GET", "POST"])
+def new_gifts() -> str | tuple[str, int]:
+    """Make gift codes and show them, in this one reply and nowhere else."""
+    form = GiftCodesForm(request.form if request.method == "POST" else None)
+    if request.method == "POST" and form.validate():
+        try:
+            amount = parse_amount(str(form.amount.data))
+            with current.transaction() as session:
+                codes = gifts.create(
+                    session,
+                    amount=amount,
+                    count=form.count.data or 0,
+                    uses_each=form.uses_each.data or 0,
+                    valid_until=_end_of(form.valid_until.data),
+                    note=str(form.note.data),
+                    settings=current.settings(),
+                    actor=current.actor(),
+                )
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            return render_template("admin/gift_codes.html", codes=codes, amount=amount)
+    return _form_page(form, _("New gift codes"))
+
+
+@blueprint.post("/gifts/<uuid:gift_id>/active")
+def set_gift_active(gift_id: uuid.UUID) -> Response:
+    """Withdraw a gift code, or let it be taken again."""
+    with current.transaction() as session:
+        gifts.set_active(session, gift_id, active=request.form.get("active") == "1", actor=current.actor())
+    return _back()
+
+
+@blueprint.route("/tokens/<uuid:token_id>/end", methods=["GET", "POST"])
+def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """End somebody's token without a refund, for a reason that he is told."""
+    token = tokens.by_id(current.session(), token_id)
+    form = ReasonForm(request.form if request.method == "POST" else None)
+    if request.method == "POST" and form.validate():
+        try:
+            with current.transaction() as session:
+                tokens.force_revoke(session, token_id, reason=str(form.reason.data), actor=current.actor())
+        except InvalidInput as error:
+            form.refuse(error)
+            return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
+        except TokenEnded as error:
+            flash(words.sentence(error), "info")
+        else:
+            flash(_("The token is ended, and its owner is told why."), "good")
+        return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)
+    return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
+
+
+def _bundle(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tuple[str, int]:
+    title = _("New bundle") if bundle is None else _("Change the bundle %(name)s", name=bundle.name)
+    if request.method == "POST" and form.validate():
+        facts: dict[str, Any] = {name: field.data for name, field in form._fields.items()}
+        try:
+            with current.transaction() as session:
+                bundles.save(session, bundle, **facts, settings=current.settings(), actor=current.actor())
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            flash(_("The bundle is saved."), "good")
+            return _back()
+    return _form_page(form, title)
+
+
+def _form_page(form: object, title: str, button: str = "") -> tuple[str, int]:
+    page = render_template("admin/offer_form.html", form=form, title=title, button=button or _("Save"))
+    return page, 400 if request.method == "POST" else 200
+
+
+def _back() -> Response:
+    return redirect(url_for("admin_offers.overview"), 303)
+
+
+def _end_of(day: date | None) -> datetime | None:
+    """Return the end of a day in UTC."""
+    return None if day is None else datetime.combine(day, time(), UTC) + timedelta(days=1)

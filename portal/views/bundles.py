@@ -1,0 +1,91 @@
+"""Several tokens at once, and gift codes."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.services import bundles, gifts, ledger
+from models.services.errors import CouponRefused, DuplicateTransfer, GiftRefused, InsufficientFunds
+from portal import access, current, limits, words
+from portal.forms.shop import BundleForm, GiftForm
+from portal.i18n import gettext as _
+
+blueprint = Blueprint("bundles", __name__)
+blueprint.before_request(access.require_login)
+
+
+@blueprint.get("/bundles")
+def listing() -> str:
+    """Show what is for sale."""
+    wallet = ledger.wallet_of(current.session(), current.user().id)
+    offers = bundles.on_sale(current.session(), current.settings())
+    return render_template("bundles/list.html", offers=offers, wallet=wallet)
+
+
+@blueprint.get("/bundles/<uuid:bundle_id>")
+def buy_form(bundle_id: uuid.UUID) -> str:
+    """Show one bundle, its price and the form to buy it."""
+    form = BundleForm(data={"purchase_id": uuid.uuid4(), "coupon": request.args.get("coupon", "")[:32]})
+    return _buy_page(bundle_id, form)
+
+
+@blueprint.post("/bundles/<uuid:bundle_id>")
+def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Sell a bundle and show its secrets, in this one reply and nowhere else."""
+    form = BundleForm(request.form)
+    if not form.validate() or form.purchase_id.data is None:
+        return _buy_page(bundle_id, form), 400
+    try:
+        with current.transaction() as session:
+            sold, made = bundles.purchase(
+                session,
+                current.user(),
+                bundle_id,
+                purchase_id=form.purchase_id.data,
+                settings=current.settings(),
+                actor=current.actor(),
+                coupon=form.coupon.data or "",
+            )
+    except DuplicateTransfer:
+        flash(_("This bundle is bought already; it was not paid for twice. Its secrets were shown once."), "info")
+        return redirect(url_for("tokens.listing"), 303)
+    except InsufficientFunds as error:
+        form.refuse(error)
+        return _buy_page(bundle_id, form, lacks=error), 402
+    except CouponRefused as error:
+        form.refuse(error, "coupon")
+        return _buy_page(bundle_id, form), 400
+    wallet = ledger.wallet_of(current.session(), current.user().id)
+    return render_template("bundles/secrets.html", sold=sold, made=made, wallet=wallet)
+
+
+@blueprint.post("/gift")
+def redeem() -> Response:
+    """Credit a gift code to the wallet."""
+    form = GiftForm(request.form)
+    if not form.validate():
+        flash(_("There is no such gift code."), "bad")
+        return redirect(url_for("wallet.overview"), 303)
+    limits.count_gift_code(current.user().id)
+    try:
+        with current.transaction() as session:
+            code = str(form.code.data)
+            credited = gifts.redeem(session, current.user(), code, settings=current.settings(), actor=current.actor())
+    except GiftRefused as error:
+        flash(words.sentence(error), "bad")
+    else:
+        flash(_("%(amount)s ZNC are in your wallet.", amount=words.amount(credited)), "good")
+    return redirect(url_for("wallet.overview"), 303)
+
+
+def _buy_page(bundle_id: uuid.UUID, form: BundleForm, lacks: InsufficientFunds | None = None) -> str:
+    bundle = bundles.offered(current.session(), bundle_id)
+    wallet = ledger.wallet_of(current.session(), current.user().id)
+    top_up = None
+    if lacks is not None:
+        back = url_for("bundles.buy_form", bundle_id=bundle_id, coupon=form.coupon.data or None)
+        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+    price = bundles.price_of(bundle, current.settings())
+    facts = {"bundle": bundle, "price": price, "form": form, "wallet": wallet, "top_up": top_up}
+    return render_template("bundles/buy.html", **facts)

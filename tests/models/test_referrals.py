@@ -1,0 +1,227 @@
+"""The referral bonus: one for each referred user, held while money can go back, and not kept on what does."""
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction
+from models.config import Settings
+from models.database import Sessions
+from models.ledger import AccountKind
+from models.outages import Outage
+from models.referrals import ReferralBonus
+from models.services import adjustments, bundles, ledger, referrals, sessions, tokens, users
+from models.services.context import PLATFORM, Actor
+from models.services.errors import InvalidInput
+from models.tokens import AccessToken
+from models.users import User
+from tests.conftest import PASSWORD, Clock
+from tests.models.test_offers import bundle_named
+from tests.models.test_reversals import paid, said
+from tests.support import Crash, actions, assert_sound, balance, buy, crash_after, engine_of, person, race
+
+
+def invited_by(session: Session, referrer: User, name: str = "frank", balance: str = "500") -> User:
+    """Somebody who came with a code, and money."""
+    facts = {"email": f"{name}@example.test", "username": name, "password": PASSWORD, "actor": PLATFORM}
+    who = users.register(session, **facts, referral_code=referrer.referral_code.lower())  # type: ignore[arg-type]
+    if Decimal(balance):
+        adjustments.adjust(session, who, amount=Decimal(balance), reason="test money", actor=PLATFORM)
+    return who
+
+
+def held(session: Session, who: User) -> Decimal:
+    return ledger.personal_account(session, who.id, AccountKind.HELD).balance
+
+
+def use(session: Session, token: AccessToken, settings: Settings) -> None:
+    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    session.flush()
+
+
+def vest(session: Session) -> int:
+    session.flush()
+    return sum(referrals.vest(session, bonus_id) for bonus_id in referrals.due(session))
+
+
+@pytest.fixture
+def frank(session: Session, charlie: User) -> User:
+    """Whom charlie brought."""
+    return invited_by(session, charlie)
+
+
+def test_the_first_large_purchase_earns_ten_percent_that_are_held_until_the_token_is_over(
+    *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
+) -> None:
+    buy(session, frank, settings, hours=24)
+    assert held(session, charlie) == 0
+    token = buy(session, frank, settings, hours=168)
+    assert (held(session, charlie), balance(session, charlie)) == (10, 0)
+    buy(session, frank, settings, hours=168)
+    assert held(session, charlie) == 10
+    assert vest(session) == 0
+    use(session, token, settings)
+    time.advance(days=7, minutes=59)
+    assert vest(session) == 0
+    time.advance(minutes=1)
+    assert (vest(session), vest(session)) == (1, 0)
+    assert (held(session, charlie), balance(session, charlie)) == (0, 10)
+    assert actions(session, charlie)[-2:] == [AuditAction.BONUS_EARNED, AuditAction.BONUS_VESTED]
+    found = referrals.figures(session, charlie)
+    assert (found.invited, found.qualified, found.held, found.earned) == (1, 1, 0, 10)
+
+
+def test_nothing_is_kept_on_money_that_is_given_back(
+    *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
+) -> None:
+    token = buy(session, frank, settings, hours=168)
+    use(session, token, settings)
+    time.advance(days=7 / 3)
+    _, refund = tokens.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+    assert refund == Decimal("66.66")
+    assert held(session, charlie) == Decimal("3.33")
+    assert vest(session) == 1
+    assert balance(session, charlie) == Decimal("3.33")
+
+
+def test_a_bundles_bonus_goes_back_token_by_token(
+    *, session: Session, charlie: User, frank: User, settings: Settings
+) -> None:
+    facts = {"purchase_id": uuid.uuid4(), "settings": settings, "actor": Actor(frank.id)}
+    _, made = bundles.purchase(session, frank, bundle_named(session, "Pro").id, **facts)  # type: ignore[arg-type]
+    assert held(session, charlie) == Decimal("15.30")
+    for token, _ in made[:-1]:
+        tokens.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+        assert vest(session) == 0
+    assert held(session, charlie) == Decimal("1.53")
+    tokens.revoke(session, frank, made[-1][0].id, settings=settings, actor=PLATFORM)
+    assert (vest(session), held(session, charlie), balance(session, charlie)) == (1, 0, 0)
+
+
+def test_what_an_admin_ends_without_a_refund_is_over(
+    session: Session, charlie: User, frank: User, settings: Settings
+) -> None:
+    token = buy(session, frank, settings, hours=168)
+    tokens.force_revoke(session, token.id, reason="shared in a forum", actor=PLATFORM)
+    assert (vest(session), balance(session, charlie)) == (1, 10)
+
+
+def test_a_token_that_an_outage_may_give_time_back_is_not_over(
+    *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
+) -> None:
+    token = buy(session, frank, settings, hours=168)
+    use(session, token, settings)
+    time.advance(days=6, hours=23)
+    outage = Outage(opened_at=time(), last_failed_at=time())
+    session.add(outage)
+    time.advance(days=1)
+    assert vest(session) == 0
+    outage.closed_at = outage.credited_at = time()
+    assert vest(session) == 1
+
+
+def test_a_buyer_who_owes_for_a_payment_that_was_taken_back_keeps_the_bonus_waiting(
+    *, session: Session, charlie: User, settings: Settings
+) -> None:
+    frank = invited_by(session, charlie, balance="0")
+    payment = paid(session, frank, settings, "100")
+    token = buy(session, frank, settings, hours=168)
+    said(session, payment, "disputed", "1000", refund_id="d-1")
+    tokens.force_revoke(session, token.id, reason="fraud", actor=PLATFORM)
+    assert (vest(session), balance(session, charlie)) == (0, 0)
+    paid(session, frank, settings, "100")
+    assert vest(session) == 1
+
+
+def test_only_a_code_that_somebody_has_is_taken_and_nobody_refers_himself(session: Session, charlie: User) -> None:
+    facts = {"email": "g@example.test", "username": "grace", "password": PASSWORD, "actor": PLATFORM}
+    for code in ("NOBODYHASIT0", "x", "\0"):
+        with pytest.raises(InvalidInput):
+            users.register(session, **facts, referral_code=code)  # type: ignore[arg-type]
+    charlie.is_active = False
+    session.flush()
+    with pytest.raises(InvalidInput):
+        users.register(session, **facts, referral_code=charlie.referral_code)  # type: ignore[arg-type]
+
+
+def test_who_was_invited_is_listed_with_his_bonus(
+    session: Session, charlie: User, frank: User, settings: Settings
+) -> None:
+    invited_by(session, charlie, "grace")
+    buy(session, frank, settings, hours=168)
+    page = referrals.invited(session, charlie, limit=10, offset=0)
+    found = {who.username: bonus.amount if bonus else None for who, bonus in page.items}
+    assert found == {"frank": 10, "grace": None}
+
+
+def test_two_large_purchases_at_the_same_instant_earn_one_bonus(committed: tuple[Settings, Sessions]) -> None:
+    settings, factory = committed
+    charlie = person(factory, "charlie")
+    with factory.begin() as session:
+        frank = invited_by(session, charlie)
+
+    def purchase() -> Any:
+        with factory.begin() as session:
+            return buy(session, frank, settings, hours=168)
+
+    results = race(purchase, purchase)
+    assert {type(result) for result in results} == {AccessToken}
+    with factory.begin() as session:
+        assert held(session, charlie) == 10
+    assert_sound(factory)
+
+
+def test_vesting_refunding_and_buying_at_the_same_instant_never_deadlock(committed: tuple[Settings, Sessions]) -> None:
+    settings, factory = committed
+    charlie = person(factory, "charlie", balance="500")
+    for number in range(4):
+        with factory.begin() as session:
+            frank = invited_by(session, charlie, f"frank{number}")
+            sold = buy(session, frank, settings, hours=168)
+            grace = invited_by(session, charlie, f"grace{number}")
+            other = buy(session, grace, settings, hours=168)
+            tokens.force_revoke(session, other.id, reason="over", actor=PLATFORM)
+            bonus_id = session.scalars(select(ReferralBonus.id).where(ReferralBonus.referred_id == grace.id)).one()
+
+        def refund(frank: User = frank, sold: AccessToken = sold) -> Any:
+            with factory.begin() as session:
+                return tokens.revoke(session, frank, sold.id, settings=settings, actor=PLATFORM)[1]
+
+        def pay_out(bonus_id: uuid.UUID = bonus_id) -> Any:
+            with factory.begin() as session:
+                return referrals.vest(session, bonus_id)
+
+        def purchase() -> Any:
+            with factory.begin() as session:
+                return buy(session, charlie, settings, hours=1)
+
+        refunded, vested, bought = race(refund, pay_out, purchase)
+        assert (refunded, vested) == (100, True)
+        assert isinstance(bought, AccessToken)
+    assert_sound(factory)
+
+
+def test_a_crash_between_any_two_statements_books_purchase_and_bonus_or_neither(
+    committed: tuple[Settings, Sessions],
+) -> None:
+    settings, factory = committed
+    charlie = person(factory, "charlie")
+    with factory.begin() as session:
+        frank = invited_by(session, charlie)
+    for statements in range(1, 60):
+        try:
+            with crash_after(engine_of(factory), statements), factory.begin() as session:
+                buy(session, frank, settings, hours=168)
+        except Crash:
+            with factory.begin() as session:
+                assert (balance(session, frank), held(session, charlie)) == (500, 0)
+        else:
+            break
+    assert statements > 10
+    with factory.begin() as session:
+        assert (balance(session, frank), held(session, charlie)) == (400, 10)
+    assert_sound(factory)
