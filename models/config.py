@@ -37,6 +37,7 @@ from models.sections import (
     Referral,
     Refund,
     Renewal,
+    Seller,
     Sessions,
     Tokens,
     Upstream,
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     sessions: Sessions = Sessions()
     payments: Payments
+    seller: Seller = Seller()
     mail: Mail = Mail()
     audit: Audit = Audit()
     admin: Admin = Admin()

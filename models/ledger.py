@@ -85,7 +85,8 @@ class Transfer(Base):
     reference_id: Mapped[uuid.UUID]
     idempotency_key: Mapped[str] = mapped_column(String(120), unique=True)
     actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
-    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"), index=True)
+    # Not now(), which stands still in a transaction: what repays a debt comes after what brought the money.
+    created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"), index=True)
 
     debit_account: Mapped[Account] = relationship(foreign_keys=[debit_account_id])
     credit_account: Mapped[Account] = relationship(foreign_keys=[credit_account_id])

@@ -250,6 +250,14 @@ _SETTINGS_OF = {
 }
 
 
+class Seller(Section):
+    """Who sells, as it stands on receipts."""
+
+    name: str = "Zenzefi Proxy Platform"
+    address: str = ""
+    tax_id: str = ""
+
+
 class Mail(Section):
     smtp_host: str = ""
     smtp_port: Port = 587

@@ -139,6 +139,8 @@ SERVICE_SENTENCES = (
     _("The secret was replaced already. The new one was shown once."),
     _("The service is out of order, and the lost time will be credited. A pause can begin afterwards."),
     _("This token has been paused as often as it can be."),
+    _("Write a month like 2026-11."),
+    _("Choose a range of at most a year."),
     _("A bundle has 2 to 100 tokens."),
     _("The discount is 0 to 90 percent."),
     _("Give either a percentage or an amount."),

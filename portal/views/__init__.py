@@ -13,6 +13,7 @@ from portal.views import (
     health,
     mock_checkout,
     pages,
+    papers,
     profile,
     referrals,
     token_changes,
@@ -32,6 +33,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(bundles.blueprint)
     app.register_blueprint(referrals.blueprint)
     app.register_blueprint(wallet.blueprint)
+    app.register_blueprint(papers.blueprint)
+    app.register_blueprint(papers.office)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(admin_payments.blueprint)
     app.register_blueprint(admin_offers.blueprint)

@@ -10,9 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 
+from models import clock
 from models.bundles import Bundle
 from models.config import Settings
 from models.gifts import GiftCode
+from models.ledger import Transfer
 from models.payments import Payment
 from models.services import payments, sessions
 from models.services.context import Actor
@@ -48,6 +50,7 @@ class Shop:
     payment: Payment
     event_id: uuid.UUID
     offers: tuple[uuid.UUID, uuid.UUID, uuid.UUID]
+    transfer_id: uuid.UUID
 
     def path(self, rule: Rule) -> str:
         """Write a rule's address with these ids in it."""
@@ -58,6 +61,8 @@ class Shop:
             "checkout_id": self.payment.provider_payment_id,
             "user_id": self.user.id,
             "event_id": self.event_id,
+            "transfer_id": self.transfer_id,
+            "month": f"{clock.now():%Y-%m}",
             "bundle_id": self.offers[0],
             "coupon_id": self.offers[1],
             "gift_id": self.offers[2],
@@ -84,7 +89,15 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     gift(session, alice, settings)
     offers = (bundle.id, made.id, session.scalars(select(GiftCode.id)).one())
     session.commit()
-    return Shop(alice, token.id, opened.id, payment, event_id, offers)
+    return Shop(
+        alice,
+        token.id,
+        opened.id,
+        payment,
+        event_id,
+        offers,
+        session.scalars(select(Transfer.id)).first() or uuid.uuid4(),
+    )
 
 
 def rules(app: Flask, method: str) -> Iterator[Rule]:
@@ -133,7 +146,9 @@ def test_a_visitor_changes_nothing(app: Flask, shop: Shop, anonymous: Browser) -
 def test_every_page_of_a_strangers_resource_is_404(app: Flask, shop: Shop, as_charlie: Browser) -> None:
     walked = 0
     for rule in app.url_map.iter_rules():
-        if rule.arguments & {"token_id", "session_id", "payment_id"} and not rule.rule.startswith("/admin"):
+        if rule.arguments & {"token_id", "session_id", "payment_id", "transfer_id"} and not rule.rule.startswith(
+            "/admin"
+        ):
             walked += 1
             visit = as_charlie.post if "POST" in (rule.methods or ()) else as_charlie.get
             assert (rule.rule, visit(shop.path(rule)).status_code) == (rule.rule, 404)
@@ -183,6 +198,7 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
         Payment(id=uuid.uuid4(), provider_payment_id=uuid.uuid4()),
         uuid.uuid4(),
         (uuid.uuid4(), uuid.uuid4(), uuid.uuid4()),
+        uuid.uuid4(),
     )
     for rule in app.url_map.iter_rules():
         if rule.arguments & {

@@ -1,0 +1,166 @@
+"""Papers as files: CSV for programs, PDF for people. Fonts come from a package; it has Latin and Cyrillic letters."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import font_roboto
+from fpdf import FPDF
+from fpdf.enums import XPos, YPos
+
+from models.sections import Seller
+from portal import words
+from portal.formats import utc
+from portal.i18n import gettext as _
+
+# A cell that begins with one of these is a formula to spreadsheet programs.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_MARGIN, _LINE = 18, 6
+_GREY = 110
+
+Cell = str | int | Decimal | datetime | None
+
+
+def csv_lines(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    """Write rows as CSV, line by line; amounts with two places, times in UTC, text that no program runs."""
+    yield _csv_line(head)
+    for row in rows:
+        yield _csv_line(row)
+
+
+def _csv_line(row: Sequence[Cell]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow([_plain(cell) for cell in row])
+    return buffer.getvalue()
+
+
+def _plain(cell: Cell) -> str:
+    match cell:
+        case None:
+            return ""
+        case datetime():
+            return utc(cell)
+        case Decimal():
+            return f"{cell:.2f}"
+        case str() if cell.startswith(_FORMULA):
+            return f"'{cell}"
+        case _:
+            return str(cell)
+
+
+class Paper(FPDF):
+    """An A4 page with our head: the seller on top, the title below, page numbers at the foot."""
+
+    def __init__(self, title: str, seller: Seller) -> None:
+        super().__init__(format="A4")
+        self._seller = seller
+        self.set_title(title)
+        self.set_margin(_MARGIN)
+        self.add_font("Roboto", "", font_roboto.font_files["Roboto"])
+        self.add_font("Roboto", "B", font_roboto.font_files["RobotoBold"])
+        self.alias_nb_pages()
+        self.add_page()
+        self.set_font("Roboto", "B", 18)
+        self.line_of(title, 12)
+        self.ln(3)
+
+    def header(self) -> None:
+        self.set_font("Roboto", "", 9)
+        self.set_text_color(_GREY)
+        for line in (self._seller.name, self._seller.address, self._seller.tax_id):
+            if line:
+                self.line_of(line, 5)
+        self.set_text_color(0)
+        self.ln(4)
+
+    def footer(self) -> None:
+        self.set_y(-_MARGIN)
+        self.set_font("Roboto", "", 8)
+        self.set_text_color(_GREY)
+        self.cell(0, 5, f"{self.page_no()} / {{nb}}", align="R")
+        self.set_text_color(0)
+
+    def line_of(self, text: str, height: float = _LINE) -> None:
+        """Write one line."""
+        self.multi_cell(0, height, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Write pairs of a name and a value, one below the other."""
+        for name, value in pairs:
+            self.set_font("Roboto", "", 10)
+            self.set_text_color(_GREY)
+            self.cell(60, _LINE + 1, name)
+            self.set_text_color(0)
+            self.multi_cell(0, _LINE + 1, value, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def table_of(self, head: Sequence[str], widths: Sequence[int], rows: Iterable[Sequence[str]]) -> None:
+        """Write a table; the last two columns are figures."""
+        aligned = ["LEFT"] * (len(head) - 2) + ["RIGHT"] * 2
+        self.set_font("Roboto", "", 9)
+        with self.table(
+            col_widths=tuple(widths), text_align=aligned, line_height=_LINE, borders_layout="MINIMAL"
+        ) as table:
+            table.row(head)
+            for row in rows:
+                table.row(row)
+
+    def as_bytes(self) -> bytes:
+        return bytes(self.output())
+
+
+def receipt_pdf(receipt: Any, seller: Seller) -> bytes:
+    """Make the PDF of a receipt (models.services.papers.Receipt)."""
+    paper = Paper(_("Receipt %(number)s", number=receipt.number), seller)
+    paper.facts(receipt_facts(receipt))
+    return paper.as_bytes()
+
+
+def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
+    """Return what a receipt says, as pairs for page and PDF."""
+    facts = [
+        (_("Date"), utc(receipt.entry.created_at)),
+        (_("Customer"), receipt.user.full_name or receipt.user.email),
+        (_("What"), str(words.TRANSFER_KINDS[receipt.entry.kind])),
+        (_("Note"), words.note(receipt.entry)),
+        (_("Amount"), f"{words.amount(receipt.amount)} ZNC"),
+    ]
+    if receipt.payment is not None:
+        rate = words.price(receipt.payment.rub_per_znc)
+        facts += [
+            (_("Roubles"), f"{words.amount(abs(receipt.amount) * receipt.payment.rub_per_znc)} RUB"),
+            (_("Rate"), f"1 ZNC = {rate} RUB"),
+            (_("Through"), str(words.PROVIDERS.get(receipt.payment.provider, receipt.payment.provider))),
+            (_("Payment"), str(receipt.payment.id)),
+        ]
+    return facts
+
+
+def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Seller) -> bytes:
+    """Make the PDF of a month (models.services.papers.Statement and Line)."""
+    paper = Paper(_("Statement %(month)s", month=statement.month), seller)
+    paper.facts(
+        [
+            (_("Customer"), user.full_name or user.email),
+            (_("Balance at the beginning"), f"{words.amount(statement.opening)} ZNC"),
+            (_("Received"), f"{words.amount(statement.received)} ZNC"),
+            (_("Spent"), f"{words.amount(statement.spent)} ZNC"),
+            (_("Balance at the end"), f"{words.amount(statement.closing)} ZNC"),
+        ]
+    )
+    paper.ln(4)
+    rows = (
+        (
+            utc(line.entry.created_at),
+            str(words.TRANSFER_KINDS[line.entry.kind]),
+            words.note(line.entry),
+            words.amount(line.amount),
+            words.amount(line.balance),
+        )
+        for line in lines
+    )
+    head = (_("When"), _("What"), _("Note"), _("Amount"), _("Balance"))
+    paper.table_of(head, (40, 26, 60, 24, 24), rows)
+    return paper.as_bytes()

@@ -1,0 +1,166 @@
+"""Receipts, statements, and the office's reconciliation: as pages and as files."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from itertools import islice
+
+from flask import Blueprint, Response, render_template, request, stream_with_context
+
+from models import clock
+from models.services import ledger, reconciling
+from models.services import papers as wallets
+from models.services.errors import InvalidInput, NotFound
+from models.services.papers import Month
+from models.services.reconciling import Row
+from portal import access, current, papers, words
+from portal.paging import window
+
+blueprint = Blueprint("papers", __name__, url_prefix="/wallet")
+blueprint.before_request(access.require_login)
+office = Blueprint("reconciliation", __name__, url_prefix="/admin/reconciliation")
+office.before_request(access.require_admin)
+
+# A PDF is made in memory; of a month with more lines than this the CSV has them all.
+PDF_LINES = 2000
+
+
+@blueprint.get("/receipts/<uuid:transfer_id>")
+def receipt(transfer_id: uuid.UUID) -> str:
+    """Show the receipt for one movement of the wallet."""
+    found = wallets.receipt(current.session(), current.user(), transfer_id)
+    facts, seller = papers.receipt_facts(found), current.settings().seller
+    return render_template("wallet/receipt.html", receipt=found, facts=facts, seller=seller)
+
+
+@blueprint.get("/receipts/<uuid:transfer_id>/pdf")
+def receipt_pdf(transfer_id: uuid.UUID) -> Response:
+    """Hand out the receipt as a PDF."""
+    found = wallets.receipt(current.session(), current.user(), transfer_id)
+    return _pdf(papers.receipt_pdf(found, current.settings().seller), f"zenzefi-receipt-{found.number}.pdf")
+
+
+@blueprint.get("/statements")
+def statements() -> str:
+    """List the months, with what each closed with."""
+    user, session = current.user(), current.session()
+    months = [wallets.statement(session, user, month) for month in wallets.months(session, user)[:24]]
+    return render_template("wallet/statements.html", months=months)
+
+
+@blueprint.get("/statements/<month>")
+def statement(month: str) -> str:
+    """Show one month of the wallet."""
+    session, user, chosen = current.session(), current.user(), _month(month)
+    return render_template(
+        "wallet/statement.html",
+        statement=wallets.statement(session, user, chosen),
+        page=wallets.page(session, user, chosen, **window()),
+        wallet=ledger.wallet_of(session, user.id),
+        signed_amount=ledger.signed_amount,
+    )
+
+
+@blueprint.get("/statements/<month>/csv")
+def statement_csv(month: str) -> Response:
+    """Hand out a month as CSV, line by line."""
+    chosen = _month(month)
+    head = ("time_utc", "receipt", "type", "note", "amount_znc", "balance_znc")
+    rows = (
+        (
+            line.entry.created_at,
+            wallets.number_of(line.entry),
+            line.entry.kind.value,
+            words.note(line.entry),
+            line.amount,
+            line.balance,
+        )
+        for line in wallets.lines(current.session(), current.user(), chosen)
+    )
+    return _csv(papers.csv_lines(head, rows), f"zenzefi-statement-{chosen}.csv")
+
+
+@blueprint.get("/statements/<month>/pdf")
+def statement_pdf(month: str) -> Response:
+    """Hand out a month as a PDF, up to `PDF_LINES` lines."""
+    session, user, chosen = current.session(), current.user(), _month(month)
+    lines = islice(wallets.lines(session, user, chosen), PDF_LINES)
+    made = papers.statement_pdf(wallets.statement(session, user, chosen), lines, user, current.settings().seller)
+    return _pdf(made, f"zenzefi-statement-{chosen}.pdf")
+
+
+@office.get("")
+def reconciliation() -> str | tuple[str, int]:
+    """Compare payments with the ledger, by day and provider."""
+    first, last = _range()
+    fault, found = "", list[Row]()
+    try:
+        found = reconciling.rows(current.session(), first, last)
+    except InvalidInput as error:
+        fault = words.sentence(error)
+    page = render_template("admin/reconciliation.html", rows=found, first=first, last=last, fault=fault)
+    return page, 400 if fault else 200
+
+
+@office.get("/csv")
+def reconciliation_csv() -> Response:
+    """Hand out the same as CSV."""
+    first, last = _range()
+    found = reconciling.rows(current.session(), first, last)
+    paid = ("day_utc", "provider", "payments", "paid_rub", "paid_znc", "booked_znc")
+    head = (*paid, "reversals", "returned_rub", "returned_znc", "unbooked_znc", "difference_znc")
+    rows = (
+        (
+            row.day.isoformat(),
+            row.provider,
+            row.payments,
+            row.paid_rub,
+            row.paid_znc,
+            row.booked_znc,
+            row.reversals,
+            row.returned_rub,
+            row.returned_znc,
+            row.unbooked_znc,
+            row.difference,
+        )
+        for row in found
+    )
+    return _csv(papers.csv_lines(head, rows), f"zenzefi-reconciliation-{first}-{last}.csv")
+
+
+def _month(text: str) -> Month:
+    """Read the month in an address; one that is none is a page that is not there."""
+    try:
+        return Month.parse(text)
+    except InvalidInput:
+        raise NotFound("month") from None
+
+
+def _range() -> tuple[date, date]:
+    """Return the days that were asked for; by default the last 30."""
+    today = clock.now().date()
+    first, last = _day(request.args.get("first")), _day(request.args.get("last"))
+    return first or today - timedelta(days=29), last or today
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return datetime.strptime(text or "", "%Y-%m-%d").date()  # noqa: DTZ007 - a day, not a time
+    except ValueError:
+        return None
+
+
+def _csv(lines: Iterable[str], name: str) -> Response:
+    # The mark at the start lets spreadsheet programs know that it is UTF-8.
+    content = stream_with_context(line if number else f"\ufeff{line}" for number, line in enumerate(lines))
+    return _file(Response(content, mimetype="text/csv"), name)
+
+
+def _pdf(content: bytes, name: str) -> Response:
+    return _file(Response(content, mimetype="application/pdf"), name)
+
+
+def _file(response: Response, name: str) -> Response:
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Cache-Control"] = "no-store"
+    return response

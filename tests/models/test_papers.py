@@ -1,0 +1,143 @@
+"""Receipts and statements: numbers that stay, months that chain, and nothing of a stranger's."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.database import Sessions
+from models.ledger import Transfer
+from models.services import adjustments, ledger, papers, reconciling, tokens
+from models.services.context import PLATFORM
+from models.services.errors import InvalidInput, NotFound
+from models.services.papers import Month
+from models.users import User
+from tests.conftest import Clock, some_id
+from tests.models.test_reversals import paid, refund, said
+from tests.support import buy, person
+
+
+def dated(session: Session, moment: datetime, which: Transfer) -> None:
+    """Move a transfer to another day, as only a test may."""
+    session.execute(text("ALTER TABLE transfers DISABLE TRIGGER transfers_append_only"))
+    session.execute(text("UPDATE transfers SET created_at = :at WHERE id = :id"), {"at": moment, "id": which.id})
+    session.execute(text("ALTER TABLE transfers ENABLE TRIGGER transfers_append_only"))
+    session.expire_all()
+
+
+@pytest.mark.parametrize("text_", ["2026-13", "2026-1", "26-01", "", "x", "1999-12", "2026-01-01", "\0", "-026-01"])
+def test_what_is_no_month_is_refused(text_: str) -> None:
+    with pytest.raises(InvalidInput):
+        Month.parse(text_)
+
+
+def test_months_follow_one_another_over_the_turn_of_the_year() -> None:
+    december = Month.parse("2026-12")
+    assert (str(december.next), december.end, december < december.next) == ("2027-01", december.next.start, True)
+    late = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+    assert Month.of(late) == december
+
+
+def test_a_top_ups_receipt_names_the_payment_and_a_strangers_is_not_found(
+    session: Session, charlie: User, alice: User, settings: Settings
+) -> None:
+    payment = paid(session, charlie, settings)
+    entry = session.scalars(select(Transfer).where(Transfer.reference_id == payment.id)).one()
+    found = papers.receipt(session, charlie, entry.id)
+    assert (found.amount, found.payment, found.user) == (50, payment, charlie)
+    assert found.number == f"{entry.created_at.astimezone(UTC):%Y%m%d}-{entry.id.hex[:8].upper()}"
+    with pytest.raises(NotFound):
+        papers.receipt(session, alice, entry.id)
+    with pytest.raises(NotFound):
+        papers.receipt(session, charlie, some_id())
+
+
+def test_a_month_opens_with_what_the_one_before_closed_with(session: Session, alice: User, settings: Settings) -> None:
+    first = session.scalars(select(Transfer)).one()
+    dated(session, datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC), first)
+    token = buy(session, alice, settings)
+    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    sold, back = session.scalars(
+        select(Transfer).where(Transfer.reference_id == token.id).order_by(Transfer.kind)
+    ).all()
+    dated(session, datetime(2026, 9, 1, tzinfo=UTC), sold)
+    dated(session, datetime(2026, 10, 1, tzinfo=UTC), back)
+    listed = papers.months(session, alice)
+    assert str(listed[-1]) == "2026-08"
+    figures = {str(month): papers.statement(session, alice, month) for month in listed}
+    september = figures["2026-09"]
+    assert (september.opening, september.received, september.spent, september.closing) == (100, 0, 18, 82)
+    assert (figures["2026-08"].closing, figures["2026-10"].opening, figures["2026-10"].closing) == (100, 82, 100)
+    assert [(line.amount, line.balance) for line in papers.lines(session, alice, Month(2026, 9))] == [(-18, 82)]
+
+
+@hypothesis_settings(
+    max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+@given(history=st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 120)), min_size=1, max_size=12))
+def test_whatever_happened_the_months_chain_and_the_last_one_ends_with_the_wallet(
+    committed: tuple[Settings, Sessions], history: list[tuple[int, int]]
+) -> None:
+    _settings, factory = committed
+    name = f"u{some_id().hex[:12]}"
+    user = person(factory, name)
+    start = datetime(2026, 7, 20, tzinfo=UTC)
+    with factory.begin() as session:
+        for number, (cents, _) in enumerate(history):
+            sign = -1 if number % 3 == 2 and ledger.wallet_of(session, user.id).balance >= Decimal(cents) / 100 else 1
+            amount = sign * Decimal(cents) / 100
+            adjustments.adjust(session, user, amount=amount, reason="history", actor=PLATFORM)
+        for entry, (_, day) in zip(
+            session.scalars(select(Transfer).where(Transfer.reference_id == user.id)).all(), history, strict=True
+        ):
+            dated(session, start + timedelta(days=day), entry)
+    with factory.begin() as session:
+        months = [papers.statement(session, user, month) for month in papers.months(session, user)[::-1]]
+        assert months[0].opening == 0
+        for before, after in pairwise(months):
+            assert before.closing == after.opening
+        assert months[-1].closing == ledger.wallet_of(session, user.id).balance
+        for month in months:
+            lines = list(papers.lines(session, user, month.month))
+            assert len(lines) == month.lines
+            assert (lines[-1].balance if lines else month.opening) == month.closing
+
+
+def test_reconciliation_finds_no_difference_after_payments_refunds_and_disputes(
+    *, session: Session, charlie: User, dana: User, settings: Settings, time: Clock
+) -> None:
+    today = time().date()
+    payment = paid(session, charlie, settings)
+    other = paid(session, charlie, settings, "20")
+    refund(session, payment, dana, "200")
+    said(session, other, "disputed", "200", refund_id="d-1")
+    said(session, other, "dispute_won", "200", refund_id="d-1")
+    [row] = reconciling.rows(session, today, today)
+    assert (row.day, row.provider, row.payments, row.paid_rub, row.paid_znc) == (today, "mock", 2, 700, 70)
+    assert (row.booked_znc, row.returned_rub, row.returned_znc, row.unbooked_znc) == (70, 200, 20, 20)
+    assert row.difference == 0
+    assert reconciling.rows(session, today - timedelta(days=9), today - timedelta(days=1)) == []
+
+
+def test_reconciliation_shows_by_how_much_the_books_are_wrong(
+    session: Session, charlie: User, settings: Settings, time: Clock
+) -> None:
+    payment = paid(session, charlie, settings)
+    payment.amount_znc += 1
+    session.flush()
+    [row] = reconciling.rows(session, time().date(), time().date())
+    assert row.difference == -1
+
+
+@pytest.mark.parametrize("days", [-1, 366])
+def test_a_range_that_is_none_is_refused(session: Session, days: int) -> None:
+    first = date(2026, 1, 1)
+    with pytest.raises(InvalidInput):
+        reconciling.rows(session, first, first + timedelta(days=days))

@@ -1,0 +1,102 @@
+"""Receipts, statements and the reconciliation as pages, CSV and PDF."""
+
+import csv
+import io
+import re
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import Settings
+from models.ledger import Transfer
+from models.payments import Payment
+from models.services import adjustments
+from models.services.context import PLATFORM
+from models.users import User
+from portal import papers as files
+from tests.models.test_reversals import paid
+from tests.portal.conftest import Browser, attribute
+from tests.support import buy
+
+
+@pytest.fixture
+def payment(session: Session, charlie: User, settings: Settings) -> Payment:
+    """50 ZNC that charlie paid for, and a token that he bought."""
+    made = paid(session, charlie, settings)
+    buy(session, charlie, settings)
+    session.commit()
+    return made
+
+
+def month() -> str:
+    return f"{clock.now():%Y-%m}"
+
+
+def read(answer: object) -> list[dict[str, str]]:
+    text = answer.data.decode("utf-8-sig")  # type: ignore[attr-defined]
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_a_receipt_is_a_page_and_a_pdf(as_charlie: Browser, session: Session, payment: Payment, language: str) -> None:
+    as_charlie.client.set_cookie("lang", language)
+    entry = session.scalars(select(Transfer).where(Transfer.reference_id == payment.id)).one()
+    assert f"/wallet/receipts/{entry.id}" in as_charlie.get("/wallet").text
+    page = as_charlie.get(f"/wallet/receipts/{entry.id}")
+    assert str(payment.id) in page.text
+    assert ("Квитанция" in page.text) == (language == "ru")
+    pdf = as_charlie.get(f"/wallet/receipts/{entry.id}/pdf")
+    assert (pdf.mimetype, pdf.data[:5]) == ("application/pdf", b"%PDF-")
+    assert re.fullmatch(
+        r'attachment; filename="zenzefi-receipt-\d{8}-[0-9A-F]{8}\.pdf"', pdf.headers["Content-Disposition"]
+    )
+
+
+def test_a_statement_is_a_page_a_csv_and_a_pdf_that_say_the_same(as_charlie: Browser, payment: Payment) -> None:
+    assert f"/wallet/statements/{month()}" in as_charlie.get("/wallet/statements").text
+    page = as_charlie.get(f"/wallet/statements/{month()}")
+    assert re.search(r'data-testid="closing">.*?32\.00', page.text, re.DOTALL)
+    rows = read(as_charlie.get(f"/wallet/statements/{month()}/csv"))
+    assert [(row["type"], row["amount_znc"], row["balance_znc"]) for row in rows] == [
+        ("deposit", "50.00", "50.00"),
+        ("purchase", "-18.00", "32.00"),
+    ]
+    pdf = as_charlie.get(f"/wallet/statements/{month()}/pdf")
+    assert pdf.data[:5] == b"%PDF-"
+    assert as_charlie.get("/wallet/statements/2026-13").status_code == 404
+    assert read(as_charlie.get("/wallet/statements/2020-01/csv")) == []
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet(
+    as_charlie: Browser, charlie: User, session: Session, payment: Payment
+) -> None:
+    from_admin = '=HYPERLINK("http://evil.example","x")'
+    adjustments.adjust(session, charlie, amount=payment.amount_znc, reason=from_admin, actor=PLATFORM)
+    session.commit()
+    rows = read(as_charlie.get(f"/wallet/statements/{month()}/csv"))
+    assert rows[-1]["note"] == f"'{from_admin}"
+    for text in ("=1", "+1", "-1", "@x", "\tx", "\rx"):
+        assert next(iter(files.csv_lines([text], []))).startswith(("'", "\"'"))
+
+
+def test_the_office_reconciles_by_day_as_page_and_csv(as_dana: Browser, payment: Payment) -> None:
+    today = f"{clock.now():%Y-%m-%d}"
+    page = as_dana.get("/admin/reconciliation")
+    assert f'data-day="{today}"' in page.text
+    assert 'data-difference="0.00"' in page.text
+    [row] = read(as_dana.get(f"/admin/reconciliation/csv?first={today}&last={today}"))
+    assert (row["provider"], row["payments"], row["paid_rub"], row["difference_znc"]) == ("mock", "1", "500.00", "0.00")
+    bad = as_dana.get("/admin/reconciliation?first=2020-01-01")
+    assert (bad.status_code, "at most a year" in bad.text) == (400, True)
+    assert as_dana.get("/admin/reconciliation/csv?first=2020-01-01").status_code == 400
+    assert as_dana.get("/admin/reconciliation?first=nonsense").status_code == 200
+
+
+def test_a_receipt_of_a_purchase_shows_what_was_paid(as_charlie: Browser, session: Session, payment: Payment) -> None:
+    entry = session.scalars(select(Transfer).where(Transfer.kind == "purchase")).one()
+    page = as_charlie.get(f"/wallet/receipts/{entry.id}")
+    assert "-18.00 ZNC" in page.text
+    assert "RUB" not in page.text
+    assert attribute(as_charlie.get("/wallet"), "balance", "data-amount") == "32.00"
