@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from models import tables  # noqa: F401 - a row may refer to any table, so whoever connects knows them all
 from models.sections import Database
 
 Sessions = sessionmaker[Session]

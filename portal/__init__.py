@@ -6,10 +6,7 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from models import (
-    config,
-    tables,  # noqa: F401 - every table must be known before the first query
-)
+from models import config
 from models.config import Settings
 from models.database import engine_options
 from portal import access, errors, formats, i18n, limits, security, views
