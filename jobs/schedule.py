@@ -41,6 +41,7 @@ SCHEDULE = (
     Task("jobs.payments.expire_pending", every=60),
     Task("jobs.upkeep.close_sessions", every=60),
     Task("jobs.upkeep.forget_entries", every=600),
+    Task("jobs.upkeep.forget_logins", every=3600),
     Task("jobs.upkeep.verify_ledger", cron="30 2 * * *"),
     Task("jobs.upkeep.forget_audit", cron="0 4 * * *"),
 )

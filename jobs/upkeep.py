@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from jobs import runtime
 from models import clock
-from models.services import audit, books, entries, outbox, sessions, users
+from models.services import audit, books, entries, logins, outbox, sessions, users
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,12 @@ def forget_entries() -> int:
     """Remove browsers' tickets and cookies that open nothing any more; returns how many."""
     with runtime.sessions().begin() as session:
         return entries.forget_ended(session)
+
+
+def forget_logins() -> int:
+    """Remove logins whose time is over; returns how many."""
+    with runtime.sessions().begin() as session:
+        return logins.forget_ended(session)
 
 
 def forget_audit() -> int:

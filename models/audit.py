@@ -20,6 +20,7 @@ class AuditAction(StrEnum):
     USER_LOGGED_IN = "user.logged_in"
     USER_LOGIN_FAILED = "user.login_failed"
     USER_LOGGED_OUT = "user.logged_out"
+    USER_LOGINS_ENDED = "user.logins_ended"
     USER_PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - a name, not a password
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"

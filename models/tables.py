@@ -7,6 +7,7 @@ from models.coupons import Coupon, CouponUse
 from models.entries import AccessCookie, AccessTicket
 from models.gifts import GiftCode, GiftRedemption
 from models.ledger import Account, Transfer
+from models.logins import Login
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.outbox import OutboxMail
@@ -31,6 +32,7 @@ __all__ = [
     "CouponUse",
     "GiftCode",
     "GiftRedemption",
+    "Login",
     "MockCheckout",
     "Outage",
     "OutageCredit",

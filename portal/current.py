@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs.queues import QueueDown, enqueue
 from models.config import Settings
+from models.logins import Login
 from models.services.context import Actor
 from models.users import User
 from portal.extensions import db
@@ -26,6 +27,11 @@ def settings() -> Settings:
 def maybe_user() -> User | None:
     """Return who is logged in, if anybody is."""
     return cast(User, current_user.user) if current_user.is_authenticated else None
+
+
+def login() -> Login:
+    """Return the login that this request came with; only for views behind `access.require_login`."""
+    return cast(Login, current_user.login)
 
 
 def user() -> User:

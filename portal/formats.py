@@ -8,7 +8,7 @@ from werkzeug.local import LocalProxy
 
 from models import clock
 from models.tokens import AccessToken, TokenState
-from portal import current, words
+from portal import current, devices, words
 from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
@@ -37,6 +37,7 @@ def init_app(app: Flask) -> None:
         utc=utc,
         iso=iso,
         span=span,
+        device=devices.device,
         duration=words.duration,
         scope_name=words.scope_name,
         scope_help=words.scope_help,

@@ -56,6 +56,7 @@ AUDIT_ACTIONS = {
     AuditAction.USER_LOGGED_IN: _("Logged in"),
     AuditAction.USER_LOGIN_FAILED: _("Login failed"),
     AuditAction.USER_LOGGED_OUT: _("Logged out"),
+    AuditAction.USER_LOGINS_ENDED: _("Logins ended"),
     AuditAction.USER_PASSWORD_CHANGED: _("Password changed"),
     AuditAction.USER_DISABLED: _("Account disabled"),
     AuditAction.USER_ENABLED: _("Account enabled"),

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.services import audit, changes, ledger, outbox, passwords, referrals, texts
+from models.logins import Login
+from models.services import audit, changes, ledger, logins, outbox, passwords, referrals, texts
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -110,8 +111,8 @@ def check_password(password: str, *, field: str = "password") -> None:
         raise InvalidInput(field, "Use 8 to 128 characters.")
 
 
-def authenticate(session: Session, *, email: str, password: str, actor: Actor) -> User:
-    """Return the user whose address and password these are.
+def authenticate(session: Session, *, email: str, password: str) -> User:
+    """Return the user whose address and password these are; `logins.begin` is what logs him in.
 
     Raises LoginFailed, or AccountDisabled once the password is right. A failure takes as long for an address
     that nobody has as for one that somebody has; recording it is the caller's (see `record_failed_login`).
@@ -123,8 +124,6 @@ def authenticate(session: Session, *, email: str, password: str, actor: Actor) -
         raise AccountDisabled
     if passwords.needs_rehash(user.password_hash):
         user.password_hash = passwords.hash_password(password)
-    who = Actor(user.id, actor.ip_address, actor.user_agent)
-    audit.record(session, AuditAction.USER_LOGGED_IN, who, user_id=user.id, resource=("user", user.id))
     return user
 
 
@@ -135,14 +134,22 @@ def record_failed_login(session: Session, *, email: str, actor: Actor) -> None:
     audit.record(session, AuditAction.USER_LOGIN_FAILED, actor, user_id=user_id, resource=("user", user_id))
 
 
-def change_password(session: Session, user: User, *, current: str, new: str, actor: Actor) -> None:
-    """Set a new password and end every other login. Raises InvalidInput when the current one is wrong."""
+def change_password(
+    session: Session, user: User, *, current: str, new: str, actor: Actor, keep: Login | None = None
+) -> None:
+    """Set a new password and end every login but `keep`. Raises InvalidInput when the current one is wrong."""
     if not passwords.verify_password(user.password_hash, current):
         raise InvalidInput("current_password", "This is not your current password.")
     check_password(new, field="new_password")
     user.password_hash = passwords.hash_password(new)
     user.password_version = User.password_version + 1
     session.flush()
+    session.refresh(user, ["password_version"])
+    if keep is None:
+        logins.end_all(session, user.id, actor=actor)
+    else:
+        logins.end_others(session, user.id, keep=keep.id, actor=actor)
+        keep.password_version = user.password_version
     audit.record(session, AuditAction.USER_PASSWORD_CHANGED, actor, user_id=user.id, resource=("user", user.id))
 
 
@@ -158,6 +165,8 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
     if user.is_active != active:
         user.is_active = active
         changes.announce_user(session, user.id)
+        if not active:
+            logins.end_all(session, user.id, actor=actor)
         action = AuditAction.USER_ENABLED if active else AuditAction.USER_DISABLED
         audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
     return user

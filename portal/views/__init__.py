@@ -11,6 +11,7 @@ from portal.views import (
     admin_payments,
     bundles,
     health,
+    logins,
     mock_checkout,
     pages,
     papers,
@@ -28,6 +29,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(profile.blueprint)
+    app.register_blueprint(logins.blueprint)
     app.register_blueprint(tokens.blueprint)
     app.register_blueprint(token_changes.blueprint)
     app.register_blueprint(bundles.blueprint)

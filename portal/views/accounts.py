@@ -73,15 +73,14 @@ def login() -> str | Response | tuple[str, int]:
             limits.check_logins(request.remote_addr)
             try:
                 with current.transaction() as session:
-                    user = users.authenticate(
-                        session, email=str(form.email.data), password=str(form.password.data), actor=current.actor()
-                    )
+                    user = users.authenticate(session, email=str(form.email.data), password=str(form.password.data))
+                    opened = access.open_login(session, user)
             except (LoginFailed, AccountDisabled) as error:
                 _leave_trace(str(form.email.data))
                 form.refuse(error)
                 status = 401
             else:
-                access.begin_login(user)
+                access.enter(opened)
                 return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
     return render_template("accounts/login.html", form=form, next=_next()), status
 

@@ -1,15 +1,15 @@
 """What is the user's own: dashboard, profile, password, logging out."""
 
-from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models.audit import AuditAction
 from models.payments import PaymentStatus
-from models.services import audit, ledger, overview, payments, tokens, users
+from models.services import ledger, logins, overview, payments, tokens, users
 from models.services.errors import InvalidInput
 from portal import access, current, limits
 from portal.forms.accounts import PasswordForm
 from portal.i18n import gettext as _
+from portal.views.logins import leave
 
 blueprint = Blueprint("profile", __name__)
 blueprint.before_request(access.require_login)
@@ -52,13 +52,14 @@ def change_password() -> str | Response | tuple[str, int]:
                     new=str(form.new_password.data),
                     actor=current.actor(),
                 )
+                # A fresh one for this browser, too: a stolen copy of its cookie ends with the others.
+                opened = access.open_login(session_, user)
         except InvalidInput as error:
             if error.field == "current_password":
                 limits.count_failed_login(request.remote_addr)
             form.refuse(error)
         else:
-            current.session().refresh(user)
-            access.begin_login(user)
+            access.enter(opened)
             flash(_("Your password is changed. All other logins have ended."), "good")
             return redirect(url_for("profile.profile"), 303)
     return render_template("profile/profile.html", form=form), 400
@@ -67,10 +68,7 @@ def change_password() -> str | Response | tuple[str, int]:
 @blueprint.post("/logout")
 def logout() -> Response:
     """End this login."""
-    user = current.user()
+    login = current.login()
     with current.transaction() as session_:
-        who = current.actor()
-        audit.record(session_, AuditAction.USER_LOGGED_OUT, who, user_id=user.id, resource=("user", user.id))
-    session.clear()
-    flash(_("You are logged out."), "info")
-    return redirect(url_for("pages.landing"), 303)
+        logins.end(session_, login.user, login.id, actor=current.actor())
+    return leave()

@@ -14,7 +14,8 @@ from models.audit import AuditEntry
 from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessTicket
-from models.services import entries, outbox, sessions, tokens
+from models.logins import Login, LoginKind
+from models.services import entries, logins, outbox, sessions, tokens
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from models.users import User
@@ -51,6 +52,16 @@ def test_tickets_that_ran_out_are_removed_once(shop: Committed, buyer: User, run
     run(lambda s: s.execute(update(AccessTicket).values(expires_at=clock.now())))
     run(lambda s: entries.issue_ticket(s, buyer, token.id, **ticket))
     assert [upkeep.forget_entries() for _ in range(2)] == [3, 0]
+
+
+def test_logins_whose_time_is_over_are_removed_once(shop: Committed, buyer: User, run: Run) -> None:
+    facts = {"kind": LoginKind.PAGE, "actor": PLATFORM}
+    for hours in (1, 2):
+        run(lambda s, hours=hours: logins.begin(s, buyer, lifetime=timedelta(hours=hours), **facts))
+    past = timedelta(minutes=61)
+    moved = {"created_at": Login.created_at - past, "expires_at": Login.expires_at - past}
+    run(lambda s: s.execute(update(Login).values(moved)))
+    assert [upkeep.forget_logins() for _ in range(2)] == [1, 0]
 
 
 def test_audit_rows_are_kept_for_thirty_days(shop: Committed, buyer: User, run: Run) -> None:

@@ -91,7 +91,7 @@ def test_with_the_database_down_pages_say_so_and_static_files_and_health_still_a
     away = create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/none", connect_args={"connect_timeout": 1})
     browser = app.test_client()
     with browser.session_transaction() as session_:
-        session_["_user_id"] = "7e1882e7-bca0-494b-b757-33cefa288bd8:1"
+        session_["_user_id"] = "7e1882e7-bca0-494b-b757-33cefa288bd8"
     monkeypatch.setattr(db, "session", scoped_session(sessionmaker(away)))
     answer = browser.get("/dashboard")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -15,8 +16,9 @@ from models.bundles import Bundle
 from models.config import Settings
 from models.gifts import GiftCode
 from models.ledger import Transfer
+from models.logins import LoginKind
 from models.payments import Payment
-from models.services import payments, sessions
+from models.services import logins, payments, sessions
 from models.services.context import Actor
 from models.users import User
 from tests.models.test_offers import coupon, gift
@@ -39,6 +41,9 @@ OPEN = {
     "webhooks.receive",
 }
 
+# A route with one of these is about a thing that somebody owns.
+OWNED = {"token_id", "session_id", "payment_id", "transfer_id", "login_id"}
+
 
 @dataclass
 class Shop:
@@ -51,6 +56,7 @@ class Shop:
     event_id: uuid.UUID
     offers: tuple[uuid.UUID, uuid.UUID, uuid.UUID]
     transfer_id: uuid.UUID
+    login_id: uuid.UUID
 
     def path(self, rule: Rule) -> str:
         """Write a rule's address with these ids in it."""
@@ -62,6 +68,7 @@ class Shop:
             "user_id": self.user.id,
             "event_id": self.event_id,
             "transfer_id": self.transfer_id,
+            "login_id": self.login_id,
             "month": f"{clock.now():%Y-%m}",
             "bundle_id": self.offers[0],
             "coupon_id": self.offers[1],
@@ -88,6 +95,8 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     made = coupon(session, alice)
     gift(session, alice, settings)
     offers = (bundle.id, made.id, session.scalars(select(GiftCode.id)).one())
+    facts = {"kind": LoginKind.API, "lifetime": timedelta(hours=1)}
+    other_login = logins.begin(session, alice, actor=Actor(alice.id, "::1"), **facts)
     session.commit()
     return Shop(
         alice,
@@ -97,6 +106,7 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
         event_id,
         offers,
         session.scalars(select(Transfer.id)).first() or uuid.uuid4(),
+        other_login.id,
     )
 
 
@@ -146,9 +156,7 @@ def test_a_visitor_changes_nothing(app: Flask, shop: Shop, anonymous: Browser) -
 def test_every_page_of_a_strangers_resource_is_404(app: Flask, shop: Shop, as_charlie: Browser) -> None:
     walked = 0
     for rule in app.url_map.iter_rules():
-        if rule.arguments & {"token_id", "session_id", "payment_id", "transfer_id"} and not rule.rule.startswith(
-            "/admin"
-        ):
+        if rule.arguments & OWNED and not rule.rule.startswith("/admin"):
             walked += 1
             visit = as_charlie.post if "POST" in (rule.methods or ()) else as_charlie.get
             assert (rule.rule, visit(shop.path(rule)).status_code) == (rule.rule, 404)
@@ -199,6 +207,7 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
         uuid.uuid4(),
         (uuid.uuid4(), uuid.uuid4(), uuid.uuid4()),
         uuid.uuid4(),
+        uuid.uuid4(),
     )
     for rule in app.url_map.iter_rules():
         if rule.arguments & {
@@ -210,6 +219,7 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
             "bundle_id",
             "coupon_id",
             "gift_id",
+            "login_id",
         }:
             if "POST" in (rule.methods or ()):
                 answer = as_dana.post(

@@ -87,7 +87,7 @@ def test_a_login_runs_out_unless_it_is_used(
             time.advance(**delta)
             frozen.move_to(time())
 
-        later(hours=1)
+        later(minutes=4)
         assert as_alice.get("/dashboard").status_code == 200
         assert as_alice.session_cookie() == first
         later(hours=settings.portal.session_hours - 2)

@@ -1,0 +1,45 @@
+"""What a user agent says of itself, in words: "Firefox on Windows". It is shown and never decides anything."""
+
+from flask_babel import lazy_gettext as _
+
+from models.logins import Login, LoginKind
+from portal.i18n import gettext
+
+# The first sign that is found tells: browsers name those that they are made from as well, so these stand later.
+BROWSERS = (
+    ("YaBrowser/", "Yandex Browser"),
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Vivaldi/", "Vivaldi"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("FxiOS/", "Firefox"),
+    ("Firefox/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("CrOS", "ChromeOS"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+UNKNOWN = _("A device that does not say what it is")
+
+
+def device(login: Login) -> str:
+    """Say in words what a login is used with."""
+    browser = _first(BROWSERS, login.user_agent)
+    system = _first(SYSTEMS, login.user_agent)
+    if login.kind is LoginKind.API:
+        return gettext("A program (API)")
+    if browser and system:
+        return gettext("%(browser)s on %(system)s", browser=browser, system=system)
+    return browser or system or str(UNKNOWN)
+
+
+def _first(signs: tuple[tuple[str, str], ...], text: str) -> str:
+    return next((name for sign, name in signs if sign in text), "")
