@@ -3,79 +3,127 @@
 import logging
 import smtplib
 import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from email.errors import MessageError
 from email.message import EmailMessage
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import TemplateError
 
 from jobs import runtime
 from models.config import Settings
+from models.languages import DEFAULT
 from models.outbox import OutboxMail
-from models.services import outbox
+from models.services import letters, notices, outbox
 
 logger = logging.getLogger(__name__)
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "mail"
 # One mail that cannot be rendered or is not taken must not keep the others waiting. RQ's own timeout is none of these.
-UNSENDABLE = (OSError, smtplib.SMTPException, TemplateError, MessageError, ValueError, LookupError)
+UNSENDABLE = (OSError, smtplib.SMTPException, TemplateError, MessageError, ValueError, ArithmeticError, LookupError)
 UNREACHABLE = (ConnectionError, TimeoutError, socket.gaierror, smtplib.SMTPServerDisconnected)
-# Plain text, so nothing is escaped: what a user typed stays text by the format itself.
-_environment = Environment(
-    loader=FileSystemLoader(TEMPLATES),
-    undefined=StrictUndefined,
-    keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701
-)
 
 
 def send_waiting() -> int:
     """Send every waiting mail, each marked in a transaction of its own; returns how many left.
 
-    A crash between sending and marking sends one mail twice, when its lease ends; none is lost. When the server
-    itself does not answer, the rest waits for its lease instead of for one time-out each.
+    A crash between sending and marking sends one mail twice, when its lease ends, under the same Message-ID, by which
+    mail programs know it again; none is lost. When the server itself does not answer, the rest waits for its lease
+    instead of for one time-out each.
     """
+    settings = runtime.settings()
     with runtime.sessions().begin() as session:
         mails = outbox.claim(session)
     sent = 0
-    for mail in mails:
-        try:
-            _deliver(render(mail, runtime.settings()), runtime.settings())
-        except UNSENDABLE as error:
-            logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
-            with runtime.sessions().begin() as session:
-                outbox.mark_failed(session, mail.id, str(error))
-            if isinstance(error, UNREACHABLE):
-                break
-        else:
-            sent += 1
-            with runtime.sessions().begin() as session:
-                outbox.mark_sent(session, mail.id)
+    with _postman(settings) as postman:
+        for mail in mails:
+            try:
+                postman.deliver(render(mail, settings))
+            except UNSENDABLE as error:
+                logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
+                with runtime.sessions().begin() as session:
+                    outbox.mark_failed(session, mail.id, str(error))
+                if isinstance(error, UNREACHABLE):
+                    break
+            else:
+                sent += 1
+                with runtime.sessions().begin() as session:
+                    outbox.mark_sent(session, mail.id)
     return sent
 
 
 def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
-    """Make the message: the template's first line is the subject, the rest after a blank line is the body."""
-    text = _environment.get_template(f"{mail.kind}.txt").render(mail.context, portal_url=settings.portal.address)
-    subject, _, body = text.partition("\n\n")
+    """Make the message, in the language that its reader has set by now."""
+    portal = settings.portal
+    way_out = notices.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
+    letter = letters.compose(
+        mail.kind,
+        mail.context,
+        language=mail.user.language if mail.user else DEFAULT,
+        portal_url=portal.address,
+        unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,
+    )
     message = EmailMessage()
     message["From"] = settings.mail.sender
     message["To"] = mail.recipient
-    message["Subject"] = " ".join(subject.split())
+    message["Subject"] = letter.subject
     message["Message-ID"] = f"<{mail.id}@zenzefi>"
-    message.set_content(body)
+    if way_out:
+        message["List-Unsubscribe"] = f"<{portal.address}{way_out}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    message.set_content(letter.text)
+    if letter.html is not None:
+        message.add_alternative(letter.html, subtype="html")
     return message
 
 
-def _deliver(message: EmailMessage, settings: Settings) -> None:
-    mail = settings.mail
-    if not mail.is_configured:
-        for line in f"To {message['To']}: {message['Subject']}\n{message.get_content()}".splitlines():
-            logger.info("mail: %s", line)
-        return
-    with smtplib.SMTP(mail.smtp_host, mail.smtp_port, timeout=20) as server:
-        if mail.smtp_starttls:
-            server.starttls()
-        if mail.smtp_user:
-            server.login(mail.smtp_user, mail.smtp_password.get_secret_value())
-        server.send_message(message)
+class _Postman:
+    """One conversation with the mail server, begun when there is something to say and again after it broke off."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.mail = settings.mail
+        self.server: smtplib.SMTP | None = None
+
+    def deliver(self, message: EmailMessage) -> None:
+        """Hand one message over; without a server it goes to the log."""
+        if not self.mail.is_configured:
+            text = message.get_body(("plain",)) or message
+            for line in f"To {message['To']}: {message['Subject']}\n{text.get_content()}".splitlines():
+                logger.info("mail: %s", line)
+            return
+        try:
+            self._connected().send_message(message)
+        except (OSError, smtplib.SMTPServerDisconnected):
+            self.hang_up()
+            raise
+
+    def _connected(self) -> smtplib.SMTP:
+        if self.server is None:
+            server = smtplib.SMTP(self.mail.smtp_host, self.mail.smtp_port, timeout=20)
+            try:
+                if self.mail.smtp_starttls:
+                    server.starttls(context=ssl.create_default_context())
+                if self.mail.smtp_user:
+                    server.login(self.mail.smtp_user, self.mail.smtp_password.get_secret_value())
+            except BaseException:
+                server.close()
+                raise
+            self.server = server
+        return self.server
+
+    def hang_up(self) -> None:
+        """End the conversation, whatever state it is in."""
+        server, self.server = self.server, None
+        if server is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                server.quit()
+            server.close()
+
+
+@contextmanager
+def _postman(settings: Settings) -> Iterator[_Postman]:
+    postman = _Postman(settings)
+    try:
+        yield postman
+    finally:
+        postman.hang_up()

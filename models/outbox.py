@@ -6,16 +6,17 @@ from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, CreatedAt, Short, UuidKey
+from models.users import User
 
 
 class OutboxMail(Base):
     """A mail that waits, was sent (`sent_at`) or was given up (`failed_at`).
 
-    The job renders `templates/mail/<kind>.txt` with `context`. `dedup_key` makes writing the same notice
-    twice a single mail.
+    `services/letters.py` writes it from `kind` and `context` when it is sent, in the language its reader has by then.
+    `dedup_key` makes writing the same notice twice a single mail.
     """
 
     __tablename__ = "outbox_mails"
@@ -39,3 +40,5 @@ class OutboxMail(Base):
     sent_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
+
+    user: Mapped[User | None] = relationship()

@@ -8,6 +8,7 @@ from models.entries import AccessCookie, AccessTicket
 from models.gifts import GiftCode, GiftRedemption
 from models.ledger import Account, Transfer
 from models.logins import Login
+from models.notices import NoticeChoice
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.outbox import OutboxMail
@@ -34,6 +35,7 @@ __all__ = [
     "GiftRedemption",
     "Login",
     "MockCheckout",
+    "NoticeChoice",
     "Outage",
     "OutageCredit",
     "OutboxMail",

@@ -1,11 +1,13 @@
 """People: buyers and admins."""
 
 import uuid
+from decimal import Decimal
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, CreatedAt, Moment, UuidKey
+from models.base import Base, CreatedAt, Moment, UuidKey, Znc
+from models.languages import DEFAULT
 
 
 class User(Base):
@@ -18,6 +20,7 @@ class User(Base):
         CheckConstraint("char_length(username) BETWEEN 3 AND 50", name="username_length"),
         CheckConstraint("char_length(referral_code) = 12", name="referral_code_length"),
         CheckConstraint("referrer_id <> id", name="nobody_refers_himself"),
+        CheckConstraint("low_balance_znc >= 0", name="low_balance_not_negative"),
     )
 
     id: Mapped[UuidKey]
@@ -30,6 +33,10 @@ class User(Base):
     is_superuser: Mapped[bool] = mapped_column(default=False)
     referral_code: Mapped[str] = mapped_column(String(12), unique=True)
     referrer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
+    # Mails are written in it: what the portal was set to when he registered, or when he changed it last.
+    language: Mapped[str] = mapped_column(String(2), default=DEFAULT, server_default=text(f"'{DEFAULT}'"))
+    # Told when the balance falls below it; 0: never.
+    low_balance_znc: Mapped[Znc] = mapped_column(default=Decimal(5), server_default=text("5"))
     created_at: Mapped[CreatedAt] = mapped_column(index=True)
     updated_at: Mapped[Moment] = mapped_column(server_default=text("now()"), onupdate=func.now())
 

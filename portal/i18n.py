@@ -1,21 +1,16 @@
 """English and Russian: how a language is chosen, and where its words come from."""
 
 from decimal import Decimal
-from functools import cache
-from io import BytesIO
-from pathlib import Path
 
 import flask_babel
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.support import NullTranslations, Translations
+from babel.support import NullTranslations
 from flask import Flask, request
 
-LANGUAGES = {"en": "English", "ru": "Русский"}
+from models.languages import DEFAULT, LANGUAGES, catalogue
+
 COOKIE = "lang"
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
-_CATALOGUES = Path(__file__).parent / "translations"
 
 
 class PoDomain(flask_babel.Domain):  # type: ignore[misc]  # Flask-Babel ships no types
@@ -36,25 +31,11 @@ class PoBabel(flask_babel.Babel):  # type: ignore[misc]
         return self._domain
 
 
-@cache
-def catalogue(language: str) -> NullTranslations:
-    """Return a language's messages; English is what the sources say."""
-    path = _CATALOGUES / language / "LC_MESSAGES" / "messages.po"
-    if not path.is_file():
-        return NullTranslations()
-    with path.open("rb") as source:
-        messages = read_po(source, locale=language)
-    compiled = BytesIO()
-    write_mo(compiled, messages)
-    compiled.seek(0)
-    return Translations(compiled)
-
-
 def chosen_language() -> str:
     """Return the language that the visitor set, or else the best one that his browser asks for."""
     chosen = request.cookies.get(COOKIE, "")
     asked_for = (name.partition("-")[0].lower() for name in request.accept_languages.values())
-    return next((language for language in (chosen, *asked_for) if language in LANGUAGES), "en")
+    return next((language for language in (chosen, *asked_for) if language in LANGUAGES), DEFAULT)
 
 
 def chosen_theme() -> str:
@@ -65,7 +46,7 @@ def chosen_theme() -> str:
 
 def init_app(app: Flask) -> None:
     """Set up Flask-Babel; times are kept and shown in UTC, a script turns them into the reader's zone."""
-    PoBabel(app, default_locale="en", default_timezone="UTC", locale_selector=chosen_language)
+    PoBabel(app, default_locale=DEFAULT, default_timezone="UTC", locale_selector=chosen_language)
     app.jinja_env.globals.update(language=chosen_language, languages=LANGUAGES, theme=chosen_theme, themes=THEMES)
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from models import clock
 from models.outbox import OutboxMail
+from models.services import notices
 from models.users import User
 
 ATTEMPTS = 8
@@ -17,7 +18,14 @@ LEASE = timedelta(minutes=5)
 
 
 def write(session: Session, kind: str, user: User, *, dedup_key: str, **context: Any) -> None:
-    """Leave a mail to `user` for the job; a second one with the same `dedup_key` is not written."""
+    """Leave a mail to `user` for the job, unless he has switched this kind off.
+
+    A second one with the same `dedup_key` is not written. Times in `context` are ISO-8601, amounts plain decimals: they
+    become words in the reader's language when the mail is sent.
+    """
+    by_mail, _by_webhook = notices.choice(session, user.id, kind)
+    if not by_mail:
+        return
     row = {"id": uuid.uuid4(), "kind": kind, "user_id": user.id, "recipient": user.email}
     session.execute(
         insert(OutboxMail)
@@ -34,10 +42,11 @@ def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
     now = clock.now()
     waiting = (
         select(OutboxMail)
+        .options(joinedload(OutboxMail.user))
         .where(OutboxMail.sent_at.is_(None), OutboxMail.failed_at.is_(None), OutboxMail.next_attempt_at <= now)
         .order_by(OutboxMail.next_attempt_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=OutboxMail)
     )
     mails = list(session.scalars(waiting))
     for mail in mails:

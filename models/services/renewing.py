@@ -135,7 +135,7 @@ def _write(session: Session, kind: str, token: AccessToken, owner: User, **facts
         token_id=str(token.id),
         name=token.name or f"{token.prefix}…",
         hours=token.duration_hours,
-        ends=f"{ends:%Y-%m-%d %H:%M} UTC" if ends else "",
+        ends=ends.isoformat() if ends else None,
         **facts,
     )
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
+from models.languages import DEFAULT, LANGUAGES
 from models.logins import Login
 from models.services import audit, changes, ledger, logins, outbox, passwords, referrals, texts
 from models.services.context import PLATFORM, Actor
@@ -45,6 +46,7 @@ def register(
     full_name: str | None = None,
     is_superuser: bool = False,
     referral_code: str = "",
+    language: str = DEFAULT,
 ) -> User:
     """Make a user with an empty wallet, brought by whose referral code it is.
 
@@ -65,6 +67,7 @@ def register(
         full_name=texts.one_line(full_name or "", field="full_name", at_most=FULL_NAME_LENGTH) or None,
         password_hash=passwords.hash_password(password),
         is_superuser=is_superuser,
+        language=language if language in LANGUAGES else DEFAULT,
         referral_code="".join(secrets.choice(_CODE_LETTERS) for _ in range(12)),
     )
     try:

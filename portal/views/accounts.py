@@ -8,6 +8,7 @@ from models.services import users
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, UsernameTaken
 from portal import access, current, limits
 from portal.forms.accounts import LoginForm, RegisterForm
+from portal.i18n import chosen_language
 from portal.i18n import gettext as _
 from portal.redirects import local_path
 
@@ -53,6 +54,7 @@ def _register(form: RegisterForm) -> None:
                 password=password,
                 actor=current.actor(),
                 referral_code=form.referral_code.data or "",
+                language=chosen_language(),
             )
     except EmailTaken:
         # The same answer as for a new address; the caller says why.

@@ -4,6 +4,7 @@ from flask import Blueprint, current_app, make_response, redirect, render_templa
 from werkzeug.wrappers import Response
 
 from models import clock
+from models.languages import LANGUAGES
 from portal import current, i18n
 from portal.forms.accounts import LoginForm, RegisterForm
 from portal.i18n import gettext
@@ -23,9 +24,16 @@ def landing() -> str:
 
 @blueprint.post("/preferences")
 def preferences() -> Response:
-    """Keep the visitor's language or theme in a cookie of its own, so that it outlives a login."""
+    """Keep the visitor's language or theme in a cookie of its own, so that it outlives a login.
+
+    Mails follow the language that their reader set last.
+    """
+    user = current.maybe_user()
+    if user is not None and (language := request.form.get(i18n.COOKIE, "")) in LANGUAGES:
+        with current.transaction():
+            user.language = language
     response = redirect(local_path(request.form.get("next"), url_for("pages.landing")), 303)
-    for name, known in ((i18n.COOKIE, i18n.LANGUAGES), (i18n.THEME_COOKIE, i18n.THEMES)):
+    for name, known in ((i18n.COOKIE, LANGUAGES), (i18n.THEME_COOKIE, i18n.THEMES)):
         if (value := request.form.get(name, "")) in known:
             secure = current.settings().platform.is_production
             response.set_cookie(name, value, max_age=YEAR_SECONDS, secure=secure, httponly=True, samesite="Lax")

@@ -1,11 +1,13 @@
 """Waiting mails are sent once, with nothing in them that a user could smuggle in, and tried again on failure."""
 
 import logging
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
-from email import message_from_string, policy
+from email import message_from_bytes, message_from_string, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -13,9 +15,10 @@ from sqlalchemy import delete, select, update
 from jobs import mail, runtime
 from models.config import Settings
 from models.database import Sessions
+from models.languages import LANGUAGES
 from models.outbox import OutboxMail
 from models.sections import Mail
-from models.services import outbox
+from models.services import letters, outbox, samples
 from models.users import User
 from tests.jobs import smtp_sink
 from tests.jobs.smtp_sink import Sink
@@ -46,6 +49,19 @@ def configure(monkeypatch: pytest.MonkeyPatch, settings: Settings, **mail_settin
 def write(run: Run, user: User, key: str, kind: str = "welcome", **context: Any) -> None:
     """Leave a mail in the outbox."""
     run(lambda s: outbox.write(s, kind, user, dedup_key=key, **{"username": user.username, **context}))
+
+
+def letter(kind: str, *, language: str = "en", **context: Any) -> OutboxMail:
+    """A mail that is in no database."""
+    user = User(id=uuid.UUID(int=1), language=language)
+    return OutboxMail(kind=kind, recipient="alice@example.test", context=context, user=user)
+
+
+def content(message: EmailMessage, subtype: Literal["plain", "html"] = "plain") -> str:
+    """Return what the reader of the text, or of the HTML, sees."""
+    part = message.get_body((subtype,))
+    assert part is not None
+    return str(part.get_content())
 
 
 def due_again(run: Run) -> None:
@@ -85,31 +101,100 @@ def test_a_mail_is_sent_once(sending: Sink, buyer: User, run: Run) -> None:
     assert "Hello alice," in raw
 
 
-@pytest.mark.parametrize("kind", sorted(path.stem for path in mail.TEMPLATES.glob("*.txt")))
-def test_every_template_makes_a_mail_with_a_subject_and_no_leftovers(settings: Settings, kind: str) -> None:
-    token = {"token_id": "1", "name": "Laptop", "hours": 24, "ends": "2026-11-30 12:00 UTC", "reason": "balance"}
-    money = {"amount_znc": "50.00", "amount_rub": "500.00", "price": "18.00", "balance": "20.00", "short": None}
-    context = {"username": "alice", **money, **token, "faults": {"A rule": ["a row"]}}
-    message = mail.render(OutboxMail(kind=kind, recipient="alice@example.test", context=context), settings)
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", letters.kinds())
+def test_every_kind_makes_a_mail_in_every_language_with_no_leftovers(
+    settings: Settings, kind: str, language: str
+) -> None:
+    message = mail.render(letter(kind, language=language, **samples.of(kind)), settings)
     assert message["Subject"]
     assert "\n" not in message["Subject"]
-    text = message.get_content()
-    assert "alice" in text
-    assert settings.portal.address in text
-    assert not {"{{", "}}", "None"} & set(text.split())
+    for subtype in ("plain", "html"):
+        text = content(message, subtype)
+        assert "alice" in text
+        assert settings.portal.address in text
+        assert not {"{{", "}}", "{%", "None"} & set(text.split())
+        assert "%(" not in text
+        assert ("Hello" in text) is (language == "en")
 
 
-def test_nothing_that_a_user_typed_becomes_a_header(settings: Settings) -> None:
-    evil = "x\r\nBcc: everybody@example.test\r\n\r\nfree money"
-    context = {"username": evil, "amount_znc": evil, "amount_rub": evil}
-    for kind in ("welcome", "payment"):
-        message = mail.render(OutboxMail(kind=kind, recipient="alice@example.test", context=context), settings)
-        read: EmailMessage = message_from_string(message.as_string(), policy=policy.default)
-        assert set(read.keys()) == {"From", "To", "Subject", "Message-ID", "MIME-Version", "Content-Type"} | (
-            set(read.keys()) & {"Content-Transfer-Encoding"}
+@pytest.mark.parametrize(
+    ("kind", "facts"),
+    [
+        ("renewal_ahead", {"price": None}),
+        ("renewal_ahead", {"short": None}),
+        ("renewal_stopped", {"reason": "late"}),
+        ("renewal_stopped", {"reason": "not_for_sale"}),
+        ("renewal_stopped", {"reason": "disabled"}),
+    ],
+)
+def test_a_mail_that_says_several_things_can_say_each(settings: Settings, kind: str, facts: dict[str, Any]) -> None:
+    message = mail.render(letter(kind, **{**samples.of(kind), **facts}), settings)
+    assert "Laptop" in message["Subject"]
+    assert "Laptop" in content(message, "html")
+
+
+def test_a_kind_that_is_still_a_plain_text_file_is_sent_as_it_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(letters.TEMPLATES, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "plain.txt").write_text("For {{ username }}\n\nHello {{ username }}, see {{ portal_url }}\n")
+    monkeypatch.setattr(letters, "TEMPLATES", tmp_path)
+    letters._environment.cache_clear()
+    try:
+        message = mail.render(letter("plain", username="<b>"), settings)
+        assert "plain" in letters.kinds()
+    finally:
+        letters._environment.cache_clear()
+    assert (message["Subject"], message.is_multipart()) == ("For <b>", False)
+    assert message.get_content() == f"Hello <b>, see {settings.portal.address}\n"
+
+
+def test_numbers_and_times_are_written_as_the_readers_language_does(settings: Settings) -> None:
+    facts = samples.of("renewed") | {"price": "1300.5"}
+    english, russian = (content(mail.render(letter("renewed", language=it, **facts), settings)) for it in LANGUAGES)
+    assert "1,300.50 ZNC" in english
+    assert "30 Nov 2026, 12:00 UTC" in english
+    assert "24 hours" in english
+    assert "1\xa0300,50 ZNC" in russian
+    assert "30 нояб. 2026" in russian
+    assert "24 часа" in russian
+
+
+def test_nothing_that_a_user_typed_becomes_a_header_or_markup(settings: Settings) -> None:
+    evil = "x\r\nBcc: everybody@example.test\r\n\r\n<script>alert(1)</script><a href='//evil'>free</a>"
+    for kind in set(letters.kinds()) - {"ledger_fault"}:
+        message = mail.render(
+            letter(kind, **{**samples.of(kind), "username": evil, "name": evil, "reason": evil}), settings
         )
-        assert read["To"].addresses[0].addr_spec == "alice@example.test"
-        assert len(read["To"].addresses) == 1
+        read: EmailMessage = message_from_string(message.as_string(), policy=policy.default)
+        assert {"From", "To", "Subject", "Message-ID", "MIME-Version"} <= set(read.keys())
+        assert set(read.keys()) - {"From", "To", "Subject", "Message-ID", "MIME-Version", "Content-Type"} <= {
+            "Content-Transfer-Encoding",
+            "List-Unsubscribe",
+            "List-Unsubscribe-Post",
+        }
+        assert [address.addr_spec for address in read["To"].addresses] == ["alice@example.test"]
+        assert "<script" not in content(read, "html")
+        assert "<a href='" not in content(read, "html")
+
+
+def test_a_mail_can_be_unsubscribed_from_with_one_click_unless_it_must_come(settings: Settings) -> None:
+    optional = mail.render(letter("renewed", **samples.of("renewed")), settings)
+    link = optional["List-Unsubscribe"].strip("<>")
+    assert link.startswith(f"{settings.portal.address}/unsubscribe/")
+    assert optional["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    for subtype in ("plain", "html"):
+        assert link in content(optional, subtype)
+    for kind in ("welcome", "payment", "money_back", "token_revoked"):
+        must = mail.render(letter(kind, **samples.of(kind)), settings)
+        assert must["List-Unsubscribe"] is None
+        assert "unsubscribe" not in content(must, "html")
+
+
+def test_a_mail_whose_reader_is_gone_is_still_a_mail(settings: Settings) -> None:
+    orphan = OutboxMail(kind="renewed", recipient="alice@example.test", context=samples.of("renewed"))
+    assert mail.render(orphan, settings)["List-Unsubscribe"] is None
 
 
 def test_a_recipient_with_a_line_end_is_never_sent_to(sending: Sink, buyer: User, run: Run) -> None:
@@ -123,8 +208,9 @@ def test_text_is_sent_as_it_was_written(sending: Sink, buyer: User, run: Run) ->
     run(lambda s: s.execute(delete(OutboxMail)))
     write(run, buyer, "unicode", username="Жанна <b>& Co</b>")
     assert mail.send_waiting() == 1
-    message = message_from_string(sending.envelopes[0][1], policy=policy.default)
-    assert "Hello Жанна <b>& Co</b>," in message.get_content()
+    message = message_from_bytes(sending.envelopes[0][1].encode(), policy=policy.default)
+    assert "Hello Жанна <b>& Co</b>," in content(message)
+    assert "Hello Жанна &lt;b&gt;&amp; Co&lt;/b&gt;," in content(message, "html")
 
 
 def test_a_mail_that_is_refused_is_tried_again_later(sending: Sink, buyer: User, run: Run) -> None:
@@ -173,17 +259,10 @@ def test_a_sender_that_dies_before_marking_sends_again_when_the_lease_ends(
     sending: Sink, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(mail, "_deliver", dies)
+        patch.setattr(mail._Postman, "deliver", dies)
         with pytest.raises(SystemExit):
             mail.send_waiting()
     assert mail.send_waiting() == 0
     due_again(run)
     assert mail.send_waiting() == 1
     assert len(sending.envelopes) == 1
-
-
-def test_mails_are_plain_text_files_with_a_subject_line() -> None:
-    for path in Path(mail.TEMPLATES).glob("*.txt"):
-        subject, blank, *_body = path.read_text().splitlines()
-        assert subject
-        assert blank == ""

@@ -76,7 +76,7 @@ def test_its_owner_is_told_a_day_before_and_once(
     assert (tell(session, settings), tell(session, settings)) == (1, 0)
     kind, facts = mails(session)[0]
     assert (kind, facts["price"], facts["balance"], facts["short"]) == ("renewal_ahead", "100.00", "0.00", "100.00")
-    assert facts["ends"] == f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
+    assert facts["ends"] == token.expires_at.isoformat()
 
 
 def test_of_a_short_token_he_is_told_at_its_half(

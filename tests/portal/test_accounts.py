@@ -238,3 +238,17 @@ def test_a_logged_in_user_needs_no_login_page(as_alice: Browser) -> None:
 def test_registering_writes_the_welcome_mail(anonymous: Browser, session: Session) -> None:
     anonymous.post("/register", **NEW)
     assert session.scalars(select(OutboxMail.recipient)).all() == [NEW["email"]]
+
+
+def test_mails_are_in_the_language_that_the_portal_was_set_to(anonymous: Browser, session: Session) -> None:
+    anonymous.post("/preferences", lang="ru")
+    anonymous.post("/register", **NEW)
+    user = session.scalars(select(User).where(User.email == NEW["email"])).one()
+    assert user.language == "ru"
+    anonymous.log_in(user, NEW["password"])
+    anonymous.post("/preferences", theme="dark")
+    anonymous.post("/preferences", lang="no such language")
+    assert user.language == "ru"
+    anonymous.post("/preferences", lang="en")
+    session.refresh(user)
+    assert user.language == "en"

@@ -19,7 +19,11 @@ from tests.portal.conftest import Browser
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = ROOT / "portal/translations/ru/LC_MESSAGES/messages.po"
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
-SOURCES = (("portal", "**.py", "python"), ("templates", "**.html", "jinja2.ext:babel_extract"))
+SOURCES = (
+    ("portal", "**.py", "python"),
+    ("templates", "**.html", "jinja2.ext:babel_extract"),
+    ("templates", "**.jinja", "jinja2.ext:babel_extract"),
+)
 
 
 def said() -> set[str]:

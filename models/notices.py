@@ -1,0 +1,54 @@
+"""What people are told about, and by which way each of them wants to be told."""
+
+import uuid
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, word
+
+
+class Topic(StrEnum):
+    """What a user may switch on and off; a kind of mail without one is about his account and always sent."""
+
+    TOKEN_EXPIRING = "token_expiring"  # noqa: S105 - a name, not a password
+    RENEWAL = "renewal"
+    OUTAGE_CREDIT = "outage_credit"
+    BALANCE_LOW = "balance_low"
+    BONUS = "bonus"
+    ANNOUNCEMENT = "announcement"
+    PAYMENT = "payment"
+    REFUND = "refund"
+    TOKEN_ENDED = "token_ended"  # noqa: S105
+    LOGIN = "login"
+
+
+# Receipts and what protects an account: their mails cannot be switched off, nor unsubscribed from.
+ALWAYS_MAILED = frozenset({Topic.PAYMENT, Topic.REFUND, Topic.TOKEN_ENDED, Topic.LOGIN})
+
+TOPICS = {
+    "token_expiring": Topic.TOKEN_EXPIRING,
+    "renewal_ahead": Topic.RENEWAL,
+    "renewed": Topic.RENEWAL,
+    "renewal_stopped": Topic.RENEWAL,
+    "outage_credit": Topic.OUTAGE_CREDIT,
+    "balance_low": Topic.BALANCE_LOW,
+    "bonus": Topic.BONUS,
+    "announcement": Topic.ANNOUNCEMENT,
+    "payment": Topic.PAYMENT,
+    "money_back": Topic.REFUND,
+    "token_revoked": Topic.TOKEN_ENDED,
+    "login": Topic.LOGIN,
+}
+
+
+class NoticeChoice(Base):
+    """How a user wants to be told of a topic. Without a row: by every way."""
+
+    __tablename__ = "notice_choices"
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    topic: Mapped[Topic] = mapped_column(word(Topic), primary_key=True)
+    mail: Mapped[bool] = mapped_column(default=True)
+    webhook: Mapped[bool] = mapped_column(default=True)

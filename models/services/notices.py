@@ -1,0 +1,73 @@
+"""What a user wants to be told, and by which way: his choices, and links that switch one off without a login."""
+
+import uuid
+
+from itsdangerous import BadSignature, URLSafeSerializer
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.notices import ALWAYS_MAILED, TOPICS, NoticeChoice, Topic
+from models.sections import Portal
+from models.services.errors import NotFound
+from models.users import User
+
+_EVERYTHING = (True, True)
+
+
+def choices(session: Session, user_id: uuid.UUID) -> dict[Topic, tuple[bool, bool]]:
+    """Return for every topic whether the user is told by mail and by webhook."""
+    rows = session.scalars(select(NoticeChoice).where(NoticeChoice.user_id == user_id))
+    made = {row.topic: (row.mail or row.topic in ALWAYS_MAILED, row.webhook) for row in rows}
+    return {topic: made.get(topic, _EVERYTHING) for topic in Topic}
+
+
+def choice(session: Session, user_id: uuid.UUID, kind: str) -> tuple[bool, bool]:
+    """Say whether a notice of this kind goes out by mail and by webhook. One about the account is mailed only."""
+    topic = TOPICS.get(kind)
+    if topic is None:
+        return True, False
+    made = session.get(NoticeChoice, (user_id, topic), populate_existing=True)
+    if made is None:
+        return _EVERYTHING
+    return made.mail or topic in ALWAYS_MAILED, made.webhook
+
+
+def choose(
+    session: Session, user: User, topic: Topic, *, mail: bool | None = None, webhook: bool | None = None
+) -> None:
+    """Switch a way of being told on or off; None leaves it. What must be mailed stays on."""
+    changed = {name: value for name, value in (("mail", mail), ("webhook", webhook)) if value is not None}
+    if topic in ALWAYS_MAILED:
+        changed.pop("mail", None)
+    if changed:
+        row = {"mail": True, "webhook": True, **changed}
+        made = insert(NoticeChoice).values(user_id=user.id, topic=topic, **row)
+        session.execute(made.on_conflict_do_update(index_elements=["user_id", "topic"], set_=changed))
+
+
+def unsubscribe_path(portal: Portal, user_id: uuid.UUID, kind: str) -> str | None:
+    """Return the path that switches mails of this kind off for somebody, or None when they always come.
+
+    The signature is all that it needs: mail programs call it without a login (RFC 8058), and long after.
+    """
+    topic = TOPICS.get(kind)
+    if topic is None or topic in ALWAYS_MAILED:
+        return None
+    return f"/unsubscribe/{_signer(portal).dumps([str(user_id), topic.value])}"
+
+
+def subscription(session: Session, portal: Portal, signed: str) -> tuple[User, Topic]:
+    """Return whose mails about what a link is for. Raises NotFound for one that we did not make."""
+    try:
+        user_id, word = _signer(portal).loads(signed)
+    except BadSignature:
+        raise NotFound("link") from None
+    user = session.get(User, uuid.UUID(user_id))
+    if user is None or word not in set(Topic):
+        raise NotFound("link")
+    return user, Topic(word)
+
+
+def _signer(portal: Portal) -> URLSafeSerializer:
+    return URLSafeSerializer(portal.secret_key.get_secret_value(), salt="unsubscribe")
