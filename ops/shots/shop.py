@@ -1,0 +1,251 @@
+"""A small shop with some of everything in it, made by the platform's own services on a scratch database."""
+
+import random
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.bundles import Bundle
+from models.config import Settings
+from models.outages import Outage
+from models.payments import MockCheckout, Payment
+from models.services import (
+    adjustments,
+    bundles,
+    coupons,
+    crediting,
+    extending,
+    gifts,
+    ledger,
+    pausing,
+    payments,
+    renewing,
+    reversals,
+    sessions,
+    tokens,
+    users,
+)
+from models.services.context import Actor
+from models.services.providers import mock
+from models.services.providers.base import Outcome
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from models.users import User
+from ops.shots.past import Past
+
+PASSWORD = "a password for pictures"  # noqa: S105 - of people who live as long as one run
+BUYER, NEWCOMER, ADMIN = "alice@example.org", "nina@example.org", "dana@example.org"
+LAPTOP = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+AGENTS = (LAPTOP, "curl/8.14.1", "python-requests/2.32.5", "ZenzefiClient/0.7.3 (Windows 11)")
+TO_TRY = "<b>bold</b>"
+
+
+@dataclass
+class Shop:
+    """What was made: for each argument of an address the values to visit, each with a label; the first is usual."""
+
+    ids: dict[str, list[tuple[str, object]]] = field(default_factory=dict)
+
+    def add(self, argument: str, label: str, value: object) -> None:
+        """Let addresses with this argument be visited with this value."""
+        self.ids.setdefault(argument, []).append((label, value))
+
+
+class _Making:
+    """The steps, which share the past, the settings and a source of chance that repeats itself."""
+
+    def __init__(self, past: Past, settings: Settings) -> None:
+        self.past = past
+        self.settings = settings
+        self.chance = random.Random(7)  # noqa: S311 - repeatable pictures, no secrets
+        self.shop = Shop()
+
+    def person(self, days: float, name: str, **more: Any) -> User:
+        facts: dict[str, Any] = {
+            "email": f"{name}@example.org",
+            "username": name,
+            "full_name": f"{name.title()} Keller",
+            **more,
+        }
+        with self.past.ago(days) as session:
+            return users.register(session, password=PASSWORD, actor=self.actor(None), **facts)
+
+    def actor(self, user: User | None) -> Actor:
+        return Actor(user.id if user else None, f"203.0.113.{self.chance.randint(1, 254)}", LAPTOP)
+
+    def top_up(self, days: float, user: User, amount: str, outcome: Outcome | None = "succeeded") -> uuid.UUID:
+        with self.past.ago(days) as session:
+            payment = payments.start(
+                session, user, amount=Decimal(amount), provider="mock", return_url="/wallet",
+                settings=self.settings, actor=self.actor(user),
+            )  # fmt: skip
+            checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one()
+            if outcome is not None:
+                mock.decide(session, checkout.id, outcome)
+                session.refresh(checkout)
+                [event] = mock.MockProvider(self.settings).fetch(session, payment)
+                stored = payments.store_event(session, "mock", event)
+                if stored is not None:
+                    payments.settle(session, stored)
+            return payment.id
+
+    def buy(self, days: float, user: User, hours: int, name: str, **more: Any) -> AccessToken:
+        with self.past.ago(days) as session:
+            return tokens.purchase(
+                session, user, hours=hours, name=name, settings=self.settings, actor=self.actor(user),
+                **{"scope": "full", **more},
+            )[0]  # fmt: skip
+
+    def use(self, days: float, token: AccessToken, *, minutes: int, requests: int, ended: bool = True) -> uuid.UUID:
+        """Let a device use a token for some minutes."""
+        device = f"{self.chance.getrandbits(80):020x}" if self.chance.random() < 0.7 else None
+        actor = Actor(None, f"198.51.100.{self.chance.randint(1, 254)}", self.chance.choice(AGENTS))
+        with self.past.ago(days) as session:
+            opened = sessions.begin(session, token.id, device=device, rules=self.settings.sessions, actor=actor)
+            done = min(opened.started_at + timedelta(minutes=minutes), clock.now() + timedelta(days=days))
+            opened.request_count = requests
+            opened.bytes_in = requests * self.chance.randint(200, 9000)
+            opened.bytes_out = requests * self.chance.randint(2_000, 900_000)
+            opened.last_activity = done
+            opened.ended_at = done if ended else None
+            return opened.id
+
+
+def make(past: Past, settings: Settings) -> Shop:
+    """Fill the database and return what to visit."""
+    making = _Making(past, settings)
+    admin = making.person(420, "dana", is_superuser=True)
+    alice = making.person(96, "alice", full_name="Alice Keller")
+    making.person(0, "nina", full_name="")
+    _offers(making, admin, alice)
+    _alices_money(making, admin, alice)
+    _alices_tokens(making, alice)
+    _others(making, admin, alice)
+    _ids(making, alice)
+    return making.shop
+
+
+def _offers(making: _Making, admin: User, alice: User) -> None:
+    with making.past.ago(40) as session:
+        boss = Actor(admin.id, "192.0.2.10", LAPTOP)
+        for code, percent, amount in (("SPRING", 10, None), ("WELCOME5", None, 5)):
+            made = coupons.create(
+                session, code=code, percent=Decimal(percent) if percent else None,
+                amount=Decimal(amount) if amount else None, uses_in_all=100, uses_per_user=1,
+                valid_until=clock.now() + timedelta(days=90), actor=boss,
+            )  # fmt: skip
+            making.shop.add("coupon_id", code.lower(), made.id)
+        codes = gifts.create(
+            session, amount=Decimal(25), count=4, uses_each=1, valid_until=clock.now() + timedelta(days=200),
+            note="Trade fair in Stuttgart", settings=making.settings, actor=boss,
+        )  # fmt: skip
+    with making.past.ago(33) as session:
+        gifts.redeem(session, alice, codes[0], settings=making.settings, actor=making.actor(alice))
+
+
+def _alices_money(making: _Making, admin: User, alice: User) -> None:
+    paid = [making.top_up(days, alice, amount) for days, amount in ((95, "50"), (61, "150"), (34, "300"), (12, "100"))]
+    making.shop.add("payment_id", "succeeded", making.top_up(3, alice, "40.50"))
+    making.shop.add("payment_id", "canceled", making.top_up(20, alice, "500", "canceled"))
+    making.shop.add("payment_id", "pending", making.top_up(0.01, alice, "75", None))
+    with making.past.ago(8) as session:
+        adjustments.adjust(session, alice, amount=Decimal("7.50"), reason="Sorry for the slow hour on Tuesday",
+                           actor=Actor(admin.id, "192.0.2.10", LAPTOP))  # fmt: skip
+    with making.past.ago(6) as session:
+        payment = session.get_one(Payment, paid[-1])
+        reversals.request(session, payment.id, amount_rub=Decimal(100), reason="As agreed by mail", key=uuid.uuid4(),
+                          actor=Actor(admin.id, "192.0.2.10", LAPTOP))  # fmt: skip
+    for days in range(60, 30, -2):
+        spent = making.buy(days, alice, 1, f"job {days}", coupon="SPRING" if days == 36 else "")
+        making.use(days - 0.05, spent, minutes=50, requests=making.chance.randint(20, 900))
+
+
+def _alices_tokens(making: _Making, alice: User) -> None:
+    shop, past, settings = making.shop, making.past, making.settings
+    running = making.buy(13, alice, 720, "Workshop laptop")
+    for day in range(12, 0, -1):
+        making.use(day + 0.3, running, minutes=making.chance.randint(20, 400), requests=making.chance.randint(40, 4000))
+    with past.ago(5.5) as session:
+        pausing.pause(session, alice, running.id, settings=settings, actor=making.actor(alice))
+    with past.ago(4.6) as session:
+        pausing.resume(session, alice, running.id, settings=settings, actor=making.actor(alice))
+        outage = Outage(opened_at=clock.now() + timedelta(hours=40), last_failed_at=clock.now() + timedelta(hours=41),
+                        closed_at=clock.now() + timedelta(hours=41))  # fmt: skip
+        session.add(outage)
+    with past.ago(2.5) as session:
+        crediting.credit(session, outage.id, settings, limit=500)
+    with past.ago(2) as session:
+        extending.extend(session, alice, running.id, hours=168, key=uuid.uuid4(), settings=settings,
+                         actor=making.actor(alice))  # fmt: skip
+        renewing.set_auto_renew(session, alice, running.id, on=True, settings=settings, actor=making.actor(alice))
+    shop.add("session_id", "open", making.use(0.02, running, minutes=29, requests=1284, ended=False))
+    script = making.buy(0.9, alice, 24, "Nightly export", scope="certificates_only")
+    making.use(0.93 - 0.07, script, minutes=25, requests=310)
+    ready = making.buy(2, alice, 12, "Spare for the fair")
+    paused = making.buy(3, alice, 168, "")
+    making.use(2.9, paused, minutes=300, requests=5120)
+    with past.ago(1) as session:
+        pausing.pause(session, alice, paused.id, settings=settings, actor=making.actor(alice))
+    expired = making.buy(9, alice, 24, TO_TRY)
+    making.use(8.9, expired, minutes=600, requests=88)
+    revoked = making.buy(7, alice, 24, "Bought by mistake")
+    with past.ago(6.9) as session:
+        tokens.revoke(session, alice, revoked.id, settings=settings, actor=making.actor(alice))
+    states = {"running": running, "ready": ready, "paused": paused, "expired": expired, "revoked": revoked}
+    for label, token in {**states, "narrow": script}.items():
+        shop.add("token_id", label, token.id)
+
+
+def _others(making: _Making, admin: User, alice: User) -> None:
+    code = alice.referral_code
+    for number in range(30):
+        days = making.chance.uniform(1, 60)
+        name = f"{making.chance.choice(('erik', 'olga', 'pavel', 'marta', 'jonas', 'vera'))}{number}"
+        person = making.person(days, name, referral_code=code if number < 4 else "")
+        if making.chance.random() < 0.8:
+            making.top_up(days - 0.1, person, "350" if number < 4 else str(making.chance.choice((20, 50, 120))))
+            hours = 720 if number < 3 else making.chance.choice((1, 12, 24))
+            token = making.buy(days - 0.2, person, hours, "")
+            if hours != 1:
+                making.use(days - 0.3, token, minutes=making.chance.randint(1, 200), requests=250)
+    with making.past.ago(1) as session:
+        vera = session.scalars(select(User).where(User.email.like("vera%")).limit(1)).first() or alice
+        users.set_active(session, vera.id, active=vera is alice, actor=Actor(admin.id, "192.0.2.10", LAPTOP))
+    with making.past.ago(4) as session:
+        starter = session.scalars(select(Bundle).where(Bundle.name == "Starter")).one()
+        bundles.purchase(session, alice, starter.id, purchase_id=uuid.uuid4(), settings=making.settings,
+                         actor=making.actor(alice))  # fmt: skip
+    for days in (5.0, 0.4):
+        with making.past.ago(days) as session:
+            users.record_failed_login(session, email=BUYER, actor=making.actor(None))
+
+
+def _ids(making: _Making, alice: User) -> None:
+    """Name what the addresses need besides."""
+    shop = making.shop
+    with making.past.ago(0) as session:
+        shop.add("user_id", "alice", alice.id)
+        shop.add("bundle_id", "starter", _first(session, Bundle.id))
+        shop.add("checkout_id", "pending", _checkout(session))
+        shop.add("transfer_id", "newest", _newest_transfer(session, alice))
+        shop.add("month", "this", f"{clock.now():%Y-%m}")
+        # The ledger's times come from the services; only sessions that never ended may look stale.
+        session.execute(update(ProxySession).where(ProxySession.ended_at.is_(None)).values(last_activity=func.now()))
+
+
+def _first(session: Session, column: object) -> object:
+    return session.scalars(select(column).limit(1)).one()  # type: ignore[call-overload]  # any mapped column
+
+
+def _checkout(session: Session) -> uuid.UUID:
+    return session.scalars(select(MockCheckout.id).where(MockCheckout.outcome.is_(None)).limit(1)).one()
+
+
+def _newest_transfer(session: Session, user: User) -> uuid.UUID:
+    return ledger.transactions(session, ledger.wallet_of(session, user.id), limit=1, offset=0).items[0].id
