@@ -71,20 +71,17 @@ class Exchange:
         self._rates = rates
         self._name = uuid.uuid4().hex
         self._script = redis.register_script(_SCRIPT)
-        self._is_silent = False
 
     async def run(self) -> None:
         """Exchange until cancelled; Redis being down is noted once and each worker then keeps to its share."""
         while True:
             await asyncio.sleep(EXCHANGE_SECONDS)
+            was_alone = self._rates.is_alone
             try:
                 await self.exchange()
             except (RedisError, OSError) as error:
-                if not self._is_silent:
+                if not was_alone:
                     logger.warning("limits are not exchanged: %s", type(error).__name__)
-                self._is_silent = True
-            else:
-                self._is_silent = False
 
     async def exchange(self) -> None:
         """Report what was counted and take in what the others did."""
@@ -109,10 +106,12 @@ class Exchange:
             with self._counts.timed("redis", "rate_exchange"):
                 found = json.loads(await self._script(args=arguments))
         except (RedisError, OSError):
+            self._rates.is_alone = True
             # What was not reported goes with the next exchange; counted twice is on the safe side.
             for window, pending, _ in sent:
                 window.pending.update(pending)
                 window.is_dirty = True
             raise
+        self._rates.is_alone = False
         for (window, _, own_then), (total, oldest, in_flight) in zip(sent, found, strict=True):
             self._rates.heard(window, total=total, oldest=oldest, in_flight=in_flight, own_then=own_then)

@@ -1,7 +1,8 @@
 """How often and how much at once a token may be used, across all workers.
 
 Each worker counts by the second and exchanges its counts with Redis every 100 ms. A limit may therefore be overshot by
-what the workers admit in 100 ms, and by no more. While Redis is silent, each worker keeps to limit / workers.
+what the workers admit in 100 ms, and by no more. While Redis is silent, each worker keeps to limit / workers, for every
+token: also for one that was first used after Redis fell silent.
 """
 
 import math
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 WINDOW_SECONDS = 60
-# What the other workers said is worth nothing after this long; Redis counts as silent then, too.
+# What the other workers said of a token is worth nothing after this long. A token that rests is not exchanged, so that
+# old news say nothing of Redis: whether that is silent, the exchange knows.
 STALE_SECONDS = 1.0
 # When to try again while too many requests are under way: nobody knows when one of them ends.
 CROWDED_SECONDS = 1
@@ -83,6 +85,8 @@ class Rates:
         self._at_once = at_once
         self._workers = workers
         self._seconds = seconds
+        # Set by the exchange: the last one failed.
+        self.is_alone = False
         self._windows: dict[uuid.UUID, Window] = {}
 
     def take(self, token_id: uuid.UUID) -> Allowance:
@@ -97,13 +101,13 @@ class Rates:
         limit, at_once = self._per_minute, self._at_once
         used, under_way = window.own, window.in_flight
         oldest = window.buckets[0][0] if window.buckets else second
-        if now - window.heard_at <= STALE_SECONDS:
+        if self.is_alone:
+            limit, at_once = self._share(limit), self._share(at_once)
+        elif now - window.heard_at <= STALE_SECONDS:
             used += window.others
             under_way += window.others_in_flight
             if window.others:
                 oldest = min(oldest, window.others_oldest)
-        elif window.heard_at != -math.inf:
-            limit, at_once = self._share(limit), self._share(at_once)
         if under_way >= at_once:
             return Allowance(False, self._per_minute, max(0, limit - used), CROWDED_SECONDS, window, is_crowded=True)
         reset = max(1, oldest + WINDOW_SECONDS + 1 - second)

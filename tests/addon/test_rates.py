@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from addon.exchange import Exchange
 from addon.failures import Failures
@@ -75,13 +76,42 @@ def test_requests_under_way_are_bounded(seconds: Seconds) -> None:
     assert rates.take(TOKEN).remaining == 1
 
 
-def test_a_silent_redis_leaves_each_worker_its_share(seconds: Seconds) -> None:
+def test_a_silent_redis_leaves_each_worker_its_share_of_every_token(seconds: Seconds) -> None:
     rates = make(seconds, per_minute=10, workers=2)
     rates.take(TOKEN)
     [(_, window)] = rates.to_exchange()
     rates.heard(window, total=1, oldest=int(seconds.now), in_flight=0, own_then=1)
-    seconds.now += 5
+    rates.is_alone = True
     assert [rates.take(TOKEN).allowed for _ in range(6)] == [True] * 4 + [False] * 2
+    assert [rates.take(uuid.uuid4()).limit for _ in range(2)] == [10, 10]
+    fresh = uuid.uuid4()
+    assert [rates.take(fresh).allowed for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_a_token_that_rested_has_its_whole_limit_again(seconds: Seconds) -> None:
+    rates = make(seconds, per_minute=10, workers=4)
+    for _ in range(6):
+        rates.take(TOKEN)
+    [(_, window)] = rates.to_exchange()
+    rates.heard(window, total=6, oldest=int(seconds.now), in_flight=0, own_then=6)
+    seconds.now += 5
+    assert rates.take(TOKEN)[:3] == (True, 10, 3)
+
+
+def test_the_exchange_knows_whether_redis_is_silent(seconds: Seconds) -> None:
+    async def main() -> None:
+        rates = make(seconds)
+        nowhere = Redis.from_url("redis://127.0.0.1:1")
+        exchange = Exchange(nowhere, rates)
+        await exchange.exchange()
+        assert not rates.is_alone
+        rates.take(TOKEN)
+        with pytest.raises(RedisError):
+            await exchange.exchange()
+        assert rates.is_alone
+        await nowhere.aclose()
+
+    asyncio.run(main())
 
 
 def test_a_window_that_nobody_uses_is_forgotten(seconds: Seconds) -> None:
