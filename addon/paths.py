@@ -58,11 +58,14 @@ def _decoded_fault(raw_path: bytes) -> str | None:
 
 
 def is_under(raw_path: bytes, segment: bytes) -> bool:
-    """Say whether a path's first segment is this one, however it is written."""
-    if b"%" not in raw_path and not raw_path.startswith(segment, 1):
+    """Say whether a path's first segment is this one, however it is written.
+
+    `segment` is in lower case and begins with a byte that has no other case.
+    """
+    if raw_path[1:2] not in (segment[:1], b"%"):
         return False
-    first = raw_path[1:].partition(b"/")[0]
-    return unquote_to_bytes(first) == segment
+    first = unquote_to_bytes(raw_path[1:].partition(b"/")[0])
+    return first.partition(b";")[0].lower() == segment
 
 
 def decoded_segments(raw_path: bytes) -> list[str]:

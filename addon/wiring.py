@@ -4,12 +4,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from addon.http1.cors import Cors
 from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
 from addon.http1.upstreams import Upstream
 from addon.policy import PREFIX, RESERVED_SEGMENT
 from addon.serving import Tls
-from models import config
+from models import config, sections
 from models.config import Settings
 
 # Cookies of the portal and of the browser's way in: they are ours, and no upstream sees or sets them.
@@ -88,7 +89,16 @@ def rules_of(settings: Settings) -> Rules:
         cookies=COOKIES,
         trusted_proxies=settings.proxy.trusted_proxies,
         portal_url=settings.portal.address,
+        cors=_cors_of(settings.proxy.cors),
     )
+
+
+def _cors_of(cors: sections.Cors) -> Cors | None:
+    """Return whose pages may call; None where no origin is listed."""
+    if not cors.origins:
+        return None
+    origins = frozenset(origin.encode() for origin in cors.origins)
+    return Cors(origins, credentials=cors.credentials, max_age=cors.max_age_seconds)
 
 
 def _path(name: str) -> Path | None:

@@ -71,6 +71,18 @@ class Portal(Section):
         return f"http://{host}:{self.port}"
 
 
+class Cors(Section):
+    origins: tuple[Origin | Literal["*"], ...] = ()
+    credentials: bool = False
+    max_age_seconds: Annotated[int, Field(ge=0, le=86400)] = 600
+
+    @model_validator(mode="after")
+    def _every_origin_is_trusted_with_nothing(self) -> Self:
+        if "*" in self.origins and self.credentials:
+            raise ValueError('proxy.cors.credentials: must be false while proxy.cors.origins holds "*"')
+        return self
+
+
 class Proxy(Section):
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -99,6 +111,7 @@ class Proxy(Section):
     total_seconds: Annotated[float, Field(ge=0)] = 0
     connections: Positive = 10000
     connections_per_address: Annotated[int, Field(ge=0)] = 0
+    cors: Cors = Cors()
 
     @property
     def address(self) -> str:

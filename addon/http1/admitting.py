@@ -21,6 +21,7 @@ _UNREACHABLE = Refuse(502, "upstream_unreachable", "The upstream cannot be reach
 _BUSY = Refuse(503, "unavailable", "The service is busy; try again in a moment.", (("Retry-After", "1"),))
 _OVERLOADED = Refuse(503, "overloaded", "There are too many connections.", (("Retry-After", "5"),))
 _RESERVED = Refuse(404, "not_found", "There is nothing here.")
+_READS = ("GET", "HEAD")
 TOO_SLOW = Refuse(408, "request_timeout", "The request did not come in time.")
 
 
@@ -72,10 +73,12 @@ class Admitting(Tunnelling):
         exchange.request = turn.request = request
         if self._site.observer is not None:
             turn.recording = self._site.observer.begin(exchange)
+        if rules.cors is not None:
+            turn.cors = rules.cors.lines(request)
         if self.overloaded:
             self._refuse(turn, _OVERLOADED, close=True)
             return
-        if request.raw_path == b"//health":
+        if request.raw_path == b"//health" and rules.compatibility_prefix and request.method in _READS:
             # The desktop client's base address may end in a slash.
             request.path = request.raw_path = b"/health"
         fault = canonical_fault(request.raw_path)
@@ -87,7 +90,8 @@ class Admitting(Tunnelling):
         turn.peer = forwarded_peer(self._peer, request.headers, rules) if self._is_behind_proxy else self._peer
         exchange.client_address = turn.peer.address
         self._take_framing(turn, request)
-        self._decide(turn, self._policy.admit(request, turn.peer, exchange))
+        preflight = None if rules.cors is None else rules.cors.preflight(request)
+        self._decide(turn, preflight or self._policy.admit(request, turn.peer, exchange))
 
     def _take_framing(self, turn: Turn, request: RequestHead) -> None:
         """Prepare to read the body. Raises HeadError."""

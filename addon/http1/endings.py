@@ -22,7 +22,6 @@ from mitmproxy.proxy.layer import Layer
 from addon.http1.decisions import Local, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.forwarding import is_trusted, plain_address
-from addon.http1.heads import RequestHead
 from addon.http1.intake import Intake
 from addon.http1.link import Link
 from addon.http1.refusals import local_reply, refusal
@@ -109,21 +108,29 @@ class Endings(Layer):
         self._intake.buffer = body.rest
         return body.done and body.fault is None
 
-    def _must_close(self, request: RequestHead | None) -> bool:
-        return request is None or not request.keep_alive or self._half_closed or self._site.registry.draining
+    def _must_close(self, exchange: Exchange) -> bool:
+        """Whether an answer of ours ends the connection.
+
+        Who was not admitted and has sent more already is not served from what he sent: thousands of refusals at once
+        would hold everybody else up.
+        """
+        request = exchange.request
+        if request is None or not request.keep_alive or (exchange.admission is None and self._intake.buffer):
+            return True
+        return self._half_closed or self._site.registry.draining
 
     def _refuse(self, turn: Turn, refuse: Refuse, *, close: bool = False) -> None:
         """Answer with an error, at once; then go on, or linger so that the answer is not lost."""
         exchange = turn.exchange
         complete = self._is_complete(turn)
-        close = close or not complete or self._must_close(exchange.request)
+        close = close or not complete or self._must_close(exchange)
         reply = refusal(
             refuse,
             exchange.request,
             exchange.request_id,
             close=close,
             portal_url=self._site.rules.portal_url,
-            lines=exchange.admission.reply_lines if exchange.admission else b"",
+            lines=turn.cors + (exchange.admission.reply_lines if exchange.admission else b""),
         )
         self._send(reply)
         exchange.code = refuse.code
@@ -132,8 +139,8 @@ class Endings(Layer):
     def _answer(self, turn: Turn, local: Local) -> None:
         """Give the policy's own answer."""
         complete = self._is_complete(turn)
-        close = not complete or self._must_close(turn.request)
-        self._send(local_reply(local, turn.request, turn.exchange.request_id, close=close))
+        close = not complete or self._must_close(turn.exchange)
+        self._send(local_reply(local, turn.request, turn.exchange.request_id, close=close, lines=turn.cors))
         self._answered_by_us(turn.exchange, local.status, close)
 
     def _answered_by_us(self, exchange: Exchange, status: int, close: bool) -> None:

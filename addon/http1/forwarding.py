@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from addon.http1.cors import Cors
 from addon.http1.decisions import Admit, Peer
 from addon.http1.heads import Header, Headers, RequestHead, ResponseHead
 
@@ -76,6 +77,8 @@ class Rules:
     # Whose X-Forwarded-For and X-Forwarded-Proto are believed.
     trusted_proxies: tuple[Network, ...] = ()
     portal_url: str = ""
+    # Which foreign pages may call; None: that is for the upstream to say.
+    cors: Cors | None = None
 
 
 def plain_address(peername: str) -> str:
@@ -241,6 +244,7 @@ def response_lines(response: ResponseHead, rules: Rules, *, drop_length: bool, l
         and lower not in nominated
         and not (drop_length and lower == b"content-length")
         and not (limited and lower in _RATE_LIMIT)
+        and not (rules.cors is not None and lower.startswith(b"access-control-"))
         and not (lower == b"set-cookie" and _cookie_name(value) in rules.cookies)
     ]
     return b"".join(kept)

@@ -131,8 +131,8 @@ class Relaying(Endings):
         turn.expecting = False
         if turn.recording is not None:
             turn.recording.response = head
-        whole = b"HTTP/1.1 %d %b\r\n%b%b%bX-Request-ID: %b\r\n\r\n"
-        parts = (head.status, head.reason, lines, framing, ours, exchange.request_id.encode())
+        whole = b"HTTP/1.1 %d %b\r\n%b%b%b%bX-Request-ID: %b\r\n\r\n"
+        parts = (head.status, head.reason, lines, framing, turn.cors, ours, exchange.request_id.encode())
         self._relay(turn, reply, reply.take_rest(), whole % parts)
 
     def _relay(self, turn: Turn, reply: Reply, data: bytes, head: bytes = b"") -> None:

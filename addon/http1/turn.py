@@ -26,6 +26,7 @@ class Turn:
         "candidates",
         "client_ended",
         "collecting",
+        "cors",
         "exchange",
         "expecting",
         "first_use",
@@ -54,6 +55,8 @@ class Turn:
         self.asked: StartHook | None = None
         # The policy wants to read the body, up to so many bytes.
         self.collecting = 0
+        # Header lines for whatever answers a script of a foreign page.
+        self.cors = b""
         # The client waits for 100 Continue before it sends its body.
         self.expecting = False
         self.is_websocket = False

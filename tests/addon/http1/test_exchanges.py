@@ -5,6 +5,7 @@ import json
 import pytest
 
 from addon.http1.decisions import Admit, Defer, Local, Refuse
+from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
 from tests.addon.http1.playbook import GET, OK, Playbook, post
 
@@ -410,6 +411,16 @@ def test_a_refusal_keeps_a_connection_whose_request_is_complete():
     assert not play.closed
 
 
+@pytest.mark.parametrize("decision", [Refuse(429, "rate_limited", "Too many."), Local(200, b"{}")])
+def test_who_is_not_admitted_gets_one_answer_however_many_requests_he_sent(decision):
+    play = Playbook()
+    play.policy.decide = lambda _: decision
+    play.send(GET * 1000)
+    assert play.received.count(b"HTTP/1.1 ") == len(play.policy.asked) == 1
+    assert b"Connection: close\r\n" in play.received
+    assert play.half_closed
+
+
 def test_a_refusal_lingers_for_a_bounded_while():
     play = Playbook(limits=Limits(linger_bytes=1000))
     play.policy.decide = lambda _: Refuse(401, "token_missing", "An access token is needed.")
@@ -477,10 +488,32 @@ def test_a_fault_in_the_middle_of_a_reply_is_a_cut():
 
 
 def test_what_is_reserved_never_goes_up():
-    for path in (b"/_zenzefi/x", b"/%5fzenzefi/x", b"/api/v1/proxy/_zenzefi/x", b"/_zenzefi"):
+    for path in (
+        b"/_zenzefi/x",
+        b"/%5fzenzefi/x",
+        b"/_Zen%5aefi/x",
+        b"/_zenzefi;a=1/x",
+        b"/_zenzefi%3Ba/x",
+        b"/api/v1/proxy/_zenzefi/x",
+        b"/_zenzefi",
+    ):
         play = Playbook().send(GET.replace(b"/a", path))
         assert code(play.received) == "not_found"
         assert play.upstreams == []
+
+
+def test_the_health_of_a_base_address_with_a_slash_is_read_and_nothing_else():
+    for request, rules in (
+        (b"POST //health", Rules()),
+        (b"GET //health", Rules(compatibility_prefix=b"")),
+        (b"GET //Health", Rules()),
+        (b"GET //health/", Rules()),
+        (b"GET /api/v1/proxy//health", Rules()),
+    ):
+        play = Playbook(rules=rules).send(request + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert code(play.received) == "bad_request", request
+    play = Playbook().send(b"GET //health HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert play.policy.asked[0].raw_path == b"/health"
 
 
 def test_the_body_limit():
