@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from models import clock
-from ops.bench import chart, measure, report
+from ops.bench import chart, measure, report, revokes
 from ops.bench.sizes import FULL, QUICK, Sizes
 from ops.bench.stand import stand
 from ops.bench.targets import program
@@ -64,7 +64,8 @@ def run(sizes: Sizes) -> dict[str, Any]:
         missing.append("nginx is not on this machine: no row for it, and the upstream is a slower one of our own.")
     machine = _machine()
     say("Measuring the proxy")
-    with stand(sizes) as targets:
+    with stand(sizes) as standing:
+        targets = standing.targets
         alone = [target for target in targets if target.name == "zenzefi, 64 tokens"]
         one, two = min(alone, key=lambda target: target.workers), max(alone, key=lambda target: target.workers)
         return {
@@ -76,6 +77,7 @@ def run(sizes: Sizes) -> dict[str, Any]:
             "idle": measure.idle(one, _affordable(sizes)),
             "loads": measure.loads(targets, sizes, tool) if tool else [],
             "transfers": measure.transfers(targets, sizes),
+            "revokes": revokes.measure(two, standing.environment, standing.spares, tool),
             # The same without us, briefly: what this machine and the client itself add to the latencies.
             "steady_alone": measure.steady(targets[0], replace(sizes, steady_seconds=min(sizes.steady_seconds, 10.0))),
             "steady": measure.steady(two, sizes),
@@ -103,7 +105,7 @@ def _machine() -> dict[str, Any]:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./zenzefi bench", description="Measure the proxy beside its alternatives.")
-    parser.add_argument("--quick", action="store_true", help="a good minute instead of seven; figures are rougher")
+    parser.add_argument("--quick", action="store_true", help="a good minute instead of nine; figures are rougher")
     parser.add_argument("--steady", type=float, metavar="SECONDS", help="how long the fixed rate lasts")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of an earlier run")
     folder = REPOSITORY / ".zenzefi" / "bench" / clock.now().strftime("%Y%m%d-%H%M%S")

@@ -1,7 +1,8 @@
-"""The token check that nginx asks in the benchmark, in Flask. Both kinds verify a token's MAC first.
+"""The token check that nginx asks in the benchmark, in Flask. All kinds verify a token's MAC first.
 
-`asking` looks the token up in PostgreSQL each time, so that a revoke counts at once, as it does at our workers.
-`remembering` has every good token in memory and would never learn of a revoke: the most that nginx could get.
+`asking` looks the token up in PostgreSQL each time and `sharing` in Redis, so that a revoke counts at once, as it does
+at our workers: these do what a check is for. `remembering` has every good token in memory and would never learn of a
+revoke: no check, but the most that nginx could get.
 """
 
 import os
@@ -9,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask, request
+from redis import Redis
 
 from models import config, database
 from models.services import secrets, sessions
 
 SECRETS_FILE = "ZENZEFI_BENCH_TOKENS"
+GOOD = "bench:good"  # the set of good tokens' hashes in Redis
 
 
 def asking() -> Flask:
@@ -29,11 +32,22 @@ def asking() -> Flask:
     return _app(settings, is_good)
 
 
+def sharing() -> Flask:
+    """Make the application that asks Redis."""
+    settings = config.load()
+    redis = Redis.from_url(settings.redis.url)
+    redis.sadd(GOOD, *(secret_hash.hex() for secret_hash in _hashes(settings)))
+    return _app(settings, lambda secret_hash: bool(redis.sismember(GOOD, secret_hash.hex())))
+
+
 def remembering() -> Flask:
     """Make the application that knows the tokens of the file that the environment names."""
     settings = config.load()
-    good = {secrets.hash_of(settings.tokens, line) for line in Path(os.environ[SECRETS_FILE]).read_text().split()}
-    return _app(settings, good.__contains__)
+    return _app(settings, set(_hashes(settings)).__contains__)
+
+
+def _hashes(settings: config.Settings) -> list[bytes]:
+    return [secrets.hash_of(settings.tokens, line) for line in Path(os.environ[SECRETS_FILE]).read_text().split()]
 
 
 def _app(settings: config.Settings, is_good: Callable[[bytes], bool]) -> Flask:

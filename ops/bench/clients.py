@@ -71,18 +71,23 @@ def upload(port: int, secret: str, size: int) -> float:
         return time.perf_counter() - begun
 
 
+def visit(port: int, secret: str) -> socket.socket:
+    """Ask for the small reply and return the connection, which is kept."""
+    connection = _connect(port)
+    connection.sendall(_head("GET", "/small", secret))
+    length, body = _answer(connection)
+    while len(body) < length:
+        body += connection.recv(65536)
+    return connection
+
+
 class Idle:
     """Connections that have been used once and are kept open."""
 
     def __init__(self, port: int, secrets: Sequence[str], count: int) -> None:
         self._connections: list[socket.socket] = []
         for secret, _ in zip(cycle(secrets), range(count), strict=False):
-            connection = _connect(port)
-            self._connections.append(connection)
-            connection.sendall(_head("GET", "/small", secret))
-            length, body = _answer(connection)
-            while len(body) < length:
-                body += connection.recv(65536)
+            self._connections.append(visit(port, secret))
 
     def close(self) -> None:
         for connection in self._connections:

@@ -22,9 +22,10 @@ class Sizes:
     steady_rate: int
     steady_seconds: float
     idle_connections: int
+    revokes: int
 
 
-FULL = Sizes(3, 2, 2, (1, 32, 256), GIB, 2, 1000, 60.0, 5000)
-QUICK = Sizes(1, 1, 1, (1, 32, 256), GIB // 4, 1, 1000, 5.0, 500)
+FULL = Sizes(3, 2, 2, (1, 32, 256), GIB, 2, 1000, 60.0, 5000, 60)
+QUICK = Sizes(1, 1, 1, (1, 32, 256), GIB // 4, 1, 1000, 5.0, 500, 20)
 # For the test of the bench itself: everything once, and nothing means anything.
-TINY = Sizes(1, 1, 0, (), 2 * MIB, 1, 50, 0.5, 10)
+TINY = Sizes(1, 1, 0, (), 2 * MIB, 1, 50, 0.5, 10, 2)

@@ -6,6 +6,7 @@ import resource
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ops import leftovers
@@ -26,9 +27,18 @@ FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
 UNLIMITED = "1000000000"
 
 
+@dataclass(frozen=True)
+class Stand:
+    """What stands: the targets, the upstream alone first; the workers' environment; and tokens that may be revoked."""
+
+    targets: list[Target]
+    environment: dict[str, str]
+    spares: list[str]
+
+
 @contextlib.contextmanager
-def stand(sizes: Sizes) -> Iterator[list[Target]]:
-    """Start servers, upstream and targets; yields the targets, the upstream alone first."""
+def stand(sizes: Sizes) -> Iterator[Stand]:
+    """Start servers, upstream and targets; all of it is gone afterwards."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     children: list[Child] = []
@@ -42,7 +52,7 @@ def stand(sizes: Sizes) -> Iterator[list[Target]]:
                 with Step("PostgreSQL and Redis"):
                     postgres.start()
                     redis.start()
-                yield _targets(folder, _environment(folder, postgres.url, redis.url), children, sizes)
+                yield _stand(folder, _environment(folder, postgres.url, redis.url), children, sizes)
             finally:
                 for child in reversed(children):
                     child.ask_to_stop()
@@ -72,7 +82,7 @@ def _environment(folder: Path, database: str, redis: str) -> dict[str, str]:
     }
 
 
-def _targets(folder: Path, environment: dict[str, str], children: list[Child], sizes: Sizes) -> list[Target]:
+def _stand(folder: Path, environment: dict[str, str], children: list[Child], sizes: Sizes) -> Stand:
     def start(child: Child) -> None:
         children.append(child)
         child.spawn()
@@ -80,7 +90,8 @@ def _targets(folder: Path, environment: dict[str, str], children: list[Child], s
     tokens, demo = folder / "tokens", folder / "demo"
     with Step("Database and tokens"):
         _write(demo, [buyers.prepare(environment)])
-        _write(tokens, buyers.buy(environment, TOKENS))
+        bought = buyers.buy(environment, TOKENS + sizes.revokes)
+        _write(tokens, bought[:TOKENS])
     with Step("Upstream, gateways and workers"):
         make = Maker(folder, environment, start, tokens, demo)
         upstream = make.upstream(sizes.transfer_bytes)
@@ -91,7 +102,7 @@ def _targets(folder: Path, environment: dict[str, str], children: list[Child], s
             targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
         for child in children:
             _wait(child)
-    return targets
+    return Stand(targets, environment, bought[TOKENS:])
 
 
 def _wait(child: Child) -> None:

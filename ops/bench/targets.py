@@ -15,7 +15,11 @@ from ops.bootstrap import REPOSITORY
 from ops.console import Failure
 from ops.processes import Child
 
-NGINX = {"asking": "nginx + Flask + PostgreSQL", "remembering": "nginx + Flask, in memory"}
+NGINX = {
+    "asking": "nginx + Flask + PostgreSQL",
+    "sharing": "nginx + Flask + Redis",
+    "remembering": "nginx + Flask, in memory",
+}
 BESIDE_PYTHON = Path(sys.executable).parent
 
 

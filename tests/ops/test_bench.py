@@ -63,12 +63,16 @@ def test_bars_are_judged_by_one_worker_at_32_connections() -> None:
         row("zenzefi, 64 tokens", 90000, workers=2),
         row("mitmdump", 450),
         row("nginx + Flask + PostgreSQL", 1500),
+        row("nginx + Flask + Redis", 1000),
+        row("nginx + Flask, in memory", 2000),
         row("layer without policy", 7000),
     ]
     found = {bar["bar"]: (bar["measured"], bar["met"]) for bar in report.bars(results(loads=rows))}
     assert found == {
         "one worker, times mitmdump": ("11.1", True),
         "one worker, times nginx + Flask + PostgreSQL": ("3.3", False),
+        "one worker, times nginx + Flask + Redis": ("5.0", True),
+        "one worker, times nginx + Flask, in memory": ("2.5", None),
         "p95 at 32 connections": ("12.0 ms", True),
         "cost of the policy": ("29 %", True),
     }
@@ -79,6 +83,13 @@ def test_memory_errors_and_idle_connections_are_judged_too() -> None:
     transfer = {"target": "zenzefi, 64 tokens", "direction": "download", "growth_mib": 40.0}
     found = report.bars(results(transfers=[transfer], steady=steady, idle={"kib_each": 35.0}))
     assert [bar["met"] for bar in found] == [False, False, False, True, True]
+
+
+def test_a_revoke_is_judged_by_its_median_and_its_slowest() -> None:
+    row = {"revokes": 60, "loaded": True, "workers": 2, "p50": 30.0, "p95": 90.0, "highest": 1200.0}
+    found = report.bars(results(revokes=row))
+    assert [(bar["measured"], bar["met"]) for bar in found] == [("30.0 ms", True), ("1200.0 ms", False)]
+    assert "60 revokes under full load, until every worker obeyed" in report.text(results(revokes=row))
 
 
 def test_the_table_shows_what_is_missing_and_how_a_figure_moved() -> None:
@@ -149,6 +160,8 @@ def test_a_tiny_run_measures_everything_and_leaves_nothing_behind() -> None:
     }
     assert (found["steady"]["errors"], found["steady"]["offered"]) == (0, 25)
     assert found["idle"]["connections"] == TINY.idle_connections
+    assert found["revokes"]["revokes"] == TINY.revokes
+    assert 0 < found["revokes"]["p50"] <= found["revokes"]["highest"] < 10_000
     assert set(left()) <= before
     assert "zenzefi, 64 tokens" in report.text(found)
 
