@@ -24,6 +24,11 @@ class AuditAction(StrEnum):
     USER_PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - a name, not a password
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"
+    USER_CHANGED = "user.changed"
+    USER_PROMOTED = "user.promoted"
+    USER_DEMOTED = "user.demoted"
+    API_KEY_MADE = "api_key.made"
+    API_KEY_ENDED = "api_key.ended"
     BALANCE_ADJUSTED = "balance.adjusted"
     PAYMENT_CREATED = "payment.created"
     PAYMENT_SETTLED = "payment.settled"
@@ -74,6 +79,7 @@ class AuditEntry(Base):
         Index("ix_audit_entries_user_id_id", "user_id", text("id DESC")),
         Index("ix_audit_entries_action_id", "action", text("id DESC")),
         Index("ix_audit_entries_resource", "resource_type", "resource_id"),
+        Index("ix_audit_entries_resource_type_id", "resource_type", text("id DESC")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

@@ -223,6 +223,7 @@ class Payments(Section):
     providers: tuple[Literal["mock", "stripe", "yookassa"], ...] = ("mock",)
     pending_minutes: Positive = 60
     callback_tolerance_seconds: Positive = 300
+    return_origins: tuple[Origin, ...] = ()
     mock_signing_key: Secret | None = None
     stripe_secret_key: Secret | None = None
     stripe_webhook_secret: Secret | None = None

@@ -1,5 +1,7 @@
 """Every table in one import, for migrations and for tests that compare the two."""
 
+from models.api_keys import ApiKey
+from models.api_replies import ApiReply
 from models.audit import AuditEntry
 from models.base import Base
 from models.bundles import Bundle, BundlePurchase
@@ -25,6 +27,8 @@ __all__ = [
     "AccessTicket",
     "AccessToken",
     "Account",
+    "ApiKey",
+    "ApiReply",
     "AuditEntry",
     "Base",
     "Bundle",

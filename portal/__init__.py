@@ -3,13 +3,13 @@
 from datetime import timedelta
 from pathlib import Path
 
-from flask import Flask
+from flask_openapi3 import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models import config
 from models.config import Settings
 from models.database import engine_options
-from portal import access, errors, formats, i18n, limits, security, views
+from portal import access, api, errors, formats, i18n, limits, security, views
 from portal.extensions import csrf, db
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LARGEST_BODY = 256 * 1024
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(settings: Settings | None = None) -> OpenAPI:
     """Make the portal; without settings they are read from config.toml and the environment."""
     settings = settings or config.load()
-    app = Flask("portal", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app = OpenAPI("portal", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"), **api.OPTIONS)
     app.extensions["zenzefi"] = settings
     _configure(app, settings)
     db.init_app(app)
@@ -32,13 +32,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     security.init_app(app, settings)
     errors.init_app(app)
     views.init_app(app, settings)
+    api.init_app(app, settings)
     if hops := settings.portal.trusted_proxies:
         # X-Forwarded-Host is never believed: our own addresses come from the settings.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     return app
 
 
-def _configure(app: Flask, settings: Settings) -> None:
+def _configure(app: OpenAPI, settings: Settings) -> None:
     production = settings.platform.is_production
     app.config.update(
         SECRET_KEY=settings.portal.secret_key.get_secret_value(),

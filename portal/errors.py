@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 STATUS: dict[type[domain.DomainError], int] = {
     domain.NotFound: 404,
     domain.InvalidInput: 400,
+    domain.EmailTaken: 400,
+    domain.UsernameTaken: 400,
+    domain.CouponRefused: 400,
     domain.CallbackRefused: 400,
     domain.LoginFailed: 401,
     domain.InsufficientFunds: 402,
@@ -49,11 +52,20 @@ FORM_EXPIRED = (
 )
 
 
+class Refusal(Exception):
+    """The API does not let a request in; the message is for the caller's developer."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
 def init_app(app: Flask) -> None:
     """Register the handlers."""
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(domain.DomainError, _on_domain)
+    app.register_error_handler(Refusal, lambda refusal: page(refusal.status, str(refusal)))
     app.register_error_handler(OperationalError, _on_database_down)
     app.register_error_handler(PoolTimeout, _on_database_down)
 
@@ -61,7 +73,7 @@ def init_app(app: Flask) -> None:
 def _on_domain(error: domain.DomainError) -> Response:
     db.session.rollback()
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), CONFLICT)
-    if isinstance(error, domain.NotFound):
+    if isinstance(error, domain.NotFound) and not _is_api():
         return page(status)
     if isinstance(error, domain.TooManyAttempts):
         seconds = max(1, ceil(error.resets_in.total_seconds()))
@@ -102,9 +114,15 @@ def page(status: int, text: str | None = None, *, title: str | None = None) -> R
     """Return an error page, or its JSON form under /api/."""
     usual_title, usual_text = PAGES.get(status, PAGES[500] if status >= 500 else PAGES[400])
     title, text = title or str(usual_title), text or str(usual_text)
-    if request.path.startswith("/api/"):
+    if _is_api():
         response = jsonify(detail=text, request_id=g.get("request_id"))
+        if status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
     else:
         response = make_response(render_template("errors/error.html", status=status, title=title, text=text))
     response.status_code = status
     return response
+
+
+def _is_api() -> bool:
+    return request.path.startswith("/api/")

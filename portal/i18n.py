@@ -32,7 +32,12 @@ class PoBabel(flask_babel.Babel):  # type: ignore[misc]
 
 
 def chosen_language() -> str:
-    """Return the language that the visitor set, or else the best one that his browser asks for."""
+    """Return the language that the visitor set, or else the best one that his browser asks for.
+
+    The JSON API speaks English to everybody: programs read its sentences, too.
+    """
+    if request.path.startswith("/api/"):
+        return "en"
     chosen = request.cookies.get(COOKIE, "")
     asked_for = (name.partition("-")[0].lower() for name in request.accept_languages.values())
     return next((language for language in (chosen, *asked_for) if language in LANGUAGES), DEFAULT)

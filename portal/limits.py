@@ -10,11 +10,13 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
 from typing import cast
 
 from flask import Flask, current_app
-from limits import RateLimitItem, RateLimitItemPerHour
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
@@ -27,6 +29,21 @@ logger = logging.getLogger(__name__)
 GIFT_CODES_PER_HOUR = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How a window stands: what it takes in all, what it takes still, and when the oldest one leaves it."""
+
+    limit: int
+    remaining: int
+    resets_in: timedelta
+    is_over: bool = False
+
+    @property
+    def seconds(self) -> int:
+        """Whole seconds until one more passes, or until the oldest one leaves; at least one."""
+        return max(1, ceil(self.resets_in.total_seconds()))
+
+
 class Windows:
     """The windows of this process: those in Redis, and those that stand in for them."""
 
@@ -37,6 +54,7 @@ class Windows:
         self._own = MovingWindowRateLimiter(MemoryStorage())
         self._processes = settings.portal.processes
         self.auth = settings.limits.auth_per_hour
+        self.api = settings.limits.api_per_minute
 
     def is_open(self, limit: RateLimitItem, name: str) -> bool:
         """Say whether one more would pass."""
@@ -51,12 +69,19 @@ class Windows:
         reset = self._ask(lambda window, item: window.get_window_stats(item, name).reset_time, limit)
         return timedelta(seconds=max(1.0, reset - time.time()))
 
+    def stand(self, limit: RateLimitItem, name: str, *, is_over: bool = False) -> Allowance:
+        """Return how the window stands."""
+        reset, remaining = self._ask(lambda window, item: window.get_window_stats(item, name), limit)
+        # The window of nobody's request "resets" now.
+        wait = timedelta(seconds=max(0.0, reset - time.time()))
+        return Allowance(limit.amount, remaining, wait, is_over)
+
     def _ask[T](self, question: Callable[[MovingWindowRateLimiter, RateLimitItem], T], limit: RateLimitItem) -> T:
         try:
             return question(self._shared, limit)
         except RedisError:
             logger.warning("Redis is down: limits are kept in this process's memory")
-            share = RateLimitItemPerHour(max(1, limit.amount // self._processes), namespace=limit.namespace)
+            share = type(limit)(max(1, limit.amount // self._processes), limit.multiples, namespace=limit.namespace)
             return question(self._own, share)
 
 
@@ -96,6 +121,24 @@ def count_gift_code(user_id: uuid.UUID) -> None:
     limit = RateLimitItemPerHour(GIFT_CODES_PER_HOUR, namespace="gift")
     if not windows.take(limit, str(user_id)):
         raise TooManyAttempts(windows.resets_in(limit, str(user_id)))
+
+
+def take_api_call(user_id: uuid.UUID) -> Allowance:
+    """A user may call the API 100 times a minute (`limits.api_per_minute`), by logins and keys together.
+
+    Superusers are not counted; their calls do not come here. While Redis is down each process lets through its share:
+    an API that stopped with Redis would take away what still works.
+    """
+    windows = cast(Windows, current_app.extensions["zenzefi-limits"])
+    limit = RateLimitItemPerMinute(windows.api, namespace="api")
+    fits = windows.take(limit, str(user_id))
+    return windows.stand(limit, str(user_id), is_over=not fits)
+
+
+def auth_allowance(address: str | None) -> Allowance:
+    """Return how the window of failed logins and registrations of an address stands, without counting."""
+    windows, limit, name = _auth(address)
+    return windows.stand(limit, name)
 
 
 def _count(address: str | None) -> None:

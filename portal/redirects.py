@@ -29,6 +29,18 @@ def own_address(path: str) -> str:
     return current.settings().portal.address + path
 
 
+def way_back(value: str) -> str | None:
+    """Return the full address to which a checkout may send its buyer; None for a place that nobody has listed.
+
+    A path of ours, an address of ours, or one at an origin of `payments.return_origins`.
+    """
+    for origin in (current.settings().portal.address, *current.settings().payments.return_origins):
+        path = value.removeprefix(origin) if value.startswith(f"{origin}/") else ""
+        if local_path(path, ""):
+            return value
+    return own_address(value) if local_path(value, "") else None
+
+
 def without_own_origin(url: str) -> str:
     """Take our own origin off, so that a visitor who came by another name of this host keeps his cookies."""
     return url.removeprefix(current.settings().portal.address)

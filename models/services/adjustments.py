@@ -13,6 +13,15 @@ from models.services.errors import InvalidInput
 from models.users import User
 
 
+def set_balance(session: Session, user: User, *, target: Decimal, reason: str, actor: Actor) -> Decimal:
+    """Make the user's wallet hold `target` ZNC: what it lacks or has too much at this instant is booked.
+
+    The wallet's row is locked, so that no purchase comes between looking and booking. Raises as `adjust` does.
+    """
+    difference = target - ledger.locked_wallet(session, user.id).balance
+    return adjust(session, user, amount=difference, reason=reason, actor=actor) if difference else target
+
+
 def adjust(
     session: Session, user: User, *, amount: Decimal, reason: str, actor: Actor, key: uuid.UUID | None = None
 ) -> Decimal:

@@ -38,7 +38,13 @@ def record(
 
 
 def entries(
-    session: Session, *, limit: int, offset: int, user_id: uuid.UUID | None = None, action: AuditAction | None = None
+    session: Session,
+    *,
+    limit: int,
+    offset: int,
+    user_id: uuid.UUID | None = None,
+    action: AuditAction | None = None,
+    resource_type: str | None = None,
 ) -> Page[AuditEntry]:
     """Return a page of the log, newest first."""
     query = select(AuditEntry).options(joinedload(AuditEntry.actor), joinedload(AuditEntry.user))
@@ -46,6 +52,8 @@ def entries(
         query = query.where(AuditEntry.user_id == user_id)
     if action is not None:
         query = query.where(AuditEntry.action == action)
+    if resource_type is not None:
+        query = query.where(AuditEntry.resource_type == resource_type)
     return page_of(session, query, order=(AuditEntry.id.desc(),), limit=limit, offset=offset)
 
 

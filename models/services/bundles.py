@@ -121,6 +121,12 @@ def on_sale(session: Session, settings: Settings) -> list[tuple[Bundle, Price]]:
     return sorted(((row, price_of(row, settings)) for row in rows), key=lambda pair: (pair[1].total, pair[0].name))
 
 
+def offers(session: Session, settings: Settings, *, limit: int, offset: int) -> Page[Bundle]:
+    """Return a page of what is for sale, newest first."""
+    query = select(Bundle).where(Bundle.is_active, Bundle.duration_hours.in_(settings.prices.znc))
+    return page_of(session, query, order=(Bundle.created_at.desc(), Bundle.id), limit=limit, offset=offset)
+
+
 def listing(session: Session, *, limit: int, offset: int) -> Page[Bundle]:
     """Return a page of all bundles, newest first."""
     return page_of(session, select(Bundle), order=(Bundle.created_at.desc(), Bundle.id), limit=limit, offset=offset)

@@ -91,6 +91,20 @@ class DuplicateTransfer(DomainError):
         self.idempotency_key = idempotency_key
 
 
+class KeyReused(DomainError):
+    """An Idempotency-Key came again, with another request."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for another request.")
+
+
+class RequestUnderWay(DomainError):
+    """A request with the same Idempotency-Key is being carried out at this moment."""
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is being carried out.")
+
+
 class TokenEnded(DomainError):
     """The token is revoked or has expired, so there is nothing left to change."""
 

@@ -1,6 +1,7 @@
 """Moving money. Every balance in the platform changes here and nowhere else."""
 
 import uuid
+from collections.abc import Sequence
 from decimal import Decimal
 
 from sqlalchemy import or_, select, text, update
@@ -28,6 +29,14 @@ def wallet_of(session: Session, user_id: uuid.UUID) -> Account:
     """Return the user's wallet as it is in the database now, whatever this session read before."""
     query = select(Account).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
     return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def balances_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Decimal]:
+    """Return what is in each user's wallet."""
+    query = select(Account.user_id, Account.balance).where(
+        Account.user_id.in_(user_ids), Account.kind == AccountKind.WALLET
+    )
+    return {user_id: balance for user_id, balance in session.execute(query) if user_id is not None}
 
 
 def personal_account(session: Session, user_id: uuid.UUID, kind: AccountKind) -> Account:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.ledger import Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
+from models.services import tokens
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -38,12 +39,7 @@ class ShopFigures:
 
 def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
     """Return the figures of one user."""
-    moment = clock.now()
-    usable = select(func.count()).where(
-        AccessToken.user_id == user_id,
-        AccessToken.revoked_at.is_(None),
-        or_(AccessToken.activated_at.is_(None), AccessToken.paused_at.is_not(None), AccessToken.expires_at > moment),
-    )
+    usable = select(func.count()).where(AccessToken.user_id == user_id, tokens.has_not_ended())
     carried = func.coalesce(func.sum(ProxySession.bytes_in + ProxySession.bytes_out), 0)
     requests, transferred = session.execute(
         select(func.coalesce(func.sum(ProxySession.request_count), 0), carried).where(ProxySession.user_id == user_id)

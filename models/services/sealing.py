@@ -1,4 +1,5 @@
-"""Secrets that must be read again, kept encrypted: what signs a buyer's webhooks, what checks a six-digit code.
+"""Secrets that must be read again, kept encrypted: what signs a buyer's webhooks, what checks a six-digit code, what
+the API answered.
 
 AES-256-GCM under a key that HKDF derives from `portal.secret_key`, one for each purpose. Whose secret it is goes into
 what is authenticated, so that a sealed secret copied into another row opens nothing there. A new `portal.secret_key`
@@ -26,6 +27,7 @@ class Purpose(StrEnum):
 
     WEBHOOK = "webhook"
     TOTP = "totp"
+    REPLY = "reply"
 
 
 class SealBroken(Exception):

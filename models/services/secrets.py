@@ -28,6 +28,7 @@ class Purpose(StrEnum):
     TICKET = "ticket:"
     COOKIE = "cookie:"
     GIFT = "gift:"
+    API_KEY = "api-key:"
 
 
 def new_secret(settings: Tokens, purpose: Purpose = Purpose.TOKEN) -> str:

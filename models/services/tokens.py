@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import false, select
+from sqlalchemy import ColumnElement, false, select
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -255,20 +255,42 @@ def owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
     return token
 
 
-def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) -> Page[AccessToken]:
+def of_user(
+    session: Session, user_id: uuid.UUID, *, active_only: bool = False, limit: int, offset: int
+) -> Page[AccessToken]:
     """Return a page of a user's tokens, newest first."""
     query = select(AccessToken).where(AccessToken.user_id == user_id)
+    if active_only:
+        query = query.where(has_not_ended())
     return page_of(session, query, order=(AccessToken.created_at.desc(), AccessToken.id), limit=limit, offset=offset)
 
 
-def search(session: Session, *, prefix: str = "", limit: int, offset: int) -> Page[AccessToken]:
+def search(
+    session: Session,
+    *,
+    prefix: str = "",
+    user_id: uuid.UUID | None = None,
+    active_only: bool = False,
+    limit: int,
+    offset: int,
+) -> Page[AccessToken]:
     """Return a page of all tokens with their owners, newest first; `prefix` is matched from its start."""
     query = select(AccessToken).options(joinedload(AccessToken.user))
+    if user_id is not None:
+        query = query.where(AccessToken.user_id == user_id)
+    if active_only:
+        query = query.where(has_not_ended())
     if not texts.is_fit(prefix.strip()):
         query = query.where(false())
     elif prefix.strip():
         query = query.where(AccessToken.prefix.startswith(prefix.strip()[: secrets.PREFIX_LENGTH], autoescape=True))
     return page_of(session, query, order=(AccessToken.created_at.desc(), AccessToken.id), limit=limit, offset=offset)
+
+
+def has_not_ended() -> ColumnElement[bool]:
+    """Say in SQL that a token is neither revoked nor expired; one that was never used has no end."""
+    has_end = AccessToken.activated_at.is_not(None) & AccessToken.paused_at.is_(None)
+    return AccessToken.revoked_at.is_(None) & ~(has_end & (AccessToken.expires_at <= clock.now()))
 
 
 def _check(scope: str, name: str, settings: Settings) -> None:

@@ -156,14 +156,34 @@ def change_password(
     audit.record(session, AuditAction.USER_PASSWORD_CHANGED, actor, user_id=user.id, resource=("user", user.id))
 
 
+def set_full_name(session: Session, user: User, full_name: str, *, actor: Actor) -> None:
+    """Set or clear the name that somebody goes by. Raises InvalidInput."""
+    name = texts.one_line(full_name, field="full_name", at_most=FULL_NAME_LENGTH) or None
+    if user.full_name != name:
+        user.full_name = name
+        session.flush()
+        audit.record(session, AuditAction.USER_CHANGED, actor, user_id=user.id, resource=("user", user.id))
+
+
+def set_superuser(session: Session, user_id: uuid.UUID, *, superuser: bool, actor: Actor) -> User:
+    """Make an admin of a user, or a user of an admin. Raises NotFound, LastSuperuser."""
+    admins = _locked_admins(session)
+    user = by_id(session, user_id)
+    if not superuser and admins == [user.id]:
+        raise LastSuperuser
+    if user.is_superuser != superuser:
+        user.is_superuser = superuser
+        session.flush()
+        action = AuditAction.USER_PROMOTED if superuser else AuditAction.USER_DEMOTED
+        audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
+    return user
+
+
 def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Actor) -> User:
     """Enable or disable a user; a disabled one's tokens are refused at once. Raises NotFound, LastSuperuser."""
-    # All superusers are locked in one order, so that two admins cannot disable each other at the same instant.
-    admins = session.scalars(
-        select(User).where(User.is_superuser, User.is_active).order_by(User.id).with_for_update(key_share=True)
-    ).all()
+    admins = _locked_admins(session)
     user = by_id(session, user_id)
-    if not active and [admin.id for admin in admins] == [user.id]:
+    if not active and admins == [user.id]:
         raise LastSuperuser
     if user.is_active != active:
         user.is_active = active
@@ -173,6 +193,12 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
         action = AuditAction.USER_ENABLED if active else AuditAction.USER_DISABLED
         audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
     return user
+
+
+def _locked_admins(session: Session) -> list[uuid.UUID]:
+    """Lock all admins in one order, so that two of them cannot remove each other at the same instant."""
+    active = select(User).where(User.is_superuser, User.is_active).order_by(User.id)
+    return [admin.id for admin in session.scalars(active.with_for_update(key_share=True))]
 
 
 def by_id(session: Session, user_id: uuid.UUID) -> User:
@@ -191,9 +217,9 @@ def by_email(session: Session, email: str) -> User | None:
     return session.scalars(select(User).where(func.lower(User.email) == func.lower(email.strip()))).one_or_none()
 
 
-def search(session: Session, *, words: str = "", limit: int, offset: int) -> Page[User]:
+def search(session: Session, *, words: str = "", is_active: bool | None = None, limit: int, offset: int) -> Page[User]:
     """Return a page of users, newest first, whose address or name contains `words`."""
-    query = select(User)
+    query = select(User) if is_active is None else select(User).where(User.is_active.is_(is_active))
     if not texts.is_fit(words.strip()):
         query = query.where(false())
     elif words.strip():

@@ -39,6 +39,10 @@ OPEN = {
     "mock_checkout.decide",
     "health.health",
     "webhooks.receive",
+    "docs.openapi",
+    "docs.swagger",
+    "docs.redoc",
+    "docs.asset",
 }
 
 # A route with one of these is about a thing that somebody owns.
@@ -74,7 +78,8 @@ class Shop:
             "coupon_id": self.offers[1],
             "gift_id": self.offers[2],
             "provider": "mock",
-            "filename": "css/tokens.css",
+            "filename": "css/swagger-ui.css" if rule.endpoint == "docs.asset" else "css/tokens.css",
+            "reader": "swagger",
         }
         path = rule.rule
         for name in rule.arguments:
@@ -110,8 +115,13 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     )
 
 
+def pages(app: Flask) -> Iterator[Rule]:
+    """The routes for browsers; tests/portal/api/test_every_route.py walks those of the JSON API."""
+    return (rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith("api_"))
+
+
 def rules(app: Flask, method: str) -> Iterator[Rule]:
-    return (rule for rule in app.url_map.iter_rules() if method in (rule.methods or ()))
+    return (rule for rule in pages(app) if method in (rule.methods or ()))
 
 
 def test_every_form_refuses_a_request_without_a_csrf_token(app: Flask, shop: Shop, as_dana: Browser) -> None:
@@ -129,7 +139,7 @@ def test_a_csrf_token_of_another_login_is_refused(as_alice: Browser, as_charlie:
 
 
 def test_no_route_takes_other_methods_than_get_and_post(app: Flask) -> None:
-    assert {method for rule in app.url_map.iter_rules() for method in rule.methods or ()} <= {
+    assert {method for rule in pages(app) for method in rule.methods or ()} <= {
         "GET",
         "HEAD",
         "OPTIONS",
@@ -155,7 +165,7 @@ def test_a_visitor_changes_nothing(app: Flask, shop: Shop, anonymous: Browser) -
 
 def test_every_page_of_a_strangers_resource_is_404(app: Flask, shop: Shop, as_charlie: Browser) -> None:
     walked = 0
-    for rule in app.url_map.iter_rules():
+    for rule in pages(app):
         if rule.arguments & OWNED and not rule.rule.startswith("/admin"):
             walked += 1
             visit = as_charlie.post if "POST" in (rule.methods or ()) else as_charlie.get
@@ -164,7 +174,7 @@ def test_every_page_of_a_strangers_resource_is_404(app: Flask, shop: Shop, as_ch
 
 
 def test_every_admin_route_is_403_for_a_user(app: Flask, shop: Shop, as_alice: Browser) -> None:
-    walked = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/admin")]
+    walked = [rule for rule in pages(app) if rule.rule.startswith("/admin")]
     assert len(walked) >= 9
     for rule in walked:
         visit = as_alice.post if "POST" in (rule.methods or ()) else as_alice.get
@@ -194,7 +204,7 @@ def _check_pages(app: Flask, shop: Shop, browser: Browser, wanted) -> None:  # t
             assert " style=" not in answer.text
             assert " onclick" not in answer.text
             assert "<script>" not in answer.text
-            if not rule.endpoint.startswith("mock_checkout."):
+            if not rule.endpoint.startswith(("mock_checkout.", "docs.")):
                 assert answer.headers["Cache-Control"] == "no-store", rule.rule
 
 
@@ -209,7 +219,7 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
         uuid.uuid4(),
         uuid.uuid4(),
     )
-    for rule in app.url_map.iter_rules():
+    for rule in pages(app):
         if rule.arguments & {
             "token_id",
             "payment_id",

@@ -1,0 +1,90 @@
+"""Idempotency-Key: the same request with the same key is carried out once and answered alike for 24 hours.
+
+The reply is kept in the transaction that moves the money, so no crash can separate the two. What was refused has moved
+nothing and is not kept: sent again with its key, it is tried again.
+"""
+
+import hashlib
+import hmac
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.api_replies import ApiReply
+from models.config import Settings
+from models.services import sealing
+from models.services.errors import KeyReused, RequestUnderWay
+from models.users import User
+
+KEPT_FOR = timedelta(hours=24)
+LONGEST_KEY = 255
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A reply: its status and its JSON."""
+
+    status: int
+    body: str
+
+
+def claim(session: Session, user: User, key: str, request: bytes, settings: Settings) -> uuid.UUID | Kept:
+    """Take a key for a request, or return the reply that it has already.
+
+    A twin at the same instant waits here until the first one commits, and gets its reply; RequestUnderWay when that
+    takes longer than the database lets it wait. KeyReused when the key was used for another request.
+    """
+    key_hash, request_hash = _hash(settings, user, key.encode()), hashlib.sha256(request).digest()
+    moment = clock.now()
+    session.execute(delete(ApiReply).where(ApiReply.key_hash == key_hash, ApiReply.expires_at <= moment))
+    claimed = insert(ApiReply).values(
+        id=uuid.uuid4(),
+        user_id=user.id,
+        key_hash=key_hash,
+        request_hash=request_hash,
+        status=0,
+        body=b"",
+        created_at=moment,
+        expires_at=moment + KEPT_FOR,
+    )
+    try:
+        made: uuid.UUID | None = session.scalar(
+            claimed.on_conflict_do_nothing(index_elements=["key_hash"]).returning(ApiReply.id)
+        )
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) == _LOCK_NOT_AVAILABLE:
+            raise RequestUnderWay from None
+        raise
+    if made is not None:
+        return made
+    held = session.scalars(select(ApiReply).where(ApiReply.key_hash == key_hash)).one()
+    if not hmac.compare_digest(held.request_hash, request_hash):
+        raise KeyReused
+    body = sealing.unseal(settings.portal, held.body, purpose=sealing.Purpose.REPLY, owner=held.id)
+    return Kept(held.status, body.decode())
+
+
+def keep(session: Session, claimed: uuid.UUID, reply: Kept, settings: Settings) -> None:
+    """Keep the reply under the key that was taken for it in this transaction."""
+    row = session.get_one(ApiReply, claimed)
+    row.status = reply.status
+    row.body = sealing.seal(settings.portal, reply.body.encode(), purpose=sealing.Purpose.REPLY, owner=row.id)
+    session.flush()
+
+
+def forget(session: Session) -> int:
+    """Delete replies whose 24 hours are over; returns how many."""
+    gone = session.scalars(delete(ApiReply).where(ApiReply.expires_at <= clock.now()).returning(ApiReply.id))
+    return len(gone.all())
+
+
+def _hash(settings: Settings, user: User, key: bytes) -> bytes:
+    """Whose key it is goes into the hash: two users may choose the same one."""
+    return hmac.digest(settings.tokens.hash_key.get_secret_value().encode(), b"reply:" + user.id.bytes + key, "sha256")

@@ -1,0 +1,28 @@
+"""The JSON API under /api/v1: thin over the same services as the pages, described by its own OpenAPI document."""
+
+from typing import Any
+
+from flask_openapi3 import OpenAPI
+
+from models.config import Settings
+from portal.api import admin, auth, bundles, currency, docs, play, tokens, users
+from portal.api.documents import INFO, SECURITY_SCHEMES
+from portal.api.replies import Unfit, on_unfit, on_validation_error
+
+# How the app is made: the pages of the document are our own (docs.py), under the strict policy of all our pages.
+OPTIONS: dict[str, Any] = {
+    "info": INFO,
+    "security_schemes": SECURITY_SCHEMES,
+    "validation_error_callback": on_validation_error,
+    "doc_ui": False,
+}
+
+
+def init_app(app: OpenAPI, settings: Settings) -> None:
+    """Register everything under /api/v1, and its document."""
+    app.register_error_handler(Unfit, on_unfit)
+    for module in (auth, users, tokens, currency, bundles, admin):
+        app.register_api(module.blueprint)
+    if "mock" in settings.payments.providers:
+        app.register_api(play.blueprint)
+    app.register_blueprint(docs.blueprint)

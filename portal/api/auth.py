@@ -1,0 +1,85 @@
+"""Registering and logging in through the API."""
+
+from flask import Response, g, request
+from flask_openapi3 import APIBlueprint
+
+from models.logins import LoginKind
+from models.services import logins, users
+from models.services.errors import AccountDisabled, LoginFailed
+from portal import current, limits
+from portal.api import guard, jwts
+from portal.api.blueprints import blueprint as make_blueprint
+from portal.api.documents import documented
+from portal.api.replies import reply
+from portal.api.schemas import auth as schemas
+from portal.api.schemas.users import USER_EXAMPLE, User
+
+blueprint: APIBlueprint = make_blueprint("auth", "Accounts and logins.")
+
+
+@blueprint.after_request
+def show_auth_allowance(response: Response) -> Response:
+    """Say how many more failures this address has. Runs before the blueprint's own `show_allowance`."""
+    g.allowance = limits.auth_allowance(request.remote_addr)
+    return response
+
+
+@blueprint.post(
+    "/register",
+    **documented(
+        201,
+        User,
+        example=USER_EXAMPLE,
+        errors={400: "This e-mail address already has an account."},
+        is_open=True,
+    ),
+)
+@guard.open_to_all
+def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
+    """Make an account.
+
+    Counts, like a failed login, towards what one address may do in an hour.
+    """
+    limits.count_registration(request.remote_addr)
+    with current.transaction() as session:
+        user = users.register(
+            session,
+            email=body.email,
+            username=body.username,
+            password=body.password,
+            full_name=body.full_name,
+            referral_code=query.ref,
+            actor=guard.actor(),
+        )
+    return reply(User.model_validate(user), 201)
+
+
+@blueprint.post(
+    "/login",
+    **documented(
+        200,
+        schemas.LoginToken,
+        example=schemas.TOKEN_EXAMPLE,
+        errors={401: "The e-mail address or the password is wrong.", 403: "This account is disabled."},
+        is_open=True,
+    ),
+)
+@guard.open_to_all
+def login(body: schemas.Credentials) -> Response:
+    """Log in, for 60 minutes.
+
+    The login stands in the portal's list of logins and can be ended there. With two-factor login on, the answer is
+    401 with `otp_required` until the code is sent as `otp`.
+    """
+    limits.check_logins(request.remote_addr)
+    try:
+        with current.transaction() as session:
+            user = users.authenticate(session, email=body.email, password=body.password)
+            opened = logins.begin(session, user, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=guard.actor())
+    except (LoginFailed, AccountDisabled):
+        with current.transaction() as session:
+            users.record_failed_login(session, email=body.email, actor=guard.actor())
+        limits.count_failed_login(request.remote_addr)
+        raise
+    token = jwts.issue(current.settings().portal, user, opened)
+    return reply(schemas.LoginToken(access_token=token, expires_in=int(jwts.LIFETIME.total_seconds())))

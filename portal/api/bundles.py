@@ -1,0 +1,137 @@
+"""Several tokens at once: buying them, and, for admins, offering them."""
+
+import uuid
+
+from flask import Response
+from sqlalchemy.orm import Session
+
+from models import bundles as tables
+from models.api_keys import KeyScope
+from models.services import bundles, ledger
+from portal import current
+from portal.api import guard
+from portal.api.blueprints import blueprint as make_blueprint
+from portal.api.documents import documented
+from portal.api.once import OnceHeader, once
+from portal.api.replies import envelope, reply
+from portal.api.schemas import bundles as schemas
+from portal.api.schemas import tokens as token_schemas
+
+blueprint = make_blueprint("bundles", "Several tokens at once, for less.")
+
+NO_SUCH = {404: "There is no such bundle."}
+
+
+@blueprint.get(
+    "/",
+    **documented(
+        200,
+        schemas.Bundles,
+        example={"items": [schemas.BUNDLE_EXAMPLE], "total": 1, "limit": 50, "offset": 0},
+    ),
+)
+@guard.needs(KeyScope.READ)
+def listing(query: schemas.BundlesQuery) -> Response:
+    """Return the bundles that are for sale, newest first."""
+    page = bundles.offers(current.session(), current.settings(), limit=query.limit, offset=query.offset)
+    return envelope(schemas.Bundles, page, _written)
+
+
+@blueprint.get("/<bundle_id>", **documented(200, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors=NO_SUCH))
+@guard.needs(KeyScope.READ)
+def detail(path: schemas.BundlePath) -> Response:
+    """Return a bundle that is for sale."""
+    return reply(_written(bundles.offered(current.session(), path.bundle_id)))
+
+
+@blueprint.post(
+    "/<bundle_id>/purchase",
+    **documented(
+        200,
+        schemas.SoldBundle,
+        example=schemas.SALE_EXAMPLE,
+        errors={
+            **NO_SUCH,
+            402: "The balance is too low: 81.00 ZNC are needed.",
+            409: "A request with this Idempotency-Key is being carried out.",
+        },
+    ),
+)
+@guard.needs(KeyScope.BUY)
+def purchase(header: OnceHeader, path: schemas.BundlePath, body: schemas.BundlePurchase) -> Response:
+    """Buy a bundle.
+
+    The reply is the only one that ever shows the secrets of its tokens.
+    """
+
+    def buy(session: Session) -> schemas.SoldBundle:
+        sold, made = bundles.purchase(
+            session,
+            guard.user(),
+            path.bundle_id,
+            purchase_id=uuid.uuid4(),
+            coupon=body.coupon or "",
+            settings=current.settings(),
+            actor=guard.actor(),
+        )
+        return schemas.SoldBundle(
+            bundle_name=sold.bundle_name,
+            tokens_generated=len(made),
+            cost_znc=sold.price_paid,
+            new_balance=ledger.wallet_of(session, guard.user().id).balance,
+            tokens=[token_schemas.write(token, secret) for token, secret in made],
+        )
+
+    return once(header, body, buy)
+
+
+@blueprint.post(
+    "/",
+    **documented(201, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors={400: "This duration is not for sale."}),
+)
+@guard.needs(KeyScope.ADMIN)
+def create(body: schemas.NewBundle) -> Response:
+    """Offer a bundle, as an admin."""
+    with current.transaction() as session:
+        values = body.model_dump()
+        made = bundles.save(session, None, **values, settings=current.settings(), actor=guard.actor())
+    return reply(_written(made), 201)
+
+
+@blueprint.patch(
+    "/<bundle_id>",
+    **documented(
+        200,
+        schemas.Bundle,
+        example=schemas.BUNDLE_EXAMPLE,
+        errors={**NO_SUCH, 400: "This duration is not for sale."},
+    ),
+)
+@guard.needs(KeyScope.ADMIN)
+def change(path: schemas.BundlePath, body: schemas.BundleChanges) -> Response:
+    """Change a bundle for its next buyers, as an admin; what was sold stays as it was."""
+    changes = body.model_dump(exclude_none=True)
+    active = changes.pop("is_active", None)
+    with current.transaction() as session:
+        bundle = bundles.by_id(session, path.bundle_id)
+        if changes:
+            stands = schemas.NewBundle.model_validate(bundle).model_dump()
+            values = {**stands, **changes}
+            bundles.save(session, bundle, **values, settings=current.settings(), actor=guard.actor())
+        if active is not None:
+            bundles.set_active(session, bundle.id, active=active, actor=guard.actor())
+        session.refresh(bundle)
+    return reply(_written(bundle))
+
+
+@blueprint.delete("/<bundle_id>", **documented(204, None, errors=NO_SUCH))
+@guard.needs(KeyScope.ADMIN)
+def withdraw(path: schemas.BundlePath) -> Response:
+    """Withdraw a bundle, as an admin; its sales stay, and `is_active` offers it again."""
+    with current.transaction() as session:
+        bundles.set_active(session, path.bundle_id, active=False, actor=guard.actor())
+    return Response(status=204)
+
+
+def _written(bundle: tables.Bundle) -> schemas.Bundle:
+    return schemas.write(bundle, bundles.price_of(bundle, current.settings()))

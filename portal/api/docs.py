@@ -1,0 +1,55 @@
+"""The OpenAPI document, and two readers of it. Their scripts and styles come from their wheels, served by us."""
+
+from pathlib import Path
+from typing import cast
+
+import flask_openapi3_redoc
+import flask_openapi3_swagger
+from flask import Blueprint, Response, abort, current_app, jsonify, make_response, render_template, send_from_directory
+from flask_openapi3 import OpenAPI
+
+from portal import security
+from portal.api.documents import document
+
+blueprint = Blueprint("docs", __name__)
+
+_FOLDERS = {
+    "swagger": Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger",
+    "redoc": Path(flask_openapi3_redoc.__file__).parent / "templates" / "redoc",
+}
+_ASSETS = {
+    "swagger": {"css/swagger-ui.css", "js/swagger-ui-bundle.js", "images/swagger.svg"},
+    "redoc": {"js/redoc.standalone.js", "images/redoc.svg"},
+}
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> Response:
+    """Return the OpenAPI document."""
+    return jsonify(document(cast(OpenAPI, current_app)))
+
+
+@blueprint.get("/docs")
+def swagger() -> Response:
+    """Show the document with Swagger UI, which can send requests."""
+    return _page("swagger")
+
+
+@blueprint.get("/redoc")
+def redoc() -> Response:
+    """Show the document with ReDoc, to read."""
+    return _page("redoc")
+
+
+@blueprint.get("/docs/assets/<reader>/<path:filename>")
+def asset(reader: str, filename: str) -> Response:
+    """Return a script, style or image of a reader; nothing else of its wheel."""
+    if filename not in _ASSETS.get(reader, ()):
+        abort(404)
+    return send_from_directory(_FOLDERS[reader], filename, max_age=86400)
+
+
+def _page(reader: str) -> Response:
+    response = make_response(render_template(f"api/{reader}.html"))
+    response.headers["Content-Security-Policy"] = security.content_security_policy(draws_itself=True)
+    return response

@@ -1,0 +1,149 @@
+"""What the OpenAPI document says around the endpoints, and a short way to write one endpoint's part of it."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from flask_openapi3 import Info, OpenAPI, Tag
+from flask_openapi3.models import OPENAPI3_REF_PREFIX
+from flask_openapi3.models.schema import Schema as OpenApiSchema
+from pydantic import BaseModel
+
+from portal.api.schemas.common import Faults, Problem
+
+VERSION = "1"
+INFO = Info(
+    title="Zenzefi Proxy Platform",
+    version=VERSION,
+    description=(
+        "Buy access tokens, top up, and look after them.\n\n"
+        "Log in with `POST /api/v1/auth/login` and send the token as `Authorization: Bearer …`, or make an API key "
+        "in the portal and send it as `Authorization: Bearer zk_…` or `X-API-Key`. Cookies open nothing here.\n\n"
+        "Money is a string with two places in ZNC, a time is ISO 8601 in UTC. Every POST that moves money takes an "
+        "`Idempotency-Key`: sent again with the same key within 24 hours it answers the same and moves nothing twice."
+    ),
+)
+SECURITY_SCHEMES: dict[str, Any] = {
+    "login": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_HEADERS = {
+    "RateLimit-Limit": ("How many requests the window takes.", "integer"),
+    "RateLimit-Remaining": ("How many more it takes now.", "integer"),
+    "RateLimit-Reset": ("Seconds until the oldest one leaves the window.", "integer"),
+    "Retry-After": ("Seconds to wait.", "integer"),
+    "WWW-Authenticate": ("`Bearer`.", "string"),
+}
+_RATES = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+# Status: what it means, and an example of its detail; an endpoint may give a better one.
+_MEANINGS = {
+    400: ("Refused by a rule, or not readable", "Something in it was not as expected. Go back and try again."),
+    401: ("The credentials are wrong, expired or ended", "Could not validate credentials"),
+    402: ("The balance is too low", "The balance is too low: 18.00 ZNC are needed."),
+    403: ("No credentials, an account that is disabled, or too weak a role", "Not authenticated"),
+    404: ("There is no such thing, or it is somebody else's", "There is nothing here."),
+    409: ("It cannot be done now", "A request with this Idempotency-Key is being carried out."),
+    422: ("The request does not fit its schema", ""),
+    429: ("Too many requests", "Too many attempts. Please try again later."),
+    502: ("The payment provider refused", "The payment provider will not do this."),
+    503: ("A part of the platform does not answer", "The payment provider does not answer. Please try again later."),
+}
+_FAULT = {
+    "loc": ["body", "duration_hours"],
+    "msg": "Input should be greater than 0",
+    "type": "greater_than",
+}
+_SECURITY: list[dict[str, list[Any]]] = [{"login": []}, {"key": []}]
+
+
+def tag(name: str, description: str) -> list[Tag]:
+    """Return the tag of a blueprint's endpoints."""
+    return [Tag(name=name, description=description)]
+
+
+def documented(
+    status: int,
+    model: type[BaseModel] | None,
+    *,
+    example: Any = None,
+    errors: Mapping[int, str] | None = None,
+    is_open: bool = False,
+    validates: bool = True,
+) -> dict[str, Any]:
+    """Return what a route decorator wants to know for the document: replies with examples, and the security.
+
+    `errors` are the endpoint's own failures, each with an example of its detail; those that every endpoint has come
+    by themselves.
+    """
+    usual = (400, 429, 503) if is_open else (400, 401, 403, 429, 503)
+    told = {**dict.fromkeys((*usual, *((422,) if validates else ())), ""), **(errors or {})}
+    replies: dict[int, Any] = {status: _success(model, example)}
+    replies.update({code: _error(code, told[code]) for code in sorted(told)})
+    return {"responses": replies, "security": None if is_open else _SECURITY}
+
+
+def _success(model: type[BaseModel] | None, example: Any) -> dict[str, Any]:
+    said: dict[str, Any] = {"headers": {name: _header(name) for name in _RATES}}
+    if model is None:
+        return {"description": "Done; there is no body", **said}
+    schema = {"$ref": f"{OPENAPI3_REF_PREFIX}/{component_name(model)}"}
+    _MODELS[component_name(model)] = model
+    content = {"schema": schema} | ({"example": example} if example is not None else {})
+    return {"description": "Success", "content": {"application/json": content}, **said}
+
+
+def _error(code: int, detail: str) -> dict[str, Any]:
+    meaning, usual = _MEANINGS[code]
+    name = "Faults" if code == 422 else "Problem"
+    value: dict[str, Any] = {"detail": [_FAULT]} if code == 422 else {"detail": detail or usual}
+    headers = {401: ("WWW-Authenticate",), 429: (*_RATES, "Retry-After"), 503: ("Retry-After",)}.get(code, ())
+    reply: dict[str, Any] = {
+        "description": meaning,
+        "content": {"application/json": {"schema": {"$ref": f"{OPENAPI3_REF_PREFIX}/{name}"}, "example": value}},
+    }
+    return reply | ({"headers": {header: _header(header) for header in headers}} if headers else {})
+
+
+def _header(name: str) -> dict[str, Any]:
+    description, kind = _HEADERS[name]
+    return {"description": description, "schema": {"type": kind}}
+
+
+def component_name(model: type[BaseModel]) -> str:
+    """Return a name for a model that the document may use: `Envelope[Token]` is `EnvelopeToken`."""
+    return model.__name__.replace("[", "").replace("]", "")
+
+
+# The models of replies, filled by the endpoints when their modules are imported.
+_MODELS: dict[str, type[BaseModel]] = {"Problem": Problem, "Faults": Faults}
+
+
+def document(app: OpenAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of everything that is registered."""
+    for name, model in _MODELS.items():
+        schema = model.model_json_schema(mode="serialization", ref_template=f"{OPENAPI3_REF_PREFIX}/{{model}}")
+        for part, of_part in schema.pop("$defs", {}).items():
+            app.components_schemas.setdefault(part, OpenApiSchema(**of_part))
+        app.components_schemas[name] = OpenApiSchema(**schema)
+    made: dict[str, Any] = copy.deepcopy(app.api_doc)
+    for item in made["paths"].values():
+        for operation in item.values():
+            _leave_out_what_cannot_happen(operation)
+    made["components"]["schemas"].pop("ValidationErrorModel", None)
+    for schema in made["components"]["schemas"].values():
+        schema.pop("$defs", None)
+    made["components"]["schemas"] = dict(sorted(made["components"]["schemas"].items()))
+    made["paths"] = dict(sorted(made["paths"].items()))
+    return made
+
+
+def _leave_out_what_cannot_happen(operation: dict[str, Any]) -> None:
+    """flask-openapi3 gives every endpoint a 422, in a shape of its own; ours stand where something is validated."""
+    if "description" in operation:
+        operation["description"] = operation["description"].replace("<br/>", "\n").strip()
+    replies = operation["responses"]
+    schema = replies.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if schema.get("type") == "array":
+        del replies["422"]
+    for reply in replies.values():
+        reply.pop("links", None)

@@ -1,0 +1,54 @@
+"""A POST that moves money, carried out once for each Idempotency-Key."""
+
+from collections.abc import Callable
+
+from flask import Response, request
+from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
+
+from models.services import idempotency
+from models.services.errors import KeyReused
+from models.services.idempotency import Kept
+from portal import current
+from portal.api import guard
+from portal.api.replies import Unfit
+from portal.api.schemas.common import Schema, Text
+
+
+class OnceHeader(Schema):
+    """The header that makes a request safe to send again."""
+
+    key: Text | None = Field(
+        None,
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=idempotency.LONGEST_KEY,
+        description="Your name for this request, such as a UUID; sent again within 24 hours it gets the same answer.",
+    )
+
+
+def once(
+    header: OnceHeader, body: BaseModel | None, work: Callable[[Session], BaseModel], *, status: int = 200
+) -> Response:
+    """Do `work` in a transaction and answer with what it returns, or with what it returned under this key before."""
+    with current.transaction() as session:
+        if header.key is None:
+            return _reply(Kept(status, work(session).model_dump_json()))
+        content = body.model_dump_json() if body else ""
+        asked = f"{request.method} {request.full_path}\n{content}".encode()
+        try:
+            claimed = idempotency.claim(session, guard.user(), header.key, asked, current.settings())
+        except KeyReused as error:
+            raise Unfit(("header", "Idempotency-Key"), str(error), error.code) from None
+        if isinstance(claimed, Kept):
+            return _reply(claimed, replayed=True)
+        made = Kept(status, work(session).model_dump_json())
+        idempotency.keep(session, claimed, made, current.settings())
+        return _reply(made)
+
+
+def _reply(kept: Kept, *, replayed: bool = False) -> Response:
+    response = Response(kept.body, kept.status, mimetype="application/json")
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response

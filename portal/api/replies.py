@@ -1,0 +1,60 @@
+"""How the API answers: models become JSON, and what pydantic refuses becomes the contract's 422."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from flask import Response, jsonify
+from pydantic import BaseModel, ValidationError
+
+from models.services.errors import InvalidInput
+from models.services.paging import Page
+from portal.api.schemas.common import Envelope
+
+
+class Unfit(Exception):
+    """A request that does not fit; `where` names the part of it, as in `("body", "password")`."""
+
+    def __init__(self, where: tuple[str, ...], message: str, kind: str = "value_error") -> None:
+        super().__init__(message)
+        self.where = where
+        self.kind = kind
+
+
+def reply(model: BaseModel, status: int = 200) -> Response:
+    """Return a model as JSON."""
+    return Response(model.model_dump_json(), status, mimetype="application/json")
+
+
+def envelope[Row, Item](kind: type[Envelope[Item]], page: Page[Row], write: Callable[[Row], Item]) -> Response:
+    """Return a page of rows in the contract's envelope."""
+    items = [write(row) for row in page.items]
+    return reply(kind(items=items, total=page.total, limit=page.limit, offset=page.offset))
+
+
+def on_validation_error(error: ValidationError) -> Response:
+    """Return what pydantic refused; the model's name says whether it read the path, the query, headers or the body."""
+    where = next((word.lower() for word in ("Path", "Query", "Header") if error.title.endswith(word)), "body")
+    return faults(
+        [((where, *map(str, fault["loc"])), fault["msg"], fault["type"]) for fault in error.errors(include_input=False)]
+    )
+
+
+def on_unfit(error: Unfit) -> Response:
+    """Return what we refused ourselves, in the same shape."""
+    return faults([(error.where, str(error), error.kind)])
+
+
+def faults(found: Sequence[tuple[Sequence[str], str, str]]) -> Response:
+    """Return 422 with where, what and which word for each fault."""
+    response = jsonify(detail=[{"loc": list(loc), "msg": message, "type": kind} for loc, message, kind in found])
+    response.status_code = 422
+    return response
+
+
+@contextmanager
+def unfit_body(**names: str) -> Iterator[None]:
+    """Let a value that a service refuses be a fault of the body; `names` translate the service's words for fields."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise Unfit(("body", names.get(error.field, error.field)), str(error)) from error

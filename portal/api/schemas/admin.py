@@ -1,0 +1,133 @@
+"""What admins see and change."""
+
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from models.audit import AuditAction, AuditEntry
+from models.users import User as UserRow
+from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Window
+from portal.api.schemas.tokens import Token
+from portal.api.schemas.users import USER_EXAMPLE, User
+
+Target = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
+Reason = Annotated[Text, Field(min_length=3, max_length=200)]
+
+
+class UsersQuery(Window):
+    """Which users; `search` looks in addresses and names."""
+
+    search: Text = Field("", max_length=100)
+    is_active: bool | None = None
+
+
+class UserPath(Schema):
+    """One user."""
+
+    user_id: UUID
+
+
+class AdminUser(User):
+    """A user with what is in his wallet."""
+
+    currency_balance: Money
+
+
+AdminUsers = Envelope[AdminUser]
+
+
+class UserChanges(Schema):
+    """What to change about a user; `currency_balance` is what the wallet shall hold then, and needs a reason."""
+
+    is_active: bool | None = None
+    is_superuser: bool | None = None
+    currency_balance: Target | None = Field(None, examples=["150.00"])
+    reason: Reason | None = Field(None, examples=["Goodwill after the outage"])
+
+    @model_validator(mode="after")
+    def _a_balance_needs_a_reason(self) -> "UserChanges":
+        if self.currency_balance is not None and self.reason is None:
+            raise ValueError("reason is needed to change a balance")
+        return self
+
+
+class TokensQuery(Window):
+    """Which tokens."""
+
+    user_id: UUID | None = None
+    active_only: bool = False
+
+
+AdminTokens = Envelope[Token]
+
+
+class RevokeQuery(Schema):
+    """Why a token is revoked; its owner is told."""
+
+    reason: Reason = "Revoked by an admin"
+
+
+class ForceRevoked(Schema):
+    """A token that an admin has ended; nothing was paid back."""
+
+    revoked: bool
+    token_id: UUID
+    message: str
+
+
+class AuditQuery(Window):
+    """Which entries of the audit log."""
+
+    user_id: UUID | None = None
+    action: AuditAction | None = None
+    resource_type: Text | None = Field(None, max_length=64)
+
+
+class Audit(Schema):
+    """Who did what to whom, from where; `actor_id` is empty when the platform acted."""
+
+    id: int
+    created_at: Time
+    action: str
+    actor_id: UUID | None
+    user_id: UUID | None
+    resource_type: str
+    resource_id: UUID | None
+    ip_address: str | None
+    user_agent: str | None
+    details: dict[str, Any]
+
+
+AuditLog = Envelope[Audit]
+
+
+def write_user(user: UserRow, balance: Decimal) -> AdminUser:
+    """Return a user as admins see him."""
+    return AdminUser(**User.model_validate(user).model_dump(), currency_balance=balance)
+
+
+def write_entry(entry: AuditEntry) -> Audit:
+    """Return an entry of the audit log."""
+    return Audit.model_validate(entry)
+
+
+ADMIN_USER_EXAMPLE = {**USER_EXAMPLE, "currency_balance": "150.00"}
+FORCE_REVOKED_EXAMPLE = {
+    "revoked": True,
+    "token_id": "7e1882e7-bca0-494b-b757-33cefa288bd8",
+    "message": "The token is revoked. Nothing was paid back.",
+}
+AUDIT_EXAMPLE = {
+    "id": 4711,
+    "created_at": "2026-11-24T08:15:00Z",
+    "action": "token.purchased",
+    "actor_id": USER_EXAMPLE["id"],
+    "user_id": USER_EXAMPLE["id"],
+    "resource_type": "token",
+    "resource_id": "7e1882e7-bca0-494b-b757-33cefa288bd8",
+    "ip_address": "203.0.113.7",
+    "user_agent": "curl/8.5.0",
+    "details": {"hours": 24, "scope": "full", "price": "18.00"},
+}

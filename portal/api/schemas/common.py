@@ -1,0 +1,72 @@
+"""What all schemas share: how money, times and texts are written, lists, and errors."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+
+from models.services import texts
+from models.services.paging import MAX_LIMIT, MAX_OFFSET
+from portal.formats import iso
+
+
+def _fit(text: str) -> str:
+    if not texts.is_fit(text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+# Money is a decimal with two places, written as a string, so that no client reads it into a float.
+Money = Annotated[
+    Decimal,
+    PlainSerializer(lambda amount: f"{amount:.2f}", return_type=str),
+    Field(json_schema_extra={"pattern": r"^-?\d+\.\d{2}$"}),
+]
+# Money as a client sends it: a string or a number, above zero, in whole cents.
+Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
+Time = Annotated[datetime, PlainSerializer(iso, return_type=str), Field(json_schema_extra={"format": "date-time"})]
+Text = Annotated[str, AfterValidator(_fit)]
+
+
+class Schema(BaseModel):
+    """The parent of all: reads attributes of rows, ignores what it does not know."""
+
+    model_config = ConfigDict(from_attributes=True, extra="ignore")
+
+
+class Window(Schema):
+    """Which part of a list: both bounded on both sides."""
+
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="How many, 1 to 100.")
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many to leave out, from the newest on.")
+
+
+class Envelope[Item](Schema):
+    """A page of a list, newest first; `total` counts the whole list."""
+
+    items: list[Item]
+    total: int
+    limit: int
+    offset: int
+
+
+class Problem(Schema):
+    """What every error says."""
+
+    detail: str
+    request_id: str | None = None
+
+
+class Fault(Schema):
+    """One thing that is wrong with a request: where, what, and a word for programs."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class Faults(Schema):
+    """A request that does not fit its schema."""
+
+    detail: list[Fault]

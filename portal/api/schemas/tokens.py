@@ -1,0 +1,99 @@
+"""Access tokens."""
+
+from uuid import UUID
+
+from pydantic import Field, RootModel
+
+from models import clock
+from models.services.own_tokens import ENDED
+from models.services.paging import MAX_OFFSET
+from models.tokens import AccessToken
+from portal.api.schemas.common import Money, Schema, Text, Time
+
+
+class Purchase(Schema):
+    """What to buy."""
+
+    duration_hours: int = Field(gt=0, le=1_000_000, examples=[24], description="One of the price list.")
+    scope: Text = Field("full", max_length=64, examples=["full"])
+    name: Text | None = Field(None, max_length=50, examples=["Workshop"])
+    coupon: Text | None = Field(None, max_length=32, examples=["SPRING"])
+
+
+class MineQuery(Schema):
+    """Which of one's own tokens."""
+
+    active_only: bool = Field(True, description="Leave out what is revoked or has expired.")
+    limit: int = Field(100, ge=1, le=100)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
+
+
+class TokenPath(Schema):
+    """One token."""
+
+    token_id: UUID
+
+
+class Token(Schema):
+    """A token; `token` is its secret in the reply to its purchase, and masked ever after."""
+
+    id: UUID
+    name: str
+    token: str
+    duration_hours: int
+    scope: str
+    cost_znc: Money
+    created_at: Time
+    activated_at: Time | None
+    expires_at: Time | None
+    is_active: bool
+
+
+class Tokens(RootModel[list[Token]]):
+    """A plain array of tokens."""
+
+
+class Revoked(Schema):
+    """What a revocation gave back."""
+
+    revoked: bool
+    refund_amount: Money
+    new_balance: Money
+    message: str
+
+
+def write(token: AccessToken, secret: str | None = None) -> Token:
+    """Return a token as the API shows it."""
+    return Token(
+        id=token.id,
+        name=token.name,
+        token=secret or f"{token.prefix}…",
+        duration_hours=token.duration_hours,
+        scope=token.scope,
+        cost_znc=token.price_paid,
+        created_at=token.created_at,
+        activated_at=token.activated_at,
+        expires_at=token.expires_at,
+        is_active=token.state(clock.now()) not in ENDED,
+    )
+
+
+TOKEN_EXAMPLE = {
+    "id": "7e1882e7-bca0-494b-b757-33cefa288bd8",
+    "name": "Workshop",
+    "token": "q3Zk7w1x…",
+    "duration_hours": 24,
+    "scope": "full",
+    "cost_znc": "18.00",
+    "created_at": "2026-11-24T08:15:00Z",
+    "activated_at": None,
+    "expires_at": None,
+    "is_active": True,
+}
+SOLD_EXAMPLE = {**TOKEN_EXAMPLE, "token": "q3Zk7w1xJt0kq9b6dXn2cV8mR5yH4fL1aE7uP3sGzQ0oWiKjTlBvNxCyMhDrFgUe"}
+REVOKED_EXAMPLE = {
+    "revoked": True,
+    "refund_amount": "18.00",
+    "new_balance": "100.00",
+    "message": "The token is revoked. 18.00 ZNC came back to your wallet.",
+}

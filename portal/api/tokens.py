@@ -1,0 +1,85 @@
+"""Buying, listing and revoking access tokens."""
+
+from flask import Response
+from sqlalchemy.orm import Session
+
+from models.api_keys import KeyScope
+from models.services import ledger, tokens
+from models.services.errors import NotFound, TokenEnded
+from portal import current
+from portal.api import guard
+from portal.api.blueprints import blueprint as make_blueprint
+from portal.api.documents import documented
+from portal.api.once import OnceHeader, once
+from portal.api.replies import reply
+from portal.api.schemas import tokens as schemas
+
+blueprint = make_blueprint("tokens", "Access tokens.")
+
+
+@blueprint.post(
+    "/purchase",
+    **documented(
+        201,
+        schemas.Token,
+        example=schemas.SOLD_EXAMPLE,
+        errors={
+            400: "This duration is not for sale.",
+            402: "The balance is too low: 18.00 ZNC are needed.",
+            409: "A request with this Idempotency-Key is being carried out.",
+        },
+    ),
+)
+@guard.needs(KeyScope.BUY)
+def purchase(header: OnceHeader, body: schemas.Purchase) -> Response:
+    """Buy a token.
+
+    The reply is the only one that ever shows the token's secret.
+    """
+
+    def buy(session: Session) -> schemas.Token:
+        token, secret = tokens.purchase(
+            session,
+            guard.user(),
+            hours=body.duration_hours,
+            scope=body.scope,
+            name=body.name or "",
+            coupon=body.coupon or "",
+            settings=current.settings(),
+            actor=guard.actor(),
+        )
+        return schemas.write(token, secret)
+
+    return once(header, body, buy, status=201)
+
+
+@blueprint.get("/my-tokens", **documented(200, schemas.Tokens, example=[schemas.TOKEN_EXAMPLE]))
+@guard.needs(KeyScope.READ)
+def my_tokens(query: schemas.MineQuery) -> Response:
+    """Return my tokens, newest first, as an array; `token` is masked."""
+    page = tokens.of_user(
+        current.session(), guard.user().id, active_only=query.active_only, limit=query.limit, offset=query.offset
+    )
+    return reply(schemas.Tokens([schemas.write(token) for token in page.items]))
+
+
+@blueprint.delete(
+    "/<token_id>",
+    **documented(200, schemas.Revoked, example=schemas.REVOKED_EXAMPLE, errors={404: "There is no such token."}),
+)
+@guard.needs(KeyScope.BUY)
+def revoke(path: schemas.TokenPath) -> Response:
+    """Revoke a token and get its unused time back as money.
+
+    A token that is revoked already or has expired is not found.
+    """
+    try:
+        with current.transaction() as session:
+            _token, refund = tokens.revoke(
+                session, guard.user(), path.token_id, settings=current.settings(), actor=guard.actor()
+            )
+            balance = ledger.wallet_of(session, guard.user().id).balance
+    except TokenEnded:
+        raise NotFound("token") from None
+    message = f"The token is revoked. {refund:.2f} ZNC came back to your wallet."
+    return reply(schemas.Revoked(revoked=True, refund_amount=refund, new_balance=balance, message=message))

@@ -1,0 +1,82 @@
+"""One's own account."""
+
+from flask import Response, request, url_for
+
+from models.api_keys import KeyScope
+from models.services import referrals, users
+from models.services.paging import MAX_LIMIT
+from portal import current, limits
+from portal.api import guard
+from portal.api.blueprints import blueprint as make_blueprint
+from portal.api.documents import documented
+from portal.api.replies import Unfit, reply, unfit_body
+from portal.api.schemas import users as schemas
+from portal.redirects import own_address
+
+blueprint = make_blueprint("users", "One's own account.")
+
+
+@blueprint.get("/me", **documented(200, schemas.User, example=schemas.USER_EXAMPLE, validates=False))
+@guard.needs(KeyScope.READ)
+def me() -> Response:
+    """Return who I am."""
+    return reply(schemas.User.model_validate(guard.user()))
+
+
+@blueprint.patch("/me", **documented(200, schemas.User, example=schemas.USER_EXAMPLE))
+@guard.needs(KeyScope.BUY, login_only=True)
+def change_me(body: schemas.Changes) -> Response:
+    """Change my name or my password.
+
+    A new password needs `current_password` and ends every other login; this one goes on. A wrong `current_password`
+    counts as a failed login.
+    """
+    user = guard.user()
+    if body.password is not None:
+        limits.check_logins(request.remote_addr)
+    try:
+        with unfit_body(new_password="password"), current.transaction() as session:  # noqa: S106 - names of fields
+            if "full_name" in body.model_fields_set:
+                users.set_full_name(session, user, body.full_name or "", actor=guard.actor())
+            if body.password is not None:
+                users.change_password(
+                    session,
+                    user,
+                    current=body.current_password or "",
+                    new=body.password,
+                    keep=guard.caller().login,
+                    actor=guard.actor(),
+                )
+    except Unfit as error:
+        if error.where[-1] == "current_password":
+            limits.count_failed_login(request.remote_addr)
+        raise
+    current.session().refresh(user)
+    return reply(schemas.User.model_validate(user))
+
+
+@blueprint.get(
+    "/me/referrals", **documented(200, schemas.Referrals, example=schemas.REFERRALS_EXAMPLE, validates=False)
+)
+@guard.needs(KeyScope.READ)
+def my_referrals() -> Response:
+    """Return what my invitations have come to, with the newest 100 of whom I brought."""
+    user = guard.user()
+    figures = referrals.figures(current.session(), user)
+    page = referrals.invited(current.session(), user, limit=MAX_LIMIT, offset=0)
+    referred = [
+        schemas.Referred(
+            username=who.username, created_at=who.created_at, bonus=bonus.amount - bonus.returned if bonus else None
+        )
+        for who, bonus in page.items
+    ]
+    return reply(
+        schemas.Referrals(
+            referral_code=user.referral_code,
+            referral_link=own_address(url_for("accounts.register", ref=user.referral_code)),
+            total_referrals=figures.invited,
+            qualifying_referrals=figures.qualified,
+            total_bonus_earned=figures.earned,
+            referred_users=referred,
+        )
+    )

@@ -1,0 +1,127 @@
+"""Walks over every route of the API: none may forget a check, and a cookie opens none."""
+
+import re
+import uuid
+
+import pytest
+from flask import Flask
+from sqlalchemy.orm import Session
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from models.api_keys import KeyScope
+from models.config import Settings
+from models.services import ledger, tokens
+from models.tokens import TokenState
+from models.users import User
+from tests.portal.api.conftest import Program
+from tests.portal.conftest import Browser
+from tests.support import buy
+
+OPEN = {"api_auth.login", "api_auth.register", "api_play.mock_payment"}
+
+
+def routes(app: Flask) -> list[tuple[str, Rule]]:
+    """Return every method and route of the API."""
+    found = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("api_")]
+    return [(method, rule) for rule in found for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]
+
+
+def call(caller: Program | Browser, method: str, rule: Rule, one: uuid.UUID) -> TestResponse:
+    headers = caller.headers if isinstance(caller, Program) else {}
+    return caller.client.open(re.sub("<[^>]+>", str(one), rule.rule), method=method, json={}, headers=headers)
+
+
+def guarded(app: Flask) -> list[tuple[str, Rule]]:
+    """Return those that are not open to all."""
+    found = [(method, rule) for method, rule in routes(app) if rule.endpoint not in OPEN]
+    assert len(found) >= 18
+    return found
+
+
+def needs(app: Flask, rule: Rule) -> KeyScope | None:
+    scope: KeyScope | None = app.view_functions[rule.endpoint].__dict__["needs"]
+    return scope
+
+
+def test_every_route_says_what_it_needs(app: Flask) -> None:
+    assert {rule.endpoint for _, rule in routes(app) if needs(app, rule) is None} == OPEN
+
+
+def test_without_credentials_every_route_is_403(app: Flask, nobody: Program) -> None:
+    for method, rule in guarded(app):
+        answer = call(nobody, method, rule, uuid.uuid4())
+        assert (rule.rule, answer.status_code, answer.json and answer.json["detail"]) == (
+            rule.rule,
+            403,
+            "Not authenticated",
+        )
+
+
+def test_a_cookie_opens_nothing(
+    app: Flask, as_dana: Browser, session: Session, alice: User, settings: Settings
+) -> None:
+    token = buy(session, alice, settings)
+    session.commit()
+    assert as_dana.get("/admin/").status_code == 200
+    for method, rule in guarded(app):
+        answer = call(as_dana, method, rule, token.id)
+        assert (rule.rule, answer.status_code) == (rule.rule, 403)
+    session.refresh(token)
+    assert token.revoked_at is None
+
+
+@pytest.mark.parametrize("shown", ["Bearer x.y.z", "Bearer zk_made-up", "Bearer " + "ы" * 5])
+def test_bad_credentials_are_401_and_ask_for_bearer(app: Flask, shown: str) -> None:
+    caller = Program(app.test_client(), Authorization=shown)
+    for method, rule in guarded(app)[:3]:
+        answer = call(caller, method, rule, uuid.uuid4())
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+def test_another_scheme_is_no_credential(app: Flask) -> None:
+    caller = Program(app.test_client(), Authorization="Basic YWxpY2U6c2VjcmV0")
+    assert caller.get("/currency/balance").status_code == 403
+
+
+def test_every_admin_route_is_403_for_a_user_before_anything_is_read(app: Flask, alices: Program) -> None:
+    walked = [(method, rule) for method, rule in guarded(app) if needs(app, rule) is KeyScope.ADMIN]
+    assert len(walked) >= 9
+    for method, rule in walked:
+        answer = call(alices, method, rule, uuid.uuid4())
+        assert (rule.rule, answer.status_code, answer.json and answer.json["detail"]) == (
+            rule.rule,
+            403,
+            "Not enough permissions",
+        )
+
+
+def test_a_strangers_token_is_404_and_stays(
+    alices: Program, charlies: Program, session: Session, alice: User, settings: Settings
+) -> None:
+    token = buy(session, alice, settings)
+    session.commit()
+    assert charlies.delete(f"/tokens/{token.id}").status_code == 404
+    assert tokens.by_id(session, token.id).state(token.created_at) is TokenState.READY
+    assert ledger.wallet_of(session, alice.id).balance == 82
+
+
+def test_an_id_that_nothing_has_is_404_and_one_that_is_none_is_422(app: Flask, danas: Program) -> None:
+    walked = [(method, rule) for method, rule in guarded(app) if rule.arguments]
+    assert len(walked) >= 8
+    for method, rule in walked:
+        assert (rule.rule, call(danas, method, rule, uuid.uuid4()).status_code) == (rule.rule, 404)
+        answer = danas.client.open(re.sub("<[^>]+>", "x", rule.rule), method=method, json={}, headers=danas.headers)
+        assert (rule.rule, answer.status_code) == (rule.rule, 422)
+        assert answer.json is not None
+        assert answer.json["detail"][0]["loc"][0] == "path"
+
+
+def test_every_reply_is_json_kept_nowhere_and_carries_the_security_headers(app: Flask, danas: Program) -> None:
+    for method, rule in guarded(app):
+        answer = call(danas, method, rule, uuid.uuid4())
+        assert answer.mimetype == "application/json" or answer.status_code == 204
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Request-ID"]
+        assert "Set-Cookie" not in answer.headers
