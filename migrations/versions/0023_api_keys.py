@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = '0023_api_keys'
-down_revision = '0012_logins'
+down_revision = '0020_notices'
 branch_labels = None
 depends_on = None
 
