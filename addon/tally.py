@@ -1,4 +1,4 @@
-"""Counting: added up in memory, written once a second for all sessions in one statement."""
+"""Counting: added up in memory, written once a second for all sessions and their days in one statement."""
 
 import logging
 import uuid
@@ -7,8 +7,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import clock
 from models.database import Sessions
-from models.services import sessions
-from models.services.sessions import Count
+from models.services import counting
+from models.services.counting import Count
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Tally:
         """Write counts in a transaction of their own (blocking); returns whether that worked."""
         try:
             with self._factory.begin() as session:
-                sessions.add_counts(session, counts)
+                counting.add_counts(session, counts)
         except SQLAlchemyError as error:
             logger.warning("counts wait for the database: %s", type(error).__name__)
             return False

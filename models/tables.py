@@ -20,6 +20,7 @@ from models.referrals import ReferralBonus
 from models.sessions import ProxySession
 from models.token_events import TokenEvent
 from models.tokens import AccessToken
+from models.usage import TokenUsageDay, UsageDay
 from models.users import User
 
 __all__ = [
@@ -49,6 +50,8 @@ __all__ = [
     "ReferralBonus",
     "TokenEvent",
     "TokenPause",
+    "TokenUsageDay",
     "Transfer",
+    "UsageDay",
     "User",
 ]

@@ -1,22 +1,24 @@
 """What several tests share: short ways to a purchase, a payment or a race."""
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, func, select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
 from models.payments import MockCheckout, Payment
-from models.services import books, ledger, payments, tokens
+from models.services import books, ledger, payments, tokens, usage
 from models.services.context import Actor
 from models.services.providers import mock
 from models.services.providers.base import Event, Outcome
+from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import make_user
@@ -54,6 +56,18 @@ def actions(session: Session, user: User | None = None) -> list[AuditAction]:
     """Return what the audit log says, oldest first."""
     query = select(AuditEntry.action).order_by(AuditEntry.id)
     return list(session.scalars(query if user is None else query.where(AuditEntry.user_id == user.id)))
+
+
+def counted(sessions: Sessions, token_id: uuid.UUID | None = None) -> usage.Usage:
+    """Return what all sessions have counted, or those of one token; its days, seen at the same moment, say the same."""
+    figures = (ProxySession.request_count, ProxySession.bytes_in, ProxySession.bytes_out)
+    wanted = [] if token_id is None else [ProxySession.token_id == token_id]
+    begun = func.count().filter(ProxySession.request_count > 0)
+    with sessions() as session:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        row = session.execute(select(*(func.coalesce(func.sum(one), 0) for one in figures), begun).where(*wanted)).one()
+        assert usage.total(session, token_id=token_id) == usage.Usage(*row)
+    return usage.Usage(*map(int, row))
 
 
 def person(sessions: Sessions, name: str, **more: Any) -> User:

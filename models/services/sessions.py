@@ -1,11 +1,11 @@
-"""Proxy sessions: first use, the one device that holds a token, and the counts."""
+"""Proxy sessions: first use, the one device that holds a token, and their end."""
 
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, ColumnElement, Uuid, column, func, select, update, values
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -49,17 +49,6 @@ class Known:
     secret_until: datetime | None = None
     # Until when the secret before the token's own still opens it.
     previous_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """What one worker counted for one session since its last flush. Bytes are body bytes."""
-
-    session_id: uuid.UUID
-    requests: int
-    bytes_in: int
-    bytes_out: int
-    last_activity: datetime
 
 
 def find(session: Session, secret_hash: bytes) -> Known | None:
@@ -171,43 +160,6 @@ def _open(
     changes.announce_token(session, token.id)
     audit.record(session, action, actor, user_id=token.user_id, resource=("session", opened.id), token=token.prefix)
     return opened
-
-
-def add_counts(session: Session, counts: Sequence[Count]) -> None:
-    """Add a worker's counts to their sessions in one statement, whether a session is still open or not.
-
-    Each session may be named once.
-    """
-    if not counts:
-        return
-    rows = values(
-        column("id", Uuid),
-        column("requests", BigInteger),
-        column("bytes_in", BigInteger),
-        column("bytes_out", BigInteger),
-        column("last_activity", ProxySession.last_activity.type),
-        name="counted",
-    ).data([(c.session_id, c.requests, c.bytes_in, c.bytes_out, c.last_activity) for c in counts])
-    from_rows = rows.c
-    # Workers that share sessions lock their rows in one order, so that none waits for another in a circle.
-    locked = (
-        select(ProxySession.id)
-        .where(ProxySession.id.in_([c.session_id for c in counts]))
-        .order_by(ProxySession.id)
-        .with_for_update(key_share=True)
-        .cte("locked")
-    )
-    session.execute(
-        update(ProxySession)
-        .where(ProxySession.id == from_rows.id, ProxySession.id.in_(select(locked.c.id)))
-        .values(
-            request_count=ProxySession.request_count + from_rows.requests,
-            bytes_in=ProxySession.bytes_in + from_rows.bytes_in,
-            bytes_out=ProxySession.bytes_out + from_rows.bytes_out,
-            last_activity=func.greatest(ProxySession.last_activity, from_rows.last_activity),
-        )
-        .execution_options(synchronize_session=False)
-    )
 
 
 def close_idle(session: Session, rules: SessionRules) -> int:

@@ -15,14 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 from models import config, database
 from models.config import Settings
 from models.database import Sessions
 from models.services import tokens
 from models.services.context import PLATFORM
-from models.sessions import ProxySession
 from ops import migrate
 from ops.servers import PostgresServer, RedisServer
 from tests.abuse.recorder import Recorder
@@ -30,6 +28,7 @@ from tests.addon.conftest import Owned, sell
 from tests.addon.processes import Proxy, free_port, proxy_environment, start_upstream
 from tests.conftest import SECRETS
 from tests.e2e.steps import resident_kib
+from tests.support import counted
 
 SOAK = bool(os.environ.get("ZENZEFI_SOAK"))
 FAULT_SECONDS = 30.0 if SOAK else 3.0
@@ -83,8 +82,7 @@ class Site:
     owned: Owned
 
     def counted(self) -> int:
-        with self.factory() as session:
-            return sum(session.scalars(select(ProxySession.request_count)))
+        return counted(self.factory).requests
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import hashlib
 import json
 import signal
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -18,10 +17,12 @@ from models.database import Sessions
 from models.services import sessions as proxy_sessions
 from models.services import tokens, users
 from models.services.context import PLATFORM
+from models.services.usage import Usage
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from tests.addon.conftest import Owned, sell
 from tests.addon.processes import Proxy
+from tests.support import counted
 
 DEVICE = "a1b2c3d4e5f6a7b8c9d0"
 
@@ -39,17 +40,6 @@ def wait_for[T](ask: object, wanted: T, seconds: float = 5) -> None:
         time.sleep(0.05)
 
 
-def counted(factory: Sessions, token_id: uuid.UUID) -> tuple[int, int, int]:
-    """Requests, bytes in and bytes out of all sessions of a token."""
-    with factory() as session:
-        rows = session.scalars(select(ProxySession).where(ProxySession.token_id == token_id)).all()
-    return (
-        sum(row.request_count for row in rows),
-        sum(row.bytes_in for row in rows),
-        sum(row.bytes_out for row in rows),
-    )
-
-
 def test_requests_and_body_bytes_are_counted_exactly(
     proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
 ) -> None:
@@ -59,7 +49,7 @@ def test_requests_and_body_bytes_are_counted_exactly(
     head = proxy.request("HEAD", "/bytes/5000", owned.secret, headers={})
     assert (download.status, upload.status, head.status) == (200, 200, 200)
     assert json.loads(upload.body)["body_sha256"] == hashlib.sha256(b"x" * 300_000).hexdigest()
-    wait_for(lambda: counted(factory, owned.token.id), (3, 300_000, 1_000_000 + len(upload.body)))
+    wait_for(lambda: counted(factory, owned.token.id), Usage(3, 300_000, 1_000_000 + len(upload.body), 1))
 
 
 def test_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(proxy: Proxy, owned: Owned) -> None:
@@ -180,7 +170,7 @@ def test_sigterm_loses_no_count_and_cuts_no_request(
         worker.send_signal(signal.SIGTERM)
         assert [answer.result().status for answer in slow] == [200] * 4
     assert worker.wait(timeout=10) == 0
-    assert counted(factory, owned.token.id)[0] == 5
+    assert counted(factory, owned.token.id).requests == 5
 
 
 def test_health_needs_no_token_and_reserved_addresses_never_reach_the_upstream(proxy: Proxy, owned: Owned) -> None:

@@ -10,7 +10,7 @@ from models import clock
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
-from models.services import audit, ledger, overview, sessions, tokens, users
+from models.services import audit, counting, ledger, overview, sessions, tokens, users
 from models.services.context import PLATFORM, Actor
 from models.services.paging import MAX_LIMIT, Page, page_of
 from models.users import User
@@ -131,7 +131,7 @@ def test_the_first_pages_figures_count_what_they_say(
     ready, running, expired, revoked, paused = (buy(session, alice, settings, hours=h) for h in (12, 12, 1, 1, 1))
     for token in (running, expired, paused):
         held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
-        sessions.add_counts(session, [sessions.Count(held.id, 2, 10, 100, time())])
+        counting.add_counts(session, [counting.Count(held.id, 2, 10, 100, time())])
     paused.paused_at = time()
     tokens.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     top_up(session, bob, settings)

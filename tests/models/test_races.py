@@ -10,10 +10,11 @@ from sqlalchemy import func, select, text
 from models import clock
 from models.config import Settings
 from models.database import Sessions
-from models.services import sessions, tokens, users
+from models.services import counting, sessions, tokens, usage, users
 from models.services.context import PLATFORM
+from models.services.counting import Count
 from models.services.errors import DeviceConflict, EmailTaken, LastSuperuser, NotFound, UsernameTaken
-from models.services.sessions import Count
+from models.services.usage import Usage
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -119,7 +120,7 @@ def test_workers_that_share_sessions_add_their_counts_without_a_deadlock(committ
         def run() -> None:
             for _ in range(ROUNDS):
                 with factory.begin() as session:
-                    sessions.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in order])
+                    counting.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in order])
 
         return run
 
@@ -128,6 +129,7 @@ def test_workers_that_share_sessions_add_their_counts_without_a_deadlock(committ
     with factory.begin() as session:
         written = select(ProxySession.request_count, ProxySession.bytes_in, ProxySession.bytes_out).distinct()
         assert session.execute(written).all() == [(30, 60, 90)]
+        assert usage.total(session, user_id=alice.id) == usage.total(session) == Usage(3000, 6000, 9000, 100)
 
 
 def test_a_user_disabled_while_a_token_is_revoked_is_no_deadlock(committed: Committed) -> None:

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.sections import Sessions as Rules
-from models.services import sessions, tokens, users
+from models.services import counting, sessions, tokens, users
 from models.services.context import PLATFORM, Actor
+from models.services.counting import Count
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
-from models.services.sessions import Count
 from models.sessions import ProxySession
 from models.tokens import AccessToken, TokenState
 from models.users import User
@@ -85,7 +85,7 @@ def test_another_device_takes_over_once_the_first_has_been_idle(
 def test_activity_keeps_the_token_with_its_device(session: Session, token: AccessToken, time: Clock) -> None:
     held = begin(session, token, "laptop")
     time.advance(seconds=RULES.device_idle_seconds)
-    sessions.add_counts(session, [Count(held.id, 1, 0, 0, time())])
+    counting.add_counts(session, [Count(held.id, 1, 0, 0, time())])
     session.refresh(held)
     with pytest.raises(DeviceConflict):
         begin(session, token, "phone")
@@ -177,7 +177,7 @@ def test_counts_of_many_sessions_are_added_in_one_statement(
     ran: list[str] = []
     event.listen(connection, "before_cursor_execute", lambda *arguments: ran.append(arguments[2]))
     for _ in range(2):
-        sessions.add_counts(session, counts)
+        counting.add_counts(session, counts)
     assert len(ran) == 2
     for n, entry in enumerate(held):
         session.refresh(entry)
@@ -191,15 +191,15 @@ def test_late_counts_reach_a_closed_session_and_never_turn_time_back(
 ) -> None:
     held = begin(session, token, None)
     sessions.release(session, alice, held.id, PLATFORM)
-    sessions.add_counts(session, [Count(held.id, 1, 5, 6, time() - timedelta(minutes=1))])
+    counting.add_counts(session, [Count(held.id, 1, 5, 6, time() - timedelta(minutes=1))])
     session.refresh(held)
     assert (held.request_count, held.bytes_in, held.bytes_out) == (1, 5, 6)
     assert held.last_activity == time()
 
 
 def test_counts_of_nothing_and_of_unknown_sessions_change_nothing(session: Session, time: Clock) -> None:
-    sessions.add_counts(session, [])
-    sessions.add_counts(session, [Count(some_id(), 1, 1, 1, time())])
+    counting.add_counts(session, [])
+    counting.add_counts(session, [Count(some_id(), 1, 1, 1, time())])
 
 
 def test_sessions_without_activity_are_closed(session: Session, token: AccessToken, time: Clock) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.entries import AccessTicket
-from models.services import entries, secrets, sessions
+from models.services import counting, entries, secrets, sessions
 from models.services.context import Actor
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -116,7 +116,7 @@ def test_the_page_of_a_token_shows_its_clock_and_its_sessions_exactly(
     opened = sessions.begin(
         session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id, "203.0.113.7", "curl/8.5")
     )
-    sessions.add_counts(session, [sessions.Count(opened.id, 1234567, 3, 209715200, time())])
+    counting.add_counts(session, [counting.Count(opened.id, 1234567, 3, 209715200, time())])
     session.commit()
     time.advance(hours=6)
     page = as_alice.get(f"/tokens/{token.id}")

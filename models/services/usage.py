@@ -1,0 +1,124 @@
+"""What went through: by day, week or month, of a token, of a user, or of the whole platform.
+
+Days are those of UTC. A session counts on the day of its first request, so that days add up to weeks and months.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Date, Row, cast, func, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.usage import TokenUsageDay, UsageDay
+
+type _Days = type[TokenUsageDay] | type[UsageDay]
+
+
+class Period(StrEnum):
+    """What one figure of a series covers."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+# How many periods a series shows, and how many days the API calls "the last" of each (contract.md, section 3).
+SHOWN = {Period.DAY: 30, Period.WEEK: 26, Period.MONTH: 12}
+DAYS = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 30}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts of some time; bytes are body bytes, `bytes_in` those that the clients sent."""
+
+    requests: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    sessions: int = 0
+
+    @property
+    def bytes_transferred(self) -> int:
+        return self.bytes_in + self.bytes_out
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One period of a series, by its first day."""
+
+    first: date
+    usage: Usage
+
+
+def series(
+    session: Session,
+    period: Period,
+    *,
+    user_id: uuid.UUID | None = None,
+    token_id: uuid.UUID | None = None,
+    shown: int | None = None,
+) -> list[Entry]:
+    """Return the last periods, oldest first, the one that is running last; nothing used is a row of zeros.
+
+    With `user_id`, of that user's tokens; with `token_id`, of that token; with neither, of all.
+    """
+    days = _days(user_id, token_id)
+    starts = _starts(period, shown or SHOWN[period])
+    start = cast(func.date_trunc(period.value, days.day), Date)
+    rows = session.execute(
+        select(start, *_sums(days)).where(days.day >= starts[0], *_whose(user_id, token_id)).group_by(start)
+    )
+    found = {row[0]: _usage(row[1:]) for row in rows}
+    return [Entry(first, found.get(first, Usage())) for first in starts]
+
+
+def total(
+    session: Session,
+    *,
+    user_id: uuid.UUID | None = None,
+    token_id: uuid.UUID | None = None,
+    last_days: int | None = None,
+) -> Usage:
+    """Return the sum over the last days, today included; without `last_days` over all time."""
+    days = _days(user_id, token_id)
+    query = select(*_sums(days)).where(*_whose(user_id, token_id))
+    if last_days is not None:
+        query = query.where(days.day > clock.now().date() - timedelta(days=last_days))
+    return _usage(session.execute(query).one())
+
+
+def _days(user_id: uuid.UUID | None, token_id: uuid.UUID | None) -> _Days:
+    """Return the table to read: the sums of all are kept, not added up."""
+    return UsageDay if user_id is None and token_id is None else TokenUsageDay
+
+
+def _whose(user_id: uuid.UUID | None, token_id: uuid.UUID | None) -> list[ColumnElement[bool]]:
+    wanted = ((TokenUsageDay.user_id, user_id), (TokenUsageDay.token_id, token_id))
+    return [its == one for its, one in wanted if one is not None]
+
+
+def _sums(days: _Days) -> list[ColumnElement[int]]:
+    counted = (days.requests, days.bytes_in, days.bytes_out, days.sessions)
+    return [func.coalesce(func.sum(column), 0) for column in counted]
+
+
+def _usage(figures: Sequence[Any] | Row[Any]) -> Usage:
+    return Usage(*(int(figure) for figure in figures))
+
+
+def _starts(period: Period, count: int) -> list[date]:
+    """Return the first days of the last `count` periods, oldest first; weeks begin on Monday, as in PostgreSQL."""
+    today = clock.now().date()
+    match period:
+        case Period.DAY:
+            return [today - timedelta(days=back) for back in reversed(range(count))]
+        case Period.WEEK:
+            monday = today - timedelta(days=today.weekday())
+            return [monday - timedelta(weeks=back) for back in reversed(range(count))]
+        case Period.MONTH:
+            months = today.year * 12 + today.month - 1
+            return [date((months - back) // 12, (months - back) % 12 + 1, 1) for back in reversed(range(count))]
