@@ -1,14 +1,15 @@
 """Filters and globals for templates: money, times, bytes, durations, words."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from flask import Flask, request, url_for
-from flask_babel import format_datetime
+from flask_babel import format_datetime, format_timedelta
 from werkzeug.local import LocalProxy
 
 from models import clock
 from models.tokens import AccessToken, TokenState
-from portal import current, devices, words
+from portal import charts, current, devices, words
 from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
@@ -35,6 +36,7 @@ def init_app(app: Flask) -> None:
         bytes=human_bytes,
         moment=moment,
         utc=utc,
+        ago=ago,
         iso=iso,
         span=span,
         device=devices.device,
@@ -48,6 +50,7 @@ def init_app(app: Flask) -> None:
         happening=words.TOKEN_HISTORY.__getitem__,
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.settings, user=USER)
+    app.jinja_env.globals.update(bar_chart=charts.bars, written=written)
 
 
 def now() -> datetime:
@@ -75,6 +78,18 @@ def moment(value: datetime) -> str:
 def utc(value: datetime) -> str:
     """Write the exact time in UTC, for `title`."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def ago(value: datetime) -> str:
+    """Write how long ago a time was, or how far ahead it is; `static/js/page.js` keeps it true."""
+    return str(format_timedelta(value - clock.now(), add_direction=True, threshold=1))
+
+
+def written(value: Decimal | float, how: str) -> str:
+    """Write a value of a chart: as a "count", as "bytes" or as an "amount"."""
+    if how == "bytes":
+        return human_bytes(int(value))
+    return words.amount(Decimal(value)) if how == "amount" else format_decimal(value)
 
 
 def iso(value: datetime) -> str:

@@ -1,10 +1,13 @@
 """Pages that anybody may see, and how they look to him."""
 
+from datetime import timedelta
+
 from flask import Blueprint, current_app, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models import clock
 from models.languages import LANGUAGES
+from models.services.paging import Page
 from portal import current, i18n
 from portal.forms.accounts import LoginForm, RegisterForm
 from portal.i18n import gettext
@@ -60,4 +63,14 @@ def styleguide() -> str:
     login = LoginForm(data={"email": "alice@example.org"})
     faulty = RegisterForm(data={"email": "alice"})
     faulty.email.errors = [gettext("This does not look like an e-mail address.")]
-    return render_template("pages/styleguide.html", login=login, faulty=faulty, moment=clock.now())
+    return render_template(
+        "pages/styleguide.html",
+        login=login,
+        faulty=faulty,
+        moment=clock.now(),
+        earlier=clock.now() - timedelta(minutes=95),
+        days=[str(day) for day in range(1, 31)],
+        received=[day * day % 97 * 2_000_000 for day in range(30)],
+        sent=[day * day % 31 * 900_000 for day in range(30)],
+        sample=Page(["one", "two"], total=52, limit=2, offset=2),
+    )

@@ -11,6 +11,30 @@ function showLocalTimes(root) {
   }
 }
 
+// "5 minutes ago", by the two clocks at hand: written by the server, kept true here.
+const relative = new Intl.RelativeTimeFormat(language, { numeric: "always" });
+const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+function showAges(root) {
+  for (const time of root.querySelectorAll("time[data-ago]")) {
+    const moment = new Date(time.dateTime);
+    const seconds = (moment - Date.now()) / 1000;
+    const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) || ["second", 1];
+    time.textContent = relative.format(Math.trunc(seconds / size), unit);
+    time.title = `${shown.format(moment)} · ${time.dateTime.replace("T", " ").replace("Z", " UTC")}`;
+  }
+}
+
+// A word that comes and goes, for what changes nothing on the page.
+function toast(text) {
+  const box = document.getElementById("toasts");
+  const line = document.createElement("p");
+  line.className = "toast";
+  line.textContent = text;
+  box.append(line);
+  setTimeout(() => line.remove(), 4000);
+}
+
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   const before = button.textContent;
@@ -24,14 +48,16 @@ async function copy(button) {
     selection.removeAllRanges();
   }
   button.textContent = button.dataset.done;
+  toast(button.dataset.done);
   button.dispatchEvent(new CustomEvent("copied", { bubbles: true }));
   setTimeout(() => { button.textContent = before; }, 2000);
 }
 
 showLocalTimes(document);
+showAges(document);
+setInterval(() => showAges(document), 30000);
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
-  button.setAttribute("aria-live", "polite");
   button.addEventListener("click", () => copy(button));
 }
 
@@ -54,6 +80,7 @@ document.addEventListener("keydown", (event) => {
       menu.querySelector("summary").focus();
     }
   }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   const box = document.querySelector(`[data-shortcut="${CSS.escape(event.key)}"]`);
   if (box && !event.target.closest("input, select, textarea")) {
     event.preventDefault();

@@ -126,7 +126,7 @@ def test_the_page_of_a_token_shows_its_clock_and_its_sessions_exactly(
     assert 'data-count="1234567"' in page.text
     assert "200.0 MiB" in page.text
     assert 'data-countdown="64800"' in page.text
-    assert 'width="25.0"' in page.text
+    assert 'width="250.0"' in page.text
     assert attribute(page, "refund", "data-amount") == "13.50"
     assert "203.0.113.7" in page.text
 
