@@ -6,6 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -13,7 +14,7 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
 from models.payments import MOVES, Payment, PaymentEvent, PaymentStatus
-from models.services import audit, ledger, outbox, providers, reversals
+from models.services import audit, ledger, outbox, providers, reversals, texts
 from models.services.context import PLATFORM, Actor
 from models.services.errors import CallbackRefused, NotFound
 from models.services.money import CENT, checked
@@ -71,13 +72,25 @@ def start(
 def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | None:
     """Keep a verified callback under its provider's event id; returns our id, or None if it was here before.
 
-    Raises CallbackRefused when payment, amount or currency are not ours; nothing is stored then.
+    Raises CallbackRefused when payment, amount or currency are not ours; nothing is stored then, and the caller
+    rolls back.
     """
+    names = (event.event_id, event.provider_payment_id, event.charge_id, event.refund_id, event.refund_key)
+    if not all(texts.is_fit(name) for name in names if name is not None):
+        raise CallbackRefused("The callback names something that cannot be a name.")
     payment = _named(session, provider, event.provider_payment_id)
     of_a_part = event.outcome in OF_A_PART
     fits = 0 < event.amount_rub <= payment.amount_rub if of_a_part else event.amount_rub == payment.amount_rub
-    if event.currency != "RUB" or not fits:
+    if event.currency != "RUB" or not fits or event.amount_rub != event.amount_rub.quantize(CENT):
         raise CallbackRefused("The amount or the currency is not that of the payment.")
+    try:
+        return _store(session, provider, payment, event)
+    except DataError:
+        # A name that is too long, or a body that holds what JSON can say and PostgreSQL cannot keep.
+        raise CallbackRefused("The callback cannot be stored.") from None
+
+
+def _store(session: Session, provider: str, payment: Payment, event: Event) -> uuid.UUID | None:
     if event.charge_id is not None and payment.provider_charge_id is None:
         payment.provider_charge_id = event.charge_id
         session.flush()

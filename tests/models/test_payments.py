@@ -81,6 +81,11 @@ def test_a_provider_that_is_switched_off_takes_no_payment(session: Session, alic
         {"currency": "USD"},
         {"currency": "rub"},
         {"provider_payment_id": "11111111-1111-1111-1111-111111111111"},
+        {"provider_payment_id": "a\0b"},
+        {"event_id": "e" * 121},
+        {"refund_key": "k\0"},
+        {"body": {"note": "\0"}},
+        {"body": {"note": "\ud800"}},
     ],
     ids=str,
 )
@@ -88,7 +93,7 @@ def test_a_callback_that_is_not_about_our_payment_is_not_even_stored(
     session: Session, alice: User, settings: Settings, lie: dict[str, object]
 ) -> None:
     event = decided(session, top_up(session, alice, settings), settings)
-    with pytest.raises(CallbackRefused):
+    with pytest.raises(CallbackRefused), session.begin_nested():
         payments.store_event(session, "mock", replace(event, **lie))  # type: ignore[arg-type]
     assert events(session) == 0
 

@@ -265,7 +265,7 @@ def test_what_no_rule_decides_is_left_to_a_person_who_says_what_he_did(
         reviews.close(session, event.id, note="again", actor=Actor(dana.id))
 
 
-@pytest.mark.parametrize("rub", ["0", "-5", "500.01"])
+@pytest.mark.parametrize("rub", ["0", "-5", "500.01", "0.001", "499.999"])
 def test_a_part_that_is_no_part_is_refused_at_the_door(session: Session, payment: Payment, rub: str) -> None:
     with pytest.raises(CallbackRefused):
         said(session, payment, "refunded", rub)

@@ -123,7 +123,13 @@ def test_a_dispute_takes_the_money_and_leaves_a_debt_and_a_won_one_gives_it_back
 
 @pytest.mark.parametrize(
     ("secret", "age", "headers"),
-    [("whsec_another", 0, None), ("whsec_another", 0, {}), ("", 301, None), ("", 0, {"Stripe-Signature": "t=x,v1=y"})],
+    [
+        ("whsec_another", 0, None),
+        ("whsec_another", 0, {}),
+        ("", 301, None),
+        ("", -400, None),
+        ("", 0, {"Stripe-Signature": "t=x,v1=y"}),
+    ],
 )
 def test_a_callback_that_stripe_did_not_just_sign_is_refused(
     *, payment: Payment, shop: Settings, stripe_side: StripeFarSide, secret: str, age: int, headers: Any
