@@ -73,16 +73,25 @@ def init_app(app: Flask) -> None:
 def _on_domain(error: domain.DomainError) -> Response:
     db.session.rollback()
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), CONFLICT)
-    if isinstance(error, domain.NotFound) and not _is_api():
-        return page(status)
+    response = page(status, str(error) if _is_api() else _words(error, status))
     if isinstance(error, domain.TooManyAttempts):
-        seconds = max(1, ceil(error.resets_in.total_seconds()))
-        minutes = ceil(seconds / 60)
+        response.headers["Retry-After"] = str(_seconds(error))
+    return response
+
+
+def _words(error: domain.DomainError, status: int) -> str | None:
+    """Say on a page what the domain refused; None for what the page says anyway."""
+    if isinstance(error, domain.NotFound):
+        return None
+    if isinstance(error, domain.TooManyAttempts):
+        minutes = ceil(_seconds(error) / 60)
         wait = ngettext("Try again in %(num)d minute.", "Try again in %(num)d minutes.", minutes)
-        response = page(status, f"{PAGES[status][1]} {wait}")
-        response.headers["Retry-After"] = str(seconds)
-        return response
-    return page(status, sentence(error))
+        return f"{PAGES[status][1]} {wait}"
+    return sentence(error)
+
+
+def _seconds(error: domain.TooManyAttempts) -> int:
+    return max(1, ceil(error.resets_in.total_seconds()))
 
 
 def _on_csrf(_error: CSRFError) -> Response:

@@ -1,0 +1,82 @@
+"""Bundles through the API."""
+
+import uuid
+
+import pytest
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.services import secrets
+from models.users import User
+from tests.portal.api.conftest import Program, told
+from tests.support import balance
+
+OFFER = {"name": "Trio", "token_count": 3, "duration_hours": 12, "scope": "full", "discount_percent": "10"}
+
+
+def named(caller: Program, name: str) -> dict[str, str]:
+    found: dict[str, str] = next(each for each in told(caller.get("/bundles/"), 200)["items"] if each["name"] == name)
+    return found
+
+
+def test_the_default_bundles_cost_what_the_contract_says(alices: Program) -> None:
+    page = told(alices.get("/bundles/"), 200)
+    assert {each["name"]: (each["base_price"], each["total_price"]) for each in page["items"]} == {
+        "Starter": ("90.00", "81.00"),
+        "Pro": ("180.00", "153.00"),
+        "Ultimate": ("2000.00", "1600.00"),
+        "Certificates": ("180.00", "153.00"),
+    }
+    starter = named(alices, "Starter")
+    assert (starter["savings"], starter["price_per_token"], starter["discount_percent"]) == ("9.00", "16.20", "10.00")
+    assert told(alices.get(f"/bundles/{starter['id']}"), 200) == starter
+
+
+def test_a_purchase_shows_every_secret_once(alices: Program, session: Session, alice: User, settings: Settings) -> None:
+    starter = named(alices, "Starter")
+    sold = told(alices.post(f"/bundles/{starter['id']}/purchase"), 200)
+    assert {name: sold[name] for name in sold if name != "tokens"} == {
+        "bundle_name": "Starter",
+        "tokens_generated": 5,
+        "cost_znc": "81.00",
+        "new_balance": "19.00",
+    }
+    assert all(secrets.is_genuine(settings.tokens, each["token"]) for each in sold["tokens"])
+    assert len({each["token"] for each in sold["tokens"]}) == 5
+    assert balance(session, alice) == 19
+    told(alices.post(f"/bundles/{starter['id']}/purchase"), 402)
+    told(alices.post(f"/bundles/{uuid.uuid4()}/purchase"), 404)
+
+
+def test_an_admin_offers_changes_and_withdraws_a_bundle(danas: Program, alices: Program) -> None:
+    made = told(danas.post("/bundles/", OFFER), 201)
+    assert (made["base_price"], made["total_price"], made["is_active"]) == ("30.00", "27.00", True)
+    path = f"/bundles/{made['id']}"
+    changed = told(danas.patch(path, {"discount_percent": 20, "name": "Trio+"}), 200)
+    assert (changed["name"], changed["total_price"], changed["token_count"]) == ("Trio+", "24.00", 3)
+    answer = danas.delete(path)
+    assert (answer.status_code, answer.data) == (204, b"")
+    told(alices.get(path), 404)
+    told(alices.post(f"{path}/purchase"), 404)
+    assert told(danas.patch(path, {"is_active": True}), 200)["is_active"] is True
+    told(alices.get(path), 200)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"token_count": 1}, 422),
+        ({"token_count": 101}, 422),
+        ({"discount_percent": "NaN"}, 422),
+        ({"discount_percent": "90.01"}, 422),
+        ({"discount_percent": -1}, 422),
+        ({"name": ""}, 422),
+        ({"name": "two\nlines"}, 422),
+        ({"duration_hours": 5}, 400),
+        ({"scope": "everything"}, 400),
+    ],
+)
+def test_a_bundle_that_cannot_be_is_refused(danas: Program, change: dict[str, object], status: int) -> None:
+    told(danas.post("/bundles/", {**OFFER, **change}), status)
+    told(danas.patch(f"/bundles/{named(danas, 'Starter')['id']}", change), status)
+    assert told(danas.get("/bundles/"), 200)["total"] == 4
