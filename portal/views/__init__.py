@@ -11,6 +11,7 @@ from portal.views import (
     admin_payments,
     bundles,
     health,
+    keys,
     logins,
     mock_checkout,
     pages,
@@ -30,6 +31,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(profile.blueprint)
     app.register_blueprint(logins.blueprint)
+    app.register_blueprint(keys.blueprint)
     app.register_blueprint(tokens.blueprint)
     app.register_blueprint(token_changes.blueprint)
     app.register_blueprint(bundles.blueprint)

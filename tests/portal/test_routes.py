@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 
 from models import clock
+from models.api_keys import KeyScope
 from models.bundles import Bundle
 from models.config import Settings
 from models.gifts import GiftCode
 from models.ledger import Transfer
 from models.logins import LoginKind
 from models.payments import Payment
-from models.services import logins, payments, sessions
+from models.services import api_keys, logins, payments, sessions
 from models.services.context import Actor
 from models.users import User
 from tests.models.test_offers import coupon, gift
@@ -46,7 +47,7 @@ OPEN = {
 }
 
 # A route with one of these is about a thing that somebody owns.
-OWNED = {"token_id", "session_id", "payment_id", "transfer_id", "login_id"}
+OWNED = {"token_id", "session_id", "payment_id", "transfer_id", "login_id", "key_id"}
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Shop:
     offers: tuple[uuid.UUID, uuid.UUID, uuid.UUID]
     transfer_id: uuid.UUID
     login_id: uuid.UUID
+    key_id: uuid.UUID
 
     def path(self, rule: Rule) -> str:
         """Write a rule's address with these ids in it."""
@@ -73,6 +75,7 @@ class Shop:
             "event_id": self.event_id,
             "transfer_id": self.transfer_id,
             "login_id": self.login_id,
+            "key_id": self.key_id,
             "month": f"{clock.now():%Y-%m}",
             "bundle_id": self.offers[0],
             "coupon_id": self.offers[1],
@@ -102,6 +105,8 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     offers = (bundle.id, made.id, session.scalars(select(GiftCode.id)).one())
     facts = {"kind": LoginKind.API, "lifetime": timedelta(hours=1)}
     other_login = logins.begin(session, alice, actor=Actor(alice.id, "::1"), **facts)
+    read = {"name": "Script", "scope": KeyScope.READ, "days": None, "settings": settings, "actor": Actor(alice.id)}
+    key = api_keys.create(session, alice, **read)[0]
     session.commit()
     return Shop(
         alice,
@@ -112,6 +117,7 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
         offers,
         session.scalars(select(Transfer.id)).first() or uuid.uuid4(),
         other_login.id,
+        key.id,
     )
 
 
@@ -218,6 +224,7 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
         (uuid.uuid4(), uuid.uuid4(), uuid.uuid4()),
         uuid.uuid4(),
         uuid.uuid4(),
+        uuid.uuid4(),
     )
     for rule in pages(app):
         if rule.arguments & {
@@ -230,6 +237,7 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
             "coupon_id",
             "gift_id",
             "login_id",
+            "key_id",
         }:
             if "POST" in (rule.methods or ()):
                 answer = as_dana.post(

@@ -1,0 +1,38 @@
+"""Making an API key."""
+
+from typing import Self
+
+from flask import request
+from flask_babel import lazy_gettext as _
+from wtforms import SelectField, StringField
+
+from models.api_keys import KeyScope
+from models.services.api_keys import NAME_LENGTH
+from models.users import User
+from portal.forms.base import Form, at_most, required
+
+SCOPES = {
+    KeyScope.READ: _("Look: balance, tokens, transactions, figures"),
+    KeyScope.BUY: _("Look and spend: buy and revoke tokens, top up"),
+    KeyScope.ADMIN: _("Everything that an admin may do"),
+}
+DAYS = {30: _("30 days"), 90: _("90 days"), 365: _("A year"), 0: _("Until I end it")}
+
+
+class KeyForm(Form):
+    name = StringField(
+        _("Name"),
+        [required(), at_most(NAME_LENGTH)],
+        description=_("What will use it: a script, a server."),
+        render_kw={"autocomplete": "off"},
+    )
+    scope = SelectField(_("What it may do"))
+    days = SelectField(_("How long it lasts"), coerce=int, choices=list(DAYS.items()), default=90)
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """Return the form with the scopes that this user's keys can have."""
+        form = cls(request.form)
+        own = [scope for scope in KeyScope if user.is_superuser or scope is not KeyScope.ADMIN]
+        form.scope.choices = [(scope.value, SCOPES[scope]) for scope in own]
+        return form
