@@ -1,7 +1,8 @@
 """`./zenzefi test`: checks, then the tests, on a PostgreSQL and a Redis that exist only as long as they run.
 
-Without arguments: ruff, its formatter's check, mypy --strict, then every test with branch coverage. With arguments:
-only pytest, with those arguments. `--soak` adds the long runs, which read ZENZEFI_SOAK.
+Without arguments: ruff, its formatter's check, mypy --strict, then every test with branch coverage, side by side in a
+few processes, because most tests wait more than they compute. With arguments: only pytest, with those arguments.
+`--soak` adds the long runs, which read ZENZEFI_SOAK.
 """
 
 import os
@@ -26,8 +27,13 @@ CHECKS = (
 )
 MEASURED = ("addon", "portal", "models", "jobs")
 COVERED = [*(f"--cov={package}" for package in MEASURED), "--cov-branch", "--cov-fail-under=85"]
+# Each pytest process has a Redis of its own, since tests empty it; databases carry the process's id in their names.
+PROCESSES = 3
+SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadfile"]
 # What a developer has set for a real installation must not reach the tests.
 FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
+# The Redis of each pytest process, in the order of their numbers (tests/conftest.py).
+REDIS_URLS = "ZENZEFI_TEST_REDIS_URLS"
 KEPT = ("ZENZEFI_VENV", "ZENZEFI_SERVERS", "ZENZEFI_SOAK")
 
 
@@ -47,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if not wanted:
             _check(environment)
-        return _test(wanted or COVERED, environment)
+        return _test(wanted or [*COVERED, *SIDE_BY_SIDE], environment)
     except Failure as failure:
         complain(str(failure))
     except (KeyboardInterrupt, Terminated):
@@ -84,18 +90,23 @@ def _test(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         folder.chmod(0o711)  # the user that PostgreSQL runs as for root must be able to pass through
         mark = str(folder)
         postgres = PostgresServer(folder / "postgres", fast=True, mark=mark)
-        redis = RedisServer(folder / "redis", fast=True, mark=mark)
+        redises = [RedisServer(folder / f"redis{number}", fast=True, mark=mark) for number in range(PROCESSES)]
         try:
             with Step("PostgreSQL and Redis"):
                 postgres.start()
-                redis.start()
-            urls = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, MARK: mark}
+                for redis in redises:
+                    redis.start()
+            urls = {"DATABASE_URL": postgres.url, "REDIS_URL": redises[0].url, MARK: mark}
+            urls[REDIS_URLS] = " ".join(redis.url for redis in redises)
             return _pytest(arguments, {**environment, **urls})
         finally:
             # A test that was cut short may have left processes of its own.
             others = {*leftovers.carrying(mark)} - {*leftovers.working_in(postgres.data)}
-            leftovers.end(others - {*leftovers.working_in(redis.folder)}, signal.SIGTERM, 5)
-            redis.stop()
+            for redis in redises:
+                others -= {*leftovers.working_in(redis.folder)}
+            leftovers.end(others, signal.SIGTERM, 5)
+            for redis in redises:
+                redis.stop()
             postgres.stop()
 
 

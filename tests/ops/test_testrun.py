@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 def test_everything_is_checked_and_measured_by_default(calls: list[object]) -> None:
     assert testrun.main([]) == 3
     assert testrun.main(["--soak"]) == 3
-    assert calls == ["checks", testrun.COVERED] * 2
+    assert calls == ["checks", [*testrun.COVERED, *testrun.SIDE_BY_SIDE]] * 2
     assert "--cov-fail-under=85" in testrun.COVERED
 
 
