@@ -9,7 +9,9 @@ from rq import Queue, Retry
 from models import config
 
 QUEUE = "zenzefi"
-TIMEOUT_SECONDS = 120
+# What may run for hours has a queue and a worker of its own: payments are never settled after a backup.
+SLOW_QUEUE = "zenzefi-slow"
+TIMEOUT_SECONDS, SLOW_TIMEOUT_SECONDS = 120, 5 * 3600
 KEEP_RESULT_SECONDS = 600
 KEEP_FAILURE_SECONDS = 7 * 24 * 3600
 # At once and again: what still fails then is found by the sweeps of the schedule.
@@ -21,10 +23,10 @@ class QueueDown(Exception):
 
 
 @cache
-def queue() -> Queue:
-    """Return this process's queue."""
+def queue(name: str = QUEUE) -> Queue:
+    """Return this process's way to a queue."""
     connection = Redis.from_url(config.load().redis.url, socket_connect_timeout=2, socket_timeout=5)
-    return Queue(QUEUE, connection=connection, default_timeout=TIMEOUT_SECONDS)
+    return Queue(name, connection=connection, default_timeout=TIMEOUT_SECONDS)
 
 
 def enqueue(name: str, *args: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from redis import Redis
 from rq_scheduler import Scheduler
 
-from jobs.queues import QUEUE, TIMEOUT_SECONDS
+from jobs.queues import QUEUE, SLOW_QUEUE, SLOW_TIMEOUT_SECONDS, TIMEOUT_SECONDS
 from models import clock
 
 POLL_SECONDS = 1
@@ -16,16 +16,26 @@ _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job that runs every `every` seconds, or when `cron` (in UTC) says."""
+    """A job that runs every `every` seconds, or when `cron` (in UTC) says; a `slow` one keeps no other waiting."""
 
     job: str
     every: int | None = None
     cron: str | None = None
+    slow: bool = False
+
+    @property
+    def queue(self) -> str:
+        return SLOW_QUEUE if self.slow else QUEUE
+
+    @property
+    def timeout(self) -> int:
+        """How long it may run, in seconds."""
+        return SLOW_TIMEOUT_SECONDS if self.slow else TIMEOUT_SECONDS
 
     @property
     def id(self) -> str:
         """An id that changes with the task, so that a changed one replaces the old. RQ takes no points or colons."""
-        return _NOT_IN_IDS.sub("-", f"{PREFIX}{self.job}-{self.every or self.cron}")
+        return _NOT_IN_IDS.sub("-", f"{PREFIX}{self.job}-{self.every or self.cron}{'-slow' if self.slow else ''}")
 
 
 SCHEDULE = (
@@ -42,7 +52,8 @@ SCHEDULE = (
     Task("jobs.upkeep.close_sessions", every=60),
     Task("jobs.upkeep.forget_entries", every=600),
     Task("jobs.upkeep.forget_logins", every=3600),
-    Task("jobs.upkeep.verify_ledger", cron="30 2 * * *"),
+    Task("jobs.upkeep.verify_ledger", cron="30 2 * * *", slow=True),
+    Task("jobs.backups.make", cron="0 3 * * *", slow=True),
     Task("jobs.upkeep.forget_audit", cron="0 4 * * *"),
 )
 
@@ -68,15 +79,15 @@ def reconcile(timetable: Scheduler, tasks: tuple[Task, ...] = SCHEDULE) -> None:
 
 def _add(timetable: Scheduler, task: Task) -> None:
     if task.cron is not None:
-        timetable.cron(task.cron, task.job, id=task.id, queue_name=QUEUE, timeout=TIMEOUT_SECONDS)
+        timetable.cron(task.cron, task.job, id=task.id, queue_name=task.queue, timeout=task.timeout)
         return
     timetable.schedule(
         clock.now().replace(tzinfo=None),  # rq-scheduler reads naive times as UTC
         task.job,
         interval=task.every,
         id=task.id,
-        queue_name=QUEUE,
-        timeout=TIMEOUT_SECONDS,
+        queue_name=task.queue,
+        timeout=task.timeout,
         # For ever: a job whose record expires between two runs is taken off the schedule without a word.
         result_ttl=-1,
     )

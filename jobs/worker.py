@@ -1,17 +1,20 @@
-"""The worker process: `python -m jobs.worker`."""
+"""The worker process: `python -m jobs.worker`. A child of it works on the slow queue."""
 
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
+import threading
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from rq import Worker
 
-from jobs import clocks, mail, payments, queues, upkeep
+from jobs import backups, clocks, mail, payments, queues, upkeep
 
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
-PRELOADED = (clocks, mail, payments, upkeep)
+PRELOADED = (backups, clocks, mail, payments, upkeep)
 
 
 PR_SET_PDEATHSIG = 1
@@ -22,7 +25,7 @@ class DependentWorker(Worker):
 
     def main_work_horse(self, *args: Any, **kwargs: Any) -> None:
         """Run one job in the forked process."""
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _die_with_parent()
         super().main_work_horse(*args, **kwargs)
 
 
@@ -30,8 +33,33 @@ def main() -> None:
     """Run jobs, each in a process of its own, until stopped; a job under way is finished first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("rq").setLevel(logging.WARNING)
-    queue = queues.queue()
+    slow = multiprocessing.get_context("fork").Process(target=_work_on_slow_queue)
+    slow.start()
+    threading.Thread(target=_end_with, args=(slow,), daemon=True).start()
+    work_on(queues.QUEUE)
+    slow.terminate()
+    slow.join()
+
+
+def work_on(name: str) -> None:
+    """Run the jobs of one queue until SIGTERM."""
+    queue = queues.queue(name)
     DependentWorker([queue], connection=queue.connection, name=f"zenzefi-{os.uname().nodename}-{os.getpid()}").work()
+
+
+def _work_on_slow_queue() -> None:
+    _die_with_parent()
+    work_on(queues.SLOW_QUEUE)
+
+
+def _end_with(child: BaseProcess) -> None:
+    """End this process when the child has ended, so that whoever watches it starts both again."""
+    child.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,19 @@ def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
     assert Worker.all(connection=redis) == []
 
 
+def test_a_slow_job_keeps_no_other_waiting_and_its_worker_does_not_die_alone(
+    shop: Committed, process_environment: dict[str, str], redis: Redis
+) -> None:
+    with process("jobs.worker", process_environment) as worker:
+        slow = until(lambda: Worker.all(queue=queues.queue(queues.SLOW_QUEUE)))[0]
+        queues.queue(queues.SLOW_QUEUE).enqueue("time.sleep", 30)
+        until(lambda: queues.queue(queues.SLOW_QUEUE).started_job_registry.count)
+        queues.enqueue("jobs.upkeep.forget_entries")
+        until(lambda: queues.queue().finished_job_registry.count)
+        os.kill(slow.pid, signal.SIGKILL)
+        worker.wait(timeout=15)
+
+
 def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
     shop: Committed, process_environment: dict[str, str], redis: Redis
 ) -> None:

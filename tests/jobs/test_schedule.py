@@ -10,7 +10,7 @@ from rq import Queue, SimpleWorker
 from rq_scheduler import Scheduler
 
 from jobs import schedule
-from jobs.queues import QUEUE
+from jobs.queues import QUEUE, SLOW_QUEUE
 from jobs.schedule import SCHEDULE, Task
 from models.config import Settings
 from models.database import Sessions
@@ -92,7 +92,7 @@ def test_the_record_of_a_job_does_not_expire_between_two_runs(
     schedule.reconcile(timetable)
     for job in timetable.get_jobs():
         timetable.enqueue_job(job)
-    SimpleWorker([Queue(QUEUE, connection=redis)], connection=redis).work(burst=True)
+    SimpleWorker([Queue(name, connection=redis) for name in (QUEUE, SLOW_QUEUE)], connection=redis).work(burst=True)
     assert {job.get_status() for job in timetable.get_jobs()} == {"finished"}
     assert {redis.ttl(f"rq:job:{task.id}") for task in SCHEDULE} == {-1}
 
