@@ -23,6 +23,7 @@ from pydantic_settings import (
 from models.sections import (
     Admin,
     Audit,
+    Backup,
     Database,
     Limits,
     Mail,
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     seller: Seller = Seller()
     mail: Mail = Mail()
     audit: Audit = Audit()
+    backup: Backup = Backup()
     admin: Admin = Admin()
     scopes: Mapping[str, tuple[str, ...]]
 

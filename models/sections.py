@@ -289,6 +289,20 @@ class Audit(Section):
     keep_days: Positive = 30
 
 
+class Backup(Section):
+    """Where backups go. Each `age_recipients` is a public key, so that this machine cannot read what it wrote."""
+
+    folder: str = ""
+    keep_days: Positive = 30
+    age_recipients: tuple[str, ...] = ()
+    s3_bucket: str = ""
+    s3_prefix: str = ""
+    s3_endpoint: Origin = ""
+    s3_region: str = "us-east-1"
+    s3_access_key: str = ""
+    s3_secret_key: Secret | None = None
+
+
 class Admin(Section):
     email: str = "admin@localhost.localdomain"
     password: Secret | None = None

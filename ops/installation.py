@@ -1,9 +1,12 @@
 """Where an installation keeps what belongs to it, and how another command finds its settings while it runs."""
 
+import fcntl
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from models import config
 from ops import bootstrap
@@ -52,6 +55,52 @@ class Folders:
         """Return the Redis that is, or will be, in its folder; nothing is started."""
         log, mark = self.logs / "redis.log", str(self.data)
         return RedisServer(self.redis, secrets=self.secrets, log=log, mark=mark)
+
+
+def take(folders: Folders) -> IO[str]:
+    """Lock the data folder for as long as the returned file is open; the lock ends with this process.
+
+    Raises Failure while an `up`, or a command that must not run beside one, holds it.
+    """
+    folders.make()
+    lock = (folders.run / "up.lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise Failure(f"Another ./zenzefi up (process {holder}) is using {folders.data}.") from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+@contextmanager
+def reachable(data: Path, *, alone: bool = False, environ: Mapping[str, str] = os.environ) -> Iterator[config.Settings]:
+    """Yield the settings of an installation whose database and Redis answer.
+
+    Servers of its own that nobody runs are started and stopped again. With `alone` no `up` may run meanwhile: Failure.
+    """
+    settings = settings_of(data, environ)
+    folders = Folders(data.absolute())
+    own: list[PostgresServer | RedisServer] = []
+    if folders.postgres.is_dir() and not is_configured(environ, "database", "url"):
+        own.append(folders.postgres_server())
+    if folders.redis.is_dir() and not is_configured(environ, "redis", "url"):
+        own.append(folders.redis_server())
+    with ExitStack() as stack:
+        if own:
+            try:
+                stack.enter_context(take(folders))
+            except Failure:
+                if alone:
+                    raise Failure(f"Stop the ./zenzefi up that uses {folders.data} first.") from None
+                own = []  # they run
+        for server in own:
+            stack.enter_context(server)
+        yield settings
 
 
 def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.Settings:

@@ -56,6 +56,8 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
     logs = folders.logs
     if variable_of("proxy", "access_log") not in variables and not is_configured(variables, "proxy", "access_log"):
         variables[variable_of("proxy", "access_log")] = str(logs / "access.log")
+    if variable_of("backup", "folder") not in variables and not is_configured(variables, "backup", "folder"):
+        variables[variable_of("backup", "folder")] = str(folders.data / "backups")
     postgres = database = None
     if not is_configured(variables, "database", "url"):
         postgres = folders.postgres_server()

@@ -2,15 +2,30 @@
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from models import config
+from ops.console import Failure
 
 FOLDER = config.DEFAULT_FILE.parent / "migrations"
+
+
+def current(connection: Connection) -> tuple[str, ...]:
+    """Return the revision that a database is at, as a tuple because Alembic allows for several."""
+    return tuple(sorted(MigrationContext.configure(connection).get_current_heads()))
 
 
 def is_newest(engine: Engine) -> bool:
     """Say whether there is nothing to migrate."""
     with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_heads()
-    return set(current) == set(ScriptDirectory(str(FOLDER)).get_heads())
+        return set(current(connection)) == set(ScriptDirectory(str(FOLDER)).get_heads())
+
+
+def must_know(wanted: tuple[str, ...]) -> None:
+    """Raise Failure when a database at these revisions was made by newer code than this."""
+    known = {script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions()}
+    unknown = sorted(set(wanted) - known)
+    if unknown:
+        raise Failure(
+            f"The database is at revision {', '.join(unknown)}, which this version does not know: upgrade first."
+        )

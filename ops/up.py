@@ -8,7 +8,6 @@
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -17,13 +16,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ops import leftovers
 from ops.announce import announce, remember_unseen, remove, write_ready
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step, complain, say
-from ops.installation import DATA, Folders
+from ops.installation import DATA, Folders, take
 from ops.mailbox import MailTail
 from ops.parts import Parts, make_parts
 from ops.plan import Options, Plan, make_plan
@@ -40,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     supervisor = Supervisor(folders.run / "processes.json")
     supervisor.listen_to_signals()
     try:
-        with _take(folders):
+        with take(folders):
             return _run(options, folders, supervisor)
     except Failure as failure:
         complain(str(failure))
@@ -120,23 +119,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 64")
     return int(text)
-
-
-def _take(folders: Folders) -> IO[str]:
-    """Lock the data folder for as long as the returned file is open; the lock ends with this process."""
-    folders.make()
-    lock = (folders.run / "up.lock").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise Failure(f"Another ./zenzefi up (process {holder}) is using {folders.data}.") from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-    return lock
 
 
 def _end_leftovers(folders: Folders) -> None:

@@ -1,0 +1,1 @@
+"""Backups: made, kept, sent elsewhere, tried and restored."""

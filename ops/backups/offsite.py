@@ -1,0 +1,70 @@
+"""Copies of backups in an S3 bucket: Amazon's, Backblaze's, or whatever speaks the same."""
+
+from pathlib import Path
+from typing import Any
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from models.config import Settings
+from ops.backups.archive import MANIFEST, Manifest, manifest_of, outdated
+from ops.console import Failure
+
+REFUSED = (BotoCoreError, ClientError, Boto3Error)
+
+
+class Bucket:
+    """The place that `[backup] s3_bucket` names. Every method raises Failure when the storage refuses."""
+
+    def __init__(self, settings: Settings) -> None:
+        chosen = settings.backup
+        self._name = chosen.s3_bucket
+        self._prefix = f"{chosen.s3_prefix.strip('/')}/" if chosen.s3_prefix.strip("/") else ""
+        secret = chosen.s3_secret_key.get_secret_value() if chosen.s3_secret_key else None
+        self._client: Any = boto3.client(
+            "s3",
+            endpoint_url=chosen.s3_endpoint or None,
+            region_name=chosen.s3_region,
+            aws_access_key_id=chosen.s3_access_key or None,
+            aws_secret_access_key=secret,
+            config=Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60),
+        )
+
+    def send(self, folder: Path, manifest: Manifest) -> None:
+        """Copy a backup: the dump first and the manifest last, as on disk."""
+        dump = folder / manifest.file
+        try:
+            for path in (dump, manifest_of(dump)):
+                self._client.upload_file(str(path), self._name, self._prefix + path.name)
+        except REFUSED as error:
+            raise Failure(f"The backup could not be sent to {self._name}: {error}") from None
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """Bring a backup back into a folder and return its dump."""
+        dump = folder / name
+        try:
+            for path in (dump, manifest_of(dump)):
+                self._client.download_file(self._name, self._prefix + path.name, str(path))
+        except REFUSED as error:
+            raise Failure(f"The backup {name} could not be fetched from {self._name}: {error}") from None
+        return dump
+
+    def forget_outdated(self, folder: Path, keep_days: int) -> list[str]:
+        """Remove copies that are older than they are kept; returns their names. `folder` is for their manifests."""
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=self._prefix)
+            names = [item["Key"].removeprefix(self._prefix) for page in pages for item in page.get("Contents", ())]
+            manifests = []
+            for name in names:
+                if name.startswith("zenzefi-") and name.endswith(MANIFEST):
+                    self._client.download_file(self._name, self._prefix + name, str(folder / name))
+                    manifests.append(Manifest.read(folder / name))
+            gone = outdated(manifests, keep_days)
+            for manifest in gone:
+                for path in (manifest_of(Path(manifest.file)), Path(manifest.file)):
+                    self._client.delete_object(Bucket=self._name, Key=self._prefix + path.name)
+        except REFUSED as error:
+            raise Failure(f"Old copies in {self._name} could not be removed: {error}") from None
+        return [manifest.file for manifest in gone]

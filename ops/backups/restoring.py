@@ -1,0 +1,181 @@
+"""Restoring a backup, or only trying whether it could be.
+
+1. The file is what its manifest says, and this code knows the schema in it.
+2. The dump goes into a scratch database beside the real one. Nothing of the real one is touched until here.
+3. The scratch database has as many transfers as the manifest says, and its books add up.
+4. In one transaction the real database gets another name and the scratch database gets the real one's.
+5. What Redis remembers of the database that went away is forgotten: a token sold after the backup must open nothing.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psycopg2
+import pyrage
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class under a lower-case name
+from redis import Redis
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import Settings
+from models.services import books
+from ops import revisions
+from ops.backups import tools
+from ops.backups.archive import BLOCK, Manifest, checked
+from ops.console import Failure, Step
+
+OURS = "zenzefi:*"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was found in a backup once it was a database; `kept` is the name of the one that it replaced, if any."""
+
+    manifest: Manifest
+    report: books.Report
+    seconds: float
+    kept: str | None = None
+
+
+def restore(settings: Settings, dump: Path, *, identities: Path | None, keep_old: bool) -> Restored:
+    """Replace the database by a backup. Raises Failure, and then the database is as it was."""
+    with _scratch(settings, dump, identities) as (name, found):
+        real = str(make_url(settings.database.url).database)
+        old = f"{real}_before_{clock.now():%Y%m%d_%H%M%S}"
+        with Step("Putting it in place"):
+            _swap(settings, real, name, old)
+            forget_cached(settings)
+        if not keep_old:
+            with Step("Removing the database that it replaces"), _maintenance(settings) as server:
+                _drop(server, old)
+    return Restored(found.manifest, found.report, found.seconds, old if keep_old else None)
+
+
+def drill(settings: Settings, dump: Path, *, identities: Path | None) -> Restored:
+    """Restore into a scratch database, look at it, and throw it away. Raises Failure when the backup is no good."""
+    with _scratch(settings, dump, identities) as (_, found):
+        return found
+
+
+def forget_cached(settings: Settings) -> None:
+    """Remove every key of ours from Redis."""
+    with Redis.from_url(settings.redis.url) as redis:
+        for key in redis.scan_iter(match=OURS, count=1000):
+            redis.delete(key)
+
+
+@contextmanager
+def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterator[tuple[str, Restored]]:
+    """Yield the name of a database that was filled from the backup and found sound; one that stays is dropped."""
+    with Step("Checking the file"):
+        manifest = checked(dump)
+        revisions.must_know(manifest.revisions)
+        keys = _identities(manifest, identities)
+    name, began = f"{make_url(settings.database.url).database}_restore_{clock.now():%Y%m%d%H%M%S}", time.monotonic()
+    with _maintenance(settings) as server:
+        _create(server, name)
+    try:
+        url = tools.plain_url(settings.database.url, name)
+        with Step("Restoring into a scratch database"), dump.open("rb") as file, tools.restore(url) as stream:
+            _copy(file, stream, keys)
+        with Step("Verifying the ledger"):
+            report = _verified(url, manifest)
+        yield name, Restored(manifest, report, time.monotonic() - began)
+    finally:
+        with _maintenance(settings) as server:
+            _drop(server, name)
+
+
+def _identities(manifest: Manifest, path: Path | None) -> list[pyrage.x25519.Identity]:
+    """Read the private keys that an encrypted backup needs, as `age-keygen` writes them."""
+    if not manifest.is_encrypted:
+        return []
+    if path is None:
+        raise Failure("The backup is encrypted: name the file with the private key by --identity.")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        return [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{path} cannot be read: {error}.") from None
+    except pyrage.IdentityError as error:
+        raise Failure(f"{path} holds no age private key: {error}.") from None
+
+
+def _copy(file: IO[bytes], stream: IO[bytes], keys: list[pyrage.x25519.Identity]) -> None:
+    if not keys:
+        while block := file.read(BLOCK):
+            stream.write(block)
+        return
+    try:
+        pyrage.decrypt_io(file, stream, keys)
+    except pyrage.DecryptError as error:
+        raise Failure(f"The backup cannot be decrypted with this key: {error}.") from None
+
+
+def _verified(url: str, manifest: Manifest) -> books.Report:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
+    try:
+        with Session(engine) as session:
+            report = books.verify(session)
+    finally:
+        engine.dispose()
+    if report.transfers != manifest.transfers:
+        raise Failure(f"The backup holds {report.transfers} transfers; its manifest says {manifest.transfers}.")
+    if not report.is_sound:
+        raise Failure(f"The books of the backup do not add up: {'; '.join(report.faults)}.")
+    return report
+
+
+@contextmanager
+def _maintenance(settings: Settings) -> Iterator[Connection]:
+    """Connect to a database that is neither renamed nor dropped."""
+    connection = psycopg2.connect(tools.plain_url(settings.database.url, "postgres"), connect_timeout=5)
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _create(server: Connection, name: str) -> None:
+    with server.cursor() as cursor:
+        try:
+            cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        except psycopg2.errors.InsufficientPrivilege:
+            raise Failure("The database's role may not make databases: ALTER ROLE … CREATEDB lets it.") from None
+
+
+def _drop(server: Connection, name: str) -> None:
+    with server.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _swap(settings: Settings, real: str, fresh: str, old: str) -> None:
+    """Let the fresh database take the real one's name: both renames, or neither."""
+    names = {"real": sql.Identifier(real), "fresh": sql.Identifier(fresh), "old": sql.Identifier(old)}
+    with _maintenance(settings) as server, server.cursor() as cursor:
+        cursor.execute(sql.SQL("ALTER DATABASE {real} ALLOW_CONNECTIONS false").format(**names))
+        try:
+            cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (real,))
+            server.autocommit = False
+            cursor.execute(sql.SQL("ALTER DATABASE {real} RENAME TO {old}").format(**names))
+            cursor.execute(sql.SQL("ALTER DATABASE {fresh} RENAME TO {real}").format(**names))
+            server.commit()
+        except psycopg2.Error as error:
+            server.rollback()
+            raise Failure(f"The database could not be replaced: {str(error).strip()}") from None
+        finally:
+            server.autocommit = True
+            cursor.execute(
+                "SELECT datname FROM pg_database WHERE NOT datallowconn AND datname IN (%s, %s)", (real, old)
+            )
+            for (closed,) in cursor.fetchall():
+                order = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true")
+                cursor.execute(order.format(sql.Identifier(closed)))
