@@ -18,6 +18,7 @@ _FACTS: dict[str, Any] = {
 }
 _OWN: dict[str, dict[str, Any]] = {
     "token_revoked": {"reason": "The laptop was reported as stolen."},
+    "backup_failed": {"reason": "No space left on device"},
     "ledger_fault": {"faults": {"A balance differs from its transfers": ["account 7: 12.00 kept, 11.00 moved"]}},
 }
 
