@@ -81,11 +81,13 @@ class Prober:
 
     async def probe_once(self) -> None:
         """Ask, and write down what came of it. Raises Unprobed, and SQLAlchemyError when the lock may be lost."""
-        started = clock.now()
+        started, clock_started = clock.now(), time.monotonic()
         answers = await ask_all(self._probe, self._upstream.places)
+        took = time.monotonic() - clock_started
         is_up = await self._in_thread(lambda: self._note(any(answers.values()), started))
         addresses = {f"{host}:{port}": answered for (host, port), answered in answers.items()}
-        state = UpstreamState(self._upstream.url, is_up, addresses)
+        asked_at = started.isoformat(timespec="seconds")
+        state = UpstreamState(self._upstream.url, is_up, addresses, round(took, 6), asked_at)
         try:
             await self._redis.set(STATE_KEY, state.as_json(), px=self._upstream.probe_gap)
         except (RedisError, OSError) as error:

@@ -8,6 +8,7 @@ from rq_scheduler import Scheduler
 
 from jobs.queues import QUEUE, SLOW_QUEUE, SLOW_TIMEOUT_SECONDS, TIMEOUT_SECONDS
 from models import clock
+from models.services.health import CHECKED_EVERY_SECONDS
 
 POLL_SECONDS = 1
 PREFIX = "schedule-"
@@ -49,7 +50,9 @@ SCHEDULE = (
     Task("jobs.payments.sweep_refunds", every=60),
     Task("jobs.payments.ask_providers", every=60),
     Task("jobs.payments.expire_pending", every=60),
+    Task("jobs.health.check", every=CHECKED_EVERY_SECONDS),
     Task("jobs.upkeep.close_sessions", every=60),
+    Task("jobs.upkeep.forget_replies", every=3600),
     Task("jobs.upkeep.forget_entries", every=600),
     Task("jobs.upkeep.forget_logins", every=3600),
     Task("jobs.upkeep.verify_ledger", cron="30 2 * * *", slow=True),

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from jobs import runtime
 from models import clock
-from models.services import audit, books, entries, logins, outbox, sessions, users
+from models.services import audit, books, entries, idempotency, logins, outbox, sessions, users
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,12 @@ def forget_logins() -> int:
     """Remove logins whose time is over; returns how many."""
     with runtime.sessions().begin() as session:
         return logins.forget_ended(session)
+
+
+def forget_replies() -> int:
+    """Remove the API's kept replies whose 24 hours are over; returns how many."""
+    with runtime.sessions().begin() as session:
+        return idempotency.forget(session)
 
 
 def forget_audit() -> int:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from models.services import errors as domain
 from portal.extensions import db
-from portal.i18n import ngettext
+from portal.i18n import is_for_programs, ngettext
 from portal.words import sentence
 
 logger = logging.getLogger(__name__)
@@ -134,4 +134,4 @@ def page(status: int, text: str | None = None, *, title: str | None = None) -> R
 
 
 def _is_api() -> bool:
-    return request.path.startswith("/api/")
+    return is_for_programs(request.path)

@@ -36,11 +36,16 @@ def chosen_language() -> str:
 
     The JSON API speaks English to everybody: programs read its sentences, too.
     """
-    if request.path.startswith("/api/"):
+    if is_for_programs(request.path):
         return "en"
     chosen = request.cookies.get(COOKIE, "")
     asked_for = (name.partition("-")[0].lower() for name in request.accept_languages.values())
     return next((language for language in (chosen, *asked_for) if language in LANGUAGES), DEFAULT)
+
+
+def is_for_programs(path: str) -> bool:
+    """Say whether an address is the JSON API's, where no page answers."""
+    return path.startswith(("/api/", "/health/"))
 
 
 def chosen_theme() -> str:

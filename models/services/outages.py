@@ -4,7 +4,7 @@ A time without probes is no outage: after `gap` without a word from the prober, 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
@@ -30,16 +30,19 @@ class Period:
 class UpstreamState:
     """The prober's last word: is an outage open, and which of the upstream's addresses answered?
 
-    `upstream` says whose state it is, so that a change of the configuration does not inherit the old one's.
+    `upstream` says whose state it is, so that a change of the configuration does not inherit the old one's. The last
+    probe began at `asked_at` and took so many `seconds`.
     """
 
     upstream: str
     is_up: bool
     addresses: dict[str, bool]
+    seconds: float | None = None
+    asked_at: str | None = None
 
     def as_json(self) -> str:
         """Write it down for Redis."""
-        return json.dumps({"upstream": self.upstream, "is_up": self.is_up, "addresses": self.addresses})
+        return json.dumps(asdict(self))
 
 
 def state_from_json(text: str | bytes | None, upstream: str) -> UpstreamState | None:

@@ -9,9 +9,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.ledger import Transfer, TransferKind
+from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
-from models.services import tokens
+from models.services import ledger, tokens
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -45,6 +45,25 @@ def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
         select(func.coalesce(func.sum(ProxySession.request_count), 0), carried).where(ProxySession.user_id == user_id)
     ).one()
     return BuyerFigures(session.scalar(usable) or 0, int(requests), int(transferred))
+
+
+@dataclass(frozen=True, slots=True)
+class ShopTotals:
+    """What the shop has come to; `revenue` is what was sold less what was refunded, in ZNC."""
+
+    active_users: int
+    purchases: int
+    revenue: Decimal
+
+
+def totals(session: Session) -> ShopTotals:
+    """Return the figures of all time. What was sold stands on one account, so no transfer is added up for it."""
+    purchases = select(func.count()).where(Transfer.kind == TransferKind.PURCHASE)
+    return ShopTotals(
+        active_users=session.scalar(select(func.count()).where(User.is_active)) or 0,
+        purchases=session.scalar(purchases) or 0,
+        revenue=ledger.system_account(session, AccountKind.SALES).balance,
+    )
 
 
 def of_shop(session: Session) -> ShopFigures:

@@ -5,7 +5,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 
 from models.config import Settings
-from portal.api import admin, auth, bundles, currency, docs, play, tokens, users
+from portal.api import admin, analytics, auth, bundles, currency, docs, play, tokens, users
 from portal.api.documents import INFO, SECURITY_SCHEMES
 from portal.api.replies import Unfit, on_unfit, on_validation_error
 
@@ -21,7 +21,7 @@ OPTIONS: dict[str, Any] = {
 def init_app(app: OpenAPI, settings: Settings) -> None:
     """Register everything under /api/v1, and its document."""
     app.register_error_handler(Unfit, on_unfit)
-    for module in (auth, users, tokens, currency, bundles, admin):
+    for module in (auth, users, tokens, currency, bundles, admin, analytics):
         app.register_api(module.blueprint)
     if "mock" in settings.payments.providers:
         app.register_api(play.blueprint)

@@ -1,7 +1,7 @@
 """The OpenAPI document, and two readers of it. Their scripts and styles come from their wheels, served by us."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import flask_openapi3_redoc
 import flask_openapi3_swagger
@@ -9,6 +9,7 @@ from flask import Blueprint, Response, abort, current_app, jsonify, make_respons
 from flask_openapi3 import OpenAPI
 
 from portal import security
+from portal.api import elsewhere
 from portal.api.documents import document
 
 blueprint = Blueprint("docs", __name__)
@@ -23,10 +24,15 @@ _ASSETS = {
 }
 
 
+def whole(app: OpenAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with the addresses that are no views of this package."""
+    return document(app, elsewhere.paths(), elsewhere.TAGS)
+
+
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """Return the OpenAPI document."""
-    return jsonify(document(cast(OpenAPI, current_app)))
+    return jsonify(whole(cast(OpenAPI, current_app)))
 
 
 @blueprint.get("/docs")

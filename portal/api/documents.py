@@ -1,13 +1,14 @@
 """What the OpenAPI document says around the endpoints, and a short way to write one endpoint's part of it."""
 
 import copy
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask_openapi3 import Info, OpenAPI, Tag
 from flask_openapi3.models import OPENAPI3_REF_PREFIX
-from flask_openapi3.models.schema import Schema as OpenApiSchema
 from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode
 
 from portal.api.schemas.common import Faults, Problem
 
@@ -43,6 +44,7 @@ _MEANINGS = {
     403: ("No credentials, an account that is disabled, or too weak a role", "Not authenticated"),
     404: ("There is no such thing, or it is somebody else's", "There is nothing here."),
     409: ("It cannot be done now", "A request with this Idempotency-Key is being carried out."),
+    413: ("The body is too large", "We do not take that much at once. Shorten it and try again."),
     422: ("The request does not fit its schema", ""),
     429: ("Too many requests", "Too many attempts. Please try again later."),
     502: ("The payment provider refused", "The payment provider will not do this."),
@@ -118,23 +120,31 @@ def component_name(model: type[BaseModel]) -> str:
 _MODELS: dict[str, type[BaseModel]] = {"Problem": Problem, "Faults": Faults}
 
 
-def document(app: OpenAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of everything that is registered."""
-    for name, model in _MODELS.items():
-        schema = model.model_json_schema(mode="serialization", ref_template=f"{OPENAPI3_REF_PREFIX}/{{model}}")
-        for part, of_part in schema.pop("$defs", {}).items():
-            app.components_schemas.setdefault(part, OpenApiSchema(**of_part))
-        app.components_schemas[name] = OpenApiSchema(**schema)
+def document(app: OpenAPI, paths: Mapping[str, Any], tags: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return the OpenAPI document of everything that is registered, and of what is told besides."""
     made: dict[str, Any] = copy.deepcopy(app.api_doc)
+    # flask-openapi3 leaves out what its own class of schemas does not know, examples among it: ours stand instead.
+    schemas = made["components"]["schemas"]
+    bodies = [inspect.unwrap(view).__annotations__.get("body") for view in app.view_functions.values()]
+    for model in filter(None, bodies):
+        _add(schemas, component_name(model), model, "validation")
+    for name, model in _MODELS.items():
+        _add(schemas, name, model, "serialization")
     for item in made["paths"].values():
         for operation in item.values():
             _leave_out_what_cannot_happen(operation)
-    made["components"]["schemas"].pop("ValidationErrorModel", None)
-    for schema in made["components"]["schemas"].values():
-        schema.pop("$defs", None)
-    made["components"]["schemas"] = dict(sorted(made["components"]["schemas"].items()))
+    made["paths"] |= paths
+    made["tags"] = [*made["tags"], *tags]
+    schemas.pop("ValidationErrorModel", None)
+    made["components"]["schemas"] = dict(sorted(schemas.items()))
     made["paths"] = dict(sorted(made["paths"].items()))
     return made
+
+
+def _add(schemas: dict[str, Any], name: str, model: type[BaseModel], mode: JsonSchemaMode) -> None:
+    schema = model.model_json_schema(mode=mode, ref_template=f"{OPENAPI3_REF_PREFIX}/{{model}}")
+    schemas |= schema.pop("$defs", {})
+    schemas[name] = schema
 
 
 def _leave_out_what_cannot_happen(operation: dict[str, Any]) -> None:

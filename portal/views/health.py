@@ -1,11 +1,13 @@
 """How the portal is: one small page that always answers, for the desktop client and for orchestrators."""
 
+import ipaddress
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from functools import cache
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine, text
@@ -13,9 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.api_keys import KeyScope
 from models.sections import Upstream
+from models.services import health as rules
 from models.services import outages
+from models.services.health import Check, Report
 from portal import current
+from portal.api import guard
 from portal.extensions import db
 from portal.formats import iso
 
@@ -23,7 +29,6 @@ blueprint = Blueprint("health", __name__)
 
 # The desktop client gives up after five seconds, so a part that hangs must not take us along.
 PATIENCE_SECONDS = 2.0
-_WORDS = {True: "up", False: "down", None: "unknown"}
 _checks = ThreadPoolExecutor(max_workers=6, thread_name_prefix="health")
 
 
@@ -31,28 +36,80 @@ _checks = ThreadPoolExecutor(max_workers=6, thread_name_prefix="health")
 @blueprint.get("//health")
 def health() -> Response:
     """Say `unhealthy` without database or Redis, `degraded` while the upstream is out; always with HTTP 200."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    settings = current.settings()
-    upstream = _checks.submit(_upstream_is_up, settings.redis.url, db.engine, settings.upstream)
-    asked = {
-        "database": _checks.submit(_database_answers, db.engine),
-        "redis": _checks.submit(_redis_answers, settings.redis.url),
+    report = _ask_all()
+    return _answer(report, {part: check.word for part, check in report.items()})
+
+
+@blueprint.get("/health/detailed")
+@guard.needs(KeyScope.ADMIN)
+def detailed() -> Response:
+    """Say how long each part took to answer, for superusers and the ops networks.
+
+    The scheduled checks' last report says it; while there is none, the parts are asked now.
+    """
+    if not _is_from_ops():
+        guard.admit()
+    report = _last_report() or _ask_all()
+    checks = {
+        part: {
+            "status": check.word,
+            "latency_ms": None if check.seconds is None else round(check.seconds * 1000, 3),
+            "checked_at": check.asked_at and check.asked_at.replace("+00:00", "Z"),
+        }
+        for part, check in report.items()
     }
-    parts = {name: bool(_in_time(answer, deadline)) for name, answer in asked.items()}
-    is_up = _in_time(upstream, deadline)
-    status = "unhealthy" if not all(parts.values()) else "degraded" if is_up is False else "healthy"
-    checks = {name: _WORDS[is_well] for name, is_well in (*parts.items(), ("upstream", is_up))}
-    answer = jsonify(status=status, timestamp=iso(clock.now()), checks=checks)
+    return _answer(report, checks)
+
+
+def _answer(report: Report, checks: Mapping[str, object]) -> Response:
+    answer = jsonify(status=rules.status_of(report), timestamp=iso(clock.now()), checks=checks)
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
 
-def _in_time(answer: Future[bool] | Future[bool | None], deadline: float) -> bool | None:
-    """Return what a check found; None when it is late or knows nothing."""
+def _is_from_ops() -> bool:
+    """Say whether the request comes from an ops network. One that passed a proxy that nobody trusts does not."""
+    settings = current.settings()
+    if "X-Forwarded-For" in request.headers and not settings.portal.trusted_proxies:
+        return False
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    return any(address in network for network in settings.proxy.ops_networks)
+
+
+def _last_report() -> Report | None:
+    try:
+        return rules.from_json(_redis(current.settings().redis.url).get(rules.REPORT_KEY))
+    except RedisError:
+        return None
+
+
+def _ask_all() -> Report:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    settings = current.settings()
+    upstream = _checks.submit(_upstream, settings.redis.url, db.engine, settings.upstream)
+    asked = {
+        "database": _checks.submit(_timed, _database_answers, db.engine),
+        "redis": _checks.submit(_timed, _redis_answers, settings.redis.url),
+    }
+    report = {part: _in_time(answer, deadline, Check(is_up=False)) for part, answer in asked.items()}
+    return report | {"upstream": _in_time(upstream, deadline, Check(None))}
+
+
+def _in_time(answer: Future[Check], deadline: float, otherwise: Check) -> Check:
+    """Return what a check found, or something else when it is late."""
     try:
         return answer.result(max(0.0, deadline - time.monotonic()))
     except Late:
-        return None
+        return otherwise
+
+
+def _timed[Part](answers: Callable[[Part], bool], part: Part) -> Check:
+    asked_at, started = clock.now().isoformat(timespec="seconds"), time.monotonic()
+    is_up = answers(part)
+    return Check(is_up, time.monotonic() - started if is_up else None, asked_at)
 
 
 def _database_answers(engine: Engine) -> bool:
@@ -70,19 +127,19 @@ def _redis_answers(url: str) -> bool:
         return False
 
 
-def _upstream_is_up(url: str, engine: Engine, upstream: Upstream) -> bool | None:
-    """Return the proxy's last word on the upstream, or without it the outage record; None when nobody knows."""
+def _upstream(url: str, engine: Engine, upstream: Upstream) -> Check:
+    """Return the proxy's last word on the upstream, or without it the outage record; unknown when nobody knows."""
     try:
         state = outages.state_from_json(_redis(url).get(outages.STATE_KEY), upstream.url)
         if state is not None:
-            return state.is_up
+            return Check(state.is_up, state.seconds, state.asked_at)
     except RedisError:
         pass
     try:
         with Session(engine) as session:
-            return None if outages.current(session, upstream.probe_gap) is None else False
+            return Check(None if outages.current(session, upstream.probe_gap) is None else False)
     except SQLAlchemyError:
-        return None
+        return Check(None)
 
 
 @cache

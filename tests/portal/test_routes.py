@@ -39,6 +39,7 @@ OPEN = {
     "mock_checkout.checkout",
     "mock_checkout.decide",
     "health.health",
+    "health.detailed",
     "webhooks.receive",
     "docs.openapi",
     "docs.swagger",

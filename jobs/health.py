@@ -1,0 +1,48 @@
+"""The scheduled look at every part."""
+
+import time
+from collections.abc import Callable
+
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs import runtime
+from jobs.queues import queue
+from models import clock
+from models.services import health, outages
+from models.services.health import Check
+
+
+def check() -> str:
+    """Ask database and Redis, read the prober's last word, and leave the report in Redis; returns the status.
+
+    With Redis down this does not run, and the last report goes after two minutes: portal and proxy see for themselves.
+    """
+    redis = queue().connection
+    report = {
+        "database": _timed(_ask_database),
+        "redis": _timed(redis.ping),
+        "upstream": _upstream(redis.get(outages.STATE_KEY)),
+    }
+    redis.set(health.REPORT_KEY, health.as_json(report), ex=health.KEPT_SECONDS)
+    return health.status_of(report)
+
+
+def _timed(ask: Callable[[], object]) -> Check:
+    asked_at, started = clock.now().isoformat(timespec="seconds"), time.monotonic()
+    try:
+        ask()
+    except (SQLAlchemyError, RedisError):
+        return Check(is_up=False, asked_at=asked_at)
+    return Check(is_up=True, seconds=time.monotonic() - started, asked_at=asked_at)
+
+
+def _ask_database() -> None:
+    with runtime.sessions()() as session:
+        session.execute(text("SELECT 1"))
+
+
+def _upstream(word: str | bytes | None) -> Check:
+    state = outages.state_from_json(word, runtime.settings().upstream.url)
+    return Check(None) if state is None else Check(state.is_up, state.seconds, state.asked_at)

@@ -1,0 +1,52 @@
+"""Figures, for users of what is theirs, for admins of everything."""
+
+from flask import Response
+
+from models.api_keys import KeyScope
+from models.services import overview, usage
+from portal import current
+from portal.api import guard
+from portal.api.blueprints import blueprint as make_blueprint
+from portal.api.documents import documented
+from portal.api.replies import reply
+from portal.api.schemas import analytics as schemas
+
+blueprint = make_blueprint("analytics", "Figures.")
+
+
+@blueprint.get("/usage", **documented(200, schemas.Usage, example=schemas.USAGE_EXAMPLE))
+@guard.needs(KeyScope.READ)
+def of_me(query: schemas.UsageQuery) -> Response:
+    """Return what I used: in all, and day by day."""
+    user, days = guard.user(), usage.DAYS[query.period]
+    whole = usage.total(current.session(), user_id=user.id, last_days=days)
+    series = usage.series(current.session(), usage.Period.DAY, user_id=user.id, shown=days)
+    return reply(
+        schemas.Usage(
+            **schemas.counts(whole),
+            period=query.period,
+            active_tokens=overview.of_user(current.session(), user.id).usable_tokens,
+            days=[schemas.Day(date=entry.first, **schemas.counts(entry.usage)) for entry in series],
+        )
+    )
+
+
+@blueprint.get(
+    "/admin/global-stats", **documented(200, schemas.GlobalStats, example=schemas.STATS_EXAMPLE, validates=False)
+)
+@guard.needs(KeyScope.ADMIN)
+def of_all() -> Response:
+    """Return the figures of the whole shop, as an admin."""
+    totals = overview.totals(current.session())
+    shop = overview.of_shop(current.session())
+    return reply(
+        schemas.GlobalStats(
+            **schemas.counts(usage.total(current.session())),
+            users=shop.users,
+            active_users=totals.active_users,
+            active_tokens=shop.running_tokens,
+            active_sessions=shop.open_sessions,
+            revenue=totals.revenue,
+            purchases=totals.purchases,
+        )
+    )

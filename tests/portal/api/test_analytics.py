@@ -1,0 +1,61 @@
+"""Figures through the API."""
+
+import pytest
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import Settings
+from models.services import counting, sessions, tokens
+from models.services.context import Actor
+from models.services.counting import Count
+from models.users import User
+from tests.portal.api.conftest import Program, told
+from tests.support import buy
+
+
+@pytest.fixture
+def used(session: Session, alice: User, settings: Settings) -> None:
+    """Alice has used a token today."""
+    token = buy(session, alice, settings)
+    opened = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor())
+    counting.add_counts(session, [Count(opened.id, 3, 100, 2000, clock.now())])
+    tokens.revoke(session, alice, buy(session, alice, settings).id, settings=settings, actor=Actor(alice.id))
+    session.commit()
+
+
+@pytest.mark.parametrize(("period", "days"), [("day", 1), ("week", 7), ("month", 30)])
+def test_my_usage_over_a_period(alices: Program, used: None, period: str, days: int) -> None:
+    figures = told(alices.get("/analytics/usage", period=period), 200)
+    assert len(figures.pop("days")) == days
+    assert figures == {
+        "period": period,
+        "requests": 3,
+        "bytes_in": 100,
+        "bytes_out": 2000,
+        "bytes_transferred": 2100,
+        "sessions": 1,
+        "active_tokens": 1,
+    }
+
+
+def test_a_strangers_usage_is_nothing(charlies: Program, used: None) -> None:
+    assert told(charlies.get("/analytics/usage"), 200)["requests"] == 0
+    told(charlies.get("/analytics/usage", period="year"), 422)
+
+
+def test_the_whole_shop_for_admins(danas: Program, alices: Program, used: None) -> None:
+    told(alices.get("/analytics/admin/global-stats"), 403)
+    figures = told(danas.get("/analytics/admin/global-stats"), 200)
+    assert figures == {
+        "requests": 3,
+        "bytes_in": 100,
+        "bytes_out": 2000,
+        "bytes_transferred": 2100,
+        "sessions": 1,
+        "users": 2,
+        "active_users": 2,
+        "active_tokens": 1,
+        "active_sessions": 1,
+        "revenue": "18.00",
+        "purchases": 2,
+    }
