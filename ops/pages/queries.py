@@ -1,0 +1,78 @@
+"""What a page asks of the database: the statements, and which of them read a whole table."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, text
+
+# What belongs to the transaction and asks for nothing.
+_FRAME = ("SAVEPOINT", "RELEASE", "ROLLBACK")
+_READS = ("SELECT", "WITH")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement with its parameters, as the driver takes them."""
+
+    statement: str
+    parameters: Any
+
+
+@dataclass
+class Heard:
+    """The statements that were run while somebody listened."""
+
+    queries: list[Query] = field(default_factory=list)
+
+    def take(self, *arguments: Any) -> None:
+        """Keep a statement: SQLAlchemy's `before_cursor_execute`."""
+        statement, parameters = arguments[2], arguments[3]
+        if not statement.lstrip().startswith(_FRAME):
+            self.queries.append(Query(statement, parameters))
+
+
+@contextmanager
+def heard() -> Iterator[Heard]:
+    """Listen to all statements of this process."""
+    found = Heard()
+    event.listen(Engine, "before_cursor_execute", found.take)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", found.take)
+
+
+def big_tables(connection: Connection, rows: int) -> set[str]:
+    """Name the tables that have at least so many rows, as the last ANALYZE saw them."""
+    names = text("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= :rows")
+    return set(connection.scalars(names, {"rows": rows}))
+
+
+def scanned(connection: Connection, queries: Sequence[Query], big: set[str]) -> list[str]:
+    """Return `table: statement` for each query whose plan reads one of the big tables from end to end."""
+    found = []
+    for query in queries:
+        if not query.statement.lstrip().startswith(_READS):
+            continue
+        explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {query.statement}", query.parameters)
+        tables = {node["Relation Name"] for node in _nodes(explained.scalar_one()[0]["Plan"]) if _is_scan(node)}
+        found += [f"{table}: {' '.join(query.statement.split())}" for table in sorted(tables & big)]
+    return found
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def _is_scan(node: dict[str, Any]) -> bool:
+    """Say whether a node reads a table, or all of an index, without a condition that an index serves.
+
+    One below a limit ends early, and its figures say so: they are of the part that is read.
+    """
+    if node["Node Type"] == "Seq Scan":
+        return True
+    return node["Node Type"] == "Index Only Scan" and "Index Cond" not in node and node["Plan Rows"] > 100_000
