@@ -15,7 +15,7 @@ from jobs import runtime
 from models.config import Settings
 from models.languages import DEFAULT
 from models.outbox import OutboxMail
-from models.services import letters, notices, outbox
+from models.services import letters, links, notices, outbox
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     way_out = notices.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
     letter = letters.compose(
         mail.kind,
-        mail.context,
+        links.shown(mail.context, settings),
         language=mail.user.language if mail.user else DEFAULT,
         portal_url=portal.address,
         unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,

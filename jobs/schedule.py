@@ -40,6 +40,7 @@ class Task:
 
 
 SCHEDULE = (
+    Task("jobs.accounts.send_links", every=10),
     Task("jobs.mail.send_waiting", every=10),
     Task("jobs.clocks.end_pauses", every=10),
     Task("jobs.clocks.credit_outages", every=15),
@@ -55,6 +56,7 @@ SCHEDULE = (
     Task("jobs.upkeep.forget_replies", every=3600),
     Task("jobs.upkeep.forget_entries", every=600),
     Task("jobs.upkeep.forget_logins", every=3600),
+    Task("jobs.accounts.forget_links", every=3600),
     Task("jobs.upkeep.verify_ledger", cron="30 2 * * *", slow=True),
     Task("jobs.backups.make", cron="0 3 * * *", slow=True),
     Task("jobs.upkeep.forget_audit", cron="0 4 * * *"),

@@ -11,10 +11,10 @@ from typing import Any
 
 from rq import Worker
 
-from jobs import backups, clocks, mail, payments, queues, upkeep
+from jobs import accounts, backups, clocks, mail, payments, queues, upkeep
 
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
-PRELOADED = (backups, clocks, mail, payments, upkeep)
+PRELOADED = (accounts, backups, clocks, mail, payments, upkeep)
 
 
 PR_SET_PDEATHSIG = 1

@@ -22,6 +22,10 @@ class AuditAction(StrEnum):
     USER_LOGGED_OUT = "user.logged_out"
     USER_LOGINS_ENDED = "user.logins_ended"
     USER_PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - a name, not a password
+    USER_PASSWORD_RESET_ASKED = "user.password_reset_asked"  # noqa: S105
+    USER_PASSWORD_RESET = "user.password_reset"  # noqa: S105
+    USER_EMAIL_CONFIRMED = "user.email_confirmed"
+    USER_EMAIL_CHANGED = "user.email_changed"
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"
     USER_CHANGED = "user.changed"

@@ -9,6 +9,7 @@ from models.coupons import Coupon, CouponUse
 from models.entries import AccessCookie, AccessTicket
 from models.gifts import GiftCode, GiftRedemption
 from models.ledger import Account, Transfer
+from models.links import AccountLink
 from models.logins import Login
 from models.notices import NoticeChoice
 from models.outage_credits import OutageCredit
@@ -28,6 +29,7 @@ __all__ = [
     "AccessTicket",
     "AccessToken",
     "Account",
+    "AccountLink",
     "ApiKey",
     "ApiReply",
     "AuditEntry",

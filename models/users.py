@@ -31,6 +31,8 @@ class User(Base):
     password_version: Mapped[int] = mapped_column(default=1)
     is_active: Mapped[bool] = mapped_column(default=True)
     is_superuser: Mapped[bool] = mapped_column(default=False)
+    # Set for who registers while mail can be sent, until he follows the link that he gets.
+    awaits_confirmation: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     referral_code: Mapped[str] = mapped_column(String(12), unique=True)
     referrer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
     # Mails are written in it: what the portal was set to when he registered, or when he changed it last.

@@ -27,6 +27,7 @@ STATUS: dict[type[domain.DomainError], int] = {
     domain.LoginFailed: 401,
     domain.InsufficientFunds: 402,
     domain.AccountDisabled: 403,
+    domain.LinkExpired: 410,
     domain.TooManyAttempts: 429,
     domain.ProviderRefused: 502,
     domain.ProviderDown: 503,

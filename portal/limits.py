@@ -27,6 +27,7 @@ from models.services.errors import TooManyAttempts
 logger = logging.getLogger(__name__)
 
 GIFT_CODES_PER_HOUR = 10
+MAILED_LINKS_PER_HOUR = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,17 @@ def auth_allowance(address: str | None) -> Allowance:
     """Return how the window of failed logins and registrations of an address stands, without counting."""
     windows, limit, name = _auth(address)
     return windows.stand(limit, name)
+
+
+def count_mailed_link(address: str | None) -> None:
+    """An address may ask for 10 mails with a link an hour; raises TooManyAttempts after that. Counted beforehand.
+
+    How many mails one user gets is bounded where they are sent (`models.services.links`).
+    """
+    windows = cast(Windows, current_app.extensions["zenzefi-limits"])
+    limit, name = RateLimitItemPerHour(MAILED_LINKS_PER_HOUR, namespace="link"), network_of(address)
+    if not windows.take(limit, name):
+        raise TooManyAttempts(windows.resets_in(limit, name))
 
 
 def _count(address: str | None) -> None:

@@ -48,6 +48,13 @@ class LoginFailed(DomainError):
         super().__init__("The e-mail address or the password is wrong.")
 
 
+class LinkExpired(DomainError):
+    """A mailed link that was used, is too old, is unknown, or is not good any more: never told apart."""
+
+    def __init__(self) -> None:
+        super().__init__("This link has expired.")
+
+
 class AccountDisabled(DomainError):
     def __init__(self) -> None:
         super().__init__("This account is disabled.")

@@ -19,8 +19,10 @@ LEASE = timedelta(minutes=5)
 NOWHERE = ".invalid"
 
 
-def write(session: Session, kind: str, user: User, *, dedup_key: str, **context: Any) -> None:
-    """Leave a mail to `user` for the job, unless he has switched this kind off.
+def write(
+    session: Session, kind: str, user: User, *, dedup_key: str, recipient: str | None = None, **context: Any
+) -> None:
+    """Leave a mail to `user` for the job, unless he has switched this kind off; `recipient` is another address of his.
 
     A second one with the same `dedup_key` is not written. Times in `context` are ISO-8601, amounts plain decimals: they
     become words in the reader's language when the mail is sent.
@@ -28,7 +30,7 @@ def write(session: Session, kind: str, user: User, *, dedup_key: str, **context:
     by_mail, _by_webhook = notices.choice(session, user.id, kind)
     if not by_mail or user.email.endswith(NOWHERE):
         return
-    row = {"id": uuid.uuid4(), "kind": kind, "user_id": user.id, "recipient": user.email}
+    row = {"id": uuid.uuid4(), "kind": kind, "user_id": user.id, "recipient": recipient or user.email}
     session.execute(
         insert(OutboxMail)
         .values(**row, context=context, dedup_key=dedup_key)

@@ -15,6 +15,10 @@ _FACTS: dict[str, Any] = {
     "amount_znc": "50.00",
     "amount_rub": "500.00",
     "reason": "balance",
+    "link": "https://shop.example/links/aBcD",
+    "old": "alice@example.test",
+    "new": "alice@example.org",
+    "ip_address": "203.0.113.7",
 }
 _OWN: dict[str, dict[str, Any]] = {
     "token_revoked": {"reason": "The laptop was reported as stolen."},

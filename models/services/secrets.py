@@ -29,6 +29,7 @@ class Purpose(StrEnum):
     COOKIE = "cookie:"
     GIFT = "gift:"
     API_KEY = "api-key:"
+    LINK = "link:"
 
 
 def new_secret(settings: Tokens, purpose: Purpose = Purpose.TOKEN) -> str:

@@ -5,13 +5,14 @@ import secrets
 import string
 import uuid
 
-from sqlalchemy import false, func, or_, select
+from sqlalchemy import delete, false, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
 from models.languages import DEFAULT, LANGUAGES
+from models.links import AccountLink
 from models.logins import Login
 from models.services import audit, changes, ledger, logins, outbox, passwords, referrals, texts
 from models.services.context import PLATFORM, Actor
@@ -47,16 +48,18 @@ def register(
     is_superuser: bool = False,
     referral_code: str = "",
     language: str = DEFAULT,
+    confirm: bool = False,
 ) -> User:
     """Make a user with an empty wallet, brought by whose referral code it is.
+
+    With `confirm` he cannot log in before he has followed a link, which the caller asks for (`links.ask`).
 
     Raises InvalidInput, EmailTaken or UsernameTaken; two registrations at the same instant are decided by the
     unique indexes, so the loser gets the same errors.
     """
     email, username = email.strip(), username.strip()
     check_password(password)
-    if not (EMAIL.fullmatch(email) and texts.is_fit(email)):
-        raise InvalidInput("email", "This does not look like an e-mail address.")
+    check_email(email)
     if not USERNAME.fullmatch(username):
         raise InvalidInput("username", "Use 3 to 50 letters, digits, points, hyphens or underscores.")
     referrer = referrals.referrer_of(session, referral_code)
@@ -68,6 +71,7 @@ def register(
         password_hash=passwords.hash_password(password),
         is_superuser=is_superuser,
         language=language if language in LANGUAGES else DEFAULT,
+        awaits_confirmation=confirm,
         referral_code="".join(secrets.choice(_CODE_LETTERS) for _ in range(12)),
     )
     try:
@@ -83,7 +87,8 @@ def register(
     ledger.open_wallet(session, user.id)
     who = Actor(actor.user_id or user.id, actor.ip_address, actor.user_agent)
     audit.record(session, AuditAction.USER_REGISTERED, who, user_id=user.id, resource=("user", user.id))
-    outbox.write(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)
+    if not confirm:
+        outbox.write(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)
     return user
 
 
@@ -95,17 +100,27 @@ def username_taken(session: Session, username: str) -> bool:
     return session.scalar(query) is not None
 
 
-def note_second_registration(session: Session, *, email: str, actor: Actor) -> None:
+def note_second_registration(session: Session, *, email: str, actor: Actor) -> bool:
     """Tell the owner of an address, by mail and at most once a day, that somebody tried to register it again.
 
-    The page told that somebody nothing (never.md, 28).
+    The page told that somebody nothing (never.md, 28). Returns whether the address has yet to be confirmed: then
+    nobody knows whose the account is, and the caller asks for a link with which its reader sets a password.
     """
     owner = by_email(session, email)
     if owner is None:
-        return
+        return False
     audit.record(session, AuditAction.USER_REGISTERED_AGAIN, actor, user_id=owner.id, resource=("user", owner.id))
+    if owner.awaits_confirmation:
+        return True
     dedup_key = f"registered_again:{owner.id}:{clock.now():%Y-%m-%d}"
     outbox.write(session, "registered_again", owner, dedup_key=dedup_key, username=owner.username)
+    return False
+
+
+def check_email(email: str) -> None:
+    """Raise InvalidInput for what does not look like an address."""
+    if not (EMAIL.fullmatch(email.strip()) and texts.is_fit(email.strip())):
+        raise InvalidInput("email", "This does not look like an e-mail address.")
 
 
 def check_password(password: str, *, field: str = "password") -> None:
@@ -117,11 +132,15 @@ def check_password(password: str, *, field: str = "password") -> None:
 def authenticate(session: Session, *, email: str, password: str) -> User:
     """Return the user whose address and password these are; `logins.begin` is what logs him in.
 
-    Raises LoginFailed, or AccountDisabled once the password is right. A failure takes as long for an address
-    that nobody has as for one that somebody has; recording it is the caller's (see `record_failed_login`).
+    Raises LoginFailed, also while the address is to be confirmed, or AccountDisabled once the password is right. A
+    failure takes as long for an address that nobody has as for one that somebody has; recording it is the caller's
+    (see `record_failed_login`).
     """
     user = by_email(session, email)
     if not passwords.verify_password(user.password_hash if user else None, password) or user is None:
+        raise LoginFailed
+    if user.awaits_confirmation:
+        # No other answer than to a wrong password: it would tell whose registration found the address free.
         raise LoginFailed
     if not user.is_active:
         raise AccountDisabled
@@ -143,6 +162,19 @@ def change_password(
     """Set a new password and end every login but `keep`. Raises InvalidInput when the current one is wrong."""
     if not passwords.verify_password(user.password_hash, current):
         raise InvalidInput("current_password", "This is not your current password.")
+    set_password(session, user, new, actor=actor, keep=keep)
+
+
+def set_password(
+    session: Session,
+    user: User,
+    new: str,
+    *,
+    actor: Actor,
+    keep: Login | None = None,
+    action: AuditAction = AuditAction.USER_PASSWORD_CHANGED,
+) -> None:
+    """Set a password, end every login but `keep` and every mailed link, and tell the user by mail."""
     check_password(new, field="new_password")
     user.password_hash = passwords.hash_password(new)
     user.password_version = User.password_version + 1
@@ -153,7 +185,16 @@ def change_password(
     else:
         logins.end_others(session, user.id, keep=keep.id, actor=actor)
         keep.password_version = user.password_version
-    audit.record(session, AuditAction.USER_PASSWORD_CHANGED, actor, user_id=user.id, resource=("user", user.id))
+    end_links(session, user.id)
+    audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
+    key = f"password_changed:{user.id}:{user.password_version}"
+    facts = {"username": user.username, "ip_address": actor.ip_address or ""}
+    outbox.write(session, "password_changed", user, dedup_key=key, **facts)
+
+
+def end_links(session: Session, user_id: uuid.UUID) -> None:
+    """End every mailed link of a user whose password or address has changed: older mails must open nothing."""
+    session.execute(delete(AccountLink).where(AccountLink.user_id == user_id))
 
 
 def set_full_name(session: Session, user: User, full_name: str, *, actor: Actor) -> None:

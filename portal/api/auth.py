@@ -4,7 +4,7 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
 
 from models.logins import LoginKind
-from models.services import logins, users
+from models.services import credentials, logins, users
 from models.services.errors import AccountDisabled, LoginFailed
 from portal import current, limits
 from portal.api import guard, jwts
@@ -42,8 +42,9 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
     """
     limits.count_registration(request.remote_addr)
     with current.transaction() as session:
-        user = users.register(
+        user = credentials.register(
             session,
+            settings=current.settings(),
             email=body.email,
             username=body.username,
             password=body.password,

@@ -41,10 +41,28 @@ class LoginForm(Form):
     )
 
 
-class PasswordForm(Form):
-    current_password = PasswordField(
+class AddressForm(Form):
+    email = EmailField(
+        _("E-mail"), [required(), at_most(254)], render_kw={"autocomplete": "username", "autofocus": True}
+    )
+
+
+def current_password() -> PasswordField:
+    """Ask for the password of who is logged in, before something that only he may do."""
+    return PasswordField(
         _("Current password"), [required(), at_most(LONGEST)], render_kw={"autocomplete": "current-password"}
     )
+
+
+class EmailForm(Form):
+    email = EmailField(
+        _("New e-mail address"), [required(), at_most(254)], render_kw={"autocomplete": "email", "autofocus": True}
+    )
+    current_password = current_password()
+
+
+class PasswordForm(Form):
+    current_password = current_password()
     new_password = PasswordField(
         _("New password"),
         [required(), Length(8, LONGEST, _("Use 8 to 128 characters."))],
@@ -56,3 +74,7 @@ class PasswordForm(Form):
         [required(), EqualTo("new_password", _("The two new passwords differ."))],
         render_kw={"autocomplete": "new-password"},
     )
+
+
+class NewPasswordForm(PasswordForm):
+    current_password = None  # type: ignore[assignment]  # WTForms' way to leave an inherited field out

@@ -10,8 +10,10 @@ from portal.views import (
     admin_offers,
     admin_payments,
     bundles,
+    email,
     health,
     keys,
+    links,
     logins,
     mock_checkout,
     pages,
@@ -29,7 +31,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Register all blueprints."""
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(accounts.blueprint)
+    app.register_blueprint(links.blueprint)
     app.register_blueprint(profile.blueprint)
+    app.register_blueprint(email.blueprint)
     app.register_blueprint(logins.blueprint)
     app.register_blueprint(keys.blueprint)
     app.register_blueprint(tokens.blueprint)

@@ -4,7 +4,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from models.services import users
+from models.links import LinkPurpose
+from models.services import credentials, links, users
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, UsernameTaken
 from portal import access, current, limits
 from portal.forms.accounts import LoginForm, RegisterForm
@@ -36,30 +37,37 @@ def register() -> str | Response | tuple[str, int]:
         except (InvalidInput, UsernameTaken) as error:
             form.refuse(error, None if isinstance(error, InvalidInput) else "username")
         else:
-            flash(_("Your account is ready. Log in to go on."), "good")
+            if current.settings().mail.is_configured:
+                current.later("jobs.accounts.send_links")
+                flash(_("We have sent you a mail. Follow its link, and then log in."), "good")
+            else:
+                flash(_("Your account is ready. Log in to go on."), "good")
             return redirect(url_for("accounts.login", next=_next() or None), 303)
     return render_template("accounts/register.html", form=form, next=_next()), 400 if form.errors else 200
 
 
 def _register(form: RegisterForm) -> None:
-    email, username, password = str(form.email.data), str(form.username.data), str(form.password.data)
+    email, username, settings = str(form.email.data), str(form.username.data), current.settings()
     try:
         with current.transaction() as session:
             if users.username_taken(session, username):
                 raise UsernameTaken
-            users.register(
+            credentials.register(
                 session,
                 email=email,
                 username=username,
-                password=password,
+                password=str(form.password.data),
                 actor=current.actor(),
                 referral_code=form.referral_code.data or "",
                 language=chosen_language(),
+                settings=settings,
             )
     except EmailTaken:
         # The same answer as for a new address; the caller says why.
         with current.transaction() as session:
-            users.note_second_registration(session, email=email, actor=current.actor())
+            if users.note_second_registration(session, email=email, actor=current.actor()):
+                purpose = LinkPurpose.RESET_PASSWORD
+                links.ask(session, purpose, email, settings=settings, actor=current.actor())
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
@@ -79,7 +87,12 @@ def login() -> str | Response | tuple[str, int]:
                     opened = access.open_login(session, user)
             except (LoginFailed, AccountDisabled) as error:
                 _leave_trace(str(form.email.data))
-                form.refuse(error)
+                if current.settings().mail.is_configured and isinstance(error, LoginFailed):
+                    form.form_errors.append(
+                        _("The address or the password is wrong, or the address is not confirmed yet.")
+                    )
+                else:
+                    form.refuse(error)
                 status = 401
             else:
                 access.enter(opened)

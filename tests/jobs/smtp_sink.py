@@ -33,6 +33,7 @@ def running() -> Iterator[Sink]:
                     self.wfile.write(b"354 go on\r\n")
                     text = b"".join(iter(self.rfile.readline, b".\r\n")).decode()
                     sink.envelopes.append((recipients, text))
+                    recipients = []
                 refused = sink.refuse and sink.refuse in line.upper()
                 self.wfile.write(b"221 bye\r\n" if word == "QUIT" else b"550 no\r\n" if refused else b"250 fine\r\n")
 

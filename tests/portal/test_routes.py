@@ -17,10 +17,11 @@ from models.bundles import Bundle
 from models.config import Settings
 from models.gifts import GiftCode
 from models.ledger import Transfer
+from models.links import AccountLink, LinkPurpose
 from models.logins import LoginKind
 from models.payments import Payment
-from models.services import api_keys, logins, payments, sessions
-from models.services.context import Actor
+from models.services import api_keys, links, logins, payments, sessions
+from models.services.context import PLATFORM, Actor
 from models.users import User
 from tests.models.test_offers import coupon, gift
 from tests.portal.conftest import Browser
@@ -36,6 +37,11 @@ OPEN = {
     "development.styleguide",
     "accounts.register",
     "accounts.login",
+    "links.forgot",
+    "links.confirm_again",
+    "links.follow",
+    "links.reset",
+    "links.confirm",
     "mock_checkout.checkout",
     "mock_checkout.decide",
     "health.health",
@@ -64,6 +70,7 @@ class Shop:
     transfer_id: uuid.UUID
     login_id: uuid.UUID
     key_id: uuid.UUID
+    link: str = "x"
 
     def path(self, rule: Rule) -> str:
         """Write a rule's address with these ids in it."""
@@ -77,6 +84,7 @@ class Shop:
             "transfer_id": self.transfer_id,
             "login_id": self.login_id,
             "key_id": self.key_id,
+            "secret": self.link,
             "month": f"{clock.now():%Y-%m}",
             "bundle_id": self.offers[0],
             "coupon_id": self.offers[1],
@@ -108,6 +116,9 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     other_login = logins.begin(session, alice, actor=Actor(alice.id, "::1"), **facts)
     read = {"name": "Script", "scope": KeyScope.READ, "days": None, "settings": settings, "actor": Actor(alice.id)}
     key = api_keys.create(session, alice, **read)[0]
+    links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+    links.send_asked(session)
+    link = links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
     session.commit()
     return Shop(
         alice,
@@ -119,6 +130,7 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
         session.scalars(select(Transfer.id)).first() or uuid.uuid4(),
         other_login.id,
         key.id,
+        link,
     )
 
 

@@ -1,0 +1,42 @@
+"""Another e-mail address for the user: asked for with the password, confirmed at the new address, told to the old."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.services import credentials
+from models.services.errors import InvalidInput
+from portal import access, current, limits
+from portal.forms.accounts import EmailForm
+from portal.i18n import gettext as _
+
+blueprint = Blueprint("email", __name__)
+blueprint.before_request(access.require_login)
+
+
+@blueprint.route("/profile/email", methods=["GET", "POST"])
+def change() -> str | Response | tuple[str, int]:
+    """Ask for a link to the new address. The page says the same whether or not somebody else has it (never.md, 28)."""
+    form = EmailForm(request.form)
+    on = current.settings().mail.is_configured
+    if request.method == "POST" and on and form.validate():
+        limits.check_logins(request.remote_addr)
+        limits.count_mailed_link(request.remote_addr)
+        try:
+            with current.transaction() as own:
+                credentials.ask_for_new_email(
+                    own,
+                    current.user(),
+                    email=str(form.email.data),
+                    password=str(form.current_password.data),
+                    settings=current.settings(),
+                    actor=current.actor(),
+                )
+        except InvalidInput as error:
+            if error.field == "current_password":
+                limits.count_failed_login(request.remote_addr)
+            form.refuse(error)
+        else:
+            current.later("jobs.accounts.send_links")
+            flash(_("We have sent a link to the new address. Your old one stays until you follow it."), "good")
+            return redirect(url_for("profile.profile"), 303)
+    return render_template("profile/email.html", form=form), 400 if form.errors else 200

@@ -1,0 +1,119 @@
+"""Forgotten passwords and addresses to be confirmed: asking for a mail, and what its link leads to.
+
+A mail scanner that follows a link must not use it up, so following one shows a page and only its button acts. The
+link's secret goes into the browser's session and out of the address at once, so that it is in no history and no
+Referer of the page that follows.
+"""
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response
+
+from models.links import AccountLink, LinkPurpose
+from models.services import credentials, links
+from models.services.errors import LinkExpired
+from portal import current, limits
+from portal.forms.accounts import AddressForm, NewPasswordForm
+from portal.i18n import gettext as _
+
+blueprint = Blueprint("links", __name__)
+
+SENT = "sent"
+KEY = "link"
+PAGES = {
+    LinkPurpose.RESET_PASSWORD: "links.reset",
+    LinkPurpose.CONFIRM_EMAIL: "links.confirm",
+    LinkPurpose.CHANGE_EMAIL: "links.confirm",
+}
+
+
+@blueprint.route("/forgot-password", methods=["GET", "POST"])
+def forgot() -> str | Response | tuple[str, int]:
+    """Ask for a link to set a new password."""
+    return _ask(LinkPurpose.RESET_PASSWORD, "accounts/forgot.html", "links.forgot")
+
+
+@blueprint.route("/confirm-again", methods=["GET", "POST"])
+def confirm_again() -> str | Response | tuple[str, int]:
+    """Ask for the link that confirms an address once more."""
+    return _ask(LinkPurpose.CONFIRM_EMAIL, "accounts/confirm_again.html", "links.confirm_again")
+
+
+def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tuple[str, int]:
+    """Write down what is asked, the same for every address; a job looks who has it (never.md, 28)."""
+    form = AddressForm(request.form)
+    on = current.settings().mail.is_configured
+    if request.method == "POST" and on and form.validate():
+        limits.count_mailed_link(request.remote_addr)
+        with current.transaction() as own:
+            email = str(form.email.data)
+            links.ask(own, purpose, email, settings=current.settings(), actor=current.actor())
+        current.later("jobs.accounts.send_links")
+        return redirect(url_for(here, sent=1), 303)
+    return render_template(template, form=form, sent=SENT in request.args), 400 if form.errors else 200
+
+
+@blueprint.get("/links/<secret>")
+def follow(secret: str) -> Response:
+    """Take a link from a mail: look whether it is good, keep it in the session, and show its page."""
+    try:
+        link = links.find(current.session(), secret, settings=current.settings())
+    except LinkExpired:
+        response = _gone()
+    else:
+        session[KEY] = secret
+        response = redirect(url_for(PAGES[link.purpose]))
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@blueprint.route("/reset-password", methods=["GET", "POST"])
+def reset() -> str | Response | tuple[str, int]:
+    """Set a new password with a link; every login ends, and a second factor is still asked for at the next one."""
+    form = NewPasswordForm(request.form)
+    try:
+        if _kept("links.reset") is None:
+            return redirect(url_for("links.forgot"))
+        if request.method == "POST" and form.validate():
+            new = str(form.new_password.data)
+            with current.transaction() as own:
+                credentials.reset_password(own, session[KEY], new, settings=current.settings(), actor=current.actor())
+            session.clear()
+            flash(_("Your new password is set. Log in with it."), "good")
+            return redirect(url_for("accounts.login"), 303)
+    except LinkExpired:
+        return _gone()
+    return render_template("accounts/reset.html", form=form), 400 if form.errors else 200
+
+
+@blueprint.route("/confirm-email", methods=["GET", "POST"])
+def confirm() -> str | Response:
+    """Confirm an address with a link: the one of a new account, or another one of an old."""
+    try:
+        link = _kept("links.confirm")
+        if link is None:
+            return redirect(url_for("links.confirm_again"))
+        changes = link.purpose is LinkPurpose.CHANGE_EMAIL
+        if request.method == "POST":
+            act = credentials.change_email if changes else credentials.confirm_email
+            with current.transaction() as own:
+                act(own, session[KEY], settings=current.settings(), actor=current.actor())
+            session.pop(KEY, None)
+            flash(_("Your new address is confirmed.") if changes else _("Your address is confirmed. Log in."), "good")
+            return redirect(url_for("profile.profile" if changes else "accounts.login"), 303)
+    except LinkExpired:
+        return _gone()
+    return render_template("accounts/confirm.html", link=link, changes=changes)
+
+
+def _kept(page: str) -> AccountLink | None:
+    """Return the link that this browser came with, if it leads to this page. Raises LinkExpired."""
+    secret = session.get(KEY)
+    if not isinstance(secret, str):
+        return None
+    link = links.find(current.session(), secret, settings=current.settings())
+    return link if PAGES[link.purpose] == page else None
+
+
+def _gone() -> Response:
+    session.pop(KEY, None)
+    return make_response(render_template("accounts/link_expired.html"), 410)
