@@ -5,6 +5,7 @@ import threading
 import time
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
 class Recorder:
@@ -45,7 +46,7 @@ class Recorder:
                     if not self._answer(connection, path):
                         return
 
-    def _answer(self, connection: socket.socket, path: bytes) -> bool:
+    def _answer(self, connection: socket.socket, path: bytes) -> bool:  # noqa: PLR0911 - a table of paths
         """Answer one request; returns whether the connection goes on."""
         match path:
             case b"/hang":
@@ -58,6 +59,17 @@ class Recorder:
                 return False
             case b"/short":
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
+                return False
+            case b"/ws":
+                connection.sendall(SWITCH)
+                return True
+            case b"/flood":
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n")
+                try:
+                    while not self._closing:
+                        connection.sendall(bytes(65536))
+                except OSError:
+                    pass
                 return False
             case b"/endless":
                 connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -212,27 +212,60 @@ def impatient(committed: tuple[Settings, Sessions], environment: dict[str, str],
     upstream.close()
 
 
-def test_24_slow_and_idle_clients_cannot_starve_the_others(site: Site) -> None:
-    idle = [site.proxy.connect() for _ in range(5000 if SOAK else 200)]
+def test_20_while_redis_is_down_a_limit_is_shared_out_and_not_multiplied(site: Site) -> None:
+    limit = {"ZENZEFI_LIMITS__PROXY_PER_MINUTE": "40", "ZENZEFI_PROXY__WORKERS": "2"}
+    site.proxy.stop()
+    limited = Proxy(site.proxy.port, {**site.proxy.environment, **limit})
+    limited.start_worker()
+    limited.start_worker()
     try:
-        slow = [site.proxy.connect() for _ in range(20)]
-        for connection in slow:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
+        site.redis.kill()
+        for _ in range(12):  # Both workers notice by their next exchange.
+            assert limited.get("/", site.owned.secret).status == 200
+        time.sleep(0.5)
+        fresh = sell(site.factory, site.settings, "fresh")
+        replies = [limited.get("/", fresh.secret) for _ in range(100)]
+        assert 30 <= sum(reply.status == 200 for reply in replies) <= 40
+        assert {reply.status for reply in replies} == {200, 429}
+        assert all(1 <= int(reply.headers["Retry-After"]) <= 61 for reply in replies if reply.status == 429)
+    finally:
+        limited.stop()
+
+
+def test_24_slow_and_idle_clients_cannot_starve_the_others(site: Site) -> None:
+    assert site.proxy.get("/", site.owned.secret).status == 200
+    worker = site.proxy.workers[0].pid
+    before, token = resident_kib(worker), f"X-Access-Token: {site.owned.secret}\r\n"
+    with contextlib.ExitStack() as stack:
+
+        def connect(count: int, request: str = "") -> list[socket.socket]:
+            made = [stack.enter_context(site.proxy.connect()) for _ in range(count)]
+            for connection in made:
+                connection.sendall(request.encode())
+            return made
+
+        connect(5000 if SOAK else 200)
+        heads = connect(20, "GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
+        bodies = connect(20, f"POST / HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 1000000\r\n\r\n")
+        readers = connect(20, f"GET /flood HTTP/1.1\r\nHost: x\r\n{token}\r\n")
+        [endless] = connect(1, "GET / HTTP/1.1\r\nHost: x\r\n")
         begun = time.monotonic()
         while time.monotonic() - begun < (10 if SOAK else 2):
-            for connection in slow:
+            for connection in (*heads, *bodies):
                 _drip(connection)
+            for connection in readers:
+                assert connection.recv(1)
+            _drip(endless, b"X-A: endless\r\n" * 50)
             asked = time.monotonic()
             assert site.proxy.get("/", site.owned.secret).status == 200
-            assert time.monotonic() - asked < 1
-    finally:
-        for connection in (*idle, *slow):
-            connection.close()
+            assert time.monotonic() - asked < 2
+        assert endless.recv(65536).startswith(b"HTTP/1.1 431 ")
+        assert resident_kib(worker) - before < 40 * (5000 if SOAK else 200) + 32 * 1024
 
 
-def _drip(connection: socket.socket) -> None:
+def _drip(connection: socket.socket, data: bytes = b"x") -> None:
     with contextlib.suppress(OSError):  # the worker has had enough of it, which is what it is for
-        connection.sendall(b"x")
+        connection.sendall(data)
 
 
 @pytest.mark.parametrize("direction", ["download", "upload"])

@@ -41,7 +41,7 @@ class Proxy:
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start_worker(self, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-        """Start one more worker and return when the port answers as ready."""
+        """Start one more worker and return when it listens too, and the port answers as ready."""
         worker = subprocess.Popen(
             [sys.executable, "-m", "addon.worker"], cwd=ROOT, env=self.environment, stdout=output, stderr=output
         )
@@ -49,7 +49,8 @@ class Proxy:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:
-                if self.get("/_zenzefi/ready").status == 200:
+                running = sum(worker.poll() is None for worker in self.workers)
+                if listeners(self.port) >= running and self.get("/_zenzefi/ready").status == 200:
                     return worker
             except OSError:
                 pass
@@ -89,6 +90,12 @@ class Proxy:
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen on a port: each worker has its own."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(fields[1].endswith(f":{port:04X}") and fields[3] == "0A" for fields in map(str.split, lines))
 
 
 def proxy_environment(settings: Settings, redis_url: str, upstream: str, port: int) -> dict[str, str]:
