@@ -19,6 +19,7 @@ from addon.known import KnownTokens
 from addon.listener import Change, Listener
 from addon.metrics import Gauges
 from addon.outlook import Outlook
+from addon.overrides import Overrides
 from addon.policy import GatePolicy
 from addon.prober import Prober
 from addon.rates import Rates
@@ -56,10 +57,11 @@ class Engine:
         )
         self._exchange = Exchange(self._redis, self._rates, counts)
         self._gate = Gate(settings, self._store, self._known, shared=self._shared, rates=self._rates, counts=counts)
+        self._overrides = Overrides(settings, self._store, self._take_up)
         self._tally = Tally(self._store.factory)
         upstream = upstream_of(settings)
         self._outlook = Outlook(settings, self._redis, self._store, upstream)
-        self._prober = Prober(settings, self._redis)
+        self._prober = Prober(settings, self._redis, is_closed=lambda: self._gate.is_closed)
         self._health = Health(settings, self._store, self._outlook)
         self._registry = Registry()
         self._records = Records(settings, self._redis, counts, self._gauges)
@@ -83,19 +85,24 @@ class Engine:
 
     @property
     def can_decide(self) -> bool:
-        """Whether what this worker knows of tokens is kept true by the database's notices."""
-        return self._gate.can_decide
+        """Whether what this worker knows of tokens and settings is kept true by the database's notices."""
+        return self._gate.can_decide and self._overrides.are_known
 
     def start(self) -> None:
         """Begin to listen, to count and to watch; the loop is running."""
         loop = asyncio.get_running_loop()
         self._listener = Listener(
-            self._settings, self._known, loop, on_change=self._changed, on_return=self._cutter.everything_changed
+            self._settings,
+            self._known,
+            loop,
+            on_change=self._changed,
+            on_return=self._returned,
+            on_settings=self._overrides.changed,
         )
         self._records.start()
         self._listener.start()
         work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
-        watch = (self._records.metrics.run(), self._prober.run(), self._outlook.watch())
+        watch = (self._records.metrics.run(), self._prober.run(), self._outlook.watch(), self._overrides.watch())
         self._tasks = [loop.create_task(coroutine) for coroutine in (*work, *watch)]
 
     def reopen_log(self) -> None:
@@ -128,6 +135,17 @@ class Engine:
             burial = asyncio.get_running_loop().create_task(self._shared.bury(secret_hash, change.version))
             self._burials.add(burial)
             burial.add_done_callback(self._burials.discard)
+
+    def _returned(self) -> None:
+        """Notices may have been missed: look at everything again."""
+        self._cutter.everything_changed()
+        self._overrides.changed()
+
+    def _take_up(self, settings: Settings) -> None:
+        """From now on these limits, this device policy and this maintenance are good."""
+        self._rates.set_limits(per_minute=settings.limits.proxy_per_minute, at_once=settings.limits.proxy_at_once)
+        self._gate.take_up(settings)
+        self._store.rules = settings.sessions
 
     def _gauges(self) -> Gauges:
         return Gauges(self._registry.connections, self._tally.backlog, int(bool(self._health.database)))

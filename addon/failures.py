@@ -13,7 +13,7 @@ class Failures:
     """Failed admissions of each address in the running minute; the address seen longest ago goes when it is full."""
 
     def __init__(self, limit: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._limit = limit
+        self.limit = limit
         self._monotonic = monotonic
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
@@ -30,7 +30,7 @@ class Failures:
     def retry_after(self, address: str) -> int | None:
         """Return in how many seconds an address may fail again; None while it may."""
         entry = self._counts.get(_network(address))
-        if entry is None or entry[1] < self._limit:
+        if entry is None or entry[1] < self.limit:
             return None
         left = entry[0] + WINDOW_SECONDS - self._monotonic()
         return None if left <= 0 else int(left) + 1

@@ -16,7 +16,7 @@ from addon.credentials import Credential
 from addon.failures import Failures
 from addon.known import KnownTokens
 from addon.rates import Allowance, Rates
-from addon.refusals import Refuse
+from addon.refusals import Refuse, closed_for
 from addon.scopes import compile_all
 from addon.shared import SharedTokens
 from addon.store import Store, StoreDown
@@ -89,12 +89,24 @@ class Gate:
         self._unknown: dict[bytes, float] = {}
         self._scopes = compile_all(settings.scopes)
         self._device_policy = settings.sessions.device_policy
+        self._closed = closed_for(settings.maintenance)
         self._monotonic = monotonic
 
     @property
     def can_decide(self) -> bool:
         """Whether what this worker knows is kept true by the database's notices."""
         return self._monotonic() < self._known.trusted_until
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether maintenance mode is on: nothing is admitted."""
+        return self._closed is not None
+
+    def take_up(self, settings: Settings) -> None:
+        """Decide by what was changed at run time from now on."""
+        self._failures.limit = settings.limits.failures_per_minute
+        self._device_policy = settings.sessions.device_policy
+        self._closed = closed_for(settings.maintenance)
 
     def decide_now(self, facts: Facts) -> Admit | Refuse | None:
         """Answer steps 1 to 8 of the contract's order from memory alone; None when the database must be asked.
@@ -104,6 +116,8 @@ class Gate:
         fault = paths.canonical_fault(facts.path)
         if fault is not None:
             return Refuse("bad_request", fault)
+        if self._closed is not None:
+            return self._closed
         found = self.identify_now(facts.credential)
         if found is None:
             return None

@@ -45,11 +45,13 @@ class Listener:
         *,
         on_change: Callable[[Change], None],
         on_return: Callable[[], None],
+        on_settings: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._known = known
         self._on_change = on_change
         self._on_return = on_return
+        self._on_settings = on_settings
         self._loop = loop
         self._stopping = threading.Event()
         # Written to by `stop`, so that the thread does not sleep through it.
@@ -105,6 +107,9 @@ class Listener:
         database.poll()
         while database.notifies:
             notice = json.loads(database.notifies.pop(0).payload)
+            if "token" not in notice:  # of what may change at run time: limits, policies, maintenance
+                self._on_loop(self._on_settings)
+                continue
             hashes = tuple(bytes.fromhex(each) for each in notice["hashes"])
             change = Change(uuid.UUID(notice["token"]), hashes, notice["version"])
             for secret_hash in hashes:

@@ -39,8 +39,9 @@ _KEEPALIVE = (("tcp_keepalives_idle", 5), ("tcp_keepalives_interval", 2), ("tcp_
 class Prober:
     """This worker's candidacy. Its blocking calls run in one thread, which owns the connection."""
 
-    def __init__(self, settings: Settings, redis: Redis) -> None:
+    def __init__(self, settings: Settings, redis: Redis, *, is_closed: Callable[[], bool] = lambda: False) -> None:
         self._upstream = settings.upstream
+        self._is_closed = is_closed
         self._redis = redis
         try:
             self._probe = probe_of(settings.upstream)
@@ -84,7 +85,9 @@ class Prober:
         started, clock_started = clock.now(), time.monotonic()
         answers = await ask_all(self._probe, self._upstream.places)
         took = time.monotonic() - clock_started
-        is_up = await self._in_thread(lambda: self._note(any(answers.values()), started))
+        # Maintenance takes the buyers' time as an outage does, so it is recorded, and credited, as one.
+        is_good = any(answers.values()) and not self._is_closed()
+        is_up = await self._in_thread(lambda: self._note(is_good, started))
         addresses = {f"{host}:{port}": answered for (host, port), answered in answers.items()}
         asked_at = started.isoformat(timespec="seconds")
         state = UpstreamState(self._upstream.url, is_up, addresses, round(took, 6), asked_at)

@@ -89,6 +89,10 @@ class Rates:
         self.is_alone = False
         self._windows: dict[uuid.UUID, Window] = {}
 
+    def set_limits(self, *, per_minute: int, at_once: int) -> None:
+        """Judge by other limits from now on; what was counted stays counted."""
+        self._per_minute, self._at_once = per_minute, at_once
+
     def take(self, token_id: uuid.UUID) -> Allowance:
         """Count one request of a token, if it may be made; a caller that makes it then says `begun` at the window."""
         now = self._seconds()

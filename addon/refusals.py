@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from addon.http1 import decisions
+from models.sections import Maintenance
 from models.services.sessions import Known
 
 _TABLE: dict[str, tuple[int, str]] = {
@@ -23,6 +24,7 @@ _TABLE: dict[str, tuple[int, str]] = {
     "upstream_unreachable": (502, "The upstream server cannot be reached."),
     "upstream_timeout": (504, "The upstream server did not answer in time."),
     "unavailable": (503, "The service is not available for a moment."),
+    "maintenance": (503, "The service is closed for maintenance."),
     "not_found": (404, "There is nothing at this address."),
     "internal_error": (500, "Something went wrong here; the request was not forwarded."),
 }
@@ -58,6 +60,13 @@ class Refuse:
         if self.retry_after is not None:
             found.append(("Retry-After", str(self.retry_after)))
         return tuple(found)
+
+
+def closed_for(maintenance: Maintenance) -> Refuse | None:
+    """Return how everything is refused while maintenance mode is on."""
+    if not maintenance.on:
+        return None
+    return Refuse("maintenance", maintenance.words_en, retry_after=maintenance.retry_after_seconds)
 
 
 def as_layer(refusal: Refuse) -> decisions.Refuse:

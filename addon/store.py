@@ -26,6 +26,7 @@ class Store:
 
     def __init__(self, settings: Settings, engine: Engine | None = None, counts: Counts | None = None) -> None:
         self._settings = settings
+        self.rules = settings.sessions
         self._counts = counts or Counts()
         self.engine = engine or database.connect(settings.database)
         self.factory = database.sessions(self.engine)
@@ -84,7 +85,7 @@ class Store:
 
         def work() -> uuid.UUID:
             with self.factory.begin() as session:
-                opened = sessions.begin(session, token_id, device=device, rules=self._settings.sessions, actor=actor)
+                opened = sessions.begin(session, token_id, device=device, rules=self.rules, actor=actor)
                 return opened.id
 
         return await self.run(work, "begin")

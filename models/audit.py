@@ -57,6 +57,7 @@ class AuditAction(StrEnum):
     TOKEN_RENEWED = "token.renewed"  # noqa: S105
     TOKEN_RENEWAL_STOPPED = "token.renewal_stopped"  # noqa: S105
     TOKEN_FORCE_REVOKED = "token.force_revoked"  # noqa: S105
+    SETTING_CHANGED = "setting.changed"
     BUNDLE_PURCHASED = "bundle.purchased"
     BUNDLE_CHANGED = "bundle.changed"
     COUPON_CHANGED = "coupon.changed"

@@ -27,6 +27,7 @@ from models.sections import (
     Database,
     Limits,
     Mail,
+    Maintenance,
     OutageCredit,
     Pause,
     Payments,
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     referral: Referral = Referral()
     limits: Limits = Limits()
     sessions: Sessions = Sessions()
+    maintenance: Maintenance = Maintenance()
     payments: Payments
     seller: Seller = Seller()
     mail: Mail = Mail()

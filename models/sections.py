@@ -205,6 +205,15 @@ class Sessions(Section):
     close_idle_seconds: Positive = 3600
 
 
+class Maintenance(Section):
+    """While it is on, the proxy refuses requests and buyers change nothing in the portal; admins go on."""
+
+    on: bool = False
+    retry_after_seconds: Annotated[int, Field(gt=0, le=86400)] = 300
+    words_en: Annotated[str, Field(max_length=300)] = ""
+    words_ru: Annotated[str, Field(max_length=300)] = ""
+
+
 # Where YooKassa says that its callbacks come from (its documentation, "Webhooks").
 YOOKASSA_NETWORKS = (
     IPv4Network("77.75.153.0/25"),

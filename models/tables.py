@@ -19,6 +19,7 @@ from models.pauses import TokenPause
 from models.payments import MockCheckout, Payment, PaymentEvent
 from models.referrals import ReferralBonus
 from models.sessions import ProxySession
+from models.setting_changes import SettingChange
 from models.token_events import TokenEvent
 from models.tokens import AccessToken
 from models.usage import TokenUsageDay, UsageDay
@@ -50,6 +51,7 @@ __all__ = [
     "PaymentEvent",
     "ProxySession",
     "ReferralBonus",
+    "SettingChange",
     "TokenEvent",
     "TokenPause",
     "TokenUsageDay",

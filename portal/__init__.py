@@ -9,7 +9,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from models import config
 from models.config import Settings
 from models.database import engine_options
-from portal import access, api, errors, formats, i18n, limits, security, views
+from models.services.runtime import Cached
+from portal import access, api, errors, formats, i18n, limits, maintenance, security, views
 from portal.extensions import csrf, db
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     settings = settings or config.load()
     app = OpenAPI("portal", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"), **api.OPTIONS)
     app.extensions["zenzefi"] = settings
+    app.extensions["zenzefi-runtime"] = Cached(settings)
     _configure(app, settings)
     db.init_app(app)
     csrf.init_app(app)
@@ -30,6 +32,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     formats.init_app(app)
     limits.init_app(app, settings)
     security.init_app(app, settings)
+    maintenance.init_app(app)
     errors.init_app(app)
     views.init_app(app, settings)
     api.init_app(app, settings)

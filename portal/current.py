@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from flask import current_app, request
+from flask import current_app, g, request
 from flask_login import current_user
 from sqlalchemy.orm import Session
 
@@ -13,15 +13,34 @@ from jobs.queues import QueueDown, enqueue
 from models.config import Settings
 from models.logins import Login
 from models.services.context import Actor
+from models.services.runtime import Cached
 from models.users import User
 from portal.extensions import db
 
 logger = logging.getLogger(__name__)
 
 
-def settings() -> Settings:
-    """Return the settings of this app."""
+def frozen_settings() -> Settings:
+    """Return the settings that this app was started with; asks nobody, so error pages may use it."""
     return cast(Settings, current_app.extensions["zenzefi"])
+
+
+def runtime_settings() -> Cached:
+    """Return this process's memory of what was changed at run time."""
+    return cast(Cached, current_app.extensions["zenzefi-runtime"])
+
+
+def settings() -> Settings:
+    """Return the settings for this request, with what was changed at run time; the same ones to its end."""
+    if "settings" not in g:
+        g.settings = runtime_settings().get(session())
+    return cast(Settings, g.settings)
+
+
+def terms(session: Session) -> Settings:
+    """Return the settings as a transaction that sells something sees them: not a second old."""
+    g.settings = runtime_settings().fresh(session)
+    return cast(Settings, g.settings)
 
 
 def maybe_user() -> User | None:

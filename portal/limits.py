@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from models.config import Settings
 from models.services.errors import TooManyAttempts
+from portal import current
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,6 @@ class Windows:
         self._shared = MovingWindowRateLimiter(redis)
         self._own = MovingWindowRateLimiter(MemoryStorage())
         self._processes = settings.portal.processes
-        self.auth = settings.limits.auth_per_hour
-        self.api = settings.limits.api_per_minute
 
     def is_open(self, limit: RateLimitItem, name: str) -> bool:
         """Say whether one more would pass."""
@@ -131,7 +130,7 @@ def take_api_call(user_id: uuid.UUID) -> Allowance:
     an API that stopped with Redis would take away what still works.
     """
     windows = cast(Windows, current_app.extensions["zenzefi-limits"])
-    limit = RateLimitItemPerMinute(windows.api, namespace="api")
+    limit = RateLimitItemPerMinute(current.settings().limits.api_per_minute, namespace="api")
     fits = windows.take(limit, str(user_id))
     return windows.stand(limit, str(user_id), is_over=not fits)
 
@@ -161,7 +160,8 @@ def _count(address: str | None) -> None:
 
 def _auth(address: str | None) -> tuple[Windows, RateLimitItem, str]:
     windows = cast(Windows, current_app.extensions["zenzefi-limits"])
-    return windows, RateLimitItemPerHour(windows.auth, namespace="auth"), network_of(address)
+    limit = RateLimitItemPerHour(current.settings().limits.auth_per_hour, namespace="auth")
+    return windows, limit, network_of(address)
 
 
 def network_of(address: str | None) -> str:

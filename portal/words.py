@@ -14,6 +14,7 @@ from models.services.errors import (
     InsufficientFunds,
     InvalidInput,
     PauseTooShort,
+    PriceChanged,
     TokenEnded,
     TokenUnusable,
 )
@@ -94,6 +95,7 @@ AUDIT_ACTIONS = {
     AuditAction.TOKEN_RENEWAL_STOPPED: _("Auto-renewal stopped"),
     AuditAction.TOKEN_CREDITED: _("Outage credited"),
     AuditAction.TOKEN_FORCE_REVOKED: _("Token ended by an admin"),
+    AuditAction.SETTING_CHANGED: _("Setting changed"),
     AuditAction.BUNDLE_PURCHASED: _("Bundle bought"),
     AuditAction.BUNDLE_CHANGED: _("Bundle changed"),
     AuditAction.COUPON_CHANGED: _("Coupon changed"),
@@ -181,6 +183,14 @@ SERVICE_SENTENCES = (
     _("Refund refused by the provider"),
     _("Debt repaid"),
     _("This token has been paused for as long as it can be."),
+    _("Somebody else has changed this meanwhile. Look at it again."),
+    _("Write a whole number."),
+    _("This must be above zero."),
+    _("This is too large."),
+    _("This is too long."),
+    _("At least one duration must be for sale."),
+    _("This value does not fit."),
+    _("Write one line for each duration, like 24 = 18."),
 )
 _MORE_TIME = " h more for token "
 _FIRST_NUMBER = re.compile(r"\d+")
@@ -197,6 +207,8 @@ def sentence(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
             )
         case InsufficientFunds():
             return gettext("The balance is too low: %(amount)s ZNC are needed.", amount=amount(error.needed))
+        case PriceChanged():
+            return gettext("The price has changed: it is %(amount)s ZNC now.", amount=amount(error.price))
         case TokenEnded():
             return gettext("This token is %(state)s already.", state=TOKEN_STATES[TokenState(error.state)])
         case TokenUnusable():

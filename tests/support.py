@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event, func, select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction, AuditEntry
+from models.bundles import Bundle
 from models.config import Settings
 from models.database import Sessions
 from models.payments import MockCheckout, Payment
@@ -129,3 +130,8 @@ def engine_of(sessions: Sessions) -> Engine:
     """Return the engine behind a factory of sessions."""
     engine: Engine = sessions.kw["bind"]
     return engine
+
+
+def some_bundle(session: Session, name: str = "Starter") -> Bundle:
+    """Return one of the bundles that every shop begins with."""
+    return session.scalars(select(Bundle).where(Bundle.name == name)).one()

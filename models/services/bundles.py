@@ -54,17 +54,21 @@ def purchase(
     settings: Settings,
     actor: Actor,
     coupon: str = "",
+    shown: Decimal | None = None,
 ) -> tuple[BundlePurchase, list[tuple[AccessToken, str]]]:
     """Sell a bundle and return its tokens with their secrets, which are known only now.
 
-    A form that carries the purchase's id buys once: the second try raises DuplicateTransfer. Raises NotFound,
-    AccountDisabled, CouponRefused, InvalidInput and InsufficientFunds as well.
+    A form that carries the purchase's id buys once: the second try raises DuplicateTransfer. `shown` is the price that
+    the buyer saw. Raises NotFound, AccountDisabled, PriceChanged, CouponRefused, InvalidInput and InsufficientFunds
+    as well.
     """
     bundle = offered(session, bundle_id)
     if not user.is_active:
         raise AccountDisabled
+    price = price_of(bundle, settings).total
+    tokens.refuse_other_price(price, shown)
     reference = ("bundle_purchase", purchase_id)
-    quote = coupons.take(session, user, coupon, price_of(bundle, settings).total, reference=reference)
+    quote = coupons.take(session, user, coupon, price, reference=reference)
     tokens.pay(session, user, quote.price, f"Bundle {bundle.name}", reference=reference, actor=actor)
     sold = BundlePurchase(
         id=purchase_id,

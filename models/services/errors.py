@@ -65,6 +65,21 @@ class LastSuperuser(DomainError):
         super().__init__("The last admin cannot be removed.")
 
 
+class SettingChanged(DomainError):
+    """Somebody else changed this setting since the reader saw it."""
+
+    def __init__(self) -> None:
+        super().__init__("Somebody else has changed this meanwhile. Look at it again.")
+
+
+class PriceChanged(DomainError):
+    """What is to be bought costs `price` ZNC now, which is not what the buyer was shown."""
+
+    def __init__(self, price: Decimal) -> None:
+        super().__init__(f"The price has changed: it is {price:.2f} ZNC now.")
+        self.price = price
+
+
 class TooManyAttempts(DomainError):
     """A limit was reached; `resets_in` says when to come back."""
 

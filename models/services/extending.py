@@ -18,14 +18,24 @@ from models.users import User
 
 
 def extend(
-    session: Session, owner: User, token_id: uuid.UUID, *, hours: int, key: uuid.UUID, settings: Settings, actor: Actor
+    session: Session,
+    owner: User,
+    token_id: uuid.UUID,
+    *,
+    hours: int,
+    key: uuid.UUID,
+    settings: Settings,
+    actor: Actor,
+    shown: Decimal | None = None,
 ) -> Decimal:
     """Sell the owner's token so many hours more, at the list price, and return what they cost in ZNC.
 
     It may be ready, running or paused. A form that carries its own `key` extends once: the second try raises
-    DuplicateTransfer. Raises NotFound, TokenEnded, InvalidInput, InsufficientFunds and AccountDisabled as well.
+    DuplicateTransfer. `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, InvalidInput,
+    InsufficientFunds and AccountDisabled as well.
     """
     price = tokens.price_of(settings, hours)
+    tokens.refuse_other_price(price, shown)
     if not owner.is_active:
         raise AccountDisabled
     token = own_tokens.locked(session, owner, token_id)

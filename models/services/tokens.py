@@ -15,7 +15,7 @@ from models.config import Settings
 from models.ledger import AccountKind, TransferKind
 from models.services import audit, changes, coupons, crediting, ledger, outages, outbox, referrals, secrets, texts
 from models.services.context import Actor
-from models.services.errors import AccountDisabled, InvalidInput, NotFound, TokenEnded
+from models.services.errors import AccountDisabled, InvalidInput, NotFound, PriceChanged, TokenEnded
 from models.services.money import round_down
 from models.services.paging import Page, page_of
 from models.tokens import AccessToken, TokenOrigin, TokenState
@@ -43,6 +43,12 @@ def price_of(settings: Settings, hours: int) -> Decimal:
     return price
 
 
+def refuse_other_price(price: Decimal, shown: Decimal | None) -> None:
+    """Raise PriceChanged when the buyer was shown another list price; None: he was shown none."""
+    if shown is not None and shown != price:
+        raise PriceChanged(price)
+
+
 def purchase(
     session: Session,
     user: User,
@@ -54,13 +60,16 @@ def purchase(
     actor: Actor,
     token_id: uuid.UUID | None = None,
     coupon: str = "",
+    shown: Decimal | None = None,
 ) -> tuple[AccessToken, str]:
     """Sell a token and return it with its secret, which is known only now.
 
     A form that carries the id of the token-to-be cannot buy twice: the second try raises DuplicateTransfer.
-    Raises InvalidInput, CouponRefused and InsufficientFunds as well.
+    `shown` is the list price that the buyer saw. Raises PriceChanged, InvalidInput, CouponRefused and
+    InsufficientFunds as well.
     """
     price = price_of(settings, hours)
+    refuse_other_price(price, shown)
     _check(scope, name, settings)
     if not user.is_active:
         raise AccountDisabled

@@ -1,5 +1,8 @@
 """Buying a token and topping up."""
 
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
 from typing import Self
 
 from flask import request
@@ -14,6 +17,23 @@ from portal import words
 from portal.forms.base import Form, UuidField, at_most, required
 
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
+
+
+class ShownPrices(HiddenField):
+    """The prices that the page showed, so that nobody pays another one unseen. It always writes those of now."""
+
+    now: Mapping[int, Decimal] = MappingProxyType({})
+
+    def _value(self) -> str:
+        return " ".join(f"{key}={price:.2f}" for key, price in self.now.items())
+
+    def of(self, key: int) -> Decimal | None:
+        """Return what the sent page showed for one choice; None when it showed nothing."""
+        shown = dict(pair.split("=", 1) for pair in (self.data or "").split() if "=" in pair)
+        try:
+            return Decimal(shown[str(key)])
+        except (KeyError, InvalidOperation):
+            return None
 
 
 class BuyForm(Form):
@@ -31,6 +51,7 @@ class BuyForm(Form):
         _("Coupon"), [at_most(32)], description=_("If you have one."), render_kw={"autocomplete": "off"}
     )
     token_id = UuidField(validators=[required()])
+    shown = ShownPrices()
 
     @classmethod
     def for_sale(cls, settings: Settings, **defaults: object) -> Self:
@@ -38,6 +59,7 @@ class BuyForm(Form):
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.duration_hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
         form.scope.choices = [(scope, words.scope_name(scope)) for scope in settings.scopes]
+        form.shown.now = settings.prices.znc
         return form
 
 
@@ -46,12 +68,14 @@ class ExtendForm(Form):
 
     hours = RadioField(_("How much more"), [InputRequired(_("Choose how long."))], coerce=int)
     key = UuidField(validators=[required()])
+    shown = ShownPrices()
 
     @classmethod
     def for_sale(cls, settings: Settings, **defaults: object) -> Self:
         """Make the form for a request, with what is for sale."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
+        form.shown.now = settings.prices.znc
         return form
 
 
@@ -62,6 +86,7 @@ class BundleForm(Form):
         _("Coupon"), [at_most(32)], description=_("If you have one."), render_kw={"autocomplete": "off"}
     )
     purchase_id = UuidField(validators=[required()])
+    shown = ShownPrices()
 
 
 class GiftForm(Form):

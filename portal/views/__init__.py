@@ -9,6 +9,7 @@ from portal.views import (
     admin,
     admin_offers,
     admin_payments,
+    admin_settings,
     bundles,
     email,
     health,
@@ -46,6 +47,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(admin_payments.blueprint)
     app.register_blueprint(admin_offers.blueprint)
+    app.register_blueprint(admin_settings.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)
     # The one exemption: a provider's callback carries a signature and no cookie.

@@ -6,13 +6,15 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.services import bundles, gifts, ledger
-from models.services.errors import CouponRefused, DuplicateTransfer, GiftRefused, InsufficientFunds
+from models.services.errors import CouponRefused, DuplicateTransfer, GiftRefused, InsufficientFunds, PriceChanged
 from portal import access, current, limits, words
 from portal.forms.shop import BundleForm, GiftForm
 from portal.i18n import gettext as _
 
 blueprint = Blueprint("bundles", __name__)
 blueprint.before_request(access.require_login)
+
+THE_BUNDLE = 1  # the page shows one price only
 
 
 @blueprint.get("/bundles")
@@ -43,9 +45,10 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 current.user(),
                 bundle_id,
                 purchase_id=form.purchase_id.data,
-                settings=current.settings(),
+                settings=current.terms(session),
                 actor=current.actor(),
                 coupon=form.coupon.data or "",
+                shown=form.shown.of(THE_BUNDLE),
             )
     except DuplicateTransfer:
         flash(_("This bundle is bought already; it was not paid for twice. Its secrets were shown once."), "info")
@@ -53,6 +56,9 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
     except InsufficientFunds as error:
         form.refuse(error)
         return _buy_page(bundle_id, form, lacks=error), 402
+    except PriceChanged as error:
+        form.refuse(error)
+        return _buy_page(bundle_id, form), 409
     except CouponRefused as error:
         form.refuse(error, "coupon")
         return _buy_page(bundle_id, form), 400
@@ -87,5 +93,6 @@ def _buy_page(bundle_id: uuid.UUID, form: BundleForm, lacks: InsufficientFunds |
         back = url_for("bundles.buy_form", bundle_id=bundle_id, coupon=form.coupon.data or None)
         top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
     price = bundles.price_of(bundle, current.settings())
+    form.shown.now = {THE_BUNDLE: price.total}
     facts = {"bundle": bundle, "price": price, "form": form, "wallet": wallet, "top_up": top_up}
     return render_template("bundles/buy.html", **facts)

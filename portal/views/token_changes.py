@@ -11,7 +11,15 @@ from werkzeug.wrappers import Response
 
 from models import clock
 from models.services import extending, ledger, own_tokens, pausing, renewing, rotating, tokens
-from models.services.errors import DomainError, DuplicateTransfer, InsufficientFunds, InvalidInput, NotFound, TokenEnded
+from models.services.errors import (
+    DomainError,
+    DuplicateTransfer,
+    InsufficientFunds,
+    InvalidInput,
+    NotFound,
+    PriceChanged,
+    TokenEnded,
+)
 from models.tokens import AccessToken
 from portal import access, current, words
 from portal.forms.shop import ExtendForm, NameForm, RotateForm
@@ -75,21 +83,30 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     token = _changeable(token_id)
     if token is None:
         return _back(token_id)
-    settings = current.settings()
-    form = ExtendForm.for_sale(settings)
+    form = ExtendForm.for_sale(current.settings())
     if not form.validate() or form.key.data is None:
         return _extend_page(token, form), 400
     hours, key = form.hours.data, form.key.data
     try:
         with current.transaction() as session:
             price = extending.extend(
-                session, current.user(), token_id, hours=hours, key=key, settings=settings, actor=current.actor()
+                session,
+                current.user(),
+                token_id,
+                hours=hours,
+                key=key,
+                settings=current.terms(session),
+                actor=current.actor(),
+                shown=form.shown.of(hours),
             )
     except DuplicateTransfer:
         flash(_("This extension is booked already; it was not paid for twice."), "info")
     except InsufficientFunds as error:
         form.refuse(error)
         return _extend_page(token, form, lacks=error), 402
+    except PriceChanged as error:
+        form.refuse(error)
+        return _extend_page(token, form), 409
     except InvalidInput as error:
         form.refuse(error)
         return _extend_page(token, form), 400
@@ -162,7 +179,8 @@ def _changeable(token_id: uuid.UUID) -> AccessToken | None:
 
 def _extend_page(token: AccessToken, form: ExtendForm, lacks: InsufficientFunds | None = None) -> str:
     wallet = ledger.wallet_of(current.session(), current.user().id)
-    prices = current.settings().prices.znc
+    prices = form.shown.now = current.settings().prices.znc
+    form.hours.choices = [(hours, words.duration(hours)) for hours in sorted(prices)]
     top_up = None
     if lacks is not None:
         back = url_for("token_changes.extend_form", token_id=token.id, hours=form.hours.data)

@@ -12,6 +12,7 @@ from models.services.errors import (
     DuplicateTransfer,
     InsufficientFunds,
     InvalidInput,
+    PriceChanged,
     TokenEnded,
     TokenUnusable,
 )
@@ -55,8 +56,7 @@ def buy() -> str | Response | tuple[str, int]:
     There is no redirect after it: a redirect would have to keep the secret somewhere. Sending the form again, by a
     reload or a double click, finds the same token id booked and leads to the token instead.
     """
-    settings = current.settings()
-    form = BuyForm.for_sale(settings)
+    form = BuyForm.for_sale(current.settings())
     if not form.validate():
         return _buy_page(form), 400
     try:
@@ -67,10 +67,11 @@ def buy() -> str | Response | tuple[str, int]:
                 hours=form.duration_hours.data,
                 scope=str(form.scope.data),
                 name=form.name.data or "",
-                settings=settings,
+                settings=current.terms(session),
                 actor=current.actor(),
                 token_id=form.token_id.data,
                 coupon=form.coupon.data or "",
+                shown=form.shown.of(form.duration_hours.data),
             )
     except DuplicateTransfer:
         flash(_("This token is bought already; it was not paid for twice. Its secret was shown once."), "info")
@@ -78,6 +79,9 @@ def buy() -> str | Response | tuple[str, int]:
     except InsufficientFunds as error:
         form.refuse(error)
         return _buy_page(form, lacks=error), 402
+    except PriceChanged as error:
+        form.refuse(error)
+        return _buy_page(form), 409
     except (InvalidInput, CouponRefused) as error:
         form.refuse(error, None if isinstance(error, InvalidInput) else "coupon")
         return _buy_page(form), 400
@@ -171,5 +175,6 @@ def _buy_page(form: BuyForm, lacks: InsufficientFunds | None = None) -> str:
         chosen["coupon"] = form.coupon.data or None
         back = url_for("tokens.buy_form", **chosen)
         top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
-    prices = current.settings().prices.znc
+    prices = form.shown.now = current.settings().prices.znc
+    form.duration_hours.choices = [(hours, words.duration(hours)) for hours in sorted(prices)]
     return render_template("tokens/buy.html", form=form, wallet=wallet, prices=prices, top_up=top_up)

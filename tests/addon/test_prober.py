@@ -207,6 +207,20 @@ def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watch
     watched.run(main)
 
 
+def test_maintenance_is_recorded_as_an_outage_so_that_tokens_are_credited(watched: Watched) -> None:
+    async def main(prober: Prober, _outlook: Outlook) -> None:
+        assert prober._try_lock()
+        closed = [True, True, False]
+        prober._is_closed = lambda: closed[0]
+        while closed:
+            await prober.probe_once()
+            closed.pop(0)
+
+    watched.run(main)
+    [outage] = watched.record()
+    assert outage.closed_at is not None
+
+
 def test_one_failure_between_two_good_probes_is_no_outage(watched: Watched, answering: Server) -> None:
     async def main(prober: Prober, outlook: Outlook) -> None:
         assert prober._try_lock()

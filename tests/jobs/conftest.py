@@ -28,7 +28,7 @@ def shop(
     """Settings and sessions of the test; the jobs find the same by the environment, as in their own process."""
     for name, value in process_environment.items():
         monkeypatch.setenv(name, value)
-    cached = (runtime.settings, runtime.sessions, queues.queue)
+    cached = (runtime.settings_at_start, runtime.sessions, queues.queue)
     for function in cached:
         function.cache_clear()
     yield committed

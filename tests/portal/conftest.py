@@ -81,6 +81,7 @@ def app(
     """The app, whose commits are savepoints in the test's transaction."""
     maker = sessionmaker(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
     monkeypatch.setattr(db, "session", scoped_session(maker))
+    made_app.extensions["zenzefi-runtime"].forget()
     yield made_app
     db.session.remove()
 

@@ -2,8 +2,9 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -24,6 +25,7 @@ from models.services import api_keys, links, logins, payments, sessions
 from models.services.context import PLATFORM, Actor
 from models.users import User
 from tests.models.test_offers import coupon, gift
+from tests.portal import office
 from tests.portal.conftest import Browser
 from tests.support import buy, decided, top_up
 
@@ -71,6 +73,7 @@ class Shop:
     login_id: uuid.UUID
     key_id: uuid.UUID
     link: str = "x"
+    office: dict[str, Any] = field(default_factory=lambda: dict(office.NOTHING))
 
     def path(self, rule: Rule) -> str:
         """Write a rule's address with these ids in it."""
@@ -92,17 +95,19 @@ class Shop:
             "provider": "mock",
             "filename": "css/swagger-ui.css" if rule.endpoint == "docs.asset" else "css/tokens.css",
             "reader": "swagger",
+            **self.office,
         }
         path = rule.rule
         for name in rule.arguments:
             path = path.replace(f"<uuid:{name}>", str(values[name])).replace(f"<path:{name}>", str(values[name]))
-            path = path.replace(f"<{name}>", str(values[name]))
+            path = path.replace(f"<{name}>", str(values[name])).replace(f"<int:{name}>", str(values[name]))
         assert "<" not in path
         return path
 
 
 @pytest.fixture
 def shop(session: Session, alice: User, settings: Settings) -> Shop:
+    ours = office.one_of_each(session, alice, settings)
     token = buy(session, alice, settings)
     opened = sessions.begin(session, token.id, device="a" * 20, rules=settings.sessions, actor=Actor(alice.id, "::1"))
     payment = top_up(session, alice, settings)
@@ -131,6 +136,7 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
         other_login.id,
         key.id,
         link,
+        ours,
     )
 
 
@@ -241,6 +247,7 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
     )
     for rule in pages(app):
         if rule.arguments & {
+            *(name for name in office.NOTHING if name.endswith("_id")),
             "token_id",
             "payment_id",
             "checkout_id",

@@ -1,0 +1,83 @@
+"""What admins fill in to change a setting. The value's own type is checked by the service, as for config.toml."""
+
+from typing import Any, Self
+
+from flask import request
+from flask_babel import lazy_gettext as _
+from wtforms import Field, IntegerField, SelectField, StringField, TextAreaField
+from wtforms.validators import InputRequired
+from wtforms.widgets import HiddenInput
+
+from models.services.errors import InvalidInput
+from models.services.runtime import Setting
+from portal.forms.base import Form, at_most, required
+from portal.setting_words import CHOICES, SETTINGS
+
+# One line for each duration that is sold.
+SEPARATOR = "="
+
+
+class SettingForm(Form):
+    """`seen` is the change that was the newest when the page was shown."""
+
+    value: Field
+    reason = StringField(
+        _("Reason"), [required(), at_most(200)], description=_("For the history."), render_kw={"autocomplete": "off"}
+    )
+    seen = IntegerField(widget=HiddenInput(), validators=[InputRequired()])
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self:
+        """Make the form that fits the setting's kind of value."""
+
+        class Fitting(cls):  # type: ignore[misc, valid-type]  # a form is made for each kind
+            value = _field(setting)
+
+        defaults = {"value": _written(setting.value), "seen": setting.seen}
+        made: Self = Fitting(request.form if request.method == "POST" else None, data=defaults)
+        if isinstance(made.value, SelectField):
+            made.value.choices = list(CHOICES[setting.key].items())
+        return made
+
+    def parsed(self) -> Any:
+        """Return the value as config.toml would hold it. Raises InvalidInput for a line that is no price."""
+        text = str(self.value.data or "").strip()
+        return _prices(text) if isinstance(self.value, PricesField) else text
+
+
+class UndoForm(Form):
+    reason = StringField(_("Reason"), [at_most(200)])
+
+
+class PricesField(TextAreaField):
+    """Lines of `hours = ZNC`."""
+
+
+def _field(setting: Setting) -> Field:
+    label, help_text = SETTINGS[setting.key]
+    choices = CHOICES.get(setting.key)
+    if choices:
+        return SelectField(label, description=help_text)
+    if isinstance(setting.value, dict):
+        return PricesField(label, [required(), at_most(1000)], description=help_text, render_kw={"rows": 8})
+    if setting.key.startswith("maintenance.words_"):
+        return StringField(label, [at_most(300)], description=help_text, render_kw={"autocomplete": "off"})
+    numeric = {"inputmode": "decimal", "autocomplete": "off"}
+    return StringField(label, [required(), at_most(20)], description=help_text, render_kw=numeric)
+
+
+def _written(value: Any) -> str:
+    """Write a value as the form's field shows it."""
+    if isinstance(value, dict):
+        return "\n".join(f"{hours} {SEPARATOR} {price}" for hours, price in sorted(value.items()))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _prices(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in filter(str.strip, text.splitlines()):
+        hours, separator, price = (part.strip() for part in line.partition(SEPARATOR))
+        if not separator or not hours.isdecimal() or hours in found:
+            raise InvalidInput("value", "Write one line for each duration, like 24 = 18.")
+        found[hours] = price
+    return found

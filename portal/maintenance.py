@@ -1,0 +1,37 @@
+"""Maintenance mode: buyers may look and change nothing; admins, providers' callbacks and health checks go on."""
+
+from flask import Flask, Response, request
+
+from portal import current, errors, i18n
+from portal.i18n import gettext as _
+
+READS = {"GET", "HEAD", "OPTIONS"}
+# Who wants to end the maintenance must be able to log in.
+GOES_ON = ("/login", "/logout", "/preferences", "/api/v1/auth/login", "/api/v1/webhooks/", "/mock-checkout/")
+
+
+def init_app(app: Flask) -> None:
+    """Refuse what changes something, and let templates say why."""
+    app.before_request(_refuse_changes)
+    app.jinja_env.globals.update(maintenance=notice)
+
+
+def notice() -> str | None:
+    """Return what is to be said about a maintenance that is under way, if one is."""
+    rules = current.settings().maintenance
+    if not rules.on:
+        return None
+    own_words = rules.words_ru if i18n.chosen_language() == "ru" else rules.words_en
+    return own_words or _("We are working on the service. Nothing can be bought or changed until we are done.")
+
+
+def _refuse_changes() -> Response | None:
+    if request.method in READS or request.path.startswith(GOES_ON):
+        return None
+    said = notice()
+    somebody = current.maybe_user() if said else None
+    if said is None or (somebody is not None and somebody.is_superuser):
+        return None
+    response = errors.page(503, said, title=_("Closed for maintenance"))
+    response.headers["Retry-After"] = str(current.settings().maintenance.retry_after_seconds)
+    return response

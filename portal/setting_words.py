@@ -1,0 +1,57 @@
+"""The words for settings that may change at run time."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from flask_babel import lazy_gettext as _
+
+from portal.words import duration, price
+
+_NOTHING = "\u2013"
+# Label and help of each setting that may change at run time.
+SETTINGS = {
+    "prices.znc": (_("Price list"), _("One line for each duration that is sold: hours = ZNC.")),
+    "prices.rub_per_znc": (_("Roubles for one ZNC"), _("Payments that were started keep their rate.")),
+    "limits.auth_per_hour": (_("Failed logins an hour"), _("Failed logins and registrations of one address.")),
+    "limits.api_per_minute": (_("API requests a minute"), _("Of one user.")),
+    "limits.proxy_per_minute": (_("Proxied requests a minute"), _("Of one token, over all workers.")),
+    "limits.proxy_at_once": (_("Proxied requests at once"), _("Of one token, under way at the same time.")),
+    "limits.failures_per_minute": (_("Wrong tokens a minute"), _("Of one address; good tokens pass from any address.")),
+    "limits.topup_max_znc": (_("Largest top-up in ZNC"), _("For a single payment.")),
+    "sessions.device_policy": (
+        _("Device policy"),
+        _(
+            "When sent: a token has one device at a time, but clients that never name one can share it."
+            " Required: they can not."
+        ),
+    ),
+    "maintenance.on": (
+        _("Maintenance mode"),
+        _("On: the proxy refuses every request, and buyers change nothing. Running tokens are credited for it."),
+    ),
+    "maintenance.retry_after_seconds": (_("Come back after seconds"), _("What clients are told.")),
+    "maintenance.words_en": (_("Words in English"), _("What buyers read; may stay empty.")),
+    "maintenance.words_ru": (_("Words in Russian"), _("What buyers read; may stay empty.")),
+}
+GROUPS = {
+    "prices": _("Prices"),
+    "limits": _("Limits"),
+    "sessions": _("Devices"),
+    "maintenance": _("Maintenance"),
+}
+CHOICES = {
+    "sessions.device_policy": {"off": _("off"), "when_sent": _("when sent"), "required": _("required")},
+    "maintenance.on": {"false": _("off"), "true": _("on")},
+}
+
+
+def setting_value(value: object, key: str) -> str:
+    """Write a setting's value for reading, be it of the settings or as the history keeps it."""
+    if isinstance(value, Mapping):
+        pairs = sorted((int(hours), Decimal(znc)) for hours, znc in value.items())
+        return " · ".join(f"{duration(hours)}: {price(znc)}" for hours, znc in pairs)
+    known = CHOICES.get(key, {})
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if text in known:
+        return str(known[text])
+    return text or _NOTHING

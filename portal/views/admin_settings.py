@@ -1,0 +1,93 @@
+"""What admins change at run time: prices, limits, device policy, maintenance; with history and undo."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.services import runtime
+from models.services.errors import InvalidInput, SettingChanged
+from portal import access, current, words
+from portal.forms.settings import SettingForm, UndoForm
+from portal.i18n import gettext as _
+from portal.paging import Window, window
+
+blueprint = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
+blueprint.before_request(access.require_admin)
+
+FEW = Window(limit=10, offset=0)
+
+
+@blueprint.get("")
+def overview() -> str:
+    """Show every setting that may change, and what was changed last."""
+    found = runtime.listing(current.session(), current.frozen_settings())
+    groups: dict[str, list[runtime.Setting]] = {}
+    for setting in found:
+        groups.setdefault(setting.key.partition(".")[0], []).append(setting)
+    changes = runtime.history(current.session(), **FEW)
+    return render_template("admin/settings.html", groups=groups, changes=changes)
+
+
+@blueprint.get("/history")
+def history() -> str:
+    """List every change."""
+    return render_template("admin/settings_history.html", changes=runtime.history(current.session(), **window()))
+
+
+@blueprint.get("/<key>")
+def form(key: str) -> str:
+    """Show one setting: what it is, what it was, and the form to change it."""
+    setting = runtime.setting(current.session(), current.frozen_settings(), key)
+    return _page(setting, SettingForm.of(setting))
+
+
+@blueprint.post("/<key>")
+def change(key: str) -> str | Response | tuple[str, int]:
+    """Set a value from now on, or make what config.toml says good again."""
+    setting = runtime.setting(current.session(), current.frozen_settings(), key)
+    filled = SettingForm.of(setting)
+    if not filled.validate():
+        return _page(setting, filled), 400
+    try:
+        value = None if request.form.get("back") else filled.parsed()
+        with current.transaction() as session:
+            runtime.change(
+                session,
+                current.frozen_settings(),
+                key,
+                value=value,
+                reason=str(filled.reason.data),
+                seen=filled.seen.data or 0,
+                actor=current.actor(),
+            )
+    except InvalidInput as error:
+        filled.refuse(error)
+        return _page(setting, filled), 400
+    except SettingChanged as error:
+        flash(words.sentence(error), "bad")
+        return redirect(url_for("admin_settings.form", key=key), 303)
+    return _changed()
+
+
+@blueprint.post("/changes/<int:change_id>/undo")
+def undo(change_id: int) -> Response:
+    """Bring back what was good before a change."""
+    form = UndoForm(request.form)
+    try:
+        with current.transaction() as session:
+            reason = form.reason.data or _("Undone")
+            runtime.undo(session, current.frozen_settings(), change_id, reason=reason, actor=current.actor())
+    except (InvalidInput, SettingChanged) as error:
+        flash(words.sentence(error), "bad")
+        return redirect(url_for("admin_settings.overview"), 303)
+    return _changed()
+
+
+def _changed() -> Response:
+    current.runtime_settings().forget()
+    flash(_("Saved. Portal, jobs and every proxy worker take it up within two seconds."), "good")
+    return redirect(url_for("admin_settings.overview"), 303)
+
+
+def _page(setting: runtime.Setting, form: SettingForm) -> str:
+    changes = runtime.history(current.session(), key=setting.key, **window())
+    return render_template("admin/setting.html", setting=setting, form=form, changes=changes)

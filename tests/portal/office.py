@@ -1,0 +1,21 @@
+"""One of everything that only the office has, for the walks over all routes."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.services import runtime
+from models.services.context import Actor
+from models.users import User
+
+# Ids that nothing has, under the names that the routes give them.
+NOTHING: dict[str, Any] = {"change_id": 0, "key": "limits.proxy_per_minute"}
+
+
+def one_of_each(session: Session, dana: User, settings: Settings) -> dict[str, Any]:
+    """Make one of each and return their ids."""
+    facts: dict[str, Any] = {"value": "900", "reason": "quiet day", "seen": 0, "actor": Actor(dana.id)}
+    changed = runtime.change(session, settings, "limits.proxy_per_minute", **facts).change
+    assert changed is not None
+    return {**NOTHING, "change_id": changed.id}
