@@ -27,6 +27,7 @@ class AuditAction(StrEnum):
     USER_EMAIL_CONFIRMED = "user.email_confirmed"
     USER_EMAIL_CHANGED = "user.email_changed"
     USER_DISABLED = "user.disabled"
+    USER_NOTED = "user.noted"
     USER_ENABLED = "user.enabled"
     USER_CHANGED = "user.changed"
     USER_PROMOTED = "user.promoted"
@@ -72,6 +73,7 @@ class AuditAction(StrEnum):
     COOKIE_OPENED = "cookie.opened"
     SESSION_OPENED = "session.opened"
     SESSION_TAKEN_OVER = "session.taken_over"
+    SESSION_CUT = "session.cut"
     SESSION_RELEASED = "session.released"
 
 
@@ -83,6 +85,8 @@ class AuditEntry(Base):
         Index("ix_audit_entries_created_at", "created_at"),
         Index("ix_audit_entries_user_id_id", "user_id", text("id DESC")),
         Index("ix_audit_entries_action_id", "action", text("id DESC")),
+        Index("ix_audit_entries_actor_id_id", "actor_id", text("id DESC")),
+        Index("ix_audit_entries_request_id", "request_id", postgresql_where=text("request_id IS NOT NULL")),
         Index("ix_audit_entries_resource", "resource_type", "resource_id"),
         Index("ix_audit_entries_resource_type_id", "resource_type", text("id DESC")),
     )
@@ -96,6 +100,8 @@ class AuditEntry(Base):
     resource_id: Mapped[uuid.UUID | None]
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(300))
+    # The X-Request-ID of the answer, which a page of error names too.
+    request_id: Mapped[str | None] = mapped_column(String(64))
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
 
     actor: Mapped[User | None] = relationship(foreign_keys=[actor_id])

@@ -51,6 +51,8 @@ class Account(Base):
         CheckConstraint("kind NOT IN ('wallet', 'held') OR balance >= 0", name="own_not_negative"),
         CheckConstraint("kind <> 'receivable' OR balance <= 0", name="receivable_not_positive"),
         Index("uq_accounts_personal", "user_id", "kind", unique=True, postgresql_where=text("user_id IS NOT NULL")),
+        Index("ix_accounts_wallet_balance", "balance", postgresql_where=text("kind = 'wallet'")),
+        Index("ix_accounts_debts", "balance", postgresql_where=text("kind = 'receivable' AND balance < 0")),
         Index("uq_accounts_system", "kind", unique=True, postgresql_where=text("user_id IS NULL")),
     )
 

@@ -23,6 +23,7 @@ from models.setting_changes import SettingChange
 from models.token_events import TokenEvent
 from models.tokens import AccessToken
 from models.usage import TokenUsageDay, UsageDay
+from models.user_notes import UserNote
 from models.users import User
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "Transfer",
     "UsageDay",
     "User",
+    "UserNote",
 ]

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
 
 
+# When a running token ends, in UTC without a zone: only so may PostgreSQL keep it in an index.
+ENDS = (
+    "((access_tokens.activated_at AT TIME ZONE 'UTC') + make_interval(secs => "
+    "(access_tokens.paid_seconds + access_tokens.paused_seconds + access_tokens.credited_seconds)::double precision))"
+)
+
+
 class TokenOrigin(StrEnum):
     """How a token came to its owner."""
 
@@ -54,6 +61,13 @@ class AccessToken(Base):
         CheckConstraint("(bundle_purchase_id IS NULL) = (bundle_share IS NULL)", name="bundle_with_share"),
         CheckConstraint("bundle_share >= 0 AND bundle_share <= price_paid", name="share_within_price"),
         Index("ix_access_tokens_prefix", "prefix"),
+        Index("ix_access_tokens_created_at", "created_at"),
+        Index("ix_access_tokens_unused", "created_at", postgresql_where=text("activated_at IS NULL")),
+        Index(
+            "ix_access_tokens_ends",
+            text(ENDS.replace("access_tokens.", "")),
+            postgresql_where=text("revoked_at IS NULL AND activated_at IS NOT NULL AND paused_at IS NULL"),
+        ),
         Index("ix_access_tokens_renewing", "id", postgresql_where=text("auto_renew AND revoked_at IS NULL")),
         Index("ix_access_tokens_paused_at", "paused_at", postgresql_where=text("paused_at IS NOT NULL")),
     )

@@ -20,6 +20,16 @@ class User(Base):
         CheckConstraint("char_length(username) BETWEEN 3 AND 50", name="username_length"),
         CheckConstraint("char_length(referral_code) = 12", name="referral_code_length"),
         CheckConstraint("referrer_id <> id", name="nobody_refers_himself"),
+        # Any part of an address or a name is found by its groups of three letters.
+        Index(
+            "ix_users_words",
+            "email",
+            "username",
+            postgresql_using="gin",
+            postgresql_ops={"email": "gin_trgm_ops", "username": "gin_trgm_ops"},
+        ),
+        Index("ix_users_disabled", "created_at", postgresql_where=text("NOT is_active")),
+        Index("ix_users_superusers", "created_at", postgresql_where=text("is_superuser")),
         CheckConstraint("low_balance_znc >= 0", name="low_balance_not_negative"),
     )
 

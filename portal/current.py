@@ -64,7 +64,7 @@ def user() -> User:
 def actor() -> Actor:
     """Return who acts in this request, and from where, for the audit log."""
     somebody = maybe_user()
-    return Actor(somebody.id if somebody else None, request.remote_addr, request.user_agent.string)
+    return Actor(somebody.id if somebody else None, request.remote_addr, request.user_agent.string, g.get("request_id"))
 
 
 def session() -> Session:

@@ -69,6 +69,7 @@ AUDIT_ACTIONS = {
     AuditAction.USER_DEMOTED: _("No admin any more"),
     AuditAction.API_KEY_MADE: _("API key made"),
     AuditAction.API_KEY_ENDED: _("API key ended"),
+    AuditAction.USER_NOTED: _("Note written"),
     AuditAction.USER_ENABLED: _("Account enabled"),
     AuditAction.BALANCE_ADJUSTED: _("Balance adjusted"),
     AuditAction.PAYMENT_CREATED: _("Payment started"),
@@ -109,6 +110,7 @@ AUDIT_ACTIONS = {
     AuditAction.COOKIE_OPENED: _("Browser let in"),
     AuditAction.SESSION_OPENED: _("Session opened"),
     AuditAction.SESSION_TAKEN_OVER: _("Session taken over"),
+    AuditAction.SESSION_CUT: _("Session cut"),
     AuditAction.SESSION_RELEASED: _("Session released"),
 }
 TOKEN_HISTORY = {

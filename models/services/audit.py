@@ -32,6 +32,7 @@ def record(
             resource_id=resource_id,
             ip_address=(actor.ip_address or "")[:45] or None,
             user_agent=(actor.user_agent or "")[:300] or None,
+            request_id=(actor.request_id or "")[:64] or None,
             details=details,
         )
     )

@@ -11,6 +11,7 @@ class Actor:
     user_id: uuid.UUID | None = None
     ip_address: str | None = None
     user_agent: str | None = None
+    request_id: str | None = None
 
 
 PLATFORM = Actor()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -203,9 +203,23 @@ def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> in
 
 def release(session: Session, owner: User, session_id: uuid.UUID, actor: Actor) -> ProxySession:
     """End the owner's open session, so that another device may use the token. Raises NotFound."""
-    held = session.scalars(
-        select(ProxySession).where(ProxySession.id == session_id, ProxySession.user_id == owner.id)
-    ).one_or_none()
+    return _end_one(session, ProxySession.user_id == owner.id, session_id, AuditAction.SESSION_RELEASED, actor)
+
+
+def cut(session: Session, session_id: uuid.UUID, actor: Actor) -> ProxySession:
+    """End anybody's open session, as an admin; workers cut what is under way in it. Raises NotFound."""
+    return _end_one(session, true(), session_id, AuditAction.SESSION_CUT, actor)
+
+
+def exists(session: Session, session_id: uuid.UUID) -> bool:
+    """Say whether there is such a session, open or not."""
+    return session.get(ProxySession, session_id) is not None
+
+
+def _end_one(
+    session: Session, whose: ColumnElement[bool], session_id: uuid.UUID, action: AuditAction, actor: Actor
+) -> ProxySession:
+    held = session.scalars(select(ProxySession).where(ProxySession.id == session_id, whose)).one_or_none()
     if held is None:
         raise NotFound("open session")
     # The announcement takes the token's row lock, and only then is the session ended: token before session.
@@ -218,7 +232,7 @@ def release(session: Session, owner: User, session_id: uuid.UUID, actor: Actor) 
     )
     if ended is None:
         raise NotFound("open session")
-    audit.record(session, AuditAction.SESSION_RELEASED, actor, user_id=owner.id, resource=("session", held.id))
+    audit.record(session, action, actor, user_id=held.user_id, resource=("session", held.id))
     return held
 
 

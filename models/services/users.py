@@ -4,8 +4,9 @@ import re
 import secrets
 import string
 import uuid
+from dataclasses import replace
 
-from sqlalchemy import delete, false, func, or_, select
+from sqlalchemy import ColumnElement, delete, false, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -85,7 +86,7 @@ def register(
             raise UsernameTaken from None
         raise
     ledger.open_wallet(session, user.id)
-    who = Actor(actor.user_id or user.id, actor.ip_address, actor.user_agent)
+    who = replace(actor, user_id=actor.user_id or user.id)
     audit.record(session, AuditAction.USER_REGISTERED, who, user_id=user.id, resource=("user", user.id))
     if not confirm:
         outbox.write(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)
@@ -229,8 +230,6 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
     if user.is_active != active:
         user.is_active = active
         changes.announce_user(session, user.id)
-        if not active:
-            logins.end_all(session, user.id, actor=actor)
         action = AuditAction.USER_ENABLED if active else AuditAction.USER_DISABLED
         audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
     return user
@@ -238,8 +237,8 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
 
 def _locked_admins(session: Session) -> list[uuid.UUID]:
     """Lock all admins in one order, so that two of them cannot remove each other at the same instant."""
-    active = select(User).where(User.is_superuser, User.is_active).order_by(User.id)
-    return [admin.id for admin in session.scalars(active.with_for_update(key_share=True))]
+    query = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
+    return list(session.scalars(query.with_for_update(key_share=True)))
 
 
 def by_id(session: Session, user_id: uuid.UUID) -> User:
@@ -256,6 +255,14 @@ def by_email(session: Session, email: str) -> User | None:
         return None
     # PostgreSQL lowers both sides: it and Python do not agree on every letter.
     return session.scalars(select(User).where(func.lower(User.email) == func.lower(email.strip()))).one_or_none()
+
+
+def words_of(words: str) -> ColumnElement[bool]:
+    """Say of a user whether his address or name contains `words`."""
+    if not texts.is_fit(words.strip()):
+        return false()
+    pattern = f"%{_escaped(words.strip())}%"
+    return or_(User.email.ilike(pattern, escape="\\"), User.username.ilike(pattern, escape="\\"))
 
 
 def search(session: Session, *, words: str = "", is_active: bool | None = None, limit: int, offset: int) -> Page[User]:

@@ -78,3 +78,7 @@ class ReasonForm(Form):
     reason = StringField(
         _("Reason"), [required(), at_most(200)], description=_("The owner is told."), render_kw={"autocomplete": "off"}
     )
+
+
+class NoteForm(Form):
+    text = StringField(_("Note"), [required(), at_most(1000)], render_kw={"autocomplete": "off"})

@@ -7,9 +7,11 @@ from portal.extensions import csrf
 from portal.views import (
     accounts,
     admin,
+    admin_lists,  # noqa: F401 - its routes belong to the blueprint of `admin`
     admin_offers,
     admin_payments,
     admin_settings,
+    admin_users,  # noqa: F401 - its routes belong to the blueprint of `admin`
     bundles,
     email,
     health,

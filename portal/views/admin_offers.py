@@ -11,7 +11,7 @@ from models.bundles import Bundle
 from models.services import bundles, coupons, gifts, tokens
 from models.services.errors import InvalidInput, TokenEnded
 from models.services.money import parse_amount
-from portal import access, current, words
+from portal import access, current, tables, words
 from portal.forms.admin import BundleEditForm, CouponForm, GiftCodesForm, ReasonForm
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -81,7 +81,7 @@ def set_coupon_active(coupon_id: uuid.UUID) -> Response:
 
 
 @blueprint.route("/gifts/new", methods=["GET", "POST"])
-def new_gifts() -> str | tuple[str, int]:
+def new_gifts() -> Response | str | tuple[str, int]:
     """Make gift codes and show them, in this one reply and nowhere else."""
     form = GiftCodesForm(request.form if request.method == "POST" else None)
     if request.method == "POST" and form.validate():
@@ -101,8 +101,10 @@ def new_gifts() -> str | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         else:
+            if request.form.get("as") == "csv":
+                return tables.lines_as_csv("gift-codes", ["code", "amount_znc"], ((code, amount) for code in codes))
             return render_template("admin/gift_codes.html", codes=codes, amount=amount)
-    return _form_page(form, _("New gift codes"))
+    return _form_page(form, _("New gift codes"), as_file=_("Save as CSV, once"))
 
 
 @blueprint.post("/gifts/<uuid:gift_id>/active")
@@ -148,8 +150,8 @@ def _bundle(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tup
     return _form_page(form, title)
 
 
-def _form_page(form: object, title: str, button: str = "") -> tuple[str, int]:
-    page = render_template("admin/offer_form.html", form=form, title=title, button=button or _("Save"))
+def _form_page(form: object, title: str, button: str = "", as_file: str = "") -> tuple[str, int]:
+    page = render_template("admin/offer_form.html", form=form, title=title, button=button or _("Save"), as_file=as_file)
     return page, 400 if request.method == "POST" else 200
 
 

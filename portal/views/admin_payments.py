@@ -1,14 +1,25 @@
 """The office's payments: all of them, one of them, giving money back, and what a person has to look at."""
 
 import uuid
+from collections.abc import Callable
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.services import ledger, payments, reversals, reviews
-from models.services.errors import DuplicateTransfer, InsufficientFunds, InvalidInput, NotRefundable
+from models.payments import Payment, PaymentStatus
+from models.services import ledger, office_lists, payments, reversals, reviews
+from models.services.errors import (
+    CallbackRefused,
+    DuplicateTransfer,
+    InsufficientFunds,
+    InvalidInput,
+    NotRefundable,
+    ProviderDown,
+    ProviderRefused,
+)
 from models.services.money import parse_amount
-from portal import access, current, words
+from portal import access, current, tables, words
 from portal.forms.admin import RefundForm
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -17,11 +28,33 @@ blueprint = Blueprint("admin_payments", __name__, url_prefix="/admin/payments")
 blueprint.before_request(access.require_admin)
 
 
+COLUMNS: dict[str, Callable[[Payment], tables.Cell]] = {
+    "id": lambda payment: str(payment.id),
+    "user": lambda payment: payment.user.email,
+    "provider": lambda payment: payment.provider,
+    "provider_payment_id": lambda payment: payment.provider_payment_id,
+    "status": lambda payment: payment.status.value,
+    "amount_znc": lambda payment: payment.amount_znc,
+    "amount_rub": lambda payment: payment.amount_rub,
+    "returned_rub": lambda payment: payment.returned_rub,
+    "created_at": lambda payment: payment.created_at,
+    "settled_at": lambda payment: payment.settled_at,
+}
+
+
 @blueprint.get("")
-def listing() -> str:
-    """List payments."""
-    page = payments.listing(current.session(), **window())
-    return render_template("admin/payments.html", page=page, to_review=reviews.count(current.session()))
+def listing() -> str | FlaskResponse:
+    """List payments, by state, provider and payer."""
+    status = next((known for known in PaymentStatus if known == request.args.get("status")), None)
+    provider, person = request.args.get("provider", "")[:64], request.args.get("user", type=uuid.UUID)
+    found = office_lists.payments(status=status, provider=provider, user_id=person)
+    if tables.is_wanted():
+        return tables.as_csv("payments", COLUMNS, found)
+    facts = {"status": status, "statuses": list(PaymentStatus), "provider": provider, "person": person}
+    providers = current.settings().payments.providers
+    to_review = reviews.count(current.session())
+    page = tables.page_of(found)
+    return render_template("admin/payments.html", page=page, to_review=to_review, providers=providers, **facts)
 
 
 @blueprint.get("/review")
@@ -49,6 +82,25 @@ def detail(payment_id: uuid.UUID) -> str:
     payment = payments.by_id(current.session(), payment_id)
     left = payment.amount_rub - payment.returned_rub
     return _payment_page(payment_id, RefundForm(data={"key": uuid.uuid4(), "amount": f"{left:.2f}"}))
+
+
+@blueprint.post("/<uuid:payment_id>/ask")
+def ask(payment_id: uuid.UUID) -> Response:
+    """Ask the provider what became of a payment, and settle it by what it says."""
+    payments.by_id(current.session(), payment_id)
+    try:
+        with current.transaction() as session:
+            result = payments.ask_provider(session, payment_id, current.settings())
+    except (CallbackRefused, ProviderDown, ProviderRefused) as error:
+        flash(words.sentence(error), "bad")
+    else:
+        said = (
+            _("The provider knows nothing new.")
+            if result is None
+            else _("The provider has answered, and its word is booked.")
+        )
+        flash(said, "info" if result is None else "good")
+    return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
 
 @blueprint.post("/<uuid:payment_id>/refund")

@@ -1,0 +1,124 @@
+"""The office's lists of tokens, sessions and what happened; each is a page for reading or a file."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+
+from flask import Response as FlaskResponse
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models import clock
+from models.audit import AuditAction, AuditEntry
+from models.services import office_lists, sessions
+from models.services.errors import NotFound
+from models.sessions import ProxySession
+from models.tokens import AccessToken, TokenState
+from portal import current, tables
+from portal.i18n import gettext as _
+from portal.views.admin import blueprint
+
+TOKEN_COLUMNS: dict[str, Callable[[AccessToken], tables.Cell]] = {
+    "id": lambda token: str(token.id),
+    "prefix": lambda token: token.prefix,
+    "name": lambda token: token.name,
+    "owner": lambda token: token.user.email,
+    "state": lambda token: token.state(clock.now()).value,
+    "scope": lambda token: token.scope,
+    "duration_hours": lambda token: token.duration_hours,
+    "price_paid": lambda token: token.price_paid,
+    "created_at": lambda token: token.created_at,
+    "activated_at": lambda token: token.activated_at,
+    "expires_at": lambda token: token.expires_at,
+}
+SESSION_COLUMNS: dict[str, Callable[[ProxySession], tables.Cell]] = {
+    "id": lambda used: str(used.id),
+    "owner": lambda used: used.user.email,
+    "token": lambda used: used.token.prefix,
+    "ip_address": lambda used: used.ip_address,
+    "device": lambda used: used.device_id,
+    "user_agent": lambda used: used.user_agent,
+    "started_at": lambda used: used.started_at,
+    "last_activity": lambda used: used.last_activity,
+    "ended_at": lambda used: used.ended_at,
+    "requests": lambda used: used.request_count,
+    "bytes_in": lambda used: used.bytes_in,
+    "bytes_out": lambda used: used.bytes_out,
+}
+AUDIT_COLUMNS: dict[str, Callable[[AuditEntry], tables.Cell]] = {
+    "id": lambda entry: entry.id,
+    "created_at": lambda entry: entry.created_at,
+    "action": lambda entry: entry.action.value,
+    "actor": lambda entry: entry.actor.email if entry.actor else None,
+    "user": lambda entry: entry.user.email if entry.user else None,
+    "resource_type": lambda entry: entry.resource_type,
+    "resource_id": lambda entry: str(entry.resource_id or ""),
+    "ip_address": lambda entry: entry.ip_address,
+    "user_agent": lambda entry: entry.user_agent,
+    "request_id": lambda entry: entry.request_id,
+    "details": lambda entry: str(entry.details),
+}
+
+
+@blueprint.get("/tokens")
+def token_list() -> str | FlaskResponse:
+    """List tokens; `q` is the start of one, `owner` a part of an address or name."""
+    prefix, owner = request.args.get("q", "")[:100], request.args.get("owner", "")[:100]
+    state = next((known for known in TokenState if known == request.args.get("state")), None)
+    person = request.args.get("user", type=uuid.UUID)
+    listing = office_lists.tokens(prefix=prefix, owner=owner, state=state, user_id=person)
+    if tables.is_wanted():
+        return tables.as_csv("tokens", TOKEN_COLUMNS, listing)
+    facts = {"q": prefix, "owner": owner, "state": state, "states": list(TokenState), "person": person}
+    return render_template("admin/tokens.html", page=tables.page_of(listing), **facts)
+
+
+@blueprint.get("/sessions")
+def session_list() -> str | FlaskResponse:
+    """List proxy sessions, all or the open ones."""
+    open_only = request.args.get("open") == "1"
+    listing = office_lists.sessions(open_only=open_only, user_id=request.args.get("user", type=uuid.UUID))
+    if tables.is_wanted():
+        return tables.as_csv("sessions", SESSION_COLUMNS, listing)
+    return render_template("admin/sessions.html", page=tables.page_of(listing), open_only=open_only)
+
+
+@blueprint.post("/sessions/<uuid:session_id>/cut")
+def cut_session(session_id: uuid.UUID) -> Response:
+    """End a session, and what is under way in it, at every worker within a second."""
+    try:
+        with current.transaction() as session:
+            sessions.cut(session, session_id, current.actor())
+    except NotFound:
+        if sessions.exists(current.session(), session_id):
+            flash(_("This session has ended already."), "info")
+            return redirect(url_for("admin.session_list", open=1), 303)
+        raise
+    flash(_("The session is cut. What was under way in it ends within a second."), "good")
+    return redirect(url_for("admin.session_list", open=1), 303)
+
+
+@blueprint.get("/audit")
+def audit_log() -> str | FlaskResponse:
+    """List what happened: by action, person, actor, kind of thing, request and time."""
+    wanted = office_lists.Happened(
+        action=next((known for known in AuditAction if known == request.args.get("action")), None),
+        user_id=request.args.get("user", type=uuid.UUID),
+        actor_id=request.args.get("actor", type=uuid.UUID),
+        resource=request.args.get("resource", "")[:64],
+        request_id=request.args.get("request", "")[:64],
+        since=_start_of(request.args.get("since", type=date.fromisoformat)),
+        until=_start_of(request.args.get("until", type=date.fromisoformat), days=1),
+    )
+    listing = office_lists.audit(wanted)
+    if tables.is_wanted():
+        return tables.as_csv("audit", AUDIT_COLUMNS, listing)
+    page = tables.page_of(listing)
+    return render_template("admin/audit.html", page=page, wanted=wanted, actions=list(AuditAction), args=request.args)
+
+
+def _start_of(day: date | None, *, days: int = 0) -> datetime | None:
+    """Return when a day begins in UTC, or one so many days later; days at the end of time are none."""
+    if day is None or day.year not in range(1970, 9999):
+        return None
+    return datetime.combine(day, time(), UTC) + timedelta(days=days)
