@@ -13,12 +13,12 @@ from addon.http1.decisions import Decision, Defer, Local, Peer
 from addon.http1.heads import RequestHead
 from addon.http1.policy import Question
 from addon.refusals import Refuse, as_layer
-from addon.scopes import compile_all
 from addon.store import Store, StoreDown
 from models.config import Settings
 from models.services import secrets
 from models.services.context import Actor
 from models.services.errors import TicketRefused
+from models.services.scopes import compile_all
 from models.services.secrets import Purpose
 
 BODY_BYTES = 4096

@@ -10,21 +10,20 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from addon import paths
 from addon.counts import Counts
 from addon.credentials import Credential
 from addon.failures import Failures
 from addon.known import KnownTokens
 from addon.rates import Allowance, Rates
 from addon.refusals import Refuse, closed_for
-from addon.scopes import compile_all
 from addon.shared import SharedTokens
 from addon.store import Store, StoreDown
 from models import clock
 from models.config import Settings
-from models.services import secrets
+from models.services import paths, secrets
 from models.services.context import Actor
 from models.services.errors import DeviceConflict, TokenUnusable
+from models.services.scopes import compile_all
 from models.services.secrets import Purpose
 from models.services.sessions import Known
 

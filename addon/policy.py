@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from addon import gate as gating
-from addon import paths
 from addon.answers import Answer, as_json, token_status
 from addon.credentials import Credential, cookie_value, find
 from addon.entrance import Entrance, Look, Press
@@ -26,10 +25,10 @@ from addon.refusals import Refuse as Refusal
 from addon.refusals import as_layer
 from addon.tally import Sum, Tally
 from models import clock
+from models.services import paths
+from models.services.paths import PREFIX, RESERVED_SEGMENT
 from models.services.sessions import Known
 
-PREFIX = b"/api/v1/proxy"
-RESERVED_SEGMENT = b"_zenzefi"
 RESERVED = b"/" + RESERVED_SEGMENT
 ENTER = RESERVED + b"/enter"
 READS = {"GET", "HEAD"}

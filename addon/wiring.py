@@ -8,10 +8,10 @@ from addon.http1.cors import Cors
 from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
 from addon.http1.upstreams import Upstream
-from addon.policy import PREFIX, RESERVED_SEGMENT
 from addon.serving import Tls
 from models import config, sections
 from models.config import Settings
+from models.services.paths import PREFIX, RESERVED_SEGMENT
 
 # Cookies of the portal and of the browser's way in: they are ours, and no upstream sees or sets them.
 COOKIES = frozenset({b"zenzefi", b"__host-zenzefi", b"zenzefi_access", b"__host-zenzefi_access"})

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from models.services import paths
+
 ANY_DEPTH = "**"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 _METHODS = re.compile(r"[A-Z]+(,[A-Z]+)*")
@@ -21,6 +23,8 @@ class Rule:
     segments: tuple[str | None, ...]
     open_ended: bool
     methods: frozenset[str]
+    # As it stands in the settings.
+    source: str
 
     def allows(self, method: str, segments: Sequence[str]) -> bool:
         """Say whether this rule covers a request."""
@@ -57,11 +61,33 @@ class Scope:
 
         Under a restricted scope a segment with `;` is refused: servers differ on whether what follows is a parameter.
         """
-        if self.is_unrestricted:
-            return True
-        if any(";" in segment for segment in segments):
-            return False
-        return any(rule.allows(method, segments) for rule in self._rules)
+        return self.is_unrestricted or self.rule_for(method, segments) is not None
+
+    def rule_for(self, method: str, segments: Sequence[str]) -> Rule | None:
+        """Return the first rule that covers a request, if one does."""
+        if not self.is_unrestricted and any(";" in segment for segment in segments):
+            return None
+        return next((rule for rule in self._rules if rule.allows(method, segments)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a path meets at the gate: `code` is empty or that of the refusal, `fault` says what is wrong with the path,
+    `rule` is the one that lets the request pass.
+    """
+
+    code: str
+    fault: str = ""
+    rule: str = ""
+
+
+def ruling(scope: Scope | None, method: str, raw_path: bytes) -> Ruling:
+    """Say what the gate's steps 1 and 6 make of a request, and why; `raw_path` is without its query."""
+    fault = paths.canonical_fault(raw_path)
+    if fault is not None:
+        return Ruling("bad_request", fault)
+    rule = None if scope is None else scope.rule_for(method, paths.decoded_segments(raw_path))
+    return Ruling("scope_denied") if rule is None else Ruling("", rule=rule.source)
 
 
 def compile_all(scopes: Mapping[str, Iterable[str]]) -> dict[str, Scope]:
@@ -82,4 +108,5 @@ def _compile(rule: str) -> Rule:
         parts.pop()
     if ANY_DEPTH in parts or "" in parts:
         raise ValueError(f"scopes: {rule!r}: ** may only come last, and no segment may be empty")
-    return Rule(tuple(None if _PLACEHOLDER.fullmatch(part) else part for part in parts), open_ended, methods)
+    segments = tuple(None if _PLACEHOLDER.fullmatch(part) else part for part in parts)
+    return Rule(segments, open_ended, methods, rule)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from addon.scopes import Scope, compile_all
 from models.config import Settings
+from models.services.scopes import Scope, compile_all
 
 INSIDE = [
     "certificates/filter",

@@ -3,6 +3,10 @@
 import re
 from urllib.parse import unquote_to_bytes
 
+# What the first backend's clients put before every path, and what no upstream is ever asked for.
+PREFIX = b"/api/v1/proxy"
+RESERVED_SEGMENT = b"_zenzefi"
+
 # Segments of plain characters that do not start with a dot are fine as they stand: nearly all of traffic.
 _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)+/?|/")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
