@@ -102,8 +102,9 @@ class Engine:
         self._records.start()
         self._listener.start()
         work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
-        watch = (self._records.metrics.run(), self._prober.run(), self._outlook.watch(), self._overrides.watch())
-        self._tasks = [loop.create_task(coroutine) for coroutine in (*work, *watch)]
+        records = (self._records.metrics.run(), self._records.trail.run())
+        watch = (self._prober.run(), self._outlook.watch(), self._overrides.watch())
+        self._tasks = [loop.create_task(coroutine) for coroutine in (*work, *records, *watch)]
 
     def reopen_log(self) -> None:
         """Write the access log to its file anew: the old one was moved away."""

@@ -20,6 +20,7 @@ _COUNTERS = {
     "broken_off": ("proxy_broken_off", "Exchanges that ended early without an error answer, by code.", "code"),
     "bytes": ("proxy_bytes", "Body bytes carried, from the client (in) and to it (out).", "direction"),
     "log_dropped": ("proxy_access_log_dropped", "Lines of the access log that could not be written.", ""),
+    "trail_dropped": ("proxy_trail_dropped", "Requests that were not kept for their owners to see.", ""),
 }
 _HISTOGRAMS = {
     "latency": ("proxy_latency_seconds", "From a request's head to the head of its reply.", ""),

@@ -1,4 +1,4 @@
-"""What becomes of every exchange that is over: it is counted for the metrics and written down in the access log."""
+"""What becomes of every exchange that is over: it is counted, logged, and shown to its owner."""
 
 from collections.abc import Callable
 
@@ -8,17 +8,19 @@ from addon.accesslog import AccessLog
 from addon.counts import Counts
 from addon.http1.exchange import Exchange
 from addon.metrics import Gauges, Metrics
+from addon.trail import Trail
 from models.config import ConfigError, Settings
 from models.services.sessions import Known
 
 
 class Records:
-    """One worker's metrics and access log."""
+    """One worker's metrics, access log and trail."""
 
     def __init__(self, settings: Settings, redis: Redis, counts: Counts, gauges: Callable[[], Gauges]) -> None:
         self.counts = counts
         self.log = AccessLog(settings.proxy.access_log, counts)
         self.metrics = Metrics(settings, redis, counts, gauges)
+        self.trail = Trail(redis, counts)
 
     def start(self) -> None:
         """Open the log. Raises ConfigError when it cannot be opened."""
@@ -29,10 +31,14 @@ class Records:
 
     async def stop(self) -> None:
         """Publish and write what is left."""
+        await self.trail.flush()
         await self.metrics.leave()
         self.log.stop()
 
     def note(self, exchange: Exchange) -> None:
         """Record an exchange that is over; `exchange.known` is whose it was, refused or not."""
         self.counts.finished(exchange)
-        self.log.note(exchange, exchange.known if isinstance(exchange.known, Known) else None)
+        known = exchange.known if isinstance(exchange.known, Known) else None
+        self.log.note(exchange, known)
+        if known is not None:
+            self.trail.note(exchange, known)

@@ -9,7 +9,7 @@ from werkzeug.local import LocalProxy
 
 from models import clock
 from models.tokens import AccessToken, TokenState
-from portal import charts, current, devices, setting_words, words
+from portal import charts, current, devices, refusals, setting_words, words
 from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
@@ -52,7 +52,7 @@ def init_app(app: Flask) -> None:
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.frozen_settings, user=USER)
     app.jinja_env.globals.update(setting_words=setting_words.SETTINGS, setting_groups=setting_words.GROUPS)
-    app.jinja_env.globals.update(bar_chart=charts.bars, written=written)
+    app.jinja_env.globals.update(bar_chart=charts.bars, written=written, refusal_reason=refusals.reason)
 
 
 def now() -> datetime:

@@ -193,6 +193,17 @@ SERVICE_SENTENCES = (
     _("At least one duration must be for sale."),
     _("This value does not fit."),
     _("Write one line for each duration, like 24 = 18."),
+    _("The path must start with a slash."),
+    _("The path holds a space or a control byte."),
+    _("The path holds a backslash."),
+    _("The path holds a fragment."),
+    _("The path holds an empty segment."),
+    _("The path holds a broken escape."),
+    _("The path holds an encoded slash or backslash."),
+    _("The path holds an encoded control byte."),
+    _("The path holds a dot segment."),
+    _("The path is escaped twice."),
+    _("The path holds an overlong character."),
 )
 _MORE_TIME = " h more for token "
 _FIRST_NUMBER = re.compile(r"\d+")

@@ -25,6 +25,7 @@ from portal.views import (
     referrals,
     token_changes,
     tokens,
+    traffic,
     wallet,
     webhooks,
 )
@@ -40,6 +41,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(logins.blueprint)
     app.register_blueprint(keys.blueprint)
     app.register_blueprint(tokens.blueprint)
+    app.register_blueprint(traffic.blueprint)
     app.register_blueprint(token_changes.blueprint)
     app.register_blueprint(bundles.blueprint)
     app.register_blueprint(referrals.blueprint)

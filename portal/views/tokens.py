@@ -17,7 +17,7 @@ from models.services.errors import (
     TokenUnusable,
 )
 from models.tokens import TokenState
-from portal import access, current, security, words
+from portal import access, current, security, traffic, words
 from portal.forms.shop import BuyForm
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -101,6 +101,7 @@ def detail(token_id: uuid.UUID) -> Response:
             pause=pausing.outlook(current.session(), token, current.settings()),
             history=timelines.of_token(current.session(), token, **window("history")),
             sessions=sessions.listing(current.session(), token_id=token.id, **window()),
+            refusals=traffic.refusals(token.id),
         )
     )
     # "Open in browser" is a form whose redirect leads to the proxy.

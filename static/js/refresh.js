@@ -13,13 +13,14 @@
       if (fresh && fresh.innerHTML !== old.dataset.source) {
         old.dataset.source = fresh.innerHTML;
         old.innerHTML = fresh.innerHTML;
+        showLocalTimes(old);
         if (!fresh.dataset.refresh) delete old.dataset.refresh;
         old.dataset.status = fresh.dataset.status || "";
       }
     } catch {
       // The network may be away for a moment; the next round tries again.
     }
-    plan(document.getElementById(id), Math.min(delay * 1.2, SLOWEST));
+    plan(document.getElementById(id), Math.min(delay * 1.2, Number(old.dataset.slowest) || SLOWEST));
   };
   const plan = (element, delay) => {
     if (element.dataset.refresh) setTimeout(() => again(element.id, delay), delay);

@@ -1,0 +1,101 @@
+"""The last requests and refusals of each token, for its owner: bounded here, bounded in Redis, and in nobody's way.
+
+An exchange that is over leaves a tuple; once a second all that was left goes to Redis in one pipeline. With more
+tokens in use than `TOKENS_AT_ONCE`, or with Redis silent, what does not fit is dropped: nobody ever waits for this.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import deque
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from addon.counts import Counts
+from addon.http1.exchange import Exchange
+from addon.logline import shown_path
+from models.services import traffic
+from models.services.sessions import Known
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 1.0
+TOKENS_AT_ONCE = 1000
+# In the middle of a batch the loop takes care of others after so many tokens.
+TOKENS_AT_A_TIME = 100
+
+# Time, method, path, status, bytes in and out, milliseconds, code. Written out only if it is still among the last.
+type _Left = tuple[float, str, bytes, int, int, int, float, str]
+
+
+class Trail:
+    """What this worker has seen since its last flush. Only the loop touches it."""
+
+    def __init__(self, redis: Redis, counts: Counts) -> None:
+        self._redis = redis
+        self._counts = counts
+        self._requests: dict[uuid.UUID, deque[_Left]] = {}
+        self._refusals: dict[uuid.UUID, deque[_Left]] = {}
+        self._is_silent = False
+
+    def note(self, exchange: Exchange, known: Known) -> None:
+        """Keep an exchange of a known token that is over."""
+        request, status, code = exchange.request, exchange.status, exchange.code
+        if request is None:
+            return
+        took = (exchange.ended - exchange.started) * 1000
+        figures = (status, exchange.bytes_in, exchange.bytes_out, took)
+        left = (time.time(), request.method, request.raw_path, *figures, code)
+        self._keep(self._requests, known.token_id, left, traffic.REQUESTS_KEPT)
+        if code and status >= 400:
+            self._keep(self._refusals, known.token_id, left, traffic.REFUSALS_KEPT)
+
+    def _keep(self, kept: dict[uuid.UUID, deque[_Left]], token_id: uuid.UUID, left: _Left, most: int) -> None:
+        ours = kept.get(token_id)
+        if ours is not None:
+            ours.append(left)
+        elif len(kept) < TOKENS_AT_ONCE:
+            kept[token_id] = deque((left,), maxlen=most)
+        else:
+            self._counts.add("trail_dropped")
+
+    async def run(self) -> None:
+        """Flush once a second until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Hand over what was kept; Redis being down is noted once, and what was kept is dropped."""
+        requests, self._requests = self._requests, {}
+        refusals, self._refusals = self._refusals, {}
+        batch = [
+            (traffic.requests_key(token_id), ours, traffic.REQUESTS_KEPT, traffic.REQUESTS_SECONDS)
+            for token_id, ours in requests.items()
+        ]
+        batch += [
+            (traffic.refusals_key(token_id), ours, traffic.REFUSALS_KEPT, traffic.REFUSALS_SECONDS)
+            for token_id, ours in refusals.items()
+        ]
+        try:
+            for start in range(0, len(batch), TOKENS_AT_A_TIME):
+                pipeline = self._redis.pipeline(transaction=False)
+                for key, ours, most, seconds in batch[start : start + TOKENS_AT_A_TIME]:
+                    pipeline.lpush(key, *(_written(left) for left in ours))
+                    pipeline.ltrim(key, 0, most - 1)
+                    pipeline.expire(key, seconds)
+                with self._counts.timed("redis", "trail"):
+                    await pipeline.execute()
+        except (RedisError, OSError) as error:
+            if not self._is_silent:
+                logger.warning("requests are not shown to their owners: %s", type(error).__name__)
+            self._is_silent = True
+        else:
+            self._is_silent = False
+
+
+def _written(left: _Left) -> str:
+    at, method, path, status, bytes_in, bytes_out, took, code = left
+    return traffic.written(at, method, shown_path(path), (status, bytes_in, bytes_out, round(took, 1)), code)

@@ -1,0 +1,62 @@
+"""A token's last requests, as its owner sees them: what the workers write to Redis and the portal reads there.
+
+Only the form is here, and how much is kept; nothing in `models` talks to Redis. A path is written down without its
+query and without anything of a secret's shape.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+# So many requests of a token are kept, and for so long after the last one; refusals longer, since they are asked about
+# later.
+REQUESTS_KEPT, REQUESTS_SECONDS = 50, 3600
+REFUSALS_KEPT, REFUSALS_SECONDS = 20, 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request that is over. `code` says why it was refused or broke off; status 0: nothing was answered."""
+
+    at: datetime
+    method: str
+    path: str
+    status: int
+    bytes_in: int
+    bytes_out: int
+    milliseconds: float
+    code: str
+
+    @property
+    def is_refusal(self) -> bool:
+        return bool(self.code) and self.status >= 400
+
+
+def requests_key(token_id: uuid.UUID) -> str:
+    """Return where a token's last requests are."""
+    return f"zenzefi:traffic:{token_id}"
+
+
+def refusals_key(token_id: uuid.UUID) -> str:
+    """Return where a token's last refusals are."""
+    return f"zenzefi:refused:{token_id}"
+
+
+def written(at: float, method: str, path: str, figures: tuple[int, int, int, float], code: str) -> str:
+    """Write a request down; `at` is wall-clock time, the figures are status, bytes in and out, and milliseconds."""
+    return json.dumps((round(at, 3), method, path, *figures, code), separators=(",", ":"))
+
+
+def read(lines: Iterable[bytes]) -> list[Seen]:
+    """Read what was written, newest first whichever worker wrote it; what another version wrote is left out."""
+    found = []
+    for line in lines:
+        try:
+            at, method, path, status, bytes_in, bytes_out, milliseconds, code = json.loads(line)
+            moment = datetime.fromtimestamp(at, UTC)
+        except (ValueError, TypeError):
+            continue
+        found.append(Seen(moment, method, path, status, bytes_in, bytes_out, milliseconds, code))
+    return sorted(found, key=lambda seen: seen.at, reverse=True)

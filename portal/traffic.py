@@ -1,0 +1,42 @@
+"""The last requests and refusals of a token, read from Redis, where the workers leave them."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from functools import cache
+from typing import cast
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models.services import traffic
+from models.services.traffic import Seen
+from portal import current
+
+logger = logging.getLogger(__name__)
+
+# The page has more to show than this, so it does not wait for long.
+PATIENCE_SECONDS = 0.5
+
+
+def requests(token_id: uuid.UUID) -> Sequence[Seen] | None:
+    """Return a token's last requests, newest first; None while Redis does not answer."""
+    return _read(traffic.requests_key(token_id), traffic.REQUESTS_KEPT)
+
+
+def refusals(token_id: uuid.UUID) -> Sequence[Seen] | None:
+    """Return a token's last refusals, newest first; None while Redis does not answer."""
+    return _read(traffic.refusals_key(token_id), traffic.REFUSALS_KEPT)
+
+
+def _read(key: str, most: int) -> Sequence[Seen] | None:
+    try:
+        return traffic.read(cast(list[bytes], _redis(current.frozen_settings().redis.url).lrange(key, 0, most - 1)))
+    except RedisError as error:
+        logger.warning("the last requests cannot be read: %s", type(error).__name__)
+        return None
+
+
+@cache
+def _redis(url: str) -> Redis:
+    return Redis.from_url(url, socket_connect_timeout=PATIENCE_SECONDS, socket_timeout=PATIENCE_SECONDS)

@@ -1,0 +1,117 @@
+"""Owners see their last requests and refusals: bounded, masked, and never at the cost of a request."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+
+import pytest
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+
+from addon import trail
+from addon.counts import Counts
+from addon.logline import MASKED
+from addon.trail import Trail
+from models.config import Settings
+from models.database import Sessions
+from models.services import pausing, traffic
+from models.services.context import PLATFORM
+from models.services.traffic import Seen
+from tests.addon.conftest import sell
+from tests.addon.exchanges import known, over
+from tests.addon.processes import Proxy
+from tests.addon.test_worker import wait_for
+
+SECRET = "Ab-_" * 16
+
+
+def seen(redis: SyncRedis, key: str) -> list[Seen]:
+    return traffic.read(redis.lrange(key, 0, -1))  # type: ignore[arg-type]
+
+
+def flushed(address: str, *trails: Trail) -> None:
+    """Flush with a connection of this loop."""
+
+    async def flush() -> None:
+        connection = Redis.from_url(address)
+        for one in trails:
+            one._redis = connection
+            await one.flush()
+        await connection.aclose()
+
+    asyncio.run(flush())
+
+
+@pytest.fixture
+def address(environment: dict[str, str], redis: SyncRedis) -> str:
+    """An empty Redis."""
+    return environment["REDIS_URL"]
+
+
+def made(counts: Counts | None = None) -> Trail:
+    return Trail(Redis.from_url("redis://127.0.0.1:1"), counts or Counts())
+
+
+def test_the_last_requests_are_kept_newest_first_and_the_refusals_longer(address: str, redis: SyncRedis) -> None:
+    whose, ours = known(), made()
+    ours.note(over(status=403, code="scope_denied"), whose)
+    for number in range(60):
+        ours.note(over(f"/n/{number}".encode()), whose)
+    flushed(address, ours)
+    ours.note(over(b"/late"), whose)
+    flushed(address, ours)
+    requests = seen(redis, traffic.requests_key(whose.token_id))
+    assert [entry.path for entry in requests[:3]] == ["/late", "/n/59", "/n/58"]
+    assert len(requests) == traffic.REQUESTS_KEPT
+    [refusal] = seen(redis, traffic.refusals_key(whose.token_id))
+    assert (refusal.code, refusal.status, refusal.is_refusal) == ("scope_denied", 403, True)
+    assert (refusal.method, refusal.bytes_in, refusal.bytes_out, refusal.milliseconds) == ("GET", 7, 1000, 20.0)
+    assert 0 < redis.ttl(traffic.requests_key(whose.token_id)) <= traffic.REQUESTS_SECONDS  # type: ignore[operator]
+
+
+def test_secrets_and_queries_are_not_kept(address: str, redis: SyncRedis) -> None:
+    whose, ours = known(), made()
+    ours.note(over(f"/{SECRET}/x".encode()), whose)
+    flushed(address, ours)
+    raw = b"".join(redis.lrange(traffic.requests_key(whose.token_id), 0, -1))  # type: ignore[arg-type]
+    assert SECRET.encode() not in raw
+    assert b"query" not in raw
+    assert MASKED.encode() in raw
+
+
+def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trail, "TOKENS_AT_ONCE", 2)
+    counts = Counts()
+    ours = made(counts)
+    for _ in range(5):
+        ours.note(over(), replace(known(), token_id=uuid.uuid4()))
+    assert counts.take()["trail_dropped", ""] == 3
+    asyncio.run(ours.flush())  # nobody listens at that address
+    assert not ours._requests
+
+
+def test_what_another_version_wrote_is_left_out() -> None:
+    good = traffic.written(1.0, "GET", "/", (200, 1, 2, 3.0), "")
+    assert [
+        entry.path for entry in traffic.read([b"{}", b"[1]", b"nonsense", b"[null,1,1,1,1,1,1,1]", good.encode()])
+    ] == ["/"]
+
+
+def test_a_worker_shows_what_came_through_and_why_something_was_refused(
+    proxy: Proxy, committed: tuple[Settings, Sessions], redis: SyncRedis
+) -> None:
+    settings, factory = committed
+    owned = sell(factory, settings, "buyer", scope="certificates_only")
+    token_id = owned.token.id
+    assert proxy.get("/certificates/filter?secret=1", owned.secret).status == 200
+    assert proxy.get("/users/currentUser", owned.secret).status == 403
+    assert proxy.get("/", owned.secret, X_Device_ID="short").status == 400
+    with factory.begin() as session:
+        pausing.pause(session, owned.user, token_id, settings=settings, actor=PLATFORM)
+    wait_for(lambda: proxy.get("/certificates/filter", owned.secret).status, 403)
+    wait_for(
+        lambda: {(entry.path, entry.code) for entry in seen(redis, traffic.refusals_key(token_id))},
+        {("/users/currentUser", "scope_denied"), ("/", "device_invalid"), ("/certificates/filter", "token_paused")},
+    )
+    paths = [(entry.path, entry.status) for entry in seen(redis, traffic.requests_key(token_id))]
+    assert paths[-1] == ("/certificates/filter", 200)
