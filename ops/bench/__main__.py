@@ -15,6 +15,7 @@ from typing import Any
 
 from models import clock
 from ops.bench import chart, measure, report, revokes
+from ops.bench.money import run as money
 from ops.bench.sizes import FULL, QUICK, Sizes
 from ops.bench.stand import stand
 from ops.bench.targets import program
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         before = json.loads(options.compare.read_text(encoding="utf-8")) if options.compare else None
+        if options.money:
+            return _measure_money(options)
         sizes = QUICK if options.quick else FULL
         if options.steady:
             sizes = replace(sizes, steady_seconds=options.steady)
@@ -84,6 +87,21 @@ def run(sizes: Sizes) -> dict[str, Any]:
         }
 
 
+def _measure_money(options: argparse.Namespace) -> int:
+    say("Measuring the shop")
+    machine = _machine()
+    results = {"made_at": clock.now().isoformat(timespec="seconds"), "machine": machine}
+    results |= money.run(money.QUICK if options.quick else money.FULL)
+    written = f"{report.heading(machine)}\n\n{money.text(results)}"
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "money.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (options.out / "money.txt").write_text(written, encoding="utf-8")
+    say()
+    say(written)
+    say(f"Written to {options.out}: money.txt, money.json")
+    return 0
+
+
 def _affordable(sizes: Sizes) -> Sizes:
     """Keep to the number of files that the system lets a process open; a worker needs two for each connection."""
     most = max((os.sysconf("SC_OPEN_MAX") - SPARE_FILES) // 2, 10)
@@ -106,6 +124,7 @@ def _machine() -> dict[str, Any]:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./zenzefi bench", description="Measure the proxy beside its alternatives.")
     parser.add_argument("--quick", action="store_true", help="a good minute instead of nine; figures are rougher")
+    parser.add_argument("--money", action="store_true", help="measure purchases, callbacks and the books instead")
     parser.add_argument("--steady", type=float, metavar="SECONDS", help="how long the fixed rate lasts")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of an earlier run")
     folder = REPOSITORY / ".zenzefi" / "bench" / clock.now().strftime("%Y%m%d-%H%M%S")

@@ -17,10 +17,8 @@ BAR_CONNECTIONS = 32
 
 def text(results: Results, before: Results | None = None) -> str:
     """Return the whole report; with the results of an earlier run beside those of this one."""
-    machine = results["machine"]
     parts = [
-        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']},"
-        f" Python {machine['python']}, mitmproxy {machine['mitmproxy']}; load at the start {machine['load']}",
+        heading(results["machine"]),
         *(f"Left out: {sentence}" for sentence in results["missing"]),
         "",
         *_loads(results["loads"], before),
@@ -31,6 +29,14 @@ def text(results: Results, before: Results | None = None) -> str:
         *_bars(bars(results)),
     ]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def heading(machine: Mapping[str, Any]) -> str:
+    """Say on what was measured."""
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']},"
+        f" Python {machine['python']}, mitmproxy {machine['mitmproxy']}; load at the start {machine['load']}"
+    )
 
 
 def _loads(rows: Sequence[Row], before: Results | None) -> Iterable[str]:

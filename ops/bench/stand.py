@@ -36,9 +36,31 @@ class Stand:
     spares: list[str]
 
 
+@dataclass(frozen=True)
+class Ground:
+    """A folder with a PostgreSQL and a Redis of its own, and the processes that were started on it."""
+
+    folder: Path
+    environment: dict[str, str]
+    postgres: PostgresServer
+    children: list[Child]
+
+    def start(self, child: Child) -> None:
+        """Start a process that ends with the run."""
+        self.children.append(child)
+        child.spawn()
+
+
 @contextlib.contextmanager
 def stand(sizes: Sizes) -> Iterator[Stand]:
     """Start servers, upstream and targets; all of it is gone afterwards."""
+    with ground() as under:
+        yield _stand(under, sizes)
+
+
+@contextlib.contextmanager
+def ground() -> Iterator[Ground]:
+    """Start the servers; they and everything that was started on them are gone afterwards."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     children: list[Child] = []
@@ -52,7 +74,7 @@ def stand(sizes: Sizes) -> Iterator[Stand]:
                 with Step("PostgreSQL and Redis"):
                     postgres.start()
                     redis.start()
-                yield _stand(folder, _environment(folder, postgres.url, redis.url), children, sizes)
+                yield Ground(folder, _environment(folder, postgres.url, redis.url), postgres, children)
             finally:
                 for child in reversed(children):
                     child.ask_to_stop()
@@ -82,30 +104,27 @@ def _environment(folder: Path, database: str, redis: str) -> dict[str, str]:
     }
 
 
-def _stand(folder: Path, environment: dict[str, str], children: list[Child], sizes: Sizes) -> Stand:
-    def start(child: Child) -> None:
-        children.append(child)
-        child.spawn()
-
+def _stand(under: Ground, sizes: Sizes) -> Stand:
+    folder, environment = under.folder, under.environment
     tokens, demo = folder / "tokens", folder / "demo"
     with Step("Database and tokens"):
         _write(demo, [buyers.prepare(environment)])
         bought = buyers.buy(environment, TOKENS + sizes.revokes)
         _write(tokens, bought[:TOKENS])
     with Step("Upstream, gateways and workers"):
-        make = Maker(folder, environment, start, tokens, demo)
+        make = Maker(folder, environment, under.start, tokens, demo)
         upstream = make.upstream(sizes.transfer_bytes)
         targets = [upstream, make.mitmdump(upstream.port)]
         if program("nginx"):
             targets += [make.nginx(upstream.port, kind) for kind in NGINX]
         for workers in (1, 2):
             targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
-        for child in children:
-            _wait(child)
+        for child in under.children:
+            wait(child)
     return Stand(targets, environment, bought[TOKENS:])
 
 
-def _wait(child: Child) -> None:
+def wait(child: Child) -> None:
     """Wait until a process serves; what it has logged is told, because the log goes with the folder."""
     try:
         child.wait_ready(START_SECONDS)

@@ -1,0 +1,98 @@
+"""One run of all measurements of money, and its table."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models import config, database
+from ops import ready
+from ops.addresses import LOOPBACK, free_port
+from ops.bench import buyers
+from ops.bench.money import history, measure
+from ops.bench.report import table
+from ops.bench.stand import Ground, ground, wait
+from ops.bootstrap import REPOSITORY
+from ops.console import Step
+from ops.processes import Child
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How long the history is, and how many seconds each measurement lasts."""
+
+    transfers: int
+    seconds: float
+
+
+FULL, QUICK, TINY = Sizes(1_000_000, 15), Sizes(100_000, 4), Sizes(1_000, 0.5)
+
+
+def run(sizes: Sizes) -> dict[str, Any]:
+    """Start servers and a shop with a long history, measure, and stop all of it; returns the figures."""
+    with ground() as under:
+        port = free_port()
+        under.environment["ZENZEFI_PORTAL__PORT"] = str(port)
+        with Step("Database"):
+            buyers.prepare(under.environment)
+        settings = config.load(under.environment)
+        engine = database.connect(settings.database)
+        factory = database.sessions(engine)
+        try:
+            with Step(f"A history of {sizes.transfers:,} transfers"), factory.begin() as session:
+                history.write(session, sizes.transfers)
+            with Step("Proving the books"):
+                results: dict[str, Any] = {"verify": measure.verify(factory, under.postgres.child.pid)}
+            with Step("Purchases"):
+                results["purchases"] = [
+                    measure.purchases(under.environment, wallets, sizes.seconds) for wallets in (1, history.WALLETS)
+                ]
+            with Step("Callbacks"):
+                gunicorn = ["gunicorn", "-c", str(REPOSITORY / "ops/gunicorn.conf.py"), "portal:create_app()"]
+                _start(under, "portal", gunicorn, port)
+                results["callbacks"] = measure.callbacks(factory, settings, port, sizes.seconds)
+            with Step("Settlements"):
+                _start(under, "worker", ["jobs.worker"])
+                results["settlements"] = measure.settlements(factory, sizes.seconds)
+            with Step("Proving the books again"):
+                results["verify_after"] = measure.verify(factory, under.postgres.child.pid)
+        finally:
+            engine.dispose()
+    return results
+
+
+def text(results: Mapping[str, Any]) -> str:
+    """Return a table for people."""
+    head = ["16 clients", "per second", "p50 ms", "p95 ms", "highest ms"]
+    lines = [
+        [name, f"{row['per_second']:,.0f}", *(f"{row[key]:.1f}" for key in ("p50", "p95", "highest"))]
+        for name, row in (
+            *((f"purchases on {row['wallets']:,} wallet(s)", row) for row in results["purchases"]),
+            ("callbacks, stored and answered", results["callbacks"]),
+        )
+    ]
+    proof = ["ledger verify", "seconds", "own memory, MiB", "server's, MiB", "spilled to disk, MiB"]
+    proofs = [
+        [
+            f"{row['transfers']:,} transfers",
+            f"{row['seconds']:.1f}",
+            *(f"{row[key]:,.1f}" for key in ("own_mib", "server_mib", "spilled_mib")),
+        ]
+        for row in (results["verify"], results["verify_after"])
+    ]
+    settled = [["settled by one worker", f"{results['settlements']['per_second']:,.0f}"]]
+    parts = [*table(head, lines), "", *table(["jobs", "per second"], settled), "", *table(proof, proofs)]
+    return "\n".join(parts) + "\n"
+
+
+def _start(under: Ground, name: str, command: list[str], port: int = 0) -> None:
+    child = Child(
+        name=name,
+        command=[sys.executable, "-P", "-m", *command],
+        log=under.folder / f"{name}.log",
+        environment=under.environment,
+        ready=(lambda _: ready.answers(LOOPBACK, port, "/health")) if port else (lambda _: True),
+        working_folder=REPOSITORY,
+    )
+    under.start(child)
+    wait(child)
