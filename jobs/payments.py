@@ -20,21 +20,34 @@ ASK_AFTER = timedelta(minutes=2)
 
 
 def settle(event_id: str) -> str:
-    """Act on a stored callback."""
-    with runtime.sessions().begin() as session:
-        result = payments.settle(session, uuid.UUID(event_id))
-    logger.info("payment event %s: %s", event_id, result)
+    """Act on a stored callback, and then on those that wait behind it.
+
+    A job costs more than a settlement, so of a heap of callbacks the first job does the work of all.
+    """
+    result = _settle(uuid.UUID(event_id))
+    _settle_waiting(older_than=timedelta(0))
     return result
 
 
 def sweep_events() -> int:
     """Settle stored callbacks whose own job was lost; returns how many."""
+    return _settle_waiting(older_than=SWEEP_AFTER)
+
+
+def _settle(event_id: uuid.UUID) -> str:
     with runtime.sessions().begin() as session:
-        waiting = payments.unprocessed_events(session, older_than=SWEEP_AFTER)
+        result = payments.settle(session, event_id)
+    logger.info("payment event %s: %s", event_id, result)
+    return result
+
+
+def _settle_waiting(*, older_than: timedelta) -> int:
+    with runtime.sessions().begin() as session:
+        waiting = payments.unprocessed_events(session, older_than=older_than)
     settled = 0
     for event_id in waiting:
         try:
-            settle(str(event_id))
+            _settle(event_id)
             settled += 1
         except (DomainError, SQLAlchemyError):
             # One event that cannot be settled must not keep the others waiting.

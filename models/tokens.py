@@ -11,6 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, CreatedAt, Short, UuidKey, Znc, word
+from models.bundles import BundlePurchase
 from models.users import User
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class AccessToken(Base):
     created_at: Mapped[CreatedAt]
 
     user: Mapped[User] = relationship()
+    bundle_purchase: Mapped[BundlePurchase | None] = relationship()
 
     @hybrid_property
     def expires_at(self) -> datetime | None:

@@ -36,6 +36,15 @@ def adjust(
     wallet = ledger.wallet_of(session, user.id)
     pool = ledger.system_account(session, AccountKind.ADJUSTMENTS)
     key = key or uuid.uuid4()
+    audit.record(
+        session,
+        AuditAction.BALANCE_ADJUSTED,
+        actor,
+        user_id=user.id,
+        resource=("user", user.id),
+        amount=str(amount),
+        reason=reason,
+    )
     ledger.transfer(
         session,
         TransferKind.ADJUSTMENT,
@@ -46,14 +55,5 @@ def adjust(
         reference=("user", user.id),
         idempotency_key=f"adjustment:{key}",
         actor=actor,
-    )
-    audit.record(
-        session,
-        AuditAction.BALANCE_ADJUSTED,
-        actor,
-        user_id=user.id,
-        resource=("user", user.id),
-        amount=str(amount),
-        reason=reason,
     )
     return wallet.balance

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.bundles import Bundle, BundlePurchase
 from models.config import Settings
-from models.services import audit, coupons, referrals, texts, tokens
+from models.services import audit, referrals, texts, tokens
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, InvalidInput, NotFound
 from models.services.money import CENT
@@ -68,18 +68,16 @@ def purchase(
     price = price_of(bundle, settings).total
     tokens.refuse_other_price(price, shown)
     reference = ("bundle_purchase", purchase_id)
-    quote = coupons.take(session, user, coupon, price, reference=reference)
-    tokens.pay(session, user, quote.price, f"Bundle {bundle.name}", reference=reference, actor=actor)
+    price = tokens.take_coupon(session, user, coupon, price, reference=reference)
     sold = BundlePurchase(
         id=purchase_id,
         user_id=user.id,
         bundle_id=bundle.id,
         bundle_name=bundle.name,
         token_count=bundle.token_count,
-        price_paid=quote.price,
+        price_paid=price,
     )
     session.add(sold)
-    session.flush()
     made = [
         tokens.make(
             session,
@@ -91,15 +89,15 @@ def purchase(
             scope=bundle.scope,
             duration_hours=bundle.duration_hours,
             price_paid=share,
-            bundle_purchase_id=purchase_id,
+            bundle_purchase=sold,
             bundle_share=share,
         )
-        for number, share in enumerate(shares(quote.price, bundle.token_count), start=1)
+        for number, share in enumerate(shares(price, bundle.token_count), start=1)
     ]
-    referrals.earn(session, user, quote.price, reference=reference, settings=settings, actor=actor)
-    facts = {"bundle": bundle.name, "tokens": bundle.token_count, "price": str(quote.price)}
-    resource = ("bundle_purchase", purchase_id)
-    audit.record(session, AuditAction.BUNDLE_PURCHASED, actor, user_id=user.id, resource=resource, **facts)
+    facts = {"bundle": bundle.name, "tokens": bundle.token_count, "price": str(price)}
+    audit.record(session, AuditAction.BUNDLE_PURCHASED, actor, user_id=user.id, resource=reference, **facts)
+    tokens.pay(session, user, price, f"Bundle {bundle.name}", reference=reference, actor=actor)
+    referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
     return sold, made
 
 

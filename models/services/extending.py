@@ -40,10 +40,10 @@ def extend(
         raise AccountDisabled
     token = own_tokens.locked(session, owner, token_id)
     own_tokens.refuse_ended(token.state(clock.now()))
-    add_time(session, token, TokenEventKind.EXTENDED, hours=hours, price=price, key=f"extend:{key}", actor=actor)
     resource = ("token", token.id)
     facts = {"hours": hours, "price": str(price)}
     audit.record(session, AuditAction.TOKEN_EXTENDED, actor, user_id=owner.id, resource=resource, **facts)
+    add_time(session, token, TokenEventKind.EXTENDED, hours=hours, price=price, key=f"extend:{key}", actor=actor)
     return price
 
 
@@ -61,6 +61,11 @@ def add_time(
 
     Raises DuplicateTransfer and InsufficientFunds.
     """
+    seconds = hours * tokens.HOUR
+    token.price_paid += price
+    token.paid_seconds += seconds
+    session.add(TokenEvent(token_id=token.id, kind=kind, happened_at=clock.now(), seconds=seconds, price=price))
+    changes.announce_token(session, token.id)
     ledger.transfer(
         session,
         TransferKind.PURCHASE,
@@ -72,8 +77,3 @@ def add_time(
         idempotency_key=key,
         actor=actor,
     )
-    seconds = hours * tokens.HOUR
-    token.price_paid += price
-    token.paid_seconds += seconds
-    session.add(TokenEvent(token_id=token.id, kind=kind, happened_at=clock.now(), seconds=seconds, price=price))
-    changes.announce_token(session, token.id)

@@ -82,8 +82,11 @@ def transfer(
 
     What comes into a wallet repays first what its owner owes. Raises InvalidInput for an amount that cannot be
     booked, DuplicateTransfer when the key is booked already, InsufficientFunds when a wallet or a held account would
-    fall below zero or a debt be paid twice, DebtOpen for the purchase of a debtor. All leave the balances alone; the
-    caller rolls back.
+    fall below zero or a debt be paid twice, DebtOpen for the purchase of a debtor. The caller rolls back then, and the
+    balances are as they were.
+
+    Accounts are locked until the commit, and one of them is everybody's: what else belongs to the transfer is added to
+    the session before it, and written here before the first lock is taken.
     """
     amount = checked(amount)
     reference_type, reference_id = reference
@@ -108,22 +111,35 @@ def transfer(
     transfer_id = session.scalar(claim)
     if transfer_id is None:
         raise DuplicateTransfer(idempotency_key)
-    if kind is TransferKind.PURCHASE and debit.user_id is not None:
-        locked_wallet(session, debit.user_id)
-        if debt := debt_of(session, debit.user_id):
-            raise DebtOpen(debt, amount)
+    session.flush()
     # One order for everybody means no deadlock: wallets first, then a user's other accounts, then the platform's own,
     # whose rows all transfers share and which are held for the shortest time.
     moves = sorted(((debit, -amount), (credit, amount)), key=lambda move: _rank(move[0]))
     for account, change in moves:
-        _move(session, account, change)
+        is_moved = _move(session, account, change)
+        if kind is TransferKind.PURCHASE and account is debit:
+            _refuse_debtors(session, debit, amount)
+        if not is_moved:
+            raise InsufficientFunds(-change)
     if credit.kind is AccountKind.WALLET and credit.user_id is not None:
         _repay(session, credit, credit.user_id, amount, because=transfer_id, actor=actor)
     return transfer_id
 
 
+def refuse_booked(session: Session, idempotency_key: str) -> None:
+    """Raise DuplicateTransfer when the key is booked already."""
+    if session.scalar(select(Transfer.id).where(Transfer.idempotency_key == idempotency_key)) is not None:
+        raise DuplicateTransfer(idempotency_key)
+
+
 def _rank(account: Account) -> tuple[bool, bool, uuid.UUID]:
     return account.user_id is None, account.kind is not AccountKind.WALLET, account.id
+
+
+def _refuse_debtors(session: Session, wallet: Account, amount: Decimal) -> None:
+    """Raise DebtOpen for a buyer who owes. Asked after his wallet has moved: a debt is made under that lock only."""
+    if wallet.user_id is not None and (debt := debt_of(session, wallet.user_id)):
+        raise DebtOpen(debt, amount)
 
 
 def _repay(
@@ -145,17 +161,16 @@ def _repay(
         )
 
 
-def _move(session: Session, account: Account, change: Decimal) -> None:
-    """Change a balance by a conditional update: two spenders at once cannot both pass the condition."""
+def _move(session: Session, account: Account, change: Decimal) -> bool:
+    """Change a balance by a conditional update: two spenders at once cannot both pass it. Says whether this one did."""
     statement = update(Account).where(Account.id == account.id).values(balance=Account.balance + change)
     if change < 0 and account.kind in _NEVER_NEGATIVE:
         statement = statement.where(Account.balance >= -change)
     elif change > 0 and account.kind is AccountKind.RECEIVABLE:
         statement = statement.where(Account.balance <= -change)
     moved = session.execute(statement.returning(Account.balance).execution_options(synchronize_session=False))
-    if moved.one_or_none() is None:
-        raise InsufficientFunds(-change)
     session.expire(account, ["balance"])
+    return moved.one_or_none() is not None
 
 
 def transactions(

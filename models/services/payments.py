@@ -168,17 +168,6 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
 
 
 def _credit(session: Session, payment: Payment) -> str:
-    ledger.transfer(
-        session,
-        TransferKind.DEPOSIT,
-        debit=ledger.system_account(session, AccountKind.PAYMENTS_RECEIVED),
-        credit=ledger.wallet_of(session, payment.user_id),
-        amount=payment.amount_znc,
-        description="Top-up",
-        reference=("payment", payment.id),
-        idempotency_key=f"deposit:{payment.id}",
-        actor=PLATFORM,
-    )
     reversals.move(payment, PaymentStatus.SUCCEEDED)
     payment.settled_at = clock.now()
     amounts = {"amount_znc": str(payment.amount_znc), "amount_rub": str(payment.amount_rub)}
@@ -192,6 +181,17 @@ def _credit(session: Session, payment: Payment) -> str:
     )
     user = session.get_one(User, payment.user_id)
     outbox.write(session, "payment", user, dedup_key=f"payment:{payment.id}", username=user.username, **amounts)
+    ledger.transfer(
+        session,
+        TransferKind.DEPOSIT,
+        debit=ledger.system_account(session, AccountKind.PAYMENTS_RECEIVED),
+        credit=ledger.wallet_of(session, payment.user_id),
+        amount=payment.amount_znc,
+        description="Top-up",
+        reference=("payment", payment.id),
+        idempotency_key=f"deposit:{payment.id}",
+        actor=PLATFORM,
+    )
     return "credited"
 
 

@@ -15,7 +15,7 @@ from models.config import Settings
 from models.ledger import AccountKind, TransferKind
 from models.services import audit, changes, coupons, crediting, ledger, outages, outbox, referrals, secrets, texts
 from models.services.context import Actor
-from models.services.errors import AccountDisabled, InvalidInput, NotFound, PriceChanged, TokenEnded
+from models.services.errors import AccountDisabled, CouponRefused, InvalidInput, NotFound, PriceChanged, TokenEnded
 from models.services.money import round_down
 from models.services.paging import Page, page_of
 from models.tokens import AccessToken, TokenOrigin, TokenState
@@ -75,8 +75,7 @@ def purchase(
         raise AccountDisabled
     token_id = token_id or uuid.uuid4()
     reference = ("token", token_id)
-    price = coupons.take(session, user, coupon, price, reference=reference).price
-    pay(session, user, price, f"Token for {hours} h", reference=reference, actor=actor)
+    price = take_coupon(session, user, coupon, price, reference=reference)
     token, secret = make(
         session,
         settings,
@@ -88,7 +87,6 @@ def purchase(
         duration_hours=hours,
         price_paid=price,
     )
-    referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
     audit.record(
         session,
         AuditAction.TOKEN_PURCHASED,
@@ -99,24 +97,47 @@ def purchase(
         scope=scope,
         price=str(price),
     )
+    pay(session, user, price, f"Token for {hours} h", reference=reference, actor=actor)
+    referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
     return token, secret
+
+
+def take_coupon(
+    session: Session, user: User, code: str, price: Decimal, *, reference: tuple[str, uuid.UUID]
+) -> Decimal:
+    """Return what a code leaves of a price. Raises CouponRefused, and DuplicateTransfer for what is paid already."""
+    try:
+        return coupons.take(session, user, code, price, reference=reference).price
+    except CouponRefused:
+        # Of a form that was sent twice, the first may have used the coupon up.
+        ledger.refuse_booked(session, _key(reference))
+        raise
 
 
 def pay(
     session: Session, user: User, price: Decimal, words: str, *, reference: tuple[str, uuid.UUID], actor: Actor
 ) -> None:
-    """Take the price of a purchase from the wallet. Raises DuplicateTransfer, InsufficientFunds and DebtOpen."""
-    ledger.transfer(
-        session,
-        TransferKind.PURCHASE,
-        debit=ledger.wallet_of(session, user.id),
-        credit=ledger.system_account(session, AccountKind.SALES),
-        amount=price,
-        description=words,
-        reference=reference,
-        idempotency_key=f"purchase:{reference[1]}",
-        actor=actor,
-    )
+    """Take the price of a purchase from the wallet. Raises DuplicateTransfer, InsufficientFunds and DebtOpen.
+
+    What was sold is in the session, and is written once the purchase's key is claimed: of a form that was sent twice
+    only the key is found to be there already.
+    """
+    with session.no_autoflush:
+        ledger.transfer(
+            session,
+            TransferKind.PURCHASE,
+            debit=ledger.wallet_of(session, user.id),
+            credit=ledger.system_account(session, AccountKind.SALES),
+            amount=price,
+            description=words,
+            reference=reference,
+            idempotency_key=_key(reference),
+            actor=actor,
+        )
+
+
+def _key(reference: tuple[str, uuid.UUID]) -> str:
+    return f"purchase:{reference[1]}"
 
 
 def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Actor) -> str:
@@ -195,6 +216,16 @@ def revoke(
     due = refund_now(session, token, settings)
     refund = due.amount
     bonus = referrals.locked_bonus(session, token)
+    _end(session, token, refund, clock.now())
+    audit.record(
+        session,
+        AuditAction.TOKEN_REVOKED,
+        actor,
+        user_id=owner.id,
+        resource=("token", token.id),
+        refund=str(refund),
+        used_seconds=due.used_seconds,
+    )
     if refund > 0:
         ledger.transfer(
             session,
@@ -209,16 +240,6 @@ def revoke(
         )
         if bonus is not None:
             referrals.give_back(session, bonus, token, refund, actor=actor)
-    _end(session, token, refund, clock.now())
-    audit.record(
-        session,
-        AuditAction.TOKEN_REVOKED,
-        actor,
-        user_id=owner.id,
-        resource=("token", token.id),
-        refund=str(refund),
-        used_seconds=due.used_seconds,
-    )
     return token, refund
 
 
@@ -309,7 +330,7 @@ def _check(scope: str, name: str, settings: Settings) -> None:
 
 
 def make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessToken, str]:
-    """Add a token with a fresh secret and return both; who calls has seen to its price."""
+    """Add a token with a fresh secret to the session and return both; who calls sees to its price."""
     secret = secrets.new_secret(settings.tokens)
     token = AccessToken(
         prefix=secret[: secrets.PREFIX_LENGTH],
@@ -320,7 +341,6 @@ def make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessTo
         **columns,
     )
     session.add(token)
-    session.flush()
     return token, secret
 
 

@@ -82,7 +82,7 @@ def test_nobody_extends_for_others_without_money_or_by_what_is_not_for_sale(
         extend(session, bob, token, settings)
     with pytest.raises(InvalidInput):
         extend(session, alice, token, settings, hours=5)
-    with pytest.raises(InsufficientFunds):
+    with pytest.raises(InsufficientFunds), session.begin_nested():
         extend(session, alice, token, settings, hours=168)
     alice.is_active = False
     with pytest.raises(AccountDisabled):

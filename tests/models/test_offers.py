@@ -78,7 +78,7 @@ def test_a_bundle_is_paid_once_and_each_of_its_tokens_can_be_refunded_by_its_sha
     assert sum(token.price_paid for token, _ in made) == 81
     assert len({secret for _, secret in made}) == 5
     assert actions(session, alice)[-1] is AuditAction.BUNDLE_PURCHASED
-    with pytest.raises(DuplicateTransfer):
+    with pytest.raises(DuplicateTransfer), session.begin_nested():
         sell(session, alice, settings, purchase_id=purchase_id)
     for token, _ in made:
         tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
@@ -292,19 +292,29 @@ def test_two_at_once_take_the_last_use_of_a_gift_code_once(
     assert_sound(factory)
 
 
-def test_the_same_bundle_form_sent_twice_at_once_buys_once(committed: tuple[Settings, Sessions]) -> None:
+@pytest.mark.parametrize("code", ["", "ONCE", "OFTEN"])
+@pytest.mark.parametrize("what", ["token", "bundle"])
+def test_the_same_form_sent_twice_at_once_and_again_buys_once(
+    committed: tuple[Settings, Sessions], what: str, code: str
+) -> None:
     settings, factory = committed
-    alice = person(factory, "alice", balance="200")
-    purchase_id = uuid.uuid4()
+    alice, dana = person(factory, "alice", balance="200"), person(factory, "dana")
+    with factory.begin() as session:
+        coupon(session, dana, "ONCE")
+        coupon(session, dana, "OFTEN", uses_per_user=None)
+    name = uuid.uuid4()
 
     def run() -> Any:
         with factory.begin() as session:
-            return sell(session, alice, settings, purchase_id=purchase_id)
+            if what == "bundle":
+                return sell(session, alice, settings, purchase_id=name, coupon=code)
+            return buy(session, alice, settings, token_id=name, coupon=code)
 
-    results = race(run, run)
-    assert {type(result) for result in results} == {tuple, DuplicateTransfer}
+    results = [*race(run, run), *race(run)]
+    assert sum(isinstance(result, DuplicateTransfer) for result in results) == 2, results
     with factory.begin() as session:
-        assert balance(session, alice) == 119
+        price = Decimal(81 if what == "bundle" else 18) * (Decimal("0.9") if code else 1)
+        assert balance(session, alice) == 200 - price.quantize(Decimal("0.01"))
     assert_sound(factory)
 
 

@@ -1,17 +1,14 @@
 """`./zenzefi doctor` attacks a portal over HTTP, finds what lets money in, and leaves the books as they were."""
 
 import json
-import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis import Redis
 from sqlalchemy import func, select, text
-from werkzeug.serving import make_server
 
 from models import config
 from models.config import Settings
@@ -25,7 +22,8 @@ from models.users import User
 from ops.doctor import __main__ as doctor
 from ops.doctor import payments as attacks
 from ops.doctor.findings import Finding, House
-from portal import create_app, current
+from portal import current
+from tests.ops.portals import serving
 from tests.providers.stripe_far_side import WEBHOOK_SECRET
 from tests.support import assert_sound
 
@@ -44,19 +42,6 @@ PRODUCTION = {
     "ZENZEFI_PAYMENTS__YOOKASSA_SECRET_KEY": "a yookassa key that only tests use",
     "ZENZEFI_PAYMENTS__YOOKASSA_API": NOWHERE,
 }
-
-
-@contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    """A portal that answers on a port of its own."""
-    server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

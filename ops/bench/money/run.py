@@ -25,7 +25,7 @@ class Sizes:
     seconds: float
 
 
-FULL, QUICK, TINY = Sizes(1_000_000, 15), Sizes(100_000, 4), Sizes(1_000, 0.5)
+FULL, QUICK = Sizes(1_000_000, 15), Sizes(100_000, 4)
 
 
 def run(sizes: Sizes) -> dict[str, Any]:
