@@ -27,6 +27,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = {
     "run": ("requirements.txt",),
     "test": ("requirements.txt", "requirements-dev.txt"),
+    "mcp": ("requirements.txt", "requirements-mcp.txt"),
+    "fuzz": ("ops/fuzz/requirements.txt",),
 }
 STAMP = "zenzefi-stamp.json"
 MARK = "zenzefi-installing"
@@ -86,7 +88,8 @@ def make(venv: Path, kind: str) -> None:
             _accept_foreign(venv)
         _install(venv, kind)
         _make_importable(venv)
-        stamp.update((name, digest(name)) for name in REQUIREMENTS if name in {kind, "run"})
+        satisfied = [name for name in REQUIREMENTS if set(REQUIREMENTS[name]) <= set(REQUIREMENTS[kind])]
+        stamp.update((name, digest(name)) for name in satisfied)
         _write(venv / STAMP, json.dumps(stamp))
         (venv / MARK).unlink()
     except OSError as error:

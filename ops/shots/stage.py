@@ -4,10 +4,11 @@ import logging
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -35,8 +36,11 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Start a PostgreSQL and a Redis in a temporary folder, fill them, and serve the portal from this process."""
+def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """Start a PostgreSQL and a Redis in a temporary folder, fill them, and serve the portal from this process.
+
+    `more` are settings besides, as environment variables.
+    """
     with tempfile.TemporaryDirectory(prefix="zenzefi-shots-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         folder.chmod(0o711)  # the user that PostgreSQL runs as for root must be able to pass through
@@ -45,13 +49,18 @@ def stage() -> Iterator[Stage]:
             RedisServer(folder / "redis", fast=True, mark=name) as redis,
         ):
             port = free_port()
-            yield from _served(_settings(postgres.url, redis.url, port), port)
+            yield from _served(_settings(postgres.url, redis.url, port, more or {}), port)
 
 
-def _settings(database_url: str, redis_url: str, port: int) -> Settings:
+def settings_of(app: Flask) -> Settings:
+    """Return the settings of a portal."""
+    return cast(Settings, app.extensions["zenzefi"])
+
+
+def _settings(database_url: str, redis_url: str, port: int, more: Mapping[str, str]) -> Settings:
     made = {f"ZENZEFI_{name}": secrets.token_hex(24) for name in SECRETS}
     addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    return config.load({**made, **addresses, "ZENZEFI_PORTAL__PUBLIC_URL": f"http://{LOOPBACK}:{port}"})
+    return config.load({**made, **addresses, **more, "ZENZEFI_PORTAL__PUBLIC_URL": f"http://{LOOPBACK}:{port}"})
 
 
 def _served(settings: Settings, port: int) -> Iterator[Stage]:

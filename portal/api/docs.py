@@ -1,5 +1,6 @@
 """The OpenAPI document, and two readers of it. Their scripts and styles come from their wheels, served by us."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ _FOLDERS = {
     "swagger": Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger",
     "redoc": Path(flask_openapi3_redoc.__file__).parent / "templates" / "redoc",
 }
+_WITH_A_STRANGERS_LOGO = ("redoc", "js/redoc.standalone.js")
 _ASSETS = {
     "swagger": {"css/swagger-ui.css", "js/swagger-ui-bundle.js", "images/swagger.svg"},
     "redoc": {"js/redoc.standalone.js", "images/redoc.svg"},
@@ -52,7 +54,17 @@ def asset(reader: str, filename: str) -> Response:
     """Return a script, style or image of a reader; nothing else of its wheel."""
     if filename not in _ASSETS.get(reader, ()):
         abort(404)
+    if (reader, filename) == _WITH_A_STRANGERS_LOGO:
+        return Response(_without_a_strangers_logo(), mimetype="text/javascript")
     return send_from_directory(_FOLDERS[reader], filename, max_age=86400)
+
+
+@cache
+def _without_a_strangers_logo() -> str:
+    """Return ReDoc's script with its maker's logo taken from its wheel: no page of ours asks another host."""
+    reader, filename = _WITH_A_STRANGERS_LOGO
+    script = (_FOLDERS[reader] / filename).read_text(encoding="utf-8")
+    return script.replace("https://cdn.redoc.ly/redoc/logo-mini.svg", "/docs/assets/redoc/images/redoc.svg")
 
 
 def _page(reader: str) -> Response:
