@@ -84,7 +84,8 @@ def purchase(
             settings,
             id=uuid.uuid4(),
             user_id=user.id,
-            name=f"{bundle.name} {number}",
+            # A long name makes room for the number.
+            name=f"{bundle.name[: tokens.NAME_LENGTH - len(str(number)) - 1]} {number}",
             origin=TokenOrigin.PURCHASE,
             scope=bundle.scope,
             duration_hours=bundle.duration_hours,

@@ -1,12 +1,15 @@
 -- Sends the prepared requests in turn, one for each token, and prints what came of it as one line of JSON.
+-- With method, path and body after the first two arguments the tokens are logins of the JSON API.
 local requests, turn = {}, 0
 
 function init(args)
   local closing = args[2] == "close"
+  local method, path, body = args[3] or "GET", args[4], args[5]
   for token in io.lines(args[1]) do
     local headers = { ["X-Access-Token"] = token }
+    if path then headers = { ["Authorization"] = "Bearer " .. token, ["Content-Type"] = "application/json" } end
     if closing then headers["Connection"] = "close" end
-    requests[#requests + 1] = wrk.format("GET", nil, headers)
+    requests[#requests + 1] = wrk.format(method, path, headers, body)
   end
 end
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,10 +25,22 @@ class Load:
     errors: int  # answers that were no success, and connections that failed
 
 
-def run(wrk: str, url: str, tokens: Path, *, connections: int, seconds: int, keep: bool) -> Load:
-    """Load a URL for some seconds; with `keep` off every request has a connection of its own."""
+def run(
+    wrk: str,
+    url: str,
+    tokens: Path,
+    *,
+    connections: int,
+    seconds: int,
+    keep: bool,
+    more: Sequence[str] = (),
+) -> Load:
+    """Load a URL for some seconds; with `keep` off every request has a connection of its own.
+
+    `more` are further arguments of the script.
+    """
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
-    command += ["--", str(tokens), "keep" if keep else "close"]
+    command += ["--", str(tokens), "keep" if keep else "close", *more]
     patience = seconds + PATIENCE_SECONDS
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience)
     if done.returncode != 0:

@@ -38,7 +38,7 @@ def user_list(query: schemas.UsersQuery) -> Response:
 
 
 @blueprint.patch(
-    "/users/<user_id>",
+    "/users/<uuid:user_id>",
     **documented(
         200,
         schemas.AdminUser,
@@ -90,7 +90,7 @@ def token_list(query: schemas.TokensQuery) -> Response:
 
 
 @blueprint.delete(
-    "/tokens/<token_id>",
+    "/tokens/<uuid:token_id>",
     **documented(
         200,
         schemas.ForceRevoked,

@@ -37,7 +37,7 @@ def listing(query: schemas.BundlesQuery) -> Response:
     return envelope(schemas.Bundles, page, _written)
 
 
-@blueprint.get("/<bundle_id>", **documented(200, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors=NO_SUCH))
+@blueprint.get("/<uuid:bundle_id>", **documented(200, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors=NO_SUCH))
 @guard.needs(KeyScope.READ)
 def detail(path: schemas.BundlePath) -> Response:
     """Return a bundle that is for sale."""
@@ -45,7 +45,7 @@ def detail(path: schemas.BundlePath) -> Response:
 
 
 @blueprint.post(
-    "/<bundle_id>/purchase",
+    "/<uuid:bundle_id>/purchase",
     **documented(
         200,
         schemas.SoldBundle,
@@ -99,7 +99,7 @@ def create(body: schemas.NewBundle) -> Response:
 
 
 @blueprint.patch(
-    "/<bundle_id>",
+    "/<uuid:bundle_id>",
     **documented(
         200,
         schemas.Bundle,
@@ -124,7 +124,7 @@ def change(path: schemas.BundlePath, body: schemas.BundleChanges) -> Response:
     return reply(_written(bundle))
 
 
-@blueprint.delete("/<bundle_id>", **documented(204, None, errors=NO_SUCH))
+@blueprint.delete("/<uuid:bundle_id>", **documented(204, None, errors=NO_SUCH))
 @guard.needs(KeyScope.ADMIN)
 def withdraw(path: schemas.BundlePath) -> Response:
     """Withdraw a bundle, as an admin; its sales stay, and `is_active` offers it again."""

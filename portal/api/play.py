@@ -57,7 +57,7 @@ def mock_purchase(header: OnceHeader, body: schemas.MockPurchase) -> Response:
 
 
 @blueprint.post(
-    "/currency/admin/simulate-payment/<payment_id>",
+    "/currency/admin/simulate-payment/<uuid:payment_id>",
     **documented(
         200, schemas.Settled, example=schemas.SETTLED_EXAMPLE, errors={404: "There is no such payment.", 409: DECIDED}
     ),

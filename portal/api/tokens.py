@@ -64,7 +64,7 @@ def my_tokens(query: schemas.MineQuery) -> Response:
 
 
 @blueprint.delete(
-    "/<token_id>",
+    "/<uuid:token_id>",
     **documented(200, schemas.Revoked, example=schemas.REVOKED_EXAMPLE, errors={404: "There is no such token."}),
 )
 @guard.needs(KeyScope.BUY)

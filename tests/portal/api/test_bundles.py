@@ -48,6 +48,12 @@ def test_a_purchase_shows_every_secret_once(alices: Program, session: Session, a
     told(alices.post(f"/bundles/{uuid.uuid4()}/purchase"), 404)
 
 
+def test_a_bundle_with_the_longest_name_can_be_bought(danas: Program, alices: Program) -> None:
+    made = told(danas.post("/bundles/", {**OFFER, "name": "N" * 50}), 201)
+    sold = told(alices.post(f"/bundles/{made['id']}/purchase"), 200)
+    assert [each["name"] for each in sold["tokens"]] == [f"{'N' * 48} {number}" for number in (1, 2, 3)]
+
+
 def test_an_admin_offers_changes_and_withdraws_a_bundle(danas: Program, alices: Program) -> None:
     made = told(danas.post("/bundles/", OFFER), 201)
     assert (made["base_price"], made["total_price"], made["is_active"]) == ("30.00", "27.00", True)
