@@ -26,8 +26,8 @@ from ops.pythons import OLDEST, Python, find_python, probe
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = {
     "run": ("requirements.txt",),
-    "test": ("requirements.txt", "requirements-dev.txt"),
     "mcp": ("requirements.txt", "requirements-mcp.txt"),
+    "test": ("requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"),
     "fuzz": ("ops/fuzz/requirements.txt",),
 }
 STAMP = "zenzefi-stamp.json"
@@ -238,7 +238,9 @@ def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 def run(kind: str, module: str, arguments: list[str]) -> None:
     """Become the command's own program, in the environment made for it. Returns only by raising Failure."""
-    python = ensure(kind)
+    # What speaks a protocol on standard output must not be talked over.
+    with contextlib.redirect_stdout(sys.stderr if kind == "mcp" else sys.stdout):
+        python = ensure(kind)
     environment = child_environment()
     sys.stdout.flush()
     try:

@@ -3,6 +3,7 @@
 from flask import Response
 
 from models.api_keys import KeyScope
+from models.audit import AuditAction
 from models.services import adjustments, audit, ledger, tokens, users
 from models.services.errors import NotFound, TokenEnded
 from portal import current
@@ -125,7 +126,7 @@ def audit_log(query: schemas.AuditQuery) -> Response:
     page = audit.entries(
         current.session(),
         user_id=query.user_id,
-        action=query.action,
+        action=AuditAction(query.action) if query.action else None,
         resource_type=query.resource_type,
         limit=query.limit,
         offset=query.offset,

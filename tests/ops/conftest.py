@@ -89,7 +89,7 @@ def make_house(folder: Path) -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     for package in ("ops", "models"):
         shutil.copytree(REPOSITORY / package, folder / package, ignore=ignore)
-    for name in ("config.toml", "zenzefi", "requirements.txt", "requirements-dev.txt"):
+    for name in ("config.toml", "zenzefi", "requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"):
         shutil.copy2(REPOSITORY / name, folder / name)
     (folder / "addon").mkdir()
     for name in REAL:

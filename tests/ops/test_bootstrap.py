@@ -30,7 +30,7 @@ def venv(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(bootstrap, "_create", lambda venv, _: copy(venv))
     repository = tmp_path / "repository"
     repository.mkdir()
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"):
         (repository / name).write_text("# nothing\n")
     monkeypatch.setattr(bootstrap, "REPOSITORY", repository)
     monkeypatch.setattr(bootstrap, "find_python", lambda _: Python(sys.executable, sys.version_info[:2]))

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from models.audit import AuditAction, AuditEntry
 from models.users import User as UserRow
@@ -12,6 +12,15 @@ from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Windo
 from portal.api.schemas.tokens import Token
 from portal.api.schemas.users import USER_EXAMPLE, User
 
+
+def _action(word: str) -> str:
+    if word not in set(AuditAction):
+        raise ValueError("there is no such action")
+    return word
+
+
+# The document does not list the actions: there are many, and each new one would change it.
+Action = Annotated[str, AfterValidator(_action), Field(max_length=64)]
 Target = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
 Reason = Annotated[Text, Field(min_length=3, max_length=200)]
 
@@ -81,7 +90,7 @@ class AuditQuery(Window):
     """Which entries of the audit log."""
 
     user_id: UUID | None = None
-    action: AuditAction | None = None
+    action: Action | None = Field(None, description="A word such as `token.purchased`.")
     resource_type: Text | None = Field(None, max_length=64)
 
 

@@ -1,0 +1,1 @@
+"""The platform for operators' assistants, over the Model Context Protocol and the same services as the pages."""

@@ -1,0 +1,30 @@
+"""A shop for an assistant to look at."""
+
+import sys
+
+import pytest
+
+from models.config import Settings
+from models.database import Sessions
+from models.services import sessions
+from models.services.context import Actor
+from ops.mcp.desk import Desk
+from tests.support import buy, person, top_up
+
+Committed = tuple[Settings, Sessions]
+
+# The library cannot be installed beside mitmproxy on Python 3.12 (requirements-mcp.txt), and neither can the command.
+collect_ignore = ["test_protocol.py"] if sys.version_info < (3, 13) else []
+
+
+@pytest.fixture
+def desk(committed: Committed) -> Desk:
+    """A shop with alice, who bought a token, paid something and used it, and dana, the admin."""
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    person(factory, "dana", is_superuser=True)
+    with factory.begin() as session:
+        token = buy(session, alice, settings)
+        sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor(None, "203.0.113.7"))
+        top_up(session, alice, settings)
+    return Desk(factory, settings)
