@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from jobs import runtime
 from models.config import Settings
-from models.services import crediting, pausing, referrals, renewing
+from models.services import crediting, expiring, pausing, referrals, renewing
 from models.services.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,11 @@ def tell_renewals() -> int:
 def renew() -> int:
     """Renew the tokens that are due from their owners' balances, or stop their renewal; returns how many."""
     return _each(renewing.due, renewing.renew)
+
+
+def tell_of_ends() -> int:
+    """Tell the owners of tokens that do not renew themselves that these are about to end; returns how many."""
+    return _each(expiring.due_to_tell, expiring.tell)
 
 
 def vest_bonuses() -> int:

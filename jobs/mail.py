@@ -4,6 +4,7 @@ import logging
 import smtplib
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.errors import MessageError
@@ -21,34 +22,40 @@ logger = logging.getLogger(__name__)
 
 # One mail that cannot be rendered or is not taken must not keep the others waiting. RQ's own timeout is none of these.
 UNSENDABLE = (OSError, smtplib.SMTPException, TemplateError, MessageError, ValueError, ArithmeticError, LookupError)
+# No batch begins later than this in a run.
+RUN_SECONDS = 20.0
 UNREACHABLE = (ConnectionError, TimeoutError, socket.gaierror, smtplib.SMTPServerDisconnected)
 
 
 def send_waiting() -> int:
-    """Send every waiting mail, each marked in a transaction of its own; returns how many left.
+    """Send what waits, batch by batch, each mail marked in a transaction of its own; returns how many left.
 
-    A crash between sending and marking sends one mail twice, when its lease ends, under the same Message-ID, by which
-    mail programs know it again; none is lost. When the server itself does not answer, the rest waits for its lease
-    instead of for one time-out each.
+    What is not done in a run's time is left to the next, so that other jobs come to their turn. A crash between sending
+    and marking sends one mail twice, when its lease ends, under the same Message-ID, by which mail programs know it
+    again; none is lost. When the server itself does not answer, the rest waits for its lease instead of for a time-out
+    each.
     """
-    settings = runtime.settings()
-    with runtime.sessions().begin() as session:
-        mails = outbox.claim(session)
+    settings, ends = runtime.settings(), time.monotonic() + RUN_SECONDS
     sent = 0
     with _postman(settings) as postman:
-        for mail in mails:
-            try:
-                postman.deliver(render(mail, settings))
-            except UNSENDABLE as error:
-                logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
-                with runtime.sessions().begin() as session:
-                    outbox.mark_failed(session, mail.id, str(error))
-                if isinstance(error, UNREACHABLE):
-                    break
-            else:
-                sent += 1
-                with runtime.sessions().begin() as session:
-                    outbox.mark_sent(session, mail.id)
+        while time.monotonic() < ends:
+            with runtime.sessions().begin() as session:
+                mails = outbox.claim(session)
+            if not mails:
+                break
+            for mail in mails:
+                try:
+                    postman.deliver(render(mail, settings))
+                except UNSENDABLE as error:
+                    logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
+                    with runtime.sessions().begin() as session:
+                        outbox.mark_failed(session, mail.id, str(error))
+                    if isinstance(error, UNREACHABLE):
+                        return sent
+                else:
+                    sent += 1
+                    with runtime.sessions().begin() as session:
+                        outbox.mark_sent(session, mail.id)
     return sent
 
 

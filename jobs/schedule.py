@@ -42,10 +42,12 @@ class Task:
 SCHEDULE = (
     Task("jobs.accounts.send_links", every=10),
     Task("jobs.mail.send_waiting", every=10),
+    Task("jobs.webhooks.send_waiting", every=5),
     Task("jobs.clocks.end_pauses", every=10),
     Task("jobs.clocks.credit_outages", every=15),
     Task("jobs.clocks.renew", every=60),
     Task("jobs.clocks.tell_renewals", every=60),
+    Task("jobs.clocks.tell_of_ends", every=60),
     Task("jobs.clocks.vest_bonuses", every=600),
     Task("jobs.payments.sweep_events", every=15),
     Task("jobs.payments.sweep_refunds", every=60),
@@ -60,6 +62,7 @@ SCHEDULE = (
     Task("jobs.upkeep.verify_ledger", cron="30 2 * * *", slow=True),
     Task("jobs.backups.make", cron="0 3 * * *", slow=True),
     Task("jobs.upkeep.forget_audit", cron="0 4 * * *"),
+    Task("jobs.upkeep.forget_notices", cron="15 4 * * *"),
 )
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from jobs import runtime
 from models import clock
-from models.services import audit, books, entries, idempotency, logins, outbox, sessions, users
+from models.services import audit, books, deliveries, devices, entries, idempotency, logins, outbox, sessions, users
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,15 @@ def forget_audit() -> int:
     before = clock.now() - timedelta(days=runtime.settings().audit.keep_days)
     with runtime.sessions().begin() as session:
         return audit.forget_before(session, before)
+
+
+def forget_notices() -> int:
+    """Remove mails and deliveries that are done with, and devices unused for a year; returns how many rows went."""
+    now, settings = clock.now(), runtime.settings()
+    mails, posts = (now - timedelta(days=rules.keep_days) for rules in (settings.mail, settings.webhooks))
+    with runtime.sessions().begin() as session:
+        gone = outbox.forget_before(session, mails) + deliveries.forget_before(session, posts)
+        return gone + devices.forget_unused(session)
 
 
 def verify_ledger() -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 
 from rq import Worker
 
-from jobs import accounts, backups, clocks, mail, payments, queues, upkeep
+from jobs import accounts, backups, clocks, mail, payments, queues, upkeep, webhooks
 
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
-PRELOADED = (accounts, backups, clocks, mail, payments, upkeep)
+PRELOADED = (accounts, backups, clocks, mail, payments, upkeep, webhooks)
 
 
 PR_SET_PDEATHSIG = 1

@@ -75,6 +75,9 @@ class AuditAction(StrEnum):
     SESSION_TAKEN_OVER = "session.taken_over"
     SESSION_CUT = "session.cut"
     SESSION_RELEASED = "session.released"
+    MAIL_SENT_AGAIN = "mail.sent_again"
+    WEBHOOK_CHANGED = "webhook.changed"
+    WEBHOOK_SENT_AGAIN = "webhook.sent_again"
 
 
 class AuditEntry(Base):

@@ -28,6 +28,7 @@ from models.sections import (
     Limits,
     Mail,
     Maintenance,
+    Notices,
     OutageCredit,
     Pause,
     Payments,
@@ -43,6 +44,7 @@ from models.sections import (
     Sessions,
     Tokens,
     Upstream,
+    Webhooks,
 )
 
 PREFIX = "ZENZEFI_"
@@ -81,6 +83,8 @@ class Settings(BaseSettings):
     payments: Payments
     seller: Seller = Seller()
     mail: Mail = Mail()
+    notices: Notices = Notices()
+    webhooks: Webhooks = Webhooks()
     audit: Audit = Audit()
     backup: Backup = Backup()
     admin: Admin = Admin()
@@ -97,6 +101,8 @@ class Settings(BaseSettings):
             raise ValueError("portal.public_url and proxy.public_url: must be https:// in production")
         if portal.hostname == proxy.hostname:
             raise ValueError("portal.public_url and proxy.public_url: must have separate host names in production")
+        if self.webhooks.allow_private:
+            raise ValueError("webhooks.allow_private: must be off in production")
         if not self.upstream.url:
             raise ValueError("upstream.url: is required in production")
         return self

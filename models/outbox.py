@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, text
@@ -10,6 +11,14 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, CreatedAt, Short, UuidKey
 from models.users import User
+
+
+class MailState(StrEnum):
+    """Where a mail stands; computed from its times."""
+
+    WAITING = "waiting"
+    FAILED = "failed"
+    SENT = "sent"
 
 
 class OutboxMail(Base):
@@ -26,6 +35,8 @@ class OutboxMail(Base):
             "next_attempt_at",
             postgresql_where=text("sent_at IS NULL AND failed_at IS NULL"),
         ),
+        Index("ix_outbox_mails_sent_at", "sent_at", postgresql_where=text("sent_at IS NOT NULL")),
+        Index("ix_outbox_mails_failed_at", "failed_at", postgresql_where=text("failed_at IS NOT NULL")),
     )
 
     id: Mapped[UuidKey]

@@ -288,10 +288,25 @@ class Mail(Section):
     smtp_password: SecretStr = SecretStr("")
     smtp_starttls: bool = True
     sender: str = "Zenzefi <no-reply@localhost>"
+    keep_days: Positive = 30
 
     @property
     def is_configured(self) -> bool:
         return bool(self.smtp_host)
+
+
+class Notices(Section):
+    expiring_hours: Positive = 24
+
+
+class Webhooks(Section):
+    """Requests to addresses that buyers give. Each takes two time-outs at most: one to resolve, one for the rest."""
+
+    allow_private: bool = False
+    timeout_seconds: Seconds = 10
+    attempts: Positive = 8
+    disable_after: Positive = 20
+    keep_days: Positive = 30
 
 
 class Audit(Section):

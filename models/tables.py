@@ -6,6 +6,7 @@ from models.audit import AuditEntry
 from models.base import Base
 from models.bundles import Bundle, BundlePurchase
 from models.coupons import Coupon, CouponUse
+from models.devices import KnownDevice
 from models.entries import AccessCookie, AccessTicket
 from models.gifts import GiftCode, GiftRedemption
 from models.ledger import Account, Transfer
@@ -25,6 +26,7 @@ from models.tokens import AccessToken
 from models.usage import TokenUsageDay, UsageDay
 from models.user_notes import UserNote
 from models.users import User
+from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "AccessCookie",
@@ -42,6 +44,7 @@ __all__ = [
     "CouponUse",
     "GiftCode",
     "GiftRedemption",
+    "KnownDevice",
     "Login",
     "MockCheckout",
     "NoticeChoice",
@@ -60,4 +63,6 @@ __all__ = [
     "UsageDay",
     "User",
     "UserNote",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 ]

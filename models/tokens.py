@@ -6,7 +6,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, false, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    false,
+    func,
+    text,
+)
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -100,6 +110,8 @@ class AccessToken(Base):
     auto_renew: Mapped[bool] = mapped_column(default=False, server_default=false())
     # The paid time at whose end the owner was told what will happen; see services/renewing.py.
     renewal_told_for: Mapped[int | None] = mapped_column(BigInteger)
+    # The paid time of whose end the owner was told; see services/expiring.py.
+    end_told_for: Mapped[int | None] = mapped_column(BigInteger)
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[CreatedAt]
 

@@ -1,19 +1,25 @@
 """Who is logged in, and what that opens: cookies that name a login, and guards for whole blueprints."""
 
+import re
 import uuid
 from datetime import timedelta
+from secrets import token_urlsafe
 
-from flask import Flask, abort, current_app, redirect, request, session, url_for
+from flask import Flask, abort, after_this_request, current_app, redirect, request, session, url_for
 from flask_login import LoginManager, UserMixin, current_user, login_user
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import clock
 from models.logins import Login, LoginKind
+from models.services import devices as known_devices
 from models.services import logins
 from models.users import User
 from portal import current
+from portal.devices import device
 from portal.redirects import path_of_request
+
+_DEVICE = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
@@ -48,7 +54,25 @@ def _load(identifier: str) -> Visitor | None:
 
 def open_login(own: Session, user: User) -> Login:
     """Begin a login in the caller's transaction; `enter` sends its cookie after the commit."""
-    return logins.begin(own, user, kind=LoginKind.PAGE, lifetime=_lifetime(), actor=current.actor())
+    login = logins.begin(own, user, kind=LoginKind.PAGE, lifetime=_lifetime(), actor=current.actor())
+    known_devices.note_login(own, user, _device_cookie(), name=device(login), actor=current.actor())
+    return login
+
+
+def _device_cookie() -> str:
+    """Return what this browser is known by: a cookie of its own that outlives logins, sent anew with each."""
+    production = current.settings().platform.is_production
+    name = "__Host-device" if production else "device"
+    given = request.cookies.get(name, "")
+    shown = given if _DEVICE.fullmatch(given) else token_urlsafe(24)
+
+    @after_this_request
+    def send(response: Response) -> Response:
+        lifetime = known_devices.REMEMBERED
+        response.set_cookie(name, shown, max_age=lifetime, secure=production, httponly=True, samesite="Lax")
+        return response
+
+    return shown
 
 
 def enter(login: Login) -> None:

@@ -21,6 +21,9 @@ WORDS = (
     words.REVERSAL_STATES,
     words.TRANSFER_KINDS,
     words.AUDIT_ACTIONS,
+    words.MAIL_STATES,
+    words.TOPICS,
+    words.DELIVERY_STATES,
 )
 _STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -48,6 +51,8 @@ def init_app(app: Flask) -> None:
         word=word,
         note=words.note,
         sentence=words.sentence,
+        said=gettext,
+        topic_help=words.TOPIC_HELP.__getitem__,
         happening=words.TOKEN_HISTORY.__getitem__,
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.frozen_settings, user=USER)

@@ -7,6 +7,8 @@ from flask_babel import lazy_gettext as _
 
 from models.audit import AuditAction
 from models.ledger import Transfer, TransferKind
+from models.notices import Topic
+from models.outbox import MailState
 from models.payments import PaymentStatus, ReversalKind, ReversalState
 from models.services.errors import (
     DebtOpen,
@@ -19,6 +21,7 @@ from models.services.errors import (
     TokenUnusable,
 )
 from models.tokens import TokenState
+from models.webhooks import DeliveryState
 from portal.i18n import format_decimal, gettext, ngettext
 
 TOKEN_STATES = {
@@ -112,6 +115,39 @@ AUDIT_ACTIONS = {
     AuditAction.SESSION_TAKEN_OVER: _("Session taken over"),
     AuditAction.SESSION_CUT: _("Session cut"),
     AuditAction.SESSION_RELEASED: _("Session released"),
+    AuditAction.MAIL_SENT_AGAIN: _("Mail sent again"),
+    AuditAction.WEBHOOK_CHANGED: _("Webhook changed"),
+    AuditAction.WEBHOOK_SENT_AGAIN: _("Webhook delivery sent again"),
+}
+MAIL_STATES = {MailState.WAITING: _("waiting"), MailState.FAILED: _("given up"), MailState.SENT: _("sent")}
+DELIVERY_STATES = {
+    DeliveryState.WAITING: _("waiting"),
+    DeliveryState.DEAD: _("given up"),
+    DeliveryState.DELIVERED: _("arrived"),
+}
+TOPICS = {
+    Topic.TOKEN_EXPIRING: _("A token is about to end"),
+    Topic.RENEWAL: _("Auto-renewal"),
+    Topic.OUTAGE_CREDIT: _("Credit for an outage"),
+    Topic.BALANCE_LOW: _("The balance is low"),
+    Topic.BONUS: _("A bonus is paid out"),
+    Topic.ANNOUNCEMENT: _("Announcements"),
+    Topic.PAYMENT: _("A payment has arrived"),
+    Topic.REFUND: _("Money goes back"),
+    Topic.TOKEN_ENDED: _("A token is ended by an admin"),
+    Topic.LOGIN: _("A login from a new device"),
+}
+TOPIC_HELP = {
+    Topic.TOKEN_EXPIRING: _("Some hours before a running token ends that does not renew itself."),
+    Topic.RENEWAL: _("Before a token renews itself, after it has, and when it cannot."),
+    Topic.OUTAGE_CREDIT: _("When lost time is given back to your tokens."),
+    Topic.BALANCE_LOW: _("When it falls below what you set beneath this table."),
+    Topic.BONUS: _("For somebody whom you invited."),
+    Topic.ANNOUNCEMENT: _("Planned work and changes of the service."),
+    Topic.PAYMENT: _("The receipt of a top-up."),
+    Topic.REFUND: _("When we pay a top-up back."),
+    Topic.TOKEN_ENDED: _("With the reason."),
+    Topic.LOGIN: _("With a browser or program that you have not used before."),
 }
 TOKEN_HISTORY = {
     "used": _("First used"),
@@ -130,6 +166,22 @@ PROVIDERS = {"mock": _("Test payment (no real money)"), "stripe": _("Card (Strip
 
 # What the services say to people, listed here so that the translators find it.
 SERVICE_SENTENCES = (
+    _("Write an address like https://example.org/hook."),
+    _("The address must begin with https://."),
+    _("The address must not hold a password or a #."),
+    _("This port is not one that web servers use."),
+    _("This address leads into a private network."),
+    _("You have as many webhooks as you can. Remove one first."),
+    _("Choose at least one thing to be told about."),
+    _("The name of the host cannot be resolved."),
+    _("The host is in a private network."),
+    _("TLS failed."),
+    _("No answer in time."),
+    _("The connection was refused."),
+    _("The connection failed or the answer is no HTTP."),
+    _("A redirect is not followed."),
+    _("The secret cannot be read any more. Make a new one."),
+    _("The webhook is switched off."),
     _("This account is disabled."),
     _("This does not look like an e-mail address."),
     _("Use 3 to 50 letters, digits, points, hyphens or underscores."),

@@ -22,11 +22,12 @@ from models.config import Settings
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.pauses import TokenPause
-from models.services import audit, changes, outages
+from models.services import audit, changes, outages, outbox
 from models.services.context import PLATFORM
 from models.services.outages import Period
 from models.services.paging import Page, page_of
 from models.tokens import AccessToken
+from models.users import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,23 @@ def _give(session: Session, outage: Outage, found: Sequence[AccessToken], period
             outage=str(outage.id),
             seconds=owed[token.id],
         )
+    _tell(session, outage, period, {token.user_id for token in credited})
     if credited:
         changes.announce_tokens(session, [token.id for token in credited])
+
+
+def _tell(session: Session, outage: Outage, period: Period, owners: set[uuid.UUID]) -> None:
+    """Write once to each owner of credited tokens, however many he has and in however many batches they come."""
+    for owner in session.scalars(select(User).where(User.id.in_(owners)).order_by(User.id)):
+        outbox.write(
+            session,
+            "outage_credit",
+            owner,
+            dedup_key=f"outage_credit:{outage.id}:{owner.id}",
+            username=owner.username,
+            began=period.start.isoformat(),
+            ended=period.end.isoformat(),
+        )
 
 
 def _affected(outage: Outage, period: Period) -> Select[AccessToken]:

@@ -9,10 +9,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.ledger import Account, AccountKind, Transfer, TransferKind
+from models.services import outbox
 from models.services.context import Actor
 from models.services.errors import DebtOpen, DuplicateTransfer, InsufficientFunds
 from models.services.money import checked
 from models.services.paging import Page, page_of
+from models.users import User
 
 _NEVER_NEGATIVE = (AccountKind.WALLET, AccountKind.HELD)
 
@@ -121,6 +123,8 @@ def transfer(
             _refuse_debtors(session, debit, amount)
         if not is_moved:
             raise InsufficientFunds(-change)
+        if kind is TransferKind.PURCHASE and account is debit:
+            _tell_of_low_balance(session, debit, amount, because=transfer_id)
     if credit.kind is AccountKind.WALLET and credit.user_id is not None:
         _repay(session, credit, credit.user_id, amount, because=transfer_id, actor=actor)
     return transfer_id
@@ -159,6 +163,15 @@ def _repay(
             idempotency_key=f"repay:{because}",
             actor=actor,
         )
+
+
+def _tell_of_low_balance(session: Session, wallet: Account, spent: Decimal, *, because: uuid.UUID) -> None:
+    """Write to the owner of a wallet whose balance has just fallen below what he set."""
+    user = session.get(User, wallet.user_id)
+    if user is not None and wallet.balance < user.low_balance_znc <= wallet.balance + spent:
+        facts = {"balance": f"{wallet.balance:.2f}", "threshold": f"{user.low_balance_znc:.2f}"}
+        key = f"balance_low:{because}"
+        outbox.write(session, "balance_low", user, dedup_key=key, username=user.username, **facts)
 
 
 def _move(session: Session, account: Account, change: Decimal) -> bool:

@@ -1,16 +1,21 @@
 """Mails are written here in the transaction that causes them; `jobs.mail` sends them."""
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
-from models.outbox import OutboxMail
-from models.services import notices
+from models.audit import AuditAction
+from models.notices import TOPICS
+from models.outbox import MailState, OutboxMail
+from models.services import audit, fanout, notices
+from models.services.context import Actor
+from models.services.errors import NotFound
+from models.services.paging import Page, page_of
 from models.users import User
 
 ATTEMPTS = 8
@@ -22,12 +27,14 @@ NOWHERE = ".invalid"
 def write(
     session: Session, kind: str, user: User, *, dedup_key: str, recipient: str | None = None, **context: Any
 ) -> None:
-    """Leave a mail to `user` for the job, unless he has switched this kind off; `recipient` is another address of his.
+    """Leave a notice for the jobs: a mail to `user`, and a post to each webhook of his that wants it, as he has chosen.
 
-    A second one with the same `dedup_key` is not written. Times in `context` are ISO-8601, amounts plain decimals: they
-    become words in the reader's language when the mail is sent.
+    A second one with the same `dedup_key` is not written; `recipient` is another address of his. Times in `context` are
+    ISO-8601, amounts plain decimals: they become words in the reader's language when the mail is sent.
     """
-    by_mail, _by_webhook = notices.choice(session, user.id, kind)
+    by_mail, by_webhook = notices.choice(session, user.id, kind)
+    if by_webhook and (topic := TOPICS.get(kind)):
+        fanout.write(session, kind, topic, user.id, dedup_key=dedup_key, context=context)
     if not by_mail or user.email.endswith(NOWHERE):
         return
     row = {"id": uuid.uuid4(), "kind": kind, "user_id": user.id, "recipient": recipient or user.email}
@@ -73,3 +80,34 @@ def mark_failed(session: Session, mail_id: uuid.UUID, error: str) -> None:
         mail.failed_at = clock.now()
     else:
         mail.next_attempt_at = clock.now() + timedelta(minutes=2**mail.attempts)
+
+
+def listing(session: Session, state: MailState, *, limit: int, offset: int) -> Page[OutboxMail]:
+    """Return a page of mails by where they stand: the next to be tried first, or what left or failed last."""
+    query = select(OutboxMail)
+    match state:
+        case MailState.WAITING:
+            query = query.where(OutboxMail.sent_at.is_(None), OutboxMail.failed_at.is_(None))
+            order: Any = OutboxMail.next_attempt_at
+        case MailState.SENT:
+            query, order = query.where(OutboxMail.sent_at.is_not(None)), OutboxMail.sent_at.desc()
+        case MailState.FAILED:
+            query, order = query.where(OutboxMail.failed_at.is_not(None)), OutboxMail.failed_at.desc()
+    return page_of(session, query, order=(order, OutboxMail.id), limit=limit, offset=offset)
+
+
+def send_again(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:
+    """Let a mail that was given up start anew; one that is on its way is left alone. Raises NotFound."""
+    mail = session.scalars(select(OutboxMail).where(OutboxMail.id == mail_id).with_for_update()).one_or_none()
+    if mail is None:
+        raise NotFound("mail")
+    if mail.failed_at is not None:
+        mail.failed_at, mail.attempts, mail.next_attempt_at = None, 0, clock.now()
+        resource = ("mail", mail.id)
+        audit.record(session, AuditAction.MAIL_SENT_AGAIN, actor, user_id=mail.user_id, resource=resource)
+
+
+def forget_before(session: Session, moment: datetime) -> int:
+    """Delete mails that left, or were given up, before `moment`; returns how many went."""
+    gone = or_(OutboxMail.sent_at < moment, OutboxMail.failed_at < moment)
+    return len(session.execute(delete(OutboxMail).where(gone).returning(OutboxMail.id)).all())

@@ -19,7 +19,7 @@ from models.config import Settings
 from models.ledger import AccountKind, TransferKind
 from models.outages import Outage
 from models.referrals import ReferralBonus
-from models.services import audit, ledger, texts
+from models.services import audit, ledger, outbox, texts
 from models.services.context import PLATFORM, Actor
 from models.services.errors import InvalidInput
 from models.services.money import CENT, round_down
@@ -157,6 +157,9 @@ def vest(session: Session, bonus_id: uuid.UUID) -> bool:
     bonus.ended_at = clock.now()
     if left > 0:
         _move(session, bonus, left, back=False, key=f"bonus-vested:{bonus.id}", actor=PLATFORM)
+        referrer = session.get_one(User, bonus.referrer_id)
+        facts = {"username": referrer.username, "amount_znc": f"{left:.2f}"}
+        outbox.write(session, "bonus", referrer, dedup_key=f"bonus:{bonus.id}", **facts)
     resource = ("referral", bonus.id)
     action = AuditAction.BONUS_VESTED
     audit.record(session, action, PLATFORM, user_id=bonus.referrer_id, resource=resource, amount=str(left))

@@ -19,10 +19,26 @@ _FACTS: dict[str, Any] = {
     "old": "alice@example.test",
     "new": "alice@example.org",
     "ip_address": "203.0.113.7",
+    "threshold": "15.00",
+    "began": "2026-11-24T09:58:00+00:00",
+    "ended": "2026-11-24T10:21:00+00:00",
+    "at": "2026-11-24T10:00:00+00:00",
+    "device": "Firefox, Windows",
+    "address": "203.0.113.7",
+    "endpoint_id": "0f0d6e50-9a6c-4a4e-8f40-1f1d3d9d7a10",
+    "url": "https://example.org/hook",
+    "failures": 20,
 }
 _OWN: dict[str, dict[str, Any]] = {
     "token_revoked": {"reason": "The laptop was reported as stolen."},
     "backup_failed": {"reason": "No space left on device"},
+    "announcement": {
+        "title": {"en": "Planned work on Sunday", "ru": "Плановые работы в воскресенье"},
+        "text": {
+            "en": "The service is away on Sunday from 02:00 to 02:30 UTC. Your tokens get this time back.",
+            "ru": "Сервис будет недоступен в воскресенье после 02:00 UTC. Это время вернётся вашим токенам.",
+        },
+    },
     "ledger_fault": {"faults": {"A balance differs from its transfers": ["account 7: 12.00 kept, 11.00 moved"]}},
 }
 

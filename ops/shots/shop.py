@@ -13,16 +13,20 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.bundles import Bundle
 from models.config import Settings
+from models.notices import Topic
 from models.outages import Outage
+from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment
 from models.services import (
     adjustments,
     bundles,
     coupons,
     crediting,
+    deliveries,
     extending,
     gifts,
     ledger,
+    notices,
     pausing,
     payments,
     renewing,
@@ -30,6 +34,7 @@ from models.services import (
     sessions,
     tokens,
     users,
+    webhooks,
 )
 from models.services.context import Actor
 from models.services.providers import mock
@@ -37,6 +42,7 @@ from models.services.providers.base import Outcome
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
+from models.webhooks import WebhookDelivery
 from ops.shots.past import Past
 
 PASSWORD = "a password for pictures"  # noqa: S105 - of people who live as long as one run
@@ -127,6 +133,7 @@ def make(past: Past, settings: Settings) -> Shop:
     _alices_money(making, admin, alice)
     _alices_tokens(making, alice)
     _others(making, admin, alice)
+    _notices(making, alice)
     _ids(making, alice)
     return making.shop
 
@@ -224,6 +231,44 @@ def _others(making: _Making, admin: User, alice: User) -> None:
     for days in (5.0, 0.4):
         with making.past.ago(days) as session:
             users.record_failed_login(session, email=BUYER, actor=making.actor(None))
+
+
+def _notices(making: _Making, alice: User) -> None:
+    """Webhooks that work and fail, and mails that left, wait and were given up."""
+    shop, settings = making.shop, making.settings
+    with making.past.ago(9) as session:
+        made = [
+            webhooks.create(
+                session, alice, uuid.uuid4(), url=url, topics=list(Topic)[:count], settings=settings,
+                actor=making.actor(alice),
+            )
+            for url, count in (("https://hooks.example.org/zenzefi", 8), ("https://old.example.net:8443/notify", 2))
+        ]  # fmt: skip
+        works, fails = (one[0] for one in made if one is not None)
+        webhooks.switch(session, fails, on=False, actor=making.actor(alice))
+    answers = [(200, "ok", None), (500, TO_TRY, None), (None, None, "No answer in time."), (200, "", None)]
+    for number, (kind, days) in enumerate((("payment", 3), ("balance_low", 2.6), ("renewed", 2), ("bonus", 0.6))):
+        status, answer, error = answers[number]
+        with making.past.ago(days) as session:
+            moment = clock.now()
+            delivery = WebhookDelivery(
+                endpoint_id=works.id, kind=kind, data={"amount_znc": "40.50"}, dedup_key=str(number), created_at=moment,
+                attempts=1 if status == 200 else 8, attempted_at=moment, milliseconds=making.chance.randint(20, 900),
+                status=status, answer=answer, error=error, delivered_at=moment if status == 200 else None,
+                dead_at=None if status == 200 else moment,
+            )  # fmt: skip
+            session.add(delivery)
+    with making.past.ago(0) as session:
+        deliveries.write_test(session, session.merge(works))
+        mails = session.scalars(select(OutboxMail).order_by(OutboxMail.created_at)).all()
+        for mail in mails[:-3]:
+            mail.sent_at, mail.attempts = mail.created_at, 1
+        mails[-1].failed_at, mails[-1].attempts, mails[-1].last_error = clock.now(), 8, "550 no such mailbox"
+        shop.add("mail_id", "failed", mails[-1].id)
+    signed = notices.unsubscribe_path(settings.portal, alice.id, "bonus") or ""
+    for argument, value in (("signed", signed.rpartition("/")[2]), ("kind", "renewal_ahead"), ("lang", "ru")):
+        shop.add(argument, "usual", value)
+    shop.add("endpoint_id", "works", works.id)
 
 
 def _ids(making: _Making, alice: User) -> None:

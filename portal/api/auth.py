@@ -1,10 +1,12 @@
 """Registering and logging in through the API."""
 
+import re
+
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
 
 from models.logins import LoginKind
-from models.services import credentials, logins, users
+from models.services import credentials, devices, logins, users
 from models.services.errors import AccountDisabled, LoginFailed
 from portal import current, limits
 from portal.api import guard, jwts
@@ -13,6 +15,10 @@ from portal.api.documents import documented
 from portal.api.replies import reply
 from portal.api.schemas import auth as schemas
 from portal.api.schemas.users import USER_EXAMPLE, User
+from portal.devices import device
+from portal.i18n import chosen_language
+
+_DIGITS = re.compile(r"\d+")
 
 blueprint: APIBlueprint = make_blueprint("auth", "Accounts and logins.")
 
@@ -50,6 +56,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
             password=body.password,
             full_name=body.full_name,
             referral_code=query.ref,
+            language=chosen_language(),
             actor=guard.actor(),
         )
     return reply(User.model_validate(user), 201)
@@ -77,6 +84,7 @@ def login(body: schemas.Credentials) -> Response:
         with current.transaction() as session:
             user = users.authenticate(session, email=body.email, password=body.password)
             opened = logins.begin(session, user, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=guard.actor())
+            devices.note_login(session, user, _program(), name=device(opened), actor=guard.actor())
     except (LoginFailed, AccountDisabled):
         with current.transaction() as session:
             users.record_failed_login(session, email=body.email, actor=guard.actor())
@@ -84,3 +92,8 @@ def login(body: schemas.Credentials) -> Response:
         raise
     token = jwts.issue(current.settings().portal, user, opened)
     return reply(schemas.LoginToken(access_token=token, expires_in=int(jwts.LIFETIME.total_seconds())))
+
+
+def _program() -> str:
+    """Return what a program is known by, since it keeps no cookies: what it calls itself, whatever its version."""
+    return f"api:{_DIGITS.sub('', request.user_agent.string)}"

@@ -15,10 +15,14 @@ from portal.views import (
     bundles,
     email,
     health,
+    hooks,
     keys,
     links,
     logins,
     mock_checkout,
+    notices,
+    office_hooks,
+    office_mails,
     pages,
     papers,
     profile,
@@ -52,10 +56,16 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(admin_payments.blueprint)
     app.register_blueprint(admin_offers.blueprint)
     app.register_blueprint(admin_settings.blueprint)
+    app.register_blueprint(notices.blueprint)
+    app.register_blueprint(notices.unsubscribe)
+    app.register_blueprint(hooks.blueprint)
+    app.register_blueprint(office_hooks.blueprint)
+    app.register_blueprint(office_mails.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)
-    # The one exemption: a provider's callback carries a signature and no cookie.
+    # The two exemptions: what calls these carries a signature and no cookie.
     csrf.exempt(webhooks.blueprint)
+    csrf.exempt(notices.unsubscribe)
     if "mock" in settings.payments.providers:
         app.register_blueprint(mock_checkout.blueprint)
     if not settings.platform.is_production:

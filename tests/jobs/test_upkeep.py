@@ -89,4 +89,6 @@ def test_every_admin_is_told_of_a_fault_in_the_books_once_a_day(shop: Committed,
     mails = run(lambda s: [row for row in outbox.claim(s) if row.kind == "ledger_fault"])
     assert [row.recipient for row in mails] == [dana.email]
     message = mail.render(mails[0], shop[0])
-    assert "A balance differs from its transfers:\n  wallet" in message.get_content()
+    part = message.get_body(("plain",))
+    assert part is not None
+    assert "A balance differs from its transfers:\n  wallet" in part.get_content()

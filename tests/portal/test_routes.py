@@ -20,13 +20,15 @@ from models.gifts import GiftCode
 from models.ledger import Transfer
 from models.links import AccountLink, LinkPurpose
 from models.logins import LoginKind
+from models.outbox import OutboxMail
 from models.payments import Payment
-from models.services import api_keys, links, logins, payments, sessions
+from models.services import api_keys, links, logins, notices, payments, sessions
 from models.services.context import PLATFORM, Actor
 from models.users import User
 from tests.models.test_offers import coupon, gift
 from tests.portal import office
 from tests.portal.conftest import Browser
+from tests.portal.test_hooks import hook
 from tests.support import buy, decided, top_up
 
 # These are open to visitors; every other route asks for a login.
@@ -53,10 +55,15 @@ OPEN = {
     "docs.swagger",
     "docs.redoc",
     "docs.asset",
+    "unsubscribe.ask",
+    "unsubscribe.act",
 }
 
+# What is signed needs no cookie, and so no CSRF token: a provider's callback, and a link in a mail.
+SIGNED = {"webhooks.receive", "unsubscribe.act"}
+
 # A route with one of these is about a thing that somebody owns.
-OWNED = {"token_id", "session_id", "payment_id", "transfer_id", "login_id", "key_id"}
+OWNED = {"token_id", "session_id", "payment_id", "transfer_id", "login_id", "key_id", "endpoint_id"}
 
 
 @dataclass
@@ -74,6 +81,9 @@ class Shop:
     key_id: uuid.UUID
     link: str = "x"
     office: dict[str, Any] = field(default_factory=lambda: dict(office.NOTHING))
+    mail_id: uuid.UUID = field(default_factory=uuid.uuid4)
+    signed: str = "x"
+    hook: tuple[uuid.UUID, uuid.UUID] = field(default_factory=lambda: (uuid.uuid4(), uuid.uuid4()))
 
     def path(self, rule: Rule) -> str:
         """Write a rule's address with these ids in it."""
@@ -88,6 +98,12 @@ class Shop:
             "login_id": self.login_id,
             "key_id": self.key_id,
             "secret": self.link,
+            "mail_id": self.mail_id,
+            "signed": self.signed,
+            "endpoint_id": self.hook[0],
+            "delivery_id": self.hook[1],
+            "kind": "welcome",
+            "lang": "en",
             "month": f"{clock.now():%Y-%m}",
             "bundle_id": self.offers[0],
             "coupon_id": self.offers[1],
@@ -137,6 +153,9 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
         key.id,
         link,
         ours,
+        mail_id=session.scalars(select(OutboxMail.id)).first() or uuid.uuid4(),
+        signed=(notices.unsubscribe_path(settings.portal, alice.id, "bonus") or "").rpartition("/")[2],
+        hook=hook(session, alice, settings),
     )
 
 
@@ -150,7 +169,7 @@ def rules(app: Flask, method: str) -> Iterator[Rule]:
 
 
 def test_every_form_refuses_a_request_without_a_csrf_token(app: Flask, shop: Shop, as_dana: Browser) -> None:
-    walked = [rule for rule in rules(app, "POST") if rule.endpoint != "webhooks.receive"]
+    walked = [rule for rule in rules(app, "POST") if rule.endpoint not in SIGNED]
     assert len(walked) >= 12
     for rule in walked:
         answer = as_dana.client.post(shop.path(rule))
@@ -258,6 +277,9 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
             "gift_id",
             "login_id",
             "key_id",
+            "mail_id",
+            "endpoint_id",
+            "delivery_id",
         }:
             if "POST" in (rule.methods or ()):
                 answer = as_dana.post(

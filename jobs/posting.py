@@ -1,0 +1,121 @@
+"""One POST to an address that a buyer gave: to public networks only, followed nowhere, bounded in time and size.
+
+The name is resolved once. What it resolves to is judged, and the connection is made to exactly that address, while TLS
+and Host still name the host: a name that changes its mind between check and use (DNS rebinding) gains nothing.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from urllib.parse import urlsplit
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from models.services.destinations import WEB_PORTS_BY_SCHEME, Unreachable, addresses
+
+USER_AGENT = "Zenzefi-Webhook/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The status and the first bytes of what came back."""
+
+    status: int
+    start: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one request may take."""
+
+    seconds: float
+    answer_bytes: int
+    allow_private: bool
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], bounds: Bounds, context: ssl.SSLContext) -> Answer:
+    """Send `body` and return the start of the answer. Raises Unreachable with a sentence for the endpoint's owner."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
+    ends = time.monotonic() + bounds.seconds
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    sent = {
+        # Set here, as the connection itself knows an address only; without a user name, whatever the URL holds.
+        "Host": parts.netloc.rpartition("@")[2],
+        "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+        **headers,
+    }
+    unreached: Exception | None = None
+    for address in addresses(host, port, allow_private=bounds.allow_private):
+        left = ends - time.monotonic()
+        if left <= 0:
+            break
+        if parts.scheme == "https":
+            connection: HTTPConnection = HTTPSConnection(
+                address, port, timeout=left, ssl_context=context, server_hostname=host
+            )
+        else:
+            connection = HTTPConnection(address, port, timeout=left)
+        with _cut_at(connection, ends) as cut:
+            try:
+                connection.connect()
+            except (OSError, HTTPError) as error:
+                unreached = error
+                continue
+            try:
+                connection.request("POST", target, body=body, headers=sent, preload_content=False, decode_content=False)
+                response = connection.getresponse()
+                start = b""
+                with suppress(OSError, HTTPError, HTTPException):
+                    # A body that breaks off, or takes too long, does not change what the status has said.
+                    start = response.read(bounds.answer_bytes) or b""
+                return Answer(response.status, start)
+            except (OSError, HTTPError, HTTPException, ValueError) as error:
+                raise Unreachable(_sentence(error, was_cut=cut.is_set())) from None
+    raise Unreachable(_sentence(unreached, was_cut=time.monotonic() >= ends))
+
+
+@contextmanager
+def _cut_at(connection: HTTPConnection, ends: float) -> Iterator[threading.Event]:
+    """Close the connection when the time is over: a socket's own time-out starts anew with each byte that arrives."""
+    was_cut = threading.Event()
+
+    def cut() -> None:
+        was_cut.set()
+        held: socket.socket | None = connection.sock
+        if held is not None:
+            with suppress(OSError):
+                held.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, ends - time.monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield was_cut
+    finally:
+        timer.cancel()
+        connection.close()
+
+
+def _sentence(error: Exception | None, *, was_cut: bool) -> str:
+    """Say what went wrong without a word of the other side's and without an address."""
+    cause = error
+    while cause is not None and not isinstance(cause, ssl.SSLError) and cause.__cause__ is not None:
+        cause = cause.__cause__ if isinstance(cause.__cause__, Exception) else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"The certificate is not valid: {cause.verify_message}."
+    if isinstance(cause, ssl.SSLError):
+        return "TLS failed."
+    if was_cut or isinstance(cause, TimeoutError):
+        return "No answer in time."
+    if isinstance(cause, ConnectionRefusedError):
+        return "The connection was refused."
+    return "The connection failed or the answer is no HTTP."

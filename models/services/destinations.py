@@ -1,0 +1,99 @@
+"""Where buyers may have requests of ours sent: to public addresses of the internet, and never into our own networks.
+
+An address is judged by what its name resolves to at the moment of sending, and the connection is made to exactly what
+was judged (jobs/posting.py): a name that is public when it is checked and private when it is used gains nothing.
+"""
+
+import socket
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from models.config import Settings
+from models.services.errors import InvalidInput
+
+LONGEST = 500
+# Web servers listen here. Below are mail servers and the like, which a POST must not be able to talk to.
+WEB_PORTS = frozenset({80, 443})
+FIRST_FREE_PORT = 1024
+# All that IPv6 hands out to the public is here. What embeds an IPv4 address, and could lead anywhere with it, is not:
+# mapped ones and NAT64 lie outside, 6to4 is named below.
+PUBLIC_V6 = IPv6Network("2000::/3")
+# Global by registry, and still not for requests of ours: 6to4 (and its relay), documentation, a cloud's inner service.
+REFUSED = (
+    IPv6Network("2002::/16"),
+    IPv6Network("3fff::/20"),
+    IPv4Network("192.88.99.0/24"),
+    IPv4Network("168.63.129.16/32"),
+)
+
+
+class Unreachable(Exception):
+    """A request may not be sent there, or cannot; `str(error)` says why and names no address of ours."""
+
+
+def checked(url: str, settings: Settings) -> str:
+    """Return an address that an endpoint may have. Raises InvalidInput that says what is wrong with it.
+
+    Names are not looked up here: that is done, and judged, for each request.
+    """
+    url = url.strip()
+    parts = _parts(url)
+    if parts is None or len(url) > LONGEST or not url.isascii() or not url.isprintable() or " " in url:
+        raise InvalidInput("url", "Write an address like https://example.org/hook.")
+    if parts.scheme != "https" and (settings.platform.is_production or parts.scheme != "http"):
+        raise InvalidInput("url", "The address must begin with https://.")
+    if parts.username is not None or parts.fragment:
+        raise InvalidInput("url", "The address must not hold a password or a #.")
+    port = parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
+    if port not in WEB_PORTS and port < FIRST_FREE_PORT:
+        raise InvalidInput("url", "This port is not one that web servers use.")
+    if not settings.webhooks.allow_private and _is_ours(parts.hostname or "", settings):
+        raise InvalidInput("url", "This address leads into a private network.")
+    return url
+
+
+def addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
+    """Return what a name resolves to, once. Raises Unreachable unless every address of it may be connected to."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Unreachable("The name of the host cannot be resolved.") from None
+    resolved = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not allow_private and not all(is_public(address) for address in resolved):
+        raise Unreachable("The host is in a private network.")
+    return resolved
+
+
+def is_public(text: str) -> bool:
+    """Say whether an address may be connected to for a buyer."""
+    try:
+        address: IPv4Address | IPv6Address = ip_address(text)
+    except ValueError:
+        return False
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    if isinstance(address, IPv6Address) and address not in PUBLIC_V6:
+        return False
+    return not any(address in network for network in REFUSED if network.version == address.version)
+
+
+WEB_PORTS_BY_SCHEME = {"http": 80, "https": 443}
+
+
+def _parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError on a port that is no number
+    except ValueError:
+        return None
+    return parts if parts.hostname and parts.scheme in WEB_PORTS_BY_SCHEME else None
+
+
+def _is_ours(host: str, settings: Settings) -> bool:
+    """Say whether a host is ourselves by name, or is written as an address that is not public."""
+    own = {urlsplit(settings.portal.address).hostname, urlsplit(settings.proxy.address).hostname, "localhost"}
+    try:
+        ip_address(host)
+    except ValueError:
+        return host.rstrip(".").lower() in own
+    return not is_public(host)

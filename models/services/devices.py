@@ -1,0 +1,47 @@
+"""A login from a device that was never used before is told to the account's owner."""
+
+import hashlib
+from datetime import timedelta
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.devices import KnownDevice
+from models.services import outbox
+from models.services.context import Actor
+from models.users import User
+
+# As long as the cookie that a browser is known by.
+REMEMBERED = timedelta(days=365)
+
+
+def note_login(session: Session, user: User, shown: str, *, name: str, actor: Actor) -> None:
+    """Remember the device that shows `shown`, and write to its user when he has others but never used this one.
+
+    The very first device is nobody's surprise. `name` says in words what kind of device it is.
+    """
+    moment, mark = clock.now(), hashlib.sha256(shown.encode()).digest()
+    known = session.get(KnownDevice, (user.id, mark))
+    if known is not None:
+        known.seen_at = moment
+        return
+    has_others = session.scalar(select(exists().where(KnownDevice.user_id == user.id)))
+    session.add(KnownDevice(user_id=user.id, mark=mark, seen_at=moment))
+    if has_others:
+        outbox.write(
+            session,
+            "login",
+            user,
+            dedup_key=f"login:{user.id}:{mark.hex()[:32]}:{moment:%Y-%m-%d}",
+            username=user.username,
+            at=moment.isoformat(),
+            device=name,
+            address=actor.ip_address,
+        )
+
+
+def forget_unused(session: Session) -> int:
+    """Remove devices whose cookie has run out; returns how many went."""
+    gone = delete(KnownDevice).where(KnownDevice.seen_at < clock.now() - REMEMBERED).returning(KnownDevice.user_id)
+    return len(session.execute(gone).all())

@@ -1,0 +1,86 @@
+"""Buyers' webhooks: where notices are sent to, and every delivery as a row that waits, arrived or was given up."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, false, text, true
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Base, CreatedAt, Moment, Short, UuidKey
+from models.users import User
+
+_WAITS = "delivered_at IS NULL AND dead_at IS NULL"
+
+
+class WebhookEndpoint(Base):
+    """An address of a buyer's. `secret` is sealed (services/sealing.py) and signs what is sent.
+
+    `failures` counts failed attempts since the last that arrived; after one, nothing is tried before `rests_until`.
+    `disabled_at` is set when the platform switched it off, not its owner.
+    """
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (Index("ix_webhook_endpoints_user_id", "user_id", "created_at"),)
+
+    id: Mapped[UuidKey]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    url: Mapped[str] = mapped_column(String(500))
+    secret: Mapped[bytes] = mapped_column(LargeBinary(128))
+    topics: Mapped[list[str]] = mapped_column(JSONB)
+    enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
+    failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    rests_until: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]
+
+    user: Mapped[User] = relationship()
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands; computed from its times."""
+
+    WAITING = "waiting"
+    DEAD = "dead"
+    DELIVERED = "delivered"
+
+
+class WebhookDelivery(Base):
+    """One notice for one endpoint, with what came of the last attempt. `answer` is the start of what came back."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("endpoint_id", "dedup_key"),
+        Index("ix_webhook_deliveries_log", "endpoint_id", "created_at"),
+        Index("ix_webhook_deliveries_waiting", "next_attempt_at", postgresql_where=text(_WAITS)),
+        Index("ix_webhook_deliveries_dead_at", "dead_at", postgresql_where=text("dead_at IS NOT NULL")),
+        Index("ix_webhook_deliveries_delivered_at", "delivered_at", postgresql_where=text("delivered_at IS NOT NULL")),
+    )
+
+    id: Mapped[UuidKey]
+    endpoint_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    kind: Mapped[Short]
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    dedup_key: Mapped[str] = mapped_column(String(120))
+    is_test: Mapped[bool] = mapped_column(default=False, server_default=false())
+    attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    next_attempt_at: Mapped[Moment] = mapped_column(server_default=text("now()"))
+    attempted_at: Mapped[datetime | None]
+    status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(String(300))
+    answer: Mapped[str | None] = mapped_column(String(500))
+    milliseconds: Mapped[int | None]
+    delivered_at: Mapped[datetime | None]
+    dead_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]
+
+    endpoint: Mapped[WebhookEndpoint] = relationship()
+
+    @property
+    def state(self) -> DeliveryState:
+        """Say where the delivery stands."""
+        if self.delivered_at is not None:
+            return DeliveryState.DELIVERED
+        return DeliveryState.WAITING if self.dead_at is None else DeliveryState.DEAD

@@ -1,0 +1,17 @@
+"""What somebody wants to be told."""
+
+from flask_babel import lazy_gettext as _
+from wtforms import StringField
+
+from portal.forms.base import Form, at_most, required
+
+
+class ThresholdForm(Form):
+    """Below which balance the user is told; the switches beside it are read from the request by their topics."""
+
+    low_balance = StringField(
+        _("Tell me when the balance falls below"),
+        [required(), at_most(20)],
+        description=_("0 means never."),
+        render_kw={"inputmode": "decimal", "autocomplete": "off"},
+    )

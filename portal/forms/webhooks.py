@@ -1,0 +1,29 @@
+"""Adding and changing a webhook."""
+
+from flask_babel import lazy_gettext as _
+from wtforms import StringField
+from wtforms.validators import ValidationError
+
+from portal.forms.base import Form, UuidField, at_most, required
+
+
+class EndpointForm(Form):
+    """An address; the topics beside it are read from the request."""
+
+    url = StringField(
+        _("Address"),
+        [required(), at_most(500)],
+        description=_("We send a POST with JSON to it. It must be reachable from the internet."),
+        render_kw={"type": "url", "placeholder": "https://example.org/hook", "autocomplete": "off"},
+    )
+
+
+class NewEndpointForm(EndpointForm):
+    """Also names the new endpoint, so that a form sent twice makes one."""
+
+    endpoint_id = UuidField()
+
+    def validate_endpoint_id(self, field: UuidField) -> None:
+        """Refuse a form without its id."""
+        if field.data is None:
+            raise ValidationError(_("Reload the page and send the form again."))

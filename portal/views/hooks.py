@@ -1,0 +1,167 @@
+"""The user's own webhooks: adding, changing, testing, and the log of what was sent."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.notices import Topic
+from models.services import deliveries, webhooks
+from models.services.errors import InvalidInput
+from models.webhooks import WebhookEndpoint
+from portal import access, current
+from portal.forms.webhooks import EndpointForm, NewEndpointForm
+from portal.i18n import gettext as _
+from portal.paging import window
+
+blueprint = Blueprint("hooks", __name__, url_prefix="/webhooks")
+blueprint.before_request(access.require_login)
+
+
+@blueprint.get("")
+def listing() -> str:
+    """List the user's webhooks, with a form for one more."""
+    form = NewEndpointForm(data={"endpoint_id": uuid.uuid4()})
+    return _listing(form, {topic.value for topic in Topic})
+
+
+@blueprint.post("")
+def create() -> str | Response | tuple[str, int]:
+    """Add a webhook and show its secret, once."""
+    form, topics = NewEndpointForm(request.form), set(request.form.getlist("topic"))
+    if not form.validate():
+        return _listing(form, topics), 400
+    try:
+        with current.transaction() as session:
+            made = webhooks.create(
+                session,
+                current.user(),
+                form.endpoint_id.data or uuid.uuid4(),
+                url=str(form.url.data),
+                topics=topics,
+                settings=current.settings(),
+                actor=current.actor(),
+            )
+    except InvalidInput as error:
+        form.refuse(error)
+        return _listing(form, topics), 400
+    if made is None:
+        flash(_("This webhook is there already; its secret was shown once."), "info")
+        return _to(uuid.UUID(str(form.endpoint_id.data)))
+    return render_template("hooks/secret.html", endpoint=made[0], secret=made[1])
+
+
+@blueprint.get("/<uuid:endpoint_id>")
+def detail(endpoint_id: uuid.UUID) -> str:
+    """Show a webhook with the log of its deliveries."""
+    endpoint = _own(endpoint_id)
+    return _detail(endpoint, EndpointForm(data={"url": endpoint.url}), set(endpoint.topics))
+
+
+@blueprint.post("/<uuid:endpoint_id>")
+def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Give a webhook another address or other topics."""
+    endpoint, form, topics = _own(endpoint_id), EndpointForm(request.form), set(request.form.getlist("topic"))
+    if form.validate():
+        try:
+            with current.transaction() as session:
+                webhooks.change(
+                    session,
+                    endpoint,
+                    url=str(form.url.data),
+                    topics=topics,
+                    settings=current.settings(),
+                    actor=current.actor(),
+                )
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            flash(_("The webhook is changed."), "good")
+            return _to(endpoint_id)
+    return _detail(_own(endpoint_id), form, topics), 400
+
+
+@blueprint.post("/<uuid:endpoint_id>/switch")
+def switch(endpoint_id: uuid.UUID) -> Response:
+    """Switch a webhook on or off."""
+    on = request.form.get("on") == "1"
+    with current.transaction() as session:
+        webhooks.switch(session, _own(endpoint_id), on=on, actor=current.actor())
+    flash(_("The webhook is on.") if on else _("The webhook is off."), "good")
+    return _to(endpoint_id)
+
+
+@blueprint.post("/<uuid:endpoint_id>/test")
+def test(endpoint_id: uuid.UUID) -> Response:
+    """Send a test delivery by a job, whether the webhook is on or off."""
+    with current.transaction() as session:
+        deliveries.write_test(session, _own(endpoint_id))
+    current.later("jobs.webhooks.send_waiting")
+    flash(_("A test is on its way. Reload this page in a moment to see what came back."), "info")
+    return _to(endpoint_id)
+
+
+@blueprint.post("/<uuid:endpoint_id>/secret")
+def replace_secret(endpoint_id: uuid.UUID) -> str:
+    """Give a webhook a new secret and show it, once."""
+    endpoint = _own(endpoint_id)
+    with current.transaction() as session:
+        secret = webhooks.replace_secret(session, endpoint, settings=current.settings(), actor=current.actor())
+    return render_template("hooks/secret.html", endpoint=endpoint, secret=secret)
+
+
+@blueprint.post("/<uuid:endpoint_id>/remove")
+def remove(endpoint_id: uuid.UUID) -> Response:
+    """Remove a webhook and its log."""
+    with current.transaction() as session:
+        webhooks.remove(session, _own(endpoint_id), actor=current.actor())
+    flash(_("The webhook is removed."), "good")
+    return redirect(url_for("hooks.listing"), 303)
+
+
+@blueprint.post("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>/again")
+def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
+    """Let a delivery that was given up be tried again."""
+    endpoint = _own(endpoint_id)
+    with current.transaction() as session:
+        is_on = deliveries.send_again(session, delivery_id, endpoint_id=endpoint.id, actor=current.actor())
+    if is_on:
+        current.later("jobs.webhooks.send_waiting")
+        flash(_("It will be sent again."), "good")
+    else:
+        flash(_("Switch the webhook on first."), "bad")
+    return _to(endpoint_id)
+
+
+def _own(endpoint_id: uuid.UUID) -> WebhookEndpoint:
+    return webhooks.own(current.session(), current.user(), endpoint_id)
+
+
+def _to(endpoint_id: uuid.UUID) -> Response:
+    return redirect(url_for("hooks.detail", endpoint_id=endpoint_id), 303)
+
+
+def _listing(form: NewEndpointForm, chosen: set[str]) -> str:
+    endpoints = webhooks.of_user(current.session(), current.user().id)
+    return render_template(
+        "hooks/list.html",
+        endpoints=endpoints,
+        form=form,
+        chosen=chosen,
+        topics=list(Topic),
+        is_full=len(endpoints) >= webhooks.AT_MOST,
+    )
+
+
+def _detail(endpoint: WebhookEndpoint, form: EndpointForm, chosen: set[str]) -> str:
+    dead_only = request.args.get("show") == "dead"
+    page = deliveries.of_endpoint(current.session(), endpoint.id, dead_only=dead_only, **window())
+    return render_template(
+        "hooks/detail.html",
+        endpoint=endpoint,
+        form=form,
+        chosen=chosen,
+        topics=list(Topic),
+        page=page,
+        dead_only=dead_only,
+    )

@@ -1,0 +1,37 @@
+"""The office's view of deliveries to buyers' webhooks: what waits, what arrived, what was given up."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.services import deliveries
+from models.webhooks import DeliveryState
+from portal import access, current
+from portal.i18n import gettext as _
+from portal.paging import window
+from portal.redirects import local_path
+
+blueprint = Blueprint("office_hooks", __name__, url_prefix="/admin/webhooks")
+blueprint.before_request(access.require_admin)
+
+
+@blueprint.get("")
+def listing() -> str:
+    """List deliveries by where they stand; those that were given up first of all."""
+    state = next((known for known in DeliveryState if known == request.args.get("state")), DeliveryState.DEAD)
+    page = deliveries.listing(current.session(), state, **window())
+    return render_template("admin/webhooks.html", page=page, state=state, states=list(DeliveryState))
+
+
+@blueprint.post("/<uuid:delivery_id>/again")
+def send_again(delivery_id: uuid.UUID) -> Response:
+    """Let a delivery that was given up be tried again."""
+    with current.transaction() as session:
+        is_on = deliveries.send_again(session, delivery_id, actor=current.actor())
+    if is_on:
+        current.later("jobs.webhooks.send_waiting")
+        flash(_("It will be sent again."), "good")
+    else:
+        flash(_("Its owner has to switch the webhook on first."), "bad")
+    return redirect(local_path(request.form.get("next"), url_for("office_hooks.listing")), 303)

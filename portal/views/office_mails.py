@@ -1,0 +1,77 @@
+"""The office's outbox: what waits, what left, what was given up; and how every kind of mail looks."""
+
+import uuid
+
+from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.languages import LANGUAGES
+from models.outbox import MailState
+from models.services import letters, notices, outbox, samples
+from models.services.letters import Letter
+from portal import access, current
+from portal.i18n import gettext as _
+from portal.paging import window
+from portal.redirects import local_path
+from portal.security import HEADERS, content_security_policy
+
+blueprint = Blueprint("office_mails", __name__, url_prefix="/admin/mails")
+blueprint.before_request(access.require_admin)
+
+# A mail brings its own style and nothing else: no script, no form, no picture from anywhere, in an origin of its own.
+MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; sandbox"
+
+
+@blueprint.get("")
+def listing() -> str:
+    """List mails by where they stand."""
+    state = next((known for known in MailState if known == request.args.get("state")), MailState.WAITING)
+    page = outbox.listing(current.session(), state, **window())
+    return render_template("admin/mails.html", page=page, state=state, states=list(MailState))
+
+
+@blueprint.post("/<uuid:mail_id>/again")
+def send_again(mail_id: uuid.UUID) -> Response:
+    """Let a mail that was given up be tried again from the start."""
+    with current.transaction() as session:
+        outbox.send_again(session, mail_id, actor=current.actor())
+    current.later("jobs.mail.send_waiting")
+    flash(_("The mail will be sent again."), "good")
+    return redirect(local_path(request.form.get("next"), url_for("office_mails.listing")), 303)
+
+
+@blueprint.get("/samples")
+def preview() -> Response:
+    """Show one kind in one language, as text and as HTML."""
+    known = letters.kinds()
+    kind = request.args.get("kind", known[0])
+    written = _letter(kind, request.args.get("lang", "en"))
+    page = render_template(
+        "admin/mail_samples.html", kinds=known, kind=kind, lang=request.args.get("lang", "en"), letter=written
+    )
+    response = make_response(page)
+    policy = f"{content_security_policy()}; frame-src 'self'"
+    response.headers["Content-Security-Policy"] = policy
+    return response
+
+
+@blueprint.get("/samples/<kind>/<lang>")
+def preview_html(kind: str, lang: str) -> Response:
+    """Show a mail's HTML as it is sent, for the frame of the page before."""
+    response = make_response(_letter(kind, lang).html or "")
+    response.headers.update({**HEADERS, "Content-Security-Policy": MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"})
+    return response
+
+
+def _letter(kind: str, lang: str) -> Letter:
+    if kind not in letters.kinds() or lang not in LANGUAGES:
+        abort(404)
+    portal = current.settings().portal
+    way_out = notices.unsubscribe_path(portal, uuid.UUID(int=0), kind)
+    return letters.compose(
+        kind,
+        samples.of(kind),
+        language=lang,
+        portal_url=portal.address,
+        unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,
+    )

@@ -1,0 +1,309 @@
+"""Webhooks arrive signed, once for each notice; a receiver that is slow, broken or hostile harms nobody but itself."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from jobs import posting, runtime, webhooks
+from models import clock
+from models.config import Settings
+from models.database import Sessions
+from models.notices import Topic
+from models.outbox import OutboxMail
+from models.services import deliveries, notices, outbox
+from models.services import webhooks as endpoints
+from models.services.context import PLATFORM
+from models.users import User
+from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
+from tests.jobs import http_sink
+from tests.jobs.http_sink import Receiver
+
+Committed = tuple[Settings, Sessions]
+Run = Callable[[Callable[[Session], Any]], Any]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with http_sink.running() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def rules(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Quick time-outs, and requests to the loopback, where the test's receivers are."""
+    rules = shop[0].webhooks.model_copy(update={"allow_private": True, "timeout_seconds": 0.4, "disable_after": 5})
+    settings = shop[0].model_copy(update={"webhooks": rules})
+    monkeypatch.setattr(runtime, "settings", lambda: settings)
+    return settings
+
+
+def add(run: Run, user: User, url: str, settings: Settings, *topics: Topic) -> tuple[uuid.UUID, bytes]:
+    """Add an endpoint for some topics, or for all; return its id and its secret."""
+    words = topics or tuple(Topic)
+
+    def call(session: Session) -> tuple[uuid.UUID, bytes]:
+        facts = {"topics": words, "settings": settings, "actor": PLATFORM}
+        made = endpoints.create(session, session.merge(user), uuid.uuid4(), url=url, **facts)
+        assert made is not None
+        return made[0].id, base64.b64decode(made[1].removeprefix("whsec_"))
+
+    return run(call)
+
+
+def tell(run: Run, user: User, kind: str = "bonus", key: str = "a") -> None:
+    """Leave a notice."""
+    run(lambda s: outbox.write(s, kind, user, dedup_key=key, username=user.username, amount_znc="5.00"))
+
+
+def due_again(run: Run) -> None:
+    """Let every wait be over."""
+    past = clock.now() - timedelta(seconds=1)
+    run(lambda s: s.execute(update(WebhookDelivery).values(next_attempt_at=past)))
+    run(lambda s: s.execute(update(WebhookEndpoint).values(rests_until=None)))
+
+
+def only(run: Run) -> WebhookDelivery:
+    """Return the one delivery there is."""
+    return run(lambda s: s.scalars(select(WebhookDelivery)).one())
+
+
+def test_a_notice_arrives_once_and_its_signature_proves_it(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver
+) -> None:
+    _id, secret = add(run, buyer, receiver.url("/hook?a=1"), rules)
+    tell(run, buyer)
+    tell(run, buyer)
+    assert [webhooks.send_waiting() for _ in range(2)] == [1, 0]
+    ((headers, body),) = receiver.requests
+    delivery = only(run)
+    signed = f"{delivery.id}.{headers['webhook-timestamp']}.".encode() + body
+    signature = base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
+    assert headers["webhook-signature"] == f"v1,{signature}"
+    assert headers["webhook-id"] == str(delivery.id)
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+    assert headers["host"] == f"127.0.0.1:{receiver.port}"
+    assert receiver.paths == ["/hook?a=1"]
+    facts = json.loads(body)
+    assert (facts["id"], facts["type"], facts["data"]) == (str(delivery.id), "bonus", {"amount_znc": "5.00"})
+    assert (delivery.state, delivery.status, delivery.answer) == (DeliveryState.DELIVERED, 200, "fine")
+    stored = run(lambda s: s.scalars(select(WebhookEndpoint.secret)).one())
+    assert secret not in stored
+
+
+def test_only_what_was_asked_for_is_sent(rules: Settings, buyer: User, run: Run, receiver: Receiver) -> None:
+    add(run, buyer, receiver.url(), rules, Topic.BONUS, Topic.RENEWAL)
+    off, _secret = add(run, buyer, receiver.url("/off"), rules)
+    run(lambda s: endpoints.switch(s, s.get_one(WebhookEndpoint, off), on=False, actor=PLATFORM))
+    run(lambda s: notices.choose(s, buyer, Topic.RENEWAL, webhook=False))
+    for kind in ("bonus", "payment", "renewed", "welcome"):
+        tell(run, buyer, kind, kind)
+    assert run(lambda s: s.scalars(select(WebhookDelivery.kind)).all()) == ["bonus"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        ("hang", 200, "No answer in time."),
+        ("drip head", 200, "No answer in time."),
+        ("garbage", 200, "The connection failed or the answer is no HTTP."),
+        ("endless head", 200, "The connection failed or the answer is no HTTP."),
+        ("", 500, None),
+        ("", 302, "A redirect is not followed."),
+    ],
+)
+def test_a_receiver_that_fails_is_tried_again_later(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver, trouble: tuple[str, int, str | None]
+) -> None:
+    behaviour, status, says = trouble
+    add(run, buyer, receiver.url(), rules)
+    tell(run, buyer)
+    receiver.behaviour, receiver.status = behaviour, status
+    began = time.monotonic()
+    assert webhooks.send_waiting() == 0
+    assert time.monotonic() - began < 3
+    failed = only(run)
+    assert (failed.state, failed.attempts, failed.error) == (DeliveryState.WAITING, 1, says)
+    assert failed.next_attempt_at > clock.now() + timedelta(seconds=10)
+    assert receiver.paths == ["/hook"]
+    receiver.behaviour, receiver.status = "", 200
+    due_again(run)
+    assert webhooks.send_waiting() == 1
+    assert len({headers["webhook-id"] for headers, _body in receiver.requests}) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["huge", "drip body"])
+def test_of_a_long_or_slow_answer_only_the_start_is_read(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver, behaviour: str
+) -> None:
+    add(run, buyer, receiver.url(), rules)
+    tell(run, buyer)
+    receiver.behaviour = behaviour
+    began = time.monotonic()
+    assert webhooks.send_waiting() == 1
+    assert time.monotonic() - began < 3
+    assert len(only(run).answer or "") <= deliveries.EXCERPT
+
+
+def test_what_comes_back_is_kept_as_text_whatever_it_is(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver
+) -> None:
+    add(run, buyer, receiver.url(), rules)
+    tell(run, buyer)
+    receiver.answer = b"\xff\x00<script>"
+    assert webhooks.send_waiting() == 1
+    assert only(run).answer == "��<script>"
+
+
+def test_an_endpoint_that_fails_rests_and_keeps_no_other_waiting(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver
+) -> None:
+    with http_sink.running() as broken:
+        broken.behaviour = "hang"
+        add(run, buyer, broken.url(), rules)
+        add(run, buyer, receiver.url(), rules)
+        for key in "abcdef":
+            tell(run, buyer, key=key)
+        began = time.monotonic()
+        assert webhooks.send_waiting() == 6
+        assert time.monotonic() - began < 2
+        assert (len(broken.requests), len(receiver.requests)) == (1, 6)
+        # The five that were not tried are as they were; while their endpoint rests, none is taken.
+        waiting = run(lambda s: s.scalars(select(WebhookDelivery).where(WebhookDelivery.delivered_at.is_(None))).all())
+        assert sorted(delivery.attempts for delivery in waiting) == [0, 0, 0, 0, 0, 1]
+        assert webhooks.send_waiting() == 0
+        assert len(broken.requests) == 1
+
+
+def test_an_endpoint_that_fails_for_too_long_is_switched_off_and_its_owner_told(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver
+) -> None:
+    endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
+    run(lambda s: s.execute(delete(OutboxMail)))
+    receiver.status = 500
+    tell(run, buyer)
+    for _ in range(7):
+        due_again(run)
+        webhooks.send_waiting()
+    assert len(receiver.requests) == 5
+    endpoint = run(lambda s: s.get_one(WebhookEndpoint, endpoint_id))
+    assert (endpoint.enabled, endpoint.disabled_at is not None) == (False, True)
+    assert run(lambda s: s.scalars(select(OutboxMail.kind)).all()) == ["bonus", "webhook_disabled"]
+    # What waited is among the dead letters, and goes once the endpoint is on again and somebody says so.
+    assert only(run).state is DeliveryState.DEAD
+    assert run(lambda s: deliveries.send_again(s, only(run).id, actor=PLATFORM)) is False
+    run(lambda s: endpoints.switch(s, s.get_one(WebhookEndpoint, endpoint_id), on=True, actor=PLATFORM))
+    assert run(lambda s: deliveries.send_again(s, only(run).id, actor=PLATFORM)) is True
+    receiver.status = 200
+    assert webhooks.send_waiting() == 1
+
+
+def test_a_receiver_that_is_gone_for_good_is_switched_off_at_once(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver
+) -> None:
+    endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
+    tell(run, buyer)
+    receiver.status = 410
+    webhooks.send_waiting()
+    assert run(lambda s: s.get_one(WebhookEndpoint, endpoint_id)).enabled is False
+
+
+def test_a_delivery_is_given_up_after_the_last_attempt(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver
+) -> None:
+    endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
+    receiver.status = 500
+    tell(run, buyer)
+    for _ in range(rules.webhooks.attempts):
+        assert only(run).state is DeliveryState.WAITING
+        due_again(run)
+        run(lambda s: s.execute(update(WebhookEndpoint).values(failures=0)))
+        webhooks.send_waiting()
+    assert (only(run).state, only(run).attempts) == (DeliveryState.DEAD, rules.webhooks.attempts)
+    assert run(lambda s: s.get_one(WebhookEndpoint, endpoint_id)).enabled is True
+
+
+def test_a_test_is_sent_whatever_the_endpoints_state_and_only_once(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver
+) -> None:
+    endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
+    run(lambda s: endpoints.switch(s, s.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM))
+    receiver.status = 500
+    for _ in range(2):
+        run(lambda s: deliveries.write_test(s, s.get_one(WebhookEndpoint, endpoint_id)))
+    webhooks.send_waiting()
+    tests = run(lambda s: s.scalars(select(WebhookDelivery)).all())
+    assert {delivery.state for delivery in tests} == {DeliveryState.DEAD}
+    assert len(receiver.requests) == len(tests) <= 2
+    assert json.loads(receiver.requests[0][1])["type"] == "test"
+    assert run(lambda s: s.get_one(WebhookEndpoint, endpoint_id)).failures == 0
+
+
+def test_a_sender_that_dies_before_marking_sends_again_under_the_same_id(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(run, buyer, receiver.url(), rules)
+    tell(run, buyer)
+
+    def dies(*_arguments: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deliveries, "record", dies)
+        with pytest.raises(SystemExit):
+            webhooks.send_waiting()
+    assert webhooks.send_waiting() == 0
+    due_again(run)
+    assert webhooks.send_waiting() == 1
+    first, second = (headers["webhook-id"] for headers, _body in receiver.requests)
+    assert first == second
+
+
+def test_two_senders_at_once_send_each_delivery_once(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver, shop: Committed
+) -> None:
+    add(run, buyer, receiver.url(), rules)
+    for key in "abcd":
+        tell(run, buyer, key=key)
+    with shop[1]() as one, shop[1]() as other:
+        held = {delivery.id for delivery in deliveries.claim(one, limit=2)}
+        rest = {delivery.id for delivery in deliveries.claim(other)}
+        assert (len(held), len(rest), held & rest) == (2, 2, set())
+
+
+def test_an_endpoint_removed_while_it_is_sent_to_leaves_nothing(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
+    tell(run, buyer)
+    really = posting.post
+
+    def removed_meanwhile(*arguments: Any) -> posting.Answer:
+        answer = really(*arguments)
+        run(lambda s: endpoints.remove(s, s.get_one(WebhookEndpoint, endpoint_id), actor=PLATFORM))
+        return answer
+
+    monkeypatch.setattr(webhooks, "post", removed_meanwhile)
+    assert webhooks.send_waiting() == 1
+    assert run(lambda s: s.scalars(select(WebhookDelivery)).all()) == []
+
+
+def test_without_leave_nothing_is_sent_into_our_own_network(
+    rules: Settings, buyer: User, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(run, buyer, receiver.url(), rules)
+    tell(run, buyer)
+    strict = rules.model_copy(update={"webhooks": rules.webhooks.model_copy(update={"allow_private": False})})
+    monkeypatch.setattr(runtime, "settings", lambda: strict)
+    assert webhooks.send_waiting() == 0
+    assert only(run).error == "The host is in a private network."
+    assert receiver.requests == []
