@@ -3,8 +3,11 @@
 
 import ctypes
 import os
+import shutil
 import signal
 from typing import Any
+
+from prometheus_client import multiprocess
 
 from models.config import load
 
@@ -30,3 +33,17 @@ proc_name = "zenzefi-portal"
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
     """Let a worker die with its master at once, also when the master is killed."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
+    """Begin with an empty folder for the processes' metrics."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder, mode=0o700)
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
+    """Take a dead worker's gauges out of the metrics; its counts stay."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        multiprocess.mark_process_dead(worker.pid)

@@ -56,7 +56,14 @@ def make_parts(plan: Plan) -> Parts:
     scheduler.ready = ready.keeps_the_schedule(settings.redis.url, lambda: _spawned_at(scheduler))
     return Parts(
         upstream=upstream,
-        portal=_python(plan, "portal", gunicorn, ready.serves(portal, settings.portal.port, "/health"), 15.0),
+        portal=_python(
+            plan,
+            "portal",
+            gunicorn,
+            ready.serves(portal, settings.portal.port, "/health"),
+            15.0,
+            more={"PROMETHEUS_MULTIPROC_DIR": str(plan.folders.run / "portal-metrics")},
+        ),
         proxy=_python(
             plan,
             "proxy",

@@ -10,7 +10,7 @@ from models import config
 from models.config import Settings
 from models.database import engine_options
 from models.services.runtime import Cached
-from portal import access, api, errors, formats, i18n, limits, maintenance, security, views
+from portal import access, api, errors, formats, i18n, limits, maintenance, metrics, security, views
 from portal.extensions import csrf, db
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     errors.init_app(app)
     views.init_app(app, settings)
     api.init_app(app, settings)
+    metrics.init_app(app, settings)
     if hops := settings.portal.trusted_proxies:
         # X-Forwarded-Host is never believed: our own addresses come from the settings.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]

@@ -1,5 +1,6 @@
 """Who is logged in, and what that opens: cookies that name a login, and guards for whole blueprints."""
 
+import ipaddress
 import re
 import uuid
 from datetime import timedelta
@@ -111,3 +112,15 @@ def require_admin() -> Response | None:
     if refused is None and not current_user.user.is_superuser:
         abort(403)
     return refused
+
+
+def is_from_ops() -> bool:
+    """Say whether the request comes from an ops network. One that passed a proxy that nobody trusts does not."""
+    settings = current.settings()
+    if "X-Forwarded-For" in request.headers and not settings.portal.trusted_proxies:
+        return False
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    return any(address in network for network in settings.proxy.ops_networks)

@@ -95,7 +95,8 @@ def purchase(
         )
         for number, share in enumerate(shares(price, bundle.token_count), start=1)
     ]
-    facts = {"bundle": bundle.name, "tokens": bundle.token_count, "price": str(price)}
+    sizes = {"tokens": bundle.token_count, "hours": bundle.duration_hours}
+    facts = {"bundle": bundle.name, "price": str(price), **sizes}
     audit.record(session, AuditAction.BUNDLE_PURCHASED, actor, user_id=user.id, resource=reference, **facts)
     tokens.pay(session, user, price, f"Bundle {bundle.name}", reference=reference, actor=actor)
     referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)

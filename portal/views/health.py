@@ -1,13 +1,12 @@
 """How the portal is: one small page that always answers, for the desktop client and for orchestrators."""
 
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from functools import cache
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine, text
@@ -20,7 +19,7 @@ from models.sections import Upstream
 from models.services import health as rules
 from models.services import outages
 from models.services.health import Check, Report
-from portal import current
+from portal import access, current
 from portal.api import guard
 from portal.extensions import db
 from portal.formats import iso
@@ -47,7 +46,7 @@ def detailed() -> Response:
 
     The scheduled checks' last report says it; while there is none, the parts are asked now.
     """
-    if not _is_from_ops():
+    if not access.is_from_ops():
         guard.admit()
     report = _last_report() or _ask_all()
     checks = {
@@ -65,18 +64,6 @@ def _answer(report: Report, checks: Mapping[str, object]) -> Response:
     answer = jsonify(status=rules.status_of(report), timestamp=iso(clock.now()), checks=checks)
     answer.headers["Cache-Control"] = "no-store"
     return answer
-
-
-def _is_from_ops() -> bool:
-    """Say whether the request comes from an ops network. One that passed a proxy that nobody trusts does not."""
-    settings = current.settings()
-    if "X-Forwarded-For" in request.headers and not settings.portal.trusted_proxies:
-        return False
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return False
-    return any(address in network for network in settings.proxy.ops_networks)
 
 
 def _last_report() -> Report | None:

@@ -49,6 +49,7 @@ OPEN = {
     "mock_checkout.checkout",
     "mock_checkout.decide",
     "health.health",
+    "metrics",
     "health.detailed",
     "webhooks.receive",
     "docs.openapi",
