@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import ceil
 
 # The drawing is this wide and high; the page stretches it to the room it has.
 WIDTH, HEIGHT = 600.0, 160.0
 # So many labels fit under a chart on the narrowest screen.
 LABELS = 6
 _BINARY = 1024
-_STEPS = (1, 2, 5)
+_STEPS = (1, 2, 3, 4, 5, 6, 8)
 _GAP = 0.24  # of a bar's place
 
 
@@ -86,7 +87,9 @@ def _stacked(values: Sequence[float], x: float, share: float, top: float) -> lis
 
 
 def _round_up(value: float, *, binary: bool) -> int | float:
-    """Return the smallest round number that is no smaller, and at least one."""
+    """Return the smallest round number that is no smaller and has a half worth writing."""
+    if value <= 10 and not binary:
+        return max(2, 2 * ceil(value / 2))
     unit = 1
     while binary and value >= unit * _BINARY:
         unit *= _BINARY

@@ -1,10 +1,10 @@
 """Filters and globals for templates: money, times, bytes, durations, words."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from flask import Flask, request, url_for
-from flask_babel import format_datetime, format_timedelta
+from flask_babel import format_date, format_datetime, format_timedelta
 from werkzeug.local import LocalProxy
 
 from models import clock
@@ -41,6 +41,7 @@ def init_app(app: Flask) -> None:
         moment=moment,
         utc=utc,
         ago=ago,
+        day=day,
         iso=iso,
         span=span,
         device=devices.device,
@@ -85,6 +86,11 @@ def moment(value: datetime) -> str:
 def utc(value: datetime) -> str:
     """Write the exact time in UTC, for `title`."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def day(value: date) -> str:
+    """Write a day shortly, for a chart or a list of days."""
+    return str(format_date(value, gettext("d MMM")))
 
 
 def ago(value: datetime) -> str:

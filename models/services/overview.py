@@ -11,19 +11,28 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
-from models.services import ledger, tokens
+from models.services import ledger, tokens, usage
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
 
+SHOWN = 5
+DAYS_SHOWN = 14
+SOON = timedelta(hours=24)
+
 
 @dataclass(frozen=True, slots=True)
 class BuyerFigures:
-    """Counts of one user's own things; bytes are body bytes in both directions."""
+    """What one user has at hand, and what went through: today, and on each of the last days, oldest first."""
 
     usable_tokens: int
-    requests: int
-    bytes_transferred: int
+    running: list[AccessToken]
+    ending: list[AccessToken]
+    days: list[usage.Entry]
+
+    @property
+    def today(self) -> usage.Usage:
+        return self.days[-1].usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +47,17 @@ class ShopFigures:
 
 
 def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
-    """Return the figures of one user."""
-    usable = select(func.count()).where(AccessToken.user_id == user_id, tokens.has_not_ended())
-    carried = func.coalesce(func.sum(ProxySession.bytes_in + ProxySession.bytes_out), 0)
-    requests, transferred = session.execute(
-        select(func.coalesce(func.sum(ProxySession.request_count), 0), carried).where(ProxySession.user_id == user_id)
-    ).one()
-    return BuyerFigures(session.scalar(usable) or 0, int(requests), int(transferred))
+    """Return the figures of one user: up to `SHOWN` usable tokens, what ends soonest first, those not started last."""
+    usable = select(AccessToken).where(AccessToken.user_id == user_id, tokens.has_not_ended())
+    order = (AccessToken.activated_at.is_(None), AccessToken.expires_at.nulls_last(), AccessToken.created_at.desc())
+    running = list(session.scalars(usable.order_by(*order).limit(SHOWN)))
+    soon = clock.now() + SOON
+    return BuyerFigures(
+        usable_tokens=session.scalar(select(func.count()).select_from(usable.subquery())) or 0,
+        running=running,
+        ending=[token for token in running if token.expires_at and token.expires_at < soon and not token.auto_renew],
+        days=usage.series(session, usage.Period.DAY, user_id=user_id, shown=DAYS_SHOWN),
+    )
 
 
 @dataclass(frozen=True, slots=True)

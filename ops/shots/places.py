@@ -17,6 +17,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 FOR_VISITORS = {"pages", "accounts", "mock_checkout", "development"}
 # Of these a picture is made for each value of their one argument; of others one for the usual value.
 IN_EVERY_STATE = {"tokens.detail", "wallet.payment"}
+# The document of the API comes with readers of its own, which are not ours to judge.
+FOREIGN = ("//", "/api/", "/docs", "/redoc", "/openapi")
 # Not pages: files for machines, and addresses that act.
 NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health"}
 
@@ -36,7 +38,12 @@ def walked(app: Flask, shop: Shop) -> tuple[list[Place], list[str]]:
     """Return a place for every page that a GET reaches, and the routes whose argument the shop has no value for."""
     places, missing = [], []
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        if "GET" not in (rule.methods or ()) or rule.endpoint in NO_PAGES or "//" in rule.rule:
+        if (
+            "GET" not in (rule.methods or ())
+            or rule.endpoint in NO_PAGES
+            or "//" in rule.rule
+            or rule.rule.startswith(FOREIGN)
+        ):
             continue
         if lacking := [name for name in sorted(rule.arguments) if name not in shop.ids]:
             missing.append(f"{rule.rule}: ops/shots/shop.py makes no {', '.join(lacking)}")

@@ -20,6 +20,7 @@ from models.payments import MockCheckout, Payment
 from models.services import (
     adjustments,
     bundles,
+    counting,
     coupons,
     crediting,
     deliveries,
@@ -115,10 +116,10 @@ class _Making:
         with self.past.ago(days) as session:
             opened = sessions.begin(session, token.id, device=device, rules=self.settings.sessions, actor=actor)
             done = min(opened.started_at + timedelta(minutes=minutes), clock.now() + timedelta(days=days))
-            opened.request_count = requests
-            opened.bytes_in = requests * self.chance.randint(200, 9000)
-            opened.bytes_out = requests * self.chance.randint(2_000, 900_000)
-            opened.last_activity = done
+            sent, received = self.chance.randint(200, 9000), self.chance.randint(2_000, 900_000)
+            counting.add_counts(
+                session, [counting.Count(opened.id, requests, requests * sent, requests * received, done)]
+            )
             opened.ended_at = done if ended else None
             return opened.id
 

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.services import entries, ledger, pausing, sessions, timelines, tokens
+from models.services import entries, ledger, pausing, sessions, timelines, tokens, usage
 from models.services.errors import (
     CouponRefused,
     DuplicateTransfer,
@@ -25,6 +25,7 @@ from portal.paging import window
 blueprint = Blueprint("tokens", __name__, url_prefix="/tokens")
 blueprint.before_request(access.require_login)
 
+DAYS_SHOWN = 14
 ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
 
 
@@ -99,6 +100,7 @@ def detail(token_id: uuid.UUID) -> Response:
             token=token,
             refund=tokens.refund_now(current.session(), token, current.settings()),
             pause=pausing.outlook(current.session(), token, current.settings()),
+            days=usage.series(current.session(), usage.Period.DAY, token_id=token.id, shown=DAYS_SHOWN),
             history=timelines.of_token(current.session(), token, **window("history")),
             sessions=sessions.listing(current.session(), token_id=token.id, **window()),
             refusals=traffic.refusals(token.id),

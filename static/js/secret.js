@@ -1,11 +1,22 @@
-// Warns before leaving while the secret has not been copied or declared saved.
+// Warns before leaving while the secret has not been copied or declared saved: first a link says so on the page, and
+// whoever goes on, or closes the tab, is asked by the browser.
 {
-  const panel = document.querySelector("[data-secret]");
+  const warning = document.querySelector("[data-unsaved]");
   let saved = false;
-  document.addEventListener("copied", () => { saved = true; });
-  document.addEventListener("copy", () => { saved = true; });
-  document.querySelector("[data-saved]").addEventListener("click", () => { saved = true; });
+  const save = () => {
+    saved = true;
+    warning.hidden = true;
+  };
+  document.addEventListener("copied", save);
+  document.addEventListener("copy", save);
+  document.querySelector("[data-saved]").addEventListener("click", save);
+  document.addEventListener("click", (event) => {
+    if (saved || !warning.hidden || !event.target.closest("a[href]:not([href^='#'])")) return;
+    event.preventDefault();
+    warning.hidden = false;
+    document.querySelector("[data-copy=secret]").focus();
+  });
   addEventListener("beforeunload", (event) => {
-    if (panel && !saved) event.preventDefault();
+    if (!saved) event.preventDefault();
   });
 }

@@ -37,8 +37,9 @@ def test_series_stand_on_each_other() -> None:
 
 
 def test_a_scale_of_bytes_ends_at_a_round_number_of_units() -> None:
-    assert bars(["a"], [[3 * 1024 * 1024]], binary=True).top == 5 * 1024 * 1024
-    assert bars(["a"], [[3_000]]).top == 5_000
+    assert bars(["a"], [[3 * 1024 * 1024]], binary=True).top == 3 * 1024 * 1024
+    assert bars(["a"], [[6_500]]).top == 8_000
+    assert bars(["a"], [[7]]).top == 8
 
 
 def test_nothing_below_zero_and_nothing_at_all_draws_no_bar() -> None:
