@@ -42,6 +42,10 @@ PAGES = {
     404: (_("There is nothing here"), _("The address may be mistyped, or the thing may belong to somebody else.")),
     405: (_("This address does not do that"), _("Go back to the page you came from and use its buttons.")),
     409: (_("This is done already"), _("Nothing was changed a second time.")),
+    410: (
+        _("This is no longer here"),
+        _("Its time is over. Nothing is wrong on your side."),
+    ),
     413: (_("This is too large"), _("We do not take that much at once. Shorten it and try again.")),
     429: (_("That was too often"), _("To keep accounts safe we count failed attempts.")),
     500: (_("Something broke on our side"), _("We have written it down. Nothing was charged for this request.")),

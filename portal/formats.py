@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from math import floor
 
 from flask import Flask, request, url_for
 from flask_babel import format_date, format_datetime, format_timedelta
@@ -42,6 +43,7 @@ def init_app(app: Flask) -> None:
         utc=utc,
         ago=ago,
         day=day,
+        share=share,
         iso=iso,
         span=span,
         device=devices.device,
@@ -103,6 +105,11 @@ def written(value: Decimal | float, how: str) -> str:
     if how == "bytes":
         return human_bytes(int(value))
     return words.amount(Decimal(value)) if how == "amount" else format_decimal(value)
+
+
+def share(value: float) -> str:
+    """Write a part of a whole in percent, rounded down: what was not whole never reads as whole."""
+    return f"{format_decimal(floor(value * 10_000) / 100, '0.00')} %"
 
 
 def iso(value: datetime) -> str:

@@ -27,6 +27,21 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """How the service is and was: since when it is out, if it is, and how often and how long over some days."""
+
+    out_since: datetime | None
+    days: int
+    outages: int
+    out_seconds: int
+
+    @property
+    def share(self) -> float:
+        """The part of the time in which it was there, from 0 to 1."""
+        return 1 - self.out_seconds / (self.days * 86400)
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamState:
     """The prober's last word: is an outage open, and which of the upstream's addresses answered?
 
@@ -103,6 +118,16 @@ def between(session: Session, start: datetime, end: datetime, gap: timedelta) ->
     )
     periods = [Period(max(row.opened_at, start), min(end_of(row, moment, gap), end)) for row in rows]
     return [period for period in periods if period.start < period.end]
+
+
+def record(session: Session, *, days: int, gap: timedelta) -> Record:
+    """Return how the service is now, and how it was over the last days."""
+    moment = clock.now()
+    periods = between(session, moment - timedelta(days=days), moment, gap)
+    last = periods[-1] if periods else None
+    out = sum((period.end - period.start for period in periods), timedelta())
+    out_since = last.start if last and last.end == moment else None
+    return Record(out_since, days, len(periods), int(out.total_seconds()))
 
 
 def _open(session: Session) -> Outage | None:

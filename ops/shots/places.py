@@ -16,7 +16,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 # What a visitor sees; a buyer would be led on from most of it.
 FOR_VISITORS = {"pages", "accounts", "mock_checkout", "development"}
 # Of these a picture is made for each value of their one argument; of others one for the usual value.
-IN_EVERY_STATE = {"tokens.detail", "wallet.payment"}
+IN_EVERY_STATE = {"tokens.detail", "wallet.payment", "development.error"}
 # The document of the API comes with readers of its own, which are not ours to judge.
 FOREIGN = ("//", "/api/", "/docs", "/redoc", "/openapi")
 # Not pages: files for machines, and addresses that act.

@@ -280,6 +280,8 @@ def _ids(making: _Making, alice: User) -> None:
         shop.add("bundle_id", "starter", _first(session, Bundle.id))
         shop.add("checkout_id", "pending", _checkout(session))
         shop.add("transfer_id", "newest", _newest_transfer(session, alice))
+        for status in (403, 404, 410, 429, 500, 503):
+            shop.add("status", str(status), status)
         shop.add("month", "this", f"{clock.now():%Y-%m}")
         # The ledger's times come from the services; only sessions that never ended may look stale.
         session.execute(update(ProxySession).where(ProxySession.ended_at.is_(None)).values(last_activity=func.now()))

@@ -1,14 +1,17 @@
 """Pages that anybody may see, and how they look to him."""
 
+import logging
 from datetime import timedelta
 
 from flask import Blueprint, current_app, make_response, redirect, render_template, request, url_for
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
 from models import clock
 from models.languages import LANGUAGES
+from models.services import outages
 from models.services.paging import Page
-from portal import current, i18n
+from portal import current, errors, i18n
 from portal.forms.accounts import LoginForm, RegisterForm
 from portal.i18n import gettext
 from portal.redirects import local_path
@@ -16,13 +19,27 @@ from portal.redirects import local_path
 blueprint = Blueprint("pages", __name__)
 development = Blueprint("development", __name__)
 
+logger = logging.getLogger(__name__)
+
+DAYS_OF_RECORD = 30
 YEAR_SECONDS = 365 * 24 * 3600
 
 
 @blueprint.get("/")
 def landing() -> str:
     """Show what is sold, for how much, and how to use it."""
-    return render_template("pages/landing.html", prices=sorted(current.settings().prices.znc.items()))
+    prices = sorted(current.settings().prices.znc.items())
+    return render_template("pages/landing.html", prices=prices, service=_service())
+
+
+def _service() -> outages.Record | None:
+    """Return how the service is; None when nobody can say, for the page has more to tell than that."""
+    try:
+        return outages.record(current.session(), days=DAYS_OF_RECORD, gap=current.settings().upstream.probe_gap)
+    except SQLAlchemyError:
+        logger.warning("the start page says nothing of the service: the database does not answer")
+        current.session().rollback()
+        return None
 
 
 @blueprint.post("/preferences")
@@ -74,3 +91,12 @@ def styleguide() -> str:
         sent=[day * day % 31 * 900_000 for day in range(30)],
         sample=Page(["one", "two"], total=52, limit=2, offset=2),
     )
+
+
+@development.get("/styleguide/errors/<status>")
+def error(status: str) -> Response:
+    """Show what a visitor sees when something goes wrong."""
+    title, text = errors.PAGES.get(int(status) if status.isdecimal() else 0, errors.PAGES[404])
+    response = make_response(render_template("errors/error.html", status=status, title=title, text=text))
+    response.headers["Cache-Control"] = "no-store"
+    return response

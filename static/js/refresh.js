@@ -5,6 +5,7 @@
 
   const again = async (id, delay) => {
     const old = document.getElementById(id);
+    if (document.hidden) return plan(old, delay);
     try {
       const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
       const page = new DOMParser().parseFromString(await reply.text(), "text/html");
@@ -20,7 +21,7 @@
     } catch {
       // The network may be away for a moment; the next round tries again.
     }
-    plan(document.getElementById(id), Math.min(delay * 1.2, Number(old.dataset.slowest) || SLOWEST));
+    plan(document.getElementById(id), Math.max(delay, Math.min(delay * 1.2, Number(old.dataset.slowest) || SLOWEST)));
   };
   const plan = (element, delay) => {
     if (element.dataset.refresh) setTimeout(() => again(element.id, delay), delay);
