@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from html import escape
 from itertools import product
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from models.languages import LANGUAGES
 from ops.console import Failure, Step, complain, say
-from ops.shots.camera import WIDTHS, Variant, camera
+from ops.shots import axe, lighthouse
+from ops.shots.camera import WIDTHS, Camera, Variant, camera
 from ops.shots.places import ROLES, Place, scenes, walked
 from ops.shots.stage import Stage, stage
 
@@ -47,9 +48,21 @@ def _shoot(options: argparse.Namespace) -> list[str]:
                         step.tick(f"{len(pictures)}, {variant}: {place.name}")
                         if (page := made.open(context, place, variant)) is not None:
                             pictures.append(made.shoot(page, place, variant, options.folder))
+                            if options.axe:
+                                complaints += [f"{place.name}: {fault}" for fault in axe.faults(page, axe.source())]
                             page.close()
+        if options.lighthouse:
+            with Step("Lighthouse"):
+                complaints += _measured(made)
     _write_index(options.folder, pictures)
     return complaints + made.complaints
+
+
+def _measured(made: Camera) -> Iterator[str]:
+    for path, role in lighthouse.PAGES:
+        found = lighthouse.scores(made, path, role)
+        say(f"  {path:<20}" + "  ".join(f"{name} {score}" for name, score in found.items()))
+        yield from (f"{path}: {name} {score}" for name, score in found.items() if score < lighthouse.LEAST)
 
 
 def places_of(set_up: Stage, only: str = "") -> tuple[list[Place], list[str]]:
@@ -79,6 +92,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--lang", action="append", choices=list(LANGUAGES), help="default: en; may be given twice")
     parser.add_argument("--width", action="append", choices=list(WIDTHS), help="default: both")
     parser.add_argument("--theme", action="append", choices=["light", "dark"], help="default: both")
+    parser.add_argument("--axe", action="store_true", help="let axe-core judge each page, in both themes (needs npm)")
+    parser.add_argument("--lighthouse", action="store_true", help="measure the main pages (needs npm; takes minutes)")
     return parser.parse_args(arguments)
 
 

@@ -63,20 +63,28 @@ class Camera:
     @contextmanager
     def as_(self, role: Role, variant: Variant) -> Iterator[BrowserContext]:
         """Open a browser profile of somebody who is logged in, if the role has a name."""
-        if role in PEOPLE and role not in self._logins:
-            self._logins[role] = self._log_in(PEOPLE[role])
         context = self.browser.new_context(
             viewport={"width": WIDTHS[variant.width], "height": 844 if variant.width == "390" else 800},
             color_scheme=variant.theme,
             locale={"en": "en-GB", "ru": "ru-RU"}[variant.language],
             timezone_id="Europe/Berlin",
             reduced_motion="reduce",
-            storage_state=self._logins.get(role),
+            storage_state=self._state(role),
         )
         context.set_default_timeout(15_000)
         context.add_cookies([{"name": "lang", "value": variant.language, "url": self.address}])
         yield context
         context.close()
+
+    def cookies(self, role: Role) -> str:
+        """Return the cookies of somebody who is logged in, as a header."""
+        state = self._state(role) or {"cookies": []}
+        return "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in state["cookies"])
+
+    def _state(self, role: Role) -> Any:
+        if role in PEOPLE and role not in self._logins:
+            self._logins[role] = self._log_in(PEOPLE[role])
+        return self._logins.get(role)
 
     def _log_in(self, email: str) -> Any:
         context = self.browser.new_context(locale="en-GB")
@@ -131,15 +139,20 @@ class Camera:
         return path
 
 
-@contextmanager
-def camera(address: str) -> Iterator[Camera]:
-    """Start Debian's Chromium, or the one that CHROMIUM names. Raises Failure when there is none."""
+def chromium() -> str:
+    """Return the path of Debian's Chromium, or of the one that CHROMIUM names. Raises Failure when there is none."""
     path = os.environ.get("CHROMIUM") or next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
     )
     if path is None:
         raise Failure("No Chromium was found. Debian: apt-get install chromium; elsewhere set CHROMIUM to its path.")
+    return path
+
+
+@contextmanager
+def camera(address: str) -> Iterator[Camera]:
+    """Start a browser before the portal at an address."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield Camera(browser, address)
         browser.close()

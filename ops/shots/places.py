@@ -14,13 +14,15 @@ from ops.shots.shop import Shop
 Role = Literal["visitor", "buyer", "newcomer", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 # What a visitor sees; a buyer would be led on from most of it.
-FOR_VISITORS = {"pages", "accounts", "mock_checkout", "development"}
+FOR_VISITORS = {"pages", "accounts", "links", "mock_checkout", "development"}
 # Of these a picture is made for each value of their one argument; of others one for the usual value.
 IN_EVERY_STATE = {"tokens.detail", "wallet.payment", "development.error"}
 # The document of the API comes with readers of its own, which are not ours to judge.
 FOREIGN = ("//", "/api/", "/docs", "/redoc", "/openapi")
 # Not pages: files for machines, and addresses that act.
-NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health"}
+NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health", "links.follow"}
+# Without a link from a mail these have nothing to show but where to get one.
+GONE = {"links.reset", "links.confirm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def walked(app: Flask, shop: Shop) -> tuple[list[Place], list[str]]:
         if lacking := [name for name in sorted(rule.arguments) if name not in shop.ids]:
             missing.append(f"{rule.rule}: ops/shots/shop.py makes no {', '.join(lacking)}")
             continue
-        places += [Place(name, path, _role(rule)) for name, path in _addresses(rule, shop)]
+        status = 410 if rule.endpoint in GONE else 200
+        places += [Place(name, path, _role(rule), None, status) for name, path in _addresses(rule, shop)]
     return places, missing
 
 
@@ -107,6 +110,7 @@ def scenes(shop: Shop) -> list[Place]:
         Place("scene-new-tokens", "/tokens", "newcomer"),
         Place("scene-new-wallet", "/wallet", "newcomer"),
         Place("scene-landing-of-a-buyer", "/", "buyer"),
+        Place("scene-reset-password", f"/links/{shop.ids['secret'][0][1]}", "visitor"),
         Place("error-404", "/nothing/here", "visitor", None, 404),
         Place("error-403", "/admin/", "buyer", None, 403),
     ]

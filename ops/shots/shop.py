@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.bundles import Bundle
 from models.config import Settings
+from models.links import AccountLink, LinkPurpose
 from models.notices import Topic
 from models.outages import Outage
 from models.outbox import OutboxMail
@@ -27,6 +28,7 @@ from models.services import (
     extending,
     gifts,
     ledger,
+    links,
     notices,
     pausing,
     payments,
@@ -280,6 +282,8 @@ def _ids(making: _Making, alice: User) -> None:
         shop.add("bundle_id", "starter", _first(session, Bundle.id))
         shop.add("checkout_id", "pending", _checkout(session))
         shop.add("transfer_id", "newest", _newest_transfer(session, alice))
+        shop.add("key", "maintenance", "maintenance.on")
+        shop.add("secret", "reset", _mailed_secret(session, making.settings))
         for status in (403, 404, 410, 429, 500, 503):
             shop.add("status", str(status), status)
         shop.add("month", "this", f"{clock.now():%Y-%m}")
@@ -289,6 +293,12 @@ def _ids(making: _Making, alice: User) -> None:
 
 def _first(session: Session, column: object) -> object:
     return session.scalars(select(column).limit(1)).one()  # type: ignore[call-overload]  # any mapped column
+
+
+def _mailed_secret(session: Session, settings: Settings) -> str:
+    links.ask(session, LinkPurpose.RESET_PASSWORD, BUYER, settings=settings, actor=Actor())
+    links.send_asked(session)
+    return links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
 
 
 def _checkout(session: Session) -> uuid.UUID:

@@ -1,0 +1,57 @@
+"""Every page of the portal in a real browser: judged by axe-core in both themes, and on a narrow screen."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ops.console import Failure
+from ops.shots import axe
+from ops.shots.__main__ import places_of
+from ops.shots.camera import Camera, Variant, camera
+from ops.shots.places import ROLES, Place
+from ops.shots.stage import Stage, stage
+
+WIDE = Variant("wide", "light", "en")
+
+
+@pytest.fixture(scope="module")
+def set_up() -> Iterator[Stage]:
+    with stage() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def before(set_up: Stage) -> Iterator[Camera]:
+    with camera(set_up.address) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def script() -> str:
+    try:
+        return axe.source()
+    except Failure as failure:
+        pytest.fail(str(failure))
+
+
+def test_no_page_has_a_fault_in_either_theme_or_at_390_px(set_up: Stage, before: Camera, script: str) -> None:
+    places, missing = places_of(set_up)
+    faults, visited = list(missing), 0
+    for role in ROLES:
+        with before.as_(role, WIDE) as context:
+            for place in (place for place in places if place.role == role):
+                if (page := before.open(context, place, WIDE)) is not None:
+                    visited += 1
+                    faults += [f"{place.name}: {fault}" for fault in axe.faults(page, script)]
+                    page.close()
+    assert "\n".join(faults) == ""
+    assert before.complaints == []
+    assert visited > 50
+
+
+def test_a_receipt_prints_on_one_page(set_up: Stage, before: Camera) -> None:
+    path = f"/wallet/receipts/{set_up.shop.ids['transfer_id'][0][1]}"
+    with before.as_("buyer", WIDE) as context:
+        page = before.open(context, Place("receipt", path, "buyer"), WIDE)
+        assert page is not None
+        assert page.pdf(format="A4").count(b"/Type /Page\n") == 1
