@@ -230,6 +230,8 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
     if user.is_active != active:
         user.is_active = active
         changes.announce_user(session, user.id)
+        if not active:
+            logins.end_all(session, user.id, actor=actor)
         action = AuditAction.USER_ENABLED if active else AuditAction.USER_DISABLED
         audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
     return user

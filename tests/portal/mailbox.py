@@ -12,6 +12,7 @@ from sqlalchemy.orm import sessionmaker
 
 from jobs import accounts, mail, runtime
 from models.config import Settings
+from models.services.runtime import Cached
 from tests.jobs import smtp_sink
 from tests.jobs.smtp_sink import Sink
 
@@ -56,6 +57,7 @@ def running(
         changed = settings.model_copy(update={"mail": settings.mail.model_copy(update=smtp)})
         maker = sessionmaker(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
         monkeypatch.setitem(app.extensions, "zenzefi", changed)
+        monkeypatch.setitem(app.extensions, "zenzefi-runtime", Cached(changed))
         monkeypatch.setattr(runtime, "settings", lambda: changed)
         monkeypatch.setattr(runtime, "sessions", lambda: maker)
         yield Mailbox(sink)

@@ -50,7 +50,7 @@ OPEN = {
     "mock_checkout.checkout",
     "mock_checkout.decide",
     "health.health",
-    "metrics",
+    "metrics.show",
     "health.detailed",
     "webhooks.receive",
     "docs.openapi",
