@@ -56,7 +56,8 @@ _OURS = frozenset(
     }
 )
 _DROPPED_REQUEST = _HOP_BY_HOP | _OURS
-_DROPPED_RESPONSE = _HOP_BY_HOP | frozenset({b"clear-site-data", b"x-request-id"})
+# Alt-Svc names where else the upstream itself can be reached, which is not for those who come through here.
+_DROPPED_RESPONSE = _HOP_BY_HOP | frozenset({b"alt-svc", b"clear-site-data", b"x-request-id"})
 _RATE_LIMIT = frozenset({b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"})
 
 _MEMO_SIZE = 16
@@ -177,7 +178,7 @@ def _passing(headers: Headers, admit: Admit, compat: bool, rules: Rules) -> byte
 def _foreign_cookies(value: bytes, ours: frozenset[bytes]) -> bytes | None:
     """Take our cookies out of a Cookie header; None when nothing else is in it."""
     pairs = value.split(b";")
-    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t").lower() not in ours]
+    kept = [pair for pair in pairs if _cookie_name(pair) not in ours]
     if len(kept) == len(pairs):
         return value
     return b";".join(kept).strip(b" \t") or None
@@ -250,5 +251,6 @@ def response_lines(response: ResponseHead, rules: Rules, *, drop_length: bool, l
     return b"".join(kept)
 
 
-def _cookie_name(value: bytes) -> bytes:
-    return value.partition(b";")[0].partition(b"=")[0].strip(b" \t").lower()
+def _cookie_name(pair: bytes) -> bytes:
+    """Return the name under which a browser sends a cookie: one that was set without a name looks like its value."""
+    return pair.partition(b";")[0].lstrip(b"= \t").partition(b"=")[0].rstrip(b" \t").lower()

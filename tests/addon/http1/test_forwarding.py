@@ -84,6 +84,7 @@ def test_our_cookies_stay_here():
     assert b"\r\nCookie: a=1; b=2\r\n" in sent(b"Cookie: a=1; zenzefi=s; b=2\r\n", rules=rules)
     assert b"\r\nCookie: b=2\r\n" in sent(b"Cookie: __Host-zenzefi=s; b=2\r\n", rules=rules)
     assert b"Cookie" not in sent(b"Cookie: zenzefi=s\r\n", rules=rules)
+    assert b"Cookie" not in sent(b"Cookie: =zenzefi=s; ZENZEFI =s\r\n", rules=rules)
     assert b"\r\nCookie: xzenzefi=s\r\n" in sent(b"Cookie: xzenzefi=s\r\n", rules=rules)
 
 
@@ -93,6 +94,12 @@ def test_the_upstream_cannot_set_them():
     assert b"Set-Cookie: a=1\r\n" in head
     assert b"evil" not in head
     assert b"Clear-Site-Data" not in head
+    for line in (b"=zenzefi=evil", b" = zenzefi=evil", b"ZENZEFI =evil; Path=/", b"zenzefi", b"==zenzefi=evil"):
+        assert b"zenzefi" not in returned(b"Set-Cookie:" + line + b"\r\n", rules=rules).lower(), line
+
+
+def test_the_upstream_cannot_name_another_way_to_itself():
+    assert b"Alt-Svc" not in returned(b'Alt-Svc: h3="10.0.0.1:443"\r\n')
 
 
 def test_authorization_passes_unless_it_carried_the_access():
