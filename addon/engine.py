@@ -156,7 +156,7 @@ class Engine:
         counts = self._tally.take(time.monotonic())
         if not counts:
             return True
-        written = await self._store.run(lambda: self._tally.write(counts), "flush")
+        written = await self._store.run(lambda: self._tally.write(counts), "flush", is_own=True)
         if not written:
             self._tally.put_back(counts)
         return written

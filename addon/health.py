@@ -57,7 +57,7 @@ class Health:
 
         try:
             async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
-                await self._store.run(ask, "health")
+                await self._store.run(ask, "health", is_own=True)
         except (StoreDown, TimeoutError):
             return False
         return True

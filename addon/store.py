@@ -1,6 +1,11 @@
-"""The worker's calls to PostgreSQL. Each is one transaction in a thread of its own: nothing blocks the loop."""
+"""The worker's calls to PostgreSQL. Each is one transaction in a thread of its own: nothing blocks the loop.
+
+What keeps promises (cutting, counting) has threads of its own, so that many slow look-ups or first uses cannot make a
+revoke wait.
+"""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +20,11 @@ from models.services import entries, sessions
 from models.services.context import Actor
 from models.services.entries import Entry
 from models.services.sessions import Known
+
+# A first use that takes longer is taken back: by then its request was refused (http1.limits, `admit_seconds`), and
+# what was refused starts no clock.
+BEGIN_SECONDS = 8.0
+OWN_THREADS = 4
 
 
 class StoreDown(Exception):
@@ -31,6 +41,7 @@ class Store:
         self.engine = engine or database.connect(settings.database)
         self.factory = database.sessions(self.engine)
         self._threads = ThreadPoolExecutor(settings.database.pool_size, thread_name_prefix="store")
+        self._own_threads = ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="store-own")
 
     async def find(self, secret_hash: bytes) -> Known | None:
         """Look a token up by the hash of its secret. Raises StoreDown."""
@@ -75,33 +86,39 @@ class Store:
             with self.factory.begin() as session:
                 return sessions.find_by_id(session, token_ids)
 
-        return await self.run(work, "tokens")
+        return await self.run(work, "tokens", is_own=True)
 
     async def begin(self, token_id: uuid.UUID, device: str | None, actor: Actor) -> uuid.UUID:
         """First use or another device: activate and open the session, and return its id.
 
         Raises StoreDown, TokenUnusable and DeviceConflict.
         """
+        latest = time.monotonic() + BEGIN_SECONDS
 
         def work() -> uuid.UUID:
             with self.factory.begin() as session:
                 opened = sessions.begin(session, token_id, device=device, rules=self.rules, actor=actor)
+                if time.monotonic() > latest:
+                    raise StoreDown("too late")
                 return opened.id
 
         return await self.run(work, "begin")
 
-    async def run[T](self, work: Callable[[], T], kind: str = "other") -> T:
+    async def run[T](self, work: Callable[[], T], kind: str = "other", *, is_own: bool = False) -> T:
         """Run a blocking call in a thread; what the database driver raises becomes StoreDown.
 
-        `kind` names it in the metrics. What is measured is what the caller waits, for a free thread too.
+        `kind` names it in the metrics. What is measured is what the caller waits, for a free thread too. `is_own` is
+        for what no client waits for.
         """
+        threads = self._own_threads if is_own else self._threads
         try:
             with self._counts.timed("db", kind):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+                return await asyncio.get_running_loop().run_in_executor(threads, work)
         except SQLAlchemyError as error:
             raise StoreDown(type(error).__name__) from error
 
     def close(self) -> None:
         """Wait for what is under way and close every connection."""
         self._threads.shutdown(wait=True)
+        self._own_threads.shutdown(wait=True)
         self.engine.dispose()
