@@ -13,10 +13,10 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
 
-from addon.gate import Admit, unusable
+from addon.gate import Admit
 from addon.http1.registry import Registry
 from addon.known import KnownTokens
-from addon.refusals import Refuse, as_layer
+from addon.refusals import Refuse, as_layer, unusable
 from addon.store import Store, StoreDown
 from models import clock
 from models.services.sessions import Known

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import NamedTuple
 
 from addon.counts import Counts
@@ -15,7 +14,7 @@ from addon.credentials import Credential
 from addon.failures import Failures
 from addon.known import KnownTokens
 from addon.rates import Allowance, Rates
-from addon.refusals import Refuse, closed_for
+from addon.refusals import Refuse, closed_for, unusable
 from addon.shared import SharedTokens
 from addon.store import Store, StoreDown
 from models import clock
@@ -63,6 +62,11 @@ class Admit(NamedTuple):
     notices: int
     allowance: Allowance
 
+    @property
+    def is_contested(self) -> bool:
+        """Whether another device held the token when its facts were read."""
+        return self.session_id is None and self.known.is_activated and self.known.device_id is not None
+
 
 class Gate:
     """Decides on requests from what the worker knows, and asks the database when it does not know."""
@@ -108,9 +112,9 @@ class Gate:
         self._closed = closed_for(settings.maintenance)
 
     def decide_now(self, facts: Facts) -> Admit | Refuse | None:
-        """Answer steps 1 to 8 of the contract's order from memory alone; None when the database must be asked.
+        """Answer steps 1 to 7 of the contract's order from memory alone; None when the database must be asked.
 
-        Whether the device may hold the token's session is settled by `begin`.
+        A token that is contested goes on to `settle`.
         """
         fault = paths.canonical_fault(facts.path)
         if fault is not None:
@@ -129,6 +133,14 @@ class Gate:
             return decision
         notices = self._known.notices
         return self._judge(await self.identify(facts.credential), facts, notices)
+
+    async def settle(self, admitted: Admit, facts: Facts) -> Admit | Refuse:
+        """Answer step 8 for a contested token, before anybody goes to the upstream; `begin` has the last word."""
+        try:
+            is_held = await self._store.is_held(admitted.known.token_id, self._holder(admitted.known, facts))
+        except StoreDown:
+            return Refuse("unavailable", retry_after=5, known=admitted.known)
+        return Refuse("device_conflict", known=admitted.known) if is_held else admitted
 
     def identify_now(self, credential: Credential | None) -> Known | Refuse | None:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
@@ -220,7 +232,7 @@ class Gate:
             del self._unknown[next(iter(self._unknown))]
 
     def _judge(self, known: Known | Refuse, facts: Facts, notices: int) -> Admit | Refuse:
-        """Answer steps 4 to 8 for a token that was found good or bad."""
+        """Answer steps 4 to 7 for a token that was found good or bad."""
         if isinstance(known, Refuse):
             return self._failed(known, facts.address)
         device = _device(known, facts)
@@ -281,18 +293,3 @@ class Gate:
 def _device(known: Known, facts: Facts) -> str | None:
     """Return the device that asks. A browser's cookie is a device by itself, whatever `X-Device-ID` came with it."""
     return known.own_device or facts.device
-
-
-def unusable(known: Known, moment: datetime) -> Refuse | None:
-    """Say why a token cannot be used at `moment`, if it cannot."""
-    if not known.owner_is_active:
-        return Refuse("account_disabled", known=known)
-    if known.is_revoked:
-        return Refuse("token_revoked", known=known)
-    if known.is_paused:
-        return Refuse("token_paused", known=known)
-    if known.expires_at is not None and known.expires_at <= moment:
-        return Refuse("token_expired", known=known)
-    if known.secret_until is not None and known.secret_until <= moment:
-        return Refuse("token_invalid", known=known)
-    return None

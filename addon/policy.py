@@ -59,6 +59,14 @@ class MetricsQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Contest:
+    """Everything said yes, but another device may hold the token."""
+
+    facts: Facts
+    admitted: gating.Admit
+
+
+@dataclass(frozen=True, slots=True)
 class StatusQuestion:
     """Somebody asks about a token that memory does not know."""
 
@@ -104,13 +112,22 @@ class GatePolicy:
             return own
         facts = self._facts(request, peer)
         decision = self._gate.decide_now(facts)
-        return Defer(facts=facts) if decision is None else self._as_decision(facts, decision, exchange)
+        if decision is None:
+            return Defer(facts=facts)
+        if isinstance(decision, gating.Admit) and decision.is_contested:
+            return Defer(facts=Contest(facts, decision))
+        return self._as_decision(facts, decision, exchange)
 
     async def admit_slow(self, question: Question) -> Decision:
         """Decide with the help of the database."""
         match question.facts:
             case Facts() as facts:
-                return self._as_decision(facts, await self._gate.decide(facts), question.exchange)
+                decision = await self._gate.decide(facts)
+                if isinstance(decision, gating.Admit) and decision.is_contested:
+                    decision = await self._gate.settle(decision, facts)
+                return self._as_decision(facts, decision, question.exchange)
+            case Contest(facts, admitted):
+                return self._as_decision(facts, await self._gate.settle(admitted, facts), question.exchange)
             case StatusQuestion(credential):
                 return _status(await self._gate.identify(credential))
             case MetricsQuestion():

@@ -1,6 +1,7 @@
 """What each refusal says: its status, its code and one sentence (contract.md, section 2)."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from addon.http1 import decisions
 from models.sections import Maintenance
@@ -72,3 +73,18 @@ def closed_for(maintenance: Maintenance) -> Refuse | None:
 def as_layer(refusal: Refuse) -> decisions.Refuse:
     """Return the refusal in the words of the HTTP layer, which knows no codes of ours."""
     return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers)
+
+
+def unusable(known: Known, moment: datetime) -> Refuse | None:
+    """Say why a token cannot be used at `moment`, if it cannot."""
+    if not known.owner_is_active:
+        return Refuse("account_disabled", known=known)
+    if known.is_revoked:
+        return Refuse("token_revoked", known=known)
+    if known.is_paused:
+        return Refuse("token_paused", known=known)
+    if known.expires_at is not None and known.expires_at <= moment:
+        return Refuse("token_expired", known=known)
+    if known.secret_until is not None and known.secret_until <= moment:
+        return Refuse("token_invalid", known=known)
+    return None

@@ -88,6 +88,15 @@ class Store:
 
         return await self.run(work, "tokens", is_own=True)
 
+    async def is_held(self, token_id: uuid.UUID, device: str | None) -> bool:
+        """Say whether another device holds a token. Raises StoreDown."""
+
+        def work() -> bool:
+            with self.factory.begin() as session:
+                return sessions.is_held(session, token_id, device=device, rules=self.rules)
+
+        return await self.run(work, "held")
+
     async def begin(self, token_id: uuid.UUID, device: str | None, actor: Actor) -> uuid.UUID:
         """First use or another device: activate and open the session, and return its id.
 

@@ -96,6 +96,16 @@ def _known(session: Session, which: ColumnElement[bool]) -> Iterator[Known]:
         )
 
 
+def is_held(session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules) -> bool:
+    """Say whether another device holds a token, so that `begin` would refuse this one."""
+    holder = session.scalars(
+        select(ProxySession).where(ProxySession.token_id == token_id, ProxySession.ended_at.is_(None))
+    ).one_or_none()
+    if holder is None or rules.device_policy == "off" or holder.device_id in {None, device}:
+        return False
+    return holder.last_activity > clock.now() - timedelta(seconds=rules.device_idle_seconds)
+
+
 def begin(
     session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules, actor: Actor
 ) -> ProxySession:

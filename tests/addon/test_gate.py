@@ -1,10 +1,13 @@
 """Who may pass: every step of contract.md's order of admission, on a real database."""
 
+import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
 
+from addon import store
 from addon.gate import Admit, Gate
 from addon.refusals import Refuse
 from models import clock
@@ -154,6 +157,39 @@ def test_another_device_gets_a_conflict_until_the_session_is_idle(gated: Gated, 
     with gated.factory() as session:
         rows = session.scalars(select(ProxySession).order_by(ProxySession.started_at)).all()
     assert [row.ended_at is None for row in rows] == [False, True]
+
+
+def test_a_conflict_is_found_before_anybody_goes_to_the_upstream(gated: Gated, owned: Owned, time: Clock) -> None:
+    enter(gated, owned, DEVICE)
+    other = facts(owned.secret, device="another-device")
+    contested = decide(gated, other)
+    assert isinstance(contested, Admit)
+    assert contested.is_contested
+    assert code(gated.run(lambda gate: gate.settle(contested, other))) == "device_conflict"
+    time.advance(seconds=301)
+    assert gated.run(lambda gate: gate.settle(contested, other)) is contested
+
+
+def test_a_first_use_that_comes_too_late_starts_no_clock(
+    gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BEGIN_SECONDS", -1.0)
+    assert code(enter(gated, owned)) == "unavailable"
+    assert token_row(gated.factory, owned).activated_at is None
+
+
+def test_slow_look_ups_do_not_hold_up_what_ends_a_token(gated: Gated, owned: Owned) -> None:
+    async def main(_: Gate) -> None:
+        released = threading.Event()
+        slow = [asyncio.ensure_future(gated.store.run(lambda: released.wait(20))) for _ in range(30)]
+        try:
+            async with asyncio.timeout(5):
+                assert owned.token.id in await gated.store.find_by_id([owned.token.id])
+        finally:
+            released.set()
+            await asyncio.gather(*slow)
+
+    gated.run(main)
 
 
 def test_a_released_session_lets_another_device_in(gated: Gated, owned: Owned) -> None:
