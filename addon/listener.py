@@ -54,6 +54,7 @@ class Listener:
         self._on_settings = on_settings
         self._loop = loop
         self._stopping = threading.Event()
+        self._is_lost = False
         # Written to by `stop`, so that the thread does not sleep through it.
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -74,7 +75,9 @@ class Listener:
             try:
                 self._listen()
             except (psycopg2.Error, OSError) as error:
-                logger.warning("the listener lost the database: %s", type(error).__name__)
+                if not self._is_lost:
+                    logger.warning("the listener lost the database: %s", type(error).__name__)
+                self._is_lost = True
             self._on_loop(self._known.deaf, self._loop.time(), self._settings.proxy.trust_seconds)
             self._stopping.wait(RECONNECT_SECONDS)
 
@@ -92,6 +95,9 @@ class Listener:
             with database.cursor() as cursor:
                 cursor.execute("SET statement_timeout = 2000")
                 cursor.execute(f"LISTEN {CHANNEL}")
+                if self._is_lost:
+                    logger.info("the listener hears the database again")
+                self._is_lost = False
                 self._on_loop(self._known.listening)
                 self._on_loop(self._on_return)
                 while not self._stopping.is_set():

@@ -50,6 +50,7 @@ class Tally:
         # What was taken and could not be written.
         self._waiting: dict[uuid.UUID, Count] = {}
         self._touched = 0.0
+        self._is_waiting = False
 
     @property
     def backlog(self) -> int:
@@ -100,8 +101,11 @@ class Tally:
             with self._factory.begin() as session:
                 counting.add_counts(session, counts)
         except SQLAlchemyError as error:
-            logger.warning("counts wait for the database: %s", type(error).__name__)
+            if not self._is_waiting:
+                logger.warning("counts wait for the database: %s", type(error).__name__)
+            self._is_waiting = True
             return False
+        self._is_waiting = False
         return True
 
 
