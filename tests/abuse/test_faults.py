@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -86,11 +87,15 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("servers")
-    # The user that PostgreSQL runs as for root must be able to pass through.
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
+def site() -> Iterator[Site]:
+    # Not below pytest's own folder: the user that PostgreSQL runs as for root must be able to pass through, and another
+    # pytest that starts meanwhile closes that one.
+    with tempfile.TemporaryDirectory(prefix="zenzefi-faults-") as name:
+        Path(name).chmod(0o711)
+        yield from _site(Path(name))
+
+
+def _site(folder: Path) -> Iterator[Site]:
     with PostgresServer(folder / "postgres", fast=True) as postgres, RedisServer(folder / "redis", fast=True) as redis:
         settings = config.load({**SECRETS, "DATABASE_URL": postgres.url, "REDIS_URL": redis.url})
         migrate.migrate(settings)
@@ -294,6 +299,31 @@ def test_25_a_large_transfer_passes_with_memory_flat(
                     connection.sendall(block)
                 assert f'"body_length": {size}'.encode() in read_all(connection)
         assert resident_kib(worker.pid) - before < 32 * 1024
+    finally:
+        proxy.stop()
+
+
+def test_24_an_upload_in_chunks_of_one_byte_arrives_whole_and_holds_nobody_up(
+    committed: tuple[Settings, Sessions], environment: dict[str, str], sample: str
+) -> None:
+    settings, factory = committed
+    port, owned = free_port(), sell(factory, settings, "buyer")
+    proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], sample, port))
+    worker = proxy.start_worker()
+    head = f"POST /echo HTTP/1.1\r\nHost: x\r\nX-Access-Token: {owned.secret}\r\nConnection: close\r\n"
+    try:
+        assert proxy.get("/", owned.secret).status == 200
+        before = resident_kib(worker.pid)
+        with proxy.connect() as connection:
+            connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+            for _ in range(20):
+                connection.sendall(b"1\r\nx\r\n" * 5000)
+                asked = time.monotonic()
+                assert proxy.get("/", owned.secret).status == 200
+                assert time.monotonic() - asked < 2
+            connection.sendall(b"0\r\n\r\n")
+            assert b'"body_length": 100000' in read_all(connection)
+        assert resident_kib(worker.pid) - before < 16 * 1024
     finally:
         proxy.stop()
 
