@@ -4,13 +4,12 @@ import json
 from html import escape
 from http import HTTPStatus
 
+from addon.http1 import page
 from addon.http1.decisions import Local, Refuse
 from addon.http1.heads import RequestHead
 
-_PAGE = (
-    "<!doctype html><html lang=en><meta charset=utf-8><title>{status} {title}</title>"
-    "<h1>{title}</h1><p>{detail}</p>{portal}<p><small>{code} · {request_id}</small></p></html>"
-)
+_HEADERS: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+_BODY = "<p>{detail}</p>{portal}<p><small>{code} · {request_id}</small></p>"
 
 
 def _title(status: int) -> str:
@@ -35,23 +34,17 @@ def refusal(
     lines: bytes = b"",
 ) -> bytes:
     """Build the whole reply for a refusal, JSON or a small page; `lines` are further header lines."""
+    headers = _HEADERS
     if _wants_page(request):
-        content_type = "text/html; charset=utf-8"
-        link = f'<p><a href="{escape(portal_url)}">{escape(portal_url)}</a></p>' if portal_url else ""
-        body = _PAGE.format(
-            status=refuse.status,
-            title=escape(_title(refuse.status)),
-            detail=escape(refuse.detail),
-            code=escape(refuse.code),
-            request_id=request_id,
-            portal=link,
-        ).encode()
+        content_type, headers = "text/html; charset=utf-8", page.HEADERS
+        link = f'<p><a href="{escape(portal_url)}">To the portal</a></p>' if portal_url else ""
+        facts = {"detail": escape(refuse.detail), "code": escape(refuse.code), "request_id": request_id}
+        body = page.page("en", escape(_title(refuse.status)), _BODY.format(portal=link, **facts))
     else:
         content_type = "application/json"
         facts = {"detail": refuse.detail, "code": refuse.code, "request_id": request_id}
         body = json.dumps(facts).encode()
-    headers = (*refuse.headers, ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
-    local = Local(refuse.status, body, content_type, headers)
+    local = Local(refuse.status, body, content_type, (*refuse.headers, *headers, ("Vary", "Accept")))
     return local_reply(local, request, request_id, close=close, lines=lines)
 
 
