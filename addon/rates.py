@@ -100,11 +100,13 @@ class Rates:
         window = self._windows.get(token_id)
         if window is None:
             window = self._windows[token_id] = Window()
-        window.prune(second)
+        buckets = window.buckets
+        if buckets and buckets[0][0] < second - WINDOW_SECONDS:
+            window.prune(second)
         window.is_dirty = True
         limit, at_once = self._per_minute, self._at_once
         used, under_way = window.own, window.in_flight
-        oldest = window.buckets[0][0] if window.buckets else second
+        oldest = buckets[0][0] if buckets else second
         if self.is_alone:
             limit, at_once = self._share(limit), self._share(at_once)
         elif now - window.heard_at <= STALE_SECONDS:
