@@ -153,7 +153,7 @@ def test_22_postgresql_killed_and_restarted_under_load(site: Site) -> None:
     wait_until(lambda: site.counted() == len(load.statuses) + 2, seconds=10)
     with site.factory.begin() as session:
         tokens.revoke(session, site.owned.user, site.owned.token.id, settings=site.settings, actor=PLATFORM)
-    time.sleep(0.7)
+    time.sleep(1)
     assert site.proxy.get("/", site.owned.secret).status == 401
 
 

@@ -169,6 +169,15 @@ class Worker:
         return self.process.returncode, errors
 
 
+def wait_until(holds: Callable[[], object], seconds: float = 10) -> float:
+    """Wait for a condition; return how long it took."""
+    started = time.monotonic()
+    while not holds():
+        assert time.monotonic() - started < seconds, "it never came true"
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
 def read_all(client: socket.socket) -> bytes:
     data = b""
     with suppress(ConnectionResetError):
@@ -224,7 +233,7 @@ def test_a_refused_upload_of_5_gb_is_answered_at_once(worker, upstream):
         started = time.monotonic()
         client.sendall(upload("/", 5_000_000_000, token=b"") + b"x" * 100_000)
         reply = client.recv(65536)
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2
         assert code(reply) == "token_missing"
         sent = 0
         with pytest.raises(OSError):
@@ -250,7 +259,7 @@ def test_a_slow_upstream_is_a_504_in_time(worker):
     started = time.monotonic()
     reply = worker.ask(get("/hang"))
     assert code(reply) == "upstream_timeout"
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(("path", "expected"), [("/garbage", "upstream_invalid"), ("/close", "upstream_closed")])
@@ -287,7 +296,7 @@ def test_an_upstream_that_refuses_and_one_that_hangs(worker):
         reply = other.ask(get("/"))
         assert code(reply) == "upstream_unreachable"
         assert b"127.0.0.1" not in reply
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
         assert other.stop()[0] == 0
 
 
@@ -305,23 +314,19 @@ def test_a_tunnel_is_counted_and_cut(worker, upstream):
         started = time.monotonic()
         assert worker.local("/_zenzefi/cut") == 1
         assert read_all(client) == b""
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 1
     assert worker.local("/_zenzefi/counted")[2:] == [0, ["token_revoked"]]
 
 
 def test_a_download_that_nobody_reads_is_cut_at_once(worker, upstream):
     with worker.connect(buffer=4096) as client:
         client.sendall(get(f"/download/{200 * MIB}"))
-        time.sleep(0.5)
+        wait_until(lambda: worker.local("/_zenzefi/counted")[1] > 0)
         ended = len(upstream.ended)
         files = worker.files
         assert worker.local("/_zenzefi/cut") == 1
-        started = time.monotonic()
-        while len(upstream.ended) == ended and time.monotonic() - started < 2:
-            time.sleep(0.01)
-        assert time.monotonic() - started < 0.5
-        time.sleep(0.2)
-        assert worker.files <= files - 2
+        assert wait_until(lambda: len(upstream.ended) > ended) < 1
+        wait_until(lambda: worker.files <= files - 2)
         assert len(read_all(client)) < 20 * MIB
 
 
@@ -361,11 +366,11 @@ def test_a_client_that_does_not_read_holds_the_upstream_back(worker):
     before = worker.memory
     with worker.connect(buffer=4096) as client:
         client.sendall(get(f"/download/{200 * MIB}"))
-        time.sleep(1.5)
-        first = worker.local("/_zenzefi/counted")[1]
-        time.sleep(0.5)
-        assert worker.local("/_zenzefi/counted")[1] == first
-        assert first < 20 * MIB
+        seen = [-1, 0]
+        while seen[-1] != seen[-2]:
+            assert seen[-1] < 20 * MIB
+            time.sleep(0.7)
+            seen.append(worker.local("/_zenzefi/counted")[1])
         assert worker.memory - before < 4 * MIB
 
 
@@ -404,7 +409,7 @@ def test_a_slow_head_is_a_408_and_silence_is_closed(worker):
         client.sendall(b"GET / HT")
         assert code(read_all(client)) == "request_timeout"
         assert read_all(silent) == b""
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 4
 
 
 def test_a_client_that_half_closes_gets_its_reply(worker):
@@ -416,11 +421,10 @@ def test_a_client_that_half_closes_gets_its_reply(worker):
 
 def test_a_client_that_vanishes_frees_the_upstream(worker, upstream):
     with worker.connect() as client:
-        client.sendall(get("/hang/1", close=False))
-        time.sleep(0.2)
+        client.sendall(get("/hang/5", close=False))
+        wait_until(lambda: worker.local("/_zenzefi/counted")[2] == 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    time.sleep(0.2)
-    assert worker.local("/_zenzefi/counted")[2] == 0
+    assert wait_until(lambda: worker.local("/_zenzefi/counted")[2] == 0) < 1.5
 
 
 def test_events_flow_as_they_come(worker):
@@ -446,7 +450,7 @@ def test_sigterm_finishes_what_runs(upstream):
         idle.sendall(get("/", close=False))
         assert status(idle.recv(65536)) == 200
         client.sendall(get("/hang/1", close=False))
-        time.sleep(0.2)
+        wait_until(lambda: worker.local("/_zenzefi/counted")[2] == 1)
         worker.process.send_signal(signal.SIGTERM)
         assert idle.recv(100) == b""
         with pytest.raises(OSError):
@@ -477,13 +481,9 @@ def test_what_a_closed_client_does_not_take_is_given_up(worker):
     files = worker.files
     with worker.connect(buffer=4096) as client:
         client.sendall(get("/download/150000"))
-        time.sleep(0.3)
+        wait_until(lambda: worker.local("/_zenzefi/counted")[1] > 0)
         client.shutdown(socket.SHUT_WR)
-        for _ in range(80):
-            if worker.local("/_zenzefi/counted")[2] == 0 and worker.files <= files:
-                break
-            time.sleep(0.1)
-        assert worker.files <= files
+        wait_until(lambda: worker.local("/_zenzefi/counted")[2] == 0 and worker.files <= files)
 
 
 def test_connections_in_the_queue_are_served_when_the_listener_closes(upstream):

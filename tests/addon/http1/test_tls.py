@@ -4,8 +4,8 @@ import datetime
 import signal
 import socket
 import ssl
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from tests.addon.http1.test_real_sockets import (
     read_all,
     serve_everything,
     upload,
+    wait_until,
 )
 
 
@@ -179,7 +180,13 @@ def test_a_renewed_certificate_is_taken_up(certificates, upstream, tmp_path):
         connect(worker, certificates)
     current.write_bytes(certificates["client"].read_bytes())
     worker.process.send_signal(signal.SIGHUP)
-    time.sleep(0.2)
+
+    def is_renewed() -> bool:
+        with suppress(ssl.SSLCertVerificationError), connect(worker, certificates):
+            return True
+        return False
+
+    wait_until(is_renewed)
     with connect(worker, certificates) as client:
         client.sendall(get("/"))
         assert status(read_all(client)) == 200
