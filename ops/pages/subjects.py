@@ -8,11 +8,13 @@ from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 
 from models import clock
+from models.config import Settings
 from models.logins import LoginKind
 from models.services import logins
 from models.services.context import PLATFORM
 from models.users import User
 from ops.console import Failure
+from portal.api import jwts
 
 LOGIN_LASTS = timedelta(hours=2)
 # The heaviest of its kind: what is quick for it is quick for all.
@@ -59,10 +61,14 @@ def filled(rule: Rule, known: dict[str, str]) -> str | None:
     return address
 
 
-def open_login(session: Session, user_id: uuid.UUID) -> str:
-    """Begin a login and return the id that its cookie names."""
+def open_logins(session: Session, user_id: uuid.UUID, settings: Settings) -> tuple[str, str]:
+    """Begin a login for the pages and one for the API; returns the id for the cookie, and the API's token."""
     user = session.get_one(User, user_id)
-    return str(logins.begin(session, user, kind=LoginKind.PAGE, lifetime=LOGIN_LASTS, actor=PLATFORM).id)
+    page, program = (
+        logins.begin(session, user, kind=kind, lifetime=LOGIN_LASTS, actor=PLATFORM)
+        for kind in (LoginKind.PAGE, LoginKind.API)
+    )
+    return str(page.id), jwts.issue(settings.portal, user, program)
 
 
 def seen_now() -> float:

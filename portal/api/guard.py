@@ -15,7 +15,7 @@ from models.services import api_keys, logins
 from models.services.context import Actor
 from models.services.errors import TooManyAttempts
 from models.users import User
-from portal import current, limits
+from portal import current, limits, maintenance
 from portal.api import jwts
 from portal.errors import Refusal
 
@@ -56,12 +56,15 @@ def open_to_all[View: Callable[..., Any]](view: View) -> View:
     return view
 
 
-def admit() -> None:
-    """Let a request in, or raise Refusal or TooManyAttempts: before anything of it is read."""
+def admit() -> Response | None:
+    """Let a request in, or raise Refusal or TooManyAttempts: before anything of it is read.
+
+    During maintenance what changes something is answered here, admins excepted.
+    """
     view = current_app.view_functions[request.endpoint or ""]
     needed: KeyScope | None = getattr(view, "needs", KeyScope.ADMIN)
     if needed is None:
-        return
+        return maintenance.refusal(lambda: None)
     caller = _caller()
     g.caller = caller
     if not caller.user.is_superuser:
@@ -75,6 +78,7 @@ def admit() -> None:
     if caller.key and getattr(view, "login_only", False):
         raise Refusal(403, LOGIN_ONLY)
     _note_use(caller)
+    return maintenance.refusal(lambda: caller.user)
 
 
 def caller() -> Caller:

@@ -25,7 +25,7 @@ class Credentials(Schema):
     """What a login shows; `otp` is the six-digit code or a recovery code of somebody with two-factor login."""
 
     email: Text = Field(max_length=254, examples=["alice@example.com"])
-    password: Text = Field(max_length=128, examples=["correct horse battery"])
+    password: str = Field(max_length=128, examples=["correct horse battery"])
     otp: Text | None = Field(None, max_length=32, examples=["123456"])
 
 

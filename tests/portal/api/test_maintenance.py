@@ -1,0 +1,48 @@
+"""Maintenance for programs: they may look, admins may change, and providers' callbacks go on."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.services import runtime
+from models.services.context import Actor
+from models.users import User
+from tests.conftest import PASSWORD
+from tests.portal.api.conftest import Program, told
+from tests.portal.conftest import Browser
+
+BUY = {"duration_hours": 1, "scope": "full"}
+
+
+@pytest.fixture
+def closed(session: Session, settings: Settings, dana: User) -> None:
+    """The shop is closed."""
+    facts = {"reason": "a move", "seen": 0, "actor": Actor(dana.id)}
+    runtime.change(session, settings, "maintenance.on", value="true", **facts)
+    session.commit()
+
+
+def test_a_buyers_program_looks_and_changes_nothing(
+    closed: None, program: Callable[[User], Program], nobody: Program, alice: User, dana: User
+) -> None:
+    alices = program(alice)
+    answer = alices.post("/tokens/purchase", BUY)
+    assert told(answer, 503)["detail"].startswith("We are working on the service.")
+    assert int(answer.headers["Retry-After"]) > 0
+    told(alices.get("/currency/balance"), 200)
+    new = {"email": "eve@example.test", "username": "eve", "password": PASSWORD}
+    told(nobody.post("/auth/register", new), 503)
+    told(nobody.post("/auth/login", {"email": alice.email, "password": PASSWORD}), 200)
+    told(nobody.post("/webhooks/payment", {}), 400)
+    told(nobody.post("/tokens/purchase", BUY), 403)
+
+
+def test_an_admins_program_goes_on_and_his_cookie_has_no_say(
+    closed: None, program: Callable[[User], Program], as_dana: Browser, alice: User, dana: User
+) -> None:
+    told(program(dana).patch(f"/admin/users/{alice.id}", {"is_active": True}), 200)
+    headers = program(alice).headers
+    answer = as_dana.client.post("/api/v1/tokens/purchase", json=BUY, headers=headers)
+    assert answer.status_code == 503
