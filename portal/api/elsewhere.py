@@ -34,6 +34,24 @@ _PROVIDER = {
 }
 
 
+_METRICS: dict[str, Any] = {
+    "operationId": "metrics",
+    "tags": ["health"],
+    "summary": "Give the figures for Prometheus.",
+    "description": "For the ops networks only.",
+    "responses": {
+        "200": {
+            "description": "Success",
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": "active_tokens 17.0\n"}},
+        },
+        "403": {
+            "description": "From another network: a page",
+            "content": {"text/html": {"schema": {"type": "string"}}},
+        },
+    },
+}
+
+
 def _operation(**facts: Any) -> dict[str, Any]:
     """Return an operation as JSON wants it: status codes are strings, and what is not said is not there."""
     replies = {str(status): reply for status, reply in facts.pop("responses").items()}
@@ -58,6 +76,7 @@ def paths() -> dict[str, Any]:
                 **_CALLBACK,
             )
         },
+        "/metrics": {"get": _METRICS},
         "/health": {
             "get": _operation(
                 operationId="health", tags=["health"], summary="Say how the platform is; always with 200.", **health
