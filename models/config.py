@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     admin: Admin = Admin()
     scopes: Mapping[str, tuple[str, ...]]
 
+    @property
+    def admin_two_factor(self) -> bool:
+        """Whether admins need a second factor; in production they do unless it is set otherwise."""
+        needed = self.portal.admin_two_factor
+        return self.platform.is_production if needed is None else needed
+
     @model_validator(mode="after")
     def _production_refuses_what_only_serves_development(self) -> Self:
         if not self.platform.is_production:

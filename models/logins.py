@@ -43,4 +43,9 @@ class Login(Base):
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str] = mapped_column(String(300), default="")
 
-    user: Mapped[User] = relationship()
+    # An admin looks at the portal as this user sees it, until then.
+    viewed_user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    viewed_until: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(foreign_keys=[user_id])
+    viewed_user: Mapped[User | None] = relationship(foreign_keys=[viewed_user_id])

@@ -58,6 +58,7 @@ class Portal(Section):
     trusted_proxies: Annotated[int, Field(ge=0, le=5)] = 0
     threads: Positive = 8
     processes: Positive = 1
+    admin_two_factor: bool | None = None
 
     @property
     def address(self) -> str:

@@ -23,6 +23,7 @@ from models.sessions import ProxySession
 from models.setting_changes import SettingChange
 from models.token_events import TokenEvent
 from models.tokens import AccessToken
+from models.two_factor import RecoveryCode, TwoFactor
 from models.usage import TokenUsageDay, UsageDay
 from models.user_notes import UserNote
 from models.users import User
@@ -54,12 +55,14 @@ __all__ = [
     "Payment",
     "PaymentEvent",
     "ProxySession",
+    "RecoveryCode",
     "ReferralBonus",
     "SettingChange",
     "TokenEvent",
     "TokenPause",
     "TokenUsageDay",
     "Transfer",
+    "TwoFactor",
     "UsageDay",
     "User",
     "UserNote",

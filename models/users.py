@@ -1,6 +1,7 @@
 """People: buyers and admins."""
 
 import uuid
+from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, func, text
@@ -49,6 +50,7 @@ class User(Base):
     language: Mapped[str] = mapped_column(String(2), default=DEFAULT, server_default=text(f"'{DEFAULT}'"))
     # Told when the balance falls below it; 0: never.
     low_balance_znc: Mapped[Znc] = mapped_column(default=Decimal(5), server_default=text("5"))
+    deleted_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt] = mapped_column(index=True)
     updated_at: Mapped[Moment] = mapped_column(server_default=text("now()"), onupdate=func.now())
 

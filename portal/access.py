@@ -14,21 +14,26 @@ from werkzeug.wrappers import Response
 from models import clock
 from models.logins import Login, LoginKind
 from models.services import devices as known_devices
-from models.services import logins
+from models.services import logins, two_factor, viewing
 from models.users import User
 from portal import current
 from portal.devices import device
 from portal.redirects import path_of_request
 
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{32}")
+# So long a right password stays good without its code.
+HALF_SECONDS = 300
 
 
 class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
-    """Somebody with a login, as Flask-Login sees him. The cookie holds the login's id and is signed."""
+    """Somebody with a login, as Flask-Login sees him. The cookie holds the login's id and is signed.
+
+    `user` is whose portal he sees: his own, or that of the user whom an admin is viewing.
+    """
 
     def __init__(self, login: Login) -> None:
         self.login = login
-        self.user = login.user
+        self.user = viewing.viewed(login) or login.user
 
     def get_id(self) -> str:
         return str(self.login.id)
@@ -42,6 +47,12 @@ def init_app(app: Flask) -> None:
     manager.session_protection = None
     # Its context processor would look the user up for every template, error pages included.
     manager.init_app(app, add_context_processor=False)
+
+
+def refuse_viewers() -> None:
+    """Guard pages that show what is for the user's own eyes, such as the secret of his second factor."""
+    if current.viewing() is not None:
+        abort(403)
 
 
 def _load(identifier: str) -> Visitor | None:
@@ -84,6 +95,21 @@ def enter(login: Login) -> None:
     login_user(Visitor(login))
 
 
+def enter_half(user: User) -> None:
+    """Remember for some minutes whose password was right, in a fresh session; a code has to follow."""
+    session.clear()
+    session["half"] = [str(user.id), user.password_version, clock.now().timestamp()]
+
+
+def half_entered() -> User | None:
+    """Return whose password was right a moment ago in this browser, if it still is."""
+    user_id, version, since = session.get("half") or ("", 0, 0.0)
+    if not user_id or clock.now().timestamp() - since > HALF_SECONDS:
+        return None
+    user = current.session().get(User, uuid.UUID(user_id))
+    return user if user is not None and user.is_active and user.password_version == version else None
+
+
 def require_login() -> Response | None:
     """Guard a blueprint: a visitor goes to the login page and comes back."""
     if current_user.is_authenticated:
@@ -111,6 +137,8 @@ def require_admin() -> Response | None:
     refused = require_login()
     if refused is None and not current_user.user.is_superuser:
         abort(403)
+    if refused is None and two_factor.is_missing(current.session(), current.user(), current.frozen_settings()):
+        return redirect(url_for("two_factor.overview"))
     return refused
 
 

@@ -53,6 +53,13 @@ def login() -> Login:
     return cast(Login, current_user.login)
 
 
+def viewing() -> Login | None:
+    """Return the login of an admin who looks at the portal as another user, if it is one."""
+    if not current_user.is_authenticated or current_user.user is login().user:
+        return None
+    return login()
+
+
 def user() -> User:
     """Return who is logged in; only for views behind `access.require_login`."""
     found = maybe_user()
@@ -63,8 +70,8 @@ def user() -> User:
 
 def actor() -> Actor:
     """Return who acts in this request, and from where, for the audit log."""
-    somebody = maybe_user()
-    return Actor(somebody.id if somebody else None, request.remote_addr, request.user_agent.string, g.get("request_id"))
+    user_id = login().user_id if current_user.is_authenticated else None
+    return Actor(user_id, request.remote_addr, request.user_agent.string, g.get("request_id"))
 
 
 def session() -> Session:

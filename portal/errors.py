@@ -25,6 +25,8 @@ STATUS: dict[type[domain.DomainError], int] = {
     domain.CouponRefused: 400,
     domain.CallbackRefused: 400,
     domain.LoginFailed: 401,
+    domain.OtpRequired: 401,
+    domain.OtpWrong: 401,
     domain.InsufficientFunds: 402,
     domain.AccountDisabled: 403,
     domain.LinkExpired: 410,

@@ -15,6 +15,7 @@ from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
 USER = LocalProxy(current.maybe_user)
+VIEWING = LocalProxy(current.viewing)
 WORDS = (
     words.TOKEN_STATES,
     words.PAYMENT_STATUSES,
@@ -60,6 +61,7 @@ def init_app(app: Flask) -> None:
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.frozen_settings, user=USER)
     app.jinja_env.globals.update(setting_words=setting_words.SETTINGS, setting_groups=setting_words.GROUPS)
+    app.jinja_env.globals.update(viewing=VIEWING)
     app.jinja_env.globals.update(bar_chart=charts.bars, written=written, refusal_reason=refusals.reason)
 
 

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 GIFT_CODES_PER_HOUR = 10
 MAILED_LINKS_PER_HOUR = 10
+CODES_PER_HOUR = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,17 @@ def auth_allowance(address: str | None) -> Allowance:
     """Return how the window of failed logins and registrations of an address stands, without counting."""
     windows, limit, name = _auth(address)
     return windows.stand(limit, name)
+
+
+def count_code(user_id: uuid.UUID) -> None:
+    """A user may try 20 codes of his second factor an hour; raises TooManyAttempts after that. Counted beforehand.
+
+    Counted by user, since who has his password may come from many addresses: a guess hits once in 300,000.
+    """
+    windows = cast(Windows, current_app.extensions["zenzefi-limits"])
+    limit = RateLimitItemPerHour(CODES_PER_HOUR, namespace="code")
+    if not windows.take(limit, str(user_id)):
+        raise TooManyAttempts(windows.resets_in(limit, str(user_id)))
 
 
 def count_mailed_link(address: str | None) -> None:

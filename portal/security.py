@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, abort, g, request, session
 from flask_login import current_user
 
 from models.config import Settings
+from portal import current
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,14 @@ def init_app(app: Flask, settings: Settings) -> None:
         sent = [request.args] if request.path.startswith("/api/") else [request.args, request.form]
         if any("\0" in value for values in sent for _, value in values.items(multi=True)):
             abort(400)
+
+    @app.before_request
+    def only_look_while_viewing() -> None:
+        """Refuse all but GET while an admin views the portal as a user; he can only stop. No view can forget it."""
+        if request.method in {"GET", "HEAD", "OPTIONS"} or request.endpoint == "view_as.end":
+            return
+        if "_user_id" in session and current.viewing() is not None:
+            abort(403)
 
     @app.after_request
     def set_headers(response: Response) -> Response:

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.links import LinkPurpose
-from models.services import audit, links, outbox, passwords, users
+from models.services import audit, links, outbox, users
 from models.services.context import Actor
-from models.services.errors import InvalidInput, LinkExpired
+from models.services.errors import LinkExpired
 from models.users import User
 
 
@@ -50,8 +50,7 @@ def ask_for_new_email(
 
     Whether somebody has that address is not looked at here, so the page does not tell.
     """
-    if not passwords.verify_password(user.password_hash, password):
-        raise InvalidInput("current_password", "This is not your current password.")
+    users.prove(user, password)
     users.check_email(email)
     links.ask(session, LinkPurpose.CHANGE_EMAIL, email, settings=settings, actor=actor, user=user)
 

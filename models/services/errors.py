@@ -55,9 +55,37 @@ class LinkExpired(DomainError):
         super().__init__("This link has expired.")
 
 
+class OtpRequired(DomainError):
+    """The password was right, and this user has a second factor."""
+
+    def __init__(self) -> None:
+        super().__init__("Enter the code of your authenticator app.")
+
+
+class OtpWrong(DomainError):
+    """A code that is not the one of now, was used already, or is no recovery code."""
+
+    def __init__(self) -> None:
+        super().__init__("This code is wrong or was used already.")
+
+
 class AccountDisabled(DomainError):
     def __init__(self) -> None:
         super().__init__("This account is disabled.")
+
+
+class ViewRefused(DomainError):
+    """An admin may look at the portal as a user, but not as another admin or as nobody."""
+
+    def __init__(self) -> None:
+        super().__init__("The portal cannot be viewed as this user.")
+
+
+class PaymentWaits(DomainError):
+    """An account cannot be deleted while a payment for it is under way."""
+
+    def __init__(self) -> None:
+        super().__init__("A payment is still waiting. Come back when it has arrived or run out.")
 
 
 class LastSuperuser(DomainError):

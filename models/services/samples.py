@@ -30,6 +30,8 @@ _FACTS: dict[str, Any] = {
     "failures": 20,
 }
 _OWN: dict[str, dict[str, Any]] = {
+    "viewed": {"reason": "You asked us to look.", "minutes": 15},
+    "two_factor_reset": {"reason": "The phone was lost."},
     "token_revoked": {"reason": "The laptop was reported as stolen."},
     "backup_failed": {"reason": "No space left on device"},
     "announcement": {

@@ -157,12 +157,17 @@ def record_failed_login(session: Session, *, email: str, actor: Actor) -> None:
     audit.record(session, AuditAction.USER_LOGIN_FAILED, actor, user_id=user_id, resource=("user", user_id))
 
 
+def prove(user: User, password: str) -> None:
+    """Raise InvalidInput unless this is the user's password: asked again before something that only he may do."""
+    if not passwords.verify_password(user.password_hash, password):
+        raise InvalidInput("current_password", "This is not your current password.")
+
+
 def change_password(
     session: Session, user: User, *, current: str, new: str, actor: Actor, keep: Login | None = None
 ) -> None:
     """Set a new password and end every login but `keep`. Raises InvalidInput when the current one is wrong."""
-    if not passwords.verify_password(user.password_hash, current):
-        raise InvalidInput("current_password", "This is not your current password.")
+    prove(user, current)
     set_password(session, user, new, actor=actor, keep=keep)
 
 
@@ -209,8 +214,10 @@ def set_full_name(session: Session, user: User, full_name: str, *, actor: Actor)
 
 def set_superuser(session: Session, user_id: uuid.UUID, *, superuser: bool, actor: Actor) -> User:
     """Make an admin of a user, or a user of an admin. Raises NotFound, LastSuperuser."""
-    admins = _locked_admins(session)
+    admins = locked_admins(session)
     user = by_id(session, user_id)
+    if superuser and user.deleted_at is not None:
+        raise NotFound("user")
     if not superuser and admins == [user.id]:
         raise LastSuperuser
     if user.is_superuser != superuser:
@@ -223,8 +230,10 @@ def set_superuser(session: Session, user_id: uuid.UUID, *, superuser: bool, acto
 
 def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Actor) -> User:
     """Enable or disable a user; a disabled one's tokens are refused at once. Raises NotFound, LastSuperuser."""
-    admins = _locked_admins(session)
+    admins = locked_admins(session)
     user = by_id(session, user_id)
+    if active and user.deleted_at is not None:
+        raise NotFound("user")
     if not active and admins == [user.id]:
         raise LastSuperuser
     if user.is_active != active:
@@ -237,7 +246,7 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
     return user
 
 
-def _locked_admins(session: Session) -> list[uuid.UUID]:
+def locked_admins(session: Session) -> list[uuid.UUID]:
     """Lock all admins in one order, so that two of them cannot remove each other at the same instant."""
     query = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
     return list(session.scalars(query.with_for_update(key_share=True)))

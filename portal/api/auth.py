@@ -6,8 +6,8 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
 
 from models.logins import LoginKind
-from models.services import credentials, devices, logins, users
-from models.services.errors import AccountDisabled, LoginFailed
+from models.services import credentials, devices, logins, two_factor, users
+from models.services.errors import AccountDisabled, LoginFailed, OtpRequired, OtpWrong
 from portal import current, limits
 from portal.api import guard, jwts
 from portal.api.blueprints import blueprint as make_blueprint
@@ -16,6 +16,7 @@ from portal.api.replies import reply
 from portal.api.schemas import auth as schemas
 from portal.api.schemas.users import USER_EXAMPLE, User
 from portal.devices import device
+from portal.errors import Refusal
 from portal.i18n import chosen_language
 
 _DIGITS = re.compile(r"\d+")
@@ -50,7 +51,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
     with current.transaction() as session:
         user = credentials.register(
             session,
-            settings=current.settings(),
+            settings=current.frozen_settings(),
             email=body.email,
             username=body.username,
             password=body.password,
@@ -83,14 +84,19 @@ def login(body: schemas.Credentials) -> Response:
     try:
         with current.transaction() as session:
             user = users.authenticate(session, email=body.email, password=body.password)
+            if body.otp:
+                limits.count_code(user.id)
+            two_factor.require(session, user, body.otp, settings=current.frozen_settings())
             opened = logins.begin(session, user, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=guard.actor())
             devices.note_login(session, user, _program(), name=device(opened), actor=guard.actor())
-    except (LoginFailed, AccountDisabled):
+    except OtpRequired as error:
+        raise Refusal(401, error.code) from None
+    except (LoginFailed, AccountDisabled, OtpWrong):
         with current.transaction() as session:
             users.record_failed_login(session, email=body.email, actor=guard.actor())
         limits.count_failed_login(request.remote_addr)
         raise
-    token = jwts.issue(current.settings().portal, user, opened)
+    token = jwts.issue(current.frozen_settings().portal, user, opened)
     return reply(schemas.LoginToken(access_token=token, expires_in=int(jwts.LIFETIME.total_seconds())))
 
 

@@ -11,7 +11,7 @@ from flask import Response, current_app, g, request
 
 from models.api_keys import ApiKey, KeyScope
 from models.logins import Login, LoginKind
-from models.services import api_keys, logins
+from models.services import api_keys, logins, two_factor
 from models.services.context import Actor
 from models.services.errors import TooManyAttempts
 from models.users import User
@@ -23,6 +23,7 @@ NO_CREDENTIALS = "Not authenticated"
 BAD_CREDENTIALS = "Could not validate credentials"
 INACTIVE = "Inactive user"
 NOT_ADMIN = "Not enough permissions"
+NO_SECOND_FACTOR = "Admins need two-factor login here; set it up in the portal"
 LOGIN_ONLY = "An API key does not open this; log in"
 
 
@@ -73,6 +74,8 @@ def admit() -> Response | None:
             raise TooManyAttempts(g.allowance.resets_in)
     if needed is KeyScope.ADMIN and not caller.user.is_superuser:
         raise Refusal(403, NOT_ADMIN)
+    if needed is KeyScope.ADMIN and two_factor.is_missing(current.session(), caller.user, current.frozen_settings()):
+        raise Refusal(403, NO_SECOND_FACTOR)
     if not caller.scope.opens(needed):
         raise Refusal(403, f"This API key is for {caller.scope} only")
     if caller.key and getattr(view, "login_only", False):

@@ -12,6 +12,7 @@ from portal.views import (
     admin_payments,
     admin_settings,
     admin_users,  # noqa: F401 - its routes belong to the blueprint of `admin`
+    admin_view_as,
     bundles,
     email,
     health,
@@ -23,6 +24,7 @@ from portal.views import (
     notices,
     office_hooks,
     office_mails,
+    own_data,
     pages,
     papers,
     profile,
@@ -30,6 +32,7 @@ from portal.views import (
     token_changes,
     tokens,
     traffic,
+    two_factor,
     wallet,
     webhooks,
 )
@@ -42,6 +45,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(links.blueprint)
     app.register_blueprint(profile.blueprint)
     app.register_blueprint(email.blueprint)
+    app.register_blueprint(two_factor.blueprint)
+    app.register_blueprint(own_data.blueprint)
     app.register_blueprint(logins.blueprint)
     app.register_blueprint(keys.blueprint)
     app.register_blueprint(tokens.blueprint)
@@ -61,6 +66,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(hooks.blueprint)
     app.register_blueprint(office_hooks.blueprint)
     app.register_blueprint(office_mails.blueprint)
+    app.register_blueprint(admin_view_as.blueprint)
+    app.register_blueprint(admin_view_as.way_back)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)
     # The two exemptions: what calls these carries a signature and no cookie.

@@ -5,10 +5,11 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from models.links import LinkPurpose
-from models.services import credentials, links, users
-from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, UsernameTaken
+from models.services import credentials, links, two_factor, users
+from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, UsernameTaken
 from portal import access, current, limits
 from portal.forms.accounts import LoginForm, RegisterForm
+from portal.forms.two_factor import CodeForm
 from portal.i18n import chosen_language
 from portal.i18n import gettext as _
 from portal.redirects import local_path
@@ -37,7 +38,7 @@ def register() -> str | Response | tuple[str, int]:
         except (InvalidInput, UsernameTaken) as error:
             form.refuse(error, None if isinstance(error, InvalidInput) else "username")
         else:
-            if current.settings().mail.is_configured:
+            if current.frozen_settings().mail.is_configured:
                 current.later("jobs.accounts.send_links")
                 flash(_("We have sent you a mail. Follow its link, and then log in."), "good")
             else:
@@ -47,7 +48,7 @@ def register() -> str | Response | tuple[str, int]:
 
 
 def _register(form: RegisterForm) -> None:
-    email, username, settings = str(form.email.data), str(form.username.data), current.settings()
+    email, username, settings = str(form.email.data), str(form.username.data), current.frozen_settings()
     try:
         with current.transaction() as session:
             if users.username_taken(session, username):
@@ -72,7 +73,7 @@ def _register(form: RegisterForm) -> None:
 
 @blueprint.route("/login", methods=["GET", "POST"])
 def login() -> str | Response | tuple[str, int]:
-    """Log in with e-mail and password."""
+    """Log in with e-mail and password; who has a second factor goes on to the page that asks for it."""
     if current_user.is_authenticated:
         return redirect(local_path(_next(), url_for("profile.dashboard")))
     form = LoginForm(request.form)
@@ -84,10 +85,11 @@ def login() -> str | Response | tuple[str, int]:
             try:
                 with current.transaction() as session:
                     user = users.authenticate(session, email=str(form.email.data), password=str(form.password.data))
-                    opened = access.open_login(session, user)
+                    needs_code = two_factor.is_on(session, user.id)
+                    opened = None if needs_code else access.open_login(session, user)
             except (LoginFailed, AccountDisabled) as error:
                 _leave_trace(str(form.email.data))
-                if current.settings().mail.is_configured and isinstance(error, LoginFailed):
+                if current.frozen_settings().mail.is_configured and isinstance(error, LoginFailed):
                     form.form_errors.append(
                         _("The address or the password is wrong, or the address is not confirmed yet.")
                     )
@@ -95,9 +97,39 @@ def login() -> str | Response | tuple[str, int]:
                     form.refuse(error)
                 status = 401
             else:
+                if opened is None:
+                    access.enter_half(user)
+                    return redirect(url_for("accounts.code", next=_next() or None), 303)
                 access.enter(opened)
                 return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
     return render_template("accounts/login.html", form=form, next=_next()), status
+
+
+@blueprint.route("/login/code", methods=["GET", "POST"])
+def code() -> str | Response | tuple[str, int]:
+    """Ask for the second factor of somebody whose password was right a moment ago."""
+    user = access.half_entered()
+    if user is None:
+        return redirect(url_for("accounts.login", next=_next() or None))
+    form = CodeForm(request.form)
+    status = 200
+    if request.method == "POST":
+        status = 400
+        if form.validate():
+            limits.check_logins(request.remote_addr)
+            limits.count_code(user.id)
+            try:
+                with current.transaction() as session:
+                    two_factor.require(session, user, str(form.code.data), settings=current.frozen_settings())
+                    opened = access.open_login(session, user)
+            except OtpWrong as error:
+                _leave_trace(user.email)
+                form.refuse(error, "code")
+                status = 401
+            else:
+                access.enter(opened)
+                return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
+    return render_template("accounts/code.html", form=form, next=_next()), status
 
 
 def _leave_trace(email: str) -> None:

@@ -17,7 +17,7 @@ blueprint.before_request(access.require_login)
 def change() -> str | Response | tuple[str, int]:
     """Ask for a link to the new address. The page says the same whether or not somebody else has it (never.md, 28)."""
     form = EmailForm(request.form)
-    on = current.settings().mail.is_configured
+    on = current.frozen_settings().mail.is_configured
     if request.method == "POST" and on and form.validate():
         limits.check_logins(request.remote_addr)
         limits.count_mailed_link(request.remote_addr)
@@ -28,7 +28,7 @@ def change() -> str | Response | tuple[str, int]:
                     current.user(),
                     email=str(form.email.data),
                     password=str(form.current_password.data),
-                    settings=current.settings(),
+                    settings=current.frozen_settings(),
                     actor=current.actor(),
                 )
         except InvalidInput as error:

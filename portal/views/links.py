@@ -41,12 +41,12 @@ def confirm_again() -> str | Response | tuple[str, int]:
 def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tuple[str, int]:
     """Write down what is asked, the same for every address; a job looks who has it (never.md, 28)."""
     form = AddressForm(request.form)
-    on = current.settings().mail.is_configured
+    on = current.frozen_settings().mail.is_configured
     if request.method == "POST" and on and form.validate():
         limits.count_mailed_link(request.remote_addr)
         with current.transaction() as own:
             email = str(form.email.data)
-            links.ask(own, purpose, email, settings=current.settings(), actor=current.actor())
+            links.ask(own, purpose, email, settings=current.frozen_settings(), actor=current.actor())
         current.later("jobs.accounts.send_links")
         return redirect(url_for(here, sent=1), 303)
     return render_template(template, form=form, sent=SENT in request.args), 400 if form.errors else 200
@@ -56,7 +56,7 @@ def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tup
 def follow(secret: str) -> Response:
     """Take a link from a mail: look whether it is good, keep it in the session, and show its page."""
     try:
-        link = links.find(current.session(), secret, settings=current.settings())
+        link = links.find(current.session(), secret, settings=current.frozen_settings())
     except LinkExpired:
         response = _gone()
     else:
@@ -76,7 +76,9 @@ def reset() -> str | Response | tuple[str, int]:
         if request.method == "POST" and form.validate():
             new = str(form.new_password.data)
             with current.transaction() as own:
-                credentials.reset_password(own, session[KEY], new, settings=current.settings(), actor=current.actor())
+                credentials.reset_password(
+                    own, session[KEY], new, settings=current.frozen_settings(), actor=current.actor()
+                )
             session.clear()
             flash(_("Your new password is set. Log in with it."), "good")
             return redirect(url_for("accounts.login"), 303)
@@ -96,7 +98,7 @@ def confirm() -> str | Response:
         if request.method == "POST":
             act = credentials.change_email if changes else credentials.confirm_email
             with current.transaction() as own:
-                act(own, session[KEY], settings=current.settings(), actor=current.actor())
+                act(own, session[KEY], settings=current.frozen_settings(), actor=current.actor())
             session.pop(KEY, None)
             flash(_("Your new address is confirmed.") if changes else _("Your address is confirmed. Log in."), "good")
             return redirect(url_for("profile.profile" if changes else "accounts.login"), 303)
@@ -110,7 +112,7 @@ def _kept(page: str) -> AccountLink | None:
     secret = session.get(KEY)
     if not isinstance(secret, str):
         return None
-    link = links.find(current.session(), secret, settings=current.settings())
+    link = links.find(current.session(), secret, settings=current.frozen_settings())
     return link if PAGES[link.purpose] == page else None
 
 

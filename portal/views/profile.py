@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.payments import PaymentStatus
-from models.services import ledger, logins, overview, payments, users
+from models.services import ledger, logins, overview, payments, two_factor, users
 from models.services.errors import InvalidInput
 from portal import access, current, limits
 from portal.forms.accounts import PasswordForm
@@ -32,7 +32,7 @@ def dashboard() -> str:
 @blueprint.get("/profile")
 def profile() -> str:
     """Show what we know of the user, and the form for a new password."""
-    return render_template("profile/profile.html", form=PasswordForm())
+    return _profile(PasswordForm())
 
 
 @blueprint.post("/profile/password")
@@ -62,7 +62,7 @@ def change_password() -> str | Response | tuple[str, int]:
             access.enter(opened)
             flash(_("Your password is changed. All other logins have ended."), "good")
             return redirect(url_for("profile.profile"), 303)
-    return render_template("profile/profile.html", form=form), 400
+    return _profile(form), 400
 
 
 @blueprint.post("/logout")
@@ -72,3 +72,8 @@ def logout() -> Response:
     with current.transaction() as session_:
         logins.end(session_, login.user, login.id, actor=current.actor())
     return leave()
+
+
+def _profile(form: PasswordForm) -> str:
+    has_two_factor = two_factor.is_on(current.session(), current.user().id)
+    return render_template("profile/profile.html", form=form, has_two_factor=has_two_factor)

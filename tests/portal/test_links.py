@@ -18,6 +18,7 @@ from tests.conftest import PASSWORD, Clock
 from tests.portal import mailbox
 from tests.portal.conftest import Browser, text_of
 from tests.portal.mailbox import Mailbox
+from tests.portal.test_two_factor import set_up
 from tests.support import actions
 
 NEW = {"email": "erin@example.test", "username": "erin", "password": PASSWORD}
@@ -288,3 +289,15 @@ def test_without_a_mail_server_the_pages_say_what_that_means(anonymous: Browser,
         assert "No mail server is set up here yet" in page.text
         assert 'name="email"' not in page.text
         assert browser.post(path, email="x@example.test", current_password=PASSWORD).status_code == 200
+
+
+def test_a_password_set_by_link_does_not_get_around_a_second_factor(
+    as_alice: Browser, browsers: Callable[[], Browser], post: Mailbox, alice: User, time: Clock
+) -> None:
+    set_up(as_alice, time)
+    browser = browsers()
+    browser.post("/forgot-password", email=alice.email)
+    time.advance(seconds=2)
+    follow(browser, post.link(RESET))
+    browser.post("/reset-password", **SET)
+    assert browser.log_in(alice, OTHER).location == "/login/code"

@@ -42,6 +42,7 @@ OPEN = {
     "development.error",
     "accounts.register",
     "accounts.login",
+    "accounts.code",
     "links.forgot",
     "links.confirm_again",
     "links.follow",

@@ -1,0 +1,99 @@
+"""Deleting one's account: what ends, what lapses, and what is made nameless. Ledger and audit log stay."""
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.logins import Login
+from models.outbox import OutboxMail
+from models.payments import Payment, PaymentStatus
+from models.services import adjustments, audit, changes, ledger, outbox, passwords, tokens, two_factor, users
+from models.services.context import Actor
+from models.services.errors import LastSuperuser, PaymentWaits
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from models.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """What somebody gives up: ZNC in the wallet, and tokens that could still be used. `waits`: a payment is pending."""
+
+    balance: Decimal
+    tokens: int
+    waits: bool
+
+
+def preview(session: Session, user: User) -> Farewell:
+    """Return what would lapse if the account were deleted now."""
+    usable = select(func.count()).where(AccessToken.user_id == user.id, tokens.has_not_ended())
+    pending = select(Payment.id).where(Payment.user_id == user.id, Payment.status == PaymentStatus.PENDING).limit(1)
+    return Farewell(
+        ledger.wallet_of(session, user.id).balance, session.scalar(usable) or 0, session.scalar(pending) is not None
+    )
+
+
+def delete_account(
+    session: Session, user: User, *, password: str, code: str | None, settings: Settings, actor: Actor
+) -> Farewell:
+    """Delete a user's own account and return what lapsed with it.
+
+    1. Refuse the last admin, and who has a payment under way: its money would come to nobody.
+    2. Tell him at his address, which is forgotten afterwards.
+    3. End his tokens, without a refund, since there is no wallet for it; his logins, links and second factor.
+    4. Book what is in his wallet out of it.
+    5. Take his name, addresses and devices out of what stays.
+
+    Raises InvalidInput for a wrong password, OtpRequired, OtpWrong, LastSuperuser, PaymentWaits.
+    """
+    users.prove(user, password)
+    two_factor.require(session, user, code, settings=settings)
+    if user.is_superuser and users.locked_admins(session) == [user.id]:
+        raise LastSuperuser
+    ledger.locked_wallet(session, user.id)
+    gone = preview(session, user)
+    if gone.waits:
+        raise PaymentWaits
+    session.execute(delete(OutboxMail).where(OutboxMail.user_id == user.id))
+    facts = {"username": user.username, "balance": f"{gone.balance:.2f}"}
+    outbox.write(session, "account_deleted", user, dedup_key=f"account_deleted:{user.id}", **facts)
+    _end_tokens(session, user.id)
+    if gone.balance > 0:
+        adjustments.adjust(session, user, amount=-gone.balance, reason="Account deleted", actor=actor)
+    two_factor.forget(session, user.id)
+    users.end_links(session, user.id)
+    session.execute(delete(Login).where(Login.user_id == user.id))
+    details = {"tokens": gone.tokens, "lapsed": str(gone.balance)}
+    audit.record(session, AuditAction.USER_DELETED, actor, user_id=user.id, resource=("user", user.id), **details)
+    _make_nameless(session, user)
+    return gone
+
+
+def _end_tokens(session: Session, user_id: uuid.UUID) -> None:
+    """End what could still be used, under the tokens' row locks, and announce it to the workers."""
+    query = select(AccessToken.id).where(AccessToken.user_id == user_id, tokens.has_not_ended()).with_for_update()
+    ids = session.scalars(query).all()
+    if ids:
+        ended = {"revoked_at": clock.now(), "refund_amount": 0, "auto_renew": False}
+        session.execute(update(AccessToken).where(AccessToken.id.in_(ids)).values(ended))
+        changes.announce_tokens(session, ids)
+
+
+def _make_nameless(session: Session, user: User) -> None:
+    name = f"deleted-{user.id.hex[:20]}"
+    user.email, user.username, user.full_name = f"{name}@deleted.invalid", name, None
+    user.password_hash = passwords.hash_password(secrets.token_urlsafe(32))
+    user.password_version = user.password_version + 1
+    user.is_active = user.is_superuser = user.awaits_confirmation = False
+    user.deleted_at = clock.now()
+    session.execute(update(AccessToken).where(AccessToken.user_id == user.id).values(name=""))
+    nobody = {"ip_address": "", "user_agent": "", "device_id": None}
+    session.execute(update(ProxySession).where(ProxySession.user_id == user.id).values(nobody))
+    session.flush()

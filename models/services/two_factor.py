@@ -1,0 +1,223 @@
+"""Two-factor login with time-based codes (RFC 6238): setting it up, checking a code, recovery, turning it off.
+
+Whoever lets somebody in calls `require` after `users.authenticate`, in the same transaction: a code that was taken is
+used up with it.
+"""
+
+import hashlib
+import hmac
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyotp
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.services import audit, logins, outbox, sealing, texts, users
+from models.services.context import Actor
+from models.services.errors import InvalidInput, OtpRequired, OtpWrong
+from models.two_factor import RecoveryCode, TwoFactor
+from models.users import User
+
+STEP_SECONDS = 30
+# A clock that is half a minute off still works.
+STEPS_AROUND = (-1, 0, 1)
+RECOVERY_CODES = 10
+# No letters or digits that look like others: 32 of them, so that ten make 50 bits.
+LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+CODE_LENGTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Since when somebody has a second factor, if he has one, and how many recovery codes are left."""
+
+    since: datetime | None
+    codes_left: int
+
+
+def state(session: Session, user_id: uuid.UUID) -> State:
+    """Return how a user's second factor stands."""
+    since = session.scalar(select(TwoFactor.confirmed_at).where(TwoFactor.user_id == user_id))
+    left = session.scalar(select(func.count()).where(RecoveryCode.user_id == user_id)) or 0
+    return State(since, left)
+
+
+def is_on(session: Session, user_id: uuid.UUID) -> bool:
+    """Say whether a code is asked for when this user logs in."""
+    query = select(TwoFactor.user_id).where(TwoFactor.user_id == user_id, TwoFactor.confirmed_at.is_not(None))
+    return session.scalar(query) is not None
+
+
+def is_missing(session: Session, user: User, settings: Settings) -> bool:
+    """Say whether this admin must set up a second factor before the office opens to him."""
+    return user.is_superuser and settings.admin_two_factor and not is_on(session, user.id)
+
+
+def require(session: Session, user: User, otp: str | None, *, settings: Settings) -> None:
+    """Let a user with a second factor pass with a code only. Raises OtpRequired without one, OtpWrong."""
+    if not is_on(session, user.id):
+        return
+    if not (otp or "").strip():
+        raise OtpRequired
+    check(session, user, str(otp), settings=settings)
+
+
+def check(session: Session, user: User, code: str, *, settings: Settings) -> None:
+    """Use up a code of the app or a recovery code. Raises OtpWrong.
+
+    The race: one code sent twice at the same instant. Both match, but only one of them changes the row.
+    """
+    typed = "".join(code.split()).replace("-", "").lower()
+    found = session.scalars(
+        select(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_not(None))
+    ).one_or_none()
+    if found is None or not texts.is_fit(typed):
+        raise OtpWrong
+    step = _step_of(_unsealed(found, settings), typed)
+    if step is not None:
+        taken = session.scalar(
+            update(TwoFactor)
+            .where(TwoFactor.user_id == user.id, TwoFactor.last_step < step)
+            .values(last_step=step)
+            .returning(TwoFactor.user_id)
+            .execution_options(synchronize_session=False)
+        )
+    else:
+        own = (RecoveryCode.user_id == user.id, RecoveryCode.code_hash == _hash(settings, user.id, typed))
+        taken = session.scalar(delete(RecoveryCode).where(*own).returning(RecoveryCode.user_id))
+        if taken is not None:
+            who = Actor(user.id)
+            action = AuditAction.RECOVERY_CODE_USED
+            audit.record(session, action, who, user_id=user.id, resource=("user", user.id))
+    if taken is None:
+        raise OtpWrong
+
+
+def begin(session: Session, user: User, *, password: str, settings: Settings) -> None:
+    """Make a secret that waits to be confirmed; one that waited before is replaced. Raises InvalidInput."""
+    users.prove(user, password)
+    if is_on(session, user.id):
+        raise InvalidInput("current_password", "Two-factor login is on already.")
+    sealed = sealing.seal(settings.portal, pyotp.random_base32().encode(), purpose=sealing.Purpose.TOTP, owner=user.id)
+    fresh = {"sealed_secret": sealed, "last_step": 0, "created_at": clock.now(), "confirmed_at": None}
+    made = insert(TwoFactor).values(user_id=user.id, **fresh)
+    # The race: another window of his confirms the waiting one at this instant. What is confirmed is not replaced.
+    session.execute(
+        made.on_conflict_do_update(
+            index_elements=[TwoFactor.user_id], set_=fresh, where=TwoFactor.confirmed_at.is_(None)
+        )
+    )
+
+
+def waiting_secret(session: Session, user: User, settings: Settings) -> str | None:
+    """Return the secret that waits to be confirmed, as the app takes it; None when none does."""
+    found = session.scalars(
+        select(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_(None))
+    ).one_or_none()
+    return _unsealed(found, settings) if found else None
+
+
+def address(user: User, secret: str, settings: Settings) -> str:
+    """Return the address that an app reads from the QR code."""
+    return str(pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=settings.seller.name))
+
+
+def confirm(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> list[str]:
+    """Turn the waiting factor on and return the recovery codes, which are known only now. Raises OtpWrong."""
+    secret = waiting_secret(session, user, settings)
+    step = _step_of(secret, "".join(code.split()))
+    turned_on = None
+    if step is not None:
+        turned_on = session.scalar(
+            update(TwoFactor)
+            .where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_(None))
+            .values(confirmed_at=clock.now(), last_step=step)
+            .returning(TwoFactor.user_id)
+            .execution_options(synchronize_session=False)
+        )
+    if turned_on is None:
+        raise OtpWrong
+    _tell(session, user, AuditAction.TWO_FACTOR_ON, "two_factor_on", actor)
+    return _new_codes(session, user, settings)
+
+
+def renew_codes(
+    session: Session, user: User, *, password: str, code: str, settings: Settings, actor: Actor
+) -> list[str]:
+    """Make new recovery codes; the old ones end. Raises InvalidInput, OtpWrong."""
+    users.prove(user, password)
+    check(session, user, code, settings=settings)
+    audit.record(session, AuditAction.RECOVERY_CODES_MADE, actor, user_id=user.id, resource=("user", user.id))
+    return _new_codes(session, user, settings)
+
+
+def turn_off(session: Session, user: User, *, password: str, code: str, settings: Settings, actor: Actor) -> None:
+    """Turn the second factor off. Raises InvalidInput, OtpWrong."""
+    users.prove(user, password)
+    check(session, user, code, settings=settings)
+    forget(session, user.id)
+    _tell(session, user, AuditAction.TWO_FACTOR_OFF, "two_factor_off", actor)
+
+
+def reset(session: Session, user_id: uuid.UUID, *, reason: str, actor: Actor) -> User:
+    """Take the second factor from somebody who has lost it, as an admin; his logins end. Raises NotFound.
+
+    He logs in with his password alone then, and can set up another.
+    """
+    reason = texts.one_line(reason, field="reason", at_least=3, at_most=200)
+    user = users.by_id(session, user_id)
+    forget(session, user.id)
+    logins.end_all(session, user.id, actor=actor)
+    _tell(session, user, AuditAction.TWO_FACTOR_RESET, "two_factor_reset", actor, reason=reason)
+    return user
+
+
+def forget(session: Session, user_id: uuid.UUID) -> None:
+    """Remove secret and recovery codes."""
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    session.execute(delete(TwoFactor).where(TwoFactor.user_id == user_id))
+
+
+def _step_of(secret: str | None, code: str) -> int | None:
+    """Return the time step whose code this is, if it is one of now."""
+    if secret is None or len(code) != 6 or not code.isascii() or not code.isdigit():
+        return None
+    now = int(clock.now().timestamp()) // STEP_SECONDS
+    totp = pyotp.TOTP(secret)
+    steps = (now + around for around in STEPS_AROUND)
+    return next((step for step in steps if hmac.compare_digest(totp.generate_otp(step), code)), None)
+
+
+def _unsealed(found: TwoFactor, settings: Settings) -> str | None:
+    """Return the secret, or None after the portal's key was replaced: then recovery codes still work."""
+    purpose = sealing.Purpose.TOTP
+    try:
+        return sealing.unseal(settings.portal, found.sealed_secret, purpose=purpose, owner=found.user_id).decode()
+    except sealing.SealBroken:
+        return None
+
+
+def _new_codes(session: Session, user: User, settings: Settings) -> list[str]:
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+    codes = ["".join(secrets.choice(LETTERS) for _ in range(CODE_LENGTH)) for _ in range(RECOVERY_CODES)]
+    session.add_all(RecoveryCode(user_id=user.id, code_hash=_hash(settings, user.id, code)) for code in codes)
+    session.flush()
+    return [f"{code[:5]}-{code[5:]}" for code in codes]
+
+
+def _hash(settings: Settings, user_id: uuid.UUID, code: str) -> bytes:
+    key = settings.tokens.hash_key.get_secret_value().encode()
+    return hmac.digest(key, b"recovery:" + user_id.bytes + code.encode(), hashlib.sha256)
+
+
+def _tell(session: Session, user: User, action: AuditAction, kind: str, actor: Actor, **details: str) -> None:
+    audit.record(session, action, actor, user_id=user.id, resource=("user", user.id), **details)
+    key = f"{kind}:{user.id}:{clock.now().timestamp():.0f}"
+    outbox.write(session, kind, user, dedup_key=key, username=user.username, **details)

@@ -1,0 +1,47 @@
+"""View as user: an admin sees the portal as a user sees it, for a quarter of an hour, and can change nothing."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.logins import Login
+from models.services import audit, outbox, texts, users
+from models.services.context import Actor
+from models.services.errors import ViewRefused
+from models.users import User
+
+LASTS = timedelta(minutes=15)
+
+
+def begin(session: Session, login: Login, user_id: uuid.UUID, *, reason: str, actor: Actor) -> User:
+    """Let this login of an admin's see what a user sees; the user is told.
+
+    Raises NotFound, InvalidInput for a bad reason, ViewRefused for another admin.
+    """
+    reason = texts.one_line(reason, field="reason", at_least=3, at_most=200)
+    user = users.by_id(session, user_id)
+    if not login.user.is_superuser or user.is_superuser or user.deleted_at is not None:
+        raise ViewRefused
+    login.viewed_user, login.viewed_until = user, clock.now() + LASTS
+    session.flush()
+    audit.record(session, AuditAction.USER_VIEWED, actor, user_id=user.id, resource=("user", user.id), reason=reason)
+    key = f"viewed:{login.id}:{clock.now().timestamp():.0f}"
+    facts = {"username": user.username, "reason": reason}
+    outbox.write(session, "viewed", user, dedup_key=key, minutes=int(LASTS.total_seconds() // 60), **facts)
+    return user
+
+
+def viewed(login: Login) -> User | None:
+    """Return the user whose portal this login shows now, if it shows another's."""
+    if login.viewed_until is None or login.viewed_until <= clock.now() or not login.user.is_superuser:
+        return None
+    return login.viewed_user
+
+
+def end(session: Session, login: Login) -> None:
+    """Show the admin's own portal again."""
+    login.viewed_user = login.viewed_until = None
+    session.flush()

@@ -1,0 +1,45 @@
+"""What two-factor login asks for."""
+
+from flask_babel import lazy_gettext as _
+from wtforms import StringField
+
+from portal.forms.accounts import current_password
+from portal.forms.base import Form, at_most, required
+
+
+def code_field(*, recovery: bool = True) -> StringField:
+    """Ask for a code of the app; where `recovery`, a recovery code does as well."""
+    return StringField(
+        _("Code"),
+        [required(), at_most(32)],
+        description=_("Six digits from your app, or a recovery code.") if recovery else _("Six digits from your app."),
+        render_kw={
+            "autocomplete": "one-time-code",
+            "inputmode": "text" if recovery else "numeric",
+            "autocapitalize": "none",
+            "spellcheck": "false",
+        },
+    )
+
+
+class DeleteForm(Form):
+    current_password = current_password()
+    # Asked of who has a second factor.
+    code = StringField(_("Code"), [at_most(32)], render_kw={"autocomplete": "one-time-code"})
+
+
+class CodeForm(Form):
+    code = code_field()
+
+
+class FirstCodeForm(Form):
+    code = code_field(recovery=False)
+
+
+class BeginForm(Form):
+    current_password = current_password()
+
+
+class PasswordAndCodeForm(Form):
+    current_password = current_password()
+    code = code_field()

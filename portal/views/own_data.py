@@ -1,0 +1,56 @@
+"""The user's own data: all of it as a file, and the end of the account."""
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, session, stream_with_context, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from models import clock
+from models.audit import AuditAction
+from models.services import audit, exporting, leaving, two_factor
+from models.services.errors import InvalidInput, LastSuperuser, OtpRequired, OtpWrong, PaymentWaits
+from portal import access, current, limits
+from portal.forms.two_factor import DeleteForm
+from portal.i18n import gettext as _
+
+blueprint = Blueprint("own_data", __name__)
+blueprint.before_request(access.require_login)
+
+
+@blueprint.post("/profile/export")
+def export() -> Response:
+    """Send all that we keep of the user as one JSON file, piece by piece."""
+    user = current.user()
+    with current.transaction() as own:
+        who = current.actor()
+        audit.record(own, AuditAction.USER_EXPORTED, who, user_id=user.id, resource=("user", user.id))
+    response = Response(stream_with_context(exporting.document(current.session(), user)), mimetype="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="zenzefi-{clock.now():%Y-%m-%d}.json"'
+    return response
+
+
+@blueprint.route("/profile/delete", methods=["GET", "POST"])
+def delete() -> str | AnyResponse | tuple[str, int]:
+    """Say in numbers what is lost, and delete the account against the password."""
+    form = DeleteForm(request.form)
+    user = current.user()
+    if request.method == "POST" and form.validate():
+        limits.check_logins(request.remote_addr)
+        try:
+            with current.transaction() as own:
+                code = form.code.data or None
+                if code:
+                    limits.count_code(user.id)
+                proof = {"password": str(form.current_password.data), "code": code}
+                leaving.delete_account(own, user, **proof, settings=current.frozen_settings(), actor=current.actor())  # type: ignore[arg-type]
+        except (InvalidInput, OtpRequired, OtpWrong) as error:
+            limits.count_failed_login(request.remote_addr)
+            form.refuse(error, None if isinstance(error, InvalidInput) else "code")
+        except (LastSuperuser, PaymentWaits) as error:
+            form.refuse(error)
+        else:
+            session.clear()
+            flash(_("Your account is deleted."), "info")
+            return redirect(url_for("pages.landing"), 303)
+    gone = leaving.preview(current.session(), user)
+    asks_code = two_factor.is_on(current.session(), user.id)
+    page = render_template("profile/delete.html", form=form, gone=gone, asks_code=asks_code)
+    return page, 400 if form.errors else 200

@@ -1,0 +1,119 @@
+"""The user's own second factor: setting it up, new recovery codes, turning it off."""
+
+from collections.abc import Callable
+from typing import Any
+
+import segno
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models.services import two_factor
+from models.services.errors import InvalidInput, OtpWrong
+from portal import access, current, limits
+from portal.forms.base import Form
+from portal.forms.two_factor import BeginForm, FirstCodeForm, PasswordAndCodeForm
+from portal.i18n import gettext as _
+
+blueprint = Blueprint("two_factor", __name__, url_prefix="/profile/two-factor")
+blueprint.before_request(access.require_login)
+blueprint.before_request(access.refuse_viewers)
+
+
+@blueprint.get("")
+def overview() -> str:
+    """Say how the second factor stands, with what can be done about it."""
+    return _overview(BeginForm(), PasswordAndCodeForm())
+
+
+@blueprint.post("/begin")
+def begin() -> str | Response | tuple[str, int]:
+    """Make a secret for the app, against the password: a browser left open must not lock its owner out."""
+    form = BeginForm(request.form)
+
+    def act(own: Session) -> None:
+        password = str(form.current_password.data)
+        two_factor.begin(own, current.user(), password=password, settings=current.frozen_settings())
+
+    if _tried(form, act):
+        return redirect(url_for("two_factor.setup"), 303)
+    return _overview(form, PasswordAndCodeForm()), 400
+
+
+@blueprint.route("/setup", methods=["GET", "POST"])
+def setup() -> str | Response | tuple[str, int]:
+    """Show the secret that waits, and turn it on with a first code of the app; then show the recovery codes, once."""
+    user, settings = current.user(), current.frozen_settings()
+    secret = two_factor.waiting_secret(current.session(), user, settings)
+    if secret is None:
+        return redirect(url_for("two_factor.overview"))
+    form = FirstCodeForm(request.form)
+    codes: list[str] = []
+
+    def act(own: Session) -> None:
+        code = str(form.code.data)
+        codes.extend(two_factor.confirm(own, user, code, settings=settings, actor=current.actor()))
+
+    if request.method == "POST" and _tried(form, act):
+        return render_template("profile/recovery_codes.html", codes=codes, fresh=True)
+    picture = segno.make(two_factor.address(user, secret, settings), error="m")
+    spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
+    return render_template(
+        "profile/two_factor_setup.html",
+        form=form,
+        secret=spaced,
+        # Drawn by segno from our own address; nothing of it is markup of somebody else's.
+        picture=Markup(picture.svg_inline(scale=5, border=3, light="#fff")),  # noqa: S704
+    ), 400 if form.errors else 200
+
+
+@blueprint.post("/codes")
+def renew_codes() -> str | tuple[str, int]:
+    """Make new recovery codes and show them, once."""
+    form = PasswordAndCodeForm(request.form)
+    codes: list[str] = []
+
+    def act(own: Session) -> None:
+        codes.extend(two_factor.renew_codes(own, current.user(), **_proof(form)))
+
+    if _tried(form, act):
+        return render_template("profile/recovery_codes.html", codes=codes, fresh=False)
+    return _overview(BeginForm(), form), 400
+
+
+@blueprint.post("/off")
+def turn_off() -> str | Response | tuple[str, int]:
+    """Turn the second factor off."""
+    form = PasswordAndCodeForm(request.form)
+    if _tried(form, lambda own: two_factor.turn_off(own, current.user(), **_proof(form))):
+        flash(_("Two-factor login is off."), "info")
+        return redirect(url_for("two_factor.overview"), 303)
+    return _overview(BeginForm(), form), 400
+
+
+def _proof(form: PasswordAndCodeForm) -> dict[str, Any]:
+    facts = {"password": str(form.current_password.data), "code": str(form.code.data)}
+    return {**facts, "settings": current.frozen_settings(), "actor": current.actor()}
+
+
+def _tried(form: Form, act: Callable[[Session], None]) -> bool:
+    """Act on a form that asks for proof; a wrong password or code is counted, and shown at its field."""
+    if not form.validate():
+        return False
+    limits.check_logins(request.remote_addr)
+    limits.count_code(current.user().id)
+    try:
+        with current.transaction() as own:
+            act(own)
+    except (InvalidInput, OtpWrong) as error:
+        limits.count_failed_login(request.remote_addr)
+        form.refuse(error, None if isinstance(error, InvalidInput) else "code")
+        return False
+    return True
+
+
+def _overview(begin_form: BeginForm, form: PasswordAndCodeForm) -> str:
+    state = two_factor.state(current.session(), current.user().id)
+    must = current.user().is_superuser and current.frozen_settings().admin_two_factor
+    return render_template("profile/two_factor.html", state=state, begin_form=begin_form, form=form, must=must)
