@@ -27,7 +27,7 @@ def register(session: Session, *, email: str, settings: Settings, actor: Actor, 
 def confirm_email(session: Session, secret: str, *, settings: Settings, actor: Actor) -> User:
     """Let the owner of an address log in from now on. Raises LinkExpired."""
     user = _user_of(session, secret, LinkPurpose.CONFIRM_EMAIL, settings=settings)
-    _confirmed(session, user, actor)
+    confirmed(session, user, actor)
     return user
 
 
@@ -39,7 +39,7 @@ def reset_password(session: Session, secret: str, new: str, *, settings: Setting
     users.check_password(new, field="new_password")
     user = _user_of(session, secret, LinkPurpose.RESET_PASSWORD, settings=settings)
     users.set_password(session, user, new, actor=actor, action=AuditAction.USER_PASSWORD_RESET)
-    _confirmed(session, user, actor)
+    confirmed(session, user, actor)
     return user
 
 
@@ -89,7 +89,8 @@ def _lock(session: Session, user_id: object) -> User:
     return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
-def _confirmed(session: Session, user: User, actor: Actor) -> None:
+def confirmed(session: Session, user: User, actor: Actor) -> None:
+    """Let a user log in whose address has proved to be his; a second time changes nothing."""
     if user.awaits_confirmation:
         user.awaits_confirmation = False
         audit.record(session, AuditAction.USER_EMAIL_CONFIRMED, actor, user_id=user.id, resource=("user", user.id))

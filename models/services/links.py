@@ -129,7 +129,7 @@ def _send(session: Session, link: AccountLink) -> bool:
     match link.purpose:
         case LinkPurpose.CONFIRM_EMAIL if not user.awaits_confirmation:
             return False
-        case LinkPurpose.CHANGE_EMAIL if owner := users.by_email(session, link.email):
+        case LinkPurpose.CHANGE_EMAIL if (owner := users.by_email(session, link.email)) and owner is not user:
             # Who asked is told nothing; who has the address learns that somebody tried.
             key = f"registered_again:{owner.id}:{clock.now():%Y-%m-%d}"
             outbox.write(session, "registered_again", owner, dedup_key=key, username=owner.username)

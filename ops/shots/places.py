@@ -9,7 +9,7 @@ from flask import Flask
 from playwright.sync_api import Page
 from werkzeug.routing import Rule
 
-from ops.shots.shop import Shop
+from ops.shots.shop import PASSWORD, Shop
 
 Role = Literal["visitor", "buyer", "newcomer", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -95,6 +95,11 @@ def _open(selector: str) -> Callable[[Page], None]:
     return lambda page: page.locator(selector).first.click()
 
 
+def _set_up_two_factor(page: Page) -> None:
+    page.fill("input[name=current_password]", PASSWORD)
+    _submit(page)
+
+
 def scenes(shop: Shop) -> list[Place]:
     """Return what no address alone shows: secrets, mistakes, dialogs, menus, empty lists, refusals."""
     running, ready = shop.ids["token_id"][0][1], shop.ids["token_id"][1][1]
@@ -106,6 +111,7 @@ def scenes(shop: Shop) -> list[Place]:
         Place("scene-revoke-dialog", f"/tokens/{running}", "buyer", _open("[data-dialog=revoke]")),
         Place("scene-account-menu", "/tokens", "buyer", _open(".menu:has(.avatar) > summary")),
         Place("scene-theme-menu", "/", "visitor", _open(".menu > summary")),
+        Place("scene-two-factor-setup", "/profile/two-factor", "newcomer", _set_up_two_factor),
         Place("scene-new-dashboard", "/dashboard", "newcomer"),
         Place("scene-new-tokens", "/tokens", "newcomer"),
         Place("scene-new-wallet", "/wallet", "newcomer"),

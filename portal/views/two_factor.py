@@ -102,7 +102,8 @@ def _tried(form: Form, act: Callable[[Session], None]) -> bool:
     if not form.validate():
         return False
     limits.check_logins(request.remote_addr)
-    limits.count_code(current.user().id)
+    if "code" in form:
+        limits.count_code(current.user().id)
     try:
         with current.transaction() as own:
             act(own)

@@ -1,0 +1,57 @@
+"""Second factors and mailed links under races: what is good once is good once, also at the same instant."""
+
+from datetime import timedelta
+
+import pyotp
+from sqlalchemy import select
+
+from models import clock
+from models.config import Settings
+from models.database import Sessions
+from models.links import AccountLink, LinkPurpose
+from models.services import credentials, links, two_factor
+from models.services.context import PLATFORM
+from models.services.errors import LinkExpired, OtpWrong
+from models.users import User
+from tests.conftest import PASSWORD
+from tests.support import person, race
+
+Committed = tuple[Settings, Sessions]
+
+
+def test_one_code_sent_twice_at_the_same_instant_is_taken_once(committed: Committed) -> None:
+    settings, sessions = committed
+    alice = person(sessions, "alice")
+    with sessions.begin() as session:
+        owner = session.get_one(User, alice.id)
+        two_factor.begin(session, owner, password=PASSWORD, settings=settings)
+        totp = pyotp.TOTP(str(two_factor.waiting_secret(session, owner, settings)))
+        code = totp.at(clock.now())
+        saved = two_factor.confirm(session, owner, code, settings=settings, actor=PLATFORM)
+
+    def check(typed: str) -> None:
+        with sessions.begin() as session:
+            two_factor.check(session, session.get_one(User, alice.id), typed, settings=settings)
+
+    for typed in (totp.at(clock.now() + timedelta(seconds=30)), saved[0]):
+        results = race(*[lambda typed=typed: check(typed)] * 3)
+        assert sorted(type(result).__name__ for result in results) == ["NoneType", "OtpWrong", "OtpWrong"]
+    assert isinstance(race(lambda: check(code))[0], OtpWrong), "the code that turned it on is used up"
+
+
+def test_one_link_used_twice_at_the_same_instant_works_once(committed: Committed) -> None:
+    settings, sessions = committed
+    alice = person(sessions, "alice")
+    with sessions.begin() as session:
+        links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+        links.send_asked(session)
+        secret = links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+
+    def reset(new: str) -> None:
+        with sessions.begin() as session:
+            credentials.reset_password(session, secret, new, settings=settings, actor=PLATFORM)
+
+    results = race(lambda: reset("the first of two"), lambda: reset("the other of two"))
+    assert sorted(isinstance(result, LinkExpired) for result in results) == [False, True]
+    with sessions.begin() as session:
+        assert session.get_one(User, alice.id).password_version == 2
