@@ -75,6 +75,9 @@ class Transfer(Base):
         Index("ix_transfers_debit_account_id_created_at", "debit_account_id", "created_at"),
         Index("ix_transfers_credit_account_id_created_at", "credit_account_id", "created_at"),
         Index("ix_transfers_reference", "reference_type", "reference_id"),
+        Index(
+            "ix_transfers_sold", "created_at", postgresql_include=["amount"], postgresql_where=text("kind = 'purchase'")
+        ),
     )
 
     id: Mapped[UuidKey]

@@ -52,6 +52,7 @@ class Payment(Base):
         CheckConstraint("returned_rub = 0 OR settled_at IS NOT NULL", name="returned_after_settled"),
         Index("ix_payments_user_id_created_at", "user_id", "created_at"),
         Index("ix_payments_created_at", "created_at"),
+        Index("ix_payments_settled_at", "settled_at"),
         Index("ix_payments_pending", "created_at", postgresql_where=text("status = 'pending'")),
     )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Self
 
-from sqlalchemy import ColumnElement, case, func, or_, select
+from sqlalchemy import ColumnElement, case, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -18,6 +18,7 @@ from models.services.errors import InvalidInput, NotFound
 from models.services.paging import Page, page_of
 from models.users import User
 
+_NOTHING = (Decimal(0), 0)
 AT_ONCE = 500
 
 
@@ -111,36 +112,48 @@ def number_of(entry: Transfer) -> str:
     return f"{entry.created_at.astimezone(UTC):%Y%m%d}-{entry.id.hex[:8].upper()}"
 
 
-def months(session: Session, owner: User) -> list[Month]:
+def statements(session: Session, owner: User) -> list[Statement]:
     """Return the months from a wallet's first movement until now, newest first."""
     wallet = ledger.wallet_of(session, owner.id)
-    first = session.scalar(select(func.min(Transfer.created_at)).where(_touches(wallet)))
-    found, last = [], Month.of(clock.now())
-    month = Month.of(first) if first else last
+    received = _by_month(session, Transfer.credit_account_id == wallet.id)
+    spent = _by_month(session, Transfer.debit_account_id == wallet.id)
+    month, last = min([*received, *spent], default=Month.of(clock.now())), Month.of(clock.now())
+    found, opening = [], Decimal(0)
     while month <= last:
-        found.append(month)
+        (came, arrivals), (went, departures) = received.get(month, _NOTHING), spent.get(month, _NOTHING)
+        found.append(Statement(month, opening, came, went, arrivals + departures))
+        opening += came - went
         month = month.next
     return found[::-1]
+
+
+def _by_month(session: Session, which: ColumnElement[bool]) -> dict[Month, tuple[Decimal, int]]:
+    """Return the sum and the number of transfers of each month."""
+    month = func.date_trunc("month", func.timezone("UTC", Transfer.created_at))
+    rows = session.execute(select(month, func.sum(Transfer.amount), func.count()).where(which).group_by(month))
+    return {Month.of(row[0].replace(tzinfo=UTC)): (row[1], row[2]) for row in rows}
 
 
 def statement(session: Session, owner: User, month: Month) -> Statement:
     """Return the figures of a month. What one closes with, the next one opens with."""
     wallet = ledger.wallet_of(session, owner.id)
     signed = _signed(wallet)
-    opening = session.scalar(select(func.coalesce(func.sum(signed), 0)).where(*_before(wallet, month.start)))
+    before = Transfer.created_at < month.start
+    opening = _sum(session, Transfer.credit_account_id == wallet.id, before)
+    opening -= _sum(session, Transfer.debit_account_id == wallet.id, before)
     inside = select(
         func.coalesce(func.sum(signed).filter(signed > 0), 0),
         func.coalesce(-func.sum(signed).filter(signed < 0), 0),
         func.count(),
-    ).where(*_inside(wallet, month))
+    ).where(_inside(wallet, month))
     received, spent, lines = session.execute(inside).one()
-    return Statement(month, Decimal(opening or 0), Decimal(received), Decimal(spent), lines)
+    return Statement(month, opening, Decimal(received), Decimal(spent), lines)
 
 
 def page(session: Session, owner: User, month: Month, *, limit: int, offset: int) -> Page[Transfer]:
     """Return a page of a month's movements, oldest first."""
     wallet = ledger.wallet_of(session, owner.id)
-    query = select(Transfer).where(*_inside(wallet, month))
+    query = select(Transfer).where(_inside(wallet, month))
     return page_of(session, query, order=(Transfer.created_at, Transfer.id), limit=limit, offset=offset)
 
 
@@ -148,7 +161,7 @@ def lines(session: Session, owner: User, month: Month) -> Iterator[Line]:
     """Go through a month's movements, oldest first, a few hundred in memory at a time."""
     wallet = ledger.wallet_of(session, owner.id)
     balance = statement(session, owner, month).opening
-    query = select(Transfer).where(*_inside(wallet, month)).order_by(Transfer.created_at, Transfer.id)
+    query = select(Transfer).where(_inside(wallet, month)).order_by(Transfer.created_at, Transfer.id)
     for entry in session.scalars(query.execution_options(yield_per=AT_ONCE)):
         amount = ledger.signed_amount(entry, wallet)
         balance += amount
@@ -163,9 +176,16 @@ def _signed(wallet: Account) -> ColumnElement[Decimal]:
     return case((Transfer.credit_account_id == wallet.id, Transfer.amount), else_=-Transfer.amount)
 
 
-def _before(wallet: Account, moment: datetime) -> tuple[ColumnElement[bool], ...]:
-    return _touches(wallet), Transfer.created_at < moment
+def _sum(session: Session, *which: ColumnElement[bool]) -> Decimal:
+    return Decimal(session.scalar(select(func.coalesce(func.sum(Transfer.amount), 0)).where(*which)) or 0)
 
 
-def _inside(wallet: Account, month: Month) -> tuple[ColumnElement[bool], ...]:
-    return _touches(wallet), Transfer.created_at >= month.start, Transfer.created_at < month.end
+def _inside(wallet: Account, month: Month) -> ColumnElement[bool]:
+    """Say in SQL that a movement is one of a wallet's in a month.
+
+    One query for each side, so that each is found by its account and time: with an OR, the database may read the
+    month of all wallets.
+    """
+    when = (Transfer.created_at >= month.start, Transfer.created_at < month.end)
+    sides = (Transfer.debit_account_id, Transfer.credit_account_id)
+    return Transfer.id.in_(union_all(*(select(Transfer.id).where(side == wallet.id, *when) for side in sides)))

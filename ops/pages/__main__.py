@@ -30,8 +30,10 @@ MOST_QUERIES = 12
 MOST_SECONDS = 0.1
 BIG_ROWS = 10_000
 # Not pages: files for machines, and addresses that belong to programs.
-NO_PAGES = ("static", "pages.favicon", "pages.robots", "health.", "mock_checkout.", "docs.", "api_play.")
 FOR_ADMINS = ("/admin", "/api/v1/admin", "/api/v1/analytics/admin")
+NO_PAGES = ("static", "pages.favicon", "pages.robots", "health.", "mock_checkout.", "docs.", "api_")
+# Files are made and sent line by line; they are measured and may take longer than a page.
+FILES = ("/csv", "/pdf", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Page:
     def faults(self) -> list[str]:
         """What is too much, in words."""
         found = [f"reads all of {scan}" for scan in self.scans]
-        if self.p95 > MOST_SECONDS:
+        if self.p95 > MOST_SECONDS and not self.rule.endswith(FILES):
             found.append(f"takes {self.p95 * 1000:.0f} ms")
         if self.queries > MOST_QUERIES:
             found.append(f"makes {self.queries} queries")

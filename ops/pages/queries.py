@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Engine, event, text
 # What belongs to the transaction and asks for nothing.
 _FRAME = ("SAVEPOINT", "RELEASE", "ROLLBACK")
 _READS = ("SELECT", "WITH")
+# Steps of a plan that ask for no more rows than are asked of them.
+_PASSING_ON = {"Nested Loop", "Subquery Scan", "Result"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +59,19 @@ def scanned(connection: Connection, queries: Sequence[Query], big: set[str]) -> 
         if not query.statement.lstrip().startswith(_READS):
             continue
         explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {query.statement}", query.parameters)
-        tables = {node["Relation Name"] for node in _nodes(explained.scalar_one()[0]["Plan"]) if _is_scan(node)}
+        tables = set(_read_whole(explained.scalar_one()[0]["Plan"]))
         found += [f"{table}: {' '.join(query.statement.split())}" for table in sorted(tables & big)]
     return found
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", ()):
-        yield from _nodes(below)
+def _read_whole(node: dict[str, Any], *, ends_early: bool = False) -> Iterator[str]:
+    """Name the tables that a plan reads from end to end.
 
-
-def _is_scan(node: dict[str, Any]) -> bool:
-    """Say whether a node reads a table, or all of an index, without a condition that an index serves.
-
-    One below a limit ends early, and its figures say so: they are of the part that is read.
+    A scan right below a limit ends early, unless it looks for something, or rows are sorted or added up in between.
     """
-    if node["Node Type"] == "Seq Scan":
-        return True
-    return node["Node Type"] == "Index Only Scan" and "Index Cond" not in node and node["Plan Rows"] > 100_000
+    kind = node["Node Type"]
+    if kind == "Seq Scan" and not (ends_early and "Filter" not in node):
+        yield node["Relation Name"]
+    for below in node.get("Plans", ()):
+        goes_on = kind == "Limit" or (ends_early and kind in _PASSING_ON)
+        yield from _read_whole(below, ends_early=goes_on)

@@ -35,6 +35,7 @@ _VALUES = {
     "gift_id": "SELECT id FROM gift_codes LIMIT 1",
     "month": "SELECT to_char(now(), 'YYYY-MM')",
     "reader": "SELECT 'swagger'",
+    "key": "SELECT 'prices'",
 }
 
 

@@ -25,15 +25,15 @@ PLAN = """
         pg_temp.its_id('user', owner) AS user_id, pg_temp.its_id('wallet', owner) AS wallet_id,
         n % 10 AS fate, hours, base, more, base + more * CAST(:hour_price AS numeric) AS price,
         (hours + more) * 3600 AS seconds,
-        CAST(:moment AS timestamptz) - (hours + more) * interval '1 hour'
-            * CASE WHEN n % 10 = 3 THEN 0.5 ELSE 1 + 10 * pg_temp.chance(n) END AS activated_at,
-        CAST(:moment AS timestamptz) - (hours + more) * interval '1 hour'
-            * CASE WHEN n % 10 = 3 THEN 0.6 ELSE 1.1 + 10 * pg_temp.chance(n) END AS created_at
-    FROM (SELECT n, CASE WHEN n % 1000 < 10 THEN 1 ELSE 1 + n * 7919 % :users END AS owner,
+        CAST(:moment AS timestamptz) - age AS activated_at,
+        CAST(:moment AS timestamptz) - age - interval '10 minutes' AS created_at
+    FROM (SELECT *, (hours + more) * interval '1 hour' * CASE WHEN n % 10 = 3 THEN 0.5 ELSE 1 END
+            + CASE WHEN n % 10 = 3 THEN interval '0' ELSE interval '360 days' * pg_temp.chance(n) END AS age
+        FROM (SELECT n, CASE WHEN n % 1000 < 10 THEN 1 ELSE 1 + n * 7919 % :users END AS owner,
             (CAST(:hours AS int[]))[CAST(1 + n / 10 % :prices AS int)] AS hours,
             (CAST(:bases AS numeric[]))[CAST(1 + n / 10 % :prices AS int)] AS base,
             :extensions + CASE WHEN n <= :one_more THEN 1 ELSE 0 END AS more
-        FROM generate_series(1, CAST(:tokens AS bigint)) AS n) AS numbered
+        FROM generate_series(1, CAST(:tokens AS bigint)) AS n) AS numbered) AS aged
     """
 
 _USERS = """

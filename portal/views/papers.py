@@ -43,8 +43,7 @@ def receipt_pdf(transfer_id: uuid.UUID) -> Response:
 @blueprint.get("/statements")
 def statements() -> str:
     """List the months, with what each closed with."""
-    user, session = current.user(), current.session()
-    months = [wallets.statement(session, user, month) for month in wallets.months(session, user)[:24]]
+    months = wallets.statements(current.session(), current.user())[:24]
     return render_template("wallet/statements.html", months=months)
 
 

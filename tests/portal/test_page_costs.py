@@ -1,0 +1,56 @@
+"""Every page answers with at most twelve queries, each of which an index serves (never.md, 30)."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import Connection, text
+
+from ops.pages.__main__ import MOST_QUERIES, NO_PAGES
+from ops.pages.queries import heard, scanned
+from tests.portal.conftest import Browser
+from tests.portal.test_routes import Shop, rules, shop
+
+__all__ = ["shop"]  # the fixture
+
+# Tables that grow with the shop. What is not here has one row for each outage, offer or setting.
+GROWING = {
+    "access_tokens",
+    "accounts",
+    "audit_entries",
+    "logins",
+    "outbox_mails",
+    "payment_events",
+    "payments",
+    "proxy_sessions",
+    "token_events",
+    "token_usage_days",
+    "transfers",
+    "users",
+}
+
+
+@pytest.mark.parametrize("role", ["buyer", "admin"])
+def test_no_page_asks_more_than_twelve_times_or_reads_a_whole_table(
+    *, app: Flask, shop: Shop, as_alice: Browser, as_dana: Browser, connection: Connection, role: str
+) -> None:
+    browser = as_dana if role == "admin" else as_alice
+    wrong: list[str] = []
+    for rule in rules(app, "GET"):
+        if rule.endpoint.startswith(NO_PAGES) or rule.rule.startswith("/admin") != (role == "admin"):
+            continue
+        with heard() as found:
+            assert browser.get(shop.path(rule)).status_code < 400
+        if len(found.queries) > MOST_QUERIES:
+            wrong.append(f"{rule.rule} makes {len(found.queries)} queries")
+        # The tables are tiny, so that the planner would read them from end to end whatever there is.
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        wrong += [f"{rule.rule} reads all of {scan}" for scan in scanned(connection, found.queries, GROWING)]
+        connection.execute(text("SET LOCAL enable_seqscan = on"))
+    assert wrong == []
+
+
+def test_a_query_that_no_index_serves_is_found(connection: Connection) -> None:
+    connection.execute(text("SET LOCAL enable_seqscan = off"))
+    with heard() as found:
+        connection.execute(text("SELECT id FROM transfers WHERE amount = :amount"), {"amount": 5})
+        connection.execute(text("SELECT id FROM transfers WHERE idempotency_key = :key"), {"key": "x"})
+    assert [scan.partition(":")[0] for scan in scanned(connection, found.queries, GROWING)] == ["transfers"]
