@@ -4,7 +4,7 @@ Days are those of UTC. A session counts on the day of its first request, so that
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -89,6 +89,17 @@ def total(
     if last_days is not None:
         query = query.where(days.day > clock.now().date() - timedelta(days=last_days))
     return _usage(session.execute(query).one())
+
+
+def added(entries: Iterable[Entry]) -> Usage:
+    """Return the sum of a series."""
+    used = [entry.usage for entry in entries]
+    return Usage(
+        requests=sum(one.requests for one in used),
+        bytes_in=sum(one.bytes_in for one in used),
+        bytes_out=sum(one.bytes_out for one in used),
+        sessions=sum(one.sessions for one in used),
+    )
 
 
 def _days(user_id: uuid.UUID | None, token_id: uuid.UUID | None) -> _Days:

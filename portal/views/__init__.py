@@ -33,6 +33,7 @@ from portal.views import (
     tokens,
     traffic,
     two_factor,
+    usage,
     wallet,
     webhooks,
 )
@@ -51,6 +52,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(keys.blueprint)
     app.register_blueprint(tokens.blueprint)
     app.register_blueprint(traffic.blueprint)
+    app.register_blueprint(usage.blueprint)
     app.register_blueprint(token_changes.blueprint)
     app.register_blueprint(bundles.blueprint)
     app.register_blueprint(referrals.blueprint)

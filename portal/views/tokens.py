@@ -16,11 +16,13 @@ from models.services.errors import (
     TokenEnded,
     TokenUnusable,
 )
+from models.services.usage import Period
 from models.tokens import TokenState
 from portal import access, current, security, traffic, words
 from portal.forms.shop import BuyForm
 from portal.i18n import gettext as _
 from portal.paging import window
+from portal.views.usage import labels
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/tokens")
 blueprint.before_request(access.require_login)
@@ -94,6 +96,7 @@ def buy() -> str | Response | tuple[str, int]:
 def detail(token_id: uuid.UUID) -> Response:
     """Show one token: its clock, its sessions, and what a revocation would give back now."""
     token = tokens.owned(current.session(), current.user(), token_id)
+    days = usage.series(current.session(), Period.DAY, token_id=token.id)
     response = make_response(
         render_template(
             "tokens/detail.html",
@@ -104,6 +107,8 @@ def detail(token_id: uuid.UUID) -> Response:
             history=timelines.of_token(current.session(), token, **window("history")),
             sessions=sessions.listing(current.session(), token_id=token.id, **window()),
             refusals=traffic.refusals(token.id),
+            days=days,
+            day_labels=labels(days, Period.DAY),
         )
     )
     # "Open in browser" is a form whose redirect leads to the proxy.

@@ -1,0 +1,71 @@
+"""What went through a user's tokens, by day, week or month: as charts, as a table and as a file."""
+
+import uuid
+
+from flask import Blueprint, Response, render_template, request
+from flask_babel import format_date
+
+from models.services import tokens, usage
+from models.services.usage import Entry, Period
+from models.tokens import AccessToken
+from portal import access, current, tables
+
+blueprint = Blueprint("usage", __name__, url_prefix="/usage")
+blueprint.before_request(access.require_login)
+
+# So many of the newest tokens can be chosen from the list; any other one is reached from its own page.
+CHOICES = 100
+_LABELS = {Period.DAY: "d MMM", Period.WEEK: "d MMM y", Period.MONTH: "LLL y"}
+_HEAD = ("first_day_utc", "requests", "bytes_in", "bytes_out", "sessions")
+
+
+@blueprint.get("")
+def overview() -> str:
+    """Show the last periods, for all tokens or for one."""
+    session, user = current.session(), current.user()
+    token, period = _token(), _period()
+    entries = _entries(token, period)
+    return render_template(
+        "usage/overview.html",
+        token=token,
+        period=period,
+        periods=list(Period),
+        tokens=tokens.of_user(session, user.id, limit=CHOICES, offset=0).items,
+        entries=entries,
+        labels=labels(entries, period),
+        total=usage.added(entries),
+    )
+
+
+@blueprint.get("/csv")
+def as_csv() -> Response:
+    """Hand out the same as a file."""
+    token, period = _token(), _period()
+    rows = (
+        (entry.first.isoformat(), used.requests, used.bytes_in, used.bytes_out, used.sessions)
+        for entry in _entries(token, period)
+        for used in (entry.usage,)
+    )
+    whose = token.prefix if token else "all"
+    return tables.lines_as_csv(f"usage-{whose}-by-{period}", _HEAD, rows)
+
+
+def labels(entries: list[Entry], period: Period) -> list[str]:
+    """Write each period in the reader's language; days are those of UTC, as the figures are."""
+    return [format_date(entry.first, _LABELS[period]) for entry in entries]
+
+
+def _entries(token: AccessToken | None, period: Period) -> list[Entry]:
+    token_id = token.id if token else None
+    return usage.series(current.session(), period, user_id=current.user().id, token_id=token_id)
+
+
+def _token() -> AccessToken | None:
+    """Return the token that was asked for; a stranger's is a page that is not there."""
+    token_id = request.args.get("token", type=uuid.UUID)
+    return tokens.owned(current.session(), current.user(), token_id) if token_id else None
+
+
+def _period() -> Period:
+    asked = request.args.get("period", "")
+    return Period(asked) if asked in list(Period) else Period.DAY
