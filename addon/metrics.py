@@ -21,15 +21,14 @@ from addon.exposition import Fleet, exposition
 from addon.http1.decisions import Local, Peer
 from addon.http1.heads import RequestHead
 from models.config import Settings
+from models.services.fleet import GAUGES, GONE_SECONDS, TOTALS
 
 logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 1.0
-# A worker that has not reported for this long is gone, and its gauges with it.
-GONE_SECONDS = 5
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # The number in the names grows when the fields change their meaning, as with other buckets.
-TOTALS, GAUGES, NUMBERS = "zenzefi:metrics:1:totals", "zenzefi:metrics:1:gauges", "zenzefi:metrics:1:number:"
+NUMBERS = "zenzefi:metrics:1:number:"
 
 # Adds a batch once, and renews this worker's gauges under Redis's own clock, which all workers share.
 _PUBLISH = """

@@ -1,10 +1,16 @@
 """The way to ask for a job: by its dotted path, after the commit that made it necessary."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import Queue, Retry
+from rq import Queue, Retry, Worker
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
 
 from models import config
 
@@ -35,3 +41,90 @@ def enqueue(name: str, *args: str) -> None:
         queue().enqueue(name, args=args, retry=RETRY, result_ttl=KEEP_RESULT_SECONDS, failure_ttl=KEEP_FAILURE_SECONDS)
     except RedisError as error:
         raise QueueDown(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """A job that failed as often as it may: what it was, when it gave up, and the last line of why."""
+
+    id: str
+    queue: str
+    name: str
+    args: tuple[Any, ...]
+    ended_at: datetime | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What waits in each queue, how many jobs failed for good, which workers live, and whether the scheduler does."""
+
+    waiting: dict[str, int]
+    failed: int
+    workers: list[tuple[str, str]]
+    scheduler_lives: bool
+
+
+# Where rq-scheduler holds its lock while it lives.
+_SCHEDULER_LOCK = "rq:scheduler_lock"
+
+
+def work(connection: Redis) -> Work:
+    """Return how the queues stand. Raises QueueDown."""
+    try:
+        lanes = _lanes(connection)
+        return Work(
+            waiting={lane.name: lane.count for lane in lanes},
+            failed=sum(lane.failed_job_registry.count for lane in lanes),
+            workers=[(worker.name, str(worker.get_state())) for worker in Worker.all(connection)],
+            scheduler_lives=bool(connection.exists(_SCHEDULER_LOCK)),
+        )
+    except RedisError as error:
+        raise QueueDown(str(error)) from error
+
+
+def failed_jobs(connection: Redis, limit: int = 50) -> list[FailedJob]:
+    """Return jobs that failed for good, the last ones first. Raises QueueDown."""
+    found: list[FailedJob] = []
+    try:
+        for lane in _lanes(connection):
+            ids = lane.failed_job_registry.get_job_ids(0, limit - 1, desc=True)
+            found += [_failed(lane.name, job) for job in Job.fetch_many(ids, connection) if job is not None]
+    except RedisError as error:
+        raise QueueDown(str(error)) from error
+    return sorted(found, key=lambda job: job.ended_at or datetime.min.replace(tzinfo=UTC), reverse=True)[:limit]
+
+
+def run_again(connection: Redis, job_id: str) -> str | None:
+    """Put a failed job back into its queue and return its name; None when it is gone. Raises QueueDown."""
+    return _on_failed(connection, job_id, lambda lane, job: lane.failed_job_registry.requeue(job))
+
+
+def remove(connection: Redis, job_id: str) -> str | None:
+    """Forget a failed job and return its name; None when it is gone. Raises QueueDown."""
+    return _on_failed(connection, job_id, lambda lane, job: lane.failed_job_registry.remove(job, delete_job=True))
+
+
+def _on_failed(connection: Redis, job_id: str, act: Callable[[Queue, Job], object]) -> str | None:
+    try:
+        job = Job.fetch(job_id, connection)
+        for lane in _lanes(connection):
+            if job_id in lane.failed_job_registry:
+                act(lane, job)
+                return str(job.func_name)
+    except NoSuchJobError:
+        return None
+    except RedisError as error:
+        raise QueueDown(str(error)) from error
+    return None
+
+
+def _lanes(connection: Redis) -> list[Queue]:
+    return [Queue(name, connection=connection) for name in (QUEUE, SLOW_QUEUE)]
+
+
+def _failed(name: str, job: Job) -> FailedJob:
+    result = job.latest_result()
+    lines = (result.exc_string or "").strip().splitlines() if result else []
+    ended = job.ended_at and job.ended_at.replace(tzinfo=job.ended_at.tzinfo or UTC)
+    return FailedJob(job.id, name, job.func_name or "", tuple(job.args), ended, lines[-1][:300] if lines else "")

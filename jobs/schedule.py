@@ -59,6 +59,7 @@ SCHEDULE = (
     Task("jobs.upkeep.forget_entries", every=600),
     Task("jobs.upkeep.forget_logins", every=3600),
     Task("jobs.accounts.forget_links", every=3600),
+    Task("jobs.upkeep.count_days", every=300),
     Task("jobs.upkeep.verify_ledger", cron="30 2 * * *", slow=True),
     Task("jobs.backups.make", cron="0 3 * * *", slow=True),
     Task("jobs.upkeep.forget_audit", cron="0 4 * * *"),

@@ -5,7 +5,19 @@ from datetime import timedelta
 
 from jobs import runtime
 from models import clock
-from models.services import audit, books, deliveries, devices, entries, idempotency, logins, outbox, sessions, users
+from models.services import (
+    audit,
+    books,
+    deliveries,
+    desk,
+    devices,
+    entries,
+    idempotency,
+    logins,
+    outbox,
+    sessions,
+    users,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +63,19 @@ def forget_notices() -> int:
         return gone + devices.forget_unused(session)
 
 
+def count_days() -> int:
+    """Count what today and yesterday brought, for the office's first page; returns how many days were written."""
+    with runtime.sessions().begin() as session:
+        return desk.count_days(session)
+
+
 def verify_ledger() -> bool:
     """Check the books, and shout and write to every admin when they do not add up; returns whether they do."""
     with runtime.sessions().begin() as session:
         report = books.verify(session)
+    # The check reads in a transaction that cannot write.
+    with runtime.sessions().begin() as session:
+        desk.note_check(session, report)
     for rule, rows in report.faults.items():
         logger.critical("ledger: %s: %s", rule, "; ".join(rows[:10]))
     if not report.is_sound:

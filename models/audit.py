@@ -66,6 +66,8 @@ class AuditAction(StrEnum):
     TOKEN_RENEWED = "token.renewed"  # noqa: S105
     TOKEN_RENEWAL_STOPPED = "token.renewal_stopped"  # noqa: S105
     TOKEN_FORCE_REVOKED = "token.force_revoked"  # noqa: S105
+    ANNOUNCEMENT_CHANGED = "announcement.changed"
+    JOB_CHANGED = "job.changed"
     SETTING_CHANGED = "setting.changed"
     BUNDLE_PURCHASED = "bundle.purchased"
     BUNDLE_CHANGED = "bundle.changed"

@@ -1,11 +1,13 @@
 """Every table in one import, for migrations and for tests that compare the two."""
 
+from models.announcements import Announcement
 from models.api_keys import ApiKey
 from models.api_replies import ApiReply
 from models.audit import AuditEntry
 from models.base import Base
 from models.bundles import Bundle, BundlePurchase
 from models.coupons import Coupon, CouponUse
+from models.day_figures import DayFigures, LedgerCheck
 from models.devices import KnownDevice
 from models.entries import AccessCookie, AccessTicket
 from models.gifts import GiftCode, GiftRedemption
@@ -35,6 +37,7 @@ __all__ = [
     "AccessToken",
     "Account",
     "AccountLink",
+    "Announcement",
     "ApiKey",
     "ApiReply",
     "AuditEntry",
@@ -43,9 +46,11 @@ __all__ = [
     "BundlePurchase",
     "Coupon",
     "CouponUse",
+    "DayFigures",
     "GiftCode",
     "GiftRedemption",
     "KnownDevice",
+    "LedgerCheck",
     "Login",
     "MockCheckout",
     "NoticeChoice",

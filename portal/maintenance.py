@@ -10,7 +10,7 @@ from portal.i18n import gettext as _
 
 READS = {"GET", "HEAD", "OPTIONS"}
 # Who wants to end the maintenance must be able to log in.
-GOES_ON = ("/login", "/logout", "/preferences", "/api/v1/auth/login", "/mock-checkout/")
+GOES_ON = ("/login", "/logout", "/preferences", "/announcements/", "/api/v1/auth/login", "/mock-checkout/")
 
 
 def init_app(app: Flask) -> None:

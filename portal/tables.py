@@ -10,12 +10,13 @@ from portal import current
 from portal.paging import window
 from portal.papers import Cell, csv_lines
 
+type Column[T] = Callable[[T], Cell]
 # So many lines go into one piece of the answer.
 LINES = 200
 # A list is counted this far for reading; beyond it, it is long.
 COUNTED = 10_000
 
-__all__ = ["Cell", "as_csv", "is_wanted", "lines_as_csv", "page_of"]
+__all__ = ["Cell", "Column", "as_csv", "is_wanted", "lines_as_csv", "page_of"]
 
 
 def is_wanted() -> bool:

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from flask_babel import lazy_gettext as _
 
+from models.announcements import Level
 from models.audit import AuditAction
 from models.ledger import Transfer, TransferKind
 from models.notices import Topic
@@ -107,6 +108,8 @@ AUDIT_ACTIONS = {
     AuditAction.TOKEN_RENEWAL_STOPPED: _("Auto-renewal stopped"),
     AuditAction.TOKEN_CREDITED: _("Outage credited"),
     AuditAction.TOKEN_FORCE_REVOKED: _("Token ended by an admin"),
+    AuditAction.ANNOUNCEMENT_CHANGED: _("Announcement changed"),
+    AuditAction.JOB_CHANGED: _("Job run again or removed"),
     AuditAction.SETTING_CHANGED: _("Setting changed"),
     AuditAction.BUNDLE_PURCHASED: _("Bundle bought"),
     AuditAction.BUNDLE_CHANGED: _("Bundle changed"),
@@ -166,6 +169,7 @@ TOKEN_HISTORY = {
     "rotated": _("Secret replaced"),
     "revoked": _("Revoked"),
 }
+LEVELS = {Level.INFO: _("news"), Level.WARN: _("warning"), Level.BAD: _("trouble")}
 SCOPES = {
     "full": (_("Everything"), _("Every address of the service.")),
     "certificates_only": (_("Certificates only"), _("Certificate pages and nothing else.")),
@@ -252,6 +256,7 @@ SERVICE_SENTENCES = (
     _("This token has been paused for as long as it can be."),
     _("Somebody else has changed this meanwhile. Look at it again."),
     _("Write a whole number."),
+    _("The end must come after the start, and after now."),
     _("This must be above zero."),
     _("This is too large."),
     _("This is too long."),

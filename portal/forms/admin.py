@@ -1,12 +1,13 @@
 """What admins fill in."""
 
-from typing import Self
+from typing import Any, Self
 
 from flask import request
 from flask_babel import lazy_gettext as _
-from wtforms import DateField, DecimalField, IntegerField, SelectField, StringField
+from wtforms import DateField, DateTimeLocalField, DecimalField, IntegerField, SelectField, StringField
 from wtforms.validators import InputRequired, Optional
 
+from models.announcements import Level
 from models.config import Settings
 from portal import words
 from portal.forms.base import Form, UuidField, at_most, required
@@ -82,3 +83,15 @@ class ReasonForm(Form):
 
 class NoteForm(Form):
     text = StringField(_("Note"), [required(), at_most(1000)], render_kw={"autocomplete": "off"})
+
+
+class AnnouncementForm(Form):
+    level = SelectField(_("How loud"))
+    words_en = StringField(_("Words in English"), [required(), at_most(300)], render_kw={"autocomplete": "off"})
+    words_ru = StringField(_("Words in Russian"), [required(), at_most(300)], render_kw={"autocomplete": "off"})
+    starts_at = DateTimeLocalField(_("From"), [Optional()], description=_("Empty: from now on."))
+    ends_at = DateTimeLocalField(_("Until"), [Optional()], description=_("Empty: until it is withdrawn."))
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.level.choices = [(level.value, words.LEVELS[level]) for level in Level]

@@ -3,10 +3,13 @@
 from flask import Flask
 
 from models.config import Settings
+from portal import announcing
 from portal.extensions import csrf
 from portal.views import (
     accounts,
     admin,
+    admin_announcements,
+    admin_jobs,
     admin_lists,  # noqa: F401 - its routes belong to the blueprint of `admin`
     admin_offers,
     admin_payments,
@@ -70,6 +73,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(office_mails.blueprint)
     app.register_blueprint(admin_view_as.blueprint)
     app.register_blueprint(admin_view_as.way_back)
+    app.register_blueprint(admin_announcements.blueprint)
+    app.register_blueprint(admin_jobs.blueprint)
+    app.register_blueprint(announcing.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)
     # The two exemptions: what calls these carries a signature and no cookie.

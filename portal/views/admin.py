@@ -1,23 +1,30 @@
 """The office: what admins see and do. Every route here is 403 for a user."""
 
-from flask import Blueprint, render_template
+from flask import Blueprint, flash, redirect, render_template, url_for
+from werkzeug.wrappers import Response
 
-from models.services import audit, crediting, overview
-from portal import access, current
-from portal.paging import Window, window
+from models.services import crediting, desk
+from portal import access, current, parts
+from portal.i18n import gettext as _
+from portal.paging import window
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 blueprint.before_request(access.require_admin)
 
-FEW = Window(limit=10, offset=0)
-
 
 @blueprint.get("/")
 def index() -> str:
-    """Show the figures of the shop, each with the way to its list, and what happened last."""
-    return render_template(
-        "admin/index.html", figures=overview.of_shop(current.session()), entries=audit.entries(current.session(), **FEW)
-    )
+    """Show what needs a person, the figures of the shop with the ways to their lists, and how each part is."""
+    found = desk.of(current.session(), current.settings())
+    return render_template("admin/index.html", desk=found, parts=parts.look())
+
+
+@blueprint.post("/verify")
+def verify() -> Response:
+    """Have the books verified now instead of next night."""
+    current.later("jobs.upkeep.verify_ledger")
+    flash(_("The books are being verified. The result will stand here in a moment."), "info")
+    return redirect(url_for("admin.index"), 303)
 
 
 @blueprint.get("/outages")

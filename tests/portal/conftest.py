@@ -82,6 +82,7 @@ def app(
     maker = sessionmaker(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
     monkeypatch.setattr(db, "session", scoped_session(maker))
     made_app.extensions["zenzefi-runtime"].forget()
+    made_app.extensions["zenzefi-board"].forget()
     yield made_app
     db.session.remove()
 

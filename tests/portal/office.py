@@ -1,16 +1,22 @@
 """One of everything that only the office has, for the walks over all routes."""
 
+import uuid
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from models.announcements import Level
 from models.config import Settings
-from models.services import runtime
+from models.services import announcements, runtime
 from models.services.context import Actor
 from models.users import User
 
 # Ids that nothing has, under the names that the routes give them.
-NOTHING: dict[str, Any] = {"change_id": 0, "key": "limits.proxy_per_minute"}
+NOTHING: dict[str, Any] = {
+    "change_id": 0,
+    "key": "limits.proxy_per_minute",
+    "announcement_id": uuid.UUID(int=0),
+}
 
 
 def one_of_each(session: Session, dana: User, settings: Settings) -> dict[str, Any]:
@@ -18,4 +24,6 @@ def one_of_each(session: Session, dana: User, settings: Settings) -> dict[str, A
     facts: dict[str, Any] = {"value": "900", "reason": "quiet day", "seen": 0, "actor": Actor(dana.id)}
     changed = runtime.change(session, settings, "limits.proxy_per_minute", **facts).change
     assert changed is not None
-    return {**NOTHING, "change_id": changed.id}
+    words = {"words_en": "We move.", "words_ru": "Мы переезжаем.", "starts_at": None, "ends_at": None}
+    told = announcements.make(session, level=Level.INFO, actor=Actor(dana.id), **words)
+    return {**NOTHING, "change_id": changed.id, "announcement_id": told.id}

@@ -52,6 +52,7 @@ OPEN = {
     "mock_checkout.decide",
     "health.health",
     "metrics.show",
+    "announcements.put_away",
     "health.detailed",
     "webhooks.receive",
     "docs.openapi",

@@ -1,0 +1,41 @@
+"""What admins tell everybody in the portal, for a time."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Base, CreatedAt, Moment, UuidKey, word
+from models.users import User
+
+
+class Level(StrEnum):
+    """How loud it is."""
+
+    INFO = "info"
+    WARN = "warn"
+    BAD = "bad"
+
+
+class Announcement(Base):
+    """Words in both languages, shown between two times; without an end until it is withdrawn."""
+
+    __tablename__ = "announcements"
+    __table_args__ = (
+        CheckConstraint("ends_at > starts_at", name="ends_after_start"),
+        Index("ix_announcements_showing", "starts_at", postgresql_where=text("withdrawn_at IS NULL")),
+    )
+
+    id: Mapped[UuidKey]
+    level: Mapped[Level] = mapped_column(word(Level, 8))
+    words_en: Mapped[str] = mapped_column(String(300))
+    words_ru: Mapped[str] = mapped_column(String(300))
+    starts_at: Mapped[Moment]
+    ends_at: Mapped[datetime | None]
+    withdrawn_at: Mapped[datetime | None]
+    author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    created_at: Mapped[CreatedAt]
+
+    author: Mapped[User] = relationship()

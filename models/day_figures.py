@@ -1,0 +1,33 @@
+"""Figures of whole days, and when the books were found sound: counted by jobs, read by the office's first page."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, Identity, Numeric, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, CreatedAt, Znc
+
+
+class DayFigures(Base):
+    """What one day (UTC) brought. The job counts today and yesterday anew; older days stay."""
+
+    __tablename__ = "day_figures"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    sold_znc: Mapped[Znc]
+    revenue_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
+    new_users: Mapped[int]
+
+
+class LedgerCheck(Base):
+    """One verification of the books; `faults` has the first rows of each rule that is broken."""
+
+    __tablename__ = "ledger_checks"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    checked_at: Mapped[CreatedAt]
+    is_sound: Mapped[bool]
+    faults: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))

@@ -1,0 +1,149 @@
+"""The office's first page: what needs a person, and the figures of the shop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Date, DateTime, cast, func, literal_column, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import Settings
+from models.day_figures import DayFigures, LedgerCheck
+from models.ledger import Transfer, TransferKind
+from models.outages import Outage
+from models.outbox import OutboxMail
+from models.payments import Payment, PaymentStatus
+from models.services import outages, reviews
+from models.services.books import Report
+from models.sessions import ProxySession
+from models.tokens import ENDS, AccessToken
+from models.users import User
+from models.webhooks import WebhookDelivery
+
+DAYS = 30
+# A mail or delivery that failed longer ago than this is no news.
+FAILED_DAYS = 7
+# The books are verified each night; a day and a half without is worth a look.
+VERIFIED_WITHIN = timedelta(hours=36)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Counts over the whole shop, and the last days; `outage` is open now, `check` the last one of the books."""
+
+    reviews: int
+    failed_mails: int
+    dead_letters: int
+    outage: Outage | None
+    check: LedgerCheck | None
+    is_check_late: bool
+    users: int
+    running_tokens: int
+    open_sessions: int
+    pending_payments: int
+    days: Sequence[DayFigures]
+
+    @property
+    def sold_today(self) -> Decimal:
+        return self.days[-1].sold_znc if self.days else Decimal(0)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing needs a person now."""
+        books_are_sound = self.check is not None and self.check.is_sound and not self.is_check_late
+        return not (self.reviews or self.failed_mails or self.dead_letters or self.outage) and books_are_sound
+
+
+def of(session: Session, settings: Settings) -> Desk:
+    """Return what an admin sees first."""
+    moment = clock.now()
+    check = session.scalars(select(LedgerCheck).order_by(LedgerCheck.id.desc()).limit(1)).one_or_none()
+    lately = moment - timedelta(days=FAILED_DAYS)
+    failed = select(func.count()).where(OutboxMail.failed_at > lately)
+    dead = select(func.count()).where(WebhookDelivery.dead_at > lately)
+    running = select(func.count(AccessToken.id)).where(
+        AccessToken.revoked_at.is_(None),
+        AccessToken.activated_at.is_not(None),
+        AccessToken.paused_at.is_(None),
+        literal_column(ENDS, DateTime(timezone=False)) > moment.replace(tzinfo=None),
+    )
+    # One question for all the counts: a page must not ask for each.
+    counts = (
+        failed,
+        dead,
+        select(func.count()).select_from(User),
+        running,
+        select(func.count()).where(ProxySession.ended_at.is_(None)),
+        select(func.count()).where(Payment.status == PaymentStatus.PENDING),
+    )
+    found = session.execute(select(*(count.scalar_subquery() for count in counts))).one()
+    failed_mails, dead_letters, people, running_tokens, open_sessions, pending_payments = found
+    return Desk(
+        reviews=reviews.count(session),
+        failed_mails=failed_mails,
+        dead_letters=dead_letters,
+        outage=outages.current(session, settings.upstream.probe_gap),
+        check=check,
+        is_check_late=check is not None and moment - check.checked_at > VERIFIED_WITHIN,
+        users=people,
+        running_tokens=running_tokens,
+        open_sessions=open_sessions,
+        pending_payments=pending_payments,
+        days=_days(session, moment.date()),
+    )
+
+
+def note_check(session: Session, report: Report) -> LedgerCheck:
+    """Keep what a verification of the books has found."""
+    faults = {rule: rows[:10] for rule, rows in report.faults.items()}
+    check = LedgerCheck(is_sound=report.is_sound, faults=faults)
+    session.add(check)
+    session.flush()
+    return check
+
+
+def count_days(session: Session) -> int:
+    """Count today and yesterday anew, and all of the last days at first; returns how many days were written."""
+    today = clock.now().date()
+    known = session.scalar(select(func.max(DayFigures.day)))
+    first = max(today - timedelta(days=DAYS - 1), min(today - timedelta(days=1), known or date.min))
+    start = datetime.combine(first, time(), UTC)
+    bought = Transfer.kind == TransferKind.PURCHASE
+    sold = _by_day(session, Transfer.created_at, func.sum(Transfer.amount), start, bought)
+    paid = _by_day(session, Payment.settled_at, func.sum(Payment.amount_rub), start)
+    come = _by_day(session, User.created_at, func.count(), start)
+    days = [first + timedelta(days=number) for number in range((today - first).days + 1)]
+    rows = [
+        {
+            "day": day,
+            "sold_znc": sold.get(day, Decimal(0)),
+            "revenue_rub": paid.get(day, Decimal(0)),
+            "new_users": int(come.get(day, 0)),
+        }
+        for day in days
+    ]
+    statement = insert(DayFigures).values(rows)
+    fresh = {name: statement.excluded[name] for name in ("sold_znc", "revenue_rub", "new_users")}
+    session.execute(statement.on_conflict_do_update(index_elements=[DayFigures.day], set_=fresh))
+    return len(rows)
+
+
+def _by_day(
+    session: Session, at: Any, figure: ColumnElement[Any], start: datetime, *which: ColumnElement[bool]
+) -> dict[date, Any]:
+    day = cast(func.timezone("UTC", at), Date)
+    rows = session.execute(select(day, figure).where(at >= start, *which).group_by(day))
+    return {row[0]: row[1] for row in rows}
+
+
+def _days(session: Session, today: date) -> Sequence[DayFigures]:
+    """Return the last days, oldest first; a day that was not counted yet is a day of nothing."""
+    first = today - timedelta(days=DAYS - 1)
+    found = {row.day: row for row in session.scalars(select(DayFigures).where(DayFigures.day >= first))}
+    nothing = {"sold_znc": Decimal(0), "revenue_rub": Decimal(0), "new_users": 0}
+    days = [first + timedelta(days=number) for number in range(DAYS)]
+    return [found.get(day) or DayFigures(day=day, **nothing) for day in days]

@@ -1,0 +1,33 @@
+"""What the proxy's workers leave in Redis for everybody: their totals, and which of them are alive."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# The number in the names grows when the fields change their meaning, as with other buckets.
+TOTALS, GAUGES = "zenzefi:metrics:1:totals", "zenzefi:metrics:1:gauges"
+# A worker that has not reported for this long is gone, and its gauges with it.
+GONE_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """How many workers reported lately, and how often they refused a request, by code, most often first."""
+
+    workers: int
+    refusals: Mapping[str, int]
+
+
+def read(gauges: Mapping[bytes, bytes], totals: Mapping[bytes, bytes], now: float) -> Fleet:
+    """Read what Redis holds; what cannot be understood is passed over."""
+    alive = sum(_reported(value) >= now - GONE_SECONDS for value in gauges.values())
+    refused: dict[str, int] = {}
+    for name, value in totals.items():
+        kind, _, code = name.decode().partition("|")
+        if kind == "refusals" and value.isdigit():
+            refused[code] = int(value)
+    return Fleet(alive, dict(sorted(refused.items(), key=lambda pair: (-pair[1], pair[0]))))
+
+
+def _reported(gauge: bytes) -> float:
+    first = gauge.split(b" ", 1)[0]
+    return float(first) if first.isdigit() else float("-inf")

@@ -1,0 +1,83 @@
+"""Announcements above each page. A reader who has seen one puts it away, and his browser remembers it."""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from flask import Blueprint, Flask, current_app, g, redirect, request, url_for
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Response
+
+from models.announcements import Announcement
+from models.services import announcements
+from portal import current, i18n
+from portal.redirects import local_path
+
+blueprint = Blueprint("announcements", __name__, url_prefix="/announcements")
+
+COOKIE = "seen"
+# The cookie holds so many at most; whoever has put away more sees the oldest again.
+REMEMBERED = 20
+KEEP_SECONDS = 90 * 24 * 3600
+# A process asks the database again after this long.
+FRESH_SECONDS = 2.0
+
+
+class Board:
+    """What one process knows of the announcements that are shown now."""
+
+    def __init__(self) -> None:
+        self._known: Sequence[Announcement] = ()
+        self._good_until = float("-inf")
+
+    def get(self) -> Sequence[Announcement]:
+        """Return what is shown; while the database does not answer, what was shown last."""
+        if time.monotonic() >= self._good_until:
+            self._good_until = time.monotonic() + FRESH_SECONDS
+            try:
+                self._known = announcements.showing(current.session())
+            except SQLAlchemyError:
+                current.session().rollback()
+        return self._known
+
+    def forget(self) -> None:
+        """Ask again at the next page."""
+        self._good_until = float("-inf")
+
+
+def init_app(app: Flask) -> None:
+    """Let templates ask what is to be announced."""
+    app.extensions["zenzefi-board"] = Board()
+    app.jinja_env.globals.update(announced=announced)
+
+
+def board() -> Board:
+    """Return this process's board."""
+    found: Board = current_app.extensions["zenzefi-board"]
+    return found
+
+
+def announced() -> list[tuple[uuid.UUID, str, str]]:
+    """Return id, level and words of what this reader has not put away."""
+    if "announced" not in g:
+        seen = request.cookies.get(COOKIE, "").split(".")
+        in_russian = i18n.chosen_language() == "ru"
+        g.announced = [
+            (each.id, each.level.value, each.words_ru if in_russian else each.words_en)
+            for each in board().get()
+            if each.id.hex[:12] not in seen
+        ]
+    found: list[tuple[uuid.UUID, str, str]] = g.announced
+    return found
+
+
+@blueprint.post("/<uuid:announcement_id>/seen")
+def put_away(announcement_id: uuid.UUID) -> Response:
+    """Remember that this reader has seen an announcement."""
+    announcements.by_id(current.session(), announcement_id)
+    seen = [part for part in request.cookies.get(COOKIE, "").split(".") if part.isalnum()]
+    kept = [announcement_id.hex[:12], *seen][:REMEMBERED]
+    response = redirect(local_path(request.form.get("next"), url_for("pages.landing")), 303)
+    secure = current.frozen_settings().platform.is_production
+    response.set_cookie(COOKIE, ".".join(kept), max_age=KEEP_SECONDS, secure=secure, httponly=True, samesite="Lax")
+    return response

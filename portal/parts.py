@@ -1,0 +1,53 @@
+"""How each part of the platform is, for the office's first page; a part that hangs must not take the page along."""
+
+import logging
+from dataclasses import dataclass
+from functools import cache
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from jobs import queues
+from jobs.queues import QueueDown
+from models import clock
+from models.services import fleet, health
+from models.services.fleet import Fleet
+from models.services.health import Report
+from portal import current
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What was found; all None while Redis does not answer. `report` is that of the scheduled look."""
+
+    report: Report | None = None
+    fleet: Fleet | None = None
+    work: queues.Work | None = None
+
+
+def redis() -> Redis:
+    """Return this process's way to Redis, which gives up soon."""
+    return _connected(current.frozen_settings().redis.url)
+
+
+@cache
+def _connected(url: str) -> Redis:
+    return Redis.from_url(url, socket_connect_timeout=1, socket_timeout=2)
+
+
+def look() -> Parts:
+    """Ask Redis for what jobs and workers left there."""
+    try:
+        connection = redis()
+        with connection.pipeline(transaction=False) as pipeline:
+            pipeline.get(health.REPORT_KEY)
+            pipeline.hgetall(fleet.GAUGES)
+            pipeline.hgetall(fleet.TOTALS)
+            report, gauges, totals = pipeline.execute()
+        found = fleet.read(gauges, totals, clock.now().timestamp())
+        return Parts(health.from_json(report), found, queues.work(connection))
+    except (RedisError, QueueDown) as error:
+        logger.warning("the parts cannot be asked: %s", type(error).__name__)
+        return Parts()

@@ -1,0 +1,138 @@
+"""The office's first page, announcements and jobs."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from flask import Flask
+from redis import Redis
+from rq import Queue, Worker
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+
+from jobs import queues
+from models import clock
+from models.announcements import Announcement
+from models.audit import AuditAction
+from models.config import Settings
+from models.day_figures import DayFigures
+from models.services import desk, fleet
+from models.services.books import Report
+from models.users import User
+from portal import parts
+from tests.conftest import Clock
+from tests.portal.conftest import Browser, Jobs, text_of
+from tests.support import actions, buy
+
+
+def fail() -> None:
+    """A job that never works."""
+    raise ValueError("<b>it is broken</b>")
+
+
+@pytest.fixture
+def lane(redis: Redis) -> Queue:
+    """The queue of the test's own Redis."""
+    return Queue(queues.QUEUE, connection=redis)
+
+
+def report(**faults: list[str]) -> Report:
+    return Report(transfers=0, turnover=Decimal(0), balances={}, faults=faults)
+
+
+def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis: Redis) -> None:
+    desk.note_check(session, report())
+    session.commit()
+    assert "Nothing now." in as_dana.get("/admin/").text
+    desk.note_check(session, report(balances=["a wallet"]))
+    session.commit()
+    page = as_dana.get("/admin/")
+    assert "The books do not add up: balances" in text_of(page, "alert alert-bad")
+    assert "Nothing now." not in page.text
+
+
+def test_days_are_counted_once_and_again(session: Session, alice: User, settings: Settings, time: Clock) -> None:
+    buy(session, alice, settings, hours=24)
+    assert desk.count_days(session) == desk.DAYS
+    buy(session, alice, settings, hours=1)
+    assert desk.count_days(session) == 2
+    today = session.get_one(DayFigures, time.moment.date(), populate_existing=True)
+    assert today.sold_znc == Decimal(19)
+    assert today.new_users >= 1
+    assert len(desk.of(session, settings).days) == desk.DAYS
+    assert desk.of(session, settings).sold_today == 19
+
+
+def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:
+    redis.hset(fleet.TOTALS, mapping={"refusals|scope_denied": 7, "refusals|rate_limited": 1200, "bytes|in": 5})
+    redis.hset(fleet.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
+    redis.hset(fleet.GAUGES, "gone", "1000 1 0 1")
+    html = as_dana.get("/admin/").text
+    assert html.index('data-refusal="rate_limited"') < html.index('data-refusal="scope_denied"')
+    assert "1 worker" in html
+
+
+def test_the_first_page_stands_without_redis_and_asks_little(
+    app: Flask, as_dana: Browser, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
+    asked: list[str] = []
+    event.listen(session.connection(), "before_cursor_execute", lambda *call: asked.append(call[2]))
+    assert as_dana.get("/admin/").status_code == 200
+    assert len([each for each in asked if "SAVEPOINT" not in each]) <= 12, asked
+    assert "nobody knows how the jobs are" in as_dana.get("/admin/jobs").text
+
+
+def test_the_books_are_verified_when_an_admin_asks(as_dana: Browser, queued: Jobs) -> None:
+    assert as_dana.post("/admin/verify").location == "/admin/"
+    assert queued == [("jobs.upkeep.verify_ledger",)]
+
+
+def announce(browser: Browser, **changes: str) -> int:
+    words = {"words_en": "We <b>relocate</b>.", "words_ru": "Мы переезжаем.", "level": "warn"}
+    return browser.post("/admin/announcements", **{**words, "starts_at": "", "ends_at": "", **changes}).status_code
+
+
+def test_an_announcement_is_shown_in_both_languages_and_put_away(
+    as_dana: Browser, as_alice: Browser, anonymous: Browser, session: Session
+) -> None:
+    assert announce(as_dana) == 303
+    assert "We &lt;b&gt;relocate&lt;/b&gt;." in anonymous.get("/").text
+    as_alice.post("/preferences", lang="ru")
+    assert "Мы переезжаем." in as_alice.get("/wallet").text
+    found = session.scalars(select(Announcement)).one()
+    assert anonymous.post(f"/announcements/{found.id}/seen", next="/login").location == "/login"
+    assert anonymous.post(f"/announcements/{found.id}/seen", next="//evil.test").location == "/"
+    assert "relocate" not in anonymous.get("/").text
+    assert "Мы переезжаем." in as_alice.get("/wallet").text
+    as_dana.post(f"/admin/announcements/{found.id}/withdraw")
+    assert "Мы переезжаем." not in as_alice.get("/wallet").text
+    assert as_dana.get("/admin/announcements?format=csv").text.count("\n") == 2
+
+
+def test_an_announcement_has_a_time(as_dana: Browser, anonymous: Browser) -> None:
+    later = f"{clock.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
+    assert announce(as_dana, starts_at=later) == 303
+    assert "relocate" not in anonymous.get("/").text
+    assert announce(as_dana, ends_at="2001-01-01T00:00") == 400
+    assert announce(as_dana, words_ru="") == 400
+    assert announce(as_dana, level="loud") == 400
+
+
+def test_a_failed_job_is_run_again_or_removed(
+    as_dana: Browser, dana: User, session: Session, lane: Queue, redis: Redis
+) -> None:
+    for _ in range(2):
+        lane.enqueue(fail)
+    Worker([lane], connection=redis).work(burst=True)
+    page = as_dana.get("/admin/jobs").text
+    assert page.count("data-job=") == 2
+    assert "ValueError: &lt;b&gt;it is broken&lt;/b&gt;" in page
+    first, second = lane.failed_job_registry.get_job_ids()
+    as_dana.post("/admin/jobs/again", job=first)
+    as_dana.post("/admin/jobs/remove", job=second)
+    assert lane.get_job_ids() == [first]
+    assert lane.failed_job_registry.count == 0
+    assert actions(session, dana)[-2:] == [AuditAction.JOB_CHANGED] * 2
+    as_dana.post("/admin/jobs/again", job="nothing")
+    assert "This job is gone." in as_dana.flashes("/admin/jobs")
