@@ -52,7 +52,7 @@ class Payment(Base):
         CheckConstraint("returned_rub = 0 OR settled_at IS NOT NULL", name="returned_after_settled"),
         Index("ix_payments_user_id_created_at", "user_id", "created_at"),
         Index("ix_payments_created_at", "created_at"),
-        Index("ix_payments_settled_at", "settled_at"),
+        Index("ix_payments_settled_at", "settled_at", postgresql_where=text("settled_at IS NOT NULL")),
         Index("ix_payments_pending", "created_at", postgresql_where=text("status = 'pending'")),
     )
 
@@ -106,6 +106,7 @@ class PaymentReversal(Base):
         UniqueConstraint("payment_id", "provider_key"),
         CheckConstraint("amount_rub > 0 AND amount_znc >= 0", name="amounts"),
         CheckConstraint("(state = 'requested') = (ended_at IS NULL)", name="ended"),
+        Index("ix_payment_reversals_created_at", "created_at"),
         Index("ix_payment_reversals_requested", "created_at", postgresql_where=text("state = 'requested'")),
     )
 

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = '0019_overview'
-down_revision = '0022_webhooks'
+down_revision = '0016_long_lists'
 branch_labels = None
 depends_on = None
 

@@ -79,13 +79,13 @@ _CHECKS = {
             LEFT JOIN gift_redemptions g ON t.reference_type = 'gift_code' AND g.id = t.reference_id
             LEFT JOIN referral_bonuses r ON t.reference_type = 'referral' AND r.id = t.reference_id
         WHERE NOT coalesce(CASE t.kind
-            WHEN 'deposit' THEN d.kind = 'payments_received' AND c.user_id = p.user_id
+            WHEN 'deposit' THEN d.kind = 'payments_received' AND c.kind = 'wallet' AND c.user_id = p.user_id
             WHEN 'purchase' THEN d.user_id = coalesce(k.user_id, b.user_id) AND d.kind = 'wallet' AND c.kind = 'sales'
             WHEN 'gift' THEN d.kind = 'gifts' AND c.kind = 'wallet' AND c.user_id = g.user_id
             WHEN 'referral_bonus' THEN r.referrer_id IN (c.user_id, d.user_id) AND (
                 (d.kind = 'bonuses' AND c.kind = 'held')
                 OR (d.kind = 'held' AND c.kind = 'wallet' AND d.user_id = c.user_id))
-            WHEN 'refund' THEN d.kind = 'sales' AND c.user_id = k.user_id
+            WHEN 'refund' THEN d.kind = 'sales' AND c.kind = 'wallet' AND c.user_id = k.user_id
             WHEN 'reversal' THEN CASE t.reference_type
                 WHEN 'payment' THEN (c.kind = 'payments_received' AND d.kind IN ('wallet', 'receivable')
                         AND d.user_id = p.user_id)
@@ -94,8 +94,8 @@ _CHECKS = {
                 WHEN 'user' THEN d.kind = 'wallet' AND c.kind = 'receivable' AND d.user_id = c.user_id
                     AND d.user_id = t.reference_id END
             WHEN 'adjustment' THEN t.reference_type = 'user' AND (
-                (d.kind = 'adjustments' AND c.user_id = t.reference_id)
-                OR (c.kind = 'adjustments' AND d.user_id = t.reference_id))
+                (d.kind = 'adjustments' AND c.kind = 'wallet' AND c.user_id = t.reference_id)
+                OR (c.kind = 'adjustments' AND d.kind = 'wallet' AND d.user_id = t.reference_id))
             END, false)""",
 }
 

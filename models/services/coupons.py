@@ -19,6 +19,9 @@ from models.services.money import CENT, checked, round_down
 from models.services.paging import Page, page_of
 from models.users import User
 
+# A million is as good as no limit, and fits into its column.
+MOST_USES = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
@@ -65,7 +68,7 @@ def create(
         raise InvalidInput("percent", "Give either a percentage or an amount.")
     if percent is not None and not (percent.is_finite() and 0 < percent < 100 and percent == percent.quantize(CENT)):
         raise InvalidInput("percent", "The percentage is above 0 and below 100.")
-    if any(limit is not None and limit < 1 for limit in (uses_in_all, uses_per_user)):
+    if any(limit is not None and not 1 <= limit <= MOST_USES for limit in (uses_in_all, uses_per_user)):
         raise InvalidInput("uses_in_all", "A limit is 1 or more.")
     coupon = Coupon(
         code=code,

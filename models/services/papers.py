@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import ColumnElement, case, func, or_, select, union_all
 from sqlalchemy.orm import Session
@@ -15,10 +15,9 @@ from models.ledger import Account, Transfer
 from models.payments import Payment
 from models.services import ledger
 from models.services.errors import InvalidInput, NotFound
-from models.services.paging import Page, page_of
+from models.services.paging import MAX_LIMIT, Page, page_of
 from models.users import User
 
-_NOTHING = (Decimal(0), 0)
 AT_ONCE = 500
 
 
@@ -112,42 +111,33 @@ def number_of(entry: Transfer) -> str:
     return f"{entry.created_at.astimezone(UTC):%Y%m%d}-{entry.id.hex[:8].upper()}"
 
 
-def statements(session: Session, owner: User) -> list[Statement]:
-    """Return the months from a wallet's first movement until now, newest first."""
+def statements(session: Session, owner: User, *, limit: int, offset: int) -> Page[Statement]:
+    """Return a page of the months from a wallet's first movement until now, newest first.
+
+    One query adds all of them up: what a month opens with is what those before it have left.
+    """
     wallet = ledger.wallet_of(session, owner.id)
-    received = _by_month(session, Transfer.credit_account_id == wallet.id)
-    spent = _by_month(session, Transfer.debit_account_id == wallet.id)
-    month, last = min([*received, *spent], default=Month.of(clock.now())), Month.of(clock.now())
-    found, opening = [], Decimal(0)
+    start = func.date_trunc("month", func.timezone("UTC", Transfer.created_at))
+    query = select(start, *_sums(wallet)).where(_touches(wallet)).group_by(start)
+    moved = {Month(first.year, first.month): tuple(sums) for first, *sums in session.execute(query)}
+    listed, balance = list[Statement](), Decimal(0)
+    now = Month.of(clock.now())
+    month, last = min([*moved, now]), max([*moved, now])
     while month <= last:
-        (came, arrivals), (went, departures) = received.get(month, _NOTHING), spent.get(month, _NOTHING)
-        found.append(Statement(month, opening, came, went, arrivals + departures))
-        opening += came - went
-        month = month.next
-    return found[::-1]
-
-
-def _by_month(session: Session, which: ColumnElement[bool]) -> dict[Month, tuple[Decimal, int]]:
-    """Return the sum and the number of transfers of each month."""
-    month = func.date_trunc("month", func.timezone("UTC", Transfer.created_at))
-    rows = session.execute(select(month, func.sum(Transfer.amount), func.count()).where(which).group_by(month))
-    return {Month.of(row[0].replace(tzinfo=UTC)): (row[1], row[2]) for row in rows}
+        received, spent, lines = moved.get(month, (Decimal(0), Decimal(0), 0))
+        listed.append(Statement(month, balance, Decimal(received), Decimal(spent), lines))
+        balance, month = listed[-1].closing, month.next
+    limit, offset = min(max(limit, 1), MAX_LIMIT), max(offset, 0)
+    return Page(listed[::-1][offset : offset + limit], len(listed), limit, offset)
 
 
 def statement(session: Session, owner: User, month: Month) -> Statement:
     """Return the figures of a month. What one closes with, the next one opens with."""
     wallet = ledger.wallet_of(session, owner.id)
-    signed = _signed(wallet)
-    before = Transfer.created_at < month.start
-    opening = _sum(session, Transfer.credit_account_id == wallet.id, before)
-    opening -= _sum(session, Transfer.debit_account_id == wallet.id, before)
-    inside = select(
-        func.coalesce(func.sum(signed).filter(signed > 0), 0),
-        func.coalesce(-func.sum(signed).filter(signed < 0), 0),
-        func.count(),
-    ).where(_inside(wallet, month))
-    received, spent, lines = session.execute(inside).one()
-    return Statement(month, opening, Decimal(received), Decimal(spent), lines)
+    before = select(func.coalesce(func.sum(_signed(wallet)), 0)).where(*_before(wallet, month.start))
+    opening = session.scalar(before)
+    received, spent, lines = session.execute(select(*_sums(wallet)).where(_inside(wallet, month))).one()
+    return Statement(month, Decimal(opening or 0), Decimal(received), Decimal(spent), lines)
 
 
 def page(session: Session, owner: User, month: Month, *, limit: int, offset: int) -> Page[Transfer]:
@@ -176,9 +166,15 @@ def _signed(wallet: Account) -> ColumnElement[Decimal]:
     return case((Transfer.credit_account_id == wallet.id, Transfer.amount), else_=-Transfer.amount)
 
 
-def _sum(session: Session, *which: ColumnElement[bool]) -> Decimal:
-    return Decimal(session.scalar(select(func.coalesce(func.sum(Transfer.amount), 0)).where(*which)) or 0)
+def _sums(wallet: Account) -> tuple[ColumnElement[Any], ...]:
+    """What came in, what went out, and in how many movements."""
+    signed = _signed(wallet)
+    came, went = (func.sum(signed).filter(signed > 0), -func.sum(signed).filter(signed < 0))
+    return func.coalesce(came, 0), func.coalesce(went, 0), func.count()
 
+
+def _before(wallet: Account, moment: datetime) -> tuple[ColumnElement[bool], ...]:
+    return _touches(wallet), Transfer.created_at < moment
 
 def _inside(wallet: Account, month: Month) -> ColumnElement[bool]:
     """Say in SQL that a movement is one of a wallet's in a month.

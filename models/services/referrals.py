@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from models import clock
 from models.audit import AuditAction
 from models.config import Settings
-from models.ledger import AccountKind, TransferKind
+from models.ledger import Account, AccountKind, TransferKind
 from models.outages import Outage
 from models.referrals import ReferralBonus
 from models.services import audit, ledger, outbox, texts
@@ -135,8 +135,11 @@ def give_back(session: Session, bonus: ReferralBonus, token: AccessToken, refund
 
 
 def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
-    """Return bonuses whose purchase cannot be refunded any more, oldest first."""
-    query = select(ReferralBonus.id).where(ReferralBonus.ended_at.is_(None), ~_is_refundable())
+    """Return bonuses whose purchase cannot be refunded any more, oldest first.
+
+    Those of debtors are left out: they may wait for ever, and must not keep the others waiting.
+    """
+    query = select(ReferralBonus.id).where(ReferralBonus.ended_at.is_(None), ~_is_refundable(), ~_buyer_owes())
     return list(session.scalars(query.order_by(ReferralBonus.created_at).limit(limit)))
 
 
@@ -208,6 +211,11 @@ def _is_of(token: AccessToken) -> ColumnElement[bool]:
         ReferralBonus.reference_type == "bundle_purchase", ReferralBonus.reference_id == token.bundle_purchase_id
     )
     return or_(own, of_bundle)
+
+
+def _buyer_owes() -> ColumnElement[bool]:
+    is_his = and_(Account.user_id == ReferralBonus.referred_id, Account.kind == AccountKind.RECEIVABLE)
+    return exists().where(is_his, Account.balance < 0)
 
 
 def _is_refundable() -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """The office's offers: bundles, coupons, gift codes; and ending somebody's token."""
 
 import uuid
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -160,5 +160,5 @@ def _back() -> Response:
 
 
 def _end_of(day: date | None) -> datetime | None:
-    """Return the end of a day in UTC."""
-    return None if day is None else datetime.combine(day, time(), UTC) + timedelta(days=1)
+    """Return the end of a day in UTC; that of the last day there is has no day after it."""
+    return None if day is None else datetime.combine(day, time.max, UTC)

@@ -43,8 +43,8 @@ def receipt_pdf(transfer_id: uuid.UUID) -> Response:
 @blueprint.get("/statements")
 def statements() -> str:
     """List the months, with what each closed with."""
-    months = wallets.statements(current.session(), current.user())[:24]
-    return render_template("wallet/statements.html", months=months)
+    page = wallets.statements(current.session(), current.user(), **window())
+    return render_template("wallet/statements.html", page=page)
 
 
 @blueprint.get("/statements/<month>")

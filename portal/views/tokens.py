@@ -96,14 +96,13 @@ def buy() -> str | Response | tuple[str, int]:
 def detail(token_id: uuid.UUID) -> Response:
     """Show one token: its clock, its sessions, and what a revocation would give back now."""
     token = tokens.owned(current.session(), current.user(), token_id)
-    days = usage.series(current.session(), Period.DAY, token_id=token.id)
+    days = usage.series(current.session(), Period.DAY, token_id=token.id, shown=DAYS_SHOWN)
     response = make_response(
         render_template(
             "tokens/detail.html",
             token=token,
             refund=tokens.refund_now(current.session(), token, current.settings()),
             pause=pausing.outlook(current.session(), token, current.settings()),
-            days=usage.series(current.session(), usage.Period.DAY, token_id=token.id, shown=DAYS_SHOWN),
             history=timelines.of_token(current.session(), token, **window("history")),
             sessions=sessions.listing(current.session(), token_id=token.id, **window()),
             refusals=traffic.refusals(token.id),

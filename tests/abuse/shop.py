@@ -5,14 +5,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
 from models.services import payments
 from models.services.providers import Event
-from tests.support import balance, decided, person, top_up
+from tests.support import Crash, assert_sound, balance, crash_after, decided, engine_of, person, top_up
 
 
 class Shop:
@@ -46,3 +46,33 @@ class Shop:
     def count(self, entity: Any, *where: Any) -> int:
         """Count rows."""
         return self.run(lambda s: s.scalar(select(func.count()).select_from(entity).where(*where))) or 0
+
+
+def everything(shop: Shop) -> dict[str, list[str]]:
+    """Return every row of every table as text."""
+
+    def read(session: Session) -> dict[str, list[str]]:
+        names = session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
+        return {n: sorted(session.scalars(text(f'SELECT t::text FROM "{n}" AS t'))) for n in names}
+
+    found: dict[str, list[str]] = shop.run(read)
+    return found
+
+
+def assert_all_or_nothing(shop: Shop, call: Callable[[Session], Any], must_change: set[str]) -> None:
+    """Let the process die after each statement of a call, and then run it through: all of it, or none."""
+    before, statements = everything(shop), 0
+    while True:
+        statements += 1
+        try:
+            with crash_after(engine_of(shop.factory), statements):
+                shop.run(call)
+        except Crash:
+            assert everything(shop) == before, f"a crash after statement {statements} left something behind"
+            assert_sound(shop.factory)
+        else:
+            break
+    assert statements > 6, "the crashes did not reach the operation"
+    after = everything(shop)
+    assert {name for name in after if after[name] != before[name]} == must_change
+    assert_sound(shop.factory)

@@ -69,8 +69,13 @@ def test_a_month_opens_with_what_the_one_before_closed_with(session: Session, al
     ).all()
     dated(session, datetime(2026, 9, 1, tzinfo=UTC), sold)
     dated(session, datetime(2026, 10, 1, tzinfo=UTC), back)
-    figures = {str(entry.month): entry for entry in papers.statements(session, alice)}
-    assert list(figures)[-1] == "2026-08"
+    listed = papers.statements(session, alice, limit=100, offset=0)
+    assert str(listed.items[-1].month) == "2026-08"
+    assert list(listed.items) == [papers.statement(session, alice, item.month) for item in listed.items]
+    assert [item.month for item in papers.statements(session, alice, limit=1, offset=1).items] == [
+        listed.items[1].month
+    ]
+    figures = {str(item.month): item for item in listed.items}
     september = figures["2026-09"]
     assert (september.opening, september.received, september.spent, september.closing) == (100, 0, 18, 82)
     assert (figures["2026-08"].closing, figures["2026-10"].opening, figures["2026-10"].closing) == (100, 82, 100)
@@ -98,8 +103,7 @@ def test_whatever_happened_the_months_chain_and_the_last_one_ends_with_the_walle
         ):
             dated(session, start + timedelta(days=day), entry)
     with factory.begin() as session:
-        months = papers.statements(session, user)[::-1]
-        assert months == [papers.statement(session, user, entry.month) for entry in months]
+        months = [*papers.statements(session, user, limit=100, offset=0).items[::-1]]
         assert months[0].opening == 0
         for before, after in pairwise(months):
             assert before.closing == after.opening
