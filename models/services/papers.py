@@ -176,6 +176,7 @@ def _sums(wallet: Account) -> tuple[ColumnElement[Any], ...]:
 def _before(wallet: Account, moment: datetime) -> tuple[ColumnElement[bool], ...]:
     return _touches(wallet), Transfer.created_at < moment
 
+
 def _inside(wallet: Account, month: Month) -> ColumnElement[bool]:
     """Say in SQL that a movement is one of a wallet's in a month.
 
