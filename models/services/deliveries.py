@@ -15,7 +15,7 @@ from models.config import Settings
 from models.services import audit, webhooks
 from models.services.context import Actor
 from models.services.errors import NotFound
-from models.services.paging import Page, page_of
+from models.services.paging import LOG_COUNT, Page, page_of
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
 
 # Longer than one run of the job can take.
@@ -154,7 +154,7 @@ def of_endpoint(
     if dead_only:
         query = query.where(WebhookDelivery.dead_at.is_not(None))
     order = (WebhookDelivery.created_at.desc(), WebhookDelivery.id)
-    return page_of(session, query, order=order, limit=limit, offset=offset)
+    return page_of(session, query, order=order, limit=limit, offset=offset, count_to=LOG_COUNT)
 
 
 def listing(session: Session, state: DeliveryState, *, limit: int, offset: int) -> Page[WebhookDelivery]:
@@ -171,7 +171,8 @@ def listing(session: Session, state: DeliveryState, *, limit: int, offset: int) 
             query, order = query.where(WebhookDelivery.dead_at.is_not(None)), WebhookDelivery.dead_at.desc()
         case DeliveryState.DELIVERED:
             query, order = query.where(WebhookDelivery.delivered_at.is_not(None)), WebhookDelivery.delivered_at.desc()
-    return page_of(session, query, order=(order, WebhookDelivery.id), limit=limit, offset=offset)
+    order = (order, WebhookDelivery.id)
+    return page_of(session, query, order=order, limit=limit, offset=offset, count_to=LOG_COUNT)
 
 
 def forget_before(session: Session, moment: datetime) -> int:

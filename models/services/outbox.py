@@ -15,7 +15,7 @@ from models.outbox import MailState, OutboxMail
 from models.services import audit, fanout, notices
 from models.services.context import Actor
 from models.services.errors import NotFound
-from models.services.paging import Page, page_of
+from models.services.paging import LOG_COUNT, Page, page_of
 from models.users import User
 
 ATTEMPTS = 8
@@ -93,7 +93,7 @@ def listing(session: Session, state: MailState, *, limit: int, offset: int) -> P
             query, order = query.where(OutboxMail.sent_at.is_not(None)), OutboxMail.sent_at.desc()
         case MailState.FAILED:
             query, order = query.where(OutboxMail.failed_at.is_not(None)), OutboxMail.failed_at.desc()
-    return page_of(session, query, order=(order, OutboxMail.id), limit=limit, offset=offset)
+    return page_of(session, query, order=(order, OutboxMail.id), limit=limit, offset=offset, count_to=LOG_COUNT)
 
 
 def send_again(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
 IN_MEMORY = 500
+# In a log of millions nobody asks for the exact number.
+LOG_COUNT = 10_000
 
 
 @dataclass(frozen=True, slots=True)

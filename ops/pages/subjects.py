@@ -36,6 +36,9 @@ _VALUES = {
     "month": "SELECT to_char(now(), 'YYYY-MM')",
     "reader": "SELECT 'swagger'",
     "key": "SELECT 'prices'",
+    "endpoint_id": "SELECT id FROM webhook_endpoints WHERE user_id = :buyer LIMIT 1",
+    "kind": "SELECT 'welcome'",
+    "lang": "SELECT 'en'",
 }
 
 
