@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 from models import clock
 from models.announcements import Announcement, Level
 from models.audit import AuditAction
-from models.services import audit, texts
+from models.services import audit, broadcasting, texts
 from models.services.context import Actor
 from models.services.errors import InvalidInput, NotFound
 from models.services.paging import Listing
@@ -29,7 +29,9 @@ def make(
     ends_at: datetime | None,
     actor: Actor,
 ) -> Announcement:
-    """Announce something in both languages, from now or later on. Raises InvalidInput."""
+    """Announce something in both languages, from now or later on, and write to everybody who wants it. Raises
+    InvalidInput.
+    """
     if actor.user_id is None:
         raise ValueError("an announcement has an author")
     starts_at = starts_at or clock.now()
@@ -46,6 +48,15 @@ def make(
     session.add(made)
     session.flush()
     _record(session, made, actor, words=made.words_en)
+    # At once, however late it starts: planned work is news before it begins.
+    broadcasting.write_to_all(
+        session,
+        "announcement",
+        dedup_key=f"announcement:{made.id}",
+        words={"en": made.words_en, "ru": made.words_ru},
+        starts=starts_at.isoformat(),
+        ends=ends_at.isoformat() if ends_at else None,
+    )
     return made
 
 

@@ -35,8 +35,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "token_revoked": {"reason": "The laptop was reported as stolen."},
     "backup_failed": {"reason": "No space left on device"},
     "announcement": {
-        "title": {"en": "Planned work on Sunday", "ru": "Плановые работы в воскресенье"},
-        "text": {
+        "words": {
             "en": "The service is away on Sunday from 02:00 to 02:30 UTC. Your tokens get this time back.",
             "ru": "Сервис будет недоступен в воскресенье после 02:00 UTC. Это время вернётся вашим токенам.",
         },

@@ -9,11 +9,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.announcements import Level
 from models.config import Settings
 from models.notices import ALWAYS_MAILED, Topic
 from models.outbox import OutboxMail
 from models.services import (
     adjustments,
+    announcements,
     broadcasting,
     crediting,
     devices,
@@ -203,11 +205,22 @@ def test_a_notice_to_everybody_reaches_who_wants_it_once(
         webhooks.create(session, user, uuid.uuid4(), topics=[Topic.ANNOUNCEMENT], **facts)
     notices.choose(session, alice, Topic.ANNOUNCEMENT, webhook=False)
     session.flush()
-    facts = samples.of("announcement")
-    told = {"title": facts["title"], "text": facts["text"]}
+    told = {"words": samples.of("announcement")["words"]}
     counts = [broadcasting.write_to_all(session, "announcement", dedup_key="announcement:1", **told) for _ in range(2)]
     assert counts == [1, 0]
     mail = session.scalars(select(OutboxMail)).one()
     assert (mail.recipient, mail.context) == (alice.email, {"username": "alice", **told})
     delivery = session.scalars(select(WebhookDelivery)).one()
     assert (delivery.endpoint.user_id, delivery.data) == (bob.id, told)
+
+
+def test_an_announcement_is_told_to_everybody(session: Session, alice: User, dana: User) -> None:
+    session.execute(delete(OutboxMail))
+    words = {"words_en": "Planned work", "words_ru": "Плановые работы"}
+    announcements.make(session, level=Level.INFO, starts_at=None, ends_at=None, actor=Actor(dana.id), **words)
+    mails = session.scalars(select(OutboxMail).order_by(OutboxMail.recipient)).all()
+    assert [(mail.kind, mail.recipient) for mail in mails] == [
+        ("announcement", alice.email),
+        ("announcement", dana.email),
+    ]
+    assert mails[0].context["words"] == {"en": "Planned work", "ru": "Плановые работы"}
