@@ -72,8 +72,16 @@ class Transfer(Base):
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint("debit_account_id <> credit_account_id", name="two_accounts"),
-        Index("ix_transfers_debit_account_id_created_at", "debit_account_id", "created_at"),
-        Index("ix_transfers_credit_account_id_created_at", "credit_account_id", "created_at"),
+        # With the amounts in them, what a wallet opened a month with is read from the index alone.
+        Index(
+            "ix_transfers_debit_account_id_created_at", "debit_account_id", "created_at", postgresql_include=["amount"]
+        ),
+        Index(
+            "ix_transfers_credit_account_id_created_at",
+            "credit_account_id",
+            "created_at",
+            postgresql_include=["amount"],
+        ),
         Index("ix_transfers_reference", "reference_type", "reference_id"),
         Index(
             "ix_transfers_sold", "created_at", postgresql_include=["amount"], postgresql_where=text("kind = 'purchase'")

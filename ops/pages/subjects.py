@@ -35,10 +35,10 @@ _VALUES = {
     "gift_id": "SELECT id FROM gift_codes LIMIT 1",
     "month": "SELECT to_char(now(), 'YYYY-MM')",
     "reader": "SELECT 'swagger'",
-    "key": "SELECT 'prices'",
     "endpoint_id": "SELECT id FROM webhook_endpoints WHERE user_id = :buyer LIMIT 1",
     "kind": "SELECT 'welcome'",
     "lang": "SELECT 'en'",
+    "key": "SELECT 'limits.auth_per_hour'",
 }
 
 
