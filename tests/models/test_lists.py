@@ -10,7 +10,7 @@ from models import clock
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
-from models.services import audit, counting, ledger, overview, sessions, tokens, users
+from models.services import audit, counting, ledger, overview, sessions, tokens, usage, users
 from models.services.context import PLATFORM, Actor
 from models.services.paging import MAX_LIMIT, Page, page_of
 from models.users import User
@@ -137,8 +137,11 @@ def test_the_first_pages_figures_count_what_they_say(
     top_up(session, bob, settings)
     time.advance(hours=1)
     figures = overview.of_user(session, alice.id)
-    assert (figures.usable_tokens, figures.requests, figures.bytes_transferred) == (3, 6, 330)
-    assert overview.of_user(session, bob.id) == overview.BuyerFigures(0, 0, 0)
+    carried = usage.added(figures.days)
+    assert (figures.usable_tokens, carried.requests, carried.bytes_transferred) == (3, 6, 330)
+    assert {token.id for token in figures.running} == {ready.id, running.id, paused.id}
+    nothing = overview.of_user(session, bob.id)
+    assert (nothing.usable_tokens, nothing.running, nothing.today) == (0, [], usage.Usage())
     shop = overview.of_shop(session)
     assert (shop.users, shop.running_tokens, shop.open_sessions, shop.pending_payments) == (2, 1, 3, 1)
     assert shop.sold == 23
