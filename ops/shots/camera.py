@@ -12,8 +12,8 @@ from typing import Any, Literal
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from ops.console import Failure
+from ops.shots.making import ADMIN, BUYER, NEWCOMER, PASSWORD
 from ops.shots.places import Place, Role
-from ops.shots.shop import ADMIN, BUYER, NEWCOMER, PASSWORD
 
 FLAGS = [
     "--no-sandbox",

@@ -9,7 +9,7 @@ from flask import Flask
 from playwright.sync_api import Page
 from werkzeug.routing import Rule
 
-from ops.shots.shop import PASSWORD, Shop
+from ops.shots.making import PASSWORD, Shop
 
 Role = Literal["visitor", "buyer", "newcomer", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -1,11 +1,8 @@
 """A small shop with some of everything in it, made by the platform's own services on a scratch database."""
 
-import random
 import uuid
-from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -21,7 +18,6 @@ from models.payments import MockCheckout, Payment
 from models.services import (
     adjustments,
     bundles,
-    counting,
     coupons,
     crediting,
     deliveries,
@@ -31,104 +27,23 @@ from models.services import (
     links,
     notices,
     pausing,
-    payments,
     renewing,
     reversals,
-    sessions,
     tokens,
     users,
     webhooks,
 )
 from models.services.context import Actor
-from models.services.providers import mock
-from models.services.providers.base import Outcome
 from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from models.webhooks import WebhookDelivery
+from ops.shots.making import BUYER, LAPTOP, TO_TRY, Making, Shop
 from ops.shots.past import Past
-
-PASSWORD = "a password for pictures"  # noqa: S105 - of people who live as long as one run
-BUYER, NEWCOMER, ADMIN = "alice@example.org", "nina@example.org", "dana@example.org"
-LAPTOP = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-AGENTS = (LAPTOP, "curl/8.14.1", "python-requests/2.32.5", "ZenzefiClient/0.7.3 (Windows 11)")
-TO_TRY = "<b>bold</b>"
-
-
-@dataclass
-class Shop:
-    """What was made: for each argument of an address the values to visit, each with a label; the first is usual."""
-
-    ids: dict[str, list[tuple[str, object]]] = field(default_factory=dict)
-
-    def add(self, argument: str, label: str, value: object) -> None:
-        """Let addresses with this argument be visited with this value."""
-        self.ids.setdefault(argument, []).append((label, value))
-
-
-class _Making:
-    """The steps, which share the past, the settings and a source of chance that repeats itself."""
-
-    def __init__(self, past: Past, settings: Settings) -> None:
-        self.past = past
-        self.settings = settings
-        self.chance = random.Random(7)  # noqa: S311 - repeatable pictures, no secrets
-        self.shop = Shop()
-
-    def person(self, days: float, name: str, **more: Any) -> User:
-        facts: dict[str, Any] = {
-            "email": f"{name}@example.org",
-            "username": name,
-            "full_name": f"{name.title()} Keller",
-            **more,
-        }
-        with self.past.ago(days) as session:
-            return users.register(session, password=PASSWORD, actor=self.actor(None), **facts)
-
-    def actor(self, user: User | None) -> Actor:
-        return Actor(user.id if user else None, f"203.0.113.{self.chance.randint(1, 254)}", LAPTOP)
-
-    def top_up(self, days: float, user: User, amount: str, outcome: Outcome | None = "succeeded") -> uuid.UUID:
-        with self.past.ago(days) as session:
-            payment = payments.start(
-                session, user, amount=Decimal(amount), provider="mock", return_url="/wallet",
-                settings=self.settings, actor=self.actor(user),
-            )  # fmt: skip
-            checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one()
-            if outcome is not None:
-                mock.decide(session, checkout.id, outcome)
-                session.refresh(checkout)
-                [event] = mock.MockProvider(self.settings).fetch(session, payment)
-                stored = payments.store_event(session, "mock", event)
-                if stored is not None:
-                    payments.settle(session, stored)
-            return payment.id
-
-    def buy(self, days: float, user: User, hours: int, name: str, **more: Any) -> AccessToken:
-        with self.past.ago(days) as session:
-            return tokens.purchase(
-                session, user, hours=hours, name=name, settings=self.settings, actor=self.actor(user),
-                **{"scope": "full", **more},
-            )[0]  # fmt: skip
-
-    def use(self, days: float, token: AccessToken, *, minutes: int, requests: int, ended: bool = True) -> uuid.UUID:
-        """Let a device use a token for some minutes."""
-        device = f"{self.chance.getrandbits(80):020x}" if self.chance.random() < 0.7 else None
-        actor = Actor(None, f"198.51.100.{self.chance.randint(1, 254)}", self.chance.choice(AGENTS))
-        with self.past.ago(days) as session:
-            opened = sessions.begin(session, token.id, device=device, rules=self.settings.sessions, actor=actor)
-            done = min(opened.started_at + timedelta(minutes=minutes), clock.now() + timedelta(days=days))
-            sent, received = self.chance.randint(200, 9000), self.chance.randint(2_000, 900_000)
-            counting.add_counts(
-                session, [counting.Count(opened.id, requests, requests * sent, requests * received, done)]
-            )
-            opened.ended_at = done if ended else None
-            return opened.id
 
 
 def make(past: Past, settings: Settings) -> Shop:
     """Fill the database and return what to visit."""
-    making = _Making(past, settings)
+    making = Making(past, settings)
     admin = making.person(420, "dana", is_superuser=True)
     alice = making.person(96, "alice", full_name="Alice Keller")
     making.person(0, "nina", full_name="")
@@ -141,7 +56,7 @@ def make(past: Past, settings: Settings) -> Shop:
     return making.shop
 
 
-def _offers(making: _Making, admin: User, alice: User) -> None:
+def _offers(making: Making, admin: User, alice: User) -> None:
     with making.past.ago(40) as session:
         boss = Actor(admin.id, "192.0.2.10", LAPTOP)
         for code, percent, amount in (("SPRING", 10, None), ("WELCOME5", None, 5)):
@@ -159,7 +74,7 @@ def _offers(making: _Making, admin: User, alice: User) -> None:
         gifts.redeem(session, alice, codes[0], settings=making.settings, actor=making.actor(alice))
 
 
-def _alices_money(making: _Making, admin: User, alice: User) -> None:
+def _alices_money(making: Making, admin: User, alice: User) -> None:
     paid = [making.top_up(days, alice, amount) for days, amount in ((95, "50"), (61, "150"), (34, "300"), (12, "100"))]
     making.shop.add("payment_id", "succeeded", making.top_up(3, alice, "40.50"))
     making.shop.add("payment_id", "canceled", making.top_up(20, alice, "500", "canceled"))
@@ -176,7 +91,7 @@ def _alices_money(making: _Making, admin: User, alice: User) -> None:
         making.use(days - 0.05, spent, minutes=50, requests=making.chance.randint(20, 900))
 
 
-def _alices_tokens(making: _Making, alice: User) -> None:
+def _alices_tokens(making: Making, alice: User) -> None:
     shop, past, settings = making.shop, making.past, making.settings
     running = making.buy(13, alice, 720, "Workshop laptop")
     for day in range(12, 0, -1):
@@ -212,7 +127,7 @@ def _alices_tokens(making: _Making, alice: User) -> None:
         shop.add("token_id", label, token.id)
 
 
-def _others(making: _Making, admin: User, alice: User) -> None:
+def _others(making: Making, admin: User, alice: User) -> None:
     code = alice.referral_code
     for number in range(30):
         days = making.chance.uniform(1, 60)
@@ -236,7 +151,7 @@ def _others(making: _Making, admin: User, alice: User) -> None:
             users.record_failed_login(session, email=BUYER, actor=making.actor(None))
 
 
-def _notices(making: _Making, alice: User) -> None:
+def _notices(making: Making, alice: User) -> None:
     """Webhooks that work and fail, and mails that left, wait and were given up."""
     shop, settings = making.shop, making.settings
     with making.past.ago(9) as session:
@@ -274,7 +189,7 @@ def _notices(making: _Making, alice: User) -> None:
     shop.add("endpoint_id", "works", works.id)
 
 
-def _ids(making: _Making, alice: User) -> None:
+def _ids(making: Making, alice: User) -> None:
     """Name what the addresses need besides."""
     shop = making.shop
     with making.past.ago(0) as session:

@@ -19,8 +19,8 @@ from ops.addresses import LOOPBACK, free_port
 from ops.migrate import migrate
 from ops.servers import PostgresServer, RedisServer
 from ops.shots import shop
+from ops.shots.making import Shop
 from ops.shots.past import Past
-from ops.shots.shop import Shop
 from portal import create_app
 
 SECRETS = ("PORTAL__SECRET_KEY", "TOKENS__HASH_KEY", "TOKENS__MAC_KEYS", "PAYMENTS__MOCK_SIGNING_KEY")

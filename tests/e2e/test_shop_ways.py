@@ -1,0 +1,158 @@
+"""The ways through the shop in both languages, with scripts and without, and with the keyboard alone."""
+
+import re
+from decimal import Decimal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.conftest import Shop
+from tests.e2e.steps import balance, buy, log_in, register_and_log_in, top_up
+
+LOCALES = {"en": "en-GB", "ru": "ru-RU"}
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until the focus is on what the selector names."""
+    for _press in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"Tab never reached {selector}")
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_who_is_short_of_money_tops_up_comes_back_buys_and_gets_it_back(
+    browser: Browser, shop: Shop, language: str, scripts: bool
+) -> None:
+    context = browser.new_context(locale=LOCALES[language], java_script_enabled=scripts)
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    register_and_log_in(page, shop, f"short-{language}-{scripts}".lower())
+
+    page.goto(f"{shop.portal}/tokens/buy?duration_hours=24&name=travel")
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    page.click("form[data-buy] button.button-main")
+    page.get_by_test_id("top-up-link").click()
+    expect(page.locator("input[name=amount]")).to_have_value("18.00")
+    page.click("form[action='/wallet/top-up'] .actions button")
+    page.click("button[name=outcome][value=pay]")
+    expect(page.locator("#payment")).to_have_attribute("data-status", "succeeded", timeout=30_000)
+
+    page.click("main a.button-main")
+    expect(page.locator("input[name=name]")).to_have_value("travel")
+    expect(page.locator("input[value='24']")).to_be_checked()
+    page.click("form[data-buy] button.button-main")
+    secret = page.get_by_test_id("secret").inner_text().strip()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{64}", secret)
+    assert secret in page.get_by_test_id("curl").inner_text()
+    page.click("a[data-saved]")
+    page.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
+    assert secret not in page.content()
+
+    page.click("a[data-dialog=revoke]")
+    place = page.locator("dialog[open]" if scripts else "main")
+    expect(place.get_by_test_id("refund").first).to_have_attribute("data-amount", "18.00")
+    place.locator("form[action$='/revoke'] button").click()
+    page.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
+    expect(page.get_by_test_id("refunded")).to_have_attribute("data-amount", "18.00")
+    assert balance(page, shop) == Decimal(18)
+    context.close()
+
+
+def test_leaving_a_secret_that_was_not_copied_warns_once(page: Page, shop: Shop) -> None:
+    register_and_log_in(page, shop, "hasty")
+    top_up(page, shop, "1")
+    page.goto(f"{shop.portal}/tokens/buy?duration_hours=1")
+    page.click("form[data-buy] button.button-main")
+    expect(page.locator("[data-unsaved]")).to_be_hidden()
+    page.click(".mainnav a >> nth=0")
+    expect(page.locator("[data-unsaved]")).to_be_visible()
+    expect(page.locator("[data-copy=secret]")).to_be_focused()
+    page.click("[data-copy=secret]")
+    expect(page.locator("[data-unsaved]")).to_be_hidden()
+    page.click(".mainnav a >> nth=0")
+    page.wait_for_url("**/dashboard")
+
+
+def test_the_snippets_of_a_secret_are_tabs_that_arrows_walk(page: Page, shop: Shop) -> None:
+    register_and_log_in(page, shop, "arrows")
+    top_up(page, shop, "1")
+    page.goto(f"{shop.portal}/tokens/buy?duration_hours=1")
+    page.click("form[data-buy] button.button-main")
+    page.get_by_role("tab", name="curl").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Python")).to_be_focused()
+    expect(page.get_by_test_id("python")).to_be_visible()
+    expect(page.get_by_test_id("curl")).to_be_hidden()
+    page.click("a[data-saved]")
+
+
+def test_a_purchase_is_made_with_the_keyboard_alone(page: Page, shop: Shop) -> None:
+    register_and_log_in(page, shop, "keys")
+    top_up(page, shop, "20")
+    page.goto(f"{shop.portal}/tokens/buy")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip-link")).to_be_focused()
+    page.keyboard.press("Enter")
+    tab_to(page, "[name=duration_hours]")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("input[value='12']")).to_be_checked()
+    tab_to(page, "form[data-buy] button.button-main")
+    page.keyboard.press("Enter")
+    assert len(page.get_by_test_id("secret").inner_text().strip()) == 64
+    tab_to(page, "a[data-saved]")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
+    tab_to(page, "a[data-dialog=revoke]")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog[open]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    assert balance(page, shop) == 10
+
+
+def test_the_offered_refund_shrinks_in_the_open_dialog_and_is_what_is_paid(page: Page, shop: Shop) -> None:
+    register_and_log_in(page, shop, "preview")
+    top_up(page, shop, "1")
+    bought = buy(page, shop, hours=1)
+    page.request.get(f"{shop.proxy}/users/currentUser", headers={"X-Access-Token": bought.secret})
+    page.goto(bought.url)
+    page.click("a[data-dialog=revoke]")
+    refund = page.locator("dialog[open]").get_by_test_id("refund")
+    before = Decimal(refund.get_attribute("data-amount") or "NaN")
+    # One ZNC for an hour: a cent goes every 36 seconds, so one is seen to go.
+    changed = "was => document.querySelector('dialog [data-refund]').dataset.amount !== was"
+    page.wait_for_function(changed, arg=str(before), timeout=45_000)
+    after = Decimal(refund.get_attribute("data-amount") or "NaN")
+    assert after == before - Decimal("0.01")
+    page.locator("dialog[open] form[action$='/revoke'] button").click()
+    paid = Decimal(page.get_by_test_id("refunded").get_attribute("data-amount") or "NaN")
+    assert after - Decimal("0.01") <= paid <= after
+
+
+def test_language_and_theme_are_kept_with_the_page(page: Page, shop: Shop) -> None:
+    page.goto(f"{shop.portal}/login?next=/wallet")
+    page.click(".menu > summary")
+    page.click("button[name=lang][value=ru]")
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    assert page.url.endswith("/login?next=/wallet")
+    page.click(".menu > summary")
+    page.click("button[name=theme][value=dark]")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
+
+def test_an_admin_goes_through_the_office_by_keys(page: Page, shop: Shop) -> None:
+    log_in(page, shop, shop.ready["admin_email"], shop.ready["admin_password"])
+    page.goto(f"{shop.portal}/admin/")
+    page.keyboard.press("g")
+    page.keyboard.press("u")
+    page.wait_for_url("**/admin/users")
+    page.keyboard.press("/")
+    expect(page.locator("input[type=search]").first).to_be_focused()
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_be_visible()
