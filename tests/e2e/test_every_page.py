@@ -55,3 +55,13 @@ def test_a_receipt_prints_on_one_page(set_up: Stage, before: Camera) -> None:
         page = before.open(context, Place("receipt", path, "buyer"), WIDE)
         assert page is not None
         assert page.pdf(format="A4").count(b"/Type /Page\n") == 1
+
+
+def test_a_page_with_faults_is_told_of_each(before: Camera, script: str) -> None:
+    with before.as_("visitor", WIDE) as context:
+        page = context.new_page()
+        page.set_content('<img src="x"><p style="width:900px">wide</p><button style="height:20px">small</button>')
+        found = "\n".join(axe.faults(page, script))
+    assert "image-alt" in found
+    assert "px too wide" in found
+    assert 'button "small" is 20 px high' in found
