@@ -10,7 +10,7 @@ from ops.shots.camera import OVERFLOW, WIDTHS
 
 _RUN = """async (rules) => {
   const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
-  const found = await axe.run(document, { resultTypes: ["violations"], ...only });
+  const found = await axe.run(document, { resultTypes: ["violations"], iframes: false, ...only });
   return found.violations.map((one) => ({
     id: one.id,
     nodes: one.nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary.split("\\n")[1]}`),

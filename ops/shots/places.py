@@ -19,8 +19,8 @@ FOR_VISITORS = {"pages", "accounts", "links", "mock_checkout", "development"}
 IN_EVERY_STATE = {"tokens.detail", "wallet.payment", "development.error"}
 # The document of the API comes with readers of its own, which are not ours to judge.
 FOREIGN = ("//", "/api/", "/docs", "/redoc", "/openapi")
-# Not pages: files for machines, and addresses that act.
-NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health", "links.follow"}
+# Not pages: files for machines, addresses that act, and a mail in its sandbox, where no script runs.
+NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health", "links.follow", "office_mails.preview_html"}
 # Without a link from a mail these have nothing to show but where to get one.
 GONE = {"links.reset", "links.confirm"}
 
