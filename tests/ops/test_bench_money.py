@@ -76,7 +76,6 @@ def test_the_table_has_a_line_for_each_measurement() -> None:
             "callbacks": row,
             "settlements": {"per_second": 50.0},
             "verify": proof,
-            "verify_after": proof,
         }
     )
     for name in ("purchases on 1,000 wallet(s)", "callbacks, stored", "settled by one worker", "1,000,000 transfers"):
