@@ -215,7 +215,8 @@ def test_9_an_admins_balance_change_is_a_ledger_entry_with_a_reason(shop: Shop) 
     )
     entry = shop.run(lambda s: s.scalars(select(Transfer).where(Transfer.amount == 30)).one())
     assert (entry.kind, entry.description, entry.actor_id) == (TransferKind.ADJUSTMENT, "a chargeback", dana.id)
-    trace = shop.run(lambda s: s.scalars(select(AuditEntry).where(AuditEntry.actor_id == dana.id)).all())[-1]
+    traces = select(AuditEntry).where(AuditEntry.actor_id == dana.id).order_by(AuditEntry.id)
+    trace = shop.run(lambda s: s.scalars(traces).all())[-1]
     assert (trace.action, trace.user_id) == (AuditAction.BALANCE_ADJUSTED, shop.alice.id)
     assert trace.details == {"amount": "-30", "reason": "a chargeback"}
     with pytest.raises(InvalidInput):
