@@ -46,7 +46,7 @@ class Proxy:
             [sys.executable, "-m", "addon.worker"], cwd=ROOT, env=self.environment, stdout=output, stderr=output
         )
         self.workers.append(worker)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60  # a busy machine may take long to start a process
         while time.monotonic() < deadline:
             try:
                 running = sum(worker.poll() is None for worker in self.workers)
