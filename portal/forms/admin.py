@@ -4,13 +4,13 @@ from typing import Any, Self
 
 from flask import request
 from flask_babel import lazy_gettext as _
-from wtforms import DateField, DateTimeLocalField, DecimalField, IntegerField, SelectField, StringField
+from wtforms import DateField, DateTimeLocalField, IntegerField, SelectField, StringField
 from wtforms.validators import InputRequired, Optional
 
 from models.announcements import Level
 from models.config import Settings
 from portal import words
-from portal.forms.base import Form, UuidField, at_most, required
+from portal.forms.base import Form, PlainDecimalField, UuidField, at_most, required
 from portal.forms.shop import MONEY
 
 
@@ -47,7 +47,9 @@ class BundleEditForm(Form):
     token_count = IntegerField(_("Tokens"), [InputRequired(_("This field is needed."))])
     duration_hours = SelectField(_("How long"), coerce=int)
     scope = SelectField(_("What it opens"))
-    discount_percent = DecimalField(_("Discount in percent"), [InputRequired(_("This field is needed."))], places=2)
+    discount_percent = PlainDecimalField(
+        _("Discount in percent"), [InputRequired(_("This field is needed."))], places=2
+    )
 
     @classmethod
     def with_choices(cls, settings: Settings, **defaults: object) -> Self:
@@ -60,8 +62,8 @@ class BundleEditForm(Form):
 
 class CouponForm(Form):
     code = StringField(_("Code"), [required(), at_most(32)], render_kw={"autocomplete": "off"})
-    percent = DecimalField(_("Percent off"), [Optional()], places=2)
-    amount = DecimalField(_("ZNC off"), [Optional()], places=2, description=_("One of the two."))
+    percent = PlainDecimalField(_("Percent off"), [Optional()], places=2)
+    amount = PlainDecimalField(_("ZNC off"), [Optional()], places=2, description=_("One of the two."))
     uses_per_user = IntegerField(_("Uses for each user"), [Optional()], default=1)
     uses_in_all = IntegerField(_("Uses in all"), [Optional()], description=_("Empty: no limit."))
     valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
