@@ -257,7 +257,7 @@ def test_a_bucket_that_refuses_is_a_failure_and_the_backup_stays(
 @pytest.fixture
 def nightly(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """The job's own runtime, on this test's database."""
-    cached = (runtime.settings, runtime.sessions, queues.queue)
+    cached = (runtime.settings_at_start, runtime.sessions, queues.queue)
     for function in cached:
         function.cache_clear()
     yield shop
@@ -267,7 +267,7 @@ def nightly(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 def test_the_nightly_job_makes_one(nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert job.make().startswith("off")
-    runtime.settings.cache_clear()
+    runtime.settings_at_start.cache_clear()
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
     assert json.loads(job.make())["transfers"] == 2
     assert len(archive.present(folder)) == 1

@@ -129,7 +129,7 @@ def test_an_admin_makes_and_withdraws_coupons_and_gift_codes(as_dana: Browser, s
     assert shown is not None
     assert len(shown[1].split()) == 3
     codes = session.scalars(select(GiftCode)).all()
-    assert {str(code.valid_until) for code in codes} == {"2030-02-01 00:00:00+00:00"}
+    assert {str(code.valid_until) for code in codes} == {"2030-01-31 23:59:59.999999+00:00"}
     page = as_dana.get("/admin/offers").text
     assert shown[1].split()[0] not in page
     assert as_dana.post("/admin/gifts/new", **{**facts, "amount": "0"}).status_code == 400
