@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
 from ops.console import Failure
 from ops.shots import axe
 from ops.shots.__main__ import places_of
-from ops.shots.camera import Camera, Variant, camera
+from ops.shots.camera import Camera, Variant
 from ops.shots.places import ROLES, Place
 from ops.shots.stage import Stage, stage
 
@@ -21,9 +22,9 @@ def set_up() -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="module")
-def before(set_up: Stage) -> Iterator[Camera]:
-    with camera(set_up.address) as made:
-        yield made
+def before(set_up: Stage, browser: Browser) -> Camera:
+    """The package's own browser: a process cannot run Playwright twice."""
+    return Camera(browser, set_up.address)
 
 
 @pytest.fixture(scope="module")
