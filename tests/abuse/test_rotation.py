@@ -1,29 +1,26 @@
-"""never.md 12 for a secret that was replaced: with two real workers, what it opened is over when its time is."""
+"""never.md 12 for a secret that was replaced and a session that was cut: with two real workers, what it opened ends."""
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import select
 
-from models.config import Settings
-from models.database import Sessions
 from models.services import entries, rotating
 from models.services.context import PLATFORM
-from tests.abuse.test_admission import Scene, staged
+from models.sessions import ProxySession
+from portal import create_app, current
+from tests.abuse.test_admission import Scene, scene, stage
 from tests.addon.processes import Reply
+from tests.portal.conftest import Browser
+from tests.support import person
+
+__all__ = ["scene", "stage"]  # the fixtures: two workers on one port, and a buyer for each test
 
 TRIES = 12
-
-
-@pytest.fixture
-def scene(committed: tuple[Settings, Sessions], environment: dict[str, str]) -> Iterator[Scene]:
-    """Two workers on one port."""
-    with staged(committed[0], environment["REDIS_URL"]) as scene:
-        scene.proxy.start_worker()
-        yield scene
 
 
 def rotate(scene: Scene, *, grace: int) -> str:
@@ -52,8 +49,8 @@ def refused_within(scene: Scene, secret: str, seconds: float) -> float:
 
 
 @contextmanager
-def endless(scene: Scene, header: str) -> Iterator[object]:
-    """Begin a download that does not end by itself; yields a function that says how long it took to be cut."""
+def endless(scene: Scene, header: str) -> Iterator[Callable[[float], bool]]:
+    """Begin a download that does not end by itself; yields a function that says whether it ends in time."""
     with scene.proxy.connect() as connection:
         connection.sendall(f"GET /endless HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
@@ -120,3 +117,23 @@ def test_12_without_a_grace_old_secret_and_browsers_cookie_end_within_a_second(s
         assert scene.proxy.get("/", Cookie=cookie).status == 401
     # The browser's session still holds the token; its owner's own client is another device.
     assert scene.proxy.get("/api/v1/proxy/status", new).status == 200
+
+
+def test_12_an_admins_cut_now_ends_an_open_download_within_a_second(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "enqueue", lambda *_job: None)
+    office = Browser(create_app(scene.settings).test_client())
+    office.log_in(person(scene.factory, f"dana-{time.monotonic_ns()}", is_superuser=True))
+    with endless(scene, f"X-Access-Token: {scene.owned.secret}") as cut_within:
+        assert not cut_within(0.3)
+        with scene.factory() as session:
+            its = select(ProxySession).where(ProxySession.token_id == scene.owned.token.id)
+            [held] = session.scalars(its).all()
+        assert str(held.id) in office.get("/admin/sessions?open=1").text
+        assert office.post(f"/admin/sessions/{held.id}/cut").status_code == 303
+        assert cut_within(1)
+    # The token itself is as good as before: only what was under way has ended.
+    assert answers(scene, scene.owned.secret) == {200}
+    with scene.factory() as session:
+        assert [bool(used.ended_at) for used in session.scalars(its.order_by(ProxySession.started_at))] == [True, False]
