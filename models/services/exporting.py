@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
+from models.api_keys import ApiKey
 from models.audit import AuditEntry
 from models.ledger import Transfer
 from models.logins import Login
@@ -19,6 +20,7 @@ from models.services import ledger
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
+from models.webhooks import WebhookEndpoint
 
 AT_ONCE = 500
 
@@ -33,6 +35,8 @@ _SESSION = (
     *("request_count", "bytes_in", "bytes_out"),
 )
 _PAYMENT = ("id", "provider", "amount_znc", "amount_rub", "status", "created_at", "settled_at", "returned_rub")
+_KEY = ("id", "name", "scope", "prefix", "created_at", "last_used_at", "expires_at", "ended_at")
+_WEBHOOK = ("id", "url", "topics", "enabled", "created_at")
 _AUDIT = ("created_at", "action", "resource_type", "resource_id", "ip_address", "user_agent", "details")
 
 
@@ -54,6 +58,8 @@ def document(session: Session, user: User) -> Iterator[str]:
     )
     lists: dict[str, Iterator[dict[str, Any]]] = {
         "logins": rows(_own(Login, user, Login.created_at), _LOGIN),
+        "api_keys": rows(_own(ApiKey, user, ApiKey.created_at), _KEY),
+        "webhooks": rows(_own(WebhookEndpoint, user, WebhookEndpoint.created_at), _WEBHOOK),
         "tokens": rows(_own(AccessToken, user, AccessToken.created_at), _TOKEN),
         "sessions": rows(_own(ProxySession, user, ProxySession.started_at), _SESSION),
         "payments": rows(_own(Payment, user, Payment.created_at), _PAYMENT),

@@ -9,9 +9,13 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.api_keys import ApiKey
+from models.api_replies import ApiReply
 from models.audit import AuditAction
 from models.config import Settings
+from models.devices import KnownDevice
 from models.logins import Login
+from models.notices import NoticeChoice
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
 from models.services import adjustments, audit, changes, ledger, outbox, passwords, tokens, two_factor, users
@@ -19,7 +23,12 @@ from models.services.context import Actor
 from models.services.errors import LastSuperuser, PaymentWaits
 from models.sessions import ProxySession
 from models.tokens import AccessToken
+from models.user_notes import UserNote
 from models.users import User
+from models.webhooks import WebhookEndpoint
+
+# What is his alone and nothing else stands on; the deliveries of a webhook go with it.
+HIS_OWN = (Login, ApiKey, ApiReply, WebhookEndpoint, NoticeChoice, KnownDevice, UserNote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,8 @@ def delete_account(
 
     1. Refuse the last admin, and who has a payment under way: its money would come to nobody.
     2. Tell him at his address, which is forgotten afterwards.
-    3. End his tokens, without a refund, since there is no wallet for it; his logins, links and second factor.
+    3. End his tokens, without a refund, since there is no wallet for it, and his links and second factor; remove his
+       logins, API keys, webhooks, choices, known devices, and what admins noted about him.
     4. Book what is in his wallet out of it.
     5. Take his name, addresses and devices out of what stays.
 
@@ -69,7 +79,8 @@ def delete_account(
         adjustments.adjust(session, user, amount=-gone.balance, reason="Account deleted", actor=actor)
     two_factor.forget(session, user.id)
     users.end_links(session, user.id)
-    session.execute(delete(Login).where(Login.user_id == user.id))
+    for table in HIS_OWN:
+        session.execute(delete(table).where(table.user_id == user.id))
     details = {"tokens": gone.tokens, "lapsed": str(gone.balance)}
     audit.record(session, AuditAction.USER_DELETED, actor, user_id=user.id, resource=("user", user.id), **details)
     _make_nameless(session, user)

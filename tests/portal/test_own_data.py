@@ -4,18 +4,21 @@ import json
 from decimal import Decimal
 
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
+from models.api_keys import KeyScope
 from models.config import Settings
 from models.outbox import OutboxMail
-from models.services import sessions, users
+from models.services import api_keys, dossiers, sessions, users
 from models.services.context import PLATFORM, Actor
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD
+from tests.portal.api.conftest import Program
 from tests.portal.conftest import Browser, text_of
+from tests.portal.test_hooks import hook
 from tests.support import actions, balance, buy, decided, top_up
 
 
@@ -46,6 +49,7 @@ def test_the_file_holds_all_that_is_the_users_own(
     assert [row["id"] for row in found["payments"]] == [str(payment.id)]
     assert sum(Decimal(row["amount"]) for row in found["transactions"]) == balance(session, alice)
     assert [row["kind"] for row in found["logins"]] == ["page"]
+    assert (found["api_keys"], found["webhooks"]) == ([], [])
     assert found["audit"][-1]["action"] == "user.exported"
 
 
@@ -91,6 +95,38 @@ def test_a_deleted_account_is_nameless_and_its_tokens_are_dead(
     assert thief.get("/dashboard").status_code == 302
     login = Browser(app.test_client()).post("/login", email="alice@example.test", password=PASSWORD)
     assert login.status_code == 401
+
+
+def test_keys_webhooks_and_notes_go_with_the_account_and_the_books_stay(
+    *, app: Flask, as_alice: Browser, alice: User, dana: User, session: Session, settings: Settings,
+    connection: Connection,
+) -> None:  # fmt: skip
+    used_token(session, alice, settings)
+    hook(session, alice, settings)
+    facts = {"name": "Script", "scope": KeyScope.BUY, "days": None, "settings": settings, "actor": Actor(alice.id)}
+    secret = api_keys.create(session, alice, **facts)[1]  # type: ignore[arg-type]
+    dossiers.add_note(session, alice.id, text="Wrote to us about an invoice.", actor=Actor(dana.id))
+    session.commit()
+    program = Program(app.test_client(), **{"X-API-Key": secret})
+    assert program.get("/currency/balance").status_code == 200
+    exported = json.loads(as_alice.post("/profile/export").text)
+    assert [len(exported[name]) for name in ("api_keys", "webhooks")] == [1, 1]
+    as_alice.post("/notifications", low_balance="5", mail=["login"])
+    as_alice.post("/profile/delete", current_password=PASSWORD)
+
+    assert program.get("/currency/balance").status_code == 401
+    left = {
+        table
+        for table in connection.scalars(
+            text("SELECT table_name FROM information_schema.columns WHERE column_name = 'user_id'")
+        ).all()
+        if connection.scalar(text(f'SELECT count(*) FROM "{table}" WHERE user_id = :id'), {"id": alice.id})
+    }
+    # What stays is the books, what they stand on, and the audit log; the farewell is the last mail.
+    assert left == {"accounts", "access_tokens", "proxy_sessions", "audit_entries", "outbox_mails"}
+    assert connection.scalar(text("SELECT count(*) FROM webhook_deliveries")) == 0
+    # The test's money, a purchase, and what lapsed.
+    assert connection.scalar(text("SELECT count(*) FROM transfers")) == 3
 
 
 def test_the_address_and_the_name_are_free_again(as_alice: Browser, anonymous: Browser) -> None:
