@@ -65,8 +65,9 @@ class Work:
     scheduler_lives: bool
 
 
-# Where rq-scheduler holds its lock while it lives.
-_SCHEDULER_LOCK = "rq:scheduler_lock"
+# What the scheduler leaves each time that it looks for due jobs, and for how long; rq-scheduler's own lock is free
+# between two looks, and so says nothing.
+SCHEDULER_KEY, SCHEDULER_SECONDS = "zenzefi:scheduler", 15
 
 
 def work(connection: Redis) -> Work:
@@ -77,7 +78,7 @@ def work(connection: Redis) -> Work:
             waiting={lane.name: lane.count for lane in lanes},
             failed=sum(lane.failed_job_registry.count for lane in lanes),
             workers=[(worker.name, str(worker.get_state())) for worker in Worker.all(connection)],
-            scheduler_lives=bool(connection.exists(_SCHEDULER_LOCK)),
+            scheduler_lives=bool(connection.exists(SCHEDULER_KEY)),
         )
     except RedisError as error:
         raise QueueDown(str(error)) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from redis import Redis
 from rq_scheduler import Scheduler
 
-from jobs.queues import QUEUE, SLOW_QUEUE, SLOW_TIMEOUT_SECONDS, TIMEOUT_SECONDS
+from jobs.queues import QUEUE, SCHEDULER_KEY, SCHEDULER_SECONDS, SLOW_QUEUE, SLOW_TIMEOUT_SECONDS, TIMEOUT_SECONDS
 from models import clock
 from models.services.health import CHECKED_EVERY_SECONDS
 
@@ -67,9 +67,23 @@ SCHEDULE = (
 )
 
 
+class Timetable(Scheduler):  # type: ignore[misc]  # rq-scheduler ships no types
+    """rq-scheduler, which also leaves word that it lives."""
+
+    def heartbeat(self) -> None:
+        """Say that this scheduler is at work."""
+        super().heartbeat()
+        self.connection.set(SCHEDULER_KEY, clock.now().isoformat(), ex=SCHEDULER_SECONDS)
+
+    def register_death(self) -> None:
+        """Say that it is not any more."""
+        super().register_death()
+        self.connection.delete(SCHEDULER_KEY)
+
+
 def scheduler(connection: Redis) -> Scheduler:
     """Return the scheduler of this installation. It must run with TZ=UTC, or cron times shift."""
-    return Scheduler(queue_name=QUEUE, connection=connection, interval=POLL_SECONDS)
+    return Timetable(queue_name=QUEUE, connection=connection, interval=POLL_SECONDS)
 
 
 def reconcile(timetable: Scheduler, tasks: tuple[Task, ...] = SCHEDULE) -> None:

@@ -95,6 +95,7 @@ def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
             until(lambda: set(queues.queue().job_ids) == due)
             # rq-scheduler takes a job off its list and puts it back in two steps; a stop between them would be mended
             # by the next start, and is not what is looked at here.
+            until(lambda: queues.work(redis).scheduler_lives)
             until(lambda: redis.zcount(Scheduler.scheduled_jobs_key, time.time(), "+inf") == len(schedule.SCHEDULE))
             assert stop(scheduler) == 0
         # All of it is due again, and nothing waits in the queue.
@@ -102,3 +103,4 @@ def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
         redis.zadd(Scheduler.scheduled_jobs_key, dict.fromkeys(due, 0), xx=True)
     assert {job.id for job in timetable.get_jobs()} == {task.id for task in schedule.SCHEDULE}
     assert not redis.exists(Scheduler.scheduler_lock_key)
+    assert not queues.work(redis).scheduler_lives
