@@ -29,6 +29,7 @@ REQUIREMENTS = {
     "mcp": ("requirements.txt", "requirements-mcp.txt"),
     "test": ("requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"),
     "fuzz": ("ops/fuzz/requirements.txt",),
+    "load": ("ops/load/requirements.txt",),
 }
 STAMP = "zenzefi-stamp.json"
 MARK = "zenzefi-installing"
