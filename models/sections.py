@@ -30,6 +30,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _on_this_machine(host: str) -> str:
+    """Return where this machine reaches what listens on `host`."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+
+
 class Platform(Section):
     environment: Literal["development", "production"] = "development"
 
@@ -68,8 +73,7 @@ class Portal(Section):
     @property
     def loopback(self) -> str:
         """The origin at which other processes of this machine reach the portal."""
-        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
-        return f"http://{host}:{self.port}"
+        return f"http://{_on_this_machine(self.host)}:{self.port}"
 
 
 class Cors(Section):
@@ -118,6 +122,11 @@ class Proxy(Section):
     def address(self) -> str:
         """The proxy's origin as clients use it, without a trailing slash."""
         return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> str:
+        """The origin at which other processes of this machine reach the workers."""
+        return f"{'https' if self.tls_certificate else 'http'}://{_on_this_machine(self.host)}:{self.port}"
 
 
 class Upstream(Section):

@@ -1,6 +1,8 @@
 """Where an installation keeps what belongs to it, and how another command finds its settings while it runs."""
 
+import contextlib
 import fcntl
+import json
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +37,7 @@ class Folders:
         self.run = data / "run"
         self.postgres = data / "postgres"
         self.redis = data / "redis"
+        self.chosen = self.run / "chosen.json"
 
     def make(self) -> None:
         """Make what only this user may enter. Raises Failure when the folder is somebody else's, or cannot be made."""
@@ -103,13 +106,28 @@ def reachable(data: Path, *, alone: bool = False, environ: Mapping[str, str] = o
         yield settings
 
 
+def remember(folders: Folders, chosen: Mapping[str, str]) -> None:
+    """Keep what a running `up` was told or chose itself, such as its ports, for commands that look for it."""
+    fresh = folders.chosen.with_suffix(".new")
+    fresh.touch(0o600)
+    fresh.write_text(json.dumps(dict(chosen)), encoding="utf-8")
+    fresh.replace(folders.chosen)
+
+
+def _remembered(folders: Folders) -> dict[str, str]:
+    with contextlib.suppress(OSError, ValueError):
+        chosen = json.loads(folders.chosen.read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in chosen.items()}
+    return {}
+
+
 def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.Settings:
     """Return the settings of the installation in a data folder, or of the one that the environment describes.
 
     Raises Failure when there is none, or its settings cannot be read.
     """
     folders = Folders(data.absolute())
-    variables = {**bootstrap.child_environment(environ), MARK: str(folders.data)}
+    variables = {**_remembered(folders), **bootstrap.child_environment(environ), MARK: str(folders.data)}
     if not is_configured(variables, "database", "url"):
         if not folders.postgres.is_dir():
             raise Failure(f"There is no installation in {data}; start one with ./zenzefi up, or set DATABASE_URL.")

@@ -40,6 +40,7 @@ class Plan:
     folders: Folders
     settings: config.Settings
     environment: Mapping[str, str]
+    chosen: Mapping[str, str]  # the part of it that the command line said or that was chosen here
     postgres: PostgresServer | None
     redis: RedisServer | None
     upstream_port: int | None  # of the sample upstream; None when a real one is configured
@@ -52,6 +53,7 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
     """
     variables = {**bootstrap.child_environment(environ), MARK: str(folders.data)}
     give_secrets(variables, folders.secrets)
+    told = dict(variables)
     _give_options(variables, options)
     logs = folders.logs
     if variable_of("proxy", "access_log") not in variables and not is_configured(variables, "proxy", "access_log"):
@@ -79,7 +81,9 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
         _check_database(settings.database.url)
     if database is None:
         _check_redis(settings.redis.url)
-    return Plan(folders, settings, variables, postgres, database, upstream_port)
+    ours = {name for name, value in variables.items() if name.startswith(config.PREFIX) and told.get(name) != value}
+    own = {name: variables[name] for name in ours}
+    return Plan(folders, settings, variables, own, postgres, database, upstream_port)
 
 
 def _give_options(variables: dict[str, str], options: Options) -> None:

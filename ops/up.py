@@ -22,7 +22,7 @@ from ops import leftovers
 from ops.announce import announce, remember_unseen, remove, write_ready
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step, complain, say
-from ops.installation import DATA, Folders, take
+from ops.installation import DATA, Folders, remember, take
 from ops.mailbox import MailTail
 from ops.parts import Parts, make_parts
 from ops.plan import Options, Plan, make_plan
@@ -58,6 +58,7 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
         remove(options.ready_file)
         _end_leftovers(folders)
         plan = make_plan(options, folders, os.environ)
+        remember(folders, plan.chosen)
         parts = make_parts(plan)
         say("Zenzefi Proxy Platform")
         made = _start(plan, parts, supervisor)
@@ -75,6 +76,7 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
                 supervisor.stop()
                 leftovers.end(leftovers.carrying(mark), signal.SIGTERM, 2)
         remove(options.ready_file)
+        remove(folders.chosen)
     return 0
 
 

@@ -18,19 +18,27 @@ REFUSED = (BotoCoreError, ClientError, Boto3Error)
 class Bucket:
     """The place that `[backup] s3_bucket` names. Every method raises Failure when the storage refuses."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, seconds: float = 60.0, attempts: int = 5) -> None:
         chosen = settings.backup
         self._name = chosen.s3_bucket
         self._prefix = f"{chosen.s3_prefix.strip('/')}/" if chosen.s3_prefix.strip("/") else ""
         secret = chosen.s3_secret_key.get_secret_value() if chosen.s3_secret_key else None
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=chosen.s3_endpoint or None,
-            region_name=chosen.s3_region,
-            aws_access_key_id=chosen.s3_access_key or None,
-            aws_secret_access_key=secret,
-            config=Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60),
+        patience = Config(
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            connect_timeout=min(10.0, seconds),
+            read_timeout=seconds,
         )
+        try:
+            self._client: Any = boto3.client(
+                "s3",
+                endpoint_url=chosen.s3_endpoint or None,
+                region_name=chosen.s3_region,
+                aws_access_key_id=chosen.s3_access_key or None,
+                aws_secret_access_key=secret,
+                config=patience,
+            )
+        except REFUSED as error:
+            raise Failure(f"[backup] s3_… cannot be used: {error}") from None
 
     def send(self, folder: Path, manifest: Manifest) -> None:
         """Copy a backup: the dump first and the manifest last, as on disk."""
@@ -40,6 +48,14 @@ class Bucket:
                 self._client.upload_file(str(path), self._name, self._prefix + path.name)
         except REFUSED as error:
             raise Failure(f"The backup could not be sent to {self._name}: {error}") from None
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        try:
+            found = self._client.list_objects_v2(Bucket=self._name, Prefix=self._prefix + name, MaxKeys=1)
+        except REFUSED as error:
+            raise Failure(f"{self._name} cannot be asked: {error}") from None
+        return any(item["Key"] == self._prefix + name for item in found.get("Contents", ()))
 
     def fetch(self, name: str, folder: Path) -> Path:
         """Bring a backup back into a folder and return its dump."""

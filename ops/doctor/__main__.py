@@ -1,4 +1,8 @@
-"""`./zenzefi doctor [SUBJECT ...]`: examine the own installation, all subjects or the named ones."""
+"""`./zenzefi doctor [SUBJECT ...]`: one page of truth about the own installation, or about the named subjects.
+
+Everything but the attack on the payment callbacks is examined when nothing is named, within ten seconds, without
+changing anything. Exit code 0: nothing is bad; 1: something is; 2: the settings cannot be read, so little was examined.
+"""
 
 import argparse
 import json
@@ -6,71 +10,150 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError, ProgrammingError
-
-from models import database
-from ops.console import Failure, complain, say
-from ops.doctor import ledger, payments
-from ops.doctor.findings import Finding, House, Subject
+from models import clock, database
+from models.config import Settings
+from ops.console import Failure, say
+from ops.doctor import (
+    backups,
+    certificates,
+    clocks,
+    configuration,
+    ledger,
+    machine,
+    payments,
+    queues,
+    reach,
+    rounds,
+    stores,
+    versions,
+)
+from ops.doctor.findings import Finding, House, Level, See, Subject
 from ops.installation import DATA, settings_of
 
 WELL, ILL, UNKNOWN = 0, 1, 2
+BOOK = "docs/TROUBLESHOOTING.md"
+STATEMENT_MS = 8000
 
+VERSIONS = Subject("versions", "Python, packages and release", versions.examine)
+SETTINGS = Subject("settings", "settings, keys and who can read them", configuration.examine)
 SUBJECTS = (
-    Subject("payments", "attack the addresses that payment providers call, and look at the books", payments.examine),
-    Subject("ledger", "prove that the books add up, as ./zenzefi ledger verify does", ledger.examine),
+    VERSIONS,
+    SETTINGS,
+    Subject("postgresql", "the server, revision and permissions", stores.examine_postgres),
+    Subject("redis", "the server and its memory", stores.examine_redis),
+    Subject("portal", "does the portal answer", reach.examine_portal),
+    Subject("gateway", "does the proxy answer", reach.examine_gateway),
+    Subject("upstream", "does the server that is sold answer", reach.examine_upstream),
+    Subject("mail", "does the mail server take our mail", reach.examine_mail),
+    Subject("clocks", "ours beside those of the servers", clocks.examine),
+    Subject("certificates", "dates, names and chains", certificates.examine),
+    Subject("ledger", "the books, as ./zenzefi ledger verify proves them", ledger.examine),
+    Subject("queues", "workers, scheduler and queues", queues.examine),
+    Subject("waiting", "what waits in the database for the jobs", queues.examine_waiting),
+    Subject("backups", "the newest one, its checksum, and room for more", backups.examine),
+    Subject("bucket", "the copy of the backups elsewhere", reach.examine_bucket),
+    Subject("machine", "disk, file descriptors, load", machine.examine),
+    Subject(
+        "payments",
+        "attack the addresses that payment providers call, and look at the books (only when named)",
+        payments.examine,
+        on_request=True,
+    ),
 )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Examine and report; returns 0 when all is well, 1 when something is not, 2 when that cannot be told."""
+    """Examine and report; returns the exit code."""
     options = _parse(arguments)
-    found: list[dict[str, object]] = []
     try:
-        for subject, finding in _findings(options):
-            found.append({"subject": subject.name, "what": finding.what, "ok": finding.is_well, "seen": finding.seen})
-            if not options.json:
-                say(f"{'  ok  ' if finding.is_well else ' FAIL '} {finding.what}: {finding.seen}")
+        settings = settings_of(options.data)
     except Failure as failure:
-        complain(str(failure))
+        _tell(_without_settings(options, str(failure)), set(), as_json=options.json)
         return UNKNOWN
-    except (OperationalError, ProgrammingError) as error:
-        complain(f"The database cannot be used: {str(error.orig).strip().splitlines()[0]}")
-        return UNKNOWN
-    ill = sum(not line["ok"] for line in found)
-    say(json.dumps({"is_well": not ill, "findings": found}, indent=1) if options.json else _summary(len(found), ill))
-    return ILL if ill else WELL
+    return _tell(_findings(options, settings), configuration.secrets_of(settings), as_json=options.json)
 
 
-def _findings(options: argparse.Namespace) -> Iterator[tuple[Subject, Finding]]:
-    settings = settings_of(options.data)
-    engine = database.connect(settings.database)
+def _tell(findings: Iterator[tuple[Subject, Finding]], hidden: set[str], *, as_json: bool) -> int:
+    """Say what is found as it comes, or all of it as JSON; returns the exit code."""
+    told: list[dict[str, str]] = []
+    for subject, finding in findings:
+        facts = _facts(subject, finding, hidden)
+        if not as_json:
+            if not told or told[-1]["subject"] != subject.name:
+                say(f"{subject.name}: {subject.about}")
+            for line in _lines(facts):
+                say(line)
+        told.append(facts)
+    counts = {level: sum(facts["level"] == level for facts in told) for level in Level}
+    if as_json:
+        head = {"at": clock.now().isoformat(timespec="seconds"), "is_well": not counts[Level.BAD]}
+        say(json.dumps(head | {"findings": told}, indent=1))
+    else:
+        say(_summary(counts))
+    return ILL if counts[Level.BAD] else WELL
+
+
+def _findings(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[Subject, Finding]]:
+    hurried = settings.database.model_copy(update={"statement_timeout_ms": STATEMENT_MS})
+    engine = database.connect(settings.database if options.subjects else hurried)
     try:
-        house = House(settings, database.sessions(engine), (options.portal or settings.portal.loopback).rstrip("/"))
-        for subject in SUBJECTS:
-            if not options.subjects or subject.name in options.subjects:
-                if not options.json:
-                    say(f"{subject.name}: {subject.about}")
-                for finding in subject.examine(house):
-                    yield subject, finding
+        house = House(
+            settings,
+            database.sessions(engine),
+            (options.portal or settings.portal.loopback).rstrip("/"),
+            (options.gateway or settings.proxy.loopback).rstrip("/"),
+            options.data,
+            is_hurried=not options.subjects,
+        )
+        wanted = [one for one in SUBJECTS if one.name in options.subjects or not (options.subjects or one.on_request)]
+        yield from rounds.findings(wanted, house)
     finally:
         engine.dispose()
 
 
-def _summary(found: int, ill: int) -> str:
-    return f"{found} findings, all well." if not ill else f"{found} findings, {ill} of them NOT well."
+def _without_settings(options: argparse.Namespace, reason: str) -> Iterator[tuple[Subject, Finding]]:
+    """Tell what can be told about a house whose settings cannot be read."""
+    if not options.subjects or VERSIONS.name in options.subjects:
+        yield from ((VERSIONS, finding) for finding in versions.examine(None))
+    for line in reason.splitlines():
+        do = "Correct it in config.toml or in the environment; nothing else can be examined before."
+        yield SETTINGS, Finding("The settings are valid", False, line, do, See.SETTINGS)
+
+
+def _facts(subject: Subject, finding: Finding, hidden: set[str]) -> dict[str, str]:
+    facts = {"subject": subject.name, "what": finding.what, "level": str(finding.level), "seen": finding.seen}
+    if not finding.is_well:
+        facts |= {"do": finding.do, "see": f"{BOOK}#{finding.see}" if finding.see else ""}
+    for secret in hidden:
+        facts = {name: text.replace(secret, "***") for name, text in facts.items()}
+    return facts
+
+
+def _lines(facts: dict[str, str]) -> Iterator[str]:
+    yield f"  {facts['level']:<8} {facts['what']}: {facts['seen']}"
+    if facts.get("do"):
+        yield f"           -> {facts['do']}"
+    if facts.get("see"):
+        yield f"              {facts['see']}"
+
+
+def _summary(counts: dict[Level, int]) -> str:
+    if not counts[Level.BAD] and not counts[Level.WARNING]:
+        return f"{counts[Level.OK]} findings, all well."
+    return f"{counts[Level.OK]} findings are well, {counts[Level.WARNING]} warnings, {counts[Level.BAD]} bad."
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./zenzefi doctor",
-        description="Examine the own running installation.",
-        epilog="; ".join(f"{subject.name}: {subject.about}" for subject in SUBJECTS),
+        description=__doc__,
+        epilog="Subjects: " + "; ".join(f"{subject.name}: {subject.about}" for subject in SUBJECTS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "subjects", nargs="*", metavar="SUBJECT", help=f"{' or '.join(s.name for s in SUBJECTS)}; all if none is named"
-    )
+    names = ", ".join(subject.name for subject in SUBJECTS)
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"some of {names}")
     parser.add_argument("--portal", metavar="URL", help="where the portal answers; from the settings if not given")
+    parser.add_argument("--gateway", metavar="URL", help="where the proxy answers; from the settings if not given")
     parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
     parser.add_argument("--json", action="store_true", help="write the findings as JSON")
     options = parser.parse_args(arguments)

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
 
 from models.config import Settings
 from models.database import Sessions
@@ -9,26 +12,99 @@ from models.database import Sessions
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The installation that is examined: its settings, a way to its database, and where its portal answers."""
+    """The installation that is examined: its settings, a way to its database, and where its parts answer.
+
+    `is_hurried` asks for an answer within seconds, which leaves out what grows with the size of the shop.
+    """
 
     settings: Settings
     sessions: Sessions
     portal: str
+    gateway: str = ""
+    data: Path | None = None
+    is_hurried: bool = False
+
+
+class Level(StrEnum):
+    """How grave a finding is: nothing to do, something to think about, something to do now."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+class See(StrEnum):
+    """The sections of docs/TROUBLESHOOTING.md that tell what to do."""
+
+    NOWHERE = ""
+    PYTHON = "python-and-packages"
+    SERVER_VERSIONS = "server-versions"
+    POSTGRESQL = "postgresql-does-not-answer"
+    CONNECTIONS = "connections"
+    MIGRATIONS = "migrations"
+    PERMISSIONS = "database-permissions"
+    REDIS_MEMORY = "redis-memory"
+    REDIS = "redis-does-not-answer"
+    CLOCKS = "clocks"
+    PORTAL = "the-portal-does-not-answer"
+    GATEWAY = "the-gateway-does-not-answer"
+    PORT_TAKEN = "another-program-has-the-port"
+    UPSTREAM = "the-upstream-does-not-answer"
+    MAILS = "mails-do-not-arrive"
+    BACKUPS = "backups"
+    DISK_FULL = "disk-full"
+    BOOKS = "the-books-do-not-add-up"
+    JOBS = "jobs-do-not-run"
+    REVIEWS = "payments-to-review"
+    SETTINGS = "settings"
+    SECRETS = "secrets"
+    CERTIFICATES = "certificates"
+    SLOW = "everything-is-slow"
+    FILE_DESCRIPTORS = "file-descriptors"
+    FAULT = "reporting-a-fault"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what ought to be, whether it is, and what was seen."""
+    """One line: what ought to be, whether it is, and what was seen.
+
+    `do` is what to do next, in one sentence; `see` is the section of docs/TROUBLESHOOTING.md that tells more.
+    """
 
     what: str
     is_well: bool
     seen: str
+    do: str = ""
+    see: See = See.NOWHERE
+    is_urgent: bool = True
+
+    @property
+    def level(self) -> Level:
+        if self.is_well:
+            return Level.OK
+        return Level.BAD if self.is_urgent else Level.WARNING
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something that can be examined. `examine` yields what it finds as it goes, and cleans up after itself."""
+    """Something that can be examined. `examine` yields what it finds as it goes, and cleans up after itself.
+
+    One `on_request` is examined only when it is named.
+    """
 
     name: str
     about: str
     examine: Callable[[House], Iterator[Finding]]
+    on_request: bool = False
+
+
+def duration(length: timedelta | float) -> str:
+    """Say a length of time as people do: its largest unit, or the two largest."""
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"

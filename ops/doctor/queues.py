@@ -1,0 +1,116 @@
+"""Does the work in the background get done: workers, scheduler, queues, and what waits in the database for them?"""
+
+from collections.abc import Iterator
+from datetime import UTC, timedelta
+from typing import Any
+
+from redis import Redis
+from rq import Queue, Worker
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
+from sqlalchemy import text
+
+from jobs.queues import QUEUE, SLOW_QUEUE, work
+from jobs.schedule import SCHEDULE, scheduler
+from models import clock
+from models.services import fleet, health
+from ops.doctor.findings import Finding, House, See, duration
+from ops.doctor.stores import connect
+
+LONG = 1000
+OLD = timedelta(minutes=5)
+SEE = See.JOBS
+
+# What a sweep of the schedule would have taken within a minute; the times are those from which it is due.
+_WAITING = {
+    "Mails leave": "SELECT count(*), min(next_attempt_at) FROM outbox_mails"
+    " WHERE sent_at IS NULL AND failed_at IS NULL AND next_attempt_at < :now",
+    "Webhooks are posted": "SELECT count(*), min(d.next_attempt_at) FROM webhook_deliveries d JOIN webhook_endpoints e"
+    " ON e.id = d.endpoint_id WHERE d.delivered_at IS NULL AND d.dead_at IS NULL AND d.next_attempt_at < :now"
+    " AND e.enabled AND coalesce(e.rests_until, :now) <= :now",
+    "Payment callbacks are settled": "SELECT count(*), min(received_at) FROM payment_events WHERE processed_at IS NULL",
+}
+_GIVEN_UP = text("""
+    SELECT (SELECT count(*) FROM outbox_mails WHERE failed_at > :since) AS mails,
+        (SELECT count(*) FROM webhook_deliveries WHERE dead_at > :since) AS posts,
+        (SELECT count(*) FROM payment_events WHERE needs_review AND reviewed_at IS NULL) AS reviews""")
+
+
+def examine(house: House) -> Iterator[Finding]:
+    """Ask Redis for the queues and the workers."""
+    with connect(house.settings.redis.url) as redis:
+        found = work(redis)
+        yield from _workers(redis)
+        do = "Start python -m jobs.scheduler (one at a time holds the lock); see logs/scheduler.log."
+        seen = "it looks for due jobs each second" if found.scheduler_lives else "no word of it in 15 s"
+        yield Finding("The scheduler lives", found.scheduler_lives, seen, do, SEE)
+        present = {job.id for job in scheduler(redis).get_jobs()}
+        missing = [task.job for task in SCHEDULE if task.id not in present]
+        seen = f"not {', '.join(missing[:3])}" if missing else f"all {len(SCHEDULE)} tasks"
+        do = "Start the scheduler again: it makes the schedule true."
+        yield Finding("The schedule is complete", not missing, seen, do, SEE)
+        for name, length in found.waiting.items():
+            yield _queue(redis, name, length)
+        do = "Look at them on the office's page of jobs, where each can be run again or removed."
+        yield Finding("No job failed for good", not found.failed, f"{found.failed} of them", do, SEE, is_urgent=False)
+        yield _report(redis)
+        yield _gateway(redis)
+
+
+def examine_waiting(house: House) -> Iterator[Finding]:
+    """Ask the database for what waits there; a job that was lost in Redis is found again here."""
+    now = clock.now()
+    with house.sessions() as session:
+        for what, query in _WAITING.items():
+            waiting, oldest = session.execute(text(query), {"now": now}).one()
+            age = now - oldest if oldest else timedelta()
+            seen = f"{waiting} wait, the oldest {duration(age)}" if waiting else "none waits"
+            do = "See the workers above, then the log of the worker for what stops them."
+            yield Finding(what, age < OLD, seen, do, See.MAILS if "Mail" in what else SEE)
+        gone: Any = session.execute(_GIVEN_UP, {"since": now - timedelta(days=1)}).one()
+    seen = f"{gone.mails} mails and {gone.posts} webhook deliveries in a day"
+    do = "The office's page of mails says why each was refused."
+    yield Finding("No mail was given up", not gone.mails, seen, do, See.MAILS, is_urgent=False)
+    do = "Decide about each on the office's page of payments to review."
+    what, seen = "No payment waits for a person", f"{gone.reviews} of them"
+    yield Finding(what, not gone.reviews, seen, do, See.REVIEWS, is_urgent=False)
+
+
+def _workers(redis: Redis) -> Iterator[Finding]:
+    alive = Worker.all(redis)
+    for name in (QUEUE, SLOW_QUEUE):
+        of_this = [worker for worker in alive if name in worker.queue_names()]
+        seen = ", ".join(f"{worker.name} {worker.get_state()}" for worker in of_this[:4]) or "none"
+        do = "Start python -m jobs.worker; see logs/worker.log."
+        yield Finding(f"A worker takes from {name}", bool(of_this), seen, do, SEE)
+
+
+def _queue(redis: Redis, name: str, length: int) -> Finding:
+    ids, age = Queue(name, connection=redis).get_job_ids(0, 1), timedelta()
+    if ids:
+        try:
+            began = Job.fetch(ids[0], redis).enqueued_at
+        except NoSuchJobError:
+            began = None
+        if began is not None:
+            age = clock.now() - (began if began.tzinfo else began.replace(tzinfo=UTC))
+    seen = f"{length} wait" + (f", the first {duration(age)}" if ids else "")
+    do = "Start more workers (docs/OPERATIONS.md), or see what the first job waits for."
+    # A backup may take hours, and what is behind it waits.
+    is_well = name == SLOW_QUEUE or (length < LONG and age < OLD)
+    return Finding(f"{name} is short", is_well, seen, do, SEE)
+
+
+def _report(redis: Redis) -> Finding:
+    report = health.from_json(redis.get(health.REPORT_KEY))
+    seen = "none in two minutes" if report is None else health.status_of(report)
+    do = "The job jobs.health.check runs every 50 seconds: see whether worker and scheduler live."
+    return Finding("The scheduled look at every part reports", report is not None, seen, do, SEE, is_urgent=False)
+
+
+def _gateway(redis: Redis) -> Finding:
+    gauges: Any = redis.hgetall(fleet.GAUGES)
+    alive = fleet.read(gauges, {}, clock.now().timestamp()).workers
+    do = "Start python -m addon.supervisor; see logs/proxy.log."
+    seen = f"{alive} in the last {fleet.GONE_SECONDS} s"
+    return Finding("Workers of the gateway report", alive > 0, seen, do, See.GATEWAY)

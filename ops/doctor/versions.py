@@ -1,0 +1,66 @@
+"""Which Python, packages and release this is."""
+
+import platform
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from ops.bootstrap import REPOSITORY
+from ops.doctor.findings import Finding, House, See
+from ops.pythons import OLDEST
+
+# The newest that the tests are run on; what is newer may work, and nobody has seen it.
+NEWEST = (3, 13)
+SHOWN = 4
+
+
+def examine(_house: House | None) -> Iterator[Finding]:
+    """Look at what runs this very command; the other processes run on the same."""
+    yield Finding("Our release", True, release())
+    version, seen = sys.version_info[:2], platform.python_version()
+    tried = OLDEST <= version <= NEWEST
+    do = "Make the environment anew with Python 3.13: remove .venv and run ./zenzefi up."
+    is_old = version < OLDEST
+    yield Finding("Python is one that we test with", tried, seen, do, See.PYTHON, is_urgent=is_old)
+    yield packages(REPOSITORY / "requirements.txt")
+
+
+def release() -> str:
+    """Return the release, with the commit where this is a clone."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    try:
+        git = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+        asked = subprocess.run(git, capture_output=True, text=True, check=False, timeout=2)
+    except (OSError, subprocess.TimeoutExpired):
+        return str(project["version"])
+    commit = asked.stdout.strip() if asked.returncode == 0 else ""
+    return f"{project['version']}{f' ({commit})' if commit else ''}, mitmproxy {metadata.version('mitmproxy')}"
+
+
+def packages(requirements: Path) -> Finding:
+    """Compare what is installed with what the file pins for this Python."""
+    pinned, strange = 0, []
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        pin = Requirement(line) if line[:1].isalnum() else None
+        if pin is None or (pin.marker and not pin.marker.evaluate()):
+            continue
+        pinned += 1
+        installed = _installed(pin.name)
+        if installed is None or not pin.specifier.contains(installed):
+            strange.append(f"{pin.name} {installed or 'missing'} instead of {pin.specifier}")
+    more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
+    seen = ", ".join(strange[:SHOWN]) + more if strange else f"all {pinned}"
+    do = "Install what is pinned: .venv/bin/pip install -r requirements.txt."
+    return Finding("The packages are those of requirements.txt", not strange, seen, do, See.PYTHON)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,53 @@
+"""Houses for the doctor to look at, and short ways to say what was found in them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine
+
+from models import config, database
+from models.config import Settings
+from ops.doctor.findings import Finding, House, Level
+from tests.conftest import SECRETS
+
+NOWHERE = "127.0.0.1:9"
+GOOD_KEYS = {name: f"{number}f0e1d2c3b4a5968778695a4b3c2d1e0f" for number, name in enumerate(SECRETS)}
+
+
+def settings(**more: str) -> Settings:
+    """Settings whose servers are nowhere; `mail__smtp_host="…"` sets one."""
+    given = {f"ZENZEFI_{name}".upper(): value for name, value in more.items()}
+    addresses = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}/0"}
+    return config.load({**GOOD_KEYS, **addresses, **given})
+
+
+def house(chosen: Settings | None = None, *, data: Path | None = None, hurried: bool = True, **more: str) -> House:
+    """A house of which nothing runs unless the settings name what does."""
+    chosen = chosen or settings(**more)
+    sessions = database.sessions(create_engine(chosen.database.url, connect_args={"connect_timeout": 3}))
+    return House(chosen, sessions, f"http://{NOWHERE}", f"http://{NOWHERE}", data, hurried)
+
+
+def levels(findings: Iterable[Finding]) -> dict[str, Level]:
+    """What was found, by what was looked at."""
+    return {finding.what: finding.level for finding in findings}
+
+
+def ill(findings: Iterable[Finding]) -> dict[str, Level]:
+    """What is not well, by what was looked at; each says what to do and where to read more."""
+    found = [finding for finding in findings if not finding.is_well]
+    assert all(finding.do and finding.see for finding in found if finding.seen != "it does not answer")
+    return levels(found)
+
+
+def production(**more: str) -> dict[str, str]:
+    """What a shop needs to start in production."""
+    facts: dict[str, Any] = {
+        "platform__environment": "production",
+        "portal__public_url": "https://shop.example",
+        "proxy__public_url": "https://proxy.example",
+        "upstream__url": f"http://{NOWHERE}",
+        "payments__providers": "[]",
+    }
+    return {**facts, **more}
