@@ -7,13 +7,11 @@ counted here is handed on as increments (`take`) and added up for all workers in
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from addon.http1.exchange import Exchange
-
-# The upper ends of the buckets, in seconds; one more bucket holds what took longer.
-BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from models.metrics import LATENCY
 
 type Key = tuple[str | int, ...]
 
@@ -24,9 +22,9 @@ class Counts:
     def __init__(self) -> None:
         self._pending: defaultdict[Key, int] = defaultdict(int)
 
-    def add(self, name: str, label: str = "", by: int = 1) -> None:
+    def add(self, name: str, *labels: str, by: int = 1) -> None:
         """Count something that happened."""
-        self._pending[name, label] += by
+        self._pending[name, *labels] += by
 
     def carried(self, received: int, sent: int) -> None:
         """Count body bytes: `received` from the client and handed on, `sent` the other way."""
@@ -40,14 +38,18 @@ class Counts:
         pending, request, code = self._pending, exchange.request, exchange.code
         pending["requests", "INVALID" if request is None else request.method, exchange.status] += 1
         seconds = (exchange.first_byte or exchange.ended) - exchange.started
-        pending["latency", "", bisect_left(BUCKETS, seconds)] += 1
+        pending["latency", "", bisect_left(LATENCY, seconds)] += 1
         pending["latency_sum", ""] += int(seconds * 1_000_000)
+        if exchange.forwarded and exchange.first_byte:
+            seconds = exchange.first_byte - exchange.forwarded
+            pending["upstream", "", bisect_left(LATENCY, seconds)] += 1
+            pending["upstream_sum", ""] += int(seconds * 1_000_000)
         if code:
             pending["refusals" if exchange.status >= 400 else "broken_off", code] += 1
 
-    def took(self, name: str, label: str, seconds: float) -> None:
+    def took(self, name: str, label: str, seconds: float, buckets: Sequence[float] = LATENCY) -> None:
         """Count one observation of a histogram."""
-        self._pending[name, label, bisect_left(BUCKETS, seconds)] += 1
+        self._pending[name, label, bisect_left(buckets, seconds)] += 1
         self._pending[f"{name}_sum", label] += int(seconds * 1_000_000)
 
     @contextmanager

@@ -102,7 +102,7 @@ class Engine:
         self._records.start()
         self._listener.start()
         work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
-        records = (self._records.metrics.run(), self._records.trail.run())
+        records = (self._records.metrics.run(), self._records.metrics.watch_lag(), self._records.trail.run())
         watch = (self._prober.run(), self._outlook.watch(), self._overrides.watch())
         self._tasks = [loop.create_task(coroutine) for coroutine in (*work, *records, *watch)]
 

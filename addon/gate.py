@@ -36,6 +36,8 @@ _UNUSABLE = {
     "paused": "token_paused",
     "disabled": "account_disabled",
 }
+# The tier of what was decided without looking a token up: there was none, it was made up, or nobody could be asked.
+NOBODY = "none"
 # What counts as a failure of an address. No token at all is no guess, and an outage is not the client's fault.
 _GUESSES = {"token_invalid", "token_expired", "token_revoked", "account_disabled"}
 
@@ -118,13 +120,13 @@ class Gate:
         """
         fault = paths.canonical_fault(facts.path)
         if fault is not None:
-            return Refuse("bad_request", fault)
+            return self._counted(NOBODY, Refuse("bad_request", fault))
         if self._closed is not None:
-            return self._closed
+            return self._counted(NOBODY, self._closed)
         found = self.identify_now(facts.credential)
         if found is None:
             return None
-        return self._judge(found, facts, self._known.notices)
+        return self._counted(_tier_of(found), self._judge(found, facts, self._known.notices))
 
     async def decide(self, facts: Facts) -> Admit | Refuse:
         """Answer as `decide_now` does, asking the database where that is needed."""
@@ -132,7 +134,8 @@ class Gate:
         if decision is not None:
             return decision
         notices = self._known.notices
-        return self._judge(await self.identify(facts.credential), facts, notices)
+        found, tier = await self._identify(facts.credential)
+        return self._counted(tier, self._judge(found, facts, notices))
 
     async def settle(self, admitted: Admit, facts: Facts) -> Admit | Refuse:
         """Answer step 8 for a contested token, before anybody goes to the upstream; `begin` has the last word."""
@@ -152,24 +155,29 @@ class Gate:
         known = self._known.get(secret_hash)
         if known is None or self._monotonic() >= self._known.trusted_until:
             return None
-        self._counts.add("lookups", "map")
         return unusable(known, clock.now()) or known
 
     async def identify(self, credential: Credential | None) -> Known | Refuse:
         """Answer steps 2 and 3, asking the database where that is needed. Never activates anything."""
+        found, _ = await self._identify(credential)
+        return found
+
+    async def _identify(self, credential: Credential | None) -> tuple[Known | Refuse, str]:
+        """Answer as `identify` does, and name the tier that knew."""
         found = self.identify_now(credential)
         if found is not None or credential is None:
-            return found or Refuse("token_missing")
+            found = found or Refuse("token_missing")
+            return found, _tier_of(found)
         secret_hash = self._hash_of(credential)
         if secret_hash is None:
-            return Refuse("token_invalid")
+            return Refuse("token_invalid"), NOBODY
         try:
-            known = await self._look_up(secret_hash, credential.purpose)
+            known, tier = await self._look_up(secret_hash, credential.purpose)
         except StoreDown:
-            return Refuse("unavailable", retry_after=5)
+            return Refuse("unavailable", retry_after=5), NOBODY
         if known is None:
-            return Refuse("token_invalid")
-        return unusable(known, clock.now()) or known
+            return Refuse("token_invalid"), tier
+        return unusable(known, clock.now()) or known, tier
 
     async def begin(self, admitted: Admit, facts: Facts) -> Admit | Refuse:
         """Answer step 10, when the upstream can be reached and before anything is sent to it.
@@ -189,11 +197,13 @@ class Gate:
             return Refuse("unavailable", retry_after=5)
         return admitted._replace(session_id=session_id)
 
-    async def _look_up(self, secret_hash: bytes, purpose: Purpose) -> Known | None:
-        """Ask Redis, then the database; what is unknown to both is remembered as such for a moment."""
+    async def _look_up(self, secret_hash: bytes, purpose: Purpose) -> tuple[Known | None, str]:
+        """Ask Redis, then the database; what is unknown to both is remembered as such for a moment.
+
+        Returns what was found, and the tier that knew it.
+        """
         if self._monotonic() < self._unknown.get(secret_hash, 0):
-            self._counts.add("lookups", "unknown")
-            return None
+            return None, "unknown"
         # Redis is told of changes by the token's own hash, so cookies are not kept there.
         is_shared = purpose is Purpose.TOKEN
         notices = self._known.notices
@@ -201,35 +211,38 @@ class Gate:
             shared = await self._shared.get(secret_hash, stored_since=self._known.listening_since)
             if shared is not None:
                 self._known.put(secret_hash, shared, notices_before=notices)
-                self._counts.add("lookups", "redis")
-                return shared
+                return shared, "redis"
         try:
             found = await (self._store.find(secret_hash) if is_shared else self._store.find_by_cookie(secret_hash))
         except StoreDown:
             return await self._without_database(secret_hash, is_shared=is_shared)
-        self._counts.add("lookups", "unknown" if found is None else "database")
         if found is None:
             self._remember_unknown(secret_hash)
-        elif self._known.put(secret_hash, found, notices_before=notices) and is_shared and self.can_decide:
+            return None, "unknown"
+        if self._known.put(secret_hash, found, notices_before=notices) and is_shared and self.can_decide:
             await self._shared.put(secret_hash, found)
-        return found
+        return found, "database"
 
-    async def _without_database(self, secret_hash: bytes, *, is_shared: bool) -> Known:
+    async def _without_database(self, secret_hash: bytes, *, is_shared: bool) -> tuple[Known, str]:
         """With the database down no token can change: what Redis holds is true, what we hold passes for the grace."""
         shared = await self._shared.get(secret_hash, stored_since=float("-inf")) if is_shared else None
         if shared is not None:
-            self._counts.add("lookups", "redis")
-            return shared
+            return shared, "redis"
         known = self._known.get(secret_hash)
         if known is None or self._monotonic() >= self._known.trusted_until + self._settings.proxy.grace_seconds:
             raise StoreDown("neither the database nor Redis knows the token")
-        self._counts.add("lookups", "map")
-        return known
+        return known, "map"
 
     def _remember_unknown(self, secret_hash: bytes) -> None:
         self._unknown[secret_hash] = self._monotonic() + UNKNOWN_SECONDS
         if len(self._unknown) > UNKNOWN_TOKENS:
             del self._unknown[next(iter(self._unknown))]
+
+    def _counted[Decision: Admit | Refuse](self, tier: str, decision: Decision) -> Decision:
+        """Count a decision; one that `settle` has to confirm is counted as contested."""
+        outcome = "refused" if isinstance(decision, Refuse) else "contested" if decision.is_contested else "admitted"
+        self._counts.add("admissions", tier, outcome)
+        return decision
 
     def _judge(self, known: Known | Refuse, facts: Facts, notices: int) -> Admit | Refuse:
         """Answer steps 4 to 7 for a token that was found good or bad."""
@@ -288,6 +301,11 @@ class Gate:
             if secrets.is_genuine(keys, secret, purpose):
                 credential.secret_hash = secrets.hash_of(keys, secret, purpose)
         return credential.secret_hash
+
+
+def _tier_of(found: Known | Refuse) -> str:
+    """Name the tier of what memory alone has answered."""
+    return NOBODY if isinstance(found, Refuse) and found.known is None else "map"
 
 
 def _device(known: Known, facts: Facts) -> str | None:

@@ -8,25 +8,29 @@ counter is harmless, a step back would be read as a restart.
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from ipaddress import IPv6Address, ip_address
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from addon.certificates import Certificates
 from addon.counts import Counts, Key
-from addon.exposition import Fleet, exposition
+from addon.exposition import Fleet, text_of
 from addon.http1.decisions import Local, Peer
 from addon.http1.heads import RequestHead
 from models.config import Settings
+from models.exposition import CONTENT_TYPE
+from models.metrics import LAG
 from models.services.fleet import GAUGES, GONE_SECONDS, TOTALS
+from models.services.outages import STATE_KEY, state_from_json
 
 logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 1.0
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LAG_SECONDS = 0.1
 # The number in the names grows when the fields change their meaning, as with other buckets.
 NUMBERS = "zenzefi:metrics:1:number:"
 
@@ -60,7 +64,8 @@ class Metrics:
     """One worker's part in the metrics. Only the loop touches it."""
 
     def __init__(self, settings: Settings, redis: Redis, counts: Counts, gauges: Callable[[], Gauges]) -> None:
-        self._networks = settings.proxy.ops_networks
+        self._settings = settings
+        self._certificates = Certificates(settings)
         self._redis = redis
         self._counts = counts
         self._gauges = gauges
@@ -79,13 +84,7 @@ class Metrics:
         headers = request.headers
         if not peer.was_forwarded and (headers.get(b"x-forwarded-for") or headers.get(b"forwarded")):
             return False
-        try:
-            address = ip_address(peer.address)
-        except ValueError:
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
+        return self._settings.proxy.is_ops(peer.address)
 
     async def run(self) -> None:
         """Publish until cancelled; Redis being down is noted once."""
@@ -99,6 +98,13 @@ class Metrics:
                 self._is_silent = True
             else:
                 self._is_silent = False
+
+    async def watch_lag(self) -> None:
+        """Observe again and again how late the loop wakes up: what else it does keeps every client waiting so long."""
+        while True:
+            due = time.perf_counter() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self._counts.took("lag", "", max(0.0, time.perf_counter() - due), LAG)
 
     async def publish(self) -> None:
         """Add what was counted to the totals. Raises what Redis raises; the batch then goes again, as it was."""
@@ -124,18 +130,19 @@ class Metrics:
 
     async def answer(self) -> Local:
         """Answer with the sum over all workers."""
-        return Local(200, exposition(await self._fleet()), CONTENT_TYPE, (("Cache-Control", "no-store"),))
+        return Local(200, text_of(await self._fleet()), CONTENT_TYPE, (("Cache-Control", "no-store"),))
 
     async def _fleet(self) -> Fleet:
-        mine = self._gauges()
+        mine, certificates = self._gauges(), self._certificates.ends()
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.time()
                 pipeline.hgetall(GAUGES)
                 pipeline.hgetall(TOTALS)
-                (now, _), gauges, totals = await pipeline.execute()
+                pipeline.get(STATE_KEY)
+                (now, _), gauges, totals, word = await pipeline.execute()
         except (RedisError, OSError):
-            return Fleet(None, astuple(mine), workers=None)
+            return Fleet(None, astuple(mine), workers=None, certificates=certificates)
         others = [
             [int(part) for part in value.split()] for name, value in gauges.items() if name.decode() != self._name
         ]
@@ -146,4 +153,5 @@ class Metrics:
             min(each.database_connected for each in alive),
         )
         found = {tuple(field.decode().split("|")): int(value) for field, value in totals.items()}
-        return Fleet(found, summed, workers=len(alive))
+        upstream = state_from_json(word, self._settings.upstream.url)
+        return Fleet(found, summed, len(alive), upstream, certificates)

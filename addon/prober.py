@@ -86,11 +86,12 @@ class Prober:
         answers = await ask_all(self._probe, self._upstream.places)
         took = time.monotonic() - clock_started
         # Maintenance takes the buyers' time as an outage does, so it is recorded, and credited, as one.
-        is_good = any(answers.values()) and not self._is_closed()
+        is_good = any(answer.is_good for answer in answers.values()) and not self._is_closed()
         is_up = await self._in_thread(lambda: self._note(is_good, started))
-        addresses = {f"{host}:{port}": answered for (host, port), answered in answers.items()}
+        addresses = {f"{host}:{port}": answer.is_good for (host, port), answer in answers.items()}
         asked_at = started.isoformat(timespec="seconds")
-        state = UpstreamState(self._upstream.url, is_up, addresses, round(took, 6), asked_at)
+        ends = min((answer.certificate_ends for answer in answers.values() if answer.certificate_ends), default=None)
+        state = UpstreamState(self._upstream.url, is_up, addresses, round(took, 6), asked_at, ends)
         try:
             await self._redis.set(STATE_KEY, state.as_json(), px=self._upstream.probe_gap)
         except (RedisError, OSError) as error:

@@ -5,6 +5,7 @@ import errno
 import re
 import ssl
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import certifi
@@ -21,6 +22,13 @@ class Unprobed(Exception):
     """This machine could not ask, so nothing is known."""
 
 
+class Probed(NamedTuple):
+    """Whether an address answered well, and when the certificate ends that it showed (Unix time)."""
+
+    is_good: bool
+    certificate_ends: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """How to ask: the request, the time it may take, and TLS as the requests of buyers have it."""
@@ -30,27 +38,29 @@ class Probe:
     tls: ssl.SSLContext | None
     server_name: str | None
 
-    async def is_answered(self, host: str, port: int) -> bool:
+    async def ask(self, host: str, port: int) -> Probed:
         """Ask one address. Raises Unprobed."""
-        writer = None
+        writer, ends = None, None
         try:
             async with asyncio.timeout(self.seconds):
                 reader, writer = await asyncio.open_connection(
                     host, port, ssl=self.tls, server_hostname=self.server_name, limit=LONGEST_STATUS_LINE
                 )
+                if shown := writer.get_extra_info("peercert"):
+                    ends = float(ssl.cert_time_to_seconds(shown["notAfter"]))
                 writer.write(self.request)
                 line = await reader.readline()
         except OSError as error:
             if error.errno in _OURS:
                 raise Unprobed(error.strerror) from error
-            return False
+            return Probed(False, ends)
         except ValueError:  # no line at all, or a host name that cannot be one
-            return False
+            return Probed(False, ends)
         finally:
             if writer is not None:
                 writer.transport.abort()
         match = _STATUS_LINE.match(line)
-        return match is not None and int(match[1]) < 500
+        return Probed(match is not None and int(match[1]) < 500, ends)
 
 
 def probe_of(upstream: Upstream) -> Probe:
@@ -67,7 +77,7 @@ def probe_of(upstream: Upstream) -> Probe:
     return Probe(request.encode(), upstream.probe_timeout_seconds, tls, url.hostname if tls else None)
 
 
-async def ask_all(probe: Probe, places: tuple[tuple[str, int], ...]) -> dict[tuple[str, int], bool]:
+async def ask_all(probe: Probe, places: tuple[tuple[str, int], ...]) -> dict[tuple[str, int], Probed]:
     """Ask every address at the same time. Raises Unprobed when one could not be asked."""
-    answers = await asyncio.gather(*(probe.is_answered(host, port) for host, port in places))
+    answers = await asyncio.gather(*(probe.ask(host, port) for host, port in places))
     return dict(zip(places, answers, strict=True))

@@ -5,6 +5,7 @@ import smtplib
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.errors import MessageError
@@ -37,7 +38,7 @@ def send_waiting() -> int:
     """
     settings, ends = runtime.settings(), time.monotonic() + RUN_SECONDS
     sent = 0
-    with _postman(settings) as postman:
+    with _postman(settings) as postman, _counted() as results:
         while time.monotonic() < ends:
             with runtime.sessions().begin() as session:
                 mails = outbox.claim(session)
@@ -48,15 +49,27 @@ def send_waiting() -> int:
                     postman.deliver(render(mail, settings))
                 except UNSENDABLE as error:
                     logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
+                    results["notices_sent|mail|failed"] += 1
                     with runtime.sessions().begin() as session:
                         outbox.mark_failed(session, mail.id, str(error))
                     if isinstance(error, UNREACHABLE):
                         return sent
                 else:
                     sent += 1
+                    results["notices_sent|mail|sent"] += 1
                     with runtime.sessions().begin() as session:
                         outbox.mark_sent(session, mail.id)
     return sent
+
+
+@contextmanager
+def _counted() -> Iterator[Counter[str]]:
+    """Hand on to the metrics what was counted in a run, however it ends."""
+    results: Counter[str] = Counter()
+    try:
+        yield results
+    finally:
+        runtime.count(results)
 
 
 def render(mail: OutboxMail, settings: Settings) -> EmailMessage:

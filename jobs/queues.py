@@ -70,6 +70,11 @@ class Work:
 SCHEDULER_KEY, SCHEDULER_SECONDS = "zenzefi:scheduler", 15
 
 
+def scheduler_lives(connection: Redis) -> bool:
+    """Say whether somebody puts due jobs into the queues. Raises RedisError."""
+    return bool(connection.exists(SCHEDULER_KEY))
+
+
 def work(connection: Redis) -> Work:
     """Return how the queues stand. Raises QueueDown."""
     try:
@@ -78,7 +83,7 @@ def work(connection: Redis) -> Work:
             waiting={lane.name: lane.count for lane in lanes},
             failed=sum(lane.failed_job_registry.count for lane in lanes),
             workers=[(worker.name, str(worker.get_state())) for worker in Worker.all(connection)],
-            scheduler_lives=bool(connection.exists(SCHEDULER_KEY)),
+            scheduler_lives=scheduler_lives(connection),
         )
     except RedisError as error:
         raise QueueDown(str(error)) from error

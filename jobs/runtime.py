@@ -1,15 +1,12 @@
 """What every job needs: the settings and a way to the database, made once in a process, on first use."""
 
-import logging
 from functools import cache
 
 from redis import Redis
-from redis.exceptions import RedisError
 
+from jobs import counting
 from models import config, counters, database
 from models.services.runtime import Cached
-
-logger = logging.getLogger(__name__)
 
 
 @cache
@@ -28,15 +25,12 @@ def settings() -> config.Settings:
 def sessions() -> database.Sessions:
     """Return the factory of sessions of this process."""
     made = database.sessions(database.connect(settings_at_start().frozen.database))
-    counters.follow(made, _count)
+    counters.follow(made, count)
     return made
 
 
-def _count(totals: counters.Totals) -> None:
-    """Add what a job has done to the metrics' totals; a Redis that does not answer is no reason to fail."""
-    try:
+def count(totals: counters.Totals) -> None:
+    """Add what a job has done to the metrics' totals."""
+    if totals:
         with Redis.from_url(settings_at_start().frozen.redis.url, socket_timeout=1, socket_connect_timeout=1) as redis:
-            for name, by in totals.items():
-                redis.hincrby(counters.TOTALS_KEY, name, by)
-    except RedisError as error:
-        logger.warning("not counted for the metrics: %s (%s)", ", ".join(totals), type(error).__name__)
+            counting.add(redis, totals)

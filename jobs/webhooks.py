@@ -8,7 +8,7 @@ import logging
 import ssl
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -46,13 +46,17 @@ def send_waiting() -> int:
             by_endpoint: dict[uuid.UUID, list[WebhookDelivery]] = defaultdict(list)
             for delivery in found:
                 by_endpoint[delivery.endpoint_id].append(delivery)
-            arrived += sum(threads.map(lambda those: _serve(those, settings, ends), by_endpoint.values()))
+            results: Counter[str] = Counter()
+            for outcomes in threads.map(lambda those: _serve(those, settings, ends), by_endpoint.values()):
+                results += outcomes
+            runtime.count(Counter({f"notices_sent|webhook|{result}": count for result, count in results.items()}))
+            arrived += results["sent"]
     return arrived
 
 
-def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) -> int:
+def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) -> Counter[str]:
     """Send one endpoint's deliveries until one fails or the run's time is over; the rest goes back."""
-    arrived = 0
+    results: Counter[str] = Counter()
     stopped = False
     for delivery in those:
         if stopped or time.monotonic() > ends:
@@ -62,9 +66,9 @@ def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) ->
         outcome = _send(delivery, settings)
         with runtime.sessions().begin() as session:
             deliveries.record(session, delivery.id, outcome, settings)
-        arrived += outcome.is_success
+        results["sent" if outcome.is_success else "failed"] += 1
         stopped = not outcome.is_success
-    return arrived
+    return results
 
 
 def _send(delivery: WebhookDelivery, settings: Settings) -> Outcome:

@@ -10,8 +10,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from rq import Worker
+from rq.job import Job
 
-from jobs import accounts, backups, clocks, mail, payments, queues, upkeep, webhooks
+from jobs import accounts, backups, clocks, counting, mail, payments, queues, upkeep, webhooks
 
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
 PRELOADED = (accounts, backups, clocks, mail, payments, upkeep, webhooks)
@@ -27,6 +28,16 @@ class DependentWorker(Worker):
         """Run one job in the forked process."""
         _die_with_parent()
         super().main_work_horse(*args, **kwargs)
+
+    def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """Keep what came of a job, and count the run."""
+        super().handle_job_success(job, *args, **kwargs)
+        counting.note_run(self.connection, job, succeeded=True)
+
+    def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """Likewise for one that raised, or whose process was killed; it may be tried again."""
+        super().handle_job_failure(job, *args, **kwargs)
+        counting.note_run(self.connection, job, succeeded=False)
 
 
 def main() -> None:

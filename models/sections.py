@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -117,6 +117,16 @@ class Proxy(Section):
     connections: Positive = 10000
     connections_per_address: Annotated[int, Field(ge=0)] = 0
     cors: Cors = Cors()
+
+    def is_ops(self, address: str) -> bool:
+        """Say whether an address lies in an ops network; one of IPv4 may come in IPv6's clothes."""
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        return any(found in network for network in self.ops_networks)
 
     @property
     def address(self) -> str:

@@ -1,6 +1,5 @@
 """Who is logged in, and what that opens: cookies that name a login, and guards for whole blueprints."""
 
-import ipaddress
 import re
 import uuid
 from datetime import timedelta
@@ -147,8 +146,4 @@ def is_from_ops() -> bool:
     settings = current.settings()
     if "X-Forwarded-For" in request.headers and not settings.portal.trusted_proxies:
         return False
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return False
-    return any(address in network for network in settings.proxy.ops_networks)
+    return settings.proxy.is_ops(request.remote_addr or "")

@@ -20,6 +20,7 @@ class Exchange:
         "code",
         "ended",
         "first_byte",
+        "forwarded",
         "is_open",
         "known",
         "request",
@@ -33,6 +34,8 @@ class Exchange:
     def __init__(self, request_id: str, started: float) -> None:
         self.request_id = request_id
         self.started = started
+        # When the head went to the upstream, and when its reply went to the client; 0: it did not.
+        self.forwarded = 0.0
         self.first_byte = 0.0
         self.ended = 0.0
         self.request: RequestHead | None = None

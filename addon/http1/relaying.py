@@ -34,6 +34,7 @@ class Relaying(Endings):
         turn.reply = Reply(request.method, self._limits)
         turn.repeatable = link.used and turn.body is None and request.method in _REPEATABLE
         link.used = True
+        turn.exchange.forwarded = self._now
         if turn.body is None:
             link.send(head)
             self._phase = Phase.SENT

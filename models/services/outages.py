@@ -46,7 +46,8 @@ class UpstreamState:
     """The prober's last word: is an outage open, and which of the upstream's addresses answered?
 
     `upstream` says whose state it is, so that a change of the configuration does not inherit the old one's. The last
-    probe began at `asked_at` and took so many `seconds`.
+    probe began at `asked_at` and took so many `seconds`; `certificate_ends` is when the first of the certificates ends
+    that the upstream showed it (Unix time).
     """
 
     upstream: str
@@ -54,6 +55,7 @@ class UpstreamState:
     addresses: dict[str, bool]
     seconds: float | None = None
     asked_at: str | None = None
+    certificate_ends: float | None = None
 
     def as_json(self) -> str:
         """Write it down for Redis."""

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from addon import store
+from addon.counts import Counts
 from addon.gate import Admit, Gate
 from addon.refusals import Refuse
 from models import clock
@@ -86,6 +87,28 @@ def test_no_token_and_a_made_up_token_are_refused_without_a_look_up(gated: Gated
     assert code(gated.gate.decide_now(facts(None))) == "token_missing"
     for made_up in ("", "x", "x" * 64, "ü" * 64, "x" * 63 + "=", "x" * 10_000):
         assert code(gated.gate.decide_now(facts(made_up))) == "token_invalid"
+
+
+def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
+    gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = Counts()
+
+    async def ask(gate: Gate) -> None:
+        gate._counts = counts
+        stranger = secrets.new_secret(gated.settings.tokens)
+        for request in (owned.secret, owned.secret, None, "x" * 64, stranger, stranger):
+            await gate.decide(facts(request))
+        await gate.decide(facts(owned.secret, path=b"/a/../b"))
+        await gate.identify(facts(owned.secret).credential)
+
+    gated.run(ask)
+    assert {key: count for key, count in counts.take().items() if key[0] == "admissions"} == {
+        ("admissions", "database", "admitted"): 1,
+        ("admissions", "map", "admitted"): 1,
+        ("admissions", "none", "refused"): 3,
+        ("admissions", "unknown", "refused"): 2,
+    }
 
 
 def test_a_genuine_token_that_nobody_has_is_invalid(gated: Gated) -> None:

@@ -3,21 +3,27 @@
 import asyncio
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from addon.counts import BUCKETS, Counts
-from addon.exposition import Fleet, exposition
+from addon.certificates import Certificates
+from addon.counts import Counts
+from addon.exposition import Fleet, text_of
 from addon.http1.decisions import Peer
 from addon.http1.heads import Headers, RequestHead
 from addon.metrics import GAUGES, Gauges, Metrics
+from models import config
 from models.config import Settings
 from models.database import Sessions
+from models.metrics import GATEWAY, LATENCY, Kind
+from models.services.outages import UpstreamState
 from tests.addon.conftest import sell
 from tests.addon.exchanges import over
 from tests.addon.processes import Proxy
@@ -77,9 +83,20 @@ def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> Non
     refused = over(seconds=0.3, status=401, code="token_missing")
     refused.first_byte = 0.0
     counts.finished(refused)
-    counts.finished(over(seconds=BUCKETS[0]))
+    counts.finished(over(seconds=LATENCY[0]))
     taken = {("latency", "", "9"): 1, ("latency", "", "4"): 1, ("latency", "", "0"): 1}
     assert {tuple(map(str, key)): value for key, value in counts.take().items() if key[0] == "latency"} == taken
+
+
+def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it_answered() -> None:
+    counts = Counts()
+    answered, unanswered, refused = over(seconds=0.4), over(seconds=0.4, status=504, code="upstream_timeout"), over()
+    answered.forwarded = answered.first_byte - 0.1
+    unanswered.forwarded, unanswered.first_byte = 100.1, 0.0
+    for exchange in (answered, unanswered, refused):
+        counts.finished(exchange)
+    found = {key: count for key, count in counts.take().items() if key[0] == "upstream"}
+    assert list(found.values()) == [1]
 
 
 def test_the_text_has_the_names_of_the_contract() -> None:
@@ -88,9 +105,9 @@ def test_the_text_has_the_names_of_the_contract() -> None:
     counts.finished(over(seconds=8.0))
     counts.took("db", "token", 0.3)
     counts.took("redis", "token_get", 0.001)
-    counts.add("lookups", "map")
+    counts.add("admissions", "map", "admitted")
     totals = {tuple(map(str, key)): value for key, value in counts.take().items()}
-    text = exposition(Fleet(totals, (3, 2, 1), 2))
+    text = text_of(Fleet(totals, (3, 2, 1), 2))
     found = read(text)
     assert found["proxy_requests_total", "GET", "200"] == 2
     assert found["proxy_latency_seconds_bucket", "0.05"] == 1
@@ -100,12 +117,53 @@ def test_the_text_has_the_names_of_the_contract() -> None:
     assert found["proxy_latency_seconds_sum",] == pytest.approx(4.04)
     assert found["db_query_duration_seconds_bucket", "0.5", "token"] == 1
     assert found["redis_operation_duration_seconds_count", "token_get"] == 1
-    assert found["proxy_lookups_total", "map"] == 1
+    assert found["proxy_admissions_total", "admitted", "map"] == 1
     assert found["proxy_access_log_dropped_total",] == 0
     assert (found["proxy_open_connections",], found["proxy_flush_backlog",], found["proxy_workers",]) == (3, 2, 2)
     assert (found["redis_connected",], found["database_connected",]) == (1, 1)
-    names = [f'le="{end}"' for end in (*BUCKETS, "+Inf")]
+    # Nobody probes, and TLS ends elsewhere: no word of either.
+    assert ("upstream_up",) not in found
+    assert b"certificate_expires" not in text
+    names = [f'le="{end}"' for end in (*LATENCY, "+Inf")]
     assert [name for name in names if f"proxy_latency_seconds_bucket{{{name}}}".encode() not in text] == []
+
+
+def test_the_text_has_every_metric_that_is_declared_and_no_other() -> None:
+    totals = {tuple(f"{metric.key}|{'|'.join(['0'] * max(1, len(metric.labels)))}".split("|")): 1 for metric in GATEWAY}
+    histograms = {metric.key for metric in GATEWAY if metric.kind is Kind.HISTOGRAM}
+    totals = {(*key, "0") if key[0] in histograms else key: count for key, count in totals.items()}
+    upstream = UpstreamState("http://up.test", True, {"10.0.0.1:80": False}, 0.25, "2026-11-24T08:00:00Z", 1.8e9)
+    text = text_of(Fleet(totals, (3, 2, 1), 2, upstream, {"proxy": 1.7e9}))
+    families = {family.name: family for family in text_string_to_metric_families(text.decode())}
+    assert set(families) == {metric.name for metric in GATEWAY}
+    for metric in GATEWAY:
+        assert (families[metric.name].type, families[metric.name].documentation) == (metric.kind, metric.text)
+    found = read(text)
+    assert (found["upstream_up",], found["upstream_address_up", "10.0.0.1:80"], found["upstream_probe_seconds",]) == (
+        (1, 0, 0.25)
+    )
+    ends = {name: found["certificate_expires_timestamp_seconds", name] for name in ("proxy", "upstream")}
+    assert ends == {"proxy": 1.7e9, "upstream": 1.8e9}
+
+
+def test_certificates_are_read_from_their_files_and_again_when_these_change(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    variables = {"DATABASE_URL": "postgresql:///none", "ZENZEFI_PROXY__TLS_CERTIFICATE": str(tmp_path / "chain.pem")}
+    certificates = Certificates(config.load({**environment, **variables}))
+    assert certificates.ends() == {}
+    for days in (2, 30):
+        fresh = tmp_path / f"{days}.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        subprocess.run(
+            [*command, "-days", str(days), "-subj", "/CN=up.test", "-keyout", "/dev/null", "-out", fresh],
+            check=True,
+            capture_output=True,
+        )
+        fresh.replace(tmp_path / "chain.pem")
+        assert certificates.ends()["proxy"] - time.time() == pytest.approx(days * 86400, abs=60)
+    (tmp_path / "chain.pem").write_text("no certificate")
+    assert certificates.ends() == {}
 
 
 def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, redis: object) -> None:
@@ -235,8 +293,12 @@ def test_two_real_workers_answer_the_sum_and_a_killed_one_takes_nothing_away(
         assert proxy.request("POST", "/echo", owned.secret, body=b"x" * 100, headers={}).status == 200
         assert proxy.get("/echo").status == 401
     got = until(lambda got: forwarded(got) == (30, 3000, 30))
-    assert sum(got.get(("proxy_lookups_total", tier), 0) for tier in ("map", "redis", "database")) == 30
-    assert got["proxy_lookups_total", "database"] >= 1
+    admitted = {tier: got.get(("proxy_admissions_total", "admitted", tier), 0) for tier in ("map", "redis", "database")}
+    assert sum(admitted.values()) == 30
+    assert admitted["database"] >= 1
+    assert got["proxy_admissions_total", "refused", "none"] == 30
+    assert got["proxy_upstream_seconds_count",] == 30
+    assert got["proxy_loop_lag_seconds_count",] >= 2
     until(lambda got: got.get(("db_query_duration_seconds_count", "flush"), 0) >= 1)
     assert got["redis_connected",] == got["database_connected",] == 1
     victim.send_signal(signal.SIGKILL)

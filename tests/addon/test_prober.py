@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from sqlalchemy import select, text
@@ -20,7 +21,7 @@ from sqlalchemy.orm import Session
 from addon.http1.upstreams import Upstream
 from addon.outlook import Outlook
 from addon.prober import ADVISORY_LOCK, Prober
-from addon.probing import probe_of
+from addon.probing import ask_all, probe_of
 from addon.store import Store
 from models import clock, config, sections
 from models.config import Settings
@@ -59,7 +60,7 @@ def configured(environment: dict[str, str], **more: str) -> sections.Upstream:
 
 def ask(upstream: sections.Upstream) -> list[bool]:
     async def main() -> list[bool]:
-        return [await probe_of(upstream).is_answered(host, port) for host, port in upstream.places]
+        return [(await probe_of(upstream).ask(host, port)).is_good for host, port in upstream.places]
 
     return asyncio.run(main())
 
@@ -109,7 +110,11 @@ def test_tls_is_verified_with_the_configured_authority(
     answering.tls.load_cert_chain(certificate, key)
     answering.start()
     where = json.dumps([f"127.0.0.1:{answering.port}"])
-    assert ask(configured(environment, url="https://up.test", addresses=where, ca_file=str(certificate))) == [True]
+    trusting = configured(environment, url="https://up.test", addresses=where, ca_file=str(certificate))
+    assert ask(trusting) == [True]
+    ((_, probed),) = asyncio.run(ask_all(probe_of(trusting), trusting.places)).items()
+    ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    assert probed.certificate_ends == ends.timestamp()
     assert ask(configured(environment, url="https://up.test", addresses=where)) == [False]
     assert ask(configured(environment, url="https://other.test", addresses=where, ca_file=str(certificate))) == [False]
 

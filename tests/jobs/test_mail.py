@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from redis import Redis
 from sqlalchemy import delete, select, update
 
 from jobs import mail, runtime
+from models import counters
 from models.config import Settings
 from models.database import Sessions
 from models.languages import LANGUAGES
@@ -213,7 +215,9 @@ def test_text_is_sent_as_it_was_written(sending: Sink, buyer: User, run: Run) ->
     assert "Hello Жанна &lt;b&gt;&amp; Co&lt;/b&gt;," in content(message, "html")
 
 
-def test_a_mail_that_is_refused_is_tried_again_later(sending: Sink, buyer: User, run: Run) -> None:
+def test_a_mail_that_is_refused_is_tried_again_later_and_both_are_counted(
+    sending: Sink, buyer: User, run: Run, redis: Redis
+) -> None:
     sending.refuse = "RCPT"
     assert [mail.send_waiting() for _ in range(2)] == [0, 0]
     failed = only(run)
@@ -223,6 +227,8 @@ def test_a_mail_that_is_refused_is_tried_again_later(sending: Sink, buyer: User,
     due_again(run)
     assert mail.send_waiting() == 1
     assert only(run).attempts == 2
+    for result in ("sent", "failed"):
+        assert redis.hget(counters.TOTALS_KEY, f"notices_sent|mail|{result}") == b"1"
 
 
 def test_a_mail_server_that_is_away_loses_nothing(

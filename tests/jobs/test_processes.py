@@ -16,10 +16,11 @@ from rq import Worker
 from rq_scheduler import Scheduler
 
 from jobs import queues, schedule
+from models import counters
 from models.config import Settings
 from models.database import Sessions
 from models.payments import PaymentEvent
-from models.services import payments
+from models.services import lasting, payments
 from models.users import User
 from tests.support import balance, decided, top_up
 
@@ -68,6 +69,11 @@ def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
         until(lambda: run(lambda s: s.get_one(PaymentEvent, uuid.UUID(str(event_id))).processed_at))
         until(lambda: not queues.queue().count and not queues.queue().started_job_registry.count)
         assert run(lambda s: balance(s, buyer)) == 150
+        assert int(redis.hget(counters.TOTALS_KEY, "job_runs|jobs.payments.settle|succeeded") or 0) == 2
+        assert redis.hexists(lasting.JOBS_KEY, "jobs.payments.settle")
+        queues.enqueue("jobs.payments.settle", "no id at all")
+        # At once and three times again.
+        until(lambda: redis.hget(counters.TOTALS_KEY, "job_runs|jobs.payments.settle|failed") == b"4")
         assert stop(worker) == 0
     assert Worker.all(connection=redis) == []
 
@@ -81,6 +87,7 @@ def test_a_slow_job_keeps_no_other_waiting_and_its_worker_does_not_die_alone(
         until(lambda: queues.queue(queues.SLOW_QUEUE).started_job_registry.count)
         queues.enqueue("jobs.upkeep.forget_entries")
         until(lambda: queues.queue().finished_job_registry.count)
+        assert redis.hexists(counters.TOTALS_KEY, "job_duration_sum|jobs.upkeep.forget_entries")
         os.kill(slow.pid, signal.SIGKILL)
         worker.wait(timeout=15)
 

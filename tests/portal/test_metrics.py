@@ -2,18 +2,26 @@
 
 import re
 from collections import Counter
+from datetime import timedelta
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from models import counters
+from jobs import queues
+from models import clock, config, counters
 from models.config import Settings
 from models.database import Sessions
-from models.services import bundles, payments, tokens
+from models.metrics import PORTAL
+from models.outbox import OutboxMail
+from models.payments import PaymentEvent
+from models.services import books, bundles, desk, lasting, outbox, payments, tokens
 from models.services.context import PLATFORM
-from portal import create_app, metrics
+from portal import create_app, figures, metrics
 from tests.conftest import PASSWORD, some_id
 from tests.portal.conftest import Browser
 from tests.support import buy, decided, person, top_up
@@ -30,7 +38,7 @@ def value(text: str, name: str, labels: str = "") -> float | None:
 @pytest.fixture
 def real(committed: Shop, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Browser:
     """A portal with commits of its own, whose figures are never kept."""
-    monkeypatch.setattr(metrics, "KEPT_SECONDS", -1.0)
+    monkeypatch.setattr(figures, "KEPT_SECONDS", -1.0)
     return Browser(create_app(committed[0]).test_client())
 
 
@@ -40,6 +48,26 @@ def test_only_the_ops_networks_may_read_them(anonymous: Browser, as_dana: Browse
         assert browser.get("/metrics", environ_base={"REMOTE_ADDR": "203.0.113.9"}).status_code == 403
         # Through a proxy that nobody trusts, everybody would seem to be of the ops network.
         assert browser.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("address", "forwarded", "status"),
+    [
+        ("10.244.3.7", None, 200),  # Prometheus in the cluster's own network
+        ("::ffff:10.244.3.7", None, 200),  # the same where the portal listens on IPv6
+        ("10.244.3.7", "203.0.113.9", 403),  # a stranger through the ingress, which is a trusted proxy
+        ("10.244.3.7", "10.244.9.9, 203.0.113.9", 403),  # one who says that he is from within
+        ("127.0.0.1", None, 403),
+    ],
+)
+def test_the_setting_names_the_networks_that_may_read(
+    environment: dict[str, str], settings: Settings, address: str, forwarded: str | None, status: int
+) -> None:
+    changed = {"ZENZEFI_PROXY__OPS_NETWORKS": '["10.244.0.0/16"]', "ZENZEFI_PORTAL__TRUSTED_PROXIES": "1"}
+    portal = create_app(config.load({**environment, **changed, "DATABASE_URL": settings.database.url}))
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    browser = Browser(portal.test_client())
+    assert browser.get("/metrics", headers=headers, environ_base={"REMOTE_ADDR": address}).status_code == status
 
 
 def test_logins_and_requests_are_counted_by_result(real: Browser, committed: Shop) -> None:
@@ -80,6 +108,56 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
     assert value(text, "balance_deposits_total") == 1
 
 
+def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, committed: Shop, redis: Redis) -> None:
+    settings, sessions = committed
+    alice = person(sessions, "alice", balance="500")
+    late = clock.now() - timedelta(minutes=10)
+    with sessions.begin() as session:
+        stored = payments.store_event(session, "mock", decided(session, top_up(session, alice, settings), settings))
+        session.execute(update(PaymentEvent).where(PaymentEvent.id == stored).values(received_at=late))
+        for key, more in (("due", {"next_attempt_at": late}), ("later", {}), ("gone", {"failed_at": late})):
+            outbox.write(session, "welcome", alice, dedup_key=key, username="alice")
+            later = {"next_attempt_at": clock.now() + timedelta(hours=1)}
+            session.execute(update(OutboxMail).where(OutboxMail.dedup_key == key).values(**later | more))
+        desk.note_check(session, books.verify(sessions()))
+    redis.set(lasting.BACKUP_KEY, lasting.note_of(late, 12345))
+    queues.Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.backups.make")
+    text = real.get("/metrics").text
+    waiting = {name: value(text, "backlog_waiting", f'{{of="{name}"}}') for name in ("mail", "callback", "payment")}
+    assert waiting == {"mail": 3, "callback": 1, "payment": 1}  # with the welcome that Alice got as she registered
+    for name in ("mail", "callback"):
+        assert value(text, "backlog_oldest_seconds", f'{{of="{name}"}}') == pytest.approx(600, abs=30)
+    assert value(text, "backlog_oldest_seconds", '{of="payment"}') == 0
+    assert value(text, "backlog_given_up", '{of="mail"}') == 1
+    assert value(text, "backup_last_success_timestamp_seconds") == pytest.approx(late.timestamp())
+    assert value(text, "backup_size_bytes") == 12345
+    assert (value(text, "ledger_sound"), value(text, "ledger_account_znc", '{account="adjustments"}')) == (1, -500)
+    assert value(text, "jobs_waiting", '{queue="zenzefi-slow"}') == 1
+    assert (value(text, "job_workers", '{queue="zenzefi"}'), value(text, "job_scheduler_up")) == (0, 0)
+
+
+def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, committed: Shop, redis: Redis) -> None:
+    person(committed[1], "alice")
+    with committed[1].begin() as session:
+        desk.note_check(session, books.verify(committed[1]()))
+    redis.set(lasting.BACKUP_KEY, lasting.note_of(clock.now(), 1))
+    redis.hset(lasting.JOBS_KEY, "jobs.health.check", "1.5")
+    for name in ("job_runs|a|failed", "job_duration|a|0", "notices_sent|mail|sent"):
+        redis.hincrby(counters.TOTALS_KEY, name, 1)
+    real.get("/login")
+    text = real.get("/metrics").text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert set(families) == {metric.name for metric in PORTAL}
+    assert {name: family.type for name, family in families.items()} == {each.name: each.kind for each in PORTAL}
+    wrong = {
+        (metric.name, tuple(sample.labels))
+        for metric in PORTAL
+        for sample in families[metric.name].samples
+        if {*sample.labels} - {"le"} != {*metric.labels}
+    }
+    assert wrong == set()
+
+
 def test_what_is_rolled_back_counts_for_nothing(committed: Shop) -> None:
     settings, sessions = committed
     alice = person(sessions, "alice", balance="500")
@@ -101,14 +179,19 @@ def test_what_is_rolled_back_counts_for_nothing(committed: Shop) -> None:
 def test_a_part_that_is_down_says_so_and_takes_nothing_else_along(
     real: Browser, committed: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.metrics._of_queue", lambda _: (_ for _ in ()).throw(metrics.RedisError("down")))
+    monkeypatch.setattr("portal.figures._of_queues", away)
+    monkeypatch.setattr("portal.figures.totals", away)
     text = real.get("/metrics").text
     assert (value(text, "redis_connected"), value(text, "user_count")) == (0, 0)
     assert value(text, "auth_attempts_total") is None
     metrics.add(Redis(port=1), Counter({"auth_attempts|success": 1}))
-    monkeypatch.setattr("portal.metrics.overview.of_shop", broken)
+    monkeypatch.setattr("portal.figures.standing.of", broken)
     text = real.get("/metrics").text
     assert (value(text, "database_connected"), value(text, "user_count")) == (0, None)
+
+
+def away(_redis: Redis) -> None:
+    raise RedisError("down")
 
 
 def broken(_session: Session) -> None:

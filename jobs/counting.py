@@ -1,0 +1,45 @@
+"""What jobs count for the metrics, in Redis, where all processes add up. Redis being down is no reason to fail."""
+
+import logging
+from bisect import bisect_left
+from collections import Counter
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.job import Job
+
+from models import clock, counters
+from models.metrics import JOB
+from models.services import lasting
+
+logger = logging.getLogger(__name__)
+
+
+def add(redis: Redis, totals: counters.Totals) -> None:
+    """Add to the totals of all processes."""
+    try:
+        with redis.pipeline(transaction=False) as pipeline:
+            for name, by in totals.items():
+                pipeline.hincrby(counters.TOTALS_KEY, name, by)
+            pipeline.execute()
+    except RedisError as error:
+        logger.warning("not counted for the metrics: %s (%s)", ", ".join(totals), type(error).__name__)
+
+
+def note_run(redis: Redis, job: Job, *, succeeded: bool) -> None:
+    """Count a run of a job, and remember when it last went well."""
+    name = job.func_name or "unknown"
+    # Of both results there is a count from the first run on: one that appears with its first failure shows no increase.
+    totals: counters.Totals = Counter(
+        {f"job_runs|{name}|succeeded": int(succeeded), f"job_runs|{name}|failed": int(not succeeded)}
+    )
+    if job.started_at and job.ended_at:
+        seconds = (job.ended_at - job.started_at).total_seconds()
+        totals[f"job_duration|{name}|{bisect_left(JOB, seconds)}"] = 1
+        totals[f"job_duration_sum|{name}"] = int(seconds * 1_000_000)
+    add(redis, totals)
+    if succeeded:
+        try:
+            redis.hset(lasting.JOBS_KEY, name, str(clock.now().timestamp()))
+        except RedisError as error:
+            logger.warning("when %s last succeeded is not known: %s", name, type(error).__name__)

@@ -1,0 +1,118 @@
+"""What `/metrics` asks for when somebody looks: the database for how much there is, Redis for counts, queues, backups.
+
+An answer is kept for a moment, since anybody in the ops networks may look at any rate.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs import queues
+from models import clock, counters, exposition
+from models.exposition import Figures, Totals
+from models.metrics import PORTAL
+from models.services import lasting, standing
+from portal.extensions import db
+
+KEPT_SECONDS = 5.0
+
+type Found = dict[str, dict[tuple[str, ...], float]]
+
+
+class Shop:
+    """The metrics of the whole shop, asked for by one thread at a time."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._asking = threading.Lock()
+        self._made_at = float("-inf")
+        self._made = b""
+
+    def text(self) -> bytes:
+        """Return the metrics as Prometheus text; what a part that is down would have said is left out."""
+        with self._asking:
+            if time.monotonic() - self._made_at > KEPT_SECONDS:
+                figures: Figures = of_database(db.session) | of_redis(self._redis)
+                families = exposition.families(PORTAL, figures, _or_none(lambda: totals(self._redis)))
+                self._made, self._made_at = exposition.text_of(families), time.monotonic()
+            return self._made
+
+
+def of_database(sessions: Any) -> Found:
+    """Return what the database says."""
+    try:
+        found = _of_standing(standing.of(sessions()))
+    except SQLAlchemyError:
+        sessions.rollback()
+        return {"database_connected": {(): 0}}
+    return {"database_connected": {(): 1}, **found}
+
+
+def _of_standing(now: standing.Standing) -> Found:
+    shop, check = now.shop, now.check
+    found: Found = {
+        "user_count": {(): shop.users},
+        "active_tokens": {(): shop.running_tokens},
+        "active_sessions": {(): shop.open_sessions},
+        "payments_pending": {(): shop.pending_payments},
+        "payments_to_review": {(): now.to_review},
+        "ledger_account_znc": {(kind,): float(balance) for kind, balance in now.accounts.items()},
+        "backlog_waiting": {(name,): each.count for name, each in now.waiting.items()},
+        "backlog_oldest_seconds": {(name,): each.due_seconds for name, each in now.waiting.items()},
+        "backlog_given_up": {(name,): each.given_up for name, each in now.waiting.items() if each.given_up is not None},
+    }
+    if check is not None:
+        found["ledger_verified_timestamp_seconds"] = {(): check.checked_at.timestamp()}
+        found["ledger_sound"] = {(): int(check.is_sound)}
+    return found
+
+
+def of_redis(redis: Redis) -> Found:
+    """Return what Redis and the queues in it say."""
+    try:
+        found = _of_queues(redis)
+        ended: dict[bytes, bytes] = redis.hgetall(lasting.JOBS_KEY)  # type: ignore[assignment]  # nothing is decoded
+        backup = lasting.backup_from(redis.get(lasting.BACKUP_KEY))
+    except RedisError:
+        return {"redis_connected": {(): 0}}
+    found["job_last_success_timestamp_seconds"] = {(name.decode(),): float(at) for name, at in ended.items()}
+    if backup is not None:
+        found["backup_last_success_timestamp_seconds"] = {(): backup.made_at}
+        found["backup_size_bytes"] = {(): backup.size}
+    return {"redis_connected": {(): 1}, **found}
+
+
+def _of_queues(redis: Redis) -> Found:
+    lanes = [Queue(name, connection=redis) for name in (queues.QUEUE, queues.SLOW_QUEUE)]
+    each: dict[str, Callable[[Queue], float]] = {
+        "jobs_waiting": lambda lane: lane.count,
+        "jobs_oldest_seconds": _waited,
+        "jobs_failed": lambda lane: lane.failed_job_registry.count,
+        "job_workers": lambda lane: len(Worker.all(queue=lane)),
+    }
+    found: Found = {name: {(lane.name,): float(ask(lane)) for lane in lanes} for name, ask in each.items()}
+    return found | {"job_scheduler_up": {(): int(queues.scheduler_lives(redis))}}
+
+
+def _waited(lane: Queue) -> float:
+    first = next(iter(lane.get_jobs(0, 1)), None)
+    return (clock.now() - first.enqueued_at).total_seconds() if first and first.enqueued_at else 0.0
+
+
+def totals(redis: Redis) -> Totals:
+    """Return what all processes have counted. Raises RedisError."""
+    found: dict[bytes, bytes] = redis.hgetall(counters.TOTALS_KEY)  # type: ignore[assignment]  # nothing is decoded
+    return {tuple(name.decode().split("|")): int(count) for name, count in found.items()}
+
+
+def _or_none(ask: Callable[[], Totals]) -> Totals | None:
+    try:
+        return ask()
+    except RedisError:
+        return None
