@@ -53,7 +53,7 @@ class Engine:
         self._rates = Rates(
             per_minute=settings.limits.proxy_per_minute,
             at_once=settings.limits.proxy_at_once,
-            workers=settings.proxy.workers,
+            workers=settings.proxy.workers * settings.platform.machines,
         )
         self._exchange = Exchange(self._redis, self._rates, counts)
         self._gate = Gate(settings, self._store, self._known, shared=self._shared, rates=self._rates, counts=counts)

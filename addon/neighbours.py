@@ -10,6 +10,8 @@ import select
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
+from addon.sockets import waiting
+
 LOOK_SECONDS = 0.2
 BATCH = 64
 
@@ -50,7 +52,10 @@ class Neighbours:
     def _protocol(self) -> asyncio.StreamReaderProtocol:
         return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._handle)
 
-    def close(self) -> None:
-        """Let go of the sockets; they stay open where they came from."""
+    def close(self) -> list[socket.socket]:
+        """Let go of the sockets and return what waited there: this worker may be the last that holds them."""
+        taken = [connection for listener in self._listeners.values() for connection in waiting(listener)]
         for listener in self._listeners.values():
             listener.close()
+        self._listeners = {}
+        return taken

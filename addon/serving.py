@@ -22,7 +22,7 @@ from addon.http1.decisions import Refuse
 from addon.http1.site import Site
 from addon.neighbours import Neighbours
 from addon.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
-from addon.sockets import BACKLOG
+from addon.sockets import BACKLOG, waiting
 
 logger = logging.getLogger(__name__)
 
@@ -160,17 +160,14 @@ class Gateway:
 
     def close_listener(self) -> None:
         """Take no new connection, and leave none in the queue: the kernel would reset them."""
-        if self._helping is not None:
-            self._helping.cancel()
-            self._neighbours.close()
         if self._server is None or not self._server.is_serving():
             return
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                connection, _ = self._listener.accept()
-                task = asyncio.get_running_loop().create_task(self._adopt(connection))
-                self._adopted.add(task)
-                task.add_done_callback(self._adopted.discard)
+        if self._helping is not None:
+            self._helping.cancel()
+        for connection in (*self._neighbours.close(), *waiting(self._listener)):
+            task = asyncio.get_running_loop().create_task(self._adopt(connection))
+            self._adopted.add(task)
+            task.add_done_callback(self._adopted.discard)
         self._server.close()
 
     async def _adopt(self, connection: socket.socket) -> None:

@@ -1,6 +1,8 @@
 """The sockets on which a worker listens."""
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
 BACKLOG = 1024
 
@@ -14,3 +16,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
     listener.bind((host, port))
     listener.setblocking(False)
     return listener
+
+
+def waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield every connection in a socket's queue; what is left there when its last owner closes it is reset."""
+    with contextlib.suppress(OSError):
+        while True:
+            yield listener.accept()[0]

@@ -44,6 +44,7 @@ class Supervisor:
     def __init__(self, settings: Settings, listeners: Sequence[socket.socket], workers_file: Path | None) -> None:
         self._patience = settings.proxy.drain_seconds + AFTER_DRAIN_SECONDS
         self._file = workers_file
+        self._listeners = listeners
         self._places = [
             Place(number, [listener, *(other for other in listeners if other is not listener)], self._patience)
             for number, listener in enumerate(listeners, 1)
@@ -72,6 +73,10 @@ class Supervisor:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # The workers are to be the last who hold them: a connection that came during the drain would wait in a
+            # queue that nobody reads any more, instead of being refused and tried elsewhere.
+            for listener in self._listeners:
+                listener.close()
             await self._stop_workers()
             if self._file is not None:
                 self._file.unlink(missing_ok=True)

@@ -37,6 +37,7 @@ def _on_this_machine(host: str) -> str:
 
 class Platform(Section):
     environment: Literal["development", "production"] = "development"
+    machines: Positive = 1
 
     @property
     def is_production(self) -> bool:
@@ -98,6 +99,7 @@ class Proxy(Section):
     trust_seconds: Seconds = 1
     known_tokens: Positive = 50000
     drain_seconds: Seconds = 30
+    drain_idle_seconds: Seconds = 1
     access_log: str = ""
     ops_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     observers: tuple[str, ...] = ()

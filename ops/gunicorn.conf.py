@@ -16,11 +16,11 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 bind = f"[{_portal.host}]:{_portal.port}" if ":" in _portal.host else f"{_portal.host}:{_portal.port}"
-worker_class = "gthread"
+worker_class = "ops.gunicorn_worker.DrainingWorker"
 workers = _portal.processes
 threads = _portal.threads
 timeout = 60
-graceful_timeout = 10
+graceful_timeout = 20  # more than the longest statement may take
 keepalive = 5
 # Whom to believe about the client's address is decided in one place, the portal's trusted_proxies.
 forwarded_allow_ips = ""

@@ -61,7 +61,7 @@ def make_parts(plan: Plan) -> Parts:
             "portal",
             gunicorn,
             ready.serves(portal, settings.portal.port, "/health"),
-            15.0,
+            25.0,  # more than gunicorn gives its workers
             more={"PROMETHEUS_MULTIPROC_DIR": str(plan.folders.run / "portal-metrics")},
         ),
         proxy=_python(

@@ -55,7 +55,7 @@ class Windows:
         redis = RedisStorage(url, key_prefix="zenzefi:limit", socket_timeout=1, socket_connect_timeout=1)
         self._shared = MovingWindowRateLimiter(redis)
         self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._processes = settings.portal.processes
+        self._processes = settings.portal.processes * settings.platform.machines
 
     def is_open(self, limit: RateLimitItem, name: str) -> bool:
         """Say whether one more would pass."""

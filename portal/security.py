@@ -48,6 +48,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+# Views that build no address from the request and show nothing to strangers.
+BY_ADDRESS = {"health.health", "metrics.show"}
 HSTS = "max-age=31536000; includeSubDomains"
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}", re.ASCII)
 
@@ -65,8 +67,8 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def refuse_foreign_hosts() -> None:
-        """Answer only to our own name in production; a probe on this machine asks for /health by address."""
-        if production and request.endpoint != "health.health" and _hostname() != public_host:
+        """Answer only to our own name in production; probes and Prometheus ask each machine by its address."""
+        if production and request.endpoint not in BY_ADDRESS and _hostname() != public_host:
             abort(400)
 
     @app.before_request

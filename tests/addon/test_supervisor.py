@@ -21,7 +21,7 @@ from addon import supervisor
 from models.config import Settings
 from models.database import Sessions
 from tests.addon.conftest import sell
-from tests.addon.processes import ROOT, Proxy, free_port, proxy_environment
+from tests.addon.processes import ROOT, Proxy, free_port, listeners, proxy_environment
 
 
 @dataclass
@@ -196,6 +196,9 @@ def test_sigterm_drains_and_leaves_nothing_behind(supervised: Supervised) -> Non
     time.sleep(0.4)
     workers = supervised.workers()
     supervised.process.terminate()
+    # Who comes now is refused at once, so that he can go elsewhere, and does not wait for the end of the drain.
+    wait_until(lambda: not listeners(supervised.port))
+    assert answers == []
     assert supervised.process.wait(timeout=20) == 0
     slow.join()
     assert answers == [200]

@@ -35,7 +35,8 @@ def test_in_production_only_our_own_name_is_answered(production: Flask) -> None:
         "127.0.0.1": 400,
     }.items():
         assert (host, client.get("/", headers={"Host": host}).status_code) == (host, status)
-    assert client.get("/health", headers={"Host": "127.0.0.1:8000"}).status_code == 200
+    for page in ("/health", "/metrics"):  # the second one for the ops networks alone
+        assert client.get(page, headers={"Host": "127.0.0.1:8000"}).status_code == 200
     forged = client.get("/", headers={"Host": "evil.example", "X-Forwarded-Host": "shop.example"})
     assert forged.status_code == 400
 
@@ -159,10 +160,12 @@ def test_one_ipv6_household_is_one_address(address: str | None, network: str) ->
     assert limits.network_of(address) == network
 
 
-def test_while_redis_is_down_each_process_enforces_its_share(settings: Settings) -> None:
+@pytest.mark.parametrize(("processes", "machines"), [(2, 1), (1, 2)])
+def test_while_redis_is_down_each_process_enforces_its_share(settings: Settings, processes: int, machines: int) -> None:
     away = settings.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"})
-    portal = settings.portal.model_copy(update={"processes": 2})
-    app = create_app(settings.model_copy(update={"redis": away, "portal": portal}))
+    portal = settings.portal.model_copy(update={"processes": processes})
+    platform = settings.platform.model_copy(update={"machines": machines})
+    app = create_app(settings.model_copy(update={"redis": away, "portal": portal, "platform": platform}))
     with app.app_context():
         for _ in range(2):
             limits.check_logins("203.0.113.1")
