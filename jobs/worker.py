@@ -4,6 +4,7 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import secrets
 import signal
 import threading
 from multiprocessing.process import BaseProcess
@@ -55,7 +56,9 @@ def main() -> None:
 def work_on(name: str) -> None:
     """Run the jobs of one queue until SIGTERM."""
     queue = queues.queue(name)
-    DependentWorker([queue], connection=queue.connection, name=f"zenzefi-{os.uname().nodename}-{os.getpid()}").work()
+    # A container that is started again has the host and the process id of the killed worker, whose name is still taken.
+    own = f"zenzefi-{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
+    DependentWorker([queue], connection=queue.connection, name=own).work()
 
 
 def _work_on_slow_queue() -> None:

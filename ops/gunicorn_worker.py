@@ -5,7 +5,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 
-class DrainingWorker(ThreadWorker):
+class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn's threads, with another end.
 
     A worker that stops still holds the listening socket until its last request is over, and accepts nothing from it:

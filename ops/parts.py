@@ -3,13 +3,14 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops import ready
 from ops.addresses import LOOPBACK
 from ops.bootstrap import REPOSITORY
+from ops.commands import PARTS
 from ops.plan import Plan
 from ops.processes import Child
 
@@ -51,15 +52,14 @@ def make_parts(plan: Plan) -> Parts:
             ["ops.sample_upstream", "--host", LOOPBACK, "--port", str(plan.upstream_port)],
             ready.serves(LOOPBACK, plan.upstream_port, "/"),
         )
-    gunicorn = ["gunicorn", "-c", str(REPOSITORY / "ops/gunicorn.conf.py"), "portal:create_app()"]
-    scheduler = _python(plan, "scheduler", ["jobs.scheduler"], lambda _: False)
+    scheduler = _python(plan, "scheduler", PARTS["scheduler"], lambda _: False)
     scheduler.ready = ready.keeps_the_schedule(settings.redis.url, lambda: _spawned_at(scheduler))
     return Parts(
         upstream=upstream,
         portal=_python(
             plan,
             "portal",
-            gunicorn,
+            PARTS["portal"],
             ready.serves(portal, settings.portal.port, "/health"),
             25.0,  # more than gunicorn gives its workers
             more={"PROMETHEUS_MULTIPROC_DIR": str(plan.folders.run / "portal-metrics")},
@@ -67,13 +67,13 @@ def make_parts(plan: Plan) -> Parts:
         proxy=_python(
             plan,
             "proxy",
-            ["addon.supervisor"],
+            PARTS["proxy"],
             lambda pid: bool(ready.supervised(proxy_file, pid)),
             settings.proxy.drain_seconds + 20,  # more than the supervisor gives its workers
             more={"ZENZEFI_WORKERS_FILE": str(proxy_file)},
         ),
         proxy_file=proxy_file,
-        worker=_python(plan, "worker", ["jobs.worker"], ready.works_on_queues(settings.redis.url), 20.0),
+        worker=_python(plan, "worker", PARTS["worker"], ready.works_on_queues(settings.redis.url), 20.0),
         scheduler=scheduler,
     )
 
@@ -86,7 +86,7 @@ def local(host: str) -> str:
 def _python(
     plan: Plan,
     name: str,
-    command: list[str],
+    command: Sequence[str],
     is_ready: Callable[[int], bool],
     stop_seconds: float = 10.0,
     *,

@@ -53,7 +53,7 @@ def works_on_queues(url: str) -> Callable[[int], bool]:
         with _client(url) as client:
             try:
                 keys = client.smembers("rq:workers")
-                return any(client.hget(_text(key), "pid") == str(pid).encode() for key in keys)
+                return any(client.hget(text(key), "pid") == str(pid).encode() for key in keys)
             except redis.RedisError:
                 return False
 
@@ -67,7 +67,7 @@ def keeps_the_schedule(url: str, since: Callable[[], float]) -> Callable[[int], 
         with _client(url) as client:
             try:
                 for key in client.scan_iter("rq:scheduler_instance:*", count=1000):
-                    birth, death = client.hmget(_text(key), ["birth", "death"])
+                    birth, death = client.hmget(text(key), ["birth", "death"])
                     if birth is not None and death is None and float(birth) >= since():
                         return True
             except redis.RedisError:
@@ -81,5 +81,5 @@ def _client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS)
 
 
-def _text(key: bytes | str) -> str:
+def text(key: bytes | str) -> str:
     return key.decode() if isinstance(key, bytes) else key

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Rolls a version out on this machine without a gap, and back again when it is not well:
+#
+#   ops/deploy/roll.sh VERSION [--commit COMMIT] [--no-backup]
+#
+# 1. Take the image, and with --commit the files of that commit (compose file, nginx, alert rules).
+# 2. Make a backup, then migrate. A migration must leave a database that the old version works with; when it fails,
+#    nothing has been replaced yet.
+# 3. Replace one part after the other. SIGTERM lets the old container finish what it has begun; its twin serves meanwhile.
+#    The new one must become healthy and pass the gate (database and Redis within reach, tokens decided).
+# 4. When one does not, it and all that were replaced before go back to the old version, in the reverse order.
+# 5. Only when everything serves does .env name the new version.
+#
+# Exit code 0: the new version runs. 1: the old one runs, as before. 2: it could not even go back; somebody has to look.
+set -euo pipefail
+
+PARTS=(portal-a portal-b proxy-a proxy-b worker scheduler)
+PATIENCE=180 # seconds for one part to become healthy
+
+say() { printf '%s  %s\n' "$(date -u +%H:%M:%S)" "$*"; }
+fail() { say "$*" >&2; exit 1; }
+
+compose() { # VERSION ARGUMENTS…
+    local version=$1
+    shift
+    ZENZEFI_VERSION=$version docker compose "$@"
+}
+
+replace() { # PART VERSION: true when it serves
+    say "$1: $2"
+    compose "$2" up --detach --no-deps --no-build --wait --wait-timeout "$PATIENCE" "$1" &&
+        compose "$2" exec -T "$1" python -m ops.container gate "${1%-[ab]}"
+}
+
+go_back() { # OLD COMMIT PART…
+    local old=$1 commit=$2 part worst=1
+    shift 2
+    [[ -z $commit ]] || git checkout --quiet --detach "$commit"
+    for part; do
+        replace "$part" "$old" || { say "$part does not serve with $old either." >&2; worst=2; }
+    done
+    return "$worst"
+}
+
+main() {
+    local new='' commit='' was='' backup=yes old part
+    local -a replaced=()
+    while (($#)); do
+        case $1 in
+            --commit) commit=${2:?--commit needs a commit}; shift ;;
+            --no-backup) backup= ;;
+            -*) fail "There is no option $1." ;;
+            *) new=$1 ;;
+        esac
+        shift
+    done
+    [[ $new =~ ^[0-9A-Za-z][0-9A-Za-z._-]{0,127}$ ]] || fail "usage: ops/deploy/roll.sh VERSION [--commit COMMIT] [--no-backup]"
+
+    cd "${ZENZEFI_HOME:-$(dirname "$0")/../..}"
+    [[ -e .env ]] || fail "There is no .env here: run ops/deploy/init.sh first."
+    exec 9> secrets/.roll.lock
+    flock --nonblock 9 || fail "Another roll is under way."
+    old=$(sed -n 's/^ZENZEFI_VERSION=//p' .env)
+    [[ $old != "$new" ]] || fail "$new is what runs."
+
+    if [[ -n $commit ]]; then
+        was=$(git rev-parse HEAD)
+        git fetch --quiet origin "$commit"
+        git checkout --quiet --detach "$commit"
+    fi
+    if ! compose "$new" pull --quiet portal-a; then
+        [[ -z $was ]] || git checkout --quiet --detach "$was"
+        fail "There is no image of $new. Nothing was changed."
+    fi
+    if [[ -n $backup ]]; then
+        say "backup"
+        compose "$old" run --rm --no-deps -T worker backup || fail "The backup failed. Nothing was changed."
+    fi
+    say "migrations of $new"
+    if ! compose "$new" run --rm --no-deps -T migrate; then
+        [[ -z $was ]] || git checkout --quiet --detach "$was"
+        fail "The migration failed. $old runs on."
+    fi
+    for part in "${PARTS[@]}"; do
+        replaced=("$part" "${replaced[@]}")
+        if ! replace "$part" "$new"; then
+            say "$part does not serve with $new: back to $old" >&2
+            compose "$new" logs --no-color --tail 30 "$part" >&2 || true
+            go_back "$old" "$was" "${replaced[@]}" || exit $?
+        fi
+    done
+    sed "s/^ZENZEFI_VERSION=.*/ZENZEFI_VERSION=$new/" .env > .env.new
+    chmod 0600 .env.new
+    mv .env.new .env
+    say "$new runs; $old can be rolled out again in the same way"
+}
+
+# Read as a whole before anything happens: a checkout may change this very file.
+main "$@"; exit
