@@ -20,6 +20,8 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
 
 FROM ${PYTHON}
 # pg_dump and pg_restore must be as new as the server (17); tini reaps what a job leaves behind and hands signals on.
+# Debian keeps one version of a package and replaces it by the next one that is safer, so none is pinned.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends postgresql-client-17 tini \
     && rm -rf /var/lib/apt/lists/* \

@@ -30,6 +30,14 @@ MAIN = Path("/proc/1/cmdline")
 
 def main(arguments: Sequence[str]) -> int:
     """Become the part or the command; returns only for what is answered here."""
+    code = answer(arguments)
+    if code is None:
+        os.execv(sys.executable, [sys.executable, *command_of(arguments)])  # noqa: S606 - no shell is wanted
+    return code
+
+
+def answer(arguments: Sequence[str]) -> int | None:
+    """Answer what is answered here, and return the exit code; None for everything else."""
     match arguments:
         case []:
             print(__doc__)
@@ -41,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["placeholder-certificate", folder, *hosts]:
             placeholder(Path(folder), hosts)
             return 0
-    os.execv(sys.executable, [sys.executable, *command_of(arguments)])  # noqa: S606 - no shell is wanted
+    return None
 
 
 def command_of(arguments: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from ops.certificates import placeholder
 from ops.console import Failure
 
 FILES = REPOSITORY / "ops/nginx"
+PLACES = re.compile(r"/etc/nginx/(?:conf\.d|snippets)|/certs|/tmp(?=/)|/var/www/acme")
 VARIABLE = re.compile(r"\$\{(PORTAL_HOST|PROXY_HOST)\}")
 
 
@@ -54,14 +55,8 @@ class Edge:
 
     def _moved(self, text: str) -> str:
         """Put addresses and folders of this machine in the place of a container's."""
-        for place, there in (
-            ("/etc/nginx/conf.d", self.folder / "conf.d"),
-            ("/etc/nginx/snippets", self.folder / "snippets"),
-            ("/certs", self.folder / "certs"),
-            ("/tmp/", f"{self.folder}/"),  # noqa: S108 - the container's, and it is replaced
-            ("/var/www/acme", self.folder / "acme"),
-        ):
-            text = text.replace(place, str(there))
+        # In one pass: the folder itself may lie below one of these places.
+        text = PLACES.sub(lambda place: str(self.folder / place[0].removeprefix("/tmp").rpartition("/")[2]), text)  # noqa: S108
         text = re.sub(r"\blisten 8080\b", f"listen {self.plain}", text)
         text = re.sub(r"\blisten 8443\b", f"listen {self.tls}", text)
         text = _servers(text, "portal", self.portals)

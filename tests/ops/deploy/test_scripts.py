@@ -1,0 +1,186 @@
+"""The shell scripts: what shellcheck says, and what they do, with stand-ins only for docker, ssh and certbot."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ops.bootstrap import REPOSITORY
+from tests.ops.deploy.documents import tool
+
+# Notes each call, and lets those fail that carry a word of FAIL.
+STAND_IN = """#!/usr/bin/env bash
+printf '%s %s\\n' "${ZENZEFI_VERSION:-}" "$*" >> "$CALLS"
+for word in $FAIL; do
+    [[ "${ZENZEFI_VERSION:-} $*" != *"${word//_/ }"* ]] || exit 1
+done
+"""
+PARTS = ["portal-a", "portal-b", "proxy-a", "proxy-b", "worker", "scheduler"]
+
+
+def scripts() -> list[Path]:
+    """Every shell script of the repository, found by its first line."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, check=True
+    )
+    files = [REPOSITORY / name for name in listed.stdout.decode().splitlines()]
+    return [file for file in files if file.is_file() and file.read_bytes()[:32].splitlines()[:1] in SHEBANGS]
+
+
+SHEBANGS = [[b"#!/usr/bin/env bash"], [b"#!/bin/sh"], [b"#!/bin/bash"]]
+
+
+def test_shellcheck_is_content_with_every_script() -> None:
+    found = scripts()
+    assert {"run", "packages", "init.sh", "roll.sh", "remote.sh", "serve.sh", "certbot.sh"} <= {
+        each.name for each in found
+    }
+    tool("shellcheck", *found)
+    for file in found:
+        assert os.access(file, os.X_OK), file
+        shell = "bash" if b"bash" in file.read_bytes()[:32] else "sh"
+        subprocess.run([shell, "-n", file], check=True)
+
+
+class Machine:
+    """A folder as on a machine that serves, with a docker that only notes what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls = folder / "calls"
+        self.environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "ZENZEFI_HOME": str(folder)}
+        self.environment |= {"CALLS": str(self.calls), "FAIL": "", "HOME": str(folder)}
+        (folder / "bin").mkdir()
+        (folder / "secrets").mkdir()
+        (folder / ".env").write_text("PORTAL_HOST=a\nZENZEFI_VERSION=1.0.0\n")
+        for name in ("docker", "ssh", "git"):
+            (folder / "bin" / name).write_text(STAND_IN)
+            (folder / "bin" / name).chmod(0o755)
+
+    def run(self, script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [str(REPOSITORY / f"ops/deploy/{script}"), *arguments]
+        return subprocess.run(
+            command, env=self.environment | more, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    def replaced(self) -> list[tuple[str, str]]:
+        """Which part was made to run which version, in order."""
+        calls = [line.split() for line in self.calls.read_text().splitlines()]
+        return [(call[-1], call[0]) for call in calls if call[1:3] == ["compose", "up"]]
+
+    @property
+    def version(self) -> str:
+        return (self.folder / ".env").read_text().split("ZENZEFI_VERSION=")[1].strip()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_a_roll_migrates_then_replaces_one_part_after_the_other(machine: Machine) -> None:
+    done = machine.run("roll.sh", "1.1.0")
+    assert done.returncode == 0, done.stderr
+    assert machine.replaced() == [(part, "1.1.0") for part in PARTS]
+    calls = machine.calls.read_text().splitlines()
+    order = [
+        "1.1.0 compose pull",
+        "1.0.0 compose run --rm --no-deps -T worker backup",
+        "1.1.0 compose run",
+        "1.1.0 compose up",
+    ]
+    assert [next(number for number, call in enumerate(calls) if call.startswith(start)) for start in order] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert "1.1.0 compose exec -T portal-b python -m ops.container gate portal" in calls
+    assert machine.version == "1.1.0"
+    assert "PORTAL_HOST=a" in (machine.folder / ".env").read_text()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "1.1.0_compose_exec_-T_portal-b",
+        "1.1.0_compose_up_--detach_--no-deps_--no-build_--wait_--wait-timeout_180_portal-b",
+    ],
+)
+def test_a_part_that_is_not_well_takes_the_old_version_back(machine: Machine, bad: str) -> None:
+    done = machine.run("roll.sh", "1.1.0", FAIL=bad)
+    assert done.returncode == 1
+    new, old = [("portal-a", "1.1.0"), ("portal-b", "1.1.0")], [("portal-b", "1.0.0"), ("portal-a", "1.0.0")]
+    assert machine.replaced() == new + old
+    assert machine.version == "1.0.0"
+    assert "portal-b does not serve with 1.1.0: back to 1.0.0" in done.stderr
+
+
+def test_a_way_back_that_fails_too_is_told_apart(machine: Machine) -> None:
+    done = machine.run("roll.sh", "1.1.0", FAIL="exec_-T_portal-a")
+    assert done.returncode == 2
+    assert "portal-a does not serve with 1.0.0 either" in done.stderr
+
+
+@pytest.mark.parametrize("bad", ["pull", "worker_backup", "migrate"])
+def test_what_fails_before_anything_is_replaced_leaves_everything_as_it_was(machine: Machine, bad: str) -> None:
+    done = machine.run("roll.sh", "1.1.0", "--commit", "0" * 40, FAIL=bad)
+    assert done.returncode == 1
+    assert machine.replaced() == []
+    assert machine.version == "1.0.0"
+
+
+def test_a_version_that_is_none_or_runs_already_is_refused(machine: Machine) -> None:
+    for wrong in ("", "1.0.0", "../../etc", "1.1.0; reboot", "--wrong"):
+        assert machine.run("roll.sh", wrong).returncode == 1
+    assert not machine.calls.exists()
+
+
+def test_two_rolls_at_once_are_one_too_many(machine: Machine) -> None:
+    held = subprocess.Popen(["flock", str(machine.folder / "secrets/.roll.lock"), "sleep", "5"])
+    try:
+        for _ in range(50):
+            done = machine.run("roll.sh", "1.1.0", "--no-backup", FAIL="pull")
+            if "Another roll" in done.stderr:
+                break
+        assert "Another roll is under way." in done.stderr
+    finally:
+        held.kill()
+        held.wait()
+
+
+def test_a_roll_from_elsewhere_names_version_and_commit_and_nothing_else(machine: Machine) -> None:
+    where = {"DEPLOY_HOST": "deploy@example.com", "DEPLOY_FOLDER": "/srv/my shop"}
+    assert machine.run("remote.sh", "1.1.0", "a" * 40, **where).returncode == 0
+    [call] = machine.calls.read_text().splitlines()
+    assert call.endswith(rf"deploy@example.com cd /srv/my\ shop && ops/deploy/roll.sh 1.1.0 --commit {'a' * 40}")
+    assert "StrictHostKeyChecking=yes" in call
+    for wrong in (("1.1.0; id", "a" * 40), ("1.1.0", "main"), ("1.1.0",)):
+        assert machine.run("remote.sh", *wrong, **where).returncode == 1
+    assert len(machine.calls.read_text().splitlines()) == 1
+
+
+def test_what_init_has_made_stays_and_what_is_lost_is_made_anew(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    told = {"PORTAL_HOST": "a.example", "PROXY_HOST": "b.example", "UPSTREAM_URL": "https://c.example"}
+    environment = {"PATH": os.environ["PATH"], "ZENZEFI_HOME": str(tmp_path), "ADMIN_EMAIL": "d@example.com", **told}
+
+    def init(**more: str) -> subprocess.CompletedProcess[str]:
+        script = str(REPOSITORY / "ops/deploy/init.sh")
+        return subprocess.run([script], env=environment | more, capture_output=True, text=True, check=False)
+
+    assert init(PROXY_HOST="a.example").returncode == 1  # one host name for both
+    assert init(PROXY_HOST="").returncode == 1
+    assert init().returncode == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "secrets").iterdir()}
+    (tmp_path / "secrets/grafana_password").unlink()
+    again = init(PORTAL_HOST="other.example")
+    assert again.returncode == 0
+    after = {file.name: file.read_bytes() for file in (tmp_path / "secrets").iterdir()}
+    assert before.pop("grafana_password") != after.pop("grafana_password")
+    assert before == after
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert len({content for name, content in after.items() if name.endswith(("key", "keys", "password"))}) == 5

@@ -1,0 +1,81 @@
+"""GitHub's workflows: valid, least privileged, pinned, and naming only what is in this repository."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ops.bootstrap import REPOSITORY
+from tests.ops.deploy.documents import document, follows_schema, tool
+
+FILES = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
+WORKFLOWS = {file.stem: document(file) for file in FILES}
+# What GitHub's runners, or a package that the step installs, bring along.
+FOREIGN = {"install", "printf", "umask", "grep", "echo", "python", ".venv/bin/python"}
+
+
+def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from ((f"{name}.{key}", job) for name, flow in WORKFLOWS.items() for key, job in flow["jobs"].items())
+
+
+def steps() -> Iterator[dict[str, Any]]:
+    yield from (step for _, job in jobs() for step in job.get("steps", ()))
+
+
+def test_workflows_follow_their_schema() -> None:
+    follows_schema("github-workflows", *FILES)
+    follows_schema("dependabot", REPOSITORY / ".github/dependabot.yml")
+
+
+def test_an_auditor_of_workflows_finds_nothing() -> None:
+    tool("zizmor", "--offline", "--no-progress", "--min-severity", "medium", ".github")
+
+
+def test_actions_are_pinned_by_commit_and_say_their_version() -> None:
+    for file in FILES:
+        for line in file.read_text().splitlines():
+            if "uses:" in line and "uses: ./" not in line:
+                assert re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v?\d+\.\d+\.\d+$", line), line
+
+
+def test_nothing_is_allowed_that_is_not_asked_for_and_nothing_runs_for_ever() -> None:
+    for flow in WORKFLOWS.values():
+        assert flow["permissions"] == {}
+        assert "concurrency" in flow
+    for name, job in jobs():
+        assert job["permissions"].get("contents") == "read", name
+        assert set(job["permissions"]) <= {"contents", "packages"}, name
+        assert "timeout-minutes" in job or "uses" in job, name
+    assert WORKFLOWS["deploy"]["concurrency"]["cancel-in-progress"] is False
+    for step in steps():
+        if step.get("uses", "").startswith("actions/checkout"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_no_secret_and_no_foreign_text_is_pasted_into_a_command() -> None:
+    for step in steps():
+        assert "${{" not in step.get("run", "")
+
+
+def test_commands_name_what_is_there() -> None:
+    for step in steps():
+        for line in step.get("run", "").splitlines():
+            word = line.strip().removeprefix("(").split()[0].rstrip(";")
+            if word not in FOREIGN:
+                assert (REPOSITORY / word).is_file(), line
+            for path in re.findall(r"(?<![\w/~.$-])(?:ops|docs|\.ci)/[\w./-]+", line):
+                assert (REPOSITORY / path).exists(), line
+    for requirements in WORKFLOWS["audit"]["jobs"]["packages"]["strategy"]["matrix"]["requirements"]:
+        assert (REPOSITORY / requirements).is_file()
+
+
+def test_the_pythons_that_are_tested_are_those_of_the_readme() -> None:
+    [told] = re.findall(r"Python ((?:3\.\d+)(?:(?:, | or )3\.\d+)*)", (REPOSITORY / "README.md").read_text())[:1]
+    assert WORKFLOWS["test"]["jobs"]["test"]["strategy"]["matrix"]["python"] == re.findall(r"3\.\d+", told)
+
+
+def test_what_is_rolled_out_was_tested_and_scanned() -> None:
+    deploy = WORKFLOWS["deploy"]["jobs"]
+    assert deploy["image"]["needs"] == "test"
+    assert deploy["roll"]["needs"] == "image"
+    uses = [step.get("uses", "").partition("@")[0] for step in deploy["image"]["steps"]]
+    assert uses.index("aquasecurity/trivy-action") < uses.index("docker/login-action")
