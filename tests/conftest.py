@@ -43,6 +43,17 @@ def pytest_configure() -> None:
     passwords._nobodys = cheap.hash("a password that belongs to nobody")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what starts many processes, so that no long file is left for an end that only one process works at."""
+    first = ("e2e", "abuse", "ops", "addon", "jobs")
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+        return first.index(folder) if folder in first else len(first)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """The variables that a process of ours needs, without a database."""
