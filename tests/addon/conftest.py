@@ -1,6 +1,7 @@
 """A gate on a real database, and a buyer with a token."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
@@ -14,6 +15,7 @@ from addon.known import KnownTokens
 from addon.rates import Rates
 from addon.shared import SharedTokens
 from addon.store import Store
+from models import config, database
 from models.config import Settings
 from models.database import Sessions
 from models.services import tokens
@@ -34,9 +36,9 @@ class Owned:
 
 
 def sell(factory: Sessions, settings: Settings, name: str, *, scope: str = "full", hours: int = 1) -> Owned:
-    """Make a buyer with 1000 ZNC and sell a token."""
+    """Make a buyer with 1000 ZNC, whose name is made unique, and sell a token."""
     with factory.begin() as session:
-        user = make_user(session, name, balance="1000")
+        user = make_user(session, f"{name}-{uuid.uuid4().hex[:8]}", balance="1000")
         token, secret = tokens.purchase(
             session, user, hours=hours, scope=scope, name="", settings=settings, actor=PLATFORM
         )
@@ -101,3 +103,23 @@ def proxy(committed: tuple[Settings, Sessions], upstream: str, environment: dict
     proxy.start_worker()
     yield proxy
     proxy.stop()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One worker that serves a whole file of tests, and the database behind it."""
+
+    committed: tuple[Settings, Sessions]
+    proxy: Proxy
+
+
+@pytest.fixture(scope="module")
+def standing(make_database: Callable[[], str], upstream: str, environment: dict[str, str]) -> Iterator[Standing]:
+    """A worker for tests that leave it as they found it: starting one takes longer than most of them."""
+    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    engine, port = database.connect(settings.database), free_port()
+    proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream, port))
+    proxy.start_worker()
+    yield Standing((settings, database.sessions(engine)), proxy)
+    proxy.stop()
+    engine.dispose()

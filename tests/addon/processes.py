@@ -80,6 +80,18 @@ class Proxy:
         """Open a raw connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
+    def beside(self, **settings: str) -> "Proxy":
+        """One with a port and settings of its own on the same database, not yet started."""
+        port = free_port()
+        changed = {"ZENZEFI_PROXY__PORT": str(port), **{f"ZENZEFI_{name}": value for name, value in settings.items()}}
+        return Proxy(port, {**self.environment, **changed})
+
+    def keep_one(self) -> None:
+        """Stop the workers that a test added."""
+        more = Proxy(self.port, self.environment, self.workers[1:])
+        del self.workers[1:]
+        more.stop()
+
     def stop(self) -> None:
         for worker in self.workers:
             if worker.poll() is None:

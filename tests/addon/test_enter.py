@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -23,10 +24,22 @@ from models.services.secrets import Purpose
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from tests.addon.browsers import ENTER, cookie_of, enter, press, shown_ticket, ticket_for
-from tests.addon.conftest import Owned, sell
+from tests.addon.conftest import Owned, Standing, sell
 from tests.addon.processes import Proxy, Reply
 
 Committed = tuple[Settings, Sessions]
+
+
+@pytest.fixture
+def committed(standing: Standing) -> Committed:
+    return standing.committed
+
+
+@pytest.fixture
+def proxy(standing: Standing) -> Iterator[Proxy]:
+    """The file's worker, alone again after the test."""
+    yield standing.proxy
+    standing.proxy.keep_one()
 
 
 @pytest.fixture
@@ -61,7 +74,7 @@ def test_a_browser_looks_presses_and_sees_the_upstreams_own_pages(
     assert reply.headers["Cache-Control"] == "no-store"
     assert set_cookie(reply) == {"Path=/", "Max-Age=3600", "HttpOnly", "SameSite=Lax"}
     with factory() as session:
-        assert session.scalars(select(AccessToken.activated_at)).one() is None
+        assert session.get_one(AccessToken, owned.token.id).activated_at is None
     pages = proxy.get("/", Cookie=cookie_of(reply))
     assert (pages.status, b"Sample upstream" in pages.body) == (200, True)
     assert pages.headers["RateLimit-Limit"] == "1000"
@@ -120,7 +133,8 @@ def test_a_used_an_expired_and_a_made_up_ticket_get_a_kind_page(
     assert proxy.get(ENTER).status == 410
     assert proxy.get(f"{ENTER}?ticket={used}&ticket={used}").status == 410
     with factory() as session:
-        assert len(session.scalars(select(AccessCookie)).all()) == 1
+        held = select(AccessCookie).where(AccessCookie.token_id == owned.token.id)
+        assert len(session.scalars(held).all()) == 1
 
 
 def test_the_page_speaks_the_browsers_language(proxy: Proxy, committed: Committed, owned: Owned) -> None:
@@ -205,7 +219,7 @@ def test_a_cookie_is_a_device_of_its_own_whatever_the_client_says(
     assert code(proxy.get("/users/currentUser", Cookie=other)) == (409, "device_conflict")
     assert code(proxy.get("/users/currentUser", owned.secret, X_Device_ID="a" * 20)) == (409, "device_conflict")
     with factory() as session:
-        [held] = session.scalars(select(ProxySession)).all()
+        [held] = session.scalars(select(ProxySession).where(ProxySession.token_id == owned.token.id)).all()
         assert held.device_id is not None
         assert held.device_id.startswith("browser-")
 
@@ -293,7 +307,8 @@ def test_a_cookie_is_decided_from_memory(proxy: Proxy, committed: Committed, own
     proxy.get("/", Cookie=cookie)
     with factory.begin() as session:
         # Unannounced, so a worker that asked the database would not know the cookie any more.
-        session.execute(update(AccessCookie).values(ended_at=clock.now()))
+        its = AccessCookie.token_id == owned.token.id
+        session.execute(update(AccessCookie).where(its).values(ended_at=clock.now()))
     assert proxy.get("/", Cookie=cookie).status == 200
 
 
@@ -347,8 +362,7 @@ def test_a_cookie_outlives_no_token(proxy: Proxy, committed: Committed, owned: O
 
 def test_where_a_device_is_required_a_browser_needs_no_header(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     settings, factory = committed
-    strict = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_SESSIONS__DEVICE_POLICY": "required"})
-    proxy.stop()
+    strict = proxy.beside(SESSIONS__DEVICE_POLICY="required")
     strict.start_worker()
     try:
         assert strict.get("/", Cookie=enter(strict, factory, settings, owned)).status == 200
@@ -361,14 +375,12 @@ def test_in_production_the_cookie_is_bound_to_its_host_and_to_tls(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
-    production = {
-        "ZENZEFI_PLATFORM__ENVIRONMENT": "production",
-        "ZENZEFI_PORTAL__PUBLIC_URL": "https://shop.example",
-        "ZENZEFI_PROXY__PUBLIC_URL": "https://proxy.example",
-        "ZENZEFI_PAYMENTS__PROVIDERS": "[]",
-    }
-    edge = Proxy(proxy.port, {**proxy.environment, **production})
-    proxy.stop()
+    edge = proxy.beside(
+        PLATFORM__ENVIRONMENT="production",
+        PORTAL__PUBLIC_URL="https://shop.example",
+        PROXY__PUBLIC_URL="https://proxy.example",
+        PAYMENTS__PROVIDERS="[]",
+    )
     edge.start_worker()
     try:
         # Without a trusted word from the browser, no form is ours: production has browsers that send one.

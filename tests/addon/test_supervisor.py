@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from addon import supervisor
+from models import config, database
 from models.config import Settings
 from models.database import Sessions
 from tests.addon.conftest import sell
@@ -58,30 +59,64 @@ class Supervised:
     def proxy(self) -> Proxy:
         return Proxy(self.port, self.environment)
 
+    def rolls(self) -> int:
+        """How many rolls have ended."""
+        return self.log().count("all workers are new")
+
     def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
+        process = getattr(self, "process", None)
+        if process is not None and process.poll() is None:
+            process.terminate()
             try:
-                self.process.wait(timeout=20)
+                process.wait(timeout=20)
             finally:
-                self.process.kill()
+                process.kill()
+
+
+def prepare(settings: Settings, factory: Sessions, redis_url: str, upstream: str, folder: Path) -> Supervised:
+    """Settings for a supervisor of two workers, and a token; it is not started yet."""
+    port = free_port()
+    variables = proxy_environment(settings, redis_url, upstream, port) | {
+        "ZENZEFI_PROXY__WORKERS": "2",
+        "ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000",
+        supervisor.WORKERS_FILE: str(folder / "workers"),
+    }
+    return Supervised(port, sell(factory, settings, "buyer").secret, variables, folder)
 
 
 @pytest.fixture
-def supervised(
+def prepared(
     committed: tuple[Settings, Sessions], upstream: str, environment: dict[str, str], tmp_path: Path
 ) -> Iterator[Supervised]:
-    settings, factory = committed
-    port = free_port()
-    variables = proxy_environment(settings, environment["REDIS_URL"], upstream, port) | {
-        "ZENZEFI_PROXY__WORKERS": "2",
-        "ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000",
-        supervisor.WORKERS_FILE: str(tmp_path / "workers"),
-    }
-    supervised = Supervised(port, sell(factory, settings, "buyer").secret, variables, tmp_path)
-    supervised.start()
+    """One that the test starts itself."""
+    supervised = prepare(*committed, environment["REDIS_URL"], upstream, tmp_path)
     yield supervised
     supervised.stop()
+
+
+@pytest.fixture
+def supervised(prepared: Supervised) -> Supervised:
+    """One that runs and may be ended."""
+    prepared.start()
+    return prepared
+
+
+@pytest.fixture(scope="module")
+def lasting(
+    make_database: Callable[[], str],
+    upstream: str,
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Supervised]:
+    """One that runs for all tests that leave it with two workers."""
+    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    engine = database.connect(settings.database)
+    folder = tmp_path_factory.mktemp("lasting")
+    lasting = prepare(settings, database.sessions(engine), environment["REDIS_URL"], upstream, folder)
+    lasting.start()
+    yield lasting
+    lasting.stop()
+    engine.dispose()
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 30) -> None:
@@ -134,54 +169,54 @@ class Visitors:
         connection.close()
 
 
-def test_a_roll_under_load_replaces_every_worker_and_loses_no_connection(supervised: Supervised) -> None:
-    before = supervised.workers()
-    with Visitors(supervised, fresh=6, kept=4) as visitors:
+def test_a_roll_under_load_replaces_every_worker_and_loses_no_connection(lasting: Supervised) -> None:
+    before, rolls = lasting.workers(), lasting.rolls()
+    with Visitors(lasting, fresh=6, kept=4) as visitors:
         for _ in range(2):
-            old = set(supervised.workers())
-            supervised.process.send_signal(signal.SIGHUP)
-            wait_until(lambda old=old: not old & set(supervised.workers()), 60)  # type: ignore[misc]
-        wait_until(lambda: supervised.log().count("all workers are new") == 2)
+            old = set(lasting.workers())
+            lasting.process.send_signal(signal.SIGHUP)
+            wait_until(lambda old=old: not old & set(lasting.workers()), 60)  # type: ignore[misc]
+        wait_until(lambda: lasting.rolls() == rolls + 2)
     assert set(visitors.seen) == {"200"}
     assert visitors.seen["200"] > 100
-    assert len(supervised.workers()) == 2
+    assert len(lasting.workers()) == 2
     assert not any(runs(pid) for pid in before)
 
 
-def test_a_request_that_runs_outlives_the_roll_of_its_worker(supervised: Supervised) -> None:
+def test_a_request_that_runs_outlives_the_roll_of_its_worker(lasting: Supervised) -> None:
     answers: list[int] = []
+    rolls = lasting.rolls()
     threads = [
-        threading.Thread(
-            target=lambda: answers.append(supervised.proxy().get("/slow?seconds=3", supervised.secret).status)
-        )
+        threading.Thread(target=lambda: answers.append(lasting.proxy().get("/slow?seconds=3", lasting.secret).status))
         for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     time.sleep(0.5)
-    supervised.process.send_signal(signal.SIGHUP)
+    lasting.process.send_signal(signal.SIGHUP)
     for thread in threads:
         thread.join()
     assert answers == [200] * 4
+    wait_until(lambda: lasting.rolls() == rolls + 1)
 
 
-def test_a_worker_that_dies_comes_back_and_its_clients_are_served_meanwhile(supervised: Supervised) -> None:
-    one, other = supervised.workers()
+def test_a_worker_that_dies_comes_back_and_its_clients_are_served_meanwhile(lasting: Supervised) -> None:
+    one, other = lasting.workers()
     os.kill(one, signal.SIGKILL)
     for _ in range(8):  # new connections go to both sockets, the dead one's included
-        assert supervised.proxy().get("/certificates/filter", supervised.secret).status == 200
-    wait_until(lambda: len(supervised.workers()) == 2 and one not in supervised.workers())
-    assert other in supervised.workers()
-    assert f"worker 1 (pid {one}) was killed by SIGKILL; another one starts in 0.2 s" in supervised.log()
+        assert lasting.proxy().get("/certificates/filter", lasting.secret).status == 200
+    wait_until(lambda: len(lasting.workers()) == 2 and one not in lasting.workers())
+    assert other in lasting.workers()
+    assert f"worker 1 (pid {one}) was killed by SIGKILL; another one starts in 0.2 s" in lasting.log()
 
 
-def test_a_worker_that_hangs_does_not_keep_its_share_waiting(supervised: Supervised) -> None:
-    hanging, _ = supervised.workers()
+def test_a_worker_that_hangs_does_not_keep_its_share_waiting(lasting: Supervised) -> None:
+    hanging, _ = lasting.workers()
     os.kill(hanging, signal.SIGSTOP)
     try:
         for _ in range(8):
             begun = time.monotonic()
-            assert supervised.proxy().get("/certificates/filter", supervised.secret).status == 200
+            assert lasting.proxy().get("/certificates/filter", lasting.secret).status == 200
             assert time.monotonic() - begun < 5
     finally:
         os.kill(hanging, signal.SIGCONT)
@@ -231,21 +266,20 @@ def test_a_killed_supervisor_leaves_no_worker_and_no_port_behind(supervised: Sup
         probe.bind(("127.0.0.1", supervised.port))
 
 
-def test_wrong_settings_are_not_rolled_out(supervised: Supervised, tmp_path: Path) -> None:
-    supervised.stop()
+def test_wrong_settings_are_not_rolled_out(prepared: Supervised, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text((ROOT / "config.toml").read_text())
-    supervised.environment["ZENZEFI_CONFIG"] = str(file)
-    supervised.start()
-    before = supervised.workers()
+    prepared.environment["ZENZEFI_CONFIG"] = str(file)
+    prepared.start()
+    before = prepared.workers()
     file.write_text("[proxy]\nport = 'no port'\n")
-    supervised.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "nothing is rolled, because the settings are wrong" in supervised.log())
-    assert supervised.workers() == before
-    assert supervised.secret not in supervised.log()
+    prepared.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "nothing is rolled, because the settings are wrong" in prepared.log())
+    assert prepared.workers() == before
+    assert prepared.secret not in prepared.log()
 
 
-def test_a_port_that_somebody_has_is_one_sentence_even_if_he_would_share_it(supervised: Supervised) -> None:
+def test_a_port_that_somebody_has_is_one_sentence_even_if_he_would_share_it(prepared: Supervised) -> None:
     for share in (False, True):
         with socket.socket() as other:
             if share:
@@ -256,7 +290,7 @@ def test_a_port_that_somebody_has_is_one_sentence_even_if_he_would_share_it(supe
             done = subprocess.run(
                 [sys.executable, "-m", "addon.supervisor"],
                 cwd=ROOT,
-                env=supervised.environment | {"ZENZEFI_PROXY__PORT": str(port)},
+                env=prepared.environment | {"ZENZEFI_PROXY__PORT": str(port)},
                 capture_output=True,
                 text=True,
                 timeout=30,
@@ -266,20 +300,19 @@ def test_a_port_that_somebody_has_is_one_sentence_even_if_he_would_share_it(supe
         assert done.stderr == f"The proxy cannot listen on 127.0.0.1 port {port}: Address already in use.\n"
 
 
-def test_a_worker_that_can_never_serve_ends_the_supervisor_at_once(supervised: Supervised) -> None:
-    supervised.stop()
-    supervised.environment["ZENZEFI_UPSTREAM__URL"] = ""
-    supervised.spawn()
-    assert supervised.process.wait(timeout=30) == 1
-    assert "upstream.url: is required" in supervised.log()
-    assert "ended with exit code 1 before it served" in supervised.log()
+def test_a_worker_that_can_never_serve_ends_the_supervisor_at_once(prepared: Supervised) -> None:
+    prepared.environment["ZENZEFI_UPSTREAM__URL"] = ""
+    prepared.spawn()
+    assert prepared.process.wait(timeout=30) == 1
+    assert "upstream.url: is required" in prepared.log()
+    assert "ended with exit code 1 before it served" in prepared.log()
 
 
-def test_a_signal_to_open_the_logs_anew_ends_nobody(supervised: Supervised) -> None:
-    before = supervised.workers()
-    os.kill(supervised.process.pid, signal.SIGUSR1)
+def test_a_signal_to_open_the_logs_anew_ends_nobody(lasting: Supervised) -> None:
+    before = lasting.workers()
+    os.kill(lasting.process.pid, signal.SIGUSR1)
     time.sleep(0.5)
-    assert supervised.process.poll() is None
-    assert supervised.workers() == before
+    assert lasting.process.poll() is None
+    assert lasting.workers() == before
     assert all(runs(pid) for pid in before)
-    assert supervised.proxy().get("/", supervised.secret).status == 200
+    assert lasting.proxy().get("/", lasting.secret).status == 200

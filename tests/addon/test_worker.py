@@ -5,6 +5,7 @@ import hashlib
 import json
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -20,15 +21,28 @@ from models.services.context import PLATFORM
 from models.services.usage import Usage
 from models.sessions import ProxySession
 from models.tokens import AccessToken
-from tests.addon.conftest import Owned, sell
+from tests.addon.conftest import Owned, Standing, sell
 from tests.addon.processes import Proxy
 from tests.support import counted
 
+Committed = tuple[Settings, Sessions]
 DEVICE = "a1b2c3d4e5f6a7b8c9d0"
 
 
 @pytest.fixture
-def owned(committed: tuple[Settings, Sessions]) -> Owned:
+def committed(standing: Standing) -> Committed:
+    return standing.committed
+
+
+@pytest.fixture
+def proxy(standing: Standing) -> Iterator[Proxy]:
+    """The file's worker, alone again after the test."""
+    yield standing.proxy
+    standing.proxy.keep_one()
+
+
+@pytest.fixture
+def owned(committed: Committed) -> Owned:
     settings, factory = committed
     return sell(factory, settings, "buyer")
 
@@ -40,9 +54,7 @@ def wait_for[T](ask: object, wanted: T, seconds: float = 5) -> None:
         time.sleep(0.05)
 
 
-def test_requests_and_body_bytes_are_counted_exactly(
-    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
-) -> None:
+def test_requests_and_body_bytes_are_counted_exactly(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     _, factory = committed
     download = proxy.get("/bytes/1000000", owned.secret)
     upload = proxy.request("POST", "/echo", owned.secret, body=b"x" * 300_000, headers={})
@@ -77,7 +89,7 @@ def test_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(proxy
     assert seen["authorization"] == "Basic dGhlaXJzOm93bg=="
 
 
-def test_an_expired_token_gets_401(proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned) -> None:
+def test_an_expired_token_gets_401(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     _, factory = committed
     assert proxy.get("/certificates/filter", owned.secret).status == 200
     with factory.begin() as session:
@@ -95,7 +107,7 @@ def test_an_expired_token_gets_401(proxy: Proxy, committed: tuple[Settings, Sess
 
 
 def test_a_revoked_token_and_a_disabled_user_are_refused_within_a_second_on_every_worker(
-    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
+    proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
     proxy.start_worker()
@@ -113,7 +125,7 @@ def test_a_revoked_token_and_a_disabled_user_are_refused_within_a_second_on_ever
             assert proxy.get("/certificates/filter", secret).status == 401
 
 
-def test_a_refusal_never_starts_the_clock(proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned) -> None:
+def test_a_refusal_never_starts_the_clock(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     settings, factory = committed
     narrow = sell(factory, settings, "narrow", scope="certificates_only")
     assert proxy.get("/users/currentUser", narrow.secret).status == 403
@@ -121,31 +133,28 @@ def test_a_refusal_never_starts_the_clock(proxy: Proxy, committed: tuple[Setting
     assert proxy.get("/", owned.secret, X_Device_ID="short").status == 400
     assert proxy.get("/api/v1/proxy/status", owned.secret).status == 200
     with factory() as session:
-        assert session.scalars(select(AccessToken.activated_at)).all() == [None, None]
-        assert session.scalars(select(ProxySession)).all() == []
+        both = (narrow.token.id, owned.token.id)
+        assert [session.get_one(AccessToken, one).activated_at for one in both] == [None, None]
+        assert session.scalars(select(ProxySession).where(ProxySession.token_id.in_(both))).all() == []
 
 
 def test_an_unreachable_upstream_is_a_clear_502_and_starts_nothing(
-    committed: tuple[Settings, Sessions], proxy: Proxy, owned: Owned
+    committed: Committed, proxy: Proxy, owned: Owned
 ) -> None:
     _, factory = committed
-    lonely = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_UPSTREAM__URL": "http://127.0.0.1:1"})
-    proxy.stop()
+    lonely = proxy.beside(UPSTREAM__URL="http://127.0.0.1:1")
     lonely.start_worker()
     try:
         reply = lonely.get("/certificates/filter", owned.secret)
         assert (reply.status, json.loads(reply.body)["code"]) == (502, "upstream_unreachable")
         assert b"127.0.0.1" not in reply.body
         with factory() as session:
-            assert session.scalars(select(AccessToken.activated_at)).all() == [None]
-        wait_for(lambda: json.loads(lonely.get("/health").body)["status"], "degraded", seconds=10)
+            assert session.get_one(AccessToken, owned.token.id).activated_at is None
     finally:
         lonely.stop()
 
 
-def test_two_devices_at_the_same_instant_on_a_fresh_token(
-    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
-) -> None:
+def test_two_devices_at_the_same_instant_on_a_fresh_token(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     _, factory = committed
     with ThreadPoolExecutor(8) as pool:
         replies = list(
@@ -153,20 +162,19 @@ def test_two_devices_at_the_same_instant_on_a_fresh_token(
         )
     assert sorted({reply.status for reply in replies}) == [200, 409]
     with factory() as session:
-        [held] = session.scalars(select(ProxySession)).all()
+        [held] = session.scalars(select(ProxySession).where(ProxySession.token_id == owned.token.id)).all()
     winners = [n % 2 for n, reply in enumerate(replies) if reply.status == 200]
     assert {f"device-{n}" for n in winners} == {held.device_id}
 
 
-def test_sigterm_loses_no_count_and_cuts_no_request(
-    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
-) -> None:
+def test_sigterm_loses_no_count_and_cuts_no_request(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     _, factory = committed
-    proxy.get("/certificates/filter", owned.secret)
+    ending = proxy.beside()
+    worker = ending.start_worker()
+    ending.get("/certificates/filter", owned.secret)
     with ThreadPoolExecutor(4) as pool:
-        slow = [pool.submit(proxy.get, "/slow?seconds=1", owned.secret) for _ in range(4)]
+        slow = [pool.submit(ending.get, "/slow?seconds=1", owned.secret) for _ in range(4)]
         time.sleep(0.4)
-        [worker] = proxy.workers
         worker.send_signal(signal.SIGTERM)
         assert [answer.result().status for answer in slow] == [200] * 4
     assert worker.wait(timeout=10) == 0
@@ -191,7 +199,7 @@ def test_the_compatibility_prefix_is_taken_off_and_compression_is_not_asked_for(
 
 @pytest.mark.parametrize("path", ["/slow?seconds=30", "/sse?count=1000&interval=1"])
 def test_what_is_under_way_is_cut_when_its_token_is_revoked(
-    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned, path: str
+    proxy: Proxy, committed: Committed, owned: Owned, path: str
 ) -> None:
     settings, factory = committed
     proxy.get("/certificates/filter", owned.secret)
@@ -211,9 +219,7 @@ def test_what_is_under_way_is_cut_when_its_token_is_revoked(
         assert time.monotonic() - begun < 1
 
 
-def test_what_is_under_way_is_cut_when_its_time_is_over(
-    proxy: Proxy, committed: tuple[Settings, Sessions], owned: Owned
-) -> None:
+def test_what_is_under_way_is_cut_when_its_time_is_over(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     _, factory = committed
     proxy.get("/certificates/filter", owned.secret)
     with factory.begin() as session:
