@@ -71,9 +71,11 @@ class Http1:
         """Record exchanges while, and only while, another addon wants to see flows."""
         observed, observer = is_observed(ctx.master), self._observer
         if observed and observer is None:
-            self.site.observer = self._observer = FlowObserver(ctx.master)
+            self._observer = FlowObserver(ctx.master)
+            self.site.watch(self._observer)
         elif not observed and observer is not None:
-            self.site.observer = self._observer = None
+            self.site.unwatch(observer)
+            self._observer = None
             await observer.close()
 
     def client_connected(self, client: Client) -> None:

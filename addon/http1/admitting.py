@@ -71,8 +71,6 @@ class Admitting(Tunnelling):
         """Check what can be checked without the policy, then ask it. Raises HeadError."""
         exchange, rules = turn.exchange, self._site.rules
         exchange.request = turn.request = request
-        if self._site.observer is not None:
-            turn.recording = self._site.observer.begin(exchange)
         if rules.cors is not None:
             turn.cors = rules.cors.lines(request)
         if self.overloaded:
@@ -169,6 +167,8 @@ class Admitting(Tunnelling):
         if not turn.request.headers.is_kept:
             self._site.repeated.keep(turn.request.headers)
         turn.exchange.admission = turn.admit = admit
+        if self._site.observers:
+            self._record(turn)
         self._site.registry.bind(self, admit.token_id)
         self._policy.on_open(turn.exchange)
         self._find_upstream(turn)

@@ -134,22 +134,35 @@ class Endings(Layer):
         )
         self._send(reply)
         exchange.code = refuse.code
-        self._answered_by_us(exchange, refuse.status, close)
+        self._answered_by_us(turn, refuse.status, close)
 
     def _answer(self, turn: Turn, local: Local) -> None:
         """Give the policy's own answer."""
         complete = self._is_complete(turn)
         close = not complete or self._must_close(turn.exchange)
         self._send(local_reply(local, turn.request, turn.exchange.request_id, close=close, lines=turn.cors))
-        self._answered_by_us(turn.exchange, local.status, close)
+        self._answered_by_us(turn, local.status, close)
 
-    def _answered_by_us(self, exchange: Exchange, status: int, close: bool) -> None:
-        exchange.status, exchange.sent_head = status, True
+    def _answered_by_us(self, turn: Turn, status: int, close: bool) -> None:
+        turn.exchange.status, turn.exchange.sent_head = status, True
+        if self._site.observers:
+            self._record(turn)
         self._end_exchange()
         if close:
             self._linger()
         else:
             self._rest()
+
+    def _record(self, turn: Turn) -> None:
+        """Ask those who watch, once it is known whose the exchange is, whether they want it."""
+        if turn.recordings:
+            return
+        try:
+            begun = [observer.begin(turn.exchange) for observer in self._site.observers]
+        except Exception:
+            logger.exception("an observer failed; the exchange goes on")
+        else:
+            turn.recordings = [recording for recording in begun if recording is not None]
 
     def _fail(self, turn: Turn, refuse: Refuse, *, close: bool = False) -> None:
         """The exchange cannot be completed: say so, or cut what has begun."""
@@ -200,8 +213,8 @@ class Endings(Layer):
         exchange.is_open = False
         try:
             self._policy.on_close(exchange)
-            if turn.recording is not None and self._site.observer is not None:
-                self._site.observer.end(exchange, turn.recording)
+            for recording in turn.recordings:
+                recording.observer.end(exchange, recording)
         except Exception:
             logger.exception("the policy failed to note the end of an exchange")
 
@@ -246,7 +259,6 @@ class Endings(Layer):
                 self._sockets.abort(self._client)
             self._abandon(INTERNAL.code)
             return
-        exchange = turn.exchange
-        self._send(refusal(INTERNAL, None, exchange.request_id, close=True))
-        exchange.code = INTERNAL.code
-        self._answered_by_us(exchange, INTERNAL.status, True)
+        self._send(refusal(INTERNAL, None, turn.exchange.request_id, close=True))
+        turn.exchange.code = INTERNAL.code
+        self._answered_by_us(turn, INTERNAL.status, True)

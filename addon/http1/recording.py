@@ -7,11 +7,12 @@ from addon.http1.heads import ResponseHead
 
 
 class Recording:
-    """The reply's head and the beginning of both bodies."""
+    """The reply's head and the beginning of both bodies, for one observer."""
 
-    __slots__ = ("_cap", "request_body", "response", "response_body")
+    __slots__ = ("_cap", "observer", "request_body", "response", "response_body")
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, observer: "Observer", cap: int) -> None:
+        self.observer = observer
         self._cap = cap
         self.response: ResponseHead | None = None
         self.request_body = b""
@@ -19,18 +20,20 @@ class Recording:
 
     def add_request(self, payload: bytes) -> None:
         """Keep a piece of the request's body, up to the cap."""
-        self.request_body += payload[: self._cap - len(self.request_body)]
+        if len(self.request_body) < self._cap:
+            self.request_body += payload[: self._cap - len(self.request_body)]
 
     def add_response(self, payload: bytes) -> None:
         """Keep a piece of the reply's body, up to the cap."""
-        self.response_body += payload[: self._cap - len(self.response_body)]
+        if len(self.response_body) < self._cap:
+            self.response_body += payload[: self._cap - len(self.response_body)]
 
 
 class Observer(Protocol):
     """Watches exchanges; what it does changes none of them."""
 
     def begin(self, exchange: Exchange) -> Recording | None:
-        """Say whether the exchange shall be recorded."""
+        """Say whether the exchange shall be recorded, now that it is known whose it is."""
 
     def end(self, exchange: Exchange, recording: Recording) -> None:
         """Take the recording of an exchange that is over; must not block."""

@@ -54,8 +54,8 @@ class Relaying(Endings):
             turn.expecting = False
             exchange.bytes_in += len(payload)
             self._policy.on_bytes(exchange, len(payload), 0)
-            if turn.recording is not None:
-                turn.recording.add_request(payload)
+            for recording in turn.recordings:
+                recording.add_request(payload)
             limit = self._limits.body_bytes
             if limit and exchange.bytes_in > limit:
                 self._fail(turn, _TOO_LARGE)
@@ -130,8 +130,8 @@ class Relaying(Endings):
         lines = response_lines(head, self._site.rules, drop_length=reply.drops_length, limited=bool(ours))
         exchange.status, exchange.sent_head, exchange.first_byte = head.status, True, self._now
         turn.expecting = False
-        if turn.recording is not None:
-            turn.recording.response = head
+        for recording in turn.recordings:
+            recording.response = head
         whole = b"HTTP/1.1 %d %b\r\n%b%b%b%bX-Request-ID: %b\r\n\r\n"
         parts = (head.status, head.reason, lines, framing, turn.cors, ours, exchange.request_id.encode())
         self._relay(turn, reply, reply.take_rest(), whole % parts)
@@ -146,8 +146,8 @@ class Relaying(Endings):
         if payload:
             turn.exchange.bytes_out += len(payload)
             self._policy.on_bytes(turn.exchange, 0, len(payload))
-            if turn.recording is not None:
-                turn.recording.add_response(payload)
+            for recording in turn.recordings:
+                recording.add_response(payload)
         if reply.chunked_out:
             head += chunk(payload)
             if body.done:

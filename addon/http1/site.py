@@ -21,6 +21,18 @@ class Site:
     rules: Rules = field(default_factory=Rules)
     registry: Registry = field(default_factory=Registry)
     repeated: Repeated = field(default_factory=Repeated)
-    # Set while someone watches.
-    observer: Observer | None = None
+    # Those who watch just now.
+    observers: tuple[Observer, ...] = ()
     clock: Callable[[], float] = time.monotonic
+
+    def watch(self, observer: Observer) -> None:
+        """Let somebody watch, from the next request on."""
+        self.observers = (*self.unwatched(observer), observer)
+
+    def unwatch(self, observer: Observer) -> None:
+        """Somebody no longer watches; what he began to record he still gets."""
+        self.observers = self.unwatched(observer)
+
+    def unwatched(self, observer: Observer) -> tuple[Observer, ...]:
+        """Return the others."""
+        return tuple(other for other in self.observers if other is not observer)

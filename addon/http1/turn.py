@@ -34,7 +34,7 @@ class Turn:
         "is_websocket",
         "peer",
         "question",
-        "recording",
+        "recordings",
         "repeatable",
         "reply",
         "request",
@@ -60,7 +60,7 @@ class Turn:
         # The client waits for 100 Continue before it sends its body.
         self.expecting = False
         self.is_websocket = False
-        self.recording: Recording | None = None
+        self.recordings: list[Recording] = []
         self.is_first_use_done = False
         # The upstream may have closed the kept connection before it saw the request, which can be sent again.
         self.repeatable = False

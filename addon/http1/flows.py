@@ -1,0 +1,75 @@
+"""Makes a mitmproxy flow of an exchange that is over: a copy without secrets, for whoever watches."""
+
+import time
+
+from mitmproxy import http
+from mitmproxy.connection import Client, Server
+from mitmproxy.flow import Error
+
+from addon.http1.exchange import Exchange
+from addon.http1.heads import Headers, RequestHead
+from addon.http1.recording import Recording
+from addon.http1.redaction import Redactor
+
+
+def make_flow(exchange: Exchange, request: RequestHead, recording: Recording, redactor: Redactor) -> http.HTTPFlow:
+    """Build a flow that shares nothing with the exchange and holds no secret; its comment says what is not shown."""
+    # The exchange's times are monotonic, a flow's are wall clock.
+    shift = time.time() - time.monotonic()
+    host, port = exchange.address or ("", 0)
+    client = Client(peername=(exchange.client_address, 0), sockname=("", 0), timestamp_start=exchange.started + shift)
+    flow = http.HTTPFlow(client, Server(address=(host, port)))
+    response = recording.response
+    received_headers = None if response is None else response.headers
+    sent, comment = _body("request", recording.request_body, request.headers, exchange.bytes_in, redactor)
+    received, more = _body("reply", recording.response_body, received_headers, exchange.bytes_out, redactor)
+    flow.request = http.Request(
+        host=host,
+        port=port,
+        method=request.method.encode(),
+        scheme=b"http",
+        authority=b"",
+        path=redactor.target(request.target),
+        http_version=b"HTTP/1.0" if request.http10 else b"HTTP/1.1",
+        headers=_headers(request.headers, redactor),
+        content=sent,
+        trailers=None,
+        timestamp_start=exchange.started + shift,
+        timestamp_end=exchange.started + shift,
+    )
+    if exchange.status:
+        flow.response = http.Response(
+            http_version=b"HTTP/1.1",
+            status_code=exchange.status,
+            reason=redactor.text(response.reason) if response else b"",
+            headers=_headers(response.headers, redactor) if response else http.Headers(),
+            content=received,
+            trailers=None,
+            timestamp_start=(exchange.first_byte or exchange.ended) + shift,
+            timestamp_end=exchange.ended + shift,
+        )
+    if exchange.code and (flow.response is None or response is not None):
+        flow.error = Error(exchange.code)
+    flow.comment = f"{comment} {more}".strip()
+    flow.metadata["request_id"] = exchange.request_id
+    flow.metadata["bytes"] = [exchange.bytes_in, exchange.bytes_out]
+    return flow
+
+
+def _headers(headers: Headers, redactor: Redactor) -> http.Headers:
+    # Bodies are shown as they read, not as they were carried.
+    shown = [line for line in headers.items if line[0] not in {b"content-encoding", b"transfer-encoding"}]
+    return http.Headers(redactor.headers(shown))
+
+
+def _body(whose: str, kept: bytes, headers: Headers | None, length: int, redactor: Redactor) -> tuple[bytes, str]:
+    """Return what of a body may be shown, and what there is to say about the rest."""
+    if not length or headers is None:
+        return b"", ""
+    kind = headers.get(b"content-type") or b""
+    coding = headers.get(b"content-encoding") or b""
+    shown = redactor.body(kept, kind=kind, coding=coding, is_cut=len(kept) < length)
+    if shown is None:
+        said = redactor.text(kind).decode("latin-1") or "of no kind"
+        return b"", f"The body of the {whose} is not shown: {said}, {length} bytes."
+    return shown, f"Of the body of the {whose}, {len(kept)} of {length} bytes are shown." if len(kept) < length else ""
