@@ -85,6 +85,8 @@ class AuditAction(StrEnum):
     SESSION_TAKEN_OVER = "session.taken_over"
     SESSION_CUT = "session.cut"
     SESSION_RELEASED = "session.released"
+    INSPECTION_STARTED = "inspection.started"
+    INSPECTION_ENDED = "inspection.ended"
     MAIL_SENT_AGAIN = "mail.sent_again"
     WEBHOOK_CHANGED = "webhook.changed"
     WEBHOOK_SENT_AGAIN = "webhook.sent_again"

@@ -25,6 +25,7 @@ from models.sections import (
     Audit,
     Backup,
     Database,
+    Inspection,
     Limits,
     Mail,
     Maintenance,
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     notices: Notices = Notices()
     webhooks: Webhooks = Webhooks()
     audit: Audit = Audit()
+    inspection: Inspection = Inspection()
     backup: Backup = Backup()
     admin: Admin = Admin()
     scopes: Mapping[str, tuple[str, ...]]

@@ -335,6 +335,25 @@ class Audit(Section):
     keep_days: Positive = 30
 
 
+class Inspection(Section):
+    """How much of the traffic may be shown while somebody watches; `secret_names` are hidden beside the usual ones."""
+
+    at_most_minutes: Annotated[int, Field(gt=0, le=1440)] = 240
+    flows_per_second: Positive = 50
+    body_bytes: Annotated[int, Field(ge=0, le=65536)] = 8192
+    secret_names: tuple[str, ...] = ()
+    stream_flows: Positive = 1000
+    stream_mib: Positive = 32
+    viewer_flows: Positive = 500
+    viewer_port: Port = 8081
+    viewer_password: Secret | None = None
+
+    @property
+    def flow_bytes(self) -> int:
+        """How large one flow may be, so that the stream keeps to its size whatever is in it."""
+        return self.stream_mib * 1024 * 1024 // self.stream_flows
+
+
 class Backup(Section):
     """Where backups go. Each `age_recipients` is a public key, so that this machine cannot read what it wrote."""
 

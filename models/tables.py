@@ -11,6 +11,7 @@ from models.day_figures import DayFigures, LedgerCheck
 from models.devices import KnownDevice
 from models.entries import AccessCookie, AccessTicket
 from models.gifts import GiftCode, GiftRedemption
+from models.inspections import Inspection
 from models.ledger import Account, Transfer
 from models.links import AccountLink
 from models.logins import Login
@@ -49,6 +50,7 @@ __all__ = [
     "DayFigures",
     "GiftCode",
     "GiftRedemption",
+    "Inspection",
     "KnownDevice",
     "LedgerCheck",
     "Login",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 # The number in the names grows when the fields change their meaning, as with other buckets.
 TOTALS, GAUGES = "zenzefi:metrics:1:totals", "zenzefi:metrics:1:gauges"
+# The flows that are shown while an admin wants it: nothing of them is kept for longer than this after the last one.
+FLOWS, FLOWS_SECONDS = "zenzefi:flows", 3600
 # A worker that has not reported for this long is gone, and its gauges with it.
 GONE_SECONDS = 5
 
