@@ -15,6 +15,7 @@ from addon.gate import Gate
 from addon.health import Health
 from addon.http1.registry import Registry
 from addon.http1.site import Site
+from addon.inspecting import Inspections
 from addon.known import KnownTokens
 from addon.listener import Change, Listener
 from addon.metrics import Gauges
@@ -77,6 +78,7 @@ class Engine:
             compatibility=settings.proxy.compatibility_prefix,
         )
         self.site = Site(self._policy, limits_of(settings), rules_of(settings), self._registry)
+        self._inspections = Inspections(settings, self._store, self.site, counts)
         self._listener: Listener | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._flushing: asyncio.Task[bool] | None = None
@@ -98,12 +100,13 @@ class Engine:
             on_change=self._changed,
             on_return=self._returned,
             on_settings=self._overrides.changed,
+            on_inspections=self._inspections.changed,
         )
         self._records.start()
         self._listener.start()
         work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
         records = (self._records.metrics.run(), self._records.metrics.watch_lag(), self._records.trail.run())
-        watch = (self._prober.run(), self._outlook.watch(), self._overrides.watch())
+        watch = (self._prober.run(), self._outlook.watch(), self._overrides.watch(), self._inspections.watch())
         self._tasks = [loop.create_task(coroutine) for coroutine in (*work, *records, *watch)]
 
     def reopen_log(self) -> None:
@@ -125,6 +128,7 @@ class Engine:
         if self._listener is not None:
             self._listener.stop()
         await self._prober.close()
+        await self._inspections.stop()
         await self._records.stop()
         await self._redis.aclose()
         self._store.close()
@@ -141,6 +145,7 @@ class Engine:
         """Notices may have been missed: look at everything again."""
         self._cutter.everything_changed()
         self._overrides.changed()
+        self._inspections.changed()
 
     def _take_up(self, settings: Settings) -> None:
         """From now on these limits, this device policy and this maintenance are good."""

@@ -46,12 +46,14 @@ class Listener:
         on_change: Callable[[Change], None],
         on_return: Callable[[], None],
         on_settings: Callable[[], None],
+        on_inspections: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._known = known
         self._on_change = on_change
         self._on_return = on_return
         self._on_settings = on_settings
+        self._on_inspections = on_inspections
         self._loop = loop
         self._stopping = threading.Event()
         self._is_lost = False
@@ -113,8 +115,8 @@ class Listener:
         database.poll()
         while database.notifies:
             notice = json.loads(database.notifies.pop(0).payload)
-            if "token" not in notice:  # of what may change at run time: limits, policies, maintenance
-                self._on_loop(self._on_settings)
+            if "token" not in notice:  # of what may change at run time: limits, policies, maintenance; or what is shown
+                self._on_loop(self._on_inspections if "inspections" in notice else self._on_settings)
                 continue
             hashes = tuple(bytes.fromhex(each) for each in notice["hashes"])
             change = Change(uuid.UUID(notice["token"]), hashes, notice["version"])

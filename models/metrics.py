@@ -96,6 +96,13 @@ GATEWAY = (
     _gauge("proxy_workers", "Workers that reported within the last five seconds."),
     _counter("proxy_access_log_dropped", "Lines of the access log that could not be written.", key="log_dropped"),
     _counter("proxy_trail_dropped", "Requests that were not kept for their owners to see.", key="trail_dropped"),
+    _counter("proxy_flows_sent", "Flows that are shown to operators, while an admin wants it.", key="flows_sent"),
+    _counter(
+        "proxy_flows_dropped",
+        "Flows that were to be shown and are not, by reason: busy, rate, queue, large, redis.",
+        "reason",
+        key="flows_dropped",
+    ),
     _histogram(
         "db_query_duration_seconds", "Calls of the gateway to PostgreSQL, by what they are for.", "query_type", key="db"
     ),
