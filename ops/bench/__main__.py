@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from models import clock
-from ops.bench import chart, measure, report, revokes
+from ops.bench import chart, measure, report, revokes, watched
 from ops.bench.money import run as money
 from ops.bench.sizes import FULL, QUICK, Sizes
 from ops.bench.stand import stand
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         before = json.loads(options.compare.read_text(encoding="utf-8")) if options.compare else None
-        if options.money:
-            return _measure_money(options)
+        if options.money or options.inspect:
+            return _measure_one(options)
         sizes = QUICK if options.quick else FULL
         if options.steady:
             sizes = replace(sizes, steady_seconds=options.steady)
@@ -87,18 +87,25 @@ def run(sizes: Sizes) -> dict[str, Any]:
         }
 
 
-def _measure_money(options: argparse.Namespace) -> int:
-    say("Measuring the shop")
+def _measure_one(options: argparse.Namespace) -> int:
+    """Run one of the smaller benchmarks."""
     machine = _machine()
-    results = {"made_at": clock.now().isoformat(timespec="seconds"), "machine": machine}
-    results |= money.run(money.QUICK if options.quick else money.FULL)
-    written = f"{report.heading(machine)}\n\n{money.text(results)}"
+    if options.money:
+        say("Measuring the shop")
+        name, measured = "money", money.run(money.QUICK if options.quick else money.FULL)
+        words = money.text(measured)
+    else:
+        say("Measuring what it costs to show flows")
+        name, measured = "inspect", watched.measure(watched.QUICK if options.quick else watched.FULL)
+        words = watched.text(measured)
+    results = {"made_at": clock.now().isoformat(timespec="seconds"), "machine": machine, **measured}
+    written = f"{report.heading(machine)}\n\n{words}"
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "money.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (options.out / "money.txt").write_text(written, encoding="utf-8")
+    (options.out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (options.out / f"{name}.txt").write_text(written, encoding="utf-8")
     say()
     say(written)
-    say(f"Written to {options.out}: money.txt, money.json")
+    say(f"Written to {options.out}: {name}.txt, {name}.json")
     return 0
 
 
@@ -125,6 +132,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./zenzefi bench", description="Measure the proxy beside its alternatives.")
     parser.add_argument("--quick", action="store_true", help="a good minute instead of nine; figures are rougher")
     parser.add_argument("--money", action="store_true", help="measure purchases, callbacks and the books instead")
+    parser.add_argument("--inspect", action="store_true", help="measure what it costs to show flows instead")
     parser.add_argument("--steady", type=float, metavar="SECONDS", help="how long the fixed rate lasts")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of an earlier run")
     folder = REPOSITORY / ".zenzefi" / "bench" / clock.now().strftime("%Y%m%d-%H%M%S")
