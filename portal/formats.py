@@ -26,6 +26,7 @@ WORDS = (
     words.MAIL_STATES,
     words.TOPICS,
     words.DELIVERY_STATES,
+    words.TARGETS,
 )
 _STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")

@@ -7,6 +7,7 @@ from flask_babel import lazy_gettext as _
 
 from models.announcements import Level
 from models.audit import AuditAction
+from models.inspections import Target
 from models.ledger import Transfer, TransferKind
 from models.notices import Topic
 from models.outbox import MailState
@@ -108,6 +109,8 @@ AUDIT_ACTIONS = {
     AuditAction.TOKEN_RENEWAL_STOPPED: _("Auto-renewal stopped"),
     AuditAction.TOKEN_CREDITED: _("Outage credited"),
     AuditAction.TOKEN_FORCE_REVOKED: _("Token ended by an admin"),
+    AuditAction.INSPECTION_STARTED: _("Inspection started"),
+    AuditAction.INSPECTION_ENDED: _("Inspection ended"),
     AuditAction.ANNOUNCEMENT_CHANGED: _("Announcement changed"),
     AuditAction.JOB_CHANGED: _("Job run again or removed"),
     AuditAction.SETTING_CHANGED: _("Setting changed"),
@@ -168,6 +171,12 @@ TOKEN_HISTORY = {
     "renewed": _("Renewed"),
     "rotated": _("Secret replaced"),
     "revoked": _("Revoked"),
+}
+TARGETS = {
+    Target.EVERYTHING: _("All traffic"),
+    Target.PATH: _("Paths that begin with"),
+    Target.TOKEN: _("A token"),
+    Target.USER: _("All tokens of a user"),
 }
 LEVELS = {Level.INFO: _("news"), Level.WARN: _("warning"), Level.BAD: _("trouble")}
 SCOPES = {
@@ -263,6 +272,12 @@ SERVICE_SENTENCES = (
     _("At least one duration must be for sale."),
     _("This value does not fit."),
     _("Write one line for each duration, like 24 = 18."),
+    _("Choose one of the times."),
+    _("Too many are running; end one first."),
+    _("Write the beginning of a path, like /certificates/."),
+    _("Several tokens begin so; write the id of one."),
+    _("There is no such token."),
+    _("There is no such user."),
     _("The path must start with a slash."),
     _("The path holds a space or a control byte."),
     _("The path holds a backslash."),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.bundles import Bundle
 from models.config import Settings
+from models.inspections import Target
 from models.links import AccountLink, LinkPurpose
 from models.notices import Topic
 from models.outages import Outage
@@ -23,6 +24,7 @@ from models.services import (
     deliveries,
     extending,
     gifts,
+    inspections,
     ledger,
     links,
     notices,
@@ -52,6 +54,7 @@ def make(past: Past, settings: Settings) -> Shop:
     _alices_tokens(making, alice)
     _others(making, admin, alice)
     _notices(making, alice)
+    _inspections(making, admin)
     _ids(making, alice)
     return making.shop
 
@@ -72,6 +75,22 @@ def _offers(making: Making, admin: User, alice: User) -> None:
         )  # fmt: skip
     with making.past.ago(33) as session:
         gifts.redeem(session, alice, codes[0], settings=making.settings, actor=making.actor(alice))
+
+
+def _inspections(making: Making, admin: User) -> None:
+    shown = (
+        (6, Target.EVERYTHING, "", 15, "Slow hour, all of it", True),
+        (0.2, Target.PATH, "/certificates/export/", 60, "Exports that end early", False),
+        (0.01, Target.USER, "alice", 30, "Ticket 4711: 403 at noon", False),
+    )
+    boss, rules = Actor(admin.id, "192.0.2.10", LAPTOP), making.settings.inspection
+    for days, target, name, minutes, reason, is_ended in shown:
+        with making.past.ago(days) as session:
+            made = inspections.start(
+                session, target=target, name=name, minutes=minutes, reason=reason, rules=rules, actor=boss
+            )
+            if is_ended:
+                inspections.end(session, made.id, actor=boss)
 
 
 def _alices_money(making: Making, admin: User, alice: User) -> None:

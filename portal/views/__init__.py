@@ -9,6 +9,7 @@ from portal.views import (
     accounts,
     admin,
     admin_announcements,
+    admin_inspections,
     admin_jobs,
     admin_lists,  # noqa: F401 - its routes belong to the blueprint of `admin`
     admin_offers,
@@ -75,6 +76,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(admin_view_as.way_back)
     app.register_blueprint(admin_announcements.blueprint)
     app.register_blueprint(admin_jobs.blueprint)
+    app.register_blueprint(admin_inspections.blueprint)
     app.register_blueprint(announcing.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)

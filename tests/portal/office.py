@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from models.announcements import Level
 from models.config import Settings
-from models.services import announcements, runtime
+from models.inspections import Target
+from models.services import announcements, inspections, runtime
 from models.services.context import Actor
 from models.users import User
 
@@ -16,6 +17,7 @@ NOTHING: dict[str, Any] = {
     "change_id": 0,
     "key": "limits.proxy_per_minute",
     "announcement_id": uuid.UUID(int=0),
+    "inspection_id": uuid.UUID(int=0),
 }
 
 
@@ -26,4 +28,13 @@ def one_of_each(session: Session, dana: User, settings: Settings) -> dict[str, A
     assert changed is not None
     words = {"words_en": "We move.", "words_ru": "Мы переезжаем.", "starts_at": None, "ends_at": None}
     told = announcements.make(session, level=Level.INFO, actor=Actor(dana.id), **words)
-    return {**NOTHING, "change_id": changed.id, "announcement_id": told.id}
+    watched = inspections.start(
+        session,
+        target=Target.USER,
+        name=dana.email,
+        minutes=15,
+        reason="a question of alice's",
+        rules=settings.inspection,
+        actor=Actor(dana.id),
+    )
+    return {**NOTHING, "change_id": changed.id, "announcement_id": told.id, "inspection_id": watched.id}

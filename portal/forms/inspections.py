@@ -1,0 +1,39 @@
+"""What an admin says to have flows shown."""
+
+from datetime import timedelta
+from typing import Self
+
+from flask import request
+from flask_babel import format_timedelta
+from flask_babel import lazy_gettext as _
+from wtforms import SelectField, StringField
+
+from models.inspections import Target
+from models.sections import Inspection
+from portal import words
+from portal.forms.base import Form, at_most, required
+
+MINUTES = (5, 15, 30, 60, 240, 480, 1440)
+
+
+class InspectionForm(Form):
+    target = SelectField(_("What is shown"))
+    name = StringField(
+        _("Which"),
+        [at_most(200)],
+        description=_("The beginning of a path or of a token, an e-mail address or a user name. Empty for everything."),
+        render_kw={"autocomplete": "off", "spellcheck": "false", "placeholder": "/certificates/"},
+    )
+    minutes = SelectField(_("For how long"), coerce=int, default=15)
+    reason = StringField(
+        _("Reason"), [required(), at_most(200)], description=_("For the audit log."), render_kw={"autocomplete": "off"}
+    )
+
+    @classmethod
+    def of(cls, rules: Inspection, **defaults: object) -> Self:
+        """Make the form for a request, with the times that the settings allow."""
+        form = cls(request.form if request.method == "POST" else None, data=defaults)
+        form.target.choices = [(each.value, words.TARGETS[each]) for each in Target]
+        allowed = [minutes for minutes in MINUTES if minutes <= rules.at_most_minutes] or [rules.at_most_minutes]
+        form.minutes.choices = [(each, format_timedelta(timedelta(minutes=each), threshold=1)) for each in allowed]
+        return form

@@ -1,0 +1,48 @@
+"""The office's inspections: on, seen, off; by admins alone (tests/portal/test_routes.py walks the routes)."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction
+from models.config import Settings
+from models.inspections import Inspection, Target
+from models.users import User
+from tests.portal.conftest import Browser
+from tests.support import actions, buy
+
+PAGE = "/admin/inspections"
+
+
+def test_an_admin_has_a_tokens_flows_shown_and_ends_it(
+    session: Session, alice: User, settings: Settings, as_dana: Browser
+) -> None:
+    token = buy(session, alice, settings)
+    session.commit()
+    asked = as_dana.get(f"{PAGE}?target=token&name={token.prefix}")
+    assert f'value="{token.prefix}"' in asked.text
+    assert f"target=token&amp;name={token.prefix}" in as_dana.get("/admin/tokens").text
+    assert "target=user&amp;name=alice" in as_dana.get(f"/admin/users/{alice.id}").text
+    sent = {"target": "token", "name": token.prefix, "minutes": "30", "reason": "<b>ticket</b> 17"}
+    answer = as_dana.post(PAGE, **sent)
+    assert (answer.status_code, answer.location) == (303, PAGE)
+    found = session.scalars(select(Inspection)).one()
+    assert (found.target, found.token_id, found.reason) == (Target.TOKEN, token.id, "<b>ticket</b> 17")
+    page = as_dana.get(f"{PAGE}?running=1").text
+    assert "&lt;b&gt;ticket&lt;/b&gt; 17" in page
+    assert str(alice.email) in page
+    assert as_dana.post(f"{PAGE}/{found.id}/end").status_code == 303
+    assert "Nothing is shown now" in as_dana.get(f"{PAGE}?running=1").text
+    wanted = {AuditAction.INSPECTION_STARTED, AuditAction.INSPECTION_ENDED}
+    assert wanted <= set(actions(session, alice))
+    line = as_dana.get(f"{PAGE}?format=csv").text.splitlines()[1]
+    assert f",token,,{token.prefix},{alice.email},<b>ticket</b> 17," in f",{line.partition(',')[2]}"
+
+
+def test_what_is_refused_stands_at_its_field(as_dana: Browser) -> None:
+    answer = as_dana.post(PAGE, target="user", name="nobody", minutes="15", reason="ticket 17")
+    assert answer.status_code == 400
+    assert "There is no such user." in answer.text
+    # Longer than the settings allow is not offered, and not taken either.
+    answer = as_dana.post(PAGE, target="everything", name="", minutes="1440", reason="ticket 17")
+    assert answer.status_code == 400
+    assert as_dana.post(PAGE, target="planets").status_code == 400
