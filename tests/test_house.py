@@ -1,6 +1,7 @@
-"""The house rules about imports, held by walking every module's syntax tree."""
+"""The house rules about imports, held by walking every module's syntax tree, and one about themes."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +101,19 @@ def test_services_never_commit() -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"commit", "rollback"}
     ]
     assert wrong == []
+
+
+def test_a_theme_changes_colours_and_nothing_else() -> None:
+    """So what a rule finds in one theme holds in the other, unless it asks for colours (ops/shots/axe.py)."""
+    ways = ("light-dark(", "prefers-color-scheme", "data-theme", "dataset.theme")
+    knowing = {
+        str(path.relative_to(ROOT))
+        for folder in ("static/css", "static/js")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and any(way in path.read_text(encoding="utf-8") for way in ways)
+    }
+    assert knowing == {"static/css/tokens.css"}
+    tokens = (ROOT / "static/css/tokens.css").read_text(encoding="utf-8")
+    varying = re.findall(r"--([\w-]+): light-dark\(([^;]+)\);", tokens)
+    assert varying
+    assert all(re.fullmatch(r"#[0-9a-f]{6}, #[0-9a-f]{6}", colours) for _name, colours in varying)

@@ -13,7 +13,8 @@ from models.languages import LANGUAGES
 from ops.console import Failure, Step, complain, say
 from ops.shots import axe, lighthouse
 from ops.shots.camera import WIDTHS, Camera, Variant, camera
-from ops.shots.places import ROLES, Place, scenes, walked
+from ops.shots.places import ROLES, Place, walked
+from ops.shots.scenes import scenes
 from ops.shots.stage import Stage, stage
 
 
@@ -38,7 +39,7 @@ def _shoot(options: argparse.Namespace) -> list[str]:
     with ExitStack() as stack:
         with Step("A shop to look at"):
             set_up = stack.enter_context(stage())
-            made = stack.enter_context(camera(set_up.address))
+            made = stack.enter_context(camera(set_up, axe.source() if options.axe else ""))
         places, complaints = places_of(set_up, options.only)
         with Step("Pictures") as step:
             for variant, role in product([Variant(*parts) for parts in chosen], ROLES):
@@ -48,9 +49,8 @@ def _shoot(options: argparse.Namespace) -> list[str]:
                         step.tick(f"{len(pictures)}, {variant}: {place.name}")
                         if (page := made.open(context, place, variant)) is not None:
                             pictures.append(made.shoot(page, place, variant, options.folder))
-                            if options.axe:
-                                complaints += [f"{place.name}: {fault}" for fault in axe.faults(page, axe.source())]
-                            page.close()
+                            if options.axe and place.ours:
+                                complaints += [f"{place.name}: {fault}" for fault in axe.faults(page)]
         if options.lighthouse:
             with Step("Lighthouse"):
                 complaints += _measured(made)

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
+from uuid import UUID
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Response, ViewportSize, sync_playwright
 
 from ops.console import Failure
-from ops.shots.making import ADMIN, BUYER, NEWCOMER, PASSWORD
+from ops.shots.making import ADMIN, BUYER, GUARDED, NEWCOMER, PASSWORD, VIEWER
 from ops.shots.places import Place, Role
+from ops.shots.stage import Stage
 
 FLAGS = [
     "--no-sandbox",
@@ -25,7 +27,13 @@ FLAGS = [
     "--disable-sync",
 ]
 WIDTHS = {"wide": 1280, "390": 390}
-PEOPLE: dict[Role, str] = {"buyer": BUYER, "newcomer": NEWCOMER, "admin": ADMIN}
+PEOPLE: dict[Role, str] = {
+    "buyer": BUYER,
+    "newcomer": NEWCOMER,
+    "guarded": GUARDED,
+    "admin": ADMIN,
+    "viewer": VIEWER,
+}
 # What reaches past the right edge of the window, deepest first; what is clipped on purpose does not count.
 OVERFLOW = """() => {
   const edge = document.documentElement.clientWidth;
@@ -50,21 +58,38 @@ class Variant:
         return f"{self.width}-{self.theme}-{self.language}"
 
 
+def _window(variant: Variant) -> ViewportSize:
+    return {"width": WIDTHS[variant.width], "height": 844 if variant.width == "390" else 800}
+
+
 @dataclass
 class Camera:
-    """A browser before a portal. `complaints` collects what it stumbled over."""
+    """A browser before a portal. `script` is at hand on every page; axe-core, where pages are judged."""
 
     browser: Browser
-    address: str
-    complaints: list[str] = field(default_factory=list)
+    stage: Stage
+    script: str = ""
+    _complaints: list[str] = field(default_factory=list)
+    _heard: list[str] = field(default_factory=list)
+    _statuses: list[int] = field(default_factory=lambda: [0])
+    _here: Place | None = None
     _logins: dict[Role, Any] = field(default_factory=dict)
     _no_pages: set[str] = field(default_factory=set)
+
+    @property
+    def complaints(self) -> list[str]:
+        """What it stumbled over so far."""
+        return self._complaints + self._heard
+
+    @property
+    def address(self) -> str:
+        return self.stage.address
 
     @contextmanager
     def as_(self, role: Role, variant: Variant) -> Iterator[BrowserContext]:
         """Open a browser profile of somebody who is logged in, if the role has a name."""
         context = self.browser.new_context(
-            viewport={"width": WIDTHS[variant.width], "height": 844 if variant.width == "390" else 800},
+            viewport=_window(variant),
             color_scheme=variant.theme,
             locale={"en": "en-GB", "ru": "ru-RU"}[variant.language],
             timezone_id="Europe/Berlin",
@@ -72,7 +97,12 @@ class Camera:
             storage_state=self._state(role),
         )
         context.set_default_timeout(15_000)
-        context.add_cookies([{"name": "lang", "value": variant.language, "url": self.address}])
+        if self.script:
+            context.add_init_script(self.script)
+        # The announcement that is on would stand above every page: all but one scene have put it away.
+        announced = cast(UUID, self.stage.shop.ids["announcement_id"][0][1]).hex[:12]
+        for name, value in (("lang", variant.language), ("seen", announced)):
+            context.add_cookies([{"name": name, "value": value, "url": self.address}])
         yield context
         context.close()
 
@@ -93,46 +123,73 @@ class Camera:
         page.fill("input[name=email]", email)
         page.fill("input[name=password]", PASSWORD)
         page.click("main form button")
-        page.wait_for_url(re.compile(r"/(dashboard|admin|profile)"))
+        page.wait_for_url(re.compile(r"/(dashboard|admin|profile|login/code)"))
+        if page.url.endswith("/login/code"):
+            page.fill("input[name=code]", self.stage.shop.codes.pop())
+            page.click("main form button")
+            page.wait_for_url(re.compile(r"/dashboard"))
         state = context.storage_state()
         context.close()
         return state
 
     def open(self, context: BrowserContext, place: Place, variant: Variant) -> Page | None:
-        """Go there and do what is done there; None when it is no page of ours but a file or a way on."""
-        name = f"{place.name} ({variant})"
+        """Go there and do what is done there; None when it is no page of ours but a file or a way on.
+
+        All places of a context are visited in one tab, which costs half of what a tab for each does.
+        """
         if place.name in self._no_pages:
             return None
-        if place.act is None:
-            answer = context.request.get(self.address + place.path, max_redirects=0)
-            if answer.status in range(300, 400) or "text/html" not in answer.headers.get("content-type", ""):
-                self._no_pages.add(place.name)
-                return None
-        page = context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(f"{name}: {error}"))
-        page.on("console", lambda said: self._hear(name, said.type, said.text, place.status))
-        statuses = [0]
-        page.on("response", lambda reply: self._note(reply, statuses))
-        page.goto(self.address + place.path)
+        self._complaints += self._heard
+        self._heard, self._statuses, self._here = [], [0], place
+        page = self._tab(context, variant)
+        reply = self._went(page, self.stage.addresses[place.portal] + place.path)
         if place.act is not None:
             place.act(page)
-        if statuses[-1] != place.status:
-            self.complaints.append(f"{name}: answered {statuses[-1]} instead of {place.status}")
+        elif reply is None or reply.request.redirected_from or "text/html" not in reply.headers.get("content-type", ""):
+            self._no_pages.add(place.name)
+            self._heard = []
+            return None
+        if self._statuses[-1] != place.status:
+            self._heard.append(f"{place.name} ({variant}): answered {self._statuses[-1]} instead of {place.status}")
+        return page
+
+    def _tab(self, context: BrowserContext, variant: Variant) -> Page:
+        """Return the context's one tab, wide or narrow and light or dark again, whatever was done to it."""
+        if context.pages:
+            page = context.pages[0]
+        else:
+            page = context.new_page()
+            page.on("pageerror", lambda error: self._hear(variant, str(error)))
+            page.on("console", lambda said: self._listen(variant, said.type, said.text))
+            page.on("response", self._note)
+        page.set_viewport_size(_window(variant))
+        page.emulate_media(media="screen", color_scheme=variant.theme, reduced_motion="reduce")
         return page
 
     @staticmethod
-    def _note(reply: Any, statuses: list[int]) -> None:
-        if reply.request.is_navigation_request() and not 300 <= reply.status < 400:
-            statuses.append(reply.status)
+    def _went(page: Page, address: str) -> Response | None:
+        try:
+            return page.goto(address)
+        except Error as error:
+            if "Download is starting" in error.message:
+                return None
+            raise
 
-    def _hear(self, name: str, kind: str, text: str, expected: int) -> None:
-        if kind in {"error", "warning"} and f"status of {expected}" not in text:
-            self.complaints.append(f"{name}: the browser says: {text}")
+    def _note(self, reply: Response) -> None:
+        if reply.request.is_navigation_request() and not 300 <= reply.status < 400:
+            self._statuses.append(reply.status)
+
+    def _listen(self, variant: Variant, kind: str, text: str) -> None:
+        if kind in {"error", "warning"} and self._here and f"status of {self._here.status}" not in text:
+            self._hear(variant, f"the browser says: {text}")
+
+    def _hear(self, variant: Variant, text: str) -> None:
+        self._heard.append(f"{self._here.name if self._here else '?'} ({variant}): {text}")
 
     def shoot(self, page: Page, place: Place, variant: Variant, folder: Path) -> Path:
         """Make the picture and look for what sticks out."""
         if variant.width == "390" and (wide := page.evaluate(OVERFLOW)):
-            self.complaints.append(f"{place.name} ({variant}): {wide}")
+            self._hear(variant, wide)
         path = folder / f"{place.name}.{variant}.png"
         # A dialog and an open menu belong to the window; the rest is shown in full length.
         page.screenshot(path=path, full_page="dialog" not in place.name)
@@ -150,9 +207,9 @@ def chromium() -> str:
 
 
 @contextmanager
-def camera(address: str) -> Iterator[Camera]:
+def camera(set_up: Stage, script: str = "") -> Iterator[Camera]:
     """Start a browser before the portal at an address."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield Camera(browser, address)
+        yield Camera(browser, set_up, script)
         browser.close()

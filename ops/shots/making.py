@@ -22,6 +22,7 @@ from ops.shots.past import Past
 
 PASSWORD = "a password for pictures"  # noqa: S105 - of people who live as long as one run
 BUYER, NEWCOMER, ADMIN = "alice@example.org", "nina@example.org", "dana@example.org"
+GUARDED, VIEWER = "greta@example.org", "victor@example.org"
 LAPTOP = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 AGENTS = (LAPTOP, "curl/8.14.1", "python-requests/2.32.5", "ZenzefiClient/0.7.3 (Windows 11)")
 TO_TRY = "<b>bold</b>"
@@ -29,9 +30,13 @@ TO_TRY = "<b>bold</b>"
 
 @dataclass
 class Shop:
-    """What was made: for each argument of an address the values to visit, each with a label; the first is usual."""
+    """What was made: for each argument of an address the values to visit, each with a label; the first is usual.
+
+    `codes` are recovery codes of who has a second factor; each opens once.
+    """
 
     ids: dict[str, list[tuple[str, object]]] = field(default_factory=dict)
+    codes: list[str] = field(default_factory=list)
 
     def add(self, argument: str, label: str, value: object) -> None:
         """Let addresses with this argument be visited with this value."""

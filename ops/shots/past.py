@@ -19,7 +19,7 @@ class Past:
     """Opens transactions whose time lies in the past; only for a database that is thrown away."""
 
     def __init__(self, engine: Engine, sessions: Sessions) -> None:
-        self._sessions = sessions
+        self.sessions = sessions
         with engine.begin() as connection:
             connection.execute(
                 text(
@@ -39,6 +39,6 @@ class Past:
     def ago(self, days: float) -> Iterator[Session]:
         """Open a transaction that takes place so many days ago."""
         real = clock.now
-        with patch.object(clock, "now", lambda: real() - timedelta(days=days)), self._sessions.begin() as session:
+        with patch.object(clock, "now", lambda: real() - timedelta(days=days)), self.sessions.begin() as session:
             session.execute(text("SELECT set_config(:name, :days, true)"), {"name": _SETTING, "days": str(days)})
             yield session

@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 from decimal import Decimal
 
+import pyotp
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
@@ -32,6 +33,7 @@ from models.services import (
     renewing,
     reversals,
     tokens,
+    two_factor,
     users,
     webhooks,
 )
@@ -39,8 +41,10 @@ from models.services.context import Actor
 from models.sessions import ProxySession
 from models.users import User
 from models.webhooks import WebhookDelivery
-from ops.shots.making import BUYER, LAPTOP, TO_TRY, Making, Shop
+from ops.shots import life
+from ops.shots.making import BUYER, LAPTOP, PASSWORD, TO_TRY, Making, Shop
 from ops.shots.past import Past
+from portal import errors
 
 
 def make(past: Past, settings: Settings) -> Shop:
@@ -49,14 +53,26 @@ def make(past: Past, settings: Settings) -> Shop:
     admin = making.person(420, "dana", is_superuser=True)
     alice = making.person(96, "alice", full_name="Alice Keller")
     making.person(0, "nina", full_name="")
+    making.person(200, "victor", is_superuser=True)
+    _guarded(making)
     _offers(making, admin, alice)
     _alices_money(making, admin, alice)
     _alices_tokens(making, alice)
     _others(making, admin, alice)
+    life.make(making, admin, alice)
     _notices(making, alice)
     _inspections(making, admin)
     _ids(making, alice)
     return making.shop
+
+
+def _guarded(making: Making) -> None:
+    greta, settings = making.person(150, "greta"), making.settings
+    with making.past.ago(0) as session:
+        greta = session.merge(greta)
+        two_factor.begin(session, greta, password=PASSWORD, settings=settings)
+        code = pyotp.TOTP(two_factor.waiting_secret(session, greta, settings) or "").now()
+        making.shop.codes += two_factor.confirm(session, greta, code, settings=settings, actor=making.actor(greta))
 
 
 def _offers(making: Making, admin: User, alice: User) -> None:
@@ -211,14 +227,16 @@ def _notices(making: Making, alice: User) -> None:
 def _ids(making: Making, alice: User) -> None:
     """Name what the addresses need besides."""
     shop = making.shop
+    unconfirmed = making.person(0.1, "irina", confirm=True)
     with making.past.ago(0) as session:
         shop.add("user_id", "alice", alice.id)
         shop.add("bundle_id", "starter", _first(session, Bundle.id))
         shop.add("checkout_id", "pending", _checkout(session))
         shop.add("transfer_id", "newest", _newest_transfer(session, alice))
         shop.add("key", "maintenance", "maintenance.on")
-        shop.add("secret", "reset", _mailed_secret(session, making.settings))
-        for status in (403, 404, 410, 429, 500, 503):
+        for purpose, email in ((LinkPurpose.RESET_PASSWORD, BUYER), (LinkPurpose.CONFIRM_EMAIL, unconfirmed.email)):
+            shop.add("secret", purpose.value, _mailed_secret(session, purpose, email, making.settings))
+        for status in errors.PAGES:
             shop.add("status", str(status), status)
         shop.add("month", "this", f"{clock.now():%Y-%m}")
         # The ledger's times come from the services; only sessions that never ended may look stale.
@@ -229,10 +247,11 @@ def _first(session: Session, column: object) -> object:
     return session.scalars(select(column).limit(1)).one()  # type: ignore[call-overload]  # any mapped column
 
 
-def _mailed_secret(session: Session, settings: Settings) -> str:
-    links.ask(session, LinkPurpose.RESET_PASSWORD, BUYER, settings=settings, actor=Actor())
+def _mailed_secret(session: Session, purpose: LinkPurpose, email: str, settings: Settings) -> str:
+    links.ask(session, purpose, email, settings=settings, actor=Actor())
     links.send_asked(session)
-    return links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+    asked = session.scalars(select(AccountLink.id).where(AccountLink.purpose == purpose)).one()
+    return links.secret_of(settings, asked)
 
 
 def _checkout(session: Session) -> uuid.UUID:

@@ -5,12 +5,14 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from uuid import UUID
 
 from flask import Flask
+from redis import Redis
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from models import config, database
@@ -18,21 +20,34 @@ from models.config import Settings
 from ops.addresses import LOOPBACK, free_port
 from ops.migrate import migrate
 from ops.servers import PostgresServer, RedisServer
-from ops.shots import shop
+from ops.shots import life, shop
 from ops.shots.making import Shop
 from ops.shots.past import Past
+from ops.shots.places import Portal
 from portal import create_app
 
 SECRETS = ("PORTAL__SECRET_KEY", "TOKENS__HASH_KEY", "TOKENS__MAC_KEYS", "PAYMENTS__MOCK_SIGNING_KEY")
 
+# Mistakes are made on purpose, in every variant; the number is not to hold them up.
+USUAL = {"ZENZEFI_LIMITS__AUTH_PER_HOUR": "1000"}
+WEATHER: dict[Portal, dict[str, str]] = {
+    "usual": {},
+    "mailing": {"ZENZEFI_MAIL__SMTP_HOST": LOOPBACK},
+    "closed": {"ZENZEFI_MAINTENANCE__ON": "true"},
+}
+
 
 @dataclass(frozen=True)
 class Stage:
-    """A running portal and what is in it."""
+    """A running portal and what is in it; `addresses` are those of all portals over the shop."""
 
     app: Flask
-    address: str
+    addresses: Mapping[Portal, str]
     shop: Shop
+
+    @property
+    def address(self) -> str:
+        return self.addresses["usual"]
 
 
 @contextmanager
@@ -48,8 +63,9 @@ def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
             PostgresServer(folder / "postgres", fast=True, mark=name) as postgres,
             RedisServer(folder / "redis", fast=True, mark=name) as redis,
         ):
-            port = free_port()
-            yield from _served(_settings(postgres.url, redis.url, port, more or {}), port)
+            known = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, **_secrets(), **(more or {})}
+            with ExitStack() as stack:
+                yield _served(known, stack)
 
 
 def settings_of(app: Flask) -> Settings:
@@ -57,24 +73,36 @@ def settings_of(app: Flask) -> Settings:
     return cast(Settings, app.extensions["zenzefi"])
 
 
-def _settings(database_url: str, redis_url: str, port: int, more: Mapping[str, str]) -> Settings:
-    made = {f"ZENZEFI_{name}": secrets.token_hex(24) for name in SECRETS}
-    addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    return config.load({**made, **addresses, **more, "ZENZEFI_PORTAL__PUBLIC_URL": f"http://{LOOPBACK}:{port}"})
+def _secrets() -> dict[str, str]:
+    return {f"ZENZEFI_{name}": secrets.token_hex(24) for name in SECRETS}
 
 
-def _served(settings: Settings, port: int) -> Iterator[Stage]:
+def _served(known: Mapping[str, str], stack: ExitStack) -> Stage:
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    settings = config.load(known)
     migrate(settings)
     engine = database.connect(settings.database)
     made = shop.make(Past(engine, database.sessions(engine)), settings)
     engine.dispose()
-    app = create_app(settings)
+    with closing(Redis.from_url(settings.redis.url)) as redis:
+        life.report(redis, cast(UUID, made.ids["token_id"][0][1]))
+    apps, addresses = {}, {}
+    for portal, weather in WEATHER.items():
+        port = free_port()
+        addresses[portal] = f"http://{LOOPBACK}:{port}"
+        own = {**USUAL, **known, **weather, "ZENZEFI_PORTAL__PUBLIC_URL": addresses[portal]}
+        apps[portal] = create_app(config.load(own))
+        stack.enter_context(_answering(apps[portal], port))
+    return Stage(apps["usual"], addresses, made)
+
+
+@contextmanager
+def _answering(app: Flask, port: int) -> Iterator[None]:
     server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield Stage(app, f"http://{LOOPBACK}:{port}", made)
+        yield
     finally:
         server.shutdown()
         thread.join()
