@@ -28,6 +28,8 @@ WORDS = (
     words.DELIVERY_STATES,
     words.TARGETS,
 )
+# A date stays on one line; where space is short, the time goes below it.
+MOMENT = "d\u00a0MMM\u00a0y, HH:mm"
 _STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -45,6 +47,8 @@ def init_app(app: Flask) -> None:
         utc=utc,
         ago=ago,
         day=day,
+        date=full_day,
+        month=month,
         share=share,
         iso=iso,
         span=span,
@@ -85,7 +89,7 @@ def human_bytes(size: int) -> str:
 
 def moment(value: datetime) -> str:
     """Write a time in UTC; a script changes it to the reader's zone."""
-    return f"{format_datetime(value.astimezone(UTC), 'd MMM y, HH:mm')} UTC"
+    return f"{format_datetime(value.astimezone(UTC), MOMENT)}\u00a0UTC"
 
 
 def utc(value: datetime) -> str:
@@ -96,6 +100,17 @@ def utc(value: datetime) -> str:
 def day(value: date) -> str:
     """Write a day shortly, for a chart or a list of days."""
     return str(format_date(value, gettext("d MMM")))
+
+
+def full_day(value: date) -> str:
+    """Write a day with its year."""
+    return str(format_date(value, "d MMM y"))
+
+
+def month(value: object) -> str:
+    """Write a month, which its text gives as 2026-11."""
+    written_out = str(format_date(date.fromisoformat(f"{value}-01"), "LLLL y"))
+    return written_out[0].upper() + written_out[1:]
 
 
 def ago(value: datetime) -> str:

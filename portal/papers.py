@@ -13,7 +13,7 @@ from fpdf.enums import XPos, YPos
 
 from models.sections import Seller
 from portal import words
-from portal.formats import utc
+from portal.formats import moment, utc
 from portal.i18n import gettext as _
 
 # A cell that begins with one of these is a formula to spreadsheet programs.
@@ -121,7 +121,7 @@ def receipt_pdf(receipt: Any, seller: Seller) -> bytes:
 def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
     """Return what a receipt says, as pairs for page and PDF."""
     facts = [
-        (_("Date"), utc(receipt.entry.created_at)),
+        (_("Date"), moment(receipt.entry.created_at)),
         (_("Customer"), receipt.user.full_name or receipt.user.email),
         (_("What"), str(words.TRANSFER_KINDS[receipt.entry.kind])),
         (_("Note"), words.note(receipt.entry)),
@@ -153,7 +153,7 @@ def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Selle
     paper.ln(4)
     rows = (
         (
-            utc(line.entry.created_at),
+            moment(line.entry.created_at),
             str(words.TRANSFER_KINDS[line.entry.kind]),
             words.note(line.entry),
             words.amount(line.amount),

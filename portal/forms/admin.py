@@ -88,11 +88,11 @@ class NoteForm(Form):
 
 
 class AnnouncementForm(Form):
-    level = SelectField(_("How loud"))
+    level = SelectField(_("Importance"))
     words_en = StringField(_("Words in English"), [required(), at_most(300)], render_kw={"autocomplete": "off"})
     words_ru = StringField(_("Words in Russian"), [required(), at_most(300)], render_kw={"autocomplete": "off"})
-    starts_at = DateTimeLocalField(_("From"), [Optional()], description=_("Empty: from now on."))
-    ends_at = DateTimeLocalField(_("Until"), [Optional()], description=_("Empty: until it is withdrawn."))
+    starts_at = DateTimeLocalField(_("Starts"), [Optional()], description=_("Empty: from now on."))
+    ends_at = DateTimeLocalField(_("Ends"), [Optional()], description=_("Empty: until it is withdrawn."))
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)

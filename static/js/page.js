@@ -5,9 +5,15 @@ document.documentElement.classList.add("js");
 const language = navigator.languages.find((name) => name.startsWith(document.documentElement.lang)) || document.documentElement.lang;
 const shown = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
 
+// A date stays on one line; where space is short, the time goes below it. Russian has "2026 г.", which needs no "г.".
+function written(moment) {
+  const [day, ...rest] = shown.format(moment).replace(" г.,", ",").split(", ");
+  return [day.replaceAll(" ", "\u00a0"), ...rest].join(", ");
+}
+
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[data-local]")) {
-    time.textContent = shown.format(new Date(time.dateTime));
+    time.textContent = written(new Date(time.dateTime));
   }
 }
 
@@ -21,7 +27,7 @@ function showAges(root) {
     const seconds = (moment - Date.now()) / 1000;
     const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) || ["second", 1];
     time.textContent = relative.format(Math.trunc(seconds / size), unit);
-    time.title = `${shown.format(moment)} · ${time.dateTime.replace("T", " ").replace("Z", " UTC")}`;
+    time.title = `${written(moment)} · ${time.dateTime.replace("T", " ").replace("Z", " UTC")}`;
   }
 }
 
