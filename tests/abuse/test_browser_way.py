@@ -16,23 +16,22 @@ from models.database import Sessions
 from models.services import entries, secrets, tokens
 from models.services.context import PLATFORM
 from models.services.secrets import Purpose
-from tests.addon.processes import Proxy, Reply, free_port, proxy_environment, start_upstream
+from tests.addon.conftest import upstream
+from tests.addon.processes import Proxy, Reply, free_port, proxy_environment
 from tests.conftest import make_user
+
+__all__ = ["upstream"]  # the fixture
 
 Committed = tuple[Settings, Sessions]
 
 
 @pytest.fixture
-def proxy(committed: Committed, environment: dict[str, str]) -> Iterator[Proxy]:
-    """A running worker before a sample upstream."""
-    upstream, address = start_upstream()
+def proxy(committed: Committed, environment: dict[str, str], upstream: str) -> Iterator[Proxy]:
+    """A proxy before a sample upstream, whose worker the test starts itself."""
     port = free_port()
-    proxy = Proxy(port, proxy_environment(committed[0], environment["REDIS_URL"], address, port))
-    proxy.start_worker()
+    proxy = Proxy(port, proxy_environment(committed[0], environment["REDIS_URL"], upstream, port))
     yield proxy
     proxy.stop()
-    upstream.terminate()
-    upstream.wait(timeout=10)
 
 
 def ticket_and_token(committed: Committed) -> tuple[str, str]:
@@ -55,6 +54,7 @@ def press(proxy: Proxy, ticket: str) -> Reply:
 def test_15_neither_token_nor_cookie_reaches_the_upstream_however_the_cookie_is_written(
     proxy: Proxy, committed: Committed
 ) -> None:
+    proxy.start_worker()
     ticket, token = ticket_and_token(committed)
     cookie = press(proxy, ticket).headers["Set-Cookie"].partition(";")[0]
     name, _, secret = cookie.partition("=")
@@ -80,18 +80,17 @@ def test_15_neither_token_nor_cookie_reaches_the_upstream_however_the_cookie_is_
         assert theirs.replace(" ", "") == "theirs=1;more=2"
 
 
-def test_15_an_upstream_can_neither_set_nor_clear_the_cookie(committed: Committed, environment: dict[str, str]) -> None:
+def test_15_an_upstream_can_neither_set_nor_clear_the_cookie(proxy: Proxy, committed: Committed) -> None:
     ticket, _ = ticket_and_token(committed)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=_serve_cookies, args=(listening,), daemon=True).start()
-        port, upstream = free_port(), f"http://127.0.0.1:{listening.getsockname()[1]}"
-        proxy = Proxy(port, proxy_environment(committed[0], environment["REDIS_URL"], upstream, port))
-        proxy.start_worker()
+        evil = proxy.beside(UPSTREAM__URL=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        evil.start_worker()
         try:
-            cookie = press(proxy, ticket).headers["Set-Cookie"].partition(";")[0]
-            answer = proxy.get("/", Cookie=cookie)
+            cookie = press(evil, ticket).headers["Set-Cookie"].partition(";")[0]
+            answer = evil.get("/", Cookie=cookie)
         finally:
-            proxy.stop()
+            evil.stop()
     assert answer.status == 200
     assert answer.headers.get_all("Set-Cookie") == ["theirs=1"]
     assert "Clear-Site-Data" not in answer.headers
@@ -118,10 +117,9 @@ def _serve_cookies(listening: socket.socket) -> None:
 def test_18_made_up_cookies_and_tickets_never_reach_the_database(proxy: Proxy, committed: Committed) -> None:
     settings, factory = committed
     ticket, token = ticket_and_token(committed)
-    press(proxy, ticket)
-    proxy.stop()
-    impatient = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_DATABASE__LOCK_TIMEOUT_MS": "300"})
+    impatient = proxy.beside(DATABASE__LOCK_TIMEOUT_MS="300")
     impatient.start_worker()
+    press(impatient, ticket)
     genuine = {purpose: secrets.new_secret(settings.tokens, purpose) for purpose in Purpose}
     try:
         with factory.begin() as session:
@@ -143,9 +141,8 @@ def test_18_made_up_cookies_and_tickets_never_reach_the_database(proxy: Proxy, c
 def test_29_ticket_and_cookie_are_neither_in_the_database_nor_in_the_log_nor_in_a_page_of_refusal(
     proxy: Proxy, committed: Committed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy.stop()
     log, access = tmp_path / "worker.log", tmp_path / "access.log"
-    told = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_PROXY__ACCESS_LOG": str(access)})
+    told = proxy.beside(PROXY__ACCESS_LOG=str(access))
     with log.open("wb") as file:
         told.start_worker(output=file)
         try:
