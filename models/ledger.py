@@ -51,7 +51,7 @@ class Account(Base):
         CheckConstraint("kind NOT IN ('wallet', 'held') OR balance >= 0", name="own_not_negative"),
         CheckConstraint("kind <> 'receivable' OR balance <= 0", name="receivable_not_positive"),
         Index("uq_accounts_personal", "user_id", "kind", unique=True, postgresql_where=text("user_id IS NOT NULL")),
-        Index("ix_accounts_wallet_balance", "balance", postgresql_where=text("kind = 'wallet'")),
+        Index("ix_accounts_wallet_balance", "balance", "user_id", postgresql_where=text("kind = 'wallet'")),
         Index("ix_accounts_debts", "balance", postgresql_where=text("kind = 'receivable' AND balance < 0")),
         Index("uq_accounts_system", "kind", unique=True, postgresql_where=text("user_id IS NULL")),
     )
@@ -72,15 +72,16 @@ class Transfer(Base):
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint("debit_account_id <> credit_account_id", name="two_accounts"),
-        # With the amounts in them, what a wallet opened a month with is read from the index alone.
+        # A wallet's movements are counted, added up and leafed through in these alone; see services/movements.py.
         Index(
-            "ix_transfers_debit_account_id_created_at", "debit_account_id", "created_at", postgresql_include=["amount"]
+            "ix_transfers_debit_account_id_created_at",
+            *("debit_account_id", "created_at", "id"),
+            postgresql_include=["amount", "kind"],
         ),
         Index(
             "ix_transfers_credit_account_id_created_at",
-            "credit_account_id",
-            "created_at",
-            postgresql_include=["amount"],
+            *("credit_account_id", "created_at", "id"),
+            postgresql_include=["amount", "kind"],
         ),
         Index("ix_transfers_reference", "reference_type", "reference_id"),
         Index(

@@ -35,7 +35,7 @@ class OutboxMail(Base):
             "next_attempt_at",
             postgresql_where=text("sent_at IS NULL AND failed_at IS NULL"),
         ),
-        Index("ix_outbox_mails_sent_at", "sent_at", postgresql_where=text("sent_at IS NOT NULL")),
+        Index("ix_outbox_mails_sent_at", text("sent_at DESC"), "id", postgresql_where=text("sent_at IS NOT NULL")),
         Index("ix_outbox_mails_failed_at", "failed_at", postgresql_where=text("failed_at IS NOT NULL")),
     )
 

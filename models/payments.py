@@ -51,7 +51,8 @@ class Payment(Base):
         CheckConstraint("(status = 'refunded') = (returned_rub = amount_rub)", name="refunded_in_full"),
         CheckConstraint("returned_rub = 0 OR settled_at IS NOT NULL", name="returned_after_settled"),
         Index("ix_payments_user_id_created_at", "user_id", "created_at"),
-        Index("ix_payments_created_at", "created_at"),
+        Index("ix_payments_created_at", text("created_at DESC"), "id"),
+        Index("ix_payments_status", "status", text("created_at DESC"), "id"),
         Index("ix_payments_settled_at", "settled_at", postgresql_where=text("settled_at IS NOT NULL")),
         Index("ix_payments_pending", "created_at", postgresql_where=text("status = 'pending'")),
     )

@@ -20,9 +20,10 @@ class ProxySession(Base):
     __tablename__ = "proxy_sessions"
     __table_args__ = (
         Index("uq_proxy_sessions_open", "token_id", unique=True, postgresql_where=text("ended_at IS NULL")),
-        Index("ix_proxy_sessions_token_id_started_at", "token_id", "started_at"),
+        Index("ix_proxy_sessions_token_id_started_at", "token_id", text("started_at DESC"), "id"),
         Index("ix_proxy_sessions_user_id_started_at", "user_id", "started_at"),
-        Index("ix_proxy_sessions_started_at", "started_at"),
+        Index("ix_proxy_sessions_started_at", text("started_at DESC"), "id"),
+        Index("ix_proxy_sessions_open", text("started_at DESC"), "id", postgresql_where=text("ended_at IS NULL")),
         Index("ix_proxy_sessions_idle", "last_activity", postgresql_where=text("ended_at IS NULL")),
         CheckConstraint("request_count >= 0 AND bytes_in >= 0 AND bytes_out >= 0", name="counts_not_negative"),
     )

@@ -33,6 +33,9 @@ ENDS = (
     "((access_tokens.activated_at AT TIME ZONE 'UTC') + make_interval(secs => "
     "(access_tokens.paid_seconds + access_tokens.paused_seconds + access_tokens.credited_seconds)::double precision))"
 )
+_ENDS = text(ENDS.replace("access_tokens.", ""))
+_CLOCK = ("paid_seconds", "paused_seconds", "credited_seconds")
+_RUNS = text("revoked_at IS NULL AND activated_at IS NOT NULL AND paused_at IS NULL")
 
 
 class TokenOrigin(StrEnum):
@@ -71,13 +74,38 @@ class AccessToken(Base):
         CheckConstraint("(previous_hash IS NULL) = (previous_until IS NULL)", name="previous_with_end"),
         CheckConstraint("(bundle_purchase_id IS NULL) = (bundle_share IS NULL)", name="bundle_with_share"),
         CheckConstraint("bundle_share >= 0 AND bundle_share <= price_paid", name="share_within_price"),
-        Index("ix_access_tokens_prefix", "prefix"),
-        Index("ix_access_tokens_created_at", "created_at"),
+        Index("ix_access_tokens_prefix", "prefix", postgresql_ops={"prefix": "text_pattern_ops"}),
+        # With all that says in which state a token is.
+        Index(
+            "ix_access_tokens_created_at",
+            *(text("created_at DESC"), "id"),
+            postgresql_include=["activated_at", "paused_at", "revoked_at", *_CLOCK],
+        ),
         Index("ix_access_tokens_unused", "created_at", postgresql_where=text("activated_at IS NULL")),
         Index(
             "ix_access_tokens_ends",
-            text(ENDS.replace("access_tokens.", "")),
-            postgresql_where=text("revoked_at IS NULL AND activated_at IS NOT NULL AND paused_at IS NULL"),
+            _ENDS,
+            postgresql_where=_RUNS,
+            # PostgreSQL reads an expression from an index only where the columns that it is made of stand there, too.
+            postgresql_include=["activated_at", *_CLOCK],
+        ),
+        Index("ix_access_tokens_user_id_ends", "user_id", _ENDS, postgresql_where=_RUNS),
+        Index(
+            "ix_access_tokens_revoked",
+            text("created_at DESC"),
+            "id",
+            postgresql_where=text("revoked_at IS NOT NULL"),
+        ),
+        # One for each way not to have ended: PostgreSQL takes the parts of an OR one by one.
+        Index(
+            "ix_access_tokens_user_id_unused",
+            "user_id",
+            postgresql_where=text("revoked_at IS NULL AND activated_at IS NULL"),
+        ),
+        Index(
+            "ix_access_tokens_user_id_paused",
+            "user_id",
+            postgresql_where=text("revoked_at IS NULL AND paused_at IS NOT NULL"),
         ),
         Index("ix_access_tokens_renewing", "id", postgresql_where=text("auto_renew AND revoked_at IS NULL")),
         Index("ix_access_tokens_paused_at", "paused_at", postgresql_where=text("paused_at IS NOT NULL")),

@@ -29,6 +29,9 @@ class User(Base):
             postgresql_using="gin",
             postgresql_ops={"email": "gin_trgm_ops", "username": "gin_trgm_ops"},
         ),
+        Index("ix_users_created_at", text("created_at DESC"), "id"),
+        Index("ix_users_active", text("created_at DESC"), "id", postgresql_where=text("is_active")),
+        Index("ix_users_referrer_id", "referrer_id", text("created_at DESC"), "id"),
         Index("ix_users_disabled", "created_at", postgresql_where=text("NOT is_active")),
         Index("ix_users_superusers", "created_at", postgresql_where=text("is_superuser")),
         CheckConstraint("low_balance_znc >= 0", name="low_balance_not_negative"),
@@ -45,13 +48,13 @@ class User(Base):
     # Set for who registers while mail can be sent, until he follows the link that he gets.
     awaits_confirmation: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     referral_code: Mapped[str] = mapped_column(String(12), unique=True)
-    referrer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
+    referrer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     # Mails are written in it: what the portal was set to when he registered, or when he changed it last.
     language: Mapped[str] = mapped_column(String(2), default=DEFAULT, server_default=text(f"'{DEFAULT}'"))
     # Told when the balance falls below it; 0: never.
     low_balance_znc: Mapped[Znc] = mapped_column(default=Decimal(5), server_default=text("5"))
     deleted_at: Mapped[datetime | None]
-    created_at: Mapped[CreatedAt] = mapped_column(index=True)
+    created_at: Mapped[CreatedAt]
     updated_at: Mapped[Moment] = mapped_column(server_default=text("now()"), onupdate=func.now())
 
     def __repr__(self) -> str:

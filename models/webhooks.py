@@ -53,10 +53,15 @@ class WebhookDelivery(Base):
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         UniqueConstraint("endpoint_id", "dedup_key"),
-        Index("ix_webhook_deliveries_log", "endpoint_id", "created_at"),
+        Index("ix_webhook_deliveries_log", "endpoint_id", text("created_at DESC"), "id"),
         Index("ix_webhook_deliveries_waiting", "next_attempt_at", postgresql_where=text(_WAITS)),
         Index("ix_webhook_deliveries_dead_at", "dead_at", postgresql_where=text("dead_at IS NOT NULL")),
-        Index("ix_webhook_deliveries_delivered_at", "delivered_at", postgresql_where=text("delivered_at IS NOT NULL")),
+        Index(
+            "ix_webhook_deliveries_delivered_at",
+            text("delivered_at DESC"),
+            "id",
+            postgresql_where=text("delivered_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UuidKey]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from models.audit import AuditAction, AuditEntry
 from models.ledger import PERSONAL, Account, AccountKind, Transfer
 from models.logins import Login
 from models.payments import Payment
-from models.services import audit, texts, users
+from models.services import audit, movements, texts, users
 from models.services.context import Actor
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -51,13 +51,12 @@ def of(session: Session, user_id: uuid.UUID) -> Dossier:
     def newest(query: Select[Any], *order: Any) -> Sequence[Any]:
         return session.scalars(query.order_by(*order).limit(SHOWN)).all()
 
-    touched = or_(Transfer.debit_account_id == wallet.id, Transfer.credit_account_id == wallet.id)
     return Dossier(
         person=person,
         wallet=wallet,
         held=held.balance if held else Decimal(0),
         debt=-owed.balance if owed else Decimal(0),
-        transactions=newest(select(Transfer).where(touched), Transfer.created_at.desc(), Transfer.id),
+        transactions=movements.newest(session, wallet, SHOWN),
         tokens=newest(_of(AccessToken, person), AccessToken.created_at.desc(), AccessToken.id),
         sessions=newest(
             _of(ProxySession, person).options(joinedload(ProxySession.token)),

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from models.api_keys import ApiKey
@@ -16,7 +16,7 @@ from models.audit import AuditEntry
 from models.ledger import Transfer
 from models.logins import Login
 from models.payments import Payment
-from models.services import ledger
+from models.services import ledger, movements
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -52,10 +52,6 @@ def document(session: Session, user: User) -> Iterator[str]:
         for row in session.scalars(query.execution_options(yield_per=AT_ONCE)):
             yield _facts(row, names)
 
-    of_wallet = or_(Transfer.debit_account_id == wallet.id, Transfer.credit_account_id == wallet.id)
-    moved = session.scalars(
-        select(Transfer).where(of_wallet).order_by(Transfer.created_at).execution_options(yield_per=AT_ONCE)
-    )
     lists: dict[str, Iterator[dict[str, Any]]] = {
         "logins": rows(_own(Login, user, Login.created_at), _LOGIN),
         "api_keys": rows(_own(ApiKey, user, ApiKey.created_at), _KEY),
@@ -63,7 +59,7 @@ def document(session: Session, user: User) -> Iterator[str]:
         "tokens": rows(_own(AccessToken, user, AccessToken.created_at), _TOKEN),
         "sessions": rows(_own(ProxySession, user, ProxySession.started_at), _SESSION),
         "payments": rows(_own(Payment, user, Payment.created_at), _PAYMENT),
-        "transactions": (transfer(row) for row in moved),
+        "transactions": (transfer(row) for row in movements.every(session, wallet)),
         "audit": rows(select(AuditEntry).where(AuditEntry.actor_id == user.id).order_by(AuditEntry.id), _AUDIT),
     }
     profile = {**_facts(user, _PROFILE), "balance": wallet.balance}

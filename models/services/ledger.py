@@ -4,16 +4,16 @@ import uuid
 from collections.abc import Sequence
 from decimal import Decimal
 
-from sqlalchemy import or_, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.ledger import Account, AccountKind, Transfer, TransferKind
-from models.services import outbox
+from models.services import movements, outbox
 from models.services.context import Actor
 from models.services.errors import DebtOpen, DuplicateTransfer, InsufficientFunds
 from models.services.money import checked
-from models.services.paging import Page, page_of
+from models.services.paging import Page
 from models.users import User
 
 _NEVER_NEGATIVE = (AccountKind.WALLET, AccountKind.HELD)
@@ -190,10 +190,7 @@ def transactions(
     session: Session, wallet: Account, *, limit: int, offset: int, kind: TransferKind | None = None
 ) -> Page[Transfer]:
     """Return a page of the transfers that touched a wallet, newest first."""
-    query = select(Transfer).where(or_(Transfer.debit_account_id == wallet.id, Transfer.credit_account_id == wallet.id))
-    if kind is not None:
-        query = query.where(Transfer.kind == kind)
-    return page_of(session, query, order=(Transfer.created_at.desc(), Transfer.id), limit=limit, offset=offset)
+    return movements.page(session, wallet, kind=kind, limit=limit, offset=offset)
 
 
 def signed_amount(entry: Transfer, wallet: Account) -> Decimal:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from sqlalchemy import DateTime, func, literal_column, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -13,7 +13,7 @@ from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
 from models.services import ledger, tokens, usage
 from models.sessions import ProxySession
-from models.tokens import ENDS, AccessToken
+from models.tokens import AccessToken
 from models.users import User
 
 SHOWN = 5
@@ -82,13 +82,7 @@ def totals(session: Session) -> ShopTotals:
 def of_shop(session: Session) -> ShopFigures:
     """Return the figures of the shop."""
     moment = clock.now()
-    # Word for word as the index has it: of a million tokens only those are read that run.
-    running = select(func.count()).where(
-        AccessToken.revoked_at.is_(None),
-        AccessToken.activated_at.is_not(None),
-        AccessToken.paused_at.is_(None),
-        literal_column(ENDS, DateTime(timezone=False)) > moment.replace(tzinfo=None),
-    )
+    running = select(func.count()).select_from(AccessToken).where(tokens.runs(moment))
     sold = select(func.coalesce(func.sum(Transfer.amount), 0)).where(
         Transfer.kind == TransferKind.PURCHASE, Transfer.created_at > moment - timedelta(hours=24)
     )

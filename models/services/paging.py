@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, inspect, select
 from sqlalchemy.orm import Session
 
 MAX_LIMIT = 100
@@ -16,7 +16,7 @@ LOG_COUNT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Page[T]:
-    """A slice of a list; `total` counts the whole, or stops counting where `is_exact` is False."""
+    """A slice of a list; `total` counts the whole, or where the list ends: there is more where `is_exact` is False."""
 
     items: Sequence[T]
     total: int
@@ -60,14 +60,24 @@ def page_of[T](
 ) -> Page[T]:
     """Run `query` for one page; limit and offset are bounded on both sides here, whatever the caller passed.
 
-    With `count_to` no more rows than that are counted: in a list of millions the exact number costs more than the page.
+    With `count_to` the list ends after so many rows, for counting a list and leafing through it: in one of millions
+    the exact number costs more than the page, and who looks for the older ones narrows the list.
     """
     limit = min(max(limit, 1), MAX_LIMIT)
     offset = min(max(offset, 0), MAX_OFFSET)
     counted = query.order_by(None) if count_to is None else query.order_by(None).limit(count_to + 1)
     total = session.scalar(select(func.count()).select_from(counted.subquery())) or 0
-    items = session.scalars(query.order_by(*order).limit(limit).offset(offset)).all()
-    if count_to is None or total <= count_to:
-        return Page(items, total, limit, offset)
-    # There may be more behind this page than was counted.
-    return Page(items, max(count_to, offset + len(items) + (len(items) == limit)), limit, offset, is_exact=False)
+    is_exact = count_to is None or total <= count_to
+    total = total if count_to is None else min(total, count_to)
+    items = _rows(session, query, order, min(limit, total - offset), offset) if offset < total else []
+    return Page(items, total, limit, offset, is_exact)
+
+
+def _rows[T](session: Session, query: Select[T], order: tuple[Any, ...], limit: int, offset: int) -> Sequence[T]:
+    """Read a slice by the keys of its rows: what is passed over on the way is then read from an index alone.
+
+    What the query joins in for each row is joined to the rows of the slice, not to all that come before them.
+    """
+    (key,) = inspect(query.column_descriptions[0]["entity"]).primary_key
+    asked = query.with_only_columns(key).order_by(*order).limit(limit).offset(offset)
+    return session.scalars(query.where(key.in_(asked)).order_by(*order)).all()

@@ -5,20 +5,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import ColumnElement, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.ledger import Account, Transfer
 from models.payments import Payment
-from models.services import ledger
+from models.services import ledger, movements
 from models.services.errors import InvalidInput, NotFound
-from models.services.paging import MAX_LIMIT, Page, page_of
+from models.services.movements import Span
+from models.services.paging import MAX_LIMIT, Page
 from models.users import User
-
-AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,6 +51,10 @@ class Month:
     @property
     def end(self) -> datetime:
         return self.next.start
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.end)
 
     @property
     def next(self) -> "Month":
@@ -114,19 +117,18 @@ def number_of(entry: Transfer) -> str:
 def statements(session: Session, owner: User, *, limit: int, offset: int) -> Page[Statement]:
     """Return a page of the months from a wallet's first movement until now, newest first.
 
-    One query adds all of them up: what a month opens with is what those before it have left.
+    One query adds each of them up: what a month opens with is what those before it have left.
     """
     wallet = ledger.wallet_of(session, owner.id)
-    start = func.date_trunc("month", func.timezone("UTC", Transfer.created_at))
-    query = select(start, *_sums(wallet)).where(_touches(wallet)).group_by(start)
-    moved = {Month(first.year, first.month): tuple(sums) for first, *sums in session.execute(query)}
-    listed, balance = list[Statement](), Decimal(0)
+    moved = [Month.of(moment) for moment in movements.first_and_last(session, wallet) or ()]
     now = Month.of(clock.now())
-    month, last = min([*moved, now]), max([*moved, now])
-    while month <= last:
-        received, spent, lines = moved.get(month, (Decimal(0), Decimal(0), 0))
-        listed.append(Statement(month, balance, Decimal(received), Decimal(spent), lines))
-        balance, month = listed[-1].closing, month.next
+    months, last = [min([*moved, now])], max([*moved, now])
+    while months[-1] < last:
+        months.append(months[-1].next)
+    listed, balance = list[Statement](), Decimal(0)
+    for month, sums in zip(months, movements.sums(session, wallet, [month.span for month in months]), strict=True):
+        listed.append(Statement(month, balance, sums.received, sums.spent, sums.count))
+        balance = listed[-1].closing
     limit, offset = min(max(limit, 1), MAX_LIMIT), max(offset, 0)
     return Page(listed[::-1][offset : offset + limit], len(listed), limit, offset)
 
@@ -134,25 +136,21 @@ def statements(session: Session, owner: User, *, limit: int, offset: int) -> Pag
 def statement(session: Session, owner: User, month: Month) -> Statement:
     """Return the figures of a month. What one closes with, the next one opens with."""
     wallet = ledger.wallet_of(session, owner.id)
-    before = select(func.coalesce(func.sum(_signed(wallet)), 0)).where(*_before(wallet, month.start))
-    opening = session.scalar(before)
-    received, spent, lines = session.execute(select(*_sums(wallet)).where(_inside(wallet, month))).one()
-    return Statement(month, Decimal(opening or 0), Decimal(received), Decimal(spent), lines)
+    before, inside = movements.sums(session, wallet, [Span(end=month.start), month.span])
+    return Statement(month, before.received - before.spent, inside.received, inside.spent, inside.count)
 
 
 def page(session: Session, owner: User, month: Month, *, limit: int, offset: int) -> Page[Transfer]:
     """Return a page of a month's movements, oldest first."""
     wallet = ledger.wallet_of(session, owner.id)
-    query = select(Transfer).where(_inside(wallet, month))
-    return page_of(session, query, order=(Transfer.created_at, Transfer.id), limit=limit, offset=offset)
+    return movements.page(session, wallet, span=month.span, oldest_first=True, limit=limit, offset=offset)
 
 
 def lines(session: Session, owner: User, month: Month) -> Iterator[Line]:
     """Go through a month's movements, oldest first, a few hundred in memory at a time."""
     wallet = ledger.wallet_of(session, owner.id)
     balance = statement(session, owner, month).opening
-    query = select(Transfer).where(_inside(wallet, month)).order_by(Transfer.created_at, Transfer.id)
-    for entry in session.scalars(query.execution_options(yield_per=AT_ONCE)):
+    for entry in movements.every(session, wallet, month.span):
         amount = ledger.signed_amount(entry, wallet)
         balance += amount
         yield Line(entry, amount, balance)
@@ -160,29 +158,3 @@ def lines(session: Session, owner: User, month: Month) -> Iterator[Line]:
 
 def _touches(wallet: Account) -> ColumnElement[bool]:
     return or_(Transfer.debit_account_id == wallet.id, Transfer.credit_account_id == wallet.id)
-
-
-def _signed(wallet: Account) -> ColumnElement[Decimal]:
-    return case((Transfer.credit_account_id == wallet.id, Transfer.amount), else_=-Transfer.amount)
-
-
-def _sums(wallet: Account) -> tuple[ColumnElement[Any], ...]:
-    """What came in, what went out, and in how many movements."""
-    signed = _signed(wallet)
-    came, went = (func.sum(signed).filter(signed > 0), -func.sum(signed).filter(signed < 0))
-    return func.coalesce(came, 0), func.coalesce(went, 0), func.count()
-
-
-def _before(wallet: Account, moment: datetime) -> tuple[ColumnElement[bool], ...]:
-    return _touches(wallet), Transfer.created_at < moment
-
-
-def _inside(wallet: Account, month: Month) -> ColumnElement[bool]:
-    """Say in SQL that a movement is one of a wallet's in a month.
-
-    One query for each side, so that each is found by its account and time: with an OR, the database may read the
-    month of all wallets.
-    """
-    when = (Transfer.created_at >= month.start, Transfer.created_at < month.end)
-    sides = (Transfer.debit_account_id, Transfer.credit_account_id)
-    return Transfer.id.in_(union_all(*(select(Transfer.id).where(side == wallet.id, *when) for side in sides)))

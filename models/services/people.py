@@ -69,9 +69,15 @@ def sums_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, 
 
 
 def _order(sort: str) -> tuple[Any, ...]:
-    """Return the order for a column's name, "-" before it for downwards; newest first for anything else."""
-    columns = {"created": User.created_at, "email": func.lower(User.email), "balance": _wallet.balance}
-    column = columns.get(sort.removeprefix("-"))
-    if column is None:
-        return (User.created_at.desc(), User.id)
-    return (column.desc() if sort.startswith("-") else column, User.id)
+    """Return the order for a column's name, "-" before it for downwards; newest first for anything else.
+
+    Each is that of an index, read in one way or the other; of equals, the other way puts the last one first.
+    """
+    orders = {
+        "created": (User.created_at, User.id.desc()),
+        "-email": (func.lower(User.email).desc(), User.id),
+        "email": (func.lower(User.email), User.id),
+        "balance": (_wallet.balance, _wallet.user_id),
+        "-balance": (_wallet.balance.desc(), _wallet.user_id.desc()),
+    }
+    return orders.get(sort, (User.created_at.desc(), User.id))

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, false, select
+from sqlalchemy import ColumnElement, DateTime, and_, false, literal_column, select
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -18,7 +18,7 @@ from models.services.context import Actor
 from models.services.errors import AccountDisabled, CouponRefused, InvalidInput, NotFound, PriceChanged, TokenEnded
 from models.services.money import round_down
 from models.services.paging import Page, page_of
-from models.tokens import AccessToken, TokenOrigin, TokenState
+from models.tokens import ENDS, AccessToken, TokenOrigin, TokenState
 from models.users import User
 
 HOUR = 3600
@@ -319,8 +319,18 @@ def search(
 
 def has_not_ended() -> ColumnElement[bool]:
     """Say in SQL that a token is neither revoked nor expired; one that was never used has no end."""
-    has_end = AccessToken.activated_at.is_not(None) & AccessToken.paused_at.is_(None)
-    return AccessToken.revoked_at.is_(None) & ~(has_end & (AccessToken.expires_at <= clock.now()))
+    rests = AccessToken.activated_at.is_(None) | AccessToken.paused_at.is_not(None)
+    return AccessToken.revoked_at.is_(None) & (rests | runs(clock.now()))
+
+
+def runs(moment: datetime) -> ColumnElement[bool]:
+    """Say in SQL that a token's clock is running at `moment`, word for word as its index has it."""
+    return and_(
+        AccessToken.revoked_at.is_(None),
+        AccessToken.activated_at.is_not(None),
+        AccessToken.paused_at.is_(None),
+        literal_column(ENDS, DateTime(timezone=False)) > moment.replace(tzinfo=None),
+    )
 
 
 def _check(scope: str, name: str, settings: Settings) -> None:

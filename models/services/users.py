@@ -278,7 +278,7 @@ def words_of(words: str) -> ColumnElement[bool]:
 
 def search(session: Session, *, words: str = "", is_active: bool | None = None, limit: int, offset: int) -> Page[User]:
     """Return a page of users, newest first, whose address or name contains `words`."""
-    query = select(User) if is_active is None else select(User).where(User.is_active.is_(is_active))
+    query = select(User) if is_active is None else select(User).where(User.is_active if is_active else ~User.is_active)
     if not texts.is_fit(words.strip()):
         query = query.where(false())
     elif words.strip():
