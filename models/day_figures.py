@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Identity, Numeric, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, CreatedAt, Znc
+from models.base import Base, CreatedAt, Short, Znc
 
 
 class DayFigures(Base):
@@ -20,6 +20,23 @@ class DayFigures(Base):
     sold_znc: Mapped[Znc]
     revenue_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     new_users: Mapped[int]
+
+
+class PaymentDay(Base):
+    """What was paid through one provider on one day (UTC), by the time it was settled, and what was booked for that.
+
+    Triggers of `payments` and `transfers` keep it, each from its own rows: it is as true as they are at any moment, and
+    a payment without its deposit shows.
+    """
+
+    __tablename__ = "payment_days"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    provider: Mapped[Short] = mapped_column(primary_key=True)
+    payments: Mapped[int] = mapped_column(BigInteger)
+    paid_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
+    paid_znc: Mapped[Znc]
+    booked_znc: Mapped[Znc]
 
 
 class LedgerCheck(Base):

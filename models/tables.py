@@ -7,7 +7,7 @@ from models.audit import AuditEntry
 from models.base import Base
 from models.bundles import Bundle, BundlePurchase
 from models.coupons import Coupon, CouponUse
-from models.day_figures import DayFigures, LedgerCheck
+from models.day_figures import DayFigures, LedgerCheck, PaymentDay
 from models.devices import KnownDevice
 from models.entries import AccessCookie, AccessTicket
 from models.gifts import GiftCode, GiftRedemption
@@ -60,6 +60,7 @@ __all__ = [
     "OutageCredit",
     "OutboxMail",
     "Payment",
+    "PaymentDay",
     "PaymentEvent",
     "ProxySession",
     "RecoveryCode",

@@ -24,6 +24,16 @@ _CHECKS = {
         GROUP BY p.id
         HAVING coalesce(sum(t.amount), 0) <> CASE WHEN p.settled_at IS NOT NULL THEN p.amount_znc ELSE 0 END
             OR count(t.id) > 1""",
+    "What is kept of a day is not what its payments and deposits come to": """
+        WITH found AS (
+            SELECT (p.settled_at AT TIME ZONE 'UTC')::date AS day, p.provider, count(*) AS payments,
+                sum(p.amount_rub) AS rub, sum(p.amount_znc) AS znc, coalesce(sum(t.amount), 0) AS booked
+            FROM payments p LEFT JOIN (SELECT reference_id, sum(amount) AS amount FROM transfers
+                WHERE reference_type = 'payment' AND kind = 'deposit' GROUP BY 1) t ON t.reference_id = p.id
+            WHERE p.settled_at IS NOT NULL GROUP BY 1, 2)
+        SELECT day || ' ' || provider FROM found f FULL JOIN payment_days k USING (day, provider)
+        WHERE (coalesce(f.payments, 0), coalesce(f.rub, 0), coalesce(f.znc, 0), coalesce(f.booked, 0)) <>
+            (coalesce(k.payments, 0), coalesce(k.paid_rub, 0), coalesce(k.paid_znc, 0), coalesce(k.booked_znc, 0))""",
     "What went back of a payment is not what was taken for it": """
         SELECT p.id::text FROM payments p
             LEFT JOIN (SELECT t.reference_id,

@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Date, String, and_, case, cast, func, or_, select
+from sqlalchemy import Date, String, case, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from models.ledger import Transfer, TransferKind
+from models.day_figures import PaymentDay
+from models.ledger import Transfer
 from models.payments import Payment, PaymentReversal, ReversalState
 from models.services.errors import InvalidInput
 
@@ -39,32 +40,21 @@ class Row:
 def rows(session: Session, first: date, last: date) -> list[Row]:
     """Return the days from `first` to `last`, both included, on which something happened, oldest first.
 
-    A payment counts on the day on which it was settled, and what went back of one on the day on which it went.
+    What was paid and booked is kept by the day in the very transactions that pay and book (models.day_figures). A
+    payment counts on the day on which it was settled, and what went back of one on the day on which it went.
     Raises InvalidInput for a range that is empty or longer than a year.
     """
     if not 0 <= (last - first).days < LONGEST_DAYS:
         raise InvalidInput("last", "Choose a range of at most a year.")
     start, end = datetime.combine(first, time(), UTC), datetime.combine(last, time(), UTC) + timedelta(days=1)
-    paid = {(row[0], row[1]): tuple(row[2:]) for row in session.execute(_paid(start, end))}
+    kept = session.scalars(select(PaymentDay).where(PaymentDay.day.between(first, last), PaymentDay.payments != 0))
+    paid = {(row.day, row.provider): (row.payments, row.paid_rub, row.paid_znc, row.booked_znc) for row in kept}
     returned = {(row[0], row[1]): tuple(row[2:]) for row in session.execute(_returned(start, end))}
     nothing = (0, Decimal(0), Decimal(0), Decimal(0))
     return [
         Row(day, provider, *paid.get((day, provider), nothing), *returned.get((day, provider), nothing))
         for day, provider in sorted(paid.keys() | returned.keys())
     ]
-
-
-def _paid(start: datetime, end: datetime) -> Any:
-    day = cast(func.timezone("UTC", Payment.settled_at), Date)
-    deposit = and_(
-        Transfer.reference_type == "payment",
-        Transfer.reference_id == Payment.id,
-        Transfer.kind == TransferKind.DEPOSIT,
-    )
-    booked = func.coalesce(func.sum(Transfer.amount), 0)
-    figures = (func.count(Payment.id), func.sum(Payment.amount_rub), func.sum(Payment.amount_znc), booked)
-    query = select(day, Payment.provider, *figures).outerjoin(Transfer, deposit)
-    return query.where(Payment.settled_at >= start, Payment.settled_at < end).group_by(day, Payment.provider)
 
 
 def _returned(start: datetime, end: datetime) -> Any:

@@ -33,6 +33,7 @@ TWICE = (
 )
 BALANCE = "A balance differs from its transfers"
 SUM = "The sum over all accounts is not zero"
+DAY = "What is kept of a day is not what its payments and deposits come to"
 DEPOSIT = "A settled payment does not have exactly its deposit"
 PRICE = "A token was not paid for with exactly its price"
 REFUND = "A revoked token was not refunded with exactly its refund"
@@ -95,7 +96,7 @@ def test_empty_books_are_sound(committed: Committed) -> None:
             f"UPDATE accounts SET balance = balance - 1 WHERE id = {BOB}",
             {BALANCE},
         ),
-        ("UPDATE transfers SET amount = amount + 1 WHERE kind = 'deposit'", {BALANCE, DEPOSIT}),
+        ("UPDATE transfers SET amount = amount + 1 WHERE kind = 'deposit'", {BALANCE, DEPOSIT, DAY}),
         ("UPDATE payments SET status = 'pending', settled_at = NULL WHERE settled_at IS NOT NULL", {DEPOSIT}),
         ("UPDATE payments SET status = 'succeeded', settled_at = now() WHERE status = 'pending'", {DEPOSIT}),
         ("UPDATE payments SET amount_znc = amount_znc + 1 WHERE status = 'succeeded'", {DEPOSIT}),
@@ -118,7 +119,9 @@ def test_empty_books_are_sound(committed: Committed) -> None:
             {JOIN},
         ),
         (f"UPDATE transfers SET credit_account_id = {BOB} WHERE kind = 'deposit'", {BALANCE, JOIN}),
-        (TWICE.format(kind="deposit"), {DEPOSIT}),
+        (TWICE.format(kind="deposit"), {DEPOSIT, DAY}),
+        ("UPDATE payment_days SET paid_rub = paid_rub + 1", {DAY}),
+        ("DELETE FROM payment_days", {DAY}),
         (TWICE.format(kind="refund"), {REFUND}),
     ],
 )  # fmt: skip

@@ -140,6 +140,25 @@ def test_reconciliation_shows_by_how_much_the_books_are_wrong(
     assert row.difference == -1
 
 
+def test_a_day_counts_what_was_booked_before_and_after_its_payments_were_settled(
+    session: Session, charlie: User, settings: Settings, time: Clock
+) -> None:
+    payment, day = paid(session, charlie, settings), time().date()
+    settled_at = payment.settled_at
+    assert settled_at is not None
+    later = timedelta(days=2)
+    payment.settled_at = settled_at + later
+    session.flush()
+    assert reconciling.rows(session, day, day) == []
+    [row] = reconciling.rows(session, day + later, day + later)
+    assert (row.payments, row.paid_znc, row.booked_znc, row.difference) == (1, 50, 50, 0)
+    session.execute(text("UPDATE payments SET status = 'pending', settled_at = NULL"))
+    assert reconciling.rows(session, day, day + later) == []
+    session.execute(text("UPDATE payments SET status = 'succeeded', settled_at = :at"), {"at": settled_at})
+    [row] = reconciling.rows(session, day, day + later)
+    assert (row.day, row.payments, row.paid_znc, row.booked_znc, row.difference) == (day, 1, 50, 50, 0)
+
+
 @pytest.mark.parametrize("days", [-1, 366])
 def test_a_range_that_is_none_is_refused(session: Session, days: int) -> None:
     first = date(2026, 1, 1)
