@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, UuidKey
@@ -28,3 +28,6 @@ class Outage(Base):
     closed_at: Mapped[datetime | None]
     # When everybody had been credited for it; see services/crediting.py.
     credited_at: Mapped[datetime | None]
+    # The sums of its credits, kept by what gives them.
+    credited_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+    credited_seconds: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))

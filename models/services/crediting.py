@@ -9,7 +9,6 @@ import math
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, exists, func, select
@@ -28,15 +27,6 @@ from models.services.outages import Period
 from models.services.paging import Page, page_of
 from models.tokens import AccessToken
 from models.users import User
-
-
-@dataclass(frozen=True, slots=True)
-class Credited:
-    """An outage, with how many tokens were credited for it and how much in all."""
-
-    outage: Outage
-    tokens: int
-    seconds: int
 
 
 def pending(session: Session, token: AccessToken, moment: datetime, settings: Settings) -> int:
@@ -93,19 +83,9 @@ def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit:
     return len(found)
 
 
-def listing(session: Session, *, limit: int, offset: int) -> Page[Credited]:
+def listing(session: Session, *, limit: int, offset: int) -> Page[Outage]:
     """Return a page of outages with what was credited for them, newest first."""
-    page = page_of(session, select(Outage), order=(Outage.opened_at.desc(), Outage.id), limit=limit, offset=offset)
-    given = {
-        outage_id: (count, int(total))
-        for outage_id, count, total in session.execute(
-            select(OutageCredit.outage_id, func.count(), func.sum(OutageCredit.seconds))
-            .where(OutageCredit.outage_id.in_([outage.id for outage in page.items]), OutageCredit.seconds > 0)
-            .group_by(OutageCredit.outage_id)
-        )
-    }
-    items = [Credited(outage, *given.get(outage.id, (0, 0))) for outage in page.items]
-    return Page(items, page.total, page.limit, page.offset)
+    return page_of(session, select(Outage), order=(Outage.opened_at.desc(), Outage.id), limit=limit, offset=offset)
 
 
 def _give(session: Session, outage: Outage, found: Sequence[AccessToken], period: Period, settings: Settings) -> None:
@@ -122,6 +102,8 @@ def _give(session: Session, outage: Outage, found: Sequence[AccessToken], period
         )
     )
     credited = [token for token in found if token.id in booked and owed[token.id] > 0]
+    outage.credited_tokens += len(credited)
+    outage.credited_seconds += sum(owed[token.id] for token in credited)
     for token in credited:
         token.credited_seconds += owed[token.id]
         audit.record(

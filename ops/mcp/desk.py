@@ -145,8 +145,8 @@ class Desk:
             return _page(
                 page,
                 lambda row: {
-                    "opened_at": iso(row.outage.opened_at),
-                    "closed_at": row.outage.closed_at and iso(row.outage.closed_at),
+                    "opened_at": iso(row.opened_at),
+                    "closed_at": row.closed_at and iso(row.closed_at),
                 },
             )
 

@@ -70,7 +70,7 @@ def test_a_running_token_gets_back_what_fell_into_the_outage_and_shows_why(
     assert (line.kind, line.at, line.until, line.seconds) == ("credited", start, time(), 1800)
     assert actions(session, alice)[-1] is AuditAction.TOKEN_CREDITED
     listed = crediting.listing(session, limit=10, offset=0).items[0]
-    assert (listed.outage, listed.tokens, listed.seconds) == (held, 1, 1800)
+    assert (listed, listed.credited_tokens, listed.credited_seconds) == (held, 1, 1800)
 
 
 def test_the_same_minutes_are_never_credited_twice(
