@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from itertools import islice
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
@@ -11,6 +10,7 @@ from models import clock
 from models.services import ledger, reconciling
 from models.services import papers as wallets
 from models.services.errors import InvalidInput, NotFound
+from models.services.paging import Page
 from models.services.papers import Month
 from models.services.reconciling import Row
 from portal import access, current, papers, words
@@ -23,6 +23,8 @@ office.before_request(access.require_admin)
 
 # A PDF is made in memory; of a month with more lines than this the CSV has them all.
 PDF_LINES = 2000
+# So many of the days on which payments and ledger differ are named above the list.
+DAYS_NAMED = 10
 
 
 @blueprint.get("/receipts/<uuid:transfer_id>")
@@ -83,22 +85,24 @@ def statement_csv(month: str) -> Response:
 def statement_pdf(month: str) -> Response:
     """Hand out a month as a PDF, up to `PDF_LINES` lines."""
     session, user, chosen = current.session(), current.user(), _month(month)
-    lines = islice(wallets.lines(session, user, chosen), PDF_LINES)
-    made = papers.statement_pdf(wallets.statement(session, user, chosen), lines, user, current.settings().seller)
+    found, lines = wallets.statement(session, user, chosen), wallets.lines(session, user, chosen)
+    made = papers.statement_pdf(found, lines, user, current.settings().seller, at_most=PDF_LINES)
     return _pdf(made, f"zenzefi-statement-{chosen}.pdf")
 
 
 @office.get("")
 def reconciliation() -> str | tuple[str, int]:
-    """Compare payments with the ledger, by day and provider."""
+    """Compare payments with the ledger, by day and provider, the newest day first."""
     first, last = _range()
-    fault, found = "", list[Row]()
+    fault, found, part = "", list[Row](), window()
     try:
         found = reconciling.rows(current.session(), first, last)
     except InvalidInput as error:
         fault = words.sentence(error)
-    page = render_template("admin/reconciliation.html", rows=found, first=first, last=last, fault=fault)
-    return page, 400 if fault else 200
+    shown = Page(found[::-1][part["offset"] :][: part["limit"]], len(found), **part)
+    differing = [row.day for row in found if row.difference][:DAYS_NAMED]
+    facts = {"first": first, "last": last, "fault": fault, "differing": differing}
+    return render_template("admin/reconciliation.html", page=shown, **facts), 400 if fault else 200
 
 
 @office.get("/csv")

@@ -16,6 +16,7 @@ from models.services import adjustments
 from models.services.context import PLATFORM
 from models.users import User
 from portal import papers as files
+from portal.views import papers as views
 from tests.models.test_reversals import paid
 from tests.portal.conftest import Browser, attribute
 from tests.support import buy
@@ -67,6 +68,26 @@ def test_a_statement_is_a_page_a_csv_and_a_pdf_that_say_the_same(as_charlie: Bro
     assert pdf.data[:5] == b"%PDF-"
     assert as_charlie.get("/wallet/statements/2026-13").status_code == 404
     assert read(as_charlie.get("/wallet/statements/2020-01/csv")) == []
+
+
+def test_a_pdf_that_leaves_lines_out_says_so(
+    as_charlie: Browser, payment: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(files.Paper, "line_of", lambda _paper, text, *_: said.append(text))
+    for at_most, left_out in ((2, False), (1, True)):
+        monkeypatch.setattr(views, "PDF_LINES", at_most)
+        assert as_charlie.get(f"/wallet/statements/{month()}/pdf").data[:5] == b"%PDF-"
+        assert ("These are the first 1 of 2 lines. The CSV has them all." in said) is left_out
+
+
+def test_a_table_goes_on_over_pages_and_breaks_what_is_too_long(settings: Settings) -> None:
+    paper = files.Paper("Long", settings.seller)
+    long = "Two hundred letters " * 10
+    paper.table_of(("When", "Note", "Amount", "Balance"), (40, 86, 24, 24), [("now", long, "1", "2")] * 40)
+    # Three or more lines of 6 mm for each row; a page of A4 has room for some forty.
+    assert len(paper.pages) >= 3
+    assert paper.get_y() < paper.page_break_trigger
 
 
 def test_no_cell_is_a_formula_to_a_spreadsheet(
