@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, event, text
 # What belongs to the transaction and asks for nothing.
 _FRAME = ("SAVEPOINT", "RELEASE", "ROLLBACK")
 _READS = ("SELECT", "WITH")
+_BY_INDEX = {"Index Scan", "Index Only Scan"}
 # Steps of a plan that ask for no more rows than are asked of them.
 _PASSING_ON = {"Nested Loop", "Subquery Scan", "Result"}
 
@@ -52,26 +53,30 @@ def big_tables(connection: Connection, rows: int) -> set[str]:
     return set(connection.scalars(names, {"rows": rows}))
 
 
-def scanned(connection: Connection, queries: Sequence[Query], big: set[str]) -> list[str]:
-    """Return `table: statement` for each query whose plan reads one of the big tables from end to end."""
+def scanned(connection: Connection, queries: Sequence[Query], big: set[str], *, are_small: bool = False) -> list[str]:
+    """Return `table: statement` for each query whose plan reads one of the big tables from end to end.
+
+    Where the tables `are_small`, one index is as good as another, and it is enough that there is one.
+    """
     found = []
     for query in queries:
         if not query.statement.lstrip().startswith(_READS):
             continue
         explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {query.statement}", query.parameters)
-        tables = set(_read_whole(explained.scalar_one()[0]["Plan"]))
+        tables = set(_read_whole(explained.scalar_one()[0]["Plan"], are_small=are_small))
         found += [f"{table}: {' '.join(query.statement.split())}" for table in sorted(tables & big)]
     return found
 
 
-def _read_whole(node: dict[str, Any], *, ends_early: bool = False) -> Iterator[str]:
-    """Name the tables that a plan reads from end to end.
+def _read_whole(node: dict[str, Any], *, are_small: bool, ends_early: bool = False) -> Iterator[str]:
+    """Name the tables that a plan reads from end to end: as they lie, or by an index that does not help to find.
 
     A scan right below a limit ends early, unless it looks for something, or rows are sorted or added up in between.
     """
-    kind = node["Node Type"]
-    if kind == "Seq Scan" and not (ends_early and "Filter" not in node):
+    kind, looks_for = node["Node Type"], "Filter" in node
+    by_chance = not (are_small or ends_early) and kind in _BY_INDEX and looks_for and "Index Cond" not in node
+    if (kind == "Seq Scan" and (looks_for or not ends_early)) or by_chance:
         yield node["Relation Name"]
     for below in node.get("Plans", ()):
         goes_on = kind == "Limit" or (ends_early and kind in _PASSING_ON)
-        yield from _read_whole(below, ends_early=goes_on)
+        yield from _read_whole(below, are_small=are_small, ends_early=goes_on)

@@ -3,17 +3,19 @@
 import uuid
 from datetime import timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 
 from models import clock
 from models.config import Settings
+from models.links import AccountLink, LinkPurpose
 from models.logins import LoginKind
-from models.services import logins
+from models.services import links, logins, notices
 from models.services.context import PLATFORM
 from models.users import User
 from ops.console import Failure
+from ops.pages.variants import VARIANTS
 from portal.api import jwts
 
 LOGIN_LASTS = timedelta(hours=2)
@@ -35,10 +37,14 @@ _VALUES = {
     "gift_id": "SELECT id FROM gift_codes LIMIT 1",
     "month": "SELECT to_char(now(), 'YYYY-MM')",
     "reader": "SELECT 'swagger'",
-    "endpoint_id": "SELECT id FROM webhook_endpoints WHERE user_id = :buyer LIMIT 1",
+    "endpoint_id": """SELECT e.id FROM webhook_endpoints e LEFT JOIN webhook_deliveries d ON d.endpoint_id = e.id
+        WHERE e.user_id = :buyer GROUP BY e.id ORDER BY count(d.id) DESC LIMIT 1""",
     "kind": "SELECT 'welcome'",
     "lang": "SELECT 'en'",
     "key": "SELECT 'limits.auth_per_hour'",
+    "status": "SELECT '404'",
+    "today": "SELECT to_char(now(), 'YYYY-MM-DD')",
+    "year_ago": "SELECT to_char(now() - interval '365 days', 'YYYY-MM-DD')",
 }
 
 
@@ -63,6 +69,22 @@ def filled(rule: Rule, known: dict[str, str]) -> str | None:
         return None
     _, address = rule.build({name: known[name] for name in rule.arguments}, append_unknown=False) or ("", None)
     return address
+
+
+def asked(rule: Rule, known: dict[str, str]) -> list[str]:
+    """Return what the address is asked with, each as a query: nothing, and what else is listed here."""
+    return ["", *(variant.format_map(known) for variant in VARIANTS.get(rule.rule, ()))]
+
+
+def signed_values(session: Session, user_id: uuid.UUID, settings: Settings) -> dict[str, str]:
+    """Make what stands in the addresses of mails: a link, which nobody is sent, and a signature."""
+    user = session.get_one(User, user_id)
+    links.ask(session, LinkPurpose.CHANGE_EMAIL, user.email, settings=settings, actor=PLATFORM, user=user)
+    newest = select(AccountLink).where(AccountLink.user_id == user_id).order_by(AccountLink.created_at.desc()).limit(1)
+    link = session.scalars(newest).one()
+    link.sent_at = clock.now()
+    signed = notices.unsubscribe_path(settings.portal, user_id, "bonus") or ""
+    return {"secret": links.secret_of(settings, link.id), "signed": signed.rpartition("/")[2]}
 
 
 def open_logins(session: Session, user_id: uuid.UUID, settings: Settings) -> tuple[str, str]:

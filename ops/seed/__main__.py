@@ -12,13 +12,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from models import clock, database
 from models.config import Settings
-from models.services import passwords
+from models.services import desk, passwords
 from ops.console import Failure, Step, complain, say
 from ops.installation import DATA, settings_of
-from ops.seed import rows
+from ops.seed import rows, traces
 from ops.seed.bulk import build_again, take_away
 from ops.seed.sizes import Sizes
 
@@ -77,13 +78,20 @@ def seed(engine: Engine, settings: Settings, sizes: Sizes) -> str:
         with Step("plan"):
             connection.execute(text(rows.PLAN), facts)
             connection.execute(text("ANALYZE plan"))
-        taken = take_away(connection, rows.TABLES)
-        for name, statements in rows.ROWS.items():
+        for table, trigger in rows.TRIGGERS:
+            connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}"))
+        taken = take_away(connection, rows.TABLES + traces.TABLES)
+        for name, statements in (rows.ROWS | traces.ROWS).items():
             with Step(name):
                 for statement in statements:
                     connection.execute(text(statement), facts)
+        with Step("figures of the last days"), Session(connection) as session:
+            desk.count_days(session)
+            session.flush()
         with Step("indexes and constraints"):
             build_again(connection, taken)
+        for table, trigger in rows.TRIGGERS:
+            connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}"))
     with Step("statistics"), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("VACUUM ANALYZE"))

@@ -10,6 +10,9 @@ TABLES = (
     "audit_entries", "logins",
 )  # fmt: skip
 
+# So that each of millions of rows is not counted by itself.
+TRIGGERS = (("payments", "payments_count_settled"), ("transfers", "transfers_count_deposit"))
+
 FUNCTIONS = (
     """CREATE FUNCTION pg_temp.its_id(kind text, n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql AS
         $$ SELECT CAST(md5(kind || ' ' || n) AS uuid) $$""",
@@ -99,6 +102,12 @@ _TRANSFERS = """
     UNION ALL SELECT gen_random_uuid(), 'refund', sales, wallet_id, price, 'Unused time of token ' || prefix || '…',
         'token', id, 'refund:' || id, activated_at FROM platform, plan WHERE fate = 0
     """
+# What triggers count row by row is counted here at once.
+_PAYMENT_DAYS = """
+    INSERT INTO payment_days (day, provider, payments, paid_rub, paid_znc, booked_znc)
+    SELECT CAST(settled_at AT TIME ZONE 'UTC' AS date), provider, count(*), sum(amount_rub), sum(amount_znc),
+        sum(amount_znc) FROM payments WHERE settled_at IS NOT NULL GROUP BY 1, 2
+    """
 _BALANCES = """
     UPDATE accounts SET balance = moved.total FROM (
         SELECT account_id, sum(amount) AS total FROM (SELECT credit_account_id AS account_id, amount FROM transfers
@@ -151,7 +160,7 @@ ROWS = {
     "tokens": (_TOKENS,),
     "payments": (_PAYMENTS, _UNPAID),
     "transfers": (_TRANSFERS,),
-    "balances": (_BALANCES,),
+    "balances": (_BALANCES, _PAYMENT_DAYS),
     "sessions": (_SESSIONS,),
     "usage by day": (_OF_TOKENS, _OF_ALL),
     "audit log and logins": (_AUDIT, _LOGINS),

@@ -7,14 +7,15 @@ from models.config import Settings
 from models.database import Sessions
 from models.services import passwords, users
 from ops.console import Failure
+from ops.seed import rows, traces
 from ops.seed.__main__ import seed
-from ops.seed.rows import TABLES
 from ops.seed.sizes import Sizes
 from tests.conftest import make_user
 from tests.support import assert_sound, counted, engine_of
 
 SHAPE = text("""
     SELECT 'index', indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL SELECT tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
     UNION ALL SELECT conrelid::regclass::text, conname || pg_get_constraintdef(oid) FROM pg_constraint ORDER BY 1, 2
     """)
 
@@ -27,7 +28,8 @@ def test_what_is_seeded_has_the_sizes_asked_for_and_its_books_add_up(committed: 
     password = seed(engine, settings, Sizes.of(50, 2000, 9000))
     with engine.connect() as connection:
         assert connection.execute(SHAPE).all() == shape
-        counts = {table: connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in TABLES}
+        filled = (*rows.TABLES, *traces.TABLES, "payment_days", "day_figures")
+        counts = {table: connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in filled}
     assert (counts["users"], counts["access_tokens"], counts["transfers"]) == (50, 2000, 9000)
     assert min(counts.values()) > 0
     assert_sound(factory)
