@@ -2,27 +2,55 @@
 
 import hashlib
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
+from redis import Redis
+from rq import Queue
 
-from tests.e2e.conftest import BIG_FILE_BYTES, Shop
+from jobs import queues
+from models.metrics import METRICS
+from ops.installation import reachable
+from tests.e2e.conftest import BIG_FILE_BYTES, ROOT, Shop, clean_environment
 from tests.e2e.steps import (
     PASSWORD,
     ask,
     balance,
     buy,
+    curl,
     log_in,
     log_out,
     register_and_log_in,
     resident_kib,
     top_up,
 )
+from tests.e2e.watching import Watch, until_nothing, watching
+
+# What stays at nothing as long as nothing goes wrong, or without TLS, and who moves it instead.
+STILL = {
+    "proxy_access_log_dropped": "tests/addon/test_accesslog.py",
+    "proxy_trail_dropped": "tests/addon/test_trail.py",
+    "certificate_expires_timestamp_seconds": "tests/addon/test_metrics.py",
+    "portal_http_request_exceptions": "tests/portal/test_metrics.py",
+    "payments_to_review": "tests/portal/test_metrics.py",
+    "backlog_given_up": "tests/portal/test_metrics.py",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def watch(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """Prometheus sees all that happens in this file."""
+    with watching(shop, tmp_path_factory.mktemp("prometheus")) as watch:
+        yield watch
 
 
 def wait_for_status(shop: Shop, secret: str, wanted: int, seconds: float) -> float:
@@ -182,3 +210,66 @@ def test_an_admin_sees_everything_and_adjusts_a_balance_with_a_reason(page: Page
 
     log_in(page, shop, email, PASSWORD)
     assert balance(page, shop) == Decimal("11.50")
+
+
+def test_every_declared_metric_moves(shop: Shop, watch: Watch) -> None:
+    # A client that takes its time, and leaves before it has all.
+    leaving = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "1M", "--max-time", "2"]
+    token = f"X-Access-Token: {shop.ready['demo_token']}"
+    subprocess.run([*leaving, "-H", token, f"{shop.proxy}/files/big.bin"], check=False)
+    with (
+        reachable(shop.data / "state", environ=clean_environment()) as settings,
+        Redis.from_url(settings.redis.url) as redis,
+    ):
+        Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.upkeep.verify_ledger")
+        Queue(queues.QUEUE, connection=redis).enqueue("jobs.payments.settle", "no id at all")
+    backup = [ROOT / "zenzefi", "backup", "--data", shop.data / "state", "--out", shop.data / "backups"]
+    subprocess.run(backup, check=True, capture_output=True, env=clean_environment())
+    # Somebody comes, and begins to pay, while nobody works.
+    until_nothing(lambda: [] if watch.values("max(jobs_failed) > 0") else ["a job that failed"])
+    os.kill(shop.ready["pids"]["worker"], signal.SIGSTOP)
+    try:
+        somebody = {"email": "late@example.test", "username": "late", "password": PASSWORD}
+        assert post(shop, "/auth/register", somebody)[0] == 201
+        _, login = post(shop, "/auth/login", somebody)
+        payment = {"amount_znc": "5", "return_url": f"{shop.portal}/wallet"}
+        assert post(shop, "/currency/purchase", payment, login["access_token"])[0] == 201
+        until_nothing(
+            lambda: [
+                f"{side}: {metric.name}"
+                for side, metrics in METRICS.items()
+                for metric in metrics
+                if metric.name not in STILL and not watch.has_moved(metric, side)
+            ]
+        )
+    finally:
+        os.kill(shop.ready["pids"]["worker"], signal.SIGCONT)
+
+
+def post(shop: Shop, path: str, body: dict[str, str], token: str = "") -> tuple[int, dict[str, str]]:
+    """Ask the API for something."""
+    headers = ["-H", "Content-Type: application/json", *(("-H", f"Authorization: Bearer {token}") if token else ())]
+    status, answer = curl(*headers, "-d", json.dumps(body), f"{shop.portal}/api/v1{path}")
+    return status, json.loads(answer)
+
+
+def test_every_rule_and_every_panel_works_in_a_real_prometheus(watch: Watch) -> None:
+    assert {target["health"] for target in watch.ask("targets")["activeTargets"]} == {"up"}
+    rules = [rule for group in watch.ask("rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
+    empty, asked = set(), 0
+    for path in sorted((ROOT / "ops" / "grafana" / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", ()):
+                query = re.sub(r"\$(task|hours|code)\b", ".+", target["expr"].replace("$__rate_interval", "1m"))
+                span = {"start": time.time() - 30, "end": time.time(), "step": 5}
+                answer = (
+                    watch.ask("query_range", query=query, **span)
+                    if target["range"]
+                    else watch.ask("query", query=query)
+                )
+                asked += 1
+                if not answer["result"]:
+                    empty.add(query)
+    assert asked > 60
+    assert {query for query in empty if not any(name in query for name in (*STILL, "ALERTS"))} == set()

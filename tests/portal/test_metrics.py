@@ -114,7 +114,7 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
     late = clock.now() - timedelta(minutes=10)
     with sessions.begin() as session:
         stored = payments.store_event(session, "mock", decided(session, top_up(session, alice, settings), settings))
-        session.execute(update(PaymentEvent).where(PaymentEvent.id == stored).values(received_at=late))
+        session.execute(update(PaymentEvent).where(PaymentEvent.id == stored).values(received_at=late, needs_review=True))
         for key, more in (("due", {"next_attempt_at": late}), ("later", {}), ("gone", {"failed_at": late})):
             outbox.write(session, "welcome", alice, dedup_key=key, username="alice")
             later = {"next_attempt_at": clock.now() + timedelta(hours=1)}
@@ -131,6 +131,7 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
     assert value(text, "backlog_given_up", '{of="mail"}') == 1
     assert value(text, "backup_last_success_timestamp_seconds") == pytest.approx(late.timestamp())
     assert value(text, "backup_size_bytes") == 12345
+    assert value(text, "payments_to_review") == 1
     assert (value(text, "ledger_sound"), value(text, "ledger_account_znc", '{account="adjustments"}')) == (1, -500)
     assert value(text, "jobs_waiting", '{queue="zenzefi-slow"}') == 1
     assert (value(text, "job_workers", '{queue="zenzefi"}'), value(text, "job_scheduler_up")) == (0, 0)
