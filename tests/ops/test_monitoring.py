@@ -102,3 +102,13 @@ def test_the_alert_for_jobs_that_do_not_succeed_knows_all_that_are_due_often() -
     names = {task.job for task in SCHEDULE} | ON_DEMAND
     watched = {name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)}
     assert watched == {task.job for task in SCHEDULE if task.every is not None and task.every <= 600}
+
+
+def test_the_document_has_every_metric_as_it_is_declared() -> None:
+    document = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (\w+) \| (.*) \|$", document, re.MULTILINE)
+    assert rows == [
+        (each.shown, each.kind, ", ".join(f"`{label}`" for label in each.labels) or "-", each.scope, each.text)
+        for side in METRICS.values()
+        for each in side
+    ]

@@ -114,7 +114,9 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
     late = clock.now() - timedelta(minutes=10)
     with sessions.begin() as session:
         stored = payments.store_event(session, "mock", decided(session, top_up(session, alice, settings), settings))
-        session.execute(update(PaymentEvent).where(PaymentEvent.id == stored).values(received_at=late, needs_review=True))
+        session.execute(
+            update(PaymentEvent).where(PaymentEvent.id == stored).values(received_at=late, needs_review=True)
+        )
         for key, more in (("due", {"next_attempt_at": late}), ("later", {}), ("gone", {"failed_at": late})):
             outbox.write(session, "welcome", alice, dedup_key=key, username="alice")
             later = {"next_attempt_at": clock.now() + timedelta(hours=1)}
@@ -157,6 +159,19 @@ def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, commit
         if {*sample.labels} - {"le"} != {*metric.labels}
     }
     assert wrong == set()
+
+
+def test_an_error_that_nobody_caught_is_counted_as_one_and_as_a_500(
+    real: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("portal.views.pages.outages.record", bug)
+    assert real.get("/").status_code == 500
+    text = real.get("/metrics").text
+    for name in ("portal_http_request_exceptions_total", "portal_http_request_total"):
+        assert value(text, name, '{method="GET",status="500"}') == 1
 
 
 def test_what_is_rolled_back_counts_for_nothing(committed: Shop) -> None:
