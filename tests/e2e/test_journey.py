@@ -35,10 +35,12 @@ from tests.e2e.steps import (
 )
 from tests.e2e.watching import Watch, until_nothing, watching
 
-# What stays at nothing as long as nothing goes wrong, or without TLS, and who moves it instead.
+# What stays at nothing as long as nothing goes wrong, without TLS, and while nobody watches; and who moves it instead.
 STILL = {
     "proxy_access_log_dropped": "tests/addon/test_accesslog.py",
     "proxy_trail_dropped": "tests/addon/test_trail.py",
+    "proxy_flows_sent": "tests/addon/test_inspecting.py",
+    "proxy_flows_dropped": "tests/addon/test_inspecting.py",
     "certificate_expires_timestamp_seconds": "tests/addon/test_metrics.py",
     "portal_http_request_exceptions": "tests/portal/test_metrics.py",
     "payments_to_review": "tests/portal/test_metrics.py",

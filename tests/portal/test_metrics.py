@@ -1,8 +1,14 @@
 """`/metrics` of the portal: for the ops networks alone, and right over everything that people do."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,8 +27,11 @@ from models.outbox import OutboxMail
 from models.payments import PaymentEvent
 from models.services import books, bundles, desk, lasting, outbox, payments, tokens
 from models.services.context import PLATFORM
+from ops.bootstrap import REPOSITORY, child_environment
 from portal import create_app, figures, metrics
+from tests.addon.processes import free_port
 from tests.conftest import PASSWORD, some_id
+from tests.ops.conftest import wait_until
 from tests.portal.conftest import Browser
 from tests.support import buy, decided, person, top_up
 
@@ -159,6 +168,49 @@ def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, commit
         if {*sample.labels} - {"le"} != {*metric.labels}
     }
     assert wrong == set()
+
+
+def test_processes_add_up_and_a_dead_one_takes_nothing_away(
+    committed: Shop, environment: dict[str, str], redis: Redis, tmp_path: Path
+) -> None:
+    port = free_port()
+    facts = {
+        "DATABASE_URL": committed[0].database.url,
+        "ZENZEFI_PORTAL__PORT": str(port),
+        "ZENZEFI_PORTAL__PROCESSES": "2",
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
+    }
+    command = [sys.executable, "-P", "-m", "gunicorn", "-c", "ops/gunicorn.conf.py", "portal:create_app()"]
+    with subprocess.Popen(command, cwd=REPOSITORY, env={**child_environment(), **environment, **facts}) as master:
+        try:
+            children = Path(f"/proc/{master.pid}/task/{master.pid}/children")
+            wait_until(lambda: len(children.read_text().split()) == 2 and asked(port, "/health"))
+            # Either process answers with what both have seen.
+            login = '{endpoint="accounts.login",method="GET",status="200"}'
+            for _ in range(20):
+                asked(port, "/login")
+            for _ in range(6):
+                text = asked(port, "/metrics")
+                assert value(text, "portal_http_request_duration_seconds_count", login) == 20
+            assert value(text, "db_query_duration_seconds_count", '{query_type="select"}')
+            assert value(text, "portal_exporter_info", '{version="0.23.2"}') == 1
+            dead = children.read_text().split()[0]
+            os.kill(int(dead), signal.SIGKILL)
+            wait_until(lambda: dead not in children.read_text().split())
+            asked(port, "/login")
+            assert value(asked(port, "/metrics"), "portal_http_request_duration_seconds_count", login) == 21
+            assert [path.name for path in (tmp_path / "metrics").glob(f"gauge_live*_{dead}.db")] == []
+        finally:
+            master.terminate()
+
+
+def asked(port: int, path: str) -> str:
+    """Return a page over a connection of its own, so that either process may have it; nothing while nobody listens."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
 
 
 def test_an_error_that_nobody_caught_is_counted_as_one_and_as_a_500(
