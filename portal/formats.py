@@ -109,8 +109,7 @@ def full_day(value: date) -> str:
 
 def month(value: object) -> str:
     """Write a month, which its text gives as 2026-11."""
-    written_out = str(format_date(date.fromisoformat(f"{value}-01"), "LLLL y"))
-    return written_out[0].upper() + written_out[1:]
+    return str(format_date(date.fromisoformat(f"{value}-01"), "LLLL y"))
 
 
 def ago(value: datetime) -> str:
@@ -136,14 +135,21 @@ def iso(value: datetime) -> str:
 
 
 def span(seconds: int) -> str:
-    """Write a length of time with its two largest units; `static/js/countdown.js` does the same in the browser."""
+    """Write a length of time with its two largest units, without a second one that is zero.
+
+    `static/js/countdown.js` does the same in the browser, and keeps the zero: what counts down must not jump.
+    """
     rest = timedelta(seconds=max(0, seconds))
-    hours, minutes = rest.seconds // 3600, rest.seconds // 60 % 60
-    if rest.days:
-        return gettext("%(days)d d %(hours)d h", days=rest.days, hours=hours)
-    if hours:
+    days, hours, minutes, left = rest.days, rest.seconds // 3600, rest.seconds // 60 % 60, rest.seconds % 60
+    if days:
+        return gettext("%(days)d d %(hours)d h", days=days, hours=hours) if hours else gettext("%(days)d d", days=days)
+    if hours and minutes:
         return gettext("%(hours)d h %(minutes)d min", hours=hours, minutes=minutes)
-    return gettext("%(minutes)d min %(seconds)d s", minutes=minutes, seconds=rest.seconds % 60)
+    if hours:
+        return gettext("%(hours)d h", hours=hours)
+    if minutes and not left:
+        return gettext("%(minutes)d min", minutes=minutes)
+    return gettext("%(minutes)d min %(seconds)d s", minutes=minutes, seconds=left)
 
 
 def token_state(token: AccessToken) -> TokenState:

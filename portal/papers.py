@@ -14,7 +14,7 @@ from fpdf.enums import MethodReturnValue, XPos, YPos
 
 from models.sections import Seller
 from portal import words
-from portal.formats import moment, utc
+from portal.formats import moment, month, utc
 from portal.i18n import format_decimal
 from portal.i18n import gettext as _
 
@@ -169,7 +169,7 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
 
 def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Seller, *, at_most: int) -> bytes:
     """Make the PDF of a month (models.services.papers.Statement and Line), with its first `at_most` lines."""
-    paper = Paper(_("Statement %(month)s", month=statement.month), seller)
+    paper = Paper(_("Statement %(month)s", month=month(statement.month)), seller)
     paper.facts(
         [
             (_("Customer"), user.full_name or user.email),

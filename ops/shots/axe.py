@@ -38,6 +38,8 @@ def source() -> str:
 def faults(page: Page) -> Iterator[str]:
     """Yield what is wrong with a page that has the script, each as one line. The page is left narrow and dark."""
     yield from _told(page, "")
+    if wide := page.evaluate(OVERFLOW):
+        yield f"wide: {wide}"
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     yield from _told(page, "dark: ", *BY_COLOUR)
     page.set_viewport_size({"width": WIDTHS["390"], "height": 844})

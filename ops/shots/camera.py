@@ -191,8 +191,8 @@ class Camera:
         if variant.width == "390" and (wide := page.evaluate(OVERFLOW)):
             self._hear(variant, wide)
         path = folder / f"{place.name}.{variant}.png"
-        # A dialog and an open menu belong to the window; the rest is shown in full length.
-        page.screenshot(path=path, full_page="dialog" not in place.name)
+        # A dialog belongs to the window, and a reader of the API is endless; the rest is shown in full length.
+        page.screenshot(path=path, full_page=place.ours and "dialog" not in place.name)
         return path
 
 

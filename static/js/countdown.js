@@ -1,4 +1,4 @@
-// Counts the time that is left down, in the two largest units, as portal/formats.py writes it.
+// Counts the time that is left down, in the two largest units, as portal/formats.py writes it, zeros too: nothing may jump.
 {
   const started = performance.now();
   const write = (element) => {
