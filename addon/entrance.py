@@ -14,6 +14,7 @@ from addon.http1.heads import RequestHead
 from addon.http1.policy import Question
 from addon.refusals import Refuse, as_layer
 from addon.store import Store, StoreDown
+from models.audit import Origin
 from models.config import Settings
 from models.services import secrets
 from models.services.context import Actor
@@ -78,7 +79,7 @@ class Entrance:
         if ticket_hash is None:
             return self._over(question)
         agent = question.request.headers.get(b"user-agent") or b""
-        actor = Actor(None, question.peer.address, agent.decode("utf-8", "replace"))
+        actor = Actor(None, question.peer.address, agent.decode("utf-8", "replace"), origin=Origin.PROXY)
         try:
             entry = await self._store.redeem(ticket_hash, actor, self._held(question.request))
         except TicketRefused:

@@ -18,6 +18,7 @@ from addon.refusals import Refuse, closed_for, unusable
 from addon.shared import SharedTokens
 from addon.store import Store, StoreDown
 from models import clock
+from models.audit import Origin
 from models.config import Settings
 from models.services import paths, secrets
 from models.services.context import Actor
@@ -186,7 +187,7 @@ class Gate:
         """
         if admitted.session_id is not None:
             return admitted
-        actor = Actor(admitted.known.user_id, facts.address, facts.user_agent)
+        actor = Actor(admitted.known.user_id, facts.address, facts.user_agent, origin=Origin.PROXY)
         try:
             session_id = await self._store.begin(admitted.known.token_id, self._holder(admitted.known, facts), actor)
         except DeviceConflict:

@@ -92,8 +92,26 @@ class AuditAction(StrEnum):
     WEBHOOK_SENT_AGAIN = "webhook.sent_again"
 
 
+class Origin(StrEnum):
+    """Which side wrote a row: a page, the API, the proxy, a job of the platform's own, or a command at the machine."""
+
+    PAGE = "page"
+    API = "api"
+    PROXY = "proxy"
+    JOB = "job"
+    COMMAND = "command"
+
+    @property
+    def is_request(self) -> bool:
+        """Whether somebody's request caused the row, so that it has an address."""
+        return self in {Origin.PAGE, Origin.API, Origin.PROXY}
+
+
 class AuditEntry(Base):
-    """Who did what to whom, from where. `actor_id` is empty when the platform itself acted."""
+    """Who did what to whom, from where. `actor_id` is empty when the platform itself acted.
+
+    Rows are only ever added; a trigger in the database holds this, and lets go of what was exported.
+    """
 
     __tablename__ = "audit_entries"
     __table_args__ = (
@@ -117,6 +135,8 @@ class AuditEntry(Base):
     user_agent: Mapped[str | None] = mapped_column(String(300))
     # The X-Request-ID of the answer, which a page of error names too.
     request_id: Mapped[str | None] = mapped_column(String(64))
+    # Empty in rows from before it was written down.
+    origin: Mapped[Origin | None] = mapped_column(word(Origin, 16))
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
 
     actor: Mapped[User | None] = relationship(foreign_keys=[actor_id])

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models import database
 from models.audit import AuditAction
 from models.services import credentials, two_factor, users
-from models.services.context import PLATFORM
+from models.services.context import OPERATOR
 from models.users import User
 from ops.console import Failure, complain, say
 from ops.installation import DATA, reachable
@@ -22,19 +22,19 @@ from ops.secret_files import readable_password
 def password(session: Session, user: User) -> str:
     """Set a new password, which ends every login."""
     fresh = readable_password()
-    users.set_password(session, user, fresh, actor=PLATFORM, action=AuditAction.USER_PASSWORD_RESET)
+    users.set_password(session, user, fresh, actor=OPERATOR, action=AuditAction.USER_PASSWORD_RESET)
     return f"The new password of {user.email}, shown this once: {fresh}"
 
 
 def reset_two_factor(session: Session, user: User) -> str:
     """Take the second factor away, so that the password alone opens the account."""
-    two_factor.reset(session, user.id, reason="Reset at the machine", actor=PLATFORM)
+    two_factor.reset(session, user.id, reason="Reset at the machine", actor=OPERATOR)
     return f"Two-factor login of {user.email} is off."
 
 
 def confirm(session: Session, user: User) -> str:
     """Take the address as confirmed, such as after mail was switched off again."""
-    credentials.confirmed(session, user, PLATFORM)
+    credentials.confirmed(session, user, OPERATOR)
     return f"{user.email} counts as confirmed."
 
 

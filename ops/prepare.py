@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from models import config, database
 from models.services import tokens, users
-from models.services.context import PLATFORM
+from models.services.context import OPERATOR
 from models.services.errors import DomainError
 from ops import revisions
 
@@ -28,7 +28,7 @@ def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
             created = True
         demo = None
         if not settings.platform.is_production:
-            demo = tokens.issue_demo(session, admin, settings=settings, actor=PLATFORM)
+            demo = tokens.issue_demo(session, admin, settings=settings, actor=OPERATOR)
         return {"admin_email": admin.email, "admin_created": created, "demo_token": demo}
 
 

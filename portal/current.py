@@ -10,6 +10,7 @@ from flask_login import current_user
 from sqlalchemy.orm import Session
 
 from jobs.queues import QueueDown, enqueue
+from models.audit import Origin
 from models.config import Settings
 from models.logins import Login
 from models.services.context import Actor
@@ -71,7 +72,7 @@ def user() -> User:
 def actor() -> Actor:
     """Return who acts in this request, and from where, for the audit log."""
     user_id = login().user_id if current_user.is_authenticated else None
-    return Actor(user_id, request.remote_addr, request.user_agent.string, g.get("request_id"))
+    return Actor(user_id, request.remote_addr, request.user_agent.string, g.get("request_id"), Origin.PAGE)
 
 
 def session() -> Session:

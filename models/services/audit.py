@@ -1,10 +1,9 @@
 """Writing and reading the audit log."""
 
 import uuid
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from models.audit import AuditAction, AuditEntry
@@ -33,6 +32,7 @@ def record(
             ip_address=(actor.ip_address or "")[:45] or None,
             user_agent=(actor.user_agent or "")[:300] or None,
             request_id=(actor.request_id or "")[:64] or None,
+            origin=actor.origin,
             details=details,
         )
     )
@@ -56,9 +56,3 @@ def entries(
     if resource_type is not None:
         query = query.where(AuditEntry.resource_type == resource_type)
     return page_of(session, query, order=(AuditEntry.id.desc(),), limit=limit, offset=offset)
-
-
-def forget_before(session: Session, moment: datetime) -> int:
-    """Delete what is older than `moment`; returns how many rows went."""
-    rows = session.execute(delete(AuditEntry).where(AuditEntry.created_at < moment).returning(AuditEntry.id))
-    return len(rows.all())

@@ -3,6 +3,8 @@
 import uuid
 from dataclasses import dataclass
 
+from models.audit import Origin
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -12,6 +14,9 @@ class Actor:
     ip_address: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+    # What names no other acts in a job.
+    origin: Origin = Origin.JOB
 
 
 PLATFORM = Actor()
+OPERATOR = Actor(origin=Origin.COMMAND)

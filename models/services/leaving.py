@@ -64,7 +64,7 @@ def delete_account(
     Raises InvalidInput for a wrong password, OtpRequired, OtpWrong, LastSuperuser, PaymentWaits.
     """
     users.prove(user, password)
-    two_factor.require(session, user, code, settings=settings)
+    two_factor.require(session, user, code, settings=settings, actor=actor)
     if user.is_superuser and users.locked_admins(session) == [user.id]:
         raise LastSuperuser
     ledger.locked_wallet(session, user.id)

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyotp
@@ -60,16 +60,16 @@ def is_missing(session: Session, user: User, settings: Settings) -> bool:
     return user.is_superuser and settings.admin_two_factor and not is_on(session, user.id)
 
 
-def require(session: Session, user: User, otp: str | None, *, settings: Settings) -> None:
+def require(session: Session, user: User, otp: str | None, *, settings: Settings, actor: Actor) -> None:
     """Let a user with a second factor pass with a code only. Raises OtpRequired without one, OtpWrong."""
     if not is_on(session, user.id):
         return
     if not (otp or "").strip():
         raise OtpRequired
-    check(session, user, str(otp), settings=settings)
+    check(session, user, str(otp), settings=settings, actor=actor)
 
 
-def check(session: Session, user: User, code: str, *, settings: Settings) -> None:
+def check(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> None:
     """Use up a code of the app or a recovery code. Raises OtpWrong.
 
     The race: one code sent twice at the same instant. Both match, but only one of them changes the row.
@@ -93,7 +93,7 @@ def check(session: Session, user: User, code: str, *, settings: Settings) -> Non
         own = (RecoveryCode.user_id == user.id, RecoveryCode.code_hash == _hash(settings, user.id, typed))
         taken = session.scalar(delete(RecoveryCode).where(*own).returning(RecoveryCode.user_id))
         if taken is not None:
-            who = Actor(user.id)
+            who = replace(actor, user_id=user.id)
             action = AuditAction.RECOVERY_CODE_USED
             audit.record(session, action, who, user_id=user.id, resource=("user", user.id))
     if taken is None:
@@ -153,7 +153,7 @@ def renew_codes(
 ) -> list[str]:
     """Make new recovery codes; the old ones end. Raises InvalidInput, OtpWrong."""
     users.prove(user, password)
-    check(session, user, code, settings=settings)
+    check(session, user, code, settings=settings, actor=actor)
     audit.record(session, AuditAction.RECOVERY_CODES_MADE, actor, user_id=user.id, resource=("user", user.id))
     return _new_codes(session, user, settings)
 
@@ -161,7 +161,7 @@ def renew_codes(
 def turn_off(session: Session, user: User, *, password: str, code: str, settings: Settings, actor: Actor) -> None:
     """Turn the second factor off. Raises InvalidInput, OtpWrong."""
     users.prove(user, password)
-    check(session, user, code, settings=settings)
+    check(session, user, code, settings=settings, actor=actor)
     forget(session, user.id)
     _tell(session, user, AuditAction.TWO_FACTOR_OFF, "two_factor_off", actor)
 

@@ -16,7 +16,7 @@ from models.languages import DEFAULT, LANGUAGES
 from models.links import AccountLink
 from models.logins import Login
 from models.services import audit, changes, ledger, logins, outbox, passwords, referrals, texts
-from models.services.context import PLATFORM, Actor
+from models.services.context import OPERATOR, Actor
 from models.services.errors import (
     AccountDisabled,
     EmailTaken,
@@ -301,7 +301,7 @@ def first_superuser(session: Session) -> User | None:
 
 def create_first_admin(session: Session, *, email: str, password: str) -> User:
     """Make the admin of a new installation."""
-    return register(session, email=email, username="admin", password=password, actor=PLATFORM, is_superuser=True)
+    return register(session, email=email, username="admin", password=password, actor=OPERATOR, is_superuser=True)
 
 
 def _escaped(words: str) -> str:

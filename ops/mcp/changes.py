@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from models.audit import Origin
 from models.config import Settings
 from models.database import Sessions
 from models.services import adjustments, payments, sessions, tokens, users
@@ -23,7 +24,7 @@ class Hands(Desk):
 
     def __init__(self, sessions_: Sessions, settings: Settings, *, admin: str) -> None:
         super().__init__(sessions_, settings)
-        self._actor = Actor(_admin(sessions_, admin).id, None, AGENT)
+        self._actor = Actor(_admin(sessions_, admin).id, None, AGENT, origin=Origin.COMMAND)
 
     def changes(self) -> list[Callable[..., dict[str, Any]]]:
         """Return what an assistant may call besides."""

@@ -86,7 +86,7 @@ def login(body: schemas.Credentials) -> Response:
             user = users.authenticate(session, email=body.email, password=body.password)
             if body.otp:
                 limits.count_code(user.id)
-            two_factor.require(session, user, body.otp, settings=current.frozen_settings())
+            two_factor.require(session, user, body.otp, settings=current.frozen_settings(), actor=guard.actor())
             opened = logins.begin(session, user, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=guard.actor())
             devices.note_login(session, user, _program(), name=device(opened), actor=guard.actor())
     except OtpRequired as error:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from flask import Response, current_app, g, request
 
 from models.api_keys import ApiKey, KeyScope
+from models.audit import Origin
 from models.logins import Login, LoginKind
 from models.services import api_keys, logins, two_factor
 from models.services.context import Actor
@@ -97,7 +98,9 @@ def user() -> User:
 def actor() -> Actor:
     """Return who acts in this request, and from where. The portal's cookie, should there be one, has no say."""
     who: Caller | None = g.get("caller")
-    return Actor(who.user.id if who else None, request.remote_addr, request.user_agent.string)
+    return Actor(
+        who.user.id if who else None, request.remote_addr, request.user_agent.string, g.get("request_id"), Origin.API
+    )
 
 
 def show_allowance(response: Response) -> Response:

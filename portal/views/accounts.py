@@ -120,7 +120,9 @@ def code() -> str | Response | tuple[str, int]:
             limits.count_code(user.id)
             try:
                 with current.transaction() as session:
-                    two_factor.require(session, user, str(form.code.data), settings=current.frozen_settings())
+                    two_factor.require(
+                        session, user, str(form.code.data), settings=current.frozen_settings(), actor=current.actor()
+                    )
                     opened = access.open_login(session, user)
             except OtpWrong as error:
                 _leave_trace(user.email)
