@@ -1,17 +1,12 @@
 """The nightly backup. It runs as the command does, in a process of its own, and tells every admin when it fails."""
 
 import logging
-import subprocess
-import sys
-from pathlib import Path
 
-from jobs import runtime
+from jobs import commands, runtime
 from models import clock
 from models.services import outbox, users
 
 logger = logging.getLogger(__name__)
-REPOSITORY = Path(__file__).resolve().parent.parent
-LIMIT_SECONDS = 4 * 3600
 
 
 class BackupFailed(Exception):
@@ -23,13 +18,10 @@ def make() -> str:
     folder = runtime.settings().backup.folder
     if not folder:
         return "off: [backup] folder is empty"
-    command = [sys.executable, "-P", "-m", "ops.backup", "--json", "--out", folder]
-    done = subprocess.run(  # noqa: S603 - our own command
-        command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
-    )
-    if done.returncode == 0:
-        return done.stdout.strip().splitlines()[-1]
-    reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    try:
+        return commands.run("ops.backup", "--json", "--out", folder)
+    except commands.CommandFailed as failure:
+        reason = str(failure)
     logger.critical("backup: %s", reason)
     with runtime.sessions().begin() as session:
         for admin in users.superusers(session):

@@ -43,6 +43,7 @@ SCHEDULE = (
     Task("jobs.accounts.send_links", every=10),
     Task("jobs.mail.send_waiting", every=10),
     Task("jobs.webhooks.send_waiting", every=5),
+    Task("jobs.audit.seal", every=10),
     Task("jobs.clocks.end_pauses", every=10),
     Task("jobs.clocks.credit_outages", every=15),
     Task("jobs.clocks.renew", every=60),
@@ -61,8 +62,9 @@ SCHEDULE = (
     Task("jobs.accounts.forget_links", every=3600),
     Task("jobs.upkeep.count_days", every=300),
     Task("jobs.upkeep.verify_ledger", cron="30 2 * * *", slow=True),
+    Task("jobs.audit.verify", cron="45 2 * * *", slow=True),
     Task("jobs.backups.make", cron="0 3 * * *", slow=True),
-    Task("jobs.upkeep.forget_audit", cron="0 4 * * *"),
+    Task("jobs.audit.archive", cron="0 4 * * *", slow=True),
     Task("jobs.upkeep.forget_notices", cron="15 4 * * *"),
 )
 

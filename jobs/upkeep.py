@@ -6,7 +6,6 @@ from datetime import timedelta
 from jobs import runtime
 from models import clock
 from models.services import (
-    audit,
     books,
     deliveries,
     desk,
@@ -45,13 +44,6 @@ def forget_replies() -> int:
     """Remove the API's kept replies whose 24 hours are over; returns how many."""
     with runtime.sessions().begin() as session:
         return idempotency.forget(session)
-
-
-def forget_audit() -> int:
-    """Remove audit rows that are older than the settings keep; returns how many."""
-    before = clock.now() - timedelta(days=runtime.settings().audit.keep_days)
-    with runtime.sessions().begin() as session:
-        return audit.forget_before(session, before)
 
 
 def forget_notices() -> int:

@@ -4,6 +4,7 @@ from models.announcements import Announcement
 from models.api_keys import ApiKey
 from models.api_replies import ApiReply
 from models.audit import AuditEntry
+from models.audit_seals import AuditArchive, AuditCheck, AuditSeal
 from models.base import Base
 from models.bundles import Bundle, BundlePurchase
 from models.coupons import Coupon, CouponUse
@@ -41,7 +42,10 @@ __all__ = [
     "Announcement",
     "ApiKey",
     "ApiReply",
+    "AuditArchive",
+    "AuditCheck",
     "AuditEntry",
+    "AuditSeal",
     "Base",
     "Bundle",
     "BundlePurchase",

@@ -43,11 +43,15 @@ class Bucket:
     def send(self, folder: Path, manifest: Manifest) -> None:
         """Copy a backup: the dump first and the manifest last, as on disk."""
         dump = folder / manifest.file
-        try:
-            for path in (dump, manifest_of(dump)):
+        self.put(dump, manifest_of(dump))
+
+    def put(self, *paths: Path) -> None:
+        """Copy files, one after the other."""
+        for path in paths:
+            try:
                 self._client.upload_file(str(path), self._name, self._prefix + path.name)
-        except REFUSED as error:
-            raise Failure(f"The backup could not be sent to {self._name}: {error}") from None
+            except REFUSED as error:
+                raise Failure(f"{path.name} could not be sent to {self._name}: {error}") from None
 
     def has(self, name: str) -> bool:
         """Tell whether a file is there."""

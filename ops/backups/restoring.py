@@ -21,12 +21,14 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from redis import Redis
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
-from models.services import books
+from models.services import books, chain
 from ops import revisions
+from ops.auditing.heads import Heads
 from ops.backups import tools
 from ops.backups.archive import BLOCK, Manifest, checked
 from ops.console import Failure, Step
@@ -52,6 +54,7 @@ def restore(settings: Settings, dump: Path, *, identities: Path | None, keep_old
         with Step("Putting it in place"):
             _swap(settings, real, name, old)
             forget_cached(settings)
+            _note_audit_head(settings)
         if not keep_old:
             with Step("Removing the database that it replaces"), _maintenance(settings) as server:
                 _drop(server, old)
@@ -94,11 +97,16 @@ def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterato
 
 
 def _identities(manifest: Manifest, path: Path | None) -> list[pyrage.x25519.Identity]:
-    """Read the private keys that an encrypted backup needs, as `age-keygen` writes them."""
+    """Return the private keys that an encrypted backup needs."""
     if not manifest.is_encrypted:
         return []
     if path is None:
         raise Failure("The backup is encrypted: name the file with the private key by --identity.")
+    return read_identities(path)
+
+
+def read_identities(path: Path) -> list[pyrage.x25519.Identity]:
+    """Read private keys, as `age-keygen` writes them. Raises Failure."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         return [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
@@ -131,6 +139,20 @@ def _verified(url: str, manifest: Manifest) -> books.Report:
     if not report.is_sound:
         raise Failure(f"The books of the backup do not add up: {'; '.join(report.faults)}.")
     return report
+
+
+def _note_audit_head(settings: Settings) -> None:
+    """Note where the audit log ends now: what was sealed after the backup is gone, and nobody has removed it."""
+    engine = create_engine(make_url(settings.database.url).set(drivername="postgresql+psycopg2"))
+    try:
+        with Session(engine) as session:
+            head = chain.head(session)
+    except ProgrammingError:
+        return  # a backup from before the log was sealed
+    finally:
+        engine.dispose()
+    if settings.backup.folder:
+        Heads(Path(settings.backup.folder)).note(head.number, head.hash, restored=True)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning:rq_scheduler"),
 ]
 HOURLY = Task("jobs.mail.send_waiting", every=3600)
-NIGHTLY = Task("jobs.upkeep.forget_audit", cron="0 4 * * *")
+NIGHTLY = Task("jobs.audit.archive", cron="0 4 * * *")
 
 
 @pytest.fixture

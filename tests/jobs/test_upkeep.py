@@ -6,11 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import select, text, update
 
 from jobs import mail, upkeep
 from models import clock
-from models.audit import AuditEntry
 from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessTicket
@@ -62,14 +61,6 @@ def test_logins_whose_time_is_over_are_removed_once(shop: Committed, buyer: User
     moved = {"created_at": Login.created_at - past, "expires_at": Login.expires_at - past}
     run(lambda s: s.execute(update(Login).values(moved)))
     assert [upkeep.forget_logins() for _ in range(2)] == [1, 0]
-
-
-def test_audit_rows_are_kept_for_thirty_days(shop: Committed, buyer: User, run: Run) -> None:
-    kept = run(lambda s: s.scalar(select(func.count()).select_from(AuditEntry)))
-    old = clock.now() - timedelta(days=30, minutes=1)
-    run(lambda s: s.execute(update(AuditEntry).where(AuditEntry.action == "user.registered").values(created_at=old)))
-    assert [upkeep.forget_audit() for _ in range(2)] == [1, 0]
-    assert run(lambda s: s.scalar(select(func.count()).select_from(AuditEntry))) == kept - 1
 
 
 def test_the_ledger_is_checked_and_a_fault_is_shouted(

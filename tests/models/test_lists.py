@@ -1,12 +1,9 @@
 """Lists are cut in the database with bounds on both sides, and the audit log stands with its changes."""
 
-from datetime import timedelta
-
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models import clock
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
@@ -76,15 +73,6 @@ def test_a_long_user_agent_or_address_is_cut_and_breaks_nothing(session: Session
     entry = audit.entries(session, limit=1, offset=0).items[0]
     assert entry.ip_address == "f" * 45
     assert entry.user_agent == "x" * 300
-
-
-def test_old_audit_rows_are_forgotten_and_young_ones_kept(session: Session, alice: User) -> None:
-    session.flush()
-    session.scalars(select(AuditEntry)).first().created_at = clock.now() - timedelta(days=31)  # type: ignore[union-attr]
-    session.flush()
-    before = clock.now() - timedelta(days=30)
-    assert [audit.forget_before(session, before) for _ in range(2)] == [1, 0]
-    assert audit.entries(session, limit=10, offset=0).total == 1
 
 
 @pytest.mark.parametrize("what", ["purchase", "disable", "password", "top up", "first use"])

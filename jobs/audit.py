@@ -1,0 +1,47 @@
+"""Jobs about the audit log: seal what was written, prove it each night, and move what is old into files."""
+
+import logging
+
+from jobs import commands, runtime
+from models.services import chain
+
+logger = logging.getLogger(__name__)
+
+# So many batches in one run: the next one goes on where this one stopped.
+BATCHES = 20
+
+
+def seal() -> int:
+    """Seal the rows that are there, a batch a transaction; returns how many."""
+    key = chain.key_of(runtime.settings().tokens)
+    sealed = 0
+    for _ in range(BATCHES):
+        with runtime.sessions().begin() as session:
+            found = chain.seal(session, key)
+        sealed += found
+        if found < chain.AT_ONCE:
+            break
+    return sealed
+
+
+def verify() -> str:
+    """Prove the log, keep the result for the office, and shout when it does not hold; returns what was found."""
+    return _run("verify", "--note")
+
+
+def archive() -> str:
+    """Export rows that are older than the settings keep, then remove them; returns what was done."""
+    if not runtime.settings().backup.folder:
+        return "off: [backup] folder is empty"
+    return _run("archive")
+
+
+def _run(*options: str) -> str:
+    try:
+        said = commands.run("ops.audit", *options)
+    except commands.CommandFailed as failure:
+        logger.critical("audit: %s", failure)
+        raise
+    # The end of the chain stands in the log too, where who can write to the database alone does not reach.
+    logger.info("audit: %s", said)
+    return said

@@ -1,0 +1,28 @@
+"""Jobs that are a command of `./zenzefi`: run as a person would run it, in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LIMIT_SECONDS = 4 * 3600
+
+
+class CommandFailed(Exception):
+    """What the command said last, and how it ended."""
+
+    def __init__(self, reason: str, code: int) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def run(module: str, *options: str) -> str:
+    """Run a command with this process's settings; returns its last line. Raises CommandFailed."""
+    command = [sys.executable, "-P", "-m", module, *options]
+    done = subprocess.run(  # noqa: S603 - our own command
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+    )
+    said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    if done.returncode:
+        raise CommandFailed(said[-1] if said else f"exit code {done.returncode}", done.returncode)
+    return said[-1] if said else ""

@@ -1,0 +1,59 @@
+"""What makes the audit log tamper-evident: a seal for each row, the record of what was exported, and each check."""
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, CreatedAt, Moment
+
+HASH_BYTES = 32
+
+
+class AuditSeal(Base):
+    """The place of one audit row in the chain: its hash covers the row, its number and the hash before it.
+
+    Seals are only ever added; a trigger in the database holds this. A row and its seal go together, once exported.
+    """
+
+    __tablename__ = "audit_seals"
+    __table_args__ = (CheckConstraint("number > 0", name="number_positive"),)
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    entry_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("audit_entries.id", ondelete="CASCADE"), unique=True)
+    sealed_at: Mapped[Moment]
+    hash: Mapped[bytes] = mapped_column(LargeBinary(HASH_BYTES))
+
+
+class AuditArchive(Base):
+    """A part of the chain that lies in a file, and may be gone from here: from which hash to which, with our mark.
+
+    `newest_at` is when the newest row of it happened; `mark` is a keyed hash over the record itself.
+    """
+
+    __tablename__ = "audit_archives"
+    __table_args__ = (CheckConstraint("first > 0 AND last >= first", name="in_order"),)
+
+    last: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    first: Mapped[int] = mapped_column(BigInteger, unique=True)
+    anchor: Mapped[bytes] = mapped_column(LargeBinary(HASH_BYTES))
+    head: Mapped[bytes] = mapped_column(LargeBinary(HASH_BYTES))
+    newest_at: Mapped[Moment]
+    file: Mapped[str] = mapped_column(String(100))
+    sha256: Mapped[str] = mapped_column(String(64))
+    mark: Mapped[bytes] = mapped_column(LargeBinary(HASH_BYTES))
+    created_at: Mapped[CreatedAt]
+
+
+class AuditCheck(Base):
+    """One verification of the chain: up to which row it was looked at, and what is wrong, if anything is."""
+
+    __tablename__ = "audit_checks"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    checked_at: Mapped[CreatedAt]
+    number: Mapped[int] = mapped_column(BigInteger)
+    head: Mapped[bytes] = mapped_column(LargeBinary(HASH_BYTES))
+    fault: Mapped[str] = mapped_column(String(300), default="")
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.fault

@@ -1,0 +1,187 @@
+"""The chain over the audit log: each sealed row's hash covers the row and the hash before it (docs/adr/0008).
+
+Rows are sealed after their commit, by whoever holds one lock, in the order of their ids as far as they are there; no
+transaction that writes rows waits for another. The hash is keyed, so that who can write to the database alone cannot
+write the chain anew.
+"""
+
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import Row, Select, String, func, insert, select, type_coerce
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditEntry
+from models.audit_seals import HASH_BYTES, AuditArchive, AuditSeal
+from models.sections import Tokens
+
+# Before the first row.
+START = bytes(HASH_BYTES)
+# So many rows are sealed in one transaction, and read at once.
+AT_ONCE = 2000
+# No transaction of ours lasts longer: a row that turns up later among older ones was not written when it says.
+LATE = timedelta(minutes=10)
+_LOCK = 0x5A454E5A_41554454
+_COLUMNS = (
+    AuditEntry.id,
+    AuditEntry.created_at,
+    type_coerce(AuditEntry.action, String).label("action"),
+    AuditEntry.actor_id,
+    AuditEntry.user_id,
+    AuditEntry.resource_type,
+    AuditEntry.resource_id,
+    AuditEntry.ip_address,
+    AuditEntry.user_agent,
+    AuditEntry.request_id,
+    type_coerce(AuditEntry.origin, String).label("origin"),
+    AuditEntry.details,
+)
+
+type Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the chain: the last number and hash, and when what was sealed last had happened and been sealed."""
+
+    number: int = 0
+    hash: bytes = START
+    happened_at: datetime | None = None
+    sealed_at: datetime | None = None
+
+    @property
+    def floor(self) -> datetime | None:
+        """What is not sealed yet cannot be older than this."""
+        moments = [moment for moment in (self.happened_at, self.sealed_at) if moment is not None]
+        return min(moments) - LATE if moments else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A seal with what it covers, ready for JSON; None where the row is not there any more."""
+
+    number: int
+    sealed_at: datetime
+    hash: bytes
+    entry_id: int
+    facts: Facts | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is exported."""
+        at = _moment(self.sealed_at)
+        return {"number": self.number, "sealed_at": at, "hash": self.hash.hex(), "entry": self.facts}
+
+    @classmethod
+    def of_json(cls, line: str | bytes) -> Self:
+        """Read what was exported. Raises ValueError."""
+        try:
+            told = json.loads(line)
+            at, facts = datetime.fromisoformat(told["sealed_at"]), dict(told["entry"])
+            return cls(int(told["number"]), at, bytes.fromhex(told["hash"]), int(facts["id"]), facts)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a row of an audit log: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the log is sealed, how many rows wait, and since when the first of them does."""
+
+    number: int
+    sealed_at: datetime | None
+    waiting: int
+    oldest: datetime | None
+
+    @property
+    def seconds(self) -> float:
+        """How long the first row has waited."""
+        return max((clock.now() - self.oldest).total_seconds(), 0.0) if self.oldest else 0.0
+
+
+def key_of(tokens: Tokens) -> bytes:
+    """Derive the chain's key from the one secret that never changes while tokens are sold."""
+    key = HKDF(SHA256(), HASH_BYTES, salt=None, info=b"zenzefi audit chain")
+    return key.derive(tokens.hash_key.get_secret_value().encode())
+
+
+def hash_of(key: bytes, before: bytes, sealed: Sealed) -> bytes:
+    """Return the hash that the seal of a row must have after the hash before it."""
+    covered = [sealed.number, _moment(sealed.sealed_at), sealed.facts]
+    text = json.dumps(covered, sort_keys=True, separators=(",", ":"))
+    return hmac.digest(key, before + text.encode(), "sha256")
+
+
+def seal(session: Session, key: bytes) -> int:
+    """Seal the rows that are committed, a batch at once; returns how many. Whoever finds another at it does nothing."""
+    if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
+        return 0
+    last, moment, seals = head(session), clock.now(), []
+    number, before = last.number, last.hash
+    for row in session.execute(_unsealed(last, *_COLUMNS).order_by(AuditEntry.id).limit(AT_ONCE)):
+        number += 1
+        sealed = Sealed(number, moment, b"", row.id, _facts(row))
+        before = hash_of(key, before, sealed)
+        seals.append({"number": number, "entry_id": row.id, "sealed_at": moment, "hash": before})
+    if seals:
+        session.execute(insert(AuditSeal), seals)
+    return len(seals)
+
+
+def head(session: Session) -> Head:
+    """Return the end of the chain; that of the last export where nothing was sealed since."""
+    query = select(AuditSeal.number, AuditSeal.hash, AuditEntry.created_at, AuditSeal.sealed_at)
+    found = session.execute(
+        query.outerjoin(AuditEntry, AuditEntry.id == AuditSeal.entry_id).order_by(AuditSeal.number.desc()).limit(1)
+    ).first()
+    if found is not None:
+        return Head(*found)
+    exported = last_archive(session)
+    return Head(exported.last, exported.head, exported.newest_at) if exported else Head()
+
+
+def last_archive(session: Session) -> AuditArchive | None:
+    """Return the record of the newest export."""
+    return session.scalars(select(AuditArchive).order_by(AuditArchive.last.desc()).limit(1)).one_or_none()
+
+
+def standing(session: Session) -> Standing:
+    """Return how far the log is sealed."""
+    last = head(session)
+    figures = _unsealed(last, func.count(), func.min(AuditEntry.created_at))
+    waiting, oldest = session.execute(figures).one()
+    return Standing(last.number, last.sealed_at, waiting, oldest)
+
+
+def walk(session: Session, after: int, until: int | None = None) -> Iterator[Sealed]:
+    """Yield the chain behind a number, a batch in memory at a time."""
+    query = select(AuditSeal.number, AuditSeal.sealed_at, AuditSeal.hash, AuditSeal.entry_id, *_COLUMNS)
+    query = query.outerjoin(AuditEntry, AuditEntry.id == AuditSeal.entry_id).order_by(AuditSeal.number).limit(AT_ONCE)
+    if until is not None:
+        query = query.where(AuditSeal.number <= until)
+    while found := session.execute(query.where(AuditSeal.number > after)).all():
+        for row in found:
+            yield Sealed(row.number, row.sealed_at, row.hash, row.entry_id, None if row.id is None else _facts(row))
+        after = found[-1].number
+
+
+def _unsealed(last: Head, *columns: Any) -> Select[Any]:
+    query = select(*columns).select_from(AuditEntry).outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
+    query = query.where(AuditSeal.number.is_(None))
+    return query if last.floor is None else query.where(AuditEntry.created_at >= last.floor)
+
+
+def _facts(row: Row[Any]) -> Facts:
+    told = {column.key: getattr(row, column.key) for column in _COLUMNS}
+    for name in ("actor_id", "user_id", "resource_id"):
+        told[name] = None if told[name] is None else str(told[name])
+    return {**told, "created_at": _moment(row.created_at)}
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,42 @@
+"""The jobs of the audit log seal all that waits, and run the commands that prove and export it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from jobs import audit, commands
+from models.config import Settings
+from models.database import Sessions
+from models.services import chain, proving
+from models.users import User
+
+Committed = tuple[Settings, Sessions]
+Run = Callable[[Callable[..., Any]], Any]
+
+
+def test_all_that_waits_is_sealed_batch_by_batch_and_once(
+    shop: Committed, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "INSERT INTO audit_entries (action, resource_type) SELECT 'job.changed', 'job' FROM generate_series(1, 25)"
+    run(lambda s: s.execute(text(rows)))
+    monkeypatch.setattr(chain, "AT_ONCE", 10)
+    assert [audit.seal() for _ in range(2)] == [27, 0]
+    assert run(lambda s: proving.verify(s, chain.key_of(shop[0].tokens))).rows == 27
+
+
+def test_the_nightly_check_keeps_its_result_and_shouts_when_the_log_does_not_hold(
+    shop: Committed, buyer: User, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert audit.seal() == 2
+    run(lambda s: s.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER")))
+    run(lambda s: s.execute(text("UPDATE audit_entries SET details = '{}' WHERE action = 'balance.adjusted'")))
+    with pytest.raises(commands.CommandFailed):
+        audit.verify()
+    assert "audit: The audit log DOES NOT hold: row 2" in caplog.text
+    assert not run(proving.last_check).is_sound
+
+
+def test_without_a_folder_the_nightly_export_does_nothing(shop: Committed) -> None:
+    assert audit.archive() == "off: [backup] folder is empty"
