@@ -22,6 +22,7 @@ ELSEWHERE = {
     "./zenzefi doctor payments": ("tests/e2e/test_doctor.py", '"payments"'),
     "./zenzefi doctor": ("tests/e2e/test_doctor.py", '"doctor"'),
     "./zenzefi ledger verify --json": ("tests/ops/test_ledger.py", '"--json"'),
+    "./zenzefi audit verify": ("tests/ops/test_audit.py", 'audit.main(["verify"])'),
     "./zenzefi seed": ("tests/ops/test_seed.py", "ops.seed"),
     "./zenzefi pages": ("tests/portal/test_page_costs.py", "ops.pages"),
     "./zenzefi load": ("tests/portal/test_load_journeys.py", '"load"'),
