@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = '0026_audit_chain'
-down_revision = '0025_inspections'
+down_revision = '0031_credited_sums'
 branch_labels = None
 depends_on = None
 
