@@ -57,16 +57,19 @@ def page_of[T](
     limit: int,
     offset: int,
     count_to: int | None = None,
+    parts: Sequence[Select[T]] = (),
 ) -> Page[T]:
     """Run `query` for one page; limit and offset are bounded on both sides here, whatever the caller passed.
 
     With `count_to` the list ends after so many rows, for counting a list and leafing through it: in one of millions
-    the exact number costs more than the page, and who looks for the older ones narrows the list.
+    the exact number costs more than the page, and who looks for the older ones narrows the list. `parts` are
+    the rows of the query in several queries, none of which has any of another's, that are counted more easily.
     """
     limit = min(max(limit, 1), MAX_LIMIT)
     offset = min(max(offset, 0), MAX_OFFSET)
-    counted = query.order_by(None) if count_to is None else query.order_by(None).limit(count_to + 1)
-    total = session.scalar(select(func.count()).select_from(counted.subquery())) or 0
+    counted = [part.order_by(None) if count_to is None else part.limit(count_to + 1) for part in parts or (query,)]
+    counts = [select(func.count()).select_from(part.subquery()).scalar_subquery() for part in counted]
+    total: int = sum(session.execute(select(*counts)).one())
     is_exact = count_to is None or total <= count_to
     total = total if count_to is None else min(total, count_to)
     items = _rows(session, query, order, min(limit, total - offset), offset) if offset < total else []

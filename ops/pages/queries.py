@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, event, text
 _FRAME = ("SAVEPOINT", "RELEASE", "ROLLBACK")
 _READS = ("SELECT", "WITH")
 _BY_INDEX = {"Index Scan", "Index Only Scan"}
+# A limit that is reached after so small a part of the work makes a scan end early.
+SOON = 4
 # Steps of a plan that ask for no more rows than are asked of them.
 _PASSING_ON = {"Nested Loop", "Subquery Scan", "Result"}
 
@@ -71,12 +73,14 @@ def scanned(connection: Connection, queries: Sequence[Query], big: set[str], *, 
 def _read_whole(node: dict[str, Any], *, are_small: bool, ends_early: bool = False) -> Iterator[str]:
     """Name the tables that a plan reads from end to end: as they lie, or by an index that does not help to find.
 
-    A scan right below a limit ends early, unless it looks for something, or rows are sorted or added up in between.
+    A scan right below a limit ends early where most rows are what it looks for, unless rows are sorted or added up in
+    between.
     """
-    kind, looks_for = node["Node Type"], "Filter" in node
-    by_chance = not (are_small or ends_early) and kind in _BY_INDEX and looks_for and "Index Cond" not in node
-    if (kind == "Seq Scan" and (looks_for or not ends_early)) or by_chance:
+    kind = node["Node Type"]
+    by_chance = not are_small and kind in _BY_INDEX and "Filter" in node and "Index Cond" not in node
+    if (kind == "Seq Scan" or by_chance) and not ends_early:
         yield node["Relation Name"]
     for below in node.get("Plans", ()):
-        goes_on = kind == "Limit" or (ends_early and kind in _PASSING_ON)
+        stops = kind == "Limit" and node["Total Cost"] <= below["Total Cost"] / SOON
+        goes_on = stops or (ends_early and kind in _PASSING_ON)
         yield from _read_whole(below, are_small=are_small, ends_early=goes_on)
