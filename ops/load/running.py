@@ -16,6 +16,7 @@ from typing import Any
 
 from models import database
 from models.config import Settings
+from models.database import Sessions
 from models.services import adjustments, tokens, users
 from models.services.context import PLATFORM
 from ops.bench.stand import FOREIGN, UNLIMITED
@@ -68,36 +69,39 @@ def platform(folder: Path, options: argparse.Namespace) -> Iterator[tuple[dict[s
 
 
 def people(ready: dict[str, Any], settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
-    """Make buyers with money and tokens; returns all that Locust has to know."""
+    """Make buyers with money and tokens, and one more whose tokens the clients use; returns all that Locust must know.
+
+    A buyer revokes tokens now and then, so the clients' are those of somebody who does not.
+    """
     engine, password = database.connect(settings.database), random_key()
     factory = database.sessions(engine)
-    somebody, secrets = [], []
     try:
-        for number in range(max(options.buyers, 1)):
-            with factory.begin() as session:
-                email = f"load{number}@example.test"
-                buyer = users.register(
-                    session, email=email, username=f"load{number}", password=password, actor=PLATFORM
-                )  # fmt: skip
-                adjustments.adjust(session, buyer, amount=Decimal(100_000), reason="load test", actor=PLATFORM)
-                for _ in range(max(TOKENS_EACH, options.clients // max(options.buyers, 1) + 1)):
-                    _, secret = tokens.purchase(
-                        session, buyer, hours=24, scope="full", name="", settings=settings, actor=PLATFORM
-                    )
-                    secrets.append(secret)
-                somebody.append({"email": email, "password": password})
+        emails = [f"load{number}@example.test" for number in range(options.buyers)]
+        for email in emails:
+            _somebody(factory, settings, email, password, TOKENS_EACH)
+        secrets = _somebody(factory, settings, "clients@example.test", password, max(options.clients, 1))
     finally:
         engine.dispose()
     return {
         "portal_url": ready["portal_url"],
         "proxy_url": ready["proxy_url"],
-        "buyers": somebody,
+        "buyers": [{"email": email, "password": password} for email in emails],
         "tokens": secrets,
         "buyers_at_once": options.buyers,
         "clients_at_once": options.clients,
         "pages_per_second": options.pages,
         "requests_per_second": options.rate / max(options.clients, 1),
     }
+
+
+def _somebody(factory: Sessions, settings: Settings, email: str, password: str, count: int) -> list[str]:
+    """Register somebody with money and return the secrets of that many tokens."""
+    with factory.begin() as session:
+        name = email.partition("@")[0]
+        buyer = users.register(session, email=email, username=name, password=password, actor=PLATFORM)
+        adjustments.adjust(session, buyer, amount=Decimal(100_000), reason="load test", actor=PLATFORM)
+        facts: dict[str, Any] = {"hours": 24, "scope": "full", "name": "", "settings": settings, "actor": PLATFORM}
+        return [tokens.purchase(session, buyer, **facts)[1] for _ in range(count)]
 
 
 def locust(python: str, folder: Path, facts: dict[str, Any], options: argparse.Namespace) -> Used:

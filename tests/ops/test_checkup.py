@@ -28,6 +28,7 @@ from ops.bootstrap import REPOSITORY
 from ops.doctor import __main__ as doctor
 from ops.doctor import backups, clocks, ledger, machine, queues, rounds, stores, versions
 from ops.doctor.findings import Finding, House, Level, See, Subject, duration
+from ops.installation import Folders, remember, settings_of
 from tests.conftest import Clock
 from tests.ops.checkups import NOWHERE, house, ill, production
 from tests.support import person
@@ -293,3 +294,14 @@ def test_a_full_disk_too_few_files_and_large_logs_are_found(tmp_path: Path, monk
 def test_lengths_of_time_are_told_as_people_tell_them() -> None:
     told = [duration(seconds) for seconds in (0.0123, 59, 600, 36000, 10**6)]
     assert told == ["12 ms", "59 s", "10 min", "10 h", "12 days"]
+
+
+def test_a_running_up_is_found_at_the_ports_that_it_chose(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folders.make()
+    remember(folders, {"ZENZEFI_PORTAL__PORT": "4711", "ZENZEFI_PROXY__PORT": "4712"})
+    told = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}"}
+    found = settings_of(tmp_path, {**told, "ZENZEFI_PROXY__PORT": "8081"})
+    assert (found.portal.port, found.proxy.port) == (4711, 8081)
+    folders.chosen.write_text("half a fi")
+    assert settings_of(tmp_path, told).portal.port == 8000
