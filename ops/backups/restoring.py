@@ -88,6 +88,8 @@ def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterato
         url = tools.plain_url(settings.database.url, name)
         with Step("Restoring into a scratch database"), dump.open("rb") as file, tools.restore(url) as stream:
             _copy(file, stream, keys)
+        with Step("Collecting statistics"):
+            _analyze(url)
         with Step("Verifying the ledger"):
             report = _verified(url, manifest)
         yield name, Restored(manifest, report, time.monotonic() - began)
@@ -125,6 +127,17 @@ def _copy(file: IO[bytes], stream: IO[bytes], keys: list[pyrage.x25519.Identity]
         pyrage.decrypt_io(file, stream, keys)
     except pyrage.DecryptError as error:
         raise Failure(f"The backup cannot be decrypted with this key: {error}.") from None
+
+
+def _analyze(url: str) -> None:
+    """A dump holds no statistics, and without them every query of the first hours is planned blindly."""
+    connection = psycopg2.connect(url, connect_timeout=5)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    finally:
+        connection.close()
 
 
 def _verified(url: str, manifest: Manifest) -> books.Report:
