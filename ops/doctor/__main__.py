@@ -14,6 +14,7 @@ from models import clock, database
 from models.config import Settings
 from ops.console import Failure, say
 from ops.doctor import (
+    auditing,
     backups,
     certificates,
     clocks,
@@ -48,6 +49,7 @@ SUBJECTS = (
     Subject("clocks", "ours beside those of the servers", clocks.examine),
     Subject("certificates", "dates, names and chains", certificates.examine),
     Subject("ledger", "the books, as ./zenzefi ledger verify proves them", ledger.examine),
+    Subject("audit", "the audit log, as ./zenzefi audit verify proves it", auditing.examine),
     Subject("queues", "workers, scheduler and queues", queues.examine),
     Subject("waiting", "what waits in the database for the jobs", queues.examine_waiting),
     Subject("backups", "the newest one, its checksum, and room for more", backups.examine),

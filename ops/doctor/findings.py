@@ -53,6 +53,7 @@ class See(StrEnum):
     MAILS = "mails-do-not-arrive"
     BACKUPS = "backups"
     DISK_FULL = "disk-full"
+    AUDIT = "the-audit-log-does-not-hold"
     BOOKS = "the-books-do-not-add-up"
     JOBS = "jobs-do-not-run"
     REVIEWS = "payments-to-review"

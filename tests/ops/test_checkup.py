@@ -21,12 +21,12 @@ from models.config import Settings
 from models.database import Sessions
 from models.day_figures import LedgerCheck
 from models.outbox import OutboxMail
-from models.services import fleet, health, outbox
+from models.services import chain, fleet, health, outbox, proving
 from models.services.health import Check
 from ops.backups.archive import Manifest
 from ops.bootstrap import REPOSITORY
 from ops.doctor import __main__ as doctor
-from ops.doctor import backups, clocks, ledger, machine, queues, rounds, stores, versions
+from ops.doctor import auditing, backups, clocks, ledger, machine, queues, rounds, stores, versions
 from ops.doctor.findings import Finding, House, Level, See, Subject, duration
 from ops.installation import Folders, remember, settings_of
 from tests.conftest import Clock
@@ -193,6 +193,28 @@ def test_books_that_do_not_add_up_or_were_not_proved_lately_are_found(home: Hous
         session.execute(text("UPDATE accounts SET balance = 1 WHERE kind = 'sales'"))
         session.add(LedgerCheck(is_sound=False, faults={"A balance differs from its transfers": ["sales"]}))
     assert ill(ledger.examine(home)) == {nightly: BAD, sound: BAD}
+
+
+def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: House, time: Clock) -> None:
+    proved, sealed, holds = (
+        "The audit log is proved each night",
+        "New audit rows are sealed",
+        "The audit log is what was written",
+    )
+    person(home.sessions, "alice")
+    time.advance(hours=1)
+    assert ill(auditing.examine(home)) == {proved: WARNING, sealed: BAD}
+    key = chain.key_of(home.settings.tokens)
+    with home.sessions.begin() as session:
+        assert chain.seal(session, key)
+    with home.sessions.begin() as session:
+        proving.note(session, proving.prove(session, key, noted={}))
+    assert ill(auditing.examine(home)) == {}
+    with home.sessions.begin() as session:
+        session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
+        session.execute(text("UPDATE audit_entries SET user_agent = 'somebody else'"))
+        proving.note(session, proving.prove(session, key, noted={}))
+    assert ill(auditing.examine(home)) == {proved: BAD, holds: BAD}
 
 
 def test_a_large_shop_in_a_hurry_proves_the_sum_alone(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
