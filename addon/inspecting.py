@@ -45,8 +45,8 @@ class Watch:
         self._paths: tuple[bytes, ...] = ()
         self._subjects: frozenset[object] = frozenset()
         self._under_way = 0
-        # The second of the loop's clock in which so many flows went by.
-        self._second, self._passed = 0, 0
+        # The second of the loop's clock in which so many flows began.
+        self._second, self._begun = 0, 0
 
     def set(self, watched: Sequence[Watched]) -> None:
         """From now on show this."""
@@ -55,27 +55,26 @@ class Watch:
         self._subjects = frozenset(each.subject for each in watched if not isinstance(each.subject, bytes | None))
 
     def begin(self, exchange: Exchange) -> Recording | None:
-        """Record what is to be shown, as far as there is room."""
+        """Record what is to be shown, as far as there is room, and no more in a second than is allowed."""
         if exchange.request is None or not self._fits(exchange, exchange.request.path):
+            return None
+        second = int(exchange.started)
+        if second != self._second:
+            self._second, self._begun = second, 0
+        if self._begun >= self._rules.flows_per_second:
+            self._sender.drop("rate")
             return None
         if self._under_way >= AT_ONCE:
             self._sender.drop("busy")
             return None
+        self._begun += 1
         self._under_way += 1
         return Recording(self, self._rules.body_bytes)
 
     def end(self, exchange: Exchange, recording: Recording) -> None:
-        """Hand it on, unless nobody wants it any more, or too many went by in this second."""
+        """Hand it on, unless nobody wants it any more."""
         self._under_way -= 1
-        if exchange.request is None or not self._fits(exchange, exchange.request.path):
-            return
-        second = int(exchange.ended)
-        if second != self._second:
-            self._second, self._passed = second, 0
-        self._passed += 1
-        if self._passed > self._rules.flows_per_second:
-            self._sender.drop("rate")
-        else:
+        if exchange.request is not None and self._fits(exchange, exchange.request.path):
             self._sender.put(exchange, recording)
 
     def _fits(self, exchange: Exchange, path: bytes) -> bool:

@@ -55,7 +55,7 @@ def whose(exchange: Exchange, token: Known) -> Exchange:
 
 @pytest.fixture
 def watch(settings: Settings) -> Watch:
-    return Watch(with_rules(settings, flows_per_second=3), Sender(settings))
+    return Watch(with_rules(settings, flows_per_second=8), Sender(settings))
 
 
 def test_only_what_is_watched_is_recorded(watch: Watch) -> None:
@@ -89,9 +89,12 @@ def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(watch: Watch, m
     for recording in recordings:
         if recording is not None:
             watch.end(over(), recording)
+    assert [watch.begin(over()) is None for _ in range(5)] == [False, False, False, True, True]
     assert watch._sender.told() == {("flows_dropped", "busy"): 2, ("flows_dropped", "rate"): 2}
     assert watch._sender.told() == {}
-    assert watch.begin(over()) is not None
+    later = over()
+    later.started += 1
+    assert watch.begin(later) is not None
 
 
 def test_a_full_queue_and_a_silent_redis_cost_flows_and_nothing_else(
