@@ -18,8 +18,9 @@ from portal.formats import moment, month, utc
 from portal.i18n import format_decimal
 from portal.i18n import gettext as _
 
-# A cell that begins with one of these is a formula to spreadsheet programs.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A cell that begins with one of these is a formula to spreadsheet programs, the wide ones in some languages.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
+            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
 _MARGIN, _LINE = 18, 6
 _GREY, _PALE = 110, 215
 

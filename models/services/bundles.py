@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from sqlalchemy import select
+from sqlalchemy import Select, case, select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
@@ -14,7 +14,7 @@ from models.services import audit, referrals, texts, tokens
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, InvalidInput, NotFound
 from models.services.money import CENT
-from models.services.paging import Page, page_of
+from models.services.paging import MAX_LIMIT, Page, page_of
 from models.tokens import AccessToken, TokenOrigin
 from models.users import User
 
@@ -119,16 +119,21 @@ def by_id(session: Session, bundle_id: uuid.UUID) -> Bundle:
     return bundle
 
 
-def on_sale(session: Session, settings: Settings) -> list[tuple[Bundle, Price]]:
-    """Return what is for sale with its price, the cheapest first."""
-    rows = session.scalars(select(Bundle).where(Bundle.is_active, Bundle.duration_hours.in_(settings.prices.znc)))
-    return sorted(((row, price_of(row, settings)) for row in rows), key=lambda pair: (pair[1].total, pair[0].name))
+def on_sale(session: Session, settings: Settings, *, limit: int = MAX_LIMIT, offset: int = 0) -> Page[Bundle]:
+    """Return a page of what is for sale, the cheapest first."""
+    each = case(settings.prices.znc, value=Bundle.duration_hours)
+    total = each * Bundle.token_count * (100 - Bundle.discount_percent)
+    return page_of(session, _offered(settings), order=(total, Bundle.name, Bundle.id), limit=limit, offset=offset)
 
 
 def offers(session: Session, settings: Settings, *, limit: int, offset: int) -> Page[Bundle]:
     """Return a page of what is for sale, newest first."""
-    query = select(Bundle).where(Bundle.is_active, Bundle.duration_hours.in_(settings.prices.znc))
-    return page_of(session, query, order=(Bundle.created_at.desc(), Bundle.id), limit=limit, offset=offset)
+    order = (Bundle.created_at.desc(), Bundle.id)
+    return page_of(session, _offered(settings), order=order, limit=limit, offset=offset)
+
+
+def _offered(settings: Settings) -> Select[Bundle]:
+    return select(Bundle).where(Bundle.is_active, Bundle.duration_hours.in_(settings.prices.znc))
 
 
 def listing(session: Session, *, limit: int, offset: int) -> Page[Bundle]:

@@ -273,6 +273,12 @@ def events_of(session: Session, payment_id: uuid.UUID) -> list[PaymentEvent]:
     return list(session.scalars(query.order_by(PaymentEvent.received_at)))
 
 
+def said_of(session: Session, payment_id: uuid.UUID, *, limit: int, offset: int) -> Page[PaymentEvent]:
+    """Return a page of what the provider said about a payment, newest first."""
+    query = select(PaymentEvent).where(PaymentEvent.payment_id == payment_id)
+    return page_of(session, query, order=(PaymentEvent.received_at.desc(), PaymentEvent.id), limit=limit, offset=offset)
+
+
 def listing(session: Session, *, limit: int, offset: int, user_id: uuid.UUID | None = None) -> Page[Payment]:
     """Return a page of payments with their users, newest first."""
     query = select(Payment).options(joinedload(Payment.user))

@@ -133,6 +133,6 @@ def _payment_page(payment_id: uuid.UUID, form: RefundForm) -> str:
         payment=payment,
         wallet=ledger.wallet_of(session, payment.user_id),
         reversals=reversals.of_payment(session, payment_id),
-        events=payments.events_of(session, payment_id),
+        events=payments.said_of(session, payment_id, **window("events")),
         form=form,
     )

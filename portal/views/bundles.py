@@ -10,6 +10,7 @@ from models.services.errors import CouponRefused, DuplicateTransfer, GiftRefused
 from portal import access, current, limits, words
 from portal.forms.shop import BundleForm, GiftForm
 from portal.i18n import gettext as _
+from portal.paging import window
 
 blueprint = Blueprint("bundles", __name__)
 blueprint.before_request(access.require_login)
@@ -21,8 +22,10 @@ THE_BUNDLE = 1  # the page shows one price only
 def listing() -> str:
     """Show what is for sale."""
     wallet = ledger.wallet_of(current.session(), current.user().id)
-    offers = bundles.on_sale(current.session(), current.settings())
-    return render_template("bundles/list.html", offers=offers, wallet=wallet)
+    settings = current.settings()
+    page = bundles.on_sale(current.session(), settings, **window())
+    offers = [(bundle, bundles.price_of(bundle, settings)) for bundle in page.items]
+    return render_template("bundles/list.html", page=page, offers=offers, wallet=wallet)
 
 
 @blueprint.get("/bundles/<uuid:bundle_id>")

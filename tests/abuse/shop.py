@@ -5,7 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.orm import Session
 
 from models.config import Settings
@@ -48,14 +48,15 @@ class Shop:
         return self.run(lambda s: s.scalar(select(func.count()).select_from(entity).where(*where))) or 0
 
 
+def every_row(bind: Session | Connection) -> dict[str, list[str]]:
+    """Return every row of every table as text."""
+    names = bind.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
+    return {name: sorted(bind.scalars(text(f'SELECT t::text FROM "{name}" AS t'))) for name in names}
+
+
 def everything(shop: Shop) -> dict[str, list[str]]:
     """Return every row of every table as text."""
-
-    def read(session: Session) -> dict[str, list[str]]:
-        names = session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
-        return {n: sorted(session.scalars(text(f'SELECT t::text FROM "{n}" AS t'))) for n in names}
-
-    found: dict[str, list[str]] = shop.run(read)
+    found: dict[str, list[str]] = shop.run(every_row)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Registering, logging in, passwords: what works, and what nobody may learn or do."""
+"""Registering, logging in, passwords: what works. What nobody may learn or do: tests/abuse/portal."""
 
 import pytest
 from flask import Flask
@@ -24,28 +24,6 @@ def test_who_registers_can_log_in_and_sees_an_empty_wallet(anonymous: Browser) -
     answer = anonymous.post("/login", email=NEW["email"], password=PASSWORD)
     assert (answer.status_code, answer.location) == (303, "/dashboard")
     assert 'data-amount="0.00"' in anonymous.get("/dashboard").text
-
-
-def test_nobody_learns_from_registering_whether_an_address_has_an_account(
-    app: Flask, alice: User, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hashed: list[str] = []
-    hash_password = passwords.hash_password
-
-    def counted(text: str) -> str:
-        hashed.append(text)
-        return hash_password(text)
-
-    monkeypatch.setattr(passwords, "hash_password", counted)
-    replies = []
-    for email, username in ((alice.email, "mallory"), ("nobody@example.test", "mallory2")):
-        browser = Browser(app.test_client())
-        answer = browser.post("/register", email=email, username=username, password=PASSWORD)
-        replies.append((answer.status_code, answer.location, browser.flashes("/login")))
-    assert replies[0] == replies[1]
-    assert len(hashed) == 2, "both took the time of one hash"
-    assert session.scalar(select(User.id).where(User.username == "mallory")) is None
-    assert passwords.verify_password(session.get_one(User, alice.id).password_hash, PASSWORD)
 
 
 @pytest.mark.parametrize("email", ["alice@example.test", "free@example.test"])
@@ -77,12 +55,10 @@ def test_a_faulty_field_is_named_and_the_password_is_not_shown_again(
     assert session.scalar(select(User.id)) is None
 
 
-def test_a_wrong_password_and_an_unknown_address_look_alike(app: Flask, alice: User, session: Session) -> None:
-    replies = []
+def test_a_failed_login_is_written_down_whoevers_it_was(app: Flask, alice: User, session: Session) -> None:
     for email in (alice.email, "nobody@example.test"):
         answer = Browser(app.test_client()).post("/login", email=email, password="wrong password")
-        replies.append((answer.status_code, text_of(answer, "alert")))
-    assert replies[0] == replies[1] == (401, "The e-mail address or the password is wrong.")
+        assert text_of(answer, "alert") == "The e-mail address or the password is wrong."
     assert actions(session)[-2:] == [AuditAction.USER_LOGIN_FAILED] * 2
 
 
@@ -123,14 +99,6 @@ def test_registrations_and_failed_logins_count_together(anonymous: Browser, alic
     answer = anonymous.post("/register", **NEW)
     assert answer.status_code == 429
     assert "Retry-After" in answer.headers
-
-
-def test_a_forged_forwarded_address_opens_no_second_door(app: Flask, alice: User) -> None:
-    browser = Browser(app.test_client())
-    for number in range(5):
-        browser.client.environ_base["HTTP_X_FORWARDED_FOR"] = f"198.51.100.{number}"
-        browser.log_in(alice, "wrong password")
-    assert browser.log_in(alice).status_code == 429
 
 
 def test_a_new_password_ends_every_other_login(app: Flask, as_alice: Browser, alice: User) -> None:
@@ -195,32 +163,6 @@ def test_a_login_of_nobody_is_no_login(anonymous: Browser, garbage: str) -> None
     with anonymous.client.session_transaction() as session_:
         session_["_user_id"] = garbage
     assert anonymous.get("/dashboard").status_code == 302
-
-
-FOREIGN = [
-    "https://evil.example/",
-    "//evil.example/",
-    "/\\evil.example/",
-    "\\\\evil.example",
-    "/\t/evil.example/",
-    "/\n/evil.example",
-    "javascript:alert(1)",
-    "evil.example",
-    "/" + "a" * 400,
-    "/ /evil.example",
-    "http:///evil.example",
-]
-
-
-@pytest.mark.parametrize("foreign", FOREIGN)
-def test_no_redirect_leads_to_another_site(app: Flask, alice: User, foreign: str) -> None:
-    browser = Browser(app.test_client())
-    assert f'value="{foreign}"' not in browser.get("/login", query_string={"next": foreign}).text
-    answer = browser.post("/login", email=alice.email, password=PASSWORD, next=foreign)
-    assert answer.location == "/dashboard"
-    assert browser.get("/login", query_string={"next": foreign}).location == "/dashboard"
-    assert browser.post("/preferences", theme="dark", next=foreign).location == "/"
-    assert browser.post("/wallet/top-up", amount="5", next=foreign).location.startswith("/mock-checkout/")
 
 
 def test_a_local_way_back_is_kept(anonymous: Browser, alice: User) -> None:

@@ -100,7 +100,7 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
     alice = person(sessions, "alice", balance="500")
     with sessions.begin() as session:
         token = buy(session, alice, settings, hours=24)
-        starter = bundles.on_sale(session, settings)[0][0]
+        starter = bundles.on_sale(session, settings).items[0]
     with sessions.begin() as session:
         bundles.purchase(session, alice, starter.id, purchase_id=some_id(), settings=settings, actor=PLATFORM)
         tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)

@@ -98,7 +98,7 @@ def test_no_cell_is_a_formula_to_a_spreadsheet(
     session.commit()
     rows = read(as_charlie.get(f"/wallet/statements/{month()}/csv"))
     assert rows[-1]["note"] == f"'{from_admin}"
-    for text in ("=1", "+1", "-1", "@x", "\tx", "\rx"):
+    for text in ("=1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "\N{FULLWIDTH EQUALS SIGN}1"):
         assert next(iter(files.csv_lines([text], []))).startswith(("'", "\"'"))
 
 
