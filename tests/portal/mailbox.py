@@ -60,4 +60,5 @@ def running(
         monkeypatch.setitem(app.extensions, "zenzefi-runtime", Cached(changed))
         monkeypatch.setattr(runtime, "settings", lambda: changed)
         monkeypatch.setattr(runtime, "sessions", lambda: maker)
+        monkeypatch.setattr(runtime, "count", lambda _results: None)
         yield Mailbox(sink)
