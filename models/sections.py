@@ -339,7 +339,7 @@ class Inspection(Section):
     """How much of the traffic may be shown while somebody watches; `secret_names` are hidden beside the usual ones."""
 
     at_most_minutes: Annotated[int, Field(gt=0, le=1440)] = 240
-    flows_per_second: Positive = 50
+    flows_per_second: Positive = 20
     body_bytes: Annotated[int, Field(ge=0, le=65536)] = 8192
     secret_names: tuple[str, ...] = ()
     stream_flows: Positive = 1000

@@ -149,6 +149,7 @@ def watched_proxy(committed: Committed, upstream: str, environment: dict[str, st
     """A worker whose stream is small."""
     port = free_port()
     variables = proxy_environment(committed[0], environment["REDIS_URL"], upstream, port)
+    variables["ZENZEFI_INSPECTION__FLOWS_PER_SECOND"] = "1000"
     small = {"ZENZEFI_INSPECTION__STREAM_FLOWS": str(STREAM), "ZENZEFI_INSPECTION__VIEWER_FLOWS": str(VIEWED)}
     proxy = Proxy(port, {**variables, **small, "ZENZEFI_INSPECTION__SECRET_NAMES": '["chassis"]'})
     proxy.start_worker()
