@@ -40,5 +40,6 @@ class Records:
         self.counts.finished(exchange)
         known = exchange.known if isinstance(exchange.known, Known) else None
         self.log.note(exchange, known)
+        self.trail.note_refusal(exchange, known)
         if known is not None:
             self.trail.note(exchange, known)

@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 from addon.counts import Counts
 from addon.http1.exchange import Exchange
 from addon.logline import shown_path
-from models.services import traffic
+from models.services import asked, traffic
+from models.services.asked import Asked
 from models.services.sessions import Known
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,11 @@ TOKENS_AT_ONCE = 1000
 # In the middle of a batch the loop takes care of others after so many tokens.
 TOKENS_AT_A_TIME = 100
 
+# So many refusals of a second are kept by their ids, however many there are.
+ASKED_AT_ONCE = 100
+
+# Request id, time, method, path, status, code, user, address.
+type _Asked = tuple[str, float, str, bytes, int, str, uuid.UUID | None, str]
 # Time, method, path, status, bytes in and out, milliseconds, code. Written out only if it is still among the last.
 type _Left = tuple[float, str, bytes, int, int, int, float, str]
 
@@ -38,6 +44,7 @@ class Trail:
         self._counts = counts
         self._requests: dict[uuid.UUID, deque[_Left]] = {}
         self._refusals: dict[uuid.UUID, deque[_Left]] = {}
+        self._asked: deque[_Asked] = deque(maxlen=ASKED_AT_ONCE)
         self._is_silent = False
 
     def note(self, exchange: Exchange, known: Known) -> None:
@@ -51,6 +58,15 @@ class Trail:
         self._keep(self._requests, known.token_id, left, traffic.REQUESTS_KEPT)
         if code and status >= 400:
             self._keep(self._refusals, known.token_id, left, traffic.REFUSALS_KEPT)
+
+    def note_refusal(self, exchange: Exchange, known: Known | None) -> None:
+        """Keep what was refused or failed for an admin who is told its id; of very many only the last ones."""
+        if exchange.code and exchange.status >= 400:
+            request = exchange.request
+            who = None if known is None else known.user_id
+            asked_for = ("", b"") if request is None else (request.method, request.raw_path)
+            facts = (exchange.status, exchange.code, who, exchange.client_address)
+            self._asked.append((exchange.request_id, time.time(), *asked_for, *facts))
 
     def _keep(self, kept: dict[uuid.UUID, deque[_Left]], token_id: uuid.UUID, left: _Left, most: int) -> None:
         ours = kept.get(token_id)
@@ -79,7 +95,11 @@ class Trail:
             (traffic.refusals_key(token_id), ours, traffic.REFUSALS_KEPT, traffic.REFUSALS_SECONDS)
             for token_id, ours in refusals.items()
         ]
+        refused, self._asked = list(self._asked), deque(maxlen=ASKED_AT_ONCE)
         try:
+            if refused:
+                lines = [part for one in refused for part in (one[0], _asked_line(one))]
+                await self._redis.eval(asked.ADD, 2, asked.ASKED_KEY, asked.ORDER_KEY, *lines)
             for start in range(0, len(batch), TOKENS_AT_A_TIME):
                 pipeline = self._redis.pipeline(transaction=False)
                 for key, ours, most, seconds in batch[start : start + TOKENS_AT_A_TIME]:
@@ -94,6 +114,13 @@ class Trail:
             self._is_silent = True
         else:
             self._is_silent = False
+
+
+def _asked_line(one: _Asked) -> str:
+    _id, at, method, path, status, code, user, address = one
+    shown = shown_path(path)[: asked.LONGEST_PATH]
+    whose = None if user is None else str(user)
+    return asked.written(Asked(round(at, 3), "proxy", method, shown, status, code, whose, address))
 
 
 def _written(left: _Left) -> str:

@@ -10,7 +10,7 @@ from models import config
 from models.config import Settings
 from models.database import engine_options
 from models.services.runtime import Cached
-from portal import access, announcing, api, errors, formats, i18n, limits, maintenance, metrics, security, views
+from portal import access, announcing, api, asked, errors, formats, i18n, limits, maintenance, metrics, security, views
 from portal.extensions import csrf, db
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +33,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     i18n.init_app(app)
     formats.init_app(app)
     limits.init_app(app, settings)
+    asked.init_app(app)
     maintenance.init_app(app)
     announcing.init_app(app)
     errors.init_app(app)

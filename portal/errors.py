@@ -79,6 +79,7 @@ def init_app(app: Flask) -> None:
 
 def _on_domain(error: domain.DomainError) -> Response:
     db.session.rollback()
+    g.refused = type(error).__name__
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), CONFLICT)
     response = page(status, str(error) if _is_api() else _words(error, status))
     if isinstance(error, domain.TooManyAttempts):

@@ -31,10 +31,15 @@ def refusals(token_id: uuid.UUID) -> Sequence[Seen] | None:
 
 def _read(key: str, most: int) -> Sequence[Seen] | None:
     try:
-        return traffic.read(cast(list[bytes], _redis(current.frozen_settings().redis.url).lrange(key, 0, most - 1)))
+        return traffic.read(cast(list[bytes], redis().lrange(key, 0, most - 1)))
     except RedisError as error:
         logger.warning("the last requests cannot be read: %s", type(error).__name__)
         return None
+
+
+def redis() -> Redis:
+    """Return this process's way to what the workers leave; it is not waited for."""
+    return _redis(current.frozen_settings().redis.url)
 
 
 @cache

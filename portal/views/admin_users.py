@@ -13,7 +13,7 @@ from models.services.context import Actor
 from models.services.errors import DomainError, DuplicateTransfer, InsufficientFunds, InvalidInput, LastSuperuser
 from models.services.money import parse_amount
 from models.users import User
-from portal import current, tables, words
+from portal import asked, current, tables, words
 from portal.forms.admin import AdjustForm, NoteForm
 from portal.i18n import gettext as _
 from portal.i18n import ngettext
@@ -92,6 +92,8 @@ def find() -> Response:
         case "tokens":
             where = url_for("admin.token_list", q=found.name)
         case "request":
+            where = url_for("admin.audit_log", request=found.name)
+        case _ if asked.find(found.name) is not None:
             where = url_for("admin.audit_log", request=found.name)
         case _:
             where = url_for("admin.user_list", q=found.name or None)

@@ -14,7 +14,7 @@ from addon.logline import MASKED
 from addon.trail import Trail
 from models.config import Settings
 from models.database import Sessions
-from models.services import pausing, traffic
+from models.services import asked, pausing, traffic
 from models.services.context import PLATFORM
 from models.services.traffic import Seen
 from tests.addon.conftest import sell
@@ -79,13 +79,38 @@ def test_secrets_and_queries_are_not_kept(address: str, redis: SyncRedis) -> Non
     assert MASKED.encode() in raw
 
 
+def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_many(
+    address: str, redis: SyncRedis
+) -> None:
+    whose, ours = known(), made()
+    for number in range(trail.ASKED_AT_ONCE + 5):
+        refused = over(f"/{SECRET}/{number}".encode(), status=401, code="token_invalid")
+        refused.request_id = f"worker-id-{number}"
+        ours.note_refusal(refused, whose if number % 2 else None)
+    ours.note_refusal(over(), whose)
+    flushed(address, ours)
+    kept = {name.decode(): asked.read(line) for name, line in redis.hgetall(asked.ASKED_KEY).items()}  # type: ignore[union-attr]
+    assert set(kept) == {f"worker-id-{number}" for number in range(5, trail.ASKED_AT_ONCE + 5)}
+    one, other = kept["worker-id-7"], kept["worker-id-8"]
+    assert one is not None
+    assert other is not None
+    assert (one.side, one.method, one.path, one.status, one.code) == (
+        "proxy",
+        "GET",
+        f"/{MASKED}/7",
+        401,
+        "token_invalid",
+    )
+    assert (one.user_id, other.user_id, one.address) == (str(whose.user_id), None, "203.0.113.9")
+
+
 def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "TOKENS_AT_ONCE", 2)
     counts = Counts()
     ours = made(counts)
     for _ in range(5):
         ours.note(over(), replace(known(), token_id=uuid.uuid4()))
-    assert counts.take()["trail_dropped", ""] == 3
+    assert counts.take()["trail_dropped",] == 3
     asyncio.run(ours.flush())  # nobody listens at that address
     assert not ours._requests
 

@@ -1,0 +1,77 @@
+"""What was refused or failed lately, by the id that the answer named: proxy and portal write it to Redis.
+
+Only the form is here, and how much is kept; nothing in `models` talks to Redis. A path is written down without its
+query and without anything of a secret's shape.
+"""
+
+import json
+import re
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+# So many are kept in all, the newest ones, and none longer than this after the last one.
+KEPT, SECONDS = 20_000, 7 * 24 * 3600
+ASKED_KEY, ORDER_KEY = "zenzefi:asked:1", "zenzefi:asked:order:1"
+# Adds what was asked, an id and a line each, and lets the oldest go: the number is bounded, whoever asks how often.
+ADD = f"""
+for place = 1, #ARGV, 2 do
+    redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1])
+    redis.call('RPUSH', KEYS[2], ARGV[place])
+end
+while redis.call('LLEN', KEYS[2]) > {KEPT} do
+    redis.call('HDEL', KEYS[1], redis.call('LPOP', KEYS[2]))
+end
+redis.call('EXPIRE', KEYS[1], {SECONDS})
+redis.call('EXPIRE', KEYS[2], {SECONDS})
+"""
+REQUEST_ID = re.compile(r"[0-9A-Za-z-]{8,64}", re.ASCII)
+LONGEST_PATH = 300
+MASKED = "[masked]"
+_LONG = re.compile(r"[A-Za-z0-9._~-]{20,}")
+
+Side = Literal["portal", "proxy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was refused or failed. `at` is in seconds; `user_id` is whose it was, where that is known."""
+
+    at: float
+    side: Side
+    method: str
+    path: str
+    status: int
+    code: str
+    user_id: str | None
+    address: str
+
+    @property
+    def moment(self) -> datetime:
+        return datetime.fromtimestamp(self.at, UTC)
+
+
+def written(asked: Asked) -> str:
+    """Write it down."""
+    return json.dumps(asdict(asked), separators=(",", ":"))
+
+
+def read(line: bytes | str | None) -> Asked | None:
+    """Read what was written; what another version wrote is as good as nothing."""
+    try:
+        return None if line is None else Asked(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def shown_path(path: str) -> str:
+    """Return a path of the portal as it may be written down: an id stays, a link's secret does not."""
+    return _LONG.sub(lambda found: found[0] if _is_id(found[0]) else MASKED, path)[:LONGEST_PATH]
+
+
+def _is_id(part: str) -> bool:
+    try:
+        return str(uuid.UUID(part)) == part.lower()
+    except ValueError:
+        return False

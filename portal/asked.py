@@ -1,0 +1,69 @@
+"""What the portal refused or failed at is kept for a while, so that an admin finds it by the id on the page."""
+
+import logging
+import time
+from typing import cast
+
+from flask import Flask, Response, g, request
+from flask_login import current_user
+from redis.exceptions import RedisError
+
+from models.services import asked
+from models.services.asked import Asked
+from portal import current, traffic
+
+logger = logging.getLogger(__name__)
+
+
+def init_app(app: Flask) -> None:
+    """Note every answer that is an error."""
+    app.after_request(_note)
+
+
+def find(request_id: str) -> Asked | None:
+    """Return what a request was; None when it changed nothing unusual, is forgotten, or Redis does not answer."""
+    if not asked.REQUEST_ID.fullmatch(request_id):
+        return None
+    try:
+        return asked.read(cast(bytes | None, traffic.redis().hget(asked.ASKED_KEY, request_id)))
+    except RedisError as error:
+        logger.warning("a request cannot be looked up: %s", type(error).__name__)
+        return None
+
+
+def _note(response: Response) -> Response:
+    if response.status_code >= 400 and request.endpoint != "static" and "request_id" in g:
+        request_id, line = g.request_id, asked.written(_of(response))
+        connection = traffic.redis()
+
+        def write() -> None:
+            try:
+                connection.eval(asked.ADD, 2, asked.ASKED_KEY, asked.ORDER_KEY, request_id, line)
+            except RedisError as error:
+                logger.warning("request %s is not kept: %s", request_id, type(error).__name__)
+
+        # Once the answer is sent: nobody waits for this.
+        response.call_on_close(write)
+    return response
+
+
+def _of(response: Response) -> Asked:
+    return Asked(
+        at=round(time.time(), 3),
+        side="portal",
+        method=request.method,
+        path=asked.shown_path(request.path),
+        status=response.status_code,
+        code=g.get("refused", ""),
+        user_id=_user_id(),
+        address=request.remote_addr or "",
+    )
+
+
+def _user_id() -> str | None:
+    """Return whose request it was. Only what was loaded already is asked: an error must not look a user up."""
+    if caller := g.get("caller"):
+        return str(caller.user.id)
+    if "_login_user" in g and current_user.is_authenticated:
+        return str(current.login().user_id)
+    return None
