@@ -20,6 +20,7 @@ class DayFigures(Base):
     sold_znc: Mapped[Znc]
     revenue_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     new_users: Mapped[int]
+    purchases: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
 
 class PaymentDay(Base):

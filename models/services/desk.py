@@ -11,13 +11,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.audit_seals import AuditCheck
 from models.config import Settings
 from models.day_figures import DayFigures, LedgerCheck
 from models.ledger import Transfer, TransferKind
 from models.outages import Outage
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
-from models.services import outages, reviews, tokens
+from models.services import outages, proving, reviews, tokens
 from models.services.books import Report
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -41,6 +42,7 @@ class Desk:
     outage: Outage | None
     check: LedgerCheck | None
     is_check_late: bool
+    audit_check: AuditCheck | None
     users: int
     running_tokens: int
     open_sessions: int
@@ -55,7 +57,9 @@ class Desk:
     def is_quiet(self) -> bool:
         """Whether nothing needs a person now."""
         books_are_sound = self.check is not None and self.check.is_sound and not self.is_check_late
-        return not (self.reviews or self.failed_mails or self.dead_letters or self.outage) and books_are_sound
+        log_is_sound = self.audit_check is None or self.audit_check.is_sound
+        waits = self.reviews or self.failed_mails or self.dead_letters or self.outage
+        return not waits and books_are_sound and log_is_sound
 
 
 def of(session: Session, settings: Settings) -> Desk:
@@ -85,6 +89,7 @@ def of(session: Session, settings: Settings) -> Desk:
         outage=outages.current(session, settings.upstream.probe_gap),
         check=check,
         is_check_late=check is not None and moment - check.checked_at > VERIFIED_WITHIN,
+        audit_check=proving.last_check(session),
         users=people,
         running_tokens=running_tokens,
         open_sessions=open_sessions,
@@ -103,12 +108,13 @@ def note_check(session: Session, report: Report) -> LedgerCheck:
 
 
 def count_days(session: Session) -> int:
-    """Count today and yesterday anew, and all of the last days at first; returns how many days were written."""
+    """Count today and yesterday anew, and all days there are at first; returns how many days were written."""
     today = clock.now().date()
     known = session.scalar(select(func.max(DayFigures.day)))
-    first = max(today - timedelta(days=DAYS - 1), min(today - timedelta(days=1), known or date.min))
+    first = min(today - timedelta(days=1), known) if known else _first_day(session, today)
     start = datetime.combine(first, time(), UTC)
     bought = Transfer.kind == TransferKind.PURCHASE
+    count = _by_day(session, Transfer.created_at, func.count(), start, bought)
     sold = _by_day(session, Transfer.created_at, func.sum(Transfer.amount), start, bought)
     paid = _by_day(session, Payment.settled_at, func.sum(Payment.amount_rub), start)
     come = _by_day(session, User.created_at, func.count(), start)
@@ -119,13 +125,23 @@ def count_days(session: Session) -> int:
             "sold_znc": sold.get(day, Decimal(0)),
             "revenue_rub": paid.get(day, Decimal(0)),
             "new_users": int(come.get(day, 0)),
+            "purchases": int(count.get(day, 0)),
         }
         for day in days
     ]
     statement = insert(DayFigures).values(rows)
-    fresh = {name: statement.excluded[name] for name in ("sold_znc", "revenue_rub", "new_users")}
+    fresh = {name: statement.excluded[name] for name in ("sold_znc", "revenue_rub", "new_users", "purchases")}
     session.execute(statement.on_conflict_do_update(index_elements=[DayFigures.day], set_=fresh))
     return len(rows)
+
+
+def _first_day(session: Session, today: date) -> date:
+    """Return the day of the first purchase or user, or the first that the office's page shows, if that is earlier."""
+    first = today - timedelta(days=DAYS - 1)
+    for at in (Transfer.created_at, User.created_at):
+        moment = session.scalar(select(func.min(at)))
+        first = min(first, moment.astimezone(UTC).date()) if moment else first
+    return first
 
 
 def _by_day(

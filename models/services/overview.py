@@ -2,13 +2,14 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.day_figures import DayFigures
 from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
 from models.services import ledger, tokens, usage
@@ -70,11 +71,20 @@ class ShopTotals:
 
 
 def totals(session: Session) -> ShopTotals:
-    """Return the figures of all time. What was sold stands on one account, so no transfer is added up for it."""
+    """Return the figures of all time. What was sold stands on one account, and whole days are counted already: of the
+    transfers only those of the last two days are read.
+    """
     purchases = select(func.count()).where(Transfer.kind == TransferKind.PURCHASE)
+    counted = session.scalar(select(func.max(DayFigures.day)))
+    before = 0
+    if counted is not None:
+        # What began before midnight and ended after it may be missing in a day that was counted at once.
+        first = counted - timedelta(days=1)
+        before = session.scalar(select(func.sum(DayFigures.purchases)).where(DayFigures.day < first)) or 0
+        purchases = purchases.where(Transfer.created_at >= datetime.combine(first, time(), UTC))
     return ShopTotals(
         active_users=session.scalar(select(func.count()).where(User.is_active)) or 0,
-        purchases=session.scalar(purchases) or 0,
+        purchases=before + (session.scalar(purchases) or 0),
         revenue=ledger.system_account(session, AccountKind.SALES).balance,
     )
 

@@ -154,6 +154,9 @@ _LOGINS = """
         FROM generate_series(1, :users) AS n) AS numbered
     """
 
+# Counted anew, from the first day on, by the job that counts days.
+_FIGURES = "DELETE FROM day_figures"
+
 ROWS = {
     "users": (_USERS,),
     "wallets": (_WALLETS,),
@@ -164,4 +167,5 @@ ROWS = {
     "sessions": (_SESSIONS,),
     "usage by day": (_OF_TOKENS, _OF_ALL),
     "audit log and logins": (_AUDIT, _LOGINS),
+    "figures by day": (_FIGURES,),
 }

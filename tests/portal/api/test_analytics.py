@@ -1,14 +1,20 @@
 """Figures through the API."""
 
+from datetime import timedelta
+
 import pytest
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
-from models.services import counting, sessions, tokens
+from models.day_figures import DayFigures
+from models.services import counting, desk, sessions, tokens
 from models.services.context import Actor
 from models.services.counting import Count
 from models.users import User
+from ops.pages.queries import heard, scanned
+from tests.conftest import Clock
 from tests.portal.api.conftest import Program, told
 from tests.support import buy
 
@@ -59,3 +65,25 @@ def test_the_whole_shop_for_admins(danas: Program, alices: Program, used: None) 
         "revenue": "18.00",
         "purchases": 2,
     }
+
+
+def test_purchases_are_added_up_from_days_and_only_the_last_two_are_counted(
+    danas: Program, used: None, session: Session, connection: Connection
+) -> None:
+    assert desk.count_days(session) >= desk.DAYS
+    long_ago = clock.now().date() - timedelta(days=400)
+    session.add(DayFigures(day=long_ago, sold_znc=0, revenue_rub=0, new_users=0, purchases=5_000_000))
+    session.commit()
+    with heard() as found:
+        assert told(danas.get("/analytics/admin/global-stats"), 200)["purchases"] == 5_000_002
+    connection.execute(text("SET LOCAL enable_seqscan = off"))
+    assert scanned(connection, found.queries, {"transfers"}) == []
+    assert any("day_figures.purchases" in query.statement for query in found.queries)
+
+
+def test_all_days_since_the_first_are_counted_once(session: Session, alice: User, time: Clock) -> None:
+    alice.created_at = time.moment - timedelta(days=100)
+    session.flush()
+    assert desk.count_days(session) == 101
+    time.advance(days=3)
+    assert desk.count_days(session) == 4
