@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from flask import Response, request, stream_with_context
 
 from models import clock
-from models.services.paging import Listing, Page
+from models.services.paging import MAX_LIMIT, Listing, Page
 from portal import current
 from portal.paging import window
 from portal.papers import Cell, csv_lines
@@ -16,7 +16,7 @@ LINES = 200
 # A list is counted this far for reading; beyond it, it is long.
 COUNTED = 10_000
 
-__all__ = ["Cell", "Column", "as_csv", "is_wanted", "lines_as_csv", "page_of"]
+__all__ = ["Cell", "Column", "as_csv", "every", "is_wanted", "lines_as_csv", "page_of"]
 
 
 def is_wanted() -> bool:
@@ -38,6 +38,17 @@ def as_csv[T](name: str, columns: Mapping[str, Callable[[T], Cell]], listing: Li
             yield [cell(row) for cell in columns.values()]
 
     return lines_as_csv(name, list(columns), rows())
+
+
+def every[T](find: Callable[..., Page[T]]) -> Iterator[T]:
+    """Return all of a short list that is found page by page."""
+    offset = 0
+    while True:
+        page = find(current.session(), limit=MAX_LIMIT, offset=offset)
+        yield from page.items
+        if not page.has_next:
+            return
+        offset += MAX_LIMIT
 
 
 def lines_as_csv(name: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Response:

@@ -20,6 +20,7 @@ from models.services import adjustments, passwords, users
 from models.services.context import PLATFORM
 from models.users import User
 from ops import migrate, testrun
+from tests import audited
 
 PASSWORD = "correct horse battery"
 SECRETS = {
@@ -32,6 +33,7 @@ SECRETS = {
 
 def pytest_configure() -> None:
     """Say at once what is missing, instead of failing in every test; and make password hashes cheap."""
+    audited.hold()
     process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     if testrun.REDIS_URLS in os.environ:
         os.environ["REDIS_URL"] = os.environ[testrun.REDIS_URLS].split()[int(process)]

@@ -26,6 +26,7 @@ from models.sections import Tokens
 START = bytes(HASH_BYTES)
 # So many rows are sealed in one transaction, and read at once.
 AT_ONCE = 2000
+COUNTED = 1000
 # No transaction of ours lasts longer: a row that turns up later among older ones was not written when it says.
 LATE = timedelta(minutes=10)
 _LOCK = 0x5A454E5A_41554454
@@ -91,7 +92,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far the log is sealed, how many rows wait, and since when the first of them does."""
+    """How far the log is sealed, how many rows wait (counted to `COUNTED`), and since when the first of them does."""
 
     number: int
     sealed_at: datetime | None
@@ -153,8 +154,8 @@ def last_archive(session: Session) -> AuditArchive | None:
 def standing(session: Session) -> Standing:
     """Return how far the log is sealed."""
     last = head(session)
-    figures = _unsealed(last, func.count(), func.min(AuditEntry.created_at))
-    waiting, oldest = session.execute(figures).one()
+    first = _unsealed(last, AuditEntry.created_at).order_by(AuditEntry.created_at).limit(COUNTED).subquery()
+    waiting, oldest = session.execute(select(func.count(), func.min(first.c.created_at))).one()
     return Standing(last.number, last.sealed_at, waiting, oldest)
 
 

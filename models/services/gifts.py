@@ -18,7 +18,7 @@ from models.services import audit, ledger, secrets, texts
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, GiftRefused, InvalidInput, NotFound
 from models.services.money import checked
-from models.services.paging import Page, page_of
+from models.services.paging import Listing, Page
 from models.services.secrets import Purpose
 from models.users import User
 
@@ -129,8 +129,12 @@ def set_active(session: Session, gift_id: uuid.UUID, *, active: bool, actor: Act
 
 def listing(session: Session, *, limit: int, offset: int) -> Page[GiftCode]:
     """Return a page of codes, newest first."""
-    order = (GiftCode.created_at.desc(), GiftCode.id)
-    return page_of(session, select(GiftCode), order=order, limit=limit, offset=offset)
+    return everything().page(session, limit=limit, offset=offset)
+
+
+def everything() -> Listing[GiftCode]:
+    """Return the list of all codes, newest first."""
+    return Listing(select(GiftCode), (GiftCode.created_at.desc(), GiftCode.id))
 
 
 def _new_code() -> str:

@@ -25,7 +25,7 @@ from models.services import audit, texts
 from models.services.changes import CHANNEL
 from models.services.context import Actor
 from models.services.errors import InvalidInput, NotFound, SettingChanged
-from models.services.paging import Page, page_of
+from models.services.paging import Listing, Page
 from models.setting_changes import SettingChange
 
 logger = logging.getLogger(__name__)
@@ -157,10 +157,15 @@ def undo(session: Session, settings: Settings, change_id: int, *, reason: str, a
 
 def history(session: Session, *, limit: int, offset: int, key: str | None = None) -> Page[SettingChange]:
     """Return a page of all changes, or of one setting's, newest first."""
+    return changes(key).page(session, limit=limit, offset=offset)
+
+
+def changes(key: str | None = None) -> Listing[SettingChange]:
+    """Return the list of all changes, or of one setting's, newest first."""
     query = select(SettingChange).options(joinedload(SettingChange.actor))
     if key is not None:
         query = query.where(SettingChange.key == key)
-    return page_of(session, query, order=(SettingChange.id.desc(),), limit=limit, offset=offset)
+    return Listing(query, (SettingChange.id.desc(),))
 
 
 def announce(session: Session) -> None:

@@ -1,15 +1,17 @@
 """The office: what admins see and do. Every route here is 403 for a user."""
 
 from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models.services import crediting, desk
-from portal import access, current, parts
+from portal import access, current, parts, tables
 from portal.i18n import gettext as _
 from portal.paging import window
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 blueprint.before_request(access.require_admin)
+OUTAGE_COLUMNS = ("opened_at", "closed_at", "credited_at", "credited_tokens", "credited_seconds")
 
 
 @blueprint.get("/")
@@ -28,6 +30,10 @@ def verify() -> Response:
 
 
 @blueprint.get("/outages")
-def outage_list() -> str:
+def outage_list() -> str | FlaskResponse:
     """List the upstream's outages, with what was credited for each."""
+    if tables.is_wanted():
+        found = tables.every(crediting.listing)
+        rows = (tuple(getattr(outage, name) for name in OUTAGE_COLUMNS) for outage in found)
+        return tables.lines_as_csv("outages", OUTAGE_COLUMNS, rows)
     return render_template("admin/outages.html", page=crediting.listing(current.session(), **window()))

@@ -10,11 +10,11 @@ from werkzeug.wrappers import Response
 
 from models import clock
 from models.audit import AuditAction, AuditEntry
-from models.services import office_lists, sessions
+from models.services import chain, office_lists, proving, sessions
 from models.services.errors import NotFound
 from models.sessions import ProxySession
 from models.tokens import AccessToken, TokenState
-from portal import current, tables
+from portal import asked, current, tables
 from portal.i18n import gettext as _
 from portal.views.admin import blueprint
 
@@ -56,6 +56,7 @@ AUDIT_COLUMNS: dict[str, Callable[[AuditEntry], tables.Cell]] = {
     "ip_address": lambda entry: entry.ip_address,
     "user_agent": lambda entry: entry.user_agent,
     "request_id": lambda entry: entry.request_id,
+    "origin": lambda entry: entry.origin.value if entry.origin else None,
     "details": lambda entry: str(entry.details),
 }
 
@@ -114,7 +115,15 @@ def audit_log() -> str | FlaskResponse:
     if tables.is_wanted():
         return tables.as_csv("audit", AUDIT_COLUMNS, listing)
     page = tables.page_of(listing)
-    return render_template("admin/audit.html", page=page, wanted=wanted, actions=list(AuditAction), args=request.args)
+    facts = {"wanted": wanted, "actions": list(AuditAction), "args": request.args}
+    return render_template(
+        "admin/audit.html",
+        page=page,
+        asked=asked.find(wanted.request_id) if wanted.request_id else None,
+        standing=chain.standing(current.session()),
+        check=proving.last_check(current.session()),
+        **facts,
+    )
 
 
 def _start_of(day: date | None, *, days: int = 0) -> datetime | None:

@@ -1,13 +1,16 @@
 """The office's offers: bundles, coupons, gift codes; and ending somebody's token."""
 
 import uuid
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.bundles import Bundle
+from models.coupons import Coupon
+from models.gifts import GiftCode
 from models.services import bundles, coupons, gifts, tokens
 from models.services.errors import InvalidInput, TokenEnded
 from models.services.money import parse_amount
@@ -21,8 +24,10 @@ blueprint.before_request(access.require_admin)
 
 
 @blueprint.get("/offers")
-def overview() -> str:
-    """Show bundles, coupons and gift codes, each as a list of its own."""
+def overview() -> str | Response:
+    """Show bundles, coupons and gift codes, each as a list of its own, or one of them as a file."""
+    if tables.is_wanted():
+        return _file(request.args.get("list", ""))
     session = current.session()
     return render_template(
         "admin/offers.html",
@@ -133,6 +138,41 @@ def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
             flash(_("The token is ended, and its owner is told why."), "good")
         return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)
     return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
+
+
+BUNDLE_COLUMNS = ("id", "name", "description", "token_count", "duration_hours", "scope", "discount_percent")
+COUPON_COLUMNS = ("code", "percent", "amount", "uses_in_all", "valid_until", "created_at")
+GIFT_COLUMNS = ("prefix", "note", "amount_znc", "uses", "uses_in_all", "valid_until", "created_at")
+
+
+def _file(name: str) -> Response:
+    """Return one of the lists; a gift code is shown by its beginning here, too."""
+    head: tuple[str, ...]
+    rows: Iterator[Sequence[tables.Cell]]
+    match name:
+        case "bundles":
+            head = (*BUNDLE_COLUMNS, "is_active")
+            rows = (_cells(row, BUNDLE_COLUMNS) for row in tables.every(bundles.listing))
+        case "coupons":
+            head = (*COUPON_COLUMNS, "is_active", "uses", "given_znc")
+            found = tables.every(coupons.listing)
+            rows = ((*_cells(row, COUPON_COLUMNS), uses, given) for row, uses, given in found)
+        case "gifts":
+            head = (*GIFT_COLUMNS, "is_active")
+            rows = (_cells(row, GIFT_COLUMNS) for row in _gifts())
+        case _:
+            abort(404)
+    return tables.lines_as_csv(name, head, rows)
+
+
+def _gifts() -> Iterator[GiftCode]:
+    # Asked when the answer is being sent: the session of the view has ended by then.
+    yield from gifts.everything().rows(current.session())
+
+
+def _cells(row: Bundle | Coupon | GiftCode, columns: Sequence[str]) -> tuple[tables.Cell, ...]:
+    plain = (getattr(row, column) for column in columns)
+    return (*(str(cell) if isinstance(cell, uuid.UUID) else cell for cell in plain), str(row.is_active))
 
 
 def _bundle(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tuple[str, int]:

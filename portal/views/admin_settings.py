@@ -1,11 +1,16 @@
 """What admins change at run time: prices, limits, device policy, maintenance; with history and undo."""
 
+import json
+from collections.abc import Callable
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models.services import runtime
 from models.services.errors import InvalidInput, SettingChanged
-from portal import access, current, words
+from models.setting_changes import SettingChange
+from portal import access, current, tables, words
 from portal.forms.settings import SettingForm, UndoForm
 from portal.i18n import gettext as _
 from portal.paging import Window, window
@@ -14,6 +19,15 @@ blueprint = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
 blueprint.before_request(access.require_admin)
 
 FEW = Window(limit=10, offset=0)
+CHANGE_COLUMNS: dict[str, Callable[[SettingChange], tables.Cell]] = {
+    "id": lambda change: change.id,
+    "created_at": lambda change: change.created_at,
+    "setting": lambda change: change.key,
+    # Empty where what config.toml says was made good again.
+    "value": lambda change: None if change.value is None else json.dumps(change.value, ensure_ascii=False),
+    "actor": lambda change: change.actor.email if change.actor else None,
+    "reason": lambda change: change.reason,
+}
 
 
 @blueprint.get("")
@@ -28,8 +42,10 @@ def overview() -> str:
 
 
 @blueprint.get("/history")
-def history() -> str:
+def history() -> str | FlaskResponse:
     """List every change."""
+    if tables.is_wanted():
+        return tables.as_csv("settings-history", CHANGE_COLUMNS, runtime.changes())
     return render_template("admin/settings_history.html", changes=runtime.history(current.session(), **window()))
 
 

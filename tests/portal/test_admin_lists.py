@@ -1,6 +1,8 @@
 """The office's lists of tokens, sessions, payments and what happened: narrowed in the database, and as files."""
 
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
@@ -10,15 +12,16 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.gifts import GiftCode
+from models.outages import Outage
 from models.payments import MockCheckout
-from models.services import office_lists, pausing, sessions, tokens
+from models.services import chain, coupons, gifts, office_lists, pausing, proving, runtime, sessions, tokens
 from models.services.context import Actor
 from models.services.providers import mock
 from models.sessions import ProxySession
 from models.tokens import TokenState
 from models.users import User
 from tests.portal.conftest import Browser
-from tests.support import actions, balance, buy, top_up
+from tests.support import actions, balance, buy, some_bundle, top_up
 
 
 def open_session(session: Session, user: User, settings: Settings) -> ProxySession:
@@ -110,6 +113,66 @@ def test_each_list_is_a_file_and_no_formula_in_it_runs(
     assert ",=cmd()" not in answer.text
     if name == "sessions":
         assert "'=cmd()" in answer.text
+
+
+LISTS = {
+    "outages": "outages?",
+    "settings-history": "settings/history?",
+    "bundles": "offers?list=bundles&",
+    "coupons": "offers?list=coupons&",
+    "gifts": "offers?list=gifts&",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_outages_offers_and_changes_are_files_too(
+    as_dana: Browser, dana: User, session: Session, settings: Settings, name: str
+) -> None:
+    formula, boss = "=cmd()", Actor(dana.id)
+    session.add(Outage(opened_at=clock.now(), last_failed_at=clock.now()))
+    runtime.change(session, settings, "limits.proxy_per_minute", value="900", reason=formula, seen=0, actor=boss)
+    uses = {"uses_in_all": None, "uses_per_user": None, "valid_until": None}
+    coupons.create(session, code="=CMD()", percent=Decimal(10), amount=None, **uses, actor=boss)  # type: ignore[arg-type]
+    facts = {"uses_each": 1, "valid_until": None, "note": formula, "settings": settings, "actor": boss}
+    codes = gifts.create(session, amount=Decimal(5), count=120, **facts)  # type: ignore[arg-type]
+    some_bundle(session).description = formula
+    session.commit()
+    answer = as_dana.get(f"/admin/{LISTS[name]}format=csv")
+    assert (answer.status_code, answer.mimetype) == (200, "text/csv")
+    assert f'filename="zenzefi-{name}-' in answer.headers["Content-Disposition"]
+    _head, *rows = answer.text.splitlines()
+    assert len(rows) == {"gifts": 120, "bundles": 4}.get(name, 1)
+    assert ",=" not in answer.text
+    assert name == "outages" or "'=cmd()" in answer.text.lower()
+    assert not any(code in answer.text for code in codes)
+    assert f"format=csv{'&amp;list=' + name if name in {'bundles', 'coupons', 'gifts'} else ''}" in (
+        as_dana.get(f"/admin/{LISTS[name].partition('?')[0]}").text
+    )
+
+
+def test_a_list_of_offers_that_there_is_not_is_no_file(as_dana: Browser) -> None:
+    assert as_dana.get("/admin/offers?format=csv&list=secrets").status_code == 404
+
+
+def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
+    as_dana: Browser, session: Session, settings: Settings
+) -> None:
+    key = chain.key_of(settings.tokens)
+    waiting = as_dana.get("/admin/audit").text
+    assert "Nothing is sealed yet." in waiting
+    assert "for their seal." in waiting
+    assert "Not verified yet." in waiting
+    count = chain.seal(session, key)
+    proving.note(session, proving.prove(session, key, noted={}))
+    session.commit()
+    html = as_dana.get("/admin/audit").text
+    assert f'data-testid="sealed" data-number="{count}"' in html
+    assert "seal." not in html
+    assert "unchanged" in html
+    proving.note(session, replace(proving.prove(session, key, noted={}), fault=proving.Fault("altered", 2, 5)))
+    session.commit()
+    assert "The log is not what was sealed: row 2 (id 5)" in as_dana.get("/admin/audit").text
+    assert "The log is not what was sealed" in as_dana.get("/admin/").text
 
 
 def test_the_log_is_narrowed_by_everything(
