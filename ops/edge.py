@@ -28,6 +28,7 @@ class Edge:
     tls: str = "8443"
     portal_host: str = "portal.example.com"
     proxy_host: str = "proxy.example.com"
+    kept_seconds: int = 10  # how long an idle connection to a proxy is kept
 
     def write(self) -> Path:
         """Write the whole configuration into the folder; returns the file that nginx reads."""
@@ -59,6 +60,7 @@ class Edge:
         text = PLACES.sub(lambda place: str(self.folder / place[0].removeprefix("/tmp").rpartition("/")[2]), text)  # noqa: S108
         text = re.sub(r"\blisten 8080\b", f"listen {self.plain}", text)
         text = re.sub(r"\blisten 8443\b", f"listen {self.tls}", text)
+        text = text.replace("keepalive_timeout 10s;", f"keepalive_timeout {self.kept_seconds}s;")
         text = _servers(text, "portal", self.portals)
         text = _servers(text, "proxy", self.proxies)
         return f"user root;\n{text}" if os.geteuid() == 0 and "worker_processes" in text else text

@@ -1,0 +1,1 @@
+"""Several machines behind one edge, and what their clients see when one of them is rolled, or dies."""
