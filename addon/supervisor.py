@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from addon.places import Place
-from addon.sockets import BACKLOG, listening_socket
+from addon.sockets import listening_socket
 from models import config
 from models.config import Settings
 
@@ -134,7 +134,11 @@ class Supervisor:
 
 
 def bind(host: str, port: int, count: int) -> list[socket.socket]:
-    """Open the listening sockets of all workers. Raises Unstartable when somebody else has the port."""
+    """Open the sockets of all workers. Raises Unstartable when somebody else has the port.
+
+    Nobody listens on them yet: the first worker does when it has loaded. Whoever comes before that is refused, and may go
+    to another machine, instead of waiting.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listeners: list[socket.socket] = []
     try:
@@ -145,8 +149,6 @@ def bind(host: str, port: int, count: int) -> list[socket.socket]:
             probe.listen(1)
         for _ in range(count):
             listeners.append(listening_socket(host, port))  # noqa: PERF401 - those that stand are closed below
-        for listener in listeners:
-            listener.listen(BACKLOG)
     except OSError as error:
         for listener in listeners:
             listener.close()

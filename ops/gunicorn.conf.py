@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import multiprocess
 
+import portal  # noqa: F401 - gunicorn listens before its workers have loaded anything, and whoever connects waits for that
 from models.config import load
 
 _portal = load().portal

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from ops.bench import buyers
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     put = places.in_namespaces if options.namespaces else places.on_loopback
     try:
-        with ground() as under, put(NAMES) as found:
+        # What is printed of the steps must not stand before the JSON.
+        with redirect_stdout(sys.stderr if options.json else sys.stdout), ground() as under, put(NAMES) as found:
             buyers.prepare(under.environment)
             results = run(under.folder, under.environment, found, SHORT if options.short else Sizes())
     except Failure as failure:

@@ -29,6 +29,7 @@ class Fleet:
         self._environment = {
             **environment,
             "ZENZEFI_PLATFORM__MACHINES": "2",
+            "ZENZEFI_LIMITS__API_PER_MINUTE": "1000000",
             "ZENZEFI_UPSTREAM__URL": f"http://{places.upstream.address}:{places.upstream.port}",
             "ZENZEFI_PORTAL__TRUSTED_PROXIES": "1",
             "ZENZEFI_PROXY__TRUSTED_PROXIES": f'["{places.edge.address}/32"]',

@@ -152,5 +152,14 @@ def test_the_edges_of_a_tailnet_are_configurations_too(tmp_path: Path, site: str
     assert "test is successful" in done.stderr
 
 
+def test_the_door_to_mitmweb_is_a_configuration_too(tmp_path: Path) -> None:
+    text = (FILES / "inspect.conf").read_text().replace("/tmp/", f"{tmp_path}/")  # noqa: S108 - the container's
+    (tmp_path / "nginx.conf").write_text(text.replace("listen 8082", "listen 127.0.0.1:1"))
+    program = Edge(tmp_path, ["127.0.0.1:1"], ["127.0.0.1:1"]).command()[0]
+    command = [program, "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-t"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "syntax is ok" in done.stderr
+
+
 def test_only_our_own_variables_of_a_template_are_filled_in() -> None:
     assert filled("${PORTAL_HOST} $host ${uri}", {"PORTAL_HOST": "a", "PROXY_HOST": "b"}) == "a $host ${uri}"

@@ -22,7 +22,6 @@ def test_a_roll_loses_nothing_and_a_sudden_death_loses_no_more_than_was_under_wa
     settings, _ = committed
     variables = proxy_environment(settings, environment["REDIS_URL"], "http://127.0.0.1:1", 1) | {
         "ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000",
-        "ZENZEFI_LIMITS__API_PER_MINUTE": "1000000",
     }
     with put(NAMES) as found:
         seen = run(tmp_path, variables, found, sizes)

@@ -242,7 +242,7 @@ def test_the_autoscaler_asks_for_what_the_adapter_makes(application: list[Manife
     rules = document(FOLDER / "prometheus-adapter.yaml")["rules"]["external"]
     asked = named(application, "HorizontalPodAutoscaler", "proxy")["spec"]["metrics"]
     assert [each["external"]["metric"]["name"] for each in asked] == [rule["name"]["as"] for rule in rules]
-    exposed = (REPOSITORY / "addon/exposition.py").read_text()
+    exposed = (REPOSITORY / "models/metrics.py").read_text()
     for rule in rules:
         series = rule["seriesQuery"].partition("{")[0].removesuffix("_total")
         assert f'"{series}"' in exposed
