@@ -136,8 +136,8 @@ class Supervisor:
 def bind(host: str, port: int, count: int) -> list[socket.socket]:
     """Open the sockets of all workers. Raises Unstartable when somebody else has the port.
 
-    Nobody listens on them yet: the first worker does when it has loaded. Whoever comes before that is refused, and may go
-    to another machine, instead of waiting.
+    Nobody listens on them yet: the first worker does when it has loaded. Whoever comes before that is refused, and may
+    go to another machine, instead of waiting.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listeners: list[socket.socket] = []

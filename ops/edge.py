@@ -29,6 +29,7 @@ class Edge:
     portal_host: str = "portal.example.com"
     proxy_host: str = "proxy.example.com"
     kept_seconds: int = 10  # how long an idle connection to a proxy is kept
+    failed_seconds: int = 2  # how long a machine that refused is not asked again
 
     def write(self) -> Path:
         """Write the whole configuration into the folder; returns the file that nginx reads."""
@@ -60,6 +61,7 @@ class Edge:
         text = PLACES.sub(lambda place: str(self.folder / place[0].removeprefix("/tmp").rpartition("/")[2]), text)  # noqa: S108
         text = re.sub(r"\blisten 8080\b", f"listen {self.plain}", text)
         text = re.sub(r"\blisten 8443\b", f"listen {self.tls}", text)
+        text = text.replace("fail_timeout=2s", f"fail_timeout={self.failed_seconds}s")
         text = text.replace("keepalive_timeout 10s;", f"keepalive_timeout {self.kept_seconds}s;")
         text = _servers(text, "portal", self.portals)
         text = _servers(text, "proxy", self.proxies)

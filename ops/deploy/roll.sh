@@ -16,6 +16,7 @@ set -euo pipefail
 
 PARTS=(portal-a portal-b proxy-a proxy-b worker scheduler)
 PATIENCE=180 # seconds for one part to become healthy
+SETTLE=${SETTLE:-5} # more than nginx leaves a machine alone that has refused (fail_timeout): only then may its twin go
 
 say() { printf '%s  %s\n' "$(date -u +%H:%M:%S)" "$*"; }
 fail() { say "$*" >&2; exit 1; }
@@ -38,6 +39,7 @@ go_back() { # OLD COMMIT PART…
     [[ -z $commit ]] || git checkout --quiet --detach "$commit"
     for part; do
         replace "$part" "$old" || { say "$part does not serve with $old either." >&2; worst=2; }
+        sleep "$SETTLE"
     done
     return "$worst"
 }
@@ -88,6 +90,7 @@ main() {
             compose "$new" logs --no-color --tail 30 "$part" >&2 || true
             go_back "$old" "$was" "${replaced[@]}" || exit $?
         fi
+        sleep "$SETTLE"
     done
     sed "s/^ZENZEFI_VERSION=.*/ZENZEFI_VERSION=$new/" .env > .env.new
     chmod 0600 .env.new

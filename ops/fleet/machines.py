@@ -23,7 +23,9 @@ DRAIN_SECONDS = 30
 class Fleet:
     """All processes, by name; `start` has started none of them."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], places: Places, *, kept_seconds: int) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], places: Places, *, kept_seconds: int, failed_seconds: int
+    ) -> None:
         self.places = places
         self._folder = folder
         self._environment = {
@@ -47,6 +49,7 @@ class Fleet:
             portal_host=PORTAL_HOST,
             proxy_host=PROXY_HOST,
             kept_seconds=kept_seconds,
+            failed_seconds=failed_seconds,
         )
         self.children = {"upstream": self._upstream(), **{name: self.machine(name) for name in NAMES}}
         self.children["edge"] = self._nginx()

@@ -40,11 +40,12 @@ class Sizes:
     rolls: int = 3
     kills: int = 3
     kept_seconds: int = 10  # how long nginx keeps an idle connection to a proxy
+    failed_seconds: int = 2  # how long it does not ask a machine that has refused; less than the quiet
     proxy_pause: float = 0.0
     portal_pause: float = 0.2
 
 
-SHORT = Sizes(4, 2, 0.7, 1, 1, kept_seconds=1, proxy_pause=0.01)
+SHORT = Sizes(4, 2, 1.5, 1, 1, kept_seconds=1, failed_seconds=1, proxy_pause=0.01)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Siz
     settings = config.load(environment)
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
-    fleet = Fleet(folder, environment, places, kept_seconds=sizes.kept_seconds)
+    fleet = Fleet(folder, environment, places, kept_seconds=sizes.kept_seconds, failed_seconds=sizes.failed_seconds)
     try:
         shop = _open(factory, settings, sizes)
         with Step("Two portals, two proxies, edge"):

@@ -51,7 +51,7 @@ class Machine:
         self.folder = folder
         self.calls = folder / "calls"
         self.environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "ZENZEFI_HOME": str(folder)}
-        self.environment |= {"CALLS": str(self.calls), "FAIL": "", "HOME": str(folder)}
+        self.environment |= {"CALLS": str(self.calls), "FAIL": "", "SETTLE": "0", "HOME": str(folder)}
         (folder / "bin").mkdir()
         (folder / "secrets").mkdir()
         (folder / ".env").write_text("PORTAL_HOST=a\nZENZEFI_VERSION=1.0.0\n")
