@@ -31,9 +31,9 @@ SECRETS = {
 }
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Say at once what is missing, instead of failing in every test; and make password hashes cheap."""
-    audited.hold()
+    config.pluginmanager.register(audited.Audited())
     process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     if testrun.REDIS_URLS in os.environ:
         os.environ["REDIS_URL"] = os.environ[testrun.REDIS_URLS].split()[int(process)]
