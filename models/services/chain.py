@@ -1,4 +1,4 @@
-"""The chain over the audit log: each sealed row's hash covers the row and the hash before it (docs/adr/0008).
+"""The chain over the audit log: each sealed row's hash covers the row and the hash before it (docs/adr/0009).
 
 Rows are sealed after their commit, by whoever holds one lock, in the order of their ids as far as they are there; no
 transaction that writes rows waits for another. The hash is keyed, so that who can write to the database alone cannot
