@@ -20,33 +20,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from models.sections import (
-    Admin,
-    Audit,
-    Backup,
-    Database,
-    Inspection,
-    Limits,
-    Mail,
-    Maintenance,
-    Notices,
-    OutageCredit,
-    Pause,
-    Payments,
-    Platform,
-    Portal,
-    Prices,
-    Proxy,
-    Redis,
-    Referral,
-    Refund,
-    Renewal,
-    Seller,
-    Sessions,
-    Tokens,
-    Upstream,
-    Webhooks,
-)
+from models.sections import Database, Limits, Maintenance, Platform, Portal, Proxy, Redis, Sessions, Tokens, Upstream
+from models.shop_sections import OutageCredit, Pause, Payments, Prices, Referral, Refund, Renewal, Seller
+from models.upkeep_sections import Admin, Audit, Backup, Inspection, Mail, Notices, Webhooks
 
 PREFIX = "ZENZEFI_"
 SHORT_NAMES = {"DATABASE_URL": f"{PREFIX}DATABASE__URL", "REDIS_URL": f"{PREFIX}REDIS__URL"}

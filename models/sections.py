@@ -1,13 +1,15 @@
-"""The sections of config.toml, one frozen class each. `models/config.py` reads them."""
+"""The sections of config.toml, one frozen class each, which `models/config.py` reads: the machine and its traffic.
 
-from collections.abc import Mapping
+What is sold has its own in shop_sections.py, and what is sent and kept in upkeep_sections.py.
+"""
+
 from datetime import timedelta
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.values import (
     DatabaseUrl,
@@ -182,36 +184,6 @@ class Tokens(Section):
         return tuple(key.encode() for key in keys if key)
 
 
-class Prices(Section):
-    znc: Mapping[Annotated[int, Field(gt=0)], Money] = Field(min_length=1)
-    rub_per_znc: Money = Decimal(10)
-
-
-class Refund(Section):
-    used_time_rate: Literal["prorata", "list"] = "prorata"
-
-
-class Pause(Section):
-    at_least_minutes: Positive = 10
-    at_most: Annotated[int, Field(ge=0)] = 5
-    in_all_days: Positive = 30
-
-
-class Renewal(Section):
-    claim_seconds: Positive = 300
-    tell_hours: Positive = 24
-
-
-class OutageCredit(Section):
-    at_least_seconds: Positive = 60
-    at_most_hours: Positive = 168
-
-
-class Referral(Section):
-    from_znc: Money = Decimal(100)
-    percent: Annotated[Decimal, Field(ge=0, le=50)] = Decimal(10)
-
-
 class Limits(Section):
     auth_per_hour: Positive = 5
     api_per_minute: Positive = 100
@@ -234,140 +206,3 @@ class Maintenance(Section):
     retry_after_seconds: Annotated[int, Field(gt=0, le=86400)] = 300
     words_en: Annotated[str, Field(max_length=300)] = ""
     words_ru: Annotated[str, Field(max_length=300)] = ""
-
-
-# Where YooKassa says that its callbacks come from (its documentation, "Webhooks").
-YOOKASSA_NETWORKS = (
-    IPv4Network("77.75.153.0/25"),
-    IPv4Network("77.75.154.128/25"),
-    IPv4Network("77.75.156.11/32"),
-    IPv4Network("77.75.156.35/32"),
-    IPv4Network("185.71.76.0/27"),
-    IPv4Network("185.71.77.0/27"),
-    IPv6Network("2a02:5180::/32"),
-)
-
-
-class Payments(Section):
-    """Each real provider is switched on by its two settings."""
-
-    providers: tuple[Literal["mock", "stripe", "yookassa"], ...] = ("mock",)
-    pending_minutes: Positive = 60
-    callback_tolerance_seconds: Positive = 300
-    return_origins: tuple[Origin, ...] = ()
-    mock_signing_key: Secret | None = None
-    stripe_secret_key: Secret | None = None
-    stripe_webhook_secret: Secret | None = None
-    stripe_api: Origin = "https://api.stripe.com"
-    yookassa_shop_id: str = ""
-    yookassa_secret_key: Secret | None = None
-    yookassa_api: Origin = "https://api.yookassa.ru"
-    yookassa_networks: tuple[IPv4Network | IPv6Network, ...] = YOOKASSA_NETWORKS
-
-    @model_validator(mode="before")
-    @classmethod
-    def _settings_switch_providers_on(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        on = list(given.get("providers", ("mock",)))
-        for name, needed in _SETTINGS_OF.items():
-            there = [key for key in needed if given.get(key)]
-            if there and len(there) < len(needed):
-                missing = next(key for key in needed if key not in there)
-                raise ValueError(f"{missing} is required beside {there[0]}")
-            if there and name not in on:
-                on.append(name)
-        return {**given, "providers": on}
-
-    @model_validator(mode="after")
-    def _providers_are_set_up(self) -> Self:
-        if "mock" in self.providers and self.mock_signing_key is None:
-            raise ValueError("mock_signing_key is required while the mock provider is on")
-        for name, needed in _SETTINGS_OF.items():
-            if name in self.providers and not getattr(self, needed[0]):
-                raise ValueError(f"{needed[0]} is required while {name} is on")
-        return self
-
-
-_SETTINGS_OF = {
-    "stripe": ("stripe_secret_key", "stripe_webhook_secret"),
-    "yookassa": ("yookassa_shop_id", "yookassa_secret_key"),
-}
-
-
-class Seller(Section):
-    """Who sells, as it stands on receipts."""
-
-    name: str = "Zenzefi Proxy Platform"
-    address: str = ""
-    tax_id: str = ""
-
-
-class Mail(Section):
-    smtp_host: str = ""
-    smtp_port: Port = 587
-    smtp_user: str = ""
-    smtp_password: SecretStr = SecretStr("")
-    smtp_starttls: bool = True
-    sender: str = "Zenzefi <no-reply@localhost>"
-    keep_days: Positive = 30
-
-    @property
-    def is_configured(self) -> bool:
-        return bool(self.smtp_host)
-
-
-class Notices(Section):
-    expiring_hours: Positive = 24
-
-
-class Webhooks(Section):
-    """Requests to addresses that buyers give. Each takes two time-outs at most: one to resolve, one for the rest."""
-
-    allow_private: bool = False
-    timeout_seconds: Seconds = 10
-    attempts: Positive = 8
-    disable_after: Positive = 20
-    keep_days: Positive = 30
-
-
-class Audit(Section):
-    keep_days: Positive = 30
-
-
-class Inspection(Section):
-    """How much of the traffic may be shown while somebody watches; `secret_names` are hidden beside the usual ones."""
-
-    at_most_minutes: Annotated[int, Field(gt=0, le=1440)] = 240
-    flows_per_second: Positive = 20
-    body_bytes: Annotated[int, Field(ge=0, le=65536)] = 8192
-    secret_names: tuple[str, ...] = ()
-    stream_flows: Positive = 1000
-    stream_mib: Positive = 32
-    viewer_flows: Positive = 500
-    viewer_port: Port = 8081
-    viewer_password: Secret | None = None
-
-    @property
-    def flow_bytes(self) -> int:
-        """How large one flow may be, so that the stream keeps to its size whatever is in it."""
-        return self.stream_mib * 1024 * 1024 // self.stream_flows
-
-
-class Backup(Section):
-    """Where backups go. Each `age_recipients` is a public key, so that this machine cannot read what it wrote."""
-
-    folder: str = ""
-    keep_days: Positive = 30
-    age_recipients: tuple[str, ...] = ()
-    s3_bucket: str = ""
-    s3_prefix: str = ""
-    s3_endpoint: Origin = ""
-    s3_region: str = "us-east-1"
-    s3_access_key: str = ""
-    s3_secret_key: Secret | None = None
-
-
-class Admin(Section):
-    email: str = "admin@localhost.localdomain"
-    password: Secret | None = None

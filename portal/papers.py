@@ -12,7 +12,7 @@ import font_roboto
 from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, XPos, YPos
 
-from models.sections import Seller
+from models.shop_sections import Seller
 from portal import words
 from portal.formats import moment, month, utc
 from portal.i18n import format_decimal

@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session, joinedload
 from models import clock
 from models.audit import AuditAction
 from models.inspections import Inspection, Target
-from models.sections import Inspection as Rules
 from models.services import audit, paths, secrets, texts
 from models.services.changes import CHANNEL
 from models.services.context import Actor
 from models.services.errors import InvalidInput, NotFound
 from models.services.paging import Listing
 from models.tokens import AccessToken
+from models.upkeep_sections import Inspection as Rules
 from models.users import User
 
 # Every request is held against each that is running.

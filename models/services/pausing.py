@@ -17,10 +17,10 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.pauses import TokenPause
-from models.sections import Pause as PauseRules
 from models.services import audit, changes, outages, own_tokens
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError, PauseRefused, PauseTooShort, TokenUnusable
+from models.shop_sections import Pause as PauseRules
 from models.tokens import AccessToken, TokenState
 from models.users import User
 

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import certifi
 
-from models.sections import Mail, Upstream
+from models.sections import Upstream
+from models.upkeep_sections import Mail
 from ops.backups import archive
 from ops.backups.offsite import Bucket
 from ops.console import Failure

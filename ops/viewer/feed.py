@@ -15,8 +15,8 @@ from mitmproxy.tools.web.app import ClientConnection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from models.sections import Inspection
 from models.services.fleet import FLOWS
+from models.upkeep_sections import Inspection
 from ops.console import complain, say
 
 logger = logging.getLogger(__name__)

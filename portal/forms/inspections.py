@@ -9,7 +9,7 @@ from flask_babel import lazy_gettext as _
 from wtforms import SelectField, StringField
 
 from models.inspections import Target
-from models.sections import Inspection
+from models.upkeep_sections import Inspection
 from portal import words
 from portal.forms.base import Form, at_most, required
 

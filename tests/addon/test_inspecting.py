@@ -24,12 +24,12 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.inspections import Inspection, Target
-from models.sections import Inspection as Rules
 from models.services import inspections
 from models.services.context import Actor
 from models.services.fleet import FLOWS
 from models.services.inspections import Watched
 from models.services.sessions import Known
+from models.upkeep_sections import Inspection as Rules
 from tests.addon.conftest import sell
 from tests.addon.exchanges import known, over
 from tests.addon.processes import Proxy, free_port, listeners, proxy_environment

@@ -19,8 +19,8 @@ from models.config import Settings
 from models.database import Sessions
 from models.languages import LANGUAGES
 from models.outbox import OutboxMail
-from models.sections import Mail
 from models.services import letters, outbox, samples
+from models.upkeep_sections import Mail
 from models.users import User
 from tests.jobs import smtp_sink
 from tests.jobs.smtp_sink import Sink

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
-from models.sections import Prices
 from models.services import payments
 from models.services.context import PLATFORM, Actor
 from models.services.errors import CallbackRefused, InvalidInput, NotFound
 from models.services.providers.base import Outcome
+from models.shop_sections import Prices
 from models.users import User
 from tests.conftest import Clock, some_id
 from tests.support import actions, balance, decided, top_up

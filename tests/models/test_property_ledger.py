@@ -19,7 +19,6 @@ from models.bundles import Bundle
 from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
-from models.sections import Refund
 from models.services import (
     adjustments,
     books,
@@ -38,6 +37,7 @@ from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError
 from models.services.providers import mock
 from models.services.providers.base import OF_A_PART, Event
+from models.shop_sections import Refund
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, make_user

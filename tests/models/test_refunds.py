@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 
 from models.config import Settings
-from models.sections import Refund
 from models.services import tokens
+from models.shop_sections import Refund
 from models.tokens import AccessToken, TokenState
 
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

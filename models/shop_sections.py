@@ -1,0 +1,108 @@
+"""The sections of config.toml for what is sold and how it is paid for."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.sections import Section
+from models.values import Money, Origin, Positive, Secret
+
+
+class Prices(Section):
+    znc: Mapping[Annotated[int, Field(gt=0)], Money] = Field(min_length=1)
+    rub_per_znc: Money = Decimal(10)
+
+
+class Refund(Section):
+    used_time_rate: Literal["prorata", "list"] = "prorata"
+
+
+class Pause(Section):
+    at_least_minutes: Positive = 10
+    at_most: Annotated[int, Field(ge=0)] = 5
+    in_all_days: Positive = 30
+
+
+class Renewal(Section):
+    claim_seconds: Positive = 300
+    tell_hours: Positive = 24
+
+
+class OutageCredit(Section):
+    at_least_seconds: Positive = 60
+    at_most_hours: Positive = 168
+
+
+class Referral(Section):
+    from_znc: Money = Decimal(100)
+    percent: Annotated[Decimal, Field(ge=0, le=50)] = Decimal(10)
+
+
+# Where YooKassa says that its callbacks come from (its documentation, "Webhooks").
+YOOKASSA_NETWORKS = (
+    IPv4Network("77.75.153.0/25"),
+    IPv4Network("77.75.154.128/25"),
+    IPv4Network("77.75.156.11/32"),
+    IPv4Network("77.75.156.35/32"),
+    IPv4Network("185.71.76.0/27"),
+    IPv4Network("185.71.77.0/27"),
+    IPv6Network("2a02:5180::/32"),
+)
+
+
+class Payments(Section):
+    """Each real provider is switched on by its two settings."""
+
+    providers: tuple[Literal["mock", "stripe", "yookassa"], ...] = ("mock",)
+    pending_minutes: Positive = 60
+    callback_tolerance_seconds: Positive = 300
+    return_origins: tuple[Origin, ...] = ()
+    mock_signing_key: Secret | None = None
+    stripe_secret_key: Secret | None = None
+    stripe_webhook_secret: Secret | None = None
+    stripe_api: Origin = "https://api.stripe.com"
+    yookassa_shop_id: str = ""
+    yookassa_secret_key: Secret | None = None
+    yookassa_api: Origin = "https://api.yookassa.ru"
+    yookassa_networks: tuple[IPv4Network | IPv6Network, ...] = YOOKASSA_NETWORKS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_switch_providers_on(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        on = list(given.get("providers", ("mock",)))
+        for name, needed in _SETTINGS_OF.items():
+            there = [key for key in needed if given.get(key)]
+            if there and len(there) < len(needed):
+                missing = next(key for key in needed if key not in there)
+                raise ValueError(f"{missing} is required beside {there[0]}")
+            if there and name not in on:
+                on.append(name)
+        return {**given, "providers": on}
+
+    @model_validator(mode="after")
+    def _providers_are_set_up(self) -> Self:
+        if "mock" in self.providers and self.mock_signing_key is None:
+            raise ValueError("mock_signing_key is required while the mock provider is on")
+        for name, needed in _SETTINGS_OF.items():
+            if name in self.providers and not getattr(self, needed[0]):
+                raise ValueError(f"{needed[0]} is required while {name} is on")
+        return self
+
+
+_SETTINGS_OF = {
+    "stripe": ("stripe_secret_key", "stripe_webhook_secret"),
+    "yookassa": ("yookassa_shop_id", "yookassa_secret_key"),
+}
+
+
+class Seller(Section):
+    """Who sells, as it stands on receipts."""
+
+    name: str = "Zenzefi Proxy Platform"
+    address: str = ""
+    tax_id: str = ""
