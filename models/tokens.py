@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
 
 
+HOUR = 3600
 # When a running token ends, in UTC without a zone: only so may PostgreSQL keep it in an index.
 ENDS = (
     "((access_tokens.activated_at AT TIME ZONE 'UTC') + make_interval(secs => "

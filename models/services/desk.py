@@ -18,7 +18,7 @@ from models.ledger import Transfer, TransferKind
 from models.outages import Outage
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
-from models.services import outages, proving, reviews, tokens
+from models.services import outages, proving, reviews, token_lists
 from models.services.books import Report
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -70,7 +70,7 @@ def of(session: Session, settings: Settings) -> Desk:
     failed = select(func.count()).where(OutboxMail.failed_at > lately)
     dead = select(func.count()).where(WebhookDelivery.dead_at > lately)
     # Not of the ids: they are not in the index, and a hundred thousand rows would be fetched for them.
-    running = select(func.count()).select_from(AccessToken).where(tokens.runs(moment))
+    running = select(func.count()).select_from(AccessToken).where(token_lists.runs(moment))
     # One question for all the counts: a page must not ask for each.
     counts = (
         failed,

@@ -18,7 +18,7 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.entries import AccessCookie, AccessTicket
-from models.services import audit, changes, secrets, sessions, tokens
+from models.services import audit, changes, secrets, sessions, token_lists
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, TicketRefused, TokenUnusable
 from models.services.secrets import Purpose
@@ -46,7 +46,7 @@ def issue_ticket(session: Session, owner: User, token_id: uuid.UUID, *, settings
 
     Raises NotFound for a stranger's token, TokenUnusable for one that would not be let through, AccountDisabled.
     """
-    token = tokens.owned(session, owner, token_id)
+    token = token_lists.owned(session, owner, token_id)
     if not owner.is_active:
         raise AccountDisabled
     moment = clock.now()

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
-from models.services import outbox, tokens
-from models.tokens import ENDS, AccessToken
+from models.services import outbox
+from models.tokens import ENDS, HOUR, AccessToken
 from models.users import User
 
 ENDS_AT = literal_column(ENDS, DateTime(timezone=False))
@@ -56,7 +56,7 @@ def _is_to_be_told(settings: Settings) -> ColumnElement[bool]:
     """
     hours = settings.notices.expiring_hours
     now = clock.now().astimezone(UTC).replace(tzinfo=None)
-    ahead = func.make_interval(0, 0, 0, 0, 0, 0, AccessToken.duration_hours * (tokens.HOUR // 2))
+    ahead = func.make_interval(0, 0, 0, 0, 0, 0, AccessToken.duration_hours * (HOUR // 2))
     runs = (
         AccessToken.activated_at.is_not(None)
         & AccessToken.revoked_at.is_(None)

@@ -13,7 +13,7 @@ from models.services import audit, changes, ledger, own_tokens, tokens
 from models.services.context import Actor
 from models.services.errors import AccountDisabled
 from models.token_events import TokenEvent, TokenEventKind
-from models.tokens import AccessToken
+from models.tokens import HOUR, AccessToken
 from models.users import User
 
 
@@ -61,7 +61,7 @@ def add_time(
 
     Raises DuplicateTransfer and InsufficientFunds.
     """
-    seconds = hours * tokens.HOUR
+    seconds = hours * HOUR
     token.price_paid += price
     token.paid_seconds += seconds
     session.add(TokenEvent(token_id=token.id, kind=kind, happened_at=clock.now(), seconds=seconds, price=price))

@@ -18,7 +18,17 @@ from models.logins import Login
 from models.notices import NoticeChoice
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
-from models.services import adjustments, audit, changes, ledger, outbox, passwords, tokens, two_factor, users
+from models.services import (
+    adjustments,
+    audit,
+    changes,
+    ledger,
+    outbox,
+    passwords,
+    token_lists,
+    two_factor,
+    users,
+)
 from models.services.context import Actor
 from models.services.errors import LastSuperuser, PaymentWaits
 from models.sessions import ProxySession
@@ -42,7 +52,7 @@ class Farewell:
 
 def preview(session: Session, user: User) -> Farewell:
     """Return what would lapse if the account were deleted now."""
-    usable = select(func.count()).where(AccessToken.user_id == user.id, tokens.has_not_ended())
+    usable = select(func.count()).where(AccessToken.user_id == user.id, token_lists.has_not_ended())
     pending = select(Payment.id).where(Payment.user_id == user.id, Payment.status == PaymentStatus.PENDING).limit(1)
     return Farewell(
         ledger.wallet_of(session, user.id).balance, session.scalar(usable) or 0, session.scalar(pending) is not None
@@ -89,7 +99,7 @@ def delete_account(
 
 def _end_tokens(session: Session, user_id: uuid.UUID) -> None:
     """End what could still be used, under the tokens' row locks, and announce it to the workers."""
-    query = select(AccessToken.id).where(AccessToken.user_id == user_id, tokens.has_not_ended()).with_for_update()
+    query = select(AccessToken.id).where(AccessToken.user_id == user_id, token_lists.has_not_ended()).with_for_update()
     ids = session.scalars(query).all()
     if ids:
         ended = {"revoked_at": clock.now(), "refund_amount": 0, "auto_renew": False}

@@ -12,7 +12,7 @@ from models import clock
 from models.day_figures import DayFigures
 from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
-from models.services import ledger, tokens, usage
+from models.services import ledger, token_lists, usage
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -49,7 +49,7 @@ class ShopFigures:
 
 def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
     """Return the figures of one user: up to `SHOWN` usable tokens, what ends soonest first, those not started last."""
-    usable = select(AccessToken).where(AccessToken.user_id == user_id, tokens.has_not_ended())
+    usable = select(AccessToken).where(AccessToken.user_id == user_id, token_lists.has_not_ended())
     order = (AccessToken.activated_at.is_(None), AccessToken.expires_at.nulls_last(), AccessToken.created_at.desc())
     running = list(session.scalars(usable.order_by(*order).limit(SHOWN)))
     soon = clock.now() + SOON
@@ -92,7 +92,7 @@ def totals(session: Session) -> ShopTotals:
 def of_shop(session: Session) -> ShopFigures:
     """Return the figures of the shop."""
     moment = clock.now()
-    running = select(func.count()).select_from(AccessToken).where(tokens.runs(moment))
+    running = select(func.count()).select_from(AccessToken).where(token_lists.runs(moment))
     sold = select(func.coalesce(func.sum(Transfer.amount), 0)).where(
         Transfer.kind == TransferKind.PURCHASE, Transfer.created_at > moment - timedelta(hours=24)
     )

@@ -19,7 +19,7 @@ from models.services import audit, extending, ledger, outbox, own_tokens, tokens
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError, DuplicateTransfer
 from models.token_events import TokenEventKind
-from models.tokens import AccessToken, TokenState
+from models.tokens import HOUR, AccessToken, TokenState
 from models.users import User
 
 
@@ -163,7 +163,7 @@ def _ends_within(seconds: Any) -> ColumnElement[bool]:
 
 def _is_to_be_told(settings: Settings) -> ColumnElement[bool]:
     """Tokens of whose next end nobody was told: a day before, or half of what they buy if that is less."""
-    ahead = func.least(settings.renewal.tell_hours * tokens.HOUR, AccessToken.duration_hours * (tokens.HOUR // 2))
+    ahead = func.least(settings.renewal.tell_hours * HOUR, AccessToken.duration_hours * (HOUR // 2))
     untold = AccessToken.renewal_told_for.is_distinct_from(AccessToken.paid_seconds)
     return _ends_within(ahead) & untold & ~_ends_within(settings.renewal.claim_seconds)
 

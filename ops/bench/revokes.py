@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from models import config, database
-from models.services import secrets, sessions, tokens, users
+from models.services import revoking, secrets, sessions, users
 from models.services.context import PLATFORM
 from ops.bench import wrk
 from ops.bench.clients import visit
@@ -90,7 +90,7 @@ def _revoke(target: Target, settings: config.Settings, engine: Engine, secret: s
             if known is None:
                 raise Failure("A token that was just bought is not there.")
             owner = users.by_id(session, known.user_id)
-            tokens.revoke(session, owner, known.token_id, settings=settings, actor=PLATFORM)
+            revoking.revoke(session, owner, known.token_id, settings=settings, actor=PLATFORM)
             begun = time.perf_counter()
             session.commit()
         while selector.get_map():

@@ -7,7 +7,7 @@ from typing import Any
 from models.audit import Origin
 from models.config import Settings
 from models.database import Sessions
-from models.services import adjustments, payments, sessions, tokens, users
+from models.services import adjustments, payments, revoking, sessions, users
 from models.services.context import Actor
 from models.services.errors import NotFound
 from models.services.money import parse_amount
@@ -59,7 +59,7 @@ class Hands(Desk):
     def revoke_token(self, token_id: uuid.UUID, reason: str) -> dict[str, Any]:
         """End anybody's access token without a refund; its owner is told the reason by mail."""
         with self._sessions.begin() as session:
-            tokens.force_revoke(session, token_id, reason=reason, actor=self._actor)
+            revoking.force_revoke(session, token_id, reason=reason, actor=self._actor)
         return {"revoked": True}
 
     def release_session(self, session_id: uuid.UUID) -> dict[str, Any]:

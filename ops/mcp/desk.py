@@ -13,7 +13,18 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
-from models.services import audit, books, crediting, health, ledger, overview, payments, sessions, tokens, users
+from models.services import (
+    audit,
+    books,
+    crediting,
+    health,
+    ledger,
+    overview,
+    payments,
+    sessions,
+    token_lists,
+    users,
+)
 from models.services.errors import InvalidInput
 from models.services.paging import Page
 from models.sessions import ProxySession
@@ -86,7 +97,7 @@ class Desk:
         with self._sessions() as session:
             user_id = self._user(session, user).id if user else None
             found = {"user_id": user_id, "prefix": prefix, "active_only": active_only}
-            page = tokens.search(session, limit=limit, offset=offset, **found)  # type: ignore[arg-type]  # mixed facts
+            page = token_lists.search(session, limit=limit, offset=offset, **found)  # type: ignore[arg-type]  # mixed facts
             return _page(page, lambda token: {**_plain(token_schemas.write(token)), "user_id": str(token.user_id)})
 
     def list_sessions(

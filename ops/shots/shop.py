@@ -32,7 +32,7 @@ from models.services import (
     pausing,
     renewing,
     reversals,
-    tokens,
+    revoking,
     two_factor,
     users,
     webhooks,
@@ -156,7 +156,7 @@ def _alices_tokens(making: Making, alice: User) -> None:
     making.use(8.9, expired, minutes=600, requests=88)
     revoked = making.buy(7, alice, 24, "Bought by mistake")
     with past.ago(6.9) as session:
-        tokens.revoke(session, alice, revoked.id, settings=settings, actor=making.actor(alice))
+        revoking.revoke(session, alice, revoked.id, settings=settings, actor=making.actor(alice))
     states = {"running": running, "ready": ready, "paused": paused, "expired": expired, "revoked": revoked}
     for label, token in {**states, "narrow": script}.items():
         shop.add("token_id", label, token.id)

@@ -4,7 +4,7 @@ from flask import Response
 
 from models.api_keys import KeyScope
 from models.audit import AuditAction
-from models.services import adjustments, audit, ledger, tokens, users
+from models.services import adjustments, audit, ledger, revoking, token_lists, users
 from models.services.errors import NotFound, TokenEnded
 from portal import current
 from portal.api import guard
@@ -80,7 +80,7 @@ def change_user(path: schemas.UserPath, body: schemas.UserChanges) -> Response:
 @guard.needs(KeyScope.ADMIN)
 def token_list(query: schemas.TokensQuery) -> Response:
     """Return tokens, of one user or of all, newest first; `token` is masked."""
-    page = tokens.search(
+    page = token_lists.search(
         current.session(),
         user_id=query.user_id,
         active_only=query.active_only,
@@ -104,7 +104,7 @@ def force_revoke(path: token_schemas.TokenPath, query: schemas.RevokeQuery) -> R
     """End anybody's token without a refund; its owner is told the reason by mail."""
     try:
         with current.transaction() as session:
-            tokens.force_revoke(session, path.token_id, reason=query.reason, actor=guard.actor())
+            revoking.force_revoke(session, path.token_id, reason=query.reason, actor=guard.actor())
     except TokenEnded:
         raise NotFound("token") from None
     message = "The token is revoked. Nothing was paid back."

@@ -4,7 +4,7 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from models.api_keys import KeyScope
-from models.services import ledger, tokens
+from models.services import ledger, revoking, token_lists, tokens
 from models.services.errors import NotFound, TokenEnded
 from portal import current
 from portal.api import guard
@@ -57,7 +57,7 @@ def purchase(header: OnceHeader, body: schemas.Purchase) -> Response:
 @guard.needs(KeyScope.READ)
 def my_tokens(query: schemas.MineQuery) -> Response:
     """Return my tokens, newest first, as an array; `token` is masked."""
-    page = tokens.of_user(
+    page = token_lists.of_user(
         current.session(), guard.user().id, active_only=query.active_only, limit=query.limit, offset=query.offset
     )
     return reply(schemas.Tokens([schemas.write(token) for token in page.items]))
@@ -75,7 +75,7 @@ def revoke(path: schemas.TokenPath) -> Response:
     """
     try:
         with current.transaction() as session:
-            _token, refund = tokens.revoke(
+            _token, refund = revoking.revoke(
                 session, guard.user(), path.token_id, settings=current.settings(), actor=guard.actor()
             )
             balance = ledger.wallet_of(session, guard.user().id).balance

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from models.bundles import Bundle
 from models.coupons import Coupon
 from models.gifts import GiftCode
-from models.services import bundles, coupons, gifts, tokens
+from models.services import bundles, coupons, gifts, revoking, token_lists
 from models.services.errors import InvalidInput, TokenEnded
 from models.services.money import parse_amount
 from portal import access, current, tables, words
@@ -123,12 +123,12 @@ def set_gift_active(gift_id: uuid.UUID) -> Response:
 @blueprint.route("/tokens/<uuid:token_id>/end", methods=["GET", "POST"])
 def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """End somebody's token without a refund, for a reason that he is told."""
-    token = tokens.by_id(current.session(), token_id)
+    token = token_lists.by_id(current.session(), token_id)
     form = ReasonForm(request.form if request.method == "POST" else None)
     if request.method == "POST" and form.validate():
         try:
             with current.transaction() as session:
-                tokens.force_revoke(session, token_id, reason=str(form.reason.data), actor=current.actor())
+                revoking.force_revoke(session, token_id, reason=str(form.reason.data), actor=current.actor())
         except InvalidInput as error:
             form.refuse(error)
             return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))

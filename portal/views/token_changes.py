@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.services import extending, ledger, own_tokens, pausing, renewing, rotating, tokens
+from models.services import extending, ledger, own_tokens, pausing, renewing, rotating, token_lists
 from models.services.errors import (
     DomainError,
     DuplicateTransfer,
@@ -168,7 +168,7 @@ def _back(token_id: uuid.UUID) -> Response:
 
 def _changeable(token_id: uuid.UUID) -> AccessToken | None:
     """Return the user's token, or None with a word about it when it has ended."""
-    token = tokens.owned(current.session(), current.user(), token_id)
+    token = token_lists.owned(current.session(), current.user(), token_id)
     try:
         own_tokens.refuse_ended(token.state(clock.now()))
     except TokenEnded as error:

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.services import entries, ledger, pausing, sessions, timelines, tokens, usage
+from models.services import entries, ledger, pausing, revoking, sessions, timelines, token_lists, tokens, usage
 from models.services.errors import (
     CouponRefused,
     DuplicateTransfer,
@@ -34,7 +34,9 @@ ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
 @blueprint.get("")
 def listing() -> str:
     """List the user's tokens, newest first."""
-    return render_template("tokens/list.html", page=tokens.of_user(current.session(), current.user().id, **window()))
+    return render_template(
+        "tokens/list.html", page=token_lists.of_user(current.session(), current.user().id, **window())
+    )
 
 
 @blueprint.get("/buy")
@@ -95,13 +97,13 @@ def buy() -> str | Response | tuple[str, int]:
 @blueprint.get("/<uuid:token_id>")
 def detail(token_id: uuid.UUID) -> Response:
     """Show one token: its clock, its sessions, and what a revocation would give back now."""
-    token = tokens.owned(current.session(), current.user(), token_id)
+    token = token_lists.owned(current.session(), current.user(), token_id)
     days = usage.series(current.session(), Period.DAY, token_id=token.id, shown=DAYS_SHOWN)
     response = make_response(
         render_template(
             "tokens/detail.html",
             token=token,
-            refund=tokens.refund_now(current.session(), token, current.settings()),
+            refund=revoking.refund_now(current.session(), token, current.settings()),
             pause=pausing.outlook(current.session(), token, current.settings()),
             history=timelines.of_token(current.session(), token, **window("history")),
             sessions=sessions.listing(current.session(), token_id=token.id, **window()),
@@ -134,10 +136,10 @@ def open_in_browser(token_id: uuid.UUID) -> Response:
 @blueprint.get("/<uuid:token_id>/revoke")
 def confirm_revoke(token_id: uuid.UUID) -> str | Response:
     """Say in numbers what a revocation does; the page behind the dialog, for browsers without scripts."""
-    token = tokens.owned(current.session(), current.user(), token_id)
+    token = token_lists.owned(current.session(), current.user(), token_id)
     if token.state(clock.now()) in ENDED:
         return redirect(url_for("tokens.detail", token_id=token.id))
-    refund = tokens.refund_now(current.session(), token, current.settings())
+    refund = revoking.refund_now(current.session(), token, current.settings())
     return render_template("tokens/revoke.html", token=token, refund=refund)
 
 
@@ -146,7 +148,7 @@ def revoke(token_id: uuid.UUID) -> Response:
     """End the token and pay back its unused time."""
     try:
         with current.transaction() as session:
-            _token, refund = tokens.revoke(
+            _token, refund = revoking.revoke(
                 session, current.user(), token_id, settings=current.settings(), actor=current.actor()
             )
     except TokenEnded as error:
@@ -160,7 +162,7 @@ def revoke(token_id: uuid.UUID) -> Response:
 @blueprint.post("/<uuid:token_id>/sessions/<uuid:session_id>/release")
 def release(token_id: uuid.UUID, session_id: uuid.UUID) -> Response:
     """End the session that holds the token, so that another device may use it."""
-    tokens.owned(current.session(), current.user(), token_id)
+    token_lists.owned(current.session(), current.user(), token_id)
     with current.transaction() as session:
         sessions.release(session, current.user(), session_id, current.actor())
     flash(_("The device is released. Another one may use the token now."), "good")

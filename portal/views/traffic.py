@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 from flask import Blueprint, render_template, request
 
 from models.config import Settings
-from models.services import paths, tokens
+from models.services import paths, token_lists
 from models.services.paths import PREFIX, RESERVED_SEGMENT
 from models.services.scopes import Ruling, Scope, ruling
 from models.tokens import AccessToken
@@ -24,7 +24,7 @@ _AS_TYPED = "".join(chr(code) for code in range(0x21, 0x7F))
 @blueprint.get("/traffic")
 def live(token_id: uuid.UUID) -> str:
     """Show the token's last requests and refusals; the page refreshes itself unless it is asked not to."""
-    token = tokens.owned(current.session(), current.user(), token_id)
+    token = token_lists.owned(current.session(), current.user(), token_id)
     return render_template(
         "tokens/traffic.html",
         token=token,
@@ -37,7 +37,7 @@ def live(token_id: uuid.UUID) -> str:
 @blueprint.get("/try")
 def try_request(token_id: uuid.UUID) -> str:
     """Say what the gate would make of a method and a path, and by which rule; nothing is sent anywhere."""
-    token = tokens.owned(current.session(), current.user(), token_id)
+    token = token_lists.owned(current.session(), current.user(), token_id)
     method = request.args.get("method", "GET")
     path = request.args.get("path", "").strip()[:LONGEST_PATH]
     method = method if method in METHODS else "GET"

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from models import config, database
 from models.config import Settings
 from models.database import Sessions
-from models.services import pausing, secrets, tokens, users
+from models.services import pausing, revoking, secrets, users
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -301,7 +301,9 @@ def test_12_what_is_open_is_cut_within_a_second_of_the_end(scene: Scene, ending:
         wait_for(lambda: scene.upstream.received.count(b"\r\n\r\nsome"), 6)
         with scene.factory.begin() as session:
             if ending == "revoked":
-                tokens.revoke(session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM)
+                revoking.revoke(
+                    session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM
+                )
             elif ending == "paused":
                 pausing.pause(session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM)
             else:

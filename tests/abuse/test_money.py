@@ -23,7 +23,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.ledger import Transfer, TransferKind
 from models.payments import PaymentEvent, PaymentStatus
-from models.services import adjustments, books, money, payments, sessions, tokens
+from models.services import adjustments, books, money, payments, revoking, sessions
 from models.services.context import Actor
 from models.services.errors import CallbackRefused, DomainError, InsufficientFunds, InvalidInput, TokenUnusable
 from models.services.providers import Event
@@ -139,7 +139,7 @@ def test_4_revoking_never_returns_more_than_was_paid(shop: Shop) -> None:
 
     def revoke() -> Decimal:
         return shop.run(
-            lambda s: tokens.revoke(s, shop.alice, token.id, settings=shop.settings, actor=Actor(shop.alice.id))
+            lambda s: revoking.revoke(s, shop.alice, token.id, settings=shop.settings, actor=Actor(shop.alice.id))
         )[1]
 
     results = race(*[revoke] * 4)
@@ -164,7 +164,7 @@ def test_5_two_purchases_with_money_for_one_sell_one_token(shop: Shop) -> None:
 def test_6_revoking_and_first_use_at_the_same_instant_are_never_both(shop: Shop) -> None:
     def revoke(token_id: uuid.UUID) -> Decimal:
         facts = {"settings": shop.settings, "actor": Actor(shop.alice.id)}
-        return shop.run(lambda s: tokens.revoke(s, shop.alice, token_id, **facts))[1]
+        return shop.run(lambda s: revoking.revoke(s, shop.alice, token_id, **facts))[1]
 
     def use(token_id: uuid.UUID) -> None:
         rules = shop.settings.sessions
@@ -199,7 +199,7 @@ def operation(shop: Shop, what: str) -> tuple[Callable[[Session], Any], set[str]
         assert event_id is not None
         return lambda s: payments.settle(s, event_id), changed | {"payments", "payment_events", "outbox_mails"}
     token = shop.run(lambda s: buy(s, alice, settings))
-    return lambda s: tokens.revoke(s, alice, token.id, settings=settings, actor=Actor()), changed | {"access_tokens"}
+    return lambda s: revoking.revoke(s, alice, token.id, settings=settings, actor=Actor()), changed | {"access_tokens"}
 
 
 @pytest.mark.parametrize("what", ["purchase", "revoke", "settle", "adjust"])

@@ -22,12 +22,13 @@ from models.services import (
     crediting,
     extending,
     gifts,
+    money,
     pausing,
     payments,
     renewing,
     reversals,
+    revoking,
     sessions,
-    tokens,
 )
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError, InsufficientFunds, TokenEnded, TokenUnusable
@@ -125,11 +126,11 @@ def test_4_a_renewal_and_a_revocation_at_the_same_instant_pay_back_what_was_paid
         time.advance(minutes=56)
         renewed, revoked = race(
             partial(shop.run, partial(_renew, token_id=token_id, settings=shop.settings)),
-            act(shop, tokens.revoke, token_id),
+            act(shop, revoking.revoke, token_id),
         )
         token, refund = token_of(shop, token_id), revoked[1]
         assert token.price_paid == (2 if renewed is True else 1)
-        assert refund == tokens.round_down(token.price_paid * (token.paid_seconds - 56 * 60) / token.paid_seconds)
+        assert refund == money.round_down(token.price_paid * (token.paid_seconds - 56 * 60) / token.paid_seconds)
         assert shop.money() == before - token.price_paid + refund
     assert_sound(shop.factory)
 
@@ -141,13 +142,13 @@ def test_4_pausing_extending_and_revoking_at_the_same_instant_leave_the_books_ri
         results = race(
             act(shop, pausing.pause, token_id),
             act(shop, extending.extend, token_id, hours=1, key=uuid.uuid4()),
-            act(shop, tokens.revoke, token_id),
+            act(shop, revoking.revoke, token_id),
         )
         assert all(isinstance(result, DomainError) or not isinstance(result, Exception) for result in results)
         token = token_of(shop, token_id)
         assert token.refund_amount is not None
         assert shop.money() == before - token.price_paid + token.refund_amount
-        assert token.refund_amount <= tokens.round_down(
+        assert token.refund_amount <= money.round_down(
             token.price_paid * (token.paid_seconds - 21600) / token.paid_seconds
         )
     assert_sound(shop.factory)
@@ -175,7 +176,7 @@ def test_4_an_outages_credit_and_a_revocation_at_the_same_instant_count_its_minu
         time.advance(hours=12)
         _credited, revoked = race(
             partial(shop.run, lambda s, row=outage: crediting.credit(s, row.id, shop.settings, limit=10)),
-            act(shop, tokens.revoke, token_id),
+            act(shop, revoking.revoke, token_id),
         )
         assert revoked[1] == 9  # half of 18: twelve hours of 24 were used, whoever came first
         assert shop.money() == before - 9
@@ -189,7 +190,7 @@ def test_4_at_the_very_moment_of_expiry_nothing_can_be_had_any_more(shop: Shop, 
     act(shop, renewing.set_auto_renew, token_id, on=True)()
     time.advance(hours=24)
     assert token_of(shop, token_id).state(time()) is TokenState.EXPIRED
-    for service, more in ((tokens.revoke, {}), (extending.extend, {"hours": 24, "key": uuid.uuid4()})):
+    for service, more in ((revoking.revoke, {}), (extending.extend, {"hours": 24, "key": uuid.uuid4()})):
         with pytest.raises(TokenEnded):
             act(shop, service, token_id, **more)()
     with pytest.raises(TokenUnusable):
@@ -201,7 +202,7 @@ def test_4_at_the_very_moment_of_expiry_nothing_can_be_had_any_more(shop: Shop, 
 def test_4_a_second_before_its_end_a_token_pays_back_that_second_rounded_down(shop: Shop, time: Clock) -> None:
     token_id = running(shop, 720) if shop.money() >= 300 else running(shop, 168)
     time.moment += timedelta(hours=167, minutes=59, seconds=59)
-    assert act(shop, tokens.revoke, token_id)()[1] == 0
+    assert act(shop, revoking.revoke, token_id)()[1] == 0
     assert_sound(shop.factory)
 
 

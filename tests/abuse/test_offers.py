@@ -14,7 +14,7 @@ from models.database import Sessions
 from models.outages import Outage
 from models.payments import PaymentReversal
 from models.referrals import ReferralBonus
-from models.services import bundles, crediting, referrals, renewing, reversals, sessions, tokens
+from models.services import bundles, crediting, referrals, renewing, reversals, revoking, sessions
 from models.services.context import PLATFORM, Actor
 from tests.conftest import Clock
 from tests.models.test_offers import bundle_named
@@ -40,7 +40,7 @@ def test_4_buying_a_bundle_and_revoking_its_tokens_never_returns_more_than_was_p
     def revoke(token_id: uuid.UUID) -> Callable[[], Any]:
         def run() -> Any:
             with factory.begin() as session:
-                return tokens.revoke(session, alice, token_id, settings=settings, actor=PLATFORM)[1]
+                return revoking.revoke(session, alice, token_id, settings=settings, actor=PLATFORM)[1]
 
         return run
 
@@ -61,7 +61,7 @@ def test_8_a_bonus_is_paid_once_and_not_kept_on_refunded_money(committed: Shop) 
     with factory.begin() as session:
         assert held(session, charlie) == 10
         for token in bought:
-            tokens.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+            revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
         bonus_id = session.scalars(select(ReferralBonus.id)).one()
 
     def vest() -> bool:
@@ -97,7 +97,7 @@ def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
         renewing.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
     time.advance(hours=23, minutes=20)
     with factory.begin() as session:
-        tokens.force_revoke(session, ended.id, reason="over", actor=PLATFORM)
+        revoking.force_revoke(session, ended.id, reason="over", actor=PLATFORM)
         bonus_id = session.scalars(select(ReferralBonus.id)).one()
         facts = {"amount_rub": Decimal(100), "reason": "agreed", "key": uuid.uuid4(), "actor": Actor(dana.id)}
         reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessCookie, AccessTicket
-from models.services import entries, secrets, tokens
+from models.services import entries, revoking, secrets
 from models.services.context import PLATFORM
 from models.services.secrets import Purpose
 from models.sessions import ProxySession
@@ -324,7 +324,7 @@ def test_what_a_cookie_opened_is_cut_and_refused_when_its_token_ends(
         busy.sendall(f"GET /slow?seconds=30 HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode())
         time.sleep(0.5)
         with factory.begin() as session:
-            tokens.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+            revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
         begun = time.monotonic()
         assert busy.recv(65536).startswith(b"HTTP/1.1 401")
         assert time.monotonic() - begun < 1

@@ -13,7 +13,7 @@ from addon.gate import Admit, Gate
 from addon.refusals import Refuse
 from models import clock
 from models.database import Sessions
-from models.services import secrets, tokens, users
+from models.services import revoking, secrets, users
 from models.services import sessions as proxy_sessions
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
@@ -118,7 +118,7 @@ def test_a_genuine_token_that_nobody_has_is_invalid(gated: Gated) -> None:
 
 def test_a_revoked_token_is_refused(gated: Gated, owned: Owned) -> None:
     with gated.factory.begin() as session:
-        tokens.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
+        revoking.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
     assert code(decide(gated, facts(owned.secret))) == "token_revoked"
 
 

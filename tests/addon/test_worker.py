@@ -15,8 +15,8 @@ from sqlalchemy import select, update
 from models import clock
 from models.config import Settings
 from models.database import Sessions
+from models.services import revoking, users
 from models.services import sessions as proxy_sessions
-from models.services import tokens, users
 from models.services.context import PLATFORM
 from models.services.usage import Usage
 from models.sessions import ProxySession
@@ -116,7 +116,7 @@ def test_a_revoked_token_and_a_disabled_user_are_refused_within_a_second_on_ever
         assert proxy.get("/certificates/filter", owned.secret).status == 200
         assert proxy.get("/certificates/filter", other.secret).status == 200
     with factory.begin() as session:
-        tokens.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+        revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
     with factory.begin() as session:
         users.set_active(session, other.user.id, active=False, actor=PLATFORM)
     time.sleep(1)
@@ -209,7 +209,7 @@ def test_what_is_under_way_is_cut_when_its_token_is_revoked(
         assert idle.recv(65536).startswith(b"HTTP/1.1 200")
         time.sleep(0.5)
         with factory.begin() as session:
-            tokens.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+            revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
         begun = time.monotonic()
         for connection in (idle, busy):
             # What was on its way when the cut came may end in a reset instead of an end.

@@ -14,7 +14,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessTicket
 from models.logins import Login, LoginKind
-from models.services import entries, logins, outbox, sessions, tokens
+from models.services import entries, logins, outbox, revoking, sessions
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from models.users import User
@@ -37,7 +37,7 @@ def test_idle_sessions_and_those_of_ended_tokens_are_closed_once(shop: Committed
     long_ago = clock.now() - timedelta(hours=2)
     of_idle = ProxySession.token_id == idle
     run(lambda s: s.execute(update(ProxySession).where(of_idle).values(last_activity=long_ago)))
-    run(lambda s: tokens.revoke(s, buyer, revoked, settings=shop[0], actor=PLATFORM))
+    run(lambda s: revoking.revoke(s, buyer, revoked, settings=shop[0], actor=PLATFORM))
     assert [upkeep.close_sessions() for _ in range(2)] == [2, 0]
     still_open = run(lambda s: s.scalars(select(ProxySession.token_id).where(ProxySession.ended_at.is_(None))).all())
     assert still_open == [busy]

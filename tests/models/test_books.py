@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import books, payments, tokens
+from models.services import books, payments, revoking, tokens
 from models.services.context import PLATFORM
 from tests.conftest import make_user
 from tests.support import buy, decided, top_up
@@ -49,7 +49,7 @@ def history(session: Session, settings: Settings) -> None:
     payments.settle(session, event_id)
     top_up(session, bob, settings)
     buy(session, alice, settings)
-    tokens.revoke(session, bob, buy(session, bob, settings, hours=1).id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, bob, buy(session, bob, settings, hours=1).id, settings=settings, actor=PLATFORM)
     tokens.issue_demo(session, alice, settings=settings, actor=PLATFORM)
 
 

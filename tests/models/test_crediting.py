@@ -12,7 +12,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.outage_credits import OutageCredit
 from models.outages import Outage
-from models.services import crediting, pausing, sessions, timelines, tokens
+from models.services import crediting, pausing, revoking, sessions, timelines
 from models.services.context import PLATFORM
 from models.tokens import AccessToken, TokenState
 from models.users import User
@@ -162,13 +162,13 @@ def test_an_open_outage_counts_in_the_refund_and_the_amount_stands_still(
     token = begun()
     time.advance(hours=6)
     held = outage(session, time())
-    before = tokens.refund_now(session, token, settings)
+    before = revoking.refund_now(session, token, settings)
     assert (before.amount, before.shrinks) == (13.5, True)
     time.advance(hours=6)
     held.last_failed_at = time()
-    now = tokens.refund_now(session, token, settings)
+    now = revoking.refund_now(session, token, settings)
     assert (now.amount, now.used_seconds, now.shrinks) == (13.5, 6 * 3600, False)
-    _, refund = tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    _, refund = revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert refund == 13.5
     held.closed_at = time()
     assert credit(session, settings) == 0

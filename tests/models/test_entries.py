@@ -14,7 +14,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessCookie, AccessTicket
 from models.sections import Sessions as Rules
-from models.services import entries, secrets, sessions, tokens, users
+from models.services import entries, revoking, secrets, sessions, users
 from models.services.context import PLATFORM, Actor
 from models.services.entries import Entry
 from models.services.errors import AccountDisabled, NotFound, TicketRefused, TokenUnusable
@@ -138,7 +138,7 @@ def test_a_token_that_would_not_be_let_through_has_no_tickets(
     with pytest.raises(TokenUnusable, match="expired"):
         issue()
     other = buy(session, alice, settings)
-    tokens.revoke(session, alice, other.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, other.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenUnusable, match="revoked"):
         entries.issue_ticket(session, alice, other.id, settings=settings, actor=PLATFORM)
     users.set_active(session, alice.id, active=False, actor=PLATFORM)
@@ -154,7 +154,7 @@ def test_a_ticket_issued_before_its_token_ended_opens_nothing(
     ticket = issue()
     match end:
         case "revoked":
-            tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+            revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
         case "disabled":
             users.set_active(session, alice.id, active=False, actor=PLATFORM)
         case "expired":
@@ -223,7 +223,7 @@ def test_a_cookie_of_a_revoked_token_says_so(
     session: Session, alice: User, token: AccessToken, settings: Settings, issue: Callable[[], str]
 ) -> None:
     entry = redeem(session, settings, issue())
-    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     known = found(session, settings, entry)
     assert known is not None
     assert known.is_revoked
@@ -235,7 +235,7 @@ def test_what_opens_nothing_any_more_is_removed_and_the_rest_is_kept(
     revoked = buy(session, alice, settings)
     ticket = entries.issue_ticket(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     redeem(session, settings, ticket)
-    tokens.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     replaced = redeem(session, settings, issue())
     kept = redeem(session, settings, issue(), held=cookie_hash(settings, replaced))
     time.advance(seconds=31)

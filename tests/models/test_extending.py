@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.database import Sessions
-from models.services import extending, own_tokens, pausing, sessions, timelines, tokens
+from models.services import extending, own_tokens, pausing, revoking, sessions, timelines
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -53,7 +53,7 @@ def test_time_and_price_grow_together_and_so_does_the_refund(
     assert (token.price_paid, token.paid_seconds) == (28, 36 * 3600)
     assert token.expires_at == time() + timedelta(hours=24)
     assert balance(session, alice) == 72
-    assert tokens.refund_due(token, time(), settings) == Decimal("18.66")
+    assert revoking.refund_due(token, time(), settings) == Decimal("18.66")
     assert actions(session, alice)[-1] is AuditAction.TOKEN_EXTENDED
     line = timelines.of_token(session, token, limit=10, offset=0).items[0]
     assert (line.kind, line.seconds, line.price) == ("extended", 12 * 3600, 10)
@@ -69,7 +69,7 @@ def test_a_ready_and_a_paused_token_can_be_extended_and_an_ended_one_cannot(
     pausing.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
     extend(session, alice, token, settings, hours=1)
     assert token.seconds_left(time()) == 3 * 3600
-    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenEnded):
         extend(session, alice, token, settings)
 
@@ -124,7 +124,7 @@ def test_an_extension_and_a_revocation_at_the_same_instant_leave_the_books_right
 
         def end(token: AccessToken = token) -> Decimal:
             with factory.begin() as session:
-                return tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)[1]
+                return revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)[1]
 
         extended, refunded = race(lengthen, end)
         # Either the extension came first and is paid back too, or it was refused.

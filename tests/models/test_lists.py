@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
-from models.services import audit, counting, ledger, overview, sessions, tokens, usage, users
+from models.services import audit, counting, ledger, overview, revoking, sessions, token_lists, usage, users
 from models.services.context import PLATFORM, Actor
 from models.services.paging import MAX_LIMIT, Page, page_of
 from models.users import User
@@ -47,7 +47,7 @@ def test_pages_of_equal_times_neither_repeat_nor_lose_anything(
     session: Session, alice: User, settings: Settings
 ) -> None:
     bought = {buy(session, alice, settings, hours=1).id for _ in range(7)}
-    pages = [tokens.of_user(session, alice.id, limit=2, offset=offset).items for offset in range(0, 8, 2)]
+    pages = [token_lists.of_user(session, alice.id, limit=2, offset=offset).items for offset in range(0, 8, 2)]
     seen = [token.id for page in pages for token in page]
     assert len(seen) == 7
     assert set(seen) == bought
@@ -121,7 +121,7 @@ def test_the_first_pages_figures_count_what_they_say(
         held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
         counting.add_counts(session, [counting.Count(held.id, 2, 10, 100, time())])
     paused.paused_at = time()
-    tokens.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     top_up(session, bob, settings)
     time.advance(hours=1)
     figures = overview.of_user(session, alice.id)

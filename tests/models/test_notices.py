@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import changes, sessions, tokens, users
+from models.services import changes, revoking, sessions, users
 from models.services.context import PLATFORM
 from models.tokens import AccessToken
 from models.users import User
@@ -65,7 +65,7 @@ def act(session: Session, settings: Settings, alice: User, token: AccessToken, w
     rules = settings.sessions
     match what:
         case "revoke":
-            tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+            revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
         case "disable":
             users.set_active(session, alice.id, active=False, actor=PLATFORM)
         case "first use":

@@ -17,7 +17,7 @@ from models.config import Settings
 from models.coupons import Coupon, CouponUse
 from models.database import Sessions
 from models.gifts import GiftCode
-from models.services import bundles, coupons, gifts, tokens
+from models.services import bundles, coupons, gifts, revoking
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -84,7 +84,7 @@ def test_a_bundle_is_paid_once_and_each_of_its_tokens_can_be_refunded_by_its_sha
     with pytest.raises(DuplicateTransfer), session.begin_nested():
         sell(session, alice, settings, purchase_id=purchase_id)
     for token, _ in made:
-        tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+        revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert balance(session, alice) == 100
 
 
@@ -140,7 +140,7 @@ def test_a_coupon_makes_a_purchase_cheaper_and_the_refund_too(
     assert coupons.quote(session, alice, "spring", Decimal(18)).price == Decimal("16.20")
     token = buy(session, alice, settings, coupon=" spring ")
     assert (token.price_paid, balance(session, alice)) == (Decimal("16.20"), Decimal("83.80"))
-    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert balance(session, alice) == 100
     with pytest.raises(CouponRefused, match="as often"):
         buy(session, alice, settings, coupon="SPRING")
@@ -326,12 +326,12 @@ def test_an_admin_ends_a_token_without_a_refund_and_says_why(
 ) -> None:
     token = buy(session, alice, settings)
     with pytest.raises(InvalidInput):
-        tokens.force_revoke(session, token.id, reason=" ", actor=Actor(dana.id))
-    tokens.force_revoke(session, token.id, reason="shared in a forum", actor=Actor(dana.id))
+        revoking.force_revoke(session, token.id, reason=" ", actor=Actor(dana.id))
+    revoking.force_revoke(session, token.id, reason="shared in a forum", actor=Actor(dana.id))
     assert (balance(session, alice), token.refund_amount) == (82, 0)
     assert actions(session, alice)[-1] is AuditAction.TOKEN_FORCE_REVOKED
     with pytest.raises(NotFound):
-        tokens.force_revoke(session, some_id(), reason="none", actor=Actor(dana.id))
+        revoking.force_revoke(session, some_id(), reason="none", actor=Actor(dana.id))
 
 
 def test_a_new_user_has_nothing_to_do_with_offers(session: Session) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.database import Sessions
 from models.ledger import Transfer
-from models.services import adjustments, ledger, papers, reconciling, tokens
+from models.services import adjustments, ledger, papers, reconciling, revoking
 from models.services.context import PLATFORM
 from models.services.errors import InvalidInput, NotFound
 from models.services.papers import Month
@@ -63,7 +63,7 @@ def test_a_month_opens_with_what_the_one_before_closed_with(session: Session, al
     first = session.scalars(select(Transfer)).one()
     dated(session, datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC), first)
     token = buy(session, alice, settings)
-    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     sold, back = session.scalars(
         select(Transfer).where(Transfer.reference_id == token.id).order_by(Transfer.kind)
     ).all()

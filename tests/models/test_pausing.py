@@ -12,7 +12,7 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.outages import Outage
 from models.pauses import TokenPause
-from models.services import pausing, sessions, tokens
+from models.services import pausing, revoking, sessions
 from models.services.context import PLATFORM, Actor
 from models.services.errors import NotFound, PauseRefused, PauseTooShort, TokenUnusable
 from models.tokens import AccessToken, TokenState
@@ -51,10 +51,10 @@ def test_what_is_left_stands_still_in_a_pause_and_runs_on_after_it(
     time.advance(hours=4)
     do("pause")
     assert (token.state(time()), token.expires_at, token.seconds_left(time())) == (TokenState.PAUSED, None, 20 * 3600)
-    before = tokens.refund_due(token, time(), settings)
+    before = revoking.refund_due(token, time(), settings)
     time.advance(days=3)
     assert token.seconds_left(time()) == 20 * 3600
-    assert tokens.refund_due(token, time(), settings) == before
+    assert revoking.refund_due(token, time(), settings) == before
     do("resume")
     assert (token.state(time()), token.paused_seconds) == (TokenState.ACTIVE, 3 * 86400)
     assert token.expires_at == time() + timedelta(hours=20)
@@ -176,7 +176,7 @@ def test_a_revoked_token_in_a_pause_pays_back_what_was_left_when_it_began(
     time.advance(hours=12)
     do("pause")
     time.advance(days=2)
-    _, refund = tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    _, refund = revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert refund == 9
     time.advance(days=40)
     assert pausing.due(session, settings) == []

@@ -30,7 +30,9 @@ from models.services import (
     payments,
     referrals,
     reversals,
+    revoking,
     sessions,
+    token_lists,
     tokens,
 )
 from models.services.context import PLATFORM, Actor
@@ -155,7 +157,7 @@ class History:
 
     def _revoke(self, session: Session, which: int) -> None:
         if token := self._token(session, which):
-            tokens.revoke(session, self.owner, token.id, settings=self._settings, actor=Actor(self.owner.id))
+            revoking.revoke(session, self.owner, token.id, settings=self._settings, actor=Actor(self.owner.id))
 
     def _token(self, session: Session, which: int) -> AccessToken | None:
         query = select(AccessToken).where(AccessToken.user_id == self.owner.id).order_by(AccessToken.created_at)
@@ -197,9 +199,9 @@ def test_no_history_of_payments_purchases_refunds_disputes_and_crashes_unbalance
     with factory.begin() as session:
         assert ledger.wallet_of(session, history.owner.id).balance >= 0
         owner: User = session.get_one(User, history.owner.id)
-        for token in tokens.of_user(session, owner.id, limit=100, offset=0).items:
+        for token in token_lists.of_user(session, owner.id, limit=100, offset=0).items:
             returned = token.refund_amount or Decimal(0)
             assert 0 <= returned <= token.price_paid
-            assert tokens.refund_due(token, clock.now() + timedelta(days=400), settings) <= token.price_paid
+            assert revoking.refund_due(token, clock.now() + timedelta(days=400), settings) <= token.price_paid
             if token.activated_at is not None and token.credited_seconds == 0 and token.paused_seconds == 0:
                 assert returned < token.price_paid or token.activated_at == token.revoked_at

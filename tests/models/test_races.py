@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 from models import clock
 from models.config import Settings
 from models.database import Sessions
-from models.services import counting, sessions, tokens, usage, users
+from models.services import counting, revoking, sessions, usage, users
 from models.services.context import PLATFORM
 from models.services.counting import Count
 from models.services.errors import DeviceConflict, EmailTaken, LastSuperuser, NotFound, UsernameTaken
@@ -143,7 +143,7 @@ def test_a_user_disabled_while_a_token_is_revoked_is_no_deadlock(committed: Comm
             token = buy(session, alice, settings, hours=1)
         results = race(
             in_transaction(factory, users.set_active, alice.id, active=False, actor=PLATFORM),
-            in_transaction(factory, tokens.revoke, alice, token.id, settings=settings, actor=PLATFORM),
+            in_transaction(factory, revoking.revoke, alice, token.id, settings=settings, actor=PLATFORM),
         )
         assert [result for result in results if isinstance(result, Exception)] == []
         with factory.begin() as session:

@@ -14,7 +14,7 @@ from models.database import Sessions
 from models.ledger import AccountKind
 from models.outages import Outage
 from models.referrals import ReferralBonus
-from models.services import adjustments, bundles, ledger, referrals, sessions, tokens, users
+from models.services import adjustments, bundles, ledger, referrals, revoking, sessions, users
 from models.services.context import PLATFORM, Actor
 from models.services.errors import InvalidInput
 from models.tokens import AccessToken
@@ -81,7 +81,7 @@ def test_nothing_is_kept_on_money_that_is_given_back(
     token = buy(session, frank, settings, hours=168)
     use(session, token, settings)
     time.advance(days=7 / 3)
-    _, refund = tokens.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+    _, refund = revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
     assert refund == Decimal("66.66")
     assert held(session, charlie) == Decimal("3.33")
     assert vest(session) == 1
@@ -95,10 +95,10 @@ def test_a_bundles_bonus_goes_back_token_by_token(
     _, made = bundles.purchase(session, frank, bundle_named(session, "Pro").id, **facts)  # type: ignore[arg-type]
     assert held(session, charlie) == Decimal("15.30")
     for token, _ in made[:-1]:
-        tokens.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+        revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
         assert vest(session) == 0
     assert held(session, charlie) == Decimal("1.53")
-    tokens.revoke(session, frank, made[-1][0].id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, frank, made[-1][0].id, settings=settings, actor=PLATFORM)
     assert (vest(session), held(session, charlie), balance(session, charlie)) == (1, 0, 0)
 
 
@@ -106,7 +106,7 @@ def test_what_an_admin_ends_without_a_refund_is_over(
     session: Session, charlie: User, frank: User, settings: Settings
 ) -> None:
     token = buy(session, frank, settings, hours=168)
-    tokens.force_revoke(session, token.id, reason="shared in a forum", actor=PLATFORM)
+    revoking.force_revoke(session, token.id, reason="shared in a forum", actor=PLATFORM)
     assert (vest(session), balance(session, charlie)) == (1, 10)
 
 
@@ -131,7 +131,7 @@ def test_a_buyer_who_owes_for_a_payment_that_was_taken_back_keeps_the_bonus_wait
     payment = paid(session, frank, settings, "100")
     token = buy(session, frank, settings, hours=168)
     said(session, payment, "disputed", "1000", refund_id="d-1")
-    tokens.force_revoke(session, token.id, reason="fraud", actor=PLATFORM)
+    revoking.force_revoke(session, token.id, reason="fraud", actor=PLATFORM)
     assert (vest(session), balance(session, charlie)) == (0, 0)
     paid(session, frank, settings, "100")
     assert vest(session) == 1
@@ -184,12 +184,12 @@ def test_vesting_refunding_and_buying_at_the_same_instant_never_deadlock(committ
             sold = buy(session, frank, settings, hours=168)
             grace = invited_by(session, charlie, f"grace{number}")
             other = buy(session, grace, settings, hours=168)
-            tokens.force_revoke(session, other.id, reason="over", actor=PLATFORM)
+            revoking.force_revoke(session, other.id, reason="over", actor=PLATFORM)
             bonus_id = session.scalars(select(ReferralBonus.id).where(ReferralBonus.referred_id == grace.id)).one()
 
         def refund(frank: User = frank, sold: AccessToken = sold) -> Any:
             with factory.begin() as session:
-                return tokens.revoke(session, frank, sold.id, settings=settings, actor=PLATFORM)[1]
+                return revoking.revoke(session, frank, sold.id, settings=settings, actor=PLATFORM)[1]
 
         def pay_out(bonus_id: uuid.UUID = bonus_id) -> Any:
             with factory.begin() as session:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from models.config import Settings
-from models.services import tokens
+from models.services import revoking
 from models.shop_sections import Refund
 from models.tokens import AccessToken, TokenState
 
@@ -54,19 +54,19 @@ def test_what_comes_back_follows_the_contract(
     settings: Settings, columns: dict[str, object], hours: float, prorata: str, by_list: str
 ) -> None:
     moment = START + timedelta(hours=hours)
-    due = tokens.refund_due(token(**columns), moment, settings)  # type: ignore[arg-type]
+    due = revoking.refund_due(token(**columns), moment, settings)  # type: ignore[arg-type]
     assert due == Decimal(prorata)
     list_rate = settings.model_copy(update={"refund": Refund(used_time_rate="list")})
-    due = tokens.refund_due(token(**columns), moment, list_rate)  # type: ignore[arg-type]
+    due = revoking.refund_due(token(**columns), moment, list_rate)  # type: ignore[arg-type]
     assert due == Decimal(by_list)
 
 
 def test_a_token_that_ran_for_an_instant_is_not_paid_back_in_full(settings: Settings) -> None:
-    assert tokens.refund_due(token(), START + timedelta(milliseconds=1), settings) == Decimal("17.99")
+    assert revoking.refund_due(token(), START + timedelta(milliseconds=1), settings) == Decimal("17.99")
 
 
 def test_a_revoked_token_gives_nothing_back(settings: Settings) -> None:
-    assert tokens.refund_due(token(revoked_at=START), START, settings) == 0
+    assert revoking.refund_due(token(revoked_at=START), START, settings) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.database import Sessions
 from models.outbox import OutboxMail
-from models.services import extending, outbox, pausing, renewing, sessions, tokens
+from models.services import extending, outbox, pausing, renewing, revoking, sessions
 from models.services.context import PLATFORM, Actor
 from models.services.errors import InvalidInput, NotFound, TokenEnded
 from models.tokens import AccessToken, TokenState
@@ -161,7 +161,7 @@ def test_only_the_owner_switches_it_and_only_while_there_is_a_clock(
     renewing.set_auto_renew(session, alice, token.id, on=False, settings=settings, actor=PLATFORM)
     time.advance(hours=23, minutes=59)
     assert run(session, settings) == 0
-    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenEnded):
         renewing.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
 

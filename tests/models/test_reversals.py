@@ -15,7 +15,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatus, ReversalState
-from models.services import adjustments, books, ledger, payments, reversals, reviews, tokens
+from models.services import adjustments, books, ledger, payments, reversals, reviews, revoking
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     CallbackRefused,
@@ -213,7 +213,7 @@ def test_a_chargeback_takes_the_wallet_leaves_a_debt_and_stops_spending_until_it
     assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (0, 15)
     paid(session, erin, settings, "20")
     assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (5, 0)
-    tokens.revoke(session, erin, token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, erin, token.id, settings=settings, actor=PLATFORM)
     assert balance(session, erin) == 23
     buy(session, erin, settings, hours=1)
 

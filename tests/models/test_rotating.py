@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.entries import AccessCookie, AccessTicket
-from models.services import entries, rotating, secrets, sessions, tokens
+from models.services import entries, revoking, rotating, secrets, sessions, tokens
 from models.services.context import PLATFORM, Actor
 from models.services.errors import InvalidInput, NotFound, RotatedAlready, TokenEnded
 from models.tokens import AccessToken
@@ -88,7 +88,7 @@ def test_only_the_owner_rotates_and_only_what_has_not_ended(
         rotate(session, bob, token, settings)
     with pytest.raises(NotFound):
         rotating.rename(session, bob, token.id, name="Mine", actor=PLATFORM)
-    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenEnded):
         rotate(session, alice, token, settings)
 
@@ -119,7 +119,7 @@ def test_a_token_is_renamed_even_when_it_has_ended(
     rotating.rename(session, alice, token.id, name="Workshop", actor=Actor(alice.id))
     assert (token.name, token.version) == ("Workshop", version)
     assert actions(session, alice).count(AuditAction.TOKEN_RENAMED) == 1
-    tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert rotating.rename(session, alice, token.id, name="", actor=Actor(alice.id)).name == ""
     for name in ("x" * 51, "two\nlines", "nul\0"):
         with pytest.raises(InvalidInput):

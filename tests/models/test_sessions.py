@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.sections import Sessions as Rules
-from models.services import counting, sessions, tokens, users
+from models.services import counting, revoking, sessions, users
 from models.services.context import PLATFORM, Actor
 from models.services.counting import Count
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
@@ -122,7 +122,7 @@ def test_a_token_that_ended_or_sleeps_is_not_used(
     with pytest.raises(TokenUnusable) as expired:
         begin(session, token, None)
     revoked_token = buy(session, alice, settings)
-    tokens.revoke(session, alice, revoked_token.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, revoked_token.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenUnusable) as revoked:
         begin(session, revoked_token, None)
     states = [caught.value.state for caught in (paused, expired, revoked)]
@@ -218,7 +218,7 @@ def test_sessions_of_tokens_that_ended_are_closed_and_those_of_paused_ones_are_n
     running, revoked, expired, paused = (buy(session, alice, settings, hours=h) for h in (24, 24, 1, 1))
     held = {entry.id: begin(session, entry, None) for entry in (running, revoked, expired, paused)}
     paused.paused_at = time()
-    tokens.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     time.advance(hours=1)
     assert [sessions.close_of_ended_tokens(session) for _ in range(2)] == [2, 0]
     session.expire_all()

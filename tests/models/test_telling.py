@@ -23,8 +23,8 @@ from models.services import (
     notices,
     outbox,
     pausing,
+    revoking,
     samples,
-    tokens,
     webhooks,
 )
 from models.services.context import PLATFORM, Actor
@@ -124,7 +124,7 @@ def test_of_a_token_that_does_not_simply_end_nothing_is_told(
     if why == "paused":
         pausing.pause(session, alice, token.id, settings=settings, actor=Actor(alice.id))
     if why == "revoked":
-        tokens.revoke(session, alice, token.id, settings=settings, actor=Actor(alice.id))
+        revoking.revoke(session, alice, token.id, settings=settings, actor=Actor(alice.id))
     session.flush()
     assert tell(session, settings) == 0
 

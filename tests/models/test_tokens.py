@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import secrets, sessions, tokens, users
+from models.services import revoking, secrets, sessions, token_lists, tokens, users
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -67,7 +67,7 @@ def test_nobody_buys_without_the_money(session: Session, charlie: User, settings
     with pytest.raises(InsufficientFunds) as caught, session.begin_nested():
         buy(session, charlie, settings)
     assert caught.value.needed == 18
-    assert tokens.of_user(session, charlie.id, limit=10, offset=0).total == 0
+    assert token_lists.of_user(session, charlie.id, limit=10, offset=0).total == 0
 
 
 def test_a_disabled_user_buys_nothing(session: Session, alice: User, settings: Settings) -> None:
@@ -110,7 +110,7 @@ def test_a_revoked_token_is_dead_and_its_unused_time_is_in_the_wallet(
     sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(hours=6)
     version = sold.version
-    ended, refund = tokens.revoke(session, alice, sold.id, settings=settings, actor=Actor(alice.id))
+    ended, refund = revoking.revoke(session, alice, sold.id, settings=settings, actor=Actor(alice.id))
     assert (refund, balance(session, alice)) == (Decimal("13.50"), Decimal("95.50"))
     assert (ended.state(time()), ended.refund_amount, ended.version) == (TokenState.REVOKED, refund, version + 1)
     assert actions(session, alice)[-1] == "token.revoked"
@@ -122,22 +122,22 @@ def test_a_strangers_token_cannot_be_revoked_or_seen(
     sold = buy(session, alice, settings)
     for token_id in (sold.id, some_id()):
         with pytest.raises(NotFound):
-            tokens.revoke(session, bob, token_id, settings=settings, actor=Actor(bob.id))
+            revoking.revoke(session, bob, token_id, settings=settings, actor=Actor(bob.id))
         with pytest.raises(NotFound):
-            tokens.owned(session, bob, token_id)
-    assert tokens.owned(session, alice, sold.id).revoked_at is None
+            token_lists.owned(session, bob, token_id)
+    assert token_lists.owned(session, alice, sold.id).revoked_at is None
 
 
 def test_a_token_that_has_ended_cannot_be_revoked_again(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     revoked, expired = buy(session, alice, settings), buy(session, alice, settings, hours=1)
-    tokens.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     sessions.begin(session, expired.id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(hours=1)
     for ended, state in ((revoked, "revoked"), (expired, "expired")):
         with pytest.raises(TokenEnded) as caught:
-            tokens.revoke(session, alice, ended.id, settings=settings, actor=PLATFORM)
+            revoking.revoke(session, alice, ended.id, settings=settings, actor=PLATFORM)
         assert caught.value.state == state
     assert balance(session, alice) == 99
 
@@ -186,9 +186,9 @@ def test_the_database_itself_refuses_to_return_more_than_was_paid(
 def test_admins_find_tokens_by_the_start_of_their_secret(session: Session, settings: Settings) -> None:
     alice = make_user(session, "alice", balance="100")
     sold = [buy(session, alice, settings, hours=1) for _ in range(3)]
-    found = tokens.search(session, prefix=f" {sold[0].prefix} ", limit=10, offset=0)
+    found = token_lists.search(session, prefix=f" {sold[0].prefix} ", limit=10, offset=0)
     assert [entry.id for entry in found.items] == [sold[0].id]
     assert found.items[0].user is alice
-    assert tokens.search(session, limit=10, offset=0).total == 3
+    assert token_lists.search(session, limit=10, offset=0).total == 3
     for nothing in ("%", "________", sold[0].prefix[1:] + "!", "nul\x00"):
-        assert tokens.search(session, prefix=nothing, limit=10, offset=0).total == 0
+        assert token_lists.search(session, prefix=nothing, limit=10, offset=0).total == 0

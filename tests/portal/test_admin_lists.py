@@ -14,7 +14,7 @@ from models.config import Settings
 from models.gifts import GiftCode
 from models.outages import Outage
 from models.payments import MockCheckout
-from models.services import chain, coupons, gifts, office_lists, pausing, proving, runtime, sessions, tokens
+from models.services import chain, coupons, gifts, office_lists, pausing, proving, revoking, runtime, sessions
 from models.services.context import Actor
 from models.services.providers import mock
 from models.sessions import ProxySession
@@ -39,7 +39,7 @@ def test_tokens_are_found_by_state_and_owner(
     in_state[TokenState.EXPIRED].activated_at = clock.now() - timedelta(hours=2)
     session.flush()
     pausing.pause(session, alice, in_state[TokenState.PAUSED].id, settings=settings, actor=Actor(alice.id))
-    tokens.revoke(session, alice, in_state[TokenState.REVOKED].id, settings=settings, actor=Actor(alice.id))
+    revoking.revoke(session, alice, in_state[TokenState.REVOKED].id, settings=settings, actor=Actor(alice.id))
     buy(session, bob, settings, hours=1)
     session.commit()
     for state, token in in_state.items():

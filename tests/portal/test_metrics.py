@@ -25,7 +25,7 @@ from models.database import Sessions
 from models.metrics import PORTAL
 from models.outbox import OutboxMail
 from models.payments import PaymentEvent
-from models.services import books, bundles, desk, lasting, outbox, payments, tokens
+from models.services import books, bundles, desk, lasting, outbox, payments, revoking
 from models.services.context import PLATFORM
 from ops.bootstrap import REPOSITORY, child_environment
 from portal import create_app, figures, metrics
@@ -103,7 +103,7 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
         starter = bundles.on_sale(session, settings).items[0]
     with sessions.begin() as session:
         bundles.purchase(session, alice, starter.id, purchase_id=some_id(), settings=settings, actor=PLATFORM)
-        tokens.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+        revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with sessions.begin() as session:
         event = decided(session, top_up(session, alice, settings), settings)
         stored = payments.store_event(session, "mock", event)

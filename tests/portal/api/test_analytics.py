@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import Settings
 from models.day_figures import DayFigures
-from models.services import counting, desk, sessions, tokens
+from models.services import counting, desk, revoking, sessions
 from models.services.context import Actor
 from models.services.counting import Count
 from models.users import User
@@ -25,7 +25,7 @@ def used(session: Session, alice: User, settings: Settings) -> None:
     token = buy(session, alice, settings)
     opened = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor())
     counting.add_counts(session, [Count(opened.id, 3, 100, 2000, clock.now())])
-    tokens.revoke(session, alice, buy(session, alice, settings).id, settings=settings, actor=Actor(alice.id))
+    revoking.revoke(session, alice, buy(session, alice, settings).id, settings=settings, actor=Actor(alice.id))
     session.commit()
 
 

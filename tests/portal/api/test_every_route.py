@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from models.api_keys import KeyScope
 from models.config import Settings
-from models.services import ledger, tokens
+from models.services import ledger, token_lists
 from models.tokens import TokenState
 from models.users import User
 from tests.portal.api.conftest import Program
@@ -67,7 +67,7 @@ def test_a_strangers_token_is_404_and_stays(
     token = buy(session, alice, settings)
     session.commit()
     assert charlies.delete(f"/tokens/{token.id}").status_code == 404
-    assert tokens.by_id(session, token.id).state(token.created_at) is TokenState.READY
+    assert token_lists.by_id(session, token.id).state(token.created_at) is TokenState.READY
     assert ledger.wallet_of(session, alice.id).balance == 82
 
 

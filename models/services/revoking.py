@@ -1,0 +1,140 @@
+"""Ending a token, and what comes back for the time that was not used."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.ledger import AccountKind, TransferKind
+from models.services import audit, changes, crediting, ledger, outages, outbox, referrals, texts
+from models.services.context import Actor
+from models.services.errors import NotFound, TokenEnded
+from models.services.money import round_down
+from models.tokens import HOUR, AccessToken, TokenState
+from models.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPreview:
+    """What a revocation gives back in ZNC, the paid time that counts as used, and whether the one shrinks now."""
+
+    amount: Decimal
+    used_seconds: int
+    shrinks: bool
+
+
+def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, credit: int = 0) -> Decimal:
+    """Return what comes back if the owner revokes at `moment` (contract.md, section 4), rounded down to 0.01.
+
+    price_paid x max(0, paid_seconds - used_seconds) / paid_seconds; with the list rate, price_paid less the list
+    price of the shortest duration that covers the time used. A token never used gives back all of it. `credit` is
+    what outages owe it besides (`crediting.pending`), in seconds: time that was not used.
+    """
+    if token.state(moment) in {TokenState.REVOKED, TokenState.EXPIRED}:
+        return Decimal(0)
+    used = max(0, token.used_seconds(moment) - credit)
+    share = round_down(token.price_paid * max(0, token.paid_seconds - used) / token.paid_seconds)
+    if settings.refund.used_time_rate == "prorata" or token.activated_at is None:
+        return share
+    fitting = [price for hours, price in sorted(settings.prices.znc.items()) if hours * HOUR >= used]
+    if not fitting:
+        return share
+    return min(share, max(Decimal(0), round_down(token.price_paid - fitting[0])))
+
+
+def refund_now(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
+    """Return what a revocation gives back at this moment, with what outages owe the token."""
+    moment = clock.now()
+    credit = crediting.pending(session, token, moment, settings)
+    stands_still = credit > 0 and outages.current(session, settings.upstream.probe_gap) is not None
+    return RefundPreview(
+        amount=refund_due(token, moment, settings, credit=credit),
+        used_seconds=max(0, token.used_seconds(moment) - credit),
+        shrinks=token.state(moment) is TokenState.ACTIVE and not stands_still,
+    )
+
+
+def revoke(
+    session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor
+) -> tuple[AccessToken, Decimal]:
+    """End the owner's token and pay back its unused time; returns the token and the refund in ZNC.
+
+    Raises NotFound for a stranger's token, TokenEnded for one that is revoked or has expired. The row lock makes
+    a first use at the same instant come either before (pro-rata refund) or after (refused), never both.
+    """
+    token = session.scalars(
+        select(AccessToken)
+        .where(AccessToken.id == token_id, AccessToken.user_id == owner.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if token is None:
+        raise NotFound("token")
+    state = token.state(clock.now())
+    if state in {TokenState.REVOKED, TokenState.EXPIRED}:
+        raise TokenEnded(state)
+    due = refund_now(session, token, settings)
+    refund = due.amount
+    bonus = referrals.locked_bonus(session, token)
+    end(session, token, refund, clock.now())
+    audit.record(
+        session,
+        AuditAction.TOKEN_REVOKED,
+        actor,
+        user_id=owner.id,
+        resource=("token", token.id),
+        refund=str(refund),
+        used_seconds=due.used_seconds,
+    )
+    if refund > 0:
+        ledger.transfer(
+            session,
+            TransferKind.REFUND,
+            debit=ledger.system_account(session, AccountKind.SALES),
+            credit=ledger.wallet_of(session, owner.id),
+            amount=refund,
+            description=f"Unused time of token {token.prefix}…",
+            reference=("token", token.id),
+            idempotency_key=f"refund:{token.id}",
+            actor=actor,
+        )
+        if bonus is not None:
+            referrals.give_back(session, bonus, token, refund, actor=actor)
+    return token, refund
+
+
+def force_revoke(session: Session, token_id: uuid.UUID, *, reason: str, actor: Actor) -> AccessToken:
+    """End anybody's token, as an admin: nothing is paid back (contract.md, section 4), and the owner is told why.
+
+    Raises NotFound, TokenEnded, and InvalidInput for a bad reason.
+    """
+    reason = texts.one_line(reason, field="reason", at_least=3, at_most=200)
+    query = select(AccessToken).where(AccessToken.id == token_id).with_for_update()
+    token = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if token is None:
+        raise NotFound("token")
+    state = token.state(clock.now())
+    if state in {TokenState.REVOKED, TokenState.EXPIRED}:
+        raise TokenEnded(state)
+    end(session, token, Decimal(0), clock.now())
+    owner = session.get_one(User, token.user_id)
+    name = token.name or f"{token.prefix}…"
+    key = f"token_revoked:{token.id}"
+    outbox.write(session, "token_revoked", owner, dedup_key=key, username=owner.username, name=name, reason=reason)
+    resource = ("token", token.id)
+    action = AuditAction.TOKEN_FORCE_REVOKED
+    audit.record(session, action, actor, user_id=token.user_id, resource=resource, reason=reason)
+    return token
+
+
+def end(session: Session, token: AccessToken, refund: Decimal, moment: datetime) -> None:
+    """End a token, and tell everybody who holds it. What is paid back and recorded is the caller's."""
+    token.revoked_at = moment
+    token.refund_amount = refund
+    changes.announce_token(session, token.id)
