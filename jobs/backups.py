@@ -4,7 +4,7 @@ import logging
 
 from jobs import commands, runtime
 from models import clock
-from models.services import outbox, users
+from models.services import outbox, roles
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def make() -> str:
         reason = str(failure)
     logger.critical("backup: %s", reason)
     with runtime.sessions().begin() as session:
-        for admin in users.superusers(session):
+        for admin in roles.superusers(session):
             key = f"backup_failed:{clock.now():%Y-%m-%d}:{admin.id}"
             outbox.write(session, "backup_failed", admin, dedup_key=key, username=admin.username, reason=reason[:300])
     raise BackupFailed(reason)

@@ -14,8 +14,8 @@ from models.services import (
     idempotency,
     logins,
     outbox,
+    roles,
     sessions,
-    users,
 )
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def verify_ledger() -> bool:
     if not report.is_sound:
         faults = {rule: rows[:10] for rule, rows in report.faults.items()}
         with runtime.sessions().begin() as session:
-            for admin in users.superusers(session):
+            for admin in roles.superusers(session):
                 key = f"ledger_fault:{clock.now():%Y-%m-%d}:{admin.id}"
                 outbox.write(session, "ledger_fault", admin, dedup_key=key, username=admin.username, faults=faults)
     return report.is_sound

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from models import config, database
-from models.services import tokens, users
+from models.services import roles, tokens
 from models.services.context import OPERATOR
 from models.services.errors import DomainError
 from ops import revisions
@@ -19,12 +19,12 @@ from ops import revisions
 def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
     """Make the first admin unless there is one, and a fresh demo token outside production; returns what was made."""
     with database.sessions(engine).begin() as session:
-        admin, created = users.first_superuser(session), False
+        admin, created = roles.first_superuser(session), False
         if admin is None:
             password = settings.admin.password
             if password is None:
                 raise config.ConfigError("admin.password: is required while there is no admin")
-            admin = users.create_first_admin(session, email=settings.admin.email, password=password.get_secret_value())
+            admin = roles.create_first_admin(session, email=settings.admin.email, password=password.get_secret_value())
             created = True
         demo = None
         if not settings.platform.is_production:

@@ -25,6 +25,7 @@ from models.services import (
     ledger,
     outbox,
     passwords,
+    roles,
     token_lists,
     two_factor,
     users,
@@ -75,7 +76,7 @@ def delete_account(
     """
     users.prove(user, password)
     two_factor.require(session, user, code, settings=settings, actor=actor)
-    if user.is_superuser and users.locked_admins(session) == [user.id]:
+    if user.is_superuser and roles.locked_admins(session) == [user.id]:
         raise LastSuperuser
     ledger.locked_wallet(session, user.id)
     gone = preview(session, user)

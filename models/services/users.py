@@ -1,4 +1,4 @@
-"""Accounts of people: registering, logging in, changing a password, disabling."""
+"""Accounts of people: registering, proving who one is, changing a password, being found."""
 
 import re
 import secrets
@@ -15,17 +15,9 @@ from models.audit import AuditAction
 from models.languages import DEFAULT, LANGUAGES
 from models.links import AccountLink
 from models.logins import Login
-from models.services import audit, changes, ledger, logins, outbox, passwords, referrals, texts
-from models.services.context import OPERATOR, Actor
-from models.services.errors import (
-    AccountDisabled,
-    EmailTaken,
-    InvalidInput,
-    LastSuperuser,
-    LoginFailed,
-    NotFound,
-    UsernameTaken,
-)
+from models.services import audit, ledger, logins, outbox, passwords, referrals, texts
+from models.services.context import Actor
+from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, NotFound, UsernameTaken
 from models.services.paging import Page, page_of
 from models.users import User
 
@@ -212,46 +204,6 @@ def set_full_name(session: Session, user: User, full_name: str, *, actor: Actor)
         audit.record(session, AuditAction.USER_CHANGED, actor, user_id=user.id, resource=("user", user.id))
 
 
-def set_superuser(session: Session, user_id: uuid.UUID, *, superuser: bool, actor: Actor) -> User:
-    """Make an admin of a user, or a user of an admin. Raises NotFound, LastSuperuser."""
-    admins = locked_admins(session)
-    user = by_id(session, user_id)
-    if superuser and user.deleted_at is not None:
-        raise NotFound("user")
-    if not superuser and admins == [user.id]:
-        raise LastSuperuser
-    if user.is_superuser != superuser:
-        user.is_superuser = superuser
-        session.flush()
-        action = AuditAction.USER_PROMOTED if superuser else AuditAction.USER_DEMOTED
-        audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
-    return user
-
-
-def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Actor) -> User:
-    """Enable or disable a user; a disabled one's tokens are refused at once. Raises NotFound, LastSuperuser."""
-    admins = locked_admins(session)
-    user = by_id(session, user_id)
-    if active and user.deleted_at is not None:
-        raise NotFound("user")
-    if not active and admins == [user.id]:
-        raise LastSuperuser
-    if user.is_active != active:
-        user.is_active = active
-        changes.announce_user(session, user.id)
-        if not active:
-            logins.end_all(session, user.id, actor=actor)
-        action = AuditAction.USER_ENABLED if active else AuditAction.USER_DISABLED
-        audit.record(session, action, actor, user_id=user.id, resource=("user", user.id))
-    return user
-
-
-def locked_admins(session: Session) -> list[uuid.UUID]:
-    """Lock all admins in one order, so that two of them cannot remove each other at the same instant."""
-    query = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
-    return list(session.scalars(query.with_for_update(key_share=True)))
-
-
 def by_id(session: Session, user_id: uuid.UUID) -> User:
     """Return the user, or raise NotFound."""
     user = session.get(User, user_id)
@@ -285,23 +237,6 @@ def search(session: Session, *, words: str = "", is_active: bool | None = None, 
         pattern = f"%{_escaped(words.strip())}%"
         query = query.where(or_(User.email.ilike(pattern, escape="\\"), User.username.ilike(pattern, escape="\\")))
     return page_of(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
-
-
-def superusers(session: Session) -> list[User]:
-    """Return all active admins."""
-    return list(session.scalars(select(User).where(User.is_superuser, User.is_active).order_by(User.created_at)))
-
-
-def first_superuser(session: Session) -> User | None:
-    """Return the oldest active admin, if there is any."""
-    return session.scalars(
-        select(User).where(User.is_superuser, User.is_active).order_by(User.created_at, User.id).limit(1)
-    ).one_or_none()
-
-
-def create_first_admin(session: Session, *, email: str, password: str) -> User:
-    """Make the admin of a new installation."""
-    return register(session, email=email, username="admin", password=password, actor=OPERATOR, is_superuser=True)
 
 
 def _escaped(words: str) -> str:

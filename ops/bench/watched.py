@@ -22,7 +22,7 @@ from redis import Redis
 
 from models import config, database
 from models.inspections import Target as Shown
-from models.services import inspections, users
+from models.services import inspections, roles
 from models.services.context import Actor
 from models.services.fleet import FLOWS
 from ops import ready
@@ -161,7 +161,7 @@ def _everything(under: Ground) -> Iterator[None]:
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
     with factory.begin() as session:
-        admin = users.first_superuser(session)
+        admin = roles.first_superuser(session)
         actor = Actor(None if admin is None else admin.id)
         facts: dict[str, Any] = {"minutes": 60, "reason": "benchmark", "rules": settings.inspection, "actor": actor}
         begun: uuid.UUID = inspections.start(session, target=Shown.EVERYTHING, name="", **facts).id

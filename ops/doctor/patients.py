@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.ledger import Account, AccountKind, Transfer
 from models.payments import Payment, PaymentEvent, PaymentStatus
-from models.services import payments, reversals, reviews, users
+from models.services import payments, reversals, reviews, roles, users
 from models.services.context import PLATFORM
 from models.services.providers import Event
 from models.users import User
@@ -125,7 +125,7 @@ def _user(session: Session) -> User:
     name = f"doctor-{secrets.token_hex(4)}"
     password = secrets.token_urlsafe(32)
     made = users.register(session, email=f"{name}@{DOMAIN}", username=name, password=password, actor=PLATFORM)
-    return users.set_active(session, made.id, active=False, actor=PLATFORM)
+    return roles.set_active(session, made.id, active=False, actor=PLATFORM)
 
 
 def _taken_back(payment: Payment, left: Decimal) -> Event:

@@ -7,7 +7,7 @@ from typing import Any
 from models.audit import Origin
 from models.config import Settings
 from models.database import Sessions
-from models.services import adjustments, payments, revoking, sessions, users
+from models.services import adjustments, payments, revoking, roles, sessions, users
 from models.services.context import Actor
 from models.services.errors import NotFound
 from models.services.money import parse_amount
@@ -80,7 +80,7 @@ class Hands(Desk):
     def _set_active(self, user: str, *, active: bool) -> dict[str, Any]:
         with self._sessions.begin() as session:
             found = self._user(session, user)
-            users.set_active(session, found.id, active=active, actor=self._actor)
+            roles.set_active(session, found.id, active=active, actor=self._actor)
         return {"is_active": active}
 
 

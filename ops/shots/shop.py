@@ -33,6 +33,7 @@ from models.services import (
     renewing,
     reversals,
     revoking,
+    roles,
     two_factor,
     users,
     webhooks,
@@ -176,7 +177,7 @@ def _others(making: Making, admin: User, alice: User) -> None:
                 making.use(days - 0.3, token, minutes=making.chance.randint(1, 200), requests=250)
     with making.past.ago(1) as session:
         vera = session.scalars(select(User).where(User.email.like("vera%")).limit(1)).first() or alice
-        users.set_active(session, vera.id, active=vera is alice, actor=Actor(admin.id, "192.0.2.10", LAPTOP))
+        roles.set_active(session, vera.id, active=vera is alice, actor=Actor(admin.id, "192.0.2.10", LAPTOP))
     with making.past.ago(4) as session:
         starter = session.scalars(select(Bundle).where(Bundle.name == "Starter")).one()
         bundles.purchase(session, alice, starter.id, purchase_id=uuid.uuid4(), settings=making.settings,

@@ -4,7 +4,7 @@ from flask import Response
 
 from models.api_keys import KeyScope
 from models.audit import AuditAction
-from models.services import adjustments, audit, ledger, revoking, token_lists, users
+from models.services import adjustments, audit, ledger, revoking, roles, token_lists, users
 from models.services.errors import NotFound, TokenEnded
 from portal import current
 from portal.api import guard
@@ -57,9 +57,9 @@ def change_user(path: schemas.UserPath, body: schemas.UserChanges) -> Response:
     with unfit_body(amount="currency_balance"), current.transaction() as session:
         user = users.by_id(session, path.user_id)
         if body.is_superuser is not None:
-            users.set_superuser(session, user.id, superuser=body.is_superuser, actor=guard.actor())
+            roles.set_superuser(session, user.id, superuser=body.is_superuser, actor=guard.actor())
         if body.is_active is not None:
-            users.set_active(session, user.id, active=body.is_active, actor=guard.actor())
+            roles.set_active(session, user.id, active=body.is_active, actor=guard.actor())
         if body.currency_balance is not None:
             target, reason = body.currency_balance, body.reason or ""
             adjustments.set_balance(session, user, target=target, reason=reason, actor=guard.actor())

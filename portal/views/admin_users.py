@@ -8,7 +8,7 @@ from flask import flash, redirect, render_template, request, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from models.services import adjustments, dossiers, finding, ledger, logins, people, users
+from models.services import adjustments, dossiers, finding, ledger, logins, people, roles, users
 from models.services.context import Actor
 from models.services.errors import DomainError, DuplicateTransfer, InsufficientFunds, InvalidInput, LastSuperuser
 from models.services.money import parse_amount
@@ -66,7 +66,7 @@ def change_users() -> str | Response:
         # Each is a transaction of its own: the last admin, who stays, keeps nobody else from being disabled.
         try:
             with current.transaction() as session:
-                users.set_active(session, user_id, active=active, actor=current.actor())
+                roles.set_active(session, user_id, active=active, actor=current.actor())
             changed += 1
         except LastSuperuser as error:
             flash(words.sentence(error), "bad")
@@ -139,7 +139,7 @@ def set_active(user_id: uuid.UUID) -> Response:
     """Disable a user, or enable him again; a disabled one's logins and tokens end at once."""
     active = request.form.get("active") == "1"
     said = _("The account is enabled.") if active else _("The account is disabled.")
-    return _change(user_id, said, lambda session, actor: users.set_active(session, user_id, active=active, actor=actor))
+    return _change(user_id, said, lambda session, actor: roles.set_active(session, user_id, active=active, actor=actor))
 
 
 @blueprint.post("/users/<uuid:user_id>/superuser")
@@ -148,7 +148,7 @@ def set_superuser(user_id: uuid.UUID) -> Response:
     on = request.form.get("on") == "1"
     said = _("This user is an admin now.") if on else _("This user is no admin any more.")
     return _change(
-        user_id, said, lambda session, actor: users.set_superuser(session, user_id, superuser=on, actor=actor)
+        user_id, said, lambda session, actor: roles.set_superuser(session, user_id, superuser=on, actor=actor)
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from models import config, database
 from models.config import Settings
 from models.database import Sessions
-from models.services import pausing, revoking, secrets, users
+from models.services import pausing, revoking, roles, secrets
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -307,7 +307,7 @@ def test_12_what_is_open_is_cut_within_a_second_of_the_end(scene: Scene, ending:
             elif ending == "paused":
                 pausing.pause(session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM)
             else:
-                users.set_active(session, scene.owned.user.id, active=False, actor=PLATFORM)
+                roles.set_active(session, scene.owned.user.id, active=False, actor=PLATFORM)
         begun = time.monotonic()
         for connection in held:
             with suppress(ConnectionResetError):

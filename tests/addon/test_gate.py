@@ -13,7 +13,7 @@ from addon.gate import Admit, Gate
 from addon.refusals import Refuse
 from models import clock
 from models.database import Sessions
-from models.services import revoking, secrets, users
+from models.services import revoking, roles, secrets
 from models.services import sessions as proxy_sessions
 from models.services.context import PLATFORM
 from models.sessions import ProxySession
@@ -139,7 +139,7 @@ def test_a_paused_token_is_refused(gated: Gated, owned: Owned) -> None:
 
 def test_a_token_of_a_disabled_user_is_refused(gated: Gated, owned: Owned) -> None:
     with gated.factory.begin() as session:
-        users.set_active(session, owned.user.id, active=False, actor=PLATFORM)
+        roles.set_active(session, owned.user.id, active=False, actor=PLATFORM)
     assert code(decide(gated, facts(owned.secret))) == "account_disabled"
 
 

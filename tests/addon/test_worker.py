@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from models import clock
 from models.config import Settings
 from models.database import Sessions
-from models.services import revoking, users
+from models.services import revoking, roles
 from models.services import sessions as proxy_sessions
 from models.services.context import PLATFORM
 from models.services.usage import Usage
@@ -118,7 +118,7 @@ def test_a_revoked_token_and_a_disabled_user_are_refused_within_a_second_on_ever
     with factory.begin() as session:
         revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
     with factory.begin() as session:
-        users.set_active(session, other.user.id, active=False, actor=PLATFORM)
+        roles.set_active(session, other.user.id, active=False, actor=PLATFORM)
     time.sleep(1)
     for _ in range(12):
         for secret in (owned.secret, other.secret):

@@ -14,7 +14,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessCookie, AccessTicket
 from models.sections import Sessions as Rules
-from models.services import entries, revoking, secrets, sessions, users
+from models.services import entries, revoking, roles, secrets, sessions
 from models.services.context import PLATFORM, Actor
 from models.services.entries import Entry
 from models.services.errors import AccountDisabled, NotFound, TicketRefused, TokenUnusable
@@ -141,7 +141,7 @@ def test_a_token_that_would_not_be_let_through_has_no_tickets(
     revoking.revoke(session, alice, other.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenUnusable, match="revoked"):
         entries.issue_ticket(session, alice, other.id, settings=settings, actor=PLATFORM)
-    users.set_active(session, alice.id, active=False, actor=PLATFORM)
+    roles.set_active(session, alice.id, active=False, actor=PLATFORM)
     session.refresh(alice)
     with pytest.raises(AccountDisabled):
         issue()
@@ -156,7 +156,7 @@ def test_a_ticket_issued_before_its_token_ended_opens_nothing(
         case "revoked":
             revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
         case "disabled":
-            users.set_active(session, alice.id, active=False, actor=PLATFORM)
+            roles.set_active(session, alice.id, active=False, actor=PLATFORM)
         case "expired":
             token.activated_at = clock.now() - timedelta(days=2)
             session.flush()

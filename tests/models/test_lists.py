@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
-from models.services import audit, counting, ledger, overview, revoking, sessions, token_lists, usage, users
+from models.services import audit, counting, ledger, overview, revoking, roles, sessions, token_lists, usage, users
 from models.services.context import PLATFORM, Actor
 from models.services.paging import MAX_LIMIT, Page, page_of
 from models.users import User
@@ -56,7 +56,7 @@ def test_pages_of_equal_times_neither_repeat_nor_lose_anything(
 def test_the_audit_log_is_read_newest_first_and_by_user_and_action(
     session: Session, alice: User, bob: User, dana: User
 ) -> None:
-    users.set_active(session, bob.id, active=False, actor=Actor(dana.id, "203.0.113.7", "A browser"))
+    roles.set_active(session, bob.id, active=False, actor=Actor(dana.id, "203.0.113.7", "A browser"))
     session.flush()
     newest = audit.entries(session, limit=10, offset=0).items[0]
     assert (newest.action, newest.actor, newest.user) == (AuditAction.USER_DISABLED, dana, bob)
@@ -92,7 +92,7 @@ def test_a_change_that_is_rolled_back_leaves_no_trace(committed: tuple[Settings,
             case "purchase":
                 buy(session, owner, settings)
             case "disable":
-                users.set_active(session, owner.id, active=False, actor=PLATFORM)
+                roles.set_active(session, owner.id, active=False, actor=PLATFORM)
             case "password":
                 users.change_password(
                     session, owner, current="correct horse battery", new="another good one", actor=PLATFORM

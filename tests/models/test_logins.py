@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models.logins import Login, LoginKind
-from models.services import logins, users
+from models.services import logins, roles, users
 from models.services.context import PLATFORM, Actor
 from models.services.errors import NotFound
 from models.users import User
@@ -117,9 +117,9 @@ def test_a_login_begun_with_the_old_password_while_it_was_changed_is_dead(sessio
 
 def test_disabling_ends_logins_and_enabling_does_not_bring_them_back(session: Session, alice: User, dana: User) -> None:
     login = begin(session, alice)
-    users.set_active(session, alice.id, active=False, actor=Actor(dana.id))
+    roles.set_active(session, alice.id, active=False, actor=Actor(dana.id))
     assert not is_open(session, login)
-    users.set_active(session, alice.id, active=True, actor=Actor(dana.id))
+    roles.set_active(session, alice.id, active=True, actor=Actor(dana.id))
     assert not is_open(session, login)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import changes, revoking, sessions, users
+from models.services import changes, revoking, roles, sessions
 from models.services.context import PLATFORM
 from models.tokens import AccessToken
 from models.users import User
@@ -67,7 +67,7 @@ def act(session: Session, settings: Settings, alice: User, token: AccessToken, w
         case "revoke":
             revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
         case "disable":
-            users.set_active(session, alice.id, active=False, actor=PLATFORM)
+            roles.set_active(session, alice.id, active=False, actor=PLATFORM)
         case "first use":
             sessions.begin(session, token.id, device=None, rules=rules, actor=PLATFORM)
         case "claim":

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 from models import clock
 from models.config import Settings
 from models.database import Sessions
-from models.services import counting, revoking, sessions, usage, users
+from models.services import counting, revoking, roles, sessions, usage, users
 from models.services.context import PLATFORM
 from models.services.counting import Count
 from models.services.errors import DeviceConflict, EmailTaken, LastSuperuser, NotFound, UsernameTaken
@@ -92,7 +92,7 @@ def test_two_admins_who_disable_each_other_leave_one(committed: Committed) -> No
     for _ in range(ROUNDS):
         results = race(
             *(
-                in_transaction(factory, users.set_active, admin.id, active=False, actor=PLATFORM)
+                in_transaction(factory, roles.set_active, admin.id, active=False, actor=PLATFORM)
                 for admin in (dana, erin)
             )
         )
@@ -100,7 +100,7 @@ def test_two_admins_who_disable_each_other_leave_one(committed: Committed) -> No
         with factory.begin() as session:
             assert session.scalar(select(func.count()).where(User.is_superuser, User.is_active)) == 1
             for admin in (dana, erin):
-                users.set_active(session, admin.id, active=True, actor=PLATFORM)
+                roles.set_active(session, admin.id, active=True, actor=PLATFORM)
 
 
 def test_workers_that_share_sessions_add_their_counts_without_a_deadlock(committed: Committed) -> None:
@@ -139,10 +139,10 @@ def test_a_user_disabled_while_a_token_is_revoked_is_no_deadlock(committed: Comm
         alice = make_user(session, "alice", balance="100", is_superuser=True)
     for _ in range(ROUNDS):
         with factory.begin() as session:
-            users.set_active(session, alice.id, active=True, actor=PLATFORM)
+            roles.set_active(session, alice.id, active=True, actor=PLATFORM)
             token = buy(session, alice, settings, hours=1)
         results = race(
-            in_transaction(factory, users.set_active, alice.id, active=False, actor=PLATFORM),
+            in_transaction(factory, roles.set_active, alice.id, active=False, actor=PLATFORM),
             in_transaction(factory, revoking.revoke, alice, token.id, settings=settings, actor=PLATFORM),
         )
         assert [result for result in results if isinstance(result, Exception)] == []

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.sections import Sessions as Rules
-from models.services import counting, revoking, sessions, users
+from models.services import counting, revoking, roles, sessions
 from models.services.context import PLATFORM, Actor
 from models.services.counting import Count
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
@@ -133,7 +133,7 @@ def test_a_token_that_ended_or_sleeps_is_not_used(
 def test_a_disabled_owners_token_is_not_used_and_its_clock_does_not_start(
     session: Session, alice: User, token: AccessToken
 ) -> None:
-    users.set_active(session, alice.id, active=False, actor=PLATFORM)
+    roles.set_active(session, alice.id, active=False, actor=PLATFORM)
     with pytest.raises(TokenUnusable) as caught:
         begin(session, token, None)
     assert caught.value.state == "disabled"

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import revoking, secrets, sessions, token_lists, tokens, users
+from models.services import revoking, roles, secrets, sessions, token_lists, tokens
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -71,7 +71,7 @@ def test_nobody_buys_without_the_money(session: Session, charlie: User, settings
 
 
 def test_a_disabled_user_buys_nothing(session: Session, alice: User, settings: Settings) -> None:
-    users.set_active(session, alice.id, active=False, actor=PLATFORM)
+    roles.set_active(session, alice.id, active=False, actor=PLATFORM)
     with pytest.raises(AccountDisabled):
         buy(session, alice, settings)
 

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from models.ledger import Account
 from models.outbox import OutboxMail
-from models.services import passwords, users
+from models.services import passwords, roles, users
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -112,7 +112,7 @@ def test_a_wrong_password_and_an_unknown_address_read_the_same(session: Session,
 
 
 def test_a_disabled_user_learns_so_only_with_the_right_password(session: Session, alice: User, dana: User) -> None:
-    users.set_active(session, alice.id, active=False, actor=Actor(dana.id))
+    roles.set_active(session, alice.id, active=False, actor=Actor(dana.id))
     with pytest.raises(LoginFailed):
         users.authenticate(session, email=alice.email, password="wrong")
     with pytest.raises(AccountDisabled):
@@ -165,22 +165,22 @@ def test_a_user_can_be_disabled_and_enabled_and_only_changes_are_recorded(
     session: Session, alice: User, dana: User
 ) -> None:
     for active in (False, False, True):
-        assert users.set_active(session, alice.id, active=active, actor=Actor(dana.id)).is_active is active
+        assert roles.set_active(session, alice.id, active=active, actor=Actor(dana.id)).is_active is active
     assert actions(session, alice)[-2:] == ["user.disabled", "user.enabled"]
 
 
 def test_the_last_admin_cannot_be_disabled(session: Session, dana: User) -> None:
     with pytest.raises(LastSuperuser):
-        users.set_active(session, dana.id, active=False, actor=Actor(dana.id))
+        roles.set_active(session, dana.id, active=False, actor=Actor(dana.id))
     other = make_user(session, "erin", is_superuser=True)
-    users.set_active(session, dana.id, active=False, actor=Actor(other.id))
+    roles.set_active(session, dana.id, active=False, actor=Actor(other.id))
     with pytest.raises(LastSuperuser):
-        users.set_active(session, other.id, active=False, actor=Actor(other.id))
+        roles.set_active(session, other.id, active=False, actor=Actor(other.id))
 
 
 def test_somebody_who_does_not_exist_cannot_be_disabled(session: Session) -> None:
     with pytest.raises(NotFound):
-        users.set_active(session, some_id(), active=False, actor=PLATFORM)
+        roles.set_active(session, some_id(), active=False, actor=PLATFORM)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_search_takes_the_words_as_they_are(
 
 
 def test_the_first_admin_is_the_oldest_active_one(session: Session, alice: User) -> None:
-    assert users.first_superuser(session) is None
-    admin = users.create_first_admin(session, email="admin@localhost.localdomain", password="a long password")
+    assert roles.first_superuser(session) is None
+    admin = roles.create_first_admin(session, email="admin@localhost.localdomain", password="a long password")
     assert admin.is_superuser
-    assert users.first_superuser(session) is admin
+    assert roles.first_superuser(session) is admin

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
 from models.outbox import OutboxMail
-from models.services import passwords, users
+from models.services import passwords, roles
 from models.services.context import PLATFORM
 from models.users import User
 from tests.conftest import PASSWORD
@@ -65,7 +65,7 @@ def test_a_failed_login_is_written_down_whoevers_it_was(app: Flask, alice: User,
 def test_a_disabled_user_cannot_log_in_and_is_logged_out(
     anonymous: Browser, as_alice: Browser, alice: User, session: Session
 ) -> None:
-    users.set_active(session, alice.id, active=False, actor=PLATFORM)
+    roles.set_active(session, alice.id, active=False, actor=PLATFORM)
     session.commit()
     assert as_alice.get("/dashboard").status_code == 302
     answer = anonymous.log_in(alice)

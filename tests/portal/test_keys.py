@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.api_keys import ApiKey, KeyScope
 from models.audit import AuditAction
 from models.config import Settings
-from models.services import api_keys, users
+from models.services import api_keys, roles
 from models.services.context import Actor
 from models.services.errors import InvalidInput
 from models.users import User
@@ -80,10 +80,10 @@ def test_what_each_scope_opens(app: Flask, session: Session, alice: User, dana: 
 def test_a_former_admins_key_opens_the_office_no_more(
     app: Flask, session: Session, alice: User, dana: User, settings: Settings
 ) -> None:
-    users.set_superuser(session, alice.id, superuser=True, actor=Actor(dana.id))
+    roles.set_superuser(session, alice.id, superuser=True, actor=Actor(dana.id))
     caller = with_key(app, key_of(session, alice, settings, KeyScope.ADMIN))
     told(caller.get("/admin/users"), 200)
-    users.set_superuser(session, alice.id, superuser=False, actor=Actor(dana.id))
+    roles.set_superuser(session, alice.id, superuser=False, actor=Actor(dana.id))
     session.commit()
     told(caller.get("/admin/users"), 403)
 
@@ -116,7 +116,7 @@ def test_ending_a_key_ends_it_at_once_and_a_strangers_is_404(
 
 def test_a_disabled_users_key_is_403(app: Flask, session: Session, alice: User, dana: User, settings: Settings) -> None:
     caller = with_key(app, key_of(session, alice, settings, KeyScope.BUY))
-    users.set_active(session, alice.id, active=False, actor=Actor(dana.id))
+    roles.set_active(session, alice.id, active=False, actor=Actor(dana.id))
     session.commit()
     assert told(caller.get("/users/me"), 403)["detail"] == "Inactive user"
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.links import AccountLink
 from models.outbox import OutboxMail
-from models.services import users
+from models.services import roles, users
 from models.services.context import PLATFORM
 from models.users import User
 from tests.conftest import PASSWORD, Clock
@@ -202,7 +202,7 @@ def test_no_secret_of_a_link_is_in_the_database(
 def test_a_disabled_user_gets_no_link(
     browsers: Callable[[], Browser], post: Mailbox, alice: User, session: Session
 ) -> None:
-    users.set_active(session, alice.id, active=False, actor=PLATFORM)
+    roles.set_active(session, alice.id, active=False, actor=PLATFORM)
     session.commit()
     post.arrived()
     browsers().post("/forgot-password", email=alice.email)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.api_keys import KeyScope
 from models.config import Settings
 from models.outbox import OutboxMail
-from models.services import api_keys, dossiers, sessions, users
+from models.services import api_keys, dossiers, roles, sessions
 from models.services.context import PLATFORM, Actor
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -177,4 +177,4 @@ def test_a_deleted_account_is_not_enabled_again(
 
 def test_disabling_one_who_has_left_changes_nothing(as_alice: Browser, alice: User, session: Session) -> None:
     as_alice.post("/profile/delete", current_password=PASSWORD)
-    assert users.set_active(session, alice.id, active=False, actor=PLATFORM).is_active is False
+    assert roles.set_active(session, alice.id, active=False, actor=PLATFORM).is_active is False

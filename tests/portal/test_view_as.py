@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.audit import AuditEntry
 from models.outbox import OutboxMail
-from models.services import users
+from models.services import roles
 from models.services.context import PLATFORM
 from models.users import User
 from tests.conftest import Clock, make_user
@@ -73,7 +73,7 @@ def test_the_admin_stops_by_a_button_and_is_back_at_the_user(viewer: Browser, al
 
 def test_who_is_no_admin_any_more_sees_his_own_again(viewer: Browser, dana: User, session: Session) -> None:
     make_user(session, "erin", is_superuser=True)
-    users.set_superuser(session, dana.id, superuser=False, actor=PLATFORM)
+    roles.set_superuser(session, dana.id, superuser=False, actor=PLATFORM)
     session.commit()
     page = viewer.get("/dashboard")
     assert "Hello, alice" not in page.text

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.logins import Login, LoginKind
-from models.services import logins, users
+from models.services import logins, roles
 from models.services.context import Actor
 from models.users import User
 from portal.api import jwts
@@ -134,7 +134,7 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_401(
 def test_a_disabled_user_does_not_log_in_and_his_tokens_are_403(
     nobody: Program, alices: Program, session: Session, alice: User, dana: User
 ) -> None:
-    users.set_active(session, alice.id, active=False, actor=Actor(dana.id))
+    roles.set_active(session, alice.id, active=False, actor=Actor(dana.id))
     session.commit()
     assert told(alices.get("/users/me"), 403)["detail"] == "Inactive user"
     told(nobody.post("/auth/login", {"email": alice.email, "password": PASSWORD}), 403)
