@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from models.services import errors as domain
 from portal.extensions import db
 from portal.i18n import is_for_programs, ngettext
-from portal.words import sentence
+from portal.sentences import sentence
 
 logger = logging.getLogger(__name__)
 

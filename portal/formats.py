@@ -10,23 +10,23 @@ from werkzeug.local import LocalProxy
 
 from models import clock
 from models.tokens import AccessToken, TokenState
-from portal import charts, current, devices, refusals, setting_words, words
+from portal import charts, current, devices, labels, refusals, sentences, setting_words, words
 from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
 USER = LocalProxy(current.maybe_user)
 VIEWING = LocalProxy(current.viewing)
 WORDS = (
-    words.TOKEN_STATES,
-    words.PAYMENT_STATUSES,
-    words.REVERSAL_KINDS,
-    words.REVERSAL_STATES,
-    words.TRANSFER_KINDS,
-    words.AUDIT_ACTIONS,
-    words.MAIL_STATES,
-    words.TOPICS,
-    words.DELIVERY_STATES,
-    words.TARGETS,
+    labels.TOKEN_STATES,
+    labels.PAYMENT_STATUSES,
+    labels.REVERSAL_KINDS,
+    labels.REVERSAL_STATES,
+    labels.TRANSFER_KINDS,
+    labels.AUDIT_ACTIONS,
+    labels.MAIL_STATES,
+    labels.TOPICS,
+    labels.DELIVERY_STATES,
+    labels.TARGETS,
 )
 # A date stays on one line; where space is short, the time goes below it.
 MOMENT = "d\u00a0MMM\u00a0y, HH:mm"
@@ -59,10 +59,10 @@ def init_app(app: Flask) -> None:
         token_state=token_state,
         word=word,
         note=words.note,
-        sentence=words.sentence,
+        sentence=sentences.sentence,
         said=gettext,
-        topic_help=words.TOPIC_HELP.__getitem__,
-        happening=words.TOKEN_HISTORY.__getitem__,
+        topic_help=labels.TOPIC_HELP.__getitem__,
+        happening=labels.TOKEN_HISTORY.__getitem__,
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.frozen_settings, user=USER)
     app.jinja_env.globals.update(setting_words=setting_words.SETTINGS, setting_groups=setting_words.GROUPS)
@@ -162,7 +162,7 @@ def word(value: object) -> str:
     for known in WORDS:
         if value in known and type(value) is type(next(iter(known))):
             return str(known[value])  # type: ignore[index]  # the types were just compared
-    return str(words.PROVIDERS.get(str(value), value))
+    return str(labels.PROVIDERS.get(str(value), value))
 
 
 def with_query(endpoint: str | None = None, **changes: str | int | None) -> str:

@@ -13,7 +13,7 @@ from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, XPos, YPos
 
 from models.shop_sections import Seller
-from portal import words
+from portal import labels, words
 from portal.formats import moment, month, utc
 from portal.i18n import format_decimal
 from portal.i18n import gettext as _
@@ -153,7 +153,7 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
     facts = [
         (_("Date"), moment(receipt.entry.created_at)),
         (_("Customer"), receipt.user.full_name or receipt.user.email),
-        (_("What"), str(words.TRANSFER_KINDS[receipt.entry.kind])),
+        (_("What"), str(labels.TRANSFER_KINDS[receipt.entry.kind])),
         (_("Note"), words.note(receipt.entry)),
         (_("Amount"), f"{words.amount(receipt.amount)} ZNC"),
     ]
@@ -162,7 +162,7 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
         facts += [
             (_("Roubles"), f"{words.amount(abs(receipt.amount) * receipt.payment.rub_per_znc)} RUB"),
             (_("Rate"), f"1 ZNC = {rate} RUB"),
-            (_("Through"), str(words.PROVIDERS.get(receipt.payment.provider, receipt.payment.provider))),
+            (_("Through"), str(labels.PROVIDERS.get(receipt.payment.provider, receipt.payment.provider))),
             (_("Payment"), str(receipt.payment.id)),
         ]
     return facts
@@ -184,7 +184,7 @@ def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Selle
     rows = (
         (
             moment(line.entry.created_at),
-            str(words.TRANSFER_KINDS[line.entry.kind]),
+            str(labels.TRANSFER_KINDS[line.entry.kind]),
             words.note(line.entry),
             words.amount(line.amount),
             words.amount(line.balance),

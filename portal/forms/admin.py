@@ -9,7 +9,7 @@ from wtforms.validators import InputRequired, Optional
 
 from models.announcements import Level
 from models.config import Settings
-from portal import words
+from portal import labels, words
 from portal.forms.base import Form, PlainDecimalField, UuidField, at_most, required
 from portal.forms.shop import MONEY
 
@@ -96,4 +96,4 @@ class AnnouncementForm(Form):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self.level.choices = [(level.value, words.LEVELS[level]) for level in Level]
+        self.level.choices = [(level.value, labels.LEVELS[level]) for level in Level]

@@ -11,7 +11,7 @@ from wtforms.validators import DataRequired, Length
 
 from models.services.errors import DomainError, InvalidInput
 from portal.i18n import gettext, ngettext
-from portal.words import sentence
+from portal.sentences import sentence
 
 # What WTForms says by itself in our forms, listed here so that the translators find it.
 WTFORMS_SENTENCES = (_("Not a valid choice."), _("Invalid Choice: could not coerce."))

@@ -10,7 +10,7 @@ from wtforms import SelectField, StringField
 
 from models.inspections import Target
 from models.upkeep_sections import Inspection
-from portal import words
+from portal import labels
 from portal.forms.base import Form, at_most, required
 
 MINUTES = (5, 15, 30, 60, 240, 480, 1440)
@@ -33,7 +33,7 @@ class InspectionForm(Form):
     def of(cls, rules: Inspection, **defaults: object) -> Self:
         """Make the form for a request, with the times that the settings allow."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
-        form.target.choices = [(each.value, words.TARGETS[each]) for each in Target]
+        form.target.choices = [(each.value, labels.TARGETS[each]) for each in Target]
         allowed = [minutes for minutes in MINUTES if minutes <= rules.at_most_minutes] or [rules.at_most_minutes]
         form.minutes.choices = [(each, format_timedelta(timedelta(minutes=each), threshold=1)) for each in allowed]
         return form

@@ -13,7 +13,7 @@ from wtforms.widgets import HiddenInput
 
 from models.config import Settings
 from models.services.tokens import NAME_LENGTH
-from portal import words
+from portal import labels, words
 from portal.forms.base import Form, UuidField, at_most, required
 
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
@@ -116,7 +116,7 @@ class TopUpForm(Form):
     def with_providers(cls, settings: Settings, **defaults: object) -> Self:
         """Make the form for a request, with the providers that are switched on."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
-        form.provider.choices = [(name, str(words.PROVIDERS.get(name, name))) for name in settings.payments.providers]
+        form.provider.choices = [(name, str(labels.PROVIDERS.get(name, name))) for name in settings.payments.providers]
         if form.provider.data in {None, "None"}:
             # A page may leave the choice out when there is only one.
             form.provider.data = form.provider.choices[0][0]

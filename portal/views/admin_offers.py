@@ -14,7 +14,7 @@ from models.gifts import GiftCode
 from models.services import bundles, coupons, gifts, revoking, token_lists
 from models.services.errors import InvalidInput, TokenEnded
 from models.services.money import parse_amount
-from portal import access, current, tables, words
+from portal import access, current, sentences, tables
 from portal.forms.admin import BundleEditForm, CouponForm, GiftCodesForm, ReasonForm
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -133,7 +133,7 @@ def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
             form.refuse(error)
             return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
         except TokenEnded as error:
-            flash(words.sentence(error), "info")
+            flash(sentences.sentence(error), "info")
         else:
             flash(_("The token is ended, and its owner is told why."), "good")
         return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)

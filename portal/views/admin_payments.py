@@ -19,7 +19,7 @@ from models.services.errors import (
     ProviderRefused,
 )
 from models.services.money import parse_amount
-from portal import access, current, tables, words
+from portal import access, current, sentences, tables
 from portal.forms.admin import RefundForm
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -70,7 +70,7 @@ def close_review(event_id: uuid.UUID) -> Response:
         with current.transaction() as session:
             reviews.close(session, event_id, note=request.form.get("note", ""), actor=current.actor())
     except InvalidInput as error:
-        flash(words.sentence(error), "bad")
+        flash(sentences.sentence(error), "bad")
     else:
         flash(_("It is off the list."), "good")
     return redirect(url_for("admin_payments.review_list"), 303)
@@ -92,7 +92,7 @@ def ask(payment_id: uuid.UUID) -> Response:
         with current.transaction() as session:
             result = payments.ask_provider(session, payment_id, current.settings())
     except (CallbackRefused, ProviderDown, ProviderRefused) as error:
-        flash(words.sentence(error), "bad")
+        flash(sentences.sentence(error), "bad")
     else:
         said = (
             _("The provider knows nothing new.")

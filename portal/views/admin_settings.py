@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from models.services import runtime
 from models.services.errors import InvalidInput, SettingChanged
 from models.setting_changes import SettingChange
-from portal import access, current, tables, words
+from portal import access, current, sentences, tables
 from portal.forms.settings import SettingForm, UndoForm
 from portal.i18n import gettext as _
 from portal.paging import Window, window
@@ -79,7 +79,7 @@ def change(key: str) -> str | Response | tuple[str, int]:
         filled.refuse(error)
         return _page(setting, filled), 400
     except SettingChanged as error:
-        flash(words.sentence(error), "bad")
+        flash(sentences.sentence(error), "bad")
         return redirect(url_for("admin_settings.form", key=key), 303)
     return _changed()
 
@@ -93,7 +93,7 @@ def undo(change_id: int) -> Response:
             reason = form.reason.data or _("Undone")
             runtime.undo(session, current.frozen_settings(), change_id, reason=reason, actor=current.actor())
     except (InvalidInput, SettingChanged) as error:
-        flash(words.sentence(error), "bad")
+        flash(sentences.sentence(error), "bad")
         return redirect(url_for("admin_settings.overview"), 303)
     return _changed()
 

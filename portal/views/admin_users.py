@@ -13,7 +13,7 @@ from models.services.context import Actor
 from models.services.errors import DomainError, DuplicateTransfer, InsufficientFunds, InvalidInput, LastSuperuser
 from models.services.money import parse_amount
 from models.users import User
-from portal import asked, current, tables, words
+from portal import asked, current, sentences, tables, words
 from portal.forms.admin import AdjustForm, NoteForm
 from portal.i18n import gettext as _
 from portal.i18n import ngettext
@@ -69,7 +69,7 @@ def change_users() -> str | Response:
                 roles.set_active(session, user_id, active=active, actor=current.actor())
             changed += 1
         except LastSuperuser as error:
-            flash(words.sentence(error), "bad")
+            flash(sentences.sentence(error), "bad")
     if active:
         flash(ngettext("%(num)d account is enabled.", "%(num)d accounts are enabled.", changed), "good")
     else:
@@ -174,7 +174,7 @@ def _change(user_id: uuid.UUID, said: str, call: Callable[[Session, Actor], obje
         with current.transaction() as session:
             call(session, current.actor())
     except DomainError as error:
-        flash(words.sentence(error), "bad")
+        flash(sentences.sentence(error), "bad")
     else:
         flash(said, "good")
     return _back(user_id)

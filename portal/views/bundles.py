@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from models.services import bundles, gifts, ledger
 from models.services.errors import CouponRefused, DuplicateTransfer, GiftRefused, InsufficientFunds, PriceChanged
-from portal import access, current, limits, words
+from portal import access, current, limits, sentences, words
 from portal.forms.shop import BundleForm, GiftForm
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -82,7 +82,7 @@ def redeem() -> Response:
             code = str(form.code.data)
             credited = gifts.redeem(session, current.user(), code, settings=current.settings(), actor=current.actor())
     except GiftRefused as error:
-        flash(words.sentence(error), "bad")
+        flash(sentences.sentence(error), "bad")
     else:
         flash(_("%(amount)s ZNC are in your wallet.", amount=words.amount(credited)), "good")
     return redirect(url_for("wallet.overview"), 303)

@@ -13,7 +13,7 @@ from models.services.errors import InvalidInput, NotFound
 from models.services.paging import Page
 from models.services.papers import Month
 from models.services.reconciling import Row
-from portal import access, current, papers, words
+from portal import access, current, papers, sentences, words
 from portal.paging import window
 
 blueprint = Blueprint("papers", __name__, url_prefix="/wallet")
@@ -98,7 +98,7 @@ def reconciliation() -> str | tuple[str, int]:
     try:
         found = reconciling.rows(current.session(), first, last)
     except InvalidInput as error:
-        fault = words.sentence(error)
+        fault = sentences.sentence(error)
     shown = Page(found[::-1][part["offset"] :][: part["limit"]], len(found), **part)
     differing = [row.day for row in found if row.difference][:DAYS_NAMED]
     facts = {"first": first, "last": last, "fault": fault, "differing": differing}

@@ -21,7 +21,7 @@ from models.services.errors import (
     TokenEnded,
 )
 from models.tokens import AccessToken
-from portal import access, current, words
+from portal import access, current, sentences, words
 from portal.forms.shop import ExtendForm, NameForm, RotateForm
 from portal.i18n import gettext as _
 
@@ -113,7 +113,7 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     except NotFound:
         raise
     except DomainError as error:
-        flash(words.sentence(error), "bad")
+        flash(sentences.sentence(error), "bad")
     else:
         paid = words.amount(price)
         flash(_("%(duration)s more, for %(amount)s ZNC.", duration=words.duration(hours), amount=paid), "good")
@@ -142,7 +142,7 @@ def rotate(token_id: uuid.UUID) -> str | Response:
     except NotFound:
         raise
     except DomainError as error:
-        flash(words.sentence(error), "info")
+        flash(sentences.sentence(error), "info")
         return _back(token_id)
     wallet = ledger.wallet_of(current.session(), current.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet, replaced=True)
@@ -157,7 +157,7 @@ def _told(done: str) -> Iterator[Session]:
     except NotFound:
         raise
     except DomainError as error:
-        flash(words.sentence(error), "bad")
+        flash(sentences.sentence(error), "bad")
     else:
         flash(done, "good")
 
@@ -172,7 +172,7 @@ def _changeable(token_id: uuid.UUID) -> AccessToken | None:
     try:
         own_tokens.refuse_ended(token.state(clock.now()))
     except TokenEnded as error:
-        flash(words.sentence(error), "info")
+        flash(sentences.sentence(error), "info")
         return None
     return token
 

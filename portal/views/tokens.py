@@ -18,7 +18,7 @@ from models.services.errors import (
 )
 from models.services.usage import Period
 from models.tokens import TokenState
-from portal import access, current, security, traffic, words
+from portal import access, current, security, sentences, traffic, words
 from portal.forms.shop import BuyForm
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -126,7 +126,7 @@ def open_in_browser(token_id: uuid.UUID) -> Response:
         with current.transaction() as session:
             ticket = entries.issue_ticket(session, current.user(), token_id, settings=settings, actor=current.actor())
     except TokenUnusable as error:
-        flash(words.sentence(error), "info")
+        flash(sentences.sentence(error), "info")
         return redirect(url_for("tokens.detail", token_id=token_id), 303)
     response = redirect(f"{settings.proxy.address}/_zenzefi/enter?ticket={ticket}", 303)
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -152,7 +152,7 @@ def revoke(token_id: uuid.UUID) -> Response:
                 session, current.user(), token_id, settings=current.settings(), actor=current.actor()
             )
     except TokenEnded as error:
-        flash(words.sentence(error), "info")
+        flash(sentences.sentence(error), "info")
     else:
         given_back = words.amount(refund)
         flash(_("The token is revoked. %(amount)s ZNC came back to your wallet.", amount=given_back), "good")
