@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
 
-from addon.gate import Admit
+from addon.admission import Admit
 from addon.http1.registry import Registry
 from addon.known import KnownTokens
 from addon.refusals import Refuse, as_layer, unusable

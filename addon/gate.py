@@ -7,13 +7,13 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
+from addon.admission import Admit, Facts
 from addon.counts import Counts
 from addon.credentials import Credential
 from addon.failures import Failures
 from addon.known import KnownTokens
-from addon.rates import Allowance, Rates
+from addon.rates import Rates
 from addon.refusals import Refuse, closed_for, unusable
 from addon.shared import SharedTokens
 from addon.store import Store, StoreDown
@@ -41,34 +41,6 @@ _UNUSABLE = {
 NOBODY = "none"
 # What counts as a failure of an address. No token at all is no guess, and an outage is not the client's fault.
 _GUESSES = {"token_invalid", "token_expired", "token_revoked", "account_disabled"}
-
-
-class Facts(NamedTuple):
-    """What a request says of itself. `path` is the raw path without prefix and query; `address` the client's."""
-
-    address: str
-    method: str
-    path: bytes
-    credential: Credential | None
-    device: str | None
-    user_agent: str = ""
-
-
-class Admit(NamedTuple):
-    """The request may pass. `session_id` is None until `begin` has opened or joined the token's session.
-
-    `notices` is how many notices of changes had come when the decision's facts were read.
-    """
-
-    known: Known
-    session_id: uuid.UUID | None
-    notices: int
-    allowance: Allowance
-
-    @property
-    def is_contested(self) -> bool:
-        """Whether another device held the token when its facts were read."""
-        return self.session_id is None and self.known.is_activated and self.known.device_id is not None
 
 
 class Gate:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from addon import gate as gating
+from addon import admission
+from addon.admission import Facts
 from addon.answers import Answer, as_json, token_status
 from addon.credentials import Credential, cookie_value, find
 from addon.entrance import Entrance, Look, Press
-from addon.gate import Facts, Gate
+from addon.gate import Gate
 from addon.health import Health
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
 from addon.http1.exchange import Exchange
@@ -40,7 +41,7 @@ class Visit:
     """What the policy remembers of an admitted exchange; `total` is None until it has a session."""
 
     facts: Facts
-    admitted: gating.Admit
+    admitted: admission.Admit
     is_open: bool = False
     total: Sum | None = None
 
@@ -63,7 +64,7 @@ class Contest:
     """Everything said yes, but another device may hold the token."""
 
     facts: Facts
-    admitted: gating.Admit
+    admitted: admission.Admit
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class GatePolicy:
         *,
         entrance: Entrance,
         records: Records,
-        in_use: Callable[[gating.Admit], None],
+        in_use: Callable[[admission.Admit], None],
         compatibility: bool,
     ) -> None:
         self._gate = gate
@@ -114,7 +115,7 @@ class GatePolicy:
         decision = self._gate.decide_now(facts)
         if decision is None:
             return Defer(facts=facts)
-        if isinstance(decision, gating.Admit) and decision.is_contested:
+        if isinstance(decision, admission.Admit) and decision.is_contested:
             return Defer(facts=Contest(facts, decision))
         return self._as_decision(facts, decision, exchange)
 
@@ -123,7 +124,7 @@ class GatePolicy:
         match question.facts:
             case Facts() as facts:
                 decision = await self._gate.decide(facts)
-                if isinstance(decision, gating.Admit) and decision.is_contested:
+                if isinstance(decision, admission.Admit) and decision.is_contested:
                     decision = await self._gate.settle(decision, facts)
                 return self._as_decision(facts, decision, question.exchange)
             case Contest(facts, admitted):
@@ -245,7 +246,7 @@ class GatePolicy:
             "" if agent is None else agent.decode("utf-8", "replace"),
         )
 
-    def _as_decision(self, facts: Facts, decision: gating.Admit | Refusal, exchange: Exchange) -> Decision:
+    def _as_decision(self, facts: Facts, decision: admission.Admit | Refusal, exchange: Exchange) -> Decision:
         exchange.known = decision.known
         if isinstance(decision, Refusal):
             return as_layer(decision)

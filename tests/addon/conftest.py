@@ -9,8 +9,9 @@ from time import monotonic
 import pytest
 from redis.asyncio import Redis
 
+from addon.admission import Facts
 from addon.credentials import Credential
-from addon.gate import Facts, Gate
+from addon.gate import Gate
 from addon.known import KnownTokens
 from addon.rates import Rates
 from addon.shared import SharedTokens

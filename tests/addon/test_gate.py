@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select, update
 
 from addon import store
+from addon.admission import Admit
 from addon.counts import Counts
-from addon.gate import Admit, Gate
+from addon.gate import Gate
 from addon.refusals import Refuse
 from models import clock
 from models.database import Sessions

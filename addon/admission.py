@@ -1,0 +1,36 @@
+"""What a request says of itself before it is judged, and what stands when it may pass."""
+
+import uuid
+from typing import NamedTuple
+
+from addon.credentials import Credential
+from addon.rates import Allowance
+from models.services.sessions import Known
+
+
+class Facts(NamedTuple):
+    """What a request says of itself. `path` is the raw path without prefix and query; `address` the client's."""
+
+    address: str
+    method: str
+    path: bytes
+    credential: Credential | None
+    device: str | None
+    user_agent: str = ""
+
+
+class Admit(NamedTuple):
+    """The request may pass. `session_id` is None until `begin` has opened or joined the token's session.
+
+    `notices` is how many notices of changes had come when the decision's facts were read.
+    """
+
+    known: Known
+    session_id: uuid.UUID | None
+    notices: int
+    allowance: Allowance
+
+    @property
+    def is_contested(self) -> bool:
+        """Whether another device held the token when its facts were read."""
+        return self.session_id is None and self.known.is_activated and self.known.device_id is not None
