@@ -70,6 +70,9 @@ def _of_standing(now: standing.Standing) -> Found:
     if check is not None:
         found["ledger_verified_timestamp_seconds"] = {(): check.checked_at.timestamp()}
         found["ledger_sound"] = {(): int(check.is_sound)}
+    if (log := now.audit_check) is not None:
+        found["audit_verified_timestamp_seconds"] = {(): log.checked_at.timestamp()}
+        found["audit_sound"] = {(): int(log.is_sound)}
     return found
 
 

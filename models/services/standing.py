@@ -10,11 +10,12 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models import clock
+from models.audit_seals import AuditCheck
 from models.day_figures import LedgerCheck
 from models.ledger import Account
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatus, ReversalState
-from models.services import overview
+from models.services import chain, overview, proving
 from models.services.overview import ShopFigures
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
@@ -75,12 +76,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Everything; `check` is the last verification of the books, `accounts` the platform's own balances in ZNC."""
+    """Everything; `check` and `audit_check` are the last verifications of books and audit log, `accounts` the
+    platform's own balances in ZNC.
+    """
 
     shop: ShopFigures
     waiting: Mapping[str, Waiting]
     to_review: int
     check: LedgerCheck | None
+    audit_check: AuditCheck | None
     accounts: Mapping[str, Decimal]
 
 
@@ -102,12 +106,15 @@ def of(session: Session) -> Standing:
         name: Waiting(next(found), _since(next(found), moment), next(found) if line.given_up is not None else None)
         for name, line in _LINES.items()
     }
+    log = chain.standing(session)
+    waiting["audit"] = Waiting(log.waiting, log.seconds, None)
     own = select(Account.kind, Account.balance).where(Account.user_id.is_(None))
     return Standing(
         shop=overview.of_shop(session),
         waiting=waiting,
         to_review=to_review,
         check=session.scalars(select(LedgerCheck).order_by(LedgerCheck.id.desc()).limit(1)).one_or_none(),
+        audit_check=proving.last_check(session),
         accounts={kind.value: balance for kind, balance in session.execute(own)},
     )
 

@@ -224,6 +224,7 @@ def test_every_declared_metric_moves(shop: Shop, watch: Watch) -> None:
         Redis.from_url(settings.redis.url) as redis,
     ):
         Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.upkeep.verify_ledger")
+        Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.audit.verify")
         Queue(queues.QUEUE, connection=redis).enqueue("jobs.payments.settle", "no id at all")
     backup = [ROOT / "zenzefi", "backup", "--data", shop.data / "state", "--out", shop.data / "backups"]
     subprocess.run(backup, check=True, capture_output=True, env=clean_environment())

@@ -20,12 +20,13 @@ from sqlalchemy.orm import Session
 
 from jobs import queues
 from models import clock, config, counters
+from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
 from models.metrics import PORTAL
 from models.outbox import OutboxMail
 from models.payments import PaymentEvent
-from models.services import books, bundles, desk, lasting, outbox, payments, revoking
+from models.services import books, bundles, chain, desk, lasting, outbox, payments, proving, revoking
 from models.services.context import PLATFORM
 from ops.bootstrap import REPOSITORY, child_environment
 from portal import create_app, figures, metrics
@@ -131,12 +132,17 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
             later = {"next_attempt_at": clock.now() + timedelta(hours=1)}
             session.execute(update(OutboxMail).where(OutboxMail.dedup_key == key).values(**later | more))
         desk.note_check(session, books.verify(sessions()))
+        written = {"action": AuditAction.JOB_CHANGED, "origin": PLATFORM.origin, "resource_type": "job"}
+        session.add(AuditEntry(created_at=late, **written))
+        session.flush()
+        key = chain.key_of(settings.tokens)
+        proving.note(session, proving.prove(session, key, noted={1: b"as it was never"}))
     redis.set(lasting.BACKUP_KEY, lasting.note_of(late, 12345))
     queues.Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.backups.make")
     text = real.get("/metrics").text
     waiting = {name: value(text, "backlog_waiting", f'{{of="{name}"}}') for name in ("mail", "callback", "payment")}
     assert waiting == {"mail": 3, "callback": 1, "payment": 1}  # with the welcome that Alice got as she registered
-    for name in ("mail", "callback"):
+    for name in ("mail", "callback", "audit"):
         assert value(text, "backlog_oldest_seconds", f'{{of="{name}"}}') == pytest.approx(600, abs=30)
     assert value(text, "backlog_oldest_seconds", '{of="payment"}') == 0
     assert value(text, "backlog_given_up", '{of="mail"}') == 1
@@ -144,6 +150,8 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
     assert value(text, "backup_size_bytes") == 12345
     assert value(text, "payments_to_review") == 1
     assert (value(text, "ledger_sound"), value(text, "ledger_account_znc", '{account="adjustments"}')) == (1, -500)
+    assert value(text, "audit_sound") == 0
+    assert value(text, "audit_verified_timestamp_seconds") == pytest.approx(clock.now().timestamp(), abs=30)
     assert value(text, "jobs_waiting", '{queue="zenzefi-slow"}') == 1
     assert (value(text, "job_workers", '{queue="zenzefi"}'), value(text, "job_scheduler_up")) == (0, 0)
 
@@ -152,6 +160,7 @@ def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, commit
     person(committed[1], "alice")
     with committed[1].begin() as session:
         desk.note_check(session, books.verify(committed[1]()))
+        proving.note(session, proving.prove(session, chain.key_of(committed[0].tokens), noted={}))
     redis.set(lasting.BACKUP_KEY, lasting.note_of(clock.now(), 1))
     redis.hset(lasting.JOBS_KEY, "jobs.health.check", "1.5")
     for name in ("job_runs|a|failed", "job_duration|a|0", "notices_sent|mail|sent"):
