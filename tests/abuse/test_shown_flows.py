@@ -17,11 +17,12 @@ from models.services import inspections
 from models.services.context import Actor
 from models.services.fleet import FLOWS
 from tests.abuse.test_browser_way import press, proxy, ticket_and_token
+from tests.addon.conftest import upstream
 from tests.addon.processes import Proxy
 from tests.addon.test_worker import wait_for
 from tests.support import person
 
-__all__ = ["proxy"]  # the fixture
+__all__ = ["proxy", "upstream"]  # the fixtures
 
 type Committed = tuple[Settings, Any]
 

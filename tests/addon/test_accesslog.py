@@ -134,7 +134,7 @@ def test_a_full_queue_drops_and_counts(log: tuple[AccessLog, Path, Counts], monk
     monkeypatch.setattr(accesslog, "QUEUE_LINES", 10)
     for _ in range(25):
         writer.note(over(), None)
-    assert counts.take() == {("log_dropped", ""): 15}
+    assert counts.take() == {("log_dropped",): 15}
     writer.start()
     until(lambda: lines(path), lambda got: len(got) == 10)
 

@@ -33,6 +33,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def __init__(self, listener):
         super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=False)
         self.socket = listener
+        listener.listen()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)

@@ -16,9 +16,8 @@ AT_ONCE = 100_000
 _DEPOSITS = """
     WITH made AS (
         INSERT INTO payments (id, user_id, provider, provider_payment_id, amount_znc, amount_rub, rub_per_znc, status,
-            return_url, checkout_url, expires_at, settled_at)
-        SELECT gen_random_uuid(), who.user_id, 'mock', gen_random_uuid()::text, 100, 1000, 10, 'succeeded',
-            '', '', now(), now()
+            return_url, checkout_url, expires_at)
+        SELECT gen_random_uuid(), who.user_id, 'mock', gen_random_uuid()::text, 100, 1000, 10, 'pending', '', '', now()
         FROM generate_series(1, :count) AS turn JOIN bench_wallets who ON who.number = turn % :wallets
         RETURNING id, user_id, amount_znc)
     INSERT INTO transfers (id, kind, debit_account_id, credit_account_id, amount, description, reference_type,
@@ -27,6 +26,10 @@ _DEPOSITS = """
         'deposit:' || made.id
     FROM made JOIN bench_wallets who ON who.user_id = made.user_id
         JOIN accounts pool ON pool.kind = 'payments_received'"""
+# A year's worth of days, each of which the database adds up row by row.
+_SETTLED = """
+    UPDATE payments SET status = 'succeeded', settled_at = now() - floor(random() * 365) * interval '1 day'
+    WHERE status = 'pending'"""
 _PURCHASES = """
     WITH made AS (
         INSERT INTO access_tokens (id, user_id, name, prefix, secret_hash, origin, scope, duration_hours, paid_seconds,
@@ -90,6 +93,7 @@ def write(session: Session, transfers: int) -> None:
     while left > 0:
         tens = -(-min(left, AT_ONCE) // 10)
         session.execute(text(_DEPOSITS), {"count": 2 * tens, "wallets": WALLETS})
+        session.execute(text(_SETTLED))
         session.execute(text(_PURCHASES), {"count": 7 * tens, "wallets": WALLETS})
         left -= 10 * tens
     session.execute(text(_BALANCES))
