@@ -197,7 +197,8 @@ def operation(shop: Shop, what: str) -> tuple[Callable[[Session], Any], set[str]
     if what == "settle":
         event_id = shop.callback(shop.pay())
         assert event_id is not None
-        return lambda s: payments.settle(s, event_id), changed | {"payments", "payment_events", "payment_days", "outbox_mails"}
+        changed |= {"payments", "payment_events", "payment_days", "outbox_mails"}
+        return lambda s: payments.settle(s, event_id), changed
     token = shop.run(lambda s: buy(s, alice, settings))
     return lambda s: revoking.revoke(s, alice, token.id, settings=settings, actor=Actor()), changed | {"access_tokens"}
 
