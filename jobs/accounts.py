@@ -1,13 +1,16 @@
 """Jobs about accounts."""
 
-from jobs import runtime
+from jobs import mail, runtime
 from models.services import links
 
 
 def send_links() -> int:
-    """Write the mails for links that were asked for; returns how many were looked at."""
+    """Send the links that were asked for, at once: somebody sits and waits. Returns how many were looked at."""
     with runtime.sessions().begin() as session:
-        return links.send_asked(session)
+        looked_at = links.send_asked(session)
+    if looked_at:
+        mail.send_waiting()
+    return looked_at
 
 
 def forget_links() -> int:

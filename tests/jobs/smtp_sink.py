@@ -5,6 +5,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_string, policy
+from typing import NamedTuple
+
+
+class Letter(NamedTuple):
+    """A mail as its reader sees it."""
+
+    to: str
+    subject: str
+    text: str
 
 
 @dataclass
@@ -14,6 +24,17 @@ class Sink:
     port: int = 0
     refuse: str = ""
     envelopes: list[tuple[list[str], str]] = field(default_factory=list)
+
+    def letters(self) -> list[Letter]:
+        """Return what has arrived, oldest first."""
+        return [_read(recipients, raw) for recipients, raw in list(self.envelopes)]
+
+
+def _read(recipients: list[str], raw: str) -> Letter:
+    message = message_from_string(raw, policy=policy.default)
+    part = message.get_body(("plain",))
+    assert part is not None
+    return Letter(recipients[0], str(message["Subject"]), str(part.get_content()))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email import message_from_string, policy
 
 import pytest
 from flask import Flask
@@ -14,7 +13,7 @@ from jobs import accounts, mail, runtime
 from models.config import Settings
 from models.services.runtime import Cached
 from tests.jobs import smtp_sink
-from tests.jobs.smtp_sink import Sink
+from tests.jobs.smtp_sink import Letter, Sink
 
 
 class Mailbox:
@@ -23,21 +22,16 @@ class Mailbox:
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
 
-    def arrived(self, *, welcomes: bool = False) -> list[tuple[str, str, str]]:
+    def arrived(self, *, welcomes: bool = False) -> list[Letter]:
         """Let the jobs run, and return to whom what came: address, subject and text of each new mail.
 
         The fixtures' people are all being welcomed, which is seldom what a test is about.
         """
         accounts.send_links()
         mail.send_waiting()
-        came = []
-        for recipients, raw in self.sink.envelopes:
-            message = message_from_string(raw, policy=policy.default)
-            part = message.get_body(("plain",))
-            assert part is not None
-            came.append((recipients[0], str(message["Subject"]), str(part.get_content())))
+        came = self.sink.letters()
         self.sink.envelopes.clear()
-        return [mail for mail in came if welcomes or not mail[1].startswith("Welcome")]
+        return [mail for mail in came if welcomes or not mail.subject.startswith("Welcome")]
 
     def link(self, subject: str) -> str:
         """Return the path of the link in the one mail with this subject that has come."""

@@ -8,6 +8,7 @@ from flask import Flask
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
+from jobs import accounts
 from models.config import Settings
 from models.links import AccountLink
 from models.outbox import OutboxMail
@@ -58,6 +59,12 @@ def test_who_registers_logs_in_after_confirming_the_address(anonymous: Browser, 
     assert anonymous.post("/confirm-email").location == "/login"
     assert anonymous.post("/login", email=NEW["email"], password=PASSWORD).status_code == 303
     assert [subject for _to, subject, _text in post.arrived(welcomes=True)] == ["Welcome to Zenzefi"]
+
+
+def test_a_link_leaves_at_once_and_does_not_wait_for_the_next_round_of_mails(anonymous: Browser, post: Mailbox) -> None:
+    anonymous.post("/register", **NEW)
+    assert accounts.send_links() == 1
+    assert [(letter.to, letter.subject) for letter in post.sink.letters()] == [(NEW["email"], CONFIRM)]
 
 
 def test_following_a_link_changes_nothing_until_its_button_is_pressed(
