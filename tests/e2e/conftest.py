@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,10 +186,10 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page in a browser profile of its own; a script error or a blocked resource fails the test."""
-    context = browser.new_context(locale="en-US")
+@contextmanager
+def visitor(browser: Browser, locale: str) -> Iterator[Page]:
+    """Open a page in a browser profile of its own; a script error or a blocked resource fails the test."""
+    context = browser.new_context(locale=locale)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -197,3 +198,10 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert errors == []
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An English visitor's page."""
+    with visitor(browser, "en-US") as page:
+        yield page

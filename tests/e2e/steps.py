@@ -36,7 +36,7 @@ def log_out(page: Page) -> None:
     expect(page.locator("form[action='/logout']")).to_have_count(0)
 
 
-def register_and_log_in(page: Page, shop: Shop, name: str) -> str:
+def register(page: Page, shop: Shop, name: str) -> str:
     """Make an account and return its e-mail address."""
     email = f"{name}@example.test"
     page.goto(f"{shop.portal}/register")
@@ -45,8 +45,23 @@ def register_and_log_in(page: Page, shop: Shop, name: str) -> str:
     page.fill("input[name=password]", PASSWORD)
     page.click("main form button")
     page.wait_for_url("**/login*")
+    return email
+
+
+def register_and_log_in(page: Page, shop: Shop, name: str) -> str:
+    """Make an account and return its e-mail address."""
+    email = register(page, shop, name)
     log_in(page, shop, email, PASSWORD)
     return email
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until the focus is on what the selector names."""
+    for _press in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"Tab never reached {selector}")
 
 
 def balance(page: Page, shop: Shop) -> Decimal:

@@ -7,18 +7,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import Shop
-from tests.e2e.steps import balance, buy, log_in, register_and_log_in, top_up
+from tests.e2e.steps import balance, buy, log_in, register_and_log_in, tab_to, top_up
 
 LOCALES = {"en": "en-GB", "ru": "ru-RU"}
-
-
-def tab_to(page: Page, selector: str) -> None:
-    """Press Tab until the focus is on what the selector names."""
-    for _press in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            return
-    raise AssertionError(f"Tab never reached {selector}")
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
