@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -109,6 +110,17 @@ def ask(shop: Shop, path: str, secret: str | None, *arguments: str) -> tuple[int
     """Send a request through the proxy, with a token or without."""
     header = ("-H", f"X-Access-Token: {secret}") if secret else ()
     return curl(*header, *arguments, f"{shop.proxy}{path}")
+
+
+def wait_for_status(shop: Shop, secret: str, wanted: int, seconds: float) -> float:
+    """Ask until the proxy answers `wanted`; returns how long that took."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        status, _ = ask(shop, "/users/currentUser", secret)
+        if status == wanted:
+            return time.monotonic() - begun
+        time.sleep(0.05)
+    raise AssertionError(f"the proxy never answered {wanted}")
 
 
 def resident_kib(pid: int) -> int:

@@ -32,6 +32,7 @@ from tests.e2e.steps import (
     register_and_log_in,
     resident_kib,
     top_up,
+    wait_for_status,
 )
 from tests.e2e.watching import Watch, until_nothing, watching
 
@@ -53,16 +54,6 @@ def watch(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watc
     """Prometheus sees all that happens in this file."""
     with watching(shop, tmp_path_factory.mktemp("prometheus")) as watch:
         yield watch
-
-
-def wait_for_status(shop: Shop, secret: str, wanted: int, seconds: float) -> float:
-    """Ask until the proxy answers `wanted`; returns how long that took."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < seconds:
-        status, _ = ask(shop, "/users/currentUser", secret)
-        if status == wanted:
-            return time.monotonic() - begun
-    raise AssertionError(f"the proxy never answered {wanted}")
 
 
 def session_figures(page: Page) -> tuple[int, int, int]:
