@@ -1,4 +1,4 @@
-"""The ways of an account in both languages: mailed links, a second factor, logins, one's own data, keys."""
+"""The ways of an account in both languages: mailed links, a second factor, logins, one's own data, webhooks, keys."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from models.languages import catalogue
 from tests.e2e.conftest import Shop, start_shop, stop_shop, visitor
 from tests.e2e.steps import PASSWORD, balance, log_in, log_out, register, register_and_log_in, tab_to, top_up
-from tests.jobs import smtp_sink
+from tests.jobs import http_sink, smtp_sink
 from tests.jobs.smtp_sink import Sink
 
 LOCALES = {"en": "en-GB", "ru": "ru-RU"}
@@ -60,11 +60,12 @@ def post() -> Iterator[Sink]:
 
 @pytest.fixture(scope="module")
 def mailing(tmp_path_factory: pytest.TempPathFactory, post: Sink) -> Iterator[Shop]:
-    """A platform with a mail server, on which addresses are confirmed."""
+    """A platform with a mail server, on which addresses are confirmed and webhooks may lead to this machine."""
     extra = {
         "ZENZEFI_MAIL__SMTP_HOST": "127.0.0.1",
         "ZENZEFI_MAIL__SMTP_PORT": str(post.port),
         "ZENZEFI_MAIL__SMTP_STARTTLS": "false",
+        "ZENZEFI_WEBHOOKS__ALLOW_PRIVATE": "true",
         "ZENZEFI_LIMITS__AUTH_PER_HOUR": "1000",
     }
     shop = start_shop(tmp_path_factory.mktemp("mailing"), extra=extra)
@@ -290,6 +291,73 @@ def test_a_user_takes_his_data_along_and_his_account_is_gone(page: Page, shop: S
     assert is_logged_out(page, shop)
     try_password(page, shop, email, PASSWORD)
     says(page, say("The e-mail address or the password is wrong."))
+
+
+def add_webhook(page: Page, shop: Shop, url: str, say: Say) -> None:
+    page.goto(f"{shop.portal}/webhooks")
+    page.fill("input[name=url]", url)
+    press(page, say("Add the webhook"))
+
+
+def expect_delivery(page: Page, state: str) -> None:
+    """Reload, as the page advises, until a delivery stands so."""
+    row = page.locator(f"tr[data-delivery][data-state={state}]")
+    deadline = time.monotonic() + 15
+    while row.count() == 0 and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+        page.reload()
+    expect(row).to_have_count(1)
+
+
+def test_a_webhook_shows_its_secret_once_and_a_test_reaches_it(page: Page, mailing: Shop, post: Sink, say: Say) -> None:
+    join(page, mailing, post, f"hooked-{say.language}", say)
+    with http_sink.running() as receiver:
+        add_webhook(page, mailing, "ftp://example.org/hook", say)
+        says(page, say("Write an address like https://example.org/hook."))
+        add_webhook(page, mailing, receiver.url(), say)
+        expect(page.locator("main")).to_contain_text(say("This is the only time you see it"))
+        secret = page.get_by_test_id("webhook-secret").inner_text().strip()
+        page.click(".mainnav a >> nth=0")
+        expect(page.locator("[data-unsaved]")).to_have_text(
+            say("You have not copied the secret. It will not be shown again.")
+        )
+        page.click("a[data-saved]")
+        page.wait_for_url(re.compile(r"/webhooks/[0-9a-f-]{36}$"))
+        assert secret not in page.content()
+        expect(page.locator("main")).to_contain_text(say("Nothing was sent yet."))
+
+        press(page, say("Send a test"))
+        says(page, say("A test is on its way. Reload this page in a moment to see what came back."))
+        expect_delivery(page, "delivered")
+        expect(page.locator("tr[data-delivery]")).to_contain_text("200")
+        page.get_by_text(say("What came back")).click()
+        expect(page.locator("tr[data-delivery] pre")).to_have_text("fine")
+        assert receiver.paths == ["/hook"]
+
+    press(page, say("Remove the webhook"))
+    says(page, say("The webhook is removed."))
+    expect(page.locator("main")).to_contain_text(say("No webhook yet."))
+
+
+def test_an_own_network_is_refused_and_an_api_key_is_shown_once(page: Page, shop: Shop, say: Say) -> None:
+    register_and_log_in(page, shop, f"scripted-{say.language}")
+    add_webhook(page, shop, "http://127.0.0.1:8080/hook", say)
+    says(page, say("This address leads into a private network."))
+
+    page.goto(f"{shop.portal}/profile/keys")
+    page.fill("input[name=name]", "nightly")
+    press(page, say("Make the key"))
+    key = page.get_by_test_id("api-key").inner_text().strip()
+    page.click(".mainnav a >> nth=0")
+    expect(page.locator("[data-unsaved]")).to_have_text(say("You have not copied the key. It will not be shown again."))
+    expect(page.locator("[data-copy=secret]")).to_be_focused()
+    page.click("a[data-saved]")
+    page.wait_for_url("**/profile/keys")
+    assert key not in page.content()
+    answer = page.request.get(f"{shop.portal}/api/v1/currency/balance", headers={"X-API-Key": key})
+    assert answer.status == 200
+    press(page, say("End this one"))
+    expect(page.locator("tr[data-key]")).to_contain_text(say("ended"))
 
 
 def test_from_registering_to_the_secret_the_keyboard_is_enough(page: Page, shop: Shop, say: Say) -> None:
