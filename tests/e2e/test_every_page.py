@@ -1,5 +1,6 @@
 """Every page of the portal in a real browser: judged by axe-core in both themes, and on a narrow screen."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,8 @@ from ops.shots.places import ROLES, Place
 from ops.shots.stage import Stage, stage
 
 WIDE = Variant("wide", "light", "en")
+# What only a click or a mistake leads to is judged in the long run; ./zenzefi shots DIR --axe does it at any time.
+SCENES = bool(os.environ.get("ZENZEFI_SOAK"))
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,7 @@ def before(set_up: Stage, browser: Browser) -> Camera:
 
 def test_no_page_has_a_fault_in_either_theme_or_at_390_px(set_up: Stage, before: Camera) -> None:
     places, missing = places_of(set_up)
+    places = [place for place in places if SCENES or place.act is None]
     faults, visited = list(missing), 0
     for role in ROLES:
         with before.as_(role, WIDE) as context:
@@ -42,7 +46,7 @@ def test_no_page_has_a_fault_in_either_theme_or_at_390_px(set_up: Stage, before:
                     faults += [f"{place.name}: {fault}" for fault in found]
     assert "\n".join(faults) == ""
     assert before.complaints == []
-    assert visited > 140
+    assert visited > (140 if SCENES else 75)
 
 
 def test_a_receipt_prints_on_one_page(set_up: Stage, before: Camera) -> None:

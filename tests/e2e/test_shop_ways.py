@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import Shop
-from tests.e2e.steps import balance, buy, log_in, register_and_log_in, tab_to, top_up
+from tests.e2e.steps import balance, buy, log_in, register_and_log_in, top_up
 
 LOCALES = {"en": "en-GB", "ru": "ru-RU"}
 
@@ -78,30 +78,6 @@ def test_the_snippets_of_a_secret_are_tabs_that_arrows_walk(page: Page, shop: Sh
     expect(page.get_by_test_id("python")).to_be_visible()
     expect(page.get_by_test_id("curl")).to_be_hidden()
     page.click("a[data-saved]")
-
-
-def test_a_purchase_is_made_with_the_keyboard_alone(page: Page, shop: Shop) -> None:
-    register_and_log_in(page, shop, "keys")
-    top_up(page, shop, "20")
-    page.goto(f"{shop.portal}/tokens/buy")
-    page.keyboard.press("Tab")
-    expect(page.locator(".skip-link")).to_be_focused()
-    page.keyboard.press("Enter")
-    tab_to(page, "[name=duration_hours]")
-    page.keyboard.press("ArrowLeft")
-    expect(page.locator("input[value='12']")).to_be_checked()
-    tab_to(page, "form[data-buy] button.button-main")
-    page.keyboard.press("Enter")
-    assert len(page.get_by_test_id("secret").inner_text().strip()) == 64
-    tab_to(page, "a[data-saved]")
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
-    tab_to(page, "a[data-dialog=revoke]")
-    page.keyboard.press("Enter")
-    expect(page.locator("dialog[open]")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(page.locator("dialog[open]")).to_have_count(0)
-    assert balance(page, shop) == 10
 
 
 def test_the_offered_refund_shrinks_in_the_open_dialog_and_is_what_is_paid(page: Page, shop: Shop) -> None:
