@@ -29,7 +29,7 @@ MEASURED = ("addon", "portal", "models", "jobs")
 COVERED = [*(f"--cov={package}" for package in MEASURED), "--cov-branch", "--cov-fail-under=85"]
 # Each pytest process has a Redis of its own, since tests empty it; databases carry the process's id in their names.
 PROCESSES = 3
-SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadgroup", "--no-loadscope-reorder"]
+SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadfile", "--no-loadscope-reorder"]
 # What a developer has set for a real installation must not reach the tests.
 FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
 # The Redis of each pytest process, in the order of their numbers (tests/conftest.py).

@@ -54,10 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return first.index(folder) if folder in first else len(first)
 
     items.sort(key=rank)
-    for item in items:
-        # One process takes a file, and all files that share the running platform: starting one takes half a minute.
-        shares = "shop" in item.fixturenames and item.path.parent.name == "e2e"  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group("e2e" if shares else str(item.path)))
 
 
 @pytest.fixture(scope="session")
