@@ -13,10 +13,10 @@ from typing import Any
 from rq import Worker
 from rq.job import Job
 
-from jobs import accounts, backups, clocks, counting, mail, payments, queues, upkeep, webhooks
+from jobs import accounts, audit, backups, clocks, counting, health, mail, payments, queues, upkeep, webhooks
 
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
-PRELOADED = (accounts, backups, clocks, mail, payments, upkeep, webhooks)
+PRELOADED = (accounts, audit, backups, clocks, health, mail, payments, upkeep, webhooks)
 
 
 PR_SET_PDEATHSIG = 1

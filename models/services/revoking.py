@@ -12,9 +12,9 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
-from models.services import audit, changes, crediting, ledger, outages, outbox, referrals, texts
+from models.services import audit, changes, crediting, ledger, outages, outbox, own_tokens, referrals, texts
 from models.services.context import Actor
-from models.services.errors import NotFound, TokenEnded
+from models.services.errors import NotFound
 from models.services.money import round_down
 from models.tokens import HOUR, AccessToken, TokenState
 from models.users import User
@@ -36,7 +36,7 @@ def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, cred
     price of the shortest duration that covers the time used. A token never used gives back all of it. `credit` is
     what outages owe it besides (`crediting.pending`), in seconds: time that was not used.
     """
-    if token.state(moment) in {TokenState.REVOKED, TokenState.EXPIRED}:
+    if token.state(moment) in own_tokens.ENDED:
         return Decimal(0)
     used = max(0, token.used_seconds(moment) - credit)
     share = round_down(token.price_paid * max(0, token.paid_seconds - used) / token.paid_seconds)
@@ -68,17 +68,8 @@ def revoke(
     Raises NotFound for a stranger's token, TokenEnded for one that is revoked or has expired. The row lock makes
     a first use at the same instant come either before (pro-rata refund) or after (refused), never both.
     """
-    token = session.scalars(
-        select(AccessToken)
-        .where(AccessToken.id == token_id, AccessToken.user_id == owner.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one_or_none()
-    if token is None:
-        raise NotFound("token")
-    state = token.state(clock.now())
-    if state in {TokenState.REVOKED, TokenState.EXPIRED}:
-        raise TokenEnded(state)
+    token = own_tokens.locked(session, owner, token_id)
+    own_tokens.refuse_ended(token.state(clock.now()))
     due = refund_now(session, token, settings)
     refund = due.amount
     bonus = referrals.locked_bonus(session, token)
@@ -119,9 +110,7 @@ def force_revoke(session: Session, token_id: uuid.UUID, *, reason: str, actor: A
     token = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
     if token is None:
         raise NotFound("token")
-    state = token.state(clock.now())
-    if state in {TokenState.REVOKED, TokenState.EXPIRED}:
-        raise TokenEnded(state)
+    own_tokens.refuse_ended(token.state(clock.now()))
     end(session, token, Decimal(0), clock.now())
     owner = session.get_one(User, token.user_id)
     name = token.name or f"{token.prefix}…"

@@ -32,6 +32,14 @@ HEALTH = Board(
                 alerts=("LedgerNotBalanced",),
             ),
             stat(
+                "Audit log",
+                "min(audit_sound)",
+                words=("was altered", "holds"),
+                steps=(1,),
+                falling=True,
+                alerts=("AuditLogAltered", "AuditLogNotVerified", "AuditLogUnsealed"),
+            ),
+            stat(
                 "Since the books were verified",
                 "time() - max(ledger_verified_timestamp_seconds)",
                 unit="s",

@@ -8,8 +8,12 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
+# What the worker's own prober asks with, at any time; no client of ours can send its name through.
+PROBER = b"\r\nUser-Agent: zenzefi-prober\r\n"
+
+
 class Recorder:
-    """Listens on a free port until it is closed; `received` holds what came, over all connections."""
+    """Listens on a free port until it is closed; `received` holds what came of clients, over all connections."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -36,6 +40,9 @@ class Recorder:
                 except OSError:
                     return
                 if not data:
+                    return
+                if PROBER in data:
+                    connection.sendall(ANSWER)
                     return
                 self.received += data
                 buffer += data

@@ -14,7 +14,6 @@ from models.services.context import PLATFORM
 from models.sessions import ProxySession
 from portal import create_app, current
 from tests.abuse.test_admission import Scene, scene, stage
-from tests.addon.processes import Reply
 from tests.portal.conftest import Browser
 from tests.support import person
 
@@ -36,16 +35,19 @@ def answers(scene: Scene, secret: str) -> set[int]:
     return {scene.proxy.get("/", secret).status for _ in range(TRIES)}
 
 
-def refused_within(scene: Scene, secret: str, seconds: float) -> float:
-    """Wait until every worker refuses a secret as invalid; return how long it took."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < seconds:
-        replies: list[Reply] = [scene.proxy.get("/", secret) for _ in range(TRIES)]
-        if {
-            (reply.status, json.loads(reply.body or b"{}").get("code")) for reply in replies if reply.status != 200
-        } == {(401, "token_invalid")} and all(reply.status == 401 for reply in replies):
-            return time.monotonic() - begun
-    raise AssertionError(f"still open after {seconds} s")
+def open_until(scene: Scene, secret: str) -> float:
+    """Ask until every worker refuses a secret as invalid; return when the last request that passed was sent, in s."""
+    begun, last, refused = time.monotonic(), 0.0, 0
+    while refused < 2 * TRIES:
+        sent = time.monotonic() - begun
+        assert sent < 20, "still open"
+        reply = scene.proxy.get("/", secret)
+        if reply.status == 200:
+            last, refused = sent, 0
+        else:
+            assert (reply.status, json.loads(reply.body)["code"]) == (401, "token_invalid")
+            refused += 1
+    return last
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def test_12_a_replaced_secret_opens_for_its_grace_and_then_nothing_within_a_seco
             assert time.monotonic() < rotated + 2
             time.sleep(max(0, rotated + 2 - time.monotonic()))
             assert by_old_ends(1)
-            assert refused_within(scene, old, 1) < 1
+            assert open_until(scene, old) < 1
             assert not by_new_ends(0.2)
     assert answers(scene, new) == {200}
 
@@ -94,7 +96,7 @@ def test_12_a_second_rotation_ends_the_first_secret_at_every_worker_within_a_sec
     with endless(scene, f"X-Access-Token: {first}") as by_first_ends:
         third = rotate(scene, grace=600)
         assert by_first_ends(1)
-        assert refused_within(scene, first, 1) < 1
+        assert open_until(scene, first) < 1
     assert answers(scene, second) == answers(scene, third) == {200}
 
 
@@ -113,7 +115,7 @@ def test_12_without_a_grace_old_secret_and_browsers_cookie_end_within_a_second(s
     with endless(scene, f"Cookie: {cookie}") as by_cookie_ends:
         new = rotate(scene, grace=0)
         assert by_cookie_ends(1)
-        assert refused_within(scene, old, 1) < 1
+        assert open_until(scene, old) < 1
         assert scene.proxy.get("/", Cookie=cookie).status == 401
     # The browser's session still holds the token; its owner's own client is another device.
     assert scene.proxy.get("/api/v1/proxy/status", new).status == 200
