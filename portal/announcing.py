@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flask import Blueprint, Flask, current_app, g, redirect, request, url_for
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,19 +24,28 @@ KEEP_SECONDS = 90 * 24 * 3600
 FRESH_SECONDS = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An announcement as it is shown; values of its own, for it outlives the session that read it."""
+
+    id: uuid.UUID
+    level: str
+    words: dict[str, str]
+
+
 class Board:
     """What one process knows of the announcements that are shown now."""
 
     def __init__(self) -> None:
-        self._known: Sequence[Announcement] = ()
+        self._known: Sequence[Notice] = ()
         self._good_until = float("-inf")
 
-    def get(self) -> Sequence[Announcement]:
+    def get(self) -> Sequence[Notice]:
         """Return what is shown; while the database does not answer, what was shown last."""
         if time.monotonic() >= self._good_until:
             self._good_until = time.monotonic() + FRESH_SECONDS
             try:
-                self._known = announcements.showing(current.session())
+                self._known = [_notice(each) for each in announcements.showing(current.session())]
             except SQLAlchemyError:
                 current.session().rollback()
         return self._known
@@ -61,14 +71,16 @@ def announced() -> list[tuple[uuid.UUID, str, str]]:
     """Return id, level and words of what this reader has not put away."""
     if "announced" not in g:
         seen = request.cookies.get(COOKIE, "").split(".")
-        in_russian = i18n.chosen_language() == "ru"
+        language = i18n.chosen_language()
         g.announced = [
-            (each.id, each.level.value, each.words_ru if in_russian else each.words_en)
-            for each in board().get()
-            if each.id.hex[:12] not in seen
+            (each.id, each.level, each.words[language]) for each in board().get() if each.id.hex[:12] not in seen
         ]
     found: list[tuple[uuid.UUID, str, str]] = g.announced
     return found
+
+
+def _notice(found: Announcement) -> Notice:
+    return Notice(found.id, found.level.value, {"en": found.words_en, "ru": found.words_ru})
 
 
 @blueprint.post("/<uuid:announcement_id>/seen")

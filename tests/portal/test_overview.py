@@ -19,7 +19,8 @@ from models.day_figures import DayFigures
 from models.services import desk, fleet
 from models.services.books import Report
 from models.users import User
-from portal import parts
+from portal import current, parts
+from portal.announcing import announced
 from tests.conftest import Clock
 from tests.portal.conftest import Browser, Jobs, text_of
 from tests.support import actions, buy
@@ -108,6 +109,16 @@ def test_an_announcement_is_shown_in_both_languages_and_put_away(
     as_dana.post(f"/admin/announcements/{found.id}/withdraw")
     assert "Мы переезжаем." not in as_alice.get("/wallet").text
     assert as_dana.get("/admin/announcements?format=csv").text.count("\n") == 2
+
+
+def test_an_announcement_outlives_the_transaction_that_read_it(
+    app: Flask, as_dana: Browser, anonymous: Browser
+) -> None:
+    assert announce(as_dana) == 303
+    with app.test_request_context("/"):
+        assert len(announced()) == 1
+        current.session().rollback()
+    assert "relocate" in anonymous.get("/").text
 
 
 def test_an_announcement_has_a_time(as_dana: Browser, anonymous: Browser) -> None:
