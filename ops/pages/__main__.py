@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 from models import database
 from ops.console import Failure, complain, say
-from ops.installation import DATA, settings_of
+from ops.installation import DATA, reachable
 from ops.pages import subjects
 from ops.pages.queries import Query, big_tables, heard, scanned
 from portal import create_app
@@ -68,12 +68,11 @@ def main(arguments: Sequence[str]) -> int:
     """Measure and report; returns 1 when a page costs too much."""
     options = _parse(arguments)
     try:
-        settings = settings_of(options.data)
-        # A walk asks oftener than a buyer's program may.
-        limits = settings.limits.model_copy(update={"api_per_minute": 1_000_000})
-        app = create_app(settings.model_copy(update={"limits": limits}))
-        engine = database.connect(settings.database)
-        pages = list(_walk(app, engine, options.times, options.only))
+        with reachable(options.data) as settings:
+            # A walk asks oftener than a buyer's program may.
+            limits = settings.limits.model_copy(update={"api_per_minute": 1_000_000})
+            app = create_app(settings.model_copy(update={"limits": limits}))
+            pages = list(_walk(app, database.connect(settings.database), options.times, options.only))
     except Failure as failure:
         complain(str(failure))
         return 1

@@ -18,7 +18,7 @@ from models import clock, database
 from models.config import Settings
 from models.services import desk, passwords
 from ops.console import Failure, Step, complain, say
-from ops.installation import DATA, settings_of
+from ops.installation import DATA, reachable
 from ops.seed import rows, traces
 from ops.seed.bulk import build_again, take_away
 from ops.seed.sizes import Sizes
@@ -31,11 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     """Fill the database; returns the exit code."""
     options = _parse(arguments)
     try:
-        settings = settings_of(options.data)
         sizes = Sizes.of(options.users, options.tokens, options.transfers)
-        engine = database.connect(settings.database)
-        password = seed(engine, settings, sizes)
-        engine.dispose()
+        with reachable(options.data) as settings:
+            password = seed(database.connect(settings.database), settings, sizes)
     except (Failure, ValueError) as failure:
         complain(str(failure))
         return 1
