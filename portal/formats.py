@@ -1,6 +1,6 @@
 """Filters and globals for templates: money, times, bytes, durations, words."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import floor
 
@@ -10,7 +10,7 @@ from werkzeug.local import LocalProxy
 
 from models import clock
 from models.tokens import AccessToken, TokenState
-from portal import charts, current, devices, labels, refusals, sentences, setting_words, words
+from portal import charts, current, details, devices, labels, refusals, sentences, setting_words, words
 from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
@@ -51,7 +51,7 @@ def init_app(app: Flask) -> None:
         month=month,
         share=share,
         iso=iso,
-        span=span,
+        span=words.span,
         device=devices.device,
         duration=words.duration,
         scope_name=words.scope_name,
@@ -62,6 +62,7 @@ def init_app(app: Flask) -> None:
         sentence=sentences.sentence,
         said=gettext,
         topic_help=labels.TOPIC_HELP.__getitem__,
+        details=details.details,
         happening=labels.TOKEN_HISTORY.__getitem__,
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.frozen_settings, user=USER)
@@ -132,24 +133,6 @@ def share(value: float) -> str:
 def iso(value: datetime) -> str:
     """Write a time for machines."""
     return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def span(seconds: int) -> str:
-    """Write a length of time with its two largest units, without a second one that is zero.
-
-    `static/js/countdown.js` does the same in the browser, and keeps the zero: what counts down must not jump.
-    """
-    rest = timedelta(seconds=max(0, seconds))
-    days, hours, minutes, left = rest.days, rest.seconds // 3600, rest.seconds // 60 % 60, rest.seconds % 60
-    if days:
-        return gettext("%(days)d d %(hours)d h", days=days, hours=hours) if hours else gettext("%(days)d d", days=days)
-    if hours and minutes:
-        return gettext("%(hours)d h %(minutes)d min", hours=hours, minutes=minutes)
-    if hours:
-        return gettext("%(hours)d h", hours=hours)
-    if minutes and not left:
-        return gettext("%(minutes)d min", minutes=minutes)
-    return gettext("%(minutes)d min %(seconds)d s", minutes=minutes, seconds=left)
 
 
 def token_state(token: AccessToken) -> TokenState:

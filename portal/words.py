@@ -1,6 +1,7 @@
 """How pages write amounts, durations and what a transfer was for."""
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 
 from models.ledger import Transfer, TransferKind
@@ -26,6 +27,24 @@ def duration(hours: int) -> str:
     if hours > 24 and hours % 24 == 0:
         return ngettext("%(num)d day", "%(num)d days", hours // 24)
     return ngettext("%(num)d hour", "%(num)d hours", hours)
+
+
+def span(seconds: int) -> str:
+    """Write a length of time with its two largest units, without a second one that is zero.
+
+    `static/js/countdown.js` does the same in the browser, and keeps the zero: what counts down must not jump.
+    """
+    rest = timedelta(seconds=max(0, seconds))
+    days, hours, minutes, left = rest.days, rest.seconds // 3600, rest.seconds // 60 % 60, rest.seconds % 60
+    if days:
+        return gettext("%(days)d d %(hours)d h", days=days, hours=hours) if hours else gettext("%(days)d d", days=days)
+    if hours and minutes:
+        return gettext("%(hours)d h %(minutes)d min", hours=hours, minutes=minutes)
+    if hours:
+        return gettext("%(hours)d h", hours=hours)
+    if minutes and not left:
+        return gettext("%(minutes)d min", minutes=minutes)
+    return gettext("%(minutes)d min %(seconds)d s", minutes=minutes, seconds=left)
 
 
 def note(entry: Transfer) -> str:  # noqa: PLR0911 - one for each kind

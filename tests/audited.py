@@ -1,4 +1,5 @@
-"""Held over all tests: every action is written by some real path, and what a request caused says from where.
+"""Held over all tests: every action is written by some real path, what a request caused says from where, and the
+office has a word for each detail.
 
 The whole run fails when an action of the contract was never written; a part of it only looks at the rows it wrote.
 """
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from models.audit import AuditAction, AuditEntry
+from portal.details import NAMES
 
 
 class Audited:
@@ -22,6 +24,8 @@ class Audited:
         self.seen.add(str(entry.action))
         assert entry.origin is not None, f"{entry.action} does not say which side wrote it"
         assert entry.ip_address or not entry.origin.is_request, f"{entry.action} of a request has no address"
+        wordless = set(entry.details) - set(NAMES)
+        assert not wordless, f"portal/details.py has no word for {', '.join(wordless)} of {entry.action}"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

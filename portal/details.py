@@ -1,0 +1,174 @@
+"""The words for what an audit row tells beyond its action: names and values as an admin reads them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from flask_babel import lazy_gettext as _
+
+from models.api_keys import KeyScope
+from models.audit import AuditAction, AuditEntry
+from models.logins import LoginKind
+from portal import labels, setting_words, words
+from portal.i18n import ngettext
+
+_NOTHING = "\u2013"
+# tests/audited.py holds this over all tests: a service that records another name needs its word here.
+NAMES = {
+    "active": _("in use"),
+    "after": _("after"),
+    "amount": _("amount"),
+    "amount_rub": _("in roubles"),
+    "amount_znc": _("amount"),
+    "before": _("before"),
+    "bundle": _("bundle"),
+    "change": _("change"),
+    "code": _("code"),
+    "count": _("how many"),
+    "days": _("valid for"),
+    "description": _("description"),
+    "discount_percent": _("discount"),
+    "duration_hours": _("time of each"),
+    "event": _("event"),
+    "grace_seconds": _("old secret valid for"),
+    "hours": _("time"),
+    "job": _("job"),
+    "key": _("setting"),
+    "kind": _("way in"),
+    "lapsed": _("lapsed"),
+    "minutes": _("for"),
+    "name": _("name"),
+    "note": _("note"),
+    "on": _("renews itself"),
+    "outage": _("outage"),
+    "path": _("path"),
+    "prefix": _("code"),
+    "price": _("price"),
+    "provider": _("through"),
+    "reason": _("reason"),
+    "refund": _("paid back"),
+    "scope": _("opens"),
+    "seconds": _("time"),
+    "target": _("flows"),
+    "token": _("token"),
+    "token_count": _("tokens"),
+    "tokens": _("tokens"),
+    "url": _("address"),
+    "used_seconds": _("used"),
+    "uses_each": _("uses of each"),
+    "what": _("what"),
+    "withdrawn": _("withdrawn"),
+    "words": _("words"),
+}
+# Values that are one of a few.
+_CHANGES = {
+    "added": _("added"),
+    "changed": _("changed"),
+    "removed": _("removed"),
+    "secret replaced": _("secret replaced"),
+    "switched on": _("switched on"),
+    "switched off": _("switched off"),
+    "switched off after failures": _("switched off after failures"),
+}
+_KEY_SCOPES = {KeyScope.READ: _("looking"), KeyScope.BUY: _("looking and spending"), KeyScope.ADMIN: _("the office")}
+_STOPPED = {
+    "balance": _("the balance was too low"),
+    "disabled": _("the account was disabled"),
+    "late": _("it came too late"),
+    "not_for_sale": _("the duration is not for sale any more"),
+}
+_KNOWN: Mapping[str, Mapping[Any, object]] = {
+    "change": _CHANGES,
+    "kind": {LoginKind.PAGE: _("browser"), LoginKind.API: _("API")},
+    "provider": labels.PROVIDERS,
+    "scope": {**_KEY_SCOPES, **{scope: name for scope, (name, _help) in labels.SCOPES.items()}},
+    "target": labels.TARGETS,
+    "what": {"again": _("run again"), "removed": _("forgotten")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One fact of a row; `name` is as it was recorded."""
+
+    name: str
+    words: str
+    value: str
+
+
+def details(entry: AuditEntry) -> list[Detail]:
+    """Return what a row tells; a name without words stays as it is, and so does a value of another shape."""
+    told = ((name, value) for name, value in entry.details.items() if value is not None)
+    return [Detail(name, _name(name), _value(entry, name, value)) for name, value in told]
+
+
+def _name(name: str) -> str:
+    return str(NAMES.get(name, name.replace("_", " ")))
+
+
+def _value(entry: AuditEntry, name: str, value: object) -> str:
+    if isinstance(value, bool) and entry.action is not AuditAction.SETTING_CHANGED:
+        return str(_("yes") if value else _("no"))
+    try:
+        written = _WRITERS[name](value) if name in _WRITERS else _known(entry, name, value)
+    except (ArithmeticError, TypeError, ValueError):
+        written = str(value)
+    return written or _NOTHING
+
+
+def _known(entry: AuditEntry, name: str, value: object) -> str:
+    match entry.action, name:
+        case AuditAction.SETTING_CHANGED, "key":
+            return str(setting_words.SETTINGS[str(value)][0]) if value in setting_words.SETTINGS else str(value)
+        case AuditAction.SETTING_CHANGED, "before" | "after":
+            return setting_words.setting_value(value, str(entry.details.get("key")))
+        case AuditAction.TOKEN_RENEWAL_STOPPED, "reason":
+            return str(_STOPPED.get(str(value), value))
+    return str(_KNOWN.get(name, {}).get(value, value))
+
+
+def _znc(value: Any) -> str:
+    return f"{words.amount(Decimal(value))}\u00a0ZNC"
+
+
+def _rub(value: Any) -> str:
+    return f"{words.amount(Decimal(value))}\u00a0₽"
+
+
+def _hours(value: Any) -> str:
+    return words.duration(int(value))
+
+
+def _days(value: Any) -> str:
+    return ngettext("%(num)d day", "%(num)d days", int(value))
+
+
+def _percent(value: Any) -> str:
+    return f"{words.price(Decimal(value))}\u00a0%"
+
+
+def _seconds(value: Any) -> str:
+    return words.span(int(value))
+
+
+def _minutes(value: Any) -> str:
+    return words.span(60 * int(value))
+
+
+_WRITERS: Mapping[str, Callable[[Any], str]] = {
+    "amount": _znc,
+    "amount_rub": _rub,
+    "amount_znc": _znc,
+    "days": _days,
+    "discount_percent": _percent,
+    "duration_hours": _hours,
+    "grace_seconds": _seconds,
+    "hours": _hours,
+    "lapsed": _znc,
+    "minutes": _minutes,
+    "price": _znc,
+    "refund": _znc,
+    "seconds": _seconds,
+    "used_seconds": _seconds,
+}

@@ -1,0 +1,61 @@
+"""What the audit log tells is told in words: names, amounts, times, and values that are one of a few."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_babel import force_locale
+
+from models.audit import AuditAction, AuditEntry
+from portal.details import details
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "value", "english", "russian"),
+    [
+        (AuditAction.TOKEN_PURCHASED, "price", "1018.00", "price 1,018.00 ZNC", "цена 1 018,00 ZNC"),
+        (AuditAction.TOKEN_PURCHASED, "hours", 24, "time 24 hours", "время 24 часа"),
+        (AuditAction.TOKEN_PURCHASED, "scope", "full", "opens Everything", "доступ Полный доступ"),
+        (AuditAction.API_KEY_MADE, "scope", "buy", "opens looking and spending", "доступ просмотр и траты"),
+        (AuditAction.API_KEY_MADE, "days", 1, "valid for 1 day", "срок 1 день"),
+        (AuditAction.PAYMENT_REFUNDED, "amount_rub", "500.00", "in roubles 500.00 ₽", "в рублях 500,00 ₽"),
+        (AuditAction.INSPECTION_STARTED, "target", "token", "flows A token", "запросы Токен"),
+        (AuditAction.INSPECTION_STARTED, "minutes", 90, "for 1 h 30 min", "на время 1 ч 30 мин"),
+        (AuditAction.TOKEN_RENEWAL_STOPPED, "reason", "late", "reason it came too late", "причина слишком поздно"),
+        (AuditAction.TOKEN_FORCE_REVOKED, "reason", "late", "reason late", "причина late"),
+        (AuditAction.SETTING_CHANGED, "key", "prices.znc", "setting Price list", "настройка Прейскурант"),
+        (AuditAction.BUNDLE_CHANGED, "discount_percent", "12.50", "discount 12.50 %", "скидка 12,50 %"),
+        (AuditAction.BUNDLE_CHANGED, "active", False, "in use no", "действует нет"),
+        (AuditAction.TOKEN_RENAMED, "before", "", "before \u2013", "было \u2013"),
+    ],
+)
+def test_a_detail_is_told_in_words(
+    *, app: Flask, action: AuditAction, name: str, value: Any, english: str, russian: str
+) -> None:
+    entry = AuditEntry(action=action, details={name: value})
+    with app.test_request_context():
+        assert told(entry) == [english]
+        with force_locale("ru"):
+            assert told(entry) == [russian]
+
+
+def test_the_two_values_of_a_changed_setting_are_written_as_settings_are(app: Flask) -> None:
+    facts = {"key": "maintenance.on", "before": False, "after": True, "reason": "moving"}
+    with app.test_request_context():
+        assert told(AuditEntry(action=AuditAction.SETTING_CHANGED, details=facts)) == [
+            "setting Maintenance mode",
+            "before off",
+            "after on",
+            "reason moving",
+        ]
+
+
+def test_a_row_from_before_the_words_is_shown_as_it_was_written(app: Flask) -> None:
+    facts = {"odd_name": "x", "price": "a lot", "hours": None, "scope": ["full"], "days": {"a": 1}}
+    with app.test_request_context():
+        entry = AuditEntry(action=AuditAction.TOKEN_PURCHASED, details=facts)
+        assert told(entry) == ["odd name x", "price a lot", "opens ['full']", "valid for {'a': 1}"]
+
+
+def told(entry: AuditEntry) -> list[str]:
+    return [f"{detail.words} {detail.value}".replace("\u00a0", " ") for detail in details(entry)]
