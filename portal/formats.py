@@ -54,6 +54,7 @@ def init_app(app: Flask) -> None:
         span=words.span,
         device=devices.device,
         duration=words.duration,
+        kind_name=words.kind_name,
         scope_name=words.scope_name,
         scope_help=words.scope_help,
         token_state=token_state,

@@ -69,6 +69,11 @@ def note(entry: Transfer) -> str:  # noqa: PLR0911 - one for each kind
             return entry.description
 
 
+def kind_name(kind: str) -> str:
+    """Say what mails and events of a kind are about; one without words goes by its own name."""
+    return str(labels.KINDS.get(kind, kind))
+
+
 def scope_name(scope: str) -> str:
     """Return the scope's name; one that an operator added goes by its own."""
     return str(labels.SCOPES[scope][0]) if scope in labels.SCOPES else scope

@@ -1,6 +1,7 @@
 """The office's outbox: what waits, what left, what was given up; and how every kind of mail looks."""
 
 import uuid
+from operator import itemgetter
 
 from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -9,7 +10,7 @@ from models.languages import LANGUAGES
 from models.outbox import MailState
 from models.services import letters, notices, outbox, samples
 from models.services.letters import Letter
-from portal import access, current
+from portal import access, current, words
 from portal.i18n import gettext as _
 from portal.paging import window
 from portal.redirects import local_path
@@ -46,8 +47,9 @@ def preview() -> Response:
     known = letters.kinds()
     kind = request.args.get("kind", known[0])
     written = _letter(kind, request.args.get("lang", "en"))
+    named = sorted(((each, words.kind_name(each)) for each in known), key=itemgetter(1))
     page = render_template(
-        "admin/mail_samples.html", kinds=known, kind=kind, lang=request.args.get("lang", "en"), letter=written
+        "admin/mail_samples.html", kinds=named, kind=kind, lang=request.args.get("lang", "en"), letter=written
     )
     response = make_response(page)
     policy = f"{content_security_policy()}; frame-src 'self'"

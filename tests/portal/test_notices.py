@@ -13,6 +13,7 @@ from models.notices import ALWAYS_MAILED, Topic
 from models.outbox import OutboxMail
 from models.services import letters, notices, outbox
 from models.users import User
+from portal import labels
 from tests.portal.conftest import Browser, Jobs
 from tests.support import actions
 
@@ -89,6 +90,8 @@ def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
         page = as_dana.get(f"/admin/mails?state={state}").text
         assert re.findall(r'data-mail="([^"]+)"', page) == [str(mails[key].id)]
     assert "550 &lt;b&gt;no&lt;/b&gt;" in as_dana.get("/admin/mails?state=failed").text
+    as_dana.post("/preferences", lang="ru")
+    assert '<span title="welcome">Приветствие</span>' in as_dana.get("/admin/mails?state=failed").text
     again = as_dana.post(f"/admin/mails/{mails['failed'].id}/again", next="/admin/mails?state=failed")
     assert (again.status_code, again.location) == (303, "/admin/mails?state=failed")
     session.refresh(mails["failed"])
@@ -104,6 +107,7 @@ def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
 
 def test_the_office_shows_every_kind_in_both_languages_behind_a_sandbox(as_dana: Browser) -> None:
     for kind in letters.kinds():
+        assert kind in labels.KINDS, f"portal/labels.py says nothing about {kind}"
         for lang in ("en", "ru"):
             page = as_dana.get(f"/admin/mails/samples?kind={kind}&lang={lang}")
             assert "frame-src 'self'" in page.headers["Content-Security-Policy"]
