@@ -14,11 +14,12 @@ from models import clock
 from models.audit_seals import AuditCheck
 from models.config import Settings
 from models.day_figures import DayFigures, LedgerCheck
+from models.inspections import Inspection
 from models.ledger import Transfer, TransferKind
 from models.outages import Outage
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
-from models.services import outages, proving, reviews, token_lists
+from models.services import inspections, outages, proving, reviews, token_lists
 from models.services.books import Report
 from models.sessions import ProxySession
 from models.tokens import AccessToken
@@ -34,7 +35,10 @@ VERIFIED_WITHIN = timedelta(hours=36)
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Counts over the whole shop, and the last days; `outage` is open now, `check` the last one of the books."""
+    """Counts over the whole shop, and the last days; `outage` is open now, `check` the last one of the books.
+
+    Flows are shown of what `inspections` are about.
+    """
 
     reviews: int
     failed_mails: int
@@ -43,6 +47,7 @@ class Desk:
     check: LedgerCheck | None
     is_check_late: bool
     audit_check: AuditCheck | None
+    inspections: Sequence[Inspection]
     users: int
     running_tokens: int
     open_sessions: int
@@ -90,6 +95,7 @@ def of(session: Session, settings: Settings) -> Desk:
         check=check,
         is_check_late=check is not None and moment - check.checked_at > VERIFIED_WITHIN,
         audit_check=proving.last_check(session),
+        inspections=inspections.shown(session),
         users=people,
         running_tokens=running_tokens,
         open_sessions=open_sessions,

@@ -94,6 +94,12 @@ def running(session: Session) -> list[Watched]:
     ]
 
 
+def shown(session: Session) -> Sequence[Inspection]:
+    """Return those that run, with whom they concern, for the office's first page; what ends first comes first."""
+    query = listing(running_only=True).query
+    return session.scalars(query.order_by(Inspection.ends_at, Inspection.id).limit(MOST_RUNNING)).all()
+
+
 def listing(*, running_only: bool = False) -> Listing[Inspection]:
     """Return the list of inspections with everybody in them, newest first."""
     query = select(Inspection).options(

@@ -27,10 +27,13 @@ def test_an_admin_has_a_tokens_flows_shown_and_ends_it(
     assert (answer.status_code, answer.location) == (303, PAGE)
     found = session.scalars(select(Inspection)).one()
     assert (found.target, found.token_id, found.reason) == (Target.TOKEN, token.id, "<b>ticket</b> 17")
+    first = as_dana.get("/admin/").text.partition('data-testid="inspection"')[2].partition("</p>")[0]
+    assert [word for word in ("Flows are shown", f"{token.prefix}…", alice.email, "until") if word not in first] == []
     page = as_dana.get(f"{PAGE}?running=1").text
     assert "&lt;b&gt;ticket&lt;/b&gt; 17" in page
     assert str(alice.email) in page
     assert as_dana.post(f"{PAGE}/{found.id}/end").status_code == 303
+    assert "Flows are shown" not in as_dana.get("/admin/").text
     assert "Nothing is shown now" in as_dana.get(f"{PAGE}?running=1").text
     wanted = {AuditAction.INSPECTION_STARTED, AuditAction.INSPECTION_ENDED}
     assert wanted <= set(actions(session, alice))
