@@ -1,14 +1,14 @@
-"""Several tokens at once, and gift codes."""
+"""Several tokens at once."""
 
 import uuid
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models.services import bundles, gifts, ledger
-from models.services.errors import CouponRefused, DuplicateTransfer, GiftRefused, InsufficientFunds, PriceChanged
-from portal import access, current, limits, sentences, words
-from portal.forms.shop import BundleForm, GiftForm
+from models.services import bundles, ledger
+from models.services.errors import CouponRefused, DuplicateTransfer, InsufficientFunds, PriceChanged
+from portal import access, current
+from portal.forms.shop import BundleForm
 from portal.i18n import gettext as _
 from portal.paging import window
 
@@ -67,25 +67,6 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
         return _buy_page(bundle_id, form), 400
     wallet = ledger.wallet_of(current.session(), current.user().id)
     return render_template("bundles/secrets.html", sold=sold, made=made, wallet=wallet)
-
-
-@blueprint.post("/gift")
-def redeem() -> Response:
-    """Credit a gift code to the wallet."""
-    form = GiftForm(request.form)
-    if not form.validate():
-        flash(_("There is no such gift code."), "bad")
-        return redirect(url_for("wallet.overview"), 303)
-    limits.count_gift_code(current.user().id)
-    try:
-        with current.transaction() as session:
-            code = str(form.code.data)
-            credited = gifts.redeem(session, current.user(), code, settings=current.settings(), actor=current.actor())
-    except GiftRefused as error:
-        flash(sentences.sentence(error), "bad")
-    else:
-        flash(_("%(amount)s ZNC are in your wallet.", amount=words.amount(credited)), "good")
-    return redirect(url_for("wallet.overview"), 303)
 
 
 def _buy_page(bundle_id: uuid.UUID, form: BundleForm, lacks: InsufficientFunds | None = None) -> str:

@@ -1,17 +1,18 @@
-"""The wallet: balance, topping up, payments, transactions."""
+"""The wallet: balance, topping up, gift codes, payments, transactions."""
 
 import logging
 import uuid
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.ledger import TransferKind
-from models.services import ledger, payments, providers
-from models.services.errors import InvalidInput, ProviderDown, ProviderRefused
+from models.services import gifts, ledger, payments, providers
+from models.services.errors import GiftRefused, InvalidInput, ProviderDown, ProviderRefused
 from models.services.money import parse_amount
-from portal import access, current, security
-from portal.forms.shop import TopUpForm
+from portal import access, current, limits, security, words
+from portal.forms.shop import GiftForm, TopUpForm
+from portal.i18n import gettext as _
 from portal.paging import window
 from portal.redirects import local_path, own_address, without_own_origin
 
@@ -35,10 +36,7 @@ def let_forms_lead_to_checkouts(response: Response) -> Response:
 @blueprint.get("")
 def overview() -> str:
     """Show the balance, the form to top up, and what moved."""
-    form = TopUpForm.with_providers(
-        current.settings(), amount=request.args.get("amount", "")[:20], next=local_path(request.args.get("next"), "")
-    )
-    return _wallet_page(form)
+    return _wallet_page(_top_up_form())
 
 
 @blueprint.post("/top-up")
@@ -73,6 +71,24 @@ def top_up() -> str | Response | tuple[str, int]:
     return redirect(without_own_origin(started.checkout_url), 303)
 
 
+@blueprint.post("/gift")
+def redeem() -> str | Response | tuple[str, int]:
+    """Credit a gift code to the wallet."""
+    gift = GiftForm(request.form)
+    if not gift.validate():
+        return _wallet_page(_top_up_form(), gift), 400
+    limits.count_gift_code(current.user().id)
+    try:
+        with current.transaction() as session:
+            code = str(gift.code.data)
+            credited = gifts.redeem(session, current.user(), code, settings=current.settings(), actor=current.actor())
+    except GiftRefused as error:
+        gift.refuse(error, "code")
+        return _wallet_page(_top_up_form(), gift), 400
+    flash(_("%(amount)s ZNC are in your wallet.", amount=words.amount(credited)), "good")
+    return redirect(url_for("wallet.overview"), 303)
+
+
 @blueprint.get("/payments/<uuid:payment_id>")
 def payment(payment_id: uuid.UUID) -> str:
     """Show how a payment stands; the page refreshes itself until it is decided."""
@@ -85,13 +101,20 @@ def payment(payment_id: uuid.UUID) -> str:
     )
 
 
-def _wallet_page(form: TopUpForm) -> str:
+def _top_up_form() -> TopUpForm:
+    return TopUpForm.with_providers(
+        current.settings(), amount=request.args.get("amount", "")[:20], next=local_path(request.args.get("next"), "")
+    )
+
+
+def _wallet_page(form: TopUpForm, gift: GiftForm | None = None) -> str:
     user = current.user()
     wallet = ledger.wallet_of(current.session(), user.id)
     kind = next((known for known in TransferKind if known == request.args.get("type")), None)
     return render_template(
         "wallet/wallet.html",
         form=form,
+        gift=gift or GiftForm(),
         wallet=wallet,
         debt=ledger.debt_of(current.session(), user.id),
         kind=kind,

@@ -67,6 +67,9 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", () => copy(button));
 }
 
+// A form that came back is mended where it is wrong first.
+document.querySelector("main [aria-invalid=true]")?.focus();
+
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("[data-menu][open]")) {
     if (!menu.contains(event.target)) menu.open = false;

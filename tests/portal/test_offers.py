@@ -69,13 +69,17 @@ def test_a_gift_code_is_redeemed_and_guessing_is_stopped(
 ) -> None:
     code = gift(session, dana, settings)
     session.commit()
-    as_charlie.post("/gift", code=code)
+    as_charlie.post("/wallet/gift", code=code)
     assert "25.00 ZNC are in your wallet." in as_charlie.flashes()
     assert balance(session, charlie) == 25
     assert f"Gift code {code[:4]}…" in as_charlie.get("/wallet").text
     for _ in range(9):
-        as_charlie.post("/gift", code="AAAA-AAAA-AAAA-AAAA")
-    answer = as_charlie.post("/gift", code="AAAA-AAAA-AAAA-AAAA")
+        wrong = as_charlie.post("/wallet/gift", code="AAAA-AAAA-AAAA-AAAA")
+    assert (wrong.status_code, text_of(wrong, "field-error")) == (400, "There is no such gift code.")
+    assert re.search(r'aria-describedby="code-error"[^>]*value="AAAA-AAAA-AAAA-AAAA"', wrong.text)
+    assert 'id="amount" inputmode' in wrong.text
+    assert "This field is needed." in text_of(as_charlie.post("/wallet/gift"), "field-error")
+    answer = as_charlie.post("/wallet/gift", code="AAAA-AAAA-AAAA-AAAA")
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 0
 
