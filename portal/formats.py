@@ -10,7 +10,7 @@ from werkzeug.local import LocalProxy
 
 from models import clock
 from models.tokens import AccessToken, TokenState
-from portal import charts, current, details, devices, labels, refusals, sentences, setting_words, words
+from portal import charts, current, details, devices, labels, outcomes, refusals, sentences, setting_words, words
 from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
@@ -64,6 +64,8 @@ def init_app(app: Flask) -> None:
         said=gettext,
         topic_help=labels.TOPIC_HELP.__getitem__,
         details=details.details,
+        outcome=outcomes.outcome,
+        result=outcomes.result,
         happening=labels.TOKEN_HISTORY.__getitem__,
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.frozen_settings, user=USER)

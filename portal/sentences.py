@@ -92,6 +92,8 @@ SERVICE_SENTENCES = (
     _("This is more than is left of the payment."),
     _("The payment provider does not answer. Please try again later."),
     _("Payment disputed"),
+    _("Disputed by the payer's bank"),
+    _("Refunded at the provider"),
     _("Dispute won"),
     _("Paid back to you"),
     _("Refund refused by the provider"),

@@ -1,0 +1,29 @@
+"""What a provider said, and what was done, is told in words wherever an admin reads it."""
+
+import pytest
+from flask import Flask
+from flask_babel import force_locale
+
+from portal import outcomes
+
+
+@pytest.mark.parametrize(
+    ("done", "english", "russian"),
+    [
+        ("credited", "ZNC credited", "ZNC зачислены"),
+        ("review: the payment is canceled", "Payment: canceled", "Платёж: отменён"),
+        ("ignored: the payment is succeeded", "nothing (Payment: paid)", "ничего (Платёж: оплачен)"),
+        ("ignored: the dispute is won", "nothing (Dispute: won)", "ничего (Спор: выигран)"),
+        (
+            "review: 500.00 RUB went back, and 120.00 RUB were left",
+            "500.00 ₽ went back, and only 120.00 ₽ were left",
+            "вернулось 500,00 ₽; оставалось только 120,00 ₽",
+        ),
+        ("something of next year", "something of next year", "something of next year"),
+    ],
+)
+def test_what_was_done_is_told_in_words(app: Flask, done: str, english: str, russian: str) -> None:
+    with app.test_request_context():
+        assert outcomes.result(done) == english
+        with force_locale("ru"):
+            assert outcomes.result(done) == russian
