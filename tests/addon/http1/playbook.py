@@ -242,6 +242,7 @@ class Playbook:
 
 GET = b"GET /a?b=1 HTTP/1.1\r\nHost: proxy.example\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"POST /p HTTP/1.1\r\nHost: proxy.example\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def post(body: bytes, extra: bytes = b"") -> bytes:

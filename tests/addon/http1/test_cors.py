@@ -8,7 +8,7 @@ from addon.http1.forwarding import Rules
 from addon.wiring import rules_of
 from models.config import ConfigError, Settings, load
 from tests.addon.http1.playbook import OK, Playbook
-from tests.addon.http1.test_exchanges import code, status
+from tests.addon.http1.replies import code, status
 from tests.conftest import SECRETS
 
 LISTED = b"https://app.example"

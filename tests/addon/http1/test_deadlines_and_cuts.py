@@ -5,7 +5,7 @@ import pytest
 from addon.http1.decisions import Admit, Defer
 from addon.http1.limits import Limits
 from tests.addon.http1.playbook import GET, OK, Playbook, post
-from tests.addon.http1.test_exchanges import code, status
+from tests.addon.http1.replies import code, status
 
 LIMITS = Limits(
     head_seconds=5,

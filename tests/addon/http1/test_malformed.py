@@ -4,7 +4,7 @@ import pytest
 
 from addon.http1.limits import Limits
 from tests.addon.http1.playbook import GET, OK, Playbook
-from tests.addon.http1.test_exchanges import code, status
+from tests.addon.http1.replies import code, status
 
 LINE = b"GET / HTTP/1.1\r\n"
 HOST = LINE + b"Host: a\r\n"

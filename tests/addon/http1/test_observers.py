@@ -2,8 +2,8 @@
 
 import time
 
-from tests.addon.http1.test_exchanges import status
-from tests.addon.http1.test_real_sockets import LIMITS, Upstream, Worker, get, serve_everything, upload
+from tests.addon.http1.processes import LIMITS, Upstream, Worker, get, serve_everything, upload
+from tests.addon.http1.replies import status
 
 SECRETS = b"Authorization: Bearer hush\r\nCookie: session=hush\r\nReferer: http://a/?ticket=hush&x=1\r\n"
 

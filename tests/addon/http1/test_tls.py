@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.addon.http1.test_exchanges import code, status
-from tests.addon.http1.test_real_sockets import (
+from tests.addon.http1.processes import (
     LIMITS,
     MIB,
     Upstream,
@@ -27,6 +26,7 @@ from tests.addon.http1.test_real_sockets import (
     upload,
     wait_until,
 )
+from tests.addon.http1.replies import code, status
 
 
 def issue(folder: Path, name: str, host: str) -> Path:
