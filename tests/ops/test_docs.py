@@ -45,6 +45,7 @@ def test_every_block_says_what_it_is_written_in() -> None:
 
 def test_every_command_that_the_pages_name_exists_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     commands = {command[0]: command[2] for command in launcher().COMMANDS}
+    assert len(commands) == len(launcher().COMMANDS), "a command is there twice"
     written = [text for block in book.blocks() if block.language == "sh" for text in block.commands]
     written += [text for page in book.PAGES for text in re.findall(r"`(\./zenzefi [^`]+)`", book.prose(page))]
     named: dict[str, set[str]] = {}
