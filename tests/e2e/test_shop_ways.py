@@ -127,3 +127,15 @@ def test_an_admin_goes_through_the_office_by_keys(page: Page, shop: Shop) -> Non
     page.locator("h1").click()
     page.keyboard.press("?")
     expect(page.locator("#shortcuts")).to_be_visible()
+
+
+def test_a_payment_fits_a_narrow_screen_in_russian(browser: Browser, shop: Shop) -> None:
+    context = browser.new_context(locale="ru-RU", viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    register_and_log_in(page, shop, "narrow")
+    top_up(page, shop, "500")
+    # Nothing of it sticks out of its sheet, either.
+    widths = "sheet => [sheet.scrollWidth, sheet.clientWidth, document.documentElement.scrollWidth, innerWidth]"
+    inner, sheet, whole, window = page.locator("#payment").evaluate(widths)
+    assert (inner, whole) == (sheet, window)
+    context.close()
