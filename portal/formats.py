@@ -6,6 +6,7 @@ from math import floor
 
 from flask import Flask, request, url_for
 from flask_babel import format_date, format_datetime, format_timedelta
+from flask_babel import lazy_gettext as _
 from werkzeug.local import LocalProxy
 
 from models import clock
@@ -30,8 +31,10 @@ WORDS = (
 )
 # A date stays on one line; where space is short, the time goes below it.
 MOMENT = "d\u00a0MMM\u00a0y, HH:mm"
+# Of things that follow each other within a minute.
+SECOND = f"{MOMENT}:ss"
 _STEP = 1024
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+_UNITS = (_("KiB"), _("MiB"), _("GiB"), _("TiB"), _("PiB"))
 
 
 def init_app(app: Flask) -> None:
@@ -82,7 +85,7 @@ def now() -> datetime:
 def human_bytes(size: int) -> str:
     """Write a number of bytes for reading; the exact number belongs into `title`."""
     if size < _STEP:
-        return f"{size} B"
+        return f"{size} {gettext('B')}"
     value = float(size)
     for unit in _UNITS:
         value /= _STEP

@@ -59,6 +59,16 @@ def test_the_file_has_a_line_for_each_period(
     assert len(as_alice.get("/usage/csv?period=month").text.splitlines()) == 13
 
 
+def test_amounts_of_data_have_the_units_of_the_readers_language(
+    as_alice: Browser, used: tuple[AccessToken, AccessToken]
+) -> None:
+    as_alice.post("/preferences", lang="ru")
+    page = as_alice.get(f"/tokens/{used[0].id}").text
+    assert ">2,0 КиБ<" in page
+    assert ">10 Б<" in page
+    assert "KiB" not in page
+
+
 def test_a_tokens_page_shows_its_days(as_alice: Browser, used: tuple[AccessToken, AccessToken]) -> None:
     page = as_alice.get(f"/tokens/{used[0].id}")
     assert "2.0 KiB" in page.text
