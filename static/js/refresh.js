@@ -8,6 +8,8 @@
     if (document.hidden) return plan(old, delay);
     try {
       const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
+      // The login is over: stale figures would pass for fresh ones, so go where it can be renewed.
+      if (reply.redirected) return location.reload();
       const page = new DOMParser().parseFromString(await reply.text(), "text/html");
       const fresh = reply.ok && page.getElementById(id);
       // Only a change is put in place, so that a screen reader says only what is new.

@@ -139,3 +139,12 @@ def test_a_payment_fits_a_narrow_screen_in_russian(browser: Browser, shop: Shop)
     inner, sheet, whole, window = page.locator("#payment").evaluate(widths)
     assert (inner, whole) == (sheet, window)
     context.close()
+
+
+def test_live_traffic_leads_to_the_login_when_the_login_is_over(page: Page, shop: Shop) -> None:
+    register_and_log_in(page, shop, "watching")
+    top_up(page, shop, "1")
+    bought = buy(page, shop, hours=1)
+    page.goto(f"{bought.url}/traffic")
+    page.context.clear_cookies()
+    page.wait_for_url(re.compile(r"/login\?next="))
