@@ -47,6 +47,7 @@ def init_app(app: Flask) -> None:
         count=format_decimal,
         bytes=human_bytes,
         moment=moment,
+        second=second,
         utc=utc,
         ago=ago,
         day=day,
@@ -94,9 +95,14 @@ def human_bytes(size: int) -> str:
     return f"{format_decimal(value, '#,##0.0')} {unit}"
 
 
-def moment(value: datetime) -> str:
+def moment(value: datetime, form: str = MOMENT) -> str:
     """Write a time in UTC; a script changes it to the reader's zone."""
-    return f"{format_datetime(value.astimezone(UTC), MOMENT)}\u00a0UTC"
+    return f"{format_datetime(value.astimezone(UTC), form)}\u00a0UTC"
+
+
+def second(value: datetime) -> str:
+    """Write a time in UTC with its seconds."""
+    return moment(value, SECOND)
 
 
 def utc(value: datetime) -> str:

@@ -4,16 +4,17 @@ document.documentElement.classList.add("js");
 // The reader's own variant of the page's language: en-GB and en-US write times differently.
 const language = navigator.languages.find((name) => name.startsWith(document.documentElement.lang)) || document.documentElement.lang;
 const shown = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
 
 // A date stays on one line; where space is short, the time goes below it. Russian has "2026 г.", which needs no "г.".
-function written(moment) {
-  const [day, ...rest] = shown.format(moment).replace(" г.,", ",").split(", ");
+function written(moment, form = shown) {
+  const [day, ...rest] = form.format(moment).replace(" г.,", ",").split(", ");
   return [day.replaceAll(" ", "\u00a0"), ...rest].join(", ");
 }
 
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[data-local]")) {
-    time.textContent = written(new Date(time.dateTime));
+    time.textContent = written(new Date(time.dateTime), time.dataset.local === "seconds" ? exact : shown);
   }
 }
 

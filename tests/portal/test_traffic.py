@@ -1,5 +1,7 @@
 """A token's owner sees what comes through, why something was refused, and what the scope says to a request."""
 
+import re
+
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisDown
@@ -39,6 +41,8 @@ def test_the_owner_sees_the_last_requests_and_why_some_were_refused(
     assert "2.0 KiB" in page.text
     for shown in (page, as_alice.get(f"/tokens/{token.id}")):
         assert 'data-refusal="scope_denied"' in shown.text
+        # What comes within a minute of each other is told apart by its seconds.
+        assert re.search(r'data-local="seconds">[^<]+, \d\d:\d\d:\d\d\sUTC<', shown.text)
         assert "The token does not open this address." in shown.text
         assert "Something went wrong at the proxy." in shown.text
     assert as_charlie.get(f"/tokens/{token.id}/traffic").status_code == 404
