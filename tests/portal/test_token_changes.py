@@ -56,6 +56,7 @@ def test_an_extension_shows_its_price_and_is_paid_once_however_often_it_is_sent(
 ) -> None:
     form = as_alice.get(f"/tokens/{token.id}/extend")
     assert re.search(r'value="24"[^>]*checked', form.text)
+    assert re.search(r"</span>\. Balance:", form.text)
     order = {"hours": "12", "key": str(uuid.uuid4())}
     for said in ("12 hours more, for 10.00 ZNC.", "it was not paid for twice"):
         answer = as_alice.post(f"/tokens/{token.id}/extend", **order)
