@@ -32,7 +32,7 @@ _LANGUAGES = {"en": _ENGLISH, "ru": _RUSSIAN}
 
 def ask(ticket: str, prefix: str, accept_language: str) -> bytes:
     """Write the page whose button takes the ticket; looking at it uses nothing up."""
-    language = chosen(accept_language)
+    language = page.chosen(accept_language)
     words = _LANGUAGES[language]
     body = (
         f"<p>{words['explain']} <b>{escape(prefix)}…</b></p><p>{words['clock']}</p>"
@@ -44,25 +44,10 @@ def ask(ticket: str, prefix: str, accept_language: str) -> bytes:
 
 def over(portal_url: str, request_id: str, accept_language: str) -> bytes:
     """Write the page for a ticket that opens nothing, with the way to a new one."""
-    language = chosen(accept_language)
+    language = page.chosen(accept_language)
     words = _LANGUAGES[language]
     body = (
         f'<p>{words["why"]}</p><p><a href="{escape(portal_url)}/tokens">{words["portal"]}</a></p>'
         f"<p><small>{escape(request_id)}</small></p>"
     )
     return page.page(language, words["over"], body)
-
-
-def chosen(accept_language: str) -> str:
-    """Return the language of ours that the browser likes best; English when it names none of them."""
-    best, liked = "en", 0.0
-    for item in accept_language.split(","):
-        tag, _, weight = item.strip().partition(";q=")
-        language = tag.partition("-")[0].lower()
-        try:
-            quality = float(weight) if weight else 1.0
-        except ValueError:
-            continue
-        if language in _LANGUAGES and quality > liked:
-            best, liked = language, quality
-    return best

@@ -35,13 +35,15 @@ _TABLE: dict[str, tuple[int, str]] = {
 class Refuse:
     """A refusal. `reason` adds to the sentence what the client can act on; `retry_after` is in seconds.
 
-    `known` is whose token was refused, where that is known: for the log, not for the client.
+    `known` is whose token was refused, where that is known: for the log, not for the client. `note` is the
+    reason in Russian.
     """
 
     code: str
     reason: str = ""
     retry_after: int | None = None
     known: Known | None = field(default=None, compare=False, repr=False)
+    note: str = ""
 
     @property
     def status(self) -> int:
@@ -67,12 +69,13 @@ def closed_for(maintenance: Maintenance) -> Refuse | None:
     """Return how everything is refused while maintenance mode is on."""
     if not maintenance.on:
         return None
-    return Refuse("maintenance", maintenance.words_en, retry_after=maintenance.retry_after_seconds)
+    words = maintenance.words_en, maintenance.words_ru or maintenance.words_en
+    return Refuse("maintenance", words[0], retry_after=maintenance.retry_after_seconds, note=words[1])
 
 
 def as_layer(refusal: Refuse) -> decisions.Refuse:
     """Return the refusal in the words of the HTTP layer, which knows no codes of ours."""
-    return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers)
+    return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers, refusal.note)
 
 
 def unusable(known: Known, moment: datetime) -> Refuse | None:

@@ -42,6 +42,8 @@ class Refuse:
     code: str
     detail: str
     headers: Sequence[tuple[str, str]] = ()
+    # What the detail says beyond its code, in Russian, where somebody has written it.
+    note: str = ""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import base64
 import hashlib
 from string import Template
 
+LANGUAGES = ("en", "ru")
 STYLE = (
     ":root{color-scheme:light dark;font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}"
     "body{margin:0;min-height:100vh;display:grid;place-items:center;background:light-dark(#f6f6f3,#101114);"
@@ -44,3 +45,18 @@ _FRAME = Template(
 def page(language: str, title: str, body: str) -> bytes:
     """Write a page; `title` and `body` are HTML."""
     return _FRAME.substitute(lang=language, title=title, style=STYLE, body=body).encode()
+
+
+def chosen(accept_language: str) -> str:
+    """Return the language of ours that the browser likes best; English when it names none of them."""
+    best, liked = "en", 0.0
+    for item in accept_language.split(","):
+        tag, _, weight = item.strip().partition(";q=")
+        language = tag.partition("-")[0].lower()
+        try:
+            quality = float(weight) if weight else 1.0
+        except ValueError:
+            continue
+        if language in LANGUAGES and quality > liked:
+            best, liked = language, quality
+    return best

@@ -1,15 +1,13 @@
 """Answers of our own: errors as JSON or as a small page, and what the policy answers itself."""
 
 import json
-from html import escape
 from http import HTTPStatus
 
-from addon.http1 import page
+from addon.http1 import page, refusal_pages
 from addon.http1.decisions import Local, Refuse
 from addon.http1.heads import RequestHead
 
 _HEADERS: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
-_BODY = "<p>{detail}</p>{portal}<p><small>{code} · {request_id}</small></p>"
 
 
 def _title(status: int) -> str:
@@ -22,6 +20,11 @@ def _title(status: int) -> str:
 def _wants_page(request: RequestHead | None) -> bool:
     accept = request.headers.get(b"accept") if request else None
     return accept is not None and b"text/html" in accept.lower()
+
+
+def _languages(request: RequestHead | None) -> str:
+    asked = request.headers.get(b"accept-language") if request else None
+    return asked.decode("latin-1") if asked else ""
 
 
 def refusal(
@@ -37,14 +40,12 @@ def refusal(
     headers = _HEADERS
     if _wants_page(request):
         content_type, headers = "text/html; charset=utf-8", page.HEADERS
-        link = f'<p><a href="{escape(portal_url)}">To the portal</a></p>' if portal_url else ""
-        facts = {"detail": escape(refuse.detail), "code": escape(refuse.code), "request_id": request_id}
-        body = page.page("en", escape(_title(refuse.status)), _BODY.format(portal=link, **facts))
+        body = refusal_pages.written(refuse, request_id, portal_url, _languages(request))
     else:
         content_type = "application/json"
         facts = {"detail": refuse.detail, "code": refuse.code, "request_id": request_id}
         body = json.dumps(facts).encode()
-    local = Local(refuse.status, body, content_type, (*refuse.headers, *headers, ("Vary", "Accept")))
+    local = Local(refuse.status, body, content_type, (*refuse.headers, *headers, ("Vary", "Accept, Accept-Language")))
     return local_reply(local, request, request_id, close=close, lines=lines)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import select, update
 
-from addon.entrance_pages import chosen
+from addon.http1.page import chosen
 from models import clock
 from models.config import Settings
 from models.database import Sessions

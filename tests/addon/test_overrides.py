@@ -40,6 +40,7 @@ def within_a_second(ask: Callable[[], Reply], status: int) -> Reply:
 
 def test_maintenance_refuses_everybody_and_ends(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     change(committed, "maintenance.words_en", "Back at <noon>.")
+    change(committed, "maintenance.words_ru", "Вернёмся в <полдень>.")
     change(committed, "maintenance.on", "true")
     refused = within_a_second(lambda: proxy.get("/echo", owned.secret), 503)
     said = json.loads(refused.body)
@@ -47,6 +48,9 @@ def test_maintenance_refuses_everybody_and_ends(proxy: Proxy, committed: Committ
     assert refused.headers["Retry-After"] == "300"
     page = proxy.get("/echo", owned.secret, Accept="text/html")
     assert (page.status, b"Back at &lt;noon&gt;." in page.body) == (503, True)
+    russian = proxy.get("/echo", owned.secret, **{"Accept": "text/html", "Accept-Language": "ru-RU,ru;q=0.9,en;q=0.8"})
+    assert "Закрыто на обслуживание" in russian.body.decode()
+    assert "Вернёмся в &lt;полдень&gt;." in russian.body.decode()
     # Malformed requests come first, nobody's token is looked up, and what is ours goes on.
     assert proxy.get("/%2e%2e/echo", owned.secret).status == 400
     assert proxy.get("/echo").status == 503
