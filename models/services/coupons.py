@@ -1,6 +1,7 @@
 """Coupons: what a code takes off a price, within its limits; a cent is always left to be paid."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -31,11 +32,13 @@ class Quote:
     discount: Decimal
 
 
-def quote(session: Session, user: User, code: str, price: Decimal) -> Quote:
-    """Say what a code would make of a price; without a code, the price as it is. Raises CouponRefused."""
+def quotes(session: Session, user: User, code: str, prices: Mapping[int, Decimal]) -> dict[int, Quote]:
+    """Say what a code would make of each price; without a code, the prices as they are. Raises CouponRefused."""
     if not code.strip():
-        return Quote(price, Decimal(0))
-    return _quote(session, user, _find(session, code, lock=False), price)
+        return {key: Quote(price, Decimal(0)) for key, price in prices.items()}
+    coupon = _find(session, code, lock=False)
+    _check_usable(session, user, coupon)
+    return {key: _reduced(coupon, price) for key, price in prices.items()}
 
 
 def take(session: Session, user: User, code: str, price: Decimal, *, reference: tuple[str, uuid.UUID]) -> Quote:
@@ -43,7 +46,8 @@ def take(session: Session, user: User, code: str, price: Decimal, *, reference: 
     if not code.strip():
         return Quote(price, Decimal(0))
     coupon = _find(session, code, lock=True)
-    made = _quote(session, user, coupon, price)
+    _check_usable(session, user, coupon)
+    made = _reduced(coupon, price)
     if made.discount:
         kind, reference_id = reference
         facts = {"coupon_id": coupon.id, "user_id": user.id, "discount": made.discount}
@@ -121,7 +125,7 @@ def _find(session: Session, code: str, *, lock: bool) -> Coupon:
     return coupon
 
 
-def _quote(session: Session, user: User, coupon: Coupon, price: Decimal) -> Quote:
+def _check_usable(session: Session, user: User, coupon: Coupon) -> None:
     if not coupon.is_active or (coupon.valid_until is not None and coupon.valid_until <= clock.now()):
         raise CouponRefused("over")
     in_all = select(func.count()).where(CouponUse.coupon_id == coupon.id)
@@ -129,6 +133,9 @@ def _quote(session: Session, user: User, coupon: Coupon, price: Decimal) -> Quot
     for limit, uses in limits:
         if limit is not None and (session.scalar(uses) or 0) >= limit:
             raise CouponRefused("used_up")
+
+
+def _reduced(coupon: Coupon, price: Decimal) -> Quote:
     off = coupon.amount if coupon.percent is None else round_down(price * coupon.percent / 100)
     discount = min(off or Decimal(0), price - CENT)
     return Quote(price - discount, discount)

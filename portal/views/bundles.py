@@ -11,6 +11,7 @@ from portal import access, current
 from portal.forms.shop import BundleForm
 from portal.i18n import gettext as _
 from portal.paging import window
+from portal.quoting import quoted
 
 blueprint = Blueprint("bundles", __name__)
 blueprint.before_request(access.require_login)
@@ -39,8 +40,9 @@ def buy_form(bundle_id: uuid.UUID) -> str:
 def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """Sell a bundle and show its secrets, in this one reply and nowhere else."""
     form = BundleForm(request.form)
-    if not form.validate() or form.purchase_id.data is None:
-        return _buy_page(bundle_id, form), 400
+    is_fit = form.validate()
+    if not is_fit or form.purchase_id.data is None or "quote" in request.form:
+        return _buy_page(bundle_id, form), 200 if is_fit else 400
     try:
         with current.transaction() as session:
             sold, made = bundles.purchase(
@@ -78,5 +80,6 @@ def _buy_page(bundle_id: uuid.UUID, form: BundleForm, lacks: InsufficientFunds |
         top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
     price = bundles.price_of(bundle, current.settings())
     form.shown.now = {THE_BUNDLE: price.total}
-    facts = {"bundle": bundle, "price": price, "form": form, "wallet": wallet, "top_up": top_up}
+    quote = quoted(form, form.shown.now)[THE_BUNDLE]
+    facts = {"bundle": bundle, "price": price, "quote": quote, "form": form, "wallet": wallet, "top_up": top_up}
     return render_template("bundles/buy.html", **facts)

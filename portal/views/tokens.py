@@ -22,6 +22,7 @@ from portal import access, current, security, sentences, traffic, words
 from portal.forms.shop import BuyForm
 from portal.i18n import gettext as _
 from portal.paging import window
+from portal.quoting import quoted
 from portal.views.usage import labels
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/tokens")
@@ -62,8 +63,9 @@ def buy() -> str | Response | tuple[str, int]:
     reload or a double click, finds the same token id booked and leads to the token instead.
     """
     form = BuyForm.for_sale(current.settings())
-    if not form.validate():
-        return _buy_page(form), 400
+    is_fit = form.validate()
+    if not is_fit or "quote" in request.form:
+        return _buy_page(form), 200 if is_fit else 400
     try:
         with current.transaction() as session:
             token, secret = tokens.purchase(
@@ -186,4 +188,5 @@ def _buy_page(form: BuyForm, lacks: InsufficientFunds | None = None) -> str:
         top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
     prices = form.shown.now = current.settings().prices.znc
     form.duration_hours.choices = [(hours, words.duration(hours)) for hours in sorted(prices)]
-    return render_template("tokens/buy.html", form=form, wallet=wallet, prices=prices, top_up=top_up)
+    facts = {"wallet": wallet, "quotes": quoted(form, prices), "top_up": top_up}
+    return render_template("tokens/buy.html", form=form, **facts)

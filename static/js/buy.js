@@ -14,7 +14,7 @@
     find("short").hidden = after >= 0;
     const link = find("top-up");
     const back = new URLSearchParams({ duration_hours: chosen.value });
-    for (const name of ["scope", "name"]) {
+    for (const name of ["scope", "name", "coupon"]) {
       const value = new FormData(form).get(name);
       if (value) back.set(name, value);
     }

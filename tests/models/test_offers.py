@@ -131,7 +131,8 @@ def test_a_coupon_makes_a_purchase_cheaper_and_the_refund_too(
     *, session: Session, alice: User, dana: User, settings: Settings
 ) -> None:
     coupon(session, dana)
-    assert coupons.quote(session, alice, "spring", Decimal(18)).price == Decimal("16.20")
+    quoted = coupons.quotes(session, alice, "spring", {24: Decimal(18), 720: Decimal(300)})
+    assert {hours: each.price for hours, each in quoted.items()} == {24: Decimal("16.20"), 720: Decimal(270)}
     token = buy(session, alice, settings, coupon=" spring ")
     assert (token.price_paid, balance(session, alice)) == (Decimal("16.20"), Decimal("83.80"))
     revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)

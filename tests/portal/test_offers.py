@@ -58,6 +58,15 @@ def test_a_coupon_is_taken_off_and_a_wrong_one_is_told_at_its_field(
     wrong = as_alice.post("/tokens/buy", **order(coupon="AUTUMN"))
     assert wrong.status_code == 400
     assert "There is no such coupon." in text_of(wrong, "field-error")
+    for path in ("/tokens/buy", f"/bundles/{bundle_named(session).id}"):
+        guess = as_alice.post(path, **order(coupon="AUTUMN", purchase_id=str(uuid.uuid4()), quote="1"))
+        assert "There is no such coupon." in text_of(guess, "field-error")
+        asked = as_alice.post(path, **order(coupon="spring", purchase_id=str(uuid.uuid4()), quote="1"))
+        assert asked.status_code == 200
+        assert ("16.20" if path == "/tokens/buy" else "72.90") in asked.text
+        assert "instead of" in asked.text
+    # A look at the price buys nothing and uses nothing up.
+    assert balance(session, alice) == 100
     assert as_alice.post("/tokens/buy", **order(coupon="spring")).status_code == 200
     assert balance(session, alice) == Decimal("83.80")
     bad = as_alice.post(f"/bundles/{bundle_named(session).id}", purchase_id=str(uuid.uuid4()), coupon="SPRING")

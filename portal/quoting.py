@@ -1,0 +1,21 @@
+"""What a coupon makes of the prices on a page, before anything is bought."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from models.services import coupons
+from models.services.coupons import Quote
+from models.services.errors import CouponRefused
+from portal import current
+from portal.forms.shop import BundleForm, BuyForm
+
+
+def quoted(form: BuyForm | BundleForm, prices: Mapping[int, Decimal]) -> dict[int, Quote]:
+    """Return the prices with the form's coupon; one that does not hold is told at its field and takes nothing off."""
+    session, buyer = current.session(), current.user()
+    try:
+        return coupons.quotes(session, buyer, form.coupon.data or "", prices)
+    except CouponRefused as error:
+        if not form.coupon.errors:
+            form.refuse(error, "coupon")
+        return coupons.quotes(session, buyer, "", prices)
