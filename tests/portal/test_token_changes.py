@@ -142,6 +142,12 @@ def test_an_ended_token_is_not_changed_any_more(as_alice: Browser, token: Access
         assert as_alice.get(f"/tokens/{token.id}/{path}").status_code == 303
     as_alice.post(f"/tokens/{token.id}/extend", hours="1", key=str(uuid.uuid4()))
     assert "This token is expired already." in as_alice.flashes()
+    # The way on is another one like it.
+    again = re.search(r'href="(/tokens/buy\?[^"]+)"', page_of(as_alice, token))
+    assert again is not None
+    form = as_alice.get(again[1].replace("&amp;", "&")).text
+    assert re.search(rf'value="{token.duration_hours}"[^>]*checked', form)
+    assert f'value="{token.scope}" checked' in form
     page = page_of(as_alice, token)
     assert "/pause" not in page
     assert attribute(as_alice.get(f"/tokens/{token.id}"), "expires", "data-testid") == "expires"
