@@ -57,14 +57,15 @@ def setup() -> str | Response | tuple[str, int]:
 
     if request.method == "POST" and _tried(form, act):
         return render_template("profile/recovery_codes.html", codes=codes, fresh=True)
-    picture = segno.make(two_factor.address(user, secret, settings), error="m")
+    address = two_factor.address(user, secret, settings)
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     return render_template(
         "profile/two_factor_setup.html",
         form=form,
+        address=address,
         secret=spaced,
         # Drawn by segno from our own address; nothing of it is markup of somebody else's.
-        picture=Markup(picture.svg_inline(scale=5, border=3, light="#fff")),  # noqa: S704
+        picture=Markup(segno.make(address, error="m").svg_inline(scale=5, border=3, light="#fff")),  # noqa: S704
     ), 400 if form.errors else 200
 
 

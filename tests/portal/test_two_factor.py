@@ -76,6 +76,9 @@ def test_it_is_set_up_with_a_picture_a_key_and_a_first_code(
     as_alice.post("/profile/two-factor/begin", current_password=PASSWORD)
     page = as_alice.get("/profile/two-factor/setup")
     assert "<svg" in page.text
+    # Who reads the page on the telephone itself cannot take a picture of it.
+    assert 'href="otpauth://totp/' in page.text
+    assert 'data-copy="totp-secret"' in page.text
     assert " style=" not in page.text
     assert page.headers["Cache-Control"] == "no-store"
     wrong = as_alice.post("/profile/two-factor/setup", code="000000")
