@@ -2,6 +2,7 @@
 
 import logging
 from math import ceil
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_babel import lazy_gettext as _
@@ -13,6 +14,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from models.services import errors as domain
 from portal.extensions import db
 from portal.i18n import is_for_programs, ngettext
+from portal.redirects import local_path
 from portal.sentences import sentence
 
 logger = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ PAGES = {
 }
 FORM_EXPIRED = (
     _("This form is no longer good"),
-    _("It was open for too long, or cookies are off. Go back, reload the page and send it again."),
+    _("It was open for too long, the login has ended, or cookies are off. Open it again and send it once more."),
 )
 
 
@@ -104,7 +106,9 @@ def _seconds(error: domain.TooManyAttempts) -> int:
 
 def _on_csrf(_error: CSRFError) -> Response:
     title, text = FORM_EXPIRED
-    return page(400, str(text), title=str(title))
+    came_from = urlsplit(request.referrer or "")
+    again = came_from._replace(scheme="", netloc="").geturl() if came_from.netloc == request.host else ""
+    return page(400, str(text), title=str(title), again=local_path(again, ""))
 
 
 def _on_http(error: HTTPException) -> Response | HTTPException:
@@ -127,8 +131,8 @@ def _on_database_down(error: Exception) -> Response:
     return response
 
 
-def page(status: int, text: str | None = None, *, title: str | None = None) -> Response:
-    """Return an error page, or its JSON form under /api/."""
+def page(status: int, text: str | None = None, *, title: str | None = None, again: str = "") -> Response:
+    """Return an error page, or its JSON form under /api/; `again` is where the form is that was not taken."""
     usual_title, usual_text = PAGES.get(status, PAGES[500] if status >= 500 else PAGES[400])
     title, text = title or str(usual_title), text or str(usual_text)
     if _is_api():
@@ -136,7 +140,8 @@ def page(status: int, text: str | None = None, *, title: str | None = None) -> R
         if status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
     else:
-        response = make_response(render_template("errors/error.html", status=status, title=title, text=text))
+        facts = {"status": status, "title": title, "text": text, "again": again}
+        response = make_response(render_template("errors/error.html", **facts))
     response.status_code = status
     return response
 

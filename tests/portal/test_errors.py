@@ -42,6 +42,23 @@ def test_a_wrong_method_is_405_and_says_which_ones_work(anonymous: Browser) -> N
     assert "POST" in answer.headers["Allow"]
 
 
+def test_a_form_that_is_no_longer_good_leads_back_to_it(app: Flask) -> None:
+    browser = Browser(app.test_client())
+    page = "/tokens/buy?duration_hours=12&name=travel"
+    refused = browser.client.post("/tokens/buy", headers={"Referer": f"http://localhost{page}"})
+    assert refused.status_code == 400
+    link = re.search(r'class="button button-main" href="([^"]+)"', refused.text)
+    assert link is not None
+    # Whoever is logged out goes on there after the login.
+    assert link[1].replace("&amp;", "&") == page
+    assert "/login?next=" in browser.get(page).location
+    for elsewhere in ("https://evil.example/tokens/buy", "http://localhost//evil.example", "javascript:alert(1)", ""):
+        answer = browser.client.post("/tokens/buy", headers={"Referer": elsewhere})
+        assert "evil" not in answer.text
+        assert "javascript" not in answer.text
+        assert "Open the form again" not in answer.text
+
+
 def test_a_large_form_is_413(as_alice: Browser) -> None:
     answer = as_alice.client.post("/tokens/buy", data={"name": "x" * 300_000})
     assert answer.status_code == 413
