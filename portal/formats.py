@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import floor
+from urllib.parse import urlencode
 
 from flask import Flask, request, url_for
 from flask_babel import format_date, format_datetime, format_timedelta
@@ -164,4 +165,6 @@ def with_query(endpoint: str | None = None, **changes: str | int | None) -> str:
     """Return the address of this page, or of the list it belongs to, with some of its query changed; None drops one."""
     query = {**request.args.to_dict(), **changes}
     kept = {name: value for name, value in query.items() if value not in {None, ""}}
-    return url_for(endpoint or request.endpoint or "", **{**kept, **(request.view_args or {})})
+    # Not by `url_for`, to which some names mean something: whoever writes the address would choose scheme and endpoint.
+    path = url_for(endpoint or request.endpoint or "", **(request.view_args or {}))
+    return f"{path}?{urlencode(kept)}" if kept else path
