@@ -67,7 +67,8 @@ def create(
     actor: Actor,
 ) -> Coupon:
     """Make a coupon. Raises InvalidInput."""
-    code = texts.one_line(code, field="code", at_least=3, at_most=32).upper()
+    # Some letters become two when they are capitals.
+    code = texts.one_line(code.upper(), field="code", at_least=3, at_most=32)
     if (percent is None) == (amount is None):
         raise InvalidInput("percent", "Give either a percentage or an amount.")
     if percent is not None and not (percent.is_finite() and 0 < percent < 100 and percent == percent.quantize(CENT)):

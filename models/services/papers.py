@@ -40,7 +40,8 @@ class Month:
             first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
         except ValueError:
             raise InvalidInput("month", "Write a month like 2026-11.") from None
-        if str(cls.of(first)) != text or first.year < 2000:
+        # The last month there is has no end.
+        if str(cls.of(first)) != text or first.year not in range(2000, 9999):
             raise InvalidInput("month", "Write a month like 2026-11.")
         return cls.of(first)
 

@@ -1,7 +1,7 @@
 """Payments against the ledger, by day and provider: what an accountant compares with a provider's own report."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -46,7 +46,8 @@ def rows(session: Session, first: date, last: date) -> list[Row]:
     """
     if not 0 <= (last - first).days < LONGEST_DAYS:
         raise InvalidInput("last", "Choose a range of at most a year.")
-    start, end = datetime.combine(first, time(), UTC), datetime.combine(last, time(), UTC) + timedelta(days=1)
+    # The last day there is has no day after it.
+    start, end = datetime.combine(first, time.min, UTC), datetime.combine(last, time.max, UTC)
     kept = session.scalars(select(PaymentDay).where(PaymentDay.day.between(first, last), PaymentDay.payments != 0))
     paid = {(row.day, row.provider): (row.payments, row.paid_rub, row.paid_znc, row.booked_znc) for row in kept}
     returned = {(row[0], row[1]): tuple(row[2:]) for row in session.execute(_returned(start, end))}
@@ -73,6 +74,4 @@ def _returned(start: datetime, end: datetime) -> Any:
     )
     query = select(day, Payment.provider, func.count(), rub, znc, unbooked)
     query = query.join(Payment, Payment.id == PaymentReversal.payment_id)
-    return query.where(PaymentReversal.created_at >= start, PaymentReversal.created_at < end).group_by(
-        day, Payment.provider
-    )
+    return query.where(PaymentReversal.created_at.between(start, end)).group_by(day, Payment.provider)

@@ -1,7 +1,7 @@
 """Buying a token and topping up."""
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Self
 
@@ -12,6 +12,8 @@ from wtforms.validators import InputRequired
 from wtforms.widgets import HiddenInput
 
 from models.config import Settings
+from models.services.errors import InvalidInput
+from models.services.money import parse_amount
 from models.services.tokens import NAME_LENGTH
 from portal import labels, words
 from portal.forms.base import Form, UuidField, at_most, required
@@ -28,11 +30,11 @@ class ShownPrices(HiddenField):
         return " ".join(f"{key}={price:.2f}" for key, price in self.now.items())
 
     def of(self, key: int) -> Decimal | None:
-        """Return what the sent page showed for one choice; None when it showed nothing."""
+        """Return what the sent page showed for one choice; None when it showed nothing that is a price."""
         shown = dict(pair.split("=", 1) for pair in (self.data or "").split() if "=" in pair)
         try:
-            return Decimal(shown[str(key)])
-        except (KeyError, InvalidOperation):
+            return parse_amount(shown[str(key)])
+        except (KeyError, InvalidInput):
             return None
 
 

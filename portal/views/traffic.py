@@ -1,7 +1,8 @@
 """What comes through a token just now, why something was refused, and what its scope would say."""
 
+import re
 import uuid
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from flask import Blueprint, render_template, request
 
@@ -17,6 +18,7 @@ blueprint.before_request(access.require_login)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LONGEST_PATH = 2000
+_ORIGIN = re.compile(r"https?://[^/?#]*")
 # What a person may type and a client would send as it stands; all else goes escaped, as a client would do it.
 _AS_TYPED = "".join(chr(code) for code in range(0x21, 0x7F))
 
@@ -61,7 +63,7 @@ def _judged(settings: Settings, token: AccessToken, method: str, typed: str) -> 
 
 def raw_path_of(typed: str) -> bytes:
     """Return the path of what somebody typed, a path or a whole address, as a client would send it."""
-    if typed.startswith(("http://", "https://")):
-        typed = urlsplit(typed).path or "/"
+    if (origin := _ORIGIN.match(typed)) is not None:
+        typed = typed[origin.end() :].partition("#")[0]
     path = typed.partition("?")[0]
     return quote(path if path.startswith("/") else f"/{path}", safe=_AS_TYPED).encode()

@@ -24,3 +24,37 @@ def test_no_name_in_an_address_changes_where_the_links_of_its_page_lead(as_dana:
         links = re.findall(r'href="([^"]*javascript[^"]*)"', answer.text)
         assert links
         assert all(link.startswith(f"{path}?") for link in links)
+
+
+@pytest.mark.parametrize("path", ["http://[", "http://[::1", "https://]/x", "http://a\u2100b/x", "http://", "//", "\\"])
+def test_what_is_tried_may_be_no_address(
+    as_alice: Browser, alice: User, session: Session, settings: Settings, path: str
+) -> None:
+    token = buy(session, alice, settings)
+    session.commit()
+    assert as_alice.get(f"/tokens/{token.id}/try", query_string={"path": path}).status_code == 200
+
+
+@pytest.mark.parametrize("shown", ["24=sNaN", "24=NaN", "24=1e999999999", "24=-Infinity", "24==", "=24"])
+def test_what_is_no_price_was_not_shown(as_alice: Browser, shown: str) -> None:
+    facts = {"duration_hours": "24", "scope": "full", "token_id": str(uuid.uuid4())}
+    assert as_alice.post("/tokens/buy", **facts, shown=shown).status_code == 200
+
+
+@pytest.mark.parametrize("month", ["0000-00", "9999-12", "0001-01", "2026-13", "999912", "x"])
+def test_a_month_that_has_no_end_has_no_statement(as_alice: Browser, month: str) -> None:
+    for kind in ("", "/csv", "/pdf"):
+        assert as_alice.get(f"/wallet/statements/{month}{kind}").status_code == 404
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_the_first_and_the_last_day_there_is_can_be_reconciled(as_dana: Browser, day: str) -> None:
+    for kind in ("", "/csv"):
+        answer = as_dana.get(f"/admin/reconciliation{kind}", query_string={"first": day, "last": day})
+        assert answer.status_code == 200
+
+
+def test_a_coupon_that_grows_when_it_is_written_in_capitals_is_refused(as_dana: Browser) -> None:
+    answer = as_dana.post("/admin/coupons/new", code="ß" * 20, percent="10")
+    assert answer.status_code == 400
+    assert "Use at most 32 characters." in answer.text
