@@ -7,7 +7,7 @@ from flask_openapi3 import OpenAPI
 from models.config import Settings
 from portal.api import admin, analytics, auth, bundles, currency, docs, play, tokens, users
 from portal.api.documents import INFO, SECURITY_SCHEMES
-from portal.api.replies import Unfit, on_unfit, on_validation_error
+from portal.api.replies import Json, Unfit, on_unfit, on_validation_error
 
 # How the app is made: the pages of the document are our own (docs.py), under the strict policy of all our pages.
 OPTIONS: dict[str, Any] = {
@@ -20,6 +20,7 @@ OPTIONS: dict[str, Any] = {
 
 def init_app(app: OpenAPI, settings: Settings) -> None:
     """Register everything under /api/v1, and its document."""
+    app.json = Json(app)
     app.register_error_handler(Unfit, on_unfit)
     for module in (auth, users, tokens, currency, bundles, admin, analytics):
         app.register_api(module.blueprint)

@@ -2,13 +2,26 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from flask import Response, jsonify
+from flask.json.provider import DefaultJSONProvider
 from pydantic import BaseModel, ValidationError
 
 from models.services.errors import InvalidInput
 from models.services.paging import Page
 from portal.api.schemas.common import Envelope
+
+
+class Json(DefaultJSONProvider):
+    """Flask's way with JSON; what is nested more deeply than Python reads is no JSON for us."""
+
+    def loads(self, s: str | bytes, **more: Any) -> Any:
+        """Read a text. Raises ValueError."""
+        try:
+            return super().loads(s, **more)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 class Unfit(Exception):

@@ -58,3 +58,10 @@ def test_a_coupon_that_grows_when_it_is_written_in_capitals_is_refused(as_dana: 
     answer = as_dana.post("/admin/coupons/new", code="ß" * 20, percent="10")
     assert answer.status_code == 400
     assert "Use at most 32 characters." in answer.text
+
+
+@pytest.mark.parametrize("path", ["auth/login", "auth/register", "webhooks/payment", "webhooks/payment/stripe"])
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 12_000, b'{"email": ' + b"1" * 5000 + b"}"])
+def test_json_that_is_nested_too_deeply_is_no_error_of_ours(app: Flask, path: str, body: bytes) -> None:
+    answer = app.test_client().post(f"/api/v1/{path}", data=body, content_type="application/json")
+    assert answer.status_code in {400, 404, 422}
