@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
@@ -87,10 +87,8 @@ def claim(session: Session, *, limit: int = 60) -> list[WebhookDelivery]:
 
 def release(session: Session, delivery_id: uuid.UUID) -> None:
     """Put back a delivery that was claimed and not tried."""
-    delivery = session.get(WebhookDelivery, delivery_id)
-    if delivery is not None:
-        delivery.attempts -= 1
-        delivery.next_attempt_at = clock.now()
+    back = {"attempts": WebhookDelivery.attempts - 1, "next_attempt_at": clock.now()}
+    session.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery_id).values(back))
 
 
 def record(session: Session, delivery_id: uuid.UUID, outcome: Outcome, settings: Settings) -> None:
@@ -98,15 +96,7 @@ def record(session: Session, delivery_id: uuid.UUID, outcome: Outcome, settings:
 
     A delivery whose endpoint was removed meanwhile is gone with it.
     """
-    delivery = session.scalars(
-        select(WebhookDelivery)
-        .join(WebhookDelivery.endpoint)
-        .join(WebhookEndpoint.user)
-        .options(contains_eager(WebhookDelivery.endpoint).contains_eager(WebhookEndpoint.user))
-        .where(WebhookDelivery.id == delivery_id)
-        .with_for_update(of=(WebhookDelivery, WebhookEndpoint))
-        .execution_options(populate_existing=True)
-    ).one_or_none()
+    delivery = _locked(session, delivery_id)
     if delivery is None:
         return
     moment, endpoint = clock.now(), delivery.endpoint
@@ -133,9 +123,7 @@ def send_again(session: Session, delivery_id: uuid.UUID, *, actor: Actor, endpoi
 
     One that waits or arrived is left alone. Raises NotFound, also when it is not of the endpoint that is named.
     """
-    query = select(WebhookDelivery).options(joinedload(WebhookDelivery.endpoint, innerjoin=True))
-    query = query.where(WebhookDelivery.id == delivery_id).with_for_update(of=WebhookDelivery)
-    delivery = session.scalars(query).one_or_none()
+    delivery = _locked(session, delivery_id)
     if delivery is None or endpoint_id not in {None, delivery.endpoint_id}:
         raise NotFound("delivery")
     if delivery.dead_at is not None and delivery.endpoint.enabled:
@@ -179,3 +167,20 @@ def forget_before(session: Session, moment: datetime) -> int:
     """Delete deliveries that arrived, or were given up, before `moment`; returns how many went."""
     gone = or_(WebhookDelivery.delivered_at < moment, WebhookDelivery.dead_at < moment)
     return len(session.execute(delete(WebhookDelivery).where(gone).returning(WebhookDelivery.id)).all())
+
+
+def _locked(session: Session, delivery_id: uuid.UUID) -> WebhookDelivery | None:
+    """Lock a delivery's endpoint, and then the delivery; None when it is gone.
+
+    Whoever changes an endpoint goes on to its deliveries: two orders would be a deadlock.
+    """
+    endpoint = session.scalars(
+        select(WebhookEndpoint)
+        .join(WebhookDelivery, WebhookDelivery.endpoint_id == WebhookEndpoint.id)
+        .where(WebhookDelivery.id == delivery_id)
+        .with_for_update(of=WebhookEndpoint, key_share=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if endpoint is None:
+        return None
+    return session.get(WebhookDelivery, delivery_id, with_for_update=True, populate_existing=True)

@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -78,6 +79,8 @@ def delete_account(
     two_factor.require(session, user, code, settings=settings, actor=actor)
     if user.is_superuser and roles.locked_admins(session) == [user.id]:
         raise LastSuperuser
+    # Tokens before the wallet, as in all that sells or pays back: two orders would be a deadlock.
+    _lock_tokens(session, user.id)
     ledger.locked_wallet(session, user.id)
     gone = preview(session, user)
     if gone.waits:
@@ -100,12 +103,16 @@ def delete_account(
 
 def _end_tokens(session: Session, user_id: uuid.UUID) -> None:
     """End what could still be used, under the tokens' row locks, and announce it to the workers."""
-    query = select(AccessToken.id).where(AccessToken.user_id == user_id, token_lists.has_not_ended()).with_for_update()
-    ids = session.scalars(query).all()
-    if ids:
+    # Asked again: one may have been bought just before the wallet was locked.
+    if ids := _lock_tokens(session, user_id):
         ended = {"revoked_at": clock.now(), "refund_amount": 0, "auto_renew": False}
         session.execute(update(AccessToken).where(AccessToken.id.in_(ids)).values(ended))
         changes.announce_tokens(session, ids)
+
+
+def _lock_tokens(session: Session, user_id: uuid.UUID) -> Sequence[uuid.UUID]:
+    query = select(AccessToken.id).where(AccessToken.user_id == user_id, token_lists.has_not_ended())
+    return session.scalars(query.order_by(AccessToken.id).with_for_update()).all()
 
 
 def _make_nameless(session: Session, user: User) -> None:

@@ -1,0 +1,130 @@
+"""Two transactions that need the same rows: whichever order they come in, neither is thrown out for a deadlock."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import event, func, select
+
+from models.config import Settings
+from models.database import Sessions
+from models.devices import KnownDevice
+from models.notices import Topic
+from models.outbox import OutboxMail
+from models.services import deliveries, devices, extending, leaving, outbox, roles, webhooks
+from models.services.context import PLATFORM
+from models.services.deliveries import Outcome
+from models.tokens import AccessToken
+from models.users import User
+from models.webhooks import WebhookDelivery, WebhookEndpoint
+from tests.conftest import PASSWORD
+from tests.support import assert_sound, buy, engine_of, person, race
+
+Committed = tuple[Settings, Sessions]
+HOOK = "https://example.org/hook"
+
+
+def crossing(factory: Sessions, first: Callable[[Any], Any], part: str, second: Callable[[Any], Any]) -> list[Any]:
+    """Let `first` come as far as its first statement with `part`, then start `second`, and let both go on.
+
+    Returns what each returned or raised.
+    """
+    held, goes_on, me = threading.Event(), threading.Event(), threading.local()
+
+    def hold(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if getattr(me, "is_first", False) and part in statement and not held.is_set():
+            held.set()
+            # The other one either ends meanwhile or waits for a row of ours.
+            goes_on.wait(timeout=0.5)
+
+    def run_first() -> Any:
+        me.is_first = True
+        try:
+            with factory.begin() as session:
+                return first(session)
+        finally:
+            held.set()
+
+    def run_second() -> Any:
+        held.wait(timeout=10)
+        with factory.begin() as session:
+            made = second(session)
+        goes_on.set()
+        return made
+
+    event.listen(engine_of(factory), "after_cursor_execute", hold)
+    try:
+        return race(run_first, run_second)
+    finally:
+        event.remove(engine_of(factory), "after_cursor_execute", hold)
+
+
+def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    with factory.begin() as session:
+        token = buy(session, alice, settings)
+
+    def extend(session: Any) -> Any:
+        facts = {"hours": 24, "key": uuid.uuid4(), "settings": settings, "actor": PLATFORM}
+        return extending.extend(session, session.get_one(User, alice.id), token.id, **facts)
+
+    def leave(session: Any) -> Any:
+        proof = {"password": PASSWORD, "code": None}
+        return leaving.delete_account(
+            session, session.get_one(User, alice.id), **proof, settings=settings, actor=PLATFORM
+        )
+
+    price, gone = crossing(factory, extend, "FOR UPDATE", leave)
+    assert price == settings.prices.znc[24]
+    assert isinstance(gone, leaving.Farewell)
+    with factory.begin() as session:
+        assert session.get_one(AccessToken, token.id).revoked_at is not None
+    assert_sound(factory)
+
+
+def hooked(factory: Sessions, settings: Settings, alice: User, notices: int) -> tuple[uuid.UUID, list[uuid.UUID]]:
+    """Give alice an endpoint with deliveries that a sender holds."""
+    with factory.begin() as session:
+        owner, topics = session.get_one(User, alice.id), list(Topic)
+        made = webhooks.create(session, owner, uuid.uuid4(), url=HOOK, topics=topics, settings=settings, actor=PLATFORM)
+        assert made is not None
+        for number in range(notices):
+            facts = {"username": "alice", "amount_znc": "5.00"}
+            outbox.write(session, "bonus", owner, dedup_key=f"{made[0].id}:{number}", **facts)
+        return made[0].id, [delivery.id for delivery in deliveries.claim(session)]
+
+
+def test_an_endpoint_changed_while_its_delivery_is_marked_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice")
+    failed = Outcome(5, status=500)
+
+    def switch_off(session: Any) -> None:
+        webhooks.switch(session, session.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM)
+
+    def remove(session: Any) -> None:
+        webhooks.remove(session, session.get_one(WebhookEndpoint, endpoint_id), actor=PLATFORM)
+
+    def record(session: Any) -> None:
+        deliveries.record(session, delivery_ids[0], failed, settings)
+
+    for change, part in ((switch_off, "UPDATE webhook_endpoints"), (remove, "DELETE FROM webhook_endpoints")):
+        endpoint_id, delivery_ids = hooked(factory, settings, alice, 1)
+        assert crossing(factory, change, part, record) == [None, None]
+
+
+def test_an_endpoint_that_two_senders_mark_as_it_is_switched_off_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    settings = settings.model_copy(update={"webhooks": settings.webhooks.model_copy(update={"disable_after": 1})})
+    alice = person(factory, "alice")
+    _endpoint_id, (one, other) = hooked(factory, settings, alice, 2)
+
+    def record(delivery_id: uuid.UUID) -> Callable[[Any], None]:
+        return lambda session: deliveries.record(session, delivery_id, Outcome(5, status=500), settings)
+
+    assert crossing(factory, record(one), "FOR UPDATE", record(other)) == [None, None]
+    with factory.begin() as session:
+        assert session.scalars(select(WebhookEndpoint.enabled)).all() == [False]
+        assert session.scalar(select(func.count()).where(WebhookDelivery.dead_at.is_(None))) == 0
