@@ -3,7 +3,8 @@
 import hashlib
 from datetime import timedelta
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -22,13 +23,13 @@ def note_login(session: Session, user: User, shown: str, *, name: str, actor: Ac
     The very first device is nobody's surprise. `name` says in words what kind of device it is.
     """
     moment, mark = clock.now(), hashlib.sha256(shown.encode()).digest()
-    known = session.get(KnownDevice, (user.id, mark))
-    if known is not None:
-        known.seen_at = moment
-        return
-    has_others = session.scalar(select(exists().where(KnownDevice.user_id == user.id)))
-    session.add(KnownDevice(user_id=user.id, mark=mark, seen_at=moment))
-    if has_others:
+    has_others = session.scalar(select(exists().where(KnownDevice.user_id == user.id, KnownDevice.mark != mark)))
+    # The race: two logins of one device at the same instant. The second waits here for the first, and finds it known.
+    met = insert(KnownDevice).values(user_id=user.id, mark=mark, seen_at=moment)
+    if session.scalar(met.on_conflict_do_nothing().returning(KnownDevice.mark)) is None:
+        own = (KnownDevice.user_id == user.id, KnownDevice.mark == mark)
+        session.execute(update(KnownDevice).where(*own).values(seen_at=moment))
+    elif has_others:
         outbox.write(
             session,
             "login",

@@ -34,12 +34,13 @@ def create(
     Returns None when this user's endpoint of that id is there already: a form sent twice acts once. Raises
     InvalidInput for an address that may not be sent to, for no topic and for too many endpoints.
     """
+    # The user's row is the lock that counts: two forms at the same instant make neither one endpoint too many nor the
+    # same one twice.
+    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
     if (there := session.get(WebhookEndpoint, endpoint_id)) is not None:
         if there.user_id != user.id:
             raise NotFound("webhook")
         return None
-    # The user's row is the lock that counts: two forms at the same instant do not make one endpoint too many.
-    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
     count = session.scalar(select(func.count()).where(WebhookEndpoint.user_id == user.id)) or 0
     if count >= AT_MOST:
         raise InvalidInput("url", "You have as many webhooks as you can. Remove one first.")

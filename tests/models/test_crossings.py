@@ -128,3 +128,36 @@ def test_an_endpoint_that_two_senders_mark_as_it_is_switched_off_is_no_deadlock(
     with factory.begin() as session:
         assert session.scalars(select(WebhookEndpoint.enabled)).all() == [False]
         assert session.scalar(select(func.count()).where(WebhookDelivery.dead_at.is_(None))) == 0
+
+
+def test_an_endpoint_made_by_a_form_that_was_sent_twice_is_one(committed: Committed) -> None:
+    settings, factory = committed
+    alice, endpoint_id = person(factory, "alice"), uuid.uuid4()
+
+    def create(session: Any) -> Any:
+        owner = session.get_one(User, alice.id)
+        facts = {"topics": list(Topic), "settings": settings, "actor": PLATFORM}
+        return webhooks.create(session, owner, endpoint_id, url=HOOK, **facts)
+
+    made, again = crossing(factory, create, "FOR NO KEY UPDATE", create)
+    assert made is not None
+    assert again is None
+
+
+def test_two_logins_at_once_of_a_device_that_is_new_are_told_once(committed: Committed) -> None:
+    _settings, factory = committed
+    alice = person(factory, "alice")
+
+    def log_in(shown: str) -> Callable[[Any], None]:
+        def call(session: Any) -> None:
+            owner = session.get_one(User, alice.id)
+            devices.note_login(session, owner, shown, name="Firefox", actor=PLATFORM)
+            session.flush()
+
+        return call
+
+    assert crossing(factory, log_in("first"), "known_devices", log_in("first")) == [None, None]
+    assert crossing(factory, log_in("second"), "known_devices", log_in("second")) == [None, None]
+    with factory.begin() as session:
+        assert session.scalar(select(func.count()).select_from(KnownDevice)) == 2
+        assert session.scalars(select(OutboxMail.kind).where(OutboxMail.kind == "login")).all() == ["login"]
