@@ -14,8 +14,7 @@ from models.users import User
 
 def set_superuser(session: Session, user_id: uuid.UUID, *, superuser: bool, actor: Actor) -> User:
     """Make an admin of a user, or a user of an admin. Raises NotFound, LastSuperuser."""
-    admins = locked_admins(session)
-    user = users.by_id(session, user_id)
+    admins, user = locked_admins(session), _locked(session, user_id)
     if superuser and user.deleted_at is not None:
         raise NotFound("user")
     if not superuser and admins == [user.id]:
@@ -30,8 +29,7 @@ def set_superuser(session: Session, user_id: uuid.UUID, *, superuser: bool, acto
 
 def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Actor) -> User:
     """Enable or disable a user; a disabled one's tokens are refused at once. Raises NotFound, LastSuperuser."""
-    admins = locked_admins(session)
-    user = users.by_id(session, user_id)
+    admins, user = locked_admins(session), _locked(session, user_id)
     if active and user.deleted_at is not None:
         raise NotFound("user")
     if not active and admins == [user.id]:
@@ -50,6 +48,14 @@ def locked_admins(session: Session) -> list[uuid.UUID]:
     """Lock all admins in one order, so that two of them cannot remove each other at the same instant."""
     query = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
     return list(session.scalars(query.with_for_update(key_share=True)))
+
+
+def _locked(session: Session, user_id: uuid.UUID) -> User:
+    """Lock a user and return him as he is in the database now, whatever this session read before. Raises NotFound."""
+    user = session.get(User, user_id, with_for_update={"key_share": True}, populate_existing=True)
+    if user is None:
+        raise NotFound("user")
+    return user
 
 
 def superusers(session: Session) -> list[User]:

@@ -161,3 +161,20 @@ def test_two_logins_at_once_of_a_device_that_is_new_are_told_once(committed: Com
     with factory.begin() as session:
         assert session.scalar(select(func.count()).select_from(KnownDevice)) == 2
         assert session.scalars(select(OutboxMail.kind).where(OutboxMail.kind == "login")).all() == ["login"]
+
+
+def test_what_two_admins_do_to_one_account_at_once_is_done_by_both(committed: Committed) -> None:
+    _settings, factory = committed
+    alice = person(factory, "alice")
+    person(factory, "dana", is_superuser=True)
+
+    def set_active(*, active: bool) -> Callable[[Any], Any]:
+        def call(session: Any) -> Any:
+            shown = session.get_one(User, alice.id)
+            return shown and roles.set_active(session, alice.id, active=active, actor=PLATFORM).is_active
+
+        return call
+
+    assert crossing(factory, set_active(active=False), "FOR NO KEY UPDATE", set_active(active=True)) == [False, True]
+    with factory.begin() as session:
+        assert session.get_one(User, alice.id).is_active
