@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
@@ -68,13 +68,15 @@ def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
 
 
 def mark_sent(session: Session, mail_id: uuid.UUID) -> None:
-    """Record that the mail has left."""
-    session.get_one(OutboxMail, mail_id).sent_at = clock.now()
+    """Record that the mail has left. One whose reader has deleted his account meanwhile is gone with it."""
+    session.execute(update(OutboxMail).where(OutboxMail.id == mail_id).values(sent_at=clock.now()))
 
 
 def mark_failed(session: Session, mail_id: uuid.UUID, error: str) -> None:
-    """Try again later, each time after twice as long; give up after the last attempt."""
-    mail = session.get_one(OutboxMail, mail_id)
+    """Try again later, each time after twice as long; give up after the last attempt. One that is gone stays gone."""
+    mail = session.get(OutboxMail, mail_id, with_for_update=True)
+    if mail is None:
+        return
     mail.last_error = error[:300]
     if mail.attempts >= ATTEMPTS:
         mail.failed_at = clock.now()

@@ -52,6 +52,19 @@ def test_no_more_are_claimed_than_asked_for(session: Session, empty: User, time:
     assert [len(outbox.claim(session, limit=2)) for _ in range(4)] == [2, 2, 1, 0]
 
 
+def test_a_mail_that_is_gone_when_it_is_marked_stays_gone(session: Session, empty: User, time: Clock) -> None:
+    write(session, empty, "a", "b")
+    time.advance(minutes=1)
+    sent, refused = outbox.claim(session)
+    session.commit()
+    # What deleting an account does, in a transaction of its own.
+    session.execute(delete(OutboxMail).execution_options(synchronize_session=False))
+    outbox.mark_sent(session, sent.id)
+    outbox.mark_failed(session, refused.id, "no such reader")
+    session.flush()
+    assert session.scalars(select(OutboxMail.id)).all() == []
+
+
 def test_a_sent_mail_is_done(session: Session, empty: User, time: Clock) -> None:
     write(session, empty, "a")
     time.advance(minutes=1)
