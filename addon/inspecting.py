@@ -44,8 +44,8 @@ class Watch:
         self._shows_all = False
         self._paths: tuple[bytes, ...] = ()
         self._subjects: frozenset[object] = frozenset()
-        self._under_way = 0
-        # The second of the loop's clock in which so many flows began.
+        self._under_way: set[Recording] = set()
+        # The second of the loop's clock in which so many recordings began.
         self._second, self._begun = 0, 0
 
     def set(self, watched: Sequence[Watched]) -> None:
@@ -58,22 +58,27 @@ class Watch:
         """Record what is to be shown, as far as there is room, and no more in a second than is allowed."""
         if exchange.request is None or not self._fits(exchange, exchange.request.path):
             return None
-        second = int(exchange.started)
+        second = int(exchange.ended or exchange.started)
         if second != self._second:
             self._second, self._begun = second, 0
         if self._begun >= self._rules.flows_per_second:
             self._sender.drop("rate")
             return None
-        if self._under_way >= AT_ONCE:
+        if len(self._under_way) >= AT_ONCE:
             self._sender.drop("busy")
             return None
         self._begun += 1
-        self._under_way += 1
-        return Recording(self, self._rules.body_bytes)
+        recording = Recording(self, self._rules.body_bytes)
+        self._under_way.add(recording)
+        return recording
+
+    def opened(self, exchange: Exchange, recording: Recording) -> None:
+        """Hand on how a tunnel began. From now on nothing of it is kept, so that many of them leave room for others."""
+        self.end(exchange, recording)
 
     def end(self, exchange: Exchange, recording: Recording) -> None:
         """Hand it on, unless nobody wants it any more."""
-        self._under_way -= 1
+        self._under_way.discard(recording)
         if exchange.request is not None and self._fits(exchange, exchange.request.path):
             self._sender.put(exchange, recording)
 

@@ -164,6 +164,14 @@ class Endings(Layer):
         else:
             turn.recordings = [recording for recording in begun if recording is not None]
 
+    def _show_tunnel(self, turn: Turn) -> None:
+        """Tell those who watch that a tunnel stands, which they would else learn at its end."""
+        try:
+            for recording in turn.recordings:
+                recording.observer.opened(turn.exchange, recording)
+        except Exception:
+            logger.exception("an observer failed; the tunnel goes on")
+
     def _fail(self, turn: Turn, refuse: Refuse, *, close: bool = False) -> None:
         """The exchange cannot be completed: say so, or cut what has begun."""
         self._link.close()
@@ -211,6 +219,8 @@ class Endings(Layer):
         exchange = turn.exchange
         exchange.ended = self._now
         exchange.is_open = False
+        if exchange.tunnel and self._site.observers:
+            self._record(turn)  # Whoever began to watch in its midst sees how it ended.
         try:
             self._policy.on_close(exchange)
             for recording in turn.recordings:

@@ -1,10 +1,11 @@
-"""Makes a mitmproxy flow of an exchange that is over: a copy without secrets, for whoever watches."""
+"""Makes a mitmproxy flow of an exchange that is over, or a tunnel: a copy without secrets, for whoever watches."""
 
 import time
 
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
 from mitmproxy.flow import Error
+from mitmproxy.websocket import WebSocketData
 
 from addon.http1.exchange import Exchange
 from addon.http1.heads import Headers, RequestHead
@@ -17,12 +18,13 @@ def make_flow(exchange: Exchange, request: RequestHead, recording: Recording, re
     # The exchange's times are monotonic, a flow's are wall clock.
     shift = time.time() - time.monotonic()
     host, port = exchange.address or ("", 0)
+    ended = exchange.ended + shift if exchange.ended else None
     client = Client(peername=(exchange.client_address, 0), sockname=("", 0), timestamp_start=exchange.started + shift)
     flow = http.HTTPFlow(client, Server(address=(host, port)))
+    # A tunnel is shown twice, and the second time takes the place of the first.
+    flow.id = exchange.request_id
     response = recording.response
-    received_headers = None if response is None else response.headers
-    sent, comment = _body("request", recording.request_body, request.headers, exchange.bytes_in, redactor)
-    received, more = _body("reply", recording.response_body, received_headers, exchange.bytes_out, redactor)
+    sent, received, flow.comment = _bodies(exchange, request, recording, redactor)
     flow.request = http.Request(
         host=host,
         port=port,
@@ -46,11 +48,12 @@ def make_flow(exchange: Exchange, request: RequestHead, recording: Recording, re
             content=received,
             trailers=None,
             timestamp_start=(exchange.first_byte or exchange.ended) + shift,
-            timestamp_end=exchange.ended + shift,
+            timestamp_end=ended,
         )
     if exchange.code and (flow.response is None or response is not None):
         flow.error = Error(exchange.code)
-    flow.comment = f"{comment} {more}".strip()
+    if exchange.tunnel:
+        flow.websocket = WebSocketData(timestamp_end=ended)
     flow.metadata["request_id"] = exchange.request_id
     flow.metadata["bytes"] = [exchange.bytes_in, exchange.bytes_out]
     return flow
@@ -60,6 +63,27 @@ def _headers(headers: Headers, redactor: Redactor) -> http.Headers:
     # Bodies are shown as they read, not as they were carried.
     shown = [line for line in headers.items if line[0] not in {b"content-encoding", b"transfer-encoding"}]
     return http.Headers(redactor.headers(shown))
+
+
+def _bodies(
+    exchange: Exchange, request: RequestHead, recording: Recording, redactor: Redactor
+) -> tuple[bytes, bytes, str]:
+    """Return what may be shown of both bodies, and what there is to say about the rest."""
+    if exchange.tunnel:
+        return b"", b"", _of_tunnel(exchange)
+    headers = None if recording.response is None else recording.response.headers
+    sent, comment = _body("request", recording.request_body, request.headers, exchange.bytes_in, redactor)
+    received, more = _body("reply", recording.response_body, headers, exchange.bytes_out, redactor)
+    return sent, received, f"{comment} {more}".strip()
+
+
+def _of_tunnel(exchange: Exchange) -> str:
+    """Say how a tunnel is or was: what passes it is bytes to us, in which no secret could be told from the rest."""
+    if not exchange.ended:
+        return "The WebSocket is open. Its messages are not shown."
+    seconds = exchange.ended - exchange.first_byte
+    carried = f"{exchange.bytes_in} bytes up and {exchange.bytes_out} bytes down in {seconds:.1f} s"
+    return f"The WebSocket carried {carried}. Its messages are not shown."
 
 
 def _body(whose: str, kept: bytes, headers: Headers | None, length: int, redactor: Redactor) -> tuple[bytes, str]:

@@ -57,6 +57,9 @@ class FlowObserver:
         """Record every exchange."""
         return Recording(self, _CAP)
 
+    def opened(self, exchange: Exchange, recording: Recording) -> None:
+        """Show a tunnel once, when it is over: hooks run once for each flow."""
+
     def end(self, exchange: Exchange, recording: Recording) -> None:
         """Queue the flow, or drop it."""
         if exchange.request is None:

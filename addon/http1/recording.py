@@ -35,5 +35,8 @@ class Observer(Protocol):
     def begin(self, exchange: Exchange) -> Recording | None:
         """Say whether the exchange shall be recorded, now that it is known whose it is."""
 
+    def opened(self, exchange: Exchange, recording: Recording) -> None:
+        """Learn that the exchange became a tunnel, which may last for hours; must not block."""
+
     def end(self, exchange: Exchange, recording: Recording) -> None:
         """Take the recording of an exchange that is over; must not block."""

@@ -33,6 +33,9 @@ class Tunnelling(Relaying):
         self._send(_SWITCH % (lines, ours, exchange.request_id.encode()))
         exchange.status, exchange.sent_head, exchange.first_byte = 101, True, self._now
         exchange.tunnel = True
+        for recording in turn.recordings:
+            recording.response = head
+        self._show_tunnel(turn)
         self._phase = Phase.TUNNEL
         self._total = math.inf
         self._resume()

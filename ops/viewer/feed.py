@@ -92,8 +92,12 @@ class Feed:
         except FlowReadException:
             logger.warning("a flow in the stream cannot be read; a worker of another version may have written it")
             return
-        self._view.add(flows)
         for flow in flows:
+            if (shown := self._view.get_by_id(flow.id)) is not None:
+                shown.set_state(flow.get_state())  # A tunnel that was shown when it opened is over.
+                self._view.update([shown])
+                continue
+            self._view.add([flow])
             self._kept.append((flow, len(written)))
             self._bytes += len(written)
         while self._kept and (len(self._kept) > self._most or self._bytes > self._most_bytes):

@@ -30,6 +30,7 @@ from models.services.fleet import FLOWS
 from models.services.inspections import Watched
 from models.services.sessions import Known
 from models.upkeep_sections import Inspection as Rules
+from tests.abuse.recorder import Recorder
 from tests.addon.conftest import sell
 from tests.addon.exchanges import known, over
 from tests.addon.processes import Proxy, free_port, listeners, proxy_environment
@@ -93,7 +94,7 @@ def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(watch: Watch, m
     assert watch._sender.told() == {("flows_dropped", "busy"): 2, ("flows_dropped", "rate"): 2}
     assert watch._sender.told() == {}
     later = over()
-    later.started += 1
+    later.started, later.ended = later.started + 1, later.ended + 1
     assert watch.begin(later) is not None
 
 
@@ -225,6 +226,54 @@ def test_an_operator_sees_the_newest_flows_of_what_is_watched_and_only_while_it_
     time.sleep(0.3)
     assert [flow.request.path for flow in sent(redis)][-2:] == ["/echo?again", "/echo?unseen"]
     wait_for(lambda: read(proxy.get("/_zenzefi/metrics").body)["proxy_flows_sent_total",], 1 + STREAM + 10 + 2)
+
+
+def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
+    watched_proxy: Proxy, committed: Committed, office: Office, redis: Redis, tmp_path: Path
+) -> None:
+    settings, factory = committed
+    recorder = Recorder()
+    proxy, owned = watched_proxy.beside(UPSTREAM__URL=recorder.address), sell(factory, settings, "buyer")
+    proxy.start_worker()
+    head = f"GET /ws HTTP/1.1\r\nHost: x\r\nX-Access-Token: {owned.secret}\r\nX-Key: hush\r\n"
+    upgrade = head.encode() + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n\r\n"
+    with viewer(proxy.environment, tmp_path) as shown, proxy.connect() as watched, proxy.connect() as early:
+        early.sendall(upgrade)
+        assert early.recv(4096).startswith(b"HTTP/1.1 101 ")
+        office.start(Target.TOKEN, str(owned.token.id))
+        time.sleep(1)
+        watched.sendall(upgrade)
+        assert watched.recv(4096).startswith(b"HTTP/1.1 101 ")
+        wait_for(shown.paths, ["/ws"])
+        [flow] = shown.flows()
+        assert (flow["response"]["status_code"], flow["websocket"]["timestamp_end"]) == (101, None)
+        assert ["Upgrade", "websocket"] in flow["response"]["headers"]
+        assert flow["comment"] == "The WebSocket is open. Its messages are not shown."
+        watched.sendall(b"hush-hush")
+        wait_for(lambda: recorder.received.endswith(b"hush-hush"), True)
+        watched.close()
+        wait_for(lambda: shown.flows()[0]["websocket"]["timestamp_end"] is None, False)
+        [flow] = shown.flows()
+        assert flow["comment"].startswith("The WebSocket carried 9 bytes up and 0 bytes down in ")
+        # One that stood before anybody looked is shown when it ends.
+        early.close()
+        wait_for(lambda: len(shown.paths()), 2)
+        assert b"hush" not in b"".join(fields[b"flow"] for _, fields in redis.xrange(FLOWS))  # type: ignore[union-attr]
+    proxy.stop()
+    recorder.close()
+
+
+def test_tunnels_that_stand_leave_room_for_others(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspecting, "AT_ONCE", 1)
+    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    tunnel = over(status=101)
+    recording = watch.begin(tunnel)
+    assert recording is not None
+    watch.opened(tunnel, recording)
+    assert watch.begin(over()) is not None
+    watch.end(tunnel, recording)
+    assert watch.begin(over()) is None
+    assert len(watch._sender._waiting) == 2
 
 
 def threads_of(proxy: Proxy) -> int:
