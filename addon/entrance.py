@@ -78,8 +78,8 @@ class Entrance:
         ticket_hash = self._hash_of(_ticket(question.body))
         if ticket_hash is None:
             return self._over(question)
-        agent = question.request.headers.get(b"user-agent") or b""
-        actor = Actor(None, question.peer.address, agent.decode("utf-8", "replace"), origin=Origin.PROXY)
+        agent = (question.request.headers.get(b"user-agent") or b"").decode("utf-8", "replace")
+        actor = Actor(None, question.peer.address, agent, question.exchange.request_id, Origin.PROXY)
         try:
             entry = await self._store.redeem(ticket_hash, actor, self._held(question.request))
         except TicketRefused:

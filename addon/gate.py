@@ -152,14 +152,14 @@ class Gate:
             return Refuse("token_invalid"), tier
         return unusable(known, clock.now()) or known, tier
 
-    async def begin(self, admitted: Admit, facts: Facts) -> Admit | Refuse:
+    async def begin(self, admitted: Admit, facts: Facts, request_id: str) -> Admit | Refuse:
         """Answer step 10, when the upstream can be reached and before anything is sent to it.
 
         One transaction activates the token and opens its session, or finds that somebody else was quicker.
         """
         if admitted.session_id is not None:
             return admitted
-        actor = Actor(admitted.known.user_id, facts.address, facts.user_agent, origin=Origin.PROXY)
+        actor = Actor(admitted.known.user_id, facts.address, facts.user_agent, request_id, Origin.PROXY)
         try:
             session_id = await self._store.begin(admitted.known.token_id, self._holder(admitted.known, facts), actor)
         except DeviceConflict:

@@ -142,7 +142,7 @@ class GatePolicy:
     async def first_use(self, exchange: Exchange) -> Refuse | None:
         """Start the paid clock and open the session, now that the upstream connection stands."""
         visit = _visit(exchange)
-        begun = await self._gate.begin(visit.admitted, visit.facts)
+        begun = await self._gate.begin(visit.admitted, visit.facts, exchange.request_id)
         if isinstance(begun, Refusal):
             return as_layer(begun)
         visit.admitted = begun

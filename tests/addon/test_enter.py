@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from addon.http1.page import chosen
 from models import clock
+from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessCookie, AccessTicket
@@ -74,6 +75,8 @@ def test_a_browser_looks_presses_and_sees_the_upstreams_own_pages(
     assert reply.headers["Cache-Control"] == "no-store"
     assert set_cookie(reply) == {"Path=/", "Max-Age=3600", "HttpOnly", "SameSite=Lax"}
     with factory() as session:
+        request = AuditEntry.request_id == reply.headers["X-Request-ID"]
+        assert session.scalars(select(AuditEntry.action).where(request)).all() == [AuditAction.COOKIE_OPENED]
         assert session.get_one(AccessToken, owned.token.id).activated_at is None
     pages = proxy.get("/", Cookie=cookie_of(reply))
     assert (pages.status, b"Sample upstream" in pages.body) == (200, True)

@@ -40,7 +40,7 @@ def enter(gated: Gated, owned: Owned, device: str | None = None) -> object:
     async def both(gate: Gate) -> object:
         request = facts(owned.secret, device=device)
         decision = await gate.decide(request)
-        return await gate.begin(decision, request) if isinstance(decision, Admit) else decision
+        return await gate.begin(decision, request, "request-1") if isinstance(decision, Admit) else decision
 
     begun = gated.run(both)
     # What the listener does when it hears of the change.

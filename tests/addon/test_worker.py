@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy import select, update
 
 from models import clock
+from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
-from models.services import revoking, roles
+from models.services import office_lists, revoking, roles
 from models.services import sessions as proxy_sessions
 from models.services.context import PLATFORM
 from models.services.usage import Usage
@@ -62,6 +63,19 @@ def test_requests_and_body_bytes_are_counted_exactly(proxy: Proxy, committed: Co
     assert (download.status, upload.status, head.status) == (200, 200, 200)
     assert json.loads(upload.body)["body_sha256"] == hashlib.sha256(b"x" * 300_000).hexdigest()
     wait_for(lambda: counted(factory, owned.token.id), Usage(3, 300_000, 1_000_000 + len(upload.body), 1))
+
+
+def test_what_a_request_began_is_found_by_its_id(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+    first, second = proxy.get("/echo", owned.secret), proxy.get("/echo", owned.secret)
+    with committed[1]() as session:
+        ids = [first.headers["X-Request-ID"], second.headers["X-Request-ID"]]
+        found = office_lists.audit(office_lists.Happened(request_id=ids[0])).query
+        assert {entry.action for entry in session.scalars(found)} == {
+            AuditAction.TOKEN_ACTIVATED,
+            AuditAction.SESSION_OPENED,
+        }
+        # Only the first use writes rows.
+        assert session.scalars(select(AuditEntry).where(AuditEntry.request_id == ids[1])).all() == []
 
 
 def test_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(proxy: Proxy, owned: Owned) -> None:
