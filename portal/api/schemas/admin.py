@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
-from models.audit import AuditAction, AuditEntry
+from models.audit import AuditAction, AuditEntry, Origin
 from models.users import User as UserRow
 from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Window
 from portal.api.schemas.tokens import Token
@@ -95,7 +95,10 @@ class AuditQuery(Window):
 
 
 class Audit(Schema):
-    """Who did what to whom, from where; `actor_id` is empty when the platform acted."""
+    """Who did what to whom, from where; `actor_id` is empty when the platform acted.
+
+    `origin` is the side that wrote the entry, empty in the oldest; `request_id` the `X-Request-ID` of the answer.
+    """
 
     id: int
     created_at: Time
@@ -106,6 +109,8 @@ class Audit(Schema):
     resource_id: UUID | None
     ip_address: str | None
     user_agent: str | None
+    request_id: str | None
+    origin: Origin | None
     details: dict[str, Any]
 
 
@@ -138,5 +143,7 @@ AUDIT_EXAMPLE = {
     "resource_id": "7e1882e7-bca0-494b-b757-33cefa288bd8",
     "ip_address": "203.0.113.7",
     "user_agent": "curl/8.5.0",
+    "request_id": "5f1c0d9f3a7b4c2e8d6a",
+    "origin": "api",
     "details": {"hours": 24, "scope": "full", "price": "18.00"},
 }

@@ -118,6 +118,7 @@ def test_the_audit_log_is_filtered_by_person_action_and_kind(
     [entry] = told(danas.get("/admin/audit-logs", action="token.purchased"), 200)["items"]
     assert (entry["actor_id"], entry["resource_type"], entry["details"]["price"]) == (str(alice.id), "token", "1")
     assert (entry["ip_address"], entry["user_agent"][:8]) == ("127.0.0.1", "Werkzeug")
+    assert (entry["origin"], bool(entry["request_id"])) == ("api", True)
     kinds = told(danas.get("/admin/audit-logs", resource_type="token"), 200)
     assert {each["resource_type"] for each in kinds["items"]} == {"token"}
     of_alice = told(danas.get("/admin/audit-logs", user_id=str(alice.id), limit=2), 200)
