@@ -24,7 +24,7 @@ from addon.http1.heads import RequestHead
 from models.config import Settings
 from models.exposition import CONTENT_TYPE
 from models.metrics import LAG
-from models.services.fleet import GAUGES, GONE_SECONDS, TOTALS
+from models.services.fleet import CERTIFICATES, GAUGES, GONE_SECONDS, TOTALS
 from models.services.outages import STATE_KEY, state_from_json
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,8 @@ class Metrics:
                 pipeline.hgetall(GAUGES)
                 pipeline.hgetall(TOTALS)
                 pipeline.get(STATE_KEY)
-                (now, _), gauges, totals, word = await pipeline.execute()
+                pipeline.hgetall(CERTIFICATES)
+                (now, _), gauges, totals, word, shown = await pipeline.execute()
         except (RedisError, OSError):
             return Fleet(None, astuple(mine), workers=None, certificates=certificates)
         others = [
@@ -154,4 +155,5 @@ class Metrics:
         )
         found = {tuple(field.decode().split("|")): int(value) for field, value in totals.items()}
         upstream = state_from_json(word, self._settings.upstream.url)
+        certificates |= {name.decode(): float(end) for name, end in shown.items()}
         return Fleet(found, summed, len(alive), upstream, certificates)

@@ -65,6 +65,7 @@ SCHEDULE = (
     Task("jobs.audit.verify", cron="45 2 * * *", slow=True),
     Task("jobs.backups.make", cron="0 3 * * *", slow=True),
     Task("jobs.audit.archive", cron="0 4 * * *", slow=True),
+    Task("jobs.certificates.look", cron="20 * * * *", slow=True),
     Task("jobs.upkeep.forget_notices", cron="15 4 * * *"),
 )
 

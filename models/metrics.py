@@ -119,7 +119,7 @@ GATEWAY = (
     _gauge("upstream_probe_seconds", "How long the last probe of the upstream took."),
     _gauge(
         "certificate_expires_timestamp_seconds",
-        "When a certificate ends: the workers' own, the upstream's, and ours for the upstream.",
+        "When a certificate ends: the workers' own, the public addresses', the upstream's, and ours for the upstream.",
         "certificate",
     ),
 )

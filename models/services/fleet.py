@@ -1,4 +1,4 @@
-"""What the proxy's workers leave in Redis for everybody: their totals, and which of them are alive."""
+"""What is kept in Redis of and for the proxy's workers: their totals, and which of them are alive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 TOTALS, GAUGES = "zenzefi:metrics:1:totals", "zenzefi:metrics:1:gauges"
 # The flows that are shown while an admin wants it: nothing of them is kept for longer than this after the last one.
 FLOWS, FLOWS_SECONDS = "zenzefi:flows", 3600
+# When the certificates end that the public addresses show, by name (Unix time), as a job last saw them.
+CERTIFICATES = "zenzefi:certificates"
 # A worker that has not reported for this long is gone, and its gauges with it.
 GONE_SECONDS = 5
 

@@ -97,7 +97,9 @@ def _dates(what: str, chain: list[x509.Certificate]) -> Finding:
     now = clock.now()
     end = min(one.not_valid_after_utc for one in chain)
     begin = max(one.not_valid_before_utc for one in chain)
-    do = "Renew it: certbot renew, then see its timer (systemctl list-timers); workers take a new file on SIGHUP."
+    do = (
+        "Renew it: certbot renew, then see its timer (systemctl list-timers); workers take up a new file by themselves."
+    )
     if now < begin:
         return Finding(f"{what} is valid now", False, f"not before {_day(begin)}", "Set the clock, or wait.", SEE)
     left = end - now

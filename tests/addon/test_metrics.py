@@ -23,6 +23,7 @@ from models import config
 from models.config import Settings
 from models.database import Sessions
 from models.metrics import GATEWAY, LATENCY, Kind
+from models.services.fleet import CERTIFICATES
 from models.services.outages import UpstreamState
 from tests.addon.conftest import sell
 from tests.addon.exchanges import over
@@ -175,6 +176,7 @@ def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, re
             each.finished(over())
             each.finished(over())
             await worker.publish()
+        await client.hset(CERTIFICATES, "public_portal", "1800000000.0")
         seen.append(read((await workers[0].answer()).body))
         await client.hset(GAUGES, workers[1]._name, "1000 5 1 1")  # it has not reported for long
         seen.append(read((await workers[0].answer()).body))
@@ -188,6 +190,7 @@ def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, re
     both, one, none = with_redis(settings.redis.url, main)
     requests, connections = ("proxy_requests_total", "GET", "200"), ("proxy_open_connections",)
     assert (both[requests], both[connections], both["proxy_workers",]) == (4, 10, 2)
+    assert both["certificate_expires_timestamp_seconds", "public_portal"] == 1.8e9
     assert (one[requests], one[connections], one["proxy_workers",]) == (4, 5, 1)
     assert (none[requests], none[connections]) == (5, 0)
 

@@ -1,0 +1,52 @@
+"""When the certificates end that buyers are shown at the public addresses, wherever TLS ends there."""
+
+import logging
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from jobs import runtime
+from jobs.queues import queue
+from models.services.fleet import CERTIFICATES
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0
+
+
+def look() -> int:
+    """Shake hands with portal and proxy where their addresses are https; returns how many showed a certificate.
+
+    The workers' metrics tell what was seen. An address that does not answer keeps what it showed last: a date that
+    nobody can see any more still comes nearer.
+    """
+    settings, redis = runtime.settings_at_start().frozen, queue().connection
+    seen = 0
+    for name, address in (("public_portal", settings.portal.address), ("public_proxy", settings.proxy.address)):
+        parts = urlsplit(address)
+        if parts.scheme != "https":
+            redis.hdel(CERTIFICATES, name)
+            continue
+        try:
+            end = _end_of(parts.hostname or "", parts.port or 443)
+        except (OSError, ValueError) as error:
+            logger.warning("the certificate of %s cannot be seen: %s", address, error)
+        else:
+            redis.hset(CERTIFICATES, name, str(end))
+            seen += 1
+    return seen
+
+
+def _end_of(host: str, port: int) -> float:
+    """Return when the certificate ends that is shown for a name. Raises OSError and ValueError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Whether it is to be trusted is for the doctor: one that ran out must tell its date here, and nothing is sent.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), timeout=PATIENCE_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        shown = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
+    return shown.not_valid_after_utc.timestamp()

@@ -1,0 +1,49 @@
+"""The certificates that buyers are shown are looked at from outside, wherever TLS ends."""
+
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from jobs import certificates as job
+from jobs import runtime
+from models import clock
+from models.services.fleet import CERTIFICATES
+from tests.jobs.conftest import Committed
+from tests.ops.test_checkup_edges import answering, issue, written
+
+
+def days_left(redis: Redis, name: str) -> float:
+    end = redis.hget(CERTIFICATES, name)
+    assert isinstance(end, bytes)
+    return (float(end) - clock.now().timestamp()) / 86400
+
+
+@pytest.mark.parametrize("days", [9, -2])
+def test_the_end_of_each_public_certificate_is_kept_even_of_one_that_ran_out(
+    shop: Committed, redis: Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, days: int
+) -> None:
+    certificate, key = issue("shop.test", days=days)
+    with answering(200, b"{}", written(tmp_path / "edge.pem", key, certificate)) as address:
+        monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", f"https://{address}")
+        monkeypatch.setenv("ZENZEFI_PROXY__PUBLIC_URL", f"https://{address}")
+        assert job.look() == 2
+    for name in ("public_portal", "public_proxy"):
+        assert days_left(redis, name) == pytest.approx(days, abs=0.01)
+    # Nobody answers any more: what was seen last stands, and the job goes on.
+    assert job.look() == 0
+    assert days_left(redis, "public_portal") == pytest.approx(days, abs=0.01)
+    # Without TLS there is nothing to watch.
+    monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", "http://shop.test")
+    runtime.settings_at_start.cache_clear()
+    job.look()
+    assert redis.hkeys(CERTIFICATES) == [b"public_proxy"]
+
+
+def test_what_answers_without_tls_is_passed_over(
+    shop: Committed, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(200, b"{}") as address:
+        monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", f"https://{address}")
+        assert job.look() == 0
+    assert not redis.exists(CERTIFICATES)
