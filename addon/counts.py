@@ -26,6 +26,10 @@ class Counts:
         """Count something that happened."""
         self._pending[name, *labels] += by
 
+    def decided(self, tier: str, outcome: str) -> None:
+        """Count a decision of the gate."""
+        self._pending["admissions", tier, outcome] += 1
+
     def carried(self, received: int, sent: int) -> None:
         """Count body bytes: `received` from the client and handed on, `sent` the other way."""
         if received:

@@ -214,7 +214,7 @@ class Gate:
     def _counted[Decision: Admit | Refuse](self, tier: str, decision: Decision) -> Decision:
         """Count a decision; one that `settle` has to confirm is counted as contested."""
         outcome = "refused" if isinstance(decision, Refuse) else "contested" if decision.is_contested else "admitted"
-        self._counts.add("admissions", tier, outcome)
+        self._counts.decided(tier, outcome)
         return decision
 
     def _judge(self, known: Known | Refuse, facts: Facts, notices: int) -> Admit | Refuse:

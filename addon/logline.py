@@ -53,10 +53,9 @@ def line_of(entry: Entry, process: int) -> bytes:
     """
     at, request_id, prefix, user, method, path, status, received, sent, started, first, ended, code, address = entry
     shown = "null" if path is None else _escaped(shown_path(path))
-    owner = None if user is None else _text(user)
     return (
-        f'{{"time":"{_second(int(at))}.{int(at % 1 * 1000):03d}Z","id":"{request_id}"'
-        f',"token":{_word(prefix)},"user":{_word(owner)},"method":{_word(method)},"path":{shown}'
+        f'{{"time":"{_stamp(int(at * 1000))}","id":"{request_id}"'
+        f'{_whose(prefix, user)},"method":{_word(method)},"path":{shown}'
         f',"status":{status},"bytes_in":{received},"bytes_out":{sent}'
         f',"ms":{(ended - started) * 1000:.3f}'
         f',"first_byte_ms":{f"{(first - started) * 1000:.3f}" if first else "null"}'
@@ -64,12 +63,20 @@ def line_of(entry: Entry, process: int) -> bytes:
     ).encode()
 
 
-_text = lru_cache(maxsize=4096)(str)
+@lru_cache(maxsize=8)
+def _stamp(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
 
 
 @lru_cache(maxsize=8)
 def _second(at: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+
+
+@lru_cache(maxsize=4096)
+def _whose(prefix: str | None, user: uuid.UUID | None) -> str:
+    return f',"token":{_word(prefix)},"user":{_word(None if user is None else str(user))}'
 
 
 def _word(value: str | None) -> str:

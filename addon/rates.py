@@ -112,11 +112,12 @@ class Rates:
         elif now - window.heard_at <= STALE_SECONDS:
             used += window.others
             under_way += window.others_in_flight
-            if window.others:
-                oldest = min(oldest, window.others_oldest)
+            if window.others and window.others_oldest < oldest:
+                # What they said is up to a second old: the second they named may have left the window since.
+                oldest = max(window.others_oldest, second - WINDOW_SECONDS)
         if under_way >= at_once:
             return Allowance(False, self._per_minute, max(0, limit - used), CROWDED_SECONDS, window, is_crowded=True)
-        reset = max(1, oldest + WINDOW_SECONDS + 1 - second)
+        reset = oldest + WINDOW_SECONDS + 1 - second
         if used >= limit:
             return Allowance(False, self._per_minute, 0, reset, window)
         window.count(second)

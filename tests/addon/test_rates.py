@@ -98,6 +98,17 @@ def test_a_token_that_rested_has_its_whole_limit_again(seconds: Seconds) -> None
     assert rates.take(TOKEN)[:3] == (True, 10, 3)
 
 
+def test_old_news_of_the_other_workers_never_say_come_back_at_once(seconds: Seconds) -> None:
+    rates = make(seconds)
+    window = rates.take(TOKEN).window
+    oldest = int(seconds.now) - 60
+    rates.heard(window, total=6, oldest=oldest, in_flight=0, own_then=1)
+    seconds.now += 0.9
+    assert int(seconds.now) - oldest > 60
+    refused = rates.take(TOKEN)
+    assert (refused.allowed, refused.reset) == (False, 1)
+
+
 def test_the_exchange_knows_whether_redis_is_silent(seconds: Seconds) -> None:
     async def main() -> None:
         rates = make(seconds)
