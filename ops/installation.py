@@ -136,6 +136,7 @@ def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.S
         variables["REDIS_URL"] = folders.redis_server().url if folders.redis.is_dir() else "redis://127.0.0.1:6379/0"
     if folders.secrets.is_dir():
         give_secrets(variables, folders.secrets)
+        give_backups(variables, folders)
     return load(variables)
 
 
@@ -159,6 +160,13 @@ def give_secrets(variables: dict[str, str], folder: Path) -> None:
         if not variables.get(variable) and not variables.get(f"{variable}_FILE"):
             kept(folder / name, make)
             variables[f"{variable}_FILE"] = str(folder / name)
+
+
+def give_backups(variables: dict[str, str], folders: Folders) -> None:
+    """Name the folder of the backups, unless the caller has said where they are, or that there shall be none."""
+    variable = variable_of("backup", "folder")
+    if variable not in variables and not is_configured(variables, "backup", "folder"):
+        variables[variable] = str(folders.data / "backups")
 
 
 def is_configured(variables: Mapping[str, str], section: str, key: str) -> bool:

@@ -14,7 +14,7 @@ from models import config
 from ops import bootstrap
 from ops.addresses import LOOPBACK, free_port, why_not_bindable
 from ops.console import Failure, complain
-from ops.installation import Folders, give_secrets, is_configured, load, variable_of
+from ops.installation import Folders, give_backups, give_secrets, is_configured, load, variable_of
 from ops.processes import MARK
 from ops.servers import PostgresServer, RedisServer
 
@@ -58,8 +58,7 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
     logs = folders.logs
     if variable_of("proxy", "access_log") not in variables and not is_configured(variables, "proxy", "access_log"):
         variables[variable_of("proxy", "access_log")] = str(logs / "access.log")
-    if variable_of("backup", "folder") not in variables and not is_configured(variables, "backup", "folder"):
-        variables[variable_of("backup", "folder")] = str(folders.data / "backups")
+    give_backups(variables, folders)
     postgres = database = None
     if not is_configured(variables, "database", "url"):
         postgres = folders.postgres_server()

@@ -29,7 +29,7 @@ from ops.doctor import __main__ as doctor
 from ops.doctor import auditing, backups, clocks, ledger, machine, queues, rounds, stores, versions
 from ops.doctor.findings import Finding, House, Level, See, Subject, duration
 from ops.installation import Folders, remember, settings_of
-from tests.conftest import Clock
+from tests.conftest import SECRETS, Clock
 from tests.ops.checkups import NOWHERE, house, ill, production
 from tests.support import person
 
@@ -327,3 +327,12 @@ def test_a_running_up_is_found_at_the_ports_that_it_chose(tmp_path: Path) -> Non
     assert (found.portal.port, found.proxy.port) == (4711, 8081)
     folders.chosen.write_text("half a fi")
     assert settings_of(tmp_path, told).portal.port == 8000
+
+
+def test_backups_are_where_up_keeps_them_while_nothing_runs_too(tmp_path: Path) -> None:
+    told = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}"}
+    assert settings_of(tmp_path, {**told, **SECRETS}).backup.folder == ""
+    Folders(tmp_path).make()
+    assert settings_of(tmp_path, told).backup.folder == str(tmp_path / "backups")
+    for said in ("", "/elsewhere"):
+        assert settings_of(tmp_path, {**told, "ZENZEFI_BACKUP__FOLDER": said}).backup.folder == said
