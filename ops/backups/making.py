@@ -40,7 +40,10 @@ def make(settings: Settings, folder: Path) -> Manifest:
     The dump and the manifest's figures are of one snapshot, so that a restore can be held to them. Raises Failure.
     """
     recipients = [recipient(key) for key in settings.backup.age_recipients]
-    private_folder(folder)
+    try:
+        private_folder(folder)
+    except OSError as error:
+        raise Failure(f"{folder} cannot be the folder of the backups: {error.strerror}.") from None
     moment = clock.now()
     final = folder / f"zenzefi-{moment:%Y%m%d-%H%M%S}{ENCRYPTED if recipients else PLAIN}"
     partial = final.with_name(final.name + ".partial")

@@ -197,6 +197,14 @@ def test_a_backup_that_fails_leaves_no_half(
     assert list(folder.iterdir()) == []
 
 
+def test_a_place_that_is_no_folder_is_one_sentence(
+    shop: Shop, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.write_text("a file where the folder should be")
+    assert backup.main(["--out", str(folder)]) == 1
+    assert f"{folder} cannot be the folder of the backups: File exists." in capsys.readouterr().err
+
+
 def test_files_are_their_owners_alone_and_the_password_is_in_no_command(shop: Shop, folder: Path) -> None:
     make(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
