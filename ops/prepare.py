@@ -14,6 +14,7 @@ from models.services import roles, tokens
 from models.services.context import OPERATOR
 from models.services.errors import DomainError
 from ops import revisions
+from ops.console import Failure
 
 
 def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def main() -> int:
         if not revisions.is_newest(engine):
             subprocess.run([sys.executable, "-m", "ops.migrate"], check=True)
         made = people(settings, engine)
-    except (config.ConfigError, DomainError) as error:
+    except (config.ConfigError, DomainError, Failure) as error:
         print(error, file=sys.stderr)
         return 1
     except subprocess.CalledProcessError:

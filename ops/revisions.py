@@ -16,9 +16,11 @@ def current(connection: Connection) -> tuple[str, ...]:
 
 
 def is_newest(engine: Engine) -> bool:
-    """Say whether there is nothing to migrate."""
+    """Say whether there is nothing to migrate. Raises Failure for a database that is newer than this code."""
     with engine.connect() as connection:
-        return set(current(connection)) == set(ScriptDirectory(str(FOLDER)).get_heads())
+        found = current(connection)
+    must_know(found)
+    return set(found) == set(ScriptDirectory(str(FOLDER)).get_heads())
 
 
 def must_know(wanted: tuple[str, ...]) -> None:
