@@ -1,14 +1,39 @@
-"""When the certificates end that this machine shows: read from their files, again only when these change."""
+"""The certificates that this machine shows: whether their files can be used, and when they end."""
 
+import ssl
 from pathlib import Path
 
 from cryptography import x509
 
-from models.config import Settings
+from models.config import ConfigError, Settings
+
+
+def must_be_usable(settings: Settings) -> None:
+    """See that the files for TLS are what they should be. Raises ConfigError that names the key and the file."""
+    proxy, upstream = settings.proxy, settings.upstream
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    named = {"proxy.tls_certificate": proxy.tls_certificate, "upstream.client_certificate": upstream.client_certificate}
+    for key, file in named.items():
+        if file:
+            try:
+                # Without a password nobody would be asked for one where nobody sits.
+                context.load_cert_chain(file, password="")
+            except OSError as error:
+                wanted = "it must hold the key, the certificate and its chain as PEM"
+                raise ConfigError(f"{key}: {file} cannot be used ({_reason(error)}); {wanted}") from None
+    if upstream.ca_file:
+        try:
+            context.load_verify_locations(cafile=upstream.ca_file)
+        except OSError as error:
+            raise ConfigError(f"upstream.ca_file: {upstream.ca_file} cannot be used ({_reason(error)})") from None
+
+
+def _reason(error: OSError) -> str:
+    return str(getattr(error, "reason", None) or error.strerror or error)
 
 
 class Certificates:
-    """The files that the settings name, as they were when they were last read."""
+    """The files that the settings name, as they were when they were last read: again only when they change."""
 
     def __init__(self, settings: Settings) -> None:
         files = {"proxy": settings.proxy.tls_certificate, "upstream_client": settings.upstream.client_certificate}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvloop
 
+from addon import certificates
 from addon.engine import Engine
 from addon.line import Line, given_listeners
 from addon.serving import Gateway
@@ -119,7 +120,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     async def serve() -> None:
-        await Worker(config.load()).run()
+        settings = config.load()
+        certificates.must_be_usable(settings)
+        await Worker(settings).run()
 
     try:
         uvloop.run(serve())

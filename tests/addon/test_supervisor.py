@@ -300,6 +300,30 @@ def test_a_port_that_somebody_has_is_one_sentence_even_if_he_would_share_it(prep
         assert done.stderr == f"The proxy cannot listen on 127.0.0.1 port {port}: Address already in use.\n"
 
 
+@pytest.mark.parametrize("key", ["proxy.tls_certificate", "upstream.client_certificate", "upstream.ca_file"])
+@pytest.mark.parametrize("module", ["addon.supervisor", "addon.worker"])
+def test_a_file_for_tls_that_cannot_be_used_is_one_sentence_with_its_key(
+    prepared: Supervised, tmp_path: Path, key: str, module: str
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    for name, reason in (("empty.pem", "PEM"), ("missing.pem", "No such file or directory")):
+        file = tmp_path / name
+        variable = f"ZENZEFI_{key.replace('.', '__').upper()}"
+        done = subprocess.run(
+            [sys.executable, "-m", module],
+            cwd=ROOT,
+            env=prepared.environment | {variable: str(file)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{key}: {file} cannot be used (")
+        assert reason in done.stderr or key == "upstream.ca_file"
+        assert done.stderr.count("\n") == 1
+
+
 def test_a_worker_that_can_never_serve_ends_the_supervisor_at_once(prepared: Supervised) -> None:
     prepared.environment["ZENZEFI_UPSTREAM__URL"] = ""
     prepared.spawn()
