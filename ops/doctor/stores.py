@@ -100,7 +100,8 @@ def examine_redis(house: House) -> Iterator[Finding]:
         info: Any = redis.info()
     version = str(info.get("redis_version", "0"))
     known = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
-    name = f"{str(info.get('server_name', 'redis')).capitalize()}, which speaks as Redis {version}"
+    other = str(info.get("server_name", "redis")).capitalize()
+    name = f"Redis {version}" if other == "Redis" else f"{other}, which speaks as Redis {version}"
     do = "Move to Redis 6.2 or newer, or to Valkey."
     yield Finding("Redis answers, in a version that we know", known, name, do, See.SERVER_VERSIONS)
     policy = str(info.get("maxmemory_policy", "unknown"))
