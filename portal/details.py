@@ -14,53 +14,55 @@ from portal import labels, setting_words, words
 from portal.i18n import ngettext
 
 _NOTHING = "\u2013"
+# In the order in which they are told: the database keeps none.
 # tests/audited.py holds this over all tests: a service that records another name needs its word here.
 NAMES = {
-    "active": _("in use"),
-    "after": _("after"),
-    "amount": _("amount"),
-    "amount_rub": _("in roubles"),
-    "amount_znc": _("amount"),
-    "before": _("before"),
-    "bundle": _("bundle"),
-    "change": _("change"),
-    "code": _("code"),
-    "count": _("how many"),
-    "days": _("valid for"),
-    "description": _("description"),
-    "discount_percent": _("discount"),
-    "duration_hours": _("time of each"),
-    "event": _("event"),
-    "grace_seconds": _("old secret valid for"),
-    "hours": _("time"),
-    "job": _("job"),
     "key": _("setting"),
-    "kind": _("way in"),
-    "lapsed": _("lapsed"),
-    "minutes": _("for"),
-    "name": _("name"),
-    "note": _("note"),
-    "on": _("renews itself"),
-    "outage": _("outage"),
-    "path": _("path"),
-    "prefix": _("code"),
-    "price": _("price"),
-    "provider": _("through"),
-    "reason": _("reason"),
-    "refund": _("paid back"),
-    "scope": _("opens"),
-    "seconds": _("time"),
     "target": _("flows"),
-    "token": _("token"),
-    "token_count": _("tokens"),
-    "tokens": _("tokens"),
-    "url": _("address"),
-    "used_seconds": _("used"),
-    "uses_each": _("uses of each"),
+    "path": _("path"),
+    "job": _("job"),
     "what": _("what"),
+    "change": _("change"),
+    "token": _("token"),
+    "bundle": _("bundle"),
+    "name": _("name"),
+    "code": _("code"),
+    "prefix": _("code"),
+    "provider": _("through"),
+    "kind": _("way in"),
+    "url": _("address"),
+    "scope": _("opens"),
+    "hours": _("time"),
+    "duration_hours": _("time of each"),
+    "days": _("valid for"),
+    "minutes": _("for"),
+    "seconds": _("time"),
+    "count": _("how many"),
+    "tokens": _("tokens"),
+    "token_count": _("tokens"),
+    "price": _("price"),
+    "amount": _("amount"),
+    "amount_znc": _("amount"),
+    "amount_rub": _("in roubles"),
+    "discount_percent": _("discount"),
+    "uses_each": _("uses of each"),
+    "refund": _("paid back"),
+    "used_seconds": _("used"),
+    "lapsed": _("lapsed"),
+    "grace_seconds": _("old secret valid for"),
+    "on": _("renews itself"),
+    "active": _("in use"),
     "withdrawn": _("withdrawn"),
     "words": _("words"),
+    "description": _("description"),
+    "before": _("before"),
+    "after": _("after"),
+    "outage": _("outage"),
+    "event": _("event"),
+    "note": _("note"),
+    "reason": _("reason"),
 }
+_ORDER = {name: place for place, name in enumerate(NAMES)}
 # Values that are one of a few.
 _CHANGES = {
     "added": _("added"),
@@ -99,7 +101,8 @@ class Detail:
 
 def details(entry: AuditEntry) -> list[Detail]:
     """Return what a row tells; a name without words stays as it is, and so does a value of another shape."""
-    told = ((name, value) for name, value in entry.details.items() if value is not None)
+    told = [(name, value) for name, value in entry.details.items() if value is not None]
+    told.sort(key=lambda fact: _ORDER.get(fact[0], len(_ORDER)))
     return [Detail(name, _name(name), _value(entry, name, value)) for name, value in told]
 
 
