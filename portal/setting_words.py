@@ -49,7 +49,7 @@ def setting_value(value: object, key: str) -> str:
     """Write a setting's value for reading, be it of the settings or as the history keeps it."""
     if isinstance(value, Mapping):
         pairs = sorted((int(hours), Decimal(znc)) for hours, znc in value.items())
-        return " · ".join(f"{duration(hours)}: {price(znc)}" for hours, znc in pairs)
+        return " · ".join(f"{duration(hours)}: {price(znc)}".replace(" ", "\u00a0") for hours, znc in pairs)
     known = CHOICES.get(key, {})
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if text in known:
