@@ -72,6 +72,8 @@ def init_app(app: Flask) -> None:
         outcome=outcomes.outcome,
         result=outcomes.result,
         happening=labels.TOKEN_HISTORY.__getitem__,
+        stopped=labels.STOPPED.__getitem__,
+        refusal=refusals.short,
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.frozen_settings, user=USER)
     app.jinja_env.globals.update(setting_words=setting_words.SETTINGS, setting_groups=setting_words.GROUPS)

@@ -200,4 +200,10 @@ SCOPES = {
     "full": (_("Everything"), _("Every address of the service.")),
     "certificates_only": (_("Certificates only"), _("Certificate pages and nothing else.")),
 }
+STOPPED = {
+    "redis": _("Redis does not answer: each worker keeps to its share of the limits, and no job runs."),
+    "proxy": _("No worker of the proxy reports: requests of buyers may fail."),
+    "jobs": _("Nobody takes jobs: mails, settled payments and webhooks wait."),
+    "scheduler": _("The scheduler is silent: renewals, pauses and lost callbacks are not looked after."),
+}
 PROVIDERS = {"mock": _("Test payment (no real money)"), "stripe": _("Card (Stripe)"), "yookassa": _("YooKassa")}

@@ -26,6 +26,18 @@ class Parts:
     fleet: Fleet | None = None
     work: queues.Work | None = None
 
+    @property
+    def stopped(self) -> list[str]:
+        """The parts that do not run, by the names that `labels.STOPPED` has words for."""
+        if self.work is None or self.fleet is None:
+            return ["redis"]
+        runs = {
+            "proxy": self.fleet.workers > 0,
+            "jobs": bool(self.work.workers),
+            "scheduler": self.work.scheduler_lives,
+        }
+        return [part for part, is_alive in runs.items() if not is_alive]
+
 
 def redis() -> Redis:
     """Return this process's way to Redis, which gives up soon."""

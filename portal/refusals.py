@@ -61,7 +61,41 @@ REASONS = {
     "request_timeout": Reason(_("The request did not arrive in time."), _("Check the connection of the client.")),
     "body_too_large": Reason(_("The body of the request was too large."), _("Send it in smaller parts.")),
 }
+# The same codes for an admin, who reads them in a table with their numbers.
+SHORT = {
+    "bad_request": _("malformed request"),
+    "headers_too_large": _("headers too large"),
+    "token_missing": _("no token"),
+    "token_invalid": _("wrong token"),
+    "token_expired": _("token has ended"),
+    "token_revoked": _("token revoked"),
+    "token_paused": _("token paused"),
+    "account_disabled": _("account disabled"),
+    "too_many_failures": _("too many wrong tokens from one address"),
+    "cross_site": _("form of another site"),
+    "device_missing": _("device not named"),
+    "device_invalid": _("device named wrongly"),
+    "device_conflict": _("another device is using the token"),
+    "scope_denied": _("address not opened by the token"),
+    "rate_limited": _("over the limit of requests"),
+    "upstream_unreachable": _("upstream not reached"),
+    "upstream_timeout": _("upstream too slow"),
+    "upstream_closed": _("upstream broke off"),
+    "upstream_invalid": _("upstream answered with no HTTP"),
+    "unavailable": _("not available for a moment"),
+    "maintenance": _("maintenance"),
+    "overloaded": _("too much to do"),
+    "request_timeout": _("request too slow"),
+    "body_too_large": _("body too large"),
+    "not_found": _("nothing at this address"),
+    "internal_error": _("fault of the proxy"),
+}
 _OTHER = Reason(_("Something went wrong at the proxy."), _LATER)
+
+
+def short(code: str) -> str:
+    """Say shortly what a code means; one without words goes by itself."""
+    return str(SHORT.get(code, code))
 
 
 def reason(code: str) -> Reason:

@@ -24,7 +24,7 @@ def overview() -> str:
         work, failed = queues.work(parts.redis()), queues.failed_jobs(parts.redis())
     except QueueDown:
         return render_template("admin/jobs.html", work=None, failed=[])
-    return render_template("admin/jobs.html", work=work, failed=failed)
+    return render_template("admin/jobs.html", work=work, failed=failed, slow_queue=queues.SLOW_QUEUE)
 
 
 @blueprint.post("/again")

@@ -1,5 +1,6 @@
 """The office's first page, announcements and jobs."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ from rq import Queue, Worker
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
+from addon import refusals
 from jobs import queues
 from models import clock
 from models.announcements import Announcement
@@ -21,6 +23,7 @@ from models.services.books import Report
 from models.users import User
 from portal import current, parts
 from portal.announcing import announced
+from portal.refusals import SHORT
 from tests.conftest import Clock
 from tests.portal.conftest import Browser, Jobs, text_of
 from tests.support import actions, buy
@@ -41,9 +44,15 @@ def report(**faults: list[str]) -> Report:
     return Report(transfers=0, turnover=Decimal(0), balances={}, faults=faults)
 
 
-def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis: Redis) -> None:
+def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis: Redis, lane: Queue) -> None:
     desk.note_check(session, report())
     session.commit()
+    page = as_dana.get("/admin/").text
+    assert re.findall(r'data-stopped="(\w+)"', page) == ["proxy", "jobs", "scheduler"]
+    assert "Nothing now." not in page
+    redis.hset(fleet.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
+    redis.set(queues.SCHEDULER_KEY, "now")
+    Worker([lane], connection=redis).register_birth()
     assert "Nothing now." in as_dana.get("/admin/").text
     desk.note_check(session, report(balances=["a wallet"]))
     session.commit()
@@ -71,6 +80,11 @@ def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:
     html = as_dana.get("/admin/").text
     assert html.index('data-refusal="rate_limited"') < html.index('data-refusal="scope_denied"')
     assert "1 worker" in html
+    assert '<dt title="scope_denied">address not opened by the token</dt>' in html
+
+
+def test_every_refusal_of_the_proxy_has_words_for_an_admin() -> None:
+    assert set(refusals._TABLE) - set(SHORT) == set()
 
 
 def test_the_first_page_stands_without_redis_and_asks_little(
@@ -81,6 +95,7 @@ def test_the_first_page_stands_without_redis_and_asks_little(
     event.listen(session.connection(), "before_cursor_execute", lambda *call: asked.append(call[2]))
     assert as_dana.get("/admin/").status_code == 200
     assert len([each for each in asked if "SAVEPOINT" not in each]) <= 12, asked
+    assert 'data-stopped="redis"' in as_dana.get("/admin/").text
     assert "nobody knows how the jobs are" in as_dana.get("/admin/jobs").text
 
 
