@@ -2,15 +2,19 @@
 
 import re
 import uuid
+from datetime import timedelta
 from decimal import Decimal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models import clock
 from models.bundles import Bundle
 from models.config import Settings
 from models.coupons import Coupon
 from models.gifts import GiftCode
+from models.services import gifts
+from models.services.context import Actor
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD
@@ -146,6 +150,21 @@ def test_an_admin_makes_and_withdraws_coupons_and_gift_codes(as_dana: Browser, s
     page = as_dana.get("/admin/offers").text
     assert shown[1].split()[0] not in page
     assert as_dana.post("/admin/gifts/new", **{**facts, "amount": "0"}).status_code == 400
+
+
+def test_an_admin_sees_why_a_code_is_not_taken(
+    as_dana: Browser, dana: User, charlie: User, session: Session, settings: Settings
+) -> None:
+    used = gift(session, dana, settings)
+    gift(session, dana, settings, valid_until=clock.now() - timedelta(days=1))
+    coupon(session, dana, "ONCE", uses_in_all=1)
+    coupon(session, dana, "LATE").valid_until = clock.now() - timedelta(days=1)
+    gifts.redeem(session, charlie, used, settings=settings, actor=Actor(charlie.id))
+    session.commit()
+    pills = re.findall(
+        r'<tr data-(coupon|gift).*?class="pill[^>]*>([^<]+)<', as_dana.get("/admin/offers").text, re.DOTALL
+    )
+    assert sorted(pills) == [("coupon", "expired"), ("coupon", "on"), ("gift", "expired"), ("gift", "used up")]
 
 
 def test_an_admin_ends_a_token_for_a_reason_without_a_refund(
