@@ -137,6 +137,26 @@ TOPICS = {
     Topic.TOKEN_ENDED: _("A token is ended by an admin"),
     Topic.LOGIN: _("A login from a new device"),
 }
+# What an audit row is about.
+RESOURCES = {
+    "user": _("Person"),
+    "token": _("Token"),
+    "session": _("Session"),
+    "payment": _("Payment"),
+    "bundle_purchase": _("Bundle bought"),
+    "referral": _("Bonus"),
+    "gift_code": _("Gift code"),
+    "coupon": _("Coupon"),
+    "bundle": _("Bundle"),
+    "login": _("Login"),
+    "api_key": _("API key"),
+    "webhook": _("Webhook"),
+    "mail": _("Mail"),
+    "announcement": _("Announcement"),
+    "inspection": _("Inspection"),
+    "setting": _("Setting"),
+    "job": _("Job"),
+}
 # What a mail or a webhook's event is about, by the name of its kind.
 KINDS = {
     "account_deleted": _("Account deleted"),

@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from models.audit import AuditAction, AuditEntry
 from portal.details import NAMES
+from portal.labels import RESOURCES
 
 
 class Audited:
@@ -26,6 +27,7 @@ class Audited:
         assert entry.ip_address or not entry.origin.is_request, f"{entry.action} of a request has no address"
         wordless = set(entry.details) - set(NAMES)
         assert not wordless, f"portal/details.py has no word for {', '.join(wordless)} of {entry.action}"
+        assert entry.resource_type in RESOURCES, f"portal/labels.py has no word for a {entry.resource_type}"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

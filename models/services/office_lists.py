@@ -24,13 +24,13 @@ OWNERS = 100
 def tokens(
     *, prefix: str = "", owner: str = "", state: TokenState | None = None, user_id: uuid.UUID | None = None
 ) -> Listing[AccessToken]:
-    """Return the list of tokens with their owners, newest first; `prefix` is matched from its start."""
+    """Return the list of tokens with their owners, newest first; `prefix` is matched from its start, or is an id."""
     query = select(AccessToken).options(joinedload(AccessToken.user))
     prefix, owner = prefix.strip(), owner.strip()
     if not (texts.is_fit(prefix) and texts.is_fit(owner)):
         query = query.where(false())
     if prefix:
-        query = query.where(AccessToken.prefix.startswith(prefix[: secrets.PREFIX_LENGTH], autoescape=True))
+        query = query.where(_is_named(prefix))
     if owner:
         query = query.where(AccessToken.user_id.in_(select(User.id).where(words_of(owner)).limit(OWNERS)))
     if user_id is not None:
@@ -97,6 +97,13 @@ def audit(wanted: Happened) -> Listing[AuditEntry]:
     if wanted.until is not None:
         query = query.where(AuditEntry.created_at < wanted.until)
     return Listing(query, (AuditEntry.id.desc(),))
+
+
+def _is_named(prefix: str) -> ColumnElement[bool]:
+    try:
+        return AccessToken.id == uuid.UUID(prefix)
+    except ValueError:
+        return AccessToken.prefix.startswith(prefix[: secrets.PREFIX_LENGTH], autoescape=True)
 
 
 def _is_in(state: TokenState) -> ColumnElement[bool]:

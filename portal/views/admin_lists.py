@@ -16,6 +16,7 @@ from models.sessions import ProxySession
 from models.tokens import AccessToken, TokenState
 from portal import asked, current, tables
 from portal.i18n import gettext as _
+from portal.labels import RESOURCES
 from portal.views.admin import blueprint
 
 TOKEN_COLUMNS: dict[str, Callable[[AccessToken], tables.Cell]] = {
@@ -115,7 +116,7 @@ def audit_log() -> str | FlaskResponse:
     if tables.is_wanted():
         return tables.as_csv("audit", AUDIT_COLUMNS, listing)
     page = tables.page_of(listing)
-    facts = {"wanted": wanted, "actions": list(AuditAction), "args": request.args}
+    facts = {"wanted": wanted, "actions": list(AuditAction), "resources": RESOURCES, "args": request.args}
     return render_template(
         "admin/audit.html",
         page=page,

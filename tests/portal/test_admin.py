@@ -109,6 +109,9 @@ def test_an_admin_sees_tokens_sessions_and_payments(
     payment = top_up(session, alice, settings)
     session.commit()
     assert as_dana.get("/admin/tokens").text.count("data-token=") == 2
+    assert f'href="/admin/tokens?q={token.id}" title="token.purchased"' in as_dana.get("/admin/audit").text
+    by_id = as_dana.get(f"/admin/tokens?q={token.id}").text
+    assert (by_id.count("data-token="), f'data-token="{token.id}"' in by_id) == (1, True)
     found = as_dana.get("/admin/tokens", query_string={"q": token.prefix})
     assert found.text.count("data-token=") == 1
     assert "alice@example.test" in found.text
