@@ -25,7 +25,7 @@ class Audited:
         self.seen.add(str(entry.action))
         assert entry.origin is not None, f"{entry.action} does not say which side wrote it"
         assert entry.ip_address or not entry.origin.is_request, f"{entry.action} of a request has no address"
-        wordless = set(entry.details) - set(NAMES)
+        wordless = set(entry.details or ()) - set(NAMES)
         assert not wordless, f"portal/details.py has no word for {', '.join(wordless)} of {entry.action}"
         assert entry.resource_type in RESOURCES, f"portal/labels.py has no word for a {entry.resource_type}"
 
