@@ -19,7 +19,8 @@ from models.users import User
 
 SHOWN = 5
 DAYS_SHOWN = 14
-SOON = timedelta(hours=24)
+# A token is about to end in the last quarter of what was bought, and not earlier than a day ahead.
+SOON, LAST_PARTS = timedelta(hours=24), 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,19 @@ def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
     usable = select(AccessToken).where(AccessToken.user_id == user_id, token_lists.has_not_ended())
     order = (AccessToken.activated_at.is_(None), AccessToken.expires_at.nulls_last(), AccessToken.created_at.desc())
     running = list(session.scalars(usable.order_by(*order).limit(SHOWN)))
-    soon = clock.now() + SOON
+    moment = clock.now()
     return BuyerFigures(
         usable_tokens=session.scalar(select(func.count()).select_from(usable.subquery())) or 0,
         running=running,
-        ending=[token for token in running if token.expires_at and token.expires_at < soon and not token.auto_renew],
+        ending=[token for token in running if not token.auto_renew and _is_about_to_end(token, moment)],
         days=usage.series(session, usage.Period.DAY, user_id=user_id, shown=DAYS_SHOWN),
     )
+
+
+def _is_about_to_end(token: AccessToken, moment: datetime) -> bool:
+    if token.expires_at is None:
+        return False
+    return token.expires_at - moment < min(SOON, timedelta(seconds=token.paid_seconds) / LAST_PARTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.payments import PaymentStatus
-from models.services import ledger, logins, overview, payments, two_factor, users
+from models.services import ledger, logins, outages, overview, payments, two_factor, users
 from models.services.errors import InvalidInput
 from portal import access, current, limits
 from portal.forms.accounts import PasswordForm
@@ -18,13 +18,14 @@ blueprint.before_request(access.require_login)
 @blueprint.get("/dashboard")
 def dashboard() -> str:
     """Show the balance, what runs, what went through, and what needs attention."""
-    user = current.user()
+    user, gap = current.user(), current.settings().upstream.probe_gap
     newest = payments.listing(current.session(), limit=5, offset=0, user_id=user.id).items
     return render_template(
         "profile/dashboard.html",
         wallet=ledger.wallet_of(current.session(), user.id),
         figures=overview.of_user(current.session(), user.id),
         debt=ledger.debt_of(current.session(), user.id),
+        outage=outages.current(current.session(), gap),
         pending=[payment for payment in newest if payment.status is PaymentStatus.PENDING],
     )
 

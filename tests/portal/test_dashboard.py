@@ -1,0 +1,58 @@
+"""The first page of a buyer: what needs attention is on top, and nothing else is."""
+
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.services import outages, sessions
+from models.services.context import PLATFORM
+from models.users import User
+from tests.conftest import Clock
+from tests.portal.conftest import Browser
+from tests.support import buy
+
+
+def test_a_token_needs_attention_in_its_last_quarter_and_within_a_day(
+    as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
+) -> None:
+    for hours in (1, 12, 24):
+        token = buy(session, alice, settings, hours=hours, name=f"for {hours}")
+        sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    session.commit()
+    # Who has just begun needs no warning, however short the time is.
+    assert "ends in" not in as_alice.get("/dashboard").text
+    time.advance(minutes=46)
+    page = as_alice.get("/dashboard").text
+    assert "for 1 ends in" in page
+    assert page.count("ends in") == 1
+    time.advance(hours=9)
+    page = as_alice.get("/dashboard").text
+    assert "for 12 ends in" in page
+    assert "for 24 ends in" not in page
+
+
+def test_a_long_token_needs_attention_on_its_last_day(
+    as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
+) -> None:
+    token = buy(session, alice, settings, hours=168, name="week")
+    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    session.commit()
+    time.advance(hours=143)
+    assert "week ends in" not in as_alice.get("/dashboard").text
+    time.advance(hours=2)
+    assert "week ends in" in as_alice.get("/dashboard").text
+
+
+def test_an_outage_is_told_before_anything_else(
+    as_alice: Browser, session: Session, settings: Settings, time: Clock
+) -> None:
+    gap = settings.upstream.probe_gap
+    assert "The service is out." not in as_alice.get("/dashboard").text
+    first = time() - timedelta(seconds=5)
+    outages.note_failure(session, previous_failed_at=first, failed_at=time(), gap=gap)
+    session.commit()
+    assert "The service is out. Running time is given back when it returns." in as_alice.get("/dashboard").text
+    outages.note_success(session, moment=time(), gap=gap)
+    session.commit()
+    assert "The service is out." not in as_alice.get("/dashboard").text
