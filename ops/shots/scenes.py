@@ -7,11 +7,14 @@ from dataclasses import replace
 from playwright.sync_api import Page
 
 from addon import entrance_pages
+from addon.http1 import refusal_pages
+from addon.http1.decisions import Refuse
 from ops.shots.making import GUARDED, PASSWORD, Shop
 from ops.shots.places import Place
 
 type Act = Callable[[Page], None]
 NONSENSE = "no-such-thing"
+EXPIRED = Refuse(401, "token_expired", "The access token has expired.")
 # Where a mail server changes what is said.
 MAILED = ("/register", "/forgot-password", "/forgot-password?sent=1", "/confirm-again", "/confirm-again?sent=1")
 BARE = ("/dashboard", "/tokens", "/wallet", "/usage", "/webhooks", "/profile/keys", "/invite", "/wallet/statements")
@@ -27,6 +30,7 @@ def scenes(shop: Shop) -> list[Place]:
 def _shopping(shop: Shop) -> Iterator[Place]:
     running, ready = shop.ids["token_id"][0][1], shop.ids["token_id"][1][1]
     yield Place("scene-secret", "/tokens/buy", "buyer", _send(duration_hours="1"))
+    yield Place("scene-coupon", "/tokens/buy", "buyer", _send("[name=quote]", coupon="WELCOME5"))
     yield Place("scene-secret-replaced", f"/tokens/{ready}/secret", "buyer", _send())
     yield Place("scene-revoke-dialog", f"/tokens/{running}", "buyer", _open("[data-dialog=revoke]"))
     yield Place("scene-account-menu", "/tokens", "buyer", _open(".menu:has(.avatar) > summary"))
@@ -92,6 +96,7 @@ def _outside(shop: Shop) -> Iterator[Place]:
     for name, draw in (
         ("ask", lambda language: entrance_pages.ask("ticket", "fPOzx1H6", language)),
         ("over", lambda language: entrance_pages.over("", "7d1f0c2e", language)),
+        ("refused", lambda language: refusal_pages.written(EXPIRED, "7d1f0c2e", "", language)),
     ):
         yield Place(f"gateway-{name}", "/robots.txt", "visitor", _draw(draw))
     for path in ("/docs", "/redoc"):
@@ -115,8 +120,11 @@ def _weather() -> Iterator[Place]:
     yield Place("scene-announcement", "/dashboard", "newcomer", _forget_what_was_seen)
 
 
-def _send(**fields: str) -> Act:
-    """Fill the form that has these fields, and send it; without any, the first form with a main button."""
+def _send(press: str = "", **fields: str) -> Act:
+    """Fill the form that has these fields, and press a button, the main one if none is named.
+
+    Without fields it is the first form with a main button.
+    """
 
     def act(page: Page) -> None:
         form = page.locator("main form:has(.button-main)")
@@ -129,8 +137,9 @@ def _send(**fields: str) -> Act:
                 form.locator(f"[name={name}][value='{value}']").check(force=True)
             else:
                 field.fill(value)
+        button = form.locator(press or "button.button-main")
         with page.expect_navigation():
-            form.locator("button:not([type=button])").first.click()
+            (button if button.count() else form.locator("button:not([type=button])")).first.click()
 
     return act
 
