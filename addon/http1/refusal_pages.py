@@ -60,7 +60,7 @@ _WORDS = {
     },
     "token_paused": {
         "en": _Words("The token is paused", "Resume it on its page in the portal, then reload this page."),
-        "ru": _Words("Токен на паузе", "Нажмите «Продолжить» на его странице на портале и обновите эту страницу."),
+        "ru": _Words("Токен на паузе", "Нажмите «Возобновить» на его странице на портале и обновите эту страницу."),
     },
     "scope_denied": {
         "en": _Words(
