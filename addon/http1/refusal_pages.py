@@ -121,10 +121,10 @@ def written(refuse: Refuse, request_id: str, portal_url: str, accept_language: s
     language = page.chosen(accept_language)
     words = _WORDS.get(refuse.code, _THEIRS if refuse.status < 500 else _OURS)[language]
     detail, facts = escape(refuse.detail), f"{escape(refuse.code)} · {request_id}"
-    said = f"{detail} {words.advice}" if language == "en" else " ".join(filter(None, (refuse.note, words.advice)))
-    body = (
-        f"<p>{said if language == 'en' else escape(said)}</p>"
-        + (f'<p><a href="{escape(portal_url)}/tokens">{_PORTAL[language]}</a></p>' if portal_url else "")
-        + f"<p><small>{facts if language == 'en' else f'<span lang=en>{detail}</span><br>{facts}'}</small></p>"
-    )
-    return page.page(language, escape(words.title), body)
+    if language == "en":
+        first, small = detail, facts
+    else:
+        first, small = escape(refuse.note), f'<span lang="en">{detail}</span><br>{facts}'
+    said = f"<p>{' '.join(filter(None, (first, escape(words.advice))))}</p>"
+    link = f'<p><a href="{escape(portal_url)}/tokens">{_PORTAL[language]}</a></p>' if portal_url else ""
+    return page.page(language, escape(words.title), f"{said}{link}<p><small>{small}</small></p>")

@@ -23,7 +23,7 @@ def test_every_refusal_says_in_each_language_what_happened_and_what_to_do(code: 
     assert '<html lang="ru">' in russian
     title, advice = re.findall(r"<h1>(.+)</h1><p>([^<]+)</p>", russian)[0]
     assert not re.search("[a-z]", title + advice)
-    assert "<span lang=en>What &lt;programs&gt; read.</span>" in russian
+    assert '<span lang="en">What &lt;programs&gt; read.</span>' in russian
     for shown in (english, russian):
         assert f"{code} · id-1</small>" in shown
         assert '<a href="https://portal.example/tokens">' in shown
