@@ -160,8 +160,8 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
     if receipt.payment is not None:
         rate = words.price(receipt.payment.rub_per_znc)
         facts += [
-            (_("Roubles"), f"{words.amount(abs(receipt.amount) * receipt.payment.rub_per_znc)} RUB"),
-            (_("Rate"), f"1 ZNC = {rate} RUB"),
+            (_("Roubles"), f"{words.amount(abs(receipt.amount) * receipt.payment.rub_per_znc)}\u00a0₽"),
+            (_("Rate"), f"1 ZNC = {rate}\u00a0₽"),
             (_("Through"), str(labels.PROVIDERS.get(receipt.payment.provider, receipt.payment.provider))),
             (_("Payment"), str(receipt.payment.id)),
         ]

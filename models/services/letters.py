@@ -89,7 +89,7 @@ def _environment(language: str, form: str) -> Environment:
     )
     filters: dict[str, Callable[..., str]] = {
         "znc": lambda amount: f"{format_decimal(Decimal(str(amount)), '#,##0.00', locale=language)} ZNC",
-        "rub": lambda amount: f"{format_decimal(Decimal(str(amount)), '#,##0.00', locale=language)} RUB",
+        "rub": lambda amount: f"{format_decimal(Decimal(str(amount)), '#,##0.00', locale=language)}\u00a0₽",
         "moment": lambda value: _moment(value, language),
         "duration": duration,
     }

@@ -48,6 +48,8 @@ def test_a_receipt_is_a_page_and_a_pdf(as_charlie: Browser, session: Session, pa
     page = as_charlie.get(f"/wallet/receipts/{entry.id}")
     assert str(payment.id) in page.text
     assert ("Квитанция" in page.text) == (language == "ru")
+    assert ("500,00\u00a0₽" if language == "ru" else "500.00\u00a0₽") in page.text
+    assert "1 ZNC = 10\u00a0₽" in page.text
     pdf = as_charlie.get(f"/wallet/receipts/{entry.id}/pdf")
     assert (pdf.mimetype, pdf.data[:5]) == ("application/pdf", b"%PDF-")
     assert re.fullmatch(
@@ -119,5 +121,5 @@ def test_a_receipt_of_a_purchase_shows_what_was_paid(as_charlie: Browser, sessio
     entry = session.scalars(select(Transfer).where(Transfer.kind == "purchase")).one()
     page = as_charlie.get(f"/wallet/receipts/{entry.id}")
     assert "-18.00 ZNC" in page.text
-    assert "RUB" not in page.text
+    assert "₽" not in page.text
     assert attribute(as_charlie.get("/wallet"), "balance", "data-amount") == "32.00"
