@@ -60,7 +60,10 @@ def _load(identifier: str) -> Visitor | None:
     except ValueError:
         return None
     login = logins.find_open(current.session(), login_id, kind=LoginKind.PAGE)
-    return Visitor(login) if login else None
+    if login is None:
+        return None
+    current.note_whose(login.user_id)
+    return Visitor(login)
 
 
 def open_login(own: Session, user: User) -> Login:

@@ -5,12 +5,11 @@ import time
 from typing import cast
 
 from flask import Flask, Response, g, request
-from flask_login import current_user
 from redis.exceptions import RedisError
 
 from models.services import asked
 from models.services.asked import Asked
-from portal import current, traffic
+from portal import traffic
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +54,6 @@ def _of(response: Response) -> Asked:
         path=asked.shown_path(request.path),
         status=response.status_code,
         code=g.get("refused", ""),
-        user_id=_user_id(),
+        user_id=g.get("whose"),
         address=request.remote_addr or "",
     )
-
-
-def _user_id() -> str | None:
-    """Return whose request it was. Only what was loaded already is asked: an error must not look a user up."""
-    if caller := g.get("caller"):
-        return str(caller.user.id)
-    if "_login_user" in g and current_user.is_authenticated:
-        return str(current.login().user_id)
-    return None

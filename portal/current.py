@@ -1,6 +1,7 @@
 """What a view asks of the request it serves: settings, user, actor, and its one transaction."""
 
 import logging
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -73,6 +74,11 @@ def actor() -> Actor:
     """Return who acts in this request, and from where, for the audit log."""
     user_id = login().user_id if current_user.is_authenticated else None
     return Actor(user_id, request.remote_addr, request.user_agent.string, g.get("request_id"), Origin.PAGE)
+
+
+def note_whose(user_id: uuid.UUID) -> None:
+    """Note whose request this is, for what is written down of it when the database may not answer any more."""
+    g.whose = str(user_id)
 
 
 def session() -> Session:

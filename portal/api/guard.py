@@ -69,6 +69,7 @@ def admit() -> Response | None:
         return maintenance.refusal(lambda: None)
     caller = _caller()
     g.caller = caller
+    current.note_whose(caller.user.id)
     if not caller.user.is_superuser:
         g.allowance = limits.take_api_call(caller.user.id)
         if g.allowance.is_over:

@@ -1,23 +1,30 @@
 """Pages for what went wrong: short, kind, with a way on and the request's id."""
 
+import json
 import logging
 import re
+import uuid
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, select
+from redis import Redis
+from sqlalchemy import Engine, create_engine, event, select, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from models.config import Settings
-from models.services import audit, ledger
+from models.database import Sessions
+from models.services import asked, audit, ledger
 from models.tokens import AccessToken
 from models.users import User
 from portal import create_app
 from portal.extensions import db
 from portal.views import health
+from tests.conftest import PASSWORD
 from tests.portal.conftest import Browser
-from tests.support import balance
+from tests.support import balance, person
 
 
 def test_an_unknown_address_is_a_page_with_a_way_on_and_the_request_id(anonymous: Browser) -> None:
@@ -148,3 +155,43 @@ def test_health_does_not_wait_for_a_part_that_hangs(anonymous: Browser, monkeypa
     answer = anonymous.get("/health")
     assert answer.json is not None
     assert answer.json["status"] in {"healthy", "unhealthy"}
+
+
+def test_a_database_that_goes_away_within_a_request_is_a_503_like_any_other(
+    committed: tuple[Settings, Sessions], server: Engine, redis: Redis
+) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    app = create_app(settings)
+    browser = Browser(app.test_client())
+    assert browser.log_in(alice).status_code == 303
+    login = app.test_client().post("/api/v1/auth/login", json={"email": alice.email, "password": PASSWORD})
+    bearer = {"Authorization": f"Bearer {login.get_json()['access_token']}"}
+    csrf_token, name = browser.csrf_token(), make_url(settings.database.url).database
+
+    def may_connect(*, may: bool) -> None:
+        with server.connect() as connection:
+            connection.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {may}'))
+            if not may:
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+                connection.execute(text(ended), {"name": name})
+
+    def go_away(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.startswith("INSERT INTO transfers"):
+            may_connect(may=False)
+
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", go_away)
+    page = browser.client.post(
+        "/tokens/buy",
+        data={"csrf_token": csrf_token, "duration_hours": "24", "scope": "full", "token_id": str(uuid.uuid4())},
+    )
+    may_connect(may=True)
+    reply = app.test_client().post("/api/v1/tokens/purchase", json={"duration_hours": 24}, headers=bearer)
+    may_connect(may=True)
+    for answer in (page, reply):
+        assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "30")
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    page.close()
+    found = json.loads(redis.hget(asked.ASKED_KEY, page.headers["X-Request-ID"]) or "{}")  # type: ignore[arg-type]
+    assert found["user_id"] == str(alice.id)
