@@ -10,9 +10,12 @@ from pydantic import Field, model_validator
 from models.sections import Section
 from models.values import Money, Origin, Positive, Secret
 
+# A hundred years and more: what is longer ends after the last day that a date can have, once it was extended.
+LONGEST_HOURS = 1_000_000
+
 
 class Prices(Section):
-    znc: Mapping[Annotated[int, Field(gt=0)], Money] = Field(min_length=1)
+    znc: Mapping[Annotated[int, Field(gt=0, le=LONGEST_HOURS)], Money] = Field(min_length=1)
     rub_per_znc: Money = Decimal(10)
 
 

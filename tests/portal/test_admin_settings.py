@@ -44,6 +44,7 @@ def test_a_change_is_good_at_once_and_can_be_undone(as_dana: Browser, alice: Use
         ("prices.znc", "24: 18", "Write one line for each duration"),
         ("prices.znc", "24 = 18\n24 = 19", "Write one line for each duration"),
         ("prices.znc", "24 = 18.001", "two digits after the point"),
+        ("prices.znc", f"{10**12} = 18", "This is too large."),
         ("limits.proxy_at_once", "many", "Write a whole number."),
         ("limits.proxy_at_once", "0", "This must be above zero."),
         ("sessions.device_policy", "never", "Not a valid choice."),
