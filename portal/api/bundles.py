@@ -121,7 +121,9 @@ def change(path: schemas.BundlePath, body: schemas.BundleChanges) -> Response:
         if active is not None:
             bundles.set_active(session, bundle.id, active=active, actor=guard.actor())
         session.refresh(bundle)
-    return reply(_written(bundle))
+        # Within the transaction: a price that cannot be told refuses the whole change.
+        written = _written(bundle)
+    return reply(written)
 
 
 @blueprint.delete("/<uuid:bundle_id>", **documented(204, None, errors=NO_SUCH))

@@ -5,8 +5,10 @@ import uuid
 import pytest
 from sqlalchemy.orm import Session
 
+from models.bundles import Bundle
 from models.config import Settings
-from models.services import secrets
+from models.services import runtime, secrets
+from models.services.context import PLATFORM
 from models.users import User
 from tests.portal.api.conftest import Program, told
 from tests.support import balance
@@ -86,3 +88,17 @@ def test_a_bundle_that_cannot_be_is_refused(danas: Program, change: dict[str, ob
     told(danas.post("/bundles/", {**OFFER, **change}), status)
     told(danas.patch(f"/bundles/{named(danas, 'Starter')['id']}", change), status)
     assert told(danas.get("/bundles/"), 200)["total"] == 4
+
+
+def test_a_bundle_whose_price_cannot_be_told_is_changed_by_no_answer_that_says_it_was_refused(
+    danas: Program, session: Session, settings: Settings
+) -> None:
+    starter = named(danas, "Starter")
+    facts = {"reason": "for a test", "seen": 0, "actor": PLATFORM}
+    runtime.change(session, settings, "prices.znc", value={"1": "5"}, **facts)
+    session.commit()
+    danas.client.application.extensions["zenzefi-runtime"].forget()
+    told(danas.patch(f"/bundles/{starter['id']}", {"is_active": False}), 400)
+    session.expire_all()
+    assert session.get_one(Bundle, uuid.UUID(starter["id"])).is_active
+    assert danas.delete(f"/bundles/{starter['id']}").status_code == 204
