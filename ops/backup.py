@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import redis
+from sqlalchemy.exc import DBAPIError
 
 from models.config import Settings
 from models.services import lasting
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
             made = run(settings, folder)
     except Failure as failure:
         complain(str(failure))
+        return 1
+    except DBAPIError as error:
+        complain(f"The database cannot be backed up: {str(error.orig).strip().splitlines()[0]}")
         return 1
     if options.json:
         say(json.dumps(asdict(made) | {"made_at": made.made_at.isoformat()}))

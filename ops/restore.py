@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg2
 from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 
 from ops.backups import restoring
 from ops.backups.offsite import Bucket
@@ -31,8 +32,9 @@ def main(arguments: Sequence[str]) -> int:
     except Failure as failure:
         complain(str(failure))
         return 1
-    except (psycopg2.Error, RedisError) as error:
-        complain(f"The restore cannot go on: {str(error).strip().splitlines()[0]}")
+    except (psycopg2.Error, DBAPIError, RedisError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        complain(f"The restore cannot go on: {str(reason).strip().splitlines()[0]}")
         return 1
     made = done.manifest
     say(f"Backup of {made.made_at:%Y-%m-%d %H:%M} UTC, revision {', '.join(made.revisions)}, PostgreSQL {made.server}")

@@ -197,6 +197,16 @@ def test_a_backup_that_fails_leaves_no_half(
     assert list(folder.iterdir()) == []
 
 
+def test_a_database_that_does_not_answer_is_one_sentence(
+    shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert backup.main(["--out", str(folder)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("The database cannot be backed up: connection to server at")
+    assert list(folder.iterdir()) == []
+
+
 def test_a_place_that_is_no_folder_is_one_sentence(
     shop: Shop, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
