@@ -119,7 +119,7 @@ class TopUpForm(Form):
         """Make the form for a request, with the providers that are switched on."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.provider.choices = [(name, str(labels.PROVIDERS.get(name, name))) for name in settings.payments.providers]
-        if form.provider.data in {None, "None"}:
+        if form.provider.choices and form.provider.data in {None, "None"}:
             # A page may leave the choice out when there is only one.
             form.provider.data = form.provider.choices[0][0]
         return form

@@ -12,6 +12,7 @@ from models.config import Settings
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
 from models.services import payments
 from models.services.providers.mock import MockProvider
+from models.services.runtime import Cached
 from models.users import User
 from portal import create_app, current
 from tests.portal.conftest import Browser, Jobs, attribute, text_of
@@ -164,3 +165,16 @@ def test_without_the_mock_provider_there_is_no_mock_checkout(app: Flask, setting
     off = settings.payments.model_copy(update={"providers": ()})
     bare = create_app(settings.model_copy(update={"payments": off}))
     assert not [rule for rule in bare.url_map.iter_rules() if "mock" in rule.rule]
+
+
+def test_a_shop_that_has_no_provider_yet_says_so_and_shows_the_wallet(
+    app: Flask, as_alice: Browser, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = settings.payments.model_copy(update={"providers": ()})
+    bare = Cached(settings.model_copy(update={"payments": off}))
+    monkeypatch.setitem(app.extensions, "zenzefi-runtime", bare)
+    answer = as_alice.get("/wallet?amount=5&next=/tokens/buy")
+    assert answer.status_code == 200
+    assert "No way to pay has been set up here yet." in text_of(answer, "alert")
+    assert as_alice.post("/wallet/top-up", amount="5").status_code == 400
+    assert as_alice.post("/wallet/gift", code="NONE").status_code in {303, 400}
