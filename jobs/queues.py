@@ -122,7 +122,8 @@ def _on_failed(connection: Redis, job_id: str, act: Callable[[Queue, Job], objec
             if job_id in lane.failed_job_registry:
                 act(lane, job)
                 return str(job.func_name)
-    except NoSuchJobError:
+    except (NoSuchJobError, ValueError):
+        # The second is RQ's word for what cannot be an id.
         return None
     except RedisError as error:
         raise QueueDown(str(error)) from error

@@ -43,7 +43,7 @@ class RefundForm(Form):
 
 class BundleEditForm(Form):
     name = StringField(_("Name"), [required(), at_most(50)])
-    description = StringField(_("Description"), [at_most(200)])
+    description = StringField(_("Description"), [at_most(200)], default="")
     token_count = IntegerField(_("Tokens"), [InputRequired(_("This field is needed."))])
     duration_hours = SelectField(_("How long"), coerce=int)
     scope = SelectField(_("What it opens"))

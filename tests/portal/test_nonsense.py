@@ -5,8 +5,10 @@ import uuid
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.bundles import Bundle
 from models.config import Settings
 from models.users import User
 from tests.portal.conftest import Browser
@@ -58,6 +60,19 @@ def test_a_coupon_that_grows_when_it_is_written_in_capitals_is_refused(as_dana: 
     answer = as_dana.post("/admin/coupons/new", code="ß" * 20, percent="10")
     assert answer.status_code == 400
     assert "Use at most 32 characters." in answer.text
+
+
+def test_a_form_may_lack_what_may_be_empty(as_dana: Browser, session: Session) -> None:
+    facts = {"name": "Trio", "token_count": "3", "duration_hours": "24", "scope": "full", "discount_percent": "5"}
+    assert as_dana.post("/admin/bundles/new", **facts).status_code == 303
+    assert session.scalars(select(Bundle.description).where(Bundle.name == "Trio")).one() == ""
+
+
+@pytest.mark.parametrize("job", ["", "no id", "a" * 200, "../x"])
+def test_what_is_no_job_cannot_be_run_again(as_dana: Browser, job: str) -> None:
+    for act in ("again", "remove"):
+        assert as_dana.post(f"/admin/jobs/{act}", job=job).status_code == 303
+        assert as_dana.flashes("/admin/jobs") == "This job is gone."
 
 
 @pytest.mark.parametrize("path", ["auth/login", "auth/register", "webhooks/payment", "webhooks/payment/stripe"])
