@@ -231,11 +231,8 @@ def words_of(words: str) -> ColumnElement[bool]:
 def search(session: Session, *, words: str = "", is_active: bool | None = None, limit: int, offset: int) -> Page[User]:
     """Return a page of users, newest first, whose address or name contains `words`."""
     query = select(User) if is_active is None else select(User).where(User.is_active if is_active else ~User.is_active)
-    if not texts.is_fit(words.strip()):
-        query = query.where(false())
-    elif words.strip():
-        pattern = f"%{_escaped(words.strip())}%"
-        query = query.where(or_(User.email.ilike(pattern, escape="\\"), User.username.ilike(pattern, escape="\\")))
+    if words.strip():
+        query = query.where(words_of(words))
     return page_of(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
 
 
