@@ -51,6 +51,7 @@ def run(settings: Settings, folder: Path) -> archive.Manifest:
         made = make(settings, folder)
     for old in archive.outdated(archive.present(folder), settings.backup.keep_days):
         archive.remove(folder, old)
+    archive.forget_halves(folder)
     if settings.backup.s3_bucket:
         with Step(f"Sending it to {settings.backup.s3_bucket}"), tempfile.TemporaryDirectory() as scratch:
             bucket = Bucket(settings)

@@ -16,6 +16,8 @@ from ops.console import Failure
 
 BLOCK = 1024 * 1024
 PLAIN, ENCRYPTED, MANIFEST = ".dump", ".dump.age", ".json"
+# What is being written. Nobody writes to one for a day: then it is what a run that was killed has left.
+HALF, STALE = ".partial", timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +99,11 @@ def remove(folder: Path, manifest: Manifest) -> None:
     """Remove a backup: the manifest first, so that no half of one looks like a whole."""
     manifest_of(folder / manifest.file).unlink(missing_ok=True)
     (folder / manifest.file).unlink(missing_ok=True)
+
+
+def forget_halves(folder: Path) -> None:
+    """Remove what runs that were killed have left; a large shop's would fill the disk."""
+    before = (clock.now() - STALE).timestamp()
+    for half in folder.glob(f"*{HALF}"):
+        if half.stat().st_mtime < before:
+            half.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from models import clock, database
 from models.config import Settings
 from ops import revisions
 from ops.backups import tools
-from ops.backups.archive import BLOCK, ENCRYPTED, PLAIN, Manifest
+from ops.backups.archive import BLOCK, ENCRYPTED, HALF, PLAIN, Manifest
 from ops.console import Failure
 from ops.secret_files import private_folder
 
@@ -46,7 +46,7 @@ def make(settings: Settings, folder: Path) -> Manifest:
         raise Failure(f"{folder} cannot be the folder of the backups: {error.strerror}.") from None
     moment = clock.now()
     final = folder / f"zenzefi-{moment:%Y%m%d-%H%M%S}{ENCRYPTED if recipients else PLAIN}"
-    partial = final.with_name(final.name + ".partial")
+    partial = final.with_name(final.name + HALF)
     engine = database.connect(settings.database)
     try:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
@@ -63,15 +63,19 @@ def make(settings: Settings, folder: Path) -> Manifest:
                 file.flush()
                 os.fsync(file.fileno())
                 size = file.tell()
+        digest = written.sha256.hexdigest()
+        manifest = Manifest(final.name, digest, size, moment, heads, transfers=int(transfers or 0), server=str(server))
         partial.replace(final)
+        try:
+            manifest.write(folder)
+        except OSError:
+            final.unlink()
+            raise
     except OSError as error:
         raise Failure(f"The backup cannot be written to {folder}: {error.strerror}.") from None
     finally:
         partial.unlink(missing_ok=True)
         engine.dispose()
-    digest = written.sha256.hexdigest()
-    manifest = Manifest(final.name, digest, size, moment, heads, transfers=int(transfers or 0), server=str(server))
-    manifest.write(folder)
     return manifest
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -195,6 +196,30 @@ def test_a_backup_that_fails_leaves_no_half(
     assert backup.main(["--out", str(folder)]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_is_full_before_the_manifest_leaves_no_half(
+    shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive.Manifest, "write", fail)
+    assert backup.main(["--out", str(folder)]) == 1
+    assert f"The backup cannot be written to {folder}: No space left on device." in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+def test_halves_that_killed_runs_left_are_removed_and_those_under_way_are_not(shop: Shop, folder: Path) -> None:
+    folder.mkdir()
+    left, under_way = folder / "zenzefi-1.dump.partial", folder / "zenzefi-2.dump.partial"
+    for half in (left, under_way):
+        half.write_bytes(b"half of a dump")
+    long_ago = time.time() - 2 * 86400
+    os.utime(left, (long_ago, long_ago))
+    make(folder)
+    assert not left.exists()
+    assert under_way.exists()
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(
