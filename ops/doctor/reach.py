@@ -81,7 +81,7 @@ def _ours(name: str, url: str, path: str, host: str) -> Finding:
         # What listens there may have a certificate for its public name alone, and it is this machine that is asked.
         answer = ask(url, path, host=host, tls=_unverified())
     except ConnectionRefusedError:
-        return Finding(what, False, f"nothing listens at {url}", f"Start it; {option}.", see)
+        return Finding(what, False, f"nothing listens at {url}", f"Start it, as ./zenzefi up does; {option}.", see)
     except NOT_HTTP as error:
         return Finding(what, False, f"{url}: {error or type(error).__name__}", f"See its log; {option}.", see)
     status = _status(answer.body)

@@ -56,11 +56,11 @@ def _unexamined(subject: Subject, error: Exception) -> Finding:
     if isinstance(error, Failure):
         return Finding(what, False, first, "Do what the sentence says, and examine it again.")
     if isinstance(error, RedisError | QueueDown):
-        do = "See that Redis runs at the address of REDIS_URL; known tokens pass meanwhile."
+        do = "See that Redis runs: ./zenzefi up starts its own, REDIS_URL names any other. Known tokens pass meanwhile."
         return Finding(what, False, f"Redis: {first}", do, See.REDIS)
     if isinstance(error, SQLAlchemyError):
         reason = str(getattr(error, "orig", None) or first).strip().splitlines()[0]
-        do = "See that PostgreSQL runs at the address of DATABASE_URL, and what its log says."
+        do = "See that PostgreSQL runs, and its log: ./zenzefi up starts its own, DATABASE_URL names any other."
         return Finding(what, False, f"PostgreSQL: {reason}", do, See.POSTGRESQL)
     do = "This is a fault of ours: please report it with this line."
     return Finding(what, False, f"{type(error).__name__}: {first}", do, See.FAULT)
