@@ -75,7 +75,9 @@ def init_app(app: Flask) -> None:
         stopped=labels.STOPPED.__getitem__,
         refusal=refusals.short,
     )
-    app.jinja_env.globals.update(with_query=with_query, now=now, settings=current.frozen_settings, user=USER)
+    app.jinja_env.globals.update(with_query=with_query, now=now, user=USER)
+    # What may change at run time is asked of the second; the first asks nobody and never changes.
+    app.jinja_env.globals.update(settings=current.frozen_settings, current_settings=current.settings)
     app.jinja_env.globals.update(setting_words=setting_words.SETTINGS, setting_groups=setting_words.GROUPS)
     app.jinja_env.globals.update(viewing=VIEWING)
     app.jinja_env.globals.update(bar_chart=charts.bars, written=written, refusal_reason=refusals.reason)

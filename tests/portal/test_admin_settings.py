@@ -38,6 +38,19 @@ def test_a_change_is_good_at_once_and_can_be_undone(as_dana: Browser, alice: Use
     assert as_dana.get("/admin/settings/prices.znc").text.count("data-change=") == 2
 
 
+def test_a_new_rate_is_what_pages_show_and_payments_take(as_dana: Browser, session: Session) -> None:
+    session.commit()
+    assert save(as_dana, "prices.rub_per_znc", "12.50") == 303
+    landing = as_dana.get("/").text
+    assert "1 ZNC costs 12.50 ₽." in landing
+    assert ">225 ₽<" in landing
+    wallet = as_dana.get("/wallet").text
+    assert "1 ZNC costs 12.50 ₽." in wallet
+    assert 'data-rate="12.50"' in wallet
+    checkout = as_dana.post("/wallet/top-up", amount="18", provider="mock").location
+    assert "225.00 ₽" in as_dana.get(checkout).text
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
