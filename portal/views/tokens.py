@@ -106,6 +106,7 @@ def detail(token_id: uuid.UUID) -> Response:
             "tokens/detail.html",
             token=token,
             refund=revoking.refund_now(current.session(), token, current.settings()),
+            renewal_price=current.settings().prices.znc.get(token.duration_hours),
             pause=pausing.outlook(current.session(), token, current.settings()),
             history=timelines.of_token(current.session(), token, **window("history")),
             sessions=sessions.listing(current.session(), token_id=token.id, **window()),
