@@ -124,5 +124,7 @@ def _make_nameless(session: Session, user: User) -> None:
     user.deleted_at = clock.now()
     session.execute(update(AccessToken).where(AccessToken.user_id == user.id).values(name=""))
     nobody = {"ip_address": "", "user_agent": "", "device_id": None}
-    session.execute(update(ProxySession).where(ProxySession.user_id == user.id).values(nobody))
+    # In the order in which workers take them (counting.py): two orders would be a deadlock.
+    his = select(ProxySession.id).where(ProxySession.user_id == user.id).order_by(ProxySession.id)
+    session.execute(update(ProxySession).where(ProxySession.id.in_(his.with_for_update(key_share=True))).values(nobody))
     session.flush()

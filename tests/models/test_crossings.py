@@ -1,20 +1,24 @@
 """Two transactions that need the same rows: whichever order they come in, neither is thrown out for a deadlock."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, text, update
 
+from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.devices import KnownDevice
 from models.notices import Topic
 from models.outbox import OutboxMail
-from models.services import deliveries, devices, extending, leaving, outbox, roles, webhooks
+from models.services import counting, deliveries, devices, extending, leaving, outbox, roles, sessions, webhooks
 from models.services.context import PLATFORM
+from models.services.counting import Count
 from models.services.deliveries import Outcome
+from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
@@ -178,3 +182,45 @@ def test_what_two_admins_do_to_one_account_at_once_is_done_by_both(committed: Co
     assert crossing(factory, set_active(active=False), "FOR NO KEY UPDATE", set_active(active=True)) == [False, True]
     with factory.begin() as session:
         assert session.get_one(User, alice.id).is_active
+
+
+def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice, is_held = person(factory, "alice", balance="100"), threading.Event()
+    # They lie the other way round than a worker takes them.
+    low, high = uuid.UUID(int=1), uuid.UUID(int=2)
+    with factory.begin() as session:
+        for wanted in (high, low):
+            token = buy(session, alice, settings, hours=1)
+            made = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+            session.execute(update(ProxySession).where(ProxySession.id == made.id).values(id=wanted))
+
+    def until_waiting(count: int) -> None:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ends = time.monotonic() + 10
+        while time.monotonic() < ends:
+            with factory.begin() as session:
+                if session.scalar(text(asked)) == count:
+                    return
+
+    def hold() -> None:
+        with factory.begin() as session:
+            session.execute(select(ProxySession.id).where(ProxySession.id == high).with_for_update())
+            is_held.set()
+            until_waiting(2)
+
+    def leave() -> Any:
+        is_held.wait(timeout=10)
+        with factory.begin() as session:
+            owner, proof = session.get_one(User, alice.id), {"password": PASSWORD, "code": None}
+            return leaving.delete_account(session, owner, **proof, settings=settings, actor=PLATFORM)
+
+    def add_counts() -> None:
+        is_held.wait(timeout=10)
+        until_waiting(1)
+        with factory.begin() as session:
+            counting.add_counts(session, [Count(one, 1, 2, 3, clock.now()) for one in (low, high)])
+
+    gone, *others = race(leave, add_counts, hold)
+    assert isinstance(gone, leaving.Farewell)
+    assert others == [None, None]
