@@ -97,7 +97,7 @@ def test(endpoint_id: uuid.UUID) -> Response:
     with current.transaction() as session:
         deliveries.write_test(session, _own(endpoint_id))
     current.later("jobs.webhooks.send_waiting")
-    flash(_("A test is on its way. Reload this page in a moment to see what came back."), "info")
+    flash(_("A test is on its way. What comes back will stand in the list below."), "info")
     return _to(endpoint_id)
 
 

@@ -112,7 +112,9 @@ def test_a_test_is_asked_for_and_a_webhook_is_switched_off_and_removed(
     session.commit()
     as_alice.post(f"/webhooks/{endpoint_id}/test")
     assert queued == [("jobs.webhooks.send_waiting",)]
-    assert 'data-state="waiting"' in as_alice.get(f"/webhooks/{endpoint_id}").text
+    page = as_alice.get(f"/webhooks/{endpoint_id}").text
+    assert 'data-state="waiting"' in page
+    assert "data-refresh" in page
     as_alice.post(f"/webhooks/{endpoint_id}/switch", on="0")
     assert session.get_one(WebhookEndpoint, endpoint_id, populate_existing=True).enabled is False
     as_alice.post(f"/webhooks/{endpoint_id}/switch", on="1")
