@@ -34,11 +34,16 @@ PEOPLE: dict[Role, str] = {
     "admin": ADMIN,
     "viewer": VIEWER,
 }
-# What reaches past the right edge of the window, deepest first; what is clipped on purpose does not count.
+# What reaches past the right edge of the window, deepest first, or of a card, where nobody thinks of scrolling; what is
+# clipped on purpose does not count.
 OVERFLOW = """() => {
   const edge = document.documentElement.clientWidth;
   const by = document.documentElement.scrollWidth - edge;
-  if (by <= 0) return null;
+  if (by <= 0) {
+    const hidden = [...document.querySelectorAll("main .card")].map((card) => card.scrollWidth - card.clientWidth);
+    const most = Math.max(0, ...hidden);
+    return most > 1 ? `${most} px of a table are out of its card` : null;
+  }
   const out = [...document.querySelectorAll("main *, header *, nav *, footer *")]
     .filter((one) => one.getBoundingClientRect().right > edge + 1 && getComputedStyle(one).position !== "absolute");
   const last = out[out.length - 1];
@@ -188,7 +193,7 @@ class Camera:
 
     def shoot(self, page: Page, place: Place, variant: Variant, folder: Path) -> Path:
         """Make the picture and look for what sticks out."""
-        if variant.width == "390" and (wide := page.evaluate(OVERFLOW)):
+        if wide := page.evaluate(OVERFLOW):
             self._hear(variant, wide)
         path = folder / f"{place.name}.{variant}.png"
         # A dialog belongs to the window, and a reader of the API is endless; the rest is shown in full length.

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 from ops.console import Failure
 from ops.shots import axe
 from ops.shots.__main__ import places_of
-from ops.shots.camera import Camera, Variant
+from ops.shots.camera import OVERFLOW, Camera, Variant
 from ops.shots.places import ROLES, Place
 from ops.shots.stage import Stage, stage
 
@@ -62,6 +62,10 @@ def test_a_page_with_faults_is_told_of_each(before: Camera) -> None:
         page = context.new_page()
         page.set_content('<img src="x"><p style="width:900px">wide</p><button style="height:20px">small</button>')
         found = "\n".join(axe.faults(page))
+        page.set_content(
+            '<main><div class="card" style="width:200px;overflow:auto"><p style="width:260px">x</p></div></main>'
+        )
+        assert page.evaluate(OVERFLOW) == "60 px of a table are out of its card"
     assert "image-alt" in found
     assert "px too wide" in found
     assert 'button "small" is 20 px high' in found
