@@ -75,11 +75,14 @@ def delete_account(
 
     Raises InvalidInput for a wrong password, OtpRequired, OtpWrong, LastSuperuser, PaymentWaits.
     """
+    # Admins, user, tokens, wallet, logins: in the order of all that changes an account, sells or pays back. Two orders
+    # would be a deadlock. Who sent the form twice is nobody by the second time, whom no password proves.
+    admins = roles.locked_admins(session) if user.is_superuser else []
+    session.refresh(user, with_for_update={"key_share": True})
     users.prove(user, password)
     two_factor.require(session, user, code, settings=settings, actor=actor)
-    if user.is_superuser and roles.locked_admins(session) == [user.id]:
+    if admins == [user.id]:
         raise LastSuperuser
-    # Tokens before the wallet, as in all that sells or pays back: two orders would be a deadlock.
     _lock_tokens(session, user.id)
     ledger.locked_wallet(session, user.id)
     gone = preview(session, user)

@@ -92,6 +92,8 @@ def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Setti
     The race: one link used twice at the same instant. Both may find it, but only one deletes the row.
     """
     link = find(session, secret, settings=settings)
+    # The user before his links, as with whatever ends them all: two orders would be a deadlock.
+    session.execute(select(User.id).where(User.id == link.user_id).with_for_update(key_share=True))
     gone = session.scalar(
         delete(AccountLink).where(AccountLink.id == link.id, AccountLink.purpose == purpose).returning(AccountLink.id)
     )

@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import event, func, select, text, update
@@ -12,12 +13,29 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.devices import KnownDevice
+from models.links import AccountLink, LinkPurpose
+from models.logins import LoginKind
 from models.notices import Topic
 from models.outbox import OutboxMail
-from models.services import counting, deliveries, devices, extending, leaving, outbox, roles, sessions, webhooks
+from models.services import (
+    counting,
+    credentials,
+    deliveries,
+    devices,
+    extending,
+    leaving,
+    links,
+    logins,
+    outbox,
+    roles,
+    sessions,
+    users,
+    webhooks,
+)
 from models.services.context import PLATFORM
 from models.services.counting import Count
 from models.services.deliveries import Outcome
+from models.services.errors import InvalidInput, LinkExpired
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -64,6 +82,17 @@ def crossing(factory: Sessions, first: Callable[[Any], Any], part: str, second: 
         event.remove(engine_of(factory), "after_cursor_execute", hold)
 
 
+def leaves(user: User, settings: Settings) -> Callable[[Any], Any]:
+    """Return a call by which somebody deletes his account."""
+
+    def call(session: Any) -> Any:
+        proof = {"password": PASSWORD, "code": None}
+        owner = session.get_one(User, user.id)
+        return leaving.delete_account(session, owner, **proof, settings=settings, actor=PLATFORM)
+
+    return call
+
+
 def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
@@ -74,13 +103,7 @@ def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed
         facts = {"hours": 24, "key": uuid.uuid4(), "settings": settings, "actor": PLATFORM}
         return extending.extend(session, session.get_one(User, alice.id), token.id, **facts)
 
-    def leave(session: Any) -> Any:
-        proof = {"password": PASSWORD, "code": None}
-        return leaving.delete_account(
-            session, session.get_one(User, alice.id), **proof, settings=settings, actor=PLATFORM
-        )
-
-    price, gone = crossing(factory, extend, "FOR UPDATE", leave)
+    price, gone = crossing(factory, extend, "FOR UPDATE", leaves(alice, settings))
     assert price == settings.prices.znc[24]
     assert isinstance(gone, leaving.Farewell)
     with factory.begin() as session:
@@ -212,8 +235,7 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
     def leave() -> Any:
         is_held.wait(timeout=10)
         with factory.begin() as session:
-            owner, proof = session.get_one(User, alice.id), {"password": PASSWORD, "code": None}
-            return leaving.delete_account(session, owner, **proof, settings=settings, actor=PLATFORM)
+            return leaves(alice, settings)(session)
 
     def add_counts() -> None:
         is_held.wait(timeout=10)
@@ -224,3 +246,55 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
     gone, *others = race(leave, add_counts, hold)
     assert isinstance(gone, leaving.Farewell)
     assert others == [None, None]
+
+
+def logged_in(factory: Sessions, name: str = "alice") -> User:
+    """Somebody with an open login."""
+    user = person(factory, name, balance="10")
+    with factory.begin() as session:
+        facts = {"kind": LoginKind.PAGE, "lifetime": timedelta(hours=1), "actor": PLATFORM}
+        logins.begin(session, session.get_one(User, user.id), **facts)
+    return user
+
+
+def test_an_account_deleted_while_an_admin_disables_it_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    person(factory, "dana", is_superuser=True)
+    alice = logged_in(factory)
+
+    def disable(session: Any) -> Any:
+        return roles.set_active(session, alice.id, active=False, actor=PLATFORM)
+
+    disabled, gone = crossing(factory, disable, "UPDATE users", leaves(alice, settings))
+    assert isinstance(disabled, User)
+    assert isinstance(gone, leaving.Farewell)
+
+
+def test_an_account_is_deleted_once(committed: Committed) -> None:
+    settings, factory = committed
+    alice = logged_in(factory)
+    gone, again = crossing(factory, leaves(alice, settings), "FROM accounts", leaves(alice, settings))
+    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(again, InvalidInput)
+    assert_sound(factory)
+
+
+def test_a_mailed_link_followed_while_the_password_is_changed_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice = logged_in(factory)
+    with factory.begin() as session:
+        links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+        links.send_asked(session)
+        secret = links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+
+    def change(session: Any) -> None:
+        owner = session.get_one(User, alice.id)
+        users.change_password(session, owner, current=PASSWORD, new="another long one", actor=PLATFORM)
+
+    def follow(session: Any) -> None:
+        credentials.reset_password(session, secret, "one from a mail", settings=settings, actor=PLATFORM)
+
+    changed, followed = crossing(factory, change, "UPDATE users", follow)
+    assert changed is None
+    # The new password has ended the link.
+    assert isinstance(followed, LinkExpired)
