@@ -103,7 +103,8 @@ class Feed:
         while self._kept and (len(self._kept) > self._most or self._bytes > self._most_bytes):
             flow, size = self._kept.popleft()
             self._bytes -= size
-            self._view.remove([flow])
+            if self._view.get_by_id(flow.id) is flow:  # and not a tunnel that was cleared, and shown anew at its end
+                self._view.remove([flow])
 
     @staticmethod
     def _drop_laggards() -> None:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mitmproxy.addons.view import View
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
+from mitmproxy.test import taddons
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from addon import inspecting, sending
 from addon.http1.exchange import Exchange
@@ -30,6 +33,7 @@ from models.services.fleet import FLOWS
 from models.services.inspections import Watched
 from models.services.sessions import Known
 from models.upkeep_sections import Inspection as Rules
+from ops.viewer.feed import Feed
 from tests.abuse.recorder import Recorder
 from tests.addon.conftest import sell
 from tests.addon.exchanges import known, over
@@ -261,6 +265,31 @@ def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
         assert b"hush" not in b"".join(fields[b"flow"] for _, fields in redis.xrange(FLOWS))  # type: ignore[union-attr]
     proxy.stop()
     recorder.close()
+
+
+def of_tunnel(watch: Watch, request_id: str, *, is_over: bool) -> dict[bytes, bytes]:
+    """An entry of the stream."""
+    exchange = over(b"/ws", status=101)
+    exchange.request_id, exchange.tunnel = request_id, True
+    if not is_over:
+        exchange.ended = 0.0
+    written = watch._sender._written(exchange, Recording(watch, 10))
+    assert written is not None
+    return {b"flow": written}
+
+
+def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_turn(watch: Watch) -> None:
+    view = View()
+    with taddons.context(view):
+        feed = Feed(AsyncRedis.from_url("redis://127.0.0.1:1"), view, Rules(viewer_flows=2))
+        feed._show(of_tunnel(watch, "a-1", is_over=False))
+        view.clear()
+        for request_id in ("a-1", "b-1", "b-1"):
+            feed._show(of_tunnel(watch, request_id, is_over=True))
+        assert [flow.id for flow in view] == ["a-1", "b-1"]
+        feed._show(of_tunnel(watch, "c-1", is_over=True))
+        assert [flow.id for flow in view] == ["b-1", "c-1"]
+        assert view.store_count() == 2
 
 
 def test_tunnels_that_stand_leave_room_for_others(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
