@@ -10,7 +10,7 @@ from flask_babel import lazy_gettext as _
 from models.api_keys import KeyScope
 from models.audit import AuditAction, AuditEntry
 from models.logins import LoginKind
-from portal import labels, setting_words, words
+from portal import job_words, labels, setting_words, words
 from portal.i18n import ngettext
 
 _NOTHING = "\u2013"
@@ -82,6 +82,7 @@ _STOPPED = {
 }
 _KNOWN: Mapping[str, Mapping[Any, object]] = {
     "change": _CHANGES,
+    "job": job_words.JOBS,
     "kind": {LoginKind.PAGE: _("browser"), LoginKind.API: _("API")},
     "provider": labels.PROVIDERS,
     "scope": {**_KEY_SCOPES, **{scope: name for scope, (name, _help) in labels.SCOPES.items()}},

@@ -12,7 +12,19 @@ from werkzeug.local import LocalProxy
 
 from models import clock
 from models.tokens import AccessToken, TokenState
-from portal import charts, current, details, devices, labels, outcomes, refusals, sentences, setting_words, words
+from portal import (
+    charts,
+    current,
+    details,
+    devices,
+    job_words,
+    labels,
+    outcomes,
+    refusals,
+    sentences,
+    setting_words,
+    words,
+)
 from portal.i18n import format_decimal, gettext
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
@@ -59,6 +71,7 @@ def init_app(app: Flask) -> None:
         span=words.span,
         device=devices.device,
         duration=words.duration,
+        job_name=job_words.job_name,
         kind_name=words.kind_name,
         scope_name=words.scope_name,
         scope_help=words.scope_help,

@@ -11,6 +11,7 @@ from babel.messages.pofile import read_po
 from flask import Flask
 from flask_babel import force_locale
 
+from models.services import books
 from models.users import User
 from portal import words
 from portal.i18n import catalogue
@@ -71,6 +72,7 @@ def test_what_the_services_say_to_people_is_known_to_the_translators() -> None:
                 sentences |= {arg.value for arg in node.args[1:] if isinstance(arg, ast.Constant)}
     assert len(sentences) >= 8
     assert sentences - said() == set()
+    assert set(books._CHECKS) - said() == set()
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from models.day_figures import DayFigures
 from models.services import desk, fleet
 from models.services.books import Report
 from models.users import User
-from portal import current, parts
+from portal import ROOT, current, parts
 from portal.announcing import announced
+from portal.job_words import JOBS
 from portal.refusals import SHORT
 from tests.conftest import Clock
 from tests.portal.conftest import Browser, Jobs, text_of
@@ -145,6 +146,13 @@ def test_an_announcement_has_a_time(as_dana: Browser, anonymous: Browser) -> Non
     assert announce(as_dana, level="loud") == 400
 
 
+def test_every_job_has_words_for_an_admin() -> None:
+    sources = [path for folder in ("jobs", "portal") for path in (ROOT / folder).rglob("*.py")]
+    sources.remove(ROOT / "portal/job_words.py")
+    asked_for = {name for path in sources for name in re.findall(r'"(jobs\.\w+\.\w+)"', path.read_text())}
+    assert asked_for == set(JOBS)
+
+
 def test_a_failed_job_is_run_again_or_removed(
     as_dana: Browser, dana: User, session: Session, lane: Queue, redis: Redis
 ) -> None:
@@ -153,6 +161,7 @@ def test_a_failed_job_is_run_again_or_removed(
     Worker([lane], connection=redis).work(burst=True)
     page = as_dana.get("/admin/jobs").text
     assert page.count("data-job=") == 2
+    assert "Nobody takes jobs" in page
     assert "ValueError: &lt;b&gt;it is broken&lt;/b&gt;" in page
     first, second = lane.failed_job_registry.get_job_ids()
     as_dana.post("/admin/jobs/again", job=first)
