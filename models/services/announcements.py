@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -28,9 +29,11 @@ def make(
     starts_at: datetime | None,
     ends_at: datetime | None,
     actor: Actor,
+    announcement_id: uuid.UUID | None = None,
 ) -> Announcement:
-    """Announce something in both languages, from now or later on, and write to everybody who wants it. Raises
-    InvalidInput.
+    """Announce something in both languages, from now or later on, and write to everybody who wants it.
+
+    A form that carries the id announces once: the second time returns what there is. Raises InvalidInput.
     """
     if actor.user_id is None:
         raise ValueError("an announcement has an author")
@@ -38,6 +41,7 @@ def make(
     if ends_at is not None and ends_at <= max(starts_at, clock.now()):
         raise InvalidInput("ends_at", "The end must come after the start, and after now.")
     made = Announcement(
+        id=announcement_id or uuid.uuid4(),
         level=level,
         words_en=texts.one_line(words_en, field="words_en", at_least=3, at_most=300),
         words_ru=texts.one_line(words_ru, field="words_ru", at_least=3, at_most=300),
@@ -45,8 +49,12 @@ def make(
         ends_at=ends_at,
         author_id=actor.user_id,
     )
-    session.add(made)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(made)
+            session.flush()
+    except IntegrityError:
+        return by_id(session, made.id)
     _record(session, made, actor, words=made.words_en)
     # At once, however late it starts: planned work is news before it begins.
     broadcasting.write_to_all(

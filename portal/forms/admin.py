@@ -93,6 +93,7 @@ class AnnouncementForm(Form):
     words_ru = StringField(_("Words in Russian"), [required(), at_most(300)], render_kw={"autocomplete": "off"})
     starts_at = DateTimeLocalField(_("Starts"), [Optional()], description=_("Empty: from now on."))
     ends_at = DateTimeLocalField(_("Ends"), [Optional()], description=_("Empty: until it is withdrawn."))
+    key = UuidField()
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)

@@ -34,12 +34,12 @@ def listing() -> str | FlaskResponse:
     """List announcements, with the form for another one."""
     if tables.is_wanted():
         return tables.as_csv("announcements", COLUMNS, announcements.listing())
-    return _page(AnnouncementForm())
+    return _page(AnnouncementForm(data={"key": uuid.uuid4()}))
 
 
 @blueprint.post("")
 def make() -> str | Response | tuple[str, int]:
-    """Announce something."""
+    """Announce something; sent twice it is announced once."""
     form = AnnouncementForm(request.form)
     if not form.validate():
         return _page(form), 400
@@ -53,6 +53,7 @@ def make() -> str | Response | tuple[str, int]:
                 starts_at=_in_utc(form.starts_at.data),
                 ends_at=_in_utc(form.ends_at.data),
                 actor=current.actor(),
+                announcement_id=form.key.data,
             )
     except InvalidInput as error:
         form.refuse(error)

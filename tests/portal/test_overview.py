@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from redis import Redis
 from rq import Queue, Worker
-from sqlalchemy import event, select
+from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session
 
 from addon import refusals
@@ -18,6 +18,7 @@ from models.announcements import Announcement
 from models.audit import AuditAction
 from models.config import Settings
 from models.day_figures import DayFigures
+from models.outbox import OutboxMail
 from models.services import desk, fleet
 from models.services.books import Report
 from models.users import User
@@ -108,6 +109,16 @@ def test_the_books_are_verified_when_an_admin_asks(as_dana: Browser, queued: Job
 def announce(browser: Browser, **changes: str) -> int:
     words = {"words_en": "We <b>relocate</b>.", "words_ru": "Мы переезжаем.", "level": "warn"}
     return browser.post("/admin/announcements", **{**words, "starts_at": "", "ends_at": "", **changes}).status_code
+
+
+def test_a_form_that_is_sent_twice_announces_once(as_dana: Browser, session: Session) -> None:
+    found = re.search(r'name="key"[^>]*value="([^"]+)"', as_dana.get("/admin/announcements").text)
+    key = found[1] if found else ""
+    assert [announce(as_dana, key=key) for _ in range(2)] == [303, 303]
+    assert session.scalar(select(func.count()).select_from(Announcement)) == 1
+    told = select(func.count()).where(OutboxMail.kind == "announcement")
+    assert session.scalar(told) == session.scalar(select(func.count()).select_from(User))
+    assert announce(as_dana, key="x") == 400
 
 
 def test_an_announcement_is_shown_in_both_languages_and_put_away(
