@@ -28,7 +28,7 @@ def write(session: Session, count: int = 1) -> None:
     """Write rows that differ."""
     for number in range(count):
         audit.record(
-            session, AuditAction.JOB_CHANGED, PLATFORM, user_id=None, resource=("job", None), number=number, rate=0.5
+            session, AuditAction.JOB_CHANGED, PLATFORM, user_id=None, resource=("job", None), count=number, price=0.5
         )
         session.flush()
 
@@ -75,7 +75,7 @@ CHANGES = {
     "user_agent": "'somebody else'",
     "request_id": "'another'",
     "origin": "'page'",
-    "details": """'{"number": 3, "rate": 0.6}'""",
+    "details": """'{"count": 3, "price": 0.6}'""",
 }
 
 
