@@ -82,7 +82,7 @@ print(json.dumps({"admin_email": "admin@example.test", "admin_created": number =
 
 
 # The proxy's supervisor is the real one; only its workers are not.
-REAL = ("__init__", "line", "places", "sockets", "supervisor")
+REAL = ("__init__", "certificates", "line", "places", "sockets", "supervisor")
 
 
 def make_house(folder: Path) -> Path:
