@@ -1,12 +1,16 @@
 """What every job needs: the settings and a way to the database, made once in a process, on first use."""
 
+import logging
 from functools import cache
 
 from redis import Redis
+from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import counting
 from models import config, counters, database
 from models.services.runtime import Cached
+
+logger = logging.getLogger(__name__)
 
 
 @cache
@@ -17,8 +21,12 @@ def settings_at_start() -> Cached:
 
 def settings() -> config.Settings:
     """Return the settings that are good now, or were a second ago at most."""
-    with sessions()() as session:
-        return settings_at_start().get(session)
+    try:
+        with sessions()() as session:
+            return settings_at_start().get(session)
+    except SQLAlchemyError as error:
+        logger.warning("the settings of run time cannot be read: %s", type(error).__name__)
+        return settings_at_start().known
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import cast
 
 from flask import current_app, g, request
 from flask_login import current_user
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from jobs.queues import QueueDown, enqueue
@@ -35,7 +36,13 @@ def runtime_settings() -> Cached:
 def settings() -> Settings:
     """Return the settings for this request, with what was changed at run time; the same ones to its end."""
     if "settings" not in g:
-        g.settings = runtime_settings().get(session())
+        try:
+            g.settings = runtime_settings().get(session())
+        except SQLAlchemyError as error:
+            # No more than a rollback: what the request has read stays its own, or what it writes to that is lost.
+            session().rollback()
+            logger.warning("the settings of run time cannot be read: %s", type(error).__name__)
+            g.settings = runtime_settings().known
     return cast(Settings, g.settings)
 
 

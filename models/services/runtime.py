@@ -15,7 +15,6 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, joinedload
 
 from models.audit import AuditAction
@@ -181,29 +180,29 @@ def as_json(value: Any) -> Any:
 class Cached:
     """One process's settings, read anew when they are older than a second.
 
-    While the database does not answer, what was known last stays good: who needs the database will notice himself.
+    While the database does not answer, what was `known` last stays good: who needs the database will notice himself.
     """
 
     def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.frozen = settings
-        self._known = settings
+        self.known = settings
         self._good_until = float("-inf")
         self._monotonic = monotonic
         self._reading = threading.Lock()
 
     def get(self, session: Session) -> Settings:
-        """Return the settings that are good now, or were a second ago at most."""
+        """Return the settings that are good now, or were a second ago at most.
+
+        Raises SQLAlchemyError, once a second at most; the caller ends his transaction and goes on with `known`.
+        """
         # Whoever comes while another thread reads takes the old ones rather than to wait.
         if self._monotonic() >= self._good_until and self._reading.acquire(blocking=False):
             try:
-                self._known = self.fresh(session)
-            except SQLAlchemyError as error:
-                session.invalidate()
-                logger.warning("the settings of run time cannot be read: %s", type(error).__name__)
+                self.known = self.fresh(session)
             finally:
                 self._good_until = self._monotonic() + KEEP_SECONDS
                 self._reading.release()
-        return self._known
+        return self.known
 
     def fresh(self, session: Session) -> Settings:
         """Return the settings as this very transaction sees them."""

@@ -122,7 +122,9 @@ def test_a_process_asks_once_a_second_and_lives_without_the_database(session: Se
         def execute(self, *_args: Any, **_more: Any) -> Any:
             raise OperationalError("", {}, Exception())
 
-    assert cached.get(Down()).limits.proxy_at_once == 3
+    with pytest.raises(OperationalError):
+        cached.get(Down())
+    assert cached.known.limits.proxy_at_once == cached.get(Down()).limits.proxy_at_once == 3
 
 
 def test_nobody_pays_another_price_than_he_was_shown(

@@ -195,3 +195,28 @@ def test_a_database_that_goes_away_within_a_request_is_a_503_like_any_other(
     page.close()
     found = json.loads(redis.hget(asked.ASKED_KEY, page.headers["X-Request-ID"]) or "{}")  # type: ignore[arg-type]
     assert found["user_id"] == str(alice.id)
+
+
+def test_what_a_request_changes_is_kept_though_its_connection_breaks_before_it(
+    committed: tuple[Settings, Sessions], server: Engine, redis: Redis
+) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice")
+    app = create_app(settings)
+    browser = Browser(app.test_client())
+    assert browser.log_in(alice).status_code == 303
+    csrf_token, name = browser.csrf_token(), make_url(settings.database.url).database
+
+    def cut(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if "FROM setting_changes" in statement:
+            with server.connect() as connection:
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+                connection.execute(text(ended), {"name": name})
+
+    app.extensions["zenzefi-runtime"].forget()
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", cut)
+    # Who it is has been read when the settings are, and the settings of a moment ago are good enough.
+    assert browser.client.post("/notifications", data={"csrf_token": csrf_token, "low_balance": "7"}).status_code == 303
+    with factory.begin() as session:
+        assert session.get_one(User, alice.id).low_balance_znc == 7
