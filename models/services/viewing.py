@@ -23,7 +23,7 @@ def begin(session: Session, login: Login, user_id: uuid.UUID, *, reason: str, ac
     """
     reason = texts.one_line(reason, field="reason", at_least=3, at_most=200)
     user = users.by_id(session, user_id)
-    if not login.user.is_superuser or user.is_superuser or user.deleted_at is not None:
+    if not _may_view(login.user, user):
         raise ViewRefused
     login.viewed_user, login.viewed_until = user, clock.now() + LASTS
     session.flush()
@@ -36,12 +36,17 @@ def begin(session: Session, login: Login, user_id: uuid.UUID, *, reason: str, ac
 
 def viewed(login: Login) -> User | None:
     """Return the user whose portal this login shows now, if it shows another's."""
-    if login.viewed_until is None or login.viewed_until <= clock.now() or not login.user.is_superuser:
+    if login.viewed_until is None or login.viewed_until <= clock.now() or login.viewed_user is None:
         return None
-    return login.viewed_user
+    return login.viewed_user if _may_view(login.user, login.viewed_user) else None
 
 
 def end(session: Session, login: Login) -> None:
     """Show the admin's own portal again."""
     login.viewed_user = login.viewed_until = None
     session.flush()
+
+
+def _may_view(admin: User, user: User) -> bool:
+    """Say whether one may see the portal as the other sees it; asked at each request, as both may change meanwhile."""
+    return admin.is_superuser and not user.is_superuser and user.deleted_at is None

@@ -79,6 +79,12 @@ def test_who_is_no_admin_any_more_sees_his_own_again(viewer: Browser, dana: User
     assert "Hello, alice" not in page.text
 
 
+def test_who_becomes_an_admin_is_viewed_no_longer(viewer: Browser, alice: User, session: Session) -> None:
+    roles.set_superuser(session, alice.id, superuser=True, actor=PLATFORM)
+    session.commit()
+    assert "Hello, dana" in viewer.get("/dashboard").text
+
+
 def test_another_admin_cannot_be_viewed_and_a_reason_is_needed(as_dana: Browser, alice: User, session: Session) -> None:
     erin = make_user(session, "erin", is_superuser=True)
     session.commit()
