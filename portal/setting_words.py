@@ -8,6 +8,8 @@ from flask_babel import lazy_gettext as _
 from portal.words import duration, price
 
 _NOTHING = "\u2013"
+# What these hold are numbers, beside the price list.
+_NUMBERS = ("limits.", "prices.")
 # Label and help of each setting that may change at run time.
 SETTINGS = {
     "prices.znc": (_("Price list"), _("One line for each duration that is sold: hours = ZNC.")),
@@ -52,6 +54,8 @@ def setting_value(value: object, key: str) -> str:
         return " · ".join(f"{duration(hours)}: {price(znc)}".replace(" ", "\u00a0") for hours, znc in pairs)
     known = CHOICES.get(key, {})
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if key.startswith(_NUMBERS) and text.replace(".", "", 1).isdecimal():
+        return price(Decimal(text))
     if text in known:
         return str(known[text])
     return text or _NOTHING

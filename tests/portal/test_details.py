@@ -48,6 +48,12 @@ def test_the_two_values_of_a_changed_setting_are_written_as_settings_are(app: Fl
             "after on",
             "reason moving",
         ]
+        facts = {"key": "limits.topup_max_znc", "before": "100000", "after": 50_000}
+        assert told(AuditEntry(action=AuditAction.SETTING_CHANGED, details=facts)) == [
+            "setting Largest top-up in ZNC",
+            "before 100,000",
+            "after 50,000",
+        ]
 
 
 def test_a_row_from_before_the_words_is_shown_as_it_was_written(app: Flask) -> None:
