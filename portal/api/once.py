@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 from models.services import idempotency
 from models.services.errors import KeyReused
 from models.services.idempotency import Kept
+from models.services.sealing import SealBroken
 from portal import current
 from portal.api import guard
 from portal.api.replies import Unfit
 from portal.api.schemas.common import Schema, Text
+from portal.errors import Refusal
 
 
 class OnceHeader(Schema):
@@ -40,6 +42,9 @@ def once(
             claimed = idempotency.claim(session, guard.user(), header.key, asked, current.settings())
         except KeyReused as error:
             raise Unfit(("header", "Idempotency-Key"), str(error), error.code) from None
+        except SealBroken:
+            # The portal's secret key was replaced since; what was done is done once all the same.
+            raise Refusal(409, "This request was carried out, and its answer cannot be read any more.") from None
         if isinstance(claimed, Kept):
             return _reply(claimed, replayed=True)
         made = Kept(status, work(session).model_dump_json())

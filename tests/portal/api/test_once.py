@@ -5,7 +5,7 @@ import time as real_time
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models.api_replies import ApiReply
@@ -43,6 +43,17 @@ def test_the_same_key_gives_the_same_answer_and_moves_money_once(
     assert balance(session, alice) == 82
     assert told(alices.post("/tokens/purchase", BUY, Idempotency_Key="order-2"), 201) != first.json
     assert balance(session, alice) == 64
+
+
+def test_a_reply_that_another_key_of_the_portals_sealed_is_told_of_and_nothing_moves_again(
+    alices: Program, session: Session, alice: User
+) -> None:
+    told(alices.post("/tokens/purchase", BUY, Idempotency_Key="order-1"), 201)
+    session.execute(update(ApiReply).values(body=b"\x01" + bytes(60)))
+    session.commit()
+    again = told(alices.post("/tokens/purchase", BUY, Idempotency_Key="order-1"), 409)
+    assert again["detail"] == "This request was carried out, and its answer cannot be read any more."
+    assert balance(session, alice) == 82
 
 
 def test_another_request_with_the_key_is_422(alices: Program, session: Session, alice: User) -> None:
