@@ -22,6 +22,7 @@ PUBLIC_V6 = IPv6Network("2000::/3")
 REFUSED = (
     IPv6Network("2002::/16"),
     IPv6Network("3fff::/20"),
+    IPv4Network("192.0.0.0/24"),  # Python before 3.12.4 takes most of these for public.
     IPv4Network("192.88.99.0/24"),
     IPv4Network("168.63.129.16/32"),
 )

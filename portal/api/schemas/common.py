@@ -11,7 +11,8 @@ from models.services.paging import MAX_LIMIT, MAX_OFFSET
 from portal.formats import iso
 
 
-def _fit(text: str) -> str:
+def fit(text: str) -> str:
+    """Return a text that can be kept. Raises ValueError for one with control characters."""
     if not texts.is_fit(text):
         raise ValueError("must not hold control characters")
     return text
@@ -26,7 +27,7 @@ Money = Annotated[
 # Money as a client sends it: a string or a number, above zero, in whole cents.
 Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
 Time = Annotated[datetime, PlainSerializer(iso, return_type=str), Field(json_schema_extra={"format": "date-time"})]
-Text = Annotated[str, AfterValidator(_fit)]
+Text = Annotated[str, AfterValidator(fit)]
 
 
 class Schema(BaseModel):

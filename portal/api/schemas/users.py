@@ -6,25 +6,26 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 
 from models.services import users
-from portal.api.schemas.common import Money, Schema, Text, Time
+from portal.api.schemas.common import Money, Schema, Text, Time, fit
 
 
+# One function for each kind: where a field has a default of its own, pydantic 2.11 keeps but the last of several.
 def _email(text: str) -> str:
-    text = text.strip()
+    text = fit(text).strip()
     if not users.EMAIL.fullmatch(text):
         raise ValueError("does not look like an e-mail address")
     return text
 
 
 def _username(text: str) -> str:
-    text = text.strip()
+    text = fit(text).strip()
     if not users.USERNAME.fullmatch(text):
         raise ValueError("use 3 to 50 letters, digits, points, hyphens or underscores")
     return text
 
 
-Email = Annotated[Text, AfterValidator(_email), Field(max_length=254)]
-Username = Annotated[Text, AfterValidator(_username), Field(min_length=3, max_length=50)]
+Email = Annotated[str, AfterValidator(_email), Field(max_length=254)]
+Username = Annotated[str, AfterValidator(_username), Field(min_length=3, max_length=50)]
 NewPassword = Annotated[str, Field(min_length=users.PASSWORD_LENGTH.start, max_length=users.PASSWORD_LENGTH.stop - 1)]
 FullName = Annotated[Text, Field(max_length=users.FULL_NAME_LENGTH)]
 
