@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from redis import Redis
+from rq.job import Job
 from rq_scheduler import Scheduler
+from rq_scheduler.utils import get_next_scheduled_time
 
 from jobs.queues import QUEUE, SCHEDULER_KEY, SCHEDULER_SECONDS, SLOW_QUEUE, SLOW_TIMEOUT_SECONDS, TIMEOUT_SECONDS
 from models import clock
@@ -71,7 +74,25 @@ SCHEDULE = (
 
 
 class Timetable(Scheduler):  # type: ignore[misc]  # rq-scheduler ships no types
-    """rq-scheduler, which also leaves word that it lives."""
+    """rq-scheduler, which also leaves word that it lives, and never has a task off the list."""
+
+    def enqueue_job(self, job: Job) -> None:
+        """Put a due `job` into its queue, and on the schedule again, in one step.
+
+        rq-scheduler takes the job off the list and puts it back in two. Killed between them it would lose the task
+        until its next start, and whoever looks between them sees a schedule with a hole.
+        """
+        cron, interval = job.meta.get("cron_string"), job.meta.get("interval")
+        with self.connection.pipeline() as step:
+            self.get_queue_for_job(job).enqueue_job(job, pipeline=step)
+            if cron is not None:
+                step.zadd(self.scheduled_jobs_key, {job.id: get_next_scheduled_time(cron).timestamp()})
+            elif interval is not None:
+                again = clock.now() + timedelta(seconds=interval)
+                step.zadd(self.scheduled_jobs_key, {job.id: again.timestamp()})
+            else:
+                step.zrem(self.scheduled_jobs_key, job.id)
+            step.execute()
 
     def heartbeat(self) -> None:
         """Say that this scheduler is at work."""

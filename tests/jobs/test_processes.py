@@ -99,8 +99,6 @@ def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
     for _ in range(2):
         with process("jobs.scheduler", process_environment) as scheduler:
             until(lambda: set(queues.queue().job_ids) == due)
-            # rq-scheduler takes a job off its list and puts it back in two steps; a stop between them would be mended
-            # by the next start, and is not what is looked at here.
             until(lambda: queues.work(redis).scheduler_lives)
             until(lambda: redis.zcount(Scheduler.scheduled_jobs_key, time.time(), "+inf") == len(schedule.SCHEDULE))
             assert stop(scheduler) == 0

@@ -2,6 +2,7 @@
 
 import importlib
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 import pytest
 from croniter import croniter
@@ -83,6 +84,28 @@ def test_due_jobs_go_into_our_queue_and_come_back_after_their_interval(timetable
     assert [job.id for job in timetable.get_jobs_to_queue()] == []
     assert Queue(QUEUE, connection=redis).job_ids == [HOURLY.id]
     assert ids(timetable) == {HOURLY.id}
+
+
+def test_a_task_is_never_off_the_list_while_it_goes_into_its_queue(timetable: Scheduler, redis: Redis) -> None:
+    """Killed in between, the scheduler would lose it; and the doctor, looking in between, saw a hole."""
+    schedule.reconcile(timetable, (HOURLY, NIGHTLY))
+    redis.zadd(Scheduler.scheduled_jobs_key, {HOURLY.id: 0, NIGHTLY.id: 0})
+    with redis.monitor() as watched:
+        timetable.enqueue_jobs()
+        redis.echo("the end")
+        said = list(takewhile(lambda line: "the end" not in line, (told["command"] for told in watched.listen())))
+    of_the_list = [line.split()[0] for line in said if Scheduler.scheduled_jobs_key in line]
+    assert of_the_list == ["ZRANGEBYSCORE", "ZADD", "ZADD"]
+    times = {job.id: moment.replace(tzinfo=UTC) for job, moment in timetable.get_jobs(with_times=True)}
+    assert abs(times[HOURLY.id] - datetime.now(UTC) - timedelta(hours=1)) < timedelta(seconds=10)
+    assert (times[NIGHTLY.id].hour, times[NIGHTLY.id].minute) == (4, 0)
+
+
+def test_what_somebody_scheduled_once_runs_once(timetable: Scheduler, redis: Redis) -> None:
+    timetable.schedule(datetime(2020, 1, 1), "jobs.mail.send_waiting", id="somebodys-own")  # noqa: DTZ001
+    timetable.enqueue_jobs()
+    assert Queue(QUEUE, connection=redis).job_ids == ["somebodys-own"]
+    assert not ids(timetable)
 
 
 def test_the_record_of_a_job_does_not_expire_between_two_runs(
