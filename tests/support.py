@@ -104,6 +104,41 @@ def race(*calls: Callable[[], Any]) -> list[Any]:
     return results
 
 
+def crossing(factory: Sessions, first: Callable[[Any], Any], part: str, second: Callable[[Any], Any]) -> list[Any]:
+    """Let `first` come as far as its first statement with `part`, then start `second`, and let both go on.
+
+    Returns what each returned or raised.
+    """
+    held, goes_on, me = threading.Event(), threading.Event(), threading.local()
+
+    def hold(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if getattr(me, "is_first", False) and part in statement and not held.is_set():
+            held.set()
+            # The other one either ends meanwhile or waits for a row of ours.
+            goes_on.wait(timeout=0.5)
+
+    def run_first() -> Any:
+        me.is_first = True
+        try:
+            with factory.begin() as session:
+                return first(session)
+        finally:
+            held.set()
+
+    def run_second() -> Any:
+        held.wait(timeout=10)
+        with factory.begin() as session:
+            made = second(session)
+        goes_on.set()
+        return made
+
+    event.listen(engine_of(factory), "after_cursor_execute", hold)
+    try:
+        return race(run_first, run_second)
+    finally:
+        event.remove(engine_of(factory), "after_cursor_execute", hold)
+
+
 class Crash(Exception):
     """The process is thought to die here."""
 

@@ -39,8 +39,12 @@ def start(
 ) -> Payment:
     """Begin a top-up of `amount` ZNC; the payment's `checkout_url` is where the user pays.
 
-    The caller may choose the id, so that `return_url` can name the payment.
+    The caller may choose the id, so that `return_url` can name the payment. Raises NotFound for somebody who has just
+    deleted his account; while this runs he cannot (leaving.py).
     """
+    session.refresh(user, with_for_update={"read": True})
+    if user.deleted_at is not None:
+        raise NotFound("user")
     rate = settings.prices.rub_per_znc
     payment = Payment(
         id=payment_id or uuid.uuid4(),

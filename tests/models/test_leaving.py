@@ -1,0 +1,145 @@
+"""Deleting an account at the very moment at which something else happens to it: no deadlock, and nothing is lost."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, text, update
+
+from models import clock
+from models.config import Settings
+from models.database import Sessions
+from models.logins import LoginKind
+from models.payments import Payment
+from models.services import counting, extending, leaving, logins, roles, sessions
+from models.services.context import PLATFORM
+from models.services.counting import Count
+from models.services.errors import InvalidInput, NotFound, PaymentWaits
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from models.users import User
+from tests.conftest import PASSWORD
+from tests.support import assert_sound, buy, crossing, person, race, top_up
+
+Committed = tuple[Settings, Sessions]
+
+
+def leaves(user: User, settings: Settings) -> Callable[[Any], Any]:
+    """Return a call by which somebody deletes his account."""
+
+    def call(session: Any) -> Any:
+        proof = {"password": PASSWORD, "code": None}
+        owner = session.get_one(User, user.id)
+        return leaving.delete_account(session, owner, **proof, settings=settings, actor=PLATFORM)
+
+    return call
+
+
+def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    with factory.begin() as session:
+        token = buy(session, alice, settings)
+
+    def extend(session: Any) -> Any:
+        facts = {"hours": 24, "key": uuid.uuid4(), "settings": settings, "actor": PLATFORM}
+        return extending.extend(session, session.get_one(User, alice.id), token.id, **facts)
+
+    price, gone = crossing(factory, extend, "FOR UPDATE", leaves(alice, settings))
+    assert price == settings.prices.znc[24]
+    assert isinstance(gone, leaving.Farewell)
+    with factory.begin() as session:
+        assert session.get_one(AccessToken, token.id).revoked_at is not None
+    assert_sound(factory)
+
+
+def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice, is_held = person(factory, "alice", balance="100"), threading.Event()
+    # They lie the other way round than a worker takes them.
+    low, high = uuid.UUID(int=1), uuid.UUID(int=2)
+    with factory.begin() as session:
+        for wanted in (high, low):
+            token = buy(session, alice, settings, hours=1)
+            made = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+            session.execute(update(ProxySession).where(ProxySession.id == made.id).values(id=wanted))
+
+    def until_waiting(count: int) -> None:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ends = time.monotonic() + 10
+        while time.monotonic() < ends:
+            with factory.begin() as session:
+                if session.scalar(text(asked)) == count:
+                    return
+
+    def hold() -> None:
+        with factory.begin() as session:
+            session.execute(select(ProxySession.id).where(ProxySession.id == high).with_for_update())
+            is_held.set()
+            until_waiting(2)
+
+    def leave() -> Any:
+        is_held.wait(timeout=10)
+        with factory.begin() as session:
+            return leaves(alice, settings)(session)
+
+    def add_counts() -> None:
+        is_held.wait(timeout=10)
+        until_waiting(1)
+        with factory.begin() as session:
+            counting.add_counts(session, [Count(one, 1, 2, 3, clock.now()) for one in (low, high)])
+
+    gone, *others = race(leave, add_counts, hold)
+    assert isinstance(gone, leaving.Farewell)
+    assert others == [None, None]
+
+
+def logged_in(factory: Sessions, name: str = "alice") -> User:
+    """Somebody with an open login."""
+    user = person(factory, name, balance="10")
+    with factory.begin() as session:
+        facts = {"kind": LoginKind.PAGE, "lifetime": timedelta(hours=1), "actor": PLATFORM}
+        logins.begin(session, session.get_one(User, user.id), **facts)
+    return user
+
+
+def test_an_account_deleted_while_an_admin_disables_it_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    person(factory, "dana", is_superuser=True)
+    alice = logged_in(factory)
+
+    def disable(session: Any) -> Any:
+        return roles.set_active(session, alice.id, active=False, actor=PLATFORM)
+
+    disabled, gone = crossing(factory, disable, "UPDATE users", leaves(alice, settings))
+    assert isinstance(disabled, User)
+    assert isinstance(gone, leaving.Farewell)
+
+
+def test_an_account_is_deleted_once(committed: Committed) -> None:
+    settings, factory = committed
+    alice = logged_in(factory)
+    gone, again = crossing(factory, leaves(alice, settings), "FROM accounts", leaves(alice, settings))
+    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(again, InvalidInput)
+    assert_sound(factory)
+
+
+def test_no_money_is_paid_for_an_account_that_goes_at_that_moment(committed: Committed) -> None:
+    settings, factory = committed
+    alice, bob = person(factory, "alice"), person(factory, "bob")
+
+    def starts(user: User) -> Callable[[Any], Any]:
+        return lambda session: top_up(session, session.get_one(User, user.id), settings).id
+
+    began, refused = crossing(factory, starts(alice), "INSERT INTO payments", leaves(alice, settings))
+    assert isinstance(began, uuid.UUID)
+    assert isinstance(refused, PaymentWaits)
+    gone, too_late = crossing(factory, leaves(bob, settings), "FROM accounts", starts(bob))
+    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(too_late, NotFound)
+    with factory.begin() as session:
+        assert session.scalars(select(Payment.user_id)).all() == [alice.id]
