@@ -42,8 +42,7 @@ def start(
     The caller may choose the id, so that `return_url` can name the payment. Raises NotFound for somebody who has just
     deleted his account; while this runs he cannot (leaving.py).
     """
-    session.refresh(user, with_for_update={"read": True})
-    if user.deleted_at is not None:
+    if session.scalar(select(User.deleted_at).where(User.id == user.id).with_for_update(read=True)) is not None:
         raise NotFound("user")
     rate = settings.prices.rub_per_znc
     payment = Payment(

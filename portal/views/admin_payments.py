@@ -60,20 +60,20 @@ def listing() -> str | FlaskResponse:
 @blueprint.get("/review")
 def review_list() -> str:
     """List what no rule could decide."""
-    return render_template("admin/payment_review.html", page=reviews.listing(current.session(), **window()))
+    return _review_page()
 
 
 @blueprint.post("/review/<uuid:event_id>")
-def close_review(event_id: uuid.UUID) -> Response:
+def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
     """Take an event off the list, with a note of what was done."""
+    note = request.form.get("note", "")
     try:
         with current.transaction() as session:
-            reviews.close(session, event_id, note=request.form.get("note", ""), actor=current.actor())
+            reviews.close(session, event_id, note=note, actor=current.actor())
     except InvalidInput as error:
-        flash(sentences.sentence(error), "bad")
-    else:
-        flash(_("It is off the list."), "good")
-    return redirect(url_for("admin_payments.review_list"), 303)
+        return _review_page(refused=event_id, note=note, error=sentences.sentence(error)), 400
+    flash(_("It is off the list."), "good")
+    return redirect(url_for("admin_payments.review_list", page=request.args.get("page")), 303)
 
 
 @blueprint.get("/<uuid:payment_id>")
@@ -136,3 +136,8 @@ def _payment_page(payment_id: uuid.UUID, form: RefundForm) -> str:
         events=payments.said_of(session, payment_id, **window("events")),
         form=form,
     )
+
+
+def _review_page(**of_a_note: object) -> str:
+    page = reviews.listing(current.session(), **window())
+    return render_template("admin/payment_review.html", page=page, **of_a_note)

@@ -73,7 +73,7 @@ def top_up() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/gift")
 def redeem() -> str | Response | tuple[str, int]:
-    """Credit a gift code to the wallet."""
+    """Credit a gift code to the wallet, and go back to the purchase it was needed for."""
     gift = GiftForm(request.form)
     if not gift.validate():
         return _wallet_page(_top_up_form(), gift), 400
@@ -86,7 +86,7 @@ def redeem() -> str | Response | tuple[str, int]:
         gift.refuse(error, "code")
         return _wallet_page(_top_up_form(), gift), 400
     flash(_("%(amount)s ZNC are in your wallet.", amount=words.amount(credited)), "good")
-    return redirect(url_for("wallet.overview"), 303)
+    return redirect(local_path(request.args.get("next"), url_for("wallet.overview")), 303)
 
 
 @blueprint.get("/payments/<uuid:payment_id>")

@@ -88,8 +88,10 @@ def test_what_waits_for_a_person_is_listed_until_he_says_what_he_did(
     assert ">1</span>" in as_dana.get("/admin/payments").text
     page = as_dana.get("/admin/payments/review")
     assert "a dispute was won that is not known here" in page.text
-    as_dana.post(f"/admin/payments/review/{stored}", note="")
-    assert "Use 3 to 200" in as_dana.flashes() or str(stored) in as_dana.get("/admin/payments/review").text
+    refused = as_dana.post(f"/admin/payments/review/{stored}?page=1", note="no")
+    assert refused.status_code == 400
+    answer = r'id="note-error" role="alert">Use at least 3 characters.*value="no" aria-invalid="true"'
+    assert re.search(answer, refused.text, re.DOTALL)
     as_dana.post(f"/admin/payments/review/{stored}", note="asked the bank")
     assert str(stored) not in as_dana.get("/admin/payments/review").text
     assert "asked the bank" in as_dana.get(f"/admin/payments/{payment.id}").text

@@ -1,5 +1,6 @@
 """Bundles, coupons, gift codes and invitations in the shop, and how admins make them."""
 
+import html
 import re
 import uuid
 from datetime import timedelta
@@ -130,6 +131,19 @@ def test_an_admin_makes_changes_and_withdraws_a_bundle(as_dana: Browser, session
     session.refresh(made)
     assert (made.name, made.is_active) == ("Three", False)
     assert as_dana.get(f"/bundles/{made.id}").status_code == 404
+
+
+def test_who_redeems_a_gift_code_for_a_purchase_goes_on_with_it(
+    as_charlie: Browser, session: Session, dana: User, settings: Settings
+) -> None:
+    page = as_charlie.get("/wallet?next=/tokens/new%3Fhours%3D24")
+    action = html.unescape(re.search(r'action="(/wallet/gift[^"]*)"', page.text)[1])  # type: ignore[index]
+    refused = as_charlie.post(action, code="AAAA-AAAA-AAAA-AAAA")
+    assert 'value="/tokens/new?hours=24"' in refused.text
+    code = gift(session, dana, settings)
+    session.commit()
+    redeemed = as_charlie.post(action, code=code)
+    assert redeemed.headers["Location"] == "/tokens/new?hours=24"
 
 
 def test_an_admin_makes_and_withdraws_coupons_and_gift_codes(as_dana: Browser, session: Session) -> None:
