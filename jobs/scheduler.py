@@ -5,19 +5,26 @@ import os
 import time
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from jobs import schedule
 from models import config
 
 
 def main() -> None:
-    """Make the schedule true and put due jobs into the queue until stopped."""
+    """Make the schedule true and put due jobs into the queue until stopped.
+
+    Without Redis it ends, to be started again.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.environ["TZ"] = "UTC"
     time.tzset()
     timetable = schedule.scheduler(Redis.from_url(config.load().redis.url))
-    schedule.reconcile(timetable)
-    timetable.run()
+    try:
+        schedule.reconcile(timetable)
+        timetable.run()
+    except RedisError as error:
+        raise SystemExit(f"The scheduler ends: Redis does not answer. {error}") from None
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import threading
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from redis.exceptions import RedisError
 from rq import Worker
 from rq.job import Job
 
@@ -48,17 +49,22 @@ def main() -> None:
     slow = multiprocessing.get_context("fork").Process(target=_work_on_slow_queue)
     slow.start()
     threading.Thread(target=_end_with, args=(slow,), daemon=True).start()
-    work_on(queues.QUEUE)
-    slow.terminate()
-    slow.join()
+    try:
+        work_on(queues.QUEUE)
+    finally:
+        slow.terminate()
+        slow.join()
 
 
 def work_on(name: str) -> None:
-    """Run the jobs of one queue until SIGTERM."""
+    """Run the jobs of one queue until SIGTERM. Ends without Redis, to be started again; later it waits for Redis."""
     queue = queues.queue(name)
     # A container that is started again has the host and the process id of the killed worker, whose name is still taken.
     own = f"zenzefi-{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
-    DependentWorker([queue], connection=queue.connection, name=own).work()
+    try:
+        DependentWorker([queue], connection=queue.connection, name=own).work()
+    except RedisError as error:
+        raise SystemExit(f"The worker of {name} ends: Redis does not answer. {error}") from None
 
 
 def _work_on_slow_queue() -> None:

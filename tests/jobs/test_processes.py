@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
 from rq import Worker
 from rq_scheduler import Scheduler
@@ -40,10 +41,11 @@ def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
 
 
 @contextmanager
-def process(module: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def process(module: str, environment: dict[str, str], **pipes: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run `python -m module`; it must not outlive the test."""
     inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
-    with subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env={**inherited, **environment}) as running:
+    command = [sys.executable, "-m", module]
+    with subprocess.Popen(command, cwd=ROOT, env={**inherited, **environment}, **pipes) as running:
         try:
             yield running
         finally:
@@ -108,3 +110,13 @@ def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
     assert {job.id for job in timetable.get_jobs()} == {task.id for task in schedule.SCHEDULE}
     assert not redis.exists(Scheduler.scheduler_lock_key)
     assert not queues.work(redis).scheduler_lives
+
+
+@pytest.mark.parametrize("module", ["jobs.scheduler", "jobs.worker"])
+def test_without_redis_a_process_says_so_in_one_line_and_ends(module: str, process_environment: dict[str, str]) -> None:
+    nowhere = {**process_environment, "REDIS_URL": "redis://127.0.0.1:1/0"}
+    with process(module, nowhere, stderr=subprocess.PIPE) as running:
+        said = running.communicate(timeout=20)[1].decode()
+    assert running.returncode != 0
+    assert "ends: Redis does not answer." in said
+    assert "Traceback" not in said
