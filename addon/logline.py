@@ -1,13 +1,14 @@
 """What the access log says of a request: one JSON object in one line, and never a secret. Pure functions."""
 
 import re
+import string
 import time
 import uuid
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _escaped
-from urllib.parse import unquote_to_bytes
 
 from addon.http1.exchange import Exchange
+from addon.http1.redaction import decoded
 from models.services.sessions import Known
 
 SHORTEST_SECRET = 64
@@ -16,6 +17,8 @@ LONGEST_PATH = 1500
 MASKED = "[masked]"
 # Anything that could hold a token: no path of an upstream is worth a leaked one.
 _SECRET = re.compile(rb"[A-Za-z0-9_-]{%d,}" % SHORTEST_SECRET)
+# Where a path was cut off, what stands at its end may be the beginning of a token, plain or escaped.
+_TORN = f"{string.ascii_letters}{string.digits}_-%".encode()
 _ENTER = b"/_zenzefi/enter"
 
 # The time, the exchange's id, prefix, user, method, path, status, bytes in and out, the times of start, first byte and
@@ -84,15 +87,21 @@ def _word(value: str | None) -> str:
 
 
 def shown_path(path: bytes) -> str:
-    """Return a path as it may be written down: nothing of a token's shape, however it is escaped."""
+    """Return a path, or the beginning of a long one, as it may be written down.
+
+    Nothing of a token's shape is in it, however it is escaped; what is escaped again and again is not read to its end.
+    """
     if len(path) <= SHORTEST_SECRET and b"%" not in path and not path.startswith(b"/_"):
         return path.decode("latin-1")
-    plain = path
-    while b"%" in plain and (decoded := unquote_to_bytes(plain)) != plain:
-        plain = decoded
+    is_cut = len(path) > LONGEST_PATH
+    if is_cut:
+        path = path[:LONGEST_PATH].rstrip(_TORN)
+    plain = decoded(path)
+    if plain is None:
+        return MASKED
     if plain.startswith(_ENTER):
         return _ENTER.decode()
     if plain != path and _SECRET.search(plain):
         return MASKED
     shown = _SECRET.sub(MASKED.encode(), path).decode("latin-1")
-    return shown if len(shown) <= LONGEST_PATH else shown[:LONGEST_PATH] + "…"
+    return f"{shown}…" if is_cut else shown

@@ -53,7 +53,7 @@ class Redactor:
 
     def tells(self, name: bytes) -> bool:
         """Say whether a name is that of a secret, however it is escaped."""
-        plain = _decoded(name)
+        plain = decoded(name)
         return plain is None or self._telling.search(plain) is not None
 
     def headers(self, items: Iterable[Header]) -> list[tuple[bytes, bytes]]:
@@ -131,7 +131,7 @@ class Redactor:
 
     def _value(self, value: bytes) -> bytes:
         """Hide a secret within a value that is escaped: an address with a query of its own, or JSON."""
-        plain = _decoded(value)
+        plain = decoded(value)
         if plain is None:
             return REDACTED
         shown = self.text(plain)
@@ -186,7 +186,7 @@ def _unescaped(string: bytes) -> bytes:
     return said.encode("utf-8", "replace") if isinstance(said, str) else string
 
 
-def _decoded(text: bytes) -> bytes | None:
+def decoded(text: bytes) -> bytes | None:
     """Take off the escapes of an address, and those below them; None for what is escaped again and again."""
     for _ in range(DEEPEST):
         plain = unquote_to_bytes(text) if b"%" in text else text
@@ -207,7 +207,7 @@ def _masked(text: bytes) -> bytes:
 
 def _hides_a_secret(text: bytes) -> bool:
     """Say whether there is a secret in a text once its escapes are taken off."""
-    plain = _decoded(text)
+    plain = decoded(text)
     return plain is None or (plain != text and _masked(plain) != plain)
 
 
