@@ -197,13 +197,18 @@ class Gate:
         return found, "database"
 
     async def _without_database(self, secret_hash: bytes, *, is_shared: bool) -> tuple[Known, str]:
-        """With the database down no token can change: what Redis holds is true, what we hold passes for the grace."""
+        """With the database down no token can change: what Redis holds is true, what we hold passes for the grace.
+
+        It may be down for this worker alone: a tombstone that another one has left in Redis still counts.
+        """
         shared = await self._shared.get(secret_hash, stored_since=float("-inf")) if is_shared else None
         if shared is not None:
             return shared, "redis"
         known = self._known.get(secret_hash)
         if known is None or self._monotonic() >= self._known.trusted_until + self._settings.proxy.grace_seconds:
             raise StoreDown("neither the database nor Redis knows the token")
+        if is_shared and await self._shared.has_newer(secret_hash, known.version):
+            raise StoreDown("the token has changed since it was last read")
         return known, "map"
 
     def _remember_unknown(self, secret_hash: bytes) -> None:

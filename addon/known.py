@@ -15,8 +15,9 @@ class KnownTokens:
 
     A browser's cookie is one more secret by which its token is known; a notice about the token drops them all.
 
-    `trusted_until` is the loop time up to which entries may be used without asking the database: infinity while
-    the listener hears notices, a moment after it was cut off, and again infinity, with an empty map, when it is back.
+    `trusted_until` is the loop time up to which entries may be used without asking the database. Each answer that the
+    listener gets to a heartbeat moves it on, because every notice of a change before that question came before the
+    answer: a connection that stands but says nothing ends the trust as one that was cut off does.
     """
 
     def __init__(self, size: int) -> None:
@@ -62,13 +63,17 @@ class KnownTokens:
         for cookie_hash in self._cookies.pop(token_id, ()):
             self._entries.pop(cookie_hash, None)
 
-    def listening(self) -> None:
+    def listening(self, trusted_until: float = float("inf")) -> None:
         """The listener hears again. What was said meanwhile is lost, so the map starts anew."""
         self.notices += 1
         self._entries.clear()
         self._cookies.clear()
-        self.trusted_until = float("inf")
+        self.trusted_until = trusted_until
         self.listening_since = time.time()
+
+    def heard(self, trusted_until: float) -> None:
+        """The listener has an answer, and with it every notice of a change before its question."""
+        self.trusted_until = trusted_until
 
     def deaf(self, now: float, trust_seconds: float) -> None:
         """The listener was cut off at loop time `now`."""

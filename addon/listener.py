@@ -6,6 +6,7 @@ import logging
 import select
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from models.services.changes import CHANNEL
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 1.0
+# A connection that stands but is silent is noticed by the question that goes unanswered.
+HEARTBEAT_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
 
 
@@ -80,7 +82,7 @@ class Listener:
                 if not self._is_lost:
                     logger.warning("the listener lost the database: %s", type(error).__name__)
                 self._is_lost = True
-            self._on_loop(self._known.deaf, self._loop.time(), self._settings.proxy.trust_seconds)
+            self._on_loop(self._known.deaf, time.monotonic(), self._settings.proxy.trust_seconds)
             self._stopping.wait(RECONNECT_SECONDS)
 
     def _listen(self) -> None:
@@ -100,16 +102,26 @@ class Listener:
                 if self._is_lost:
                     logger.info("the listener hears the database again")
                 self._is_lost = False
-                self._on_loop(self._known.listening)
+                self._on_loop(self._known.listening, self._trusted_from(time.monotonic()))
                 self._on_loop(self._on_return)
                 while not self._stopping.is_set():
-                    sources: list[connection | socket.socket] = [database, self._woken]
-                    readable, _, _ = select.select(sources, [], [], HEARTBEAT_SECONDS)
-                    if not readable:
-                        cursor.execute("SELECT 1")
+                    asked = time.monotonic()
+                    cursor.execute("SELECT 1")
                     self._hear(database)
+                    self._on_loop(self._known.heard, self._trusted_from(asked))
+                    self._hear_until(database, asked + HEARTBEAT_SECONDS)
         finally:
             database.close()
+
+    def _trusted_from(self, moment: float) -> float:
+        """Return until when the map may be trusted after all notices up to a moment have come."""
+        return moment + HEARTBEAT_SECONDS + self._settings.proxy.trust_seconds
+
+    def _hear_until(self, database: connection, until: float) -> None:
+        sources: list[connection | socket.socket] = [database, self._woken]
+        while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
+            if select.select(sources, [], [], left)[0]:
+                self._hear(database)
 
     def _hear(self, database: connection) -> None:
         database.poll()

@@ -66,6 +66,17 @@ class SharedTokens:
         except ValidationError:
             return None  # Another version of this program wrote it.
 
+    async def has_newer(self, secret_hash: bytes, version: int) -> bool:
+        """Say whether a change after `version` is on record; a silent Redis has none."""
+        if self._monotonic() < self._rests_until:
+            return False
+        try:
+            present = await self._redis.hget(_key(secret_hash), "version")
+        except (RedisError, OSError) as error:
+            self._rest(error)
+            return False
+        return present is not None and int(present) > version
+
     async def put(self, secret_hash: bytes, known: Known) -> None:
         """Share what was read from the database."""
         await self._store(secret_hash, known.version, _KNOWN.dump_json(known), KEEP_SECONDS)

@@ -24,6 +24,10 @@ from models.services.sessions import Known
 # A first use that takes longer is taken back: by then its request was refused (http1.limits, `admit_seconds`), and
 # what was refused starts no clock.
 BEGIN_SECONDS = 8.0
+# A database that has not answered a look-up for so long is down: whoever asks next does not wait for it.
+SILENT_SECONDS = 3.0
+# While it is silent, one look-up in so many seconds tries again.
+RETRY_SECONDS = 1.0
 OWN_THREADS = 4
 
 
@@ -42,6 +46,8 @@ class Store:
         self.factory = database.sessions(self.engine)
         self._threads = ThreadPoolExecutor(settings.database.pool_size, thread_name_prefix="store")
         self._own_threads = ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="store-own")
+        # Until when nobody asks; in the past while the database answers.
+        self._silent_until = float("-inf")
 
     async def find(self, secret_hash: bytes) -> Known | None:
         """Look a token up by the hash of its secret. Raises StoreDown."""
@@ -50,7 +56,7 @@ class Store:
             with self.factory.begin() as session:
                 return sessions.find(session, secret_hash)
 
-        return await self.run(work, "token")
+        return await self._look_up(work, "token")
 
     async def find_by_cookie(self, cookie_hash: bytes) -> Known | None:
         """Look up the token that a browser's cookie stands for. Raises StoreDown."""
@@ -59,7 +65,7 @@ class Store:
             with self.factory.begin() as session:
                 return entries.find_by_cookie(session, cookie_hash)
 
-        return await self.run(work, "cookie")
+        return await self._look_up(work, "cookie")
 
     async def ticket_opens(self, ticket_hash: bytes) -> str | None:
         """Return the prefix of the token that a ticket opens, if it opens one. Raises StoreDown."""
@@ -68,7 +74,7 @@ class Store:
             with self.factory.begin() as session:
                 return entries.opens(session, ticket_hash)
 
-        return await self.run(work, "ticket")
+        return await self._look_up(work, "ticket")
 
     async def redeem(self, ticket_hash: bytes, actor: Actor, held: bytes | None) -> Entry:
         """Take a ticket for a cookie. Raises StoreDown and TicketRefused."""
@@ -95,7 +101,7 @@ class Store:
             with self.factory.begin() as session:
                 return sessions.is_held(session, token_id, device=device, rules=self.rules)
 
-        return await self.run(work, "held")
+        return await self._look_up(work, "held")
 
     async def begin(self, token_id: uuid.UUID, device: str | None, actor: Actor) -> uuid.UUID:
         """First use or another device: activate and open the session, and return its id.
@@ -112,6 +118,22 @@ class Store:
                 return opened.id
 
         return await self.run(work, "begin")
+
+    async def _look_up[T](self, work: Callable[[], T], kind: str) -> T:
+        """Run a call that a client waits for; a database that is silent is as good as down. Raises StoreDown."""
+        now = time.monotonic()
+        if now < self._silent_until:
+            raise StoreDown("silent")
+        if self._silent_until > float("-inf"):
+            self._silent_until = now + RETRY_SECONDS
+        try:
+            async with asyncio.timeout(SILENT_SECONDS):
+                found = await self.run(work, kind)
+        except TimeoutError as error:
+            self._silent_until = time.monotonic() + RETRY_SECONDS
+            raise StoreDown("silent") from error
+        self._silent_until = float("-inf")
+        return found
 
     async def run[T](self, work: Callable[[], T], kind: str = "other", *, is_own: bool = False) -> T:
         """Run a blocking call in a thread; what the database driver raises becomes StoreDown.

@@ -20,6 +20,11 @@ def engine_options(settings: Database) -> dict[str, Any]:
         "pool_timeout": 5,
         "connect_args": {
             "connect_timeout": 5,
+            # A machine that is gone without a word is noticed, while a statement is waited for and while none is.
+            "tcp_user_timeout": 10_000,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
             "application_name": "zenzefi",
             "options": (
                 f"-c timezone=UTC -c statement_timeout={settings.statement_timeout_ms}"
