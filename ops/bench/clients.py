@@ -137,22 +137,31 @@ async def _steady(port: int, secrets: Sequence[str], rate: int, seconds: float) 
             raise
         free.append((reader, writer))
 
+    failed: list[BaseException] = []
+    # Only those under way: to wait for all that were ever made would hold the last one up for as long as that takes.
+    asking: set[asyncio.Task[None]] = set()
+
+    def finished(task: asyncio.Task[None]) -> None:
+        asking.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            failed.append(error)
+
     offered = max(int(rate * seconds), 1)
     begun = loop.time()
-    asking = []
     for number, head in zip(range(offered), heads, strict=False):
         due = begun + number / rate
         if due > loop.time():
             await asyncio.sleep(due - loop.time())
-        asking.append(loop.create_task(ask(head, due)))
-    done, late = await asyncio.wait(asking, timeout=LATEST_SECONDS)
+        task = loop.create_task(ask(head, due))
+        asking.add(task)
+        task.add_done_callback(finished)
+    late = (await asyncio.wait(list(asking), timeout=LATEST_SECONDS))[1] if asking else set()
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
-    errors = len(late) + sum(task.exception() is not None for task in done)
     for _, writer in free:
         writer.close()
-    return arrivals(offered, errors, latencies)
+    return arrivals(offered, len(late) + len(failed), latencies)
 
 
 def arrivals(offered: int, errors: int, latencies: list[float]) -> Arrivals:

@@ -1,5 +1,6 @@
 """The benchmark: what it reads, what it makes of it, and one run of everything at tiny sizes."""
 
+import asyncio
 import contextlib
 import os
 import tempfile
@@ -55,6 +56,26 @@ def test_percentiles_of_a_steady_rate_are_those_of_what_was_answered() -> None:
     seen = clients.arrivals(101, 1, [float(number) for number in range(100)])
     assert (seen.offered, seen.errors, seen.p50, seen.p95, seen.highest) == (101, 1, 50.0, 95.0, 99.0)
     assert clients.arrivals(5, 5, []).p95 == 0.0
+
+
+def test_a_steady_client_counts_every_answer_and_every_failure() -> None:
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                asked += 1
+                writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nok" % (500 if asked % 10 == 0 else 200))
+        writer.close()
+
+    async def measure() -> clients.Arrivals:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            return await clients._steady(server.sockets[0].getsockname()[1], ["a", "b"], 500, 0.2)
+
+    seen = asyncio.run(measure())
+    assert (seen.offered, seen.errors, asked) == (100, 10, 100)
+    assert 0 < seen.p50 <= seen.highest
 
 
 def test_bars_are_judged_by_one_worker_at_32_connections() -> None:
