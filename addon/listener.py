@@ -82,6 +82,9 @@ class Listener:
                 if not self._is_lost:
                     logger.warning("the listener lost the database: %s", type(error).__name__)
                 self._is_lost = True
+            except Exception:
+                # A thread that ended would hear of no revocation any more; who begins anew looks at everything again.
+                logger.exception("a notice cannot be understood; the listener begins anew")
             self._on_loop(self._known.deaf, time.monotonic(), self._settings.proxy.trust_seconds)
             self._stopping.wait(RECONNECT_SECONDS)
 

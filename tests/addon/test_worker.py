@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from models import clock
 from models.audit import AuditAction, AuditEntry
@@ -18,6 +18,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.services import office_lists, revoking, roles
 from models.services import sessions as proxy_sessions
+from models.services.changes import CHANNEL
 from models.services.context import PLATFORM
 from models.services.usage import Usage
 from models.sessions import ProxySession
@@ -209,6 +210,21 @@ def test_the_compatibility_prefix_is_taken_off_and_compression_is_not_asked_for(
     seen = json.loads(reply.body)
     assert seen["path"] == "/echo?a=1&a=%2F"
     assert dict(seen["headers"])["Accept-Encoding"] == "identity"
+
+
+def test_a_notice_that_nobody_understands_makes_a_worker_deaf_to_no_other(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    settings, factory = committed
+    assert proxy.get("/certificates/filter", owned.secret).status == 200
+    for nonsense in ("nonsense", "5", "{}", '{"token": "x"}', '{"token": null, "hashes": 1}'):
+        with factory.begin() as session:
+            session.execute(select(func.pg_notify(CHANNEL, nonsense)))
+    wait_for(lambda: proxy.get("/_zenzefi/ready").status, 200)
+    assert proxy.get("/certificates/filter", owned.secret).status == 200
+    with factory.begin() as session:
+        revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+    wait_for(lambda: proxy.get("/certificates/filter", owned.secret).status, 401)
 
 
 @pytest.mark.parametrize("path", ["/slow?seconds=30", "/sse?count=1000&interval=1"])
