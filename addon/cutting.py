@@ -36,6 +36,8 @@ class Cutter:
         self._used: dict[uuid.UUID, tuple[Known, uuid.UUID | None]] = {}
         # Tokens with a secret before their own that still opens them.
         self._rotated: dict[uuid.UUID, Known] = {}
+        # Tokens that the database was asked about in vain.
+        self._unanswered: set[uuid.UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def in_use(self, admitted: Admit) -> None:
@@ -58,9 +60,12 @@ class Cutter:
             self._start(self._recheck(list(self._used)))
 
     async def watch(self) -> None:
-        """Cut what expires, and forget tokens that nobody uses any more, until cancelled."""
+        """Cut what expires, ask again what had no answer, and forget tokens that nobody uses, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            if self._unanswered:
+                again, self._unanswered = list(self._unanswered), set()
+                self._start(self._recheck(again))
             moment = clock.now()
             for token_id, (known, _) in list(self._used.items()):
                 if not self._registry.holds(str(token_id)):
@@ -75,7 +80,9 @@ class Cutter:
         try:
             found = await self._store.find_by_id(tokens)
         except StoreDown:
-            # The grace of the gate holds for what is under way too; when the listener is back, all is looked at.
+            # The grace of the gate holds for what is under way too. The listener may have noticed nothing of a lock or
+            # a statement that took too long, and nobody else would look at these tokens again.
+            self._unanswered.update(token_id for token_id in tokens if token_id in self._used)
             return
         moment = clock.now()
         for token_id in tokens:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from models import clock
 from models.audit import AuditAction, AuditEntry
@@ -225,6 +226,41 @@ def test_a_notice_that_nobody_understands_makes_a_worker_deaf_to_no_other(
     with factory.begin() as session:
         revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
     wait_for(lambda: proxy.get("/certificates/filter", owned.secret).status, 401)
+
+
+def looked_at_again(proxy: Proxy) -> int:
+    """How often workers have asked the database about tokens in use."""
+    found = re.search(
+        rb'db_query_duration_seconds_count{query_type="tokens"} (\d+)', proxy.get("/_zenzefi/metrics").body
+    )
+    return int(found[1]) if found else 0
+
+
+def test_what_the_database_could_not_say_of_a_changed_token_is_asked_again(
+    proxy: Proxy, committed: Committed, owned: Owned
+) -> None:
+    _, factory = committed
+    hasty = proxy.beside(DATABASE__LOCK_TIMEOUT_MS="50")
+    hasty.start_worker()
+    head = f"GET /sse?count=1000&interval=1 HTTP/1.1\r\nHost: x\r\nX-Access-Token: {owned.secret}\r\n\r\n"
+    notice = {"token": str(owned.token.id), "hashes": [owned.token.secret_hash.hex()], "version": 1}
+    try:
+        with hasty.connect() as busy:
+            busy.sendall(head.encode())
+            assert busy.recv(65536).startswith(b"HTTP/1.1 200")
+            before = looked_at_again(hasty)
+            with factory.begin() as session, factory() as other:
+                session.execute(text("LOCK TABLE access_tokens IN ACCESS EXCLUSIVE MODE"))
+                other.execute(select(func.pg_notify(CHANNEL, json.dumps(notice))))
+                other.commit()
+                wait_for(lambda: looked_at_again(hasty) > before, True, seconds=20)
+                ended = {"revoked_at": clock.now(), "refund_amount": 0}
+                session.execute(update(AccessToken).where(AccessToken.id == owned.token.id).values(ended))
+            with contextlib.suppress(ConnectionResetError):
+                while busy.recv(65536):
+                    pass
+    finally:
+        hasty.stop()
 
 
 @pytest.mark.parametrize("path", ["/slow?seconds=30", "/sse?count=1000&interval=1"])
