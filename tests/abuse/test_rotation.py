@@ -45,7 +45,8 @@ def open_until(scene: Scene, secret: str) -> float:
         if reply.status == 200:
             last, refused = sent, 0
         else:
-            assert (reply.status, json.loads(reply.body)["code"]) == (401, "token_invalid")
+            # The worker that knows first is asked again and again until the other knows, and takes that for guessing.
+            assert json.loads(reply.body)["code"] in {"token_invalid", "too_many_failures"}
             refused += 1
     return last
 
