@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs nginx, and takes up a new certificate within a minute. The image's entrypoint has rendered the templates before.
+# Runs nginx, and takes up a new certificate within a minute. The image's entrypoint renders the templates for a command
+# called nginx and for no other, so it is asked again.
 set -eu
 
 fingerprint() {
@@ -18,4 +19,4 @@ watch() {
 }
 
 watch &
-exec nginx -g 'daemon off;'
+exec /docker-entrypoint.sh nginx -g 'daemon off;'

@@ -1,14 +1,16 @@
 """The shell scripts: what shellcheck says, and what they do, with stand-ins only for docker, ssh and certbot."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from ops.bootstrap import REPOSITORY
-from tests.ops.deploy.documents import tool
+from tests.ops.deploy.documents import document, tool
 
 # Notes each call, and lets those fail that carry a word of FAIL.
 STAND_IN = """#!/usr/bin/env bash
@@ -16,6 +18,13 @@ printf '%s %s\\n' "${ZENZEFI_VERSION:-}" "$*" >> "$CALLS"
 for word in $FAIL; do
     [[ "${ZENZEFI_VERSION:-} $*" != *"${word//_/ }"* ]] || exit 1
 done
+"""
+# As the images of nginx begin: what they make of templates and settings is for a command called nginx alone.
+ENTRYPOINT = """#!/bin/sh
+if [ "$1" = nginx ] || [ "$1" = nginx-debug ]; then
+    echo "templates rendered" >> "$CALLS"
+fi
+exec "$@"
 """
 PARTS = ["portal-a", "portal-b", "proxy-a", "proxy-b", "worker", "scheduler"]
 
@@ -184,3 +193,25 @@ def test_what_init_has_made_stays_and_what_is_lost_is_made_anew(tmp_path: Path) 
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
     assert len({content for name, content in after.items() if name.endswith(("key", "keys", "password"))}) == 5
+
+
+def test_nginx_finds_its_templates_rendered_when_it_starts(tmp_path: Path) -> None:
+    (tmp_path / "certs").mkdir()
+    script = (REPOSITORY / "ops/nginx/serve.sh").read_text()
+    for name, content in {
+        "docker-entrypoint.sh": ENTRYPOINT,
+        "serve.sh": re.sub(r"(?<=[ ])/(?=certs|docker-entrypoint)", f"{tmp_path}/", script),
+        "nginx": '#!/bin/sh\necho "nginx $*" >> "$CALLS"\n',
+    }.items():
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    [command] = document("docker-compose.yml")["services"]["nginx"]["command"]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
+    started = subprocess.Popen(
+        [tmp_path / "docker-entrypoint.sh", f"{tmp_path}{command}"], env=environment, start_new_session=True
+    )
+    try:
+        assert started.wait(10) == 0
+    finally:
+        os.killpg(started.pid, signal.SIGKILL)  # the watch over the certificates
+    assert (tmp_path / "calls").read_text().splitlines() == ["templates rendered", "nginx -g daemon off;"]
