@@ -1,29 +1,35 @@
 """`./zenzefi restore FILE`: replace the database by a backup that was shown to be whole, with books that add up."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg2
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
+from models.config import Settings
 from ops.backups import restoring
 from ops.backups.offsite import Bucket
 from ops.console import Failure, complain, say
 from ops.installation import DATA, reachable
+from ops.secret_files import private_folder
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do it; returns 0, or 1 with a sentence on standard error and the database as it was."""
     options = _parse(arguments)
+    signal.signal(signal.SIGTERM, _end)
     try:
-        with reachable(options.data, alone=not options.drill) as settings, tempfile.TemporaryDirectory() as scratch:
+        with reachable(options.data, alone=not options.drill) as settings, ExitStack() as stack:
             dump = options.file.absolute()
             if options.from_bucket:
-                dump = Bucket(settings).fetch(options.file.name, Path(scratch))
+                room = stack.enter_context(tempfile.TemporaryDirectory(dir=_room(settings)))
+                dump = Bucket(settings).fetch(options.file.name, Path(room))
             if options.drill:
                 done = restoring.drill(settings, dump, identities=options.identity)
             else:
@@ -45,6 +51,16 @@ def main(arguments: Sequence[str]) -> int:
         say("The database is restored." + (f" The one before is kept as {done.kept}." if done.kept else ""))
         say("Start the platform again: it migrates the database if the backup is from an older version.")
     return 0
+
+
+def _end(*_: object) -> None:
+    """End in order, so that the scratch database goes too."""
+    raise Failure("Ended by SIGTERM.")
+
+
+def _room(settings: Settings) -> Path | None:
+    """Return where there is room for a backup: a container's /tmp is small, and lies in its memory."""
+    return private_folder(Path(settings.backup.folder)) if settings.backup.folder else None
 
 
 def _ask(sure: bool, name: str) -> None:

@@ -7,6 +7,8 @@
 5. What Redis remembers of the database that went away is forgotten: a token sold after the backup must open nothing.
 """
 
+import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,10 +32,11 @@ from models.services import books, chain
 from ops import revisions
 from ops.auditing.heads import Heads
 from ops.backups import tools
-from ops.backups.archive import BLOCK, Manifest, checked
+from ops.backups.archive import BLOCK, STALE, Manifest, checked
 from ops.console import Failure, Step
 
 OURS = "zenzefi:*"
+WRITTEN = "%Y%m%d%H%M%S"  # when, in the name of a scratch database
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,19 @@ class Restored:
 
 def restore(settings: Settings, dump: Path, *, identities: Path | None, keep_old: bool) -> Restored:
     """Replace the database by a backup. Raises Failure, and then the database is as it was."""
+    with Redis.from_url(settings.redis.url) as redis:
+        redis.ping()  # said now, and not when all the work is done
     with _scratch(settings, dump, identities) as (name, found):
         real = str(make_url(settings.database.url).database)
         old = f"{real}_before_{clock.now():%Y%m%d_%H%M%S}"
         with Step("Putting it in place"):
             _swap(settings, real, name, old)
-            forget_cached(settings)
-            _note_audit_head(settings)
+            try:
+                forget_cached(settings)
+                _note_audit_head(settings)
+            except BaseException:
+                _swap(settings, real, old, name)
+                raise
         if not keep_old:
             with Step("Removing the database that it replaces"), _maintenance(settings) as server:
                 _drop(server, old)
@@ -81,10 +90,15 @@ def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterato
         manifest = checked(dump)
         revisions.must_know(manifest.revisions)
         keys = _identities(manifest, identities)
-    name, began = f"{make_url(settings.database.url).database}_restore_{clock.now():%Y%m%d%H%M%S}", time.monotonic()
+    prefix, began = f"{make_url(settings.database.url).database}_restore_", time.monotonic()
+    name = f"{prefix}{clock.now():{WRITTEN}}_{os.getpid()}"
     with _maintenance(settings) as server:
-        _create(server, name)
+        for left in _names(server, prefix):
+            if left < f"{prefix}{clock.now() - STALE:{WRITTEN}}":
+                _drop(server, left)  # of a run that was killed: it has the size of the whole shop
     try:
+        with _maintenance(settings) as server:
+            _create(server, name)
         url = tools.plain_url(settings.database.url, name)
         with Step("Restoring into a scratch database"), dump.open("rb") as file, tools.restore(url) as stream:
             _copy(file, stream, keys)
@@ -111,11 +125,14 @@ def read_identities(path: Path) -> list[pyrage.x25519.Identity]:
     """Read private keys, as `age-keygen` writes them. Raises Failure."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        return [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
+        found = [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{path} cannot be read: {error}.") from None
     except pyrage.IdentityError as error:
         raise Failure(f"{path} holds no age private key: {error}.") from None
+    if not found:
+        raise Failure(f"{path} holds no age private key.")
+    return found
 
 
 def _copy(file: IO[bytes], stream: IO[bytes], keys: list[pyrage.x25519.Identity]) -> None:
@@ -177,6 +194,15 @@ def _maintenance(settings: Settings) -> Iterator[Connection]:
         yield connection
     finally:
         connection.close()
+
+
+def _names(server: Connection, prefix: str) -> list[str]:
+    """Return the scratch databases that are there."""
+    with server.cursor() as cursor:
+        cursor.execute(
+            "SELECT datname FROM pg_database WHERE datname ~ %s", (f"^{re.escape(prefix)}[0-9]{{14}}_[0-9]+$",)
+        )
+        return [name for (name,) in cursor.fetchall()]
 
 
 def _create(server: Connection, name: str) -> None:

@@ -3,6 +3,9 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,6 +16,7 @@ import pyrage
 import pytest
 from moto import mock_aws
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import select, text
 
 from jobs import backups as job
@@ -23,8 +27,9 @@ from models.database import Sessions
 from models.outbox import OutboxMail
 from models.tokens import AccessToken
 from ops import backup, restore
-from ops.backups import archive, making
+from ops.backups import archive, making, restoring
 from ops.backups.offsite import Bucket
+from ops.bootstrap import REPOSITORY
 from ops.console import Failure
 from tests.support import assert_sound, buy, engine_of, person
 
@@ -180,6 +185,70 @@ def test_an_encrypted_backup_opens_with_its_private_key_alone(
     assert tokens(shop[1]) == 1
 
 
+def test_a_file_without_a_private_key_is_named(
+    shop: Shop, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public = str(pyrage.x25519.Identity.generate().to_public())
+    monkeypatch.setenv("ZENZEFI_BACKUP__AGE_RECIPIENTS", json.dumps([public]))
+    dump, key = make(folder), tmp_path / "key.txt"
+    key.write_text("# only a comment\n")
+    assert restore.main([str(dump), "--drill", "--identity", str(key)]) == 1
+    assert f"{key} holds no age private key." in capsys.readouterr().err
+
+
+def test_a_restore_that_cannot_reach_redis_leaves_the_database(
+    shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump, before = make(folder), databases(shop[1])
+    capsys.readouterr()
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    assert restore.main([str(dump), "--yes"]) == 1
+    told = capsys.readouterr()
+    assert "Restoring" not in told.out
+    assert "The restore cannot go on" in told.err
+    assert databases(shop[1]) == before
+
+
+def test_a_redis_that_goes_during_a_restore_takes_the_old_database_back(
+    shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump, before = make(folder), databases(shop[1])
+    with shop[1].begin() as session:
+        session.execute(text("CREATE TABLE after_the_backup ()"))
+
+    def fail(_: Settings) -> None:
+        raise RedisConnectionError("Connection refused.")
+
+    monkeypatch.setattr(restoring, "forget_cached", fail)
+    assert restore.main([str(dump), "--yes"]) == 1
+    assert "The restore cannot go on: Connection refused." in capsys.readouterr().err
+    assert databases(shop[1]) == before
+    with shop[1].begin() as session:
+        session.execute(text("SELECT FROM after_the_backup"))
+
+
+def test_a_drill_that_is_ended_drops_its_scratch_database_and_those_of_killed_ones(shop: Shop, folder: Path) -> None:
+    dump, [own] = make(folder), databases(shop[1])
+    with engine_of(shop[1]).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # Of a run that was killed, of one under way, and somebody's own.
+        old, new = (f"{own}_restore_{clock.now() - timedelta(days):%Y%m%d%H%M%S}_7" for days in (2, 0))
+        left = {old, new, f"{own}_restore_me"}
+        for name in left:
+            connection.execute(text(f'CREATE DATABASE "{name}"'))
+    drill = subprocess.Popen([sys.executable, "-m", "ops.restore", str(dump), "--drill"], cwd=REPOSITORY)
+    try:
+        while drill.poll() is None and databases(shop[1]) <= left | {own}:
+            time.sleep(0.01)
+        drill.terminate()
+        assert drill.wait(30) == 1
+    finally:
+        drill.kill()
+    assert databases(shop[1]) == left - {old} | {own}
+    for name in left - {old}:
+        with engine_of(shop[1]).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f'DROP DATABASE "{name}"'))
+
+
 def test_a_wrong_public_key_is_named_before_anything_is_written(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -281,7 +350,11 @@ def test_a_copy_goes_to_the_bucket_and_comes_back(
     assert {item["Key"] for item in kept} >= {f"shop/{dump.name}", f"shop/{archive.manifest_of(dump).name}"}
     assert not any("40-days" in item["Key"] for item in kept)
     dump.unlink()
+    # A container's /tmp lies in its memory, and no shop fits into it.
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/there-is-no-room")
+    monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
     assert restore.main([dump.name, "--from-bucket", "--yes"]) == 0
+    assert not [each for each in folder.iterdir() if each.is_dir()]
     assert tokens(shop[1]) == 1
 
 
