@@ -238,6 +238,14 @@ def test_the_platform_starts_with_these_settings(everything: list[Manifest], tmp
     assert settings.proxy.address == "https://proxy.example.com"
 
 
+def test_backups_have_a_folder_of_their_own_users_in_a_volume(application: list[Manifest]) -> None:
+    folder = Path(named(application, "ConfigMap", "settings")["data"]["ZENZEFI_BACKUP__FOLDER"])
+    [container] = containers(named(application, "Deployment", "worker"))
+    mounted = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "backups"]
+    # The root of a volume is root's, whatever fsGroup says, and a backup refuses a folder that others own.
+    assert mounted == [str(folder.parent)]
+
+
 def test_the_autoscaler_asks_for_what_the_adapter_makes(application: list[Manifest]) -> None:
     rules = document(FOLDER / "prometheus-adapter.yaml")["rules"]["external"]
     asked = named(application, "HorizontalPodAutoscaler", "proxy")["spec"]["metrics"]
