@@ -1,6 +1,7 @@
 """GitHub's workflows: valid, least privileged, pinned, and naming only what is in this repository."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.ops.deploy.documents import document, follows_schema, tool
 FILES = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
 WORKFLOWS = {file.stem: document(file) for file in FILES}
 # What GitHub's runners, or a package that the step installs, bring along.
-FOREIGN = {"install", "printf", "umask", "grep", "echo", "python", ".venv/bin/python"}
+FOREIGN = {"git", "install", "printf", "umask", "grep", "echo", "python", ".venv/bin/python"}
 
 
 def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -64,8 +65,24 @@ def test_commands_name_what_is_there() -> None:
                 assert (REPOSITORY / word).is_file(), line
             for path in re.findall(r"(?<![\w/~.$-])(?:ops|docs|\.ci)/[\w./-]+", line):
                 assert (REPOSITORY / path).exists(), line
-    for requirements in WORKFLOWS["audit"]["jobs"]["packages"]["strategy"]["matrix"]["requirements"]:
-        assert (REPOSITORY / requirements).is_file()
+
+
+def test_every_list_of_packages_is_audited_and_renewed() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "*requirements*.txt"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    files = listed.stdout.splitlines()
+    assert sorted(WORKFLOWS["audit"]["jobs"]["packages"]["strategy"]["matrix"]["requirements"]) == sorted(files)
+    [pip] = [each for each in document(".github/dependabot.yml")["updates"] if each["package-ecosystem"] == "pip"]
+    assert {folder.lstrip("/") for folder in pip["directories"]} == {file.rpartition("/")[0] for file in files}
+
+
+def test_git_trusts_the_folder_wherever_a_job_runs_in_a_container() -> None:
+    for name, job in jobs():
+        if "container" in job:
+            commands = [step.get("run", "") for step in job["steps"]]
+            [trusted] = [place for place, run in enumerate(commands) if "safe.directory" in run]
+            assert not any(commands[:trusted]), name
 
 
 def test_the_pythons_that_are_tested_are_those_of_the_readme() -> None:
