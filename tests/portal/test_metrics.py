@@ -60,6 +60,15 @@ def test_only_the_ops_networks_may_read_them(anonymous: Browser, as_dana: Browse
         assert browser.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 403
 
 
+def test_a_method_that_somebody_invents_is_no_label_of_its_own(anonymous: Browser) -> None:
+    for number in range(3):
+        for path in ("/", "/zzz", "/api/v1/health"):
+            assert anonymous.client.open(path, method=f"MADE-UP-{number}").status_code in {404, 405}
+    text = anonymous.get("/metrics").get_data(as_text=True)
+    assert "MADE-UP" not in text
+    assert 'portal_http_request_total{method="INVALID"' in text
+
+
 @pytest.mark.parametrize(
     ("address", "forwarded", "status"),
     [
