@@ -1,6 +1,7 @@
 """Whether a request path means the same thing to everyone who reads it."""
 
 import re
+import unicodedata
 from urllib.parse import unquote_to_bytes
 
 # What the first backend's clients put before every path, and what no upstream is ever asked for.
@@ -12,9 +13,11 @@ _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x20\x7f]")
 _DECODED_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_NESTED_ESCAPE = re.compile(rb"%(?:2e|2f|5c|25)", re.IGNORECASE)
+_NESTED_ESCAPE = re.compile(r"%(?:2e|2f|5c|25)", re.IGNORECASE)
 # Overlong UTF-8 once carried dots and slashes past checks: a lenient decoder reads it, a strict one does not.
-_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
+_OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]|\xf8[\x80-\x87]|\xfc[\x80-\x83]")
+# What decodes a path before it looks for its end takes the rest for parameters, a query or a fragment.
+_END = re.compile(r"[;?#]")
 
 
 def canonical_fault(raw_path: bytes) -> str | None:
@@ -48,17 +51,31 @@ def _decoded_fault(raw_path: bytes) -> str | None:
     """Find what only shows after the path was decoded once, segment by segment."""
     for raw in raw_path[1:].split(b"/"):
         segment = unquote_to_bytes(raw)
-        if b"/" in segment or b"\\" in segment:
-            return "The path holds an encoded slash or backslash."
         if _DECODED_CONTROL.search(segment):
             return "The path holds an encoded control byte."
-        if segment.partition(b";")[0] in (b".", b".."):
-            return "The path holds a dot segment."
-        if _NESTED_ESCAPE.search(segment):
-            return "The path is escaped twice."
         if _OVERLONG.search(segment):
             return "The path holds an overlong character."
+        seen = _as_seen_by_the_most_lenient(segment)
+        if "/" in seen or "\\" in seen:
+            return "The path holds an encoded slash or backslash."
+        name = _END.split(seen, maxsplit=1)[0]
+        if name and not name.strip("."):
+            return "The path holds a dot segment."
+        if _NESTED_ESCAPE.search(seen):
+            return "The path is escaped twice."
     return None
+
+
+def _as_seen_by_the_most_lenient(segment: bytes) -> str:
+    """Return a decoded segment without what somebody may leave out, and with what somebody may take for ASCII.
+
+    There are readers that skip bytes that are no UTF-8, trim spaces, drop what is invisible, or read a fullwidth
+    slash, percent sign or dot as the plain one.
+    """
+    if segment.isascii():
+        return segment.decode().replace(" ", "")
+    folded = unicodedata.normalize("NFKC", segment.decode("utf-8", "ignore"))
+    return "".join(letter for letter in folded if letter.isprintable() and letter != " ")
 
 
 def is_under(raw_path: bytes, segment: bytes) -> bool:

@@ -13,6 +13,7 @@ from models.services import paths
 
 ANY_DEPTH = "**"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
+_UNSURE = re.compile(r"[;?#]")
 _METHODS = re.compile(r"[A-Z]+(,[A-Z]+)*")
 
 
@@ -34,7 +35,7 @@ class Rule:
         if len(segments) < len(wanted) or (len(segments) > len(wanted) and not self.open_ended):
             return False
         pairs = zip(wanted, segments, strict=False)
-        return all(given != "" if expected is None else expected == given for expected, given in pairs)
+        return all(given.strip() != "" if expected is None else expected == given for expected, given in pairs)
 
 
 class Scope:
@@ -59,13 +60,14 @@ class Scope:
     def allows(self, method: str, segments: Sequence[str]) -> bool:
         """Say whether a request is within the scope; `segments` are those of the path decoded once.
 
-        Under a restricted scope a segment with `;` is refused: servers differ on whether what follows is a parameter.
+        Under a restricted scope a segment with `;`, or with an encoded `?` or `#`, is refused: servers differ on
+        whether what follows still belongs to the path.
         """
         return self.is_unrestricted or self.rule_for(method, segments) is not None
 
     def rule_for(self, method: str, segments: Sequence[str]) -> Rule | None:
         """Return the first rule that covers a request, if one does."""
-        if not self.is_unrestricted and any(";" in segment for segment in segments):
+        if not self.is_unrestricted and any(_UNSURE.search(segment) for segment in segments):
             return None
         return next((rule for rule in self._rules if rule.allows(method, segments)), None)
 
