@@ -38,11 +38,16 @@ _OURS = frozenset(
         b"expect",
         b"forwarded",
         b"proxy",
+        b"client-ip",
+        b"cf-connecting-ip",
+        b"fastly-client-ip",
         b"true-client-ip",
         b"x-access-token",
         b"x-client-ip",
         b"x-cluster-client-ip",
         b"x-device-id",
+        b"x-envoy-original-path",
+        b"x-forwarded",
         b"x-http-method",
         b"x-http-method-override",
         b"x-method-override",
@@ -59,6 +64,9 @@ _DROPPED_REQUEST = _HOP_BY_HOP | _OURS
 # Alt-Svc names where else the upstream itself can be reached, which is not for those who come through here.
 _DROPPED_RESPONSE = _HOP_BY_HOP | frozenset({b"alt-svc", b"clear-site-data", b"x-request-id"})
 _RATE_LIMIT = frozenset({b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"})
+
+# What becomes of a header's name where it is made the name of a variable (CGI and its descendants).
+_AS_VARIABLE = bytes(sign if chr(sign).isascii() and chr(sign).isalnum() else ord("-") for sign in range(256))
 
 _MEMO_SIZE = 16
 
@@ -134,9 +142,10 @@ def _lines(items: list[Header]) -> bytes:
 
 def _goes_up(lower: bytes) -> bool:
     """Whether a client may send this header to the upstream at all."""
-    if b"_" in lower:
-        # Many servers read X_User_Id as X-User-Id, so an underscore must not be a way around these rules.
-        lower = lower.replace(b"_", b"-")
+    plain = lower.translate(_AS_VARIABLE)
+    if plain != lower:
+        # Many servers read X_User_Id as X-User-Id, and some X.User.Id: no other sign is a way around these rules.
+        lower = plain
         if lower in _NOT_NOMINABLE:
             return False
     return lower not in _DROPPED_REQUEST and not lower.startswith(b"x-forwarded-")
