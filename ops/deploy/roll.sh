@@ -3,7 +3,7 @@
 #
 #   ops/deploy/roll.sh VERSION [--commit COMMIT] [--no-backup]
 #
-# 1. Take the image, and with --commit the files of that commit (compose file, nginx, alert rules).
+# 1. Take the image (or what `docker compose build migrate` has made of it here), and with --commit the files of that commit (compose file, nginx, alert rules).
 # 2. Make a backup, then migrate. A migration must leave a database that the old version works with; when it fails,
 #    nothing has been replaced yet.
 # 3. Replace one part after the other. SIGTERM lets the old container finish what it has begun; its twin serves meanwhile.
@@ -45,7 +45,7 @@ go_back() { # OLD COMMIT PART…
 }
 
 main() {
-    local new='' commit='' was='' backup=yes old part
+    local new='' commit='' was='' backup=yes old image part
     local -a replaced=()
     while (($#)); do
         case $1 in
@@ -70,7 +70,8 @@ main() {
         git fetch --quiet origin "$commit"
         git checkout --quiet --detach "$commit"
     fi
-    if ! compose "$new" pull --quiet portal-a; then
+    image=$(sed -n 's/^ZENZEFI_IMAGE=//p' .env)
+    if ! compose "$new" pull --quiet portal-a && ! docker image inspect "${image:-zenzefi}:$new" > /dev/null; then
         [[ -z $was ]] || git checkout --quiet --detach "$was"
         fail "There is no image of $new. Nothing was changed."
     fi

@@ -60,6 +60,13 @@ def test_every_service_is_bounded_hardened_and_says_how_it_is() -> None:
         assert not service.get("privileged"), name
 
 
+def test_what_the_docs_build_is_the_image_of_every_part() -> None:
+    [built] = re.findall(r"^docker compose build (\S+)", (REPOSITORY / "docs/DEPLOYMENT.md").read_text(), re.MULTILINE)
+    found = dict(services(COMPOSE))
+    assert found[built]["build"] == "."
+    assert {found[name]["image"] for name in OURS} == {found[built]["image"]}
+
+
 def test_only_the_edge_is_open_to_everybody() -> None:
     published = {name: service["ports"] for name, service in services(COMPOSE) if "ports" in service}
     assert published.pop("nginx") == ["80:8080", "443:8443"]

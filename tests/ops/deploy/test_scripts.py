@@ -133,12 +133,19 @@ def test_a_way_back_that_fails_too_is_told_apart(machine: Machine) -> None:
     assert "portal-a does not serve with 1.0.0 either" in done.stderr
 
 
-@pytest.mark.parametrize("bad", ["pull", "worker_backup", "migrate"])
+@pytest.mark.parametrize("bad", ["pull image_inspect", "worker_backup", "migrate"])
 def test_what_fails_before_anything_is_replaced_leaves_everything_as_it_was(machine: Machine, bad: str) -> None:
     done = machine.run("roll.sh", "1.1.0", "--commit", "0" * 40, FAIL=bad)
     assert done.returncode == 1
     assert machine.replaced() == []
     assert machine.version == "1.0.0"
+
+
+def test_an_image_that_was_built_here_is_rolled_too(machine: Machine) -> None:
+    done = machine.run("roll.sh", "1.1.0", FAIL="pull")
+    assert done.returncode == 0, done.stderr
+    assert " image inspect zenzefi:1.1.0" in machine.calls.read_text().splitlines()
+    assert machine.version == "1.1.0"
 
 
 def test_a_version_that_is_none_or_runs_already_is_refused(machine: Machine) -> None:
@@ -151,7 +158,7 @@ def test_two_rolls_at_once_are_one_too_many(machine: Machine) -> None:
     held = subprocess.Popen(["flock", str(machine.folder / "secrets/.roll.lock"), "sleep", "5"])
     try:
         for _ in range(50):
-            done = machine.run("roll.sh", "1.1.0", "--no-backup", FAIL="pull")
+            done = machine.run("roll.sh", "1.1.0", "--no-backup", FAIL="pull image_inspect")
             if "Another roll" in done.stderr:
                 break
         assert "Another roll is under way." in done.stderr
