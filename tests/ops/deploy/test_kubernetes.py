@@ -9,6 +9,8 @@ import kubernetes_validate
 import pytest
 
 from models import config
+from models.services import destinations
+from models.upkeep_sections import Mail
 from ops.bootstrap import REPOSITORY
 from tests.ops.deploy.documents import document, documents
 
@@ -216,6 +218,15 @@ def test_nothing_is_reachable_that_is_not_named(application: list[Manifest]) -> 
     assert stores[0]["to"] == [{"ipBlock": {"cidr": "10.20.0.0/24"}}]
     world = named(application, "NetworkPolicy", "to-world")["spec"]
     assert world["podSelector"]["matchExpressions"][0]["values"] == ["portal", "proxy", "worker"]
+
+
+def test_what_buyers_and_settings_may_name_can_be_reached(application: list[Manifest]) -> None:
+    [world] = named(application, "NetworkPolicy", "to-world")["spec"]["egress"]
+    [hooks] = named(application, "NetworkPolicy", "to-webhooks")["spec"]["egress"]
+    assert world["to"] == hooks["to"]
+    ports = {port["port"] for port in world["ports"]}
+    assert ports >= {*destinations.WEB_PORTS, Mail().smtp_port}
+    assert hooks["ports"] == [{"protocol": "TCP", "port": destinations.FIRST_FREE_PORT, "endPort": 65535}]
 
 
 def test_secrets_are_named_and_never_written_down(everything: list[Manifest]) -> None:
