@@ -22,12 +22,9 @@ _TABLE: dict[str, tuple[int, str]] = {
     "scope_denied": (403, "The access token does not cover this address."),
     "rate_limited": (429, "The access token has reached its limit."),
     "device_conflict": (409, "Another device is using this access token."),
-    "upstream_unreachable": (502, "The upstream server cannot be reached."),
-    "upstream_timeout": (504, "The upstream server did not answer in time."),
     "unavailable": (503, "The service is not available for a moment."),
     "maintenance": (503, "The service is closed for maintenance."),
     "not_found": (404, "There is nothing at this address."),
-    "internal_error": (500, "Something went wrong here; the request was not forwarded."),
 }
 
 

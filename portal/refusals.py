@@ -65,6 +65,8 @@ REASONS = {
 SHORT = {
     "bad_request": _("malformed request"),
     "headers_too_large": _("headers too large"),
+    "uri_too_long": _("address too long"),
+    "expectation_failed": _("Expect header not understood"),
     "token_missing": _("no token"),
     "token_invalid": _("wrong token"),
     "token_expired": _("token has ended"),
@@ -88,7 +90,7 @@ SHORT = {
     "request_timeout": _("request too slow"),
     "body_too_large": _("body too large"),
     "not_found": _("nothing at this address"),
-    "internal_error": _("fault of the proxy"),
+    "internal": _("fault of the proxy"),
 }
 _OTHER = Reason(_("Something went wrong at the proxy."), _LATER)
 

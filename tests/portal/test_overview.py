@@ -86,7 +86,10 @@ def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:
 
 
 def test_every_refusal_of_the_proxy_has_words_for_an_admin() -> None:
-    assert set(refusals._TABLE) - set(SHORT) == set()
+    source = "".join(path.read_text() for path in (ROOT / "addon/http1").glob("*.py"))
+    of_the_layer = set(re.findall(r'(?:Refuse\(|HeadError\([^()]*, )\d{3}, "(\w+)"', source))
+    assert {"internal", "uri_too_long", "overloaded"} < of_the_layer
+    assert of_the_layer | set(refusals._TABLE) == set(SHORT)
 
 
 def test_the_first_page_stands_without_redis_and_asks_little(
