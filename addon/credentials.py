@@ -12,8 +12,6 @@ from typing import Literal
 
 from models.services.secrets import Purpose
 
-ACCESS_TOKEN_HEADER = "X-Access-Token"  # noqa: S105 - a header's name
-DEVICE_HEADER = "X-Device-ID"
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{64}")
 
 Carrier = Literal["x-access-token", "cookie", "authorization"]

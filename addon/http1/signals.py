@@ -60,27 +60,3 @@ class Sockets(Protocol):
 
     def flush_soon(self, connection: Connection) -> None:
         """The connection is being closed: abort it if its last bytes are not taken in time."""
-
-
-class NoSockets:
-    """Controls nothing: for tests, and where a connection's sockets cannot be reached."""
-
-    def pause(self) -> None:
-        """Do nothing."""
-
-    def resume(self) -> None:
-        """Do nothing."""
-
-    def abort(self, connection: Connection) -> None:
-        """Do nothing."""
-
-    def backlog(self, connection: Connection) -> int:
-        """Nothing is waiting."""
-        return 0
-
-    def is_gone(self, connection: Connection) -> bool:
-        """Nobody is gone."""
-        return False
-
-    def flush_soon(self, connection: Connection) -> None:
-        """Do nothing."""
