@@ -9,20 +9,19 @@ LIMIT_SECONDS = 4 * 3600
 
 
 class CommandFailed(Exception):
-    """What the command said last, and how it ended."""
-
-    def __init__(self, reason: str, code: int) -> None:
-        super().__init__(reason)
-        self.code = code
+    """What the command said last, or that it had to be ended."""
 
 
 def run(module: str, *options: str) -> str:
     """Run a command with this process's settings; returns its last line. Raises CommandFailed."""
     command = [sys.executable, "-P", "-m", module, *options]
-    done = subprocess.run(  # noqa: S603 - our own command
-        command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own command
+            command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise CommandFailed(f"It was not done within {LIMIT_SECONDS / 3600:.2g} hours, and was ended.") from None
     said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     if done.returncode:
-        raise CommandFailed(said[-1] if said else f"exit code {done.returncode}", done.returncode)
+        raise CommandFailed(said[-1] if said else f"exit code {done.returncode}")
     return said[-1] if said else ""

@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import select, text
 
 from jobs import backups as job
-from jobs import queues, runtime
+from jobs import commands, queues, runtime
 from models import clock
 from models.config import Settings
 from models.database import Sessions
@@ -401,6 +401,19 @@ def test_a_night_without_a_backup_is_told_to_every_admin(
     with nightly[1].begin() as session:
         [mail] = session.scalars(select(OutboxMail).where(OutboxMail.kind == "backup_failed"))
         assert mail.recipient == "dana@example.test"
+
+
+def test_a_backup_that_never_ends_is_ended_and_told(
+    nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person(nightly[1], "dana", is_superuser=True)
+    monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
+    monkeypatch.setattr(commands, "LIMIT_SECONDS", 0.01)
+    with pytest.raises(job.BackupFailed, match="not done within"):
+        job.make()
+    with nightly[1].begin() as session:
+        [mail] = session.scalars(select(OutboxMail).where(OutboxMail.kind == "backup_failed"))
+        assert "not done within" in mail.context["reason"]
 
 
 def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:
