@@ -4,6 +4,7 @@ from flask_openapi3 import APIBlueprint
 
 from portal.api import guard
 from portal.api.documents import tag
+from portal.api.replies import refuse_unreadable_body
 from portal.extensions import csrf
 
 PREFIX = "/api/v1"
@@ -20,6 +21,7 @@ def blueprint(name: str, about: str, *, prefix: str | None = None) -> APIBluepri
         operation_id_callback=_operation_id,
     )
     made.before_request(guard.admit)
+    made.before_request(refuse_unreadable_body)
     made.after_request(guard.show_allowance)
     # No endpoint takes the portal's cookie for a proof of anything, so no foreign page can use it.
     csrf.exempt(made)

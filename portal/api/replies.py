@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import BadRequest
 
 from models.services.errors import InvalidInput
 from models.services.paging import Page
@@ -31,6 +32,21 @@ class Unfit(Exception):
         super().__init__(message)
         self.where = where
         self.kind = kind
+
+
+def refuse_unreadable_body() -> None:
+    """Say of a body that is there and is no JSON that it is none.
+
+    flask-openapi3 takes it for one that is not there, and a purchase that needs no body would be made all the same.
+    """
+    if not request.get_data():
+        return
+    if not request.is_json:
+        raise Unfit(("body",), "Send JSON, with the header Content-Type: application/json", "json_invalid")
+    try:
+        request.get_json()
+    except BadRequest:
+        raise Unfit(("body",), "This is not JSON", "json_invalid") from None
 
 
 def reply(model: BaseModel, status: int = 200) -> Response:

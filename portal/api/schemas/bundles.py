@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from models import bundles as tables
 from models.services.bundles import Price
@@ -51,9 +51,17 @@ class BundleChanges(Schema):
 
 
 class BundlePurchase(Schema):
-    """How to buy a bundle."""
+    """How to buy a bundle; without a coupon the body may be left out."""
+
+    # A key of flask-openapi3's own.
+    model_config = ConfigDict(openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
 
     coupon: Text | None = Field(None, max_length=32, examples=["SPRING"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_no_body_for_an_empty_one(cls, body: object) -> object:
+        return {} if body is None else body
 
 
 class Bundle(Schema):

@@ -10,7 +10,7 @@ from models.config import Settings
 from models.services import runtime, secrets
 from models.services.context import PLATFORM
 from models.users import User
-from tests.portal.api.conftest import Program, told
+from tests.portal.api.conftest import API, Program, told
 from tests.support import balance
 
 OFFER = {"name": "Trio", "token_count": 3, "duration_hours": 12, "scope": "full", "discount_percent": "10"}
@@ -102,3 +102,28 @@ def test_a_bundle_whose_price_cannot_be_told_is_changed_by_no_answer_that_says_i
     session.expire_all()
     assert session.get_one(Bundle, uuid.UUID(starter["id"])).is_active
     assert danas.delete(f"/bundles/{starter['id']}").status_code == 204
+
+
+def test_a_bundle_is_bought_without_a_body(alices: Program, session: Session, alice: User) -> None:
+    bought = alices.client.post(f"{API}/bundles/{named(alices, 'Starter')['id']}/purchase", headers=alices.headers)
+    assert told(bought, 200)["cost_znc"] == "81.00"
+    assert balance(session, alice) == 19
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("application/json", '{"coupon": "SPRING"'),
+        ("application/json", "[" * 100_000),
+        ("text/plain", '{"coupon": "SPRING"}'),
+        ("application/x-www-form-urlencoded", "coupon=SPRING"),
+    ],
+)
+def test_a_body_that_cannot_be_read_buys_nothing_and_is_told_apart_from_none(
+    alices: Program, session: Session, alice: User, kind: str, content: str
+) -> None:
+    path = f"{API}/bundles/{named(alices, 'Starter')['id']}/purchase"
+    answer = alices.client.post(path, data=content, content_type=kind, headers=alices.headers)
+    hint = "This is not JSON" if "json" in kind else "Send JSON, with the header Content-Type: application/json"
+    assert told(answer, 422) == {"detail": [{"loc": ["body"], "msg": hint, "type": "json_invalid"}]}
+    assert balance(session, alice) == 100
