@@ -55,6 +55,11 @@ PAGES = {
     500: (_("Something broke on our side"), _("We have written it down. Nothing was charged for this request.")),
     503: (_("We are not quite there"), _("A part of the shop is not answering. It usually takes a minute; try again.")),
 }
+# What the API says instead, where the page's sentence is for somebody in front of a browser.
+FOR_PROGRAMS = {
+    400: "This request could not be read.",
+    405: "This address does not take this method; the header Allow says which ones it takes.",
+}
 FORM_EXPIRED = (
     _("This form is no longer good"),
     _("It was open for too long, the login has ended, or cookies are off. Open it again and send it once more."),
@@ -134,13 +139,14 @@ def _on_database_down(error: Exception) -> Response:
 def page(status: int, text: str | None = None, *, title: str | None = None, again: str = "") -> Response:
     """Return an error page, or its JSON form under /api/; `again` is where the form is that was not taken."""
     usual_title, usual_text = PAGES.get(status, PAGES[500] if status >= 500 else PAGES[400])
-    title, text = title or str(usual_title), text or str(usual_text)
+    title = title or str(usual_title)
     if _is_api():
-        response = jsonify(detail=text, request_id=g.get("request_id"))
+        detail = text or FOR_PROGRAMS.get(status) or str(usual_text)
+        response = jsonify(detail=detail, request_id=g.get("request_id"))
         if status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
     else:
-        facts = {"status": status, "title": title, "text": text, "again": again}
+        facts = {"status": status, "title": title, "text": text or str(usual_text), "again": again}
         response = make_response(render_template("errors/error.html", **facts))
     response.status_code = status
     return response

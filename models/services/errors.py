@@ -42,10 +42,11 @@ class UsernameTaken(DomainError):
 
 
 class LoginFailed(DomainError):
-    """Wrong address or wrong password: the two are never told apart."""
+    """Wrong address or wrong password: the two are never told apart, nor from an address that is `unconfirmed`."""
 
-    def __init__(self) -> None:
-        super().__init__("The e-mail address or the password is wrong.")
+    def __init__(self, *, unconfirmed: bool = False) -> None:
+        wrong = "The e-mail address or the password is wrong"
+        super().__init__(f"{wrong}, or the address is not confirmed yet." if unconfirmed else f"{wrong}.")
 
 
 class LinkExpired(DomainError):

@@ -45,7 +45,8 @@ def show_auth_allowance(response: Response) -> Response:
 def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
     """Make an account.
 
-    Counts, like a failed login, towards what one address may do in an hour.
+    Where the shop sends mail, the address is confirmed by the link in one before the first login. Counts, like a
+    failed login, towards what one address may do in an hour.
     """
     limits.count_registration(request.remote_addr)
     with current.transaction() as session:
@@ -60,6 +61,8 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
             language=chosen_language(),
             actor=guard.actor(),
         )
+    if current.frozen_settings().mail.is_configured:
+        current.later("jobs.accounts.send_links")
     return reply(User.model_validate(user), 201)
 
 
@@ -91,10 +94,12 @@ def login(body: schemas.Credentials) -> Response:
             devices.note_login(session, user, _program(), name=device(opened), actor=guard.actor())
     except OtpRequired as error:
         raise Refusal(401, error.code) from None
-    except (LoginFailed, AccountDisabled, OtpWrong):
+    except (LoginFailed, AccountDisabled, OtpWrong) as error:
         with current.transaction() as session:
             users.record_failed_login(session, email=body.email, actor=guard.actor())
         limits.count_failed_login(request.remote_addr)
+        if isinstance(error, LoginFailed) and current.frozen_settings().mail.is_configured:
+            raise LoginFailed(unconfirmed=True) from None
         raise
     token = jwts.issue(current.frozen_settings().portal, user, opened)
     return reply(schemas.LoginToken(access_token=token, expires_in=int(jwts.LIFETIME.total_seconds())))

@@ -38,7 +38,7 @@ _HEADERS = {
 _RATES = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 # Status: what it means, and an example of its detail; an endpoint may give a better one.
 _MEANINGS = {
-    400: ("Refused by a rule, or not readable", "Something in it was not as expected. Go back and try again."),
+    400: ("Refused by a rule, or not readable", "This request could not be read."),
     401: ("The credentials are wrong, expired or ended", "Could not validate credentials"),
     402: ("The balance is too low", "The balance is too low: 18.00 ZNC are needed."),
     403: ("No credentials, an account that is disabled, or too weak a role", "Not authenticated"),

@@ -49,6 +49,14 @@ def test_a_wrong_method_is_405_and_says_which_ones_work(anonymous: Browser) -> N
     assert "POST" in answer.headers["Allow"]
 
 
+def test_a_program_is_told_of_no_page_and_no_button(anonymous: Browser) -> None:
+    answer = anonymous.client.put("/api/v1/users/me")
+    assert answer.status_code == 405
+    assert answer.json is not None
+    assert answer.json["detail"] == "This address does not take this method; the header Allow says which ones it takes."
+    assert "PATCH" in answer.headers["Allow"]
+
+
 def test_a_form_that_is_no_longer_good_leads_back_to_it(app: Flask) -> None:
     browser = Browser(app.test_client())
     page = "/tokens/buy?duration_hours=12&name=travel"

@@ -17,7 +17,7 @@ from models.services.context import PLATFORM
 from models.users import User
 from tests.conftest import PASSWORD, Clock
 from tests.portal import mailbox
-from tests.portal.conftest import Browser, text_of
+from tests.portal.conftest import Browser, Jobs, text_of
 from tests.portal.mailbox import Mailbox
 from tests.portal.test_two_factor import set_up
 from tests.support import actions
@@ -44,6 +44,21 @@ def follow(browser: Browser, link: str) -> Any:
     answer = browser.get(link)
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     return answer if answer.status_code == 410 else browser.get(answer.location)
+
+
+def test_who_registers_through_the_api_gets_the_link_at_once_and_is_told_why_no_login_is_open_yet(
+    anonymous: Browser, post: Mailbox, queued: Jobs
+) -> None:
+    assert anonymous.client.post("/api/v1/auth/register", json=NEW).status_code == 201
+    assert queued == [("jobs.accounts.send_links",)]
+    own = {"email": NEW["email"], "password": PASSWORD}
+    early = anonymous.client.post("/api/v1/auth/login", json=own)
+    assert early.status_code == 401
+    assert early.json is not None
+    assert early.json["detail"] == ("The e-mail address or the password is wrong, or the address is not confirmed yet.")
+    follow(anonymous, post.link(CONFIRM))
+    anonymous.post("/confirm-email")
+    assert anonymous.client.post("/api/v1/auth/login", json=own).status_code == 200
 
 
 def test_who_registers_logs_in_after_confirming_the_address(anonymous: Browser, post: Mailbox) -> None:
