@@ -95,5 +95,13 @@ class Reply:
     @property
     def leaves_upstream_usable(self) -> bool:
         """Whether the upstream connection can take another request after this reply."""
-        ends_itself = self.kind is not Kind.UNTIL_CLOSE
-        return ends_itself and self.head is not None and self.head.keep_alive and not self.body.rest
+        head = self.head
+        if head is None or self.kind is Kind.UNTIL_CLOSE or not head.keep_alive or self.body.rest:
+            return False
+        return head.status != 204 or not _announces_a_body(head)
+
+
+def _announces_a_body(head: ResponseHead) -> bool:
+    """Whether a reply without a body says that it has one: what comes late must not be taken for the next reply."""
+    first = head.headers.first
+    return b"transfer-encoding" in first or int(first.get(b"content-length", b"0")) > 0

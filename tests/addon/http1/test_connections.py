@@ -1,5 +1,7 @@
 """The connection to the upstream: kept, lost, refused, not there."""
 
+import pytest
+
 from tests.addon.http1.playbook import GET, OK, Playbook, post
 from tests.addon.http1.replies import code
 
@@ -40,6 +42,22 @@ def test_bytes_nobody_asked_for_poison_the_kept_connection():
     play.send(GET)
     assert len(play.upstreams) == 3
     assert b"evil" not in play.received
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"),
+    [
+        (b"", True),
+        (b"Content-Length: 0\r\n", True),
+        (b"Content-Length: 5\r\n", False),
+        (b"Transfer-Encoding: chunked\r\n", False),
+    ],
+)
+def test_a_204_that_announces_a_body_leaves_a_connection_nobody_can_trust(line, is_kept):
+    play = Playbook().send(GET).reply(b"HTTP/1.1 204 No Content\r\n%b\r\n" % line)
+    assert play.received.startswith(b"HTTP/1.1 204 ")
+    assert not play.closed
+    assert play.server.connected == is_kept
 
 
 def test_an_unreachable_upstream_is_a_502_without_its_address():
