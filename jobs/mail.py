@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.errors import MessageError
 from email.message import EmailMessage
+from email.utils import format_datetime
 
 from jinja2 import TemplateError
 
 from jobs import runtime
+from models import clock
 from models.config import Settings
 from models.languages import DEFAULT
 from models.outbox import OutboxMail
@@ -44,7 +46,7 @@ def send_waiting() -> int:
                 mails = outbox.claim(session)
             if not mails:
                 break
-            for mail in mails:
+            for place, mail in enumerate(mails, start=1):
                 try:
                     postman.deliver(render(mail, settings))
                 except UNSENDABLE as error:
@@ -52,6 +54,8 @@ def send_waiting() -> int:
                     results["notices_sent|mail|failed"] += 1
                     with runtime.sessions().begin() as session:
                         outbox.mark_failed(session, mail.id, str(error))
+                        if isinstance(error, UNREACHABLE):
+                            outbox.release(session, [untried.id for untried in mails[place:]])
                     if isinstance(error, UNREACHABLE):
                         return sent
                 else:
@@ -87,6 +91,7 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     message["From"] = settings.mail.sender
     message["To"] = mail.recipient
     message["Subject"] = letter.subject
+    message["Date"] = format_datetime(clock.now())
     message["Message-ID"] = f"<{mail.id}@zenzefi>"
     if way_out:
         message["List-Unsubscribe"] = f"<{portal.address}{way_out}>"

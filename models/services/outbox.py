@@ -1,6 +1,7 @@
 """Mails are written here in the transaction that causes them; `jobs.mail` sends them."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -65,6 +66,12 @@ def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
         mail.next_attempt_at = now + LEASE
     session.flush()
     return mails
+
+
+def release(session: Session, mail_ids: Sequence[uuid.UUID]) -> None:
+    """Count no attempt of mails that were claimed and not tried; they wait for the end of their lease."""
+    untried = update(OutboxMail).where(OutboxMail.id.in_(mail_ids)).values(attempts=OutboxMail.attempts - 1)
+    session.execute(untried)
 
 
 def mark_sent(session: Session, mail_id: uuid.UUID) -> None:

@@ -4,6 +4,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from email import message_from_bytes, message_from_string, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -14,7 +15,7 @@ from redis import Redis
 from sqlalchemy import delete, select, update
 
 from jobs import mail, runtime
-from models import counters
+from models import clock, counters
 from models.config import Settings
 from models.database import Sessions
 from models.languages import LANGUAGES
@@ -100,6 +101,7 @@ def test_a_mail_is_sent_once(sending: Sink, buyer: User, run: Run) -> None:
     assert (message["From"], message["To"]) == ("Shop <shop@example.test>", "alice@example.test")
     assert message["Subject"] == "Welcome to Zenzefi"
     assert message["Message-ID"] == f"<{only(run).id}@zenzefi>"
+    assert abs(message["Date"].datetime - clock.now()) < timedelta(minutes=1)
     assert "Hello alice," in raw
 
 
@@ -170,8 +172,8 @@ def test_nothing_that_a_user_typed_becomes_a_header_or_markup(settings: Settings
             letter(kind, **{**samples.of(kind), "username": evil, "name": evil, "reason": evil}), settings
         )
         read: EmailMessage = message_from_string(message.as_string(), policy=policy.default)
-        assert {"From", "To", "Subject", "Message-ID", "MIME-Version"} <= set(read.keys())
-        assert set(read.keys()) - {"From", "To", "Subject", "Message-ID", "MIME-Version", "Content-Type"} <= {
+        assert {"From", "To", "Date", "Subject", "Message-ID", "MIME-Version"} <= set(read.keys())
+        assert set(read.keys()) - {"From", "To", "Date", "Subject", "Message-ID", "MIME-Version", "Content-Type"} <= {
             "Content-Transfer-Encoding",
             "List-Unsubscribe",
             "List-Unsubscribe-Post",
@@ -237,6 +239,18 @@ def test_a_mail_server_that_is_away_loses_nothing(
     configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=1, smtp_starttls=False)
     assert mail.send_waiting() == 0
     assert only(run).sent_at is None
+
+
+def test_a_mail_that_waits_for_a_server_that_is_away_uses_up_no_attempt(
+    shop: Committed, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write(run, buyer, f"more {number}")
+    configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=1, smtp_starttls=False)
+    for tried in (1, 2):
+        assert mail.send_waiting() == 0
+        assert sum(run(lambda s: list(s.scalars(select(OutboxMail.attempts))))) == tried
+        due_again(run)
 
 
 def test_nothing_is_sent_in_the_clear_when_starttls_is_wanted(
