@@ -221,9 +221,10 @@ def cut(session: Session, session_id: uuid.UUID, actor: Actor) -> ProxySession:
     return _end_one(session, true(), session_id, AuditAction.SESSION_CUT, actor)
 
 
-def exists(session: Session, session_id: uuid.UUID) -> bool:
-    """Say whether there is such a session, open or not."""
-    return session.get(ProxySession, session_id) is not None
+def exists(session: Session, session_id: uuid.UUID, *, token_id: uuid.UUID | None = None) -> bool:
+    """Say whether there is such a session, of this token or of any, open or not."""
+    found = session.get(ProxySession, session_id)
+    return found is not None and token_id in {None, found.token_id}
 
 
 def _end_one(

@@ -12,6 +12,7 @@ from models.services.errors import (
     DuplicateTransfer,
     InsufficientFunds,
     InvalidInput,
+    NotFound,
     PriceChanged,
     TokenEnded,
     TokenUnusable,
@@ -166,9 +167,15 @@ def revoke(token_id: uuid.UUID) -> Response:
 def release(token_id: uuid.UUID, session_id: uuid.UUID) -> Response:
     """End the session that holds the token, so that another device may use it."""
     token_lists.owned(current.session(), current.user(), token_id)
-    with current.transaction() as session:
-        sessions.release(session, current.user(), session_id, current.actor())
-    flash(_("The device is released. Another one may use the token now."), "good")
+    try:
+        with current.transaction() as session:
+            sessions.release(session, current.user(), session_id, current.actor())
+    except NotFound:
+        if not sessions.exists(current.session(), session_id, token_id=token_id):
+            raise
+        flash(_("This session has ended already."), "info")
+    else:
+        flash(_("The device is released. Another one may use the token now."), "good")
     return redirect(url_for("tokens.detail", token_id=token_id), 303)
 
 

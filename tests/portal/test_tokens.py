@@ -176,7 +176,23 @@ def test_the_owner_releases_a_device(as_alice: Browser, alice: User, session: Se
     assert path in as_alice.get(f"/tokens/{token.id}").text
     assert as_alice.post(path).status_code == 303
     assert session.get_one(ProxySession, held.id, populate_existing=True).ended_at is not None
-    assert as_alice.post(path).status_code == 404
+    assert as_alice.post(path).status_code == 303
+    assert "This session has ended already." in as_alice.flashes()
+    other = buy(session, alice, settings)
+    session.commit()
+    assert as_alice.post(f"/tokens/{other.id}/sessions/{held.id}/release").status_code == 404
+
+
+def test_no_device_of_a_token_that_has_ended_waits_to_be_released(
+    as_alice: Browser, alice: User, session: Session, settings: Settings
+) -> None:
+    token = buy(session, alice, settings)
+    sessions.begin(session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id))
+    session.commit()
+    as_alice.post(f"/tokens/{token.id}/revoke")
+    page = as_alice.get(f"/tokens/{token.id}").text
+    assert "/release" not in page
+    assert "No device holds the token." in page
 
 
 def test_a_browser_is_sent_to_the_proxy_with_a_ticket_that_opens_the_token(

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
-from models.services import traffic
+from models.services import revoking, traffic
+from models.services.context import PLATFORM
 from models.tokens import AccessToken
 from models.users import User
 from portal import refusals
@@ -88,6 +89,17 @@ def test_a_request_is_tried_against_the_scope(
     page = as_alice.get(f"/tokens/{token.id}/try", query_string={"method": method, "path": path})
     assert attribute(page, "ruling", "data-code") == code
     assert words in text_of(page, "alert")
+
+
+def test_a_token_that_opens_nothing_now_says_so_beside_what_its_scope_says(
+    as_alice: Browser, token: AccessToken, alice: User, session: Session, settings: Settings
+) -> None:
+    path = f"/tokens/{token.id}/try?path=/certificates/filter"
+    said = "The proxy refuses whatever is sent with it now."
+    assert said not in as_alice.get(path).text
+    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    session.commit()
+    assert f"This token is revoked. {said}" in as_alice.get(path).text
 
 
 def test_what_is_typed_goes_as_a_client_would_send_it() -> None:
