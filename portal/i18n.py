@@ -36,8 +36,11 @@ def chosen_language() -> str:
 
     The JSON API speaks English to everybody: programs read its sentences, too.
     """
-    if is_for_programs(request.path):
-        return "en"
+    return "en" if is_for_programs(request.path) else wanted_language()
+
+
+def wanted_language() -> str:
+    """Return the language in which a person wants to be written to, whatever a program reads meanwhile."""
     chosen = request.cookies.get(COOKIE, "")
     asked_for = (name.partition("-")[0].lower() for name in request.accept_languages.values())
     return next((language for language in (chosen, *asked_for) if language in LANGUAGES), DEFAULT)

@@ -17,7 +17,7 @@ from portal.api.schemas import auth as schemas
 from portal.api.schemas.users import USER_EXAMPLE, User
 from portal.devices import device
 from portal.errors import Refusal
-from portal.i18n import chosen_language
+from portal.i18n import wanted_language
 
 _DIGITS = re.compile(r"\d+")
 
@@ -46,7 +46,8 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
     """Make an account.
 
     Where the shop sends mail, the address is confirmed by the link in one before the first login. Counts, like a
-    failed login, towards what one address may do in an hour.
+    failed login, towards what one address may do in an hour. Mails are in the language of `Accept-Language`, English or
+    Russian.
     """
     limits.count_registration(request.remote_addr)
     with current.transaction() as session:
@@ -58,7 +59,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
             password=body.password,
             full_name=body.full_name,
             referral_code=query.ref,
-            language=chosen_language(),
+            language=wanted_language(),
             actor=guard.actor(),
         )
     if current.frozen_settings().mail.is_configured:

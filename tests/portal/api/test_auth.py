@@ -2,6 +2,7 @@
 
 import base64
 import json
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -46,6 +47,12 @@ def test_registering_returns_the_user_without_his_password(nobody: Program, sess
     assert (made["email"], made["full_name"], made["is_superuser"]) == ("eve@example.test", "Eve Example", False)
     assert made["created_at"].endswith("Z")
     assert len(made["referral_code"]) == 12
+
+
+def test_who_registers_through_the_api_is_written_to_in_his_language(nobody: Program, session: Session) -> None:
+    nobody.headers["Accept-Language"] = "ru-RU,ru;q=0.9"
+    made = told(nobody.post("/auth/register", NEW), 201)
+    assert session.get_one(User, uuid.UUID(made["id"])).language == "ru"
 
 
 def test_a_referral_code_joins_the_two_and_a_bad_one_is_400(nobody: Program, session: Session, alice: User) -> None:
