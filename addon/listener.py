@@ -121,9 +121,11 @@ class Listener:
         return moment + HEARTBEAT_SECONDS + self._settings.proxy.trust_seconds
 
     def _hear_until(self, database: connection, until: float) -> None:
-        sources: list[connection | socket.socket] = [database, self._woken]
+        sources = select.poll()  # `select` would fail for a descriptor above 1023, with very many clients
+        for source in (database, self._woken):
+            sources.register(source, select.POLLIN)
         while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
-            if select.select(sources, [], [], left)[0]:
+            if sources.poll(left * 1000):
                 self._hear(database)
 
     def _hear(self, database: connection) -> None:

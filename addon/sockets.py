@@ -1,10 +1,18 @@
 """The sockets on which a worker listens."""
 
 import contextlib
+import resource
 import socket
 from collections.abc import Iterator
 
 BACKLOG = 1024
+
+
+def allow_many() -> None:
+    """Open as many files as the system allows, two for each client: a shell or a service allows 1024 by itself."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # where there is no highest number, there may be another rule
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -15,7 +15,7 @@ from addon import certificates
 from addon.engine import Engine
 from addon.line import Line, given_listeners
 from addon.serving import Gateway
-from addon.sockets import listening_socket
+from addon.sockets import allow_many, listening_socket
 from addon.wiring import tls_files, tls_of
 from models import config
 from models.config import Settings
@@ -122,6 +122,8 @@ class Worker:
 def main() -> int:
     """Run one worker; what is wrong with the settings is one sentence on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    allow_many()
 
     async def serve() -> None:
         settings = config.load()

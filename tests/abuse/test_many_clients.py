@@ -1,0 +1,71 @@
+"""never.md 24 once more: more clients than a shell lets a program open files."""
+
+import contextlib
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from models.config import Settings
+from models.database import Sessions
+from models.services import revoking
+from models.services.context import PLATFORM
+from tests.abuse.recorder import Recorder
+from tests.abuse.test_faults import wait_until
+from tests.addon.conftest import sell
+from tests.addon.processes import Proxy, free_port, proxy_environment
+
+USUAL, CLIENTS = 1024, 1100
+_LISTENERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE application_name = 'zenzefi-listener' AND datname = current_database()"
+)
+
+
+@contextlib.contextmanager
+def files(soft: int | None = None) -> Iterator[None]:
+    """Let this process, and what it starts, open so many files; as many as the system allows without a number."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * CLIENTS:
+        pytest.skip("this system allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft or hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+
+
+def test_24_many_idle_clients_neither_shut_others_out_nor_deafen_the_worker(
+    committed: tuple[Settings, Sessions], environment: dict[str, str], tmp_path: Path
+) -> None:
+    settings, factory = committed
+    upstream, port = Recorder(), free_port()
+    proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream.address, port))
+    owned, log = sell(factory, settings, "buyer"), tmp_path / "log"
+    try:
+        with files(USUAL), log.open("wb") as output:
+            proxy.start_worker(output)
+        with files(), contextlib.ExitStack() as stack:
+            for _ in range(CLIENTS):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            assert proxy.get("/", owned.secret).status == 200
+            with factory() as session:
+                assert session.scalars(text(_LISTENERS)).all() == [True]
+            for _ in range(20):  # Whoever comes now takes the low number that the listener had.
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+                time.sleep(0.02)
+            wait_until(lambda: b"hears the database again" in log.read_bytes(), seconds=5)
+            time.sleep(1)
+            assert proxy.get("/", owned.secret).status == 200
+            with factory.begin() as session:
+                revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+            time.sleep(1)
+            assert proxy.get("/", owned.secret).status == 401
+        assert b"Traceback" not in log.read_bytes()
+    finally:
+        proxy.stop()
+        upstream.close()
