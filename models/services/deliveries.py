@@ -15,7 +15,7 @@ from models.config import Settings
 from models.services import audit, webhooks
 from models.services.context import Actor
 from models.services.errors import NotFound
-from models.services.paging import LOG_COUNT, Page, page_of
+from models.services.paging import LOG_COUNT, Listing, Page, page_of
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
 
 # Longer than one run of the job can take.
@@ -145,8 +145,8 @@ def of_endpoint(
     return page_of(session, query, order=order, limit=limit, offset=offset, count_to=LOG_COUNT)
 
 
-def listing(session: Session, state: DeliveryState, *, limit: int, offset: int) -> Page[WebhookDelivery]:
-    """Return a page of everybody's deliveries by where they stand, for the office."""
+def listing(state: DeliveryState) -> Listing[WebhookDelivery]:
+    """Return the list of everybody's deliveries by where they stand, for the office."""
     query = select(WebhookDelivery).options(
         joinedload(WebhookDelivery.endpoint, innerjoin=True).joinedload(WebhookEndpoint.user, innerjoin=True)
     )
@@ -159,8 +159,7 @@ def listing(session: Session, state: DeliveryState, *, limit: int, offset: int) 
             query, order = query.where(WebhookDelivery.dead_at.is_not(None)), WebhookDelivery.dead_at.desc()
         case DeliveryState.DELIVERED:
             query, order = query.where(WebhookDelivery.delivered_at.is_not(None)), WebhookDelivery.delivered_at.desc()
-    order = (order, WebhookDelivery.id)
-    return page_of(session, query, order=order, limit=limit, offset=offset, count_to=LOG_COUNT)
+    return Listing(query, (order, WebhookDelivery.id))
 
 
 def forget_before(session: Session, moment: datetime) -> int:

@@ -16,7 +16,7 @@ from models.outbox import MailState, OutboxMail
 from models.services import audit, fanout, notices
 from models.services.context import Actor
 from models.services.errors import NotFound
-from models.services.paging import LOG_COUNT, Page, page_of
+from models.services.paging import Listing
 from models.users import User
 
 ATTEMPTS = 8
@@ -91,8 +91,8 @@ def mark_failed(session: Session, mail_id: uuid.UUID, error: str) -> None:
         mail.next_attempt_at = clock.now() + timedelta(minutes=2**mail.attempts)
 
 
-def listing(session: Session, state: MailState, *, limit: int, offset: int) -> Page[OutboxMail]:
-    """Return a page of mails by where they stand: the next to be tried first, or what left or failed last."""
+def listing(state: MailState) -> Listing[OutboxMail]:
+    """Return the list of mails by where they stand: the next to be tried first, or what left or failed last."""
     query = select(OutboxMail)
     match state:
         case MailState.WAITING:
@@ -102,7 +102,7 @@ def listing(session: Session, state: MailState, *, limit: int, offset: int) -> P
             query, order = query.where(OutboxMail.sent_at.is_not(None)), OutboxMail.sent_at.desc()
         case MailState.FAILED:
             query, order = query.where(OutboxMail.failed_at.is_not(None)), OutboxMail.failed_at.desc()
-    return page_of(session, query, order=(order, OutboxMail.id), limit=limit, offset=offset, count_to=LOG_COUNT)
+    return Listing(query, (order, OutboxMail.id))
 
 
 def send_again(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:

@@ -11,7 +11,7 @@ from models.payments import Payment, PaymentEvent
 from models.services import audit, texts
 from models.services.context import Actor
 from models.services.errors import NotFound
-from models.services.paging import Page, page_of
+from models.services.paging import Listing
 
 
 def count(session: Session) -> int:
@@ -19,12 +19,11 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(PaymentEvent).where(*_WAITING)) or 0
 
 
-def listing(session: Session, *, limit: int, offset: int) -> Page[PaymentEvent]:
-    """Return a page of the events that wait for a person, newest first."""
+def listing() -> Listing[PaymentEvent]:
+    """Return the list of events that wait for a person, newest first."""
     payment = joinedload(PaymentEvent.payment).joinedload(Payment.user)
     query = select(PaymentEvent).options(payment).where(*_WAITING)
-    order = (PaymentEvent.received_at.desc(), PaymentEvent.id)
-    return page_of(session, query, order=order, limit=limit, offset=offset)
+    return Listing(query, (PaymentEvent.received_at.desc(), PaymentEvent.id))
 
 
 def close(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor) -> PaymentEvent:

@@ -7,7 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.payments import Payment, PaymentStatus
+from models.payments import Payment, PaymentEvent, PaymentStatus
 from models.services import ledger, office_lists, payments, reversals, reviews
 from models.services.errors import (
     CallbackRefused,
@@ -41,6 +41,17 @@ COLUMNS: dict[str, Callable[[Payment], tables.Cell]] = {
     "settled_at": lambda payment: payment.settled_at,
 }
 
+REVIEW_COLUMNS: dict[str, tables.Column[PaymentEvent]] = {
+    "id": lambda event: str(event.id),
+    "payment": lambda event: str(event.payment_id),
+    "user": lambda event: event.payment.user.email,
+    "provider": lambda event: event.provider,
+    "outcome": lambda event: event.outcome,
+    "amount_rub": lambda event: event.amount_rub,
+    "result": lambda event: event.result,
+    "received_at": lambda event: event.received_at,
+}
+
 
 @blueprint.get("")
 def listing() -> str | FlaskResponse:
@@ -58,8 +69,10 @@ def listing() -> str | FlaskResponse:
 
 
 @blueprint.get("/review")
-def review_list() -> str:
+def review_list() -> str | FlaskResponse:
     """List what no rule could decide."""
+    if tables.is_wanted():
+        return tables.as_csv("payments-to-review", REVIEW_COLUMNS, reviews.listing())
     return _review_page()
 
 
@@ -139,5 +152,5 @@ def _payment_page(payment_id: uuid.UUID, form: RefundForm) -> str:
 
 
 def _review_page(**of_a_note: object) -> str:
-    page = reviews.listing(current.session(), **window())
+    page = reviews.listing().page(current.session(), **window())
     return render_template("admin/payment_review.html", page=page, **of_a_note)

@@ -3,11 +3,13 @@
 import uuid
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models.services import deliveries
-from models.webhooks import DeliveryState
-from portal import access, current
+from models.services.paging import LOG_COUNT
+from models.webhooks import DeliveryState, WebhookDelivery
+from portal import access, current, tables
 from portal.i18n import gettext as _
 from portal.paging import window
 from portal.redirects import local_path
@@ -15,12 +17,28 @@ from portal.redirects import local_path
 blueprint = Blueprint("office_hooks", __name__, url_prefix="/admin/webhooks")
 blueprint.before_request(access.require_admin)
 
+COLUMNS: dict[str, tables.Column[WebhookDelivery]] = {
+    "id": lambda delivery: str(delivery.id),
+    "owner": lambda delivery: delivery.endpoint.user.email,
+    "url": lambda delivery: delivery.endpoint.url,
+    "kind": lambda delivery: delivery.kind,
+    "attempts": lambda delivery: delivery.attempts,
+    "created_at": lambda delivery: delivery.created_at,
+    "next_attempt_at": lambda delivery: delivery.next_attempt_at,
+    "delivered_at": lambda delivery: delivery.delivered_at,
+    "dead_at": lambda delivery: delivery.dead_at,
+    "status": lambda delivery: delivery.status,
+    "error": lambda delivery: delivery.error,
+}
+
 
 @blueprint.get("")
-def listing() -> str:
+def listing() -> str | FlaskResponse:
     """List deliveries by where they stand; those that were given up first of all."""
     state = next((known for known in DeliveryState if known == request.args.get("state")), DeliveryState.DEAD)
-    page = deliveries.listing(current.session(), state, **window())
+    if tables.is_wanted():
+        return tables.as_csv("webhooks", COLUMNS, deliveries.listing(state))
+    page = deliveries.listing(state).page(current.session(), **window(), count_to=LOG_COUNT)
     return render_template("admin/webhooks.html", page=page, state=state, states=list(DeliveryState))
 
 

@@ -4,13 +4,15 @@ import uuid
 from operator import itemgetter
 
 from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
+from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models.languages import LANGUAGES
-from models.outbox import MailState
+from models.outbox import MailState, OutboxMail
 from models.services import letters, notices, outbox, samples
 from models.services.letters import Letter
-from portal import access, current, words
+from models.services.paging import LOG_COUNT
+from portal import access, current, tables, words
 from portal.i18n import gettext as _
 from portal.paging import window
 from portal.redirects import local_path
@@ -22,12 +24,26 @@ blueprint.before_request(access.require_admin)
 # A mail brings its own style and nothing else: no script, no form, no picture from anywhere, in an origin of its own.
 MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; sandbox"
 
+COLUMNS: dict[str, tables.Column[OutboxMail]] = {
+    "id": lambda mail: str(mail.id),
+    "kind": lambda mail: mail.kind,
+    "recipient": lambda mail: mail.recipient,
+    "attempts": lambda mail: mail.attempts,
+    "created_at": lambda mail: mail.created_at,
+    "next_attempt_at": lambda mail: mail.next_attempt_at,
+    "sent_at": lambda mail: mail.sent_at,
+    "failed_at": lambda mail: mail.failed_at,
+    "last_error": lambda mail: mail.last_error,
+}
+
 
 @blueprint.get("")
-def listing() -> str:
+def listing() -> str | FlaskResponse:
     """List mails by where they stand."""
     state = next((known for known in MailState if known == request.args.get("state")), MailState.WAITING)
-    page = outbox.listing(current.session(), state, **window())
+    if tables.is_wanted():
+        return tables.as_csv("mails", COLUMNS, outbox.listing(state))
+    page = outbox.listing(state).page(current.session(), **window(), count_to=LOG_COUNT)
     return render_template("admin/mails.html", page=page, state=state, states=list(MailState))
 
 

@@ -256,7 +256,7 @@ def test_what_no_rule_decides_is_left_to_a_person_who_says_what_he_did(
     assert said(session, payment, "disputed", "300").startswith("review: 300")
     assert said(session, payment, "dispute_won", "100").startswith("review: a dispute was won")
     assert reviews.count(session) == 3
-    event = reviews.listing(session, limit=10, offset=0).items[0]
+    event = reviews.listing().page(session, limit=10, offset=0).items[0]
     with pytest.raises(InvalidInput):
         reviews.close(session, event.id, note=" ", actor=Actor(dana.id))
     reviews.close(session, event.id, note="asked the bank", actor=Actor(dana.id))

@@ -88,6 +88,9 @@ def test_what_waits_for_a_person_is_listed_until_he_says_what_he_did(
     assert ">1</span>" in as_dana.get("/admin/payments").text
     page = as_dana.get("/admin/payments/review")
     assert "a dispute was won that is not known here" in page.text
+    assert "format=csv" in page.text
+    [line] = as_dana.get("/admin/payments/review?format=csv").text.splitlines()[1:]
+    assert line.startswith(f"{stored},{payment.id},")
     refused = as_dana.post(f"/admin/payments/review/{stored}?page=1", note="no")
     assert refused.status_code == 400
     answer = r'id="note-error" role="alert">Use at least 3 characters.*value="no" aria-invalid="true"'

@@ -143,6 +143,9 @@ def test_the_office_sees_dead_letters_and_sends_them_again(
     page = as_dana.get("/admin/webhooks").text
     assert str(delivery_id) in page
     assert alice.email in page
+    assert "format=csv" in page
+    [line] = as_dana.get("/admin/webhooks?format=csv").text.splitlines()[1:]
+    assert line.startswith(f"{delivery_id},{alice.email},https://")
     assert as_dana.post(f"/admin/webhooks/{delivery_id}/again", next="/admin/webhooks?state=dead").status_code == 303
     assert queued == [("jobs.webhooks.send_waiting",)]
     assert str(delivery_id) in as_dana.get("/admin/webhooks?state=waiting").text

@@ -90,6 +90,11 @@ def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
         page = as_dana.get(f"/admin/mails?state={state}").text
         assert re.findall(r'data-mail="([^"]+)"', page) == [str(mails[key].id)]
     assert "550 &lt;b&gt;no&lt;/b&gt;" in as_dana.get("/admin/mails?state=failed").text
+    lines = as_dana.get("/admin/mails?state=failed&format=csv").text.splitlines()
+    assert "failed&amp;format=csv" in as_dana.get("/admin/mails?state=failed").text
+    assert len(lines) == 2
+    assert lines[1].startswith(f"{mails['failed'].id},welcome,{alice.email},8,")
+    assert lines[1].endswith(",550 <b>no</b>")
     as_dana.post("/preferences", lang="ru")
     assert '<span title="welcome">Приветствие</span>' in as_dana.get("/admin/mails?state=failed").text
     again = as_dana.post(f"/admin/mails/{mails['failed'].id}/again", next="/admin/mails?state=failed")
