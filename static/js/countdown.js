@@ -12,5 +12,20 @@
     else element.textContent = `${minutes} ${min} ${left % 60} ${s}`;
   };
   const all = [...document.querySelectorAll("[data-countdown]")];
-  if (all.length) setInterval(() => all.forEach(write), 1000);
+  // Whether a time that is over has ended its token or was renewed, the server knows. Nobody is cut off while he types
+  // or decides.
+  let asked = false;
+  const isOver = (element) => {
+    const left = Number(element.dataset.countdown);
+    return left > 0 && left + 1 < (performance.now() - started) / 1000;
+  };
+  const isFree = () => !document.querySelector("dialog[open]") && !document.activeElement?.matches("input, select, textarea");
+  const tick = () => {
+    all.forEach(write);
+    if (!asked && all.some(isOver) && isFree()) {
+      asked = true;
+      location.reload();
+    }
+  };
+  if (all.length) setInterval(tick, 1000);
 }

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import Shop
-from tests.e2e.steps import balance, buy, log_in, register_and_log_in, top_up
+from tests.e2e.steps import ask, balance, buy, log_in, register_and_log_in, top_up
 
 LOCALES = {"en": "en-GB", "ru": "ru-RU"}
 
@@ -69,6 +69,24 @@ def test_leaving_a_secret_that_was_not_copied_warns_once(page: Page, shop: Shop)
     expect(page.locator("[data-unsaved]")).to_be_hidden()
     page.click(".mainnav a >> nth=0")
     page.wait_for_url("**/dashboard")
+
+
+def test_a_page_on_which_a_time_runs_out_asks_what_has_become_of_the_token(page: Page, shop: Shop) -> None:
+    register_and_log_in(page, shop, "patient")
+    top_up(page, shop, "1")
+    bought = buy(page, shop, hours=1)
+    ask(shop, "/users/currentUser", bought.secret)
+    page.clock.install()
+    page.goto(bought.url)
+    expect(page.locator("[data-countdown]").first).to_be_visible()
+    page.evaluate("document.documentElement.dataset.old = '1'")
+    page.focus("input[name=name]")
+    page.clock.fast_forward("01:00:05")
+    expect(page.locator("[data-countdown]").first).to_contain_text("0 min 0 s")
+    expect(page.locator("html[data-old]")).to_have_count(1)
+    page.locator("input[name=name]").blur()
+    page.clock.run_for(1000)
+    expect(page.locator("html[data-old]")).to_have_count(0)
 
 
 def test_the_snippets_of_a_secret_are_tabs_that_arrows_walk(page: Page, shop: Shop) -> None:
