@@ -42,7 +42,8 @@ class TokenPolicy:
             assert self.site is not None
             return Local(200, json.dumps(self.site.registry.cut("good", REVOKED)).encode())
         if request.raw_path == b"/_zenzefi/counted":
-            return Local(200, json.dumps([*self.counted, self.open, self.codes]).encode())
+            observers = len(self.site.observers) if self.site else 0
+            return Local(200, json.dumps([*self.counted, self.open, self.codes, observers]).encode())
         if request.raw_path == b"/_zenzefi/slow":
             return Defer()
         if request.raw_path == b"/_zenzefi/seen":
