@@ -106,8 +106,17 @@ class Proxy:
 
 def listeners(port: int) -> int:
     """How many sockets listen on a port: each worker has its own."""
+    return _sockets(port, "0A")
+
+
+def connections(port: int) -> int:
+    """How many connections to a port stand."""
+    return _sockets(port, "01")
+
+
+def _sockets(port: int, state: str) -> int:
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return sum(fields[1].endswith(f":{port:04X}") and fields[3] == "0A" for fields in map(str.split, lines))
+    return sum(fields[1].endswith(f":{port:04X}") and fields[3] == state for fields in map(str.split, lines))
 
 
 def proxy_environment(settings: Settings, redis_url: str, upstream: str, port: int) -> dict[str, str]:
@@ -133,7 +142,7 @@ def start_upstream() -> tuple[subprocess.Popen[bytes], str]:
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -34,7 +34,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def until[T](ask: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 5) -> T:
+def until[T](ask: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 15) -> T:
     deadline = time.monotonic() + seconds
     while not wanted(got := ask()):
         assert time.monotonic() < deadline, got

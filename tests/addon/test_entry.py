@@ -39,7 +39,7 @@ def stock(
         *("--listen-host", "127.0.0.1", "--listen-port", str(port), "--set", f"confdir={tmp_path}"),
     ]
     process = subprocess.Popen(command, cwd=ROOT, env={**proxy.environment, "HOME": str(tmp_path)})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             if proxy.get("/_zenzefi/ready").status == 200:
@@ -85,7 +85,7 @@ def test_a_worker_ends_tls_and_takes_a_new_certificate_up(
         env={**variables, "ZENZEFI_PROXY__TLS_CERTIFICATE": str(used)},
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 before = served_certificate(port)
@@ -128,7 +128,8 @@ def test_an_operators_script_sees_redacted_flows_and_changes_nothing(
     try:
         deadline = time.monotonic() + 10
         # The script is loaded when the worker runs already, and found at the next look.
-        while not (seen := script.with_suffix(".seen")).exists():
+        seen = script.with_suffix(".seen")
+        while not (seen.exists() and seen.read_text().endswith("\n")):
             assert proxy.get("/certificates/filter", owned.secret).status == 200
             assert time.monotonic() < deadline
             time.sleep(0.1)

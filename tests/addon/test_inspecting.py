@@ -218,14 +218,15 @@ def test_an_operator_sees_the_newest_flows_of_what_is_watched_and_only_while_it_
         assert proxy.get("/echo?after", owned.secret).status == 200
         wait_for(lambda: threads_of(proxy) < threads, True)
         # By itself it ends on time, and meanwhile a mitmweb that is killed is missed by nobody.
-        office.start(Target.PATH, "/echo", seconds=2.5)
+        office.start(Target.PATH, "/echo", seconds=6)
+        ends = time.monotonic() + 6
         time.sleep(1)
         assert proxy.get("/echo?again", other.secret).status == 200
         assert proxy.get("/bytes/10", other.secret).status == 200
         wait_for(lambda: shown.paths()[-1:], ["/echo?again"])
         shown.process.kill()
         assert proxy.get("/echo?unseen", other.secret).status == 200
-        time.sleep(1.6)
+        time.sleep(max(0, ends + 0.6 - time.monotonic()))
         assert proxy.get("/echo?late", other.secret).status == 200
     time.sleep(0.3)
     assert [flow.request.path for flow in sent(redis)][-2:] == ["/echo?again", "/echo?unseen"]

@@ -22,7 +22,7 @@ from models import config, database
 from models.config import Settings
 from models.database import Sessions
 from tests.addon.conftest import sell
-from tests.addon.processes import ROOT, Proxy, free_port, listeners, proxy_environment
+from tests.addon.processes import ROOT, Proxy, connections, free_port, listeners, proxy_environment
 
 
 @dataclass
@@ -225,10 +225,10 @@ def test_a_worker_that_hangs_does_not_keep_its_share_waiting(lasting: Supervised
 def test_sigterm_drains_and_leaves_nothing_behind(supervised: Supervised) -> None:
     answers: list[int] = []
     slow = threading.Thread(
-        target=lambda: answers.append(supervised.proxy().get("/slow?seconds=1", supervised.secret).status)
+        target=lambda: answers.append(supervised.proxy().get("/slow?seconds=3", supervised.secret).status)
     )
     slow.start()
-    time.sleep(0.4)
+    wait_until(lambda: connections(supervised.port))
     workers = supervised.workers()
     supervised.process.terminate()
     # Who comes now is refused at once, so that he can go elsewhere, and does not wait for the end of the drain.
@@ -250,7 +250,8 @@ def test_a_second_signal_does_not_wait(supervised: Supervised) -> None:
         workers = supervised.workers()
         begun = time.monotonic()
         supervised.process.terminate()
-        time.sleep(0.2)
+        # Two signals that wait at the same time are one.
+        wait_until(lambda: not listeners(supervised.port))
         supervised.process.terminate()
         assert supervised.process.wait(timeout=20) == 0
     assert time.monotonic() - begun < 3

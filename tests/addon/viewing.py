@@ -61,7 +61,7 @@ def viewer(environment: Mapping[str, str], data: Path) -> Iterator[Viewer]:
         found = re.search(r"^Password +(\S+)$", said[1])
         assert found is not None, said
         running = Viewer(process, port, found[1])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 assert running.ask("/flows").status == 200

@@ -46,7 +46,7 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def wait_until_listening(port: int, seconds: float = 10) -> None:
+def wait_until_listening(port: int, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with socket.socket() as probe:

@@ -74,6 +74,7 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
             with factory.begin() as session:
                 if session.scalar(text(asked)) == count:
                     return
+        raise AssertionError(f"never did {count} wait")
 
     def hold() -> None:
         with factory.begin() as session:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.bootstrap import REPOSITORY, child_environment
-from tests.addon.processes import free_port, listeners
+from tests.addon.processes import connections, free_port, listeners
 from tests.ops.conftest import wait_until
 
 APP = """
@@ -77,8 +77,8 @@ def test_who_waits_in_the_queue_of_a_portal_that_stops_is_served(gunicorn: Gunic
 
 def test_a_portal_that_stops_refuses_new_connections_while_it_finishes_old_requests(gunicorn: Gunicorn) -> None:
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(gunicorn.get, 1)
-        time.sleep(0.3)
+        slow = pool.submit(gunicorn.get, 3)
+        wait_until(lambda: connections(gunicorn.port) and not waiting(gunicorn.port))
         gunicorn.master.terminate()
         wait_until(lambda: not listeners(gunicorn.port))
         with socket.socket() as late:
