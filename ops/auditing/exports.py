@@ -21,6 +21,7 @@ from models.services import proving
 from models.services.archiving import Part
 from models.services.chain import Head, Sealed
 from models.services.proving import Checker, Fault
+from ops.backups import age
 from ops.backups.archive import BLOCK
 from ops.console import Failure
 from ops.secret_files import private_folder
@@ -84,7 +85,7 @@ def write(
                 with tempfile.TemporaryFile(dir=path.parent) as plain:
                     _compress(plain, part, rows, checker)
                     plain.seek(0)
-                    pyrage.encrypt_io(plain, file, recipients)
+                    age.encrypt(plain, file, recipients)
             else:
                 _compress(file, part, rows, checker)
         with final.open("rb") as file:
@@ -142,10 +143,7 @@ def _opened(path: Path, identities: Sequence[pyrage.x25519.Identity]) -> Iterato
         if path.name.endswith(ENCRYPTED):
             if not identities:
                 raise Failure("The export is encrypted: name the file with the private key by --identity.")
-            try:
-                pyrage.decrypt_io(file, plain, identities)
-            except pyrage.DecryptError as error:
-                raise Failure(f"The export cannot be decrypted with this key: {error}.") from None
+            age.decrypt(file, plain, identities, "The export")
             plain.seek(0)
             source = plain
         with gzip.GzipFile(fileobj=source) as packed:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from models import clock, database
 from models.config import Settings
 from ops import revisions
-from ops.backups import tools
+from ops.backups import age, tools
 from ops.backups.archive import BLOCK, ENCRYPTED, HALF, PLAIN, Manifest
 from ops.console import Failure
 from ops.secret_files import private_folder
@@ -89,6 +89,6 @@ def recipient(key: str) -> pyrage.x25519.Recipient:
 
 def _copy(stream: IO[bytes], written: _Hashing, recipients: Sequence[pyrage.x25519.Recipient]) -> None:
     if recipients:
-        pyrage.encrypt_io(stream, written, recipients)
+        age.encrypt(stream, written, recipients)
     else:
         shutil.copyfileobj(stream, written, BLOCK)

@@ -31,7 +31,7 @@ from models.config import Settings
 from models.services import books, chain
 from ops import revisions
 from ops.auditing.heads import Heads
-from ops.backups import tools
+from ops.backups import age, tools
 from ops.backups.archive import BLOCK, STALE, Manifest, checked
 from ops.console import Failure, Step
 
@@ -140,10 +140,7 @@ def _copy(file: IO[bytes], stream: IO[bytes], keys: list[pyrage.x25519.Identity]
         while block := file.read(BLOCK):
             stream.write(block)
         return
-    try:
-        pyrage.decrypt_io(file, stream, keys)
-    except pyrage.DecryptError as error:
-        raise Failure(f"The backup cannot be decrypted with this key: {error}.") from None
+    age.decrypt(file, stream, keys, "The backup")
 
 
 def _analyze(url: str) -> None:

@@ -267,6 +267,34 @@ def test_a_backup_that_fails_leaves_no_half(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_disk_that_fills_up_is_named_and_keeps_no_half(
+    encrypted: bool, shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if encrypted:
+        public = str(pyrage.x25519.Identity.generate().to_public())
+        monkeypatch.setenv("ZENZEFI_BACKUP__AGE_RECIPIENTS", json.dumps([public]))
+    command = [sys.executable, "-m", "ops.backup", "--out", str(folder)]
+    bounded = ["prlimit", "--fsize=20000", *command]  # bytes, of any file
+    done = subprocess.run(bounded, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"The backup cannot be written to {folder}: File too large."]
+    assert list(folder.iterdir()) == []
+
+
+def test_what_stopped_a_restore_is_not_taken_for_a_wrong_key(
+    shop: Shop, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    monkeypatch.setenv("ZENZEFI_BACKUP__AGE_RECIPIENTS", json.dumps([str(identity.to_public())]))
+    dump, key = make(folder), tmp_path / "key.txt"
+    dump.write_bytes(pyrage.encrypt(b"no dump" * 100_000, [identity.to_public()]))
+    change_the_manifest(dump, sha256=hashlib.sha256(dump.read_bytes()).hexdigest())
+    key.write_text(f"{identity}\n")
+    assert restore.main([str(dump), "--drill", "--identity", str(key)]) == 1
+    assert "pg_restore gave up: pg_restore: error: input file does not appear to be" in capsys.readouterr().err
+
+
 def test_a_disk_that_is_full_before_the_manifest_leaves_no_half(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
