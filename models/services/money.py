@@ -17,7 +17,7 @@ def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_m
     a negative amount does too unless `signed`.
     """
     text = text.strip()
-    if not _PLAIN.fullmatch(text):
+    if not is_plain(text):
         raise InvalidInput(field, "Write an amount like 50 or 12.34, with at most two digits after the point.")
     amount = Decimal(text).quantize(CENT)
     if amount == 0:
@@ -27,6 +27,11 @@ def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_m
     if abs(amount) > at_most:
         raise InvalidInput(field, f"The amount must be at most {at_most:.2f}.")
     return amount
+
+
+def is_plain(text: str) -> bool:
+    """Say whether a text is digits with at most two after a point; Python's Decimal reads `12_0` as 120."""
+    return _PLAIN.fullmatch(text.strip()) is not None
 
 
 def checked(amount: Decimal, *, field: str = "amount") -> Decimal:

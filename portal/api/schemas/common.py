@@ -4,9 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from models.services import texts
+from models.services import money, texts
 from models.services.paging import MAX_LIMIT, MAX_OFFSET
 from portal.formats import iso
 
@@ -18,6 +18,13 @@ def fit(text: str) -> str:
     return text
 
 
+def plain(amount: object) -> object:
+    """Return an amount that is no text, or one that the pages would read as well. Raises ValueError."""
+    if isinstance(amount, str) and not money.is_plain(amount):
+        raise ValueError("write an amount like 50 or 12.34, with at most two digits after the point")
+    return amount
+
+
 # Money is a decimal with two places, written as a string, so that no client reads it into a float.
 Money = Annotated[
     Decimal,
@@ -25,7 +32,7 @@ Money = Annotated[
     Field(json_schema_extra={"pattern": r"^-?\d+\.\d{2}$"}),
 ]
 # Money as a client sends it: a string or a number, above zero, in whole cents.
-Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
+Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2), BeforeValidator(plain)]
 Time = Annotated[datetime, PlainSerializer(iso, return_type=str), Field(json_schema_extra={"format": "date-time"})]
 Text = Annotated[str, AfterValidator(fit)]
 

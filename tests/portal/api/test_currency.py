@@ -65,7 +65,25 @@ def test_a_top_up_starts_a_payment(alices: Program, session: Session, alice: Use
 
 @pytest.mark.parametrize(
     "amount",
-    [0, "0.00", -5, "-5", "NaN", "Infinity", 1e30, "1e30", "0.001", 0.001, "1,5", "", None, [], True, "100000.01"],
+    [
+        0,
+        "0.00",
+        -5,
+        "-5",
+        "NaN",
+        "Infinity",
+        1e30,
+        "1e30",
+        "0.001",
+        0.001,
+        "1,5",
+        "12_0",
+        "",
+        None,
+        [],
+        True,
+        "100000.01",
+    ],
 )
 def test_an_amount_that_cannot_be_is_422(alices: Program, amount: object) -> None:
     for path, field in (("/currency/purchase", "amount_znc"), ("/currency/mock-purchase", "amount")):
