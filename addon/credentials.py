@@ -1,6 +1,7 @@
 """Where a request carries its access: `X-Access-Token`, a browser's cookie, or `Authorization` with our token's shape.
 
-Pure functions over header values. Whatever else `Authorization` holds belongs to the upstream and passes untouched.
+Pure functions over header values. Whatever else `Authorization` holds belongs to the upstream and passes untouched,
+unless it is a token of ours that came beside another carrier: the upstream never sees one.
 """
 
 import base64
@@ -23,6 +24,8 @@ class Credential:
 
     secret: str = field(repr=False)
     carrier: Carrier
+    # What has the shape of our tokens in an `Authorization` that was not used; the gate says whether it is one.
+    beside: str | None = field(default=None, repr=False)
     # The hash under which a genuine secret is kept; None until the gate has worked it out, and for a made-up one.
     secret_hash: bytes | None = field(default=None, compare=False, repr=False)
 
@@ -42,12 +45,15 @@ def find(access_token: str | None, authorization: str | None, cookie: str | None
 
     An `X-Access-Token` or a cookie of any shape wins, so a wrong one is refused as invalid.
     """
+    shown = None if authorization is None else _secret_in(authorization)
     if access_token is not None:
-        return Credential(access_token, "x-access-token")
+        return Credential(access_token, "x-access-token", shown)
     if cookie is not None:
-        return Credential(cookie, "cookie")
-    if authorization is None:
-        return None
+        return Credential(cookie, "cookie", shown)
+    return None if shown is None else Credential(shown, "authorization")
+
+
+def _secret_in(authorization: str) -> str | None:
     scheme, _, value = authorization.partition(" ")
     value = value.strip()
     match scheme.lower():
@@ -57,7 +63,7 @@ def find(access_token: str | None, authorization: str | None, cookie: str | None
             secret = _password(value)
         case _:
             return None
-    return Credential(secret, "authorization") if _SHAPE.fullmatch(secret) else None
+    return secret if _SHAPE.fullmatch(secret) else None
 
 
 def cookie_value(lines: Sequence[bytes], name: bytes) -> str | None:

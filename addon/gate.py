@@ -272,6 +272,12 @@ class Gate:
     def _holder(self, known: Known, facts: Facts) -> str | None:
         return None if self._device_policy == "off" else _device(known, facts)
 
+    def came_in_authorization(self, credential: Credential | None) -> bool:
+        """Say whether `Authorization` holds a token of ours, used or not: it goes no further (never.md 15)."""
+        if credential is None or credential.carrier == "authorization":
+            return credential is not None
+        return credential.beside is not None and secrets.is_genuine(self._settings.tokens, credential.beside)
+
     def _hash_of(self, credential: Credential) -> bytes | None:
         """Return the hash under which a genuine secret is kept, None for a made-up one."""
         if credential.secret_hash is None:

@@ -221,12 +221,9 @@ class GatePolicy:
 
     def _credential(self, request: RequestHead) -> Credential | None:
         headers = request.headers
-        access_token = headers.get(b"x-access-token")
-        if access_token is not None:
-            return find(access_token.decode("latin-1"), None)
-        authorization = headers.get(b"authorization")
+        access_token, authorization = headers.get(b"x-access-token"), headers.get(b"authorization")
         return find(
-            None,
+            None if access_token is None else access_token.decode("latin-1"),
             None if authorization is None else authorization.decode("latin-1"),
             cookie_value(headers.all(b"cookie"), self._cookie) if b"cookie" in headers.first else None,
         )
@@ -255,7 +252,7 @@ class GatePolicy:
             token_id=_text(decision.known.token_id),
             user_id=_text(decision.known.user_id),
             first_use=decision.session_id is None,
-            drop_authorization=facts.credential is not None and facts.credential.carrier == "authorization",
+            drop_authorization=self._gate.came_in_authorization(facts.credential),
             reply_lines=_limit_lines(decision.allowance),
             facts=Visit(facts, decision),
         )

@@ -1,5 +1,6 @@
 """never.md, Admission: each test is the sentence, with raw sockets to a running worker."""
 
+import base64
 import json
 import socket
 import time
@@ -173,7 +174,13 @@ def test_14_a_refused_request_with_a_5_gb_body_is_answered_at_once(scene: Scene,
 
 def test_15_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(scene: Scene) -> None:
     secret = scene.owned.secret
-    carriers = [f"X-Access-Token: {secret}", f"Authorization: Bearer {secret}"]
+    basic, theirs = base64.b64encode(f"me:{secret}".encode()).decode(), "T" * 64
+    carriers = [
+        f"X-Access-Token: {secret}\r\nAuthorization: Bearer {theirs}",
+        f"Authorization: Bearer {secret}",
+        f"X-Access-Token: {secret}\r\nAuthorization: Bearer {secret}",
+        f"X-Access-Token: {secret}\r\nAuthorization: Basic {basic}",
+    ]
     for carrier in carriers:
         raw = (
             f"GET /seen HTTP/1.1\r\nHost: x\r\n{carrier}\r\nCookie: zenzefi=portal; __Host-zenzefi=p; theirs=1\r\n"
@@ -183,10 +190,22 @@ def test_15_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(sc
         )
         assert scene.send(raw.encode()).startswith(b"HTTP/1.1 200")
     seen = bytes(scene.upstream.received)
-    for word in (secret.encode(), b"portal", b"root", b"6.6.6.6", b"evil", b"mine", b"X-Private", b"zenzefi"):
+    for word in (
+        secret.encode(),
+        basic.encode(),
+        b"portal",
+        b"root",
+        b"6.6.6.6",
+        b"evil",
+        b"mine",
+        b"X-Private",
+        b"zenzefi",
+    ):
         assert word not in seen, word
-    assert seen.count(b"theirs=1") == 2
-    assert seen.count(str(scene.owned.user.id).encode()) == 2
+    # An Authorization that only looks like ours is the upstream's.
+    assert seen.count(f"Authorization: Bearer {theirs}".encode()) == seen.count(b"Authorization") == 1
+    assert seen.count(b"theirs=1") == len(carriers)
+    assert seen.count(str(scene.owned.user.id).encode()) == len(carriers)
 
 
 @pytest.mark.parametrize("name", SMUGGLED)

@@ -15,7 +15,8 @@ def basic(text: str) -> str:
 
 
 def test_the_own_header_wins_over_authorization() -> None:
-    assert find("anything", f"Bearer {SECRET}") == Credential("anything", "x-access-token")
+    assert find("anything", f"Bearer {SECRET}") == Credential("anything", "x-access-token", beside=SECRET)
+    assert find("anything", "Bearer theirs") == Credential("anything", "x-access-token")
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,9 @@ def test_any_other_authorization_belongs_to_the_upstream(value: str | None) -> N
 
 
 def test_the_order_is_our_header_then_the_cookie_then_authorization() -> None:
-    assert find("header", f"Bearer {SECRET}", "cookie") == Credential("header", "x-access-token")
-    assert find(None, f"Bearer {SECRET}", "cookie") == Credential("cookie", "cookie")
-    assert find(None, f"Bearer {SECRET}", "") == Credential("", "cookie")
+    assert find("header", f"Bearer {SECRET}", "cookie") == Credential("header", "x-access-token", beside=SECRET)
+    assert find(None, f"Bearer {SECRET}", "cookie") == Credential("cookie", "cookie", beside=SECRET)
+    assert find(None, f"Bearer {SECRET}", "") == Credential("", "cookie", beside=SECRET)
     assert find("", None, "cookie") == Credential("", "x-access-token")
 
 
