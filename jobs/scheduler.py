@@ -10,6 +10,8 @@ from redis.exceptions import RedisError
 from jobs import schedule
 from models import config
 
+logger = logging.getLogger(__name__)
+
 
 def main() -> None:
     """Make the schedule true and put due jobs into the queue until stopped.
@@ -24,7 +26,8 @@ def main() -> None:
         schedule.reconcile(timetable)
         timetable.run()
     except RedisError as error:
-        raise SystemExit(f"The scheduler ends: Redis does not answer. {error}") from None
+        logger.error("the scheduler ends: Redis does not answer: %s", error)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

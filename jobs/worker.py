@@ -19,6 +19,7 @@ from jobs import accounts, audit, backups, clocks, counting, health, mail, payme
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
 PRELOADED = (accounts, audit, backups, clocks, health, mail, payments, upkeep, webhooks)
 
+logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 
@@ -64,7 +65,9 @@ def work_on(name: str) -> None:
     try:
         DependentWorker([queue], connection=queue.connection, name=own).work()
     except RedisError as error:
-        raise SystemExit(f"The worker of {name} ends: Redis does not answer. {error}") from None
+        # Said at once: whichever of the two processes ends first takes the other with it.
+        logger.error("the worker of %s ends: Redis does not answer: %s", name, error)
+        raise SystemExit(1) from None
 
 
 def _work_on_slow_queue() -> None:

@@ -118,5 +118,5 @@ def test_without_redis_a_process_says_so_in_one_line_and_ends(module: str, proce
     with process(module, nowhere, stderr=subprocess.PIPE) as running:
         said = running.communicate(timeout=20)[1].decode()
     assert running.returncode != 0
-    assert "ends: Redis does not answer." in said
+    assert "ends: Redis does not answer" in said
     assert "Traceback" not in said
