@@ -134,12 +134,16 @@ class Engine:
         self._store.close()
 
     def _changed(self, change: Change) -> None:
-        """A token is no longer what it was: end what it must not go on with, and tell the other tier."""
-        self._cutter.token_changed(change.token_id)
+        """A token is no longer what it was: forget it in both tiers, and end what it must not go on with.
+
+        All in one step of the loop: a request in between would remember what it hears from the other tier.
+        """
         for secret_hash in change.secret_hashes:
-            burial = asyncio.get_running_loop().create_task(self._shared.bury(secret_hash, change.version))
+            self._known.forget(secret_hash, change.token_id)
+            burial = self._shared.bury(secret_hash, change.version)
             self._burials.add(burial)
             burial.add_done_callback(self._burials.discard)
+        self._cutter.token_changed(change.token_id)
 
     def _returned(self) -> None:
         """Notices may have been missed: look at everything again."""

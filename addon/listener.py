@@ -137,8 +137,6 @@ class Listener:
                 continue
             hashes = tuple(bytes.fromhex(each) for each in notice["hashes"])
             change = Change(uuid.UUID(notice["token"]), hashes, notice["version"])
-            for secret_hash in hashes:
-                self._on_loop(self._known.forget, secret_hash, change.token_id)
             self._on_loop(self._on_change, change)
 
     def _on_loop[*Args](self, call: Callable[[*Args], None], *args: *Args) -> None:

@@ -2,12 +2,14 @@
 
 Entries and tombstones carry the row's version. An older one never replaces a newer one; a tombstone makes room for an
 entry of its own version, because that one was read after the change. A worker believes entries that were stored while
-it heard notices: a change since then would have left a tombstone. While PostgreSQL is down it believes all of them,
-because no token can change.
+it heard notices and since Redis last failed it: a change since then has left a tombstone, or has one on its way. While
+PostgreSQL is down it believes what was stored before it listened, too, because no token can change.
 """
 
+import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from pydantic import TypeAdapter, ValidationError
@@ -48,10 +50,14 @@ class SharedTokens:
         self._monotonic = monotonic
         self._put = redis.register_script(_PUT)
         self._rests_until = float("-inf")
+        # Wall-clock time of the last failure: a tombstone may have been lost in it.
+        self._failed_at = float("-inf")
+        # How many tombstones are on their way to each hash.
+        self._burials: Counter[bytes] = Counter()
 
     async def get(self, secret_hash: bytes, *, stored_since: float) -> Known | None:
         """Return an entry that was stored after a wall-clock time; None for a tombstone or when Redis is silent."""
-        if self._monotonic() < self._rests_until:
+        if self._monotonic() < self._rests_until or secret_hash in self._burials:
             return None
         try:
             with self._counts.timed("redis", "token_get"):
@@ -59,7 +65,7 @@ class SharedTokens:
         except (RedisError, OSError) as error:
             self._rest(error)
             return None
-        if not entry or float(at or 0) < stored_since + SKEW_SECONDS:
+        if not entry or float(at or 0) < max(stored_since, self._failed_at) + SKEW_SECONDS:
             return None
         try:
             return _KNOWN.validate_json(entry)
@@ -81,12 +87,22 @@ class SharedTokens:
         """Share what was read from the database."""
         await self._store(secret_hash, known.version, _KNOWN.dump_json(known), KEEP_SECONDS)
 
-    async def bury(self, secret_hash: bytes, version: int) -> None:
-        """Leave a tombstone for everything older than `version`."""
-        await self._store(secret_hash, version, b"", TOMBSTONE_SECONDS)
+    def bury(self, secret_hash: bytes, version: int) -> asyncio.Task[None]:
+        """Leave a tombstone for everything older than `version`; from now on, not only from when it is there."""
+        self._burials[secret_hash] += 1
+        return asyncio.get_running_loop().create_task(self._bury(secret_hash, version))
+
+    async def _bury(self, secret_hash: bytes, version: int) -> None:
+        try:
+            await self._store(secret_hash, version, b"", TOMBSTONE_SECONDS)
+        finally:
+            self._burials[secret_hash] -= 1
+            if not self._burials[secret_hash]:
+                del self._burials[secret_hash]
 
     async def _store(self, secret_hash: bytes, version: int, entry: bytes, seconds: int) -> None:
         if self._monotonic() < self._rests_until:
+            self._failed_at = time.time()
             return
         try:
             with self._counts.timed("redis", "token_put" if entry else "token_bury"):
@@ -97,6 +113,7 @@ class SharedTokens:
     def _rest(self, error: Exception) -> None:
         logger.warning("Redis does not answer: %s", type(error).__name__)
         self._rests_until = self._monotonic() + REST_SECONDS
+        self._failed_at = time.time()
 
 
 def _key(secret_hash: bytes) -> str:

@@ -52,11 +52,18 @@ def facts(secret: str | None, *, path: bytes = b"/", method: str = "GET", device
     return Facts("127.0.0.1", method, path, credential, device, "pytest")
 
 
-def make_gate(settings: Settings, store: Store, known: KnownTokens, monotonic: Callable[[], float] = monotonic) -> Gate:
-    """A gate without Redis, so that each look-up asks the database."""
-    silent = SharedTokens(Redis.from_url("redis://127.0.0.1:1"))
+def make_gate(
+    settings: Settings,
+    store: Store,
+    known: KnownTokens,
+    monotonic: Callable[[], float] = monotonic,
+    *,
+    shared: SharedTokens | None = None,
+) -> Gate:
+    """A gate; without `shared` it has no Redis, so that each look-up asks the database."""
+    shared = shared or SharedTokens(Redis.from_url("redis://127.0.0.1:1"))
     rates = Rates(per_minute=settings.limits.proxy_per_minute, at_once=settings.limits.proxy_at_once, workers=1)
-    return Gate(settings, store, known, shared=silent, rates=rates, monotonic=monotonic)
+    return Gate(settings, store, known, shared=shared, rates=rates, monotonic=monotonic)
 
 
 @dataclass
