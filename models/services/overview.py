@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -97,16 +98,17 @@ def totals(session: Session) -> ShopTotals:
 
 
 def of_shop(session: Session) -> ShopFigures:
-    """Return the figures of the shop."""
+    """Return the figures of the shop, all of one moment."""
     moment = clock.now()
-    running = select(func.count()).select_from(AccessToken).where(token_lists.runs(moment))
-    sold = select(func.coalesce(func.sum(Transfer.amount), 0)).where(
-        Transfer.kind == TransferKind.PURCHASE, Transfer.created_at > moment - timedelta(hours=24)
+    counts = (
+        select(func.count()).select_from(User),
+        select(func.count()).select_from(AccessToken).where(token_lists.runs(moment)),
+        select(func.count()).where(ProxySession.ended_at.is_(None)),
+        select(func.count()).where(Payment.status == PaymentStatus.PENDING),
+        select(func.coalesce(func.sum(Transfer.amount), 0)).where(
+            Transfer.kind == TransferKind.PURCHASE, Transfer.created_at > moment - timedelta(hours=24)
+        ),
     )
-    return ShopFigures(
-        users=session.scalar(select(func.count()).select_from(User)) or 0,
-        running_tokens=session.scalar(running) or 0,
-        open_sessions=session.scalar(select(func.count()).where(ProxySession.ended_at.is_(None))) or 0,
-        pending_payments=session.scalar(select(func.count()).where(Payment.status == PaymentStatus.PENDING)) or 0,
-        sold=session.scalar(sold) or Decimal(0),
-    )
+    found: Any = session.execute(select(*(count.scalar_subquery() for count in counts))).one()
+    users, running, sessions, pending, sold = found
+    return ShopFigures(users, running, sessions, pending, Decimal(sold))

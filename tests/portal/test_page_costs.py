@@ -44,6 +44,9 @@ def test_no_page_asks_more_than_twelve_times_or_reads_a_whole_table(
             continue
         for query in asked(rule, known):
             page = f"{shop.path(rule)}?{query}"
+            # What a process asks for every second or two falls to some page; here it falls to each.
+            for kept in ("zenzefi-board", "zenzefi-runtime"):
+                app.extensions[kept].forget()
             with heard() as found:
                 assert browser.get(page).status_code < 400
             if len(found.queries) > MOST_QUERIES:
