@@ -9,8 +9,16 @@ from portal import current, errors, i18n
 from portal.i18n import gettext as _
 
 READS = {"GET", "HEAD", "OPTIONS"}
-# Who wants to end the maintenance must be able to log in.
-GOES_ON = ("/login", "/logout", "/preferences", "/announcements/", "/api/v1/auth/login", "/mock-checkout/")
+# Who wants to end the maintenance must be able to log in, and to stop looking at the portal as somebody else.
+GOES_ON = (
+    "/login",
+    "/logout",
+    "/view-as/end",
+    "/preferences",
+    "/announcements/",
+    "/api/v1/auth/login",
+    "/mock-checkout/",
+)
 
 
 def init_app(app: Flask) -> None:

@@ -12,6 +12,7 @@ from models.services.context import PLATFORM
 from models.users import User
 from tests.conftest import Clock, make_user
 from tests.portal.conftest import Browser
+from tests.portal.test_admin_settings import save
 from tests.support import actions
 
 
@@ -69,6 +70,13 @@ def test_the_admin_stops_by_a_button_and_is_back_at_the_user(viewer: Browser, al
     assert viewer.post("/view-as/end").location == f"/admin/users/{alice.id}"
     assert "Hello, dana" in viewer.get("/dashboard").text
     assert viewer.post("/view-as/end").location == "/dashboard"
+
+
+def test_the_admin_stops_in_maintenance_too(as_dana: Browser, alice: User) -> None:
+    assert save(as_dana, "maintenance.on", "true") == 303
+    as_dana.post(f"/admin/users/{alice.id}/view-as", reason="She asked for help")
+    assert as_dana.post("/view-as/end").location == f"/admin/users/{alice.id}"
+    assert save(as_dana, "maintenance.on", "false") == 303
 
 
 def test_who_is_no_admin_any_more_sees_his_own_again(viewer: Browser, dana: User, session: Session) -> None:
