@@ -4,11 +4,11 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from models.audit import AuditAction, AuditEntry, Origin
 from models.users import User as UserRow
-from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Window
+from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Window, plain
 from portal.api.schemas.tokens import Token
 from portal.api.schemas.users import USER_EXAMPLE, User
 
@@ -21,7 +21,7 @@ def _action(word: str) -> str:
 
 # The document does not list the actions: there are many, and each new one would change it.
 Action = Annotated[str, AfterValidator(_action), Field(max_length=64)]
-Target = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
+Target = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), BeforeValidator(plain)]
 Reason = Annotated[Text, Field(min_length=3, max_length=200)]
 
 

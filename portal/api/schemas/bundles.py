@@ -4,15 +4,15 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from models import bundles as tables
 from models.services.bundles import Price
 from models.services.money import round_down
-from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Window
+from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Window, plain
 from portal.api.schemas.tokens import SOLD_EXAMPLE, Token
 
-Percent = Annotated[Decimal, Field(ge=0, le=90, max_digits=4, decimal_places=2)]
+Percent = Annotated[Decimal, Field(ge=0, le=90, max_digits=4, decimal_places=2), BeforeValidator(plain)]
 Count = Annotated[int, Field(ge=2, le=100)]
 Hours = Annotated[int, Field(gt=0, le=1_000_000)]
 

@@ -78,6 +78,7 @@ def test_an_admin_offers_changes_and_withdraws_a_bundle(danas: Program, alices: 
         ({"discount_percent": "NaN"}, 422),
         ({"discount_percent": "90.01"}, 422),
         ({"discount_percent": -1}, 422),
+        ({"discount_percent": "1_0"}, 422),
         ({"name": ""}, 422),
         ({"name": "two\nlines"}, 422),
         ({"duration_hours": 5}, 400),
