@@ -50,11 +50,12 @@ def span(seconds: int) -> str:
 def note(entry: Transfer) -> str:  # noqa: PLR0911 - one for each kind
     """Say what a transfer was for; an admin's reason stays in his own words."""
     match entry.kind:
+        # First of all: an admin has named it, and may have named it like anything below.
+        case TransferKind.PURCHASE if entry.reference_type == "bundle_purchase":
+            return gettext("Bundle %(name)s", name=entry.description.removeprefix("Bundle "))
         case TransferKind.PURCHASE if _MORE_TIME in entry.description:
             hours_more, _between, prefix = entry.description.partition(_MORE_TIME)
             return gettext("%(duration)s more for %(prefix)s", duration=duration(int(hours_more)), prefix=prefix)
-        case TransferKind.PURCHASE if entry.reference_type == "bundle_purchase":
-            return gettext("Bundle %(name)s", name=entry.description.removeprefix("Bundle "))
         case TransferKind.PURCHASE if hours := _FIRST_NUMBER.search(entry.description):
             return gettext("Token for %(duration)s", duration=duration(int(hours.group())))
         case TransferKind.REFUND:

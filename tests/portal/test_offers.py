@@ -45,6 +45,14 @@ def test_a_bundle_is_bought_once_and_its_secrets_are_shown_once(
     assert "Bundle Starter" in as_alice.get("/wallet").text
 
 
+def test_a_bundle_may_be_named_like_an_extension(as_alice: Browser, session: Session) -> None:
+    bundle = bundle_named(session)
+    bundle.name = "Pack with 24 h more for token fans"
+    session.commit()
+    assert as_alice.post(f"/bundles/{bundle.id}", purchase_id=str(uuid.uuid4()), coupon="").status_code == 200
+    assert "Bundle Pack with 24 h more for token fans" in as_alice.get("/wallet").text
+
+
 def test_who_cannot_pay_a_bundle_is_led_to_a_top_up_and_back(as_charlie: Browser, session: Session) -> None:
     bundle = bundle_named(session)
     answer = as_charlie.post(f"/bundles/{bundle.id}", purchase_id=str(uuid.uuid4()), coupon="")
