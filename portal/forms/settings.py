@@ -77,7 +77,8 @@ def _prices(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in filter(str.strip, text.splitlines()):
         hours, separator, price = (part.strip() for part in line.partition(SEPARATOR))
-        if not separator or not hours.isdecimal() or hours in found:
+        # `024` is the same duration as `24`.
+        if not separator or not hours.isdecimal() or (hours := str(int(hours))) in found:
             raise InvalidInput("value", "Write one line for each duration, like 24 = 18.")
         found[hours] = price
     return found

@@ -58,6 +58,7 @@ def test_a_new_rate_is_what_pages_show_and_payments_take(as_dana: Browser, sessi
         ("prices.znc", "24 = 18\n24 = 19", "Write one line for each duration"),
         ("prices.znc", "24 = 18.001", "two digits after the point"),
         ("prices.znc", f"{10**12} = 18", "This is too large."),
+        ("prices.znc", "24 = 18\n024 = 5", "Write one line for each duration"),
         ("limits.proxy_at_once", "many", "Write a whole number."),
         ("limits.proxy_at_once", "0", "This must be above zero."),
         ("sessions.device_policy", "never", "Not a valid choice."),
