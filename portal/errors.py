@@ -111,9 +111,16 @@ def _seconds(error: domain.TooManyAttempts) -> int:
 
 def _on_csrf(_error: CSRFError) -> Response:
     title, text = FORM_EXPIRED
-    came_from = urlsplit(request.referrer or "")
-    again = came_from._replace(scheme="", netloc="").geturl() if came_from.netloc == request.host else ""
-    return page(400, str(text), title=str(title), again=local_path(again, ""))
+    return page(400, str(text), title=str(title), again=local_path(_came_from(), ""))
+
+
+def _came_from() -> str:
+    """Return path and query of the page of ours that sent the request, as the visitor's browser says."""
+    try:
+        page_before = urlsplit(request.referrer or "")
+    except ValueError:  # a host in brackets that is none
+        return ""
+    return page_before._replace(scheme="", netloc="").geturl() if page_before.netloc == request.host else ""
 
 
 def _on_http(error: HTTPException) -> Response | HTTPException:

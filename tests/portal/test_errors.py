@@ -67,8 +67,15 @@ def test_a_form_that_is_no_longer_good_leads_back_to_it(app: Flask) -> None:
     # Whoever is logged out goes on there after the login.
     assert link[1].replace("&amp;", "&") == page
     assert "/login?next=" in browser.get(page).location
-    for elsewhere in ("https://evil.example/tokens/buy", "http://localhost//evil.example", "javascript:alert(1)", ""):
+    for elsewhere in (
+        "https://evil.example/tokens/buy",
+        "http://localhost//evil.example",
+        "javascript:alert(1)",
+        "http://[",
+        "",
+    ):
         answer = browser.client.post("/tokens/buy", headers={"Referer": elsewhere})
+        assert answer.status_code == 400
         assert "evil" not in answer.text
         assert "javascript" not in answer.text
         assert "Open the form again" not in answer.text
