@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -16,7 +17,7 @@ from models.gifts import GiftCode, GiftRedemption
 from models.ledger import AccountKind, TransferKind
 from models.services import audit, ledger, secrets, texts
 from models.services.context import Actor
-from models.services.errors import AccountDisabled, GiftRefused, InvalidInput, NotFound
+from models.services.errors import AccountDisabled, DuplicateTransfer, GiftRefused, InvalidInput, NotFound
 from models.services.money import checked
 from models.services.paging import Listing, Page
 from models.services.secrets import Purpose
@@ -38,10 +39,11 @@ def create(
     note: str,
     settings: Settings,
     actor: Actor,
+    key: uuid.UUID | None = None,
 ) -> list[str]:
     """Make `count` codes worth `amount` ZNC for each use, and return them; they are known only now.
 
-    Raises InvalidInput.
+    A form that carries its own `key` makes them once: the second try raises DuplicateTransfer. Raises InvalidInput.
     """
     amount = checked(amount)
     note = texts.one_line(note, field="note", at_least=3, at_most=200)
@@ -49,20 +51,28 @@ def create(
         raise InvalidInput("count", f"Make 1 to {AT_ONCE} codes at once.")
     if not 1 <= uses_each <= 1_000_000:
         raise InvalidInput("uses_each", "A limit is 1 or more.")
+    key = key or uuid.uuid4()
     codes = [_new_code() for _ in range(count)]
-    for code in codes:
-        session.add(
-            GiftCode(
-                code_hash=_hash(settings, code),
-                prefix=code[:GROUP],
-                amount_znc=amount,
-                uses_in_all=uses_each,
-                valid_until=valid_until,
-                note=note,
-                created_by=actor.user_id,
-            )
+    made = [
+        GiftCode(
+            # Told by the form and the place in it, so that the same form finds its codes there.
+            id=uuid.uuid5(key, str(place)),
+            code_hash=_hash(settings, code),
+            prefix=code[:GROUP],
+            amount_znc=amount,
+            uses_in_all=uses_each,
+            valid_until=valid_until,
+            note=note,
+            created_by=actor.user_id,
         )
-    session.flush()
+        for place, code in enumerate(codes)
+    ]
+    try:
+        with session.begin_nested():
+            session.add_all(made)
+            session.flush()
+    except IntegrityError:
+        raise DuplicateTransfer(f"gifts:{key}") from None
     facts = {"amount": str(amount), "count": count, "uses_each": uses_each, "note": note}
     audit.record(session, AuditAction.GIFTS_MADE, actor, user_id=actor.user_id, resource=("gift_code", None), **facts)
     return codes

@@ -75,6 +75,7 @@ class GiftCodesForm(Form):
     uses_each = IntegerField(_("Uses of each code"), [InputRequired(_("This field is needed."))], default=1)
     valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
     note = StringField(_("What they are for"), [required(), at_most(200)], render_kw={"autocomplete": "off"})
+    key = UuidField(validators=[required()])
 
 
 class ReasonForm(Form):

@@ -12,7 +12,7 @@ from models.bundles import Bundle
 from models.coupons import Coupon
 from models.gifts import GiftCode
 from models.services import bundles, coupons, gifts, revoking, token_lists
-from models.services.errors import InvalidInput, TokenEnded
+from models.services.errors import DuplicateTransfer, InvalidInput, TokenEnded
 from models.services.money import parse_amount
 from portal import access, current, sentences, tables
 from portal.forms.admin import BundleEditForm, CouponForm, GiftCodesForm, ReasonForm
@@ -87,8 +87,8 @@ def set_coupon_active(coupon_id: uuid.UUID) -> Response:
 
 @blueprint.route("/gifts/new", methods=["GET", "POST"])
 def new_gifts() -> Response | str | tuple[str, int]:
-    """Make gift codes and show them, in this one reply and nowhere else."""
-    form = GiftCodesForm(request.form if request.method == "POST" else None)
+    """Make gift codes and show them, in this one reply and nowhere else; a form sent twice makes them once."""
+    form = GiftCodesForm(request.form if request.method == "POST" else None, data={"key": uuid.uuid4()})
     if request.method == "POST" and form.validate():
         try:
             amount = parse_amount(str(form.amount.data))
@@ -102,9 +102,13 @@ def new_gifts() -> Response | str | tuple[str, int]:
                     note=str(form.note.data),
                     settings=current.settings(),
                     actor=current.actor(),
+                    key=form.key.data,
                 )
         except InvalidInput as error:
             form.refuse(error)
+        except DuplicateTransfer:
+            flash(_("These codes are made already; no more were made. They were shown once."), "info")
+            return _back()
         else:
             if request.form.get("as") == "csv":
                 return tables.lines_as_csv("gift-codes", ["code", "amount_znc"], ((code, amount) for code in codes))

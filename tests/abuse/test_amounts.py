@@ -54,11 +54,12 @@ def test_10_no_form_takes_an_amount_that_is_none(
     amount: str,
 ) -> None:
     before, reason = counted(session), "a try"
+    gift = {"count": "1", "uses_each": "1", "note": reason, "key": str(uuid.uuid4())}
     bundle = {"name": "x", "description": "", "token_count": "2", "duration_hours": "24", "scope": "full"}
     tries = [
         ("/wallet/top-up", {"amount": amount, "provider": "mock"}),
         (f"/admin/payments/{payment.id}/refund", {"amount": amount, "reason": reason, "key": str(uuid.uuid4())}),
-        ("/admin/gifts/new", {"amount": amount, "count": "1", "uses_each": "1", "note": reason}),
+        ("/admin/gifts/new", {"amount": amount, **gift}),
     ]
     if amount != "-1":  # takes one ZNC away, which is a good reason for a minus
         adjust = {"amount": amount, "reason": reason, "key": str(uuid.uuid4())}
@@ -80,12 +81,13 @@ def test_10_no_form_takes_a_number_that_is_none(
 ) -> None:
     before = counted(session)
     bundle = {"name": "x", "description": "", "duration_hours": "24", "scope": "full", "discount_percent": "10"}
+    gift = {"amount": "5", "count": "1", "uses_each": "1", "note": "a try", "key": str(uuid.uuid4())}
     tries = (
         ("/admin/bundles/new", {**bundle, "token_count": number}),
         ("/admin/coupons/new", {"code": "TRY", "percent": "10", "uses_per_user": number}),
         ("/admin/coupons/new", {"code": "TRY", "percent": "10", "uses_in_all": number}),
-        ("/admin/gifts/new", {"amount": "5", "count": number, "uses_each": "1", "note": "a try"}),
-        ("/admin/gifts/new", {"amount": "5", "count": "1", "uses_each": number, "note": "a try"}),
+        ("/admin/gifts/new", {**gift, "count": number}),
+        ("/admin/gifts/new", {**gift, "uses_each": number}),
     )
     for path, fields in tries:
         assert as_dana.post(path, **fields).status_code == 400, (path, fields)

@@ -162,7 +162,13 @@ def test_an_admin_makes_and_withdraws_coupons_and_gift_codes(as_dana: Browser, s
     as_dana.post(f"/admin/coupons/{made.id}/active", active="0")
     session.refresh(made)
     assert not made.is_active
-    facts = {"count": "3", "uses_each": "1", "note": "for the fair", "valid_until": "2030-01-31"}
+    facts = {
+        "count": "3",
+        "uses_each": "1",
+        "note": "for the fair",
+        "valid_until": "2030-01-31",
+        "key": str(uuid.uuid4()),
+    }
     answer = as_dana.post("/admin/gifts/new", amount="25", **facts)
     shown = re.search(r'data-testid="codes"[^>]*>([^<]+)<', answer.text)
     assert shown is not None
@@ -172,6 +178,18 @@ def test_an_admin_makes_and_withdraws_coupons_and_gift_codes(as_dana: Browser, s
     page = as_dana.get("/admin/offers").text
     assert shown[1].split()[0] not in page
     assert as_dana.post("/admin/gifts/new", **{**facts, "amount": "0"}).status_code == 400
+
+
+def test_a_form_for_gift_codes_that_is_sent_twice_makes_them_once(as_dana: Browser, session: Session) -> None:
+    found = re.search(r'name="key"[^>]*value="([^"]+)"', as_dana.get("/admin/gifts/new").text)
+    assert found is not None
+    facts = {"amount": "25", "count": "2", "uses_each": "1", "note": "for the fair", "key": found[1]}
+    assert as_dana.post("/admin/gifts/new", **facts).status_code == 200
+    for again in (facts, {**facts, "as": "csv"}, {**facts, "count": "3"}):
+        assert as_dana.post("/admin/gifts/new", **again).location == "/admin/offers"
+        assert "no more were made" in as_dana.flashes()
+    assert session.scalar(select(func.count()).select_from(GiftCode)) == 2
+    assert as_dana.post("/admin/gifts/new", **{**facts, "key": ""}).status_code == 400
 
 
 def test_an_admin_sees_why_a_code_is_not_taken(
