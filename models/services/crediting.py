@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from models import clock
 from models.audit import AuditAction
@@ -21,7 +21,7 @@ from models.config import Settings
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.pauses import TokenPause
-from models.services import audit, changes, outages, outbox
+from models.services import audit, changes, outages, outbox, pausing
 from models.services.context import PLATFORM
 from models.services.outages import Period
 from models.services.paging import Page, page_of
@@ -54,12 +54,15 @@ def due(session: Session) -> list[uuid.UUID]:
 def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit: int) -> int:
     """Credit up to `limit` tokens for a closed outage and return how many were looked at; 0 when that was all.
 
-    The outage's row lock lets one job work on it at a time. A token that somebody else holds just now is left for
-    the next run, and until nobody is left the outage is not done.
+    The outage's row lock lets one job work on it at a time. A token that somebody else holds just now, or whose pause
+    has used up its time and is yet to be ended, is left for the next run, and until nobody is left the outage is not
+    done. It waits for the outage before it, whose credit may let a token run on into this one.
     """
+    before = aliased(Outage)
+    waits = exists().where(before.credited_at.is_(None), before.opened_at < Outage.opened_at)
     outage = session.scalars(
         select(Outage)
-        .where(Outage.id == outage_id, Outage.closed_at.is_not(None), Outage.credited_at.is_(None))
+        .where(Outage.id == outage_id, Outage.closed_at.is_not(None), Outage.credited_at.is_(None), ~waits)
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     ).one_or_none()
@@ -70,7 +73,8 @@ def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit:
     found: Sequence[AccessToken] = []
     if _is_worth_it(period, settings):
         found = session.scalars(
-            affected.order_by(AccessToken.id)
+            affected.where(~pausing.is_used_up(settings))
+            .order_by(AccessToken.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
             .execution_options(populate_existing=True)

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -93,12 +93,15 @@ def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Sett
 
 def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens whose pauses have used up their time, the longest ago first."""
+    query = select(AccessToken.id).where(AccessToken.revoked_at.is_(None), is_used_up(settings))
+    return list(session.scalars(query.order_by(AccessToken.paused_at).limit(limit)))
+
+
+def is_used_up(settings: Settings) -> ColumnElement[bool]:
+    """Say of a token whether it is in a pause that has used up its time, and that `resume_due` is yet to end."""
     at_most = settings.pause.in_all_days * DAY
     ends_at = AccessToken.paused_at + func.make_interval(0, 0, 0, 0, 0, 0, at_most - AccessToken.paused_seconds)
-    query = select(AccessToken.id).where(
-        AccessToken.paused_at.is_not(None), AccessToken.revoked_at.is_(None), ends_at <= clock.now()
-    )
-    return list(session.scalars(query.order_by(AccessToken.paused_at).limit(limit)))
+    return AccessToken.paused_at.is_not(None) & (ends_at <= clock.now())
 
 
 def resume_due(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:

@@ -12,7 +12,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.outage_credits import OutageCredit
 from models.outages import Outage
-from models.services import crediting, pausing, revoking, sessions, timelines
+from models.services import crediting, own_tokens, pausing, revoking, sessions, timelines
 from models.services.context import PLATFORM
 from models.tokens import AccessToken, TokenState
 from models.users import User
@@ -140,6 +140,44 @@ def test_a_pause_is_no_running_time(
     outage(session, start, time())
     credit(session, settings)
     assert (paused.credited_seconds, partly.credited_seconds) == (0, 40 * 60)
+
+
+def test_a_pause_that_used_up_its_time_in_an_outage_is_ended_before_the_credit(
+    *, session: Session, begun: Begun, alice: User, settings: Settings, time: Clock
+) -> None:
+    token = begun()
+    pausing.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
+    time.advance(days=settings.pause.in_all_days, minutes=-10)
+    start = time()
+    time.advance(minutes=30)
+    outage(session, start, time())
+    assert credit(session, settings) == 0
+    assert pausing.resume_due(session, token.id, settings)
+    credit(session, settings)
+    assert (token.credited_seconds, crediting.due(session)) == (20 * 60, [])
+
+
+def test_an_outage_waits_for_the_one_before_it(committed: tuple[Settings, Sessions], time: Clock) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    with factory.begin() as session:
+        token = buy(session, alice, settings, hours=1)
+        sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    time.advance(minutes=40)
+    for _ in range(2):
+        start = time()
+        time.advance(minutes=30)
+        with factory.begin() as session:
+            outage(session, start, time())
+        time.advance(minutes=1)
+    with factory.begin() as holder:
+        own_tokens.locked(holder, alice, token.id)
+        with factory.begin() as session:
+            credit(session, settings)
+    with factory.begin() as session:
+        credit(session, settings)
+        assert session.get_one(AccessToken, token.id).credited_seconds == 60 * 60
+        assert crediting.due(session) == []
 
 
 def test_short_outages_are_not_credited_and_long_ones_up_to_the_bound(
