@@ -12,7 +12,7 @@ from models.bundles import Bundle, BundlePurchase
 from models.config import Settings
 from models.services import audit, referrals, texts, tokens
 from models.services.context import Actor
-from models.services.errors import AccountDisabled, InvalidInput, NotFound
+from models.services.errors import InvalidInput, NotFound
 from models.services.money import CENT
 from models.services.paging import MAX_LIMIT, Page, page_of
 from models.tokens import AccessToken, TokenOrigin
@@ -63,8 +63,7 @@ def purchase(
     as well.
     """
     bundle = offered(session, bundle_id)
-    if not user.is_active:
-        raise AccountDisabled
+    tokens.refuse_disabled(session, user)
     price = price_of(bundle, settings).total
     tokens.refuse_other_price(price, shown)
     reference = ("bundle_purchase", purchase_id)

@@ -51,14 +51,13 @@ def purchase(
     """Sell a token and return it with its secret, which is known only now.
 
     A form that carries the id of the token-to-be cannot buy twice: the second try raises DuplicateTransfer.
-    `shown` is the list price that the buyer saw. Raises PriceChanged, InvalidInput, CouponRefused and
-    InsufficientFunds as well.
+    `shown` is the list price that the buyer saw. Raises PriceChanged, InvalidInput, AccountDisabled, CouponRefused,
+    InsufficientFunds and DebtOpen as well.
     """
     price = price_of(settings, hours)
     refuse_other_price(price, shown)
     _check(scope, name, settings)
-    if not user.is_active:
-        raise AccountDisabled
+    refuse_disabled(session, user)
     token_id = token_id or uuid.uuid4()
     reference = ("token", token_id)
     price = take_coupon(session, user, coupon, price, reference=reference)
@@ -86,6 +85,15 @@ def purchase(
     pay(session, user, price, f"Token for {hours} h", reference=reference, actor=actor)
     referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
     return token, secret
+
+
+def refuse_disabled(session: Session, user: User) -> None:
+    """Raise AccountDisabled for a buyer who is disabled; while this runs nobody can disable him.
+
+    Whoever disables him announces the tokens that he sees: one bought meanwhile would be let through for good.
+    """
+    if not session.scalar(select(User.is_active).where(User.id == user.id).with_for_update(read=True)):
+        raise AccountDisabled
 
 
 def take_coupon(

@@ -1,25 +1,27 @@
 """What two do at the same instant: one wins by the database's own rules, and the other hears a plain sentence."""
 
+import functools
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
 from models.database import Sessions
-from models.services import counting, revoking, roles, sessions, usage, users
+from models.services import bundles, counting, revoking, roles, sessions, usage, users
 from models.services.context import PLATFORM
 from models.services.counting import Count
-from models.services.errors import DeviceConflict, EmailTaken, LastSuperuser, NotFound, UsernameTaken
+from models.services.errors import AccountDisabled, DeviceConflict, EmailTaken, LastSuperuser, NotFound, UsernameTaken
 from models.services.usage import Usage
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import make_user
-from tests.support import buy, person, race
+from tests.support import buy, crossing, person, race, some_bundle
 
 Committed = tuple[Settings, Sessions]
 ROUNDS = 10
@@ -169,3 +171,25 @@ def test_using_releasing_and_closing_a_session_at_the_same_instant_is_no_deadloc
         with factory.begin() as session:
             still_open = (ProxySession.token_id == token.id) & ProxySession.ended_at.is_(None)
             assert session.scalar(select(func.count()).where(still_open)) in {0, 1}
+
+
+@pytest.mark.parametrize("what", ["token", "bundle"])
+def test_who_is_being_disabled_buys_nothing_that_is_not_announced(committed: Committed, what: str) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    with factory.begin() as session:
+        bundle_id = some_bundle(session).id
+    facts: dict[str, Any] = {"settings": settings, "actor": PLATFORM}
+
+    def purchase(session: Session) -> None:
+        if what == "token":
+            buy(session, alice, settings, hours=1)
+        else:
+            bundles.purchase(session, alice, bundle_id, purchase_id=uuid.uuid4(), **facts)
+
+    disable = functools.partial(roles.set_active, user_id=alice.id, active=False, actor=PLATFORM)
+    # As far as the tokens' announcement: what it does not see must not be bought any more.
+    results = crossing(factory, disable, "UPDATE access_tokens", purchase)
+    assert isinstance(results[1], AccountDisabled), results
+    with factory.begin() as session:
+        assert session.scalar(select(func.count()).select_from(AccessToken)) == 0
