@@ -199,9 +199,12 @@ def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> in
         .limit(CLOSED_AT_ONCE)
         .with_for_update(of=AccessToken, skip_locked=True)
     ).all()
+    # In the order in which workers take them (counting.py), for the same reason.
+    held = select(ProxySession.id).where(ProxySession.token_id.in_(due), ProxySession.ended_at.is_(None), which)
+    held = held.order_by(ProxySession.id).with_for_update(key_share=True)
     closed = session.scalars(
         update(ProxySession)
-        .where(ProxySession.token_id.in_(due), ProxySession.ended_at.is_(None), which)
+        .where(ProxySession.id.in_(session.scalars(held).all()))
         .values(ended_at=moment)
         .returning(ProxySession.token_id)
         .execution_options(synchronize_session=False)

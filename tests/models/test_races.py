@@ -193,3 +193,31 @@ def test_who_is_being_disabled_buys_nothing_that_is_not_announced(committed: Com
     assert isinstance(results[1], AccountDisabled), results
     with factory.begin() as session:
         assert session.scalar(select(func.count()).select_from(AccessToken)) == 0
+
+
+def test_counts_of_sessions_that_are_closed_at_the_same_instant_are_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="200")
+    with factory.begin() as session:
+        token_ids = [buy(session, alice, settings, hours=1).id for _ in range(50)]
+        held = [
+            sessions.begin(session, token_id, device=None, rules=settings.sessions, actor=PLATFORM).id
+            for token_id in token_ids
+        ]
+    at_once = settings.sessions.model_copy(update={"close_idle_seconds": -1})
+
+    def worker() -> None:
+        for _ in range(ROUNDS):
+            with factory.begin() as session:
+                counting.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in held])
+
+    def closer() -> None:
+        for _ in range(ROUNDS):
+            with factory.begin() as session:
+                sessions.close_idle(session, at_once)
+            with factory.begin() as session:
+                session.scalars(select(ProxySession.id).order_by(ProxySession.id).with_for_update()).all()
+                session.execute(text("UPDATE proxy_sessions SET ended_at = NULL"))
+
+    for _ in range(3):
+        assert race(worker, closer, worker) == [None, None, None]
