@@ -10,7 +10,14 @@ from werkzeug.wrappers import Response
 
 from models.services import adjustments, dossiers, finding, ledger, logins, people, roles, users
 from models.services.context import Actor
-from models.services.errors import DomainError, DuplicateTransfer, InsufficientFunds, InvalidInput, LastSuperuser
+from models.services.errors import (
+    DomainError,
+    DuplicateTransfer,
+    InsufficientFunds,
+    InvalidInput,
+    LastSuperuser,
+    NotFound,
+)
 from models.services.money import parse_amount
 from models.users import User
 from portal import asked, current, sentences, tables, words
@@ -63,12 +70,13 @@ def change_users() -> str | Response:
         return render_template("admin/users_bulk.html", people=listed, active=active)
     changed = 0
     for user_id in chosen:
-        # Each is a transaction of its own: the last admin, who stays, keeps nobody else from being disabled.
+        # Each is a transaction of its own: the last admin, who stays, keeps nobody else from being disabled, and one
+        # who has deleted his account nobody from being enabled.
         try:
             with current.transaction() as session:
                 roles.set_active(session, user_id, active=active, actor=current.actor())
             changed += 1
-        except LastSuperuser as error:
+        except (LastSuperuser, NotFound) as error:
             flash(sentences.sentence(error), "bad")
     if active:
         flash(ngettext("%(num)d account is enabled.", "%(num)d accounts are enabled.", changed), "good")

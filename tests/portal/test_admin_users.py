@@ -15,7 +15,7 @@ from models.services import ledger, sessions
 from models.services.context import Actor
 from models.user_notes import UserNote
 from models.users import User
-from tests.conftest import make_user
+from tests.conftest import PASSWORD, make_user
 from tests.portal.conftest import Browser
 from tests.support import actions, buy, top_up
 
@@ -109,6 +109,20 @@ def test_several_are_disabled_after_a_look(
     ]
     assert as_dana.post("/admin/users/bulk", action="disable").location == "/admin/users"
     assert as_dana.post("/admin/users/bulk", user="no id", action="disable").location == "/admin/users"
+
+
+def test_who_has_deleted_his_account_keeps_nobody_from_being_enabled(
+    as_dana: Browser, as_charlie: Browser, charlie: User, alice: User, session: Session
+) -> None:
+    assert as_charlie.post("/profile/delete", current_password=PASSWORD).status_code == 303
+    as_dana.post("/admin/users/bulk", user=str(alice.id), action="disable", confirmed="1")
+    assert "1 account is disabled." in as_dana.flashes("/admin/users")
+    chosen = [str(charlie.id), str(alice.id)]
+    assert as_dana.post("/admin/users/bulk", user=chosen, action="enable", confirmed="1").status_code == 303
+    said = as_dana.flashes("/admin/users")
+    assert "There is no such user." in said
+    assert "1 account is enabled." in said
+    assert session.get_one(User, alice.id, populate_existing=True).is_active
 
 
 def test_an_admin_is_made_and_unmade_but_never_the_last(
