@@ -105,9 +105,14 @@ def transaction() -> Iterator[Session]:
         raise
 
 
-def later(job: str, *args: str) -> None:
-    """Ask for a job after the commit. With Redis down the request still succeeds: a sweep finds the work."""
+def later(job: str, *args: str) -> bool:
+    """Ask for a job after the commit. With Redis down the request still succeeds: a sweep finds the work.
+
+    Says whether the job is in its queue, for what no sweep does.
+    """
     try:
         enqueue(job, *args)
     except QueueDown:
         logger.warning("%s was not queued: Redis is down; the sweep will find it", job)
+        return False
+    return True

@@ -24,8 +24,10 @@ def index() -> str:
 @blueprint.post("/verify")
 def verify() -> Response:
     """Have the books verified now instead of next night."""
-    current.later("jobs.upkeep.verify_ledger")
-    flash(_("The books are being verified. The result will stand here in a moment."), "info")
+    if current.later("jobs.upkeep.verify_ledger"):
+        flash(_("The books are being verified. The result will stand here in a moment."), "info")
+    else:
+        flash(_("Redis does not answer. Please try again later."), "bad")
     return redirect(url_for("admin.index"), 303)
 
 

@@ -107,6 +107,18 @@ def test_the_first_page_stands_without_redis_and_asks_little(
 def test_the_books_are_verified_when_an_admin_asks(as_dana: Browser, queued: Jobs) -> None:
     assert as_dana.post("/admin/verify").location == "/admin/"
     assert queued == [("jobs.upkeep.verify_ledger",)]
+    assert "The books are being verified." in as_dana.flashes("/admin/")
+
+
+def test_without_redis_nobody_is_told_that_the_books_are_being_verified(
+    as_dana: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_job: str) -> None:
+        raise queues.QueueDown("connection refused")
+
+    monkeypatch.setattr(current, "enqueue", down)
+    assert as_dana.post("/admin/verify").location == "/admin/"
+    assert as_dana.flashes("/admin/") == "Redis does not answer. Please try again later."
 
 
 def announce(browser: Browser, **changes: str) -> int:
