@@ -99,8 +99,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 // A form that is on its way is not sent a second time by an impatient click; the server refuses a copy as well.
-// One that opens a tab leaves this page as it is, and may be wanted again.
-for (const form of document.querySelectorAll('form[method="post"]:not([target])')) {
+// One that opens a tab or saves a file leaves this page as it is, and may be wanted again.
+for (const form of document.querySelectorAll('form[method="post"]:not([target], [data-saves])')) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "1";
