@@ -32,7 +32,8 @@ def receive(provider: str) -> Response:
         return jsonify(received=True, processed=False)
     if isinstance(word, Ask):
         payment_id = payments.asked_about(current.session(), provider, word)
-        current.later("jobs.payments.ask", str(payment_id))
+        # Only payments that are undecided are asked about by themselves: that one was refunded nobody else would say.
+        current.now_or_never("jobs.payments.ask", str(payment_id))
         return jsonify(received=True, processed=False)
     with current.transaction() as session:
         stored = payments.store_event(session, provider, word)

@@ -7,6 +7,7 @@ from flask import Flask
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from jobs.queues import QueueDown
 from models import clock
 from models.config import Settings
 from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
@@ -15,6 +16,7 @@ from models.services.context import Actor
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
 from models.services.providers import Ask, Callback
 from models.users import User
+from portal import current
 from tests.conftest import some_id
 from tests.portal.conftest import Jobs
 from tests.providers.yookassa_far_side import YooKassaFarSide, notification
@@ -148,3 +150,16 @@ def test_the_portal_asks_by_a_job_and_refuses_strangers(
     other = notification("deal.closed", {"id": "dl-1"})
     assert client.post(PATH, data=other, environ_base={"REMOTE_ADDR": THEIRS}).status_code == 200
     assert (len(queued), len(yookassa_side.asked)) == (1, asked_before)
+
+
+def test_with_redis_down_yookassa_is_told_to_say_it_again(
+    *, app: Flask, payment: Payment, yookassa_side: YooKassaFarSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_job: str) -> None:
+        raise QueueDown("connection refused")
+
+    monkeypatch.setattr(current, "enqueue", down)
+    body = yookassa_side.decide(str(payment.provider_payment_id))
+    # Of a refund in YooKassa's office no sweep of ours would ever hear.
+    answer = app.test_client().post(PATH, data=body, environ_base={"REMOTE_ADDR": THEIRS})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
