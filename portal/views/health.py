@@ -68,14 +68,15 @@ def _answer(report: Report, checks: Mapping[str, object]) -> Response:
 
 def _last_report() -> Report | None:
     try:
-        return rules.from_json(_redis(current.settings().redis.url).get(rules.REPORT_KEY))
+        return rules.from_json(_redis(current.frozen_settings().redis.url).get(rules.REPORT_KEY))
     except RedisError:
         return None
 
 
 def _ask_all() -> Report:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    settings = current.settings()
+    # What may change at run time is not asked about, for it would be read from the database that may hang.
+    settings = current.frozen_settings()
     upstream = _checks.submit(_upstream, settings.redis.url, db.engine, settings.upstream)
     asked = {
         "database": _checks.submit(_timed, _database_answers, db.engine),

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import socket
+import time
 import uuid
 from typing import Any
 
@@ -170,6 +172,19 @@ def test_health_does_not_wait_for_a_part_that_hangs(anonymous: Browser, monkeypa
     answer = anonymous.get("/health")
     assert answer.json is not None
     assert answer.json["status"] in {"healthy", "unhealthy"}
+
+
+def test_health_does_not_wait_for_a_database_that_takes_connections_and_says_nothing(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+psycopg2://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
+        database = settings.database.model_copy(update={"url": url})
+        browser = create_app(settings.model_copy(update={"database": database})).test_client()
+        began = time.monotonic()
+        answer = browser.get("/health")
+        # The desktop client gives up after five seconds.
+        assert time.monotonic() - began < 4
+    assert answer.json is not None
+    assert answer.json["checks"]["database"] == "down"
 
 
 def test_a_database_that_goes_away_within_a_request_is_a_503_like_any_other(
