@@ -13,6 +13,7 @@ OUTCOMES = {
     "succeeded": _("paid"),
     "canceled": _("canceled"),
     "refunded": _("paid back"),
+    "refund_failed": _("refund failed"),
     "disputed": _("disputed"),
     "dispute_won": _("dispute won"),
 }
@@ -20,6 +21,7 @@ _RESULTS = {
     "credited": _("ZNC credited"),
     "canceled": _("the payment is canceled"),
     "refunded": _("the refund is booked"),
+    "refund_failed": _("the ZNC are given back"),
     "disputed": _("the dispute is booked"),
     "dispute_won": _("the ZNC are given back"),
     "a dispute was won that is not known here": _("a dispute was won that is not known here"),

@@ -139,6 +139,8 @@ def settle(session: Session, payment: Payment, event: PaymentEvent) -> str | Non
     held = _find(session, payment, event)
     if event.outcome == "dispute_won":
         return _win(session, payment, held)
+    if event.outcome == "refund_failed":
+        return _fail(session, payment, held)
     if held is None:
         return _book(session, payment, event)
     if held.state is not ReversalState.REQUESTED:
@@ -230,6 +232,15 @@ def _win(session: Session, payment: Payment, held: PaymentReversal | None) -> st
     _undo(session, payment, held, ReversalState.WON, note="")
     _record(session, payment, AuditAction.PAYMENT_DISPUTE_WON, held)
     return "dispute_won"
+
+
+def _fail(session: Session, payment: Payment, held: PaymentReversal | None) -> str:
+    """Give the ZNC of a refund back whose money did not arrive, though its provider may have called it done before."""
+    if held is None or held.kind is not ReversalKind.REFUND or held.state is ReversalState.REFUSED:
+        return f"ignored: the refund is {ReversalState.REFUSED}"
+    _undo(session, payment, held, ReversalState.REFUSED, note="It failed at the provider.")
+    _record(session, payment, AuditAction.PAYMENT_REFUND_REFUSED, held)
+    return "refund_failed"
 
 
 def _undo(session: Session, payment: Payment, reversal: PaymentReversal, state: ReversalState, *, note: str) -> None:

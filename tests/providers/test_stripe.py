@@ -108,6 +108,26 @@ def test_an_admins_refund_is_made_once_and_stripes_own_word_of_it_is_no_second_o
         providers.get("stripe", shop).refund(session, payment, Decimal(400), "another")
 
 
+@pytest.mark.parametrize("kind", ["refund.failed", "refund.updated"])
+def test_a_refund_whose_money_comes_back_gives_the_znc_back_once(
+    *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide, kind: str
+) -> None:
+    name = str(payment.provider_payment_id)
+    told(session, shop, stripe_side.pay(name))
+    assert told(session, shop, stripe_side.give_back(name, 50000)) == "refunded"
+    assert (balance(session, charlie), payment.status) == (0, PaymentStatus.REFUNDED)
+    [made] = stripe_side.refunds.values()
+    failed = stripe_side.event(kind, {**made, "status": "failed"})
+    assert told(session, shop, failed) == "refund_failed"
+    assert (balance(session, charlie), payment.status, payment.returned_rub) == (50, PaymentStatus.SUCCEEDED, 0)
+    again = stripe_side.event("refund.updated", {**made, "status": "failed"})
+    assert told(session, shop, again) == "ignored: the refund is refused"
+    # One that failed before it was done was never booked.
+    other = stripe_side.event(kind, {**made, "id": "re_other", "status": "canceled"})
+    assert told(session, shop, other) == "ignored: the refund is refused"
+    assert balance(session, charlie) == 50
+
+
 def test_a_dispute_takes_the_money_and_leaves_a_debt_and_a_won_one_gives_it_back(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:

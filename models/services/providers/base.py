@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from models.payments import Payment
 
-Outcome = Literal["succeeded", "canceled", "refunded", "disputed", "dispute_won"]
+Outcome = Literal["succeeded", "canceled", "refunded", "refund_failed", "disputed", "dispute_won"]
 # Outcomes that are about a part of a payment: the amount is then that of the refund or dispute.
-OF_A_PART = frozenset[Outcome]({"refunded", "disputed", "dispute_won"})
+OF_A_PART = frozenset[Outcome]({"refunded", "refund_failed", "disputed", "dispute_won"})
 
 
 @dataclass(frozen=True, slots=True)

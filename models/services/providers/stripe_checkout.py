@@ -97,7 +97,7 @@ class StripeCheckout:
         if said is None or said.outcome == "canceled":
             return [said] if said else []
         refunds = self._ask(self._client.v1.refunds.list, {"payment_intent": said.charge_id, "limit": 100})
-        given_back = [_of_refund(f"fetched:{refund['id']}", refund) for refund in refunds["data"]]
+        given_back = [_of_refund(f"fetched:{refund['id']}:{refund['status']}", refund) for refund in refunds["data"]]
         return [said, *(event for event in given_back if event is not None)]
 
     def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:  # noqa: ARG002
@@ -136,7 +136,7 @@ def _read(said: dict[str, Any]) -> Event | None:
     event_id, kind, about = str(said["id"]), said["type"], said["data"]["object"]
     if kind in _SESSION_EVENTS:
         return _of_session(event_id, about, failed=kind == "checkout.session.async_payment_failed")
-    if kind in {"refund.created", "refund.updated"}:
+    if kind in {"refund.created", "refund.updated", "refund.failed"}:
         return _of_refund(event_id, about)
     if kind in _DISPUTE_EVENTS:
         return Event(
@@ -168,12 +168,15 @@ def _of_session(event_id: str, about: dict[str, Any], *, failed: bool = False) -
 
 
 def _of_refund(event_id: str, about: dict[str, Any]) -> Event | None:
-    if about["status"] != "succeeded":
+    # A bank may send back what was refunded weeks ago, for a card that has been closed.
+    outcomes: dict[str, Outcome] = {"succeeded": "refunded", "failed": "refund_failed", "canceled": "refund_failed"}
+    outcome = outcomes.get(about["status"])
+    if outcome is None:
         return None
     return Event(
         event_id=event_id,
         provider_payment_id=str(about["payment_intent"]),
-        outcome="refunded",
+        outcome=outcome,
         amount_rub=Decimal(int(about["amount"])) / 100,
         currency=str(about["currency"]).upper(),
         body={"id": event_id, "refund": about},
