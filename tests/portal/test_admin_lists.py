@@ -1,5 +1,6 @@
 """The office's lists of tokens, sessions, payments and what happened: narrowed in the database, and as files."""
 
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -89,7 +90,14 @@ def test_a_payment_is_settled_by_asking_its_provider(
 
 
 def test_gift_codes_are_saved_once_as_a_file(as_dana: Browser, session: Session) -> None:
-    fields = {"amount": "5", "count": "3", "uses_each": "1", "note": "for a fair", "as": "csv"}
+    fields = {
+        "amount": "5",
+        "count": "3",
+        "uses_each": "1",
+        "note": "for a fair",
+        "as": "csv",
+        "key": str(uuid.uuid4()),
+    }
     answer = as_dana.post("/admin/gifts/new", **fields)
     head, *rows = answer.text.split()
     assert (answer.mimetype, head, len(rows)) == ("text/csv", "code,amount_znc", 3)
