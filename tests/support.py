@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,9 +15,10 @@ from models.audit import AuditAction, AuditEntry
 from models.bundles import Bundle
 from models.config import Settings
 from models.database import Sessions
+from models.logins import LoginKind
 from models.payments import MockCheckout, Payment
-from models.services import books, ledger, payments, tokens, usage
-from models.services.context import Actor
+from models.services import books, ledger, logins, payments, tokens, usage
+from models.services.context import PLATFORM, Actor
 from models.services.providers import mock
 from models.services.providers.base import Event, Outcome
 from models.sessions import ProxySession
@@ -102,6 +104,15 @@ def race(*calls: Callable[[], Any]) -> list[Any]:
         thread.join(timeout=20)
         assert not thread.is_alive(), "a thread hangs"
     return results
+
+
+def logged_in(factory: Sessions, name: str = "alice") -> User:
+    """Somebody with an open login."""
+    user = person(factory, name, balance="10")
+    with factory.begin() as session:
+        facts = {"kind": LoginKind.PAGE, "lifetime": timedelta(hours=1), "actor": PLATFORM}
+        logins.begin(session, session.get_one(User, user.id), **facts)
+    return user
 
 
 def crossing(factory: Sessions, first: Callable[[Any], Any], part: str, second: Callable[[Any], Any]) -> list[Any]:

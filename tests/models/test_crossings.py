@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,7 +10,6 @@ from models.config import Settings
 from models.database import Sessions
 from models.devices import KnownDevice
 from models.links import AccountLink, LinkPurpose
-from models.logins import LoginKind
 from models.notices import Topic
 from models.outbox import OutboxMail
 from models.services import (
@@ -19,7 +17,6 @@ from models.services import (
     deliveries,
     devices,
     links,
-    logins,
     outbox,
     roles,
     users,
@@ -31,7 +28,7 @@ from models.services.errors import LinkExpired
 from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 from tests.conftest import PASSWORD
-from tests.support import crossing, person
+from tests.support import crossing, logged_in, person
 
 Committed = tuple[Settings, Sessions]
 HOOK = "https://example.org/hook"
@@ -131,15 +128,6 @@ def test_what_two_admins_do_to_one_account_at_once_is_done_by_both(committed: Co
     assert crossing(factory, set_active(active=False), "FOR NO KEY UPDATE", set_active(active=True)) == [False, True]
     with factory.begin() as session:
         assert session.get_one(User, alice.id).is_active
-
-
-def logged_in(factory: Sessions, name: str = "alice") -> User:
-    """Somebody with an open login."""
-    user = person(factory, name, balance="10")
-    with factory.begin() as session:
-        facts = {"kind": LoginKind.PAGE, "lifetime": timedelta(hours=1), "actor": PLATFORM}
-        logins.begin(session, session.get_one(User, user.id), **facts)
-    return user
 
 
 def test_a_mailed_link_followed_while_the_password_is_changed_is_no_deadlock(committed: Committed) -> None:

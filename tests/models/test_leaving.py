@@ -4,7 +4,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select, text, update
@@ -12,9 +11,8 @@ from sqlalchemy import select, text, update
 from models import clock
 from models.config import Settings
 from models.database import Sessions
-from models.logins import LoginKind
 from models.payments import Payment
-from models.services import counting, extending, leaving, logins, roles, sessions
+from models.services import counting, extending, leaving, roles, sessions
 from models.services.context import PLATFORM
 from models.services.counting import Count
 from models.services.errors import InvalidInput, NotFound, PaymentWaits
@@ -22,7 +20,7 @@ from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD
-from tests.support import assert_sound, buy, crossing, person, race, top_up
+from tests.support import assert_sound, buy, crossing, logged_in, person, race, top_up
 
 Committed = tuple[Settings, Sessions]
 
@@ -96,15 +94,6 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
     gone, *others = race(leave, add_counts, hold)
     assert isinstance(gone, leaving.Farewell)
     assert others == [None, None]
-
-
-def logged_in(factory: Sessions, name: str = "alice") -> User:
-    """Somebody with an open login."""
-    user = person(factory, name, balance="10")
-    with factory.begin() as session:
-        facts = {"kind": LoginKind.PAGE, "lifetime": timedelta(hours=1), "actor": PLATFORM}
-        logins.begin(session, session.get_one(User, user.id), **facts)
-    return user
 
 
 def test_an_account_deleted_while_an_admin_disables_it_is_no_deadlock(committed: Committed) -> None:
