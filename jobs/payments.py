@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import runtime
-from models.services import payments, reversals
+from models.services import callbacks, payments, reversals
 from models.services.errors import DomainError, ProviderDown
 from models.services.providers import mock
 
@@ -43,7 +43,7 @@ def _settle(event_id: uuid.UUID) -> str:
 
 def _settle_waiting(*, older_than: timedelta) -> int:
     with runtime.sessions().begin() as session:
-        waiting = payments.unprocessed_events(session, older_than=older_than)
+        waiting = callbacks.unprocessed_events(session, older_than=older_than)
     settled = 0
     for event_id in waiting:
         try:

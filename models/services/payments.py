@@ -4,9 +4,7 @@ import uuid
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-from sqlalchemy import func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DataError
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -14,12 +12,11 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
 from models.payments import MOVES, Payment, PaymentEvent, PaymentStatus
-from models.services import audit, ledger, outbox, providers, reversals, texts
+from models.services import audit, callbacks, ledger, outbox, providers, reversal_events, reversals
 from models.services.context import PLATFORM, Actor
-from models.services.errors import CallbackRefused, NotFound
+from models.services.errors import NotFound
 from models.services.money import CENT, checked
 from models.services.paging import Page, page_of
-from models.services.providers import Ask, Event
 from models.services.providers.base import OF_A_PART
 from models.users import User
 
@@ -72,62 +69,6 @@ def start(
     return payment
 
 
-def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | None:
-    """Keep a verified callback under its provider's event id; returns our id, or None if it was here before.
-
-    Raises CallbackRefused when payment, amount or currency are not ours; nothing is stored then, and the caller
-    rolls back.
-    """
-    names = (event.event_id, event.provider_payment_id, event.charge_id, event.refund_id, event.refund_key)
-    if not all(texts.is_fit(name) for name in names if name is not None):
-        raise CallbackRefused("The callback names something that cannot be a name.")
-    payment = _named(session, provider, event.provider_payment_id)
-    of_a_part = event.outcome in OF_A_PART
-    fits = 0 < event.amount_rub <= payment.amount_rub if of_a_part else event.amount_rub == payment.amount_rub
-    if event.currency != "RUB" or not fits or event.amount_rub != event.amount_rub.quantize(CENT):
-        raise CallbackRefused("The amount or the currency is not that of the payment.")
-    try:
-        return _store(session, provider, payment, event)
-    except DataError:
-        # A name that is too long, or a body that holds what JSON can say and PostgreSQL cannot keep.
-        raise CallbackRefused("The callback cannot be stored.") from None
-
-
-def _store(session: Session, provider: str, payment: Payment, event: Event) -> uuid.UUID | None:
-    if event.charge_id is not None and payment.provider_charge_id is None:
-        payment.provider_charge_id = event.charge_id
-        session.flush()
-    return session.scalar(
-        insert(PaymentEvent)
-        .values(
-            id=uuid.uuid4(),
-            provider=provider,
-            event_id=event.event_id,
-            payment_id=payment.id,
-            outcome=event.outcome,
-            amount_rub=event.amount_rub,
-            refund_id=event.refund_id,
-            refund_key=event.refund_key,
-            body=event.body,
-        )
-        .on_conflict_do_nothing(index_elements=[PaymentEvent.provider, PaymentEvent.event_id])
-        .returning(PaymentEvent.id)
-    )
-
-
-def asked_about(session: Session, provider: str, word: Ask) -> uuid.UUID:
-    """Return the payment of ours that its provider is to be asked about. Raises CallbackRefused for a foreign one."""
-    return _named(session, provider, word.provider_payment_id).id
-
-
-def _named(session: Session, provider: str, name: str) -> Payment:
-    names = or_(Payment.provider_payment_id == name, Payment.provider_charge_id == name)
-    payment = session.scalars(select(Payment).where(Payment.provider == provider, names)).one_or_none()
-    if payment is None:
-        raise CallbackRefused("The payment is not known here.")
-    return payment
-
-
 def settle(session: Session, event_id: uuid.UUID) -> str:
     """Act on a stored event once and return what was done; a second run finds it processed and does nothing.
 
@@ -155,7 +96,7 @@ def settle(session: Session, event_id: uuid.UUID) -> str:
 
 def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | None:
     if event.outcome in OF_A_PART:
-        return reversals.settle(session, payment, event)
+        return reversal_events.settle(session, payment, event)
     succeeded = event.outcome == "succeeded"
     if succeeded and PaymentStatus.SUCCEEDED in MOVES[payment.status] and payment.settled_at is None:
         return _credit(session, payment)
@@ -208,7 +149,7 @@ def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) ->
         raise NotFound("payment")
     results = []
     for event in providers.get(payment.provider, settings).fetch(session, payment):
-        stored = store_event(session, payment.provider, event)
+        stored = callbacks.store_event(session, payment.provider, event)
         if stored:
             results.append(settle(session, stored))
     return results[-1] if results else None
@@ -226,14 +167,6 @@ def undecided(session: Session, *, older_than: timedelta, limit: int = 200) -> l
         Payment.created_at.between(moment - ASKED_FOR, moment - older_than),
     )
     return list(session.scalars(query.order_by(func.random()).limit(limit)))
-
-
-def unprocessed_events(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
-    """Return the ids of stored events that no job has acted on, oldest first."""
-    query = select(PaymentEvent.id).where(
-        PaymentEvent.processed_at.is_(None), PaymentEvent.received_at < clock.now() - older_than
-    )
-    return list(session.scalars(query.order_by(PaymentEvent.received_at).limit(limit)))
 
 
 def expire(session: Session) -> int:

@@ -19,7 +19,6 @@ from models.ledger import Account, AccountKind, TransferKind
 from models.payments import (
     MOVES,
     Payment,
-    PaymentEvent,
     PaymentReversal,
     PaymentStatus,
     ReversalKind,
@@ -37,9 +36,6 @@ from models.services.errors import (
 )
 from models.services.money import CENT, checked
 from models.users import User
-
-# A provider that refunds a payment of which we have not heard yet is late with its first word, not wrong.
-PATIENCE = timedelta(days=1)
 
 
 def locked(session: Session, payment_id: uuid.UUID) -> Payment:
@@ -83,7 +79,7 @@ def request(
     amount_znc = _znc_of(payment, amount_rub)
     if amount_znc > wallet.balance:
         raise InsufficientFunds(amount_znc)
-    reversal = _begin(session, payment, ReversalKind.REFUND, amount_rub, reversal_id=key, reason=reason, actor=actor)
+    reversal = begin(session, payment, ReversalKind.REFUND, amount_rub, reversal_id=key, reason=reason, actor=actor)
     resource, facts = ("payment", payment.id), {"amount_rub": str(amount_rub), "reason": reason}
     action = AuditAction.PAYMENT_REFUND_REQUESTED
     audit.record(session, action, actor, user_id=payment.user_id, resource=resource, **facts)
@@ -106,10 +102,10 @@ def send(session: Session, reversal_id: uuid.UUID, settings: Settings) -> Revers
     try:
         provider_key = provider.refund(session, payment, found.amount_rub, str(found.id))
     except ProviderRefused as refusal:
-        _undo(session, payment, found, ReversalState.REFUSED, note=str(refusal))
-        _record(session, payment, AuditAction.PAYMENT_REFUND_REFUSED, found)
+        undo(session, payment, found, ReversalState.REFUSED, note=str(refusal))
+        record(session, payment, AuditAction.PAYMENT_REFUND_REFUSED, found)
     else:
-        _finish(session, payment, found, provider_key)
+        finish(session, payment, found, provider_key)
     return found.state
 
 
@@ -127,56 +123,7 @@ def of_payment(session: Session, payment_id: uuid.UUID) -> list[PaymentReversal]
     return list(session.scalars(query.order_by(PaymentReversal.created_at)))
 
 
-def settle(session: Session, payment: Payment, event: PaymentEvent) -> str | None:
-    """Book what a provider says of a refund or a dispute of a locked payment, and return what was done.
-
-    None while the payment itself is not settled: that word may be on its way still. A result that begins with
-    "review" is for a person.
-    """
-    if payment.settled_at is None:
-        is_late = event.received_at <= clock.now() - PATIENCE
-        return f"review: the payment is {payment.status}" if is_late else None
-    held = _find(session, payment, event)
-    if event.outcome == "dispute_won":
-        return _win(session, payment, held)
-    if event.outcome == "refund_failed":
-        return _fail(session, payment, held)
-    if held is None:
-        return _book(session, payment, event)
-    if held.state is not ReversalState.REQUESTED:
-        return f"ignored: the {held.kind} is {held.state}"
-    _finish(session, payment, held, event.refund_id)
-    return "refunded"
-
-
-def _book(session: Session, payment: Payment, event: PaymentEvent) -> str:
-    """Book a refund or a dispute that did not begin here."""
-    left = payment.amount_rub - payment.returned_rub
-    if event.amount_rub > left:
-        return f"review: {event.amount_rub} RUB went back, and {left} RUB were left"
-    disputed = event.outcome == "disputed"
-    kind = ReversalKind.DISPUTE if disputed else ReversalKind.REFUND
-    reason = "Disputed by the payer's bank" if disputed else "Refunded at the provider"
-    reversal = _begin(session, payment, kind, event.amount_rub, reversal_id=uuid.uuid4(), reason=reason, actor=PLATFORM)
-    reversal.provider_key, reversal.state, reversal.ended_at = event.refund_id, ReversalState.DONE, clock.now()
-    _record(session, payment, AuditAction.PAYMENT_DISPUTED if disputed else AuditAction.PAYMENT_REFUNDED, reversal)
-    return event.outcome
-
-
-def _find(session: Session, payment: Payment, event: PaymentEvent) -> PaymentReversal | None:
-    """Return the reversal that an event is about: by the provider's id, by ours, or the one that waits for it."""
-    rows = of_payment(session, payment.id)
-    by_id = [row for row in rows if event.refund_id is not None and row.provider_key == event.refund_id]
-    by_key = [row for row in rows if event.refund_key is not None and str(row.id) == event.refund_key]
-    expected = [
-        row
-        for row in rows
-        if event.outcome == "refunded" and row.state is ReversalState.REQUESTED and row.amount_rub == event.amount_rub
-    ]
-    return next(iter([*by_id, *by_key, *expected]), None)
-
-
-def _begin(
+def begin(
     session: Session,
     payment: Payment,
     kind: ReversalKind,
@@ -214,36 +161,18 @@ def _begin(
     return reversal
 
 
-def _finish(session: Session, payment: Payment, reversal: PaymentReversal, provider_key: str | None) -> None:
+def finish(session: Session, payment: Payment, reversal: PaymentReversal, provider_key: str | None) -> None:
+    """Mark a requested refund as carried out, and notify the payer."""
     reversal.state, reversal.ended_at = ReversalState.DONE, clock.now()
     reversal.provider_key = provider_key
     user = session.get_one(User, payment.user_id)
     amounts = {"amount_rub": f"{reversal.amount_rub:.2f}", "amount_znc": f"{reversal.amount_znc:.2f}"}
     dedup_key = f"money_back:{reversal.id}"
     outbox.write(session, "money_back", user, dedup_key=dedup_key, username=user.username, **amounts)
-    _record(session, payment, AuditAction.PAYMENT_REFUNDED, reversal)
+    record(session, payment, AuditAction.PAYMENT_REFUNDED, reversal)
 
 
-def _win(session: Session, payment: Payment, held: PaymentReversal | None) -> str:
-    if held is None or held.kind is not ReversalKind.DISPUTE:
-        return "review: a dispute was won that is not known here"
-    if held.state is not ReversalState.DONE:
-        return f"ignored: the dispute is {held.state}"
-    _undo(session, payment, held, ReversalState.WON, note="")
-    _record(session, payment, AuditAction.PAYMENT_DISPUTE_WON, held)
-    return "dispute_won"
-
-
-def _fail(session: Session, payment: Payment, held: PaymentReversal | None) -> str:
-    """Give the ZNC of a refund back whose money did not arrive, though its provider may have called it done before."""
-    if held is None or held.kind is not ReversalKind.REFUND or held.state is ReversalState.REFUSED:
-        return f"ignored: the refund is {ReversalState.REFUSED}"
-    _undo(session, payment, held, ReversalState.REFUSED, note="It failed at the provider.")
-    _record(session, payment, AuditAction.PAYMENT_REFUND_REFUSED, held)
-    return "refund_failed"
-
-
-def _undo(session: Session, payment: Payment, reversal: PaymentReversal, state: ReversalState, *, note: str) -> None:
+def undo(session: Session, payment: Payment, reversal: PaymentReversal, state: ReversalState, *, note: str) -> None:
     """Give the ZNC of a reversal back; a debt that it left is repaid by that first."""
     if reversal.amount_znc:
         ledger.transfer(
@@ -290,6 +219,7 @@ def _take(  # noqa: PLR0917 - one line of the books
     )
 
 
-def _record(session: Session, payment: Payment, action: AuditAction, reversal: PaymentReversal) -> None:
+def record(session: Session, payment: Payment, action: AuditAction, reversal: PaymentReversal) -> None:
+    """Write the audit entry of a reversal."""
     facts = {"amount_rub": str(reversal.amount_rub), "amount_znc": str(reversal.amount_znc)}
     audit.record(session, action, PLATFORM, user_id=payment.user_id, resource=("payment", payment.id), **facts)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.ledger import Account, AccountKind, Transfer
 from models.payments import Payment, PaymentEvent, PaymentStatus
-from models.services import payments, reversals, reviews, roles, users
+from models.services import callbacks, payments, reversals, reviews, roles, users
 from models.services.context import PLATFORM
 from models.services.providers import Event
 from models.users import User
@@ -106,7 +106,7 @@ class Patient:
                 reversals.move(payment, PaymentStatus.CANCELED)
             left = payment.amount_rub - payment.returned_rub
             if payment.status is PaymentStatus.SUCCEEDED and left > 0:
-                stored = payments.store_event(session, payment.provider, _taken_back(payment, left))
+                stored = callbacks.store_event(session, payment.provider, _taken_back(payment, left))
                 if stored is not None:
                     payments.settle(session, stored)
             for event in payments.events_of(session, payment_id):

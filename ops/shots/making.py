@@ -12,7 +12,7 @@ from sqlalchemy import select
 from models import clock
 from models.config import Settings
 from models.payments import MockCheckout
-from models.services import counting, payments, sessions, tokens, users
+from models.services import callbacks, counting, payments, sessions, tokens, users
 from models.services.context import Actor
 from models.services.providers import mock
 from models.services.providers.base import Outcome
@@ -76,7 +76,7 @@ class Making:
                 mock.decide(session, checkout.id, outcome)
                 session.refresh(checkout)
                 [event] = mock.MockProvider(self.settings).fetch(session, payment)
-                stored = payments.store_event(session, "mock", event)
+                stored = callbacks.store_event(session, "mock", event)
                 if stored is not None:
                     payments.settle(session, stored)
             return payment.id

@@ -6,7 +6,7 @@ from typing import cast
 from flask import Blueprint, Response, jsonify, request
 
 from models import clock
-from models.services import payments, providers
+from models.services import callbacks, providers
 from models.services.providers import Ask, Callback
 from portal import current
 
@@ -31,12 +31,12 @@ def receive(provider: str) -> Response:
     if word is None:
         return jsonify(received=True, processed=False)
     if isinstance(word, Ask):
-        payment_id = payments.asked_about(current.session(), provider, word)
+        payment_id = callbacks.asked_about(current.session(), provider, word)
         # Only payments that are undecided are asked about by themselves: that one was refunded nobody else would say.
         current.now_or_never("jobs.payments.ask", str(payment_id))
         return jsonify(received=True, processed=False)
     with current.transaction() as session:
-        stored = payments.store_event(session, provider, word)
+        stored = callbacks.store_event(session, provider, word)
     if stored is not None:
         current.later("jobs.payments.settle", str(stored))
     return jsonify(received=True, processed=stored is not None)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import payments
+from models.services import callbacks, payments
 from models.services.providers import Event
 from tests.support import Crash, assert_sound, balance, crash_after, decided, engine_of, person, top_up
 
@@ -33,7 +33,7 @@ class Shop:
 
     def callback(self, event: Event) -> uuid.UUID | None:
         """Take a verified callback as the portal does."""
-        return self.run(lambda s: payments.store_event(s, "mock", event))
+        return self.run(lambda s: callbacks.store_event(s, "mock", event))
 
     def settle(self, event_id: uuid.UUID) -> str:
         """Run the job."""

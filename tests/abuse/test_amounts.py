@@ -12,7 +12,7 @@ from models.coupons import Coupon
 from models.gifts import GiftCode
 from models.ledger import Transfer
 from models.payments import Payment
-from models.services import payments
+from models.services import callbacks, payments
 from models.users import User
 from tests.portal.conftest import (  # noqa: F401 - fixtures
     Browser,
@@ -38,7 +38,7 @@ def counted(session: Session) -> list[int]:
 def payment(session: Session, alice: User, settings: Settings) -> Payment:
     """500 roubles that alice has paid."""
     started = top_up(session, alice, settings)
-    stored = payments.store_event(session, "mock", decided(session, started, settings))
+    stored = callbacks.store_event(session, "mock", decided(session, started, settings))
     assert stored is not None
     payments.settle(session, stored)
     session.commit()

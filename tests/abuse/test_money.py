@@ -23,7 +23,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.ledger import Transfer, TransferKind
 from models.payments import PaymentEvent, PaymentStatus
-from models.services import adjustments, books, money, payments, revoking, sessions
+from models.services import adjustments, books, callbacks, money, payments, revoking, sessions
 from models.services.context import Actor
 from models.services.errors import CallbackRefused, DomainError, InsufficientFunds, InvalidInput, TokenUnusable
 from models.services.providers import Event
@@ -103,7 +103,7 @@ def test_2_a_callback_whose_amount_currency_or_payment_is_not_ours_changes_nothi
     with pytest.raises(CallbackRefused):
         shop.callback(replace(event, **lie))
     with pytest.raises(CallbackRefused):
-        shop.run(lambda s: payments.store_event(s, "another provider", event))
+        shop.run(lambda s: callbacks.store_event(s, "another provider", event))
     assert (shop.count(PaymentEvent), shop.money()) == (0, 100)
 
 

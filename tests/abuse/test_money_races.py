@@ -19,6 +19,7 @@ from models.pauses import TokenPause
 from models.services import (
     adjustments,
     bundles,
+    callbacks,
     crediting,
     extending,
     gifts,
@@ -230,7 +231,7 @@ def operation(shop: Shop, what: str) -> tuple[Call, set[str]]:
         return call, CHANGED | {"access_tokens", "token_events"}
     payment = shop.run(lambda s: top_up(s, alice, settings))
     event = shop.run(lambda s: decided(s, payment, settings))
-    shop.run(lambda s: payments.settle(s, payments.store_event(s, "mock", event)))  # type: ignore[arg-type]
+    shop.run(lambda s: payments.settle(s, callbacks.store_event(s, "mock", event)))  # type: ignore[arg-type]
     if what == "refund":
         facts = {"amount_rub": Decimal(300), "reason": "agreed", "key": uuid.uuid4(), "actor": Actor(dana.id)}
         return lambda s: reversals.request(s, payment.id, **facts), CHANGED | {"payments", "payment_reversals"}

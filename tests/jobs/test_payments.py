@@ -15,7 +15,7 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
-from models.services import payments
+from models.services import callbacks, payments
 from models.services.errors import NotFound
 from models.services.providers import mock
 from models.services.providers.base import Callback
@@ -36,7 +36,7 @@ def pay(shop: Committed, buyer: User, run: Run) -> Callable[..., Payment]:
         if outcome:
             event = run(lambda s: decided(s, s.get_one(Payment, payment.id), shop[0], outcome))
             if stored:
-                run(lambda s: payments.store_event(s, "mock", event))
+                run(lambda s: callbacks.store_event(s, "mock", event))
         hour_ago = clock.now() - timedelta(minutes=50)
         run(lambda s: s.execute(update(Payment).where(Payment.id == payment.id).values(created_at=hour_ago)))
         run(lambda s: s.execute(update(PaymentEvent).values(received_at=hour_ago)))

@@ -21,7 +21,7 @@ from models import counters
 from models.config import Settings
 from models.database import Sessions
 from models.payments import PaymentEvent
-from models.services import lasting, payments
+from models.services import callbacks, lasting
 from models.users import User
 from tests.support import balance, decided, top_up
 
@@ -63,7 +63,7 @@ def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
     shop: Committed, process_environment: dict[str, str], redis: Redis, buyer: User, run: Run
 ) -> None:
     settings = shop[0]
-    event_id = run(lambda s: payments.store_event(s, "mock", decided(s, top_up(s, buyer, settings), settings)))
+    event_id = run(lambda s: callbacks.store_event(s, "mock", decided(s, top_up(s, buyer, settings), settings)))
     with process("jobs.worker", process_environment) as worker:
         until(lambda: Worker.all(connection=redis))
         for _ in range(2):

@@ -14,7 +14,7 @@ from rq.job import Job
 from jobs import queues
 from models.config import Settings
 from models.database import Sessions
-from models.services import payments
+from models.services import callbacks
 from models.users import User
 from tests.support import balance, decided, top_up
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def paid(run: Run, settings: Settings, buyer: User) -> str:
     """Leave a stored callback that waits for its job; returns its id."""
-    stored = run(lambda s: payments.store_event(s, "mock", decided(s, top_up(s, buyer, settings), settings)))
+    stored = run(lambda s: callbacks.store_event(s, "mock", decided(s, top_up(s, buyer, settings), settings)))
     return str(stored)
 
 

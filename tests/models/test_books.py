@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import books, payments, revoking, tokens
+from models.services import books, callbacks, payments, revoking, tokens
 from models.services.context import PLATFORM
 from tests.conftest import make_user
 from tests.support import buy, decided, top_up
@@ -44,7 +44,7 @@ def history(session: Session, settings: Settings) -> None:
     """Leave one of everything in the books: deposits, purchases, a refund, adjustments."""
     alice, bob = make_user(session, "alice", balance="100"), make_user(session, "bob", balance="20")
     payment = top_up(session, alice, settings)
-    event_id = payments.store_event(session, "mock", decided(session, payment, settings))
+    event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
     payments.settle(session, event_id)
     top_up(session, bob, settings)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
-from models.services import payments
+from models.services import callbacks, payments
 from models.services.context import PLATFORM, Actor
 from models.services.errors import CallbackRefused, InvalidInput, NotFound
 from models.services.providers.base import Outcome
@@ -26,7 +26,7 @@ def told(session: Session, payment: Payment, settings: Settings, outcome: Outcom
     """Store what the provider says about a payment and settle it; returns what was done."""
     event = decided(session, payment, settings, outcome)
     event = replace(event, outcome=outcome, event_id=event_id or event.event_id)
-    stored = payments.store_event(session, "mock", event)
+    stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
     return payments.settle(session, stored)
 
@@ -94,7 +94,7 @@ def test_a_callback_that_is_not_about_our_payment_is_not_even_stored(
 ) -> None:
     event = decided(session, top_up(session, alice, settings), settings)
     with pytest.raises(CallbackRefused), session.begin_nested():
-        payments.store_event(session, "mock", replace(event, **lie))  # type: ignore[arg-type]
+        callbacks.store_event(session, "mock", replace(event, **lie))  # type: ignore[arg-type]
     assert events(session) == 0
 
 
@@ -103,19 +103,19 @@ def test_one_providers_callback_does_not_speak_for_anothers_payment(
 ) -> None:
     event = decided(session, top_up(session, alice, settings), settings)
     with pytest.raises(CallbackRefused):
-        payments.store_event(session, "yookassa", event)
+        callbacks.store_event(session, "yookassa", event)
 
 
 def test_an_event_is_stored_once(session: Session, alice: User, settings: Settings) -> None:
     event = decided(session, top_up(session, alice, settings), settings)
-    assert payments.store_event(session, "mock", event) is not None
-    assert payments.store_event(session, "mock", event) is None
+    assert callbacks.store_event(session, "mock", event) is not None
+    assert callbacks.store_event(session, "mock", event) is None
     assert events(session) == 1
 
 
 def test_settling_credits_once_however_often_it_runs(session: Session, alice: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
-    event_id = payments.store_event(session, "mock", decided(session, payment, settings))
+    event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
     assert [payments.settle(session, event_id) for _ in range(3)] == ["credited"] * 3
     assert balance(session, alice) == 150
@@ -185,7 +185,7 @@ def test_asking_after_a_stored_callback_leaves_the_settling_to_its_job(
     session: Session, alice: User, settings: Settings
 ) -> None:
     payment = top_up(session, alice, settings)
-    event_id = payments.store_event(session, "mock", decided(session, payment, settings))
+    event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
     assert payments.ask_provider(session, payment.id, settings) is None
     assert payments.settle(session, event_id) == "credited"
@@ -201,13 +201,13 @@ def test_undecided_payments_and_unprocessed_events_are_found_once_they_are_old(
 ) -> None:
     waiting, done = top_up(session, alice, settings), top_up(session, alice, settings)
     told(session, done, settings, "succeeded")
-    stored = payments.store_event(session, "mock", decided(session, waiting, settings))
+    stored = callbacks.store_event(session, "mock", decided(session, waiting, settings))
     minute = timedelta(minutes=1)
     assert payments.undecided(session, older_than=minute) == []
-    assert payments.unprocessed_events(session, older_than=minute) == []
+    assert callbacks.unprocessed_events(session, older_than=minute) == []
     time.advance(minutes=2)
     assert payments.undecided(session, older_than=minute) == [waiting.id]
-    assert payments.unprocessed_events(session, older_than=minute) == [stored]
+    assert callbacks.unprocessed_events(session, older_than=minute) == [stored]
 
 
 def test_a_strangers_payment_is_not_found(session: Session, alice: User, bob: User, settings: Settings) -> None:

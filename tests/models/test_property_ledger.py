@@ -23,6 +23,7 @@ from models.services import (
     adjustments,
     books,
     bundles,
+    callbacks,
     extending,
     gifts,
     ledger,
@@ -146,7 +147,7 @@ class History:
         if payment is not None:
             facts = {"event_id": str(uuid.uuid4()), "currency": "RUB", "body": {}, "refund_id": f"{rub.copy_abs()}"}
             said = Event(provider_payment_id=str(payment.provider_payment_id), outcome=outcome, amount_rub=rub, **facts)
-            stored = payments.store_event(session, "mock", said)
+            stored = callbacks.store_event(session, "mock", said)
             assert stored is not None
             payments.settle(session, stored)
 

@@ -15,7 +15,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatus, ReversalState
-from models.services import adjustments, books, ledger, payments, reversals, reviews, revoking
+from models.services import adjustments, books, callbacks, ledger, payments, reversals, reviews, revoking
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     CallbackRefused,
@@ -38,7 +38,7 @@ from tests.support import actions, assert_sound, balance, buy, decided, person, 
 def paid(session: Session, user: User, settings: Settings, amount: str = "50") -> Payment:
     """A settled top-up."""
     payment = top_up(session, user, settings, amount)
-    event_id = payments.store_event(session, "mock", decided(session, payment, settings))
+    event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
     payments.settle(session, event_id)
     return payment
@@ -50,7 +50,7 @@ def said(session: Session, payment: Payment, outcome: Outcome, rub: str, **more:
     event = Event(
         provider_payment_id=str(payment.provider_payment_id), outcome=outcome, amount_rub=Decimal(rub), **facts
     )
-    stored = payments.store_event(session, "mock", event)
+    stored = callbacks.store_event(session, "mock", event)
     return "" if stored is None else payments.settle(session, stored)
 
 
@@ -236,8 +236,8 @@ def test_a_refund_that_overtakes_its_payment_waits_for_it(
     payment = top_up(session, erin, settings)
     assert said(session, payment, "refunded", "100", refund_id="r-1") == "waits for the payment"
     time.advance(minutes=1)
-    first = payments.unprocessed_events(session, older_than=timedelta(seconds=15))
-    stored = payments.store_event(session, "mock", decided(session, payment, settings))
+    first = callbacks.unprocessed_events(session, older_than=timedelta(seconds=15))
+    stored = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert stored is not None
     payments.settle(session, stored)
     assert [payments.settle(session, event_id) for event_id in first] == ["refunded"]
@@ -250,7 +250,7 @@ def test_what_no_rule_decides_is_left_to_a_person_who_says_what_he_did(
     never = top_up(session, erin, settings)
     said(session, never, "refunded", "100")
     time.advance(days=2)
-    [late] = payments.unprocessed_events(session, older_than=timedelta(seconds=15))
+    [late] = callbacks.unprocessed_events(session, older_than=timedelta(seconds=15))
     assert payments.settle(session, late) == "review: the payment is pending"
     said(session, payment, "refunded", "300")
     assert said(session, payment, "disputed", "300").startswith("review: 300")
@@ -287,7 +287,7 @@ def test_a_signed_callback_of_the_mock_provider_says_it_too(
     assert (event.outcome, event.amount_rub, event.refund_id) == ("disputed", 120, "d-1")
     with pytest.raises(CallbackRefused):
         provider.verify(Callback(headers, body.replace(b"120", b"121"), time()))
-    stored = payments.store_event(session, "mock", replace(event))
+    stored = callbacks.store_event(session, "mock", replace(event))
     assert stored is not None
     assert payments.settle(session, stored) == "disputed"
     assert balance(session, erin) == 38

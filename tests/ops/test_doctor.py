@@ -16,7 +16,7 @@ from models.database import Sessions
 from models.ledger import Transfer
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
-from models.services import payments, reviews
+from models.services import callbacks, payments, reviews
 from models.services.providers.mock import MockProvider
 from models.users import User
 from ops.doctor import __main__ as doctor
@@ -151,7 +151,7 @@ def test_a_ledger_that_credits_a_replay_is_found_out(
     def forgetful(session: Any, provider: str, event: Any) -> Any:
         return right(session, provider, replace(event, event_id=str(uuid.uuid4())))
 
-    right = payments.store_event
+    right = callbacks.store_event
     monkeypatch.setattr(payments, "store_event", forgetful)
     assert "mock: it is stored once" in ill(run("payments")[1])
 

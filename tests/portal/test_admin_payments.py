@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.payments import Payment, PaymentReversal
-from models.services import payments
+from models.services import callbacks, payments
 from models.users import User
 from tests.portal.conftest import Browser, Jobs, attribute, text_of
 from tests.support import balance, buy, decided, top_up
@@ -21,7 +21,7 @@ from tests.support import balance, buy, decided, top_up
 def payment(session: Session, charlie: User, settings: Settings) -> Payment:
     """500 roubles that charlie paid for 50 ZNC."""
     started = top_up(session, charlie, settings)
-    event_id = payments.store_event(session, "mock", decided(session, started, settings))
+    event_id = callbacks.store_event(session, "mock", decided(session, started, settings))
     assert event_id is not None
     payments.settle(session, event_id)
     session.commit()
@@ -81,7 +81,7 @@ def test_what_waits_for_a_person_is_listed_until_he_says_what_he_did(
     *, as_dana: Browser, session: Session, payment: Payment, settings: Settings
 ) -> None:
     event = replace(decided(session, payment, settings), outcome="dispute_won", event_id="e-1", refund_id="d-9")
-    stored = payments.store_event(session, "mock", event)
+    stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
     payments.settle(session, stored)
     session.commit()
@@ -106,7 +106,7 @@ def test_a_debtor_sees_what_he_owes_and_that_a_top_up_repays_it(
 ) -> None:
     buy(session, charlie, settings)
     event = replace(decided(session, payment, settings), outcome="disputed", event_id="e-2", refund_id="d-1")
-    stored = payments.store_event(session, "mock", replace(event, amount_rub=Decimal(500)))
+    stored = callbacks.store_event(session, "mock", replace(event, amount_rub=Decimal(500)))
     assert stored is not None
     payments.settle(session, stored)
     session.commit()

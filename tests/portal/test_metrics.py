@@ -26,7 +26,7 @@ from models.database import Sessions
 from models.metrics import PORTAL
 from models.outbox import OutboxMail
 from models.payments import PaymentEvent
-from models.services import books, bundles, chain, desk, lasting, outbox, payments, proving, revoking
+from models.services import books, bundles, callbacks, chain, desk, lasting, outbox, payments, proving, revoking
 from models.services.context import PLATFORM
 from ops.bootstrap import REPOSITORY, child_environment
 from portal import create_app, figures, metrics
@@ -116,7 +116,7 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
         revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with sessions.begin() as session:
         event = decided(session, top_up(session, alice, settings), settings)
-        stored = payments.store_event(session, "mock", event)
+        stored = callbacks.store_event(session, "mock", event)
         assert stored is not None
         payments.settle(session, stored)
     text = real.get("/metrics").text
@@ -132,7 +132,7 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
     alice = person(sessions, "alice", balance="500")
     late = clock.now() - timedelta(minutes=10)
     with sessions.begin() as session:
-        stored = payments.store_event(session, "mock", decided(session, top_up(session, alice, settings), settings))
+        stored = callbacks.store_event(session, "mock", decided(session, top_up(session, alice, settings), settings))
         session.execute(
             update(PaymentEvent).where(PaymentEvent.id == stored).values(received_at=late, needs_review=True)
         )

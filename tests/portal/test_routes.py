@@ -22,7 +22,7 @@ from models.links import AccountLink, LinkPurpose
 from models.logins import LoginKind
 from models.outbox import OutboxMail
 from models.payments import Payment
-from models.services import api_keys, links, logins, notices, payments, sessions
+from models.services import api_keys, callbacks, links, logins, notices, sessions
 from models.services.context import PLATFORM, Actor
 from models.users import User
 from tests.models.test_offers import coupon, gift
@@ -132,7 +132,7 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     token = buy(session, alice, settings)
     opened = sessions.begin(session, token.id, device="a" * 20, rules=settings.sessions, actor=Actor(alice.id, "::1"))
     payment = top_up(session, alice, settings)
-    event_id = payments.store_event(session, "mock", decided(session, payment, settings))
+    event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
     bundle = session.scalars(select(Bundle).limit(1)).one()
     made = coupon(session, alice)

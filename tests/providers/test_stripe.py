@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import ConfigError, Settings, load
 from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
-from models.services import ledger, payments, providers, reversals
+from models.services import callbacks, ledger, payments, providers, reversals
 from models.services.context import Actor
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
 from models.services.providers import Callback, Event
@@ -40,7 +40,7 @@ def told(session: Session, shop: Settings, event: dict[str, Any]) -> str | None:
     if word is None:
         return None
     assert isinstance(word, Event)
-    stored = payments.store_event(session, "stripe", word)
+    stored = callbacks.store_event(session, "stripe", word)
     return payments.settle(session, stored) if stored else "known"
 
 

@@ -11,7 +11,7 @@ from jobs.queues import QueueDown
 from models import clock
 from models.config import Settings
 from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
-from models.services import payments, providers, reversals
+from models.services import callbacks, payments, providers, reversals
 from models.services.context import Actor
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
 from models.services.providers import Ask, Callback
@@ -55,7 +55,7 @@ def test_a_notification_only_makes_us_ask_and_what_the_api_says_is_settled_once(
     name = str(payment.provider_payment_id)
     # Its body says "paid"; YooKassa itself does not.
     assert hears(shop, notification("payment.succeeded", {"id": name, "status": "succeeded"})) == Ask(name)
-    assert payments.asked_about(session, "yookassa", Ask(name)) == payment.id
+    assert callbacks.asked_about(session, "yookassa", Ask(name)) == payment.id
     assert payments.ask_provider(session, payment.id, shop) is None
     yookassa_side.decide(name, "waiting_for_capture")
     assert payments.ask_provider(session, payment.id, shop) is None
@@ -89,9 +89,9 @@ def test_a_body_that_is_none_of_yookassas_is_refused(shop: Settings, body: bytes
 
 def test_a_payment_that_is_not_ours_is_not_asked_about(session: Session, payment: Payment) -> None:
     with pytest.raises(CallbackRefused):
-        payments.asked_about(session, "yookassa", Ask("of another shop"))
+        callbacks.asked_about(session, "yookassa", Ask("of another shop"))
     with pytest.raises(CallbackRefused):
-        payments.asked_about(session, "stripe", Ask(str(payment.provider_payment_id)))
+        callbacks.asked_about(session, "stripe", Ask(str(payment.provider_payment_id)))
 
 
 def test_an_answer_with_another_amount_settles_nothing(
