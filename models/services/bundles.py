@@ -32,10 +32,10 @@ class Price:
 
 
 def price_of(bundle: Bundle, settings: Settings) -> Price:
-    """Return what a bundle costs now. Raises InvalidInput when its duration is not for sale any more."""
+    """Return what a bundle costs now, at least a cent. Raises InvalidInput when its duration is no longer for sale."""
     base = tokens.price_of(settings, bundle.duration_hours) * bundle.token_count
     total = (base * (100 - bundle.discount_percent) / 100).quantize(CENT, rounding=ROUND_HALF_UP)
-    return Price(base, total)
+    return Price(base, max(total, CENT))
 
 
 def shares(price: Decimal, count: int) -> list[Decimal]:

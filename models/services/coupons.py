@@ -138,7 +138,7 @@ def _check_usable(session: Session, user: User, coupon: Coupon) -> None:
 
 def _reduced(coupon: Coupon, price: Decimal) -> Quote:
     off = coupon.amount if coupon.percent is None else round_down(price * coupon.percent / 100)
-    discount = min(off or Decimal(0), price - CENT)
+    discount = max(Decimal(0), min(off or Decimal(0), price - CENT))
     return Quote(price - discount, discount)
 
 

@@ -150,6 +150,24 @@ def test_a_coupon_leaves_a_cent_and_works_for_bundles(
     assert (sold.price_paid, [token.price_paid for token, _ in made]) == (1, [Decimal("0.20")] * 5)
 
 
+def test_a_bundle_that_rounds_to_nothing_costs_a_cent_with_and_without_a_coupon(
+    session: Session, alice: User, dana: User, settings: Settings
+) -> None:
+    # A purchase is paid: a cent is the least that can be booked, so it is the least that anything costs.
+    prices = settings.prices.model_copy(update={"znc": {1: Decimal("0.01"), 24: Decimal(18)}})
+    cheap = settings.model_copy(update={"prices": prices})
+    coupon(session, dana)
+    facts = {"token_count": 2, "duration_hours": 1, "scope": "full", "discount_percent": Decimal(90)}
+    bundle = bundles.save(session, None, name="Crumbs", description="", **facts, settings=cheap, actor=Actor(dana.id))
+    assert bundles.price_of(bundle, cheap).total == Decimal("0.01")
+    for code in ("", "SPRING"):
+        sold, made = sell(session, alice, cheap, "Crumbs", coupon=code)
+        assert (sold.price_paid, sum(token.price_paid for token, _ in made)) == (Decimal("0.01"), Decimal("0.01"))
+        for token, _ in made:
+            revoking.revoke(session, alice, token.id, settings=cheap, actor=PLATFORM)
+    assert balance(session, alice) == 100
+
+
 def test_a_coupon_has_an_end_a_switch_and_a_number_of_uses(
     *, session: Session, alice: User, bob: User, dana: User, settings: Settings, time: Clock
 ) -> None:
