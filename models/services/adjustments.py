@@ -3,22 +3,28 @@
 import uuid
 from decimal import Decimal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
 from models.ledger import AccountKind, TransferKind
 from models.services import audit, ledger, texts
 from models.services.context import Actor
-from models.services.errors import InvalidInput
+from models.services.errors import InvalidInput, NotFound
 from models.users import User
 
 
 def set_balance(session: Session, user: User, *, target: Decimal, reason: str, actor: Actor) -> Decimal:
     """Make the user's wallet hold `target` ZNC: what it lacks or has too much at this instant is booked.
 
-    The wallet's row is locked, so that no purchase comes between looking and booking. Raises as `adjust` does.
+    The wallet's row is locked, so that no purchase comes between looking and booking. Raises as `adjust` does, and
+    InvalidInput for a user in debt: a credit repays the debt first, so that the wallet would not hold the target.
     """
+    _refuse_deleted(session, user)
     difference = target - ledger.locked_wallet(session, user.id).balance
+    debt = ledger.debt_of(session, user.id)
+    if difference > 0 and debt:
+        raise InvalidInput("amount", f"This user owes {debt:.2f} ZNC, which every credit repays first.")
     return adjust(session, user, amount=difference, reason=reason, actor=actor) if difference else target
 
 
@@ -28,11 +34,13 @@ def adjust(
     """Add `amount` ZNC (negative takes away) to the user's wallet and return the new balance.
 
     `key` names one intention: a form sent twice raises DuplicateTransfer. Raises InvalidInput for an amount that
-    cannot be booked or a bad reason, InsufficientFunds when the wallet would fall below zero.
+    cannot be booked or a bad reason, InsufficientFunds when the wallet would fall below zero, NotFound for a deleted
+    account.
     """
     reason = texts.one_line(reason, field="reason", at_least=3, at_most=200)
     if not amount.is_finite():
         raise InvalidInput("amount", "The amount must be a number.")
+    _refuse_deleted(session, user)
     wallet = ledger.wallet_of(session, user.id)
     pool = ledger.system_account(session, AccountKind.ADJUSTMENTS)
     key = key or uuid.uuid4()
@@ -57,3 +65,12 @@ def adjust(
         actor=actor,
     )
     return wallet.balance
+
+
+def _refuse_deleted(session: Session, user: User) -> None:
+    """Raise NotFound for a deleted account, and keep the account from being deleted meanwhile by a shared lock.
+
+    Taken before the wallet's row, in the order of the deletion (leaving.py): two orders would be a deadlock.
+    """
+    if session.scalar(select(User.deleted_at).where(User.id == user.id).with_for_update(read=True)) is not None:
+        raise NotFound("user")

@@ -100,5 +100,5 @@ def _settled(session: Session, payment: Payment) -> schemas.Settled:
         status=payment.status,
         amount=payment.amount_znc,
         new_balance=ledger.wallet_of(session, payment.user_id).balance,
-        message=f"{payment.amount_znc:.2f} ZNC are in the wallet.",
+        message=f"{payment.amount_znc:.2f} ZNC were credited.",
     )

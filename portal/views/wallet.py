@@ -85,7 +85,7 @@ def redeem() -> str | Response | tuple[str, int]:
     except GiftRefused as error:
         gift.refuse(error, "code")
         return _wallet_page(_top_up_form(), gift), 400
-    flash(_("%(amount)s ZNC are in your wallet.", amount=words.amount(credited)), "good")
+    flash(_("%(amount)s ZNC were credited to your wallet.", amount=words.amount(credited)), "good")
     return redirect(local_path(request.args.get("next"), url_for("wallet.overview")), 303)
 
 

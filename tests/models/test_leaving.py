@@ -4,15 +4,17 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import select, text, update
 
 from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
-from models.services import counting, extending, leaving, roles, sessions
+from models.services import adjustments, counting, extending, leaving, roles, sessions
 from models.services.context import PLATFORM
 from models.services.counting import Count
 from models.services.errors import InvalidInput, NotFound, PaymentWaits
@@ -20,7 +22,7 @@ from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD
-from tests.support import assert_sound, buy, crossing, logged_in, person, race, top_up
+from tests.support import assert_sound, balance, buy, crossing, logged_in, person, race, top_up
 
 Committed = tuple[Settings, Sessions]
 
@@ -107,6 +109,42 @@ def test_an_account_deleted_while_an_admin_disables_it_is_no_deadlock(committed:
     disabled, gone = crossing(factory, disable, "UPDATE users", leaves(alice, settings))
     assert isinstance(disabled, User)
     assert isinstance(gone, leaving.Farewell)
+
+
+def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_at_that_moment(committed: Committed) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    facts = {"reason": "goodwill", "actor": PLATFORM}
+
+    def adjust(session: Any) -> Any:
+        return adjustments.adjust(session, session.get_one(User, alice.id), amount=Decimal(5), **facts)
+
+    def set_balance(session: Any) -> Any:
+        return adjustments.set_balance(session, session.get_one(User, alice.id), target=Decimal(50), **facts)
+
+    gone, adjusted = crossing(factory, leaves(alice, settings), "FROM access_tokens", adjust)
+    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(adjusted, NotFound)
+    for change in (adjust, set_balance):
+        with pytest.raises(NotFound), factory.begin() as session:
+            change(session)
+    with factory.begin() as session:
+        assert balance(session, alice) == 0
+    assert_sound(factory)
+
+
+def test_an_account_deleted_while_its_balance_is_set_is_no_deadlock(committed: Committed) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="100")
+    facts = {"reason": "goodwill", "actor": PLATFORM}
+
+    def set_balance(session: Any) -> Any:
+        return adjustments.set_balance(session, session.get_one(User, alice.id), target=Decimal(50), **facts)
+
+    held, gone = crossing(factory, set_balance, "FROM accounts", leaves(alice, settings))
+    assert held == 50
+    assert isinstance(gone, leaving.Farewell)
+    assert_sound(factory)
 
 
 def test_an_account_is_deleted_once(committed: Committed) -> None:

@@ -218,6 +218,19 @@ def test_a_chargeback_takes_the_wallet_leaves_a_debt_and_stops_spending_until_it
     buy(session, erin, settings, hours=1)
 
 
+def test_a_balance_that_a_debt_would_take_is_not_set(
+    *, session: Session, erin: User, settings: Settings, payment: Payment
+) -> None:
+    # Either the wallet holds the target afterwards or the change is refused: a credit repays the debt first.
+    buy(session, erin, settings)
+    said(session, payment, "disputed", "500", refund_id="d-1")
+    facts = {"reason": "goodwill", "actor": PLATFORM}
+    with pytest.raises(InvalidInput, match=r"18\.00"):
+        adjustments.set_balance(session, erin, target=Decimal(18), **facts)
+    assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (0, 18)
+    assert adjustments.set_balance(session, erin, target=Decimal(0), **facts) == 0
+
+
 def test_a_dispute_that_is_won_gives_the_znc_back_once_and_pays_the_debt_with_them(
     *, session: Session, erin: User, settings: Settings, payment: Payment
 ) -> None:

@@ -92,7 +92,7 @@ def test_a_gift_code_is_redeemed_and_guessing_is_stopped(
     code = gift(session, dana, settings)
     session.commit()
     as_charlie.post("/wallet/gift", code=code)
-    assert "25.00 ZNC are in your wallet." in as_charlie.flashes()
+    assert "25.00 ZNC were credited to your wallet." in as_charlie.flashes()
     assert balance(session, charlie) == 25
     assert f"Gift code {code[:4]}…" in as_charlie.get("/wallet").text
     for _ in range(9):

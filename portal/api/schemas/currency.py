@@ -118,5 +118,5 @@ SETTLED_EXAMPLE = {
     "status": "succeeded",
     "amount": "50.00",
     "new_balance": "150.00",
-    "message": "50.00 ZNC are in the wallet.",
+    "message": "50.00 ZNC were credited.",
 }
