@@ -157,10 +157,11 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
         (_("Note"), words.note(receipt.entry)),
         (_("Amount"), f"{words.amount(receipt.amount)} ZNC"),
     ]
+    if receipt.rubles is not None:
+        facts.append((_("Roubles"), f"{words.amount(receipt.rubles)}\u00a0₽"))
     if receipt.payment is not None:
         rate = words.price(receipt.payment.rub_per_znc)
         facts += [
-            (_("Roubles"), f"{words.amount(abs(receipt.amount) * receipt.payment.rub_per_znc)}\u00a0₽"),
             (_("Rate"), f"1 ZNC = {rate}\u00a0₽"),
             (_("Through"), str(labels.PROVIDERS.get(receipt.payment.provider, receipt.payment.provider))),
             (_("Payment"), str(receipt.payment.id)),

@@ -2,9 +2,10 @@
 
 import re
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from models.ledger import Transfer, TransferKind
+from models.services.money import CENT
 from portal import labels
 from portal.i18n import format_decimal, gettext, ngettext
 
@@ -13,8 +14,8 @@ _FIRST_NUMBER = re.compile(r"\d+")
 
 
 def amount(value: Decimal) -> str:
-    """Write an amount with two places, as the reader's language does."""
-    return format_decimal(value, "#,##0.00")
+    """Write an amount with two places, as the reader's language does, rounded as payments are: halves go up."""
+    return format_decimal(Decimal(value).quantize(CENT, rounding=ROUND_HALF_UP), "#,##0.00")
 
 
 def price(value: Decimal) -> str:

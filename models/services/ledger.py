@@ -88,11 +88,14 @@ def transfer(
     balances are as they were.
 
     Accounts are locked until the commit, and one of them is everybody's: what else belongs to the transfer is added to
-    the session before it, and written here before the first lock is taken.
+    the session before it, and written here before the platform's own account is locked.
     """
     amount = checked(amount)
     reference_type, reference_id = reference
-    # The unique key is claimed first. A second transfer with it waits here for the first to commit or vanish.
+    # The users' accounts are locked first, so that the time at which a transfer is claimed follows the order in which
+    # its wallet is booked: a statement that ran in another order would show balances that never were.
+    _lock_personal(session, debit, credit)
+    # Then the unique key is claimed. A second transfer with it waits for the first to commit or vanish.
     claim = (
         insert(Transfer)
         .values(
@@ -134,6 +137,13 @@ def refuse_booked(session: Session, idempotency_key: str) -> None:
     """Raise DuplicateTransfer when the key is booked already."""
     if session.scalar(select(Transfer.id).where(Transfer.idempotency_key == idempotency_key)) is not None:
         raise DuplicateTransfer(idempotency_key)
+
+
+def _lock_personal(session: Session, *accounts: Account) -> None:
+    """Lock those of the accounts that users own, wallets first: the order in which they are moved."""
+    ids = [account.id for account in accounts if account.user_id is not None]
+    query = select(Account.id).where(Account.id.in_(ids)).order_by(Account.kind != AccountKind.WALLET, Account.id)
+    session.execute(query.with_for_update(key_share=True))
 
 
 def _rank(account: Account) -> tuple[bool, bool, uuid.UUID]:

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.ledger import Account, Transfer
-from models.payments import Payment
+from models.ledger import Account, Transfer, TransferKind
+from models.payments import Payment, PaymentReversal
 from models.services import ledger, movements
 from models.services.errors import InvalidInput, NotFound
 from models.services.movements import Span
@@ -67,12 +67,17 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One movement of a wallet; `payment` is there for a top-up and for what went back of one."""
+    """One movement of a wallet; `payment` and `rubles` are there for a top-up and for its reversals.
+
+    `rubles` is what was really paid or returned, as the payment and its reversals have it: amount times rate is not
+    the same, because either was rounded.
+    """
 
     number: str
     entry: Transfer
     amount: Decimal
     payment: Payment | None
+    rubles: Decimal | None
     user: User
 
 
@@ -107,7 +112,20 @@ def receipt(session: Session, owner: User, transfer_id: uuid.UUID) -> Receipt:
     if entry is None:
         raise NotFound("receipt")
     payment = session.get(Payment, entry.reference_id) if entry.reference_type == "payment" else None
-    return Receipt(number_of(entry), entry, ledger.signed_amount(entry, wallet), payment, owner)
+    rubles = _rubles_of(session, entry, payment) if payment is not None else None
+    return Receipt(number_of(entry), entry, ledger.signed_amount(entry, wallet), payment, rubles, owner)
+
+
+def _rubles_of(session: Session, entry: Transfer, payment: Payment) -> Decimal | None:
+    """Return the rubles of a deposit or of the reversal that a transfer belongs to, which its booking key names."""
+    if entry.kind is TransferKind.DEPOSIT:
+        return payment.amount_rub
+    try:
+        named = uuid.UUID(entry.idempotency_key.rpartition(":")[2])
+    except ValueError:
+        return None
+    reversal = session.get(PaymentReversal, named)
+    return reversal.amount_rub if reversal is not None and reversal.payment_id == payment.id else None
 
 
 def number_of(entry: Transfer) -> str:

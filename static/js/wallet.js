@@ -7,7 +7,10 @@
     const typed = form.elements.amount.value.trim();
     const fits = /^\d{1,10}(\.\d{1,2})?$/.test(typed) && Number(typed) > 0;
     line.hidden = !fits;
-    if (fits) line.querySelector("[data-roubles-value]").textContent = format.format(Number(typed) * Number(form.dataset.rate));
+    if (!fits) return;
+    // In whole hundredths, whose product is exact: halves go up, as they do in the payment.
+    const hundredths = Math.round(Number(typed) * 100) * Math.round(Number(form.dataset.rate) * 100);
+    line.querySelector("[data-roubles-value]").textContent = format.format(Math.round(hundredths / 100) / 100);
   };
   form.addEventListener("input", show);
   show();

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.ledger import Transfer
@@ -19,9 +20,9 @@ from models.services.context import PLATFORM
 from models.services.errors import InvalidInput, NotFound
 from models.services.papers import Month
 from models.users import User
-from tests.conftest import Clock, some_id
+from tests.conftest import Clock, make_user, some_id
 from tests.models.test_reversals import paid, refund, said
-from tests.support import buy, person
+from tests.support import assert_sound, balance, buy, crossing, person
 
 
 def dated(session: Session, moment: datetime, which: Transfer) -> None:
@@ -80,6 +81,51 @@ def test_a_month_opens_with_what_the_one_before_closed_with(session: Session, al
     assert (september.opening, september.received, september.spent, september.closing) == (100, 0, 18, 82)
     assert (figures["2026-08"].closing, figures["2026-10"].opening, figures["2026-10"].closing) == (100, 82, 100)
     assert [(line.amount, line.balance) for line in papers.lines(session, alice, Month(2026, 9))] == [(-18, 82)]
+
+
+def test_receipts_name_the_rubles_that_were_paid_and_returned(
+    session: Session, charlie: User, dana: User, settings: Settings
+) -> None:
+    # A paper shows the payment's own amounts. 4.51 ZNC at 10.25 cost 46.2275, which was charged as 46.23; what an admin
+    # returns of it is an amount in rubles, whose ZNC are rounded.
+    priced = settings.model_copy(
+        update={"prices": settings.prices.model_copy(update={"rub_per_znc": Decimal("10.25")})}
+    )
+    payment = paid(session, charlie, priced, "4.51")
+    returned = [refund(session, payment, dana, rub) for rub in ("10.00", "0.01")]
+    said(session, payment, "disputed", "30.00", refund_id="d-1")
+    said(session, payment, "dispute_won", "30.00", refund_id="d-1")
+    assert [item.amount_rub for item in returned] == [Decimal("10.00"), Decimal("0.01")]
+    entries = session.scalars(
+        select(Transfer).where(Transfer.reference_id == payment.id).order_by(Transfer.created_at)
+    ).all()
+    rubles = [papers.receipt(session, charlie, entry.id).rubles for entry in entries]
+    assert rubles == [Decimal(text_) for text_ in ("46.23", "10.00", "0.01", "30.00", "30.00")]
+    token = buy(session, make_user(session, "rich", balance="100"), settings)
+    sold = session.scalars(select(Transfer).where(Transfer.reference_id == token.id)).one()
+    assert papers.receipt(session, token.user, sold.id).rubles is None
+
+
+def test_a_statement_follows_the_order_of_booking_and_never_falls_below_zero(
+    committed: tuple[Settings, Sessions],
+) -> None:
+    settings, factory = committed
+    alice = person(factory, "alice", balance="10")
+
+    def spend(session: Session) -> None:
+        buy(session, session.get_one(User, alice.id), settings)
+
+    def credit(session: Session) -> None:
+        adjustments.adjust(session, session.get_one(User, alice.id), amount=Decimal(8), reason="test", actor=PLATFORM)
+
+    # The purchase is claimed first, and booked when the money for it has come.
+    crossing(factory, spend, "INSERT INTO transfers", credit)
+    with factory.begin() as session:
+        owner = session.get_one(User, alice.id)
+        lines = list(papers.lines(session, owner, Month.of(clock.now())))
+        assert min(line.balance for line in lines) >= 0
+        assert lines[-1].balance == balance(session, owner)
+    assert_sound(factory)
 
 
 @hypothesis_settings(

@@ -3,8 +3,10 @@
 import csv
 import io
 import re
+from decimal import Decimal
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,6 +18,7 @@ from models.services import adjustments
 from models.services.context import PLATFORM
 from models.users import User
 from portal import papers as files
+from portal import words
 from portal.views import papers as views
 from tests.models.test_reversals import paid
 from tests.portal.conftest import Browser, attribute
@@ -55,6 +58,24 @@ def test_a_receipt_is_a_page_and_a_pdf(as_charlie: Browser, session: Session, pa
     assert re.fullmatch(
         r'attachment; filename="zenzefi-receipt-\d{8}-[0-9A-F]{8}\.pdf"', pdf.headers["Content-Disposition"]
     )
+
+
+def test_a_receipt_writes_the_rubles_of_the_payment(
+    as_charlie: Browser, session: Session, charlie: User, settings: Settings
+) -> None:
+    # 1.30 ZNC at 10.05 cost 13.065: the payment rounded the half cent up, and rounding to even would give 13.06.
+    prices = settings.prices.model_copy(update={"rub_per_znc": Decimal("10.05")})
+    payment = paid(session, charlie, settings.model_copy(update={"prices": prices}), "1.30")
+    session.commit()
+    assert payment.amount_rub == Decimal("13.07")
+    entry = session.scalars(select(Transfer).where(Transfer.reference_id == payment.id)).one()
+    assert "13.07\u00a0₽" in as_charlie.get(f"/wallet/receipts/{entry.id}").text
+
+
+@pytest.mark.parametrize(("value", "written"), [("13.065", "13.07"), ("13.055", "13.06"), ("-0.125", "-0.13")])
+def test_amounts_are_rounded_as_payments_are(app: Flask, value: str, written: str) -> None:
+    with app.test_request_context():
+        assert words.amount(Decimal(value)) == written
 
 
 def test_a_statement_is_a_page_a_csv_and_a_pdf_that_say_the_same(as_charlie: Browser, payment: Payment) -> None:
