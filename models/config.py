@@ -28,7 +28,7 @@ PREFIX = "ZENZEFI_"
 SHORT_NAMES = {"DATABASE_URL": f"{PREFIX}DATABASE__URL", "REDIS_URL": f"{PREFIX}REDIS__URL"}
 # The value of such a key is never printed; a database's address may carry a password. Nor is that of a key that
 # nobody knows: it may be a secret under a misspelt name.
-SECRET_KEY = re.compile(r"key|password|secret|database\.url|redis\.url")
+SECRET_KEY = re.compile(r"key|password|secret|database\.(listen_)?url|redis\.url")
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.toml"
 
 

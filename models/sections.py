@@ -15,6 +15,7 @@ from models.values import (
     DatabaseUrl,
     HostAndPort,
     Money,
+    OptionalDatabaseUrl,
     Origin,
     Port,
     Positive,
@@ -48,9 +49,20 @@ class Platform(Section):
 
 class Database(Section):
     url: DatabaseUrl = Field(repr=False)
+    listen_url: OptionalDatabaseUrl = Field("", repr=False)
     pool_size: Positive = 10
     statement_timeout_ms: Positive = 15000
     lock_timeout_ms: Positive = 5000
+
+    @property
+    def direct_url(self) -> str:
+        """The address for what needs a server connection of its own: LISTEN, backups and restores."""
+        return self.listen_url or self.url
+
+    @property
+    def direct(self) -> Self:
+        """These settings for an engine that needs server connections of its own."""
+        return self.model_copy(update={"url": self.direct_url})
 
 
 class Redis(Section):

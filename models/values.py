@@ -16,6 +16,10 @@ def _psycopg2_url(url: str) -> str:
     return f"postgresql+psycopg2://{rest}"
 
 
+def _psycopg2_url_or_nothing(url: str) -> str:
+    return _psycopg2_url(url) if url else url
+
+
 def _redis_url(url: str) -> str:
     if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("must start with redis://, rediss:// or unix://")
@@ -76,6 +80,7 @@ Money = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 Secrets = Annotated[SecretStr, AfterValidator(_secrets)]
 DatabaseUrl = Annotated[str, AfterValidator(_psycopg2_url)]
+OptionalDatabaseUrl = Annotated[str, AfterValidator(_psycopg2_url_or_nothing)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
 RequestPath = Annotated[str, AfterValidator(_request_path)]

@@ -77,7 +77,9 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
         variables["ZENZEFI_UPSTREAM__URL"] = f"http://{LOOPBACK}:{upstream_port}"
         settings = load(variables)
     if postgres is None:
-        _check_database(settings.database.url)
+        _check_database("DATABASE_URL", settings.database.url)
+    if settings.database.listen_url:
+        _check_database("database.listen_url", settings.database.listen_url)
     if database is None:
         _check_redis(settings.redis.url)
     ours = {name for name, value in variables.items() if name.startswith(config.PREFIX) and told.get(name) != value}
@@ -130,12 +132,12 @@ def _check_upstream(url: str) -> None:
         complain(f"The upstream {url} does not answer now ({error}); the proxy will say so until it does.")
 
 
-def _check_database(url: str) -> None:
+def _check_database(name: str, url: str) -> None:
     try:
         psycopg2.connect(url.replace("+psycopg2", "", 1), connect_timeout=5).close()
     except psycopg2.Error as error:
         reason = (str(error).strip().splitlines() or ["no reason was given"])[0]
-        raise Failure(f"The database that DATABASE_URL names cannot be used: {reason}") from None
+        raise Failure(f"The database that {name} names cannot be used: {reason}") from None
 
 
 def _check_redis(url: str) -> None:

@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models import config
 from models.config import Settings
-from models.database import engine_options
+from models.database import apply_limits, engine_options
 from models.services.runtime import Cached
 from portal import access, announcing, api, asked, errors, formats, i18n, limits, maintenance, metrics, security, views
 from portal.extensions import csrf, db
@@ -26,6 +26,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.extensions["zenzefi-runtime"] = Cached(settings)
     _configure(app, settings)
     db.init_app(app)
+    with app.app_context():
+        apply_limits(db.engine, settings.database)
     # Before all that may refuse a request, so that each refusal has an id.
     security.init_app(app, settings)
     csrf.init_app(app)

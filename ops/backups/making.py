@@ -47,7 +47,7 @@ def make(settings: Settings, folder: Path) -> Manifest:
     moment = clock.now()
     final = folder / f"zenzefi-{moment:%Y%m%d-%H%M%S}{ENCRYPTED if recipients else PLAIN}"
     partial = final.with_name(final.name + HALF)
-    engine = database.connect(settings.database)
+    engine = database.connect(settings.database.direct)
     try:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
             # Nothing is asked while pg_dump works, and that may take long.
@@ -58,7 +58,7 @@ def make(settings: Settings, folder: Path) -> Manifest:
             heads = revisions.current(connection)
             with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 written = _Hashing(file)
-                with tools.dump(settings.database.url, str(snapshot)) as stream:
+                with tools.dump(settings.database.direct_url, str(snapshot)) as stream:
                     _copy(stream, written, recipients)
                 file.flush()
                 os.fsync(file.fileno())

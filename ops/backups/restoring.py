@@ -54,7 +54,7 @@ def restore(settings: Settings, dump: Path, *, identities: Path | None, keep_old
     with Redis.from_url(settings.redis.url) as redis:
         redis.ping()  # said now, and not when all the work is done
     with _scratch(settings, dump, identities) as (name, found):
-        real = str(make_url(settings.database.url).database)
+        real = str(make_url(settings.database.direct_url).database)
         old = f"{real}_before_{clock.now():%Y%m%d_%H%M%S}"
         with Step("Putting it in place"):
             _swap(settings, real, name, old)
@@ -90,7 +90,7 @@ def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterato
         manifest = checked(dump)
         revisions.must_know(manifest.revisions)
         keys = _identities(manifest, identities)
-    prefix, began = f"{make_url(settings.database.url).database}_restore_", time.monotonic()
+    prefix, began = f"{make_url(settings.database.direct_url).database}_restore_", time.monotonic()
     name = f"{prefix}{clock.now():{WRITTEN}}_{os.getpid()}"
     with _maintenance(settings) as server:
         for left in _names(server, prefix):
@@ -99,7 +99,7 @@ def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterato
     try:
         with _maintenance(settings) as server:
             _create(server, name)
-        url = tools.plain_url(settings.database.url, name)
+        url = tools.plain_url(settings.database.direct_url, name)
         with Step("Restoring into a scratch database"), dump.open("rb") as file, tools.restore(url) as stream:
             _copy(file, stream, keys)
         with Step("Collecting statistics"):
@@ -170,7 +170,7 @@ def _verified(url: str, manifest: Manifest) -> books.Report:
 
 def _note_audit_head(settings: Settings) -> None:
     """Note where the audit log ends now: what was sealed after the backup is gone, and nobody has removed it."""
-    engine = create_engine(make_url(settings.database.url).set(drivername="postgresql+psycopg2"))
+    engine = create_engine(make_url(settings.database.direct_url).set(drivername="postgresql+psycopg2"))
     try:
         with Session(engine) as session:
             head = chain.head(session)
@@ -185,7 +185,7 @@ def _note_audit_head(settings: Settings) -> None:
 @contextmanager
 def _maintenance(settings: Settings) -> Iterator[Connection]:
     """Connect to a database that is neither renamed nor dropped."""
-    connection = psycopg2.connect(tools.plain_url(settings.database.url, "postgres"), connect_timeout=5)
+    connection = psycopg2.connect(tools.plain_url(settings.database.direct_url, "postgres"), connect_timeout=5)
     connection.autocommit = True
     try:
         yield connection

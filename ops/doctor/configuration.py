@@ -37,7 +37,11 @@ def examine(house: House) -> Iterator[Finding]:
         yield Finding(what, is_well, seen, do, SEE, is_urgent=False)
     for name, host, is_encrypted in _stores(settings):
         seen = "this machine" if _is_local(host) else f"{host}, {'encrypted' if is_encrypted else 'in the clear'}"
-        do = "Add sslmode=verify-full to DATABASE_URL." if name == "PostgreSQL" else "Use rediss:// in REDIS_URL."
+        do = (
+            "Add sslmode=verify-full to DATABASE_URL (and [database] listen_url)."
+            if name == "PostgreSQL"
+            else "Use rediss:// in REDIS_URL."
+        )
         is_well = _is_local(host) or is_encrypted
         yield Finding(f"Nobody listens on the way to {name}", is_well, seen, do, SEE, is_urgent=False)
 
@@ -56,7 +60,8 @@ def secrets_of(settings: Settings) -> set[str]:
                 found.update(part.strip() for part in value.get_secret_value().split(","))
 
     walk(settings)
-    found.add(str(make_url(settings.database.url).password or ""))
+    for url in filter(None, (settings.database.url, settings.database.listen_url)):
+        found.add(str(make_url(url).password or ""))
     found.add(urlsplit(settings.redis.url).password or "")
     found.add(settings.backup.s3_access_key)
     return {secret for secret in found if len(secret) >= 4}
@@ -139,9 +144,11 @@ def _hosts(settings: Settings) -> tuple[tuple[str, str], ...]:
 
 
 def _stores(settings: Settings) -> Iterator[tuple[str, str, bool]]:
-    database, cache = make_url(settings.database.url), urlsplit(settings.redis.url)
-    mode = str(database.query.get("sslmode", ""))
-    yield "PostgreSQL", database.host or "", mode in {"require", "verify-ca", "verify-full"}
+    for url in dict.fromkeys((settings.database.url, settings.database.direct_url)):
+        database = make_url(url)
+        mode = str(database.query.get("sslmode", ""))
+        yield "PostgreSQL", database.host or "", mode in {"require", "verify-ca", "verify-full"}
+    cache = urlsplit(settings.redis.url)
     yield "Redis", "" if cache.scheme == "unix" else cache.hostname or "", cache.scheme == "rediss"
 
 
