@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from models.audit import AuditAction, AuditEntry, Origin
 from models.users import User as UserRow
-from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Window, plain
+from portal.api.schemas.common import Body, Envelope, Money, Schema, Text, Time, Window, plain
 from portal.api.schemas.tokens import Token
 from portal.api.schemas.users import USER_EXAMPLE, User
 
@@ -21,7 +21,7 @@ def _action(word: str) -> str:
 
 # The document does not list the actions: there are many, and each new one would change it.
 Action = Annotated[str, AfterValidator(_action), Field(max_length=64)]
-Target = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), BeforeValidator(plain)]
+Target = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2, strict=False), BeforeValidator(plain)]
 Reason = Annotated[Text, Field(min_length=3, max_length=200)]
 
 
@@ -47,7 +47,7 @@ class AdminUser(User):
 AdminUsers = Envelope[AdminUser]
 
 
-class UserChanges(Schema):
+class UserChanges(Body):
     """What to change about a user; `currency_balance` is what the wallet shall hold then, and needs a reason."""
 
     is_active: bool | None = None

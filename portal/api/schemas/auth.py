@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from portal.api.schemas.common import Schema, Text
+from portal.api.schemas.common import Body, Schema, Text
 from portal.api.schemas.users import Email, FullName, NewPassword, Username
 
 
@@ -12,7 +12,7 @@ class RegisterQuery(Schema):
     ref: Text = Field("", max_length=12, description="Somebody's referral code.")
 
 
-class Register(Schema):
+class Register(Body):
     """A new account."""
 
     email: Email = Field(examples=["alice@example.com"])
@@ -21,7 +21,7 @@ class Register(Schema):
     full_name: FullName | None = Field(None, examples=["Alice Example"])
 
 
-class Credentials(Schema):
+class Credentials(Body):
     """What a login shows; `otp` is the six-digit code or a recovery code of somebody with two-factor login."""
 
     email: Text = Field(max_length=254, examples=["alice@example.com"])

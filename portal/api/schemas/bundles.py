@@ -9,12 +9,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from models import bundles as tables
 from models.services.bundles import Price
 from models.services.money import round_down
-from portal.api.schemas.common import Envelope, Money, Schema, Text, Time, Window, plain
+from portal.api.schemas.common import Body, Envelope, Hours, Money, Schema, Text, Time, Window, plain, whole
 from portal.api.schemas.tokens import SOLD_EXAMPLE, Token
 
-Percent = Annotated[Decimal, Field(ge=0, le=90, max_digits=4, decimal_places=2), BeforeValidator(plain)]
-Count = Annotated[int, Field(ge=2, le=100)]
-Hours = Annotated[int, Field(gt=0, le=1_000_000)]
+Percent = Annotated[Decimal, Field(ge=0, le=90, max_digits=4, decimal_places=2, strict=False), BeforeValidator(plain)]
+Count = Annotated[int, Field(ge=2, le=100), BeforeValidator(whole)]
 
 
 class BundlesQuery(Window):
@@ -27,7 +26,7 @@ class BundlePath(Schema):
     bundle_id: UUID
 
 
-class NewBundle(Schema):
+class NewBundle(Body):
     """A bundle to offer."""
 
     name: Text = Field(min_length=1, max_length=50, examples=["Starter"])
@@ -38,7 +37,7 @@ class NewBundle(Schema):
     discount_percent: Percent = Field(examples=["10.00"])
 
 
-class BundleChanges(Schema):
+class BundleChanges(Body):
     """What to change about a bundle, for the next buyers; what is left out stays as it is."""
 
     name: Text | None = Field(None, min_length=1, max_length=50)
@@ -50,7 +49,7 @@ class BundleChanges(Schema):
     is_active: bool | None = None
 
 
-class BundlePurchase(Schema):
+class BundlePurchase(Body):
     """How to buy a bundle; without a coupon the body may be left out."""
 
     # A key of flask-openapi3's own.

@@ -19,10 +19,17 @@ def fit(text: str) -> str:
 
 
 def plain(amount: object) -> object:
-    """Return an amount that is no text, or one that the pages would read as well. Raises ValueError."""
+    """Return an amount that is a number, or a text in plain decimal notation. Raises ValueError."""
+    if isinstance(amount, bool):
+        raise ValueError("must be a number, or a number as a string")
     if isinstance(amount, str) and not money.is_plain(amount):
         raise ValueError("write an amount like 50 or 12.34, with at most two digits after the point")
     return amount
+
+
+def whole(number: object) -> object:
+    """Return an integral float as an integer: JSON has one kind of number, and 24.0 is 24 in it (RFC 8259, sec. 6)."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 # Money is a decimal with two places, written as a string, so that no client reads it into a float.
@@ -32,7 +39,8 @@ Money = Annotated[
     Field(json_schema_extra={"pattern": r"^-?\d+\.\d{2}$"}),
 ]
 # Money as a client sends it: a string or a number, above zero, in whole cents.
-Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2), BeforeValidator(plain)]
+Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2, strict=False), BeforeValidator(plain)]
+Hours = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(whole)]
 Time = Annotated[datetime, PlainSerializer(iso, return_type=str), Field(json_schema_extra={"format": "date-time"})]
 Text = Annotated[str, AfterValidator(fit)]
 
@@ -41,6 +49,15 @@ class Schema(BaseModel):
     """The parent of all: reads attributes of rows, ignores what it does not know."""
 
     model_config = ConfigDict(from_attributes=True, extra="ignore")
+
+
+class Body(Schema):
+    """The parent of what clients send as JSON: a value has the type that the document names.
+
+    Pydantic would otherwise read `true` as the number 1, `0` as false and `"24"` as 24.
+    """
+
+    model_config = ConfigDict(strict=True)
 
 
 class Window(Schema):

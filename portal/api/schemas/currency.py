@@ -9,7 +9,7 @@ from models.ledger import Account, Transfer, TransferKind
 from models.payments import PaymentStatus
 from models.services import ledger
 from models.services.paging import MAX_LIMIT
-from portal.api.schemas.common import Amount, Envelope, Money, Schema, Text, Time, Window
+from portal.api.schemas.common import Amount, Body, Envelope, Money, Schema, Text, Time, Window
 
 
 class Balance(Schema):
@@ -40,7 +40,7 @@ class Transaction(Schema):
 Transactions = Envelope[Transaction]
 
 
-class TopUp(Schema):
+class TopUp(Body):
     """How much to pay in, and where the buyer goes afterwards: a path of the portal, or at one of `return_origins`."""
 
     amount_znc: Amount = Field(examples=["50.00"])
@@ -58,7 +58,7 @@ class Started(Schema):
     status: PaymentStatus
 
 
-class MockPurchase(Schema):
+class MockPurchase(Body):
     """How much play money to pay in."""
 
     amount: Amount = Field(examples=["50.00"])

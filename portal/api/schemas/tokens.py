@@ -8,13 +8,13 @@ from models import clock
 from models.services.own_tokens import ENDED
 from models.services.paging import MAX_OFFSET
 from models.tokens import AccessToken
-from portal.api.schemas.common import Money, Schema, Text, Time
+from portal.api.schemas.common import Body, Hours, Money, Schema, Text, Time
 
 
-class Purchase(Schema):
+class Purchase(Body):
     """What to buy."""
 
-    duration_hours: int = Field(gt=0, le=1_000_000, examples=[24], description="One of the price list.")
+    duration_hours: Hours = Field(examples=[24], description="One of the price list.")
     scope: Text = Field("full", max_length=64, examples=["full"])
     name: Text | None = Field(None, max_length=50, examples=["Workshop"])
     coupon: Text | None = Field(None, max_length=32, examples=["SPRING"])

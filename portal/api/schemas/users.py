@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 
 from models.services import users
-from portal.api.schemas.common import Money, Schema, Text, Time, fit
+from portal.api.schemas.common import Body, Money, Schema, Text, Time, fit
 
 
 # One function for each kind: where a field has a default of its own, pydantic 2.11 keeps but the last of several.
@@ -44,7 +44,7 @@ class User(Schema):
     updated_at: Time
 
 
-class Changes(Schema):
+class Changes(Body):
     """What somebody changes about himself; what is left out stays as it is."""
 
     full_name: FullName | None = None

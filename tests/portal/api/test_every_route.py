@@ -1,10 +1,13 @@
 """Walks over every route of the API: what each needs and what each reply carries. Refusals: tests/abuse/portal."""
 
+import inspect
 import re
 import uuid
+from typing import Any, get_type_hints
 
 import pytest
 from flask import Flask
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
@@ -14,6 +17,7 @@ from models.config import Settings
 from models.services import ledger, token_lists
 from models.tokens import TokenState
 from models.users import User
+from portal.api.schemas.common import Body
 from tests.portal.api.conftest import Program
 from tests.portal.conftest import Browser
 from tests.support import buy
@@ -88,3 +92,65 @@ def test_every_reply_is_json_kept_nowhere_and_carries_the_security_headers(app: 
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["X-Request-ID"]
         assert "Set-Cookie" not in answer.headers
+
+
+def bodies(app: Flask) -> list[tuple[str, type[BaseModel]]]:
+    """Return every model of a JSON body with the endpoint that takes it."""
+    found = [
+        (name, get_type_hints(inspect.unwrap(view))["body"])
+        for name, view in app.view_functions.items()
+        if name.startswith("api_") and "body" in get_type_hints(inspect.unwrap(view))
+    ]
+    assert len(found) >= 9
+    return found
+
+
+def wrong_values(field: dict[str, Any]) -> list[object]:
+    """Return JSON values of types that a property's schema does not name."""
+    kinds = {one.get("type", "") for one in field.get("anyOf", [field])}
+    samples: dict[str, list[object]] = {
+        "boolean": [True, False],
+        "integer": [0, 1, 24],
+        "number": [1.5],
+        "string": ["1", "24", "true"],
+        "array": [[], ["24"]],
+        "object": [{}],
+    }
+    also = {"integer"} if "number" in kinds else set()
+    return [value for kind, values in samples.items() if kind not in kinds | also for value in values]
+
+
+def faulty_fields(model: type[BaseModel], sent: dict[str, object]) -> set[object]:
+    """Return the fields that a model refuses."""
+    try:
+        model.model_validate(sent)
+    except ValidationError as error:
+        return {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+    return set()
+
+
+def test_every_field_of_a_body_takes_the_json_types_that_the_document_names_and_no_other(app: Flask) -> None:
+    # JSON's types are distinct (RFC 8259, section 3): true is no number, 0 is no boolean, "24" is no integer.
+    for endpoint, model in bodies(app):
+        assert issubclass(model, Body), endpoint
+        schema = model.model_json_schema()
+        for name, field in schema.get("properties", {}).items():
+            for value in wrong_values(field):
+                assert name in faulty_fields(model, {name: value}), (endpoint, name, value)
+
+
+def test_a_flag_is_no_number_and_a_number_is_no_flag(
+    alices: Program, danas: Program, session: Session, alice: User
+) -> None:
+    session.commit()
+    for hours in (True, "1", [1], 1.5):
+        assert alices.post("/tokens/purchase", {"duration_hours": hours, "scope": "full"}).status_code == 422
+    for flag in (0, 1, "true", "no"):
+        assert danas.patch(f"/admin/users/{alice.id}", {"is_superuser": flag}).status_code == 422
+    target = {"currency_balance": True, "reason": "Goodwill"}
+    assert danas.patch(f"/admin/users/{alice.id}", target).status_code == 422
+    assert ledger.wallet_of(session, alice.id).balance == 100
+    # What clients rightly send: 24.0 is the integer 24, amounts are numbers or strings.
+    assert alices.post("/tokens/purchase", {"duration_hours": 1.0, "scope": "full"}).status_code == 201
+    for amount in (50, 50.5, "50.50"):
+        assert alices.post("/currency/purchase", {"amount_znc": amount}).status_code == 201
