@@ -51,8 +51,8 @@ class User(Base):
     referrer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     # Mails are written in it: what the portal was set to when he registered, or when he changed it last.
     language: Mapped[str] = mapped_column(String(2), default=DEFAULT, server_default=text(f"'{DEFAULT}'"))
-    # Told when the balance falls below it; 0: never.
-    low_balance_znc: Mapped[Znc] = mapped_column(default=Decimal(5), server_default=text("5"))
+    # Notified when the balance falls below it; 0: never, until the user asks for it.
+    low_balance_znc: Mapped[Znc] = mapped_column(default=Decimal(0), server_default=text("0"))
     deleted_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[Moment] = mapped_column(server_default=text("now()"), onupdate=func.now())

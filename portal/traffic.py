@@ -3,12 +3,14 @@
 import logging
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 from typing import cast
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from models import clock
 from models.services import traffic
 from models.services.traffic import Seen
 from portal import current
@@ -21,17 +23,18 @@ PATIENCE_SECONDS = 0.5
 
 def requests(token_id: uuid.UUID) -> Sequence[Seen] | None:
     """Return a token's last requests, newest first; None while Redis does not answer."""
-    return _read(traffic.requests_key(token_id), traffic.REQUESTS_KEPT)
+    return _read(traffic.requests_key(token_id), traffic.REQUESTS_KEPT, traffic.REQUESTS_SECONDS)
 
 
 def refusals(token_id: uuid.UUID) -> Sequence[Seen] | None:
     """Return a token's last refusals, newest first; None while Redis does not answer."""
-    return _read(traffic.refusals_key(token_id), traffic.REFUSALS_KEPT)
+    return _read(traffic.refusals_key(token_id), traffic.REFUSALS_KEPT, traffic.REFUSALS_SECONDS)
 
 
-def _read(key: str, most: int) -> Sequence[Seen] | None:
+def _read(key: str, most: int, seconds: int) -> Sequence[Seen] | None:
     try:
-        return traffic.read(cast(list[bytes], redis().lrange(key, 0, most - 1)))
+        lines = cast(list[bytes], redis().lrange(key, 0, most - 1))
+        return traffic.read(lines, since=clock.now() - timedelta(seconds=seconds))
     except RedisError as error:
         logger.warning("the last requests cannot be read: %s", type(error).__name__)
         return None

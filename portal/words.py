@@ -1,13 +1,15 @@
 """How pages write amounts, durations and what a transfer was for."""
 
 import re
-from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
+from flask_babel import get_locale
+
 from models.ledger import Transfer, TransferKind
+from models.services import durations
 from models.services.money import CENT
 from portal import labels
-from portal.i18n import format_decimal, gettext, ngettext
+from portal.i18n import format_decimal, gettext
 
 _MORE_TIME = " h more for token "
 _FIRST_NUMBER = re.compile(r"\d+")
@@ -24,28 +26,13 @@ def price(value: Decimal) -> str:
 
 
 def duration(hours: int) -> str:
-    """Write a duration that is for sale: hours up to a day, days from there."""
-    if hours > 24 and hours % 24 == 0:
-        return ngettext("%(num)d day", "%(num)d days", hours // 24)
-    return ngettext("%(num)d hour", "%(num)d hours", hours)
+    """Write a duration that is for sale."""
+    return span(hours * 3600)
 
 
 def span(seconds: int) -> str:
-    """Write a length of time with its two largest units, without a second one that is zero.
-
-    `static/js/countdown.js` does the same in the browser, and keeps the zero: what counts down must not jump.
-    """
-    rest = timedelta(seconds=max(0, seconds))
-    days, hours, minutes, left = rest.days, rest.seconds // 3600, rest.seconds // 60 % 60, rest.seconds % 60
-    if days:
-        return gettext("%(days)d d %(hours)d h", days=days, hours=hours) if hours else gettext("%(days)d d", days=days)
-    if hours and minutes:
-        return gettext("%(hours)d h %(minutes)d min", hours=hours, minutes=minutes)
-    if hours:
-        return gettext("%(hours)d h", hours=hours)
-    if minutes and not left:
-        return gettext("%(minutes)d min", minutes=minutes)
-    return gettext("%(minutes)d min %(seconds)d s", minutes=minutes, seconds=left)
+    """Write a length of time in the reader's language."""
+    return durations.format_duration(seconds, str(get_locale()))
 
 
 def note(entry: Transfer) -> str:  # noqa: PLR0911 - one for each kind

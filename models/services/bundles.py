@@ -2,11 +2,13 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from sqlalchemy import Select, case, select
 from sqlalchemy.orm import Session
 
+from models import clock
 from models.audit import AuditAction
 from models.bundles import Bundle, BundlePurchase
 from models.config import Settings
@@ -77,6 +79,7 @@ def purchase(
         price_paid=price,
     )
     session.add(sold)
+    moment = clock.now()
     made = [
         tokens.make(
             session,
@@ -91,6 +94,8 @@ def purchase(
             price_paid=share,
             bundle_purchase=sold,
             bundle_share=share,
+            # Lists show the newest first, so that the first token is made the youngest: they read 1, 2, 3.
+            created_at=moment - timedelta(microseconds=number),
         )
         for number, share in enumerate(shares(price, bundle.token_count), start=1)
     ]

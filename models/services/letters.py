@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from models.languages import catalogue
+from models.services import durations
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "mail"
 SUFFIX = ".jinja"
@@ -77,7 +78,7 @@ def _environment(language: str, form: str) -> Environment:
         return _filled(messages.gettext(message), values)
 
     def duration(hours: int) -> str:
-        return _filled(messages.ngettext("%(num)d hour", "%(num)d hours", hours), {"num": hours})
+        return durations.format_duration(hours * 3600, language)
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -13,9 +13,12 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.outages import Outage
+from models.users import User
 
 # Where the prober leaves its last word in Redis, for everybody who must not ask the database each time.
 STATE_KEY = "zenzefi:upstream"
+# A share of less time than this says nothing: one minute without an outage is no "100 %".
+LEAST_WATCHED = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +31,29 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How the service is and was: since when it is out, if it is, and how often and how long over some days."""
+    """How the service is and was: since when it is out, if it is, and how often and how long over some days.
+
+    `since` is when the record begins; None for an installation that has none yet. `is_whole` says whether the record
+    covers all of `days`.
+    """
 
     out_since: datetime | None
     days: int
     outages: int
     out_seconds: int
+    since: datetime | None
+    watched: timedelta
 
     @property
-    def share(self) -> float:
-        """The part of the time in which it was there, from 0 to 1."""
-        return 1 - self.out_seconds / (self.days * 86400)
+    def is_whole(self) -> bool:
+        return self.watched >= timedelta(days=self.days)
+
+    @property
+    def share(self) -> float | None:
+        """The part of the watched time in which it was there, from 0 to 1; None before there is a day to judge by."""
+        if self.watched < LEAST_WATCHED:
+            return None
+        return 1 - self.out_seconds / self.watched.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +138,19 @@ def between(session: Session, start: datetime, end: datetime, gap: timedelta) ->
 
 
 def record(session: Session, *, days: int, gap: timedelta) -> Record:
-    """Return how the service is now, and how it was over the last days."""
+    """Return how the service is now, and how it was over the last days, or since the installation if that is later.
+
+    The first account is made when the platform is installed, so nothing was watched before it.
+    """
     moment = clock.now()
-    periods = between(session, moment - timedelta(days=days), moment, gap)
+    installed = session.scalar(select(User.created_at).order_by(User.created_at).limit(1))
+    since = None if installed is None else max(installed, moment - timedelta(days=days))
+    watched = timedelta() if since is None else max(moment - since, timedelta())
+    periods = between(session, since or moment - timedelta(days=days), moment, gap)
     last = periods[-1] if periods else None
     out = sum((period.end - period.start for period in periods), timedelta())
     out_since = last.start if last and last.end == moment else None
-    return Record(out_since, days, len(periods), int(out.total_seconds()))
+    return Record(out_since, days, len(periods), int(out.total_seconds()), since, watched)
 
 
 def _open(session: Session) -> Outage | None:

@@ -26,7 +26,11 @@ SOON, LAST_PARTS = timedelta(hours=24), 4
 
 @dataclass(frozen=True, slots=True)
 class BuyerFigures:
-    """What one user has at hand, and what went through: today, and on each of the last days, oldest first."""
+    """What one user has at hand, and what went through: today, and on each of the last days, oldest first.
+
+    `running` are tokens that have not ended, paused ones among them; `usable_tokens` counts those that open something
+    now, which a paused one does not.
+    """
 
     usable_tokens: int
     running: list[AccessToken]
@@ -50,10 +54,11 @@ class ShopFigures:
 
 
 def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
-    """Return the figures of one user: up to `SHOWN` usable tokens, what ends soonest first, those not started last."""
-    usable = select(AccessToken).where(AccessToken.user_id == user_id, token_lists.has_not_ended())
+    """Return the figures of one user: up to `SHOWN` tokens at hand, what ends soonest first, those not started last."""
+    at_hand = select(AccessToken).where(AccessToken.user_id == user_id, token_lists.has_not_ended())
+    usable = at_hand.where(AccessToken.paused_at.is_(None))
     order = (AccessToken.activated_at.is_(None), AccessToken.expires_at.nulls_last(), AccessToken.created_at.desc())
-    running = list(session.scalars(usable.order_by(*order).limit(SHOWN)))
+    running = list(session.scalars(at_hand.order_by(*order).limit(SHOWN)))
     moment = clock.now()
     return BuyerFigures(
         usable_tokens=session.scalar(select(func.count()).select_from(usable.subquery())) or 0,

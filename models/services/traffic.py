@@ -51,14 +51,20 @@ def written(at: float, method: str, path: str, figures: tuple[int, int, int, flo
     return _encode((round(at, 3), method, path, *figures, code))
 
 
-def read(lines: Iterable[bytes]) -> list[Seen]:
-    """Read what was written, newest first whichever worker wrote it; what another version wrote is left out."""
+def read(lines: Iterable[bytes], *, since: datetime) -> list[Seen]:
+    """Return what was written since `since`, newest first whichever worker wrote it.
+
+    The keys expire some time after the last entry, so an older entry lives on for as long as newer ones follow it:
+    only this filter makes "the last hour" true. Entries that another version wrote are left out.
+    """
     found = []
     for line in lines:
         try:
             at, method, path, status, bytes_in, bytes_out, milliseconds, code = json.loads(line)
             moment = datetime.fromtimestamp(at, UTC)
         except (ValueError, TypeError):
+            continue
+        if moment < since:
             continue
         found.append(Seen(moment, method, path, status, bytes_in, bytes_out, milliseconds, code))
     return sorted(found, key=lambda seen: seen.at, reverse=True)

@@ -1,15 +1,26 @@
-// Counts the time that is left down, in the two largest units, as portal/formats.py writes it, zeros too: nothing may jump.
+// Counts the time that is left down in the two largest units, with the words that models/services/durations.py takes
+// from the same CLDR data, and zeros too: nothing may jump.
 {
   const started = performance.now();
+  const units = Object.fromEntries(
+    ["day", "hour", "minute", "second"].map((unit) => [
+      unit,
+      new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" }),
+    ]),
+  );
   const write = (element) => {
-    const [d, h, min, s] = element.dataset.units.split("|");
     const left = Math.max(0, Math.ceil(Number(element.dataset.countdown) - (performance.now() - started) / 1000));
     const days = Math.floor(left / 86400);
     const hours = Math.floor(left / 3600) % 24;
     const minutes = Math.floor(left / 60) % 60;
-    if (days) element.textContent = `${days} ${d} ${hours} ${h}`;
-    else if (hours) element.textContent = `${hours} ${h} ${minutes} ${min}`;
-    else element.textContent = `${minutes} ${min} ${left % 60} ${s}`;
+    const parts = days
+      ? [[days, "day"], [hours, "hour"]]
+      : hours
+        ? [[hours, "hour"], [minutes, "minute"]]
+        : minutes
+          ? [[minutes, "minute"], [left % 60, "second"]]
+          : [[left, "second"]];
+    element.textContent = parts.map(([count, unit]) => units[unit].format(count)).join(" ");
   };
   const all = [...document.querySelectorAll("[data-countdown]")];
   // Whether a time that is over has ended its token or was renewed, the server knows. Nobody is cut off while he types

@@ -46,7 +46,9 @@ async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   const before = button.textContent;
   try {
-    await navigator.clipboard.writeText(source.textContent);
+    // A list is copied line by line, each with its name.
+    const lines = [...source.querySelectorAll("[data-line]")].map((item) => item.dataset.line);
+    await navigator.clipboard.writeText(lines.length ? lines.join("\n") : source.textContent);
   } catch {
     // Without HTTPS there is no clipboard: select the text, so that one key press copies it.
     const selection = getSelection();

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from redis import Redis as SyncRedis
@@ -23,10 +24,11 @@ from tests.addon.processes import Proxy
 from tests.addon.test_worker import wait_for
 
 SECRET = "Ab-_" * 16
+EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def seen(redis: SyncRedis, key: str) -> list[Seen]:
-    return traffic.read(redis.lrange(key, 0, -1))  # type: ignore[arg-type]
+    return traffic.read(redis.lrange(key, 0, -1), since=EVER)  # type: ignore[arg-type]
 
 
 def flushed(address: str, *trails: Trail) -> None:
@@ -117,9 +119,8 @@ def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monk
 
 def test_what_another_version_wrote_is_left_out() -> None:
     good = traffic.written(1.0, "GET", "/", (200, 1, 2, 3.0), "")
-    assert [
-        entry.path for entry in traffic.read([b"{}", b"[1]", b"nonsense", b"[null,1,1,1,1,1,1,1]", good.encode()])
-    ] == ["/"]
+    lines = [b"{}", b"[1]", b"nonsense", b"[null,1,1,1,1,1,1,1]", good.encode()]
+    assert [entry.path for entry in traffic.read(lines, since=EVER)] == ["/"]
 
 
 def test_a_worker_shows_what_came_through_and_why_something_was_refused(

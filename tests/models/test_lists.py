@@ -126,7 +126,7 @@ def test_the_first_pages_figures_count_what_they_say(
     time.advance(hours=1)
     figures = overview.of_user(session, alice.id)
     carried = usage.added(figures.days)
-    assert (figures.usable_tokens, carried.requests, carried.bytes_transferred) == (3, 6, 330)
+    assert (figures.usable_tokens, carried.requests, carried.bytes_transferred) == (2, 6, 330)
     assert {token.id for token in figures.running} == {ready.id, running.id, paused.id}
     nothing = overview.of_user(session, bob.id)
     assert (nothing.usable_tokens, nothing.running, nothing.today) == (0, [], usage.Usage())

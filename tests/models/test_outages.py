@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from models.outages import Outage
 from models.services import outages
 from models.services.outages import Period, UpstreamState, state_from_json
+from models.users import User
 from tests.conftest import Clock
 
 GAP = timedelta(seconds=18)
@@ -162,3 +163,25 @@ def test_a_state_in_redis_is_read_back_only_for_its_own_upstream() -> None:
     assert state_from_json(state.as_json(), "http://one.test") == state
     for text in (state.as_json().replace("one", "two"), None, "", "[]", "{", b"\xff", '{"upstream": 1}'):
         assert state_from_json(text, "http://one.test") is None
+
+
+def test_a_new_installation_has_no_share_of_availability(session: Session, alice: User, time: Clock) -> None:
+    """A share of a month that was watched for a minute would be made up: it needs a day."""
+    alice.created_at = time()
+    session.flush()
+    time.advance(minutes=1)
+    fresh = outages.record(session, days=30, gap=GAP)
+    assert (fresh.share, fresh.is_whole, fresh.since) == (None, False, alice.created_at)
+    time.advance(days=2, minutes=-1)
+    session.add(Outage(opened_at=time() - timedelta(hours=12), last_failed_at=time(), closed_at=time()))
+    session.flush()
+    assert outages.record(session, days=30, gap=GAP).share == pytest.approx(0.75)
+    time.advance(days=28)
+    whole = outages.record(session, days=30, gap=GAP)
+    assert whole.is_whole
+    assert whole.share == pytest.approx(1 - 12 / 720)
+
+
+def test_without_any_account_nothing_was_watched(session: Session) -> None:
+    record = outages.record(session, days=30, gap=GAP)
+    assert (record.share, record.since, record.is_whole) == (None, None, False)

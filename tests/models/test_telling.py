@@ -154,7 +154,8 @@ def test_a_balance_that_falls_below_the_threshold_is_told_when_it_does(
 
 
 def test_who_sets_no_threshold_is_never_told(session: Session, alice: User, settings: Settings) -> None:
-    alice.low_balance_znc = Decimal(0)
+    """Nobody is mailed about a balance who has not asked to be: there is no threshold until one is set."""
+    assert alice.low_balance_znc == 0
     buy(session, alice, settings, hours=168)
     assert kinds(session) == []
 

@@ -11,7 +11,7 @@ from babel.messages.pofile import read_po
 from flask import Flask
 from flask_babel import force_locale
 
-from models.services import books
+from models.services import books, letters, samples
 from models.users import User
 from portal import words
 from portal.i18n import catalogue
@@ -81,8 +81,8 @@ def test_what_the_services_say_to_people_is_known_to_the_translators() -> None:
         (1, "1 hour", "1 час"),
         (2, "2 hours", "2 часа"),
         (12, "12 hours", "12 часов"),
-        (24, "24 hours", "24 часа"),
-        (36, "36 hours", "36 часов"),
+        (24, "1 day", "1 день"),
+        (36, "1 day 12 hours", "1 день 12 часов"),
         (168, "7 days", "7 дней"),
         (48, "2 days", "2 дня"),
         (744, "31 days", "31 день"),
@@ -93,6 +93,29 @@ def test_plural_forms_are_right(app: Flask, hours: int, english: str, russian: s
         assert words.duration(hours) == english
         with force_locale("ru"):
             assert words.duration(hours) == russian
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "russian"),
+    [
+        (0, "0 seconds", "0 секунд"),
+        (61, "1 minute 1 second", "1 минута 1 секунда"),
+        (7 * 86400 + 11 * 3600 + 59, "7 days 11 hours", "7 дней 11 часов"),
+        (3600, "1 hour", "1 час"),
+    ],
+)
+def test_a_duration_is_written_one_way_on_every_page_and_in_mail(
+    app: Flask, seconds: int, english: str, russian: str
+) -> None:
+    """What is left, what was bought and what a mail names are durations alike: in words, the two largest units."""
+    with app.test_request_context():
+        assert words.span(seconds) == english
+        with force_locale("ru"):
+            assert words.span(seconds) == russian
+    for language, week in (("en", "7 days"), ("ru", "7 дней")):
+        facts = samples.of("renewed") | {"hours": 168}
+        letter = letters.compose("renewed", facts, language=language, portal_url="https://portal.test")
+        assert week in letter.text
 
 
 @pytest.mark.parametrize(

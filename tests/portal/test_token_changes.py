@@ -97,7 +97,7 @@ def test_a_name_is_changed_and_a_bad_one_refused(as_alice: Browser, session: Ses
 
 
 def test_the_renewal_is_switched_on_and_off(as_alice: Browser, session: Session, token: AccessToken) -> None:
-    assert "A renewal is 24 hours for 18 ZNC." in page_of(as_alice, token)
+    assert "A renewal is 1 day for 18 ZNC." in page_of(as_alice, token)
     as_alice.post(f"/tokens/{token.id}/renewal", on="1")
     assert now_of(session, token).auto_renew
     assert 'name="on" value="0"' in page_of(as_alice, token)

@@ -1,6 +1,7 @@
 """A token's owner sees what comes through, why something was refused, and what the scope says to a request."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from redis import Redis
@@ -15,6 +16,7 @@ from models.tokens import AccessToken
 from models.users import User
 from portal import refusals
 from portal.views.traffic import raw_path_of
+from tests.conftest import Clock
 from tests.portal.conftest import Browser, attribute, text_of
 from tests.support import buy
 
@@ -48,6 +50,22 @@ def test_the_owner_sees_the_last_requests_and_why_some_were_refused(
         assert "Something went wrong at the proxy." in shown.text
     assert as_charlie.get(f"/tokens/{token.id}/traffic").status_code == 404
     assert as_charlie.get(f"/tokens/{token.id}/try").status_code == 404
+
+
+def test_what_is_older_than_the_page_says_is_not_shown(
+    login: Callable[[User], Browser], alice: User, token: AccessToken, redis: Redis, time: Clock
+) -> None:
+    """A list of the last hour holds the last hour, however long newer entries keep its key alive."""
+    leave(redis, traffic.requests_key(token.id), "/an-hour-ago", 200)
+    leave(redis, traffic.refusals_key(token.id), "/a-week-ago", 403, "scope_denied")
+    time.advance(days=7, seconds=1)
+    leave(redis, traffic.requests_key(token.id), "/just-now", 200)
+    as_alice = login(alice)
+    page = as_alice.get(f"/tokens/{token.id}/traffic").text
+    assert "/just-now" in page
+    assert "/an-hour-ago" not in page
+    assert "/a-week-ago" not in page
+    assert "No request was refused in the last seven days." in as_alice.get(f"/tokens/{token.id}").text
 
 
 def test_the_page_refreshes_itself_until_it_is_asked_not_to(as_alice: Browser, token: AccessToken) -> None:
