@@ -3,7 +3,8 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
+
+from models.addresses import customer_network
 
 WINDOW_SECONDS = 60
 ADDRESSES = 20_000
@@ -37,11 +38,5 @@ class Failures:
 
 
 def _network(address: str) -> str:
-    """Return the address; of IPv6 the /64, which one customer owns whole."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return parsed.exploded[:19] if isinstance(parsed, IPv6Address) else address
+    """Return what counts as one client."""
+    return (customer_network(address) or address) if ":" in address else address

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +22,7 @@ from addon.http1.site import Site
 from addon.neighbours import Neighbours
 from addon.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
 from addon.sockets import BACKLOG, waiting
+from models.addresses import is_in
 
 logger = logging.getLogger(__name__)
 
@@ -155,8 +155,7 @@ class Gateway:
             writer.close()
 
     def _is_trusted(self, writer: asyncio.StreamWriter) -> bool:
-        address = ip_address(writer.get_extra_info("peername")[0])
-        return any(address in network for network in self.site.rules.trusted_proxies)
+        return is_in(writer.get_extra_info("peername")[0], self.site.rules.trusted_proxies)
 
     def close_listener(self) -> None:
         """Take no new connection, and leave none in the queue: the kernel would reset them."""

@@ -5,16 +5,18 @@ What is sold has its own in shop_sections.py, and what is sent and kept in upkee
 
 from datetime import timedelta
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models import addresses
 from models.values import (
     DatabaseUrl,
     HostAndPort,
     Money,
+    Network,
     OptionalDatabaseUrl,
     Origin,
     Port,
@@ -115,11 +117,11 @@ class Proxy(Section):
     drain_seconds: Seconds = 30
     drain_idle_seconds: Seconds = 1
     access_log: str = ""
-    ops_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    ops_networks: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     observers: tuple[str, ...] = ()
     tls_certificate: str = ""
     proxy_protocol: bool = False
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     head_bytes: Positive = 32768
     header_count: Positive = 100
     url_bytes: Positive = 8192
@@ -131,18 +133,12 @@ class Proxy(Section):
     tunnel_idle_seconds: Seconds = 600
     total_seconds: Annotated[float, Field(ge=0)] = 0
     connections: Positive = 10000
-    connections_per_address: Annotated[int, Field(ge=0)] = 0
+    connections_per_address: Annotated[int, Field(ge=0)] = 1000
     cors: Cors = Cors()
 
     def is_ops(self, address: str) -> bool:
-        """Say whether an address lies in an ops network; one of IPv4 may come in IPv6's clothes."""
-        try:
-            found = ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        return any(found in network for network in self.ops_networks)
+        """Say whether an address lies in an ops network."""
+        return addresses.is_in(address, self.ops_networks)
 
     @property
     def address(self) -> str:

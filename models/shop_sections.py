@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from models.sections import Section
-from models.values import Money, Origin, Positive, Secret
+from models.values import Money, Network, Origin, Positive, Secret
 
 # A hundred years and more: what is longer ends after the last day that a date can have, once it was extended.
 LONGEST_HOURS = 1_000_000
@@ -70,7 +70,7 @@ class Payments(Section):
     yookassa_shop_id: str = ""
     yookassa_secret_key: Secret | None = None
     yookassa_api: Origin = "https://api.yookassa.ru"
-    yookassa_networks: tuple[IPv4Network | IPv6Network, ...] = YOOKASSA_NETWORKS
+    yookassa_networks: tuple[Network, ...] = YOOKASSA_NETWORKS
 
     @model_validator(mode="before")
     @classmethod

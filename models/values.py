@@ -2,10 +2,13 @@
 
 import re
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
+
+from models import addresses
 
 
 def _psycopg2_url(url: str) -> str:
@@ -83,4 +86,5 @@ DatabaseUrl = Annotated[str, AfterValidator(_psycopg2_url)]
 OptionalDatabaseUrl = Annotated[str, AfterValidator(_psycopg2_url_or_nothing)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
+Network = Annotated[IPv4Network | IPv6Network, AfterValidator(addresses.unmapped)]
 RequestPath = Annotated[str, AfterValidator(_request_path)]

@@ -12,6 +12,7 @@ from models.database import apply_limits, engine_options
 from models.services.runtime import Cached
 from portal import access, announcing, api, asked, errors, formats, i18n, limits, maintenance, metrics, security, views
 from portal.extensions import csrf, db
+from portal.request.client_address import ClientAddress
 
 ROOT = Path(__file__).resolve().parent.parent
 # Twice the longest form of ours; a webhook has its own, smaller bound.
@@ -42,6 +43,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     views.init_app(app, settings)
     api.init_app(app, settings)
     metrics.init_app(app, settings)
+    # Inside ProxyFix, so that it sees the address which that one took from the header.
+    app.wsgi_app = ClientAddress(app.wsgi_app)  # type: ignore[method-assign]
     if hops := settings.portal.trusted_proxies:
         # X-Forwarded-Host is never believed: our own addresses come from the settings.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]

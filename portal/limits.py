@@ -5,7 +5,6 @@ memory, with its share of the limit (limit / processes, at least one): for that 
 more than the limit, or one for each process where there are more processes than that.
 """
 
-import ipaddress
 import logging
 import time
 import uuid
@@ -21,6 +20,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 
+from models.addresses import customer_network
 from models.config import Settings
 from models.services.errors import TooManyAttempts
 from portal import current
@@ -178,12 +178,4 @@ def _auth(address: str | None) -> tuple[Windows, RateLimitItem, str]:
 
 def network_of(address: str | None) -> str:
     """Return what counts as one address: an IPv4 address, or the /64 that one IPv6 household has."""
-    try:
-        parsed = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    return customer_network(address or "") or "unknown"

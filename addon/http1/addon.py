@@ -17,6 +17,7 @@ from addon.http1.observers import FlowObserver, is_observed
 from addon.http1.policy import FirstUse, Question
 from addon.http1.site import Site
 from addon.http1.sockets import Closing, HandlerSockets
+from models.addresses import is_in
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ class Http1:
         registry = self.site.registry
         mine = registry.arrive(client, sockets, self.site.clock() + limits.head_seconds)
         everyone, per_address = registry.connections, limits.connections_per_address
+        if is_in(client.peername[0], self.site.rules.trusted_proxies):
+            per_address = 0  # Many clients come through it.
         if everyone > limits.connections or (per_address and mine > per_address):
             self._overloaded.add(client.id)
             # A few get an answer; a flood is not worth one.

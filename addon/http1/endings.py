@@ -21,13 +21,13 @@ from mitmproxy.proxy.layer import Layer
 
 from addon.http1.decisions import Local, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.forwarding import is_trusted, plain_address
 from addon.http1.intake import Intake
 from addon.http1.link import Link
 from addon.http1.refusals import local_reply, refusal
 from addon.http1.signals import Sockets
 from addon.http1.site import Site
 from addon.http1.turn import Turn
+from models.addresses import canonical, is_in
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ class Endings(Layer):
         self._half_closed = False
         self._discarded = 0
         self._now = site.clock()
-        self._address = plain_address(context.client.peername[0])
+        self._address = canonical(context.client.peername[0])
         self._peer = Peer(self._address, "https" if context.client.tls else "http")
-        self._is_behind_proxy = is_trusted(self._address, site.rules.trusted_proxies)
+        self._is_behind_proxy = is_in(self._address, site.rules.trusted_proxies)
         self._name = secrets.token_hex(8)
         self._count = 0
         self._phase = Phase.IDLE

@@ -1,11 +1,11 @@
 """What goes on to the other side: which headers pass, which are ours, and in which framing."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from addon.http1.cors import Cors
 from addon.http1.decisions import Admit, Peer
 from addon.http1.heads import Header, Headers, RequestHead, ResponseHead
+from models.addresses import Network, is_in, parse_hop
 
 _HOP_BY_HOP = frozenset(
     {
@@ -70,8 +70,6 @@ _AS_VARIABLE = bytes(sign if chr(sign).isascii() and chr(sign).isalnum() else or
 
 _MEMO_SIZE = 16
 
-type Network = IPv4Network | IPv6Network
-
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -90,14 +88,6 @@ class Rules:
     cors: Cors | None = None
 
 
-def plain_address(peername: str) -> str:
-    """Write an address as people know it: a socket for both families shows IPv4 as a part of IPv6."""
-    if ":" not in peername:
-        return peername
-    address = peername.partition("%")[0]
-    return address[7:] if address.startswith("::ffff:") and "." in address else address
-
-
 def forwarded_peer(proxy: Peer, headers: Headers, rules: Rules) -> Peer:
     """Find the client behind a trusted proxy: the last address in the chain that is not one of them."""
     address, scheme = proxy.address, proxy.scheme
@@ -106,24 +96,13 @@ def forwarded_peer(proxy: Peer, headers: Headers, rules: Rules) -> Peer:
         scheme = proto.decode()
     chain = b",".join(headers.all(b"x-forwarded-for")).split(b",")
     for hop in reversed(chain):
-        try:
-            address = str(ip_address(hop.strip().decode("ascii")))
-        except ValueError:
+        found = parse_hop(hop.decode("latin-1"))
+        if found is None:
             break
-        if not is_trusted(address, rules.trusted_proxies):
+        address = str(found)
+        if not is_in(found, rules.trusted_proxies):
             break
     return Peer(address, scheme, was_forwarded=True)
-
-
-def is_trusted(address: str, networks: tuple[Network, ...]) -> bool:
-    """Whether an address is one of our own proxies."""
-    if not networks:
-        return False
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
 
 
 def below_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:

@@ -10,8 +10,8 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.events import Event
 
 from addon.http1.decisions import Refuse
-from addon.http1.forwarding import plain_address
 from addon.http1.signals import Cut, Drain, Tick
+from models.addresses import customer_network
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Registry:
         return len(self._addresses)
 
     def arrive(self, client: Client, door: Door, until: float) -> int:
-        """Take note of a new connection; return how many its address has now."""
-        address = plain_address(client.peername[0])
+        """Take note of a new connection; return how many its address (of IPv6 the /64) has now."""
+        address = customer_network(client.peername[0]) or client.peername[0]
         self._addresses[client.id] = address
         self._per_address[address] += 1
         self._silent[client.id] = (until, door)

@@ -95,6 +95,8 @@ class Maker:
             "ZENZEFI_UPSTREAM__URL": f"http://{LOOPBACK}:{upstream}",
             "ZENZEFI_PROXY__PORT": str(port),
             "ZENZEFI_PROXY__WORKERS": str(workers),
+            # All load comes from one address here.
+            "ZENZEFI_PROXY__CONNECTIONS_PER_ADDRESS": "0",
             "ZENZEFI_PROXY__ACCESS_LOG": str(self.folder / f"access-{workers}.log"),
             "ZENZEFI_WORKERS_FILE": str(file),
         }

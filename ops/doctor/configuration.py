@@ -3,13 +3,13 @@
 import os
 import stat
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 from sqlalchemy.engine import make_url
 
+from models import addresses
 from models.config import PREFIX, Settings
 from ops.doctor.findings import Finding, House, See
 from ops.installation import Folders
@@ -156,7 +156,5 @@ def _is_local(host: str) -> bool:
     """Tell whether a host is this machine; an empty one is a socket file."""
     if host in {"", "localhost"}:
         return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = addresses.parse(host)
+    return address is not None and address.is_loopback

@@ -34,6 +34,8 @@ from tests.support import counted
 SOAK = bool(os.environ.get("ZENZEFI_SOAK"))
 FAULT_SECONDS = 30.0 if SOAK else 3.0
 CLIENTS = 8
+# All clients of these tests have one address and, but for one, one token.
+UNLIMITED = {"ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000", "ZENZEFI_PROXY__CONNECTIONS_PER_ADDRESS": "0"}
 
 
 @dataclass
@@ -102,7 +104,7 @@ def _site(folder: Path) -> Iterator[Site]:
         engine = database.connect(settings.database)
         factory, upstream, port = database.sessions(engine), Recorder(), free_port()
         variables = proxy_environment(settings, redis.url, upstream.address, port)
-        proxy = Proxy(port, {**variables, "ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000"})
+        proxy = Proxy(port, {**variables, **UNLIMITED})
         proxy.start_worker()
         yield Site(postgres, redis, settings, factory, upstream, proxy, sell(factory, settings, "buyer"))
         proxy.stop()

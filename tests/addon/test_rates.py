@@ -181,3 +181,12 @@ def test_ipv6_addresses_count_by_their_network() -> None:
     failures.add("2001:db8::1")
     assert failures.retry_after("2001:db8:0:0:ffff::2") is not None
     assert failures.retry_after("2001:db8:0:1::1") is None
+
+
+def test_two_mapped_ipv4_addresses_are_two_clients_and_one_spelt_twice_is_one() -> None:
+    failures = Failures(1)
+    failures.add("::ffff:192.0.2.7")
+    assert failures.retry_after("192.0.2.7") is not None
+    assert failures.retry_after("::ffff:192.0.2.8") is None
+    failures.add("fe80::1%eth0")
+    assert failures.retry_after("fe80::2%eth1") is not None

@@ -72,7 +72,17 @@ def test_a_canceled_payment_is_canceled(
     assert payment.status is PaymentStatus.CANCELED
 
 
-@pytest.mark.parametrize("address", ["203.0.113.9", "127.0.0.1", "185.71.78.1", "2a02:5181::1"])
+@pytest.mark.parametrize("address", ["185.71.76.1", "::ffff:185.71.76.1", "2a02:5180::1", "2a02:5180::1%eth0"])
+def test_a_notification_from_a_published_network_is_heard_however_its_address_is_written(
+    shop: Settings, payment: Payment, address: str
+) -> None:
+    name = str(payment.provider_payment_id)
+    assert hears(shop, notification("payment.succeeded", {"id": name}), address) == Ask(name)
+
+
+@pytest.mark.parametrize(
+    "address", ["203.0.113.9", "127.0.0.1", "185.71.78.1", "2a02:5181::1", "::ffff:185.71.78.1", "unknown", ""]
+)
 def test_a_notification_from_elsewhere_is_refused(shop: Settings, payment: Payment, address: str) -> None:
     with pytest.raises(CallbackRefused, match="address"):
         hears(shop, notification("payment.succeeded", {"id": payment.provider_payment_id}), address)

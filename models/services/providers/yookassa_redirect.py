@@ -6,7 +6,6 @@ errors with a connection of our own, because the library's waits for an answer w
 
 import json
 from decimal import Decimal, InvalidOperation
-from ipaddress import ip_address
 from typing import Any
 
 import requests
@@ -19,6 +18,7 @@ from yookassa.domain.exceptions import ApiError, InternalServerError, ResponsePr
 from yookassa.domain.request import PaymentRequest
 from yookassa.domain.request.refund_request import RefundRequest
 
+from models import addresses
 from models.config import Settings
 from models.payments import Payment
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
@@ -58,8 +58,7 @@ class YooKassaRedirect:
         return str(made["confirmation"]["confirmation_url"])
 
     def verify(self, callback: Callback) -> Ask | None:
-        sender = ip_address(callback.address)
-        if not any(sender in network for network in self._rules.yookassa_networks):
+        if not addresses.is_in(callback.address, self._rules.yookassa_networks):
             raise CallbackRefused("This address is not one of YooKassa's.")
         try:
             said = json.loads(callback.body)

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from addon.http1.decisions import Admit
-from addon.http1.forwarding import Rules, below_prefix, plain_address
+from addon.http1.forwarding import Rules, below_prefix
 from tests.addon.http1.playbook import GET, OK, Playbook
 
 
@@ -194,7 +194,18 @@ def test_headers_sent_again_are_treated_the_same():
     assert b"evil" not in play.upstreams[0]
 
 
-def test_addresses_are_written_as_people_know_them():
-    assert plain_address("192.0.2.7") == "192.0.2.7"
-    assert plain_address("::ffff:192.0.2.7") == "192.0.2.7"
-    assert plain_address("fe80::1%eth0") == "fe80::1"
+@pytest.mark.parametrize(
+    ("hop", "client"),
+    [
+        (b"fe80::1%eth0", b"fe80::1"),
+        (b"::ffff:203.0.113.9", b"203.0.113.9"),
+        (b"203.0.113.9:4711", b"203.0.113.9"),
+        (b"[2001:db8::1]:4711", b"2001:db8::1"),
+        (b"2001:DB8:0::1", b"2001:db8::1"),
+        (b"203.0.113.9, ::ffff:10.1.1.1", b"203.0.113.9"),
+    ],
+)
+def test_the_client_named_by_a_trusted_proxy_is_written_in_one_form(hop, client):
+    """A zone is no part of an address (RFC 4007, 11), and a mapped IPv4 address is that address (RFC 4291, 2.5.5.2)."""
+    trusted = Rules(trusted_proxies=(ip_network("192.0.2.0/24"), ip_network("10.0.0.0/8")))
+    assert b"\r\nX-Forwarded-For: " + client + b"\r\n" in sent(b"X-Forwarded-For: " + hop + b"\r\n", rules=trusted)

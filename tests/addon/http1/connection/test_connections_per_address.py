@@ -1,0 +1,37 @@
+"""Connections of one address at a worker are limited; a trusted proxy, through which many clients come, is not."""
+
+import contextlib
+
+import pytest
+
+from models.config import Settings
+from tests.addon.conftest import Standing
+
+GET = b"GET /_zenzefi/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_one_address_cannot_hold_all_connections_by_default(settings: Settings) -> None:
+    assert 0 < settings.proxy.connections_per_address <= settings.proxy.connections / 10
+
+
+@pytest.mark.parametrize(
+    ("trusted", "last"),
+    [("[]", b"HTTP/1.1 503 "), ('["127.0.0.0/8"]', b"HTTP/1.1 200 "), ('["::1"]', b"HTTP/1.1 503 ")],
+)
+def test_one_connection_too_many_is_refused_unless_it_is_a_trusted_proxys(
+    standing: Standing, trusted: str, last: bytes
+) -> None:
+    proxy = standing.proxy.beside(PROXY__CONNECTIONS_PER_ADDRESS="5", PROXY__TRUSTED_PROXIES=trusted)
+    proxy.start_worker()
+    try:
+        with contextlib.ExitStack() as stack:
+            answers = []
+            for _ in range(6):
+                connection = stack.enter_context(proxy.connect())
+                connection.sendall(GET)
+                answers.append(connection.recv(65536))
+            assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers[:5])
+            assert answers[5].startswith(last)
+            assert (b'"overloaded"' in answers[5]) is last.endswith(b"503 ")
+    finally:
+        proxy.stop()
