@@ -194,6 +194,8 @@ class Tokens(Section):
 
 class Limits(Section):
     auth_per_hour: Positive = 5
+    auth_per_address: Positive = 30
+    registrations_per_hour: Positive = 5
     api_per_minute: Positive = 100
     proxy_per_minute: Positive = 1000
     proxy_at_once: Positive = 100

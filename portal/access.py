@@ -75,18 +75,26 @@ def open_login(own: Session, user: User) -> Login:
 
 def _device_cookie() -> str:
     """Return what this browser is known by: a cookie of its own that outlives logins, sent anew with each."""
-    production = current.settings().platform.is_production
-    name = "__Host-device" if production else "device"
-    given = request.cookies.get(name, "")
-    shown = given if _DEVICE.fullmatch(given) else token_urlsafe(24)
+    shown = shown_device() or token_urlsafe(24)
 
     @after_this_request
     def send(response: Response) -> Response:
         lifetime = known_devices.REMEMBERED
-        response.set_cookie(name, shown, max_age=lifetime, secure=production, httponly=True, samesite="Lax")
+        secure = current.settings().platform.is_production
+        response.set_cookie(_device_name(), shown, max_age=lifetime, secure=secure, httponly=True, samesite="Lax")
         return response
 
     return shown
+
+
+def shown_device() -> str:
+    """Return the lasting cookie that this browser shows; an empty text for none, or for one that is none of ours."""
+    given = request.cookies.get(_device_name(), "")
+    return given if _DEVICE.fullmatch(given) else ""
+
+
+def _device_name() -> str:
+    return "__Host-device" if current.settings().platform.is_production else "device"
 
 
 def enter(login: Login) -> None:

@@ -1,5 +1,7 @@
 """How often something may be tried. Each limit is a function whose first sentence is the limit in words.
 
+Those of logins and registrations, where only failures count, are in `portal.request.login_limits`.
+
 The window slides and is kept in Redis for all processes together. While Redis is down each process keeps one in its
 memory, with its share of the limit (limit / processes, at least one): for that time the whole portal lets through no
 more than the limit, or one for each process where there are more processes than that.
@@ -29,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 GIFT_CODES_PER_HOUR = 10
 MAILED_LINKS_PER_HOUR = 10
-CODES_PER_HOUR = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,6 @@ class Windows:
         self._shared = MovingWindowRateLimiter(redis)
         self._own = MovingWindowRateLimiter(MemoryStorage())
         self._processes = settings.portal.processes * settings.platform.machines
-
-    def is_open(self, limit: RateLimitItem, name: str) -> bool:
-        """Say whether one more would pass."""
-        return self._ask(lambda window, item: window.test(item, name), limit)
 
     def take(self, limit: RateLimitItem, name: str) -> bool:
         """Count one; False when there was no room for it."""
@@ -91,31 +88,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.extensions["zenzefi-limits"] = Windows(settings)
 
 
-def check_logins(address: str | None) -> None:
-    """An address may fail to log in 5 times an hour (`limits.auth_per_hour`); raises TooManyAttempts after that.
-
-    Failed logins and registrations are counted together. This looks without counting, since a login that succeeds
-    costs nothing: attempts that are being checked at the same instant, one for each of the portal's threads at most,
-    may all pass. What fails is then counted by `count_failed_login`.
-    """
-    windows, limit, name = _auth(address)
-    if not windows.is_open(limit, name):
-        raise TooManyAttempts(windows.resets_in(limit, name))
-
-
-def count_failed_login(address: str | None) -> None:
-    """Count a failed login; raises TooManyAttempts when the limit was reached while it was being checked."""
-    _count(address)
-
-
-def count_registration(address: str | None) -> None:
-    """An address may register, or fail to log in, 5 times an hour; raises TooManyAttempts after that.
-
-    A registration is counted before it is tried, so that ones sent at the same instant are counted too.
-    """
-    _count(address)
-
-
 def count_gift_code(user_id: uuid.UUID) -> None:
     """A user may try 10 gift codes an hour; raises TooManyAttempts after that. Counted before it is tried."""
     windows = cast(Windows, current_app.extensions["zenzefi-limits"])
@@ -136,23 +108,6 @@ def take_api_call(user_id: uuid.UUID) -> Allowance:
     return windows.stand(limit, str(user_id), is_over=not fits)
 
 
-def auth_allowance(address: str | None) -> Allowance:
-    """Return how the window of failed logins and registrations of an address stands, without counting."""
-    windows, limit, name = _auth(address)
-    return windows.stand(limit, name)
-
-
-def count_code(user_id: uuid.UUID) -> None:
-    """A user may try 20 codes of his second factor an hour; raises TooManyAttempts after that. Counted beforehand.
-
-    Counted by user, since who has his password may come from many addresses: a guess hits once in 300,000.
-    """
-    windows = cast(Windows, current_app.extensions["zenzefi-limits"])
-    limit = RateLimitItemPerHour(CODES_PER_HOUR, namespace="code")
-    if not windows.take(limit, str(user_id)):
-        raise TooManyAttempts(windows.resets_in(limit, str(user_id)))
-
-
 def count_mailed_link(address: str | None) -> None:
     """An address may ask for 10 mails with a link an hour; raises TooManyAttempts after that. Counted beforehand.
 
@@ -162,18 +117,6 @@ def count_mailed_link(address: str | None) -> None:
     limit, name = RateLimitItemPerHour(MAILED_LINKS_PER_HOUR, namespace="link"), network_of(address)
     if not windows.take(limit, name):
         raise TooManyAttempts(windows.resets_in(limit, name))
-
-
-def _count(address: str | None) -> None:
-    windows, limit, name = _auth(address)
-    if not windows.take(limit, name):
-        raise TooManyAttempts(windows.resets_in(limit, name))
-
-
-def _auth(address: str | None) -> tuple[Windows, RateLimitItem, str]:
-    windows = cast(Windows, current_app.extensions["zenzefi-limits"])
-    limit = RateLimitItemPerHour(current.settings().limits.auth_per_hour, namespace="auth")
-    return windows, limit, network_of(address)
 
 
 def network_of(address: str | None) -> str:

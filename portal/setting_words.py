@@ -14,7 +14,9 @@ _NUMBERS = ("limits.", "prices.")
 SETTINGS = {
     "prices.znc": (_("Price list"), _("One line for each duration that is sold: hours = ZNC.")),
     "prices.rub_per_znc": (_("Roubles for one ZNC"), _("Payments that were started keep their rate.")),
-    "limits.auth_per_hour": (_("Failed logins an hour"), _("Failed logins and registrations of one address.")),
+    "limits.auth_per_hour": (_("Failed logins per account"), _("Per hour; after that each attempt waits longer.")),
+    "limits.auth_per_address": (_("Failed logins per address"), _("Per hour, over all accounts.")),
+    "limits.registrations_per_hour": (_("Registrations per address"), _("Completed ones, per hour.")),
     "limits.api_per_minute": (_("API requests a minute"), _("Of one user.")),
     "limits.proxy_per_minute": (_("Proxied requests a minute"), _("Of one token, over all workers.")),
     "limits.proxy_at_once": (_("Proxied requests at once"), _("Of one token, under way at the same time.")),

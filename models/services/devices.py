@@ -1,20 +1,45 @@
-"""A login from a device that was never used before is told to the account's owner."""
+"""Known devices: recognising clients that an account was used with, and the alert on a login from a new device."""
 
 import hashlib
 from datetime import timedelta
+from typing import NamedTuple
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.devices import KnownDevice
-from models.services import outbox
+from models.logins import Login
+from models.services import outbox, texts
 from models.services.context import Actor
 from models.users import User
 
 # As long as the cookie that a browser is known by.
 REMEMBERED = timedelta(days=365)
+
+
+class Recognised(NamedTuple):
+    """An e-mail address as PostgreSQL lowers it, and by what its account knows a client."""
+
+    email: str
+    device: bool
+    address: bool
+
+
+def recognise(session: Session, email: str, *, shown: str, address: str) -> Recognised:
+    """Say whether the account of an e-mail address was used with this device, or from this IP address, before.
+
+    One statement whether or not there is such an account, so that its time says nothing about that.
+    """
+    if not texts.is_fit(email.strip()):
+        return Recognised("", device=False, address=False)
+    lowered = func.lower(email.strip())
+    mark = hashlib.sha256(shown.encode()).digest()
+    owner = select(User.id).where(func.lower(User.email) == lowered).scalar_subquery()
+    device = exists().where(KnownDevice.user_id == owner, KnownDevice.mark == mark)
+    place = exists().where(Login.user_id == owner, Login.ip_address == address)
+    return Recognised(*session.execute(select(lowered, device, place)).one())
 
 
 def note_login(session: Session, user: User, shown: str, *, name: str, actor: Actor) -> None:

@@ -33,6 +33,8 @@ CHANGEABLE = (
     "prices.znc",
     "prices.rub_per_znc",
     "limits.auth_per_hour",
+    "limits.auth_per_address",
+    "limits.registrations_per_hour",
     "limits.api_per_minute",
     "limits.proxy_per_minute",
     "limits.proxy_at_once",

@@ -25,7 +25,8 @@ from ops.shots.stage import settings_of, stage
 from portal.api import jwts
 
 VENV = bootstrap.REPOSITORY / ".venv-fuzz"
-WIDE = {"ZENZEFI_LIMITS__AUTH_PER_HOUR": "1000000", "ZENZEFI_LIMITS__API_PER_MINUTE": "1000000"}
+LIMITS = ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR", "API_PER_MINUTE")
+WIDE = {f"ZENZEFI_LIMITS__{name}": "1000000" for name in LIMITS}
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

@@ -28,7 +28,14 @@ from ops.secret_files import random_key
 
 START_SECONDS, STOP_SECONDS = 120.0, 60.0
 TOKENS_EACH = 3
-WIDE = ("AUTH_PER_HOUR", "API_PER_MINUTE", "PROXY_PER_MINUTE", "PROXY_AT_ONCE")
+WIDE = (
+    "AUTH_PER_HOUR",
+    "AUTH_PER_ADDRESS",
+    "REGISTRATIONS_PER_HOUR",
+    "API_PER_MINUTE",
+    "PROXY_PER_MINUTE",
+    "PROXY_AT_ONCE",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from portal import create_app
 SECRETS = ("PORTAL__SECRET_KEY", "TOKENS__HASH_KEY", "TOKENS__MAC_KEYS", "PAYMENTS__MOCK_SIGNING_KEY")
 
 # Mistakes are made on purpose, in every variant; the number is not to hold them up.
-USUAL = {"ZENZEFI_LIMITS__AUTH_PER_HOUR": "1000"}
+USUAL = {f"ZENZEFI_LIMITS__{name}": "1000" for name in ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR")}
 WEATHER: dict[Portal, dict[str, str]] = {
     "usual": {},
     "mailing": {"ZENZEFI_MAIL__SMTP_HOST": LOOPBACK},

@@ -1,6 +1,7 @@
 """Registering and logging in through the API."""
 
 import re
+from contextlib import nullcontext
 
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
@@ -8,7 +9,7 @@ from flask_openapi3 import APIBlueprint
 from models.logins import LoginKind
 from models.services import credentials, devices, logins, two_factor, users
 from models.services.errors import AccountDisabled, LoginFailed, OtpRequired, OtpWrong
-from portal import current, limits
+from portal import current
 from portal.api import guard, jwts
 from portal.api.blueprints import blueprint as make_blueprint
 from portal.api.documents import documented
@@ -18,6 +19,7 @@ from portal.api.schemas.users import USER_EXAMPLE, User
 from portal.devices import device
 from portal.errors import Refusal
 from portal.i18n import wanted_language
+from portal.request import login_limits
 
 _DIGITS = re.compile(r"\d+")
 
@@ -26,8 +28,8 @@ blueprint: APIBlueprint = make_blueprint("auth", "Accounts and logins.")
 
 @blueprint.after_request
 def show_auth_allowance(response: Response) -> Response:
-    """Say how many more failures this address has. Runs before the blueprint's own `show_allowance`."""
-    g.allowance = limits.auth_allowance(request.remote_addr)
+    """Say how many more failures, or registrations, are free. Runs before the blueprint's own `show_allowance`."""
+    g.allowance = login_limits.allowance()
     return response
 
 
@@ -45,12 +47,11 @@ def show_auth_allowance(response: Response) -> Response:
 def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
     """Make an account.
 
-    Where the shop sends mail, the address is confirmed by the link in one before the first login. Counts, like a
-    failed login, towards what one address may do in an hour. Mails are in the language of `Accept-Language`, English or
-    Russian.
+    Where the shop sends mail, the address is confirmed by the link in one before the first login. An IP address may
+    make 5 accounts an hour; a request that is refused does not count, except for an e-mail address that is taken.
+    Mails are in the language of `Accept-Language`, English or Russian.
     """
-    limits.count_registration(request.remote_addr)
-    with current.transaction() as session:
+    with login_limits.registration(), current.transaction() as session:
         user = credentials.register(
             session,
             settings=current.frozen_settings(),
@@ -82,15 +83,14 @@ def login(body: schemas.Credentials) -> Response:
     """Log in, for 60 minutes.
 
     The login stands in the portal's list of logins and can be ended there. With two-factor login on, the answer is
-    401 with `otp_required` until the code is sent as `otp`.
+    401 with `otp_required` until the code is sent as `otp`. After five failures in an hour there is a wait, which
+    doubles with each further one; a login that succeeds costs nothing.
     """
-    limits.check_logins(request.remote_addr)
     try:
-        with current.transaction() as session:
+        with login_limits.login_attempt(body.email) as attempt, current.transaction() as session:
             user = users.authenticate(session, email=body.email, password=body.password)
-            if body.otp:
-                limits.count_code(user.id)
-            two_factor.require(session, user, body.otp, settings=current.frozen_settings(), actor=guard.actor())
+            with login_limits.code_attempt(user) if body.otp else nullcontext():
+                two_factor.require(session, user, body.otp, settings=current.frozen_settings(), actor=guard.actor())
             opened = logins.begin(session, user, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=guard.actor())
             devices.note_login(session, user, _program(), name=device(opened), actor=guard.actor())
     except OtpRequired as error:
@@ -98,7 +98,7 @@ def login(body: schemas.Credentials) -> Response:
     except (LoginFailed, AccountDisabled, OtpWrong) as error:
         with current.transaction() as session:
             users.record_failed_login(session, email=body.email, actor=guard.actor())
-        limits.count_failed_login(request.remote_addr)
+        login_limits.refuse_beyond(attempt)
         if isinstance(error, LoginFailed) and current.frozen_settings().mail.is_configured:
             raise LoginFailed(unconfirmed=True) from None
         raise

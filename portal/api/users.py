@@ -1,17 +1,20 @@
 """One's own account."""
 
-from flask import Response, request, url_for
+from contextlib import nullcontext
+
+from flask import Response, url_for
 
 from models.api_keys import KeyScope
 from models.services import referrals, users
 from models.services.paging import MAX_LIMIT
-from portal import current, limits
+from portal import current
 from portal.api import guard
 from portal.api.blueprints import blueprint as make_blueprint
 from portal.api.documents import documented
-from portal.api.replies import Unfit, reply, unfit_body
+from portal.api.replies import reply, unfit_body
 from portal.api.schemas import users as schemas
 from portal.redirects import own_address
+from portal.request import login_limits
 
 blueprint = make_blueprint("users", "One's own account.")
 
@@ -32,25 +35,20 @@ def change_me(body: schemas.Changes) -> Response:
     counts as a failed login.
     """
     user = guard.user()
-    if body.password is not None:
-        limits.check_logins(request.remote_addr)
-    try:
-        with unfit_body(new_password="password"), current.transaction() as session:  # noqa: S106 - names of fields
-            if "full_name" in body.model_fields_set:
-                users.set_full_name(session, user, body.full_name or "", actor=guard.actor())
-            if body.password is not None:
-                users.change_password(
-                    session,
-                    user,
-                    current=body.current_password or "",
-                    new=body.password,
-                    keep=guard.caller().login,
-                    actor=guard.actor(),
-                )
-    except Unfit as error:
-        if error.where[-1] == "current_password":
-            limits.count_failed_login(request.remote_addr)
-        raise
+    login = guard.caller().login
+    proof = login_limits.proof_attempt(login.id) if login and body.password is not None else nullcontext()
+    with unfit_body(new_password="password"), proof, current.transaction() as session:  # noqa: S106 - names of fields
+        if "full_name" in body.model_fields_set:
+            users.set_full_name(session, user, body.full_name or "", actor=guard.actor())
+        if body.password is not None:
+            users.change_password(
+                session,
+                user,
+                current=body.current_password or "",
+                new=body.password,
+                keep=login,
+                actor=guard.actor(),
+            )
     current.session().refresh(user)
     return reply(schemas.User.model_validate(user))
 

@@ -7,12 +7,13 @@ from werkzeug.wrappers import Response
 from models.links import LinkPurpose
 from models.services import credentials, links, two_factor, users
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, UsernameTaken
-from portal import access, current, limits
+from portal import access, current
 from portal.forms.accounts import LoginForm, RegisterForm
 from portal.forms.two_factor import CodeForm
 from portal.i18n import chosen_language
 from portal.i18n import gettext as _
 from portal.redirects import local_path
+from portal.request import login_limits
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -32,9 +33,9 @@ def register() -> str | Response | tuple[str, int]:
         return redirect(url_for("profile.dashboard"))
     form = RegisterForm(request.form, data={"referral_code": request.args.get("ref", "")[:12]})
     if request.method == "POST" and form.validate():
-        limits.count_registration(request.remote_addr)
         try:
-            _register(form)
+            with login_limits.registration():
+                _register(form)
         except (InvalidInput, UsernameTaken) as error:
             form.refuse(error, None if isinstance(error, InvalidInput) else "username")
         else:
@@ -81,14 +82,14 @@ def login() -> str | Response | tuple[str, int]:
     if request.method == "POST":
         status = 400
         if form.validate():
-            limits.check_logins(request.remote_addr)
             try:
-                with current.transaction() as session:
+                with login_limits.login_attempt(str(form.email.data)) as attempt, current.transaction() as session:
                     user = users.authenticate(session, email=str(form.email.data), password=str(form.password.data))
                     needs_code = two_factor.is_on(session, user.id)
                     opened = None if needs_code else access.open_login(session, user)
             except (LoginFailed, AccountDisabled) as error:
                 _leave_trace(str(form.email.data))
+                login_limits.refuse_beyond(attempt)
                 if current.frozen_settings().mail.is_configured and isinstance(error, LoginFailed):
                     form.form_errors.append(
                         _("The address or the password is wrong, or the address is not confirmed yet.")
@@ -116,10 +117,8 @@ def code() -> str | Response | tuple[str, int]:
     if request.method == "POST":
         status = 400
         if form.validate():
-            limits.check_logins(request.remote_addr)
-            limits.count_code(user.id)
             try:
-                with current.transaction() as session:
+                with login_limits.code_attempt(user), current.transaction() as session:
                     two_factor.require(
                         session, user, str(form.code.data), settings=current.frozen_settings(), actor=current.actor()
                     )
@@ -135,10 +134,9 @@ def code() -> str | Response | tuple[str, int]:
 
 
 def _leave_trace(email: str) -> None:
-    """Record and count a failed login, in a transaction of its own: that of the attempt was rolled back."""
+    """Record a failed login, in a transaction of its own: that of the attempt was rolled back."""
     with current.transaction() as session:
         users.record_failed_login(session, email=email, actor=current.actor())
-    limits.count_failed_login(request.remote_addr)
 
 
 def _next() -> str:

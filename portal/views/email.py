@@ -8,6 +8,7 @@ from models.services.errors import InvalidInput
 from portal import access, current, limits
 from portal.forms.accounts import EmailForm
 from portal.i18n import gettext as _
+from portal.request import login_limits
 
 blueprint = Blueprint("email", __name__)
 blueprint.before_request(access.require_login)
@@ -19,10 +20,9 @@ def change() -> str | Response | tuple[str, int]:
     form = EmailForm(request.form)
     on = current.frozen_settings().mail.is_configured
     if request.method == "POST" and on and form.validate():
-        limits.check_logins(request.remote_addr)
         limits.count_mailed_link(request.remote_addr)
         try:
-            with current.transaction() as own:
+            with login_limits.proof_attempt(current.login().id), current.transaction() as own:
                 credentials.ask_for_new_email(
                     own,
                     current.user(),
@@ -32,8 +32,6 @@ def change() -> str | Response | tuple[str, int]:
                     actor=current.actor(),
                 )
         except InvalidInput as error:
-            if error.field == "current_password":
-                limits.count_failed_login(request.remote_addr)
             form.refuse(error)
         else:
             current.later("jobs.accounts.send_links")

@@ -7,9 +7,10 @@ from models import clock
 from models.audit import AuditAction
 from models.services import audit, exporting, leaving, two_factor
 from models.services.errors import InvalidInput, LastSuperuser, OtpRequired, OtpWrong, PaymentWaits
-from portal import access, current, limits
+from portal import access, current
 from portal.forms.two_factor import DeleteForm
 from portal.i18n import gettext as _
+from portal.request import login_limits
 
 blueprint = Blueprint("own_data", __name__)
 blueprint.before_request(access.require_login)
@@ -33,16 +34,11 @@ def delete() -> str | AnyResponse | tuple[str, int]:
     form = DeleteForm(request.form)
     user = current.user()
     if request.method == "POST" and form.validate():
-        limits.check_logins(request.remote_addr)
         try:
-            with current.transaction() as own:
-                code = form.code.data or None
-                if code:
-                    limits.count_code(user.id)
-                proof = {"password": str(form.current_password.data), "code": code}
+            with login_limits.proof_attempt(current.login().id), current.transaction() as own:
+                proof = {"password": str(form.current_password.data), "code": form.code.data or None}
                 leaving.delete_account(own, user, **proof, settings=current.frozen_settings(), actor=current.actor())  # type: ignore[arg-type]
         except (InvalidInput, OtpRequired, OtpWrong) as error:
-            limits.count_failed_login(request.remote_addr)
             form.refuse(error, None if isinstance(error, InvalidInput) else "code")
         except (LastSuperuser, PaymentWaits) as error:
             form.refuse(error)

@@ -6,9 +6,10 @@ from werkzeug.wrappers import Response
 from models.payments import PaymentStatus
 from models.services import ledger, logins, outages, overview, payments, two_factor, users
 from models.services.errors import InvalidInput
-from portal import access, current, limits
+from portal import access, current
 from portal.forms.accounts import PasswordForm
 from portal.i18n import gettext as _
+from portal.request import login_limits
 from portal.views.logins import leave
 
 blueprint = Blueprint("profile", __name__)
@@ -42,10 +43,9 @@ def change_password() -> str | Response | tuple[str, int]:
     user = current.user()
     form = PasswordForm(request.form)
     if form.validate():
-        # A guess at the current password is a guess like one at the login page, and counts like one.
-        limits.check_logins(request.remote_addr)
         try:
-            with current.transaction() as session_:
+            # A stolen login must not be a way to guess the password.
+            with login_limits.proof_attempt(current.login().id), current.transaction() as session_:
                 users.change_password(
                     session_,
                     user,
@@ -56,8 +56,6 @@ def change_password() -> str | Response | tuple[str, int]:
                 # A fresh one for this browser, too: a stolen copy of its cookie ends with the others.
                 opened = access.open_login(session_, user)
         except InvalidInput as error:
-            if error.field == "current_password":
-                limits.count_failed_login(request.remote_addr)
             form.refuse(error)
         else:
             access.enter(opened)

@@ -11,10 +11,11 @@ from werkzeug.wrappers import Response
 
 from models.services import two_factor
 from models.services.errors import InvalidInput, OtpWrong
-from portal import access, current, limits
+from portal import access, current
 from portal.forms.base import Form
 from portal.forms.two_factor import BeginForm, FirstCodeForm, PasswordAndCodeForm
 from portal.i18n import gettext as _
+from portal.request import login_limits
 
 blueprint = Blueprint("two_factor", __name__, url_prefix="/profile/two-factor")
 blueprint.before_request(access.require_login)
@@ -102,14 +103,10 @@ def _tried(form: Form, act: Callable[[Session], None]) -> bool:
     """Act on a form that asks for proof; a wrong password or code is counted, and shown at its field."""
     if not form.validate():
         return False
-    limits.check_logins(request.remote_addr)
-    if "code" in form:
-        limits.count_code(current.user().id)
     try:
-        with current.transaction() as own:
+        with login_limits.proof_attempt(current.login().id), current.transaction() as own:
             act(own)
     except (InvalidInput, OtpWrong) as error:
-        limits.count_failed_login(request.remote_addr)
         form.refuse(error, None if isinstance(error, InvalidInput) else "code")
         return False
     return True

@@ -166,7 +166,8 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, big_file: Path) -> Iterat
 def shop(tmp_path_factory: pytest.TempPathFactory, upstream: str) -> Iterator[Shop]:
     """One platform for all browser tests."""
     # All tests register from one address, more often than one visitor may.
-    often = {"ZENZEFI_LIMITS__AUTH_PER_HOUR": "1000"}
+    names = ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR")
+    often = {f"ZENZEFI_LIMITS__{name}": "1000" for name in names}
     shop = start_shop(tmp_path_factory.mktemp("shop"), upstream=upstream, extra=often)
     yield shop
     stop_shop(shop)

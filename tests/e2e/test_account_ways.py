@@ -70,6 +70,8 @@ def mailing(tmp_path_factory: pytest.TempPathFactory, post: Sink) -> Iterator[Sh
         "ZENZEFI_MAIL__SMTP_STARTTLS": "false",
         "ZENZEFI_WEBHOOKS__ALLOW_PRIVATE": "true",
         "ZENZEFI_LIMITS__AUTH_PER_HOUR": "1000",
+        "ZENZEFI_LIMITS__AUTH_PER_ADDRESS": "1000",
+        "ZENZEFI_LIMITS__REGISTRATIONS_PER_HOUR": "1000",
     }
     shop = start_shop(tmp_path_factory.mktemp("mailing"), extra=extra)
     yield shop

@@ -79,8 +79,8 @@ def test_five_failed_logins_close_the_door_for_that_address_alone(app: Flask, al
     assert codes == [401] * 5
     answer = browser.log_in(alice)
     assert answer.status_code == 429
-    assert 3500 < int(answer.headers["Retry-After"]) <= 3600
-    assert "Try again in 60 minutes." in answer.text
+    assert 50 < int(answer.headers["Retry-After"]) <= 60
+    assert "Try again in 1 minute." in answer.text
     elsewhere = app.test_client()
     elsewhere.environ_base["REMOTE_ADDR"] = "203.0.113.50"
     assert Browser(elsewhere).log_in(alice).status_code == 303
@@ -89,16 +89,6 @@ def test_five_failed_logins_close_the_door_for_that_address_alone(app: Flask, al
 def test_good_logins_do_not_count(app: Flask, alice: User) -> None:
     for _ in range(8):
         assert Browser(app.test_client()).log_in(alice).status_code == 303
-
-
-def test_registrations_and_failed_logins_count_together(anonymous: Browser, alice: User) -> None:
-    for number in range(3):
-        anonymous.post("/register", email=f"new{number}@example.test", username=f"new{number}", password=PASSWORD)
-    for _ in range(2):
-        anonymous.log_in(alice, "wrong password")
-    answer = anonymous.post("/register", **NEW)
-    assert answer.status_code == 429
-    assert "Retry-After" in answer.headers
 
 
 def test_a_new_password_ends_every_other_login(app: Flask, as_alice: Browser, alice: User) -> None:

@@ -1,0 +1,175 @@
+"""Brakes against guessing passwords and codes. Each limit is a function whose first sentence is the limit in words.
+
+Somebody else's failures never shut out the owner of an account: a browser or an address from which the account has been
+used before is counted by itself, and elsewhere the right password still passes while others fail on the account.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import cast
+
+from flask import Flask, current_app, g, request
+
+from models.config import Settings
+from models.services import devices
+from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, TooManyAttempts
+from models.users import User
+from portal import access, current
+from portal.i18n import is_for_programs
+from portal.limits import Allowance, network_of
+from portal.request.failed_attempts import Attempt, FailedAttempts, Limit
+
+CODES_PER_HOUR = 20
+FAILURES = (LoginFailed, OtpWrong, AccountDisabled)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Make this app's counts."""
+    app.extensions["zenzefi-failed-attempts"] = FailedAttempts(settings)
+
+
+@contextmanager
+def login_attempt(email: str) -> Iterator[Attempt]:
+    """A client may fail to log in to an account 5 times an hour (`limits.auth_per_hour`), then waits, longer each time.
+
+    An address may fail 30 times an hour over all accounts (`limits.auth_per_address`), and an account from all
+    addresses together 5 times; neither counts a client that is known to the account. Raises TooManyAttempts. Beyond the
+    limit of the account passwords are still checked, since who fails there is not its owner: ask `is_suspicious`.
+    """
+    limits, source = current.settings().limits, _source(email)
+    own = Limit(f"login:{source.name}", limits.auth_per_hour)
+    g.shown_limit = own
+    account = Limit(f"account:{source.account}", limits.auth_per_hour, blocks=False)
+    others = () if source.is_known else (_of_address(), account)
+    with _counted((own, *others), own=own) as attempt:
+        yield attempt
+
+
+def is_suspicious(attempt: Attempt) -> bool:
+    """Say whether others fail on this account so often that an unknown client's right password alone proves little."""
+    return attempt.longest_wait > timedelta()
+
+
+def refuse_beyond(attempt: Attempt) -> None:
+    """Raise TooManyAttempts after a failure beyond a limit that does not block."""
+    if is_suspicious(attempt):
+        raise TooManyAttempts(attempt.longest_wait)
+
+
+@contextmanager
+def code_attempt(user: User) -> Iterator[Attempt]:
+    """A client may try 5 wrong codes of a user's second factor an hour, and all unknown clients together 20.
+
+    The latter is counted by user, since somebody who has the password may come from many addresses: a guess hits once
+    in 300,000. A client that is known to the account is not counted there, so others do not use up its tries.
+    """
+    source = _source(user.email)
+    own = Limit(f"code:{source.name}", current.settings().limits.auth_per_hour)
+    shared = Limit(f"codes:{user.id}", CODES_PER_HOUR, doubles=False)
+    others = () if source.is_known else (_of_address(), shared)
+    with _counted((own, *others), own=own) as attempt:
+        yield attempt
+
+
+@contextmanager
+def proof_attempt(login_id: object) -> Iterator[Attempt]:
+    """A login may fail 5 times an hour to prove its user's password or code again, then waits, longer each time.
+
+    Counted by login: the owner's other logins go on when one of them was stolen.
+    """
+    own = Limit(f"proof:{login_id}", current.settings().limits.auth_per_hour)
+    with _counted((own,), own=own) as attempt:
+        yield attempt
+
+
+@contextmanager
+def registration() -> Iterator[Attempt]:
+    """An address may register 5 times an hour (`limits.registrations_per_hour`); raises TooManyAttempts after that.
+
+    Counted before it is tried, so that registrations sent at the same instant are counted too; what is refused costs
+    nothing, except that the API says EmailTaken: that would let somebody look up addresses without a limit.
+    """
+    limit = _registrations()
+    g.shown_limit = limit
+    counts = _counts()
+    attempt = _begin(counts, (limit,))
+    try:
+        yield attempt
+    except EmailTaken:
+        raise
+    except BaseException:
+        counts.forgive(attempt)
+        raise
+
+
+def allowance() -> Allowance:
+    """Return what is left under the limit that this request was counted by, or else of its address."""
+    return _counts().stand(g.get("shown_limit") or _of_address())
+
+
+@contextmanager
+def _counted(limits: Sequence[Limit], *, own: Limit) -> Iterator[Attempt]:
+    """Count what fails in the block; a success clears the client's own count, and nobody else's."""
+    counts = _counts()
+    attempt = _begin(counts, limits)
+    try:
+        yield attempt
+    except FAILURES:
+        raise
+    except InvalidInput as error:
+        if error.field != "current_password":
+            counts.forgive(attempt)
+        raise
+    except BaseException:
+        counts.forgive(attempt)
+        raise
+    counts.forgive(attempt, clear=(own,))
+
+
+def _begin(counts: FailedAttempts, limits: Sequence[Limit]) -> Attempt:
+    attempt = counts.begin(limits)
+    if attempt.blocked_for:
+        raise TooManyAttempts(attempt.blocked_for)
+    return attempt
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Who tries: the account as a digest, the client's name within it, and whether the account knows the client."""
+
+    account: str
+    client: str
+    is_known: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.account}:{self.client}"
+
+
+def _source(email: str) -> _Source:
+    """Find out which client tries which account, with the same work whether or not there is such an account.
+
+    A browser is known by its lasting cookie, which nobody can guess, and any client by an address from which a login of
+    the account was opened. Programs keep no cookies, and what they call themselves proves nothing.
+    """
+    shown = "" if is_for_programs(request.path) else access.shown_device()
+    found = devices.recognise(current.session(), email, shown=shown, address=request.remote_addr or "")
+    client = hashlib.sha256(shown.encode()).hexdigest()[:32] if found.device else network_of(request.remote_addr)
+    account = hashlib.sha256(found.email.encode()).hexdigest()[:32]
+    return _Source(account, client, found.device or found.address)
+
+
+def _of_address() -> Limit:
+    return Limit(f"address:{network_of(request.remote_addr)}", current.settings().limits.auth_per_address)
+
+
+def _registrations() -> Limit:
+    amount = current.settings().limits.registrations_per_hour
+    return Limit(f"registration:{network_of(request.remote_addr)}", amount, doubles=False)
+
+
+def _counts() -> FailedAttempts:
+    return cast(FailedAttempts, current_app.extensions["zenzefi-failed-attempts"])

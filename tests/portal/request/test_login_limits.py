@@ -1,0 +1,196 @@
+"""The rules of guessing: 5 failures an hour and account, 30 an hour and address, waits that double, and no lock-out of
+an account's owner by somebody else's failures."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+from flask import Flask
+from redis import Redis
+from sqlalchemy.orm import Session
+
+from models.config import Settings
+from models.users import User
+from portal import create_app
+from portal.request.failed_attempts import FIRST_WAIT_SECONDS, WINDOW_SECONDS, FailedAttempts, Limit, _InMemory
+from tests.conftest import PASSWORD, Clock
+from tests.portal.conftest import Browser
+from tests.support import race
+
+WRONG = "a wrong password"
+NEW = {"email": "erin@example.test", "username": "erin", "password": PASSWORD}
+
+
+@pytest.fixture
+def at(app: Flask) -> Callable[[str], Browser]:
+    """A function that opens a fresh browser at an IP address."""
+
+    def open_browser(address: str) -> Browser:
+        client = app.test_client()
+        client.environ_base["REMOTE_ADDR"] = address
+        return Browser(client)
+
+    return open_browser
+
+
+def guess(browser: Browser, email: str, times: int = 1) -> list[int]:
+    """Try wrong passwords and return the answers' codes."""
+    return [browser.post("/login", email=email, password=WRONG).status_code for _ in range(times)]
+
+
+@pytest.mark.parametrize("email", ["alice@example.test", "nobody@example.test"])
+def test_guesses_at_one_account_from_many_addresses_are_braked(
+    at: Callable[[str], Browser], alice: User, email: str
+) -> None:
+    codes = [guess(at(f"203.0.113.{number}"), email)[0] for number in range(8)]
+    assert codes == [401] * 5 + [429] * 3
+
+
+def test_the_right_password_passes_while_others_fail_on_the_account(at: Callable[[str], Browser], alice: User) -> None:
+    for number in range(12):
+        guess(at(f"203.0.113.{number}"), alice.email, 6)
+    assert at("198.51.100.1").log_in(alice).status_code == 303
+
+
+def test_a_browser_that_was_used_before_is_counted_by_itself(at: Callable[[str], Browser], alice: User) -> None:
+    office = "198.51.100.1"
+    own = at(office)
+    own.log_in(alice)
+    own.post("/logout")
+    # Colleagues behind the same address, on her account and on others.
+    assert guess(at(office), alice.email, 7) == [401] * 5 + [429] * 2
+    for number in range(35):
+        guess(at(office), f"colleague{number}@example.test")
+    assert guess(at(office), "one-more@example.test") == [429]
+    assert own.log_in(alice).status_code == 303
+
+
+def test_an_address_from_which_an_account_was_used_is_not_held_up_by_failures_on_others(
+    at: Callable[[str], Browser], alice: User, bob: User
+) -> None:
+    office = "198.51.100.1"
+    at(office).log_in(alice)
+    for number in range(35):
+        guess(at(office), f"colleague{number}@example.test")
+    assert at(office).log_in(bob).status_code == 429
+    assert at(office).log_in(alice).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("addresses", "elsewhere"),
+    [
+        (["203.0.113.7"], "203.0.113.8"),
+        ([f"2001:db8:1:2::{number:x}" for number in range(1, 40)], "2001:db8:1:3::1"),
+    ],
+    ids=["IPv4", "an IPv6 /64"],
+)
+def test_an_address_fails_thirty_times_an_hour_over_all_accounts(
+    at: Callable[[str], Browser], alice: User, addresses: Sequence[str], elsewhere: str
+) -> None:
+    codes = [guess(at(addresses[number % len(addresses)]), f"user{number}@example.test")[0] for number in range(32)]
+    assert codes == [401] * 30 + [429] * 2
+    assert at(elsewhere).log_in(alice).status_code == 303
+
+
+def test_the_wait_doubles_with_each_further_failure_up_to_an_hour(
+    at: Callable[[str], Browser], alice: User, time: Clock
+) -> None:
+    browser = at("203.0.113.7")
+    guess(browser, alice.email, 5)
+    waits = []
+    for _ in range(4):
+        answer = browser.log_in(alice)
+        assert answer.status_code == 429
+        waits.append(int(answer.headers["Retry-After"]))
+        time.advance(seconds=waits[-1])
+        assert guess(browser, alice.email) == [401]
+    assert waits == [60, 120, 240, 480]
+    time.advance(seconds=960)
+    assert browser.log_in(alice).status_code == 303
+    # The right password has cleared the account's count for this client.
+    assert guess(at("203.0.113.7"), alice.email, 5) == [401] * 5
+
+
+def test_typos_in_the_form_and_good_logins_cost_nothing(at: Callable[[str], Browser], alice: User) -> None:
+    browser = at("203.0.113.7")
+    for _ in range(7):
+        assert browser.post("/login", email=alice.email, password="").status_code == 400
+        assert at("203.0.113.7").log_in(alice).status_code == 303
+    assert guess(browser, alice.email, 6) == [401] * 5 + [429]
+
+
+def test_five_completed_registrations_an_hour_and_refused_ones_cost_nothing(
+    at: Callable[[str], Browser], alice: User, time: Clock
+) -> None:
+    browser = at("203.0.113.7")
+    for _ in range(6):
+        for typo in ({"password": "short"}, {"username": "ALICE"}, {"email": "no address"}):
+            assert browser.post("/register", **{**NEW, **typo}).status_code == 400
+    for number in range(5):
+        fields = {**NEW, "email": f"new{number}@example.test", "username": f"new{number}"}
+        assert browser.post("/register", **fields).status_code == 303
+    answer = browser.post("/register", **NEW)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3600")
+    assert browser.log_in(alice).status_code == 303
+    time.advance(hours=1)
+    assert at("203.0.113.7").post("/register", **NEW).status_code == 303
+
+
+def test_failures_do_not_count_as_registrations(at: Callable[[str], Browser], alice: User) -> None:
+    browser = at("203.0.113.7")
+    guess(browser, alice.email, 6)
+    assert browser.post("/register", **NEW).status_code == 303
+
+
+def test_a_taken_address_counts_as_a_completed_registration(at: Callable[[str], Browser], alice: User) -> None:
+    """Otherwise the sixth try would say whether the five before were taken."""
+    for email in (alice.email, "free{}@example.test"):
+        browser = at("203.0.113.7" if email == alice.email else "203.0.113.8")
+        fields = [{"email": email.format(number), "username": f"{email[:4]}{number}"} for number in range(6)]
+        codes = [browser.post("/register", **{**NEW, **each}).status_code for each in fields]
+        assert codes == [303] * 5 + [429]
+
+
+def test_while_redis_is_away_each_process_keeps_its_share(
+    app: Flask, settings: Settings, alice: User, session: Session
+) -> None:
+    session.commit()
+    away = settings.model_copy(update={"redis": settings.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"})})
+    shared = away.model_copy(update={"portal": away.portal.model_copy(update={"processes": 2})})
+    browser = Browser(create_app(shared).test_client())
+    assert guess(browser, alice.email, 3) == [401] * 2 + [429]
+
+
+def test_guesses_at_the_same_instant_are_all_counted(settings: Settings, redis: Redis) -> None:
+    counts = FailedAttempts(settings)
+    begun = race(*(lambda: counts.begin([Limit("x", 5)]) for _ in range(20)))
+    assert sum(not attempt.blocked_for for attempt in begun) == 5
+
+
+def test_redis_holds_neither_addresses_nor_unbounded_lists(
+    at: Callable[[str], Browser], alice: User, redis: Redis
+) -> None:
+    for number in range(40):
+        guess(at(f"203.0.113.{number}"), alice.email)
+    keys = list(redis.scan_iter("zenzefi:failed:*"))
+    assert keys
+    assert not [key for key in keys if b"alice" in key]
+    assert max(int(redis.zcard(key)) for key in keys) <= 13  # type: ignore[arg-type]
+    assert all(0 < int(redis.ttl(key)) <= WINDOW_SECONDS for key in keys)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_stands_in_for_redis_waits_as_long_as_the_script(
+    settings: Settings, redis: Redis, time: Clock, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a history that can be repeated
+    counts, memory = FailedAttempts(settings), _InMemory(1)
+    limits = [Limit("a", 2), Limit("b", 3, doubles=False), Limit("c", 1, blocks=False)]
+    for _ in range(60):
+        time.advance(seconds=chance.choice([0, 1, FIRST_WAIT_SECONDS, 700, WINDOW_SECONDS]))
+        attempt = counts.begin(limits)
+        assert memory.begin(limits, attempt.member, time().timestamp()) == pytest.approx(list(attempt.waits))
+        if chance.random() < 0.3:
+            clear = chance.choice([[], [limits[0]]])
+            counts.forgive(attempt, clear=clear)
+            memory.forgive(attempt, clear)
