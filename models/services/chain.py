@@ -57,11 +57,13 @@ class Head:
     happened_at: datetime | None = None
     sealed_at: datetime | None = None
 
-    @property
-    def floor(self) -> datetime | None:
-        """What is not sealed yet cannot be older than this."""
-        moments = [moment for moment in (self.happened_at, self.sealed_at) if moment is not None]
-        return min(moments) - LATE if moments else None
+    def floor(self, moment: datetime) -> datetime | None:
+        """Return the time before which no row can have happened that is sealed at `moment`, or waits for its seal then.
+
+        After a step back of the wall clock `moment` lies before the last row: then it is the newest time there is.
+        """
+        moments = [known for known in (self.happened_at, self.sealed_at) if known is not None]
+        return min(*moments, moment) - LATE if moments else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,9 @@ def seal(session: Session, key: bytes) -> int:
     """Seal the rows that are committed, a batch at once; returns how many. Whoever finds another at it does nothing."""
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
         return 0
-    last, moment, seals = head(session), clock.now(), []
+    last, moment, seals = head(session), now(session), []
     number, before = last.number, last.hash
-    for row in session.execute(_unsealed(last, *_COLUMNS).order_by(AuditEntry.id).limit(AT_ONCE)):
+    for row in session.execute(_unsealed(last, moment, *_COLUMNS).order_by(AuditEntry.id).limit(AT_ONCE)):
         number += 1
         sealed = Sealed(number, moment, b"", row.id, _facts(row))
         before = hash_of(key, before, sealed)
@@ -132,6 +134,15 @@ def seal(session: Session, key: bytes) -> int:
     if seals:
         session.execute(insert(AuditSeal), seals)
     return len(seals)
+
+
+def now(session: Session) -> datetime:
+    """Return the time, by the slower of our clock and the database's.
+
+    Rows have the database's time. Where its clock steps back alone, the seals have to show that as well.
+    """
+    of_database: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return min(clock.now(), of_database)
 
 
 def head(session: Session) -> Head:
@@ -154,7 +165,9 @@ def last_archive(session: Session) -> AuditArchive | None:
 def standing(session: Session) -> Standing:
     """Return how far the log is sealed."""
     last = head(session)
-    first = _unsealed(last, AuditEntry.created_at).order_by(AuditEntry.created_at).limit(COUNTED).subquery()
+    first = (
+        _unsealed(last, now(session), AuditEntry.created_at).order_by(AuditEntry.created_at).limit(COUNTED).subquery()
+    )
     waiting, oldest = session.execute(select(func.count(), func.min(first.c.created_at))).one()
     return Standing(last.number, last.sealed_at, waiting, oldest)
 
@@ -171,10 +184,11 @@ def walk(session: Session, after: int, until: int | None = None) -> Iterator[Sea
         after = found[-1].number
 
 
-def _unsealed(last: Head, *columns: Any) -> Select[Any]:
+def _unsealed(last: Head, moment: datetime, *columns: Any) -> Select[Any]:
     query = select(*columns).select_from(AuditEntry).outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
     query = query.where(AuditSeal.number.is_(None))
-    return query if last.floor is None else query.where(AuditEntry.created_at >= last.floor)
+    floor = last.floor(moment)
+    return query if floor is None else query.where(AuditEntry.created_at >= floor)
 
 
 def _facts(row: Row[Any]) -> Facts:

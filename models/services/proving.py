@@ -75,7 +75,8 @@ class Checker:
         if not self.fits(sealed):
             return Fault("altered", sealed.number, sealed.entry_id)
         happened = datetime.fromisoformat(sealed.facts["created_at"])
-        if self.head.floor is not None and happened < self.head.floor:
+        floor = self.head.floor(sealed.sealed_at)
+        if floor is not None and happened < floor:
             return Fault("inserted", sealed.number, sealed.entry_id)
         newest = max(happened, self.head.happened_at or happened)
         self.head = Head(sealed.number, sealed.hash, min(newest, sealed.sealed_at), sealed.sealed_at)
@@ -177,9 +178,10 @@ def _rows(session: Session, after: int) -> Iterator[Sealed]:
 
 def _backdated(session: Session, last: Head) -> Fault | None:
     """Find a row that was never sealed although it says that it is old: it was not there when it should have been."""
-    if last.floor is None:
+    floor = last.floor(chain.now(session))
+    if floor is None:
         return None
     query = select(AuditEntry.id).outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
-    query = query.where(AuditSeal.number.is_(None), AuditEntry.created_at < last.floor)
+    query = query.where(AuditSeal.number.is_(None), AuditEntry.created_at < floor)
     found = session.scalars(query.order_by(AuditEntry.id).limit(1)).one_or_none()
     return None if found is None else Fault("inserted", None, found)

@@ -1,6 +1,7 @@
 """The audit log's chain: every way to tamper with a sealed row is noticed, and sealing never waits for a purchase."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.audit import AuditAction, AuditEntry
+from models import clock
+from models.audit import AuditAction, AuditEntry, Origin
 from models.audit_seals import AuditSeal
 from models.config import Settings
 from models.database import Sessions
@@ -146,6 +148,37 @@ def test_a_row_that_says_it_is_older_than_it_can_be_is_named(session: Session, k
     fault = proved(session, key).fault
     assert fault is not None
     assert (fault.what, fault.entry) == ("inserted", session.scalar(select(func.max(AuditEntry.id))))
+
+
+def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and_are_no_fault(
+    *, session: Session, key: bytes, sealed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The order of the log is that in which rows were written. A clock that is set back changes their times only.
+    def write_at(moment: datetime) -> None:
+        session.add(
+            AuditEntry(action=AuditAction.JOB_CHANGED, resource_type="job", origin=Origin.JOB, created_at=moment)
+        )
+        session.flush()
+
+    behind = clock.now() - timedelta(hours=20)
+    monkeypatch.setattr(clock, "now", lambda: behind)
+    write_at(behind)
+    assert proved(session, key).is_sound, "a row that waits for its seal is as good"
+    assert chain.standing(session).waiting == 1
+    assert chain.seal(session, key) == 1
+    write_at(behind)
+    assert chain.seal(session, key) == 1
+    monkeypatch.undo()
+    write(session)
+    assert chain.seal(session, key) == 1
+    report = proved(session, key)
+    assert (report.rows, report.fault) == (ROWS + 3, None)
+    _head, fault = proving.verify_lines(key, list(chain.walk(session, 0)), number=0, before=chain.START)
+    assert fault is None
+    # Whoever backdates a row while the clock goes right is found as before.
+    write_at(behind)
+    assert chain.seal(session, key) == 0
+    assert str(proved(session, key).fault).endswith("was inserted later")
 
 
 def test_rows_taken_off_the_end_are_missed_where_the_end_was_noted(
