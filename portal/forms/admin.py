@@ -4,18 +4,19 @@ from typing import Any, Self
 
 from flask import request
 from flask_babel import lazy_gettext as _
-from wtforms import DateField, DateTimeLocalField, IntegerField, SelectField, StringField
+from wtforms import DateField, DateTimeLocalField, SelectField, StringField
 from wtforms.validators import InputRequired, Optional
 
 from models.announcements import Level
 from models.config import Settings
 from portal import labels, words
-from portal.forms.base import Form, PlainDecimalField, UuidField, at_most, required
+from portal.forms.base import Form, UuidField, at_most, required
+from portal.forms.numbers import AmountField, PlainDecimalField, WholeNumberField
 from portal.forms.shop import MONEY
 
 
 class AdjustForm(Form):
-    amount = StringField(
+    amount = AmountField(
         _("Amount in ZNC"),
         [required(), at_most(20)],
         description=_("12.50 gives, -12.50 takes."),
@@ -31,7 +32,7 @@ class AdjustForm(Form):
 
 
 class RefundForm(Form):
-    amount = StringField(_("Amount in roubles"), [required(), at_most(20)], render_kw=MONEY)
+    amount = AmountField(_("Amount in roubles"), [required(), at_most(20)], render_kw=MONEY)
     reason = StringField(
         _("Reason"),
         [required(), at_most(200)],
@@ -44,7 +45,7 @@ class RefundForm(Form):
 class BundleEditForm(Form):
     name = StringField(_("Name"), [required(), at_most(50)])
     description = StringField(_("Description"), [at_most(200)], default="")
-    token_count = IntegerField(_("Tokens"), [InputRequired(_("This field is needed."))])
+    token_count = WholeNumberField(_("Tokens"), [InputRequired(_("This field is needed."))])
     duration_hours = SelectField(_("How long"), coerce=int)
     scope = SelectField(_("What it opens"))
     discount_percent = PlainDecimalField(
@@ -64,15 +65,15 @@ class CouponForm(Form):
     code = StringField(_("Code"), [required(), at_most(32)], render_kw={"autocomplete": "off"})
     percent = PlainDecimalField(_("Percent off"), [Optional()], places=2)
     amount = PlainDecimalField(_("ZNC off"), [Optional()], places=2, description=_("One of the two."))
-    uses_per_user = IntegerField(_("Uses for each user"), [Optional()], default=1)
-    uses_in_all = IntegerField(_("Uses in all"), [Optional()], description=_("Empty: no limit."))
+    uses_per_user = WholeNumberField(_("Uses for each user"), [Optional()], default=1)
+    uses_in_all = WholeNumberField(_("Uses in all"), [Optional()], description=_("Empty: no limit."))
     valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
 
 
 class GiftCodesForm(Form):
-    amount = StringField(_("Amount in ZNC"), [required(), at_most(20)], render_kw=MONEY)
-    count = IntegerField(_("How many codes"), [InputRequired(_("This field is needed."))], default=1)
-    uses_each = IntegerField(_("Uses of each code"), [InputRequired(_("This field is needed."))], default=1)
+    amount = AmountField(_("Amount in ZNC"), [required(), at_most(20)], render_kw=MONEY)
+    count = WholeNumberField(_("How many codes"), [InputRequired(_("This field is needed."))], default=1)
+    uses_each = WholeNumberField(_("Uses of each code"), [InputRequired(_("This field is needed."))], default=1)
     valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
     note = StringField(_("What they are for"), [required(), at_most(200)], render_kw={"autocomplete": "off"})
     key = UuidField(validators=[required()])

@@ -1,12 +1,11 @@
 """What all forms share: translated messages, and a way for a service's refusal to reach its field."""
 
-import re
 import uuid
 from typing import Any
 
 from flask_babel import lazy_gettext as _
-from wtforms import DecimalField, HiddenField, ValidationError
 from wtforms import Form as PlainForm
+from wtforms import HiddenField, ValidationError
 from wtforms.validators import DataRequired, Length
 
 from models.services.errors import DomainError, InvalidInput
@@ -15,9 +14,6 @@ from portal.sentences import sentence
 
 # What WTForms says by itself in our forms, listed here so that the translators find it.
 WTFORMS_SENTENCES = (_("Not a valid choice."), _("Invalid Choice: could not coerce."))
-
-
-_PLAIN = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 
 
 class _Messages:
@@ -45,16 +41,6 @@ class Form(PlainForm):
             bad.errors = [*bad.errors, sentence(error)]
         else:
             self.form_errors.append(sentence(error))
-
-
-class PlainDecimalField(DecimalField):
-    """A decimal in digits and a point alone: Python would also read `1_0`, `1e3` and the digits of other scripts."""
-
-    def process_formdata(self, valuelist: list[str]) -> None:
-        """Refuse what is written in another way."""
-        if valuelist and valuelist[0].strip() and not _PLAIN.fullmatch(valuelist[0].strip()):
-            raise ValueError(gettext("Write an amount like 50 or 12.34, with at most two digits after the point."))
-        super().process_formdata(valuelist)
 
 
 class UuidField(HiddenField):

@@ -11,6 +11,7 @@ from wtforms.widgets import HiddenInput
 from models.services.errors import InvalidInput
 from models.services.runtime import Setting
 from portal.forms.base import Form, at_most, required
+from portal.forms.numbers import AmountField, plain_number
 from portal.setting_words import CHOICES, SETTINGS
 
 # One line for each duration that is sold.
@@ -63,7 +64,7 @@ def _field(setting: Setting) -> Field:
     if setting.key.startswith("maintenance.words_"):
         return StringField(label, [at_most(300)], description=help_text, render_kw={"autocomplete": "off"})
     numeric = {"inputmode": "decimal", "autocomplete": "off"}
-    return StringField(label, [required(), at_most(20)], description=help_text, render_kw=numeric)
+    return AmountField(label, [required(), at_most(20)], description=help_text, render_kw=numeric)
 
 
 def _written(value: Any) -> str:
@@ -80,5 +81,5 @@ def _prices(text: str) -> dict[str, str]:
         # `024` is the same duration as `24`.
         if not separator or not hours.isdecimal() or (hours := str(int(hours))) in found:
             raise InvalidInput("value", "Write one line for each duration, like 24 = 18.")
-        found[hours] = price
+        found[hours] = plain_number(price)
     return found

@@ -17,6 +17,7 @@ from models.services.money import parse_amount
 from models.services.tokens import NAME_LENGTH
 from portal import labels, words
 from portal.forms.base import Form, UuidField, at_most, required
+from portal.forms.numbers import AmountField
 
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
 
@@ -106,7 +107,7 @@ class RotateForm(Form):
 
 
 class TopUpForm(Form):
-    amount = StringField(
+    amount = AmountField(
         _("Amount in ZNC"),
         [required(), at_most(20)],
         render_kw=MONEY,
