@@ -1,8 +1,8 @@
-"""The one active prober. Each worker stands by; whoever holds an advisory lock in PostgreSQL asks the upstream.
+"""The one active prober. Each worker stands by; the one that holds a lease in PostgreSQL asks the upstream.
 
-1. The lock lives in a database connection of its own. When its worker dies, PostgreSQL lets go of it, and another
-   worker has it at its next try; a machine that vanishes is given up after some ten seconds.
-2. The outage record is written on the very connection that holds the lock, so that a prober that lost the lock without
+1. The lease is renewed with each probe. When its worker dies, it expires, and another worker takes it at its next try;
+   a worker that stops gives it back.
+2. The outage record is written in the transaction that renews the lease, so that a prober that lost the lease without
    noticing cannot write.
 3. The last word is left in Redis, for `addon.outlook` in every worker and for the portal.
 """
@@ -11,33 +11,30 @@ import asyncio
 import contextlib
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from addon.probing import Unprobed, ask_all, probe_of
 from models import clock, database
 from models.config import ConfigError, Settings
 from models.services import outages
+from models.services.gateway import leases
 from models.services.outages import STATE_KEY, UpstreamState
 
 logger = logging.getLogger(__name__)
 
 STAND_BY_SECONDS = 1.0
-# Any number of ours; the lock counts within one database.
-ADVISORY_LOCK = 7_401_992
-# Settings of the server for this one connection: a peer that vanished is given up after 5 + 3 * 2 seconds.
-_KEEPALIVE = (("tcp_keepalives_idle", 5), ("tcp_keepalives_interval", 2), ("tcp_keepalives_count", 3))
+LEASE = "upstream-prober"
 
 
 class Prober:
-    """This worker's candidacy. Its blocking calls run in one thread, which owns the connection."""
+    """This worker's candidacy. Its blocking calls run in one thread, over one connection."""
 
     def __init__(self, settings: Settings, redis: Redis, *, is_closed: Callable[[], bool] = lambda: False) -> None:
         self._upstream = settings.upstream
@@ -47,8 +44,9 @@ class Prober:
             self._probe = probe_of(settings.upstream)
         except OSError as error:
             raise ConfigError(f"upstream.ca_file: cannot be used: {error.strerror}") from None
-        self._engine = _engine(settings)
-        self._connection: Connection | None = None
+        self._engine = database.connect(settings.database.model_copy(update={"pool_size": 1}), name="zenzefi-prober")
+        self._sessions = database.sessions(self._engine)
+        self._id = uuid.uuid4()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prober")
         self._previous_failed_at: datetime | None = None
 
@@ -57,7 +55,7 @@ class Prober:
         is_silent = False
         while True:
             try:
-                is_elected = await self._in_thread(self._try_lock)
+                is_elected = await self._in_thread(self._take_lease)
                 is_silent = False
                 if is_elected:
                     logger.info("this worker probes the upstream")
@@ -71,17 +69,18 @@ class Prober:
             else:
                 await asyncio.sleep(STAND_BY_SECONDS)
                 continue
-            # Whatever went wrong, another worker may do better; and a broken connection holds no lock.
+            # Whatever went wrong, another worker may do better.
             await self._in_thread(self._resign)
             await asyncio.sleep(STAND_BY_SECONDS)
 
     async def close(self) -> None:
         """Let another worker take over."""
         await self._in_thread(self._resign)
+        await self._in_thread(self._engine.dispose)
         self._thread.shutdown(wait=False)
 
     async def probe_once(self) -> None:
-        """Ask, and write down what came of it. Raises Unprobed, and SQLAlchemyError when the lock may be lost."""
+        """Ask, and write down what came of it. Raises Unprobed when another worker probes, and SQLAlchemyError."""
         started, clock_started = clock.now(), time.monotonic()
         answers = await ask_all(self._probe, self._upstream.places)
         took = time.monotonic() - clock_started
@@ -108,28 +107,21 @@ class Prober:
     async def _in_thread[T](self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _try_lock(self) -> bool:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-            for name, seconds in _KEEPALIVE:
-                self._connection.execute(text(f"SET {name} = {seconds}"))
-            self._connection.commit()
-        with self._connection.begin():
-            return bool(self._connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}))
+    def _take_lease(self) -> bool:
+        with self._sessions.begin() as session:
+            return leases.hold(session, LEASE, self._id, self._upstream.probe_lease)
 
     def _resign(self) -> None:
-        """Close the connection, and the lock with it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(SQLAlchemyError):
-                connection.close()
+        """Give the lease back; a database that does not answer lets it expire."""
+        with contextlib.suppress(SQLAlchemyError), self._sessions.begin() as session:
+            leases.release(session, LEASE, self._id)
 
     def _note(self, is_good: bool, moment: datetime) -> bool:
         """Write the probe down; returns whether the upstream counts as up."""
-        if self._connection is None:
-            raise Unprobed("the lock is gone")
         gap = self._upstream.probe_gap
-        with Session(self._connection) as session, session.begin():
+        with self._sessions.begin() as session:
+            if not leases.hold(session, LEASE, self._id, self._upstream.probe_lease):
+                raise Unprobed("another worker holds the lease")
             if is_good:
                 closed = outages.note_success(session, moment=clock.now(), gap=gap)
                 self._previous_failed_at = None
@@ -141,10 +133,3 @@ class Prober:
                 logger.warning("the upstream is out since %s", held.opened_at)
             self._previous_failed_at = moment
             return held is None
-
-
-def _engine(settings: Settings) -> Engine:
-    """Return an engine for the connection that holds the lock: not pooled, and given up soon when nobody answers."""
-    options = database.engine_options(settings.database)
-    connect_args = {**options["connect_args"], "application_name": "zenzefi-prober", "tcp_user_timeout": 5000}
-    return create_engine(settings.database.url, poolclass=NullPool, connect_args=connect_args)

@@ -53,9 +53,11 @@ def engine_options(settings: Database) -> dict[str, Any]:
     }
 
 
-def connect(settings: Database) -> Engine:
-    """Make the engine of a process that is not the portal."""
-    engine = create_engine(settings.url, **engine_options(settings))
+def connect(settings: Database, *, name: str = "zenzefi") -> Engine:
+    """Make the engine of a process that is not the portal; `name` is shown in pg_stat_activity."""
+    options = engine_options(settings)
+    options["connect_args"]["application_name"] = name
+    engine = create_engine(settings.url, **options)
     apply_limits(engine, settings)
     return engine
 

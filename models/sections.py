@@ -179,6 +179,11 @@ class Upstream(Section):
         """How long after a probe its result still stands: a time without probes tells nothing."""
         return timedelta(seconds=3 * self.probe_interval_seconds + self.probe_timeout_seconds)
 
+    @property
+    def probe_lease(self) -> timedelta:
+        """How long a worker stays the prober after its last probe: until the next one is over, and a second more."""
+        return timedelta(seconds=self.probe_interval_seconds + self.probe_timeout_seconds + 1)
+
 
 class Tokens(Section):
     hash_key: Secret

@@ -13,6 +13,7 @@ from models.devices import KnownDevice
 from models.entries import AccessCookie, AccessTicket
 from models.gifts import GiftCode, GiftRedemption
 from models.inspections import Inspection
+from models.leases import Lease
 from models.ledger import Account, Transfer
 from models.links import AccountLink
 from models.logins import Login
@@ -56,6 +57,7 @@ __all__ = [
     "GiftRedemption",
     "Inspection",
     "KnownDevice",
+    "Lease",
     "LedgerCheck",
     "Login",
     "MockCheckout",

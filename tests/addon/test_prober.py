@@ -6,8 +6,10 @@ import signal
 import ssl
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,18 @@ import pytest
 from cryptography import x509
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from sqlalchemy import select, text
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from addon.http1.upstreams import Upstream
 from addon.outlook import Outlook
-from addon.prober import ADVISORY_LOCK, Prober
-from addon.probing import ask_all, probe_of
+from addon.prober import LEASE, Prober
+from addon.probing import Unprobed, ask_all, probe_of
 from addon.store import Store
 from models import clock, config, sections
 from models.config import Settings
 from models.database import Sessions
+from models.leases import Lease
 from models.outages import Outage
 from models.services import outages
 from models.services.outages import STATE_KEY, UpstreamState
@@ -214,7 +217,7 @@ def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watch
 
 def test_maintenance_is_recorded_as_an_outage_so_that_tokens_are_credited(watched: Watched) -> None:
     async def main(prober: Prober, _outlook: Outlook) -> None:
-        assert prober._try_lock()
+        assert prober._take_lease()
         closed = [True, True, False]
         prober._is_closed = lambda: closed[0]
         while closed:
@@ -228,7 +231,7 @@ def test_maintenance_is_recorded_as_an_outage_so_that_tokens_are_credited(watche
 
 def test_one_failure_between_two_good_probes_is_no_outage(watched: Watched, answering: Server) -> None:
     async def main(prober: Prober, outlook: Outlook) -> None:
-        assert prober._try_lock()
+        assert prober._take_lease()
         for answers in (True, False, True, False, True):
             answering.answer = b"HTTP/1.1 200 OK\r\n\r\n" if answers else b""
             await prober.probe_once()
@@ -278,38 +281,31 @@ def test_an_address_that_answers_again_is_trusted_once(watched: Watched, redis: 
     watched.run(main)
 
 
-def test_there_is_one_prober_and_without_its_connection_it_cannot_write(watched: Watched) -> None:
+def lose_the_lease(watched: Watched) -> None:
+    """Let the lease expire before it is renewed, as after a pause of the process."""
+    with Session(engine_of(watched.factory)) as session, session.begin():
+        session.execute(update(Lease).values(expires_at=func.clock_timestamp() - timedelta(seconds=1)))
+
+
+def test_there_is_one_prober_and_without_its_lease_it_cannot_write(watched: Watched) -> None:
     async def main(prober: Prober, _outlook: Outlook) -> None:
         other = Prober(watched.settings, AsyncRedis.from_url(watched.settings.redis.url))
-        assert await prober._in_thread(prober._try_lock)
-        assert not await other._in_thread(other._try_lock)
-        with Session(engine_of(watched.factory)) as session, session.begin():
-            session.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN"
-                     " (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND granted"
-                     "  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"),
-                {"key": ADVISORY_LOCK},
-            )  # fmt: skip
-        while not await other._in_thread(other._try_lock):  # noqa: ASYNC110 - the database sends no event
-            await asyncio.sleep(0.02)
-        with pytest.raises(Exception, match=r"terminat|closed"):
+        assert await prober._in_thread(prober._take_lease)
+        assert not await other._in_thread(other._take_lease)
+        lose_the_lease(watched)
+        assert await other._in_thread(other._take_lease)
+        with pytest.raises(Unprobed):
             await prober.probe_once()
         await other.close()
+        assert await prober._in_thread(prober._take_lease)
 
     watched.run(main)
 
 
-def prober_of(factory: Sessions) -> int | None:
-    """Return the database connection that holds the prober's lock."""
+def prober_of(factory: Sessions) -> uuid.UUID | None:
+    """Return the worker that probes."""
     with factory() as session:
-        pid: int | None = session.scalar(
-            text(
-                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND granted"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            ),
-            {"key": ADVISORY_LOCK},
-        )
-    return pid
+        return session.scalar(select(Lease.holder).where(Lease.name == LEASE))
 
 
 def test_when_the_probing_worker_is_killed_another_one_takes_over(
@@ -321,14 +317,16 @@ def test_when_the_probing_worker_is_killed_another_one_takes_over(
     variables = proxy_environment(settings, environment["REDIS_URL"], f"http://127.0.0.1:{answering.port}", port)
     # Two servers behind it, of which one is never there: requests find the other one.
     variables["ZENZEFI_UPSTREAM__ADDRESSES"] = f'["127.0.0.1:1", "127.0.0.1:{answering.port}"]'
-    proxy = Proxy(port, {**variables, **FAST})
+    # The lease of a killed prober (interval, timeout and a second) ends before what it saw last is too old to go on.
+    slow = {"ZENZEFI_UPSTREAM__PROBE_INTERVAL_SECONDS": "1.5", "ZENZEFI_UPSTREAM__PROBE_TIMEOUT_SECONDS": "0.5"}
+    proxy = Proxy(port, {**variables, **slow})
     probing = proxy.start_worker()
 
     def status() -> str:
         return str(json.loads(proxy.get("/health").body)["status"])
 
     try:
-        first = until(lambda: prober_of(factory), lambda pid: pid is not None)
+        first = until(lambda: prober_of(factory), lambda holder: holder is not None)
         proxy.start_worker()
         assert [proxy.get("/", owned.secret).status for _ in range(6)] == [200] * 6
         answering.stop()
@@ -340,7 +338,7 @@ def test_when_the_probing_worker_is_killed_another_one_takes_over(
         assert proxy.get("/", owned.secret).status == 502
         probing.send_signal(signal.SIGKILL)
         probing.wait()
-        until(lambda: prober_of(factory), lambda pid: pid not in {None, first}, seconds=5)
+        until(lambda: prober_of(factory), lambda holder: holder not in {None, first}, seconds=6)
         answering.start()
         until(status, lambda word: word == "healthy")
         with factory() as session:

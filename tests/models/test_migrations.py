@@ -1,6 +1,11 @@
 """The migrations and the tables say the same, both ways, and a migration never waits long for a lock."""
 
+import functools
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import flask_migrate
@@ -9,11 +14,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from models import config, database
 from models.tables import Base
-from ops import migrate
+from ops import migrate, revisions
+from tests.pgbouncer import pgbouncer
+from tests.support import race
 
+ROOT = Path(__file__).resolve().parents[2]
+HERE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 COMPARE = {"compare_type": True, "compare_server_default": True}
 
 
@@ -33,6 +43,12 @@ def scratch(make_database: Callable[[], str], environment: dict[str, str]) -> It
 def differences(connection: Connection) -> list[Any]:
     """Compare the database with the models as autogenerate does."""
     return list(compare_metadata(MigrationContext.configure(connection, opts=COMPARE), Base.metadata))
+
+
+def heads(engine: Engine) -> tuple[str, ...]:
+    """Return the revision that a database is at."""
+    with engine.connect() as connection:
+        return revisions.current(connection)
 
 
 def left(engine: Engine) -> tuple[list[str], list[str], list[str]]:
@@ -87,7 +103,8 @@ def test_a_migration_runs_under_timeouts_and_one_at_a_time(scratch: tuple[Flask,
                 for name in ("lock_timeout", "statement_timeout"):
                     beside.execute(f"SHOW {name}")
                     found[name] = beside.fetchone()[0]
-                beside.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+                # Other tests of this run have locks in databases of their own.
+                beside.execute(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {HERE}")
                 found["locks"] = beside.fetchone()[0]
 
     event.listen(Engine, "before_cursor_execute", look)
@@ -97,10 +114,48 @@ def test_a_migration_runs_under_timeouts_and_one_at_a_time(scratch: tuple[Flask,
         event.remove(Engine, "before_cursor_execute", look)
     assert found == {"lock_timeout": "5s", "statement_timeout": "1min", "locks": 1}
     with scratch[1].connect() as connection:
-        # Other tests of this run have locks in databases of their own.
-        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        held = connection.scalar(text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {here}"))
+        held = connection.scalar(text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {HERE}"))
     assert held == 0
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_two_migrators_behind_a_pooler_wait_for_each_other(
+    make_database: Callable[[], str], environment: dict[str, str], mode: str
+) -> None:
+    """PgBouncer's feature matrix: a session-level advisory lock does not hold in transaction pooling."""
+    url = make_database()
+    command = [sys.executable, "-m", "flask", "--app", "ops.migrate:migrating_app", "db"]
+    with pgbouncer(url, mode) as pooled:
+        variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment, "DATABASE_URL": pooled}
+        run = functools.partial(subprocess.run, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        assert run([*command, "downgrade", "0025_inspections"]).returncode == 0
+        done = race(*[lambda: run([*command, "upgrade"])] * 2)
+        assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert differences(connection) == []
+    engine.dispose()
+
+
+def test_a_migration_is_rolled_back_when_its_lock_was_lost(scratch: tuple[Flask, Engine]) -> None:
+    """Another migrator may have begun by then."""
+    app, engine = scratch
+    before = heads(engine)
+
+    def lose_the_lock(connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.lstrip().startswith("DROP TABLE"):
+            with engine.connect() as other:
+                other.execute(
+                    text(f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND {HERE}")
+                )
+
+    event.listen(Engine, "before_cursor_execute", lose_the_lock)
+    try:
+        with app.app_context(), pytest.raises(OperationalError):
+            flask_migrate.downgrade(revision="-1")
+    finally:
+        event.remove(Engine, "before_cursor_execute", lose_the_lock)
+    assert heads(engine) == before
 
 
 def test_every_connection_of_ours_has_its_limits_and_speaks_utc(engine: Engine, settings: config.Settings) -> None:

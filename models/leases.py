@@ -1,0 +1,18 @@
+"""Leases: which of several processes does a task that only one of them may do at a time, and until when."""
+
+import uuid
+
+from sqlalchemy import Uuid
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Moment, Short
+
+
+class Lease(Base):
+    """The process that holds a task, named by an id that it made up, until a moment of the database's clock."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[Short] = mapped_column(primary_key=True)
+    holder: Mapped[uuid.UUID] = mapped_column(Uuid)
+    expires_at: Mapped[Moment]

@@ -1,0 +1,1 @@
+"""Services of the gateway: what the proxy workers share through the database."""

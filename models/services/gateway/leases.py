@@ -1,0 +1,36 @@
+"""Leases: one process at a time holds a task, and loses it when it does not renew it.
+
+A session-level advisory lock would say the same, but only on a connection of one's own: behind a pooler in transaction
+mode the next client of the server connection holds it too. A row holds everywhere. Its times are the database's clock,
+because the clocks of two machines may differ.
+"""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import delete, func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.leases import Lease
+
+
+def hold(session: Session, name: str, holder: uuid.UUID, duration: timedelta) -> bool:
+    """Take a lease that is free or has expired, or renew one's own; returns whether it is the caller's now.
+
+    The row stays locked until the transaction ends: what the holder writes in it is written under the lease, since
+    another process that wants the lease waits for the end of this transaction.
+    """
+    moment = func.clock_timestamp()
+    row = insert(Lease).values(name=name, holder=holder, expires_at=moment + duration)
+    taken = row.on_conflict_do_update(
+        index_elements=[Lease.name],
+        set_={"holder": row.excluded.holder, "expires_at": row.excluded.expires_at},
+        where=(Lease.holder == holder) | (Lease.expires_at < moment),
+    ).returning(Lease.name)
+    return session.scalar(taken) is not None
+
+
+def release(session: Session, name: str, holder: uuid.UUID) -> None:
+    """Give a lease back, so that another process need not wait until it expires."""
+    session.execute(delete(Lease).where(Lease.name == name, Lease.holder == holder))

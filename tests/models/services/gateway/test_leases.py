@@ -1,0 +1,69 @@
+"""Leases: one process at a time holds a task, directly and behind a pooler in transaction mode.
+
+PgBouncer's feature matrix: session-level advisory locks do not work in transaction pooling.
+"""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from models import database
+from models.config import Settings
+from models.database import Sessions
+from models.services.gateway import leases
+from tests.pgbouncer import pgbouncer
+from tests.support import race
+
+MINUTE = timedelta(minutes=1)
+ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
+
+
+@pytest.fixture(params=["direct", "transaction"])
+def factory(request: pytest.FixtureRequest, committed: tuple[Settings, Sessions]) -> Iterator[Sessions]:
+    settings, direct = committed
+    if request.param == "direct":
+        yield direct
+        return
+    with pgbouncer(settings.database.url, "transaction", more={"default_pool_size": "2"}) as url:
+        engine = database.connect(settings.database.model_copy(update={"url": url}))
+        yield database.sessions(engine)
+        engine.dispose()
+
+
+def held(factory: Sessions, holder: uuid.UUID, duration: timedelta = MINUTE) -> bool:
+    with factory.begin() as session:
+        return leases.hold(session, "task", holder, duration)
+
+
+def test_only_one_holds_a_lease_and_renews_it(factory: Sessions) -> None:
+    assert held(factory, ONE)
+    assert not held(factory, OTHER)
+    assert held(factory, ONE)
+    with factory.begin() as session:
+        assert leases.hold(session, "another task", OTHER, MINUTE)
+
+
+def test_a_lease_that_was_not_renewed_goes_to_the_next_one(factory: Sessions) -> None:
+    assert held(factory, ONE, timedelta(seconds=-1))
+    assert held(factory, OTHER)
+    assert not held(factory, ONE)
+
+
+def test_a_lease_is_given_back_by_its_holder_only(factory: Sessions) -> None:
+    assert held(factory, ONE)
+    with factory.begin() as session:
+        leases.release(session, "task", OTHER)
+    assert not held(factory, OTHER)
+    with factory.begin() as session:
+        leases.release(session, "task", ONE)
+    assert held(factory, OTHER)
+
+
+def test_of_two_that_want_a_lease_at_once_one_gets_it(factory: Sessions) -> None:
+    for _ in range(5):
+        assert sorted(race(lambda: held(factory, ONE), lambda: held(factory, OTHER))) == [False, True]
+        with factory.begin() as session:
+            leases.release(session, "task", ONE)
+            leases.release(session, "task", OTHER)
