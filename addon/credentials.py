@@ -1,31 +1,40 @@
 """Where a request carries its access: `X-Access-Token`, a browser's cookie, or `Authorization` with our token's shape.
 
-Pure functions over header values. Whatever else `Authorization` holds belongs to the upstream and passes untouched,
-unless it is a token of ours that came beside another carrier: the upstream never sees one.
+Pure functions over header values. Whatever else `Authorization` holds belongs to the upstream and passes untouched. A
+secret of ours is found wherever it stands, so that the upstream never sees one and no table keeps one in the clear.
 """
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import unquote_to_bytes
 
-from models.services.secrets import Purpose
+from models.sections import Tokens
+from models.services import secrets
+from models.services.secrets import LENGTH, Purpose
 
-_SHAPE = re.compile(r"[A-Za-z0-9_-]{64}")
+_SHAPE = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH}}}")
+# A secret may have other such signs before or behind it.
+_RUN = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH},}}")
+_RAW_RUN = re.compile(_RUN.pattern.encode())
+# In base64 a secret takes so many signs at least; of either alphabet.
+_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{86,}")
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_MASKED = "[masked]"
 
 Carrier = Literal["x-access-token", "cookie", "authorization"]
 
 
 @dataclass(slots=True)
 class Credential:
-    """A secret as it came, and the header to take off before forwarding."""
+    """A secret as it came, and where it stood."""
 
     secret: str = field(repr=False)
     carrier: Carrier
-    # What has the shape of our tokens in an `Authorization` that was not used; the gate says whether it is one.
-    beside: str | None = field(default=None, repr=False)
     # The hash under which a genuine secret is kept; None until the gate has worked it out, and for a made-up one.
     secret_hash: bytes | None = field(default=None, compare=False, repr=False)
 
@@ -45,11 +54,11 @@ def find(access_token: str | None, authorization: str | None, cookie: str | None
 
     An `X-Access-Token` or a cookie of any shape wins, so a wrong one is refused as invalid.
     """
-    shown = None if authorization is None else _secret_in(authorization)
     if access_token is not None:
-        return Credential(access_token, "x-access-token", shown)
+        return Credential(access_token, "x-access-token")
     if cookie is not None:
-        return Credential(cookie, "cookie", shown)
+        return Credential(cookie, "cookie")
+    shown = None if authorization is None else _secret_in(authorization)
     return None if shown is None else Credential(shown, "authorization")
 
 
@@ -85,3 +94,40 @@ def _password(encoded: str) -> str:
         return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
+
+
+def has_secret_shape(text: str) -> bool:
+    """Whether a text may hold a secret of ours: nothing shorter than one does, nor one without so long a run."""
+    return len(text) >= LENGTH and _RUN.search(text) is not None
+
+
+def without_secrets(text: str) -> str:
+    """Mask what has the shape of a secret of ours in a text that is kept."""
+    return _RUN.sub(_MASKED, text) if len(text) >= LENGTH else text
+
+
+def holds_secret(tokens: Tokens, value: bytes) -> bool:
+    """Whether a value holds a genuine secret of ours: as it stands, percent-encoded, or in base64 (as in Basic).
+
+    A run of more signs than a secret has is tried at both ends, so that the work stays linear.
+    """
+    if len(value) < LENGTH:
+        return False
+    readings = [value, *_from_base64(value)]
+    if b"%" in value:
+        plain = unquote_to_bytes(value)
+        readings += [plain, *_from_base64(plain)]
+    return any(_is_ours(tokens, run.decode()) for reading in readings for run in _RAW_RUN.findall(reading))
+
+
+def _is_ours(tokens: Tokens, run: str) -> bool:
+    ends = (run,) if len(run) == LENGTH else (run[:LENGTH], run[-LENGTH:])
+    return any(secrets.is_genuine(tokens, end, purpose) for end in ends for purpose in Purpose)
+
+
+def _from_base64(value: bytes) -> list[bytes]:
+    found = []
+    for run in _BASE64_RUN.findall(value):
+        with contextlib.suppress(binascii.Error):
+            found.append(binascii.a2b_base64(run.translate(_STANDARD_ALPHABET) + b"=" * (-len(run) % 4)))
+    return found

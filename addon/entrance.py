@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from addon import entrance_pages as pages
-from addon.credentials import cookie_name, cookie_value
+from addon.credentials import cookie_name, cookie_value, without_secrets
 from addon.http1.decisions import Decision, Defer, Local, Peer
 from addon.http1.heads import RequestHead
 from addon.http1.policy import Question
@@ -78,7 +78,7 @@ class Entrance:
         ticket_hash = self._hash_of(_ticket(question.body))
         if ticket_hash is None:
             return self._over(question)
-        agent = (question.request.headers.get(b"user-agent") or b"").decode("utf-8", "replace")
+        agent = without_secrets((question.request.headers.get(b"user-agent") or b"").decode("utf-8", "replace"))
         actor = Actor(None, question.peer.address, agent, question.exchange.request_id, Origin.PROXY)
         try:
             entry = await self._store.redeem(ticket_hash, actor, self._held(question.request))

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from addon.admission import Admit, Facts
 from addon.counts import Counts
-from addon.credentials import Credential
+from addon.credentials import Credential, has_secret_shape
 from addon.failures import Failures
 from addon.known import KnownTokens
 from addon.rates import Rates
@@ -272,11 +272,11 @@ class Gate:
     def _holder(self, known: Known, facts: Facts) -> str | None:
         return None if self._device_policy == "off" else _device(known, facts)
 
-    def came_in_authorization(self, credential: Credential | None) -> bool:
-        """Say whether `Authorization` holds a token of ours, used or not: it goes no further (never.md 15)."""
-        if credential is None or credential.carrier == "authorization":
-            return credential is not None
-        return credential.beside is not None and secrets.is_genuine(self._settings.tokens, credential.beside)
+    def device_name(self, sent: str) -> str:
+        """Return the name under which a device is kept: what it sent, or a keyed hash where that may be a secret."""
+        if len(sent) not in DEVICE_LENGTH or not has_secret_shape(sent):
+            return sent
+        return f"hashed-{secrets.hash_of(self._settings.tokens, sent).hex()[:40]}"
 
     def _hash_of(self, credential: Credential) -> bytes | None:
         """Return the hash under which a genuine secret is kept, None for a made-up one."""

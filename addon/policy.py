@@ -11,7 +11,7 @@ from typing import NamedTuple
 from addon import admission
 from addon.admission import Facts
 from addon.answers import Answer, as_json, token_status
-from addon.credentials import Credential, cookie_value, find
+from addon.credentials import Credential, cookie_value, find, without_secrets
 from addon.entrance import Entrance, Look, Press
 from addon.gate import Gate
 from addon.health import Health
@@ -239,8 +239,8 @@ class GatePolicy:
         agent = request.headers.get(b"user-agent")
         return Claim(
             self._credential(request),
-            None if device is None else device.decode("latin-1"),
-            "" if agent is None else agent.decode("utf-8", "replace"),
+            None if device is None else self._gate.device_name(device.decode("latin-1")),
+            "" if agent is None else without_secrets(agent.decode("utf-8", "replace")),
         )
 
     def _as_decision(self, facts: Facts, decision: admission.Admit | Refusal, exchange: Exchange) -> Decision:
@@ -252,7 +252,6 @@ class GatePolicy:
             token_id=_text(decision.known.token_id),
             user_id=_text(decision.known.user_id),
             first_use=decision.session_id is None,
-            drop_authorization=self._gate.came_in_authorization(facts.credential),
             reply_lines=_limit_lines(decision.allowance),
             facts=Visit(facts, decision),
         )

@@ -1,9 +1,11 @@
 """From the settings to what the HTTP layer is made with."""
 
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from addon.credentials import holds_secret
 from addon.http1.cors import Cors
 from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
@@ -13,8 +15,11 @@ from models import config, sections
 from models.config import Settings
 from models.services.paths import PREFIX, RESERVED_SEGMENT
 
-# Cookies of the portal and of the browser's way in: they are ours, and no upstream sees or sets them.
-COOKIES = frozenset({b"zenzefi", b"__host-zenzefi", b"zenzefi_access", b"__host-zenzefi_access"})
+# Cookies of the portal and of browser access: they are ours, and no upstream sees or sets them.
+COOKIES = frozenset({b"zenzefi", b"__host-zenzefi", b"zenzefi_access", b"__host-zenzefi_access", b"__host-device"})
+# The portal's cookies with everyday names. A browser sends them here only where the portal has the same host name,
+# as in development (RFC 6265, section 8.5: a port does not isolate them); elsewhere an upstream may have its own.
+COOKIES_OF_A_SHARED_HOST = frozenset({b"device", b"lang", b"theme", b"seen"})
 
 
 def upstream_of(settings: Settings) -> Upstream:
@@ -87,11 +92,18 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         compatibility_prefix=PREFIX if settings.proxy.compatibility_prefix else b"",
         reserved=RESERVED_SEGMENT,
-        cookies=COOKIES,
+        cookies=_cookies_of(settings),
         trusted_proxies=settings.proxy.trusted_proxies,
         portal_url=settings.portal.address,
         cors=_cors_of(settings.proxy.cors),
+        holds_secret=partial(holds_secret, settings.tokens),
     )
+
+
+def _cookies_of(settings: Settings) -> frozenset[bytes]:
+    """Return the names of the cookies that a browser may bring along from the portal."""
+    portal, proxy = urlsplit(settings.portal.address).hostname, urlsplit(settings.proxy.address).hostname
+    return COOKIES | COOKIES_OF_A_SHARED_HOST if portal == proxy else COOKIES
 
 
 def _cors_of(cors: sections.Cors) -> Cors | None:

@@ -25,8 +25,6 @@ class Admit:
     user_id: str
     # Ask `first_use` once the upstream connection stands, before anything is sent.
     first_use: bool = False
-    # The access came in `Authorization`, which then must not go further.
-    drop_authorization: bool = False
     # Whole header lines for the reply, e.g. b"RateLimit-Limit: 100\r\n"; with them, the upstream's own rate
     # limit headers are dropped.
     reply_lines: bytes = b""

@@ -1,74 +1,19 @@
 """What goes on to the other side: which headers pass, which are ours, and in which framing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from addon.http1.cors import Cors
 from addon.http1.decisions import Admit, Peer
 from addon.http1.heads import Header, Headers, RequestHead, ResponseHead
+from addon.http1.messages.header_rules import NEVER_DOWN, NOT_NOMINABLE, RATE_LIMIT, goes_up
 from models.addresses import Network, is_in, parse_hop
 
-_HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-# A Connection header must not be able to take these away.
-_NOT_NOMINABLE = frozenset(
-    {
-        b"host",
-        b"content-length",
-        b"content-type",
-        b"authorization",
-        b"cookie",
-        b"set-cookie",
-        b"cache-control",
-    }
-)
-# Ours, and names by which upstreams are told another address, path or method than the one that was admitted.
-_OURS = frozenset(
-    {
-        b"host",
-        b"expect",
-        b"forwarded",
-        b"proxy",
-        b"client-ip",
-        b"cf-connecting-ip",
-        b"fastly-client-ip",
-        b"true-client-ip",
-        b"x-access-token",
-        b"x-client-ip",
-        b"x-cluster-client-ip",
-        b"x-device-id",
-        b"x-envoy-original-path",
-        b"x-forwarded",
-        b"x-http-method",
-        b"x-http-method-override",
-        b"x-method-override",
-        b"x-original-host",
-        b"x-original-url",
-        b"x-real-ip",
-        b"x-request-id",
-        b"x-rewrite-url",
-        b"x-token-id",
-        b"x-user-id",
-    }
-)
-_DROPPED_REQUEST = _HOP_BY_HOP | _OURS
-# Alt-Svc names where else the upstream itself can be reached, which is not for those who come through here.
-_DROPPED_RESPONSE = _HOP_BY_HOP | frozenset({b"alt-svc", b"clear-site-data", b"x-request-id"})
-_RATE_LIMIT = frozenset({b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"})
-
-# What becomes of a header's name where it is made the name of a variable (CGI and its descendants).
-_AS_VARIABLE = bytes(sign if chr(sign).isascii() and chr(sign).isalnum() else ord("-") for sign in range(256))
-
 _MEMO_SIZE = 16
+
+
+def _holds_none(_value: bytes) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +31,8 @@ class Rules:
     portal_url: str = ""
     # Which foreign pages may call; None: that is for the upstream to say.
     cors: Cors | None = None
+    # Whether a value holds a token or another secret of ours, whatever header it stands in.
+    holds_secret: Callable[[bytes], bool] = _holds_none
 
 
 def forwarded_peer(proxy: Peer, headers: Headers, rules: Rules) -> Peer:
@@ -119,54 +66,39 @@ def _lines(items: list[Header]) -> bytes:
     return b"".join([b"%b: %b\r\n" % (name, value) for _, name, value in items])
 
 
-def _goes_up(lower: bytes) -> bool:
-    """Whether a client may send this header to the upstream at all."""
-    plain = lower.translate(_AS_VARIABLE)
-    if plain != lower:
-        # Many servers read X_User_Id as X-User-Id, and some X.User.Id: no other sign is a way around these rules.
-        lower = plain
-        if lower in _NOT_NOMINABLE:
-            return False
-    return lower not in _DROPPED_REQUEST and not lower.startswith(b"x-forwarded-")
-
-
-def request_trailers(trailers: list[Header]) -> list[Header]:
+def request_trailers(trailers: list[Header], rules: Rules) -> list[Header]:
     """Keep of a client's trailers what would pass as a header."""
-    return [trailer for trailer in trailers if _goes_up(trailer[0])]
+    return [line for line in trailers if goes_up(line[0]) and not rules.holds_secret(line[2])]
 
 
-def _passing(headers: Headers, admit: Admit, compat: bool, rules: Rules) -> bytes:
+def _passing(headers: Headers, compat: bool, rules: Rules) -> bytes:
     """Write the client's header lines that may go on, byte for byte and in order."""
-    key = (admit.drop_authorization, compat)
-    known = headers.memo.get(key)
+    known = headers.memo.get(compat)
     if known is not None:
         return known
-    nominated = headers.connection - _NOT_NOMINABLE
+    nominated = headers.connection - NOT_NOMINABLE
     kept: list[Header] = []
     for lower, name, value in headers.items:
-        if lower in nominated or not _goes_up(lower):
-            continue
-        if lower == b"authorization" and admit.drop_authorization:
+        if lower in nominated or not goes_up(lower):
             continue
         if lower == b"accept-encoding" and compat:
             continue
         if lower == b"cookie":
-            rest = _foreign_cookies(value, rules.cookies)
-            if rest is None:
-                continue
-            kept.append((lower, name, rest))
-        else:
+            rest = _foreign_cookies(value, rules)
+            if rest is not None:
+                kept.append((lower, name, rest))
+        elif not rules.holds_secret(value):
             kept.append((lower, name, value))
     if compat:
         kept.append((b"accept-encoding", b"Accept-Encoding", b"identity"))
-    headers.memo[key] = lines = _lines(kept)
+    headers.memo[compat] = lines = _lines(kept)
     return lines
 
 
-def _foreign_cookies(value: bytes, ours: frozenset[bytes]) -> bytes | None:
-    """Take our cookies out of a Cookie header; None when nothing else is in it."""
+def _foreign_cookies(value: bytes, rules: Rules) -> bytes | None:
+    """Take our cookies, and our secrets under any name, out of a Cookie header; None when nothing else is in it."""
     pairs = value.split(b";")
-    kept = [pair for pair in pairs if _cookie_name(pair) not in ours]
+    kept = [pair for pair in pairs if _cookie_name(pair) not in rules.cookies and not rules.holds_secret(pair)]
     if len(kept) == len(pairs):
         return value
     return b";".join(kept).strip(b" \t") or None
@@ -213,7 +145,7 @@ def request_head(
         request.method.encode(),
         request.target,
         admit.upstream.host_header,
-        _passing(headers, admit, request.compat, rules),
+        _passing(headers, request.compat, rules),
         framing,
         _forwarded(headers, peer),
         request_id.encode(),
@@ -225,14 +157,14 @@ def request_head(
 def response_lines(response: ResponseHead, rules: Rules, *, drop_length: bool, limited: bool) -> bytes:
     """Write the upstream's header lines that may go on, byte for byte and in order."""
     headers = response.headers
-    nominated = headers.connection - _NOT_NOMINABLE
+    nominated = headers.connection - NOT_NOMINABLE
     kept = [
         b"%b: %b\r\n" % (name, value)
         for lower, name, value in headers.items
-        if lower not in _DROPPED_RESPONSE
+        if lower not in NEVER_DOWN
         and lower not in nominated
         and not (drop_length and lower == b"content-length")
-        and not (limited and lower in _RATE_LIMIT)
+        and not (limited and lower in RATE_LIMIT)
         and not (rules.cors is not None and lower.startswith(b"access-control-"))
         and not (lower == b"set-cookie" and _cookie_name(value) in rules.cookies)
     ]

@@ -63,7 +63,7 @@ class Relaying(Endings):
         if isinstance(body, ChunkedReader):
             head += chunk(payload)
             if body.done:
-                head += last_chunk(request_trailers(body.trailers))
+                head += last_chunk(request_trailers(body.trailers, self._site.rules))
         elif payload:
             head = head + payload if head else payload
         if head:

@@ -5,6 +5,9 @@ import threading
 import time
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
+COOKIES = (b"device", b"lang", b"theme", b"seen", b"zenzefi", b"__Host-zenzefi", b"__Host-device", b"theirs")
+PLANTED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Accel-Redirect: /internal\r\nX-Sendfile: /etc/passwd\r\n%b\r\nok"
+PLANTED %= b"".join(b"Set-Cookie: %b=planted; Path=/\r\n" % name for name in COOKIES)
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
@@ -67,6 +70,9 @@ class Recorder:
             case b"/short":
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
                 return False
+            case b"/planted":
+                connection.sendall(PLANTED)
+                return True
             case b"/ws":
                 connection.sendall(SWITCH)
                 return True

@@ -4,8 +4,9 @@ import base64
 
 import pytest
 
-from addon.credentials import Credential, cookie_name, cookie_value, find
-from models.services.secrets import Purpose
+from addon.credentials import Credential, cookie_name, cookie_value, find, holds_secret, without_secrets
+from models.config import Settings
+from models.services.secrets import Purpose, new_secret
 
 SECRET = "A" * 60 + "_-09"
 
@@ -15,7 +16,7 @@ def basic(text: str) -> str:
 
 
 def test_the_own_header_wins_over_authorization() -> None:
-    assert find("anything", f"Bearer {SECRET}") == Credential("anything", "x-access-token", beside=SECRET)
+    assert find("anything", f"Bearer {SECRET}") == Credential("anything", "x-access-token")
     assert find("anything", "Bearer theirs") == Credential("anything", "x-access-token")
 
 
@@ -47,9 +48,9 @@ def test_any_other_authorization_belongs_to_the_upstream(value: str | None) -> N
 
 
 def test_the_order_is_our_header_then_the_cookie_then_authorization() -> None:
-    assert find("header", f"Bearer {SECRET}", "cookie") == Credential("header", "x-access-token", beside=SECRET)
-    assert find(None, f"Bearer {SECRET}", "cookie") == Credential("cookie", "cookie", beside=SECRET)
-    assert find(None, f"Bearer {SECRET}", "") == Credential("", "cookie", beside=SECRET)
+    assert find("header", f"Bearer {SECRET}", "cookie") == Credential("header", "x-access-token")
+    assert find(None, f"Bearer {SECRET}", "cookie") == Credential("cookie", "cookie")
+    assert find(None, f"Bearer {SECRET}", "") == Credential("", "cookie")
     assert find("", None, "cookie") == Credential("", "x-access-token")
 
 
@@ -81,3 +82,43 @@ def test_our_cookie_is_found_by_its_exact_name_and_only_when_it_came_once(
     lines: list[bytes], value: str | None
 ) -> None:
     assert cookie_value(lines, cookie_name(production=False).encode()) == value
+
+
+def carriers(secret: str) -> list[bytes]:
+    """Where a client may write a secret, knowing or not knowing better."""
+    encoded = base64.b64encode(f"{secret}:".encode()).decode()
+    return [
+        line.encode()
+        for line in (
+            secret,
+            f"Bearer\t{secret}",
+            f"Token {secret}",
+            f'Token token="{secret}"',
+            f"Basic {encoded}",
+            f"BASIC\t {encoded.rstrip('=')}",
+            basic(f"someone:{secret}"),
+            f"https://proxy.example/a?b=1&token={secret}",
+            f"https://proxy.example/?token=%{ord(secret[0]):02x}{secret[1:]}",
+            f"prefix_{secret}",
+            f"{secret}-suffix",
+            f"base64url.bearer, {base64.urlsafe_b64encode(secret.encode()).decode()}",
+        )
+    ]
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_secret_of_ours_is_found_wherever_it_stands(settings: Settings, purpose: Purpose) -> None:
+    secret = new_secret(settings.tokens, purpose)
+    for value in carriers(secret):
+        assert holds_secret(settings.tokens, value), value
+
+
+def test_what_only_looks_like_a_secret_is_none(settings: Settings) -> None:
+    for value in (*carriers(SECRET), b"", b"a" * 10_000, b"%" * 200, b"=" * 100, b"eyJhbGciOiJIUzI1NiJ9." * 20):
+        assert not holds_secret(settings.tokens, value), value
+
+
+def test_texts_that_are_kept_lose_what_has_the_shape_of_a_secret() -> None:
+    assert without_secrets(f"curl/8.0 ({SECRET})") == "curl/8.0 ([masked])"
+    agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
+    assert without_secrets(agent) == agent

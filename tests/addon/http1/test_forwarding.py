@@ -6,7 +6,7 @@ import pytest
 
 from addon.http1.decisions import Admit
 from addon.http1.forwarding import Rules, below_prefix
-from tests.addon.http1.playbook import GET, OK, Playbook
+from tests.addon.http1.playbook import CHUNKED, GET, OK, Playbook
 
 
 def sent(headers: bytes, *, rules: Rules | None = None, path: bytes = b"/a", admit: dict | None = None) -> bytes:
@@ -107,9 +107,22 @@ def test_the_upstream_cannot_name_another_way_to_itself():
     assert b"Alt-Svc" not in returned(b'Alt-Svc: h3="10.0.0.1:443"\r\n')
 
 
-def test_authorization_passes_unless_it_carried_the_access():
-    assert b"Authorization: Bearer abc" in sent(b"Authorization: Bearer abc\r\n")
-    assert b"Authorization" not in sent(b"Authorization: Bearer abc\r\n", admit={"drop_authorization": True})
+def test_a_header_that_holds_a_secret_of_ours_stays_here_whatever_its_name():
+    rules = Rules(holds_secret=lambda value: b"OURS" in value)
+    assert b"Authorization: Bearer abc" in sent(b"Authorization: Bearer abc\r\n", rules=rules)
+    head = sent(
+        b"Authorization: Bearer OURS\r\nX-API-Key: OURS\r\nReferer: http://a/?t=OURS\r\nX-B: 1\r\n"
+        b"Cookie: a=1; b=OURS; c=2\r\nCookie: d=OURS\r\n",
+        rules=rules,
+    )
+    assert b"OURS" not in head
+    assert b"\r\nX-B: 1\r\nCookie: a=1; c=2\r\nX-Forwarded-For" in head
+
+
+def test_a_trailer_that_holds_a_secret_of_ours_stays_here():
+    play = Playbook(rules=Rules(holds_secret=lambda value: b"OURS" in value))
+    play.send(CHUNKED + b"1\r\na\r\n0\r\nX-A: OURS\r\nX-B: 1\r\nX-Remote-User: root\r\n\r\n")
+    assert play.upstreams[0].endswith(b"0\r\nX-B: 1\r\n\r\n")
 
 
 def test_hop_by_hop_headers_of_a_reply_stay_behind():

@@ -1,0 +1,183 @@
+"""Which headers pass: hop-by-hop ones, ours, and those by which gateways tell upstreams who and what was admitted.
+
+An upstream that is used to standing behind a gateway believes such headers, because its gateway sets them. From a
+client they are a claim of another identity, address, path or method than the one that was admitted here.
+"""
+
+# RFC 9110, section 7.6.1, with those that were hop-by-hop before it; HTTP2-Settings by RFC 7540, section 3.2.1.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# A Connection header must not be able to take these away.
+NOT_NOMINABLE = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"content-type",
+        b"authorization",
+        b"cookie",
+        b"set-cookie",
+        b"cache-control",
+        b"via",
+        b"max-forwards",
+    }
+)
+_OURS = frozenset(
+    {b"host", b"expect", b"proxy", b"x-access-token", b"x-device-id", b"x-request-id", b"x-token-id", b"x-user-id"}
+)
+# The client's address, scheme and host, as load balancers, CDNs and clouds name them.
+_ADDRESS_NAMES = frozenset(
+    {
+        b"ali-cdn-real-ip",
+        b"cdn-real-ip",
+        b"cdn-src-ip",
+        b"cf-connecting-ip",
+        b"cf-connecting-ipv6",
+        b"cf-visitor",
+        b"client-ip",
+        b"cloudfront-forwarded-proto",
+        b"cloudfront-viewer-address",
+        b"do-connecting-ip",
+        b"fastly-client-ip",
+        b"fastly-ssl",
+        b"fly-client-ip",
+        b"forwarded",
+        b"forwarded-for",
+        b"front-end-https",
+        b"incap-client-ip",
+        b"proxy-client-ip",
+        b"true-client-ip",
+        b"wl-proxy-client-ip",
+        b"wl-proxy-ssl",
+        b"x-arr-ssl",
+        b"x-azure-clientip",
+        b"x-azure-socketip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-forward-for",
+        b"x-forwarded",
+        b"x-host",
+        b"x-http-host-override",
+        b"x-https",
+        b"x-nf-client-connection-ip",
+        b"x-original-forwarded-for",
+        b"x-original-host",
+        b"x-original-proto",
+        b"x-originating-ip",
+        b"x-proxyuser-ip",
+        b"x-real-ip",
+        b"x-real-port",
+        b"x-scheme",
+        b"x-sucuri-clientip",
+        b"x-true-client-ip",
+        b"x-url-scheme",
+    }
+)
+# Another path or method than the request line's.
+_TARGET_NAMES = frozenset(
+    {
+        b"request-uri",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-args",
+        b"x-original-method",
+        b"x-original-path",
+        b"x-original-uri",
+        b"x-original-url",
+        b"x-override-url",
+        b"x-proxy-url",
+        b"x-request-uri",
+        b"x-request-url",
+        b"x-rewrite-path",
+        b"x-rewrite-uri",
+        b"x-rewrite-url",
+        b"x-unencoded-url",
+        b"x-waws-unencoded-url",
+    }
+)
+# Who was authenticated. Client-Cert by RFC 9440, section 2.4: a proxy must sanitise it.
+_IDENTITY_NAMES = frozenset(
+    {
+        b"auth-user",
+        b"cf-access-jwt-assertion",
+        b"client-cert",
+        b"client-cert-chain",
+        b"x-authenticated-user",
+        b"x-authenticated-userid",
+        b"x-client-verify",
+        b"x-credential-identifier",
+        b"x-arr-clientcert",
+        b"x-ssl-cert",
+    }
+)
+_NEVER_UP = HOP_BY_HOP | _OURS | _ADDRESS_NAMES | _TARGET_NAMES | _IDENTITY_NAMES
+_NEVER_UP_PREFIXES = (
+    b"cf-access-authenticated-",
+    b"remote-",
+    b"ssl-client-",
+    b"tailscale-user-",
+    b"x-accel-",
+    b"x-amzn-oidc-",
+    b"x-appengine-",
+    b"x-auth-request-",
+    b"x-authentik-",
+    b"x-client-cert",
+    b"x-consumer-",
+    b"x-envoy-",
+    b"x-forwarded-",
+    b"x-goog-authenticated-user-",
+    b"x-goog-iap-",
+    b"x-invoke-",
+    b"x-middleware-",
+    b"x-ms-client-principal",
+    b"x-pomerium-",
+    b"x-remote-",
+    b"x-sendfile-",
+    b"x-ssl-client-",
+    b"x-vouch-",
+    b"x-webauth-",
+)
+
+# Alt-Svc names where else the upstream itself can be reached, which is not for those who come through here. The
+# others are orders to the web server in front (nginx, Apache, lighttpd): to serve a file or an address of its own.
+NEVER_DOWN = HOP_BY_HOP | frozenset(
+    {
+        b"alt-svc",
+        b"clear-site-data",
+        b"x-accel-charset",
+        b"x-accel-expires",
+        b"x-accel-limit-rate",
+        b"x-accel-redirect",
+        b"x-lighttpd-send-file",
+        b"x-reproxy-url",
+        b"x-request-id",
+        b"x-sendfile",
+    }
+)
+RATE_LIMIT = frozenset({b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"})
+
+# What becomes of a header's name where it is made the name of a variable (CGI and its descendants).
+_AS_VARIABLE = bytes(sign if chr(sign).isascii() and chr(sign).isalnum() else ord("-") for sign in range(256))
+
+
+def goes_up(lower: bytes) -> bool:
+    """Whether a client may send this header to the upstream at all."""
+    plain = lower.translate(_AS_VARIABLE)
+    if plain != lower:
+        # Many servers read X_User_Id as X-User-Id, and some X.User.Id: no other sign is a way around these rules.
+        lower = plain
+        if lower in NOT_NOMINABLE:
+            return False
+    return lower not in _NEVER_UP and not lower.startswith(_NEVER_UP_PREFIXES)
