@@ -74,7 +74,9 @@ class PlainDecimalField(DecimalField):
         super().process_formdata(plain)
 
     def _value(self) -> str:
-        return str(self.raw_data[0]) if self.raw_data else local_number(str(super()._value()))
+        if self.raw_data:
+            return str(self.raw_data[0])
+        return "" if self.data is None else local_number(f"{self.data:.2f}")
 
 
 class WholeNumberField(IntegerField):
