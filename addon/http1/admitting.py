@@ -174,8 +174,8 @@ class Admitting(Tunnelling):
         self._find_upstream(turn)
 
     def _find_upstream(self, turn: Turn) -> None:
-        """Use the kept connection, or make one."""
-        if self._link.fits(turn.admit.upstream):
+        """Use the kept connection if it is this user's, or open one."""
+        if self._link.fits(turn.admit.upstream, turn.admit.user_id):
             self._connected(turn)
         else:
             turn.candidates = turn.admit.upstream.candidates(self._now)
@@ -189,7 +189,7 @@ class Admitting(Tunnelling):
     def _connect(self, turn: Turn) -> None:
         """Try the next address."""
         if turn.candidates:
-            self._link.open(turn.admit.upstream, turn.candidates.pop(0))
+            self._link.open(turn.admit.upstream, turn.candidates.pop(0), turn.admit.user_id)
             self._due(self._limits.connect_seconds)
         else:
             self._refuse(turn, _UNREACHABLE, close=True)

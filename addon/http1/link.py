@@ -68,18 +68,20 @@ class Link:
         self.server: Server | None = None
         self.upstream: Upstream | None = None
         self.address: Address | None = None
+        # Whose requests it carries: a late byte of one user's reply must not be read as the reply to another's.
+        self.user_id = ""
         # Whether a request was sent on it before: the upstream may be about to close it.
         self.used = False
 
-    def fits(self, upstream: Upstream) -> bool:
-        """Whether the connection stands and may take a request for this upstream."""
-        return self.state is State.OPEN and self.upstream is upstream
+    def fits(self, upstream: Upstream, user_id: str) -> bool:
+        """Whether the connection is open and may carry a request of this user to this upstream."""
+        return self.state is State.OPEN and self.upstream is upstream and self.user_id == user_id
 
-    def open(self, upstream: Upstream, address: Address) -> None:
-        """Begin to connect; any connection before it is closed."""
+    def open(self, upstream: Upstream, address: Address, user_id: str) -> None:
+        """Begin to connect for one user; any connection before it is closed."""
         self.close()
         server = Server(address=address)
-        self.server, self.upstream, self.address = server, upstream, address
+        self.server, self.upstream, self.address, self.user_id = server, upstream, address, user_id
         self.state, self.used = State.CONNECTING, False
         if upstream.tls:
             server.sni = upstream.sni or address[0]

@@ -15,7 +15,7 @@ from addon.http1.heads import RequestHead
 from addon.http1.layer import Http1Layer
 from addon.http1.limits import Limits
 from addon.http1.policy import FirstUse, Question
-from addon.http1.signals import AdmitSlowHook, Cut, Drain, FirstUseHook, Tick
+from addon.http1.signals import AdmitSlowHook, ClientLeft, Cut, Drain, FirstUseHook, Tick
 from addon.http1.site import Site
 from addon.http1.upstreams import Upstream
 
@@ -175,7 +175,11 @@ class Playbook:
         return self
 
     def reply(self, data: bytes) -> "Playbook":
-        self.feed(events.DataReceived(self.server, data))
+        return self.reply_on(-1, data)
+
+    def reply_on(self, index: int, data: bytes) -> "Playbook":
+        """Let one of the upstream connections send something, also one that the layer has closed."""
+        self.feed(events.DataReceived(self.servers[index], data))
         return self
 
     def hang_up(self, *, lost: bool = False) -> "Playbook":
@@ -185,8 +189,13 @@ class Playbook:
         self.feed(events.ConnectionClosed(self.client))
         return self
 
-    def upstream_hangs_up(self, *, lost: bool = False) -> "Playbook":
-        server = self.server
+    def left(self, *, is_gone: bool = False) -> "Playbook":
+        """The sweeper sees the client's FIN, which stands behind bytes that are not read."""
+        self.feed(ClientLeft(is_gone))
+        return self
+
+    def upstream_hangs_up(self, *, lost: bool = False, index: int = -1) -> "Playbook":
+        server = self.servers[index]
         server.state &= ~ConnectionState.CAN_READ
         if lost:
             self.sockets.gone.add(server)
