@@ -81,6 +81,7 @@ def limits_of(settings: Settings) -> Limits:
         keep_alive_seconds=proxy.keep_alive_seconds,
         tunnel_idle_seconds=proxy.tunnel_idle_seconds,
         total_seconds=proxy.total_seconds,
+        half_close=proxy.client_half_close,
         drain_idle_seconds=proxy.drain_idle_seconds,
         connections=proxy.connections,
         connections_per_address=proxy.connections_per_address,

@@ -132,6 +132,7 @@ class Proxy(Section):
     keep_alive_seconds: Seconds = 75
     tunnel_idle_seconds: Seconds = 600
     total_seconds: Annotated[float, Field(ge=0)] = 0
+    client_half_close: bool = False
     connections: Positive = 10000
     connections_per_address: Annotated[int, Field(ge=0)] = 1000
     cors: Cors = Cors()

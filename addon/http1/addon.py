@@ -12,9 +12,11 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
+from addon.http1.connection.hangups import HangUps
 from addon.http1.layer import Http1Layer
 from addon.http1.observers import FlowObserver, is_observed
 from addon.http1.policy import FirstUse, Question
+from addon.http1.signals import ClientLeft
 from addon.http1.site import Site
 from addon.http1.sockets import Closing, HandlerSockets
 from models.addresses import is_in
@@ -35,6 +37,7 @@ class Http1:
         self.site = site
         self.client_tls = client_tls
         self._closing = Closing()
+        self._hangups = HangUps()
         self._sockets: dict[str, HandlerSockets] = {}
         self._layers: dict[str, Http1Layer] = {}
         self._overloaded: set[str] = set()
@@ -54,6 +57,7 @@ class Http1:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
+        self._hangups.close()
         if self._observer is not None:
             await self._observer.close()
 
@@ -64,6 +68,9 @@ class Http1:
                 now = time.monotonic()
                 self.site.registry.sweep(now)
                 self._closing.sweep(now)
+                for sockets, is_gone in self._hangups.sweep():
+                    if sockets.client_id in self._layers:
+                        sockets.deliver(ClientLeft(is_gone))
                 await self._look_for_observers()
             except Exception:
                 logger.exception("the sweeper failed; it goes on")
@@ -95,10 +102,13 @@ class Http1:
             # A few get an answer; a flood is not worth one.
             if everyone > 2 * limits.connections or (per_address and mine > 2 * per_address):
                 client.error = "too many connections"
+        self._hangups.watch(sockets)
 
     def client_disconnected(self, client: Client) -> None:
         """Forget the connection, and make sure that its exchange is accounted for."""
-        self._sockets.pop(client.id, None)
+        sockets = self._sockets.pop(client.id, None)
+        if sockets is not None:
+            self._hangups.forget(sockets)
         self._overloaded.discard(client.id)
         layer = self._layers.pop(client.id, None)
         if layer is not None:

@@ -14,7 +14,7 @@ from addon.http1.admitting import TOO_SLOW, Admitting
 from addon.http1.decisions import Refuse
 from addon.http1.endings import Phase
 from addon.http1.link import State
-from addon.http1.signals import Cut, Drain, Tick
+from addon.http1.signals import ClientLeft, Cut, Drain, Tick
 from addon.http1.turn import Turn
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class Http1Layer(Admitting):
                 self._tick()
         elif isinstance(event, Cut):
             self._cut(event.refusal)
+        elif isinstance(event, ClientLeft):
+            self._client_left(event.is_gone)
         elif isinstance(event, Drain):
             if self._phase is Phase.IDLE and not self._intake.buffer:
                 # A request may be on its way: it is served, and told that it was the last.
@@ -126,10 +128,14 @@ class Http1Layer(Admitting):
             self._pause()
 
     def _client_closed(self) -> None:
-        """The client has ended its side; a request that is complete still gets its reply."""
+        """The client has ended its side: it has left, unless the settings say that it may still want its response.
+
+        TCP cannot tell the two apart; nginx (proxy_ignore_client_abort off) and HAProxy (abortonclose) decide so too.
+        """
         turn = self._turn
         self._half_closed = True
         lost = not self._client.state & ConnectionState.CAN_WRITE or self._sockets.is_gone(self._client)
+        lost = lost or not self._limits.half_close
         if turn is None:
             if lost or self._phase is Phase.LINGER:
                 self._close()
@@ -137,6 +143,15 @@ class Http1Layer(Admitting):
             turn.client_ended = True
             self._tunnel_side_ended(turn, lost)
         elif lost or turn.collecting:
+            self._abandon("client_closed")
+
+    def _client_left(self, is_gone: bool) -> None:
+        """The client's FIN is here, and may stand behind bytes that nobody reads at present."""
+        if self._turn is None or (self._limits.half_close and not is_gone):
+            return
+        if self._phase is Phase.TUNNEL and not is_gone:
+            self._leave_tunnel()
+        else:
             self._abandon("client_closed")
 
     def _tick(self) -> None:

@@ -35,6 +35,8 @@ class Limits:
     # An idle client's kept upstream connection is given up sooner than the client.
     upstream_idle_seconds: float = 30.0
     tunnel_idle_seconds: float = 600.0
+    # Whether a client that ends its side of the connection still wants its response; otherwise it has left.
+    half_close: bool = False
     total_seconds: float = 0.0  # zero: as long as both sides make progress
     # How long the upstream may think about `Expect: 100-continue` before the worker says it instead.
     expect_seconds: float = 1.0

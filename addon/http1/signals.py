@@ -20,6 +20,14 @@ class Drain(Event):
 
 
 @dataclass
+class ClientLeft(Event):
+    """The client has ended its side of the connection; what it sent before may not be read yet."""
+
+    # It was reset, or has ended both sides: nothing more can be sent to it.
+    is_gone: bool
+
+
+@dataclass
 class Cut(Event):
     """End what is in flight, now, for the reason given."""
 

@@ -40,6 +40,8 @@ class HandlerSockets:
         self._handler = handler
         self._closing = closing
         self._flush_seconds = flush_seconds
+        self.client_id = handler.client.id
+        self.fileno = int(self._transport(handler.client).get_extra_info("socket").fileno())
 
     def _transport(self, connection: Connection) -> Any:
         # Typed loosely: mitmproxy also knows UDP streams, which have no transport and never come here.

@@ -60,6 +60,10 @@ class Tunnelling(Relaying):
             self._send(data)
             self._due(self._limits.tunnel_idle_seconds)
 
+    def _leave_tunnel(self) -> None:
+        """The client has left: what it sent before may still be read and passed on, for a bounded while."""
+        self.deadline = min(self.deadline, self._now + _END_SECONDS)
+
     def _tunnel_side_ended(self, turn: Turn, lost: bool) -> None:
         """Pass on the end of one side; the tunnel is over when both have ended, or one is lost."""
         if lost or (turn.client_ended and turn.upstream_ended):

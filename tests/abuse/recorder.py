@@ -64,6 +64,11 @@ class Recorder:
                 return False
             case b"/close":
                 return False
+            case b"/surplus":
+                connection.sendall(ANSWER)
+                time.sleep(0.02)
+                connection.sendall(ANSWER.replace(b"ok", b"A!"))
+                return True
             case b"/garbage":
                 connection.sendall(b"\x00\xff this is no HTTP\r\n\r\n")
                 return False

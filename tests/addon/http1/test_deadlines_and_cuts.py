@@ -1,5 +1,7 @@
 """Deadlines as the sweeper keeps them, and cuts at every stage of an exchange."""
 
+from dataclasses import replace
+
 import pytest
 
 from addon.http1.decisions import Admit, Defer
@@ -221,7 +223,7 @@ def test_a_connection_that_is_gone_is_accounted_for():
 
 
 def test_a_websocket_is_a_counted_tunnel():
-    play = Playbook(limits=LIMITS).send(UPGRADE)
+    play = Playbook(limits=replace(LIMITS, half_close=True)).send(UPGRADE)
     assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in play.upstreams[0]
     play.reply(SWITCH + b"hello")
     assert play.take().endswith(b"\r\n\r\nhello")

@@ -165,16 +165,16 @@ def test_connection_close_from_the_upstream_stays_there():
     assert len(play.upstreams) == 2
 
 
-def test_a_client_that_half_closes_still_gets_its_reply():
-    play = Playbook().send(GET).hang_up()
+def test_a_client_that_half_closes_still_gets_its_reply_where_that_is_allowed():
+    play = Playbook(limits=Limits(half_close=True)).send(GET).hang_up()
     assert not play.closed
     play.reply(OK)
     assert play.received.endswith(b"ok")
     assert play.closed
 
 
-def test_a_client_that_half_closes_behind_two_requests_gets_both():
-    play = Playbook().send(GET + GET).hang_up().reply(OK)
+def test_a_client_that_half_closes_behind_two_requests_gets_both_where_that_is_allowed():
+    play = Playbook(limits=Limits(half_close=True)).send(GET + GET).hang_up().reply(OK)
     assert not play.closed
     play.reply(OK)
     assert play.received.count(b"200 OK") == 2

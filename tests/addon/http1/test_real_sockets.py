@@ -222,11 +222,13 @@ def test_a_slow_head_is_a_408_and_silence_is_closed(worker):
         assert time.monotonic() - started < 4
 
 
-def test_a_client_that_half_closes_gets_its_reply(worker):
+def test_a_client_that_half_closes_gets_its_reply_where_that_is_allowed(upstream):
+    worker = Worker(upstream.address, {**LIMITS, "half_close": True})
     with worker.connect() as client:
         client.sendall(get("/hang/1", close=False))
         client.shutdown(socket.SHUT_WR)
         assert status(read_all(client)) == 200
+    assert worker.stop()[0] == 0
 
 
 def test_a_client_that_vanishes_frees_the_upstream(worker, upstream):

@@ -1,0 +1,1 @@
+"""One client connection: its exchanges, its sockets, and how it ends."""
