@@ -29,7 +29,7 @@ def token_status(known: Known, moment: datetime) -> Answer:
     state: Literal["ready", "active", "paused"]
     if not known.is_activated:
         state, left = "ready", None
-    elif known.is_paused or known.expires_at is None:
+    elif known.is_paused(moment) or known.expires_at is None:
         state, left = "paused", known.seconds_left
     else:
         state, left = "active", max(0, int((known.expires_at - moment).total_seconds()))

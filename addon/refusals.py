@@ -81,7 +81,7 @@ def unusable(known: Known, moment: datetime) -> Refuse | None:
         return Refuse("account_disabled", known=known)
     if known.is_revoked:
         return Refuse("token_revoked", known=known)
-    if known.is_paused:
+    if known.is_paused(moment):
         return Refuse("token_paused", known=known)
     if known.expires_at is not None and known.expires_at <= moment:
         return Refuse("token_expired", known=known)

@@ -19,7 +19,9 @@ AT_ONCE = 500  # tokens that are credited in one transaction
 
 def end_pauses() -> int:
     """End the pauses whose time is used up, as of the moment when it was; returns how many."""
-    return _each(pausing.due, pausing.resume_due)
+    return _each(
+        lambda session, _settings: pausing.due(session), lambda session, key, _: pausing.resume_due(session, key)
+    )
 
 
 def tell_renewals() -> int:

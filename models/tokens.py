@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from models import clock
 from models.base import Base, CreatedAt, Short, UuidKey, Znc, word
 from models.bundles import BundlePurchase
 from models.users import User
@@ -29,14 +30,15 @@ if TYPE_CHECKING:
 
 
 HOUR = 3600
-# When a running token ends, in UTC without a zone: only so may PostgreSQL keep it in an index.
+# `AccessToken.ends_at` in UTC without a zone: only so may PostgreSQL keep it in an index.
 ENDS = (
-    "((access_tokens.activated_at AT TIME ZONE 'UTC') + make_interval(secs => "
-    "(access_tokens.paid_seconds + access_tokens.paused_seconds + access_tokens.credited_seconds)::double precision))"
+    "((access_tokens.activated_at AT TIME ZONE 'UTC') + make_interval(secs => (access_tokens.paid_seconds + "
+    "access_tokens.paused_seconds + access_tokens.pause_limit_seconds + access_tokens.credited_seconds)"
+    "::double precision))"
 )
 _ENDS = text(ENDS.replace("access_tokens.", ""))
-_CLOCK = ("paid_seconds", "paused_seconds", "credited_seconds")
-_RUNS = text("revoked_at IS NULL AND activated_at IS NOT NULL AND paused_at IS NULL")
+_CLOCK = ("paid_seconds", "paused_seconds", "pause_limit_seconds", "credited_seconds")
+_STARTED = text("revoked_at IS NULL AND activated_at IS NOT NULL")
 
 
 class TokenOrigin(StrEnum):
@@ -57,7 +59,11 @@ class TokenState(StrEnum):
 
 
 class AccessToken(Base):
-    """Bought time. Its clock starts at the first admitted request and `expires_at` follows from the columns.
+    """Bought time. Its clock starts at the first admitted request.
+
+    Everything about the clock is computed here, for any moment, from the columns: state, used and remaining seconds,
+    and the end. `pause_limit_seconds` is how long the pause that is on may last; at that limit the clock runs on,
+    whether or not the job that ends the pause has come round to it.
 
     `version` grows with every change, so that a worker never puts an older row in place of a newer one; `generation`
     with every new secret. The secret before this one (`previous_hash`) opens the token until `previous_until`.
@@ -71,6 +77,7 @@ class AccessToken(Base):
         CheckConstraint("refund_amount <= price_paid", name="refund_within_price"),
         CheckConstraint("(revoked_at IS NULL) = (refund_amount IS NULL)", name="revoked_with_refund"),
         CheckConstraint("paused_at IS NULL OR activated_at IS NOT NULL", name="paused_after_activation"),
+        CheckConstraint("(paused_at IS NULL) = (pause_limit_seconds = 0)", name="paused_with_limit"),
         Index("ix_access_tokens_user_id_created_at", "user_id", "created_at"),
         CheckConstraint("(previous_hash IS NULL) = (previous_until IS NULL)", name="previous_with_end"),
         CheckConstraint("(bundle_purchase_id IS NULL) = (bundle_share IS NULL)", name="bundle_with_share"),
@@ -86,11 +93,11 @@ class AccessToken(Base):
         Index(
             "ix_access_tokens_ends",
             _ENDS,
-            postgresql_where=_RUNS,
+            postgresql_where=_STARTED,
             # PostgreSQL reads an expression from an index only where the columns that it is made of stand there, too.
-            postgresql_include=["activated_at", *_CLOCK],
+            postgresql_include=["activated_at", "paused_at", *_CLOCK],
         ),
-        Index("ix_access_tokens_user_id_ends", "user_id", _ENDS, postgresql_where=_RUNS),
+        Index("ix_access_tokens_user_id_ends", "user_id", _ENDS, postgresql_where=_STARTED),
         Index(
             "ix_access_tokens_revoked",
             text("created_at DESC"),
@@ -102,11 +109,6 @@ class AccessToken(Base):
             "ix_access_tokens_user_id_unused",
             "user_id",
             postgresql_where=text("revoked_at IS NULL AND activated_at IS NULL"),
-        ),
-        Index(
-            "ix_access_tokens_user_id_paused",
-            "user_id",
-            postgresql_where=text("revoked_at IS NULL AND paused_at IS NOT NULL"),
         ),
         Index("ix_access_tokens_renewing", "id", postgresql_where=text("auto_renew AND revoked_at IS NULL")),
         Index("ix_access_tokens_paused_at", "paused_at", postgresql_where=text("paused_at IS NOT NULL")),
@@ -134,6 +136,7 @@ class AccessToken(Base):
     bundle_share: Mapped[Znc | None]
     activated_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
+    pause_limit_seconds: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
     revoked_at: Mapped[datetime | None]
     refund_amount: Mapped[Znc | None]
     auto_renew: Mapped[bool] = mapped_column(default=False, server_default=false())
@@ -148,28 +151,55 @@ class AccessToken(Base):
     bundle_purchase: Mapped[BundlePurchase | None] = relationship()
 
     @hybrid_property
-    def expires_at(self) -> datetime | None:
-        """activated_at + paid time + time paused + outage credit (design.md); None before first use and in a pause."""
-        if self.activated_at is None or self.paused_at is not None:
-            return None
-        return self.activated_at + timedelta(seconds=self.paid_seconds + self.paused_seconds + self.credited_seconds)
+    def ends_at(self) -> datetime | None:
+        """Return when the time runs out, if a pause that is on lasts up to its limit; None before the first use.
 
-    @expires_at.inplace.expression
+        activated_at + paid time + time paused + outage credit. A pause begins while time is left, so that a token has
+        ended if and only if this moment has passed, paused or not.
+        """
+        if self.activated_at is None:
+            return None
+        stopped = self.paused_seconds + self.pause_limit_seconds + self.credited_seconds
+        return self.activated_at + timedelta(seconds=self.paid_seconds + stopped)
+
+    @ends_at.inplace.expression
     @classmethod
-    def _expires_at_in_sql(cls) -> "ColumnElement[datetime | None]":
-        seconds = cls.paid_seconds + cls.paused_seconds + cls.credited_seconds
+    def _ends_at_in_sql(cls) -> "ColumnElement[datetime | None]":
+        seconds = cls.paid_seconds + cls.paused_seconds + cls.pause_limit_seconds + cls.credited_seconds
         return cls.activated_at + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+    @hybrid_property
+    def paused_until(self) -> datetime | None:
+        """Return when the pause that is on reaches its limit; None without one."""
+        return None if self.paused_at is None else self.paused_at + timedelta(seconds=self.pause_limit_seconds)
+
+    @paused_until.inplace.expression
+    @classmethod
+    def _paused_until_in_sql(cls) -> "ColumnElement[datetime | None]":
+        return cls.paused_at + func.make_interval(0, 0, 0, 0, 0, 0, cls.pause_limit_seconds)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Return when the token ends, as it stands now; None before its first use and in a pause."""
+        return self.expiry(clock.now())
+
+    def expiry(self, moment: datetime) -> datetime | None:
+        """Return when the token ends, as it stands at `moment`; None before its first use and in a pause."""
+        return None if self.is_paused(moment) else self.ends_at
+
+    def is_paused(self, moment: datetime) -> bool:
+        """Say whether the clock stands still at `moment` because of a pause."""
+        return self.paused_until is not None and moment < self.paused_until
 
     def state(self, moment: datetime) -> TokenState:
         """Say where the token stands at `moment`."""
         if self.revoked_at is not None:
             return TokenState.REVOKED
-        if self.activated_at is None:
-            return TokenState.READY
-        if self.paused_at is not None:
+        if self.is_paused(moment):
             return TokenState.PAUSED
-        expires_at = self.expires_at
-        return TokenState.EXPIRED if expires_at is None or expires_at <= moment else TokenState.ACTIVE
+        if self.ends_at is None:
+            return TokenState.READY
+        return TokenState.EXPIRED if self.ends_at <= moment else TokenState.ACTIVE
 
     def used_seconds(self, moment: datetime) -> int:
         """Seconds of paid time that have run by `moment`: since activation, less pauses and outage credit.
@@ -178,9 +208,19 @@ class AccessToken(Base):
         """
         if self.activated_at is None:
             return 0
-        running_until = self.paused_at or moment
-        elapsed = math.ceil((running_until - self.activated_at).total_seconds())
+        ran_until = moment
+        if self.paused_at is not None:
+            # In a pause the clock stands at its beginning; after the limit it is behind by the limit.
+            ran_until = max(min(moment, self.paused_at), moment - timedelta(seconds=self.pause_limit_seconds))
+        elapsed = math.ceil((ran_until - self.activated_at).total_seconds())
         return max(0, elapsed - self.paused_seconds - self.credited_seconds)
+
+    def stopped_seconds(self, moment: datetime) -> int:
+        """Whole seconds of pauses by `moment`, the one that is on included."""
+        if self.paused_at is None:
+            return self.paused_seconds
+        lasted = math.floor((moment - self.paused_at).total_seconds())
+        return self.paused_seconds + min(max(0, lasted), self.pause_limit_seconds)
 
     def seconds_left(self, moment: datetime) -> int | None:
         """Whole seconds of paid time that are left at `moment`; None before the first use."""
@@ -190,3 +230,13 @@ class AccessToken(Base):
 
     def __repr__(self) -> str:
         return f"<AccessToken {self.prefix}… {self.id}>"
+
+
+def pauses_at(moment: datetime) -> "ColumnElement[bool]":
+    """Say in SQL that a token's clock stands still at `moment` because of a pause, as `AccessToken.is_paused` does."""
+    return AccessToken.paused_at.is_not(None) & (AccessToken.paused_until > moment)
+
+
+def ended_by(moment: datetime) -> "ColumnElement[bool]":
+    """Say in SQL that a token's time has run out by `moment`; one that was never used has no end."""
+    return AccessToken.activated_at.is_not(None) & (AccessToken.ends_at <= moment)

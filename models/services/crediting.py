@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -21,7 +21,7 @@ from models.config import Settings
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.pauses import TokenPause
-from models.services import audit, changes, outages, outbox, pausing
+from models.services import audit, changes, outages, outbox
 from models.services.context import PLATFORM
 from models.services.outages import Period
 from models.services.paging import Page, page_of
@@ -54,9 +54,9 @@ def due(session: Session) -> list[uuid.UUID]:
 def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit: int) -> int:
     """Credit up to `limit` tokens for a closed outage and return how many were looked at; 0 when that was all.
 
-    The outage's row lock lets one job work on it at a time. A token that somebody else holds just now, or whose pause
-    has used up its time and is yet to be ended, is left for the next run, and until nobody is left the outage is not
-    done. It waits for the outage before it, whose credit may let a token run on into this one.
+    The outage's row lock lets one job work on it at a time. A token that somebody else holds just now is left for the
+    next run, and until nobody is left the outage is not done. It waits for the outage before it, whose credit may let a
+    token run on into this one.
     """
     before = aliased(Outage)
     waits = exists().where(before.credited_at.is_(None), before.opened_at < Outage.opened_at)
@@ -73,8 +73,7 @@ def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit:
     found: Sequence[AccessToken] = []
     if _is_worth_it(period, settings):
         found = session.scalars(
-            affected.where(~pausing.is_used_up(settings))
-            .order_by(AccessToken.id)
+            affected.order_by(AccessToken.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
             .execution_options(populate_existing=True)
@@ -141,9 +140,11 @@ def _tell(session: Session, outage: Outage, period: Period, owners: set[uuid.UUI
 def _affected(outage: Outage, period: Period) -> Select[AccessToken]:
     """Tokens that ran at some time in the period, or may have, and have not been looked at."""
     has_credit = exists().where(OutageCredit.outage_id == outage.id, OutageCredit.token_id == AccessToken.id)
-    lived: ColumnElement[bool] = AccessToken.paused_at.is_not(None) | (AccessToken.expires_at > period.start)
     return select(AccessToken).where(
-        AccessToken.activated_at < period.end, AccessToken.revoked_at.is_(None), lived, ~has_credit
+        AccessToken.activated_at < period.end,
+        AccessToken.revoked_at.is_(None),
+        AccessToken.ends_at > period.start,
+        ~has_credit,
     )
 
 
@@ -160,11 +161,12 @@ def _lost(token: AccessToken, pauses: Sequence[TokenPause], period: Period, sett
     if token.activated_at is None or not _is_worth_it(period, settings):
         return 0
     start = max(period.start, token.activated_at)
-    if token.paused_at is None and token.expires_at is not None and token.expires_at <= start:
+    if token.ends_at is not None and token.ends_at <= start:
         return 0
     lasted = max(timedelta(0), period.end - start)
     for held in pauses:
-        lasted -= max(timedelta(0), min(held.ended_at or period.end, period.end) - max(held.started_at, start))
+        ended_at = held.ended_at or token.paused_until or period.end
+        lasted -= max(timedelta(0), min(ended_at, period.end) - max(held.started_at, start))
     return min(math.floor(lasted.total_seconds()), settings.outage_credit.at_most_hours * 3600)
 
 

@@ -23,7 +23,7 @@ from models.services.context import Actor
 from models.services.errors import AccountDisabled, TicketRefused, TokenUnusable
 from models.services.secrets import Purpose
 from models.services.sessions import Known
-from models.tokens import AccessToken, TokenState
+from models.tokens import AccessToken, TokenState, ended_by
 from models.users import User
 
 TICKET_SECONDS = 30
@@ -155,10 +155,7 @@ def end_of_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes
 def forget_ended(session: Session) -> int:
     """Remove tickets whose time is over and cookies that open nothing any more; returns how many went."""
     moment = clock.now()
-    ended_tokens = select(AccessToken.id).where(
-        AccessToken.revoked_at.is_not(None)
-        | (AccessToken.paused_at.is_(None) & (AccessToken.expires_at <= moment - KEEP_EXPIRED))
-    )
+    ended_tokens = select(AccessToken.id).where(AccessToken.revoked_at.is_not(None) | ended_by(moment - KEEP_EXPIRED))
     dead = AccessCookie.ended_at.is_not(None) | AccessCookie.token_id.in_(ended_tokens)
     tickets = session.scalars(delete(AccessTicket).where(AccessTicket.expires_at <= moment).returning(AccessTicket.id))
     cookies = session.scalars(delete(AccessCookie).where(dead).returning(AccessCookie.id))

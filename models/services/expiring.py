@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import Settings
 from models.services import outbox
-from models.tokens import ENDS, HOUR, AccessToken
+from models.tokens import ENDS, HOUR, AccessToken, pauses_at
 from models.users import User
 
 ENDS_AT = literal_column(ENDS, DateTime(timezone=False))
@@ -60,7 +60,7 @@ def _is_to_be_told(settings: Settings) -> ColumnElement[bool]:
     runs = (
         AccessToken.activated_at.is_not(None)
         & AccessToken.revoked_at.is_(None)
-        & AccessToken.paused_at.is_(None)
+        & ~pauses_at(clock.now())
         & (AccessToken.auto_renew != true())
     )
     soon = (now < ENDS_AT) & (now + timedelta(hours=hours) >= ENDS_AT) & (ENDS_AT - ahead <= now)

@@ -10,11 +10,11 @@ from sqlalchemy.orm import joinedload
 from models import clock
 from models.audit import AuditAction, AuditEntry
 from models.payments import Payment, PaymentStatus
-from models.services import secrets, texts
+from models.services import secrets, texts, token_lists
 from models.services.paging import Listing
 from models.services.users import words_of
 from models.sessions import ProxySession
-from models.tokens import ENDS, AccessToken, TokenState
+from models.tokens import ENDS, AccessToken, TokenState, pauses_at
 from models.users import User
 
 # So many people may own what is looked for by its owner.
@@ -112,11 +112,10 @@ def _is_in(state: TokenState) -> ColumnElement[bool]:
         return AccessToken.revoked_at.is_not(None)
     if state is TokenState.READY:
         return and_(AccessToken.revoked_at.is_(None), AccessToken.activated_at.is_(None))
+    now = clock.now()
     if state is TokenState.PAUSED:
-        return and_(AccessToken.revoked_at.is_(None), AccessToken.paused_at.is_not(None))
-    ends = literal_column(ENDS, DateTime(timezone=False))
-    now = clock.now().replace(tzinfo=None)
-    runs = and_(
-        AccessToken.revoked_at.is_(None), AccessToken.activated_at.is_not(None), AccessToken.paused_at.is_(None)
-    )
-    return and_(runs, ends > now if state is TokenState.ACTIVE else ends <= now)
+        return and_(AccessToken.revoked_at.is_(None), pauses_at(now))
+    if state is TokenState.ACTIVE:
+        return token_lists.runs(now)
+    started = and_(AccessToken.revoked_at.is_(None), AccessToken.activated_at.is_not(None))
+    return and_(started, literal_column(ENDS, DateTime(timezone=False)) <= now.replace(tzinfo=None))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -15,7 +15,7 @@ from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
 from models.services import ledger, token_lists, usage
 from models.sessions import ProxySession
-from models.tokens import AccessToken
+from models.tokens import AccessToken, pauses_at
 from models.users import User
 
 SHOWN = 5
@@ -55,11 +55,12 @@ class ShopFigures:
 
 def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
     """Return the figures of one user: up to `SHOWN` tokens at hand, what ends soonest first, those not started last."""
-    at_hand = select(AccessToken).where(AccessToken.user_id == user_id, token_lists.has_not_ended())
-    usable = at_hand.where(AccessToken.paused_at.is_(None))
-    order = (AccessToken.activated_at.is_(None), AccessToken.expires_at.nulls_last(), AccessToken.created_at.desc())
-    running = list(session.scalars(at_hand.order_by(*order).limit(SHOWN)))
     moment = clock.now()
+    at_hand = select(AccessToken).where(AccessToken.user_id == user_id, token_lists.has_not_ended())
+    usable = at_hand.where(~pauses_at(moment))
+    ends = case((pauses_at(moment), None), else_=AccessToken.ends_at).nulls_last()
+    order = (AccessToken.activated_at.is_(None), ends, AccessToken.created_at.desc())
+    running = list(session.scalars(at_hand.order_by(*order).limit(SHOWN)))
     return BuyerFigures(
         usable_tokens=session.scalar(select(func.count()).select_from(usable.subquery())) or 0,
         running=running,
@@ -69,9 +70,10 @@ def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
 
 
 def _is_about_to_end(token: AccessToken, moment: datetime) -> bool:
-    if token.expires_at is None:
+    expires_at = token.expiry(moment)
+    if expires_at is None:
         return False
-    return token.expires_at - moment < min(SOON, timedelta(seconds=token.paid_seconds) / LAST_PARTS)
+    return expires_at - moment < min(SOON, timedelta(seconds=token.paid_seconds) / LAST_PARTS)
 
 
 @dataclass(frozen=True, slots=True)

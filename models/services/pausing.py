@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -42,13 +42,15 @@ class Outlook:
 
 def outlook(session: Session, token: AccessToken, settings: Settings) -> Outlook:
     """Say what may be done about a pause of this token now."""
-    rules = settings.pause
-    start = token.paused_at or clock.now()
+    moment, rules = clock.now(), settings.pause
     taken = _count(session, token)
+    is_on = token.is_paused(moment)
+    start = token.paused_at if is_on and token.paused_at else moment
+    latest = token.paused_until if is_on and token.paused_until else start + _time_left(token, moment, rules)
     return Outlook(
-        earliest_end=min(_earliest_end(start, rules), _latest_end(token, start, rules)),
-        latest_end=_latest_end(token, start, rules),
-        left=max(0, rules.at_most - taken - (token.paused_at is None)),
+        earliest_end=min(_earliest_end(start, rules), latest),
+        latest_end=latest,
+        left=max(0, rules.at_most - taken - (not is_on)),
         refused=_fault(session, token, taken, settings),
     )
 
@@ -66,6 +68,10 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
     fault = _fault(session, token, _count(session, token), settings)
     if fault is not None:
         raise fault
+    if token.paused_at is not None:
+        # Over since it reached its limit; the job has not come round to it.
+        _end(session, token, token.paused_at, moment, PLATFORM)
+    token.pause_limit_seconds = math.floor(_time_left(token, moment, settings.pause).total_seconds())
     token.paused_at = moment
     session.add(TokenPause(token_id=token.id, started_at=moment))
     changes.announce_token(session, token.id)
@@ -81,30 +87,23 @@ def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Sett
     token = own_tokens.locked(session, owner, token_id)
     moment = clock.now()
     state = token.state(moment)
-    if state is not TokenState.PAUSED or token.paused_at is None:
+    if state in own_tokens.ENDED or token.paused_at is None or token.paused_until is None:
         raise TokenUnusable(state)
-    latest = _latest_end(token, token.paused_at, settings.pause)
-    earliest = min(_earliest_end(token.paused_at, settings.pause), latest)
+    earliest = min(_earliest_end(token.paused_at, settings.pause), token.paused_until)
     if moment < earliest:
         raise PauseTooShort(earliest)
-    _end(session, token, token.paused_at, min(moment, latest), actor)
+    _end(session, token, token.paused_at, moment, actor)
     return token
 
 
-def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
+def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens whose pauses have used up their time, the longest ago first."""
-    query = select(AccessToken.id).where(AccessToken.revoked_at.is_(None), is_used_up(settings))
+    over = AccessToken.paused_at.is_not(None) & (AccessToken.paused_until <= clock.now())
+    query = select(AccessToken.id).where(AccessToken.revoked_at.is_(None), over)
     return list(session.scalars(query.order_by(AccessToken.paused_at).limit(limit)))
 
 
-def is_used_up(settings: Settings) -> ColumnElement[bool]:
-    """Say of a token whether it is in a pause that has used up its time, and that `resume_due` is yet to end."""
-    at_most = settings.pause.in_all_days * DAY
-    ends_at = AccessToken.paused_at + func.make_interval(0, 0, 0, 0, 0, 0, at_most - AccessToken.paused_seconds)
-    return AccessToken.paused_at.is_not(None) & (ends_at <= clock.now())
-
-
-def resume_due(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
+def resume_due(session: Session, token_id: uuid.UUID) -> bool:
     """End a pause whose time is used up, as of that moment; says whether there was one to end.
 
     A token that somebody else holds just now is left for the next run.
@@ -115,23 +114,21 @@ def resume_due(session: Session, token_id: uuid.UUID, settings: Settings) -> boo
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     ).one_or_none()
-    if token is None or token.paused_at is None:
+    moment = clock.now()
+    if token is None or token.paused_at is None or token.is_paused(moment):
         return False
-    latest = _latest_end(token, token.paused_at, settings.pause)
-    if latest > clock.now():
-        return False
-    _end(session, token, token.paused_at, latest, PLATFORM)
+    _end(session, token, token.paused_at, moment, PLATFORM)
     return True
 
 
 def _end(session: Session, token: AccessToken, started_at: datetime, moment: datetime, actor: Actor) -> None:
-    """End a pause. It counts in whole seconds, rounded down, so that no pause gives time away."""
-    seconds = math.floor((moment - started_at).total_seconds())
+    """End a pause, at its limit if that is over. It counts in whole seconds, so that no pause gives time away."""
+    seconds = token.stopped_seconds(moment) - token.paused_seconds
     held = session.scalars(
         select(TokenPause).where(TokenPause.token_id == token.id, TokenPause.ended_at.is_(None))
     ).one()
     held.ended_at = started_at + timedelta(seconds=seconds)
-    token.paused_at = None
+    token.paused_at, token.pause_limit_seconds = None, 0
     token.paused_seconds += seconds
     changes.announce_token(session, token.id)
     resource = ("token", token.id)
@@ -144,7 +141,7 @@ def _fault(session: Session, token: AccessToken, taken: int, settings: Settings)
         return PauseRefused("outage")
     if taken >= rules.at_most:
         return PauseRefused("too_many")
-    if rules.in_all_days * DAY - token.paused_seconds < rules.at_least_minutes * 60:
+    if _time_left(token, clock.now(), rules) < timedelta(minutes=rules.at_least_minutes):
         return PauseRefused("used_up")
     return None
 
@@ -153,8 +150,9 @@ def _earliest_end(start: datetime, rules: PauseRules) -> datetime:
     return start + timedelta(minutes=rules.at_least_minutes)
 
 
-def _latest_end(token: AccessToken, start: datetime, rules: PauseRules) -> datetime:
-    return start + timedelta(seconds=max(0, rules.in_all_days * DAY - token.paused_seconds))
+def _time_left(token: AccessToken, moment: datetime, rules: PauseRules) -> timedelta:
+    """Return for how long the token may still be paused, from `moment` on."""
+    return timedelta(seconds=max(0, rules.in_all_days * DAY - token.stopped_seconds(moment)))
 
 
 def _count(session: Session, token: AccessToken) -> int:

@@ -226,7 +226,7 @@ def _is_refundable() -> ColumnElement[bool]:
         and_(ReferralBonus.reference_type == "bundle_purchase", token.bundle_purchase_id == ReferralBonus.reference_id),
     )
     moment = clock.now()
-    waits = exists().where(Outage.credited_at.is_(None), Outage.opened_at <= token.expires_at)
-    is_over = and_(token.paused_at.is_(None), token.expires_at <= moment - SETTLED_AFTER, ~waits)
+    waits = exists().where(Outage.credited_at.is_(None), Outage.opened_at <= token.ends_at)
+    is_over = and_(token.ends_at <= moment - SETTLED_AFTER, ~waits)
     # A token that was never used has no end, which is not over.
     return exists().where(is_its, token.revoked_at.is_(None), func.coalesce(is_over, False).is_(False))

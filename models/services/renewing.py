@@ -19,7 +19,7 @@ from models.services import audit, extending, ledger, outbox, own_tokens, tokens
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError, DuplicateTransfer
 from models.token_events import TokenEventKind
-from models.tokens import HOUR, AccessToken, TokenState
+from models.tokens import HOUR, AccessToken, TokenState, pauses_at
 from models.users import User
 
 
@@ -150,15 +150,15 @@ def _claimed(session: Session, token_id: uuid.UUID, is_due: ColumnElement[bool])
 
 
 def _find(session: Session, which: ColumnElement[bool], limit: int) -> list[uuid.UUID]:
-    return list(session.scalars(select(AccessToken.id).where(which).order_by(AccessToken.expires_at).limit(limit)))
+    return list(session.scalars(select(AccessToken.id).where(which).order_by(AccessToken.ends_at).limit(limit)))
 
 
 def _ends_within(seconds: Any) -> ColumnElement[bool]:
     """Tokens to be renewed that run and end within so many seconds."""
     moment: datetime = clock.now()
-    renewing = AccessToken.auto_renew & AccessToken.revoked_at.is_(None) & AccessToken.paused_at.is_(None)
+    renewing = AccessToken.auto_renew & AccessToken.revoked_at.is_(None) & ~pauses_at(moment)
     until = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    return renewing & (AccessToken.expires_at - until <= moment)
+    return renewing & (AccessToken.ends_at - until <= moment)
 
 
 def _is_to_be_told(settings: Settings) -> ColumnElement[bool]:

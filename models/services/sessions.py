@@ -16,7 +16,7 @@ from models.services.context import Actor
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
 from models.services.paging import Page, page_of
 from models.sessions import ProxySession
-from models.tokens import AccessToken, TokenState
+from models.tokens import AccessToken, TokenState, ended_by
 from models.users import User
 
 # One run of the job closes so many sessions; the next run goes on.
@@ -36,7 +36,8 @@ class Known:
     owner_is_active: bool
     is_activated: bool
     is_revoked: bool
-    is_paused: bool
+    # When the pause that is on reaches its limit, and when the time runs out, if that pause lasts so long.
+    paused_until: datetime | None
     expires_at: datetime | None
     seconds_left: int | None
     session_id: uuid.UUID | None
@@ -49,6 +50,10 @@ class Known:
     secret_until: datetime | None = None
     # Until when the secret before the token's own still opens it.
     previous_until: datetime | None = None
+
+    def is_paused(self, moment: datetime) -> bool:
+        """Say whether the token's clock stands still at `moment` because of a pause."""
+        return self.paused_until is not None and moment < self.paused_until
 
 
 def find(session: Session, secret_hash: bytes) -> Known | None:
@@ -86,8 +91,8 @@ def _known(session: Session, which: ColumnElement[bool]) -> Iterator[Known]:
             owner_is_active=owner_is_active,
             is_activated=token.activated_at is not None,
             is_revoked=token.revoked_at is not None,
-            is_paused=token.paused_at is not None,
-            expires_at=token.expires_at,
+            paused_until=token.paused_until,
+            expires_at=token.ends_at,
             seconds_left=token.seconds_left(moment),
             session_id=session_id,
             device_id=device_id,
@@ -182,9 +187,7 @@ def close_idle(session: Session, rules: SessionRules) -> int:
 def close_of_ended_tokens(session: Session) -> int:
     """Close sessions whose token was revoked or has expired; returns how many were closed."""
     moment = clock.now()
-    ended = select(AccessToken.id).where(
-        (AccessToken.revoked_at.is_not(None)) | (AccessToken.paused_at.is_(None) & (AccessToken.expires_at <= moment))
-    )
+    ended = select(AccessToken.id).where(AccessToken.revoked_at.is_not(None) | ended_by(moment))
     return _close(session, ProxySession.token_id.in_(ended), moment)
 
 

@@ -10,7 +10,7 @@ from models import clock
 from models.services import secrets, texts
 from models.services.errors import NotFound
 from models.services.paging import Page, page_of
-from models.tokens import ENDS, AccessToken
+from models.tokens import ENDS, AccessToken, pauses_at
 from models.users import User
 
 
@@ -73,16 +73,18 @@ def has_not_ended() -> ColumnElement[bool]:
 
 def _ways_not_to_have_ended() -> tuple[ColumnElement[bool], ...]:
     """Return each of them as it stands in an index of its own; no token is in two of them."""
-    is_there = AccessToken.revoked_at.is_(None)
-    unused, paused = AccessToken.activated_at.is_(None), AccessToken.paused_at.is_not(None)
-    return is_there & unused, is_there & paused, runs(clock.now())
+    return AccessToken.revoked_at.is_(None) & AccessToken.activated_at.is_(None), has_time_left(clock.now())
 
 
-def runs(moment: datetime) -> ColumnElement[bool]:
-    """Say in SQL that a token's clock is running at `moment`, word for word as its index has it."""
+def has_time_left(moment: datetime) -> ColumnElement[bool]:
+    """Say in SQL that a token that was used has not ended at `moment`, word for word as its index has it."""
     return and_(
         AccessToken.revoked_at.is_(None),
         AccessToken.activated_at.is_not(None),
-        AccessToken.paused_at.is_(None),
         literal_column(ENDS, DateTime(timezone=False)) > moment.replace(tzinfo=None),
     )
+
+
+def runs(moment: datetime) -> ColumnElement[bool]:
+    """Say in SQL that a token's clock is running at `moment`."""
+    return has_time_left(moment) & ~pauses_at(moment)

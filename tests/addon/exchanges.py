@@ -21,7 +21,7 @@ def known(prefix: str = "Abc12345") -> Known:
         owner_is_active=True,
         is_activated=True,
         is_revoked=False,
-        is_paused=False,
+        paused_until=None,
         expires_at=clock.now() + timedelta(hours=1),
         seconds_left=3600,
         session_id=None,

@@ -134,7 +134,11 @@ def test_an_expired_token_is_refused_to_the_second(gated: Gated, owned: Owned, t
 def test_a_paused_token_is_refused(gated: Gated, owned: Owned) -> None:
     enter(gated, owned)
     with gated.factory.begin() as session:
-        session.execute(update(AccessToken).where(AccessToken.id == owned.token.id).values(paused_at=clock.now()))
+        session.execute(
+            update(AccessToken)
+            .where(AccessToken.id == owned.token.id)
+            .values(paused_at=clock.now(), pause_limit_seconds=3600)
+        )
     assert code(decide(gated, facts(owned.secret))) == "token_paused"
 
 

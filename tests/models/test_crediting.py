@@ -142,7 +142,7 @@ def test_a_pause_is_no_running_time(
     assert (paused.credited_seconds, partly.credited_seconds) == (0, 40 * 60)
 
 
-def test_a_pause_that_used_up_its_time_in_an_outage_is_ended_before_the_credit(
+def test_of_an_outage_the_part_after_a_pauses_limit_is_credited(
     *, session: Session, begun: Begun, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun()
@@ -151,8 +151,7 @@ def test_a_pause_that_used_up_its_time_in_an_outage_is_ended_before_the_credit(
     start = time()
     time.advance(minutes=30)
     outage(session, start, time())
-    assert credit(session, settings) == 0
-    assert pausing.resume_due(session, token.id, settings)
+    assert crediting.pending(session, token, time(), settings) == 20 * 60
     credit(session, settings)
     assert (token.credited_seconds, crediting.due(session)) == (20 * 60, [])
 

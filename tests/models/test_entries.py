@@ -130,10 +130,10 @@ def test_a_token_that_would_not_be_let_through_has_no_tickets(
     *, session: Session, alice: User, token: AccessToken, settings: Settings, time: Clock, issue: Callable[[], str]
 ) -> None:
     begin(session, token)
-    token.paused_at = time()
+    token.paused_at, token.pause_limit_seconds = time(), 86400
     with pytest.raises(TokenUnusable, match="paused"):
         issue()
-    token.paused_at = None
+    token.paused_at, token.pause_limit_seconds = None, 0
     time.advance(hours=24)
     with pytest.raises(TokenUnusable, match="expired"):
         issue()

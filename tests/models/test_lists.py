@@ -120,7 +120,7 @@ def test_the_first_pages_figures_count_what_they_say(
     for token in (running, expired, paused):
         held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
         counting.add_counts(session, [counting.Count(held.id, 2, 10, 100, time())])
-    paused.paused_at = time()
+    paused.paused_at, paused.pause_limit_seconds = time(), 86400
     revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     top_up(session, bob, settings)
     time.advance(hours=1)

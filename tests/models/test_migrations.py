@@ -143,7 +143,7 @@ def test_a_migration_is_rolled_back_when_its_lock_was_lost(scratch: tuple[Flask,
     before = heads(engine)
 
     def lose_the_lock(connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:
-        if statement.lstrip().startswith("DROP TABLE"):
+        if statement.lstrip().startswith(("ALTER TABLE", "DROP")):
             with engine.connect() as other:
                 other.execute(
                     text(f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND {HERE}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.outages import Outage
 from models.pauses import TokenPause
-from models.services import pausing, revoking, sessions
+from models.services import extending, pausing, renewing, revoking, sessions, token_lists
 from models.services.context import PLATFORM, Actor
-from models.services.errors import NotFound, PauseRefused, PauseTooShort, TokenUnusable
+from models.services.errors import NotFound, PauseRefused, PauseTooShort, TokenEnded, TokenUnusable
 from models.tokens import AccessToken, TokenState
 from models.users import User
-from tests.conftest import Clock
+from tests.conftest import Clock, some_id
 from tests.support import actions, buy
 
 Do = Callable[..., AccessToken]
@@ -123,12 +124,12 @@ def test_a_pause_that_uses_the_time_up_ends_at_that_moment_whenever_the_job_come
     began = time()
     do("pause")
     time.advance(days=10, seconds=-1)
-    assert pausing.due(session, settings) == []
-    assert not pausing.resume_due(session, token.id, settings)
+    assert pausing.due(session) == []
+    assert not pausing.resume_due(session, token.id)
     time.advance(seconds=1, hours=5)
-    assert pausing.due(session, settings) == [token.id]
-    assert pausing.resume_due(session, token.id, settings)
-    assert not pausing.resume_due(session, token.id, settings)
+    assert pausing.due(session) == [token.id]
+    assert pausing.resume_due(session, token.id)
+    assert not pausing.resume_due(session, token.id)
     assert token.paused_seconds == 30 * 86400
     assert token.seconds_left(time()) == 19 * 3600
     rows = session.scalars(select(TokenPause).order_by(TokenPause.started_at)).all()
@@ -179,4 +180,56 @@ def test_a_revoked_token_in_a_pause_pays_back_what_was_left_when_it_began(
     _, refund = revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert refund == 9
     time.advance(days=40)
-    assert pausing.due(session, settings) == []
+    assert pausing.due(session) == []
+
+
+def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
+    *, do: Do, time: Clock, session: Session, alice: User, settings: Settings, token: AccessToken
+) -> None:
+    """A token's pauses last 30 days in all; at that limit its time runs on, whoever asks and whenever the job runs."""
+    time.advance(hours=12)
+    do("pause")
+    time.advance(days=30, hours=6)
+    assert (token.state(time()), token.seconds_left(time())) == (TokenState.ACTIVE, 6 * 3600)
+    assert token.expires_at == time() + timedelta(hours=6)
+    assert revoking.refund_now(session, token, settings).amount == Decimal("4.5")
+    assert session.scalar(select(AccessToken.id).where(token_lists.runs(time()))) == token.id
+    [known] = sessions.find_by_id(session, [token.id]).values()
+    assert (known.is_paused(time()), known.expires_at) == (False, token.expires_at)
+    with pytest.raises(PauseRefused, match="as long"):
+        do("pause")
+    assert sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM).ended_at is None
+    time.advance(hours=6)
+    assert token.state(time()) is TokenState.EXPIRED
+    assert not session.scalar(select(token_lists.has_not_ended()).where(AccessToken.id == token.id))
+    facts = {"hours": 1, "key": some_id(), "settings": settings, "actor": PLATFORM}
+    for refused in (
+        lambda: revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM),
+        lambda: extending.extend(session, alice, token.id, **facts),  # type: ignore[arg-type]
+        lambda: renewing.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM),
+    ):
+        with pytest.raises(TokenEnded):
+            refused()
+    with pytest.raises(TokenUnusable, match="expired"):
+        do("resume")
+
+
+def test_a_limit_that_is_changed_later_leaves_a_pause_as_its_owner_was_told(
+    do: Do, time: Clock, session: Session, token: AccessToken, settings: Settings
+) -> None:
+    do("pause", in_all_days=2)
+    assert pausing.outlook(session, token, settings).latest_end == time() + timedelta(days=2)
+    time.advance(days=3)
+    assert token.state(time()) is TokenState.EXPIRED
+
+
+def test_a_pause_after_one_that_reached_its_limit_counts_on_from_it(
+    do: Do, time: Clock, session: Session, token: AccessToken
+) -> None:
+    do("pause", in_all_days=1)
+    time.advance(days=1, hours=1)
+    do("pause")
+    ended = session.scalars(select(TokenPause).where(TokenPause.ended_at.is_not(None))).one()
+    assert ended.ended_at == time() - timedelta(hours=1)
+    assert (token.paused_seconds, token.pause_limit_seconds) == (86400, 29 * 86400)
+    assert token.seconds_left(time()) == 23 * 3600

@@ -17,7 +17,13 @@ DAY = 86400
 
 def token(*, price: str = "18", hours: int = 24, activated: bool = True, **columns: object) -> AccessToken:
     """A token that was first used at START, in memory only."""
-    facts = {"paid_seconds": hours * 3600, "paused_seconds": 0, "credited_seconds": 0, **columns}
+    facts = {
+        "paid_seconds": hours * 3600,
+        "paused_seconds": 0,
+        "pause_limit_seconds": 0,
+        "credited_seconds": 0,
+        **columns,
+    }
     return AccessToken(
         price_paid=Decimal(price), duration_hours=hours, activated_at=START if activated else None, **facts
     )
@@ -33,7 +39,27 @@ REFUNDS = [
     ("almost all used", {}, 24 - 1 / 3600, "0.00", "0.00"),
     ("all used", {}, 24, "0.00", "0.00"),
     ("long over", {}, 1000, "0.00", "0.00"),
-    ("half used, the rest in a pause", {"paused_at": START + 12 * HOUR}, 400, "9.00", "8.00"),
+    (
+        "half used, the rest in a pause",
+        {"paused_at": START + 12 * HOUR, "pause_limit_seconds": 30 * DAY},
+        400,
+        "9.00",
+        "8.00",
+    ),
+    (
+        "a pause at its limit for an hour",
+        {"paused_at": START + 12 * HOUR, "pause_limit_seconds": DAY},
+        37,
+        "8.25",
+        "0.00",
+    ),
+    (
+        "a pause at its limit for long",
+        {"paused_at": START + 12 * HOUR, "pause_limit_seconds": DAY},
+        800,
+        "0.00",
+        "0.00",
+    ),
     ("paused before", {"paused_seconds": 6 * 3600}, 18, "9.00", "8.00"),
     ("outage credited", {"credited_seconds": 6 * 3600}, 18, "9.00", "8.00"),
     ("paused and credited", {"paused_seconds": 3600, "credited_seconds": 3600}, 14, "9.00", "8.00"),
@@ -78,7 +104,10 @@ def test_a_revoked_token_gives_nothing_back(settings: Settings) -> None:
         ({"paused_seconds": 600}, 60, TokenState.ACTIVE, 600, 70),
         ({"credited_seconds": 600}, 65, TokenState.ACTIVE, 300, 70),
         ({"paused_seconds": 600, "credited_seconds": 600}, 80, TokenState.EXPIRED, 0, 80),
-        ({"paused_at": START + HOUR / 2}, 600, TokenState.PAUSED, 1800, None),
+        ({"paused_at": START + HOUR / 2, "pause_limit_seconds": DAY}, 600, TokenState.PAUSED, 1800, None),
+        ({"paused_at": START + HOUR / 2, "pause_limit_seconds": 1800}, 59, TokenState.PAUSED, 1800, None),
+        ({"paused_at": START + HOUR / 2, "pause_limit_seconds": 1800}, 60, TokenState.ACTIVE, 1800, 90),
+        ({"paused_at": START + HOUR / 2, "pause_limit_seconds": 1800}, 90, TokenState.EXPIRED, 0, 90),
         ({"revoked_at": START}, 1, TokenState.REVOKED, 3540, 60),
     ],
 )
@@ -87,4 +116,4 @@ def test_expiry_is_computed_from_what_was_paid_paused_and_credited(
 ) -> None:
     held, moment = token(hours=1, **columns), START + timedelta(minutes=minutes)  # type: ignore[arg-type]
     assert (held.state(moment), held.seconds_left(moment)) == (state, left)
-    assert held.expires_at == (None if expires is None else START + timedelta(minutes=expires))
+    assert held.expiry(moment) == (None if expires is None else START + timedelta(minutes=expires))

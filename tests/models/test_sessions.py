@@ -114,10 +114,10 @@ def test_a_token_that_ended_or_sleeps_is_not_used(
     session: Session, alice: User, token: AccessToken, settings: Settings, time: Clock
 ) -> None:
     begin(session, token, None)
-    token.paused_at = time()
+    token.paused_at, token.pause_limit_seconds = time(), 86400
     with pytest.raises(TokenUnusable) as paused:
         begin(session, token, None)
-    token.paused_at = None
+    token.paused_at, token.pause_limit_seconds = None, 0
     time.advance(hours=24)
     with pytest.raises(TokenUnusable) as expired:
         begin(session, token, None)
@@ -217,7 +217,7 @@ def test_sessions_of_tokens_that_ended_are_closed_and_those_of_paused_ones_are_n
 ) -> None:
     running, revoked, expired, paused = (buy(session, alice, settings, hours=h) for h in (24, 24, 1, 1))
     held = {entry.id: begin(session, entry, None) for entry in (running, revoked, expired, paused)}
-    paused.paused_at = time()
+    paused.paused_at, paused.pause_limit_seconds = time(), 86400
     revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     time.advance(hours=1)
     assert [sessions.close_of_ended_tokens(session) for _ in range(2)] == [2, 0]

@@ -99,8 +99,13 @@ def test_the_database_computes_the_same_expiry(session: Session, alice: User, se
     sold = buy(session, alice, settings)
     sold.activated_at, sold.paused_seconds, sold.credited_seconds = START, 61, 7
     session.flush()
-    computed = session.scalar(select(AccessToken.expires_at).where(AccessToken.id == sold.id))
-    assert computed == sold.expires_at == START + timedelta(seconds=DAY + 68)
+    computed = select(AccessToken.ends_at, AccessToken.paused_until).where(AccessToken.id == sold.id)
+    assert tuple(session.execute(computed).one()) == (START + timedelta(seconds=DAY + 68), None)
+    assert (sold.ends_at, sold.paused_until) == (START + timedelta(seconds=DAY + 68), None)
+    sold.paused_at, sold.pause_limit_seconds = START, 5
+    session.flush()
+    in_sql = (START + timedelta(seconds=DAY + 73), START + timedelta(seconds=5))
+    assert tuple(session.execute(computed).one()) == (sold.ends_at, sold.paused_until) == in_sql
 
 
 def test_a_revoked_token_is_dead_and_its_unused_time_is_in_the_wallet(

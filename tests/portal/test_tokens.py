@@ -223,6 +223,7 @@ def test_a_token_that_has_ended_or_stands_still_opens_in_no_browser(
 ) -> None:
     ended, paused = buy(session, alice, settings), buy(session, alice, settings)
     paused.activated_at = paused.paused_at = time()
+    paused.pause_limit_seconds = 86400
     session.commit()
     as_alice.post(f"/tokens/{ended.id}/revoke")
     for token, sentence in ((ended, "This token is revoked."), (paused, "This token is paused.")):
