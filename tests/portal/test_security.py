@@ -5,10 +5,8 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from freezegun import freeze_time
-from redis import Redis
 
 from models.config import Settings
-from models.services.errors import TooManyAttempts
 from models.users import User
 from portal import create_app, limits
 from tests.conftest import Clock
@@ -158,28 +156,3 @@ def test_theme_and_language_are_kept_in_cookies_that_scripts_cannot_read(anonymo
 )
 def test_one_ipv6_household_is_one_address(address: str | None, network: str) -> None:
     assert limits.network_of(address) == network
-
-
-@pytest.mark.parametrize(("processes", "machines"), [(2, 1), (1, 2)])
-def test_while_redis_is_down_each_process_enforces_its_share(settings: Settings, processes: int, machines: int) -> None:
-    away = settings.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"})
-    portal = settings.portal.model_copy(update={"processes": processes})
-    platform = settings.platform.model_copy(update={"machines": machines})
-    app = create_app(settings.model_copy(update={"redis": away, "portal": portal, "platform": platform}))
-    with app.app_context():
-        for _ in range(2):
-            limits.check_logins("203.0.113.1")
-            limits.count_failed_login("203.0.113.1")
-        with pytest.raises(TooManyAttempts) as refusal:
-            limits.check_logins("203.0.113.1")
-        assert timedelta(minutes=59) < refusal.value.resets_in <= timedelta(hours=1)
-        limits.check_logins("203.0.113.2")
-
-
-def test_a_limit_reached_while_a_login_was_checked_still_counts(app: Flask, redis: Redis) -> None:
-    with app.app_context():
-        for _ in range(5):
-            limits.count_registration("203.0.113.1")
-        with pytest.raises(TooManyAttempts):
-            limits.count_failed_login("203.0.113.1")
-    assert [redis.llen(key) for key in redis.scan_iter("zenzefi:limit*")] == [5]

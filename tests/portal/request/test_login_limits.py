@@ -151,13 +151,17 @@ def test_a_taken_address_counts_as_a_completed_registration(at: Callable[[str], 
         assert codes == [303] * 5 + [429]
 
 
+@pytest.mark.parametrize(("processes", "machines"), [(2, 1), (1, 2)])
 def test_while_redis_is_away_each_process_keeps_its_share(
-    app: Flask, settings: Settings, alice: User, session: Session
+    app: Flask, settings: Settings, alice: User, session: Session, *, processes: int, machines: int
 ) -> None:
     session.commit()
-    away = settings.model_copy(update={"redis": settings.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"})})
-    shared = away.model_copy(update={"portal": away.portal.model_copy(update={"processes": 2})})
-    browser = Browser(create_app(shared).test_client())
+    sections = {
+        "redis": settings.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"}),
+        "portal": settings.portal.model_copy(update={"processes": processes}),
+        "platform": settings.platform.model_copy(update={"machines": machines}),
+    }
+    browser = Browser(create_app(settings.model_copy(update=sections)).test_client())
     assert guess(browser, alice.email, 3) == [401] * 2 + [429]
 
 
