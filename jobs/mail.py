@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.errors import MessageError
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 
+import idna
 from jinja2 import TemplateError
 
-from jobs import runtime
+from jobs import runtime, smtp
 from models import clock
 from models.config import Settings
 from models.languages import DEFAULT
@@ -27,7 +28,20 @@ logger = logging.getLogger(__name__)
 UNSENDABLE = (OSError, smtplib.SMTPException, TemplateError, MessageError, ValueError, ArithmeticError, LookupError)
 # No batch begins later than this in a run.
 RUN_SECONDS = 20.0
-UNREACHABLE = (ConnectionError, TimeoutError, socket.gaierror, smtplib.SMTPServerDisconnected)
+# What would happen to every other mail, too: a server that does not answer, cannot be trusted or refuses the login.
+UNREACHABLE = (
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+    ssl.SSLError,
+    smtplib.SMTPServerDisconnected,
+    smtplib.SMTPConnectError,
+    smtplib.SMTPHeloError,
+    smtplib.SMTPAuthenticationError,
+)
+# Announcements are written by an admin; no person writes any other mail.
+WRITTEN_BY_A_PERSON = frozenset({"announcement"})
+TIMEOUT_SECONDS = 20
 
 
 def send_waiting() -> int:
@@ -53,7 +67,7 @@ def send_waiting() -> int:
                     logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
                     results["notices_sent|mail|failed"] += 1
                     with runtime.sessions().begin() as session:
-                        outbox.mark_failed(session, mail.id, str(error))
+                        outbox.mark_failed(session, mail.id, smtp.describe(error), is_final=smtp.is_final(error))
                         if isinstance(error, UNREACHABLE):
                             outbox.release(session, [untried.id for untried in mails[place:]])
                     if isinstance(error, UNREACHABLE):
@@ -88,11 +102,16 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
         unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,
     )
     message = EmailMessage()
-    message["From"] = settings.mail.sender
-    message["To"] = mail.recipient
+    sender = _with_ascii_domain(settings.mail.sender)
+    message["From"] = sender
+    message["To"] = _with_ascii_domain(mail.recipient)
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(clock.now())
-    message["Message-ID"] = f"<{mail.id}@zenzefi>"
+    # RFC 5322 3.6.4: the right-hand side is a domain of who made the message; the row's id makes it unique there.
+    message["Message-ID"] = f"<{mail.id}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
+    if mail.kind not in WRITTEN_BY_A_PERSON:
+        # RFC 3834 5: no autoresponder answers it.
+        message["Auto-Submitted"] = "auto-generated"
     if way_out:
         message["List-Unsubscribe"] = f"<{portal.address}{way_out}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
@@ -100,6 +119,15 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     if letter.html is not None:
         message.add_alternative(letter.html, subtype="html")
     return message
+
+
+def _with_ascii_domain(address: str) -> str:
+    """Write the domain of an address in A-labels (RFC 5891), which every mail server takes. Raises ValueError."""
+    front, at, domain = address.rpartition("@")
+    if not at or domain.isascii():
+        return address
+    name, end = (domain[:-1], ">") if domain.endswith(">") else (domain, "")
+    return f"{front}@{idna.encode(name, uts46=True).decode()}{end}"
 
 
 class _Postman:
@@ -124,16 +152,7 @@ class _Postman:
 
     def _connected(self) -> smtplib.SMTP:
         if self.server is None:
-            server = smtplib.SMTP(self.mail.smtp_host, self.mail.smtp_port, timeout=20)
-            try:
-                if self.mail.smtp_starttls:
-                    server.starttls(context=ssl.create_default_context())
-                if self.mail.smtp_user:
-                    server.login(self.mail.smtp_user, self.mail.smtp_password.get_secret_value())
-            except BaseException:
-                server.close()
-                raise
-            self.server = server
+            self.server = smtp.connect(self.mail, timeout=TIMEOUT_SECONDS)
         return self.server
 
     def hang_up(self) -> None:

@@ -1,6 +1,6 @@
 """The sections of config.toml for what is sent, kept and shown to those who run the platform."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
@@ -13,6 +13,8 @@ class Mail(Section):
     smtp_port: Port = 587
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    # The older name: false means "none". It takes nothing away from "tls", which it did not know.
     smtp_starttls: bool = True
     sender: str = "Zenzefi <no-reply@localhost>"
     keep_days: Positive = 30
@@ -20,6 +22,11 @@ class Mail(Section):
     @property
     def is_configured(self) -> bool:
         return bool(self.smtp_host)
+
+    @property
+    def security(self) -> Literal["starttls", "tls", "none"]:
+        """How the connection to the mail server is encrypted."""
+        return "none" if self.smtp_security == "starttls" and not self.smtp_starttls else self.smtp_security
 
 
 class Notices(Section):

@@ -79,13 +79,16 @@ def mark_sent(session: Session, mail_id: uuid.UUID) -> None:
     session.execute(update(OutboxMail).where(OutboxMail.id == mail_id).values(sent_at=clock.now()))
 
 
-def mark_failed(session: Session, mail_id: uuid.UUID, error: str) -> None:
-    """Try again later, each time after twice as long; give up after the last attempt. One that is gone stays gone."""
+def mark_failed(session: Session, mail_id: uuid.UUID, error: str, *, is_final: bool = False) -> None:
+    """Try again later, each time after twice as long; fail for good after the last attempt, or when `is_final`.
+
+    A mail whose row was deleted meanwhile stays deleted.
+    """
     mail = session.get(OutboxMail, mail_id, with_for_update=True)
     if mail is None:
         return
     mail.last_error = error[:300]
-    if mail.attempts >= ATTEMPTS:
+    if is_final or mail.attempts >= ATTEMPTS:
         mail.failed_at = clock.now()
     else:
         mail.next_attempt_at = clock.now() + timedelta(minutes=2**mail.attempts)

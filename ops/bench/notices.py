@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
             under.environment,
             ZENZEFI_MAIL__SMTP_HOST=LOOPBACK,
             ZENZEFI_MAIL__SMTP_PORT=str(smtp),
-            ZENZEFI_MAIL__SMTP_STARTTLS="false",
+            ZENZEFI_MAIL__SMTP_SECURITY="none",
             ZENZEFI_WEBHOOKS__ALLOW_PRIVATE="true",
         )
         with Step("Database and users"):

@@ -131,8 +131,8 @@ def _production(settings: Settings) -> Iterator[tuple[str, bool, str, str]]:
     do = "Leave [portal] admin_two_factor unset: in production admins need a second factor."
     yield ("Admins need a second factor", two_factor, "yes" if two_factor else "switched off", do)
     mail = settings.mail
-    clear = mail.is_configured and not mail.smtp_starttls and not _is_local(mail.smtp_host)
-    do = "Set [mail] smtp_starttls = true."
+    clear = mail.is_configured and mail.security == "none" and not _is_local(mail.smtp_host)
+    do = 'Set [mail] smtp_security = "starttls" or "tls".'
     yield ("Mails leave encrypted", not clear, "in the clear" if clear else "yes", do)
     seller = settings.seller
     do = "Fill [seller] name, address and tax_id: receipts carry them."

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import smtplib
 import ssl
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from urllib.parse import urlsplit
 import certifi
 
 from models.sections import Upstream
-from models.upkeep_sections import Mail
 from ops.backups import archive
 from ops.backups.offsite import Bucket
 from ops.console import Failure
@@ -134,38 +132,6 @@ def examine_upstream(house: House) -> Iterator[Finding]:
             is_fast = answer.seconds < SLOW_SECONDS
             do = f"{upstream.probe_path} must be answered below 500 and soon; [upstream] probe_path may name another."
             yield Finding(what, answer.status < 500 and is_fast, seen, do, see, is_urgent=answer.status >= 500)
-
-
-def examine_mail(house: House) -> Iterator[Finding]:
-    """Begin a conversation with the mail server, log in, and send nothing."""
-    mail, what, see = house.settings.mail, "The mail server takes our mail", See.MAILS
-    if not mail.is_configured:
-        do = "Set [mail] smtp_host; until then mails are in the log and addresses are not confirmed."
-        is_well = not house.settings.platform.is_production
-        yield Finding("A mail server is configured", is_well, "none: mails go to the log", do, see)
-        return
-    where = f"{mail.smtp_host}:{mail.smtp_port}"
-    try:
-        yield Finding(what, True, f"{where}: {_greet(mail)}")
-    except smtplib.SMTPAuthenticationError as error:
-        do = "Correct [mail] smtp_user and smtp_password."
-        yield Finding(what, False, f"{where}: the login is refused ({error.smtp_code})", do, see)
-    except (OSError, smtplib.SMTPException) as error:
-        do = "Check [mail] smtp_host, smtp_port and smtp_starttls, and the firewall."
-        yield Finding(what, False, f"{where}: {error or type(error).__name__}", do, see)
-
-
-def _greet(mail: Mail) -> str:
-    with smtplib.SMTP(mail.smtp_host, mail.smtp_port, timeout=PATIENCE_SECONDS) as server:
-        said = ["it answers"]
-        if mail.smtp_starttls:
-            server.starttls(context=ssl.create_default_context())
-            said.append("TLS")
-        if mail.smtp_user:
-            server.login(mail.smtp_user, mail.smtp_password.get_secret_value())
-            said.append("logged in")
-        server.noop()
-    return ", ".join(said)
 
 
 def examine_bucket(house: House) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from models.outbox import OutboxMail
 from models.services import letters, outbox, samples
 from models.upkeep_sections import Mail
 from models.users import User
+from tests.addon.http1.test_tls import issue
 from tests.jobs import smtp_sink
 from tests.jobs.smtp_sink import Sink
 
@@ -100,7 +101,7 @@ def test_a_mail_is_sent_once(sending: Sink, buyer: User, run: Run) -> None:
     assert recipients == ["alice@example.test"]
     assert (message["From"], message["To"]) == ("Shop <shop@example.test>", "alice@example.test")
     assert message["Subject"] == "Welcome to Zenzefi"
-    assert message["Message-ID"] == f"<{only(run).id}@zenzefi>"
+    assert message["Message-ID"] == f"<{only(run).id}@example.test>"
     assert abs(message["Date"].datetime - clock.now()) < timedelta(minutes=1)
     assert "Hello alice," in raw
 
@@ -177,6 +178,7 @@ def test_nothing_that_a_user_typed_becomes_a_header_or_markup(settings: Settings
             "Content-Transfer-Encoding",
             "List-Unsubscribe",
             "List-Unsubscribe-Post",
+            "Auto-Submitted",
         }
         assert [address.addr_spec for address in read["To"].addresses] == ["alice@example.test"]
         assert "<script" not in content(read, "html")
@@ -220,17 +222,90 @@ def test_text_is_sent_as_it_was_written(sending: Sink, buyer: User, run: Run) ->
 def test_a_mail_that_is_refused_is_tried_again_later_and_both_are_counted(
     sending: Sink, buyer: User, run: Run, redis: Redis
 ) -> None:
-    sending.refuse = "RCPT"
+    sending.refuse, sending.refusal = "RCPT", "450 4.2.1 busy"
     assert [mail.send_waiting() for _ in range(2)] == [0, 0]
     failed = only(run)
     assert (failed.attempts, failed.sent_at, failed.failed_at) == (1, None, None)
-    assert failed.last_error
+    assert failed.last_error == "450 4.2.1 busy"
     sending.refuse, failed = "", only(run)
     due_again(run)
     assert mail.send_waiting() == 1
     assert only(run).attempts == 2
     for result in ("sent", "failed"):
         assert redis.hget(counters.TOTALS_KEY, f"notices_sent|mail|{result}") == b"1"
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
+def test_a_mail_that_the_server_refuses_for_good_is_not_sent_again(
+    sending: Sink, buyer: User, run: Run, command: str
+) -> None:
+    """RFC 5321 4.2.1: after a 5yz reply the client does not repeat the request."""
+    sending.refuse, sending.refusal = command, "550 5.1.1 no such user"
+    assert mail.send_waiting() == 0
+    due_again(run)
+    assert (mail.send_waiting(), only(run).attempts) == (0, 1)
+    assert only(run).failed_at is not None
+    assert only(run).last_error == "550 5.1.1 no such user"
+
+
+def test_a_refused_login_is_no_fault_of_the_mails(
+    shop: Committed, sink: Sink, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(run, buyer, "another")
+    login = {"smtp_user": "shop", "smtp_password": "wrong", "smtp_security": "none"}
+    configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=sink.port, **login)
+    sink.refuse, sink.refusal = "AUTH", "535 5.7.8 bad credentials"
+    assert mail.send_waiting() == 0
+    rows = run(lambda s: s.execute(select(OutboxMail.attempts, OutboxMail.failed_at)).all())
+    assert sorted(row.attempts for row in rows) == [0, 1]
+    assert {row.failed_at for row in rows} == {None}
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_mail_is_encrypted_by_starttls_or_from_the_first_byte(
+    shop: Committed, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, security: str
+) -> None:
+    """RFC 3207 and RFC 8314."""
+    certificate = issue(tmp_path, "mail", "localhost")
+    with smtp_sink.running(certificate=certificate, begins_with_tls=security == "tls") as sink:
+        configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=sink.port, smtp_security=security)
+        # Whoever signed the certificate is not trusted yet.
+        assert mail.send_waiting() == 0
+        assert sink.envelopes == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        due_again(run)
+        assert mail.send_waiting() == 1
+        assert len(sink.envelopes) == 1
+
+
+@pytest.mark.parametrize(("given", "security"), [({}, "starttls"), ({"smtp_starttls": False}, "none")])
+def test_the_older_setting_for_starttls_still_counts(given: dict[str, bool], security: str) -> None:
+    assert Mail(**given).security == security  # type: ignore[arg-type]
+
+
+def test_only_what_a_person_wrote_is_not_marked_as_sent_by_a_program(settings: Settings) -> None:
+    """RFC 3834 5: Auto-Submitted."""
+    marked = {
+        kind: mail.render(letter(kind, **samples.of(kind)), settings)["Auto-Submitted"] for kind in letters.kinds()
+    }
+    assert marked.pop("announcement") is None
+    assert set(marked.values()) == {"auto-generated"}
+
+
+def test_domains_beyond_ascii_are_sent_as_a_labels(
+    sending: Sink, shop: Committed, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 5891 4.4: a server without SMTPUTF8 takes them; only the part before the @ needs that."""
+    run(lambda s: s.execute(update(OutboxMail).values(recipient="alice@почта.пример.рф")))
+    configured = runtime.settings().mail.model_copy(update={"sender": "Магазин <shop@пример.рф>"})
+    changed = shop[0].model_copy(update={"mail": configured})
+    monkeypatch.setattr(runtime, "settings", lambda: changed)
+    assert mail.send_waiting() == 1
+    ((recipients, raw),) = sending.envelopes
+    message = message_from_string(raw, policy=policy.default)
+    assert recipients == ["alice@xn--80a1acny.xn--e1afmkfd.xn--p1ai"]
+    assert message["From"] == "Магазин <shop@xn--e1afmkfd.xn--p1ai>"
+    assert message["Message-ID"].endswith("@xn--e1afmkfd.xn--p1ai>")
 
 
 def test_a_mail_server_that_is_away_loses_nothing(

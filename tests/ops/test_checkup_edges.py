@@ -20,8 +20,9 @@ from cryptography.x509.oid import NameOID
 from moto import mock_aws
 
 from models import clock
-from ops.doctor import certificates, configuration, reach
+from ops.doctor import certificates, configuration, mail_server, reach
 from ops.doctor.findings import Level
+from tests.addon.http1 import test_tls
 from tests.jobs import smtp_sink
 from tests.ops.checkups import NOWHERE, house, ill, production, settings
 
@@ -100,16 +101,39 @@ def test_an_upstream_is_asked_at_each_of_its_addresses() -> None:
 def test_a_mail_server_is_greeted_and_sent_nothing() -> None:
     with smtp_sink.running() as sink:
         given = {"mail__smtp_host": "127.0.0.1", "mail__smtp_port": str(sink.port), "mail__smtp_starttls": "false"}
-        assert ill(reach.examine_mail(house(**given))) == {}
+        assert ill(mail_server.examine(house(**given))) == {}
         refused = {**given, "mail__smtp_user": "zenzefi", "mail__smtp_password": "wrong"}
-        assert set(ill(reach.examine_mail(house(**refused))).values()) == {BAD}
-        assert set(ill(reach.examine_mail(house(**{**given, "mail__smtp_starttls": "true"}))).values()) == {BAD}
+        assert set(ill(mail_server.examine(house(**refused))).values()) == {BAD}
+        assert set(ill(mail_server.examine(house(**{**given, "mail__smtp_starttls": "true"}))).values()) == {BAD}
         assert sink.envelopes == []
-    assert ill(reach.examine_mail(house(mail__smtp_host="127.0.0.1", mail__smtp_port="9"))).keys() == {
+    assert ill(mail_server.examine(house(mail__smtp_host="127.0.0.1", mail__smtp_port="9"))).keys() == {
         "The mail server takes our mail"
     }
-    assert ill(reach.examine_mail(house())) == {}
-    assert set(ill(reach.examine_mail(house(**production()))).values()) == {BAD}
+    assert ill(mail_server.examine(house())) == {}
+    assert set(ill(mail_server.examine(house(**production()))).values()) == {BAD}
+
+
+def test_the_cause_is_named_when_mail_cannot_be_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(port: int, **more: str) -> str:
+        given = {"mail__smtp_host": "127.0.0.1", "mail__smtp_port": str(port), **more}
+        [finding] = mail_server.examine(house(**given))
+        return finding.seen.partition(": ")[2]
+
+    certificate = test_tls.issue(tmp_path, "mail", "localhost")
+    monkeypatch.setattr(mail_server, "TIMEOUT_SECONDS", 0.5)
+    with smtp_sink.running() as sink:
+        assert seen(sink.port) == "it offers no STARTTLS"
+        assert seen(sink.port, mail__smtp_security="tls") == "it does not begin with TLS"
+    with smtp_sink.running(certificate=certificate) as sink:
+        assert seen(sink.port).startswith("its certificate is refused: self-signed certificate")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert seen(sink.port) == "it answers, TLS"
+    with smtp_sink.running(certificate=certificate, begins_with_tls=True) as sink:
+        assert seen(sink.port) == "it does not greet"
+        assert seen(sink.port, mail__smtp_security="tls") == "it answers, TLS"
+    assert seen(9) == "nothing listens there"
+    [finding] = mail_server.examine(house(mail__smtp_host="mail.invalid"))
+    assert "cannot be resolved" in finding.seen
 
 
 def test_a_bucket_without_the_newest_backup_is_found(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from models import config
 from models.services import destinations
 from models.upkeep_sections import Mail
 from ops.bootstrap import REPOSITORY
+from ops.doctor import mail_server
 from tests.ops.deploy.documents import document, documents
 
 FOLDER = Path("ops/kubernetes")
@@ -225,7 +226,7 @@ def test_what_buyers_and_settings_may_name_can_be_reached(application: list[Mani
     [hooks] = named(application, "NetworkPolicy", "to-webhooks")["spec"]["egress"]
     assert world["to"] == hooks["to"]
     ports = {port["port"] for port in world["ports"]}
-    assert ports >= {*destinations.WEB_PORTS, Mail().smtp_port}
+    assert ports >= {*destinations.WEB_PORTS, Mail().smtp_port, mail_server.IMPLICIT_TLS_PORT}
     assert hooks["ports"] == [{"protocol": "TCP", "port": destinations.FIRST_FREE_PORT, "endPort": 65535}]
 
 
