@@ -62,6 +62,7 @@ class AuditAction(StrEnum):
     TOKEN_EXTENDED = "token.extended"  # noqa: S105
     TOKEN_RENAMED = "token.renamed"  # noqa: S105
     TOKEN_ROTATED = "token.rotated"  # noqa: S105
+    TOKEN_SECRET_ENDED = "token.secret_ended"  # noqa: S105
     TOKEN_AUTO_RENEW_SET = "token.auto_renew_set"  # noqa: S105
     TOKEN_RENEWED = "token.renewed"  # noqa: S105
     TOKEN_RENEWAL_STOPPED = "token.renewal_stopped"  # noqa: S105

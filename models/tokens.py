@@ -191,6 +191,10 @@ class AccessToken(Base):
         """Say whether the clock stands still at `moment` because of a pause."""
         return self.paused_until is not None and moment < self.paused_until
 
+    def has_previous(self, moment: datetime) -> bool:
+        """Say whether the secret before the token's own still opens it."""
+        return self.previous_until is not None and self.previous_until > moment
+
     def state(self, moment: datetime) -> TokenState:
         """Say where the token stands at `moment`."""
         if self.revoked_at is not None:

@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, Moment, UuidKey
@@ -14,6 +14,7 @@ class TwoFactor(Base):
     """A user's TOTP secret, sealed (`models.services.sealing`). It counts once a code has confirmed it.
 
     `last_step` is the time step of the code that was taken last: none at or before it is taken again.
+    `codes_generation` counts the sets of recovery codes that were made.
     """
 
     __tablename__ = "two_factors"
@@ -21,6 +22,7 @@ class TwoFactor(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), primary_key=True)
     sealed_secret: Mapped[bytes] = mapped_column(LargeBinary)
     last_step: Mapped[int] = mapped_column(BigInteger, default=0)
+    codes_generation: Mapped[int] = mapped_column(default=1, server_default=text("1"))
     created_at: Mapped[Moment]
     confirmed_at: Mapped[datetime | None]
 

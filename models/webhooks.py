@@ -18,8 +18,8 @@ _WAITS = "delivered_at IS NULL AND dead_at IS NULL"
 class WebhookEndpoint(Base):
     """An address of a buyer's. `secret` is sealed (services/sealing.py) and signs what is sent.
 
-    `failures` counts failed attempts since the last that arrived; after one, nothing is tried before `rests_until`.
-    `disabled_at` is set when the platform switched it off, not its owner.
+    `generation` counts its secrets. `failures` counts failed attempts since the last that arrived; after one, nothing
+    is tried before `rests_until`. `disabled_at` is set when the platform switched it off, not its owner.
     """
 
     __tablename__ = "webhook_endpoints"
@@ -29,6 +29,7 @@ class WebhookEndpoint(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     url: Mapped[str] = mapped_column(String(500))
     secret: Mapped[bytes] = mapped_column(LargeBinary(128))
+    generation: Mapped[int] = mapped_column(default=1, server_default=text("1"))
     topics: Mapped[list[str]] = mapped_column(JSONB)
     enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
     failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))

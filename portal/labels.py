@@ -90,6 +90,7 @@ AUDIT_ACTIONS = {
     AuditAction.TOKEN_EXTENDED: _("Token extended"),
     AuditAction.TOKEN_RENAMED: _("Token renamed"),
     AuditAction.TOKEN_ROTATED: _("Secret replaced"),
+    AuditAction.TOKEN_SECRET_ENDED: _("Old secret ended"),
     AuditAction.TOKEN_AUTO_RENEW_SET: _("Auto-renewal changed"),
     AuditAction.TOKEN_RENEWED: _("Token renewed"),
     AuditAction.TOKEN_RENEWAL_STOPPED: _("Auto-renewal stopped"),

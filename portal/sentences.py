@@ -64,6 +64,7 @@ SERVICE_SENTENCES = (
     _("This has been booked already."),
     _("Another device is using this token."),
     _("The secret was replaced already. The new one was shown once."),
+    _("This was made already. Its secret was shown once."),
     _("The service is out of order, and the lost time will be credited. A pause can begin afterwards."),
     _("This token has been paused as often as it can be."),
     _("Write a month like 2026-11."),

@@ -12,7 +12,7 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.services import audit, secrets, texts
 from models.services.context import Actor
-from models.services.errors import InvalidInput, NotFound
+from models.services.errors import InvalidInput, MadeAlready, NotFound
 from models.services.paging import Page, page_of
 from models.services.secrets import Purpose
 from models.users import User
@@ -27,11 +27,20 @@ TOUCH_EVERY = timedelta(minutes=1)
 
 
 def create(
-    session: Session, user: User, *, name: str, scope: KeyScope, days: int | None, settings: Settings, actor: Actor
+    session: Session,
+    user: User,
+    *,
+    name: str,
+    scope: KeyScope,
+    days: int | None,
+    settings: Settings,
+    actor: Actor,
+    key_id: uuid.UUID | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key and return it with its secret, which is known only now; without `days` it lasts until it is ended.
 
-    Raises InvalidInput: for a bad name, an admin's scope for somebody who is none, too many keys, or too many days.
+    A form that carries `key_id` makes one key: sent again it raises MadeAlready. Raises InvalidInput: for a bad name,
+    an admin's scope for somebody who is none, too many keys, or too many days.
     """
     name = texts.one_line(name, field="name", at_least=1, at_most=NAME_LENGTH)
     if scope is KeyScope.ADMIN and not user.is_superuser:
@@ -40,12 +49,15 @@ def create(
         raise InvalidInput("days", "A key can last for 1 to 366 days.")
     # The user's row is locked, so that keys made at the same instant are counted one after the other.
     session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
+    if key_id is not None and session.get(ApiKey, key_id) is not None:
+        raise MadeAlready
     query = select(func.count()).where(ApiKey.user_id == user.id, ApiKey.ended_at.is_(None))
     if (session.scalar(query) or 0) >= AT_MOST:
         raise InvalidInput("name", "You have 20 keys. End one that you do not need.")
     secret = secrets.new_secret(settings.tokens, Purpose.API_KEY)
     moment = clock.now()
     key = ApiKey(
+        id=key_id or uuid.uuid4(),
         user_id=user.id,
         name=name,
         scope=scope,
@@ -90,11 +102,18 @@ def touch(session: Session, key: ApiKey) -> None:
 
 def end(session: Session, user: User, key_id: uuid.UUID, *, actor: Actor) -> None:
     """End one of the user's keys; a second time changes nothing. Raises NotFound for a stranger's."""
-    if session.scalar(select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.user_id == user.id)) is None:
-        raise NotFound("key")
+    own(session, user, key_id)
     ended = update(ApiKey).where(ApiKey.id == key_id, ApiKey.ended_at.is_(None)).values(ended_at=clock.now())
     if session.scalar(ended.returning(ApiKey.id)) is not None:
         audit.record(session, AuditAction.API_KEY_ENDED, actor, user_id=user.id, resource=("api_key", key_id))
+
+
+def own(session: Session, user: User, key_id: uuid.UUID) -> ApiKey:
+    """Return the user's key. Raises NotFound, for a stranger's too."""
+    key = session.get(ApiKey, key_id)
+    if key is None or key.user_id != user.id:
+        raise NotFound("key")
+    return key
 
 
 def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) -> Page[ApiKey]:

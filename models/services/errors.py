@@ -172,8 +172,15 @@ class TokenUnusable(DomainError):
         self.state = state
 
 
+class MadeAlready(DomainError):
+    """The form that makes a secret was sent before, and what it made is there."""
+
+    def __init__(self) -> None:
+        super().__init__("This was made already. Its secret was shown once.")
+
+
 class RotatedAlready(DomainError):
-    """The token has a newer secret than the one that the owner saw when he asked for another."""
+    """There is a newer secret, or a newer set of codes, than the one that the user saw when asking for another."""
 
     def __init__(self) -> None:
         super().__init__("The secret was replaced already. The new one was shown once.")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.audit import AuditAction
 from models.config import Settings
-from models.services import audit, entries, own_tokens, secrets, texts
+from models.services import audit, changes, entries, own_tokens, secrets, texts
 from models.services.context import Actor
 from models.services.errors import RotatedAlready
 from models.services.tokens import NAME_LENGTH
@@ -32,20 +32,27 @@ def rename(session: Session, owner: User, token_id: uuid.UUID, *, name: str, act
 
 
 def rotate(
-    session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor, seen: int | None = None
+    session: Session,
+    owner: User,
+    token_id: uuid.UUID,
+    *,
+    settings: Settings,
+    actor: Actor,
+    seen: int | None = None,
+    at_once: bool = False,
 ) -> tuple[AccessToken, str]:
     """Give the owner's token a new secret and return it with the token; it is known only now.
 
-    The secret before it opens the token for `rotate_grace_seconds` more, and the one before that no longer. Tickets
-    and browsers' cookies end at once. `seen` is the generation that the owner saw: a form sent twice rotates once,
-    and the second time raises RotatedAlready. Raises NotFound and TokenEnded as well.
+    The secret before it opens the token for `rotate_grace_seconds` more, or no longer with `at_once`, and the one
+    before that no longer. Tickets and browsers' cookies end at once. `seen` is the generation that the owner saw: a
+    form sent twice rotates once, and the second time raises RotatedAlready. Raises NotFound and TokenEnded as well.
     """
     token = own_tokens.locked(session, owner, token_id)
     moment = clock.now()
     own_tokens.refuse_ended(token.state(moment))
     if seen is not None and seen != token.generation:
         raise RotatedAlready
-    grace = settings.tokens.rotate_grace_seconds
+    grace = 0 if at_once else settings.tokens.rotate_grace_seconds
     ended = [former for former in (token.secret_hash, token.previous_hash) if former is not None]
     secret = secrets.new_secret(settings.tokens)
     token.previous_hash = token.secret_hash if grace else None
@@ -58,3 +65,19 @@ def rotate(
     resource = ("token", token.id)
     audit.record(session, AuditAction.TOKEN_ROTATED, actor, user_id=owner.id, resource=resource, grace_seconds=grace)
     return token, secret
+
+
+def end_previous(session: Session, owner: User, token_id: uuid.UUID, *, actor: Actor) -> bool:
+    """End the secret before the token's own at once, as when others have it; says whether one was still good.
+
+    Raises NotFound.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    ended = token.previous_hash
+    if ended is None or not token.has_previous(clock.now()):
+        return False
+    token.previous_hash = token.previous_until = None
+    changes.announce_token(session, token.id, ended=[ended])
+    resource = ("token", token.id)
+    audit.record(session, AuditAction.TOKEN_SECRET_ENDED, actor, user_id=owner.id, resource=resource)
+    return True

@@ -21,7 +21,7 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.services import audit, logins, outbox, sealing, texts, users
 from models.services.context import Actor
-from models.services.errors import InvalidInput, OtpRequired, OtpWrong
+from models.services.errors import InvalidInput, OtpRequired, OtpWrong, RotatedAlready
 from models.two_factor import RecoveryCode, TwoFactor
 from models.users import User
 
@@ -36,17 +36,18 @@ CODE_LENGTH = 10
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Since when somebody has a second factor, if he has one, and how many recovery codes are left."""
+    """Since when somebody has a second factor, if he has one, how many recovery codes are left, and of which set."""
 
     since: datetime | None
     codes_left: int
+    codes_generation: int
 
 
 def state(session: Session, user_id: uuid.UUID) -> State:
     """Return how a user's second factor stands."""
-    since = session.scalar(select(TwoFactor.confirmed_at).where(TwoFactor.user_id == user_id))
+    found = session.get(TwoFactor, user_id, populate_existing=True)
     left = session.scalar(select(func.count()).where(RecoveryCode.user_id == user_id)) or 0
-    return State(since, left)
+    return State(found.confirmed_at if found else None, left, found.codes_generation if found else 0)
 
 
 def is_on(session: Session, user_id: uuid.UUID) -> bool:
@@ -149,11 +150,21 @@ def confirm(session: Session, user: User, code: str, *, settings: Settings, acto
 
 
 def renew_codes(
-    session: Session, user: User, *, password: str, code: str, settings: Settings, actor: Actor
+    session: Session, user: User, *, password: str, code: str, seen: int, settings: Settings, actor: Actor
 ) -> list[str]:
-    """Make new recovery codes; the old ones end. Raises InvalidInput, OtpWrong."""
+    """Make new recovery codes; the old ones end. Raises InvalidInput, OtpWrong.
+
+    `seen` is the set of codes that the user saw: a form sent twice makes one new set, and then raises RotatedAlready.
+    """
+    if state(session, user.id).codes_generation != seen:
+        raise RotatedAlready
     users.prove(user, password)
     check(session, user, code, settings=settings, actor=actor)
+    # The race: two copies of one form at the same instant, one with a recovery code. One of them changes the row.
+    counted = update(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.codes_generation == seen)
+    counted = counted.values(codes_generation=seen + 1).returning(TwoFactor.user_id)
+    if session.scalar(counted.execution_options(synchronize_session=False)) is None:
+        raise RotatedAlready
     audit.record(session, AuditAction.RECOVERY_CODES_MADE, actor, user_id=user.id, resource=("user", user.id))
     return _new_codes(session, user, settings)
 

@@ -12,7 +12,7 @@ from models.config import Settings
 from models.notices import Topic
 from models.services import audit, destinations, outbox, sealing, signing
 from models.services.context import PLATFORM, Actor
-from models.services.errors import InvalidInput, NotFound
+from models.services.errors import InvalidInput, NotFound, RotatedAlready
 from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
@@ -73,10 +73,18 @@ def change(
     _record(session, endpoint, actor, change="changed")
 
 
-def replace_secret(session: Session, endpoint: WebhookEndpoint, *, settings: Settings, actor: Actor) -> str:
-    """Give an endpoint a new secret and return it; the old one signs nothing any more."""
+def replace_secret(session: Session, endpoint: WebhookEndpoint, *, seen: int, settings: Settings, actor: Actor) -> str:
+    """Give an endpoint a new secret and return it; the old one signs nothing any more.
+
+    `seen` is the generation that the owner saw: a form sent twice replaces once, and then raises RotatedAlready.
+    """
+    # The race: two copies of one form at the same instant. The row lock lets the second see the first's generation.
+    session.refresh(endpoint, with_for_update=True)
+    if seen != endpoint.generation:
+        raise RotatedAlready
     secret = signing.new_secret()
     endpoint.secret = _sealed(secret, endpoint.id, settings)
+    endpoint.generation += 1
     _record(session, endpoint, actor, change="secret replaced")
     return signing.shown(secret)
 

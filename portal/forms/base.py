@@ -5,8 +5,9 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _
 from wtforms import Form as PlainForm
-from wtforms import HiddenField, ValidationError
-from wtforms.validators import DataRequired, Length
+from wtforms import HiddenField, IntegerField, ValidationError
+from wtforms.validators import DataRequired, InputRequired, Length
+from wtforms.widgets import HiddenInput
 
 from models.services.errors import DomainError, InvalidInput
 from portal.i18n import gettext, ngettext
@@ -54,6 +55,18 @@ class UuidField(HiddenField):
         except ValueError:
             self.data = None
             raise ValidationError(gettext("Reload the page and send the form again.")) from None
+
+
+class SeenField(IntegerField):
+    """The generation of a secret that the page showed, so that a form sent twice replaces it once."""
+
+    widget = HiddenInput()
+
+
+class SeenForm(Form):
+    """Replaces a secret, once for each generation that was seen."""
+
+    seen = SeenField(validators=[InputRequired()])
 
 
 def required() -> DataRequired:

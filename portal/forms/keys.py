@@ -9,7 +9,7 @@ from wtforms import SelectField, StringField
 from models.api_keys import KeyScope
 from models.services.api_keys import NAME_LENGTH
 from models.users import User
-from portal.forms.base import Form, at_most, required
+from portal.forms.base import Form, UuidField, at_most, required
 
 SCOPES = {
     KeyScope.READ: _("Look: balance, tokens, transactions, figures"),
@@ -28,11 +28,13 @@ class KeyForm(Form):
     )
     scope = SelectField(_("What it may do"))
     days = SelectField(_("How long it lasts"), coerce=int, choices=list(DAYS.items()), default=90)
+    # Names the new key, so that a form sent twice makes one.
+    key_id = UuidField(validators=[required()])
 
     @classmethod
-    def of(cls, user: User) -> Self:
+    def of(cls, user: User, **defaults: object) -> Self:
         """Return the form with the scopes that this user's keys can have."""
-        form = cls(request.form)
+        form = cls(request.form if request.method == "POST" else None, data=defaults)
         own = [scope for scope in KeyScope if user.is_superuser or scope is not KeyScope.ADMIN]
         form.scope.choices = [(scope.value, SCOPES[scope]) for scope in own]
         return form

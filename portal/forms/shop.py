@@ -7,16 +7,15 @@ from typing import Self
 
 from flask import request
 from flask_babel import lazy_gettext as _
-from wtforms import HiddenField, IntegerField, RadioField, SelectField, StringField
+from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringField
 from wtforms.validators import InputRequired
-from wtforms.widgets import HiddenInput
 
 from models.config import Settings
 from models.services.errors import InvalidInput
 from models.services.money import parse_amount
 from models.services.tokens import NAME_LENGTH
 from portal import labels, words
-from portal.forms.base import Form, UuidField, at_most, required
+from portal.forms.base import Form, SeenForm, UuidField, at_most, required
 from portal.forms.numbers import AmountField
 
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
@@ -100,10 +99,10 @@ class NameForm(Form):
     name = StringField(_("Name"), render_kw={"autocomplete": "off", "maxlength": NAME_LENGTH})
 
 
-class RotateForm(Form):
-    """The generation that the owner saw, so that a form sent twice replaces the secret once."""
+class RotateForm(SeenForm):
+    """Also whether the old secret ends with the replacement, as when others have seen it."""
 
-    seen = IntegerField(widget=HiddenInput(), validators=[InputRequired()])
+    at_once = BooleanField(_("End the old secret at once: others may have seen it"))
 
 
 class TopUpForm(Form):

@@ -2,9 +2,10 @@
 
 from flask_babel import lazy_gettext as _
 from wtforms import StringField
+from wtforms.validators import Optional
 
 from portal.forms.accounts import current_password
-from portal.forms.base import Form, at_most, required
+from portal.forms.base import Form, SeenField, at_most, required
 
 
 def code_field(*, recovery: bool = True) -> StringField:
@@ -40,6 +41,9 @@ class BeginForm(Form):
     current_password = current_password()
 
 
-class PasswordAndCodeForm(Form):
+class RenewCodesForm(Form):
+    """Proof, and the set of recovery codes that the user saw; a second button turns the second factor off."""
+
     current_password = current_password()
     code = code_field()
+    seen = SeenField(validators=[Optional()])

@@ -7,12 +7,14 @@ from werkzeug.wrappers import Response
 
 from models.notices import Topic
 from models.services import deliveries, webhooks
-from models.services.errors import InvalidInput
+from models.services.errors import InvalidInput, RotatedAlready
 from models.webhooks import WebhookEndpoint
-from portal import access, current
+from portal import access, current, sentences
+from portal.forms.base import SeenForm
 from portal.forms.webhooks import EndpointForm, NewEndpointForm
 from portal.i18n import gettext as _
 from portal.paging import window
+from portal.presentation import confirmation
 
 blueprint = Blueprint("hooks", __name__, url_prefix="/webhooks")
 blueprint.before_request(access.require_login)
@@ -101,13 +103,49 @@ def test(endpoint_id: uuid.UUID) -> Response:
     return _to(endpoint_id)
 
 
-@blueprint.post("/<uuid:endpoint_id>/secret")
-def replace_secret(endpoint_id: uuid.UUID) -> str:
-    """Give a webhook a new secret and show it, once."""
+@blueprint.get("/<uuid:endpoint_id>/secret")
+def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
+    """Ask before a webhook's secret is replaced."""
     endpoint = _own(endpoint_id)
-    with current.transaction() as session:
-        secret = webhooks.replace_secret(session, endpoint, settings=current.settings(), actor=current.actor())
+    return confirmation.ask(
+        _("Replace the secret?"),
+        [_("A new secret replaces the old one at once: your program refuses our requests until it knows the new one.")],
+        about=endpoint.url,
+        action=url_for("hooks.replace_secret", endpoint_id=endpoint_id),
+        button=_("Replace the secret"),
+        back=url_for("hooks.detail", endpoint_id=endpoint_id),
+        hidden={"seen": endpoint.generation},
+    )
+
+
+@blueprint.post("/<uuid:endpoint_id>/secret")
+def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
+    """Give a webhook a new secret and show it, once; a form sent twice replaces it once."""
+    endpoint, form = _own(endpoint_id), SeenForm(request.form)
+    seen = (form.seen.data if form.validate() else None) or 0
+    try:
+        with current.transaction() as session:
+            secret = webhooks.replace_secret(
+                session, endpoint, seen=seen, settings=current.settings(), actor=current.actor()
+            )
+    except RotatedAlready as error:
+        flash(sentences.sentence(error), "info")
+        return _to(endpoint_id)
     return render_template("hooks/secret.html", endpoint=endpoint, secret=secret)
+
+
+@blueprint.get("/<uuid:endpoint_id>/remove")
+def confirm_remove(endpoint_id: uuid.UUID) -> str:
+    """Ask before a webhook is removed."""
+    endpoint = _own(endpoint_id)
+    return confirmation.ask(
+        _("Remove this webhook?"),
+        [_("Its secret and the log of its deliveries are removed with it. This cannot be undone.")],
+        about=endpoint.url,
+        action=url_for("hooks.remove", endpoint_id=endpoint_id),
+        button=_("Remove the webhook"),
+        back=url_for("hooks.detail", endpoint_id=endpoint_id),
+    )
 
 
 @blueprint.post("/<uuid:endpoint_id>/remove")

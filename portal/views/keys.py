@@ -8,11 +8,12 @@ from werkzeug.wrappers import Response
 from models import clock
 from models.api_keys import KeyScope
 from models.services import api_keys
-from models.services.errors import InvalidInput
-from portal import access, current
+from models.services.errors import InvalidInput, MadeAlready
+from portal import access, current, sentences
 from portal.forms.keys import SCOPES, KeyForm
 from portal.i18n import gettext as _
 from portal.paging import window
+from portal.presentation import confirmation
 
 blueprint = Blueprint("keys", __name__, url_prefix="/profile/keys")
 blueprint.before_request(access.require_login)
@@ -21,12 +22,12 @@ blueprint.before_request(access.require_login)
 @blueprint.get("")
 def listing() -> str:
     """Show the keys, and the form for another one."""
-    return _page(KeyForm.of(current.user()))
+    return _page(KeyForm.of(current.user(), key_id=uuid.uuid4()))
 
 
 @blueprint.post("")
-def create() -> str | tuple[str, int]:
-    """Make a key and show its secret, in this one reply and nowhere else."""
+def create() -> str | Response | tuple[str, int]:
+    """Make a key and show its secret, in this one reply and nowhere else; a form sent twice makes one key."""
     form = KeyForm.of(current.user())
     if not form.validate():
         return _page(form), 400
@@ -40,11 +41,29 @@ def create() -> str | tuple[str, int]:
                 days=form.days.data or None,
                 settings=current.settings(),
                 actor=current.actor(),
+                key_id=form.key_id.data,
             )
+    except MadeAlready as error:
+        flash(sentences.sentence(error), "info")
+        return redirect(url_for("keys.listing"), 303)
     except InvalidInput as error:
         form.refuse(error)
         return _page(form), 400
     return render_template("profile/key_secret.html", key=key, secret=secret, scope=SCOPES[key.scope])
+
+
+@blueprint.get("/<uuid:key_id>/end")
+def confirm_end(key_id: uuid.UUID) -> str:
+    """Ask before a key is ended."""
+    key = api_keys.own(current.session(), current.user(), key_id)
+    return confirmation.ask(
+        _("Revoke this API key?"),
+        [_("Programs that use this key are refused from now on. This cannot be undone.")],
+        about=f"{key.name} · {api_keys.PREFIX}{key.prefix}…",
+        action=url_for("keys.end", key_id=key_id),
+        button=_("Revoke the key"),
+        back=url_for("keys.listing"),
+    )
 
 
 @blueprint.post("/<uuid:key_id>/end")

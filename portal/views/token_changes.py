@@ -20,13 +20,38 @@ from models.services.errors import (
     PriceChanged,
     TokenEnded,
 )
-from models.tokens import AccessToken
+from models.tokens import AccessToken, TokenState
 from portal import access, current, sentences, words
 from portal.forms.shop import ExtendForm, NameForm, RotateForm
 from portal.i18n import gettext as _
+from portal.presentation import confirmation
 
 blueprint = Blueprint("token_changes", __name__, url_prefix="/tokens")
 blueprint.before_request(access.require_login)
+
+
+@blueprint.get("/<uuid:token_id>/pause")
+def confirm_pause(token_id: uuid.UUID) -> str | Response:
+    """Say what a pause does before it begins: it locks the token for a least time."""
+    token = token_lists.owned(current.session(), current.user(), token_id)
+    settings = current.settings()
+    outlook = pausing.outlook(current.session(), token, settings)
+    if token.state(clock.now()) is not TokenState.ACTIVE or outlook.refused:
+        return redirect(url_for("tokens.detail", token_id=token_id))
+    least = words.span(settings.pause.at_least_minutes * 60)
+    return confirmation.ask(
+        _("Pause this token?"),
+        [
+            _("Nobody can use the token while it is paused, and no time runs."),
+            _("The pause cannot be ended before %(least)s have passed.", least=least),
+            _("Pauses left after this one: %(left)d.", left=outlook.left),
+        ],
+        about=token.name or f"{token.prefix}…",
+        action=url_for("token_changes.pause", token_id=token_id),
+        button=_("Pause the token"),
+        back=url_for("tokens.detail", token_id=token_id),
+        is_dangerous=False,
+    )
 
 
 @blueprint.post("/<uuid:token_id>/pause")
@@ -137,7 +162,13 @@ def rotate(token_id: uuid.UUID) -> str | Response:
     try:
         with current.transaction() as session:
             token, secret = rotating.rotate(
-                session, current.user(), token_id, settings=current.settings(), actor=current.actor(), seen=seen
+                session,
+                current.user(),
+                token_id,
+                settings=current.settings(),
+                actor=current.actor(),
+                seen=seen,
+                at_once=form.at_once.data,
             )
     except NotFound:
         raise
@@ -146,6 +177,30 @@ def rotate(token_id: uuid.UUID) -> str | Response:
         return _back(token_id)
     wallet = ledger.wallet_of(current.session(), current.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet, replaced=True)
+
+
+@blueprint.get("/<uuid:token_id>/old-secret")
+def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
+    """Ask before the secret that was replaced is ended ahead of its time."""
+    token = _changeable(token_id)
+    if token is None or not token.has_previous(clock.now()):
+        return redirect(url_for("tokens.detail", token_id=token_id))
+    return confirmation.ask(
+        _("End the old secret now?"),
+        [_("Clients that still use the old secret are cut off within a second. The new one goes on.")],
+        about=token.name or f"{token.prefix}…",
+        action=url_for("token_changes.end_old_secret", token_id=token_id),
+        button=_("End the old secret"),
+        back=url_for("tokens.detail", token_id=token_id),
+    )
+
+
+@blueprint.post("/<uuid:token_id>/old-secret")
+def end_old_secret(token_id: uuid.UUID) -> Response:
+    """End the secret that was replaced; a second time changes nothing."""
+    with _told(_("The old secret opens nothing any more.")) as session:
+        rotating.end_previous(session, current.user(), token_id, actor=current.actor())
+    return _back(token_id)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.services import two_factor
-from models.services.errors import InvalidInput, OtpWrong
+from models.services.errors import InvalidInput, OtpWrong, RotatedAlready
 from portal import access, current
 from portal.forms.base import Form
-from portal.forms.two_factor import BeginForm, FirstCodeForm, PasswordAndCodeForm
+from portal.forms.two_factor import BeginForm, FirstCodeForm, RenewCodesForm
 from portal.i18n import gettext as _
 from portal.request import login_limits
 
@@ -25,7 +25,7 @@ blueprint.before_request(access.refuse_viewers)
 @blueprint.get("")
 def overview() -> str:
     """Say how the second factor stands, with what can be done about it."""
-    return _overview(BeginForm(), PasswordAndCodeForm())
+    return _overview(BeginForm(), RenewCodesForm())
 
 
 @blueprint.post("/begin")
@@ -39,7 +39,7 @@ def begin() -> str | Response | tuple[str, int]:
 
     if _tried(form, act):
         return redirect(url_for("two_factor.setup"), 303)
-    return _overview(form, PasswordAndCodeForm()), 400
+    return _overview(form, RenewCodesForm()), 400
 
 
 @blueprint.route("/setup", methods=["GET", "POST"])
@@ -71,15 +71,20 @@ def setup() -> str | Response | tuple[str, int]:
 
 
 @blueprint.post("/codes")
-def renew_codes() -> str | tuple[str, int]:
-    """Make new recovery codes and show them, once."""
-    form = PasswordAndCodeForm(request.form)
+def renew_codes() -> str | Response | tuple[str, int]:
+    """Make new recovery codes and show them, once; a form sent twice makes one set."""
+    form = RenewCodesForm(request.form)
     codes: list[str] = []
 
     def act(own: Session) -> None:
-        codes.extend(two_factor.renew_codes(own, current.user(), **_proof(form)))
+        codes.extend(two_factor.renew_codes(own, current.user(), **_proof(form), seen=form.seen.data or 0))
 
-    if _tried(form, act):
+    try:
+        is_done = _tried(form, act)
+    except RotatedAlready:
+        flash(_("New codes were made already. They were shown once."), "info")
+        return redirect(url_for("two_factor.overview"), 303)
+    if is_done:
         return render_template("profile/recovery_codes.html", codes=codes, fresh=False)
     return _overview(BeginForm(), form), 400
 
@@ -87,14 +92,14 @@ def renew_codes() -> str | tuple[str, int]:
 @blueprint.post("/off")
 def turn_off() -> str | Response | tuple[str, int]:
     """Turn the second factor off."""
-    form = PasswordAndCodeForm(request.form)
+    form = RenewCodesForm(request.form)
     if _tried(form, lambda own: two_factor.turn_off(own, current.user(), **_proof(form))):
         flash(_("Two-factor login is off."), "info")
         return redirect(url_for("two_factor.overview"), 303)
     return _overview(BeginForm(), form), 400
 
 
-def _proof(form: PasswordAndCodeForm) -> dict[str, Any]:
+def _proof(form: RenewCodesForm) -> dict[str, Any]:
     facts = {"password": str(form.current_password.data), "code": str(form.code.data)}
     return {**facts, "settings": current.frozen_settings(), "actor": current.actor()}
 
@@ -112,7 +117,9 @@ def _tried(form: Form, act: Callable[[Session], None]) -> bool:
     return True
 
 
-def _overview(begin_form: BeginForm, form: PasswordAndCodeForm) -> str:
+def _overview(begin_form: BeginForm, form: RenewCodesForm) -> str:
     state = two_factor.state(current.session(), current.user().id)
+    if form.seen.data is None:
+        form.seen.data = state.codes_generation
     must = current.user().is_superuser and current.frozen_settings().admin_two_factor
     return render_template("profile/two_factor.html", state=state, begin_form=begin_form, form=form, must=must)

@@ -124,3 +124,25 @@ def test_a_token_is_renamed_even_when_it_has_ended(
     for name in ("x" * 51, "two\nlines", "nul\0"):
         with pytest.raises(InvalidInput):
             rotating.rename(session, alice, token.id, name=name, actor=Actor(alice.id))
+
+
+def test_the_old_secret_can_be_ended_before_its_time_and_with_the_replacement(
+    *, session: Session, alice: User, bob: User, settings: Settings, sold: tuple[AccessToken, str]
+) -> None:
+    """Who replaces a secret because others have seen it must not wait for its grace to pass."""
+    token, first = sold
+    second = rotate(session, alice, token, settings)
+    assert opens(session, settings, first)
+    with pytest.raises(NotFound):
+        rotating.end_previous(session, bob, token.id, actor=PLATFORM)
+    version = token.version
+    assert rotating.end_previous(session, alice, token.id, actor=Actor(alice.id))
+    session.refresh(token)
+    assert token.version == version + 1
+    assert not opens(session, settings, first)
+    assert opens(session, settings, second)
+    assert not rotating.end_previous(session, alice, token.id, actor=Actor(alice.id))
+    assert actions(session, alice).count(AuditAction.TOKEN_SECRET_ENDED) == 1
+    third = rotate(session, alice, token, settings, at_once=True)
+    assert not opens(session, settings, second)
+    assert opens(session, settings, third)

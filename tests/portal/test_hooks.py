@@ -62,10 +62,42 @@ def test_the_secret_is_shown_once_and_a_form_sent_twice_makes_one(as_alice: Brow
     assert "whsec_" not in page
     assert page.count("checked") == 2
     assert actions(session)[-1] is AuditAction.WEBHOOK_CHANGED
+
+
+def test_a_webhooks_secret_is_replaced_once_after_a_question(
+    as_alice: Browser, as_charlie: Browser, session: Session, alice: User, settings: Settings
+) -> None:
+    """A reload of the page with the new secret must not replace it again under the receiver's feet."""
+    endpoint_id, _delivery = hook(session, alice, settings)
+    session.commit()
+    path = f"/webhooks/{endpoint_id}/secret"
+    endpoint = session.get_one(WebhookEndpoint, endpoint_id)
     first = endpoint.secret
-    assert "whsec_" in as_alice.post(f"/webhooks/{key}/secret").text
+    assert f'href="{path}"' in as_alice.get(f"/webhooks/{endpoint_id}").text
+    seen = re.search(r'name="seen" value="(\d+)"', as_alice.get(path).text)
+    assert seen is not None
+    assert "whsec_" in as_alice.post(path, seen=seen[1]).text
     session.refresh(endpoint)
-    assert endpoint.secret != first
+    second = endpoint.secret
+    assert second != first
+    for again in ({"seen": seen[1]}, {}, {"seen": "x"}):
+        assert as_alice.post(path, **again).location == f"/webhooks/{endpoint_id}"
+    session.refresh(endpoint)
+    assert endpoint.secret == second
+    assert as_charlie.get(path).status_code == 404
+    assert as_charlie.post(path, seen="2").status_code == 404
+
+
+def test_a_webhook_is_removed_after_a_question(
+    as_alice: Browser, as_charlie: Browser, session: Session, alice: User, settings: Settings
+) -> None:
+    endpoint_id, _delivery = hook(session, alice, settings)
+    session.commit()
+    path = f"/webhooks/{endpoint_id}/remove"
+    assert f'href="{path}"' in as_alice.get(f"/webhooks/{endpoint_id}").text
+    assert f'action="{path}"' in as_alice.get(path).text
+    assert session.scalars(select(WebhookEndpoint.id)).all() == [endpoint_id]
+    assert as_charlie.get(path).status_code == 404
 
 
 def test_an_address_that_leads_into_a_network_of_ours_is_refused_with_its_reason(

@@ -1,6 +1,7 @@
 """API keys: made and ended on a page, shown once, and good for what they were made for."""
 
 import re
+import uuid
 
 import pytest
 from flask import Flask
@@ -20,9 +21,14 @@ from tests.portal.conftest import Browser
 from tests.support import actions
 
 
+def order() -> dict[str, str]:
+    """Return what a fresh form for a key sends."""
+    return {"name": "Script", "scope": "read", "days": "90", "key_id": str(uuid.uuid4())}
+
+
 def made(browser: Browser, **fields: str) -> str:
     """Make a key on the page and return its secret."""
-    page = browser.post("/profile/keys", **{"name": "Script", "scope": "read", "days": "90", **fields})
+    page = browser.post("/profile/keys", **{**order(), **fields})
     assert page.status_code == 200
     found = re.search(r"zk_[\w-]+(?=</code>)", page.text)
     return found[0] if found else ""
@@ -122,10 +128,19 @@ def test_a_disabled_users_key_is_403(app: Flask, session: Session, alice: User, 
 
 
 @pytest.mark.parametrize(
-    "fields", [{"name": ""}, {"name": "x" * 51}, {"scope": "admin"}, {"scope": "all"}, {"days": "5000"}, {"days": "x"}]
+    "fields",
+    [
+        {"name": ""},
+        {"name": "x" * 51},
+        {"scope": "admin"},
+        {"scope": "all"},
+        {"key_id": ""},
+        {"days": "5000"},
+        {"days": "x"},
+    ],
 )
 def test_a_key_that_cannot_be_is_refused(as_alice: Browser, fields: dict[str, str], session: Session) -> None:
-    answer = as_alice.post("/profile/keys", **{"name": "Script", "scope": "read", "days": "90", **fields})
+    answer = as_alice.post("/profile/keys", **{**order(), **fields})
     assert answer.status_code == 400
     assert session.scalars(select(ApiKey)).all() == []
 
@@ -139,3 +154,28 @@ def test_nobody_has_more_than_twenty(session: Session, alice: User, settings: Se
         api_keys.create(
             session, alice, name="x", scope=KeyScope.ADMIN, days=None, settings=settings, actor=Actor(alice.id)
         )
+
+
+def test_a_form_that_is_sent_again_makes_no_second_key(as_alice: Browser, session: Session) -> None:
+    """A reload sends the form of a new secret again; whatever makes a secret acts once for each form."""
+    page = as_alice.get("/profile/keys").text
+    key_id = re.search(r'name="key_id"[^>]*value="([^"]+)"', page)
+    assert key_id is not None
+    assert made(as_alice, key_id=key_id[1])
+    again = as_alice.post("/profile/keys", **{**order(), "key_id": key_id[1]})
+    assert (again.status_code, again.location) == (303, "/profile/keys")
+    assert "shown once" in as_alice.flashes()
+    assert session.scalars(select(ApiKey.id)).all() == [uuid.UUID(key_id[1])]
+
+
+def test_a_key_is_ended_after_a_question_that_needs_no_script(
+    as_alice: Browser, as_charlie: Browser, session: Session
+) -> None:
+    made(as_alice)
+    path = f"/profile/keys/{session.scalars(select(ApiKey.id)).one()}/end"
+    assert f'href="{path}"' in as_alice.get("/profile/keys").text
+    question = as_alice.get(path)
+    assert "This cannot be undone." in question.text
+    assert f'action="{path}"' in question.text
+    assert session.scalars(select(ApiKey.ended_at)).one() is None
+    assert as_charlie.get(path).status_code == 404

@@ -152,3 +152,36 @@ def test_an_ended_token_is_not_changed_any_more(as_alice: Browser, token: Access
     page = page_of(as_alice, token)
     assert "/pause" not in page
     assert attribute(as_alice.get(f"/tokens/{token.id}"), "expires", "data-testid") == "expires"
+
+
+def test_a_replaced_secret_can_be_ended_at_once_from_the_tokens_page(
+    as_alice: Browser, as_charlie: Browser, session: Session, token: AccessToken
+) -> None:
+    path = f"/tokens/{token.id}/old-secret"
+    assert path not in page_of(as_alice, token)
+    assert as_alice.get(path).status_code == 302
+    as_alice.post(f"/tokens/{token.id}/secret", seen="1")
+    assert f'href="{path}"' in page_of(as_alice, token)
+    assert f'action="{path}"' in as_alice.get(path).text
+    assert as_charlie.get(path).status_code == 404
+    assert as_charlie.post(path).status_code == 404
+    assert now_of(session, token).previous_hash is not None
+    for _ in range(2):
+        assert as_alice.post(path).status_code == 303
+    assert now_of(session, token).previous_hash is None
+    as_alice.post(f"/tokens/{token.id}/secret", seen="2", at_once="y")
+    assert now_of(session, token).previous_hash is None
+
+
+def test_a_pause_says_how_long_it_locks_the_token_before_it_begins(
+    as_alice: Browser, as_charlie: Browser, session: Session, token: AccessToken
+) -> None:
+    path = f"/tokens/{token.id}/pause"
+    assert f'href="{path}"' in page_of(as_alice, token)
+    question = as_alice.get(path).text
+    assert "The pause cannot be ended before 10 minutes have passed." in question
+    assert f'action="{path}"' in question
+    assert now_of(session, token).paused_at is None
+    assert as_charlie.get(path).status_code == 404
+    as_alice.post(path)
+    assert as_alice.get(path).status_code == 302

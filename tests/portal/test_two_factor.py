@@ -194,9 +194,16 @@ def test_turning_it_off_needs_password_and_code(
 
 
 def test_new_recovery_codes_end_the_old(app: Flask, as_alice: Browser, alice: User, phone: App) -> None:
-    page = as_alice.post("/profile/two-factor/codes", current_password=PASSWORD, code=phone.next_code())
+    seen = re.search(r'name="seen"[^>]*value="(\d+)"', as_alice.get("/profile/two-factor").text)
+    assert seen is not None
+    sent = {"current_password": PASSWORD, "code": phone.next_code(), "seen": seen[1]}
+    page = as_alice.post("/profile/two-factor/codes", **sent)
     fresh = shown(page, "recovery-codes").split()
     assert not set(fresh) & set(phone.saved)
+    # A reload sends the form again: no other set is made, and no wrong code is counted.
+    for again in (sent, sent | {"code": phone.next_code()}, {**sent, "seen": ""}):
+        assert as_alice.post("/profile/two-factor/codes", **again).location == "/profile/two-factor"
+    assert "shown once" in as_alice.flashes()
     browser = Browser(app.test_client())
     browser.log_in(alice)
     assert browser.post("/login/code", code=phone.saved[0]).status_code == 401
