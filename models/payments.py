@@ -36,6 +36,14 @@ MOVES = {
 }
 
 
+class PaymentFailure(StrEnum):
+    """Why a payment was not made, as far as its provider or its payer has said."""
+
+    DECLINED = "declined"
+    ABANDONED = "abandoned"
+    WITHDRAWN = "withdrawn"
+
+
 class Payment(Base):
     """A top-up. The rate is kept, so that a later change of price rewrites no history."""
 
@@ -54,6 +62,7 @@ class Payment(Base):
         Index("ix_payments_created_at", text("created_at DESC"), "id"),
         Index("ix_payments_status", "status", text("created_at DESC"), "id"),
         Index("ix_payments_settled_at", "settled_at", postgresql_where=text("settled_at IS NOT NULL")),
+        Index("ix_payments_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")),
         Index("ix_payments_pending", "created_at", postgresql_where=text("status = 'pending'")),
     )
 
@@ -74,6 +83,10 @@ class Payment(Base):
     # What went back to the payer so far, or is on its way; see PaymentReversal.
     returned_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2), default=0, server_default=text("0"))
     returned_znc: Mapped[Znc] = mapped_column(default=0, server_default=text("0"))
+    # When the provider is asked about the payment next, and how often in a row it has not answered.
+    check_at: Mapped[datetime | None]
+    check_failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    failure: Mapped[PaymentFailure | None] = mapped_column(word(PaymentFailure))
     created_at: Mapped[CreatedAt]
 
     user: Mapped[User] = relationship()
@@ -96,19 +109,30 @@ class ReversalState(StrEnum):
     WON = "won"
 
 
+# Reversals whose ZNC are taken.
+IN_FORCE = (ReversalState.REQUESTED, ReversalState.DONE)
+
+
 class PaymentReversal(Base):
     """Money of one payment that goes back to the payer, and the ZNC that are taken for it.
 
-    `provider_key` is the provider's own id of the refund or dispute, so that what it says twice is booked once.
+    `provider_key` is the provider's own id of the refund or dispute, so that what it reports twice is booked once. One
+    that was undone may be booked again under the same id: a bank can withdraw the money of a dispute a second time.
     """
 
     __tablename__ = "payment_reversals"
     __table_args__ = (
-        UniqueConstraint("payment_id", "provider_key"),
+        Index(
+            "uq_payment_reversals_in_force",
+            *("payment_id", "provider_key"),
+            unique=True,
+            postgresql_where=text("state IN ('requested', 'done')"),
+        ),
+        Index("ix_payment_reversals_payment_id", "payment_id", "created_at"),
         CheckConstraint("amount_rub > 0 AND amount_znc >= 0", name="amounts"),
         CheckConstraint("(state = 'requested') = (ended_at IS NULL)", name="ended"),
         Index("ix_payment_reversals_created_at", "created_at"),
-        Index("ix_payment_reversals_requested", "created_at", postgresql_where=text("state = 'requested'")),
+        Index("ix_payment_reversals_requested", "retry_at", postgresql_where=text("state = 'requested'")),
     )
 
     id: Mapped[UuidKey]
@@ -121,6 +145,9 @@ class PaymentReversal(Base):
     actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     provider_key: Mapped[str | None] = mapped_column(String(120))
     note: Mapped[str] = mapped_column(String(200), default="")
+    # When the provider is asked next to carry it out, and how often in a row it has not answered.
+    retry_at: Mapped[CreatedAt]
+    failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     created_at: Mapped[CreatedAt]
     ended_at: Mapped[datetime | None]
 
@@ -128,26 +155,36 @@ class PaymentReversal(Base):
 
 
 class PaymentEvent(Base):
-    """A callback that passed its provider's verification, kept under the provider's own event id."""
+    """What a provider has reported, signed or asked for, kept under the provider's own event id.
+
+    `amount_rub` is in `currency`, which is another one only in what waits for a review. `payment_id` is empty while no
+    payment of ours has the `provider_payment_id` that the event names: the provider may report a refund before it
+    reports under which second id it was paid.
+    """
 
     __tablename__ = "payment_events"
     __table_args__ = (
         UniqueConstraint("provider", "event_id"),
         CheckConstraint("reviewed_at IS NULL OR needs_review", name="reviewed_if_needed"),
-        Index("ix_payment_events_waiting", "received_at", postgresql_where=text("processed_at IS NULL")),
+        CheckConstraint("payment_id IS NOT NULL OR NOT needs_review", name="review_of_a_payment"),
+        Index("ix_payment_events_waiting", "retry_at", postgresql_where=text("processed_at IS NULL")),
         Index("ix_payment_events_review", "received_at", postgresql_where=text("needs_review AND reviewed_at IS NULL")),
     )
 
     id: Mapped[UuidKey]
     provider: Mapped[Short]
     event_id: Mapped[str] = mapped_column(String(120))
-    payment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payments.id", ondelete="RESTRICT"), index=True)
+    payment_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("payments.id", ondelete="RESTRICT"), index=True)
+    provider_payment_id: Mapped[str] = mapped_column(String(120), default="", server_default="")
     outcome: Mapped[Short]
     amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
+    currency: Mapped[str] = mapped_column(String(3), default="RUB", server_default="RUB")
+    failure: Mapped[PaymentFailure | None] = mapped_column(word(PaymentFailure))
     refund_id: Mapped[str | None] = mapped_column(String(120))
     refund_key: Mapped[str | None] = mapped_column(String(120))
     body: Mapped[dict[str, Any]] = mapped_column(JSONB)
     received_at: Mapped[CreatedAt]
+    retry_at: Mapped[CreatedAt]
     processed_at: Mapped[datetime | None]
     result: Mapped[str | None] = mapped_column(String(200))
     # What no rule can decide is left to a person, who says what he did.
@@ -160,12 +197,17 @@ class PaymentEvent(Base):
 
 
 class MockCheckout(Base):
-    """The mock provider's own books: what its customer decided on its checkout page."""
+    """The mock provider's own books: what its customer decided on its checkout page.
+
+    As at any provider a checkout is opened before our payment is stored, so the reference is checked at the commit.
+    """
 
     __tablename__ = "mock_checkouts"
 
     id: Mapped[UuidKey]
-    payment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payments.id", ondelete="RESTRICT"), unique=True)
+    payment_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("payments.id", deferrable=True, initially="DEFERRED"), unique=True
+    )
     amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     outcome: Mapped[str | None] = mapped_column(String(20))
     event_id: Mapped[uuid.UUID] = mapped_column(default=uuid.uuid4)

@@ -16,6 +16,7 @@ OUTCOMES = {
     "refund_failed": _("refund failed"),
     "disputed": _("disputed"),
     "dispute_won": _("dispute won"),
+    "unreadable": _("a report in an unknown form"),
 }
 _RESULTS = {
     "credited": _("ZNC credited"),
@@ -25,8 +26,12 @@ _RESULTS = {
     "disputed": _("the dispute is booked"),
     "dispute_won": _("the ZNC are given back"),
     "a dispute was won that is not known here": _("a dispute was won that is not known here"),
+    "the amount does not fit the payment": _("the amount or the currency is not that of the payment"),
+    "the report cannot be read": _("the report cannot be read"),
+    "the payment is unknown": _("the payment is unknown"),
 }
 _TOO_MUCH = re.compile(r"([0-9.]+) RUB went back, and ([0-9.]+) RUB were left")
+_DIFFERS = re.compile(r"([0-9.]+) RUB went back, and ([0-9.]+) RUB are booked")
 _STANDS = re.compile(r"the (payment|refund|dispute) is (\w+)")
 
 
@@ -46,9 +51,14 @@ def _told(why: str) -> str:
     if found := _TOO_MUCH.fullmatch(why):
         back, left = (words.amount(Decimal(amount)) for amount in found.groups())
         return gettext("%(back)s ₽ went back, and only %(left)s ₽ were left", back=back, left=left)
+    if found := _DIFFERS.fullmatch(why):
+        back, booked = (words.amount(Decimal(amount)) for amount in found.groups())
+        return gettext("%(back)s ₽ went back, and %(booked)s ₽ are booked", back=back, booked=booked)
+    if why in _RESULTS:
+        return str(_RESULTS[why])
     if found := _STANDS.fullmatch(why):
         about, state = found.groups()
         if about == "payment":
             return f"{gettext('Payment')}: {labels.PAYMENT_STATUSES[PaymentStatus(state)]}"
         return f"{labels.REVERSAL_KINDS[ReversalKind(about)]}: {labels.REVERSAL_STATES[ReversalState(state)]}"
-    return str(_RESULTS.get(why, why))
+    return why

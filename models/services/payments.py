@@ -72,18 +72,19 @@ def start(
 def settle(session: Session, event_id: uuid.UUID) -> str:
     """Act on a stored event once and return what was done; a second run finds it processed and does nothing.
 
-    A refund whose payment is not settled yet waits, and is acted on by a later run.
+    A refund whose payment is not settled yet, or not known yet, waits and is acted on by a later run.
     """
     event = session.scalars(select(PaymentEvent).where(PaymentEvent.id == event_id).with_for_update()).one_or_none()
     if event is None:
         raise NotFound("payment event")
     if event.processed_at is not None:
         return event.result or ""
-    payment = reversals.locked(session, event.payment_id)
-    result = _act_on(session, payment, event)
+    payment = _payment_of(session, event)
+    result = _without_payment(event) if payment is None else _misfit(payment, event) or _act_on(session, payment, event)
     if result is None:
+        callbacks.postpone(session, event.id)
         return "waits for the payment"
-    if result.startswith("review:"):
+    if payment is not None and result.startswith("review:"):
         event.needs_review = True
         resource = ("payment", payment.id)
         action = AuditAction.PAYMENT_NEEDS_REVIEW
@@ -94,6 +95,31 @@ def settle(session: Session, event_id: uuid.UUID) -> str:
     return result
 
 
+def _payment_of(session: Session, event: PaymentEvent) -> Payment | None:
+    """Lock and return the payment that an event is about; None while none of ours has the name that it uses."""
+    if event.payment_id is None:
+        found = callbacks.named(session, event.provider, event.provider_payment_id)
+        if found is None:
+            return None
+        event.payment_id = found.id
+        session.flush()
+    return reversals.locked(session, event.payment_id)
+
+
+def _without_payment(event: PaymentEvent) -> str | None:
+    """Let go of what another product of the provider's account is about, and of whom it names."""
+    if event.received_at > clock.now() - callbacks.PATIENCE:
+        return None
+    event.body = {}
+    return "ignored: the payment is unknown"
+
+
+def _misfit(payment: Payment, event: PaymentEvent) -> str | None:
+    if event.outcome == "unreadable":
+        return "review: the report cannot be read"
+    return None if callbacks.fits(payment, event) else "review: the amount does not fit the payment"
+
+
 def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | None:
     if event.outcome in OF_A_PART:
         return reversal_events.settle(session, payment, event)
@@ -102,6 +128,7 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
         return _credit(session, payment)
     if not succeeded and PaymentStatus.CANCELED in MOVES[payment.status]:
         reversals.move(payment, PaymentStatus.CANCELED)
+        payment.failure = event.failure
         resource = ("payment", payment.id)
         audit.record(session, AuditAction.PAYMENT_CANCELED, PLATFORM, user_id=payment.user_id, resource=resource)
         return "canceled"
@@ -113,7 +140,8 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
 
 def _credit(session: Session, payment: Payment) -> str:
     reversals.move(payment, PaymentStatus.SUCCEEDED)
-    payment.settled_at = clock.now()
+    payment.settled_at, payment.failure = clock.now(), None
+    callbacks.hurry(session, payment)
     amounts = {"amount_znc": str(payment.amount_znc), "amount_rub": str(payment.amount_rub)}
     audit.record(
         session,

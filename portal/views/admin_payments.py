@@ -48,6 +48,7 @@ REVIEW_COLUMNS: dict[str, tables.Column[PaymentEvent]] = {
     "provider": lambda event: event.provider,
     "outcome": lambda event: event.outcome,
     "amount_rub": lambda event: event.amount_rub,
+    "currency": lambda event: event.currency,
     "result": lambda event: event.result,
     "received_at": lambda event: event.received_at,
 }

@@ -32,6 +32,8 @@ def receive(provider: str) -> Response:
         return jsonify(received=True, processed=False)
     if isinstance(word, Ask):
         payment_id = callbacks.asked_about(current.session(), provider, word)
+        if payment_id is None:
+            return jsonify(received=True, processed=False)
         # Only payments that are undecided are asked about by themselves: that one was refunded nobody else would say.
         current.now_or_never("jobs.payments.ask", str(payment_id))
         return jsonify(received=True, processed=False)

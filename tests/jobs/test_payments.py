@@ -15,7 +15,7 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
-from models.services import callbacks, payments
+from models.services import callbacks, payments, reviews
 from models.services.errors import NotFound
 from models.services.providers import mock
 from models.services.providers.base import Callback
@@ -118,15 +118,15 @@ def test_providers_are_asked_about_what_stays_pending_and_once_is_enough(
     assert_sound(shop[1])
 
 
-def test_a_payment_that_its_provider_will_not_explain_keeps_no_other_waiting(
-    buyer: User, run: Run, pay: Callable[..., Payment], caplog: pytest.LogCaptureFixture
+def test_an_answer_that_does_not_fit_is_reviewed_and_keeps_no_other_waiting(
+    buyer: User, run: Run, pay: Callable[..., Payment]
 ) -> None:
     odd, sound = pay("succeeded"), pay("succeeded")
     odd_checkout = MockCheckout.payment_id == odd.id
     run(lambda s: s.execute(update(MockCheckout).where(odd_checkout).values(amount_rub=1)))
-    assert jobs.ask_providers() == 1
+    assert jobs.ask_providers() == 2
     assert (status(run, odd), status(run, sound)) == ("pending", "succeeded")
-    assert str(odd.id) in caplog.text
+    assert run(reviews.count) == 1
 
 
 def test_payments_expire_once(run: Run, pay: Callable[..., Payment]) -> None:

@@ -152,7 +152,7 @@ def test_a_ledger_that_credits_a_replay_is_found_out(
         return right(session, provider, replace(event, event_id=str(uuid.uuid4())))
 
     right = callbacks.store_event
-    monkeypatch.setattr(payments, "store_event", forgetful)
+    monkeypatch.setattr(callbacks, "store_event", forgetful)
     assert "mock: it is stored once" in ill(run("payments")[1])
 
 

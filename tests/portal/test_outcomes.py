@@ -19,6 +19,16 @@ from portal import outcomes
             "500.00 ₽ went back, and only 120.00 ₽ were left",
             "вернулось 500,00 ₽; оставалось только 120,00 ₽",
         ),
+        (
+            "review: 120.00 RUB went back, and 100.00 RUB are booked",
+            "120.00 ₽ went back, and 100.00 ₽ are booked",
+            "вернулось 120,00 ₽, учтено 100,00 ₽",
+        ),
+        (
+            "review: the amount does not fit the payment",
+            "the amount or the currency is not that of the payment",
+            "сумма или валюта не та, что в платеже",
+        ),
         ("something of next year", "something of next year", "something of next year"),
     ],
 )

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import Settings
 from models.payments import MockCheckout, PaymentEvent
+from models.services import payments
 from models.services.providers import mock
 from models.services.providers.mock import SIGNATURE_HEADER, MockProvider
 from models.users import User
@@ -117,21 +118,45 @@ def test_a_stale_callback_changes_nothing(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"payment": {"amount": "5000.00"}},
         {"payment": {"amount": "NaN"}},
-        {"payment": {"currency": "USD"}},
-        {"payment": {"id": str(uuid.uuid4())}},
+        {"payment": {"amount": "0.001"}},
         {"payment": {"id": "x"}},
         {"event": "payment.refunded"},
         {"id": "no id"},
     ],
 )
-def test_a_signed_callback_that_does_not_match_our_payment_changes_nothing(
+def test_a_signed_callback_that_is_none_of_the_providers_changes_nothing(
     client: FlaskClient, checkout: MockCheckout, session: Session, settings: Settings, changes: dict[str, Any]
 ) -> None:
     body, headers = signed(settings, checkout, **changes)
     assert client.post(PATH, data=body, headers=headers).status_code == 400
     assert stored(session) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"amount": "5000.00"}, 1),
+        ({"currency": "USD"}, 1),
+        ({"id": str(uuid.uuid4())}, 0),
+    ],
+)
+def test_a_signed_callback_that_does_not_match_our_payment_is_answered_and_credits_nothing(
+    *,
+    client: FlaskClient,
+    checkout: MockCheckout,
+    charlie: User,
+    session: Session,
+    settings: Settings,
+    changes: dict[str, Any],
+    kept: int,
+) -> None:
+    body, headers = signed(settings, checkout, payment=changes)
+    assert client.post(PATH, data=body, headers=headers).status_code == 200
+    assert stored(session) == kept
+    for event in session.scalars(select(PaymentEvent)).all():
+        assert payments.settle(session, event.id).startswith("review")
+    assert balance(session, charlie) == 0
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"payment": 1}'])

@@ -73,6 +73,8 @@ class StripeFarSide(FarSide):
             "currency": form["line_items[0][price_data][currency]"],
             "expires_at": int(form["expires_at"]),
             "metadata": {"payment_id": form["metadata[payment_id]"]},
+            # Without the parameter the account's dashboard decides, in which it is on.
+            "adaptive_pricing": {"enabled": form.get("adaptive_pricing[enabled]", "true") == "true"},
         }
         return self.sessions[name]
 

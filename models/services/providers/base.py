@@ -8,19 +8,20 @@ from typing import Any, Literal, Protocol
 
 from sqlalchemy.orm import Session
 
-from models.payments import Payment
+from models.payments import Payment, PaymentFailure
 
-Outcome = Literal["succeeded", "canceled", "refunded", "refund_failed", "disputed", "dispute_won"]
+# "unreadable" is genuine and about a payment, but not in a form that we know.
+Outcome = Literal["succeeded", "canceled", "refunded", "refund_failed", "disputed", "dispute_won", "unreadable"]
 # Outcomes that are about a part of a payment: the amount is then that of the refund or dispute.
 OF_A_PART = frozenset[Outcome]({"refunded", "refund_failed", "disputed", "dispute_won"})
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a provider says about a payment, checked to be its own word. The amount is in roubles.
+    """What a provider reports of a payment, checked to be its own report.
 
     `refund_id` is the provider's id of the refund or dispute, `refund_key` our own id of it where it repeats that.
-    `charge_id` is a second id that a provider uses for the payment once it is paid.
+    `charge_id` is a second id that a provider uses for the payment once it is paid. The amount is in `currency`.
     """
 
     event_id: str
@@ -32,6 +33,7 @@ class Event:
     refund_id: str | None = None
     refund_key: str | None = None
     charge_id: str | None = None
+    failure: PaymentFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)

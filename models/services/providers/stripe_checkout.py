@@ -12,7 +12,7 @@ import stripe
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.payments import Payment
+from models.payments import Payment, PaymentFailure
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
 from models.services.providers.base import Callback, Event, Outcome
 
@@ -64,6 +64,8 @@ class StripeCheckout:
             self._client.v1.checkout.sessions.create,
             {
                 "mode": "payment",
+                # The payer pays the roubles that the books know, whatever the account's dashboard says.
+                "adaptive_pricing": {"enabled": False},
                 "line_items": [{"quantity": 1, "price_data": price}],
                 "client_reference_id": str(payment.id),
                 "metadata": ours,
@@ -133,22 +135,36 @@ def _signed_at(header: str) -> int:
 
 
 def _read(said: dict[str, Any]) -> Event | None:
-    event_id, kind, about = str(said["id"]), said["type"], said["data"]["object"]
+    """Read an event; one of a kind that matters to us, in a form that we do not know, is for an admin."""
+    event_id, kind, about = str(said["id"]), str(said["type"]), said["data"]["object"]
+    try:
+        return _reported(event_id, kind, about)
+    except (ValueError, KeyError, TypeError):
+        name = about["id"] if kind in _SESSION_EVENTS else about.get("payment_intent")
+        return Event(event_id, str(name), "unreadable", Decimal(0), "RUB", {"id": event_id, kind: about})
+
+
+def _reported(event_id: str, kind: str, about: dict[str, Any]) -> Event | None:
     if kind in _SESSION_EVENTS:
         return _of_session(event_id, about, failed=kind == "checkout.session.async_payment_failed")
     if kind in {"refund.created", "refund.updated", "refund.failed"}:
         return _of_refund(event_id, about)
     if kind in _DISPUTE_EVENTS:
-        return Event(
-            event_id=event_id,
-            provider_payment_id=str(about["payment_intent"]),
-            outcome=_DISPUTE_EVENTS[kind],
-            amount_rub=Decimal(int(about["amount"])) / 100,
-            currency=str(about["currency"]).upper(),
-            body=said,
-            refund_id=str(about["id"]),
-        )
+        return _of_dispute(event_id, about, _DISPUTE_EVENTS[kind])
     return None
+
+
+def _of_dispute(event_id: str, about: dict[str, Any], outcome: Outcome) -> Event:
+    """Say that money was taken or given back; its amount may be another than the charge's (API, "Dispute object")."""
+    return Event(
+        event_id=event_id,
+        provider_payment_id=str(about["payment_intent"]),
+        outcome=outcome,
+        amount_rub=Decimal(int(about["amount"])) / 100,
+        currency=str(about["currency"]).upper(),
+        body={"id": event_id, "dispute": about},
+        refund_id=str(about["id"]),
+    )
 
 
 def _of_session(event_id: str, about: dict[str, Any], *, failed: bool = False) -> Event | None:
@@ -160,6 +176,7 @@ def _of_session(event_id: str, about: dict[str, Any], *, failed: bool = False) -
         event_id=event_id,
         provider_payment_id=str(about["id"]),
         outcome="succeeded" if paid else "canceled",
+        failure=None if paid else PaymentFailure.DECLINED if failed else PaymentFailure.ABANDONED,
         amount_rub=Decimal(int(about["amount_total"])) / 100,
         currency=str(about["currency"]).upper(),
         body={"id": event_id, "session": about},
