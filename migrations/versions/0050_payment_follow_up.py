@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = '0050_payment_follow_up'
-down_revision = '0060_pause_limits'
+down_revision = '0091_secrets_once'
 branch_labels = None
 depends_on = None
 
