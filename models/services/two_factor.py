@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyotp
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -73,7 +73,8 @@ def require(session: Session, user: User, otp: str | None, *, settings: Settings
 def check(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> None:
     """Use up a code of the app or a recovery code. Raises OtpWrong.
 
-    The race: one code sent twice at the same instant. Both match, but only one of them changes the row.
+    The races: one code sent twice at the same instant, of which only one changes the row; and a secret that is replaced
+    between reading it and here, of which this code proves nothing.
     """
     typed = "".join(code.split()).replace("-", "").lower()
     found = session.scalars(
@@ -85,7 +86,7 @@ def check(session: Session, user: User, code: str, *, settings: Settings, actor:
     if step is not None:
         taken = session.scalar(
             update(TwoFactor)
-            .where(TwoFactor.user_id == user.id, TwoFactor.last_step < step)
+            .where(*_same(found), TwoFactor.last_step < step)
             .values(last_step=step)
             .returning(TwoFactor.user_id)
             .execution_options(synchronize_session=False)
@@ -119,9 +120,7 @@ def begin(session: Session, user: User, *, password: str, settings: Settings) ->
 
 def waiting_secret(session: Session, user: User, settings: Settings) -> str | None:
     """Return the secret that waits to be confirmed, as the app takes it; None when none does."""
-    found = session.scalars(
-        select(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_(None))
-    ).one_or_none()
+    found = _waiting(session, user)
     return _unsealed(found, settings) if found else None
 
 
@@ -132,13 +131,14 @@ def address(user: User, secret: str, settings: Settings) -> str:
 
 def confirm(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> list[str]:
     """Turn the waiting factor on and return the recovery codes, which are known only now. Raises OtpWrong."""
-    secret = waiting_secret(session, user, settings)
-    step = _step_of(secret, "".join(code.split()))
+    found = _waiting(session, user)
+    step = _step_of(_unsealed(found, settings), "".join(code.split())) if found else None
     turned_on = None
-    if step is not None:
+    if found is not None and step is not None:
+        # The race: another window replaces the waiting secret at this instant. The app does not have the new one.
         turned_on = session.scalar(
             update(TwoFactor)
-            .where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_(None))
+            .where(*_same(found), TwoFactor.confirmed_at.is_(None))
             .values(confirmed_at=clock.now(), last_step=step)
             .returning(TwoFactor.user_id)
             .execution_options(synchronize_session=False)
@@ -194,6 +194,16 @@ def forget(session: Session, user_id: uuid.UUID) -> None:
     """Remove secret and recovery codes."""
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
     session.execute(delete(TwoFactor).where(TwoFactor.user_id == user_id))
+
+
+def _waiting(session: Session, user: User) -> TwoFactor | None:
+    query = select(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_(None))
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
+def _same(found: TwoFactor) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Match the row only as long as it holds the secret that was read: each one is sealed differently."""
+    return TwoFactor.user_id == found.user_id, TwoFactor.sealed_secret == found.sealed_secret
 
 
 def _step_of(secret: str | None, code: str) -> int | None:

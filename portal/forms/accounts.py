@@ -1,7 +1,7 @@
 """Registering, logging in and changing a password."""
 
 from flask_babel import lazy_gettext as _
-from wtforms import EmailField, PasswordField, StringField
+from wtforms import EmailField, HiddenField, PasswordField, StringField
 from wtforms.validators import EqualTo, Length
 
 from portal.forms.base import Form, at_most, required
@@ -78,3 +78,4 @@ class PasswordForm(Form):
 
 class NewPasswordForm(PasswordForm):
     current_password = None  # type: ignore[assignment]  # WTForms' way to leave an inherited field out
+    shown = HiddenField()

@@ -71,9 +71,14 @@ def reset() -> str | Response | tuple[str, int]:
     """Set a new password with a link; every login ends, and a second factor is still asked for at the next one."""
     form = NewPasswordForm(request.form)
     try:
-        if _kept("links.reset") is None:
+        link = _kept("links.reset")
+        if link is None:
             return redirect(url_for("links.forgot"))
-        if request.method == "POST" and form.validate():
+        is_shown = _is_shown(link)
+        if not is_shown:
+            form.form_errors.append(_("Another link was opened in this browser meanwhile. Check the address below."))
+        form.shown.data = str(link.id)
+        if request.method == "POST" and form.validate() and is_shown:
             new = str(form.new_password.data)
             with current.transaction() as own:
                 credentials.reset_password(
@@ -84,18 +89,19 @@ def reset() -> str | Response | tuple[str, int]:
             return redirect(url_for("accounts.login"), 303)
     except LinkExpired:
         return _gone()
-    return render_template("accounts/reset.html", form=form), 400 if form.errors else 200
+    return render_template("accounts/reset.html", form=form, link=link), 400 if form.errors else 200
 
 
 @blueprint.route("/confirm-email", methods=["GET", "POST"])
-def confirm() -> str | Response:
+def confirm() -> str | Response | tuple[str, int]:
     """Confirm an address with a link: the one of a new account, or another one of an old."""
     try:
         link = _kept("links.confirm")
         if link is None:
             return redirect(url_for("links.confirm_again"))
         changes = link.purpose is LinkPurpose.CHANGE_EMAIL
-        if request.method == "POST":
+        is_shown = _is_shown(link)
+        if request.method == "POST" and is_shown:
             act = credentials.change_email if changes else credentials.confirm_email
             with current.transaction() as own:
                 act(own, session[KEY], settings=current.frozen_settings(), actor=current.actor())
@@ -104,7 +110,16 @@ def confirm() -> str | Response:
             return redirect(url_for("profile.profile" if changes else "accounts.login"), 303)
     except LinkExpired:
         return _gone()
-    return render_template("accounts/confirm.html", link=link, changes=changes)
+    page = render_template("accounts/confirm.html", link=link, changes=changes, is_shown=is_shown)
+    return page, 200 if is_shown else 400
+
+
+def _is_shown(link: AccountLink) -> bool:
+    """Say whether a form was made for this link; another tab may have followed a different one since.
+
+    A page of an older release names none.
+    """
+    return request.form.get("shown", str(link.id)) == str(link.id)
 
 
 def _kept(page: str) -> AccountLink | None:

@@ -1,5 +1,6 @@
 """Mailed links: confirming, forgotten passwords, another address; what they do once, and what they never tell."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -270,3 +271,35 @@ def test_a_password_set_by_link_does_not_get_around_a_second_factor(
     follow(browser, post.link(RESET))
     browser.post("/reset-password", **SET)
     assert browser.log_in(alice, OTHER).location == "/login/code"
+
+
+def test_a_confirmation_acts_on_the_link_that_its_page_showed(
+    as_alice: Browser, post: Mailbox, alice: User, session: Session
+) -> None:
+    """Two tabs of one browser, each with the page of another link: the session keeps only the one followed last."""
+    shown = []
+    for email in ("first@example.test", "second@example.test"):
+        as_alice.post("/profile/email", email=email, current_password=PASSWORD)
+        page = follow(as_alice, post.link("Confirm your new address"))
+        assert email in page.text
+        shown.append(re.findall(r'name="shown" value="([^"]+)"', page.text)[0])
+    answer = as_alice.post("/confirm-email", shown=shown[0])
+    assert (answer.status_code, "second@example.test" in answer.text) == (400, True)
+    session.refresh(alice)
+    assert alice.email == "alice@example.test"
+    assert as_alice.post("/confirm-email", shown=shown[1]).status_code == 303
+
+
+def test_a_new_password_is_set_for_the_link_that_its_page_showed(
+    browsers: Callable[[], Browser], post: Mailbox, alice: User, bob: User, session: Session
+) -> None:
+    browser, shown = browsers(), []
+    for user in (alice, bob):
+        browser.post("/forgot-password", email=user.email)
+        page = follow(browser, post.link(RESET))
+        assert user.email in page.text
+        shown.append(re.findall(r'name="shown" type="hidden" value="([^"]+)"', page.text)[0])
+    assert browser.post("/reset-password", **SET, shown=shown[0]).status_code == 400
+    assert browser.post("/reset-password", **SET, shown=shown[1]).status_code == 303
+    session.refresh(alice)
+    assert alice.password_version == 1
