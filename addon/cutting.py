@@ -59,6 +59,11 @@ class Cutter:
         if self._used:
             self._start(self._recheck(list(self._used)))
 
+    async def recheck_all(self) -> None:
+        """Look at every token in use again, and return when that is done: no notification will say what changed."""
+        if self._used:
+            await self._recheck(list(self._used))
+
     async def watch(self) -> None:
         """Cut what expires, ask again what had no answer, and forget tokens that nobody uses, until cancelled."""
         while True:

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # How long the last counts of a stopping worker wait for a database that does not answer.
 LAST_FLUSH_SECONDS = 10.0
+# How often everything is read anew while no notification can be relied on.
+UNPROVEN_SECONDS = 0.5
 # A Redis that does not answer within this is as good as down.
 REDIS_SECONDS = 0.5
 
@@ -107,7 +109,7 @@ class Engine:
         work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
         records = (self._records.metrics.run(), self._records.metrics.watch_lag(), self._records.trail.run())
         watch = (self._prober.run(), self._outlook.watch(), self._overrides.watch(), self._inspections.watch())
-        self._tasks = [loop.create_task(coroutine) for coroutine in (*work, *records, *watch)]
+        self._tasks = [loop.create_task(each) for each in (*work, *records, *watch, self._poll_without_notifications())]
 
     def reopen_log(self) -> None:
         """Write the access log to its file anew: the old one was moved away."""
@@ -150,6 +152,19 @@ class Engine:
         self._cutter.everything_changed()
         self._overrides.changed()
         self._inspections.changed()
+
+    async def _poll_without_notifications(self) -> None:
+        """Find out by asking what is otherwise notified, while the listener proves nothing, until cancelled.
+
+        A pooler in transaction mode, say, lets queries through and drops notifications: a token that is revoked then
+        has to lose its open connections within a second all the same.
+        """
+        while True:
+            await asyncio.sleep(UNPROVEN_SECONDS)
+            if not self._gate.can_decide:
+                self._overrides.changed()
+                self._inspections.changed()
+                await self._cutter.recheck_all()
 
     def _take_up(self, settings: Settings) -> None:
         """From now on these limits, this device policy and this maintenance are good."""

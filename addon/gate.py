@@ -197,16 +197,24 @@ class Gate:
         return found, "database"
 
     async def _without_database(self, secret_hash: bytes, *, is_shared: bool) -> tuple[Known, str]:
-        """With the database down no token can change: what Redis holds is true, what we hold passes for the grace.
+        """While the database does not answer, what was proven good passes for the grace, and not longer.
 
-        It may be down for this worker alone: a tombstone that another one has left in Redis still counts.
+        It may be down for this worker alone, which then hears of no change; and when no other worker runs, nobody
+        leaves a tombstone in Redis. So an entry of Redis passes while our own cache would, if it was stored while we
+        heard all changes, or for the grace from when it was stored: whoever stored it had just read it.
         """
-        shared = await self._shared.get(secret_hash, stored_since=float("-inf")) if is_shared else None
-        if shared is not None:
-            return shared, "redis"
+        grace = self._settings.proxy.grace_seconds
+        is_within_grace = self._monotonic() < self._known.trusted_until + grace
+        if is_shared:
+            proven_since = time.time() - grace
+            if is_within_grace:
+                proven_since = min(proven_since, self._known.listening_since)
+            shared = await self._shared.get(secret_hash, stored_since=proven_since)
+            if shared is not None:
+                return shared, "redis"
         known = self._known.get(secret_hash)
-        if known is None or self._monotonic() >= self._known.trusted_until + self._settings.proxy.grace_seconds:
-            raise StoreDown("neither the database nor Redis knows the token")
+        if known is None or not is_within_grace:
+            raise StoreDown("nothing that is proven is known of the token")
         if is_shared and await self._shared.has_newer(secret_hash, known.version):
             raise StoreDown("the token has changed since it was last read")
         return known, "map"

@@ -1,4 +1,7 @@
-"""Hearing what changed: a thread that LISTENs on PostgreSQL and hands each notice to the loop."""
+"""Receiving cache-invalidation messages: a thread that LISTENs on PostgreSQL and hands each message to the loop.
+
+The cache is trusted for a moment after each heartbeat that this connection has received (token_cache/heartbeat.py).
+"""
 
 import asyncio
 import json
@@ -12,18 +15,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg2
-from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, connection
-from sqlalchemy.engine import make_url
+from psycopg2.extensions import connection
 
 from addon.known import KnownTokens
+from addon.token_cache.heartbeat import INTERVAL_SECONDS, Heartbeat, connect
 from models.config import Settings
+from models.database import behind_pooler
 from models.services.changes import CHANNEL
 
 logger = logging.getLogger(__name__)
 
-# A connection that stands but is silent is noticed by the question that goes unanswered.
-HEARTBEAT_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
+# A connection that has received no heartbeat for so long is given up; the cache is not trusted long before that.
+SILENCE_SECONDS = 5.0
+
+
+class NoHeartbeat(Exception):
+    """No heartbeat came over a connection that stands; the message says why that may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Change:
 
 
 class Listener:
-    """Keeps `known` true while the connection stands, and says so when it does not."""
+    """Keeps `known` true while heartbeats come, and says so when they do not."""
 
     def __init__(
         self,
@@ -59,18 +67,24 @@ class Listener:
         self._loop = loop
         self._stopping = threading.Event()
         self._is_lost = False
+        self._heartbeat = Heartbeat(settings.database)
+        # When the last heartbeat came over the present connection, by the monotonic clock.
+        self._heard_at = 0.0
+        self._is_proven = False
         # Written to by `stop`, so that the thread does not sleep through it.
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen; `known` becomes trusted when the connection stands."""
+        """Begin to listen; `known` becomes trusted with the first heartbeat."""
+        self._heartbeat.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; returns when it has ended."""
+        """End both threads; returns when they have ended."""
         self._stopping.set()
         self._wake.close()
+        self._heartbeat.stop()
         self._thread.join(timeout=5)
         self._woken.close()
 
@@ -82,6 +96,10 @@ class Listener:
                 if not self._is_lost:
                     logger.warning("the listener lost the database: %s", type(error).__name__)
                 self._is_lost = True
+            except NoHeartbeat as error:
+                if not self._is_lost:
+                    logger.error("the listener receives no notification: %s", error)
+                self._is_lost = True
             except Exception:
                 # A thread that ended would hear of no revocation any more; who begins anew looks at everything again.
                 logger.exception("a notice cannot be understood; the listener begins anew")
@@ -89,36 +107,21 @@ class Listener:
             self._stopping.wait(RECONNECT_SECONDS)
 
     def _listen(self) -> None:
-        # A dead peer is noticed by the heartbeat: the kernel gives up on unacknowledged bytes after two seconds.
-        url = make_url(self._settings.database.url)
-        database = psycopg2.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False),
-            connect_timeout=2,
-            tcp_user_timeout=2000,
-            application_name="zenzefi-listener",
-        )
+        database = connect(self._settings.database.direct_url, "zenzefi-listener")
         try:
-            database.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+            database.autocommit = True
+            is_pooled = behind_pooler(database)
             with database.cursor() as cursor:
-                cursor.execute("SET statement_timeout = 2000")
-                cursor.execute(f"LISTEN {CHANNEL}")
-                if self._is_lost:
-                    logger.info("the listener hears the database again")
-                self._is_lost = False
-                self._on_loop(self._known.listening, self._trusted_from(time.monotonic()))
-                self._on_loop(self._on_return)
-                while not self._stopping.is_set():
-                    asked = time.monotonic()
-                    cursor.execute("SELECT 1")
-                    self._hear(database)
-                    self._on_loop(self._known.heard, self._trusted_from(asked))
-                    self._hear_until(database, asked + HEARTBEAT_SECONDS)
+                cursor.execute(f"LISTEN {CHANNEL}; LISTEN {self._heartbeat.channel}")
+            self._heard_at, self._is_proven = time.monotonic(), False
+            self._heartbeat.send_now()
+            # From here on the connection is idle: a query of ours would let a pooler pass on what it otherwise drops.
+            while not self._stopping.is_set():
+                self._hear_until(database, self._heard_at + SILENCE_SECONDS)
+                if time.monotonic() >= self._heard_at + SILENCE_SECONDS:
+                    raise NoHeartbeat(_reason(is_pooled=is_pooled))
         finally:
             database.close()
-
-    def _trusted_from(self, moment: float) -> float:
-        """Return until when the map may be trusted after all notices up to a moment have come."""
-        return moment + HEARTBEAT_SECONDS + self._settings.proxy.trust_seconds
 
     def _hear_until(self, database: connection, until: float) -> None:
         sources = select.poll()  # `select` would fail for a descriptor above 1023, with very many clients
@@ -131,7 +134,11 @@ class Listener:
     def _hear(self, database: connection) -> None:
         database.poll()
         while database.notifies:
-            notice = json.loads(database.notifies.pop(0).payload)
+            notification = database.notifies.pop(0)
+            if notification.channel == self._heartbeat.channel:
+                self._proven(float(notification.payload))
+                continue
+            notice = json.loads(notification.payload)
             if "token" not in notice:  # of what may change at run time: limits, policies, maintenance; or what is shown
                 self._on_loop(self._on_inspections if "inspections" in notice else self._on_settings)
                 continue
@@ -139,6 +146,32 @@ class Listener:
             change = Change(uuid.UUID(notice["token"]), hashes, notice["version"])
             self._on_loop(self._on_change, change)
 
+    def _proven(self, sent_at: float) -> None:
+        """Trust the cache a moment longer: every change that was committed before this heartbeat was sent has come.
+
+        PostgreSQL delivers notifications in the order of their commits (its manual, NOTIFY).
+        """
+        self._heard_at = time.monotonic()
+        trusted_until = sent_at + INTERVAL_SECONDS + self._settings.proxy.trust_seconds
+        if self._is_proven:
+            self._on_loop(self._known.heard, trusted_until)
+            return
+        if self._is_lost:
+            logger.info("the listener hears the database again")
+        self._is_lost, self._is_proven = False, True
+        self._on_loop(self._known.listening, trusted_until)
+        self._on_loop(self._on_return)
+
     def _on_loop[*Args](self, call: Callable[[*Args], None], *args: *Args) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *args)
+
+
+def _reason(*, is_pooled: bool) -> str:
+    """Say what to do about a connection that stands and receives nothing."""
+    if is_pooled:
+        return (
+            "its connection leads through a pooler in transaction mode, which drops notifications;"
+            " set [database] listen_url to the address of PostgreSQL itself"
+        )
+    return "none was sent over [database] url, or it arrived at another database than that of [database] listen_url"

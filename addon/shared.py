@@ -3,7 +3,7 @@
 Entries and tombstones carry the row's version. An older one never replaces a newer one; a tombstone makes room for an
 entry of its own version, because that one was read after the change. A worker believes entries that were stored while
 it heard notices and since Redis last failed it: a change since then has left a tombstone, or has one on its way. While
-PostgreSQL is down it believes what was stored before it listened, too, because no token can change.
+PostgreSQL is down for it, it believes those, and what was stored last, for the grace only (gate.py).
 """
 
 import asyncio

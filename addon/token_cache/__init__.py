@@ -1,0 +1,1 @@
+"""The token cache of a worker, and what keeps it valid."""

@@ -1,0 +1,104 @@
+"""With PostgreSQL out of reach, a token passes for `[proxy] grace_seconds` after it was last proven good.
+
+The rule: a worker trusts nothing that it cannot prove, beyond the lease of its cache and the grace. It may be cut off
+alone, and when it is the only worker nobody invalidates what Redis holds.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from addon.admission import Admit
+from addon.gate import Gate
+from addon.known import KnownTokens
+from addon.refusals import Refuse
+from addon.shared import SKEW_SECONDS, SharedTokens
+from addon.store import Store
+from models.services import revoking
+from models.services.context import PLATFORM
+from tests.addon.conftest import Gated, facts, make_gate, sell
+from tests.addon.test_shared import with_redis
+
+
+class Outage:
+    """A gate that has shared a token in Redis, and is then cut off from PostgreSQL; its own cache holds nothing."""
+
+    def __init__(self, gated: Gated, redis: Redis, environment: dict[str, str]) -> None:
+        self.gated, self.redis, self.environment = gated, redis, environment
+        self.now = time.monotonic()
+        self.grace = gated.settings.proxy.grace_seconds
+        self.known = KnownTokens(100)
+        self.owned = sell(gated.factory, gated.settings, "buyer")
+
+    def run[T](self, call: Callable[[Gate], Awaitable[T]]) -> T:
+        """Run a call on the gate whose database is out of reach."""
+        dead = self.gated.settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
+        store = Store(self.gated.settings.model_copy(update={"database": dead}))
+
+        async def main(connection: AsyncRedis) -> T:
+            shared = SharedTokens(connection)
+            gate = make_gate(self.gated.settings, store, self.known, monotonic=lambda: self.now, shared=shared)
+            return await call(gate)
+
+        try:
+            return with_redis(self.environment, main)
+        finally:
+            store.close()
+
+    def share(self, *, seconds_ago: float) -> None:
+        """Let a worker have stored the token in Redis some time ago."""
+
+        async def main(connection: AsyncRedis) -> None:
+            found = await self.gated.store.find(self.owned.token.secret_hash)
+            assert found is not None
+            await SharedTokens(connection).put(self.owned.token.secret_hash, found)
+
+        with_redis(self.environment, main)
+        [key] = self.redis.keys("zenzefi:token:*")
+        self.redis.hset(key, "at", time.time() - seconds_ago)
+
+    def listened(self, *, until_seconds_ago: float, since_seconds_ago: float) -> None:
+        """Let this worker have heard every change during a time."""
+        self.known.listening(self.now - until_seconds_ago)
+        self.known.listening_since = time.time() - since_seconds_ago
+
+    def decide(self) -> Admit | Refuse:
+        return self.run(lambda gate: gate.decide(facts(self.owned.secret)))
+
+
+@pytest.fixture
+def outage(gated: Gated, redis: Redis, environment: dict[str, str]) -> Outage:
+    return Outage(gated, redis, environment)
+
+
+def test_a_lone_worker_that_is_cut_off_trusts_redis_no_longer_than_the_grace(outage: Outage) -> None:
+    outage.share(seconds_ago=outage.grace + 40)
+    outage.listened(until_seconds_ago=outage.grace + 1, since_seconds_ago=3600)
+    owned, settings = outage.owned, outage.gated.settings
+    with outage.gated.factory.begin() as session:
+        revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+    decision = outage.decide()
+    assert isinstance(decision, Refuse)
+    assert decision.code == "unavailable"
+
+
+def test_what_was_shared_while_this_worker_heard_every_change_passes_for_the_grace(outage: Outage) -> None:
+    outage.share(seconds_ago=outage.grace + 40)
+    outage.listened(until_seconds_ago=outage.grace - 1, since_seconds_ago=3600)
+    assert isinstance(outage.decide(), Admit)
+
+
+def test_what_was_shared_before_this_worker_listened_is_not_proven(outage: Outage) -> None:
+    outage.share(seconds_ago=outage.grace + 40)
+    outage.listened(until_seconds_ago=1, since_seconds_ago=10)
+    assert isinstance(outage.decide(), Refuse)
+
+
+def test_a_worker_that_started_in_the_outage_takes_what_was_shared_within_the_grace(outage: Outage) -> None:
+    outage.share(seconds_ago=outage.grace - SKEW_SECONDS - 1)
+    assert isinstance(outage.decide(), Admit)
+    outage.share(seconds_ago=outage.grace)
+    assert isinstance(outage.decide(), Refuse)
