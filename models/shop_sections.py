@@ -21,6 +21,7 @@ class Prices(Section):
 
 class Refund(Section):
     used_time_rate: Literal["prorata", "list"] = "prorata"
+    bundle_rate: Literal["share", "list"] = "share"
 
 
 class Pause(Section):

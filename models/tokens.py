@@ -2,7 +2,9 @@
 
 import math
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -74,7 +77,8 @@ class AccessToken(Base):
         CheckConstraint("price_paid >= 0", name="price_not_negative"),
         CheckConstraint("paid_seconds > 0", name="paid_seconds_positive"),
         CheckConstraint("paused_seconds >= 0 AND credited_seconds >= 0", name="added_seconds_not_negative"),
-        CheckConstraint("refund_amount <= price_paid", name="refund_within_price"),
+        # The tokens of a bundle share one price: one may give back what another kept (services/bundle_refunds.py).
+        CheckConstraint("refund_amount <= price_paid OR bundle_purchase_id IS NOT NULL", name="refund_within_price"),
         CheckConstraint("(revoked_at IS NULL) = (refund_amount IS NULL)", name="revoked_with_refund"),
         CheckConstraint("paused_at IS NULL OR activated_at IS NOT NULL", name="paused_after_activation"),
         CheckConstraint("(paused_at IS NULL) = (pause_limit_seconds = 0)", name="paused_with_limit"),
@@ -134,6 +138,10 @@ class AccessToken(Base):
         ForeignKey("bundle_purchases.id", ondelete="RESTRICT"), index=True
     )
     bundle_share: Mapped[Znc | None]
+    # Of one that was revoked: what it cost at the list price. None: what it gave back settled it.
+    bundle_charge: Mapped[Znc | None]
+    # The price list at its purchase, hours to ZNC; None for what was sold before it was kept.
+    list_prices: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
     activated_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
     pause_limit_seconds: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
@@ -149,6 +157,12 @@ class AccessToken(Base):
 
     user: Mapped[User] = relationship()
     bundle_purchase: Mapped[BundlePurchase | None] = relationship()
+
+    def list_prices_or(self, present: Mapping[int, Decimal]) -> Mapping[int, Decimal]:
+        """Return the price list at the token's purchase, hours to ZNC; `present` where it was not kept."""
+        if self.list_prices is None:
+            return present
+        return {int(hours): Decimal(price) for hours, price in self.list_prices.items()}
 
     @hybrid_property
     def ends_at(self) -> datetime | None:

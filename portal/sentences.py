@@ -101,6 +101,7 @@ SERVICE_SENTENCES = (
     _("Somebody who owes has money in the wallet"),
     _("A token was not paid for with exactly its price"),
     _("A bundle was not paid for with exactly its price, or its shares are not that price"),
+    _("The tokens of a bundle gave back more than was paid for them"),
     _("A gift code was not credited once for each use"),
     _("A referral bonus is not what was booked for it"),
     _("A revoked token was not refunded with exactly its refund"),

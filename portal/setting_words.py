@@ -14,6 +14,23 @@ _NUMBERS = ("limits.", "prices.")
 SETTINGS = {
     "prices.znc": (_("Price list"), _("One line for each duration that is sold: hours = ZNC.")),
     "prices.rub_per_znc": (_("Roubles for one ZNC"), _("Payments that were started keep their rate.")),
+    "refund.used_time_rate": (
+        _("Price of used time"),
+        _(
+            "Decided when a token is revoked, for all tokens. Pro rata: a part of what was paid, so 720 hours for"
+            " 300 ZNC revoked after one hour cost 0.42 ZNC, and nobody needs to buy a single hour. List price: the"
+            " price of the shortest duration that covers the use, from the list at the purchase; the same hour costs"
+            " 1 ZNC."
+        ),
+    ),
+    "refund.bundle_rate": (
+        _("Refund for a token of a bundle"),
+        _(
+            "Share: each token gives back its share of the bundle's price, so one token can be kept at the discount."
+            " List price: tokens that are kept cost their list price, and the rest comes back as more are revoked;"
+            " the whole bundle, unused, gives back all of it."
+        ),
+    ),
     "limits.auth_per_hour": (_("Failed logins per account"), _("Per hour; after that each attempt waits longer.")),
     "limits.auth_per_address": (_("Failed logins per address"), _("Per hour, over all accounts.")),
     "limits.registrations_per_hour": (_("Registrations per address"), _("Completed ones, per hour.")),
@@ -39,11 +56,14 @@ SETTINGS = {
 }
 GROUPS = {
     "prices": _("Prices"),
+    "refund": _("Refunds"),
     "limits": _("Limits"),
     "sessions": _("Devices"),
     "maintenance": _("Maintenance"),
 }
 CHOICES = {
+    "refund.used_time_rate": {"prorata": _("pro rata"), "list": _("list price")},
+    "refund.bundle_rate": {"share": _("share"), "list": _("list price")},
     "sessions.device_policy": {"off": _("off"), "when_sent": _("when sent"), "required": _("required")},
     "maintenance.on": {"false": _("off"), "true": _("on")},
 }

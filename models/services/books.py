@@ -59,6 +59,9 @@ _CHECKS = {
                 WHERE bundle_purchase_id IS NOT NULL GROUP BY 1) k ON k.bundle_purchase_id = b.id
         WHERE b.price_paid IS DISTINCT FROM t.paid OR t.times <> 1 OR b.price_paid IS DISTINCT FROM k.shares
             OR b.token_count <> k.tokens""",
+    "The tokens of a bundle gave back more than was paid for them": """
+        SELECT bundle_purchase_id::text FROM access_tokens WHERE bundle_purchase_id IS NOT NULL
+        GROUP BY 1 HAVING coalesce(sum(refund_amount), 0) > sum(price_paid)""",
     "A gift code was not credited once for each use": """
         SELECT g.id::text FROM gift_codes g
             LEFT JOIN (SELECT r.gift_code_id, count(*) AS uses, sum(r.amount_znc) AS znc, sum(t.amount) AS booked

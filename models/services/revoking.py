@@ -1,6 +1,7 @@
 """Ending a token, and what comes back for the time that was not used."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,18 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
-from models.services import audit, changes, crediting, ledger, outages, outbox, own_tokens, referrals, texts
+from models.services import (
+    audit,
+    bundle_refunds,
+    changes,
+    crediting,
+    ledger,
+    outages,
+    outbox,
+    own_tokens,
+    referrals,
+    texts,
+)
 from models.services.context import Actor
 from models.services.errors import NotFound
 from models.services.money import round_down
@@ -22,30 +34,27 @@ from models.users import User
 
 @dataclass(frozen=True, slots=True)
 class RefundPreview:
-    """What a revocation gives back in ZNC, the paid time that counts as used, and whether the one shrinks now."""
+    """What a revocation gives back in ZNC, the paid time that counts as used, and whether the one shrinks now.
+
+    `prices` is the list by which used time is charged, None where it is charged pro rata. `charge` is what the token
+    then cost of its bundle; None for one that was sold alone.
+    """
 
     amount: Decimal
     used_seconds: int
     shrinks: bool
+    prices: Mapping[int, Decimal] | None
+    charge: Decimal | None = None
 
 
 def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, credit: int = 0) -> Decimal:
-    """Return what comes back if the owner revokes at `moment` (contract.md, section 4), rounded down to 0.01.
+    """Return what comes back if the owner revokes at `moment`, rounded down to 0.01.
 
-    price_paid x max(0, paid_seconds - used_seconds) / paid_seconds; with the list rate, price_paid less the list
-    price of the shortest duration that covers the time used. A token never used gives back all of it. `credit` is
-    what outages owe it besides (`crediting.pending`), in seconds: time that was not used.
+    price_paid x max(0, paid_seconds - used_seconds) / paid_seconds; with the list rate, price_paid less the list price,
+    at the time of the purchase, of the shortest duration that covers the time used. A token never used gives back all
+    of it. `credit` is what outages owe it besides (`crediting.pending`), in seconds: time that was not used.
     """
-    if token.state(moment) in own_tokens.ENDED:
-        return Decimal(0)
-    used = max(0, token.used_seconds(moment) - credit)
-    share = round_down(token.price_paid * max(0, token.paid_seconds - used) / token.paid_seconds)
-    if settings.refund.used_time_rate == "prorata" or token.activated_at is None:
-        return share
-    fitting = [price for hours, price in sorted(settings.prices.znc.items()) if hours * HOUR >= used]
-    if not fitting:
-        return share
-    return min(share, max(Decimal(0), round_down(token.price_paid - fitting[0])))
+    return _due_of(token.price_paid, token, moment, settings, credit)
 
 
 def refund_now(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
@@ -53,11 +62,34 @@ def refund_now(session: Session, token: AccessToken, settings: Settings) -> Refu
     moment = clock.now()
     credit = crediting.pending(session, token, moment, settings)
     stands_still = credit > 0 and outages.current(session, settings.upstream.probe_gap) is not None
+    amount, charge = refund_due(token, moment, settings, credit=credit), None
+    if token.bundle_purchase_id is not None:
+        alone = bundle_refunds.price_alone(token, settings)
+        charge = alone - _due_of(alone, token, moment, settings, credit)
+        if settings.refund.bundle_rate == "list" and token.state(moment) not in own_tokens.ENDED:
+            amount = bundle_refunds.due(session, token, charge, settings)
     return RefundPreview(
-        amount=refund_due(token, moment, settings, credit=credit),
+        amount=amount,
         used_seconds=max(0, token.used_seconds(moment) - credit),
         shrinks=token.state(moment) is TokenState.ACTIVE and not stands_still,
+        prices=None if settings.refund.used_time_rate == "prorata" else token.list_prices_or(settings.prices.znc),
+        charge=charge,
     )
+
+
+def _due_of(price: Decimal, token: AccessToken, moment: datetime, settings: Settings, credit: int) -> Decimal:
+    """Return what comes back of a price that was paid for the token's time."""
+    if token.state(moment) in own_tokens.ENDED:
+        return Decimal(0)
+    used = max(0, token.used_seconds(moment) - credit)
+    share = round_down(price * max(0, token.paid_seconds - used) / token.paid_seconds)
+    if settings.refund.used_time_rate == "prorata" or token.activated_at is None:
+        return share
+    prices = token.list_prices_or(settings.prices.znc)
+    fitting = [cost for hours, cost in sorted(prices.items()) if hours * HOUR >= used]
+    if not fitting:
+        return share
+    return min(share, max(Decimal(0), round_down(price - fitting[0])))
 
 
 def revoke(
@@ -70,9 +102,11 @@ def revoke(
     """
     token = own_tokens.locked(session, owner, token_id)
     own_tokens.refuse_ended(token.state(clock.now()))
+    bundle_refunds.lock(session, token)
     due = refund_now(session, token, settings)
     refund = due.amount
     bonus = referrals.locked_bonus(session, token)
+    token.bundle_charge = due.charge
     end(session, token, refund, clock.now())
     audit.record(
         session,

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 CHANGEABLE = (
     "prices.znc",
     "prices.rub_per_znc",
+    "refund.used_time_rate",
+    "refund.bundle_rate",
     "limits.auth_per_hour",
     "limits.auth_per_address",
     "limits.registrations_per_hour",

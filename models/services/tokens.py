@@ -170,6 +170,7 @@ def make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessTo
         prefix=secret[: secrets.PREFIX_LENGTH],
         secret_hash=secrets.hash_of(settings.tokens, secret),
         paid_seconds=columns["duration_hours"] * HOUR,
+        list_prices={str(hours): str(price) for hours, price in settings.prices.znc.items()},
         paused_seconds=0,
         credited_seconds=0,
         **columns,

@@ -1,14 +1,20 @@
 """What comes back for unused time, and when a token expires: pure arithmetic on its columns."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import revoking
+from models.services import adjustments, books, bundles, extending, revoking, sessions
+from models.services.context import PLATFORM
 from models.shop_sections import Refund
 from models.tokens import AccessToken, TokenState
+from models.users import User
+from tests.conftest import Clock, make_user, some_id
+from tests.support import balance, buy, some_bundle
 
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -117,3 +123,93 @@ def test_expiry_is_computed_from_what_was_paid_paused_and_credited(
     held, moment = token(hours=1, **columns), START + timedelta(minutes=minutes)  # type: ignore[arg-type]
     assert (held.state(moment), held.seconds_left(moment)) == (state, left)
     assert held.expiry(moment) == (None if expires is None else START + timedelta(minutes=expires))
+
+
+def with_refund(settings: Settings, **rules: str) -> Settings:
+    """The settings with other rules for refunds."""
+    return settings.model_copy(update={"refund": Refund(**rules)})  # type: ignore[arg-type]
+
+
+def at_prices(settings: Settings, **prices: str) -> Settings:
+    """The settings with another price list: `h24="40"`."""
+    listed = {int(hours[1:]): Decimal(price) for hours, price in prices.items()}
+    return settings.model_copy(update={"prices": settings.prices.model_copy(update={"znc": listed})})
+
+
+def test_used_time_costs_what_the_list_said_at_the_purchase(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    """A price that is raised or lowered later changes nothing about what was sold before."""
+    by_list = with_refund(settings, used_time_rate="list")
+    sold = buy(session, alice, by_list)
+    sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    time.advance(hours=2)
+    session.flush()
+    session.expire(sold)
+    for later in (at_prices(by_list, h1="5", h12="17"), at_prices(by_list, h24="40"), at_prices(by_list, h1="0.01")):
+        assert revoking.refund_now(session, sold, later).amount == 8
+
+
+def test_what_was_sold_before_the_list_was_kept_is_charged_by_the_present_one(settings: Settings) -> None:
+    dear = at_prices(with_refund(settings, used_time_rate="list"), h1="5")
+    assert revoking.refund_due(token(), START + HOUR, dear) == 13
+
+
+def ultimate(session: Session, settings: Settings) -> tuple[User, list[AccessToken]]:
+    """Somebody with an Ultimate bundle: 20 tokens of 168 hours for 1600 ZNC instead of 2000."""
+    rich = make_user(session, "rich", balance="1600")
+    facts = {"purchase_id": some_id(), "settings": settings, "actor": PLATFORM}
+    sold = bundles.purchase(session, rich, some_bundle(session, "Ultimate").id, **facts)[1]  # type: ignore[arg-type]
+    session.flush()
+    return rich, [made for made, _ in sold]
+
+
+def revoke_all(session: Session, owner: User, tokens: Sequence[AccessToken], settings: Settings) -> Decimal:
+    """Revoke one after the other; returns what came back in all."""
+    facts = {"settings": settings, "actor": PLATFORM}
+    return sum((revoking.revoke(session, owner, one.id, **facts)[1] for one in tokens), Decimal(0))  # type: ignore[arg-type]
+
+
+def test_a_bundle_gives_back_each_tokens_share_unless_the_owner_decides_otherwise(
+    session: Session, settings: Settings
+) -> None:
+    rich, sold = ultimate(session, settings)
+    assert revoke_all(session, rich, sold[:19], settings) == 19 * 80
+
+
+def test_tokens_kept_of_a_bundle_cost_their_list_price_where_the_owner_wants_it(
+    session: Session, settings: Settings
+) -> None:
+    rule = with_refund(settings, bundle_rate="list")
+    rich, sold = ultimate(session, rule)
+    assert revoke_all(session, rich, sold[:4], rule) == 0
+    assert revoking.refund_now(session, sold[4], rule).amount == 100
+    assert revoke_all(session, rich, sold[4:19], rule) == 1500
+    assert revoke_all(session, rich, sold[19:], rule) == 100
+    assert balance(session, rich) == 1600
+    assert [rule for rule in books.RULES if books.broken(session, rule)] == []
+
+
+def test_used_and_extended_tokens_of_a_bundle_are_charged_alone_too(
+    session: Session, settings: Settings, time: Clock
+) -> None:
+    rule = with_refund(settings, bundle_rate="list")
+    rich, sold = ultimate(session, rule)
+    adjustments.adjust(session, rich, amount=Decimal(100), reason="more", actor=PLATFORM)
+    facts = {"hours": 168, "key": some_id(), "settings": rule, "actor": PLATFORM}
+    extending.extend(session, rich, sold[0].id, **facts)  # type: ignore[arg-type]
+    sessions.begin(session, sold[0].id, device=None, rules=rule.sessions, actor=PLATFORM)
+    time.advance(hours=168)
+    assert revoke_all(session, rich, sold[1:], rule) == 1500
+    # Half of two weeks at their list price is used.
+    assert revoke_all(session, rich, sold[:1], rule) == 100
+    assert [rule for rule in books.RULES if books.broken(session, rule)] == []
+
+
+def test_a_change_of_the_bundles_rule_between_two_revocations_gives_back_no_more_than_was_paid(
+    session: Session, settings: Settings
+) -> None:
+    rule = with_refund(settings, bundle_rate="list")
+    rich, sold = ultimate(session, rule)
+    first = revoke_all(session, rich, sold[:10], settings) + revoke_all(session, rich, sold[10:], rule)
+    assert first == 1600

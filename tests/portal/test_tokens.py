@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.entries import AccessTicket
-from models.services import counting, entries, secrets, sessions
-from models.services.context import Actor
+from models.services import counting, entries, runtime, secrets, sessions
+from models.services.context import PLATFORM, Actor
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -159,12 +159,15 @@ def test_revoking_twice_pays_once(as_alice: Browser, alice: User, session: Sessi
 
 
 def test_with_the_list_rate_the_page_carries_the_prices_to_count_with(
-    *, app: Flask, as_alice: Browser, alice: User, session: Session, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    app: Flask, as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)
+    facts = {"reason": "for a test", "seen": 0, "actor": PLATFORM}
+    runtime.change(session, settings, "refund.used_time_rate", value="list", **facts)
+    # What counts is the list at the purchase, not the one that is sold by now.
+    runtime.change(session, settings, "prices.znc", value={"24": "99"}, **facts)
     session.commit()
-    refund = settings.refund.model_copy(update={"used_time_rate": "list"})
-    monkeypatch.setitem(app.extensions, "zenzefi", settings.model_copy(update={"refund": refund}))
+    app.extensions["zenzefi-runtime"].forget()
     assert "1:1.00 12:10.00 24:18.00" in attribute(as_alice.get(f"/tokens/{token.id}"), "refund", "data-list")
 
 
