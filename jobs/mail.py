@@ -100,6 +100,7 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
         language=mail.user.language if mail.user else DEFAULT,
         portal_url=portal.address,
         unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,
+        time_zone=mail.user.time_zone if mail.user else None,
     )
     message = EmailMessage()
     sender = _with_ascii_domain(settings.mail.sender)

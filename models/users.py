@@ -51,6 +51,8 @@ class User(Base):
     referrer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     # Mails are written in it: what the portal was set to when he registered, or when he changed it last.
     language: Mapped[str] = mapped_column(String(2), default=DEFAULT, server_default=text(f"'{DEFAULT}'"))
+    # In which times are read and days are counted: the browser's at first, then what the user chose. Empty: UTC.
+    time_zone: Mapped[str | None] = mapped_column(String(64))
     # Notified when the balance falls below it; 0: never, until the user asks for it.
     low_balance_znc: Mapped[Znc] = mapped_column(default=Decimal(0), server_default=text("0"))
     deleted_at: Mapped[datetime | None]

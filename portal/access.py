@@ -14,6 +14,7 @@ from models import clock
 from models.logins import Login, LoginKind
 from models.services import devices as known_devices
 from models.services import logins, two_factor, viewing
+from models.services.accounts import time_zones
 from models.users import User
 from portal import current
 from portal.devices import device
@@ -70,6 +71,7 @@ def open_login(own: Session, user: User) -> Login:
     """Begin a login in the caller's transaction; `enter` sends its cookie after the commit."""
     login = logins.begin(own, user, kind=LoginKind.PAGE, lifetime=_lifetime(), actor=current.actor())
     known_devices.note_login(own, user, _device_cookie(), name=device(login), actor=current.actor())
+    time_zones.note(own, user, request.form.get("time_zone", ""))
     return login
 
 

@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import tzinfo
 from typing import cast
 
 from flask import current_app, g, request
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 from werkzeug.exceptions import ServiceUnavailable
 
 from jobs.queues import QueueDown, enqueue
+from models import time_zones
 from models.audit import Origin
 from models.config import Settings
 from models.logins import Login
@@ -76,6 +78,12 @@ def user() -> User:
     if found is None:
         raise RuntimeError("a view that needs a login was reached without one")
     return found
+
+
+def zone() -> tzinfo:
+    """Return the time zone in which the reader of this page reads times; UTC while none is known."""
+    reader = maybe_user()
+    return time_zones.zone_of(reader.time_zone if reader else None)
 
 
 def actor() -> Actor:

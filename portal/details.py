@@ -53,6 +53,7 @@ NAMES = {
     "on": _("renews itself"),
     "active": _("in use"),
     "withdrawn": _("withdrawn"),
+    "time_zone": _("time zone"),
     "words": _("words"),
     "description": _("description"),
     "before": _("before"),

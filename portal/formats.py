@@ -10,7 +10,7 @@ from flask_babel import format_date, format_datetime, format_timedelta
 from flask_babel import lazy_gettext as _
 from werkzeug.local import LocalProxy
 
-from models import clock
+from models import clock, time_zones
 from models.tokens import AccessToken, TokenState
 from portal import (
     charts,
@@ -114,12 +114,15 @@ def human_bytes(size: int) -> str:
 
 
 def moment(value: datetime, form: str = MOMENT) -> str:
-    """Write a time in UTC; a script changes it to the reader's zone."""
-    return f"{format_datetime(value.astimezone(UTC), form)}\u00a0UTC"
+    """Write a time in the reader's zone; for readers whose zone is not known a script does so."""
+    zone = current.zone()
+    # Flask-Babel would take every time to the zone of the app.
+    written = format_datetime(value.astimezone(zone), form, rebase=False)
+    return f"{written}\u00a0{time_zones.offset_of(value, zone)}"
 
 
 def second(value: datetime) -> str:
-    """Write a time in UTC with its seconds."""
+    """Write a time in the reader's zone with its seconds."""
     return moment(value, SECOND)
 
 

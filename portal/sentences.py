@@ -119,6 +119,7 @@ SERVICE_SENTENCES = (
     _("This must be above zero."),
     _("This is too large."),
     _("This is too long."),
+    _("There is no such time zone."),
     _("At least one duration must be for sale."),
     _("This value does not fit."),
     _("Write one line for each duration, like 24 = 18."),

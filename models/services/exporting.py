@@ -24,7 +24,17 @@ from models.webhooks import WebhookEndpoint
 
 AT_ONCE = 500
 
-_PROFILE = ("id", "email", "username", "full_name", "language", "referral_code", "created_at", "updated_at")
+_PROFILE = (
+    "id",
+    "email",
+    "username",
+    "full_name",
+    "language",
+    "time_zone",
+    "referral_code",
+    "created_at",
+    "updated_at",
+)
 _LOGIN = ("id", "kind", "created_at", "last_seen_at", "expires_at", "ended_at", "ip_address", "user_agent")
 _TOKEN = (
     *("id", "name", "prefix", "scope", "duration_hours", "price_paid", "created_at", "activated_at", "expires_at"),

@@ -124,7 +124,7 @@ def _make_nameless(session: Session, user: User) -> None:
     user.password_hash = passwords.hash_password(secrets.token_urlsafe(32))
     user.password_version = user.password_version + 1
     user.is_active = user.is_superuser = user.awaits_confirmation = False
-    user.deleted_at = clock.now()
+    user.deleted_at, user.time_zone = clock.now(), None
     session.execute(update(AccessToken).where(AccessToken.user_id == user.id).values(name=""))
     nobody = {"ip_address": "", "user_agent": "", "device_id": None}
     # In the order in which workers take them (counting.py): two orders would be a deadlock.

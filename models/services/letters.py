@@ -7,9 +7,9 @@ A kind that is still a plain `<kind>.txt` (the subject, a blank line, the text) 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from models import time_zones
 from models.languages import catalogue
 from models.services import durations
 
@@ -42,20 +43,29 @@ def kinds() -> list[str]:
 
 
 def compose(
-    kind: str, context: Mapping[str, Any], *, language: str, portal_url: str, unsubscribe_url: str | None = None
+    kind: str,
+    context: Mapping[str, Any],
+    *,
+    language: str,
+    portal_url: str,
+    unsubscribe_url: str | None = None,
+    time_zone: str | None = None,
 ) -> Letter:
-    """Write the mail. Raises jinja2's TemplateError when there is no such kind or a fact is missing."""
+    """Write the mail, with times in the reader's zone.
+
+    Raises jinja2's TemplateError when there is no such kind or a fact is missing.
+    """
     facts = {**context, "portal_url": portal_url, "unsubscribe_url": unsubscribe_url}
-    plain = _environment(language, "txt")
+    plain = _environment(language, "txt", time_zone)
     if f"{kind}{SUFFIX}" not in plain.list_templates():
         subject, _, text = plain.get_template(f"{kind}.txt").render(facts).partition("\n\n")
         return Letter(_one_line(subject), text, None)
     facts["subject"] = _one_line(_block(plain.get_template(f"{kind}{SUFFIX}"), "subject", facts))
-    return Letter(facts["subject"], _page(kind, "txt", language, facts), _page(kind, "html", language, facts))
+    pages = [_page(_environment(language, form, time_zone), kind, form, facts) for form in ("txt", "html")]
+    return Letter(facts["subject"], *pages)
 
 
-def _page(kind: str, form: str, language: str, facts: Mapping[str, Any]) -> str:
-    environment = _environment(language, form)
+def _page(environment: Environment, kind: str, form: str, facts: Mapping[str, Any]) -> str:
     body = _block(environment.get_template(f"{kind}{SUFFIX}"), "body", facts)
     # The block is a part of a template that escapes by itself where there is something to escape.
     return environment.get_template(f"layout.{form}{SUFFIX}").render(facts, body=Markup(body))  # noqa: S704
@@ -69,9 +79,10 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-@cache
-def _environment(language: str, form: str) -> Environment:
-    """Return how templates are read in a language: `html` escapes, `txt` shows what a user typed as it is."""
+# There are some hundred zones, and an environment keeps compiled templates: the rarest make room.
+@lru_cache(maxsize=64)
+def _environment(language: str, form: str, time_zone: str | None) -> Environment:
+    """Return how templates are read for a reader: `html` escapes, `txt` shows what a user typed as it is."""
     messages = catalogue(language)
 
     def gettext(message: str, **values: object) -> str:
@@ -91,7 +102,7 @@ def _environment(language: str, form: str) -> Environment:
     filters: dict[str, Callable[..., str]] = {
         "znc": lambda amount: f"{format_decimal(Decimal(str(amount)), '#,##0.00', locale=language)} ZNC",
         "rub": lambda amount: f"{format_decimal(Decimal(str(amount)), '#,##0.00', locale=language)}\u00a0₽",
-        "moment": lambda value: _moment(value, language),
+        "moment": lambda value: _moment(value, language, time_zone),
         "duration": duration,
     }
     environment.filters.update(filters)
@@ -104,7 +115,8 @@ def _filled(text: str, values: Mapping[str, object]) -> str:
     return text % values if values else text
 
 
-def _moment(value: str, language: str) -> str:
-    """Write a time that stands in a context as ISO-8601."""
-    moment = datetime.fromisoformat(str(value)).astimezone(UTC)
-    return f"{format_datetime(moment, 'd MMM y, HH:mm', locale=language)} UTC"
+def _moment(value: str, language: str, time_zone: str | None) -> str:
+    """Write a time that stands in a context as ISO-8601, with its difference from UTC."""
+    moment, zone = datetime.fromisoformat(str(value)), time_zones.zone_of(time_zone)
+    written = format_datetime(moment.astimezone(zone), "d MMM y, HH:mm", locale=language)
+    return f"{written} {time_zones.offset_of(moment, zone)}"

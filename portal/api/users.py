@@ -6,6 +6,7 @@ from flask import Response, url_for
 
 from models.api_keys import KeyScope
 from models.services import referrals, users
+from models.services.accounts import time_zones
 from models.services.paging import MAX_LIMIT
 from portal import current
 from portal.api import guard
@@ -29,7 +30,7 @@ def me() -> Response:
 @blueprint.patch("/me", **documented(200, schemas.User, example=schemas.USER_EXAMPLE))
 @guard.needs(KeyScope.BUY, login_only=True)
 def change_me(body: schemas.Changes) -> Response:
-    """Change my name or my password.
+    """Change my name, my time zone or my password.
 
     A new password needs `current_password` and ends every other login; this one goes on. A wrong `current_password`
     counts as a failed login.
@@ -40,6 +41,8 @@ def change_me(body: schemas.Changes) -> Response:
     with unfit_body(new_password="password"), proof, current.transaction() as session:  # noqa: S106 - names of fields
         if "full_name" in body.model_fields_set:
             users.set_full_name(session, user, body.full_name or "", actor=guard.actor())
+        if body.time_zone is not None:
+            time_zones.choose(session, user, body.time_zone, actor=guard.actor())
         if body.password is not None:
             users.change_password(
                 session,

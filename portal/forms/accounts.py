@@ -5,6 +5,7 @@ from wtforms import EmailField, HiddenField, PasswordField, StringField
 from wtforms.validators import EqualTo, Length
 
 from portal.forms.base import Form, at_most, required
+from portal.forms.time_zones import browser_zone
 
 # The longest password that is read at all; hashing more would let a visitor buy our time cheaply.
 LONGEST = 128
@@ -30,6 +31,7 @@ class RegisterForm(Form):
         description=_("If somebody gave you one."),
         render_kw={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"},
     )
+    time_zone = browser_zone()
 
 
 class LoginForm(Form):
@@ -39,6 +41,7 @@ class LoginForm(Form):
     password = PasswordField(
         _("Password"), [required(), at_most(LONGEST)], render_kw={"autocomplete": "current-password"}
     )
+    time_zone = browser_zone()
 
 
 class AddressForm(Form):

@@ -6,6 +6,7 @@ from wtforms.validators import Optional
 
 from portal.forms.accounts import current_password
 from portal.forms.base import Form, SeenField, at_most, required
+from portal.forms.time_zones import browser_zone
 
 
 def code_field(*, recovery: bool = True) -> StringField:
@@ -31,6 +32,10 @@ class DeleteForm(Form):
 
 class CodeForm(Form):
     code = code_field()
+
+
+class LoginCodeForm(CodeForm):
+    time_zone = browser_zone()
 
 
 class FirstCodeForm(Form):

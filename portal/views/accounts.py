@@ -6,10 +6,11 @@ from werkzeug.wrappers import Response
 
 from models.links import LinkPurpose
 from models.services import credentials, links, two_factor, users
+from models.services.accounts import time_zones
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, UsernameTaken
 from portal import access, current
 from portal.forms.accounts import LoginForm, RegisterForm
-from portal.forms.two_factor import CodeForm
+from portal.forms.two_factor import LoginCodeForm
 from portal.i18n import chosen_language
 from portal.i18n import gettext as _
 from portal.redirects import local_path
@@ -54,7 +55,7 @@ def _register(form: RegisterForm) -> None:
         with current.transaction() as session:
             if users.username_taken(session, username):
                 raise UsernameTaken
-            credentials.register(
+            user = credentials.register(
                 session,
                 email=email,
                 username=username,
@@ -64,6 +65,7 @@ def _register(form: RegisterForm) -> None:
                 language=chosen_language(),
                 settings=settings,
             )
+            time_zones.note(session, user, form.time_zone.data or "")
     except EmailTaken:
         # The same answer as for a new address; the caller says why.
         with current.transaction() as session:
@@ -112,7 +114,7 @@ def code() -> str | Response | tuple[str, int]:
     user = access.half_entered()
     if user is None:
         return redirect(url_for("accounts.login", next=_next() or None))
-    form = CodeForm(request.form)
+    form = LoginCodeForm(request.form)
     status = 200
     if request.method == "POST":
         status = 400

@@ -5,9 +5,11 @@ from werkzeug.wrappers import Response
 
 from models.payments import PaymentStatus
 from models.services import ledger, logins, outages, overview, payments, two_factor, users
+from models.services.accounts import time_zones
 from models.services.errors import InvalidInput
 from portal import access, current
 from portal.forms.accounts import PasswordForm
+from portal.forms.time_zones import TimeZoneForm
 from portal.i18n import gettext as _
 from portal.request import login_limits
 from portal.views.logins import leave
@@ -64,6 +66,18 @@ def change_password() -> str | Response | tuple[str, int]:
     return _profile(form), 400
 
 
+@blueprint.post("/profile/time-zone")
+def choose_time_zone() -> str | Response | tuple[str, int]:
+    """Set the time zone in which times are written and days are counted."""
+    form = TimeZoneForm.for_user(current.user().time_zone)
+    if not form.validate():
+        return _profile(PasswordForm(), form), 400
+    with current.transaction() as session_:
+        time_zones.choose(session_, current.user(), str(form.time_zone.data), actor=current.actor())
+    flash(_("Your time zone is set."), "good")
+    return redirect(url_for("profile.profile"), 303)
+
+
 @blueprint.post("/logout")
 def logout() -> Response:
     """End this login."""
@@ -73,6 +87,11 @@ def logout() -> Response:
     return leave()
 
 
-def _profile(form: PasswordForm) -> str:
-    has_two_factor = two_factor.is_on(current.session(), current.user().id)
-    return render_template("profile/profile.html", form=form, has_two_factor=has_two_factor)
+def _profile(form: PasswordForm, zone: TimeZoneForm | None = None) -> str:
+    user = current.user()
+    return render_template(
+        "profile/profile.html",
+        form=form,
+        zone=zone or TimeZoneForm.for_user(user.time_zone),
+        has_two_factor=two_factor.is_on(current.session(), user.id),
+    )

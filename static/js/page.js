@@ -3,8 +3,18 @@ document.documentElement.classList.add("js");
 
 // The reader's own variant of the page's language: en-GB and en-US write times differently.
 const language = navigator.languages.find((name) => name.startsWith(document.documentElement.lang)) || document.documentElement.lang;
-const shown = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
-const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+// The time zone of the account; the browser's own where none is known, or where the browser does not know it.
+const timeZone = knownZone(document.querySelector("[data-time-zone]")?.dataset.timeZone);
+const shown = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone });
+const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium", timeZone });
+
+function knownZone(name) {
+  try {
+    return name ? new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 // A date stays on one line; where space is short, the time goes below it. Russian has "2026 г.", which needs no "г.".
 function written(moment, form = shown) {
@@ -68,6 +78,10 @@ setInterval(() => showAges(document), 30000);
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", () => copy(button));
+}
+
+for (const field of document.querySelectorAll("[data-browser-zone]")) {
+  field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
 }
 
 // A form that came back is mended where it is wrong first.

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
+from models import time_zones
 from models.services import users
 from portal.api.schemas.common import Body, Money, Schema, Text, Time, fit
 
@@ -24,9 +25,17 @@ def _username(text: str) -> str:
     return text
 
 
+def _time_zone(name: str) -> str:
+    if name not in time_zones.names():
+        raise ValueError("there is no such time zone; write it like Europe/Moscow, or UTC")
+    return name
+
+
 Email = Annotated[str, AfterValidator(_email), Field(max_length=254)]
 Username = Annotated[str, AfterValidator(_username), Field(min_length=3, max_length=50)]
 NewPassword = Annotated[str, Field(min_length=users.PASSWORD_LENGTH.start, max_length=users.PASSWORD_LENGTH.stop - 1)]
+# The document does not list the zones: there are hundreds, and an edition of them changes the list.
+TimeZone = Annotated[str, AfterValidator(_time_zone), Field(max_length=64)]
 FullName = Annotated[Text, Field(max_length=users.FULL_NAME_LENGTH)]
 
 
@@ -40,6 +49,7 @@ class User(Schema):
     is_active: bool
     is_superuser: bool
     referral_code: str
+    time_zone: str | None
     created_at: Time
     updated_at: Time
 
@@ -48,6 +58,7 @@ class Changes(Body):
     """What somebody changes about himself; what is left out stays as it is."""
 
     full_name: FullName | None = None
+    time_zone: TimeZone | None = Field(None, examples=["Europe/Moscow"], description="In which days are counted.")
     password: NewPassword | None = None
     current_password: str | None = Field(None, max_length=128)
 
@@ -85,6 +96,7 @@ USER_EXAMPLE = {
     "is_active": True,
     "is_superuser": False,
     "referral_code": "K7Q2M9XW4T1B",
+    "time_zone": "Europe/Moscow",
     "created_at": "2026-11-24T08:15:00Z",
     "updated_at": "2026-11-24T08:15:00Z",
 }

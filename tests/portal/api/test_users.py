@@ -84,3 +84,10 @@ def test_a_qualifying_purchase_shows_its_bonus(
     figures = told(alices.get("/users/me/referrals"), 200)
     assert figures["qualifying_referrals"] == 1
     assert Decimal(figures["referred_users"][0]["bonus"]) == 10
+
+
+def test_the_api_shows_and_changes_the_zone(alices: Program) -> None:
+    assert told(alices.get("/users/me"), 200)["time_zone"] is None
+    assert told(alices.patch("/users/me", {"time_zone": "Europe/Moscow"}), 200)["time_zone"] == "Europe/Moscow"
+    assert told(alices.patch("/users/me", {"full_name": "Alice"}), 200)["time_zone"] == "Europe/Moscow"
+    told(alices.patch("/users/me", {"time_zone": "Europe/Nowhere"}), 422)

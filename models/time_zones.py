@@ -1,0 +1,55 @@
+"""Time zones: which there are, and the days and months of one as times that the database can compare.
+
+Boundaries are computed here, by the zones that Python knows. The database may have another edition of them, so it is
+never asked what day a time falls on.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+DEFAULT = "UTC"
+_AREAS = ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
+
+
+@cache
+def names() -> frozenset[str]:
+    """Return every zone that can be set: places, as browsers name them, and UTC."""
+    return frozenset({DEFAULT, *(name for name in available_timezones() if name.partition("/")[0] in _AREAS)})
+
+
+def zone_of(name: str | None) -> tzinfo:
+    """Return a zone by its name; UTC for none, and for one that this machine does not know."""
+    return ZoneInfo(name) if name and name != DEFAULT and name in names() else UTC
+
+
+def day_of(moment: datetime, zone: tzinfo) -> date:
+    """Return the day on which a time falls in a zone."""
+    return moment.astimezone(zone).date()
+
+
+def start_of(day: date, zone: tzinfo) -> datetime:
+    """Return when a day begins in a zone, in UTC; where a clock change skips midnight, the change itself."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def starts_of(first: date, last: date, zone: tzinfo) -> Sequence[datetime]:
+    """Return when each day from `first` to `last` begins, and when the day after the last one does."""
+    return [start_of(first + timedelta(days=number), zone) for number in range((last - first).days + 2)]
+
+
+def offset_of(moment: datetime, zone: tzinfo) -> str:
+    """Write by how much a zone differs from UTC at a time: `UTC`, `UTC+3`, `UTC-9:30`."""
+    offset = moment.astimezone(zone).utcoffset() or timedelta()
+    minutes = int(offset.total_seconds()) // 60
+    hours, rest = divmod(abs(minutes), 60)
+    if not minutes:
+        return "UTC"
+    return f"UTC{'+' if minutes > 0 else '-'}{hours}{f':{rest:02}' if rest else ''}"
+
+
+def label_of(moment: datetime, name: str | None) -> str:
+    """Write a zone's name with its difference from UTC at a time: `Europe/Moscow (UTC+3)`."""
+    zone = zone_of(name)
+    return DEFAULT if zone is UTC else f"{name} ({offset_of(moment, zone)})"
