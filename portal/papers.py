@@ -12,6 +12,7 @@ import font_roboto
 from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, XPos, YPos
 
+from models import time_zones
 from models.shop_sections import Seller
 from portal import labels, words
 from portal.formats import moment, month, utc
@@ -152,6 +153,7 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
     """Return what a receipt says, as pairs for page and PDF."""
     facts = [
         (_("Date"), moment(receipt.entry.created_at)),
+        (_("Time zone"), receipt.user.time_zone or time_zones.DEFAULT),
         (_("Customer"), receipt.user.full_name or receipt.user.email),
         (_("What"), str(labels.TRANSFER_KINDS[receipt.entry.kind])),
         (_("Note"), words.note(receipt.entry)),
@@ -175,6 +177,7 @@ def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Selle
     paper.facts(
         [
             (_("Customer"), user.full_name or user.email),
+            (_("Time zone"), user.time_zone or time_zones.DEFAULT),
             (_("Balance at the beginning"), f"{words.amount(statement.opening)} ZNC"),
             (_("Received"), f"{words.amount(statement.received)} ZNC"),
             (_("Spent"), f"{words.amount(statement.spent)} ZNC"),

@@ -1,16 +1,16 @@
-"""What a user keeps in his files: receipts and monthly statements of his wallet. Months are those of UTC."""
+"""Receipts and monthly statements of a wallet. Months are those of the user's time zone."""
 
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Self
 
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from models import clock
+from models import clock, time_zones
 from models.ledger import Account, Transfer, TransferKind
 from models.payments import Payment, PaymentReversal
 from models.services import ledger, movements
@@ -22,16 +22,16 @@ from models.users import User
 
 @dataclass(frozen=True, slots=True, order=True)
 class Month:
-    """A calendar month in UTC."""
+    """A calendar month, in whatever time zone its days are counted."""
 
     year: int
     month: int
 
     @classmethod
-    def of(cls, moment: datetime) -> Self:
+    def of(cls, moment: datetime, zone: tzinfo = UTC) -> Self:
         """Return the month that a time is in."""
-        inside = moment.astimezone(UTC)
-        return cls(inside.year, inside.month)
+        day = time_zones.day_of(moment, zone)
+        return cls(day.year, day.month)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -45,17 +45,9 @@ class Month:
             raise InvalidInput("month", "Write a month like 2026-11.")
         return cls.of(first)
 
-    @property
-    def start(self) -> datetime:
-        return datetime(self.year, self.month, 1, tzinfo=UTC)
-
-    @property
-    def end(self) -> datetime:
-        return self.next.start
-
-    @property
-    def span(self) -> Span:
-        return Span(self.start, self.end)
+    def span(self, zone: tzinfo) -> Span:
+        """Return when the month begins and ends in a zone."""
+        return Span(*(time_zones.start_of(date(month.year, month.month, 1), zone) for month in (self, self.next)))
 
     @property
     def next(self) -> "Month":
@@ -139,13 +131,15 @@ def statements(session: Session, owner: User, *, limit: int, offset: int) -> Pag
     One query adds each of them up: what a month opens with is what those before it have left.
     """
     wallet = ledger.wallet_of(session, owner.id)
-    moved = [Month.of(moment) for moment in movements.first_and_last(session, wallet) or ()]
-    now = Month.of(clock.now())
+    zone = time_zones.zone_of(owner.time_zone)
+    moved = [Month.of(moment, zone) for moment in movements.first_and_last(session, wallet) or ()]
+    now = Month.of(clock.now(), zone)
     months, last = [min([*moved, now])], max([*moved, now])
     while months[-1] < last:
         months.append(months[-1].next)
     listed, balance = list[Statement](), Decimal(0)
-    for month, sums in zip(months, movements.sums(session, wallet, [month.span for month in months]), strict=True):
+    spans = [month.span(zone) for month in months]
+    for month, sums in zip(months, movements.sums(session, wallet, spans), strict=True):
         listed.append(Statement(month, balance, sums.received, sums.spent, sums.count))
         balance = listed[-1].closing
     limit, offset = min(max(limit, 1), MAX_LIMIT), max(offset, 0)
@@ -155,24 +149,29 @@ def statements(session: Session, owner: User, *, limit: int, offset: int) -> Pag
 def statement(session: Session, owner: User, month: Month) -> Statement:
     """Return the figures of a month. What one closes with, the next one opens with."""
     wallet = ledger.wallet_of(session, owner.id)
-    before, inside = movements.sums(session, wallet, [Span(end=month.start), month.span])
+    span = _span(owner, month)
+    before, inside = movements.sums(session, wallet, [Span(end=span.start), span])
     return Statement(month, before.received - before.spent, inside.received, inside.spent, inside.count)
 
 
 def page(session: Session, owner: User, month: Month, *, limit: int, offset: int) -> Page[Transfer]:
     """Return a page of a month's movements, oldest first."""
     wallet = ledger.wallet_of(session, owner.id)
-    return movements.page(session, wallet, span=month.span, oldest_first=True, limit=limit, offset=offset)
+    return movements.page(session, wallet, span=_span(owner, month), oldest_first=True, limit=limit, offset=offset)
 
 
 def lines(session: Session, owner: User, month: Month) -> Iterator[Line]:
     """Go through a month's movements, oldest first, a few hundred in memory at a time."""
     wallet = ledger.wallet_of(session, owner.id)
     balance = statement(session, owner, month).opening
-    for entry in movements.every(session, wallet, month.span):
+    for entry in movements.every(session, wallet, _span(owner, month)):
         amount = ledger.signed_amount(entry, wallet)
         balance += amount
         yield Line(entry, amount, balance)
+
+
+def _span(owner: User, month: Month) -> Span:
+    return month.span(time_zones.zone_of(owner.time_zone))
 
 
 def _touches(wallet: Account) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
-from models import clock
+from models import clock, time_zones
 from models.services import ledger, reconciling
 from models.services import papers as wallets
 from models.services.errors import InvalidInput, NotFound
@@ -55,6 +55,7 @@ def statement(month: str) -> str:
     session, user, chosen = current.session(), current.user(), _month(month)
     return render_template(
         "wallet/statement.html",
+        zone=user.time_zone or time_zones.DEFAULT,
         statement=wallets.statement(session, user, chosen),
         page=wallets.page(session, user, chosen, **window()),
         wallet=ledger.wallet_of(session, user.id),
@@ -65,8 +66,9 @@ def statement(month: str) -> str:
 @blueprint.get("/statements/<month>/csv")
 def statement_csv(month: str) -> Response:
     """Hand out a month as CSV, line by line."""
-    chosen = _month(month)
-    head = ("time_utc", "receipt", "type", "note", "amount_znc", "balance_znc")
+    chosen, user = _month(month), current.user()
+    zone = time_zones.zone_of(user.time_zone)
+    head = ("time_utc", "receipt", "type", "note", "amount_znc", "balance_znc", "time_local", "time_zone")
     rows = (
         (
             line.entry.created_at,
@@ -75,8 +77,10 @@ def statement_csv(month: str) -> Response:
             words.note(line.entry),
             line.amount,
             line.balance,
+            f"{line.entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            time_zones.label_of(line.entry.created_at, user.time_zone),
         )
-        for line in wallets.lines(current.session(), current.user(), chosen)
+        for line in wallets.lines(current.session(), user, chosen)
     )
     return _csv(papers.csv_lines(head, rows), f"zenzefi-statement-{chosen}.csv")
 

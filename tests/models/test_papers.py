@@ -41,7 +41,8 @@ def test_what_is_no_month_is_refused(text_: str) -> None:
 
 def test_months_follow_one_another_over_the_turn_of_the_year() -> None:
     december = Month.parse("2026-12")
-    assert (str(december.next), december.end, december < december.next) == ("2027-01", december.next.start, True)
+    assert (str(december.next), december < december.next) == ("2027-01", True)
+    assert december.span(UTC).end == december.next.span(UTC).start
     late = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
     assert Month.of(late) == december
 
@@ -126,6 +127,23 @@ def test_a_statement_follows_the_order_of_booking_and_never_falls_below_zero(
         assert min(line.balance for line in lines) >= 0
         assert lines[-1].balance == balance(session, owner)
     assert_sound(factory)
+
+
+def test_a_statements_month_is_that_of_its_owners_time_zone(session: Session, alice: User, settings: Settings) -> None:
+    # Moscow is three hours ahead of UTC: its November begins on 31 October, 21:00 UTC.
+    alice.time_zone = "Europe/Moscow"
+    first = session.scalars(select(Transfer)).one()
+    dated(session, datetime(2026, 10, 31, 20, 59, 59, tzinfo=UTC), first)
+    token = buy(session, alice, settings)
+    sold = session.scalars(select(Transfer).where(Transfer.reference_id == token.id)).one()
+    dated(session, datetime(2026, 10, 31, 21, tzinfo=UTC), sold)
+    months = {str(item.month): item for item in papers.statements(session, alice, limit=100, offset=0).items}
+    assert (months["2026-10"].closing, months["2026-11"].spent) == (100, 18)
+    assert papers.statement(session, alice, Month(2026, 11)).spent == 18
+    assert [line.balance for line in papers.lines(session, alice, Month(2026, 11))] == [82]
+    assert papers.page(session, alice, Month(2026, 10), limit=10, offset=0).total == 1
+    # The number of a receipt never changes, whatever zone its owner chooses.
+    assert papers.number_of(sold).startswith("20261031-")
 
 
 @hypothesis_settings(

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import clock
+from models import clock, time_zones
 from models.config import Settings
 from models.ledger import Transfer
 from models.payments import Payment
@@ -91,6 +91,30 @@ def test_a_statement_is_a_page_a_csv_and_a_pdf_that_say_the_same(as_charlie: Bro
     assert pdf.data[:5] == b"%PDF-"
     assert as_charlie.get("/wallet/statements/2026-13").status_code == 404
     assert read(as_charlie.get("/wallet/statements/2020-01/csv")) == []
+
+
+def test_papers_name_the_time_zone(
+    as_charlie: Browser, session: Session, charlie: User, payment: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, str]] = []
+    monkeypatch.setattr(files.Paper, "facts", lambda _paper, pairs: written.extend(pairs))
+    entry = session.scalars(select(Transfer).where(Transfer.reference_id == payment.id)).one()
+    for zone, shown, offset in ((None, "UTC", "UTC"), ("Asia/Kathmandu", "Asia/Kathmandu", "UTC+5:45")):
+        charlie.time_zone = zone
+        session.commit()
+        month_now = f"{clock.now().astimezone(time_zones.zone_of(zone)):%Y-%m}"
+        receipt = as_charlie.get(f"/wallet/receipts/{entry.id}").text
+        assert f"<dd>{shown}</dd>" in receipt
+        assert f"\u00a0{offset}</dd>" in receipt
+        assert f"time zone {shown}." in as_charlie.get(f"/wallet/statements/{month_now}").text
+        row = read(as_charlie.get(f"/wallet/statements/{month_now}/csv"))[0]
+        assert row["time_utc"].endswith(" UTC")
+        assert row["time_zone"] == time_zones.label_of(entry.created_at, zone)
+        assert row["time_local"] == f"{entry.created_at.astimezone(time_zones.zone_of(zone)):%Y-%m-%d %H:%M:%S}"
+        written.clear()
+        as_charlie.get(f"/wallet/statements/{month_now}/pdf")
+        as_charlie.get(f"/wallet/receipts/{entry.id}/pdf")
+        assert written.count(("Time zone", shown)) == 2
 
 
 def test_a_pdf_that_leaves_lines_out_says_so(
