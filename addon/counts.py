@@ -11,9 +11,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from addon.http1.exchange import Exchange
+from addon.http1.heads import RequestHead
 from models.metrics import LATENCY
+from models.services.scopes import ORDINARY_METHODS
 
 type Key = tuple[str | int, ...]
+
+
+# A client may use any token as a method: it must not be able to make new series of a metric.
+_METHODS = frozenset(ORDINARY_METHODS)
+
+
+def _method_of(request: RequestHead | None) -> str:
+    if request is None:
+        return "INVALID"
+    return request.method if request.method in _METHODS else "OTHER"
 
 
 class Counts:
@@ -40,7 +52,7 @@ class Counts:
     def finished(self, exchange: Exchange) -> None:
         """Count an exchange that is over. Its latency is the time until the reply's head went to the client."""
         pending, request, code = self._pending, exchange.request, exchange.code
-        pending["requests", "INVALID" if request is None else request.method, exchange.status] += 1
+        pending["requests", _method_of(request), exchange.status] += 1
         seconds = (exchange.first_byte or exchange.ended) - exchange.started
         pending["latency", "", bisect_left(LATENCY, seconds)] += 1
         pending["latency_sum", ""] += int(seconds * 1_000_000)

@@ -103,7 +103,7 @@ class Entrance:
         if site is not None:
             return site == b"same-origin"
         origin = (request.headers.get(b"origin") or b"").decode("latin-1")
-        host = (request.headers.get(b"host") or b"").decode("latin-1")
+        host = (request.host or b"").decode("latin-1")
         if origin == "null":
             return not self._secure and peer.scheme == "http"
         return origin in {self._settings.proxy.address, f"{peer.scheme}://{host}"}

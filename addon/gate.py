@@ -91,7 +91,7 @@ class Gate:
 
         A token that is contested goes on to `settle`.
         """
-        fault = paths.canonical_fault(facts.path)
+        fault = paths.fault(facts.path)
         if fault is not None:
             return self._counted(NOBODY, Refuse("bad_request", fault))
         if self._closed is not None:
@@ -256,9 +256,12 @@ class Gate:
         scope = self._scopes.get(known.scope)
         if scope is None:
             return Refuse("scope_denied")
-        if scope.is_unrestricted or scope.allows(facts.method, paths.decoded_segments(facts.path)):
+        if scope.is_unrestricted:
             return None
-        return Refuse("scope_denied")
+        fault = paths.restricted_fault(facts.path)
+        if fault is not None:
+            return Refuse("bad_request", fault)
+        return None if scope.allows(facts.method, paths.decoded_segments(facts.path)) else Refuse("scope_denied")
 
     def _held_session(self, known: Known, device: str | None) -> uuid.UUID | None:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""

@@ -3,12 +3,14 @@
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from addon.credentials import holds_secret
 from addon.http1.cors import Cors
 from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
+from addon.http1.messages.host_rewriting import HostRewriting
+from addon.http1.messages.request_target import authority_key
 from addon.http1.upstreams import Upstream
 from addon.serving import Tls
 from models import config, sections
@@ -97,8 +99,37 @@ def rules_of(settings: Settings) -> Rules:
         trusted_proxies=settings.proxy.trusted_proxies,
         portal_url=settings.portal.address,
         cors=_cors_of(settings.proxy.cors),
+        rewriting=_rewriting_of(settings),
+        own_authorities=_own_authorities_of(settings),
+        via=settings.proxy.via.encode(),
         holds_secret=partial(holds_secret, settings.tokens),
     )
+
+
+def _own_authorities_of(settings: Settings) -> frozenset[bytes]:
+    """Return the names under which clients reach this proxy."""
+    proxy = settings.proxy
+    names = {_key(urlsplit(address)) for address in (proxy.address, proxy.loopback)}
+    return frozenset(names | {f"{host}:{proxy.port}".encode() for host in (proxy.host, "127.0.0.1", "localhost")})
+
+
+def _rewriting_of(settings: Settings) -> HostRewriting | None:
+    """Return how hosts are renamed; None where that is turned off, or there is no upstream."""
+    proxy, url = settings.proxy, urlsplit(settings.upstream.url)
+    if not proxy.rewrite_upstream_host or not url.hostname:
+        return None
+    others = [urlsplit(f"{url.scheme}://{address}") for address in settings.upstream.addresses]
+    return HostRewriting(
+        upstream_origin=f"{url.scheme}://{url.netloc}".encode(),
+        upstream_authorities=frozenset(_key(one) for one in (url, *others)),
+        upstream_hosts=frozenset((one.hostname or "").encode() for one in (url, *others)),
+        own_origin=proxy.address.encode(),
+        compatibility_prefix=PREFIX if proxy.compatibility_prefix else b"",
+    )
+
+
+def _key(url: SplitResult) -> bytes:
+    return authority_key(url.scheme.encode(), url.netloc.encode())
 
 
 def _cookies_of(settings: Settings) -> frozenset[bytes]:

@@ -111,6 +111,8 @@ class Proxy(Section):
     public_url: Origin = ""
     workers: Positive = 1
     compatibility_prefix: bool = True
+    rewrite_upstream_host: bool = True
+    via: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=64)] = "gateway"
     grace_seconds: Seconds = 60
     trust_seconds: Seconds = 1
     known_tokens: Positive = 50000

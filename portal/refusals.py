@@ -66,6 +66,7 @@ SHORT = {
     "bad_request": _("malformed request"),
     "headers_too_large": _("headers too large"),
     "uri_too_long": _("address too long"),
+    "not_implemented": _("method not passed on"),
     "expectation_failed": _("Expect header not understood"),
     "token_missing": _("no token"),
     "token_invalid": _("wrong token"),

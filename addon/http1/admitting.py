@@ -15,12 +15,17 @@ from addon.http1.policy import FirstUse, Question
 from addon.http1.signals import AdmitSlowHook, FirstUseHook
 from addon.http1.tunnel import Tunnelling
 from addon.http1.turn import Turn
-from models.services.paths import canonical_fault, is_under
+from models.services.paths import fault, is_under
+from models.services.scopes import ORDINARY_METHODS
 
 _UNREACHABLE = Refuse(502, "upstream_unreachable", "The upstream cannot be reached.")
 _BUSY = Refuse(503, "unavailable", "The service is busy; try again in a moment.", (("Retry-After", "1"),))
 _OVERLOADED = Refuse(503, "overloaded", "There are too many connections.", (("Retry-After", "5"),))
 _RESERVED = Refuse(404, "not_found", "There is nothing here.")
+# A query is passed on byte for byte, logged and remembered by browsers: no place for what opens an account's paid time.
+_SECRET_IN_ADDRESS = Refuse(400, "bad_request", "The address holds an access token; send it in a header.")
+# To answer in the upstream's place is what OPTIONS asks of the last proxy (RFC 9110, section 7.6.2).
+_LAST_HOP = Local(204, headers=(("Allow", ", ".join(ORDINARY_METHODS)),))
 _READS = ("GET", "HEAD")
 TOO_SLOW = Refuse(408, "request_timeout", "The request did not come in time.")
 
@@ -79,9 +84,11 @@ class Admitting(Tunnelling):
         if request.raw_path == b"//health" and rules.compatibility_prefix and request.method in _READS:
             # The desktop client's base address may end in a slash.
             request.path = request.raw_path = b"/health"
-        fault = canonical_fault(request.raw_path)
-        if fault is not None:
-            raise HeadError(fault)
+        if request.named is not None and request.named not in rules.own_authorities:
+            raise HeadError("The address names another server.")
+        wrong = fault(request.raw_path)
+        if wrong is not None:
+            raise HeadError(wrong)
         path = below_prefix(request.raw_path, rules.compatibility_prefix)
         if path is not None:
             request.compat, request.path = True, path
@@ -163,6 +170,12 @@ class Admitting(Tunnelling):
     def _admitted(self, turn: Turn, admit: Admit) -> None:
         if is_under(turn.request.path, self._site.rules.reserved):
             self._refuse(turn, _RESERVED)
+            return
+        if self._site.rules.holds_secret(turn.request.target):
+            self._refuse(turn, _SECRET_IN_ADDRESS)
+            return
+        if turn.request.hops_left == 0:
+            self._answer(turn, _LAST_HOP)
             return
         if not turn.request.headers.is_kept:
             self._site.repeated.keep(turn.request.headers)

@@ -7,11 +7,13 @@ import re
 from dataclasses import dataclass
 
 from addon.http1.decisions import Local
-from addon.http1.heads import METHODS, RequestHead
+from addon.http1.heads import RequestHead
+from models.services.scopes import ORDINARY_METHODS
 
 # Without this a script may not read them.
 _EXPOSED = b"X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 _NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:, ?[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}")
 _LONGEST = 2048
 _VARY = b"Vary: Origin\r\n"
 
@@ -44,12 +46,16 @@ class Cors:
         A browser asks without the token, so that nobody could admit the question itself.
         """
         headers = request.headers
-        if request.method != "OPTIONS" or headers.get(b"access-control-request-method") is None:
+        wanted_method = headers.get(b"access-control-request-method")
+        if request.method != "OPTIONS" or wanted_method is None:
             return None
         origin = headers.get(b"origin")
         if origin is None or (origin not in self.origins and b"*" not in self.origins):
             return None
-        answer = [("Access-Control-Allow-Methods", ", ".join(METHODS)), ("Access-Control-Max-Age", str(self.max_age))]
+        methods, asked = ", ".join(ORDINARY_METHODS), wanted_method.decode("latin-1")
+        if _NAME.fullmatch(asked) and asked not in ORDINARY_METHODS:
+            methods += f", {asked}"
+        answer = [("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", str(self.max_age))]
         wanted = (headers.get(b"access-control-request-headers") or b"").decode("latin-1")
         if len(wanted) <= _LONGEST and _NAMES.fullmatch(wanted):
             answer.append(("Access-Control-Allow-Headers", wanted))

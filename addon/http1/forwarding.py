@@ -7,6 +7,7 @@ from addon.http1.cors import Cors
 from addon.http1.decisions import Admit, Peer
 from addon.http1.heads import Header, Headers, RequestHead, ResponseHead
 from addon.http1.messages.header_rules import NEVER_DOWN, NOT_NOMINABLE, RATE_LIMIT, goes_up
+from addon.http1.messages.host_rewriting import IN_REQUESTS, IN_RESPONSES, HostRewriting
 from models.addresses import Network, is_in, parse_hop
 
 _MEMO_SIZE = 16
@@ -31,6 +32,12 @@ class Rules:
     portal_url: str = ""
     # Which foreign pages may call; None: that is for the upstream to say.
     cors: Cors | None = None
+    # How hosts are renamed both ways; None: not at all.
+    rewriting: HostRewriting | None = None
+    # Keys of the authorities that a target in absolute form may name.
+    own_authorities: frozenset[bytes] = frozenset()
+    # The name of this proxy in Via; empty: it does not enter itself.
+    via: bytes = b""
     # Whether a value holds a token or another secret of ours, whatever header it stands in.
     holds_secret: Callable[[bytes], bool] = _holds_none
 
@@ -71,9 +78,11 @@ def request_trailers(trailers: list[Header], rules: Rules) -> list[Header]:
     return [line for line in trailers if goes_up(line[0]) and not rules.holds_secret(line[2])]
 
 
-def _passing(headers: Headers, compat: bool, rules: Rules) -> bytes:
-    """Write the client's header lines that may go on, byte for byte and in order."""
-    known = headers.memo.get(compat)
+def _passing(request: RequestHead, peer: Peer, rules: Rules) -> bytes:
+    """Write the client's header lines that may go on, in order, and what is added to them whatever the request."""
+    headers, compat, is_options = request.headers, request.compat, request.method == "OPTIONS"
+    key = (compat, is_options, peer.scheme, request.named)
+    known = headers.memo.get(key)
     if known is not None:
         return known
     nominated = headers.connection - NOT_NOMINABLE
@@ -87,11 +96,20 @@ def _passing(headers: Headers, compat: bool, rules: Rules) -> bytes:
             rest = _foreign_cookies(value, rules)
             if rest is not None:
                 kept.append((lower, name, rest))
-        elif not rules.holds_secret(value):
+        elif rules.holds_secret(value):
+            continue
+        elif lower in IN_REQUESTS and rules.rewriting is not None:
+            kept.append((lower, name, rules.rewriting.to_upstream(lower, value, request, peer)))
+        elif lower == b"max-forwards" and is_options:
+            kept.append((lower, name, b"%d" % (int(value) - 1)))
+        else:
             kept.append((lower, name, value))
     if compat:
         kept.append((b"accept-encoding", b"Accept-Encoding", b"identity"))
-    headers.memo[compat] = lines = _lines(kept)
+    if rules.via:
+        # With the version that the client spoke (RFC 9110, section 7.6.3).
+        kept.append((b"via", b"Via", b"1.%d %b" % (not request.http10, rules.via)))
+    headers.memo[key] = lines = _lines(kept)
     return lines
 
 
@@ -104,11 +122,12 @@ def _foreign_cookies(value: bytes, rules: Rules) -> bytes | None:
     return b";".join(kept).strip(b" \t") or None
 
 
-def _forwarded(headers: Headers, peer: Peer) -> bytes:
-    key = (peer.address, peer.scheme)
+def _forwarded(request: RequestHead, peer: Peer) -> bytes:
+    headers = request.headers
+    key = (peer.address, peer.scheme, request.named)
     known = headers.memo.get(key)
     if known is None:
-        host = headers.get(b"host")
+        host = request.host
         address, scheme = peer.address.encode(), peer.scheme.encode()
         node = b'"[%b]"' % address if b":" in address else address
         known = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, scheme)
@@ -145,22 +164,27 @@ def request_head(
         request.method.encode(),
         request.target,
         admit.upstream.host_header,
-        _passing(headers, request.compat, rules),
+        _passing(request, peer, rules),
         framing,
-        _forwarded(headers, peer),
+        _forwarded(request, peer),
         request_id.encode(),
         admit.user_id.encode(),
         admit.token_id.encode(),
     )
 
 
-def response_lines(response: ResponseHead, rules: Rules, *, drop_length: bool, limited: bool) -> bytes:
-    """Write the upstream's header lines that may go on, byte for byte and in order."""
+def response_lines(
+    response: ResponseHead, request: RequestHead, peer: Peer, rules: Rules, *, drop_length: bool, limited: bool
+) -> bytes:
+    """Write the upstream's header lines that may go on, in order; byte for byte, if they do not name its host."""
     headers = response.headers
+    items = headers.items
+    if rules.rewriting is not None and not IN_RESPONSES.isdisjoint(headers.first):
+        items = rules.rewriting.to_client(items, request, peer)
     nominated = headers.connection - NOT_NOMINABLE
     kept = [
         b"%b: %b\r\n" % (name, value)
-        for lower, name, value in headers.items
+        for lower, name, value in items
         if lower not in NEVER_DOWN
         and lower not in nominated
         and not (drop_length and lower == b"content-length")

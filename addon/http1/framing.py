@@ -3,7 +3,8 @@
 import re
 from enum import Enum, auto
 
-from addon.http1.heads import FORBIDDEN_IN_TRAILERS, Header, HeadError, parse_header_lines
+from addon.http1.heads import Header, HeadError, parse_header_lines
+from addon.http1.messages.header_rules import FORBIDDEN_IN_TRAILERS
 
 _MAX_EXTENSION = 256
 _MAX_SIZE_LINE = 15 + 1 + _MAX_EXTENSION + 2

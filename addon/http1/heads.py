@@ -1,7 +1,7 @@
 """Reads the head of a message, or refuses it; nothing is repaired on the way.
 
 Each head passes three checks that must agree: the bytes it may hold at all, llhttp in its strict mode, and
-our own rules for what HTTP leaves open (one Host, one length, origin-form only). llhttp is fed exactly one
+our own rules for what HTTP leaves open (one Host, one length, known forms of targets). llhttp is fed exactly one
 head and no body: it cannot be told that a message has none, and it would read on into the next one.
 """
 
@@ -11,61 +11,24 @@ from collections.abc import Callable
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from addon.http1.limits import Limits
+from addon.http1.messages.header_rules import SINGLE_IN_REQUESTS
+from addon.http1.messages.request_target import AUTHORITY, parse_target
 
 # Name in lower case, name as it came, value.
 type Header = tuple[bytes, bytes, bytes]
 
 # Deleting these from a well-formed head leaves nothing but the line ends.
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_REQUEST_LINE = re.compile(rb"(%b) (/[!\"$-~]*) HTTP/1\.([01])" % "|".join(METHODS).encode())
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/1\.([01])")
+# A tunnel to anywhere, and a mirror of what the upstream was sent, our headers included (RFC 9110, 9.3.6 and 9.3.8).
+_NEVER_PASSED = frozenset({b"CONNECT", b"TRACE"})
+# No registered method has more than 17 letters; a longer one is answered with 501 too (RFC 9112, section 3).
+_LONGEST_METHOD = 32
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
-_HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 
-SINGLE_IN_REQUESTS = frozenset(
-    {
-        b"host",
-        b"content-length",
-        b"transfer-encoding",
-        b"content-type",
-        b"authorization",
-        b"expect",
-        b"upgrade",
-        b"x-access-token",
-        b"x-device-id",
-        b"sec-websocket-key",
-        b"sec-websocket-version",
-        b"origin",
-        b"referer",
-        b"user-agent",
-    }
-)
 SINGLE_IN_RESPONSES = frozenset(
     {b"content-length", b"transfer-encoding", b"content-type", b"location", b"upgrade", b"content-range"}
-)
-FORBIDDEN_IN_TRAILERS = SINGLE_IN_REQUESTS | frozenset(
-    {
-        b"connection",
-        b"content-encoding",
-        b"content-range",
-        b"cookie",
-        b"set-cookie",
-        b"forwarded",
-        b"keep-alive",
-        b"location",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-proto",
-        b"x-request-id",
-        b"x-token-id",
-        b"x-user-id",
-        b"clear-site-data",
-    }
 )
 
 
@@ -108,14 +71,25 @@ class Headers:
 class RequestHead:
     """One request as the client sent it: well-formed, but not yet admitted."""
 
-    __slots__ = ("compat", "headers", "http10", "method", "path", "query", "raw_path")
+    __slots__ = ("compat", "headers", "http10", "method", "named", "path", "query", "raw_path")
 
-    def __init__(self, method: str, raw_path: bytes, query: bytes | None, http10: bool, headers: Headers) -> None:
+    def __init__(
+        self,
+        method: str,
+        raw_path: bytes,
+        query: bytes | None,
+        http10: bool,
+        headers: Headers,
+        *,
+        named: bytes | None = None,
+    ) -> None:
         self.method = method
         # The path as it was sent, and as the upstream sees it: they differ below the compatibility prefix.
         self.raw_path = raw_path
         self.path = raw_path
         self.query = query
+        # The authority that a target in absolute form names, by its key; None in any other form.
+        self.named = named
         self.http10 = http10
         self.headers = headers
         self.compat = False
@@ -124,6 +98,19 @@ class RequestHead:
     def target(self) -> bytes:
         """The path and query the upstream sees."""
         return self.path if self.query is None else b"%b?%b" % (self.path, self.query)
+
+    @property
+    def host(self) -> bytes | None:
+        """The host that the client means: a target in absolute form wins over Host (RFC 9112, section 3.2.2)."""
+        return self.headers.first.get(b"host") if self.named is None else self.named
+
+    @property
+    def hops_left(self) -> int | None:
+        """How many more proxies may forward an OPTIONS request (RFC 9110, section 7.6.2); None: any number."""
+        if self.method != "OPTIONS":
+            return None
+        hops = self.headers.first.get(b"max-forwards")
+        return None if hops is None else int(hops)
 
     @property
     def keep_alive(self) -> bool:
@@ -234,8 +221,11 @@ def _check_request(first: dict[bytes, bytes], http10: bool) -> None:
     host = first.get(b"host")
     if host is None and not http10:
         raise HeadError("The Host header is missing.")
-    if host is not None and not _HOST.fullmatch(host):
+    if host is not None and not AUTHORITY.fullmatch(host):
         raise HeadError("The Host header is malformed.")
+    hops = first.get(b"max-forwards")
+    if hops is not None and not _LENGTH.fullmatch(hops):
+        raise HeadError("The Max-Forwards header is malformed.")
     _check_framing(first, http10)
 
 
@@ -253,15 +243,20 @@ def parse_request(
     match = _REQUEST_LINE.fullmatch(head, 0, line_end)
     if match is None:
         raise HeadError("The request line is malformed.")
-    target, http10 = match[2], match[3] == b"0"
+    if match[1] in _NEVER_PASSED or len(match[1]) > _LONGEST_METHOD:
+        raise HeadError("This method is not passed on.", 501, "not_implemented")
+    method, http10 = match[1].decode(), match[3] == b"0"
+    target = parse_target(method, match[2])
+    if target is None:
+        raise HeadError("The address of the request is malformed.")
     raw = head[line_end - 1 :]
     headers = known(raw)
     if headers is None:
-        _check(HttpRequestParser, head)
+        # llhttp knows no methods but its own; the request line is ours to check, and was.
+        _check(HttpRequestParser, b"GET / HTTP/1." + raw)
         headers = Headers(raw, *_split(raw[3:], SINGLE_IN_REQUESTS, limits.header_count))
         _check_request(headers.first, http10)
-    raw_path, mark, query = target.partition(b"?")
-    return RequestHead(match[1].decode(), raw_path, query if mark else None, http10=http10, headers=headers)
+    return RequestHead(method, target.path, target.query, http10, headers, named=target.authority)
 
 
 def parse_response(head: bytes, limits: Limits) -> ResponseHead:

@@ -113,7 +113,7 @@ class Relaying(Endings):
             if turn.expecting:
                 self._continue(turn)
         elif not turn.request.http10:
-            lines = response_lines(head, self._site.rules, drop_length=True, limited=False)
+            lines = response_lines(head, turn.request, turn.peer, self._site.rules, drop_length=True, limited=False)
             self._send(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, lines))
 
     def _begin_reply(self, turn: Turn, reply: Reply, head: ResponseHead) -> None:
@@ -127,7 +127,9 @@ class Relaying(Endings):
             framing += b"Connection: close\r\n"
         elif request.http10:
             framing += b"Connection: keep-alive\r\n"
-        lines = response_lines(head, self._site.rules, drop_length=reply.drops_length, limited=bool(ours))
+        lines = response_lines(
+            head, turn.request, turn.peer, self._site.rules, drop_length=reply.drops_length, limited=bool(ours)
+        )
         exchange.status, exchange.sent_head, exchange.first_byte = head.status, True, self._now
         turn.expecting = False
         for recording in turn.recordings:

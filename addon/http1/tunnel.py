@@ -29,7 +29,7 @@ class Tunnelling(Relaying):
             self._fail(turn, _UNASKED)
             return
         exchange, ours = turn.exchange, turn.admit.reply_lines
-        lines = response_lines(head, self._site.rules, drop_length=True, limited=bool(ours))
+        lines = response_lines(head, turn.request, turn.peer, self._site.rules, drop_length=True, limited=bool(ours))
         self._send(_SWITCH % (lines, ours, exchange.request_id.encode()))
         exchange.status, exchange.sent_head, exchange.first_byte = 101, True, self._now
         exchange.tunnel = True

@@ -124,7 +124,7 @@ def _subject(session: Session, target: Target, name: str) -> dict[str, object]:
             return {}
         case Target.PATH:
             raw = name.encode("ascii", "replace")
-            if not name.startswith("/") or not name.isascii() or paths.canonical_fault(raw):
+            if not name.startswith("/") or not name.isascii() or paths.fault(raw):
                 raise InvalidInput("name", "Write the beginning of a path, like /certificates/.")
             return {"path": name}
         case Target.TOKEN:

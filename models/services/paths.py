@@ -1,4 +1,8 @@
-"""Whether a request path means the same thing to everyone who reads it."""
+"""What is wrong with a request path: for every scope, and for those that are restricted to some paths.
+
+An unrestricted scope sells the upstream whole: whatever RFC 3986 allows is forwarded byte for byte. Under a restricted
+scope a path must mean the same thing to every server that reads it, however lenient, or it could lead out of the scope.
+"""
 
 import re
 import unicodedata
@@ -11,35 +15,71 @@ RESERVED_SEGMENT = b"_zenzefi"
 # Segments of plain characters that do not start with a dot are fine as they stand: nearly all of traffic.
 _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)+/?|/")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
-_DECODED_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# Plain or escaped; `?` and `#` end a path, and are no part of one that is sent so.
+_CONTROL = re.compile(rb"[\x00-\x20\x7f#?]|%(?:[01][0-9A-Fa-f]|7[Ff])")
 _NESTED_ESCAPE = re.compile(r"%(?:2e|2f|5c|25)", re.IGNORECASE)
+# Every letter that compatibility normalisation (NFKC) turns into separators and nothing else, with what it becomes.
+# Others hold a slash among letters (U+2105 is c/o): they are no separator, and lead to no other segment than their own.
+_SEPARATOR_LIKE = str.maketrans(
+    {
+        "\u037e": ";",
+        "\u2024": ".",
+        "\u2025": "..",
+        "\u2026": "...",
+        "\u2047": "??",
+        "\ufe14": ";",
+        "\ufe16": "?",
+        "\ufe19": "...",
+        "\ufe30": "..",
+        "\ufe52": ".",
+        "\ufe54": ";",
+        "\ufe56": "?",
+        "\ufe5f": "#",
+        "\ufe68": "\\",
+        "\ufe6a": "%",
+        "\uff03": "#",
+        "\uff05": "%",
+        "\uff0e": ".",
+        "\uff0f": "/",
+        "\uff1b": ";",
+        "\uff1f": "?",
+        "\uff3c": "\\",
+    }
+)
+# The target of `OPTIONS *`, which is about the server and no path of it (RFC 9112, section 3.2.4).
+ASTERISK = b"*"
 # Overlong UTF-8 once carried dots and slashes past checks: a lenient decoder reads it, a strict one does not.
 _OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]|\xf8[\x80-\x87]|\xfc[\x80-\x83]")
 # What decodes a path before it looks for its end takes the rest for parameters, a query or a fragment.
 _END = re.compile(r"[;?#]")
 
 
-def canonical_fault(raw_path: bytes) -> str | None:
-    """Say what is wrong with a path (without its query), or None when it may be forwarded as it is.
-
-    These refusals hold for every scope; the source of the rules is contract.md, "Scopes".
-    """
-    if _PLAIN.fullmatch(raw_path):
+def fault(raw_path: bytes) -> str | None:
+    """Say what is wrong with a path (without its query) under every scope, or None when it may go on as it is."""
+    if _PLAIN.fullmatch(raw_path) or raw_path == ASTERISK:
         return None
     if not raw_path.startswith(b"/"):
         return "The path must start with a slash."
-    return _raw_fault(raw_path) or _decoded_fault(raw_path)
+    if _CONTROL.search(raw_path):
+        return "The path holds a space, a control byte or a fragment."
+    # Servers that decode slashes and read backslashes as slashes see dot segments between them, too.
+    segments = unquote_to_bytes(raw_path).replace(b"\\", b"/").split(b"/")
+    if b".." in segments or b"." in segments:
+        return "The path holds a dot segment."
+    return None
+
+
+def restricted_fault(raw_path: bytes) -> str | None:
+    """Say what else is wrong with a path under a restricted scope: all that two servers might read differently."""
+    if _PLAIN.fullmatch(raw_path):
+        return None
+    return fault(raw_path) or _raw_fault(raw_path) or _decoded_fault(raw_path)
 
 
 def _raw_fault(raw_path: bytes) -> str | None:
     """Find what is wrong before any decoding."""
-    if _CONTROL.search(raw_path):
-        return "The path holds a space or a control byte."
     if b"\\" in raw_path:
         return "The path holds a backslash."
-    if b"#" in raw_path or b"?" in raw_path:
-        return "The path holds a fragment."
     if b"//" in raw_path:
         return "The path holds an empty segment."
     if _BAD_ESCAPE.search(raw_path):
@@ -51,8 +91,6 @@ def _decoded_fault(raw_path: bytes) -> str | None:
     """Find what only shows after the path was decoded once, segment by segment."""
     for raw in raw_path[1:].split(b"/"):
         segment = unquote_to_bytes(raw)
-        if _DECODED_CONTROL.search(segment):
-            return "The path holds an encoded control byte."
         if _OVERLONG.search(segment):
             return "The path holds an overlong character."
         seen = _as_seen_by_the_most_lenient(segment)
@@ -61,40 +99,49 @@ def _decoded_fault(raw_path: bytes) -> str | None:
         name = _END.split(seen, maxsplit=1)[0]
         if name and not name.strip("."):
             return "The path holds a dot segment."
-        if _NESTED_ESCAPE.search(seen):
+        if "%" in seen and _NESTED_ESCAPE.search(unicodedata.normalize("NFKC", seen)):
             return "The path is escaped twice."
     return None
 
 
 def _as_seen_by_the_most_lenient(segment: bytes) -> str:
-    """Return a decoded segment without what somebody may leave out, and with what somebody may take for ASCII.
+    """Return a decoded segment without what somebody may leave out, and with what somebody may take for a separator.
 
     There are readers that skip bytes that are no UTF-8, trim spaces, drop what is invisible, or read a fullwidth
     slash, percent sign or dot as the plain one.
     """
     if segment.isascii():
         return segment.decode().replace(" ", "")
-    folded = unicodedata.normalize("NFKC", segment.decode("utf-8", "ignore"))
+    folded = segment.decode("utf-8", "ignore").translate(_SEPARATOR_LIKE)
     return "".join(letter for letter in folded if letter.isprintable() and letter != " ")
 
 
+def is_blank(segment: str) -> bool:
+    """Say whether a decoded segment is empty to somebody: then the path ends before it, and is another one."""
+    if segment.isascii():
+        return not segment.strip()
+    return not _as_seen_by_the_most_lenient(segment.encode("utf-8", "surrogateescape"))
+
+
 def is_under(raw_path: bytes, segment: bytes) -> bool:
-    """Say whether a path's first segment is this one, however it is written.
+    """Say whether a path's first segment is this one, however it is written; empty segments before it do not count.
 
     `segment` is in lower case and begins with a byte that has no other case.
     """
-    if raw_path[1:2] not in (segment[:1], b"%"):
+    if raw_path[1:2] not in (segment[:1], b"%", b"/", b"\\"):
         return False
-    first = unquote_to_bytes(raw_path[1:].partition(b"/")[0])
-    return first.partition(b";")[0].lower() == segment
+    path = unquote_to_bytes(raw_path).replace(b"\\", b"/").lstrip(b"/")
+    return path.partition(b"/")[0].partition(b";")[0].lower() == segment
 
 
 def decoded_segments(raw_path: bytes) -> list[str]:
-    """Split a path that has no canonical fault into its segments, each decoded once.
+    """Split a path that has no restricted fault into its segments, each decoded once.
 
     Bytes that are not UTF-8 become lone surrogates, so that no two different paths look alike. A trailing
-    slash shows as a last empty segment.
+    slash shows as a last empty segment. `*` has no segments: it is no path, and only `**` covers it.
     """
+    if raw_path == ASTERISK:
+        return []
     if b"%" not in raw_path:
         return raw_path[1:].decode("utf-8", "surrogateescape").split("/")
     return [unquote_to_bytes(raw).decode("utf-8", "surrogateescape") for raw in raw_path[1:].split(b"/")]

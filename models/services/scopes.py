@@ -14,12 +14,15 @@ from models.services import paths
 ANY_DEPTH = "**"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 _UNSURE = re.compile(r"[;?#]")
-_METHODS = re.compile(r"[A-Z]+(,[A-Z]+)*")
+_METHODS = re.compile(r"[A-Z][A-Z-]*(,[A-Z][A-Z-]*)*")
+# What a rule without methods covers. Others (of WebDAV, or nobody's) may do what its author did not think of: a rule
+# that shall cover one names it.
+ORDINARY_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One compiled rule; None among the segments matches any one segment, no methods means all methods."""
+    """One compiled rule; None among the segments matches any one segment, no methods means all ordinary ones."""
 
     segments: tuple[str | None, ...]
     open_ended: bool
@@ -27,15 +30,20 @@ class Rule:
     # As it stands in the settings.
     source: str
 
+    @property
+    def covers_everything(self) -> bool:
+        """Whether this rule is `**`, for all methods."""
+        return self.open_ended and not self.segments and not self.methods
+
     def allows(self, method: str, segments: Sequence[str]) -> bool:
         """Say whether this rule covers a request."""
-        if self.methods and method not in self.methods:
-            return False
+        if method not in (self.methods or ORDINARY_METHODS):
+            return self.covers_everything
         wanted = self.segments
         if len(segments) < len(wanted) or (len(segments) > len(wanted) and not self.open_ended):
             return False
         pairs = zip(wanted, segments, strict=False)
-        return all(given.strip() != "" if expected is None else expected == given for expected, given in pairs)
+        return all(not paths.is_blank(given) if expected is None else expected == given for expected, given in pairs)
 
 
 class Scope:
@@ -43,8 +51,8 @@ class Scope:
 
     def __init__(self, rules: Iterable[str]) -> None:
         self._rules = tuple(_compile(rule) for rule in rules)
-        # `full` asks no question of a path that was found canonical.
-        self.is_unrestricted = any(rule.open_ended and not rule.segments and not rule.methods for rule in self._rules)
+        # `full` asks no question of a path that is good under every scope.
+        self.is_unrestricted = any(rule.covers_everything for rule in self._rules)
 
     @property
     def first_page(self) -> str:
@@ -85,7 +93,8 @@ class Ruling:
 
 def ruling(scope: Scope | None, method: str, raw_path: bytes) -> Ruling:
     """Say what the gate's steps 1 and 6 make of a request, and why; `raw_path` is without its query."""
-    fault = paths.canonical_fault(raw_path)
+    is_restricted = scope is not None and not scope.is_unrestricted
+    fault = paths.restricted_fault(raw_path) if is_restricted else paths.fault(raw_path)
     if fault is not None:
         return Ruling("bad_request", fault)
     rule = None if scope is None else scope.rule_for(method, paths.decoded_segments(raw_path))

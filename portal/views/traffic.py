@@ -9,14 +9,13 @@ from flask import Blueprint, render_template, request
 from models.config import Settings
 from models.services import paths, token_lists
 from models.services.paths import PREFIX, RESERVED_SEGMENT
-from models.services.scopes import Ruling, Scope, ruling
+from models.services.scopes import ORDINARY_METHODS, Ruling, Scope, ruling
 from models.tokens import AccessToken
 from portal import access, current, traffic
 
 blueprint = Blueprint("traffic", __name__, url_prefix="/tokens/<uuid:token_id>")
 blueprint.before_request(access.require_login)
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LONGEST_PATH = 2000
 _ORIGIN = re.compile(r"https?://[^/?#]*")
 # What a person may type and a client would send as it stands; all else goes escaped, as a client would do it.
@@ -42,11 +41,11 @@ def try_request(token_id: uuid.UUID) -> str:
     token = token_lists.owned(current.session(), current.user(), token_id)
     method = request.args.get("method", "GET")
     path = request.args.get("path", "").strip()[:LONGEST_PATH]
-    method = method if method in METHODS else "GET"
+    method = method if method in ORDINARY_METHODS else "GET"
     found = _judged(current.settings(), token, method, path) if path else None
     rules = current.settings().scopes.get(token.scope, ())
     return render_template(
-        "tokens/try.html", token=token, method=method, path=path, methods=METHODS, ruling=found, rules=rules
+        "tokens/try.html", token=token, method=method, path=path, methods=ORDINARY_METHODS, ruling=found, rules=rules
     )
 
 
@@ -55,7 +54,7 @@ def _judged(settings: Settings, token: AccessToken, method: str, typed: str) -> 
     raw_path = raw_path_of(typed)
     if settings.proxy.compatibility_prefix and raw_path.startswith(PREFIX + b"/"):
         raw_path = raw_path.removeprefix(PREFIX)
-    if paths.canonical_fault(raw_path) is None and paths.is_under(raw_path, RESERVED_SEGMENT):
+    if paths.fault(raw_path) is None and paths.is_under(raw_path, RESERVED_SEGMENT):
         return Ruling("reserved")
     rules = settings.scopes.get(token.scope)
     return ruling(None if rules is None else Scope(rules), method, raw_path)

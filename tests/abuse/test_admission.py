@@ -147,10 +147,25 @@ def test_11_no_spelling_of_a_path_reaches_outside_the_scope(scene: Scene) -> Non
             if prefix and not path.startswith("/"):
                 continue
             raw = f"GET {prefix}{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-            for secret in (narrow.secret, scene.owned.secret):
-                reply = scene.send(raw, secret=secret)
-                assert reply.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403", b"HTTP/1.1 404")), (path, reply)
+            reply = scene.send(raw, secret=narrow.secret)
+            assert reply.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403", b"HTTP/1.1 404")), (path, reply)
     assert b"currentUser" not in scene.upstream.received
+
+
+def test_11_dot_segments_and_foreign_addresses_are_refused_in_every_scope(scene: Scene) -> None:
+    for path in TRAVERSALS[:4] + TRAVERSALS[7:8] + TRAVERSALS[9:10] + TRAVERSALS[11:]:
+        reply = scene.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), secret=scene.owned.secret)
+        assert reply.startswith(b"HTTP/1.1 400"), (path, reply)
+    assert b"currentUser" not in scene.upstream.received
+
+
+@pytest.mark.parametrize(
+    "target", ["/a%2Fb", "/a//b?c=//d", "/a%5Cb", "/%E2%84%85", "//a", "/a;b/..;/c", "/%252e%252e/a", "/a\\b"]
+)
+def test_an_unrestricted_scope_passes_every_legitimate_target_byte_for_byte(scene: Scene, target: str) -> None:
+    reply = scene.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), secret=scene.owned.secret)
+    assert reply.startswith(b"HTTP/1.1 200"), reply
+    assert f"GET {target} HTTP/1.1\r\n".encode() in scene.upstream.received
 
 
 def test_13_an_exception_anywhere_in_admission_refuses(own_scene: Scene) -> None:

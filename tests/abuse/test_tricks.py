@@ -22,6 +22,10 @@ RESERVED = [
     "/api/v1/proxy/_zenzefi/x",
     "/api/v1/proxy/_ZENZEFI/x",
     "/api/v1/proxy/%5Fzenzefi/enter",
+    "//_zenzefi/live",
+    "/%2f_zenzefi/live",
+    "/\\_zenzefi/live",
+    "/api/v1/proxy//_zenzefi/live",
 ]
 OUTSIDE = [
     "/api/v1/proxy//certificates/filter",

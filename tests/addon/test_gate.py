@@ -79,9 +79,39 @@ def test_the_second_request_is_decided_from_memory(gated: Gated, owned: Owned) -
     assert again.allowance.remaining == first.allowance.remaining - 1
 
 
-@pytest.mark.parametrize("path", [b"/a/../b", b"/a/%2e%2e/b", b"//x", b"/a\\b", b"/a%2fb", b"/%252e", b"/a/..;/b"])
-def test_a_path_that_is_not_canonical_is_refused_before_anything_else(gated: Gated, path: bytes) -> None:
+@pytest.mark.parametrize("path", [b"/a/../b", b"/a/%2e%2e/b", b"/a%2f..%2fb", b"/a/.", b"/%00", b"/a\x7f", b"/a#b"])
+def test_dot_segments_control_bytes_and_fragments_are_refused_before_anything_else(gated: Gated, path: bytes) -> None:
     assert code(decide(gated, facts(None, path=path))) == "bad_request"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"//x", b"/a\\b", b"/a%2fb", b"/a%5Cb", b"/%252e", b"/a/..;/b", b"/a;b", b"/%zz", b"/a%3Fb", b"/..."],
+)
+def test_a_path_that_servers_read_differently_passes_only_an_unrestricted_scope(
+    gated: Gated, owned: Owned, path: bytes
+) -> None:
+    """An unrestricted scope sells the upstream whole: what RFC 3986 allows goes up byte for byte."""
+    assert isinstance(decide(gated, facts(owned.secret, path=path)), Admit)
+    narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
+    assert code(decide(gated, facts(narrow.secret, path=b"/certificates/filter" + path))) in {
+        "bad_request",
+        "scope_denied",
+    }
+
+
+def test_a_method_beyond_the_ordinary_ones_passes_only_an_unrestricted_scope(gated: Gated, owned: Owned) -> None:
+    narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
+    for method in ("PROPFIND", "REPORT", "QUERY", "get"):
+        assert isinstance(decide(gated, facts(owned.secret, method=method)), Admit)
+        request = facts(narrow.secret, path=b"/certificates/filter", method=method)
+        assert code(decide(gated, request)) == "scope_denied"
+
+
+def test_the_server_as_a_whole_is_within_an_unrestricted_scope_only(gated: Gated, owned: Owned) -> None:
+    narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
+    assert isinstance(decide(gated, facts(owned.secret, path=b"*", method="OPTIONS")), Admit)
+    assert code(decide(gated, facts(narrow.secret, path=b"*", method="OPTIONS"))) == "scope_denied"
 
 
 def test_no_token_and_a_made_up_token_are_refused_without_a_look_up(gated: Gated) -> None:

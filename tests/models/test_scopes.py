@@ -1,9 +1,12 @@
 """What a scope lets through: the table of contract.md, section 2."""
 
+import unicodedata
+
 import pytest
 
 from models.config import Settings
-from models.services.scopes import Scope, compile_all
+from models.services import paths
+from models.services.scopes import Scope, compile_all, ruling
 
 INSIDE = [
     "certificates/filter",
@@ -77,6 +80,57 @@ def test_a_rule_may_name_its_methods() -> None:
     assert scope.allows("POST", ["reports"])
     assert not scope.allows("POST", ["reports", "1"])
     assert not scope.allows("GET", ["reports"])
+
+
+def test_a_rule_without_methods_covers_the_ordinary_ones_and_others_are_named() -> None:
+    scope = Scope(["files/**", "PROPFIND,VERSION-CONTROL dav/**"])
+    assert scope.allows("DELETE", ["files", "a"])
+    assert not scope.allows("PROPFIND", ["files", "a"])
+    assert scope.allows("PROPFIND", ["dav", "a"])
+    assert scope.allows("VERSION-CONTROL", ["dav"])
+    assert Scope(["**"]).allows("PROPFIND", ["files"])
+
+
+@pytest.mark.parametrize(
+    "written", ["%c2", "%ff", "%E9", "%e2%80%8b", "%c2%a0", "%c2%ad", "%ef%bb%bf", "%e3%80%80", "%20", "%c2%20"]
+)
+def test_a_placeholder_stands_for_no_segment_that_is_empty_to_somebody(restricted: Scope, written: str) -> None:
+    """Readers skip bytes that are no UTF-8 and drop what is invisible: `details/` is not `details/{id}`."""
+    path = f"/certificates/details/{written}".encode()
+    assert ruling(restricted, "GET", path).code == "scope_denied"
+    assert ruling(restricted, "GET", path + b"17").code == ""
+
+
+@pytest.mark.parametrize("written", ["%E2%84%85", "%E2%84%80b", "%C2%BD", "%EF%BC%A1", "%E2%85%A3"])
+def test_letters_that_are_no_separators_are_not_normalised(restricted: Scope, written: str) -> None:
+    assert ruling(restricted, "GET", f"/certificates/details/{written}".encode()).code == ""
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "a%EF%BC%8Fb",
+        "a%EF%BC%BCb",
+        "a%EF%B9%A8b",
+        "%EF%BC%8E%EF%BC%8E",
+        "%E2%80%A5",
+        "%EF%B8%B0",
+        "%EF%BC%852e",
+        "%25%EF%BC%92e",
+    ],
+)
+def test_letters_that_some_readers_take_for_separators_are_refused(restricted: Scope, written: str) -> None:
+    assert ruling(restricted, "GET", f"/certificates/details/{written}".encode()).code == "bad_request"
+
+
+def test_every_letter_that_is_normalised_to_separators_alone_is_taken_for_them() -> None:
+    separators = set("./\\%;?#")
+    for code in range(0x80, 0x20000):
+        seen = unicodedata.normalize("NFKC", chr(code))
+        if set(seen) <= separators and not 0xD800 <= code < 0xE000:
+            path = b"/certificates/details/.." + chr(code).encode() + b"/.."
+            assert ruling(Scope(["certificates/**"]), "GET", path).code, hex(code)
+            assert paths._SEPARATOR_LIKE[code] == seen, hex(code)
 
 
 def test_full_for_some_methods_is_still_restricted() -> None:

@@ -4,6 +4,50 @@ An upstream that is used to standing behind a gateway believes such headers, bec
 client they are a claim of another identity, address, path or method than the one that was admitted here.
 """
 
+# What two readers could understand differently when it came twice.
+SINGLE_IN_REQUESTS = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"content-type",
+        b"authorization",
+        b"max-forwards",
+        b"expect",
+        b"upgrade",
+        b"x-access-token",
+        b"x-device-id",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"origin",
+        b"referer",
+        b"user-agent",
+    }
+)
+FORBIDDEN_IN_TRAILERS = SINGLE_IN_REQUESTS | frozenset(
+    {
+        b"connection",
+        b"content-encoding",
+        b"content-range",
+        b"cookie",
+        b"set-cookie",
+        b"forwarded",
+        b"keep-alive",
+        b"location",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-request-id",
+        b"x-token-id",
+        b"x-user-id",
+        b"clear-site-data",
+    }
+)
+
 # RFC 9110, section 7.6.1, with those that were hop-by-hop before it; HTTP2-Settings by RFC 7540, section 3.2.1.
 HOP_BY_HOP = frozenset(
     {
