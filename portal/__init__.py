@@ -12,7 +12,7 @@ from models.database import apply_limits, engine_options
 from models.services.runtime import Cached
 from portal import access, announcing, api, asked, errors, formats, i18n, limits, maintenance, metrics, security, views
 from portal.extensions import csrf, db
-from portal.request import login_limits
+from portal.request import login_limits, preferences
 from portal.request.client_address import ClientAddress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +35,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     csrf.init_app(app)
     access.init_app(app)
     i18n.init_app(app)
+    preferences.init_app(app)
     formats.init_app(app)
     limits.init_app(app, settings)
     login_limits.init_app(app, settings)

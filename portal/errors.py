@@ -4,12 +4,14 @@ import logging
 from math import ceil
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask import Flask, Response, g, jsonify, make_response, redirect, render_template, request
+from flask.globals import request_ctx
 from flask_babel import lazy_gettext as _
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.wrappers import Response as BaseResponse
 
 from models.services import errors as domain
 from portal.extensions import db
@@ -123,17 +125,33 @@ def _came_from() -> str:
     return page_before._replace(scheme="", netloc="").geturl() if page_before.netloc == request.host else ""
 
 
-def _on_http(error: HTTPException) -> Response | HTTPException:
+def _on_http(error: HTTPException) -> BaseResponse | HTTPException:
     if error.code is None or error.code < 400:
         return error  # a redirect to the same address with or without its last slash
     if isinstance(error, InternalServerError) and error.original_exception is not None:
         # Flask has logged the traceback; this line joins it to the id on the visitor's page.
         logger.error("request %s failed: %s", g.get("request_id"), type(error.original_exception).__name__)
+    if isinstance(error, MethodNotAllowed) and request.method in {"GET", "HEAD"} and not _is_api():
+        return redirect(_page_above())
     response = page(error.code)
     for name, value in error.get_headers():
         if name in {"Allow", "Retry-After", "WWW-Authenticate"}:
             response.headers[name] = value
     return response
+
+
+def _page_above() -> str:
+    """Return the address of the nearest page above one that only takes forms, where the form stands.
+
+    A form's answer stands at the form's own address, which people reload, bookmark and come back to after a login.
+    """
+    path, adapter = request.path, request_ctx.url_adapter
+    while path and adapter is not None:
+        path = path.rpartition("/")[0]
+        if adapter.test(path or "/", "GET"):
+            break
+    query = request.query_string.decode()
+    return f"{path or '/'}?{query}" if query else path or "/"
 
 
 def _on_database_down(error: Exception) -> Response:

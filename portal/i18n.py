@@ -5,12 +5,15 @@ from decimal import Decimal
 import flask_babel
 from babel.support import NullTranslations
 from flask import Flask, request
+from werkzeug.exceptions import HTTPException
 
 from models.languages import DEFAULT, LANGUAGES, catalogue
 
 COOKIE = "lang"
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
+# What the fields begin with by which the menu asks for the same page in another language or theme.
+REDRAW = "redraw_"
 
 
 class PoDomain(flask_babel.Domain):  # type: ignore[misc]  # Flask-Babel ships no types
@@ -41,7 +44,7 @@ def chosen_language() -> str:
 
 def wanted_language() -> str:
     """Return the language in which a person wants to be written to, whatever a program reads meanwhile."""
-    chosen = request.cookies.get(COOKIE, "")
+    chosen = _chosen(COOKIE)
     asked_for = (name.partition("-")[0].lower() for name in request.accept_languages.values())
     return next((language for language in (chosen, *asked_for) if language in LANGUAGES), DEFAULT)
 
@@ -51,9 +54,24 @@ def is_for_programs(path: str) -> bool:
     return path.startswith(("/api/", "/health/"))
 
 
+def is_redraw() -> bool:
+    """Say whether a form was sent only to be shown again, in another language or theme."""
+    if request.method != "POST" or is_for_programs(request.path):
+        return False
+    try:
+        return any(REDRAW + name in request.form for name in (COOKIE, THEME_COOKIE))
+    except HTTPException:  # a body that is too large is told by the page that this is asked for
+        return False
+
+
+def _chosen(name: str) -> str:
+    kept = request.cookies.get(name, "")
+    return request.form.get(REDRAW + name, kept) if is_redraw() else kept
+
+
 def chosen_theme() -> str:
     """Return the theme that the visitor set; `system` follows his device."""
-    chosen = request.cookies.get(THEME_COOKIE, "")
+    chosen = _chosen(THEME_COOKIE)
     return chosen if chosen in THEMES else "system"
 
 

@@ -38,8 +38,8 @@ def make(
     if actor.user_id is None:
         raise ValueError("an announcement has an author")
     starts_at = starts_at or clock.now()
-    if ends_at is not None and ends_at <= max(starts_at, clock.now()):
-        raise InvalidInput("ends_at", "The end must come after the start, and after now.")
+    if ends_at is not None:
+        check_end(starts_at, ends_at)
     made = Announcement(
         id=announcement_id or uuid.uuid4(),
         level=level,
@@ -66,6 +66,12 @@ def make(
         ends=ends_at.isoformat() if ends_at else None,
     )
     return made
+
+
+def check_end(starts_at: datetime | None, ends_at: datetime) -> None:
+    """Raise InvalidInput for an end at which nothing would have been announced."""
+    if ends_at <= max(starts_at or clock.now(), clock.now()):
+        raise InvalidInput("ends_at", "The end must come after the start, and after now.")
 
 
 def by_id(session: Session, announcement_id: uuid.UUID, *, lock: bool = False) -> Announcement:

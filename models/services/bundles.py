@@ -162,11 +162,8 @@ def save(
     tokens.price_of(settings, duration_hours)
     if scope not in settings.scopes:
         raise InvalidInput("scope", "There is no such scope.")
-    if not 2 <= token_count <= 100:
-        raise InvalidInput("token_count", "A bundle has 2 to 100 tokens.")
-    fits = discount_percent.is_finite() and 0 <= discount_percent <= 90
-    if not fits or discount_percent != discount_percent.quantize(CENT):
-        raise InvalidInput("discount_percent", "The discount is 0 to 90 percent.")
+    check_token_count(token_count)
+    check_discount(discount_percent)
     values = {
         "name": texts.one_line(name, field="name", at_least=1, at_most=50),
         "description": texts.one_line(description, field="description", at_most=200),
@@ -184,6 +181,18 @@ def save(
     session.flush()
     _record(session, bundle, actor, **{key: str(value) for key, value in values.items()})
     return bundle
+
+
+def check_token_count(token_count: int) -> None:
+    """Raise InvalidInput for a number of tokens that no bundle has."""
+    if not 2 <= token_count <= 100:
+        raise InvalidInput("token_count", "A bundle has 2 to 100 tokens.")
+
+
+def check_discount(percent: Decimal) -> None:
+    """Raise InvalidInput for a discount that no bundle has."""
+    if not (percent.is_finite() and 0 <= percent <= 90) or percent != percent.quantize(CENT):
+        raise InvalidInput("discount_percent", "The discount is 0 to 90 percent.")
 
 
 def set_active(session: Session, bundle_id: uuid.UUID, *, active: bool, actor: Actor) -> Bundle:

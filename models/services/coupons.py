@@ -69,12 +69,12 @@ def create(
     """Make a coupon. Raises InvalidInput."""
     # Some letters become two when they are capitals.
     code = texts.one_line(code.upper(), field="code", at_least=3, at_most=32)
-    if (percent is None) == (amount is None):
-        raise InvalidInput("percent", "Give either a percentage or an amount.")
-    if percent is not None and not (percent.is_finite() and 0 < percent < 100 and percent == percent.quantize(CENT)):
-        raise InvalidInput("percent", "The percentage is above 0 and below 100.")
-    if any(limit is not None and not 1 <= limit <= MOST_USES for limit in (uses_in_all, uses_per_user)):
-        raise InvalidInput("uses_in_all", "A limit is 1 or more.")
+    check_one_of(percent, amount)
+    if percent is not None:
+        check_percent(percent)
+    for limit in (uses_in_all, uses_per_user):
+        if limit is not None:
+            check_limit(limit)
     coupon = Coupon(
         code=code,
         percent=percent,
@@ -91,6 +91,24 @@ def create(
         raise InvalidInput("code", "This code is taken.") from None
     _record(session, coupon, actor, code=code)
     return coupon
+
+
+def check_one_of(percent: Decimal | None, amount: Decimal | None) -> None:
+    """Raise InvalidInput unless a coupon takes off either a percentage or an amount."""
+    if (percent is None) == (amount is None):
+        raise InvalidInput("percent", "Give either a percentage or an amount.")
+
+
+def check_percent(percent: Decimal) -> None:
+    """Raise InvalidInput for a percentage that no coupon takes off."""
+    if not (percent.is_finite() and 0 < percent < 100 and percent == percent.quantize(CENT)):
+        raise InvalidInput("percent", "The percentage is above 0 and below 100.")
+
+
+def check_limit(limit: int) -> None:
+    """Raise InvalidInput for a number of uses that no coupon has."""
+    if not 1 <= limit <= MOST_USES:
+        raise InvalidInput("uses_in_all", "A limit is 1 or more.")
 
 
 def set_active(session: Session, coupon_id: uuid.UUID, *, active: bool, actor: Actor) -> Coupon:

@@ -47,10 +47,8 @@ def create(
     """
     amount = checked(amount)
     note = texts.one_line(note, field="note", at_least=3, at_most=200)
-    if not 1 <= count <= AT_ONCE:
-        raise InvalidInput("count", f"Make 1 to {AT_ONCE} codes at once.")
-    if not 1 <= uses_each <= 1_000_000:
-        raise InvalidInput("uses_each", "A limit is 1 or more.")
+    check_count(count)
+    check_uses(uses_each)
     key = key or uuid.uuid4()
     codes = [_new_code() for _ in range(count)]
     made = [
@@ -76,6 +74,18 @@ def create(
     facts = {"amount": str(amount), "count": count, "uses_each": uses_each, "note": note}
     audit.record(session, AuditAction.GIFTS_MADE, actor, user_id=actor.user_id, resource=("gift_code", None), **facts)
     return codes
+
+
+def check_count(count: int) -> None:
+    """Raise InvalidInput for a number of codes that are not made at once."""
+    if not 1 <= count <= AT_ONCE:
+        raise InvalidInput("count", f"Make 1 to {AT_ONCE} codes at once.")
+
+
+def check_uses(uses: int) -> None:
+    """Raise InvalidInput for a number of uses that no code has."""
+    if not 1 <= uses <= 1_000_000:
+        raise InvalidInput("uses_each", "A limit is 1 or more.")
 
 
 def redeem(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> Decimal:

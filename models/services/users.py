@@ -53,8 +53,7 @@ def register(
     email, username = email.strip(), username.strip()
     check_password(password)
     check_email(email)
-    if not USERNAME.fullmatch(username):
-        raise InvalidInput("username", "Use 3 to 50 letters, digits, points, hyphens or underscores.")
+    check_username(username)
     referrer = referrals.referrer_of(session, referral_code)
     user = User(
         referrer_id=referrer.id if referrer else None,
@@ -108,6 +107,12 @@ def note_second_registration(session: Session, *, email: str, actor: Actor) -> b
     dedup_key = f"registered_again:{owner.id}:{clock.now():%Y-%m-%d}"
     outbox.write(session, "registered_again", owner, dedup_key=dedup_key, username=owner.username)
     return False
+
+
+def check_username(username: str) -> None:
+    """Raise InvalidInput for what is no user name."""
+    if not USERNAME.fullmatch(username.strip()):
+        raise InvalidInput("username", "Use 3 to 50 letters, digits, points, hyphens or underscores.")
 
 
 def check_email(email: str) -> None:

@@ -50,7 +50,7 @@ def create(
         user=user,
         url=destinations.checked(url, settings),
         secret=_sealed(secret, endpoint_id, settings),
-        topics=_checked_topics(topics),
+        topics=checked_topics(topics),
     )
     session.add(endpoint)
     session.flush()
@@ -68,7 +68,7 @@ def change(
     actor: Actor,
 ) -> None:
     """Give an endpoint another address or other topics. Raises InvalidInput."""
-    endpoint.url, endpoint.topics = destinations.checked(url, settings), _checked_topics(topics)
+    endpoint.url, endpoint.topics = destinations.checked(url, settings), checked_topics(topics)
     endpoint.failures, endpoint.rests_until = 0, None
     _record(session, endpoint, actor, change="changed")
 
@@ -146,7 +146,7 @@ def _sealed(secret: bytes, endpoint_id: uuid.UUID, settings: Settings) -> bytes:
     return sealing.seal(settings.portal, secret, purpose=sealing.Purpose.WEBHOOK, owner=endpoint_id)
 
 
-def _checked_topics(topics: Iterable[str]) -> list[str]:
+def checked_topics(topics: Iterable[str]) -> list[str]:
     known: list[str] = [topic.value for topic in Topic if topic.value in set(topics)]
     if not known:
         raise InvalidInput("topics", "Choose at least one thing to be told about.")

@@ -4,7 +4,9 @@ from flask_babel import lazy_gettext as _
 from wtforms import EmailField, HiddenField, PasswordField, StringField
 from wtforms.validators import EqualTo, Length
 
+from models.services import users
 from portal.forms.base import Form, at_most, required
+from portal.forms.rules import by_service
 from portal.forms.time_zones import browser_zone
 
 # The longest password that is read at all; hashing more would let a visitor buy our time cheaply.
@@ -12,10 +14,14 @@ LONGEST = 128
 
 
 class RegisterForm(Form):
-    email = EmailField(_("E-mail"), [required(), at_most(254)], render_kw={"autocomplete": "email", "autofocus": True})
+    email = EmailField(
+        _("E-mail"),
+        [required(), at_most(254), by_service(users.check_email)],
+        render_kw={"autocomplete": "email", "autofocus": True},
+    )
     username = StringField(
         _("User name"),
-        [required(), at_most(50)],
+        [required(), at_most(50), by_service(users.check_username)],
         description=_("3 to 50 letters, digits, points, hyphens or underscores."),
         render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
     )
@@ -59,7 +65,9 @@ def current_password() -> PasswordField:
 
 class EmailForm(Form):
     email = EmailField(
-        _("New e-mail address"), [required(), at_most(254)], render_kw={"autocomplete": "email", "autofocus": True}
+        _("New e-mail address"),
+        [required(), at_most(254), by_service(users.check_email)],
+        render_kw={"autocomplete": "email", "autofocus": True},
     )
     current_password = current_password()
 

@@ -1,5 +1,8 @@
 """What admins fill in."""
 
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from functools import partial
 from typing import Any, Self
 
 from flask import request
@@ -9,22 +12,26 @@ from wtforms.validators import InputRequired, Optional
 
 from models.announcements import Level
 from models.config import Settings
+from models.services import announcements, bundles, coupons, gifts
+from models.services.errors import InvalidInput
+from models.services.money import checked, parse_amount
 from portal import labels, words
 from portal.forms.base import Form, UuidField, at_most, required
 from portal.forms.numbers import AmountField, PlainDecimalField, WholeNumberField
+from portal.forms.rules import by_service, one_line
 from portal.forms.shop import MONEY
 
 
 class AdjustForm(Form):
     amount = AmountField(
         _("Amount in ZNC"),
-        [required(), at_most(20)],
+        [required(), at_most(20), by_service(partial(parse_amount, signed=True))],
         description=_("12.50 gives, -12.50 takes."),
         render_kw=MONEY,
     )
     reason = StringField(
         _("Reason"),
-        [required(), at_most(200)],
+        [required(), at_most(200), one_line(3)],
         description=_("The user sees it in the list of transactions."),
         render_kw={"autocomplete": "off"},
     )
@@ -32,10 +39,10 @@ class AdjustForm(Form):
 
 
 class RefundForm(Form):
-    amount = AmountField(_("Amount in roubles"), [required(), at_most(20)], render_kw=MONEY)
+    amount = AmountField(_("Amount in roubles"), [required(), at_most(20), by_service(parse_amount)], render_kw=MONEY)
     reason = StringField(
         _("Reason"),
-        [required(), at_most(200)],
+        [required(), at_most(200), one_line(3)],
         description=_("For the books; the payer does not see it."),
         render_kw={"autocomplete": "off"},
     )
@@ -43,13 +50,17 @@ class RefundForm(Form):
 
 
 class BundleEditForm(Form):
-    name = StringField(_("Name"), [required(), at_most(50)])
-    description = StringField(_("Description"), [at_most(200)], default="")
-    token_count = WholeNumberField(_("Tokens"), [InputRequired(_("This field is needed."))])
+    name = StringField(_("Name"), [required(), at_most(50), one_line(1)])
+    description = StringField(_("Description"), [at_most(200), one_line()], default="")
+    token_count = WholeNumberField(
+        _("Tokens"), [InputRequired(_("This field is needed.")), by_service(bundles.check_token_count)]
+    )
     duration_hours = SelectField(_("How long"), coerce=int)
     scope = SelectField(_("What it opens"))
     discount_percent = PlainDecimalField(
-        _("Discount in percent"), [InputRequired(_("This field is needed."))], places=2
+        _("Discount in percent"),
+        [InputRequired(_("This field is needed.")), by_service(bundles.check_discount)],
+        places=2,
     )
 
     @classmethod
@@ -62,40 +73,73 @@ class BundleEditForm(Form):
 
 
 class CouponForm(Form):
-    code = StringField(_("Code"), [required(), at_most(32)], render_kw={"autocomplete": "off"})
-    percent = PlainDecimalField(_("Percent off"), [Optional()], places=2)
-    amount = PlainDecimalField(_("ZNC off"), [Optional()], places=2, description=_("One of the two."))
-    uses_per_user = WholeNumberField(_("Uses for each user"), [Optional()], default=1)
-    uses_in_all = WholeNumberField(_("Uses in all"), [Optional()], description=_("Empty: no limit."))
+    code = StringField(_("Code"), [required(), at_most(32), one_line(3)], render_kw={"autocomplete": "off"})
+    percent = PlainDecimalField(_("Percent off"), [Optional(), by_service(coupons.check_percent)], places=2)
+    amount = PlainDecimalField(
+        _("ZNC off"), [Optional(), by_service(checked)], places=2, description=_("One of the two.")
+    )
+    uses_per_user = WholeNumberField(_("Uses for each user"), [Optional(), by_service(coupons.check_limit)], default=1)
+    uses_in_all = WholeNumberField(
+        _("Uses in all"), [Optional(), by_service(coupons.check_limit)], description=_("Empty: no limit.")
+    )
     valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
+
+    def validate(self, extra_validators: Mapping[str, Sequence[Any]] | None = None) -> bool:
+        """Refuse both kinds of discount, and none."""
+        is_fit = super().validate(extra_validators)
+        if not (self.percent.errors or self.amount.errors):
+            try:
+                coupons.check_one_of(self.percent.data, self.amount.data)
+            except InvalidInput as error:
+                self.refuse(error)
+                return False
+        return is_fit
 
 
 class GiftCodesForm(Form):
-    amount = AmountField(_("Amount in ZNC"), [required(), at_most(20)], render_kw=MONEY)
-    count = WholeNumberField(_("How many codes"), [InputRequired(_("This field is needed."))], default=1)
-    uses_each = WholeNumberField(_("Uses of each code"), [InputRequired(_("This field is needed."))], default=1)
+    amount = AmountField(_("Amount in ZNC"), [required(), at_most(20), by_service(parse_amount)], render_kw=MONEY)
+    count = WholeNumberField(
+        _("How many codes"), [InputRequired(_("This field is needed.")), by_service(gifts.check_count)], default=1
+    )
+    uses_each = WholeNumberField(
+        _("Uses of each code"), [InputRequired(_("This field is needed.")), by_service(gifts.check_uses)], default=1
+    )
     valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
-    note = StringField(_("What they are for"), [required(), at_most(200)], render_kw={"autocomplete": "off"})
+    note = StringField(
+        _("What they are for"), [required(), at_most(200), one_line(3)], render_kw={"autocomplete": "off"}
+    )
     key = UuidField(validators=[required()])
 
 
 class ReasonForm(Form):
     reason = StringField(
-        _("Reason"), [required(), at_most(200)], description=_("The owner is told."), render_kw={"autocomplete": "off"}
+        _("Reason"),
+        [required(), at_most(200), one_line(3)],
+        description=_("The owner is told."),
+        render_kw={"autocomplete": "off"},
     )
 
 
 class NoteForm(Form):
-    text = StringField(_("Note"), [required(), at_most(1000)], render_kw={"autocomplete": "off"})
+    text = StringField(_("Note"), [required(), at_most(1000), one_line(3)], render_kw={"autocomplete": "off"})
 
 
 class AnnouncementForm(Form):
     level = SelectField(_("Importance"))
-    words_en = StringField(_("Words in English"), [required(), at_most(300)], render_kw={"autocomplete": "off"})
-    words_ru = StringField(_("Words in Russian"), [required(), at_most(300)], render_kw={"autocomplete": "off"})
+    words_en = StringField(
+        _("Words in English"), [required(), at_most(300), one_line(3)], render_kw={"autocomplete": "off"}
+    )
+    words_ru = StringField(
+        _("Words in Russian"), [required(), at_most(300), one_line(3)], render_kw={"autocomplete": "off"}
+    )
     starts_at = DateTimeLocalField(_("Starts"), [Optional()], description=_("Empty: from now on."))
     ends_at = DateTimeLocalField(_("Ends"), [Optional()], description=_("Empty: until it is withdrawn."))
     key = UuidField()
+
+    def validate_ends_at(self, field: DateTimeLocalField) -> None:
+        """Refuse an end that nobody would live to see begin."""
+        starts_at = self.starts_at.data and self.starts_at.data.replace(tzinfo=UTC)
+        by_service(lambda end: announcements.check_end(starts_at, end.replace(tzinfo=UTC)))(self, field)
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)

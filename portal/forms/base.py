@@ -1,8 +1,10 @@
 """What all forms share: translated messages, and a way for a service's refusal to reach its field."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flask import g
 from flask_babel import lazy_gettext as _
 from wtforms import Form as PlainForm
 from wtforms import HiddenField, IntegerField, ValidationError
@@ -10,7 +12,7 @@ from wtforms.validators import DataRequired, InputRequired, Length
 from wtforms.widgets import HiddenInput
 
 from models.services.errors import DomainError, InvalidInput
-from portal.i18n import gettext, ngettext
+from portal.i18n import gettext, is_redraw, ngettext
 from portal.sentences import sentence
 
 # What WTForms says by itself in our forms, listed here so that the translators find it.
@@ -33,6 +35,12 @@ class Form(PlainForm):
     class Meta:
         def get_translations(self, form: PlainForm) -> _Messages:  # noqa: ARG002 - the signature is WTForms' own
             return _Messages()
+
+    def validate(self, extra_validators: Mapping[str, Sequence[Any]] | None = None) -> bool:
+        """Check all fields, so that all mistakes are shown at once. A redraw (portal.i18n) is never fit to act."""
+        is_fit = bool(super().validate(extra_validators))
+        g.has_sent_form = True
+        return is_fit and not is_redraw()
 
     def refuse(self, error: DomainError, field: str | None = None) -> None:
         """Show a service's refusal at the field that it names, or above the form."""

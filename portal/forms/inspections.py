@@ -12,6 +12,7 @@ from models.inspections import Target
 from models.upkeep_sections import Inspection
 from portal import labels
 from portal.forms.base import Form, at_most, required
+from portal.forms.rules import one_line
 
 MINUTES = (5, 15, 30, 60, 240, 480, 1440)
 
@@ -26,7 +27,10 @@ class InspectionForm(Form):
     )
     minutes = SelectField(_("For how long"), coerce=int, default=15)
     reason = StringField(
-        _("Reason"), [required(), at_most(200)], description=_("For the audit log."), render_kw={"autocomplete": "off"}
+        _("Reason"),
+        [required(), at_most(200), one_line(3)],
+        description=_("For the audit log."),
+        render_kw={"autocomplete": "off"},
     )
 
     @classmethod

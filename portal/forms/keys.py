@@ -10,6 +10,7 @@ from models.api_keys import KeyScope
 from models.services.api_keys import NAME_LENGTH
 from models.users import User
 from portal.forms.base import Form, UuidField, at_most, required
+from portal.forms.rules import one_line
 
 SCOPES = {
     KeyScope.READ: _("Look: balance, tokens, transactions, figures"),
@@ -22,7 +23,7 @@ DAYS = {30: _("30 days"), 90: _("90 days"), 365: _("A year"), 0: _("Until I end 
 class KeyForm(Form):
     name = StringField(
         _("Name"),
-        [required(), at_most(NAME_LENGTH)],
+        [required(), at_most(NAME_LENGTH), one_line(1)],
         description=_("What will use it: a script, a server."),
         render_kw={"autocomplete": "off"},
     )

@@ -17,6 +17,7 @@ from models.services.tokens import NAME_LENGTH
 from portal import labels, words
 from portal.forms.base import Form, SeenForm, UuidField, at_most, required
 from portal.forms.numbers import AmountField
+from portal.forms.rules import one_line
 
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
 
@@ -45,7 +46,7 @@ class BuyForm(Form):
     scope = RadioField(_("What it opens"), [InputRequired(_("Choose what it opens."))])
     name = StringField(
         _("Name"),
-        [at_most(NAME_LENGTH)],
+        [at_most(NAME_LENGTH), one_line()],
         description=_("For your own list, for instance where you will use it. May stay empty."),
         render_kw={"autocomplete": "off", "maxlength": NAME_LENGTH},
     )

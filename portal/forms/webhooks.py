@@ -4,7 +4,14 @@ from flask_babel import lazy_gettext as _
 from wtforms import StringField
 from wtforms.validators import ValidationError
 
+from models.services import destinations
+from portal import current
 from portal.forms.base import Form, UuidField, at_most, required
+from portal.forms.rules import by_service
+
+
+def _check_url(url: str) -> None:
+    destinations.checked(url, current.settings())
 
 
 class EndpointForm(Form):
@@ -12,7 +19,7 @@ class EndpointForm(Form):
 
     url = StringField(
         _("Address"),
-        [required(), at_most(500)],
+        [required(), at_most(500), by_service(_check_url)],
         description=_("We send a POST with JSON to it. It must be reachable from the internet."),
         render_kw={"type": "url", "placeholder": "https://example.org/hook", "autocomplete": "off"},
     )

@@ -31,7 +31,7 @@ def listing() -> str:
 def create() -> str | Response | tuple[str, int]:
     """Add a webhook and show its secret, once."""
     form, topics = NewEndpointForm(request.form), set(request.form.getlist("topic"))
-    if not form.validate():
+    if not _is_fit(form, topics):
         return _listing(form, topics), 400
     try:
         with current.transaction() as session:
@@ -64,7 +64,7 @@ def detail(endpoint_id: uuid.UUID) -> str:
 def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """Give a webhook another address or other topics."""
     endpoint, form, topics = _own(endpoint_id), EndpointForm(request.form), set(request.form.getlist("topic"))
-    if form.validate():
+    if _is_fit(form, topics):
         try:
             with current.transaction() as session:
                 webhooks.change(
@@ -169,6 +169,17 @@ def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
     else:
         flash(_("Switch the webhook on first."), "bad")
     return _to(endpoint_id)
+
+
+def _is_fit(form: EndpointForm, topics: set[str]) -> bool:
+    """Check the address and the topics, so that both are told at once."""
+    is_fit = form.validate()
+    try:
+        webhooks.checked_topics(topics)
+    except InvalidInput as error:
+        form.refuse(error)
+        return False
+    return is_fit
 
 
 def _own(endpoint_id: uuid.UUID) -> WebhookEndpoint:

@@ -8,13 +8,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.languages import LANGUAGES
 from models.services import outages
 from models.services.paging import Page
 from portal import current, errors, i18n
 from portal.forms.accounts import LoginForm, RegisterForm
 from portal.i18n import gettext
 from portal.redirects import local_path
+from portal.request import preferences
 
 blueprint = Blueprint("pages", __name__)
 development = Blueprint("development", __name__)
@@ -22,7 +22,6 @@ development = Blueprint("development", __name__)
 logger = logging.getLogger(__name__)
 
 DAYS_OF_RECORD = 30
-YEAR_SECONDS = 365 * 24 * 3600
 
 
 @blueprint.get("/")
@@ -42,22 +41,14 @@ def _service() -> outages.Record | None:
         return None
 
 
-@blueprint.post("/preferences")
-def preferences() -> Response:
+@blueprint.post("/preferences", endpoint="preferences")
+def choose() -> Response:
     """Keep the visitor's language or theme in a cookie of its own, so that it outlives a login.
 
     Mails follow the language that their reader set last.
     """
-    user = current.maybe_user()
-    if user is not None and (language := request.form.get(i18n.COOKIE, "")) in LANGUAGES:
-        with current.transaction():
-            user.language = language
-    response = redirect(local_path(request.form.get("next"), url_for("pages.landing")), 303)
-    for name, known in ((i18n.COOKIE, LANGUAGES), (i18n.THEME_COOKIE, i18n.THEMES)):
-        if (value := request.form.get(name, "")) in known:
-            secure = current.settings().platform.is_production
-            response.set_cookie(name, value, max_age=YEAR_SECONDS, secure=secure, httponly=True, samesite="Lax")
-    return response
+    preferences.keep_language_of_mails(request.form.get(i18n.COOKIE, ""))
+    return preferences.keep(redirect(local_path(request.form.get("next"), url_for("pages.landing")), 303))
 
 
 @blueprint.get("/favicon.ico")

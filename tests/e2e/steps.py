@@ -92,6 +92,7 @@ def buy(page: Page, shop: Shop, *, hours: int = 24, scope: str = "full", name: s
     secret = page.get_by_test_id("secret").inner_text().strip()
     curl = page.get_by_test_id("curl").inner_text().strip()
     page.click("a[data-saved]")
+    expect(page.locator("[data-saved]")).to_have_count(0)
     page.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
     return Bought(secret, curl, page.url)
 

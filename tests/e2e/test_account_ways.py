@@ -318,6 +318,7 @@ def test_a_webhook_shows_its_secret_once_and_a_test_reaches_it(page: Page, maili
             say("You have not copied the secret. It will not be shown again.")
         )
         page.click("a[data-saved]")
+        expect(page.locator("[data-saved]")).to_have_count(0)
         page.wait_for_url(re.compile(r"/webhooks/[0-9a-f-]{36}$"))
         assert secret not in page.content()
         expect(page.locator("main")).to_contain_text(say("Nothing was sent yet."))
@@ -350,6 +351,7 @@ def test_an_own_network_is_refused_and_an_api_key_is_shown_once(page: Page, shop
     expect(page.locator("[data-unsaved]")).to_have_text(say("You have not copied the key. It will not be shown again."))
     expect(page.locator("[data-copy=secret]")).to_be_focused()
     page.click("a[data-saved]")
+    expect(page.locator("[data-saved]")).to_have_count(0)
     page.wait_for_url("**/profile/keys")
     assert key not in page.content()
     answer = page.request.get(f"{shop.portal}/api/v1/currency/balance", headers={"X-API-Key": key})
@@ -404,6 +406,7 @@ def test_from_registering_to_the_secret_the_keyboard_is_enough(page: Page, shop:
     assert re.fullmatch(r"[A-Za-z0-9_-]{64}", secret)
     tab_to(page, "a[data-saved]")
     page.keyboard.press("Enter")
+    expect(page.locator("[data-saved]")).to_have_count(0)
     page.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
     assert secret not in page.content()
     assert balance(page, shop) == 10

@@ -198,6 +198,7 @@ def test_a_buyer_uses_the_coupon_and_the_gift_code_that_an_admin_made(office: Of
     buyer.fill("input[name=coupon]", coupon)
     buyer.click("form[data-buy] button.button-main")
     buyer.click("a[data-saved]")
+    expect(buyer.locator("[data-saved]")).to_have_count(0)
     buyer.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
     assert balance(buyer, shop) == before - Decimal("0.50")
     office.open("/offers")

@@ -43,6 +43,7 @@ def test_who_is_short_of_money_tops_up_comes_back_buys_and_gets_it_back(
     assert re.fullmatch(r"[A-Za-z0-9_-]{64}", secret)
     assert secret in page.get_by_test_id("curl").inner_text()
     page.click("a[data-saved]")
+    expect(page.locator("[data-saved]")).to_have_count(0)
     page.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
     assert secret not in page.content()
 

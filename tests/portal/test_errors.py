@@ -46,9 +46,9 @@ def test_under_the_api_an_error_is_json(anonymous: Browser) -> None:
 
 
 def test_a_wrong_method_is_405_and_says_which_ones_work(anonymous: Browser) -> None:
-    answer = anonymous.get("/preferences")
+    answer = anonymous.client.post("/robots.txt", data={"csrf_token": anonymous.csrf_token()})
     assert answer.status_code == 405
-    assert "POST" in answer.headers["Allow"]
+    assert "GET" in answer.headers["Allow"]
 
 
 def test_a_program_is_told_of_no_page_and_no_button(anonymous: Browser) -> None:

@@ -1,0 +1,50 @@
+"""Language and theme of a visitor: kept in cookies of their own, and changed on any page without losing what was typed.
+
+The page that answers a form has an address of its own, which cannot be fetched with its input. There the menu sends the
+form itself once more, with the choice beside it: such a request is a redraw, acts on nothing (`Form.validate` says no)
+and shows the same page and input in the new language.
+"""
+
+from flask import Flask, request
+from flask import Response as FlaskResponse
+from werkzeug.wrappers import Response
+
+from models.languages import LANGUAGES
+from portal import current, i18n
+
+YEAR_SECONDS = 365 * 24 * 3600
+CHOICES = ((i18n.COOKIE, LANGUAGES), (i18n.THEME_COOKIE, i18n.THEMES))
+
+
+def init_app(app: Flask) -> None:
+    """Keep what a redraw chose."""
+    app.before_request(_keep_language)
+    app.after_request(_keep_choice)
+
+
+def keep(response: Response, prefix: str = "") -> Response:
+    """Send the cookies of what the request's form chose; names of fields begin with `prefix`."""
+    for name, known in CHOICES:
+        if (value := request.form.get(prefix + name, "")) in known:
+            secure = current.settings().platform.is_production
+            response.set_cookie(name, value, max_age=YEAR_SECONDS, secure=secure, httponly=True, samesite="Lax")
+    return response
+
+
+def keep_language_of_mails(language: str) -> None:
+    """Write mails to who is logged in, if anybody is, in the language that was chosen last."""
+    user = current.maybe_user()
+    if user is not None and language in LANGUAGES:
+        with current.transaction():
+            user.language = language
+
+
+def _keep_language() -> None:
+    if i18n.is_redraw() and (language := request.form.get(i18n.REDRAW + i18n.COOKIE)):
+        keep_language_of_mails(language)
+
+
+def _keep_choice(response: FlaskResponse) -> FlaskResponse:
+    if i18n.is_redraw():
+        keep(response, i18n.REDRAW)
+    return response
