@@ -23,6 +23,8 @@ _RUN = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH},}}")
 _RAW_RUN = re.compile(_RUN.pattern.encode())
 # In base64 a secret takes so many signs at least; of either alphabet.
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{86,}")
+# What has no such run holds no secret, in base64 or plain: nearly every value.
+_ANY_RUN = re.compile(rb"[A-Za-z0-9+/_-]{%d}" % LENGTH)
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _MASKED = "[masked]"
 
@@ -113,10 +115,9 @@ def holds_secret(tokens: Tokens, value: bytes) -> bool:
     """
     if len(value) < LENGTH:
         return False
-    readings = [value, *_from_base64(value)]
-    if b"%" in value:
-        plain = unquote_to_bytes(value)
-        readings += [plain, *_from_base64(plain)]
+    written = [value, unquote_to_bytes(value)] if b"%" in value else [value]
+    found = [text for text in written if _ANY_RUN.search(text)]
+    readings = [reading for text in found for reading in (text, *_from_base64(text))]
     return any(_is_ours(tokens, run.decode()) for reading in readings for run in _RAW_RUN.findall(reading))
 
 

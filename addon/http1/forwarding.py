@@ -7,7 +7,7 @@ from addon.http1.cors import Cors
 from addon.http1.decisions import Admit, Peer
 from addon.http1.heads import Header, Headers, RequestHead, ResponseHead
 from addon.http1.messages.header_rules import NEVER_DOWN, NOT_NOMINABLE, RATE_LIMIT, goes_up
-from addon.http1.messages.host_rewriting import IN_REQUESTS, IN_RESPONSES, HostRewriting
+from addon.http1.messages.host_rewriting import IN_REQUESTS, HostRewriting, may_name_host
 from models.addresses import Network, is_in, parse_hop
 
 _MEMO_SIZE = 16
@@ -179,7 +179,7 @@ def response_lines(
     """Write the upstream's header lines that may go on, in order; byte for byte, if they do not name its host."""
     headers = response.headers
     items = headers.items
-    if rules.rewriting is not None and not IN_RESPONSES.isdisjoint(headers.first):
+    if rules.rewriting is not None and may_name_host(headers):
         items = rules.rewriting.to_client(items, request, peer)
     nominated = headers.connection - NOT_NOMINABLE
     kept = [

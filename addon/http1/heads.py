@@ -13,6 +13,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 from addon.http1.limits import Limits
 from addon.http1.messages.header_rules import SINGLE_IN_REQUESTS
 from addon.http1.messages.request_target import AUTHORITY, parse_target
+from models.services.scopes import ORDINARY_METHODS
 
 # Name in lower case, name as it came, value.
 type Header = tuple[bytes, bytes, bytes]
@@ -20,6 +21,7 @@ type Header = tuple[bytes, bytes, bytes]
 # Deleting these from a well-formed head leaves nothing but the line ends.
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/1\.([01])")
+_ORDINARY_METHODS = {method.encode(): method for method in ORDINARY_METHODS}
 # A tunnel to anywhere, and a mirror of what the upstream was sent, our headers included (RFC 9110, 9.3.6 and 9.3.8).
 _NEVER_PASSED = frozenset({b"CONNECT", b"TRACE"})
 # No registered method has more than 17 letters; a longer one is answered with 501 too (RFC 9112, section 3).
@@ -229,6 +231,13 @@ def _check_request(first: dict[bytes, bytes], http10: bool) -> None:
     _check_framing(first, http10)
 
 
+def _unusual_method(method: bytes) -> str:
+    """Return a method that is a token and no ordinary one, unless it is never passed on."""
+    if method in _NEVER_PASSED or len(method) > _LONGEST_METHOD:
+        raise HeadError("This method is not passed on.", 501, "not_implemented")
+    return method.decode()
+
+
 def parse_request(
     head: bytes, limits: Limits, known: Callable[[bytes], Headers | None] = lambda _: None
 ) -> RequestHead:
@@ -243,12 +252,12 @@ def parse_request(
     match = _REQUEST_LINE.fullmatch(head, 0, line_end)
     if match is None:
         raise HeadError("The request line is malformed.")
-    if match[1] in _NEVER_PASSED or len(match[1]) > _LONGEST_METHOD:
-        raise HeadError("This method is not passed on.", 501, "not_implemented")
-    method, http10 = match[1].decode(), match[3] == b"0"
+    method = _ORDINARY_METHODS.get(match[1]) or _unusual_method(match[1])
+    http10 = match[3] == b"0"
     target = parse_target(method, match[2])
     if target is None:
         raise HeadError("The address of the request is malformed.")
+    raw_path, query, named = target
     raw = head[line_end - 1 :]
     headers = known(raw)
     if headers is None:
@@ -256,7 +265,7 @@ def parse_request(
         _check(HttpRequestParser, b"GET / HTTP/1." + raw)
         headers = Headers(raw, *_split(raw[3:], SINGLE_IN_REQUESTS, limits.header_count))
         _check_request(headers.first, http10)
-    return RequestHead(method, target.path, target.query, http10, headers, named=target.authority)
+    return RequestHead(method, raw_path, query, http10, headers, named=named)
 
 
 def parse_response(head: bytes, limits: Limits) -> ResponseHead:

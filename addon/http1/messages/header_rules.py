@@ -4,6 +4,8 @@ An upstream that is used to standing behind a gateway believes such headers, bec
 client they are a claim of another identity, address, path or method than the one that was admitted here.
 """
 
+from functools import lru_cache
+
 # What two readers could understand differently when it came twice.
 SINGLE_IN_REQUESTS = frozenset(
     {
@@ -216,8 +218,17 @@ RATE_LIMIT = frozenset({b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-
 _AS_VARIABLE = bytes(sign if chr(sign).isascii() and chr(sign).isalnum() else ord("-") for sign in range(256))
 
 
+# Names come again and again; only short ones are kept, so that what a client makes up takes no memory.
+_KEPT_NAMES = 1024
+_LONGEST_KEPT = 64
+
+
 def goes_up(lower: bytes) -> bool:
     """Whether a client may send this header to the upstream at all."""
+    return _kept(lower) if len(lower) <= _LONGEST_KEPT else _decided(lower)
+
+
+def _decided(lower: bytes) -> bool:
     plain = lower.translate(_AS_VARIABLE)
     if plain != lower:
         # Many servers read X_User_Id as X-User-Id, and some X.User.Id: no other sign is a way around these rules.
@@ -225,3 +236,6 @@ def goes_up(lower: bytes) -> bool:
         if lower in NOT_NOMINABLE:
             return False
     return lower not in _NEVER_UP and not lower.startswith(_NEVER_UP_PREFIXES)
+
+
+_kept = lru_cache(_KEPT_NAMES)(_decided)

@@ -10,14 +10,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from addon.http1.decisions import Peer
-from addon.http1.heads import Header, RequestHead
+from addon.http1.heads import Header, Headers, RequestHead
 from addon.http1.messages.request_target import authority_key
 
 # Headers that may name the upstream's host, and the client's ones that may name the proxy's.
-IN_RESPONSES = frozenset({b"location", b"content-location", b"refresh", b"set-cookie"})
+_IN_RESPONSES = frozenset({b"location", b"content-location", b"refresh", b"set-cookie"})
 IN_REQUESTS = frozenset({b"origin", b"referer"})
 _ORIGIN = re.compile(rb"(?:(https?):)?//([^/?#\\]*)", re.IGNORECASE)
 _REFRESH = re.compile(rb"([^=]*\burl\s*=\s*[\"']?)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def may_name_host(headers: Headers) -> bool:
+    """Whether a reply has a header that has to be looked at; most have none, and cookies rarely have a domain."""
+    first = headers.first
+    if b"location" in first or b"content-location" in first or b"refresh" in first:
+        return True
+    return b"set-cookie" in first and b"domain" in headers.raw.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class HostRewriting:
         """Rewrite a reply's header lines."""
         rewritten = []
         for lower, name, given in items:
-            value = self._reply_value(lower, given, request, peer) if lower in IN_RESPONSES else given
+            value = self._reply_value(lower, given, request, peer) if lower in _IN_RESPONSES else given
             rewritten.append((lower, name, value))
         return rewritten
 

@@ -1,34 +1,29 @@
 """The target of a request in each of its forms (RFC 9112, section 3.2), and the authority that it may name."""
 
 import re
-from typing import NamedTuple
 
 AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE | re.DOTALL)
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 
 
-class Target(NamedTuple):
-    """`authority` is set in absolute form only, as a key, and takes the place of the Host header."""
-
-    path: bytes
-    query: bytes | None
-    authority: bytes | None = None
+# Path, query, and the authority as a key: set in absolute form only, where it takes the place of the Host header.
+type Target = tuple[bytes, bytes | None, bytes | None]
 
 
 def parse_target(method: str, target: bytes) -> Target | None:
     """Read a target of printable ASCII; None when it is in no form that this method may have."""
     if target.startswith(b"/"):
         path, mark, query = target.partition(b"?")
-        return Target(path, query if mark else None)
+        return path, query if mark else None, None
     if target == b"*":
-        return Target(target, None) if method == "OPTIONS" else None
+        return (target, None, None) if method == "OPTIONS" else None
     match = _ABSOLUTE.fullmatch(target)
     if match is None or not AUTHORITY.fullmatch(match[2]):
         return None
     # Section 3.2.4: without a path and query, OPTIONS is about the server as a whole.
     nothing = b"*" if method == "OPTIONS" and match[4] is None else b"/"
-    return Target(match[3] or nothing, match[4], authority_key(match[1].lower(), match[2]))
+    return match[3] or nothing, match[4], authority_key(match[1].lower(), match[2])
 
 
 def authority_key(scheme: bytes, authority: bytes) -> bytes:
