@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from models import config, database
 from models.services import roles, tokens
 from models.services.context import OPERATOR
-from models.services.errors import DomainError
+from models.services.errors import DomainError, InvalidInput
 from ops import revisions
 from ops.console import Failure
 
@@ -25,7 +25,11 @@ def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
             password = settings.admin.password
             if password is None:
                 raise config.ConfigError("admin.password: is required while there is no admin")
-            admin = roles.create_first_admin(session, email=settings.admin.email, password=password.get_secret_value())
+            try:
+                email, secret = settings.admin.email, password.get_secret_value()
+                admin = roles.create_first_admin(session, email=email, password=secret)
+            except InvalidInput as error:
+                raise config.ConfigError(f"admin.{error.field}: {error}") from None
             created = True
         demo = None
         if not settings.platform.is_production:

@@ -41,6 +41,8 @@ SERVICE_SENTENCES = (
     _("This does not look like an e-mail address."),
     _("Use 3 to 50 letters, digits, points, hyphens or underscores."),
     _("Use 8 to 128 characters."),
+    _("This password is easy to guess. Do not use a common password, your name or your e-mail address."),
+    _("This is the password that you have already. Choose another one."),
     _("Use at most 50 characters."),
     _("Use letters, digits and signs only, on one line."),
     _("The amount must be a number."),

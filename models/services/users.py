@@ -16,6 +16,7 @@ from models.languages import DEFAULT, LANGUAGES
 from models.links import AccountLink
 from models.logins import Login
 from models.services import audit, ledger, logins, outbox, passwords, referrals, texts
+from models.services.accounts import password_policy
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, NotFound, UsernameTaken
 from models.services.paging import Page, page_of
@@ -26,7 +27,6 @@ USERNAME = re.compile(r"[\w.-]{3,50}")
 # Signs with a meaning of their own in a mail's header are refused, so that one address never reads as two.
 EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@[^\s@<>()\[\],;:\\\"]{1,189}")
 FULL_NAME_LENGTH = 100
-PASSWORD_LENGTH = range(8, 129)
 _CODE_LETTERS = string.ascii_uppercase + string.digits
 
 
@@ -51,9 +51,9 @@ def register(
     unique indexes, so the loser gets the same errors.
     """
     email, username = email.strip(), username.strip()
-    check_password(password)
     check_email(email)
     check_username(username)
+    password_policy.check(password, own=(email, username, full_name or ""))
     referrer = referrals.referrer_of(session, referral_code)
     user = User(
         referrer_id=referrer.id if referrer else None,
@@ -121,12 +121,6 @@ def check_email(email: str) -> None:
         raise InvalidInput("email", "This does not look like an e-mail address.")
 
 
-def check_password(password: str, *, field: str = "password") -> None:
-    """Raise InvalidInput unless the password has 8 to 128 characters."""
-    if len(password) not in PASSWORD_LENGTH:
-        raise InvalidInput(field, "Use 8 to 128 characters.")
-
-
 def authenticate(session: Session, *, email: str, password: str) -> User:
     """Return the user whose address and password these are; `logins.begin` is what logs him in.
 
@@ -177,8 +171,13 @@ def set_password(
     keep: Login | None = None,
     action: AuditAction = AuditAction.USER_PASSWORD_CHANGED,
 ) -> None:
-    """Set a password, end every login but `keep` and every mailed link, and tell the user by mail."""
-    check_password(new, field="new_password")
+    """Set a password, end every login but `keep` and every mailed link, and notify the user by mail.
+
+    Raises InvalidInput for a password that is easy to guess, or is the one that the user has.
+    """
+    password_policy.check(new, field="new_password", own=(user.email, user.username, user.full_name or ""))
+    if passwords.verify_password(user.password_hash, new):
+        raise InvalidInput("new_password", "This is the password that you have already. Choose another one.")
     user.password_hash = passwords.hash_password(new)
     user.password_version = User.password_version + 1
     session.flush()

@@ -13,7 +13,7 @@ from portal import current
 from portal.api import guard, jwts
 from portal.api.blueprints import blueprint as make_blueprint
 from portal.api.documents import documented
-from portal.api.replies import reply
+from portal.api.replies import reply, unfit_body
 from portal.api.schemas import auth as schemas
 from portal.api.schemas.users import USER_EXAMPLE, User
 from portal.devices import device
@@ -51,7 +51,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
     make 5 accounts an hour; a request that is refused does not count, except for an e-mail address that is taken.
     Mails are in the language of `Accept-Language`, English or Russian.
     """
-    with login_limits.registration(), current.transaction() as session:
+    with unfit_body(only="password"), login_limits.registration(), current.transaction() as session:
         user = credentials.register(
             session,
             settings=current.frozen_settings(),

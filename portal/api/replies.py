@@ -81,9 +81,14 @@ def faults(found: Sequence[tuple[Sequence[str], str, str]]) -> Response:
 
 
 @contextmanager
-def unfit_body(**names: str) -> Iterator[None]:
-    """Let a value that a service refuses be a fault of the body; `names` translate the service's words for fields."""
+def unfit_body(only: str | None = None, **names: str) -> Iterator[None]:
+    """Let a value that a service refuses be a fault of the body; `names` translate the service's words for fields.
+
+    With `only` that is so for one field, and the others are refused in their own way.
+    """
     try:
         yield
     except InvalidInput as error:
+        if only is not None and error.field != only:
+            raise
         raise Unfit(("body", names.get(error.field, error.field)), str(error)) from error

@@ -303,3 +303,14 @@ def test_a_new_password_is_set_for_the_link_that_its_page_showed(
     assert browser.post("/reset-password", **SET, shown=shown[1]).status_code == 303
     session.refresh(alice)
     assert alice.password_version == 1
+
+
+def test_a_link_sets_no_easy_password_and_is_not_used_up_by_one(
+    browsers: Callable[[], Browser], post: Mailbox, alice: User
+) -> None:
+    browser = browsers()
+    browser.post("/forgot-password", email=alice.email)
+    follow(browser, post.link(RESET))
+    for new in ("password", PASSWORD):
+        assert browser.post("/reset-password", new_password=new, repeated=new).status_code == 400
+    assert browser.post("/reset-password", **SET).status_code == 303

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from models import time_zones
 from models.services import users
+from models.services.accounts import password_policy
 from portal.api.schemas.common import Body, Money, Schema, Text, Time, fit
 
 
@@ -33,7 +34,7 @@ def _time_zone(name: str) -> str:
 
 Email = Annotated[str, AfterValidator(_email), Field(max_length=254)]
 Username = Annotated[str, AfterValidator(_username), Field(min_length=3, max_length=50)]
-NewPassword = Annotated[str, Field(min_length=users.PASSWORD_LENGTH.start, max_length=users.PASSWORD_LENGTH.stop - 1)]
+NewPassword = Annotated[str, Field(min_length=password_policy.LENGTH.start, max_length=password_policy.LENGTH.stop - 1)]
 # The document does not list the zones: there are hundreds, and an edition of them changes the list.
 TimeZone = Annotated[str, AfterValidator(_time_zone), Field(max_length=64)]
 FullName = Annotated[Text, Field(max_length=users.FULL_NAME_LENGTH)]

@@ -231,3 +231,13 @@ def test_a_login_that_succeeds_costs_nothing(nobody: Program, session: Session, 
 
 def test_lifetime_is_an_hour() -> None:
     assert timedelta(minutes=60) == jwts.LIFETIME
+
+
+def test_an_easy_password_is_422_when_registering_and_when_changing_it(nobody: Program, alices: Program) -> None:
+    for password in ("password", NEW["username"] * 3):
+        [fault] = told(nobody.post("/auth/register", {**NEW, "password": password}), 422)["detail"]
+        assert (fault["loc"], "easy to guess" in fault["msg"]) == (["body", "password"], True)
+    for password in ("password", PASSWORD):
+        change = {"password": password, "current_password": PASSWORD}
+        [fault] = told(alices.patch("/users/me", change), 422)["detail"]
+        assert fault["loc"] == ["body", "password"]
