@@ -4,12 +4,13 @@ Boundaries are computed here, by the zones that Python knows. The database may h
 never asked what day a time falls on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 DEFAULT = "UTC"
+_QUARTER = 15 * 60
 _AREAS = ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
 
 
@@ -39,10 +40,25 @@ def starts_of(first: date, last: date, zone: tzinfo) -> Sequence[datetime]:
     return [start_of(first + timedelta(days=number), zone) for number in range((last - first).days + 2)]
 
 
+def offsets_at(moment: datetime) -> Mapping[str, int]:
+    """Return by how many minutes each zone is ahead of UTC at a time."""
+    # No zone changes its clock within a quarter of an hour that begins at a full one.
+    return _offsets_in(int(moment.timestamp()) // _QUARTER)
+
+
+@lru_cache(maxsize=4)
+def _offsets_in(quarter: int) -> Mapping[str, int]:
+    moment = datetime.fromtimestamp(quarter * _QUARTER, UTC)
+    return {name: _minutes(moment, zone_of(name)) for name in sorted(names())}
+
+
+def _minutes(moment: datetime, zone: tzinfo) -> int:
+    return int((moment.astimezone(zone).utcoffset() or timedelta()).total_seconds()) // 60
+
+
 def offset_of(moment: datetime, zone: tzinfo) -> str:
     """Write by how much a zone differs from UTC at a time: `UTC`, `UTC+3`, `UTC-9:30`."""
-    offset = moment.astimezone(zone).utcoffset() or timedelta()
-    minutes = int(offset.total_seconds()) // 60
+    minutes = _minutes(moment, zone)
     hours, rest = divmod(abs(minutes), 60)
     if not minutes:
         return "UTC"

@@ -12,7 +12,7 @@ _NOT_NEGATIVE = "requests >= 0 AND bytes_in >= 0 AND bytes_out >= 0 AND sessions
 
 
 class TokenUsageDay(Base):
-    """What one token carried on one day (UTC). Written with the counts of its sessions and by nothing else.
+    """What one token carried on one day of its owner's time zone, written with the counts of its sessions only.
 
     `sessions` are those whose first request came on that day, so that days add up. There are no foreign keys: the ids
     are copied from a session that has them, and their check would lock the token's row after its session's, against
@@ -35,7 +35,7 @@ class TokenUsageDay(Base):
 
 
 class UsageDay(Base):
-    """What all tokens together carried on one day: the sum of their rows, kept beside them by the same statement."""
+    """What all tokens together carried on one day (UTC), kept beside their own days by the same statement."""
 
     __tablename__ = "usage_days"
     __table_args__ = (CheckConstraint(_NOT_NEGATIVE, name="not_negative"),)

@@ -1,4 +1,7 @@
-"""Writing down what the workers counted: for each session, and for each token and the platform by day."""
+"""Writing down what the workers counted: for each session, and for each token and the platform by day.
+
+Days of a token are those of its owner's time zone at that moment, days of the platform are those of UTC.
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -7,6 +10,8 @@ from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from models import time_zones
 
 # In plain SQL and with one array for each column: a busy worker runs this every second for thousands of sessions, and
 # the expression language would take longer to write the statement than the database to carry it out.
@@ -19,17 +24,20 @@ _ADD = text("""
             CAST(:ids AS uuid[]), CAST(:requests AS bigint[]), CAST(:bytes_in AS bigint[]),
             CAST(:bytes_out AS bigint[]), CAST(:moments AS timestamptz[])
         ) AS given (id, requests, bytes_in, bytes_out, moment)
+    ), zones AS (
+        SELECT * FROM unnest(CAST(:zones AS text[]), CAST(:offsets AS int[])) AS zones (name, minutes)
     ), held AS (
         SELECT id, token_id, user_id, request_count FROM proxy_sessions
         WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
     ), counted AS (
-        SELECT given.*, token_id, user_id, CAST(moment AT TIME ZONE 'UTC' AS date) AS day,
+        SELECT given.*, token_id, user_id, CAST(moment AT TIME ZONE 'UTC' AS date) AS utc_day,
+            CAST(moment AT TIME ZONE 'UTC' + make_interval(mins => coalesce(zones.minutes, 0)) AS date) AS day,
             CASE WHEN request_count = 0 AND requests > 0 THEN 1 ELSE 0 END AS sessions
-        FROM given JOIN held USING (id)
+        FROM given JOIN held USING (id) JOIN users ON users.id = user_id LEFT JOIN zones ON zones.name = users.time_zone
     ), of_all AS (
         INSERT INTO usage_days AS d (day, requests, bytes_in, bytes_out, sessions)
-        SELECT day, sum(requests), sum(bytes_in), sum(bytes_out), sum(sessions)
-        FROM counted GROUP BY day ORDER BY day
+        SELECT utc_day, sum(requests), sum(bytes_in), sum(bytes_out), sum(sessions)
+        FROM counted GROUP BY utc_day ORDER BY utc_day
         ON CONFLICT (day) DO UPDATE SET requests = d.requests + excluded.requests,
             bytes_in = d.bytes_in + excluded.bytes_in, bytes_out = d.bytes_out + excluded.bytes_out,
             sessions = d.sessions + excluded.sessions
@@ -61,12 +69,18 @@ class Count:
 def add_counts(session: Session, counts: Sequence[Count]) -> None:
     """Add a worker's counts to their sessions and days in one statement, whether a session is still open or not.
 
-    Each session may be named once. A count belongs to the day (UTC) of its last activity; a session is counted on the
-    day of its first request.
+    Each session may be named once. A count belongs to the day of its last activity; a session is counted on the day of
+    its first request.
     """
     if counts:
+        ids = [str(count.session_id) for count in counts]
+        # The zones that Python knows: one that the database does not know would fail the counts of everybody. They are
+        # as at the newest count, since only what waited over a change of clocks could differ.
+        offsets = time_zones.offsets_at(max(count.last_activity for count in counts))
         columns = {
-            "ids": [str(count.session_id) for count in counts],
+            "zones": list(offsets),
+            "offsets": list(offsets.values()),
+            "ids": ids,
             "requests": [count.requests for count in counts],
             "bytes_in": [count.bytes_in for count in counts],
             "bytes_out": [count.bytes_out for count in counts],

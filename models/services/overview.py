@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from models import clock
+from models import clock, time_zones
 from models.day_figures import DayFigures
 from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
@@ -61,11 +61,12 @@ def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
     ends = case((pauses_at(moment), None), else_=AccessToken.ends_at).nulls_last()
     order = (AccessToken.activated_at.is_(None), ends, AccessToken.created_at.desc())
     running = list(session.scalars(at_hand.order_by(*order).limit(SHOWN)))
+    zone = time_zones.zone_of(session.get_one(User, user_id).time_zone)
     return BuyerFigures(
         usable_tokens=session.scalar(select(func.count()).select_from(usable.subquery())) or 0,
         running=running,
         ending=[token for token in running if not token.auto_renew and _is_about_to_end(token, moment)],
-        days=usage.series(session, usage.Period.DAY, user_id=user_id, shown=DAYS_SHOWN),
+        days=usage.series(session, usage.Period.DAY, user_id=user_id, shown=DAYS_SHOWN, zone=zone),
     )
 
 

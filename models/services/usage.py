@@ -1,19 +1,20 @@
 """What went through: by day, week or month, of a token, of a user, or of the whole platform.
 
-Days are those of UTC. A session counts on the day of its first request, so that days add up to weeks and months.
+Days of tokens are those of their owner's time zone, as it was when they were counted; days of the platform are those of
+UTC. A session counts on the day of its first request, so that days add up to weeks and months.
 """
 
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Date, Row, cast, func, select
 from sqlalchemy.orm import Session
 
-from models import clock
+from models import clock, time_zones
 from models.usage import TokenUsageDay, UsageDay
 
 type _Days = type[TokenUsageDay] | type[UsageDay]
@@ -61,13 +62,15 @@ def series(
     user_id: uuid.UUID | None = None,
     token_id: uuid.UUID | None = None,
     shown: int | None = None,
+    zone: tzinfo = UTC,
 ) -> list[Entry]:
     """Return the last periods, oldest first, the one that is running last; nothing used is a row of zeros.
 
-    With `user_id`, of that user's tokens; with `token_id`, of that token; with neither, of all.
+    With `user_id`, of that user's tokens; with `token_id`, of that token; with neither, of all. `zone` says which day
+    it is now.
     """
     days = _days(user_id, token_id)
-    starts = _starts(period, shown or SHOWN[period])
+    starts = _starts(period, shown or SHOWN[period], time_zones.day_of(clock.now(), zone))
     start = cast(func.date_trunc(period.value, days.day), Date)
     rows = session.execute(
         select(start, *_sums(days)).where(days.day >= starts[0], *_whose(user_id, token_id)).group_by(start)
@@ -82,12 +85,13 @@ def total(
     user_id: uuid.UUID | None = None,
     token_id: uuid.UUID | None = None,
     last_days: int | None = None,
+    zone: tzinfo = UTC,
 ) -> Usage:
-    """Return the sum over the last days, today included; without `last_days` over all time."""
+    """Return the sum over the last days in a zone, today included; without `last_days` over all time."""
     days = _days(user_id, token_id)
     query = select(*_sums(days)).where(*_whose(user_id, token_id))
     if last_days is not None:
-        query = query.where(days.day > clock.now().date() - timedelta(days=last_days))
+        query = query.where(days.day > time_zones.day_of(clock.now(), zone) - timedelta(days=last_days))
     return _usage(session.execute(query).one())
 
 
@@ -121,9 +125,8 @@ def _usage(figures: Sequence[Any] | Row[Any]) -> Usage:
     return Usage(*(int(figure) for figure in figures))
 
 
-def _starts(period: Period, count: int) -> list[date]:
+def _starts(period: Period, count: int, today: date) -> list[date]:
     """Return the first days of the last `count` periods, oldest first; weeks begin on Monday, as in PostgreSQL."""
-    today = clock.now().date()
     match period:
         case Period.DAY:
             return [today - timedelta(days=back) for back in reversed(range(count))]

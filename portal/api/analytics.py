@@ -2,6 +2,7 @@
 
 from flask import Response
 
+from models import time_zones
 from models.api_keys import KeyScope
 from models.services import overview, usage
 from portal import current
@@ -19,8 +20,9 @@ blueprint = make_blueprint("analytics", "Figures.")
 def of_me(query: schemas.UsageQuery) -> Response:
     """Return what I used: in all, and day by day."""
     user, days = guard.user(), usage.DAYS[query.period]
-    whole = usage.total(current.session(), user_id=user.id, last_days=days)
-    series = usage.series(current.session(), usage.Period.DAY, user_id=user.id, shown=days)
+    zone = time_zones.zone_of(user.time_zone)
+    whole = usage.total(current.session(), user_id=user.id, last_days=days, zone=zone)
+    series = usage.series(current.session(), usage.Period.DAY, user_id=user.id, shown=days, zone=zone)
     return reply(
         schemas.Usage(
             **schemas.counts(whole),

@@ -101,7 +101,7 @@ def buy() -> str | Response | tuple[str, int]:
 def detail(token_id: uuid.UUID) -> Response:
     """Show one token: its clock, its sessions, and what a revocation would give back now."""
     token = token_lists.owned(current.session(), current.user(), token_id)
-    days = usage.series(current.session(), Period.DAY, token_id=token.id, shown=DAYS_SHOWN)
+    days = usage.series(current.session(), Period.DAY, token_id=token.id, shown=DAYS_SHOWN, zone=current.zone())
     response = make_response(
         render_template(
             "tokens/detail.html",

@@ -5,6 +5,7 @@ import uuid
 from flask import Blueprint, Response, render_template, request
 from flask_babel import format_date
 
+from models import time_zones
 from models.services import token_lists, usage
 from models.services.usage import Entry, Period
 from models.tokens import AccessToken
@@ -16,7 +17,7 @@ blueprint.before_request(access.require_login)
 # So many of the newest tokens can be chosen from the list; any other one is reached from its own page.
 CHOICES = 100
 _LABELS = {Period.DAY: "d MMM", Period.WEEK: "d MMM y", Period.MONTH: "LLL y"}
-_HEAD = ("first_day_utc", "requests", "bytes_in", "bytes_out", "sessions")
+_HEAD = ("first_day", "requests", "bytes_in", "bytes_out", "sessions", "time_zone")
 
 
 @blueprint.get("")
@@ -41,8 +42,9 @@ def overview() -> str:
 def as_csv() -> Response:
     """Hand out the same as a file."""
     token, period = _token(), _period()
+    zone = current.user().time_zone or time_zones.DEFAULT
     rows = (
-        (entry.first.isoformat(), used.requests, used.bytes_in, used.bytes_out, used.sessions)
+        (entry.first.isoformat(), used.requests, used.bytes_in, used.bytes_out, used.sessions, zone)
         for entry in _entries(token, period)
         for used in (entry.usage,)
     )
@@ -51,13 +53,13 @@ def as_csv() -> Response:
 
 
 def labels(entries: list[Entry], period: Period) -> list[str]:
-    """Write each period in the reader's language; days are those of UTC, as the figures are."""
+    """Write each period in the reader's language."""
     return [format_date(entry.first, _LABELS[period]) for entry in entries]
 
 
 def _entries(token: AccessToken | None, period: Period) -> list[Entry]:
     token_id = token.id if token else None
-    return usage.series(current.session(), period, user_id=current.user().id, token_id=token_id)
+    return usage.series(current.session(), period, user_id=current.user().id, token_id=token_id, zone=current.zone())
 
 
 def _token() -> AccessToken | None:

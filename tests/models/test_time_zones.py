@@ -40,6 +40,13 @@ def test_a_zone_that_this_machine_does_not_know_is_read_as_utc() -> None:
     assert time_zones.label_of(datetime(2026, 11, 29, tzinfo=UTC), "Mars/Olympus_Mons") == "UTC"
 
 
+@pytest.mark.parametrize(("hour", "minutes"), [(0, 60), (1, 0)])
+def test_offsets_change_with_the_clocks(hour: int, minutes: int) -> None:
+    # Summer time ends in London on 25 October 2026, 01:00 UTC.
+    offsets = time_zones.offsets_at(datetime(2026, 10, 25, hour, 14, 59, tzinfo=UTC))
+    assert (offsets["Europe/London"], offsets["Asia/Kathmandu"], offsets["UTC"]) == (minutes, 345, 0)
+
+
 @pytest.mark.parametrize(
     ("name", "label"),
     [

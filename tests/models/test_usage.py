@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import Connection, event, func, select
 from sqlalchemy.orm import Session
 
+from models import time_zones
 from models.config import Settings
-from models.services import counting, sessions, usage
+from models.services import counting, overview, sessions, usage
 from models.services.context import PLATFORM
 from models.services.counting import Count
 from models.services.usage import Period, Usage
@@ -51,6 +52,32 @@ def test_a_session_over_midnight_has_two_days_and_is_counted_once(
     assert usage.total(session, token_id=held.token_id) == Usage(3, 15, 108, 1)
     assert usage.total(session, token_id=held.token_id, last_days=1) == Usage(2, 0, 1, 0)
     assert usage.total(session, token_id=held.token_id).bytes_transferred == 123
+
+
+def test_days_of_a_token_are_those_of_its_owners_time_zone(
+    *, session: Session, alice: User, bob: User, settings: Settings, thursday: Clock
+) -> None:
+    # 31 December, 23:50 UTC: in Kathmandu it is 1 January, 05:35.
+    alice.time_zone = "Asia/Kathmandu"
+    zone = time_zones.zone_of(alice.time_zone)
+    mine, theirs = opened(session, alice, settings), opened(session, bob, settings)
+    for held in (mine, theirs):
+        count(session, held, thursday)
+    day = {"period": Period.DAY, "shown": 1}
+    [today] = usage.series(session, **day, user_id=alice.id, zone=zone)
+    assert (today.first, today.usage) == (date(2027, 1, 1), Usage(1, 10, 100, 1))
+    assert usage.total(session, user_id=alice.id, last_days=1, zone=zone).requests == 1
+    [month] = usage.series(session, Period.MONTH, token_id=mine.token_id, shown=1, zone=zone)
+    assert (month.first, month.usage.requests) == (date(2027, 1, 1), 1)
+    [of_bob] = usage.series(session, **day, user_id=bob.id)
+    assert (of_bob.first, of_bob.usage.requests) == (date(2026, 12, 31), 1)
+    assert overview.of_user(session, alice.id).today.requests == 1
+    # The platform's own days stay those of UTC.
+    assert session.scalars(select(UsageDay.day)).all() == [date(2026, 12, 31)]
+    # A zone of another machine's edition stops nobody's counts.
+    alice.time_zone = "Mars/Olympus_Mons"
+    count(session, mine, thursday)
+    assert usage.total(session, user_id=alice.id).requests == 2
 
 
 def test_figures_are_those_of_the_token_of_its_owner_or_of_all(

@@ -52,9 +52,9 @@ def test_the_file_has_a_line_for_each_period(
 ) -> None:
     answer = as_alice.get("/usage/csv", query_string={"token": str(used[0].id)})
     lines = answer.text.lstrip("\ufeff").splitlines()
-    assert lines[0] == "first_day_utc,requests,bytes_in,bytes_out,sessions"
+    assert lines[0] == "first_day,requests,bytes_in,bytes_out,sessions,time_zone"
     assert len(lines) == 31
-    assert [line for line in lines[1:] if not line.endswith("0,0,0,0")] == [f"{time():%Y-%m-%d},5,10,2048,1"]
+    assert [line for line in lines[1:] if not line.endswith("0,0,0,0,UTC")] == [f"{time():%Y-%m-%d},5,10,2048,1,UTC"]
     assert "attachment" in answer.headers["Content-Disposition"]
     assert len(as_alice.get("/usage/csv?period=month").text.splitlines()) == 13
 

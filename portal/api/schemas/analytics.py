@@ -26,13 +26,13 @@ class Counts(Schema):
 
 
 class Day(Counts):
-    """What went through on one day of UTC."""
+    """What went through on one day of the user's time zone."""
 
     date: datetime.date
 
 
 class Usage(Counts):
-    """What somebody used over a period, today included."""
+    """What somebody used over a period, today included; days are those of the `time_zone` of the user."""
 
     period: Period
     active_tokens: int
@@ -56,7 +56,12 @@ def counts(used: usage.Usage) -> dict[str, int]:
 
 
 _COUNTS = {"requests": 1200, "bytes_in": 5000, "bytes_out": 90000, "bytes_transferred": 95000, "sessions": 3}
-USAGE_EXAMPLE = {**_COUNTS, "period": "day", "active_tokens": 2, "days": [{"date": "2026-11-24", **_COUNTS}]}
+USAGE_EXAMPLE = {
+    **_COUNTS,
+    "period": "day",
+    "active_tokens": 2,
+    "days": [{"date": "2026-11-24", **_COUNTS}],
+}
 STATS_EXAMPLE = {
     **_COUNTS,
     "users": 42,
