@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg2
 import redis
 
 from models import config
-from ops import bootstrap
+from ops import bootstrap, poolers
 from ops.addresses import LOOPBACK, free_port, why_not_bindable
 from ops.console import Failure, complain
 from ops.installation import Folders, give_backups, give_secrets, is_configured, load, variable_of
@@ -77,9 +76,7 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
         variables["ZENZEFI_UPSTREAM__URL"] = f"http://{LOOPBACK}:{upstream_port}"
         settings = load(variables)
     if postgres is None:
-        _check_database("DATABASE_URL", settings.database.url)
-    if settings.database.listen_url:
-        _check_database("database.listen_url", settings.database.listen_url)
+        poolers.must_keep_sessions(settings.database)
     if database is None:
         _check_redis(settings.redis.url)
     ours = {name for name, value in variables.items() if name.startswith(config.PREFIX) and told.get(name) != value}
@@ -130,14 +127,6 @@ def _check_upstream(url: str) -> None:
         socket.create_connection((host, port), timeout=3).close()
     except OSError as error:
         complain(f"The upstream {url} does not answer now ({error}); the proxy will say so until it does.")
-
-
-def _check_database(name: str, url: str) -> None:
-    try:
-        psycopg2.connect(url.replace("+psycopg2", "", 1), connect_timeout=5).close()
-    except psycopg2.Error as error:
-        reason = (str(error).strip().splitlines() or ["no reason was given"])[0]
-        raise Failure(f"The database that {name} names cannot be used: {reason}") from None
 
 
 def _check_redis(url: str) -> None:

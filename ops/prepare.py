@@ -13,7 +13,7 @@ from models import config, database
 from models.services import roles, tokens
 from models.services.context import OPERATOR
 from models.services.errors import DomainError, InvalidInput
-from ops import revisions
+from ops import poolers, revisions
 from ops.console import Failure
 
 
@@ -42,6 +42,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = config.load()
+        poolers.must_keep_sessions(settings.database)
         engine = database.connect(settings.database)
         if not revisions.is_newest(engine):
             subprocess.run([sys.executable, "-m", "ops.migrate"], check=True)

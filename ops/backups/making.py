@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from models import clock, database
 from models.config import Settings
-from ops import revisions
+from ops import poolers, revisions
 from ops.backups import age, tools
 from ops.backups.archive import BLOCK, ENCRYPTED, HALF, PLAIN, Manifest
 from ops.console import Failure
@@ -47,6 +47,7 @@ def make(settings: Settings, folder: Path) -> Manifest:
     moment = clock.now()
     final = folder / f"zenzefi-{moment:%Y%m%d-%H%M%S}{ENCRYPTED if recipients else PLAIN}"
     partial = final.with_name(final.name + HALF)
+    poolers.must_keep_sessions(settings.database)
     engine = database.connect(settings.database.direct)
     try:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():

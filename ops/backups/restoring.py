@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import Settings
 from models.services import books, chain
-from ops import revisions
+from ops import poolers, revisions
 from ops.auditing.heads import Heads
 from ops.backups import age, tools
 from ops.backups.archive import BLOCK, STALE, Manifest, checked
@@ -86,6 +86,7 @@ def forget_cached(settings: Settings) -> None:
 @contextmanager
 def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterator[tuple[str, Restored]]:
     """Yield the name of a database that was filled from the backup and found sound; one that stays is dropped."""
+    poolers.must_keep_sessions(settings.database)
     with Step("Checking the file"):
         manifest = checked(dump)
         revisions.must_know(manifest.revisions)

@@ -41,6 +41,7 @@ class See(StrEnum):
     SERVER_VERSIONS = "server-versions"
     POSTGRESQL = "postgresql-does-not-answer"
     CONNECTIONS = "connections"
+    POOLERS = "poolers"
     MIGRATIONS = "migrations"
     PERMISSIONS = "database-permissions"
     REDIS_MEMORY = "redis-memory"

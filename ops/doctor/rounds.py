@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.queues import QueueDown
+from models.database import LimitsNotApplied
 from ops.console import Failure
 from ops.doctor.findings import Finding, House, See, Subject
 
@@ -58,6 +59,9 @@ def _unexamined(subject: Subject, error: Exception) -> Finding:
     if isinstance(error, RedisError | QueueDown):
         do = "See that Redis runs: ./zenzefi up starts its own, REDIS_URL names any other. Known tokens pass meanwhile."
         return Finding(what, False, f"Redis: {first}", do, See.REDIS)
+    if isinstance(error, LimitsNotApplied):
+        do = "Let the pooler run in session or transaction mode, or point DATABASE_URL at PostgreSQL itself."
+        return Finding(what, False, first, do, See.POOLERS)
     if isinstance(error, SQLAlchemyError):
         reason = str(getattr(error, "orig", None) or first).strip().splitlines()[0]
         do = "See that PostgreSQL runs, and its log: ./zenzefi up starts its own, DATABASE_URL names any other."

@@ -8,7 +8,7 @@ from redis import Redis
 from sqlalchemy import Connection, text
 
 from models.base import Base
-from ops import revisions
+from ops import poolers, revisions
 from ops.doctor.findings import Finding, House, See
 
 PATIENCE_SECONDS = 3.0
@@ -54,6 +54,9 @@ def examine_postgres(house: House) -> Iterator[Finding]:
         seen = "it is a standby" if state.is_standby else "yes"
         do = "Point DATABASE_URL at the primary server."
         yield Finding("The database can be written to", not state.is_standby, seen, do, See.POSTGRESQL)
+        way = poolers.route(house.settings.database)
+        do = "Set [database] listen_url to the address of PostgreSQL itself, in the same database as DATABASE_URL."
+        yield Finding("Notifications of changes arrive", way.is_notified, str(way), do, See.POOLERS)
         yield _migrations(connection)
         yield from _permissions(house, connection, state)
         has_room = state.used < state.most * BUSY
