@@ -30,6 +30,7 @@ ALWAYS_MAILED = frozenset({Topic.PAYMENT, Topic.REFUND, Topic.TOKEN_ENDED, Topic
 TOPICS = {
     "token_expiring": Topic.TOKEN_EXPIRING,
     "renewal_ahead": Topic.RENEWAL,
+    "renewal_price": Topic.RENEWAL,
     "renewed": Topic.RENEWAL,
     "renewal_stopped": Topic.RENEWAL,
     "outage_credit": Topic.OUTAGE_CREDIT,

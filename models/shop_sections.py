@@ -33,6 +33,7 @@ class Pause(Section):
 class Renewal(Section):
     claim_seconds: Positive = 300
     tell_hours: Positive = 24
+    in_outage: Literal["wait", "renew"] = "wait"
 
 
 class OutageCredit(Section):

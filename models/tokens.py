@@ -150,6 +150,10 @@ class AccessToken(Base):
     auto_renew: Mapped[bool] = mapped_column(default=False, server_default=false())
     # The paid time at whose end the owner was told what will happen; see services/renewing.py.
     renewal_told_for: Mapped[int | None] = mapped_column(BigInteger)
+    # What the next renewal costs, as its owner was told: more is not taken. And the higher price that he was told of
+    # since, and has not agreed to yet.
+    renewal_price: Mapped[Znc | None]
+    renewal_asked_price: Mapped[Znc | None]
     # The paid time of whose end the owner was told; see services/expiring.py.
     end_told_for: Mapped[int | None] = mapped_column(BigInteger)
     version: Mapped[int] = mapped_column(default=1)

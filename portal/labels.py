@@ -176,6 +176,7 @@ KINDS = {
     "payment": _("A payment has arrived"),
     "registered_again": _("Registered again"),
     "renewal_ahead": _("A renewal is ahead"),
+    "renewal_price": _("The price of a renewal has risen"),
     "renewal_stopped": _("Auto-renewal stopped"),
     "renewed": _("Token renewed"),
     "reset_password": _("Link for a new password"),

@@ -31,6 +31,13 @@ SETTINGS = {
             " the whole bundle, unused, gives back all of it."
         ),
     ),
+    "renewal.in_outage": (
+        _("Auto-renewal in an outage"),
+        _(
+            "Wait: nothing is taken while an outage is open, and a token is renewed once its credit is booked."
+            " Renew: the price is taken in time, and the bought time comes back with the credit, beyond its limit."
+        ),
+    ),
     "limits.auth_per_hour": (_("Failed logins per account"), _("Per hour; after that each attempt waits longer.")),
     "limits.auth_per_address": (_("Failed logins per address"), _("Per hour, over all accounts.")),
     "limits.registrations_per_hour": (_("Registrations per address"), _("Completed ones, per hour.")),
@@ -57,6 +64,7 @@ SETTINGS = {
 GROUPS = {
     "prices": _("Prices"),
     "refund": _("Refunds"),
+    "renewal": _("Auto-renewal"),
     "limits": _("Limits"),
     "sessions": _("Devices"),
     "maintenance": _("Maintenance"),
@@ -64,6 +72,7 @@ GROUPS = {
 CHOICES = {
     "refund.used_time_rate": {"prorata": _("pro rata"), "list": _("list price")},
     "refund.bundle_rate": {"share": _("share"), "list": _("list price")},
+    "renewal.in_outage": {"wait": _("wait"), "renew": _("renew")},
     "sessions.device_policy": {"off": _("off"), "when_sent": _("when sent"), "required": _("required")},
     "maintenance.on": {"false": _("off"), "true": _("on")},
 }

@@ -25,6 +25,7 @@ from models.services import audit, changes, outages, outbox
 from models.services.context import PLATFORM
 from models.services.outages import Period
 from models.services.paging import Page, page_of
+from models.token_events import TokenEvent, TokenEventKind
 from models.tokens import AccessToken
 from models.users import User
 
@@ -42,7 +43,10 @@ def pending(session: Session, token: AccessToken, moment: datetime, settings: Se
     pauses = _pauses(session, [token.id])[token.id]
     gap = settings.upstream.probe_gap
     periods = [_period(session, outage, outages.end_of(outage, moment, gap)) for outage in waiting]
-    return sum(_lost(token, pauses, period, settings) for period in periods)
+    return sum(
+        _lost(token, pauses, period, settings, renewed=_renewed(session, [token.id], period).get(token.id, 0))
+        for period in periods
+    )
 
 
 def due(session: Session) -> list[uuid.UUID]:
@@ -93,7 +97,10 @@ def listing(session: Session, *, limit: int, offset: int) -> Page[Outage]:
 
 def _give(session: Session, outage: Outage, found: Sequence[AccessToken], period: Period, settings: Settings) -> None:
     pauses = _pauses(session, [token.id for token in found])
-    owed = {token.id: _lost(token, pauses[token.id], period, settings) for token in found}
+    renewed = _renewed(session, [token.id for token in found], period)
+    owed = {
+        token.id: _lost(token, pauses[token.id], period, settings, renewed=renewed.get(token.id, 0)) for token in found
+    }
     rows = [{"id": uuid.uuid4(), "outage_id": outage.id, "token_id": key, "seconds": n} for key, n in owed.items()]
     # The unique index has the last word on who was credited already.
     booked = set(
@@ -156,8 +163,11 @@ def _period(session: Session, outage: Outage, end: datetime) -> Period:
     return Period(start, max(start, end))
 
 
-def _lost(token: AccessToken, pauses: Sequence[TokenPause], period: Period, settings: Settings) -> int:
-    """Return the whole seconds of a period in which the token would have run, bounded by the settings."""
+def _lost(token: AccessToken, pauses: Sequence[TokenPause], period: Period, settings: Settings, *, renewed: int) -> int:
+    """Return the whole seconds of a period in which the token would have run, bounded by the settings.
+
+    What renewals bought in the period comes on top of the bound: it was paid for while nothing could be had for it.
+    """
     if token.activated_at is None or not _is_worth_it(period, settings):
         return 0
     start = max(period.start, token.activated_at)
@@ -167,7 +177,17 @@ def _lost(token: AccessToken, pauses: Sequence[TokenPause], period: Period, sett
     for held in pauses:
         ended_at = held.ended_at or token.paused_until or period.end
         lasted -= max(timedelta(0), min(ended_at, period.end) - max(held.started_at, start))
-    return min(math.floor(lasted.total_seconds()), settings.outage_credit.at_most_hours * 3600)
+    return min(math.floor(lasted.total_seconds()), settings.outage_credit.at_most_hours * 3600 + renewed)
+
+
+def _renewed(session: Session, token_ids: Sequence[uuid.UUID], period: Period) -> dict[uuid.UUID, int]:
+    """Return the seconds that renewals added to tokens in a period."""
+    query = select(TokenEvent.token_id, func.sum(TokenEvent.seconds)).where(
+        TokenEvent.token_id.in_(token_ids),
+        TokenEvent.kind == TokenEventKind.RENEWED,
+        TokenEvent.happened_at.between(period.start, period.end),
+    )
+    return {token_id: int(seconds) for token_id, seconds in session.execute(query.group_by(TokenEvent.token_id))}
 
 
 def _is_worth_it(period: Period, settings: Settings) -> bool:

@@ -1,7 +1,8 @@
 """Auto-renewal: a token whose owner asked for it buys the same duration again, from the balance, before it ends.
 
-Its owner is told a day ahead whether the balance will do, and afterwards what was done. When it cannot be done, the
-renewal is switched off, and he is told that too. What is renewed is named by token and paid time: a period of it.
+Its owner is told the price when they switch it on and again a day ahead, and afterwards what was done. A price that
+rose since then is told anew, and nothing is taken unless the owner agrees to it. When it cannot be done, the renewal is
+switched off, and they are told that too. What is renewed is named by token and paid time: a period of it.
 """
 
 import uuid
@@ -9,31 +10,47 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, exists, func, select
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
 from models.config import Settings
-from models.services import audit, extending, ledger, outbox, own_tokens, tokens
+from models.outages import Outage
+from models.services import audit, extending, ledger, outages, outbox, own_tokens, tokens
 from models.services.context import PLATFORM, Actor
 from models.services.errors import DomainError, DuplicateTransfer
 from models.token_events import TokenEventKind
 from models.tokens import HOUR, AccessToken, TokenState, pauses_at
 from models.users import User
 
+# Closed, and its credit not booked yet.
+UNCREDITED = Outage.closed_at.is_not(None) & Outage.credited_at.is_(None)
+
 
 def set_auto_renew(
-    session: Session, owner: User, token_id: uuid.UUID, *, on: bool, settings: Settings, actor: Actor
+    session: Session,
+    owner: User,
+    token_id: uuid.UUID,
+    *,
+    on: bool,
+    settings: Settings,
+    actor: Actor,
+    shown: Decimal | None = None,
 ) -> AccessToken:
-    """Switch the renewal of the owner's token on or off.
+    """Switch the renewal of the owner's token on or off; `on` once more agrees to a price that has risen.
 
-    Raises NotFound, TokenEnded, and InvalidInput when its duration is not for sale any more.
+    `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, and InvalidInput when its
+    duration is not for sale any more.
     """
     token = own_tokens.locked(session, owner, token_id)
     own_tokens.refuse_ended(token.state(clock.now()))
+    agreed = None
     if on:
-        tokens.price_of(settings, token.duration_hours)
+        agreed = tokens.price_of(settings, token.duration_hours)
+        tokens.refuse_other_price(agreed, shown)
+    if token.auto_renew is not on or token.renewal_asked_price is not None:
+        token.renewal_price, token.renewal_asked_price = agreed, None
     if token.auto_renew is not on:
         token.auto_renew = on
         token.renewal_told_for = None
@@ -44,7 +61,7 @@ def set_auto_renew(
 
 def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens that are to be renewed now, those that end first coming first."""
-    return _find(session, _ends_within(settings.renewal.claim_seconds), limit)
+    return [] if _waits_for_outage(session, settings) else _find(session, _is_due(settings), limit)
 
 
 def due_to_tell(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
@@ -58,17 +75,20 @@ def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     The row lock is the claim: of two jobs at the same instant one finds nothing. A token that somebody else holds is
     left for the next run, and one that was revoked, paused or extended meanwhile is no longer due.
     """
-    token = _claimed(session, token_id, _ends_within(settings.renewal.claim_seconds))
+    token = None if _waits_for_outage(session, settings) else _claimed(session, token_id, _is_due(settings))
     if token is None:
         return False
     owner = session.get_one(User, token.user_id, populate_existing=True)
     price = settings.prices.znc.get(token.duration_hours)
     if token.state(clock.now()) is TokenState.EXPIRED:
-        _stop(session, token, owner, "late")
+        asked = token.renewal_asked_price
+        _stop(session, token, owner, "late" if asked is None else "price", price=_znc(asked))
     elif not owner.is_active:
         _stop(session, token, owner, "disabled")
     elif price is None:
         _stop(session, token, owner, "not_for_sale")
+    elif token.renewal_price is None or price > token.renewal_price:
+        _ask(session, token, owner, price)
     else:
         _buy(session, token, owner, price)
     return True
@@ -81,12 +101,23 @@ def tell(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
         return False
     owner = session.get_one(User, token.user_id)
     price = settings.prices.znc.get(token.duration_hours)
+    if token.renewal_told_for == token.paid_seconds and price is not None:
+        _ask(session, token, owner, price)
+        return True
     balance = ledger.wallet_of(session, owner.id).balance
     short = None if price is None else max(Decimal(0), price - balance)
-    facts = {"price": _znc(price), "balance": _znc(balance), "short": _znc(short or None)}
+    facts: dict[str, Any] = {"price": _znc(price), "balance": _znc(balance), "short": _znc(short or None)}
     _write(session, "renewal_ahead", token, owner, **facts)
     token.renewal_told_for = token.paid_seconds
+    token.renewal_price, token.renewal_asked_price = price, None
     return True
+
+
+def _ask(session: Session, token: AccessToken, owner: User, price: Decimal) -> None:
+    """Tell the owner of a price that rose since they were told one; it is not taken unless they agree."""
+    facts: dict[str, Any] = {"price": _znc(price), "told": _znc(token.renewal_price)}
+    _write(session, "renewal_price", token, owner, key=f"{token.paid_seconds}:{price}", **facts)
+    token.renewal_asked_price = price
 
 
 def _buy(session: Session, token: AccessToken, owner: User, price: Decimal) -> None:
@@ -123,14 +154,14 @@ def _stop(session: Session, token: AccessToken, owner: User, reason: str, **fact
     audit.record(session, action, PLATFORM, user_id=owner.id, resource=resource, reason=reason)
 
 
-def _write(session: Session, kind: str, token: AccessToken, owner: User, **facts: Any) -> None:
+def _write(session: Session, kind: str, token: AccessToken, owner: User, *, key: str = "", **facts: Any) -> None:
     """Leave a mail about this period of the token; the same one is not written twice."""
     ends = token.expires_at
     outbox.write(
         session,
         kind,
         owner,
-        dedup_key=f"{kind}:{token.id}:{token.paid_seconds}",
+        dedup_key=f"{kind}:{token.id}:{key or token.paid_seconds}",
         username=owner.username,
         token_id=str(token.id),
         name=token.name or f"{token.prefix}…",
@@ -161,11 +192,37 @@ def _ends_within(seconds: Any) -> ColumnElement[bool]:
     return renewing & (AccessToken.ends_at - until <= moment)
 
 
+def _is_due(settings: Settings) -> ColumnElement[bool]:
+    """Tokens that are about to end, or have; not those whose owner has yet to agree to the price."""
+    asked = AccessToken.renewal_asked_price.is_not_distinct_from(_listed(settings))
+    waits = AccessToken.renewal_asked_price.is_not(None) & asked & (AccessToken.ends_at > clock.now())
+    return _ends_within(settings.renewal.claim_seconds) & ~waits
+
+
 def _is_to_be_told(settings: Settings) -> ColumnElement[bool]:
-    """Tokens of whose next end nobody was told: a day before, or half of what they buy if that is less."""
+    """Tokens of whose next end, or its price, nobody was told: a day before, or half of what they buy if less."""
     ahead = func.least(settings.renewal.tell_hours * HOUR, AccessToken.duration_hours * (HOUR // 2))
     untold = AccessToken.renewal_told_for.is_distinct_from(AccessToken.paid_seconds)
-    return _ends_within(ahead) & untold & ~_ends_within(settings.renewal.claim_seconds)
+    rose = (_listed(settings) > AccessToken.renewal_price) & AccessToken.renewal_asked_price.is_distinct_from(
+        _listed(settings)
+    )
+    return _ends_within(ahead) & (untold | rose) & ~_ends_within(settings.renewal.claim_seconds)
+
+
+def _listed(settings: Settings) -> ColumnElement[Any]:
+    """Return in SQL what the token's duration costs now; NULL when it is not sold."""
+    return case(settings.prices.znc, value=AccessToken.duration_hours)
+
+
+def _waits_for_outage(session: Session, settings: Settings) -> bool:
+    """Say whether renewals wait: the time that an open outage takes comes back, so a token may end later than it seems.
+
+    They go on once the credit is booked.
+    """
+    if settings.renewal.in_outage == "renew":
+        return False
+    is_open = outages.current(session, settings.upstream.probe_gap) is not None
+    return is_open or session.scalar(select(exists().where(UNCREDITED))) is True
 
 
 def _znc(amount: Decimal | None) -> str | None:

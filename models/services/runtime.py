@@ -34,6 +34,7 @@ CHANGEABLE = (
     "prices.rub_per_znc",
     "refund.used_time_rate",
     "refund.bundle_rate",
+    "renewal.in_outage",
     "limits.auth_per_hour",
     "limits.auth_per_address",
     "limits.registrations_per_hour",

@@ -20,6 +20,7 @@ from models.services.errors import (
     PriceChanged,
     TokenEnded,
 )
+from models.services.money import parse_amount
 from models.tokens import AccessToken, TokenState
 from portal import access, current, sentences, words
 from portal.forms.shop import ExtendForm, NameForm, RotateForm
@@ -84,9 +85,16 @@ def set_renewal(token_id: uuid.UUID) -> Response:
     """Switch the renewal from the balance on or off."""
     on = request.form.get("on") == "1"
     said = _("The token will renew itself from your balance.") if on else _("The token will not renew itself.")
+    shown = request.form.get("shown", "")
     with _told(said) as session:
         renewing.set_auto_renew(
-            session, current.user(), token_id, on=on, settings=current.settings(), actor=current.actor()
+            session,
+            current.user(),
+            token_id,
+            on=on,
+            settings=current.terms(session),
+            actor=current.actor(),
+            shown=parse_amount(shown, field="shown") if on and shown else None,
         )
     return _back(token_id)
 

@@ -129,6 +129,8 @@ def test_every_kind_makes_a_mail_in_every_language_with_no_leftovers(
         ("renewal_ahead", {"price": None}),
         ("renewal_ahead", {"short": None}),
         ("renewal_stopped", {"reason": "late"}),
+        ("renewal_stopped", {"reason": "price"}),
+        ("renewal_price", {"told": None}),
         ("renewal_stopped", {"reason": "not_for_sale"}),
         ("renewal_stopped", {"reason": "disabled"}),
     ],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.database import Sessions
+from models.outages import Outage
 from models.outbox import OutboxMail
-from models.services import extending, outbox, pausing, renewing, revoking, sessions
+from models.services import crediting, extending, outbox, pausing, renewing, revoking, sessions
 from models.services.context import PLATFORM, Actor
-from models.services.errors import InvalidInput, NotFound, TokenEnded
+from models.services.errors import InvalidInput, NotFound, PriceChanged, TokenEnded
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, some_id
@@ -205,3 +207,107 @@ def test_a_crash_anywhere_renews_later_and_once(committed: tuple[Settings, Sessi
         assert balance(session, alice) == 64
         assert [mail.kind for mail in outbox.claim(session)].count("renewed") == 1
     assert_sound(factory)
+
+
+def with_price(settings: Settings, znc: str, hours: int = 24) -> Settings:
+    """The settings with another price for a duration."""
+    prices = {**settings.prices.znc, hours: Decimal(znc)}
+    return settings.model_copy(update={"prices": settings.prices.model_copy(update={"znc": prices})})
+
+
+def test_a_price_that_rises_after_it_was_told_is_told_anew_and_not_taken(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    """Nobody is charged a price that they were not told."""
+    token = begun(session, alice, settings)
+    time.advance(hours=13)
+    assert tell(session, settings) == 1
+    dear = with_price(settings, "60")
+    assert (tell(session, dear), tell(session, dear)) == (1, 0)
+    kind, facts = mails(session)[-1]
+    assert (kind, facts["price"], facts["told"]) == ("renewal_price", "60.00", "18.00")
+    time.advance(hours=10, minutes=58)
+    assert (run(session, dear), balance(session, alice)) == (0, 82)
+    time.advance(minutes=5)
+    assert run(session, dear) == 1
+    assert (token.auto_renew, token.state(time()), balance(session, alice)) == (False, TokenState.EXPIRED, 82)
+    kind, facts = mails(session)[-1]
+    assert (kind, facts["reason"], facts["price"]) == ("renewal_stopped", "price", "60.00")
+
+
+def test_a_price_that_the_owner_agrees_to_is_taken(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    token = begun(session, alice, settings)
+    dear = with_price(settings, "60")
+    time.advance(hours=23, minutes=57)
+    assert (run(session, dear), run(session, dear), balance(session, alice)) == (1, 0, 82)
+    assert mails(session)[-1][0] == "renewal_price"
+    facts = {"on": True, "actor": Actor(alice.id)}
+    with pytest.raises(PriceChanged):
+        renewing.set_auto_renew(session, alice, token.id, settings=dear, shown=Decimal(18), **facts)  # type: ignore[arg-type]
+    renewing.set_auto_renew(session, alice, token.id, settings=dear, shown=Decimal(60), **facts)  # type: ignore[arg-type]
+    assert run(session, with_price(settings, "61")) == 1
+    assert balance(session, alice) == 82
+    assert run(session, dear) == 1
+    assert (balance(session, alice), token.paid_seconds) == (22, 48 * 3600)
+
+
+def test_a_price_that_was_told_a_day_ahead_or_has_fallen_is_taken(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    begun(session, alice, settings)
+    begun(session, alice, settings, hours=12)
+    dear = with_price(settings, "20")
+    time.advance(hours=6)
+    assert tell(session, dear) == 1
+    time.advance(hours=5, minutes=57)
+    assert run(session, with_price(settings, "8", 12)) == 1
+    assert balance(session, alice) == 64
+    time.advance(minutes=4)
+    assert tell(session, dear) == 1
+    assert mails(session)[-1][1]["price"] == "20.00"
+    time.advance(hours=11, minutes=56)
+    assert (run(session, dear), balance(session, alice)) == (2, 64 - 20 - 10)
+
+
+def test_nothing_is_taken_while_an_outage_is_open_and_the_token_runs_on_after_it(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    token = begun(session, alice, settings)
+    time.advance(hours=23, minutes=50)
+    outage = Outage(opened_at=time(), last_failed_at=time())
+    session.add(outage)
+    time.advance(minutes=30)
+    outage.last_failed_at = time()
+    session.flush()
+    assert (run(session, settings), balance(session, alice)) == (0, 82)
+    outage.closed_at = time()
+    session.flush()
+    assert (run(session, settings), token.auto_renew) == (0, True)
+    crediting.credit(session, outage.id, settings, limit=10)
+    crediting.credit(session, outage.id, settings, limit=10)
+    assert token.state(time()) is TokenState.ACTIVE
+    time.advance(minutes=6)
+    assert (run(session, settings), balance(session, alice)) == (1, 64)
+
+
+def test_what_renewals_took_in_an_outage_comes_back_beyond_the_limit_of_the_credit(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    rules = settings.renewal.model_copy(update={"in_outage": "renew"})
+    credit = settings.outage_credit.model_copy(update={"at_most_hours": 12})
+    eager = settings.model_copy(update={"renewal": rules, "outage_credit": credit})
+    token = begun(session, alice, eager)
+    time.advance(hours=12)
+    outage = Outage(opened_at=time(), last_failed_at=time())
+    session.add(outage)
+    time.advance(hours=11, minutes=58)
+    outage.last_failed_at = time()
+    assert (run(session, eager), balance(session, alice)) == (1, 64)
+    time.advance(hours=23)
+    outage.last_failed_at = outage.closed_at = time()
+    session.flush()
+    assert crediting.pending(session, token, time(), eager) == 34 * 3600 + 58 * 60
+    crediting.credit(session, outage.id, eager, limit=10)
+    assert token.seconds_left(time()) == 36 * 3600
