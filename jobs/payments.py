@@ -9,14 +9,14 @@ from datetime import timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import runtime
-from models.services import callbacks, payments, reversals
+from models.payments import ReversalState
+from models.services import callbacks, payment_checks, payments, reversals
 from models.services.errors import DomainError, ProviderDown
 from models.services.providers import mock
 
 logger = logging.getLogger(__name__)
 
 SWEEP_AFTER = timedelta(seconds=15)
-ASK_AFTER = timedelta(minutes=2)
 
 
 def settle(event_id: str) -> str:
@@ -52,54 +52,64 @@ def _settle_waiting(*, older_than: timedelta) -> int:
         except (DomainError, SQLAlchemyError):
             # One event that cannot be settled must not keep the others waiting.
             logger.exception("payment event %s: cannot be settled", event_id)
+            with runtime.sessions().begin() as session:
+                callbacks.postpone(session, event_id)
     return settled
 
 
 def ask(payment_id: str) -> str | None:
     """Ask a payment's provider what became of it, because somebody said that something did."""
-    with runtime.sessions().begin() as session:
-        result = payments.ask_provider(session, uuid.UUID(payment_id), runtime.settings())
-    logger.info("payment %s, asked about: %s", payment_id, result or "nothing new")
-    return result
+    return _ask(uuid.UUID(payment_id))
 
 
 def ask_providers() -> int:
-    """Ask the provider about payments that stay pending, each in its own transaction; returns how many it decided."""
+    """Ask providers about the payments whose turn it is, each in its own transaction; returns of how many was news."""
     with runtime.sessions().begin() as session:
-        waiting = payments.undecided(session, older_than=ASK_AFTER)
-    decided = 0
-    for payment_id in waiting:
-        try:
-            with runtime.sessions().begin() as session:
-                decided += payments.ask_provider(session, payment_id, runtime.settings()) is not None
-        except (DomainError, SQLAlchemyError):
-            # One payment that its provider will not explain must not keep the others waiting.
-            logger.exception("payment %s: the provider's answer does not fit", payment_id)
-    return decided
+        waiting = payment_checks.due(session)
+    return sum(_ask(payment_id) is not None for payment_id in waiting)
+
+
+def _ask(payment_id: uuid.UUID) -> str | None:
+    """Ask about one payment; what its provider does not explain is asked again later and keeps no other waiting."""
+    settings = runtime.settings()
+    try:
+        with runtime.sessions().begin() as session:
+            result = payments.ask_provider(session, payment_id, settings)
+    except ProviderDown:
+        logger.warning("payment %s: the provider does not answer; it will be asked again", payment_id)
+    except (DomainError, SQLAlchemyError):
+        logger.exception("payment %s: the provider's answer does not fit", payment_id)
+    else:
+        logger.info("payment %s, asked about: %s", payment_id, result or "nothing new")
+        return result
+    with runtime.sessions().begin() as session:
+        payment_checks.unanswered(session, payment_id, settings)
+    return None
 
 
 def send_refund(reversal_id: str) -> str:
-    """Let the provider carry out a refund that an admin has made."""
+    """Let the provider carry out a refund that an admin has made; the sweep tries again what fails."""
+    name = uuid.UUID(reversal_id)
+    try:
+        with runtime.sessions().begin() as session:
+            state = reversals.send(session, name, runtime.settings())
+    except ProviderDown:
+        logger.warning("refund %s: the provider does not answer; it will be asked again", name)
+    except (DomainError, SQLAlchemyError):
+        logger.exception("refund %s: cannot be sent", name)
+    else:
+        logger.info("refund %s: %s", name, state)
+        return state.value
     with runtime.sessions().begin() as session:
-        state = reversals.send(session, uuid.UUID(reversal_id), runtime.settings())
-    logger.info("refund %s: %s", reversal_id, state)
-    return state.value
+        reversals.postpone(session, name)
+    return ReversalState.REQUESTED.value
 
 
 def sweep_refunds() -> int:
     """Send refunds whose own job was lost or found the provider down; returns how many were carried out."""
     with runtime.sessions().begin() as session:
         waiting = reversals.waiting(session, older_than=SWEEP_AFTER)
-    sent = 0
-    for reversal_id in waiting:
-        try:
-            send_refund(str(reversal_id))
-            sent += 1
-        except ProviderDown:
-            logger.warning("refund %s: the provider does not answer; it will be asked again", reversal_id)
-        except (DomainError, SQLAlchemyError):
-            logger.exception("refund %s: cannot be sent", reversal_id)
-    return sent
+    return sum(send_refund(str(reversal_id)) != ReversalState.REQUESTED for reversal_id in waiting)
 
 
 def expire_pending() -> int:

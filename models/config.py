@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     def _production_refuses_what_only_serves_development(self) -> Self:
         if not self.platform.is_production:
             return self
-        if "mock" in self.payments.providers:
+        if "mock" in self.payments.known:
             raise ValueError("payments.providers: the mock provider must be off in production")
         portal, proxy = urlsplit(self.portal.address), urlsplit(self.proxy.address)
         if portal.scheme != "https" or proxy.scheme != "https":

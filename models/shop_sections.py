@@ -59,11 +59,16 @@ YOOKASSA_NETWORKS = (
 
 
 class Payments(Section):
-    """Each real provider is switched on by its two settings."""
+    """Each real provider is switched on by its two settings, unless it is `retired`.
+
+    Of a retired provider callbacks are still taken, and its old payments are settled, asked about and refunded.
+    """
 
     providers: tuple[Literal["mock", "stripe", "yookassa"], ...] = ("mock",)
     pending_minutes: Positive = 60
     callback_tolerance_seconds: Positive = 300
+    recheck_days: Positive = 180
+    retired: tuple[Literal["mock", "stripe", "yookassa"], ...] = ()
     return_origins: tuple[Origin, ...] = ()
     mock_signing_key: Secret | None = None
     stripe_secret_key: Secret | None = None
@@ -79,24 +84,31 @@ class Payments(Section):
     def _settings_switch_providers_on(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        on = list(given.get("providers", ("mock",)))
+        on, retired = list(given.get("providers", ("mock",))), given.get("retired", ())
         for name, needed in _SETTINGS_OF.items():
             there = [key for key in needed if given.get(key)]
             if there and len(there) < len(needed):
                 missing = next(key for key in needed if key not in there)
                 raise ValueError(f"{missing} is required beside {there[0]}")
-            if there and name not in on:
+            if there and name not in on and name not in retired:
                 on.append(name)
         return {**given, "providers": on}
 
     @model_validator(mode="after")
     def _providers_are_set_up(self) -> Self:
-        if "mock" in self.providers and self.mock_signing_key is None:
+        if twice := next((name for name in self.providers if name in self.retired), None):
+            raise ValueError(f"{twice} cannot be on and retired")
+        if "mock" in self.known and self.mock_signing_key is None:
             raise ValueError("mock_signing_key is required while the mock provider is on")
         for name, needed in _SETTINGS_OF.items():
-            if name in self.providers and not getattr(self, needed[0]):
+            if name in self.known and not getattr(self, needed[0]):
                 raise ValueError(f"{needed[0]} is required while {name} is on")
         return self
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The providers whose reports are taken: those that can be paid through, and the retired ones."""
+        return (*self.providers, *self.retired)
 
 
 _SETTINGS_OF = {

@@ -11,7 +11,6 @@ from flask import current_app, g, request
 from flask_login import current_user
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
-from werkzeug.exceptions import ServiceUnavailable
 
 from jobs.queues import QueueDown, enqueue
 from models import time_zones
@@ -125,12 +124,3 @@ def later(job: str, *args: str) -> bool:
         logger.warning("%s was not queued: Redis is down; the sweep will find it", job)
         return False
     return True
-
-
-def now_or_never(job: str, *args: str) -> None:
-    """Ask for a job that no sweep would find. With Redis down the request fails, so that it is sent again."""
-    try:
-        enqueue(job, *args)
-    except QueueDown:
-        logger.warning("%s was not queued: Redis is down; who sent the request has to send it again", job)
-        raise ServiceUnavailable(retry_after=30) from None

@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -12,15 +12,13 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
 from models.payments import MOVES, Payment, PaymentEvent, PaymentStatus
-from models.services import audit, callbacks, ledger, outbox, providers, reversal_events, reversals
+from models.services import audit, callbacks, ledger, outbox, payment_checks, providers, reversal_events, reversals
 from models.services.context import PLATFORM, Actor
 from models.services.errors import NotFound
 from models.services.money import CENT, checked
 from models.services.paging import Page, page_of
 from models.services.providers.base import OF_A_PART
 from models.users import User
-
-ASKED_FOR = timedelta(days=1)
 
 
 def start(
@@ -36,12 +34,13 @@ def start(
 ) -> Payment:
     """Begin a top-up of `amount` ZNC; the payment's `checkout_url` is where the user pays.
 
-    The caller may choose the id, so that `return_url` can name the payment. Raises NotFound for somebody who has just
-    deleted his account; while this runs he cannot (leaving.py).
+    The caller may choose the id, so that `return_url` can name the payment. Nothing is locked or written before the
+    provider has answered: who is slow must keep no admin from disabling this user. Raises NotFound for somebody who
+    has just deleted his account; from then on, to the commit, he cannot (leaving.py).
     """
-    if session.scalar(select(User.deleted_at).where(User.id == user.id).with_for_update(read=True)) is not None:
+    if session.scalar(select(User.deleted_at).where(User.id == user.id)) is not None:
         raise NotFound("user")
-    rate = settings.prices.rub_per_znc
+    rate, moment = settings.prices.rub_per_znc, clock.now()
     payment = Payment(
         id=payment_id or uuid.uuid4(),
         user_id=user.id,
@@ -51,11 +50,14 @@ def start(
         rub_per_znc=rate,
         status=PaymentStatus.PENDING,
         return_url=return_url,
-        expires_at=clock.now() + timedelta(minutes=settings.payments.pending_minutes),
+        created_at=moment,
+        expires_at=moment + timedelta(minutes=settings.payments.pending_minutes),
+        check_at=moment + payment_checks.FIRST_CHECK,
     )
-    session.add(payment)
-    session.flush()
     payment.checkout_url = providers.get(provider, settings).create(session, payment)
+    if session.scalar(select(User.deleted_at).where(User.id == user.id).with_for_update(read=True)) is not None:
+        raise NotFound("user")
+    session.add(payment)
     session.flush()
     audit.record(
         session,
@@ -128,7 +130,7 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
         return _credit(session, payment)
     if not succeeded and PaymentStatus.CANCELED in MOVES[payment.status]:
         reversals.move(payment, PaymentStatus.CANCELED)
-        payment.failure = event.failure
+        payment.failure, payment.check_at = event.failure, None
         resource = ("payment", payment.id)
         audit.record(session, AuditAction.PAYMENT_CANCELED, PLATFORM, user_id=payment.user_id, resource=resource)
         return "canceled"
@@ -141,6 +143,7 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
 def _credit(session: Session, payment: Payment) -> str:
     reversals.move(payment, PaymentStatus.SUCCEEDED)
     payment.settled_at, payment.failure = clock.now(), None
+    payment.check_at = payment.settled_at + payment_checks.SETTLED_EVERY
     callbacks.hurry(session, payment)
     amounts = {"amount_znc": str(payment.amount_znc), "amount_rub": str(payment.amount_rub)}
     audit.record(
@@ -170,31 +173,19 @@ def _credit(session: Session, payment: Payment) -> str:
 def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) -> str | None:
     """Settle a payment by its provider's own word; returns what was done last, None when it has said nothing new.
 
-    Raises NotFound, ProviderRefused, ProviderDown, and CallbackRefused when the answer does not fit the payment.
+    No row is locked while the provider is asked. Raises NotFound, ProviderRefused, ProviderDown, and CallbackRefused
+    when the answer cannot be stored.
     """
-    payment = session.get(Payment, payment_id)
+    payment, asked_at = session.get(Payment, payment_id), clock.now()
     if payment is None:
         raise NotFound("payment")
     results = []
-    for event in providers.get(payment.provider, settings).fetch(session, payment):
+    for event in providers.known(payment.provider, settings).fetch(session, payment):
         stored = callbacks.store_event(session, payment.provider, event)
         if stored:
             results.append(settle(session, stored))
+    payment_checks.answered(session, payment_id, asked_at=asked_at, settings=settings)
     return results[-1] if results else None
-
-
-def undecided(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
-    """Return the ids of payments that their provider has not decided for a while.
-
-    Expired ones are asked about for a day more, because a late success still settles. The order is random, so that
-    a heap of abandoned checkouts never keeps the others from being asked about.
-    """
-    moment = clock.now()
-    query = select(Payment.id).where(
-        Payment.status.in_((PaymentStatus.PENDING, PaymentStatus.EXPIRED)),
-        Payment.created_at.between(moment - ASKED_FOR, moment - older_than),
-    )
-    return list(session.scalars(query.order_by(func.random()).limit(limit)))
 
 
 def expire(session: Session) -> int:

@@ -24,7 +24,7 @@ from models.payments import (
     ReversalKind,
     ReversalState,
 )
-from models.services import audit, ledger, outbox, providers, texts
+from models.services import audit, ledger, outbox, payment_checks, providers, texts
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     DuplicateTransfer,
@@ -89,32 +89,52 @@ def request(
 def send(session: Session, reversal_id: uuid.UUID, settings: Settings) -> ReversalState:
     """Ask the provider to carry out a requested refund; returns how it stands then.
 
-    Raises NotFound, and ProviderDown when it has to be tried again. A provider's refusal gives the ZNC back.
+    No row is locked while the provider is asked. One that the provider has taken down but not carried out stays
+    requested. Raises NotFound, and ProviderDown when it has to be tried again. A refusal gives the ZNC back.
     """
     found = session.get(PaymentReversal, reversal_id)
     if found is None:
         raise NotFound("refund")
-    payment = locked(session, found.payment_id)
+    if found.state is not ReversalState.REQUESTED:
+        return found.state
+    payment = session.get_one(Payment, found.payment_id)
+    made, refused = None, ""
+    try:
+        made = providers.known(payment.provider, settings).refund(session, payment, found.amount_rub, str(found.id))
+    except ProviderRefused as refusal:
+        refused = str(refusal)
+    locked(session, payment.id)
     session.refresh(found)
     if found.state is not ReversalState.REQUESTED:
         return found.state
-    provider = providers.get(payment.provider, settings)
-    try:
-        provider_key = provider.refund(session, payment, found.amount_rub, str(found.id))
-    except ProviderRefused as refusal:
-        undo(session, payment, found, ReversalState.REFUSED, note=str(refusal))
+    if made is None:
+        undo(session, payment, found, ReversalState.REFUSED, note=refused)
         record(session, payment, AuditAction.PAYMENT_REFUND_REFUSED, found)
+    elif made.is_done:
+        finish(session, payment, found, made.id)
     else:
-        finish(session, payment, found, provider_key)
+        found.provider_key = made.id
+        postpone(session, found.id)
     return found.state
 
 
 def waiting(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
-    """Return refunds that their provider has not carried out, oldest first."""
+    """Return refunds that their provider has not carried out and whose turn it is, the longest due first."""
+    moment = clock.now()
     query = select(PaymentReversal.id).where(
-        PaymentReversal.state == ReversalState.REQUESTED, PaymentReversal.created_at < clock.now() - older_than
+        PaymentReversal.state == ReversalState.REQUESTED,
+        PaymentReversal.created_at < moment - older_than,
+        PaymentReversal.retry_at <= moment,
     )
-    return list(session.scalars(query.order_by(PaymentReversal.created_at).limit(limit)))
+    return list(session.scalars(query.order_by(PaymentReversal.retry_at).limit(limit)))
+
+
+def postpone(session: Session, reversal_id: uuid.UUID) -> None:
+    """Ask for a refund again later, each time after twice the wait."""
+    reversal = session.get_one(PaymentReversal, reversal_id)
+    reversal.retry_at = clock.now() + payment_checks.backoff(reversal.failures)
+    reversal.failures += 1
+    session.flush()
 
 
 def of_payment(session: Session, payment_id: uuid.UUID) -> list[PaymentReversal]:

@@ -24,7 +24,7 @@ AT_ONCE = 8
 
 def examine(house: House) -> Iterator[Finding]:
     """Attack every provider that is switched on, and those that are not."""
-    on = house.settings.payments.providers
+    on = house.settings.payments.known
     for provider in (*(name for name in KNOWN if name not in on), "nobody"):
         status = Address(house, provider).send(b"{}", {})
         yield Finding(f"{provider}, which is switched off, is not heard", status == 404, f"status {status}")

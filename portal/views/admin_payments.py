@@ -63,7 +63,7 @@ def listing() -> str | FlaskResponse:
     if tables.is_wanted():
         return tables.as_csv("payments", COLUMNS, found)
     facts = {"status": status, "statuses": list(PaymentStatus), "provider": provider, "person": person}
-    providers = current.settings().payments.providers
+    providers = current.settings().payments.known
     to_review = reviews.count(current.session())
     page = tables.page_of(found)
     return render_template("admin/payments.html", page=page, to_review=to_review, providers=providers, **facts)

@@ -38,7 +38,11 @@ def pay(shop: Committed, buyer: User, run: Run) -> Callable[..., Payment]:
             if stored:
                 run(lambda s: callbacks.store_event(s, "mock", event))
         hour_ago = clock.now() - timedelta(minutes=50)
-        run(lambda s: s.execute(update(Payment).where(Payment.id == payment.id).values(created_at=hour_ago)))
+        run(
+            lambda s: s.execute(
+                update(Payment).where(Payment.id == payment.id).values(created_at=hour_ago, check_at=hour_ago)
+            )
+        )
         run(lambda s: s.execute(update(PaymentEvent).values(received_at=hour_ago)))
         return payment
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
-from models.services import callbacks, payments, reviews
+from models.services import callbacks, payment_checks, payments, reviews
 from models.services.context import PLATFORM, Actor
 from models.services.errors import CallbackRefused, InvalidInput, NotFound
 from models.services.providers.base import Outcome
@@ -230,17 +230,17 @@ def test_nobody_asks_about_a_payment_that_does_not_exist(session: Session, setti
         payments.ask_provider(session, some_id(), settings)
 
 
-def test_undecided_payments_and_unprocessed_events_are_found_once_they_are_old(
+def test_payments_are_checked_and_unprocessed_events_found_once_they_are_old(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     waiting, done = top_up(session, alice, settings), top_up(session, alice, settings)
     told(session, done, settings, "succeeded")
     stored = callbacks.store_event(session, "mock", decided(session, waiting, settings))
     minute = timedelta(minutes=1)
-    assert payments.undecided(session, older_than=minute) == []
+    assert payment_checks.due(session) == []
     assert callbacks.unprocessed_events(session, older_than=minute) == []
     time.advance(minutes=2)
-    assert payments.undecided(session, older_than=minute) == [waiting.id]
+    assert payment_checks.due(session) == [waiting.id]
     assert callbacks.unprocessed_events(session, older_than=minute) == [stored]
 
 

@@ -175,6 +175,11 @@ def test_a_provider_that_does_not_answer_is_asked_again(
             reversals.send(session, reversal.id, settings)
     time.advance(minutes=1)
     assert reversals.waiting(session, older_than=timedelta(seconds=15)) == [reversal.id]
+    reversals.postpone(session, reversal.id)
+    # One that its provider does not carry out keeps no other waiting.
+    assert reversals.waiting(session, older_than=timedelta(seconds=15)) == []
+    time.advance(seconds=15)
+    assert reversals.waiting(session, older_than=timedelta(seconds=15)) == [reversal.id]
     assert reversals.send(session, reversal.id, settings) is ReversalState.DONE
     assert reversals.waiting(session, older_than=timedelta(seconds=15)) == []
 

@@ -63,8 +63,10 @@ def test_callbacks_are_sent_to_the_portal_and_all_of_them_are_stored(
         found = measure.callbacks(shop[1], shop[0], urlsplit(address).port or 0, 0.3)
     assert (found["errors"], found["clients"]) == (0, 16)
     with shop[1].begin() as session:
-        stored = session.scalar(select(func.count()).select_from(PaymentEvent))
-    assert stored == len(asked) > 0
+        stored = session.scalars(select(PaymentEvent.processed_at)).all()
+    # Each is settled at once or, when that takes too long, by a job.
+    assert stored
+    assert stored.count(None) == len(asked)
 
 
 def test_the_table_has_a_line_for_each_measurement() -> None:
@@ -74,9 +76,8 @@ def test_the_table_has_a_line_for_each_measurement() -> None:
         {
             "purchases": [row | {"wallets": 1}, row | {"wallets": 1000}],
             "callbacks": row,
-            "settlements": {"per_second": 50.0},
             "verify": proof,
         }
     )
-    for name in ("purchases on 1,000 wallet(s)", "callbacks, stored", "settled by one worker", "1,000,000 transfers"):
+    for name in ("purchases on 1,000 wallet(s)", "callbacks, stored, settled", "1,000,000 transfers"):
         assert name in said

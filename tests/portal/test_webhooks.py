@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -58,10 +59,11 @@ def stored(session: Session) -> int:
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/mock"])
-def test_a_signed_callback_is_stored_once_and_handed_to_a_job(
+def test_a_signed_callback_is_stored_once_and_settled_before_it_is_answered(
     *,
     client: FlaskClient,
     checkout: MockCheckout,
+    charlie: User,
     session: Session,
     settings: Settings,
     queued: Jobs,
@@ -73,8 +75,29 @@ def test_a_signed_callback_is_stored_once_and_handed_to_a_job(
     again = client.post(path, data=body, headers=headers)
     assert (again.status_code, again.json) == (200, {"received": True, "processed": False})
     event = session.scalars(select(PaymentEvent)).one()
-    assert queued == [("jobs.payments.settle", str(event.id))]
+    # The payer comes back to a page that says whether the ZNC are there: no job comes first.
+    assert (queued, event.result, balance(session, charlie)) == ([], "credited", 50)
     assert "Set-Cookie" not in first.headers
+
+
+def test_a_callback_that_cannot_be_settled_at_once_is_stored_and_left_to_a_job(
+    *,
+    client: FlaskClient,
+    checkout: MockCheckout,
+    session: Session,
+    settings: Settings,
+    queued: Jobs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def locked(*_arguments: object) -> str:
+        raise OperationalError("SELECT", {}, Exception("lock timeout"))
+
+    monkeypatch.setattr(payments, "settle", locked)
+    body, headers = MockProvider(settings).signed_callback(checkout)
+    assert client.post(PATH, data=body, headers=headers).status_code == 200
+    event = session.scalars(select(PaymentEvent)).one()
+    assert queued == [("jobs.payments.settle", str(event.id))]
+    assert event.processed_at is None
 
 
 @pytest.mark.parametrize(

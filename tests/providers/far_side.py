@@ -14,7 +14,8 @@ Answer = tuple[int, dict[str, Any]]
 class FarSide:
     """A provider's API: `answer` decides, `asked` remembers, the same idempotency key gets the same answer.
 
-    `failures` are what the next requests get instead: a status, or 0 for a connection that is closed unanswered.
+    `failures` are what the next requests get instead: a status, or 0 for a connection that is closed unanswered. Of the
+    next changes so many `losses` are carried out, and their answers lost.
     """
 
     IDEMPOTENCY_HEADER: ClassVar[str]
@@ -23,6 +24,7 @@ class FarSide:
         self.address = ""
         self.asked: list[tuple[str, str]] = []
         self.failures: list[int] = []
+        self.losses = 0
         self._answers: dict[str, Answer] = {}
         self._lock = threading.Lock()
 
@@ -33,11 +35,19 @@ class FarSide:
                 return self.failures.pop(0), {"error": {"type": "api_error", "message": "fails"}, "type": "error"}
             key = headers.get(self.IDEMPOTENCY_HEADER)
             if method == "POST" and key in self._answers:
-                return self._answers[key]
-            answer = self.answer(method, path, query, body)
+                answer = self._answers[key]
+            else:
+                answer = self.answer(method, path, query, body)
             if method == "POST" and key and answer[0] == 200:
                 self._answers[key] = answer
+            if method == "POST" and self.losses:
+                self.losses -= 1
+                return 0, {}
             return answer
+
+    def forget_keys(self) -> None:
+        """A day goes by, after which providers know no idempotency key any more."""
+        self._answers.clear()
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
         raise NotImplementedError

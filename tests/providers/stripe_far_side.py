@@ -20,6 +20,8 @@ class StripeFarSide(FarSide):
         super().__init__()
         self.sessions: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
+        self.disputes: dict[str, dict[str, Any]] = {}
+        self.refund_status = "succeeded"
         self._number = itertools.count(1)
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
@@ -34,6 +36,9 @@ class StripeFarSide(FarSide):
             case ("GET", ["refunds"]):
                 wanted = [row for row in self.refunds.values() if row["payment_intent"] == query["payment_intent"]]
                 return 200, {"object": "list", "data": wanted, "has_more": False, "url": "/v1/refunds"}
+            case ("GET", ["disputes"]):
+                wanted = [row for row in self.disputes.values() if row["payment_intent"] == query["payment_intent"]]
+                return 200, {"object": "list", "data": wanted, "has_more": False, "url": "/v1/disputes"}
         return 404, {"error": {"type": "invalid_request_error", "message": "No such thing."}}
 
     def pay(self, session_id: str) -> dict[str, Any]:
@@ -55,7 +60,10 @@ class StripeFarSide(FarSide):
     def dispute(self, session_id: str, kopecks: int, kind: str = "funds_withdrawn") -> dict[str, Any]:
         """The payer's bank takes money, or gives it back; returns the event that reports it."""
         about = {"id": f"du_{session_id}", "object": "dispute", "amount": kopecks, "currency": "rub"}
-        return self.event(f"charge.dispute.{kind}", {**about, "payment_intent": f"pi_{session_id}", "status": "lost"})
+        known = self.disputes.setdefault(about["id"], {**about, "payment_intent": f"pi_{session_id}"})
+        moved = {"funds_withdrawn": [-kopecks], "funds_reinstated": [kopecks]}.get(kind, [])
+        known["balance_transactions"] = [*known.get("balance_transactions", []), *({"amount": each} for each in moved)]
+        return self.event(f"charge.dispute.{kind}", {**known, **about, "status": "lost"})
 
     def event(self, kind: str, about: dict[str, Any]) -> dict[str, Any]:
         return {"id": f"evt_{next(self._number)}", "object": "event", "type": kind, "data": {"object": dict(about)}}
@@ -90,7 +98,7 @@ class StripeFarSide(FarSide):
             "amount": int(form["amount"]),
             "currency": "rub",
             "payment_intent": form["payment_intent"],
-            "status": "succeeded",
+            "status": self.refund_status,
             "metadata": {"refund_key": form["metadata[refund_key]"]} if "metadata[refund_key]" in form else {},
         }
         return 200, self.refunds[name]

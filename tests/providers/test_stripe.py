@@ -13,12 +13,12 @@ from models.config import ConfigError, Settings, load
 from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
 from models.services import callbacks, ledger, payments, providers, reversals
 from models.services.context import Actor
-from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
+from models.services.errors import CallbackRefused, NotFound, ProviderDown, ProviderRefused
 from models.services.providers import Callback, Event
 from models.users import User
 from tests.conftest import some_id
 from tests.portal.conftest import Browser, Jobs
-from tests.providers.stripe_far_side import StripeFarSide, signed
+from tests.providers.stripe_far_side import WEBHOOK_SECRET, StripeFarSide, signed
 from tests.support import balance
 
 PATH = "/api/v1/webhooks/payment/stripe"
@@ -36,7 +36,7 @@ def payment(session: Session, charlie: User, shop: Settings) -> Payment:
 def told(session: Session, shop: Settings, event: dict[str, Any]) -> str | None:
     """Verify, store and settle a callback, as the portal and the job do."""
     body, headers = signed(event)
-    word = providers.get("stripe", shop).verify(Callback(headers, body, clock.now()))
+    word = providers.known("stripe", shop).verify(Callback(headers, body, clock.now()))
     if word is None:
         return None
     assert isinstance(word, Event)
@@ -106,6 +106,49 @@ def test_an_admins_refund_is_made_once_and_stripes_own_word_of_it_is_no_second_o
     # In Stripe's dashboard somebody gave back more than was left here: that is for a person.
     with pytest.raises(ProviderRefused, match="Greater"):
         providers.get("stripe", shop).refund(session, payment, Decimal(400), "another")
+
+
+def test_a_refund_whose_reply_was_lost_is_looked_for_before_another_is_made(
+    *, session: Session, payment: Payment, dana: User, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    # docs.stripe.com/api/idempotent_requests: keys are removed after a day, and then a new request is made.
+    told(session, shop, stripe_side.pay(str(payment.provider_payment_id)))
+    facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
+    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    stripe_side.losses = 2
+    with pytest.raises(ProviderDown):
+        reversals.send(session, reversal.id, shop)
+    stripe_side.forget_keys()
+    assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
+    assert [made["id"] for made in stripe_side.refunds.values()] == [reversal.provider_key]
+
+
+def test_a_refund_that_stripe_holds_back_stays_requested_until_it_is_carried_out(
+    *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    # docs.stripe.com/refunds: without enough balance a refund is pending.
+    told(session, shop, stripe_side.pay(str(payment.provider_payment_id)))
+    facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
+    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    stripe_side.refund_status = "pending"
+    assert reversals.send(session, reversal.id, shop) is ReversalState.REQUESTED
+    [made] = stripe_side.refunds.values()
+    made["status"] = "failed"
+    assert reversals.send(session, reversal.id, shop) is ReversalState.REFUSED
+    assert balance(session, charlie) == 50
+
+
+@pytest.mark.parametrize("kinds", [["funds_withdrawn"], ["created"], ["funds_withdrawn", "funds_reinstated"]])
+def test_a_dispute_whose_events_were_lost_is_found_by_asking(
+    *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide, kinds: list[str]
+) -> None:
+    name = str(payment.provider_payment_id)
+    told(session, shop, stripe_side.pay(name))
+    wanted = {"funds_withdrawn": ("disputed", 0), "created": (None, 50), "funds_reinstated": ("dispute_won", 50)}
+    payments.ask_provider(session, payment.id, shop)
+    for kind in kinds:
+        stripe_side.dispute(name, 50000, kind)
+        assert (payments.ask_provider(session, payment.id, shop), balance(session, charlie)) == wanted[kind]
 
 
 @pytest.mark.parametrize("kind", ["refund.failed", "refund.updated"])
@@ -237,8 +280,8 @@ def test_a_far_side_that_fails_starts_no_payment_and_one_that_refuses_says_why(
         payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
 
 
-def test_the_portal_takes_stripes_callbacks_and_hands_them_to_a_job(
-    *, app: Flask, queued: Jobs, payment: Payment, stripe_side: StripeFarSide
+def test_the_portal_takes_stripes_callbacks_and_settles_them_at_once(
+    *, app: Flask, session: Session, queued: Jobs, payment: Payment, stripe_side: StripeFarSide
 ) -> None:
     client = app.test_client()
     body, headers = signed(stripe_side.pay(str(payment.provider_payment_id)))
@@ -247,7 +290,9 @@ def test_the_portal_takes_stripes_callbacks_and_hands_them_to_a_job(
         {"received": True, "processed": True},
         {"received": True, "processed": False},
     ]
-    assert [job for job, *_ in queued] == ["jobs.payments.settle"]
+    # Settled before it is answered: the payer is on the way back to a page that says whether the ZNC are there.
+    session.refresh(payment)
+    assert (queued, payment.status) == ([], PaymentStatus.SUCCEEDED)
     assert client.post(PATH, data=body).status_code == 400
     assert client.post(PATH, data=body + b" ", headers=headers).status_code == 400
 
@@ -271,6 +316,38 @@ def test_half_of_a_providers_settings_is_a_mistake_that_is_named(
 def test_two_settings_switch_a_provider_on(shop: Settings, settings: Settings) -> None:
     assert settings.payments.providers == ("mock",)
     assert shop.payments.providers == ("mock", "stripe", "yookassa")
+
+
+def test_a_retired_provider_takes_no_payment_and_its_old_ones_are_settled_and_refunded(
+    *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    rules = shop.payments.model_copy(update={"providers": ("mock",), "retired": ("stripe",)})
+    later = shop.model_copy(update={"payments": rules})
+    facts = {"amount": Decimal(50), "provider": "stripe", "return_url": "http://shop/wallet", "settings": later}
+    with pytest.raises(NotFound):
+        payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+    assert told(session, later, stripe_side.pay(str(payment.provider_payment_id))) == "credited"
+    asked = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
+    reversal = reversals.request(session, payment.id, **asked)  # type: ignore[arg-type]
+    assert reversals.send(session, reversal.id, later) is ReversalState.DONE
+
+
+def test_the_keys_of_a_retired_provider_do_not_switch_it_on(
+    environment: dict[str, str], settings: Settings, shop: Settings
+) -> None:
+    more = {
+        "ZENZEFI_PAYMENTS__RETIRED": '["stripe"]',
+        "ZENZEFI_PAYMENTS__STRIPE_SECRET_KEY": "sk_test_a_key_that_only_tests_use",
+        "ZENZEFI_PAYMENTS__STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    }
+    loaded = load({**environment, **more, "DATABASE_URL": settings.database.url})
+    assert (loaded.payments.providers, loaded.payments.known) == (("mock",), ("mock", "stripe"))
+    del more["ZENZEFI_PAYMENTS__STRIPE_SECRET_KEY"], more["ZENZEFI_PAYMENTS__STRIPE_WEBHOOK_SECRET"]
+    with pytest.raises(ConfigError, match="stripe_secret_key is required"):
+        load({**environment, **more, "DATABASE_URL": settings.database.url})
+    both = {"ZENZEFI_PAYMENTS__PROVIDERS": '["mock"]', "ZENZEFI_PAYMENTS__RETIRED": '["mock"]'}
+    with pytest.raises(ConfigError, match="cannot be on and retired"):
+        load({**environment, **both, "DATABASE_URL": settings.database.url})
 
 
 def test_the_wallets_form_may_lead_to_the_checkouts_and_no_other_page_may(app: Flask, charlie: User) -> None:

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from jobs.queues import QueueDown
 from models import clock
 from models.config import Settings
-from models.payments import Payment, PaymentStatus, ReversalState
-from models.services import callbacks, payments, providers, reversals, reviews
+from models.payments import Payment, PaymentFailure, PaymentStatus, ReversalState
+from models.services import callbacks, payment_checks, payments, providers, reversals, reviews
 from models.services.context import Actor
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
 from models.services.providers import Ask, Callback
@@ -162,14 +162,81 @@ def test_the_portal_asks_by_a_job_and_refuses_strangers(
     assert (len(queued), len(yookassa_side.asked)) == (1, asked_before)
 
 
-def test_with_redis_down_yookassa_is_told_to_say_it_again(
-    *, app: Flask, payment: Payment, yookassa_side: YooKassaFarSide, monkeypatch: pytest.MonkeyPatch
+def test_with_redis_down_a_notification_is_kept_and_the_sweep_asks(
+    *,
+    app: Flask,
+    session: Session,
+    payment: Payment,
+    yookassa_side: YooKassaFarSide,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def down(*_job: str) -> None:
         raise QueueDown("connection refused")
 
     monkeypatch.setattr(current, "enqueue", down)
     body = yookassa_side.decide(str(payment.provider_payment_id))
-    # Of a refund in YooKassa's office no sweep of ours would ever hear.
     answer = app.test_client().post(PATH, data=body, environ_base={"REMOTE_ADDR": THEIRS})
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert answer.status_code == 200
+    assert payment_checks.due(session) == [payment.id]
+
+
+@pytest.mark.parametrize(
+    ("reason", "failure"),
+    [
+        ("insufficient_funds", PaymentFailure.DECLINED),
+        ("3d_secure_failed", PaymentFailure.DECLINED),
+        ("a reason of next year", PaymentFailure.DECLINED),
+        ("expired_on_confirmation", PaymentFailure.ABANDONED),
+        ("canceled_by_merchant", PaymentFailure.WITHDRAWN),
+    ],
+)
+def test_why_a_payment_was_canceled_is_kept(
+    *,
+    session: Session,
+    payment: Payment,
+    shop: Settings,
+    yookassa_side: YooKassaFarSide,
+    reason: str,
+    failure: PaymentFailure,
+) -> None:
+    # yookassa.ru/developers, "Canceled payments": cancellation_details.reason.
+    yookassa_side.decide(str(payment.provider_payment_id), "canceled", reason)
+    assert payments.ask_provider(session, payment.id, shop) == "canceled"
+    assert payment.failure is failure
+
+
+def test_a_refund_that_is_pending_and_then_canceled_gives_the_znc_back(
+    *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, yookassa_side: YooKassaFarSide
+) -> None:
+    # yookassa.ru/developers/api, "Refund object": pending, succeeded or canceled.
+    yookassa_side.decide(str(payment.provider_payment_id))
+    payments.ask_provider(session, payment.id, shop)
+    facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
+    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    yookassa_side.refund_status = "pending"
+    assert reversals.send(session, reversal.id, shop) is ReversalState.REQUESTED
+    assert payments.ask_provider(session, payment.id, shop) is None
+    [made] = yookassa_side.refunds.values()
+    assert reversal.provider_key == made["id"]
+    # Whoever asks first hears it: the sweep of refunds, or that of payments.
+    made["status"] = "canceled"
+    yookassa_side.payments[str(payment.provider_payment_id)]["refunded_amount"]["value"] = "0.00"
+    assert payments.ask_provider(session, payment.id, shop) == "refund_failed"
+    assert reversals.send(session, reversal.id, shop) is ReversalState.REFUSED
+    assert (balance(session, charlie), payment.returned_rub) == (50, 0)
+
+
+def test_a_refund_whose_reply_was_lost_is_looked_for_before_another_is_made(
+    *, session: Session, payment: Payment, dana: User, shop: Settings, yookassa_side: YooKassaFarSide
+) -> None:
+    # yookassa.ru/developers, "Idempotence": a key is kept for 24 hours, and then a new request is carried out.
+    yookassa_side.decide(str(payment.provider_payment_id))
+    payments.ask_provider(session, payment.id, shop)
+    facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
+    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    yookassa_side.losses = 1
+    with pytest.raises(ProviderDown):
+        reversals.send(session, reversal.id, shop)
+    yookassa_side.forget_keys()
+    assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
+    assert list(yookassa_side.refunds) == [reversal.provider_key]

@@ -14,6 +14,7 @@ class YooKassaFarSide(FarSide):
         super().__init__()
         self.payments: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
+        self.refund_status = "succeeded"
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
         sent = json.loads(body) if body else {}
@@ -29,9 +30,11 @@ class YooKassaFarSide(FarSide):
                 return 200, {"type": "list", "items": items}
         return 404, {"type": "error", "code": "not_found", "description": "There is no such thing."}
 
-    def decide(self, name: str, status: str = "succeeded") -> bytes:
-        """The customer pays or cancels; returns the notification's body."""
+    def decide(self, name: str, status: str = "succeeded", reason: str = "") -> bytes:
+        """The customer pays or cancels, or it is refused for a reason; returns the notification's body."""
         self.payments[name].update(status=status, paid=status == "succeeded")
+        if reason:
+            self.payments[name]["cancellation_details"] = {"party": "payment_network", "reason": reason}
         return notification(f"payment.{status}", self.payments[name])
 
     def give_back(self, name: str, roubles: str) -> bytes:
@@ -60,7 +63,7 @@ class YooKassaFarSide(FarSide):
             return 400, {"type": "error", "code": "invalid_request", "description": "More than is left."}
         paid["refunded_amount"]["value"] = f"{given:.2f}"
         name = str(uuid.uuid4())
-        self.refunds[name] = {"id": name, "status": "succeeded", **sent}
+        self.refunds[name] = {"id": name, "status": self.refund_status, **sent}
         return 200, self.refunds[name]
 
 

@@ -37,6 +37,14 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund at the provider, by its own id; until it `is_done` it can still be refused."""
+
+    id: str
+    is_done: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A word that proves nothing by itself: something may have happened to this payment, so ask its provider."""
 
@@ -63,7 +71,8 @@ class Provider(Protocol):
     def create(self, session: Session, payment: Payment) -> str:
         """Start the payment at the provider, set its id on `payment`, and return the address of the checkout.
 
-        Starting the same payment again gives the same checkout. Raises ProviderRefused and ProviderDown.
+        The payment is not stored yet, so that no row is locked while the provider is asked. Starting the same payment
+        again gives the same checkout. Raises ProviderRefused and ProviderDown.
         """
         ...
 
@@ -78,9 +87,11 @@ class Provider(Protocol):
         """
         ...
 
-    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:
-        """Give a part of a settled payment back and return the provider's id of that.
+    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> Refund:
+        """Give a part of a settled payment back, and say how far that is.
 
-        The same `key` gives it back once. Raises ProviderRefused for good, ProviderDown when it may be tried again.
+        The same `key` gives it back once, however late it is repeated: providers forget idempotency keys after a day,
+        so what was made under it is looked for first. Raises ProviderRefused for good, ProviderDown when it may be
+        tried again.
         """
         ...

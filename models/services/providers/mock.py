@@ -14,7 +14,7 @@ from models import clock
 from models.config import Settings
 from models.payments import MockCheckout, Payment
 from models.services.errors import CallbackRefused, NotFound, ProviderRefused
-from models.services.providers.base import Callback, Event, Outcome
+from models.services.providers.base import Callback, Event, Outcome, Refund
 
 SIGNATURE_HEADER = "X-Mock-Signature"
 _OUTCOMES: dict[str, Outcome] = {
@@ -61,12 +61,12 @@ class MockProvider:
             return []
         return [_event(callback_body(checkout))]
 
-    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:
+    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> Refund:
         """Give back, on paper: the same key is the same refund."""
         checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one_or_none()
         if checkout is None or checkout.outcome != "succeeded" or amount_rub > checkout.amount_rub:
             raise ProviderRefused("The mock provider has not received so much.")
-        return f"refund-{key}"
+        return Refund(f"refund-{key}", is_done=True)
 
     def signed_callback(self, checkout: MockCheckout) -> tuple[bytes, dict[str, str]]:
         """Return body and headers of the callback by which the far side reports its customer's decision."""

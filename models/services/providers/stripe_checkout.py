@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.payments import Payment, PaymentFailure
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
-from models.services.providers.base import Callback, Event, Outcome
+from models.services.providers.base import Callback, Event, Outcome, Refund
 
 SIGNATURE_HEADER = "Stripe-Signature"
 TIMEOUT_SECONDS = 10
@@ -98,22 +98,34 @@ class StripeCheckout:
         said = _of_session(f"fetched:{found['id']}:{found['status']}:{found['payment_status']}", found)
         if said is None or said.outcome == "canceled":
             return [said] if said else []
-        refunds = self._ask(self._client.v1.refunds.list, {"payment_intent": said.charge_id, "limit": 100})
-        given_back = [_of_refund(f"fetched:{refund['id']}:{refund['status']}", refund) for refund in refunds["data"]]
-        return [said, *(event for event in given_back if event is not None)]
+        refunds = self._refunds(str(said.charge_id))
+        disputes = self._ask(self._client.v1.disputes.list, {"payment_intent": said.charge_id, "limit": 100})["data"]
+        reported = [
+            *(_of_refund(f"fetched:{refund['id']}:{refund['status']}", refund) for refund in refunds),
+            *(_of_standing_dispute(dispute) for dispute in disputes),
+        ]
+        return [said, *(event for event in reported if event is not None)]
 
-    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:  # noqa: ARG002
+    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> Refund:  # noqa: ARG002
         if payment.provider_charge_id is None:
             raise ProviderRefused("Stripe has not told the payment's intent.")
-        asked = {
-            "payment_intent": payment.provider_charge_id,
-            "amount": _kopecks(amount_rub),
-            "metadata": {"refund_key": key},
-        }
-        made = self._ask(self._client.v1.refunds.create, asked, key=f"refund:{key}")
+        # Keys are forgotten after a day, and a new refund would be made (docs.stripe.com/api/idempotent_requests).
+        listed = self._refunds(payment.provider_charge_id)
+        made = next((refund for refund in listed if (refund.get("metadata") or {}).get("refund_key") == key), None)
+        if made is None:
+            asked = {
+                "payment_intent": payment.provider_charge_id,
+                "amount": _kopecks(amount_rub),
+                "metadata": {"refund_key": key},
+            }
+            made = self._ask(self._client.v1.refunds.create, asked, key=f"refund:{key}")
         if made["status"] in {"failed", "canceled"}:
             raise ProviderRefused(f"Stripe says: {made.get('failure_reason') or made['status']}")
-        return str(made["id"])
+        return Refund(str(made["id"]), is_done=made["status"] == "succeeded")
+
+    def _refunds(self, intent: str) -> list[dict[str, Any]]:
+        found = self._ask(self._client.v1.refunds.list, {"payment_intent": intent, "limit": 100})
+        return list(found["data"])
 
     @staticmethod
     def _ask(call: Any, *arguments: Any, key: str | None = None) -> dict[str, Any]:
@@ -182,6 +194,13 @@ def _of_session(event_id: str, about: dict[str, Any], *, failed: bool = False) -
         body={"id": event_id, "session": about},
         charge_id=str(about["payment_intent"]) if paid else None,
     )
+
+
+def _of_standing_dispute(about: dict[str, Any]) -> Event | None:
+    """Say how a dispute stands by the money that it moved: none for an inquiry (API, "Dispute object")."""
+    moved = [int(transaction["amount"]) for transaction in about.get("balance_transactions") or ()]
+    outcome: Outcome = "disputed" if sum(moved) < 0 else "dispute_won"
+    return _of_dispute(f"fetched:{about['id']}:{len(moved)}", about, outcome) if moved else None
 
 
 def _of_refund(event_id: str, about: dict[str, Any]) -> Event | None:

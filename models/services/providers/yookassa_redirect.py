@@ -20,14 +20,19 @@ from yookassa.domain.request.refund_request import RefundRequest
 
 from models import addresses
 from models.config import Settings
-from models.payments import Payment
+from models.payments import Payment, PaymentFailure
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
-from models.services.providers.base import Ask, Callback, Event
+from models.services.providers.base import Ask, Callback, Event, Refund
 
 TIMEOUT_SECONDS = 10
 _MAY_PASS = (InternalServerError, ResponseProcessingError, TooManyRequestsError)
 # What a callback may be about, and where in it the payment is named.
 _PAYMENT_AT = {"payment": "id", "refund": "payment_id"}
+# Why a payment was canceled, where that is not a bank's refusal (yookassa.ru/developers, "Canceled payments").
+_FAILURES = {
+    "expired_on_confirmation": PaymentFailure.ABANDONED,
+    "canceled_by_merchant": PaymentFailure.WITHDRAWN,
+}
 
 
 class YooKassaRedirect:
@@ -74,25 +79,31 @@ class YooKassaRedirect:
                 return []
             # The status is part of the id: the same word is stored once, however often it is fetched.
             said = _event(f"{found['id']}:{found['status']}", found, found["id"], outcome=found["status"])
-            if not _given_back(found):
+            if said.outcome == "canceled":
                 return [said]
-            listed = self._client.ask(HttpVerb.GET, "/refunds", query={"payment_id": found["id"], "limit": 100})
-            done = [refund for refund in listed["items"] if refund["status"] == "succeeded"]
-            return [
-                said,
-                *(_event(f"refund:{refund['id']}", refund, found["id"], outcome="refunded") for refund in done),
-            ]
+            reported = [_of_refund(refund, found["id"]) for refund in self._refunds(found["id"])]
+            return [said, *(event for event in reported if event is not None)]
         except (KeyError, TypeError, AttributeError, InvalidOperation):
             raise ProviderDown from None
 
-    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> str:  # noqa: ARG002
-        asked = {"payment_id": payment.provider_payment_id, "amount": _amount(amount_rub), "metadata": {"key": key}}
-        made = self._client.ask(HttpVerb.POST, "/refunds", RefundRequest(asked), key=key)
+    def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> Refund:  # noqa: ARG002
+        # Keys are forgotten after a day (yookassa.ru/developers, "Idempotence").
+        listed = self._refunds(str(payment.provider_payment_id))
+        made = next((refund for refund in listed if (refund.get("metadata") or {}).get("key") == key), None)
+        if made is None:
+            named = {"payment_id": payment.provider_payment_id, "metadata": {"key": key}}
+            asked = RefundRequest({**named, "amount": _amount(amount_rub)})
+            made = self._client.ask(HttpVerb.POST, "/refunds", asked, key=key)
         if made["status"] == "canceled":
-            raise ProviderRefused(
-                f"YooKassa says: {(made.get('cancellation_details') or {}).get('reason', 'canceled')}"
-            )
-        return str(made["id"])
+            raise ProviderRefused(f"YooKassa says: {_reason(made) or 'canceled'}")
+        return Refund(str(made["id"]), is_done=made["status"] == "succeeded")
+
+    def _refunds(self, payment_id: str) -> list[dict[str, Any]]:
+        found = self._client.ask(HttpVerb.GET, "/refunds", query={"payment_id": payment_id, "limit": 100})
+        try:
+            return list(found["items"])
+        except (KeyError, TypeError):
+            raise ProviderDown from None
 
 
 class _Client(ApiClient):  # type: ignore[misc]  # the library has no types
@@ -148,11 +159,21 @@ def _amount(roubles: Decimal) -> dict[str, str]:
     return {"value": f"{roubles:.2f}", "currency": "RUB"}
 
 
-def _given_back(payment: dict[str, Any]) -> bool:
-    return Decimal((payment.get("refunded_amount") or {}).get("value", "0")) > 0
+def _reason(about: dict[str, Any]) -> str:
+    return str((about.get("cancellation_details") or {}).get("reason") or "")
+
+
+def _of_refund(refund: dict[str, Any], payment_id: str) -> Event | None:
+    """Say what became of a refund; one that is `pending` may still be `canceled` (API, "Refund object")."""
+    if refund["status"] == "succeeded":
+        return _event(f"refund:{refund['id']}", refund, payment_id, outcome="refunded")
+    if refund["status"] == "canceled":
+        return _event(f"refund:{refund['id']}:canceled", refund, payment_id, outcome="refund_failed")
+    return None
 
 
 def _event(event_id: str, about: dict[str, Any], payment_id: str, *, outcome: Any) -> Event:
+    is_refund = outcome in {"refunded", "refund_failed"}
     return Event(
         event_id=event_id,
         provider_payment_id=str(payment_id),
@@ -160,6 +181,7 @@ def _event(event_id: str, about: dict[str, Any], payment_id: str, *, outcome: An
         amount_rub=Decimal(about["amount"]["value"]),
         currency=str(about["amount"]["currency"]),
         body=about,
-        refund_id=str(about["id"]) if outcome == "refunded" else None,
-        refund_key=(about.get("metadata") or {}).get("key") if outcome == "refunded" else None,
+        refund_id=str(about["id"]) if is_refund else None,
+        refund_key=(about.get("metadata") or {}).get("key") if is_refund else None,
+        failure=_FAILURES.get(_reason(about), PaymentFailure.DECLINED) if outcome == "canceled" else None,
     )

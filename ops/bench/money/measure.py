@@ -13,13 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import insert, select, text
 
 from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.ledger import Account, AccountKind
-from models.payments import Payment, PaymentEvent, PaymentStatus
+from models.payments import Payment, PaymentStatus
 from models.services import books
 from ops.addresses import LOOPBACK
 from ops.bench.clients import arrivals
@@ -30,7 +30,6 @@ from ops.doctor.callbacks import MockVoice, words_of
 
 CLIENTS, PROCESSES = 16, 4
 SAMPLE_SECONDS = 0.02
-DRAIN_SECONDS = 120.0
 
 
 def purchases(environment: Mapping[str, str], wallets: int, seconds: float) -> dict[str, Any]:
@@ -122,25 +121,6 @@ def callbacks(factory: Sessions, settings: Settings, port: int, seconds: float) 
     for thread in threads:
         thread.join()
     return _figures(len(latencies), time.monotonic() - begun, latencies) | {"errors": errors, "clients": CLIENTS}
-
-
-def settlements(factory: Sessions, seconds: float) -> dict[str, Any]:
-    """Watch the jobs settle what the callbacks have left, for some seconds."""
-    done = select(func.count()).where(PaymentEvent.processed_at.is_not(None))
-
-    def settled() -> int:
-        with factory.begin() as session:
-            return session.scalar(done) or 0
-
-    until = time.monotonic() + DRAIN_SECONDS
-    while not settled():
-        if time.monotonic() > until:
-            raise Failure("No job settles what was paid.")
-        time.sleep(0.05)
-    before, begun = settled(), time.monotonic()
-    time.sleep(seconds)
-    after, lasted = settled(), time.monotonic() - begun
-    return {"per_second": round((after - before) / lasted, 1)}
 
 
 def _payments(factory: Sessions, settings: Settings, count: int) -> Sequence[Payment]:

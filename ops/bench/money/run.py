@@ -51,9 +51,6 @@ def run(sizes: Sizes) -> dict[str, Any]:
                 gunicorn = ["gunicorn", "-c", str(REPOSITORY / "ops/gunicorn.conf.py"), "portal:create_app()"]
                 _start(under, "portal", gunicorn, port)
                 results["callbacks"] = measure.callbacks(factory, settings, port, sizes.seconds)
-            with Step("Settlements"):
-                _start(under, "worker", ["jobs.worker"])
-                results["settlements"] = measure.settlements(factory, sizes.seconds)
         finally:
             engine.dispose()
     return results
@@ -66,25 +63,24 @@ def text(results: Mapping[str, Any]) -> str:
         [name, f"{row['per_second']:,.0f}", *(f"{row[key]:.1f}" for key in ("p50", "p95", "highest"))]
         for name, row in (
             *((f"purchases on {row['wallets']:,} wallet(s)", row) for row in results["purchases"]),
-            ("callbacks, stored and answered", results["callbacks"]),
+            ("callbacks, stored, settled and answered", results["callbacks"]),
         )
     ]
     proof = ["ledger verify", "seconds", "own memory, MiB", "server's, MiB", "spilled to disk, MiB"]
     row = results["verify"]
     figures = (f"{row[key]:,.1f}" for key in ("seconds", "own_mib", "server_mib", "spilled_mib"))
     proofs = [[f"{row['transfers']:,} transfers", *figures]]
-    settled = [["settled by one worker", f"{results['settlements']['per_second']:,.0f}"]]
-    parts = [*table(head, lines), "", *table(["jobs", "per second"], settled), "", *table(proof, proofs)]
+    parts = [*table(head, lines), "", *table(proof, proofs)]
     return "\n".join(parts) + "\n"
 
 
-def _start(under: Ground, name: str, command: list[str], port: int = 0) -> None:
+def _start(under: Ground, name: str, command: list[str], port: int) -> None:
     child = Child(
         name=name,
         command=[sys.executable, "-P", "-m", *command],
         log=under.folder / f"{name}.log",
         environment=under.environment,
-        ready=(lambda _: ready.answers(LOOPBACK, port, "/health")) if port else (lambda _: True),
+        ready=lambda _: ready.answers(LOOPBACK, port, "/health"),
         working_folder=REPOSITORY,
     )
     under.start(child)
