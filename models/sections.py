@@ -80,6 +80,10 @@ class Portal(Section):
     trusted_proxies: Annotated[int, Field(ge=0, le=5)] = 0
     threads: Positive = 8
     processes: Positive = 1
+    connections: Annotated[int, Field(ge=16)] = 1000
+    head_seconds: Seconds = 15
+    body_seconds: Seconds = 60
+    response_seconds: Seconds = 30
     admin_two_factor: bool | None = None
 
     @property

@@ -10,7 +10,10 @@ from typing import Any
 from prometheus_client import multiprocess
 
 import portal  # noqa: F401 - gunicorn listens before its workers have loaded anything, and whoever connects waits for that
+from addon.sockets import allow_many
 from models.config import load
+from ops.gunicorn_requests import Bounds
+from ops.gunicorn_worker import DrainingWorker
 
 _portal = load().portal
 _PR_SET_PDEATHSIG = 1
@@ -20,6 +23,13 @@ bind = f"[{_portal.host}]:{_portal.port}" if ":" in _portal.host else f"{_portal
 worker_class = "ops.gunicorn_worker.DrainingWorker"
 workers = _portal.processes
 threads = _portal.threads
+worker_connections = _portal.connections
+DrainingWorker.bounds = Bounds(
+    head_seconds=_portal.head_seconds,
+    body_seconds=_portal.body_seconds,
+    response_seconds=_portal.response_seconds,
+)
+allow_many()
 timeout = 60
 graceful_timeout = 20  # more than the longest statement may take
 keepalive = 5

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 CHUNK = 64 * 1024
+# For a whole head, and for each piece of a body: a client that sends half a request does not stay for ever.
+READ_SECONDS = 75.0
 JSON = "application/json"
 
 
@@ -67,7 +69,7 @@ async def converse(
             await _send(writer, await answer(request), request.method, keep)
             if not keep:
                 return
-    except (ConnectionError, asyncio.IncompleteReadError):
+    except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
         return
     finally:
         writer.close()
@@ -78,7 +80,7 @@ async def converse(
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
     """Read one request with its body; None when the client has closed instead."""
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = await _line(reader, b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
     first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
@@ -102,19 +104,25 @@ async def _body(reader: asyncio.StreamReader, request: Request) -> AsyncIterator
         async for piece in _exactly(reader, int(request.header("content-length") or 0)):
             yield piece
         return
-    while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+    while size := int((await _line(reader)).partition(b";")[0], 16):
         async for piece in _exactly(reader, size):
             yield piece
-        await reader.readexactly(2)
-    while await reader.readuntil(b"\r\n") != b"\r\n":  # trailers
+        await _line(reader)
+    while await _line(reader) != b"\r\n":  # trailers
         pass
+
+
+async def _line(reader: asyncio.StreamReader, end: bytes = b"\r\n") -> bytes:
+    async with asyncio.timeout(READ_SECONDS):
+        return await reader.readuntil(end)
 
 
 async def _exactly(reader: asyncio.StreamReader, length: int) -> AsyncIterator[bytes]:
     if length < 0:
         raise BadRequest("a body cannot be shorter than nothing")
     while length:
-        piece = await reader.read(min(length, CHUNK))
+        async with asyncio.timeout(READ_SECONDS):
+            piece = await reader.read(min(length, CHUNK))
         if not piece:
             raise asyncio.IncompleteReadError(b"", length)
         length -= len(piece)

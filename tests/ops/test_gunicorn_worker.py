@@ -21,17 +21,21 @@ APP = """
 import time
 
 def app(environ, start_response):
+    body = environ["wsgi.input"].read()
     time.sleep(float(environ["QUERY_STRING"] or 0))
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
+    _, _, size = environ["PATH_INFO"].partition("/bytes/")
+    reply = bytes(int(size)) if size else b"ok"
+    start_response("200 OK", [("Content-Length", str(len(reply))), ("X-Body", str(len(body)))])
+    return [reply]
 """
 
 
 class Gunicorn:
     """A master with one worker of ours and a small application."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, conf: str = "") -> None:
         self.port = free_port()
+        (folder / "gunicorn.conf.py").write_text(conf)
         (folder / "small.py").write_text(APP)
         options = ["--worker-class", "ops.gunicorn_worker.DrainingWorker", "--threads", "2", "--graceful-timeout", "10"]
         self.master = subprocess.Popen(

@@ -1,5 +1,6 @@
 """The sample upstream: plain, streamed and odd requests over one kept connection."""
 
+import asyncio
 import hashlib
 import http.client
 import json
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ops import sample_http
 from ops.addresses import free_port
 from ops.bootstrap import REPOSITORY
 from ops.ready import answers
+from ops.sample_upstream import _serve
 from tests.ops.conftest import wait_until
 
 
@@ -105,3 +108,27 @@ def test_nonsense_is_refused_and_the_connection_closed(port: int, bytes_: bytes)
         raw.sendall(bytes_)
         received = b"".join(iter(lambda: raw.recv(10000), b""))
         assert received.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"POST /echo HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf",
+        b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+    ],
+)
+def test_a_client_that_sends_half_a_request_is_given_up(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_http, "READ_SECONDS", 0.1)
+
+    async def ask() -> bytes:
+        server = await asyncio.start_server(_serve, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(half)
+            async with asyncio.timeout(5):
+                answer = await reader.read()
+            writer.close()
+            return answer
+
+    assert asyncio.run(ask()) == b""
