@@ -13,6 +13,7 @@ from models import config
 from models.audit import AuditEntry
 from models.config import Settings
 from models.sessions import ProxySession
+from ops.bootstrap import REPOSITORY as ROOT
 from portal import announcing, create_app, i18n
 from tests.abuse.recorder import COOKIES
 from tests.abuse.test_admission import Scene, staged
@@ -115,6 +116,35 @@ def test_15_every_cookie_of_the_portal_is_known_to_the_gateway(settings: Setting
         create_app(settings).config["SESSION_COOKIE_NAME"],
     }
     assert {name.encode() for name in names} <= rules_of(settings).cookies
+    # Whoever sets a cookie in another place adds its name above and to addon/wiring.py.
+    pages = {path.name: path.read_text() for path in (ROOT / "portal").rglob("*.py")}
+    scripts = [path.read_text() for path in (ROOT / "static/js").rglob("*.js")]
+    assert {name for name, text in pages.items() if "set_cookie(" in text} == {
+        "access.py",
+        "announcing.py",
+        "preferences.py",
+    }
+    assert not any("document.cookie" in text for text in scripts)
+
+
+def test_32_an_address_with_a_zone_or_a_port_from_a_trusted_proxy_is_an_address(scene: Scene) -> None:
+    trusting = scene.proxy.beside(PROXY__TRUSTED_PROXIES='["127.0.0.0/8"]', LIMITS__FAILURES_PER_MINUTE="2")
+    trusting.start_worker()
+    try:
+        addresses = [
+            "fe80::1%eth0",
+            "203.0.113.9:4711",
+            "[2001:db8::1]:4711",
+            "::ffff:198.51.100.1",
+            "fe80::1%" + "x" * 300,
+        ]
+        for address in addresses:
+            assert trusting.get("/", "x" * 64, X_Forwarded_For=address).status == 401, address
+        statuses = [trusting.get("/", "x" * 64, X_Forwarded_For="::ffff:198.51.100.1").status for _ in range(3)]
+        assert statuses == [401, 429, 429]
+        assert trusting.get("/", "x" * 64, X_Forwarded_For="::ffff:198.51.100.2").status == 401
+    finally:
+        trusting.stop()
 
 
 def test_an_upstream_keeps_its_own_everyday_cookies_where_hosts_are_separate(settings: Settings) -> None:
