@@ -118,8 +118,9 @@ _SETTINGS_OF = {
 
 
 class Seller(Section):
-    """Who sells, as it stands on receipts."""
+    """Who sells, as it stands on receipts, and where buyers turn to when no page can help them."""
 
     name: str = "Zenzefi Proxy Platform"
     address: str = ""
     tax_id: str = ""
+    contact: str = ""

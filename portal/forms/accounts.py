@@ -1,10 +1,13 @@
 """Registering, logging in and changing a password."""
 
+from functools import partial
+
 from flask_babel import lazy_gettext as _
 from wtforms import EmailField, HiddenField, PasswordField, StringField
 from wtforms.validators import EqualTo, Length
 
 from models.services import users
+from models.services.accounts import password_policy
 from portal.forms.base import Form, at_most, required
 from portal.forms.rules import by_service
 from portal.forms.time_zones import browser_zone
@@ -38,6 +41,11 @@ class RegisterForm(Form):
         render_kw={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"},
     )
     time_zone = browser_zone()
+
+    def validate_password(self, field: PasswordField) -> None:
+        """Refuse what is easy to guess, the name and address of the same form included."""
+        own = (self.email.data or "", self.username.data or "")
+        by_service(partial(password_policy.check, own=own))(self, field)
 
 
 class LoginForm(Form):
@@ -76,7 +84,7 @@ class PasswordForm(Form):
     current_password = current_password()
     new_password = PasswordField(
         _("New password"),
-        [required(), Length(8, LONGEST, _("Use 8 to 128 characters."))],
+        [required(), Length(8, LONGEST, _("Use 8 to 128 characters.")), by_service(password_policy.check)],
         description=_("8 characters or more."),
         render_kw={"autocomplete": "new-password"},
     )

@@ -25,7 +25,8 @@ def register() -> str | Response | tuple[str, int]:
 
     Somebody who types another person's address must not learn whether that person is a customer here (never.md, 28).
     So a taken address leads to the same redirect and the same words as a new one, after the same hashing of the
-    password. The right owner, who had forgotten, goes on to the login page, where his old password works.
+    password, and the words are true of both. The right owner, who had forgotten, gets a mail that says so; without mail
+    the words name his old password, and the login page leads to what helps who has forgotten it.
 
     User names are shown to nobody but admins and have to be told apart, so a taken one is said plainly. It is looked
     up first: were it left to the indexes, the error for a taken name would appear only with an address that is free.
@@ -42,9 +43,10 @@ def register() -> str | Response | tuple[str, int]:
         else:
             if current.frozen_settings().mail.is_configured:
                 current.later("jobs.accounts.send_links")
-                flash(_("We have sent you a mail. Follow its link, and then log in."), "good")
+                words = _("Check your mail: it says how to go on, also if this address had an account before.")
             else:
-                flash(_("Your account is ready. Log in to go on."), "good")
+                words = _("Log in now. If this address had an account before, nothing has changed: use its password.")
+            flash(words, "good")
             return redirect(url_for("accounts.login", next=_next() or None), 303)
     return render_template("accounts/register.html", form=form, next=_next()), 400 if form.errors else 200
 

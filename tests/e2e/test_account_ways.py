@@ -148,7 +148,7 @@ def test_who_registers_confirms_by_mail_and_gets_back_in_after_forgetting_the_pa
     refused = say("The address or the password is wrong, or the address is not confirmed yet.")
     email = register(page, mailing, f"forgetful-{say.language}")
     expect(page.locator("html")).to_have_attribute("lang", say.language)
-    says(page, say("We have sent you a mail. Follow its link, and then log in."))
+    says(page, say("Check your mail: it says how to go on, also if this address had an account before."))
     try_password(page, mailing, email, PASSWORD)
     says(page, refused)
 

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
+from models.config import Settings
 from models.outbox import OutboxMail
 from models.services import passwords, roles
 from models.services.context import PLATFORM
@@ -20,7 +21,7 @@ NEW = {"email": "erin@example.test", "username": "erin", "password": PASSWORD}
 def test_who_registers_can_log_in_and_sees_an_empty_wallet(anonymous: Browser) -> None:
     answer = anonymous.post("/register", **NEW)
     assert (answer.status_code, answer.location) == (303, "/login")
-    assert "Your account is ready" in anonymous.get("/login").text
+    assert "Log in now." in anonymous.get("/login").text
     answer = anonymous.post("/login", email=NEW["email"], password=PASSWORD)
     assert (answer.status_code, answer.location) == (303, "/dashboard")
     assert 'data-amount="0.00"' in anonymous.get("/dashboard").text
@@ -193,3 +194,32 @@ def test_an_easy_password_is_refused_at_its_field(anonymous: Browser, as_alice: 
         fields = {"current_password": PASSWORD, "new_password": new, "repeated": new}
         answer = as_alice.post("/profile/password", **fields)
         assert (answer.status_code, said in text_of(answer, "field-error")) == (400, True)
+
+
+@pytest.mark.parametrize("email", ["alice@example.test", "erin@example.test"])
+def test_what_registering_says_is_true_of_a_taken_address_and_helps_its_owner(
+    anonymous: Browser, alice: User, *, email: str
+) -> None:
+    anonymous.post("/register", **{**NEW, "email": email})
+    page = anonymous.get("/login")
+    assert text_of(page, "flashes") == (
+        "Log in now. If this address had an account before, nothing has changed: use its password."
+    )
+    assert 'href="/forgot-password"' in page.text
+
+
+@pytest.mark.parametrize("contact", ["", "help@example.test"])
+def test_without_mail_the_page_for_a_forgotten_password_says_whom_to_ask(
+    app: Flask, anonymous: Browser, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, contact: str
+) -> None:
+    seller = settings.seller.model_copy(update={"contact": contact})
+    monkeypatch.setitem(app.extensions, "zenzefi", settings.model_copy(update={"seller": seller}))
+    page = anonymous.get("/forgot-password").text
+    said = f"For a new password write to {contact}." if contact else "Ask the person who runs this shop"
+    assert said in page
+
+
+def test_all_mistakes_of_a_registration_are_shown_at_once_an_easy_password_included(anonymous: Browser) -> None:
+    answer = anonymous.post("/register", email="no address", username="ab", password="password")
+    assert answer.text.count('class="field-error"') == 3
+    assert "easy to guess" in answer.text
