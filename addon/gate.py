@@ -7,6 +7,8 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from math import ceil
 
 from addon.admission import Admit, Facts
 from addon.counts import Counts
@@ -113,10 +115,10 @@ class Gate:
     async def settle(self, admitted: Admit, facts: Facts) -> Admit | Refuse:
         """Answer step 8 for a contested token, before anybody goes to the upstream; `begin` has the last word."""
         try:
-            is_held = await self._store.is_held(admitted.known.token_id, self._holder(admitted.known, facts))
+            held_for = await self._store.held_for(admitted.known.token_id, self._holder(admitted.known, facts))
         except StoreDown:
             return Refuse("unavailable", retry_after=5, known=admitted.known)
-        return Refuse("device_conflict", known=admitted.known) if is_held else admitted
+        return admitted if held_for is None else self._conflict(admitted.known, held_for)
 
     def identify_now(self, credential: Credential | None) -> Known | Refuse | None:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
@@ -162,8 +164,8 @@ class Gate:
         actor = Actor(admitted.known.user_id, facts.address, facts.user_agent, request_id, Origin.PROXY)
         try:
             session_id = await self._store.begin(admitted.known.token_id, self._holder(admitted.known, facts), actor)
-        except DeviceConflict:
-            return Refuse("device_conflict")
+        except DeviceConflict as error:
+            return self._conflict(admitted.known, error.idle_in)
         except TokenUnusable as error:
             return Refuse(_UNUSABLE[error.state])
         except StoreDown:
@@ -243,6 +245,12 @@ class Gate:
             reason = "Too many requests are under way." if allowance.is_crowded else ""
             return Refuse("rate_limited", reason, retry_after=allowance.reset, known=known)
         return Admit(known, self._held_session(known, device), notices, allowance)
+
+    def _conflict(self, known: Known, idle_in: timedelta) -> Refuse:
+        """Name the ways out of a conflict: the page on which the owner releases the device, or waiting."""
+        page = f"/tokens/{known.token_id}#device"
+        reason = f"Release it at {self._settings.portal.address}{page}, or wait until it has been idle."
+        return Refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), known=known, page=page)
 
     def _device_fault(self, device: str | None) -> Refuse | None:
         policy = self._device_policy

@@ -33,7 +33,7 @@ class Refuse:
     """A refusal. `reason` adds to the sentence what the client can act on; `retry_after` is in seconds.
 
     `known` is whose token was refused, where that is known: for the log, not for the client. `note` is the
-    reason in Russian.
+    reason in Russian. `page` is the path of the portal's page on which the owner can act.
     """
 
     code: str
@@ -41,6 +41,7 @@ class Refuse:
     retry_after: int | None = None
     known: Known | None = field(default=None, compare=False, repr=False)
     note: str = ""
+    page: str = ""
 
     @property
     def status(self) -> int:
@@ -72,7 +73,7 @@ def closed_for(maintenance: Maintenance) -> Refuse | None:
 
 def as_layer(refusal: Refuse) -> decisions.Refuse:
     """Return the refusal in the words of the HTTP layer, which knows no codes of ours."""
-    return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers, refusal.note)
+    return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers, refusal.note, refusal.page)
 
 
 def unusable(known: Known, moment: datetime) -> Refuse | None:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -94,12 +95,12 @@ class Store:
 
         return await self.run(work, "tokens", is_own=True)
 
-    async def is_held(self, token_id: uuid.UUID, device: str | None) -> bool:
-        """Say whether another device holds a token. Raises StoreDown."""
+    async def held_for(self, token_id: uuid.UUID, device: str | None) -> timedelta | None:
+        """Return how much longer another device holds a token at least; None when none does. Raises StoreDown."""
 
-        def work() -> bool:
+        def work() -> timedelta | None:
             with self.factory.begin() as session:
-                return sessions.is_held(session, token_id, device=device, rules=self.rules)
+                return sessions.held_for(session, token_id, device=device, rules=self.rules)
 
         return await self._look_up(work, "held")
 

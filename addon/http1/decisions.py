@@ -42,6 +42,8 @@ class Refuse:
     headers: Sequence[tuple[str, str]] = ()
     # What the detail says beyond its code, in Russian, where somebody has written it.
     note: str = ""
+    # The path of the portal's page on which the reader can act, if it is another than that of all tokens.
+    page: str = ""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from addon.http1 import page
 from addon.http1.decisions import Refuse
 
 _PORTAL = {"en": "To the portal", "ru": "Перейти на портал"}
+_TOKEN_PAGE = {"en": "Open the token's page", "ru": "Открыть страницу токена"}
 
 
 class _Words(NamedTuple):
@@ -84,12 +85,12 @@ _WORDS = {
     "device_conflict": {
         "en": _Words(
             "Another device has this token",
-            "Release it on the token's page in the portal, or wait: five minutes without a request free the token.",
+            "The button on that page is “Release device”.",
         ),
         "ru": _Words(
             "Токен занят другим устройством",
-            "Отвяжите его на странице токена на портале или подождите: через пять минут без запросов токен"
-            " освободится сам.",
+            "Нажмите «Отвязать устройство» на странице токена или подождите: устройство без запросов отпустит токен"
+            " само.",
         ),
     },
     "maintenance": {
@@ -126,5 +127,7 @@ def written(refuse: Refuse, request_id: str, portal_url: str, accept_language: s
     else:
         first, small = escape(refuse.note), f'<span lang="en">{detail}</span><br>{facts}'
     said = f"<p>{' '.join(filter(None, (first, escape(words.advice))))}</p>"
-    link = f'<p><a href="{escape(portal_url)}/tokens">{_PORTAL[language]}</a></p>' if portal_url else ""
+    way = _TOKEN_PAGE if refuse.page else _PORTAL
+    href = escape(portal_url + (refuse.page or "/tokens"))
+    link = f'<p><a href="{href}">{way[language]}</a></p>' if portal_url else ""
     return page.page(language, escape(words.title), f"{said}{link}<p><small>{small}</small></p>")

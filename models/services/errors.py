@@ -216,10 +216,11 @@ class TicketRefused(DomainError):
 
 
 class DeviceConflict(DomainError):
-    """Another device holds the token's session."""
+    """Another device holds the token's session, and does so for `idle_in` more at least."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle_in: timedelta) -> None:
         super().__init__("Another device is using this token.")
+        self.idle_in = idle_in
 
 
 class CallbackRefused(DomainError):

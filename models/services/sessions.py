@@ -101,14 +101,20 @@ def _known(session: Session, which: ColumnElement[bool]) -> Iterator[Known]:
         )
 
 
-def is_held(session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules) -> bool:
-    """Say whether another device holds a token, so that `begin` would refuse this one."""
+def held_for(session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules) -> timedelta | None:
+    """Return how much longer another device holds a token at least, so that `begin` would refuse this one; or None."""
     holder = session.scalars(
         select(ProxySession).where(ProxySession.token_id == token_id, ProxySession.ended_at.is_(None))
     ).one_or_none()
     if holder is None or rules.device_policy == "off" or holder.device_id in {None, device}:
-        return False
-    return holder.last_activity > clock.now() - timedelta(seconds=rules.device_idle_seconds)
+        return None
+    return _idle_in(holder, rules, clock.now())
+
+
+def _idle_in(holder: ProxySession, rules: SessionRules, moment: datetime) -> timedelta | None:
+    """Return after how long a session that stays silent lets another device in; None when that time is over."""
+    left = holder.last_activity + timedelta(seconds=rules.device_idle_seconds) - moment
+    return left if left > timedelta() else None
 
 
 def begin(
@@ -148,8 +154,8 @@ def begin(
         held.device_id = device
         changes.announce_token(session, token_id)
         return held
-    if held.last_activity > moment - timedelta(seconds=rules.device_idle_seconds):
-        raise DeviceConflict
+    if (left := _idle_in(held, rules, moment)) is not None:
+        raise DeviceConflict(left)
     held.ended_at = moment
     session.flush()
     return _open(session, token, device, moment=moment, actor=actor, action=AuditAction.SESSION_TAKEN_OVER)

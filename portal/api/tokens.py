@@ -81,5 +81,5 @@ def revoke(path: schemas.TokenPath) -> Response:
             balance = ledger.wallet_of(session, guard.user().id).balance
     except TokenEnded:
         raise NotFound("token") from None
-    message = f"The token is revoked. {refund:.2f} ZNC came back to your wallet."
+    message = f"The token is revoked. {refund:.2f} ZNC were refunded to your wallet."
     return reply(schemas.Revoked(revoked=True, refund_amount=refund, new_balance=balance, message=message))

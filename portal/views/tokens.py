@@ -159,7 +159,7 @@ def revoke(token_id: uuid.UUID) -> Response:
         flash(sentences.sentence(error), "info")
     else:
         given_back = words.amount(refund)
-        flash(_("The token is revoked. %(amount)s ZNC came back to your wallet.", amount=given_back), "good")
+        flash(_("The token is revoked. %(amount)s ZNC were refunded to your wallet.", amount=given_back), "good")
     return redirect(url_for("tokens.detail", token_id=token_id), 303)
 
 

@@ -217,6 +217,21 @@ def test_another_device_gets_a_conflict_until_the_session_is_idle(gated: Gated, 
     assert [row.ended_at is None for row in rows] == [False, True]
 
 
+def test_a_conflict_names_the_ways_out_and_when_to_come_back(gated: Gated, owned: Owned, time: Clock) -> None:
+    """RFC 9110, 10.2.3: Retry-After says how long to wait: until the first device has been idle for long enough."""
+    enter(gated, owned, DEVICE)
+    time.advance(seconds=100)
+    other = facts(owned.secret, device="another-device")
+    contested = decide(gated, other)
+    assert isinstance(contested, Admit)
+    page = f"/tokens/{owned.token.id}#device"
+    for refused in (gated.run(lambda gate: gate.settle(contested, other)), enter(gated, owned, "another-device")):
+        assert isinstance(refused, Refuse)
+        assert (refused.retry_after, refused.page) == (200, page)
+        assert dict(refused.headers)["Retry-After"] == "200"
+        assert f"/tokens/{owned.token.id}#device, or wait" in refused.detail
+
+
 def test_a_conflict_is_found_before_anybody_goes_to_the_upstream(gated: Gated, owned: Owned, time: Clock) -> None:
     enter(gated, owned, DEVICE)
     other = facts(owned.secret, device="another-device")

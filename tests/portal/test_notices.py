@@ -56,7 +56,7 @@ def test_a_link_asks_first_and_acts_without_a_login(
     # As a mail program does it (RFC 8058): no cookie, no form of ours.
     done = anonymous.client.post(link, data={"List-Unsubscribe": "One-Click"})
     assert done.status_code == 200
-    assert "A bonus is paid out" in done.text
+    assert "A bonus is credited" in done.text
     assert notices.choices(session, alice.id)[Topic.BONUS] == (False, True)
     assert notices.choices(session, alice.id)[Topic.RENEWAL] == (True, True)
     assert anonymous.client.post(link[:-1]).status_code == 404

@@ -2,12 +2,14 @@
 
 import re
 import uuid
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.bundles import Bundle
 from models.config import Settings
 from models.entries import AccessTicket
 from models.services import counting, entries, runtime, secrets, sessions
@@ -18,6 +20,8 @@ from models.users import User
 from tests.conftest import Clock
 from tests.portal.conftest import Browser, attribute, text_of
 from tests.support import balance, buy
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def order(**changes: str) -> dict[str, str]:
@@ -142,7 +146,7 @@ def test_revoking_shows_the_refund_before_and_pays_it(
     assert attribute(confirm, "refund", "data-amount") == "9.00"
     answer = as_alice.post(f"/tokens/{token.id}/revoke")
     assert (answer.status_code, answer.location) == (303, f"/tokens/{token.id}")
-    assert "9.00 ZNC came back" in as_alice.flashes()
+    assert "9.00 ZNC were refunded" in as_alice.flashes()
     assert balance(session, alice) == 91
     assert attribute(as_alice.get(f"/tokens/{token.id}"), "refunded", "data-amount") == "9.00"
 
@@ -257,3 +261,24 @@ def test_lists_are_paged(as_alice: Browser, alice: User, session: Session, setti
     assert "25 of 30" in first.text
     assert 'rel="next" href="/tokens?page=2"' in first.text
     assert 'rel="prev" href="/tokens?page=1"' in second.text
+
+
+def test_one_device_at_a_time_is_said_before_paying(anonymous: Browser, as_alice: Browser, session: Session) -> None:
+    """What limits the use of a token has to be known before it is paid for, not in the middle of the paid time."""
+    bundle = session.scalars(select(Bundle.id)).first()
+    for path in ("/", "/tokens/buy", "/bundles", f"/bundles/{bundle}"):
+        page = (anonymous if path == "/" else as_alice).get(path).text
+        assert "A token works on one device at a time." in page, path
+        assert "after 5 minutes without requests" in page, path
+
+
+def test_what_is_refunded_is_promised_in_znc(anonymous: Browser, as_alice: Browser) -> None:
+    """ZNC cannot be paid out, so that no page may promise money for time that was not used."""
+    anonymous.post("/preferences", lang="ru")
+    assert "вернутся в кошелёк" in anonymous.get("/").text
+    assert "деньг" not in anonymous.get("/").text.partition("<footer")[0].lower()
+    for path in ("/", "/tokens/buy", "/bundles"):
+        assert "refunded to your wallet in ZNC" in as_alice.get(path).text
+    for readme, promise in (("README.md", "in ZNC"), ("README.ru.md", "ZNC возвращаются")):
+        start = (ROOT / readme).read_text().partition("![")[0]
+        assert promise in start

@@ -95,5 +95,5 @@ REVOKED_EXAMPLE = {
     "revoked": True,
     "refund_amount": "18.00",
     "new_balance": "100.00",
-    "message": "The token is revoked. 18.00 ZNC came back to your wallet.",
+    "message": "The token is revoked. 18.00 ZNC were refunded to your wallet.",
 }

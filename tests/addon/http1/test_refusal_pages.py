@@ -29,6 +29,12 @@ def test_every_refusal_says_in_each_language_what_happened_and_what_to_do(code: 
         assert '<a href="https://portal.example/tokens">' in shown
 
 
+def test_a_refusal_with_a_page_of_its_own_leads_there() -> None:
+    refuse = Refuse(409, "device_conflict", "Another device.", page="/tokens/1#device")
+    shown = written(refuse, "id-1", "https://portal.example", RUSSIAN).decode()
+    assert '<a href="https://portal.example/tokens/1#device">Открыть страницу токена</a>' in shown
+
+
 def test_a_note_of_the_operators_stands_in_front_and_is_text() -> None:
     refuse = Refuse(503, "maintenance", "Closed. Back at noon.", note="Вернёмся в <полдень>.")
     assert "<p>Вернёмся в &lt;полдень&gt;. Идущее" in written(refuse, "id-1", "", RUSSIAN).decode()

@@ -102,7 +102,7 @@ def test_revoking_gives_back_and_a_second_time_is_404(
         "revoked": True,
         "refund_amount": "18.00",
         "new_balance": "100.00",
-        "message": "The token is revoked. 18.00 ZNC came back to your wallet.",
+        "message": "The token is revoked. 18.00 ZNC were refunded to your wallet.",
     }
     assert told(alices.delete(f"/tokens/{token.id}"), 404)["detail"] == "There is no such token."
     told(alices.delete(f"/tokens/{uuid.uuid4()}"), 404)
