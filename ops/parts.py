@@ -52,6 +52,7 @@ def make_parts(plan: Plan) -> Parts:
             ["ops.sample_upstream", "--host", LOOPBACK, "--port", str(plan.upstream_port)],
             ready.serves(LOOPBACK, plan.upstream_port, "/"),
         )
+        upstream.environment = plan.plain_environment()
     scheduler = _python(plan, "scheduler", PARTS["scheduler"], lambda _: False)
     scheduler.ready = ready.keeps_the_schedule(settings.redis.url, lambda: _spawned_at(scheduler))
     return Parts(
@@ -96,7 +97,7 @@ def _python(
         name=name,
         command=[sys.executable, "-P", "-m", *command],
         log=plan.folders.logs / f"{name}.log",
-        environment={**plan.environment, **(more or {})},
+        environment={**plan.part_environment(), **(more or {})},
         ready=is_ready,
         stop_seconds=stop_seconds,
         death_signal=signal.SIGKILL,

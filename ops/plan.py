@@ -20,6 +20,14 @@ from ops.servers import PostgresServer, RedisServer
 NEEDED_MB, NEEDED_MB_AGAIN = 300, 50
 
 
+# What any program needs: where it finds programs and files, its language, and the authorities that it trusts.
+PASSED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "NO_COLOR")
+PASSED_PREFIXES = ("LC_", "PYTHON", "SSL_CERT_", "COV")
+# What the platform's own processes read besides, by the beginning of the name: our settings, those of libpq, and the
+# way out to providers. The rest of the caller's environment, and the secrets in it, is none of their business.
+OURS = (config.PREFIX, *config.SHORT_NAMES, "PG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
+
+
 @dataclass(frozen=True)
 class Options:
     """What the command line said; None and 0 stand for "not said"."""
@@ -43,6 +51,24 @@ class Plan:
     postgres: PostgresServer | None
     redis: RedisServer | None
     upstream_port: int | None  # of the sample upstream; None when a real one is configured
+
+    def plain_environment(self) -> dict[str, str]:
+        """Return the environment of a program that needs no setting of ours; no secret is in it."""
+        return {
+            name: value
+            for name, value in self.environment.items()
+            if name in {*PASSED, MARK} or name.startswith(PASSED_PREFIXES)
+        }
+
+    def part_environment(self) -> dict[str, str]:
+        """Return the environment of a part of the platform; the first admin's password is for ops.prepare alone."""
+        admin = variable_of("admin", "password")
+        settings = {
+            name: value
+            for name, value in self.environment.items()
+            if name.upper().startswith(OURS) and name not in {admin, f"{admin}_FILE"}
+        }
+        return self.plain_environment() | settings
 
 
 def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) -> Plan:

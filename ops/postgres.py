@@ -29,6 +29,18 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     "password_encryption": "scram-sha-256",
 }
+# No statement that fails or is slow may leave its values in the server's log: an INSERT of a user holds a password
+# hash, and the DETAIL of a duplicate key the address. TERSE leaves DETAIL out, PANIC the statement.
+QUIET_LOG = {
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
 # A temporary server need not survive a power cut. What was committed survives a kill: commits stay synchronous.
 FAST = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "10min"}
 
@@ -156,7 +168,7 @@ class PostgresServer:
         fresh.rename(self.data)
 
     def _command(self) -> list[str]:
-        settings = SETTINGS | (FAST if self.fast else {})
+        settings = SETTINGS | QUIET_LOG | (FAST if self.fast else {})
         if self._port:
             settings |= {"listen_addresses": LOOPBACK, "port": str(self._port), "unix_socket_directories": ""}
         else:

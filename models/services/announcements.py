@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import or_, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
@@ -14,6 +13,7 @@ from models.audit import AuditAction
 from models.services import audit, broadcasting, texts
 from models.services.context import Actor
 from models.services.errors import InvalidInput, NotFound
+from models.services.insertion import insert_unless_taken
 from models.services.paging import Listing
 
 # More than these at once nobody reads.
@@ -40,8 +40,11 @@ def make(
     starts_at = starts_at or clock.now()
     if ends_at is not None:
         check_end(starts_at, ends_at)
-    made = Announcement(
-        id=announcement_id or uuid.uuid4(),
+    announcement_id = announcement_id or uuid.uuid4()
+    made = insert_unless_taken(
+        session,
+        Announcement,
+        id=announcement_id,
         level=level,
         words_en=texts.one_line(words_en, field="words_en", at_least=3, at_most=300),
         words_ru=texts.one_line(words_ru, field="words_ru", at_least=3, at_most=300),
@@ -49,12 +52,8 @@ def make(
         ends_at=ends_at,
         author_id=actor.user_id,
     )
-    try:
-        with session.begin_nested():
-            session.add(made)
-            session.flush()
-    except IntegrityError:
-        return by_id(session, made.id)
+    if made is None:
+        return by_id(session, announcement_id)
     _record(session, made, actor, words=made.words_en)
     # At once, however late it starts: planned work is news before it begins.
     broadcasting.write_to_all(

@@ -7,7 +7,6 @@ from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -16,6 +15,7 @@ from models.coupons import Coupon, CouponUse
 from models.services import audit, texts
 from models.services.context import Actor
 from models.services.errors import CouponRefused, InvalidInput, NotFound
+from models.services.insertion import insert_unless_taken
 from models.services.money import CENT, checked, round_down
 from models.services.paging import Page, page_of
 from models.users import User
@@ -75,7 +75,9 @@ def create(
     for limit in (uses_in_all, uses_per_user):
         if limit is not None:
             check_limit(limit)
-    coupon = Coupon(
+    coupon = insert_unless_taken(
+        session,
+        Coupon,
         code=code,
         percent=percent,
         amount=None if amount is None else checked(amount),
@@ -83,12 +85,8 @@ def create(
         uses_per_user=uses_per_user,
         valid_until=valid_until,
     )
-    try:
-        with session.begin_nested():
-            session.add(coupon)
-            session.flush()
-    except IntegrityError:
-        raise InvalidInput("code", "This code is taken.") from None
+    if coupon is None:
+        raise InvalidInput("code", "This code is taken.")
     _record(session, coupon, actor, code=code)
     return coupon
 

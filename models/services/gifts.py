@@ -65,6 +65,8 @@ def create(
         )
         for place, code in enumerate(codes)
     ]
+    if session.get(GiftCode, made[0].id) is not None:
+        raise DuplicateTransfer(f"gifts:{key}")
     try:
         with session.begin_nested():
             session.add_all(made)

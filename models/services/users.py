@@ -7,7 +7,6 @@ import uuid
 from dataclasses import replace
 
 from sqlalchemy import ColumnElement, delete, false, func, or_, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -19,6 +18,7 @@ from models.services import audit, ledger, logins, outbox, passwords, referrals,
 from models.services.accounts import password_policy
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, NotFound, UsernameTaken
+from models.services.insertion import insert_unless_taken
 from models.services.paging import Page, page_of
 from models.users import User
 
@@ -55,7 +55,9 @@ def register(
     check_username(username)
     password_policy.check(password, own=(email, username, full_name or ""))
     referrer = referrals.referrer_of(session, referral_code)
-    user = User(
+    user = insert_unless_taken(
+        session,
+        User,
         referrer_id=referrer.id if referrer else None,
         email=email,
         username=username,
@@ -66,16 +68,8 @@ def register(
         awaits_confirmation=confirm,
         referral_code="".join(secrets.choice(_CODE_LETTERS) for _ in range(12)),
     )
-    try:
-        with session.begin_nested():
-            session.add(user)
-            session.flush()
-    except IntegrityError as error:
-        if "uq_users_email" in str(error.orig):
-            raise EmailTaken from None
-        if "uq_users_username" in str(error.orig):
-            raise UsernameTaken from None
-        raise
+    if user is None:
+        raise EmailTaken if by_email(session, email) is not None else UsernameTaken
     ledger.open_wallet(session, user.id)
     who = replace(actor, user_id=actor.user_id or user.id)
     audit.record(session, AuditAction.USER_REGISTERED, who, user_id=user.id, resource=("user", user.id))

@@ -42,6 +42,7 @@ class See(StrEnum):
     POSTGRESQL = "postgresql-does-not-answer"
     CONNECTIONS = "connections"
     POOLERS = "poolers"
+    SERVER_LOG = "what-postgresql-logs"
     MIGRATIONS = "migrations"
     PERMISSIONS = "database-permissions"
     REDIS_MEMORY = "redis-memory"

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from models.base import Base
 from ops import poolers, revisions
+from ops.doctor import server_log
 from ops.doctor.findings import Finding, House, See
 
 PATIENCE_SECONDS = 3.0
@@ -57,6 +58,7 @@ def examine_postgres(house: House) -> Iterator[Finding]:
         way = poolers.route(house.settings.database)
         do = "Set [database] listen_url to the address of PostgreSQL itself, in the same database as DATABASE_URL."
         yield Finding("Notifications of changes arrive", way.is_notified, str(way), do, See.POOLERS)
+        yield from server_log.examine(connection)
         yield _migrations(connection)
         yield from _permissions(house, connection, state)
         has_room = state.used < state.most * BUSY

@@ -1,4 +1,4 @@
-"""never.md 33: a worker that cannot prove at each beat that it hears invalidations trusts nothing it remembers.
+"""A worker that cannot prove at each beat that it hears invalidations trusts nothing it remembers.
 
 With a real PgBouncer, in the modes in which it is run. Its feature matrix: LISTEN does not work in transaction pooling.
 """

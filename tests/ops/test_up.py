@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ops.processes import MARK
 from tests.ops.conftest import House, gone, wait_until
 
 USER_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
@@ -26,12 +27,19 @@ def everyone(ready: dict[str, Any]) -> list[int]:
     return [pid for entry in pids for pid in (entry if isinstance(entry, list) else [entry])]
 
 
+def variables(pid: int) -> set[str]:
+    """Return the names in a process's environment, without the mark that the launcher finds its processes by."""
+    found = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return {name.partition(b"=")[0].decode() for name in found} - {MARK}
+
+
 def status(url: str) -> int:
     with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310 - our own address
         return int(reply.status)
 
 
 def test_up_starts_everything_tells_it_and_stops_on_ctrl_c(house: House) -> None:
+    house.environment["SOMEBODYS_API_KEY"] = "a secret of the caller's shell"
     process, ready = house.up("--workers", "2")
 
     assert stat.S_IMODE(house.ready_file.stat().st_mode) == 0o600
@@ -44,6 +52,12 @@ def test_up_starts_everything_tells_it_and_stops_on_ctrl_c(house: House) -> None
     assert set(ready["pids"]) == {"postgres", "redis", "portal", "proxy", "worker", "scheduler", "upstream"}
     assert len(ready["pids"]["proxy"]) == 2
     assert not any(gone(pid) for pid in everyone(ready))
+    of_settings = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL")
+    assert [name for name in variables(ready["pids"]["upstream"]) if name.startswith(of_settings)] == []
+    for part in ("portal", "worker", "scheduler"):
+        assert {"DATABASE_URL", "REDIS_URL"} <= variables(ready["pids"][part])
+    for pid in everyone(ready):
+        assert not variables(pid) & {"ZENZEFI_ADMIN__PASSWORD", "ZENZEFI_ADMIN__PASSWORD_FILE", "SOMEBODYS_API_KEY"}
     secrets = house.data / "secrets"
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o600}
