@@ -11,6 +11,7 @@ from jobs import runtime
 from models.config import Settings
 from models.services import crediting, expiring, pausing, referrals, renewing
 from models.services.errors import DomainError
+from models.services.promotions import bonus_corrections
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,12 @@ def tell_of_ends() -> int:
 
 
 def vest_bonuses() -> int:
-    """Pay out bonuses whose purchase cannot be refunded any more; returns how many."""
-    return _each(
+    """Pay out bonuses whose purchase cannot be refunded any more, and give back withheld ones; returns how many."""
+    restored = _each(
+        lambda session, _settings: bonus_corrections.due_to_restore(session),
+        lambda session, key, _: bonus_corrections.restore(session, key),
+    )
+    return restored + _each(
         lambda session, _settings: referrals.due(session), lambda session, key, _: referrals.vest(session, key)
     )
 

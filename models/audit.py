@@ -77,6 +77,8 @@ class AuditAction(StrEnum):
     GIFT_CHANGED = "gift.changed"
     GIFT_REDEEMED = "gift.redeemed"
     BONUS_EARNED = "bonus.earned"
+    BONUS_CORRECTED = "bonus.corrected"
+    BONUS_LAPSED = "bonus.lapsed"
     BONUS_VESTED = "bonus.vested"
     TOKEN_CREDITED = "token.credited"  # noqa: S105
     TOKEN_ISSUED = "token.issued"  # noqa: S105

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -12,14 +13,17 @@ from models.base import Base, CreatedAt, Short, UuidKey, Znc
 class ReferralBonus(Base):
     """The one bonus for one referred user: held until the purchase that earned it stops being refundable.
 
-    `returned` went back with refunds of that purchase; what is left goes to the referrer's wallet at `ended_at`.
+    `price` is what the buyer paid for it with their own money. `returned` went back with refunds of that purchase, and
+    `withheld` because the buyer's money went back or is owed; what is left goes to the referrer's wallet at `ended_at`.
     """
 
     __tablename__ = "referral_bonuses"
     __table_args__ = (
         CheckConstraint("referrer_id <> referred_id", name="nobody_refers_himself"),
         CheckConstraint("returned BETWEEN 0 AND amount AND amount > 0", name="amounts"),
+        CheckConstraint("withheld BETWEEN 0 AND amount - returned", name="withheld_within"),
         Index("ix_referral_bonuses_held", "created_at", postgresql_where=text("ended_at IS NULL")),
+        Index("ix_referral_bonuses_withheld", "created_at", postgresql_where=text("withheld > 0")),
         Index("ix_referral_bonuses_reference", "reference_type", "reference_id"),
     )
 
@@ -31,5 +35,11 @@ class ReferralBonus(Base):
     price: Mapped[Znc]
     amount: Mapped[Znc]
     returned: Mapped[Znc] = mapped_column(default=0, server_default=text("0"))
+    withheld: Mapped[Znc] = mapped_column(default=0, server_default=text("0"))
     created_at: Mapped[CreatedAt]
     ended_at: Mapped[datetime | None]
+
+    @property
+    def left(self) -> Decimal:
+        """What the referrer has of it, or will have."""
+        return self.amount - self.returned - self.withheld

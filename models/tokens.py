@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    DateTime,
     ForeignKey,
     Index,
     LargeBinary,
     String,
+    case,
     false,
     func,
+    literal,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -257,6 +260,19 @@ class AccessToken(Base):
 def pauses_at(moment: datetime) -> "ColumnElement[bool]":
     """Say in SQL that a token's clock stands still at `moment` because of a pause, as `AccessToken.is_paused` does."""
     return AccessToken.paused_at.is_not(None) & (AccessToken.paused_until > moment)
+
+
+def used_by(moment: datetime, token: Any = None) -> "ColumnElement[int]":
+    """Return in SQL the whole seconds of paid time that have run by `moment`, as `AccessToken.used_seconds` does.
+
+    A second that has only begun is not counted here; `token` may be an alias.
+    """
+    token = AccessToken if token is None else token
+    now = literal(moment, DateTime(timezone=True))
+    behind = now - func.make_interval(0, 0, 0, 0, 0, 0, token.pause_limit_seconds)
+    ran_until = case((token.paused_at.is_(None), now), else_=func.greatest(func.least(now, token.paused_at), behind))
+    elapsed = func.floor(func.extract("epoch", ran_until - token.activated_at))
+    return cast("ColumnElement[int]", elapsed - token.paused_seconds - token.credited_seconds)
 
 
 def ended_by(moment: datetime) -> "ColumnElement[bool]":

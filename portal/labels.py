@@ -108,6 +108,8 @@ AUDIT_ACTIONS = {
     AuditAction.GIFT_CHANGED: _("Gift code changed"),
     AuditAction.GIFT_REDEEMED: _("Gift code used"),
     AuditAction.BONUS_EARNED: _("Bonus earned"),
+    AuditAction.BONUS_CORRECTED: _("Bonus corrected"),
+    AuditAction.BONUS_LAPSED: _("Bonus lapsed"),
     AuditAction.BONUS_VESTED: _("Bonus credited"),
     AuditAction.TOKEN_ISSUED: _("Token issued"),
     AuditAction.TICKET_ISSUED: _("Browser link issued"),

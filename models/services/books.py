@@ -71,14 +71,16 @@ _CHECKS = {
         WHERE g.uses <> coalesce(r.uses, 0) OR coalesce(r.znc, 0) IS DISTINCT FROM coalesce(r.booked, 0)""",
     "A referral bonus is not what was booked for it": """
         SELECT b.id::text FROM referral_bonuses b
-            LEFT JOIN (SELECT t.reference_id, sum(t.amount) FILTER (WHERE d.kind = 'bonuses') AS earned,
-                sum(t.amount) FILTER (WHERE c.kind = 'bonuses') AS returned,
-                sum(t.amount) FILTER (WHERE c.kind = 'wallet') AS vested
+            LEFT JOIN (SELECT t.reference_id,
+                sum(CASE 'bonuses' WHEN d.kind THEN t.amount WHEN c.kind THEN -t.amount END) AS paid,
+                sum(CASE WHEN c.kind = 'wallet' THEN t.amount
+                    WHEN d.kind IN ('wallet', 'receivable') THEN -t.amount END) AS vested
                 FROM transfers t JOIN accounts d ON d.id = t.debit_account_id
                     JOIN accounts c ON c.id = t.credit_account_id
                 WHERE t.reference_type = 'referral' GROUP BY 1) t ON t.reference_id = b.id
-        WHERE b.amount IS DISTINCT FROM t.earned OR b.returned <> coalesce(t.returned, 0)
-            OR CASE WHEN b.ended_at IS NULL THEN 0 ELSE b.amount - b.returned END <> coalesce(t.vested, 0)""",
+        WHERE b.amount - b.returned - b.withheld IS DISTINCT FROM t.paid
+            OR CASE WHEN b.ended_at IS NULL THEN 0 ELSE b.amount - b.returned - b.withheld END
+                <> coalesce(t.vested, 0)""",
     "A revoked token was not refunded with exactly its refund": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'refund'
@@ -96,14 +98,15 @@ _CHECKS = {
             WHEN 'purchase' THEN d.user_id = coalesce(k.user_id, b.user_id) AND d.kind = 'wallet' AND c.kind = 'sales'
             WHEN 'gift' THEN d.kind = 'gifts' AND c.kind = 'wallet' AND c.user_id = g.user_id
             WHEN 'referral_bonus' THEN r.referrer_id IN (c.user_id, d.user_id) AND (
-                (d.kind = 'bonuses' AND c.kind = 'held')
+                (d.kind = 'bonuses' AND c.kind IN ('held', 'wallet'))
                 OR (d.kind = 'held' AND c.kind = 'wallet' AND d.user_id = c.user_id))
             WHEN 'refund' THEN d.kind = 'sales' AND c.kind = 'wallet' AND c.user_id = k.user_id
             WHEN 'reversal' THEN CASE t.reference_type
                 WHEN 'payment' THEN (c.kind = 'payments_received' AND d.kind IN ('wallet', 'receivable')
                         AND d.user_id = p.user_id)
                     OR (d.kind = 'payments_received' AND c.kind = 'wallet' AND c.user_id = p.user_id)
-                WHEN 'referral' THEN d.kind = 'held' AND c.kind = 'bonuses' AND d.user_id = r.referrer_id
+                WHEN 'referral' THEN d.kind IN ('held', 'wallet', 'receivable') AND c.kind = 'bonuses'
+                    AND d.user_id = r.referrer_id
                 WHEN 'user' THEN d.kind = 'wallet' AND c.kind = 'receivable' AND d.user_id = c.user_id
                     AND d.user_id = t.reference_id END
             WHEN 'adjustment' THEN t.reference_type = 'user' AND (

@@ -33,6 +33,7 @@ from models.services import (
 )
 from models.services.context import Actor
 from models.services.errors import LastSuperuser, PaymentWaits
+from models.services.promotions import bonus_corrections
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.user_notes import UserNote
@@ -70,13 +71,14 @@ def delete_account(
     2. Tell him at his address, which is forgotten afterwards.
     3. End his tokens, without a refund, since there is no wallet for it, and his links and second factor; remove his
        logins, API keys, webhooks, choices, known devices, and what admins noted about him.
-    4. Book what is in his wallet out of it.
+    4. Book what is in his wallet out of it, and let referral bonuses lapse that are still held: no money may come to
+       a deleted account, and a deletion must not pay a bonus out before its time.
     5. Take his name, addresses and devices out of what stays.
 
     Raises InvalidInput for a wrong password, OtpRequired, OtpWrong, LastSuperuser, PaymentWaits.
     """
-    # Admins, user, tokens, wallet, logins: in the order of all that changes an account, sells or pays back. Two orders
-    # would be a deadlock. Who sent the form twice is nobody by the second time, whom no password proves.
+    # Admins, user, tokens, bonuses, wallet, logins: in the order of all that changes an account, sells or pays back.
+    # Two orders would be a deadlock. Who sent the form twice is nobody by the second time, whom no password proves.
     admins = roles.locked_admins(session) if user.is_superuser else []
     session.refresh(user, with_for_update={"key_share": True})
     users.prove(user, password)
@@ -84,6 +86,7 @@ def delete_account(
     if admins == [user.id]:
         raise LastSuperuser
     _lock_tokens(session, user.id)
+    bonuses = bonus_corrections.locked_of_leaver(session, user.id)
     ledger.locked_wallet(session, user.id)
     gone = preview(session, user)
     if gone.waits:
@@ -94,6 +97,8 @@ def delete_account(
     _end_tokens(session, user.id)
     if gone.balance > 0:
         adjustments.adjust(session, user, amount=-gone.balance, reason="Account deleted", actor=actor)
+    for bonus in bonuses:
+        bonus_corrections.lapse(session, bonus, actor=actor)
     two_factor.forget(session, user.id)
     users.end_links(session, user.id)
     for table in HIS_OWN:

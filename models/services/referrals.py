@@ -1,13 +1,14 @@
-"""The referral bonus: one for each referred user, for his first large purchase, and never on money given back.
+"""The referral bonus: one for each referred user, for their first large purchase with their own money.
 
-The bonus is booked with the purchase that earns it, onto the referrer's held account. A refund of that purchase takes
-its share back, rounded up, and what is left goes to the wallet when nothing of the purchase can be refunded any more.
+The bonus is booked with the purchase that earns it, onto the referrer's held account, and goes to the wallet when
+nothing of the purchase can be refunded any more; of time that was added later, only the later money can be. What takes
+it back before and after that is in promotions/bonus_corrections.py.
 """
 
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -16,15 +17,16 @@ from sqlalchemy.orm import Session, aliased
 from models import clock
 from models.audit import AuditAction
 from models.config import Settings
-from models.ledger import Account, AccountKind, TransferKind
+from models.ledger import AccountKind, TransferKind
 from models.outages import Outage
 from models.referrals import ReferralBonus
 from models.services import audit, ledger, outbox, texts
 from models.services.context import PLATFORM, Actor
 from models.services.errors import InvalidInput
-from models.services.money import CENT, round_down
+from models.services.money import round_down
 from models.services.paging import Page, page_of
-from models.tokens import AccessToken
+from models.services.promotions import bonus_backing, bonus_corrections
+from models.tokens import HOUR, AccessToken, used_by
 from models.users import User
 
 # A probe that failed in a token's last seconds may open an outage a little later, and give the token time back.
@@ -67,7 +69,10 @@ def earn(
     The unique index on the buyer lets one purchase earn it, however many are made at the same instant.
     """
     rules = settings.referral
-    if buyer.referrer_id is None or price < rules.from_znc:
+    if buyer.referrer_id is None or price < rules.from_znc or bonus_corrections.is_gone(session, buyer.referrer_id):
+        return None
+    price = bonus_backing.earning_part(session, buyer.id, price)
+    if price < rules.from_znc:
         return None
     amount = round_down(price * rules.percent / 100)
     if amount <= 0:
@@ -120,26 +125,14 @@ def locked_bonus(session: Session, token: AccessToken) -> ReferralBonus | None:
     ).one_or_none()
 
 
-def give_back(session: Session, bonus: ReferralBonus, token: AccessToken, refund: Decimal, *, actor: Actor) -> None:
-    """Take the share of a token's refund out of the locked bonus.
-
-    The refund may hold money of later extensions, which earned nothing: then more is taken than the share, and never
-    more than there is.
-    """
-    share = (bonus.amount * refund / bonus.price).quantize(CENT, rounding=ROUND_UP)
-    share = min(share, bonus.amount - bonus.returned)
-    if share > 0:
-        _move(session, bonus, share, back=True, key=f"bonus-back:{bonus.id}:{token.id}", actor=actor)
-        bonus.returned += share
-        session.flush()
-
-
 def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
     """Return bonuses whose purchase cannot be refunded any more, oldest first.
 
     Those of debtors are left out: they may wait for ever, and must not keep the others waiting.
     """
-    query = select(ReferralBonus.id).where(ReferralBonus.ended_at.is_(None), ~_is_refundable(), ~_buyer_owes())
+    query = select(ReferralBonus.id).where(
+        ReferralBonus.ended_at.is_(None), ~_is_refundable(), ~bonus_corrections.buyer_owes()
+    )
     return list(session.scalars(query.order_by(ReferralBonus.created_at).limit(limit)))
 
 
@@ -156,10 +149,13 @@ def vest(session: Session, bonus_id: uuid.UUID) -> bool:
     ).one_or_none()
     if bonus is None or ledger.debt_of(session, bonus.referred_id):
         return False
-    left = bonus.amount - bonus.returned
+    if bonus_corrections.is_gone(session, bonus.referrer_id):
+        bonus_corrections.lapse(session, bonus, actor=PLATFORM)
+        return True
+    left = bonus.left
     bonus.ended_at = clock.now()
     if left > 0:
-        _move(session, bonus, left, back=False, key=f"bonus-vested:{bonus.id}", actor=PLATFORM)
+        _pay_out(session, bonus, left)
         referrer = session.get_one(User, bonus.referrer_id)
         facts = {"username": referrer.username, "amount_znc": f"{left:.2f}"}
         outbox.write(session, "bonus", referrer, dedup_key=f"bonus:{bonus.id}", **facts)
@@ -172,7 +168,7 @@ def vest(session: Session, bonus_id: uuid.UUID) -> bool:
 def figures(session: Session, user: User) -> Figures:
     """Return what somebody's invitations have come to."""
     invited = session.scalar(select(func.count()).where(User.referrer_id == user.id)) or 0
-    left = ReferralBonus.amount - ReferralBonus.returned
+    left = ReferralBonus.amount - ReferralBonus.returned - ReferralBonus.withheld
     held = func.coalesce(func.sum(left).filter(ReferralBonus.ended_at.is_(None)), 0)
     earned = func.coalesce(func.sum(left).filter(ReferralBonus.ended_at.is_not(None)), 0)
     query = select(func.count(), held, earned).where(ReferralBonus.referrer_id == user.id)
@@ -189,19 +185,17 @@ def invited(session: Session, user: User, *, limit: int, offset: int) -> Page[tu
     return Page([(who, by_user.get(who.id)) for who in page.items], page.total, page.limit, page.offset)
 
 
-def _move(session: Session, bonus: ReferralBonus, amount: Decimal, *, back: bool, key: str, actor: Actor) -> None:
-    held = ledger.personal_account(session, bonus.referrer_id, AccountKind.HELD)
-    wallet, pool = ledger.wallet_of(session, bonus.referrer_id), ledger.system_account(session, AccountKind.BONUSES)
+def _pay_out(session: Session, bonus: ReferralBonus, amount: Decimal) -> None:
     ledger.transfer(
         session,
-        TransferKind.REVERSAL if back else TransferKind.REFERRAL_BONUS,
-        debit=held,
-        credit=pool if back else wallet,
+        TransferKind.REFERRAL_BONUS,
+        debit=ledger.personal_account(session, bonus.referrer_id, AccountKind.HELD),
+        credit=ledger.wallet_of(session, bonus.referrer_id),
         amount=amount,
-        description="Bonus on refunded money" if back else "Bonus for an invitation",
+        description="Bonus for an invitation",
         reference=("referral", bonus.id),
-        idempotency_key=key,
-        actor=actor,
+        idempotency_key=f"bonus-vested:{bonus.id}",
+        actor=PLATFORM,
     )
 
 
@@ -213,20 +207,20 @@ def _is_of(token: AccessToken) -> ColumnElement[bool]:
     return or_(own, of_bundle)
 
 
-def _buyer_owes() -> ColumnElement[bool]:
-    is_his = and_(Account.user_id == ReferralBonus.referred_id, Account.kind == AccountKind.RECEIVABLE)
-    return exists().where(is_his, Account.balance < 0)
-
-
 def _is_refundable() -> ColumnElement[bool]:
-    """Say whether a token of the purchase may still be refunded, or be given time back by an outage's credit."""
+    """Say whether money of the purchase may still be refunded, or be given time back by an outage's credit.
+
+    The purchase's own time has to be used up; and where later time was cheaper, so much that the refund of all that is
+    left stays within the later money.
+    """
     token = aliased(AccessToken)
     is_its = or_(
         and_(ReferralBonus.reference_type == "token", token.id == ReferralBonus.reference_id),
         and_(ReferralBonus.reference_type == "bundle_purchase", token.bundle_purchase_id == ReferralBonus.reference_id),
     )
-    moment = clock.now()
     waits = exists().where(Outage.credited_at.is_(None), Outage.opened_at <= token.ends_at)
-    is_over = and_(token.ends_at <= moment - SETTLED_AFTER, ~waits)
+    used = used_by(clock.now() - SETTLED_AFTER, token)
+    earning = func.coalesce(token.bundle_share, ReferralBonus.price)
+    is_over = and_(used >= token.duration_hours * HOUR, used * token.price_paid >= earning * token.paid_seconds, ~waits)
     # A token that was never used has no end, which is not over.
     return exists().where(is_its, token.revoked_at.is_(None), func.coalesce(is_over, False).is_(False))

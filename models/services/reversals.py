@@ -35,6 +35,7 @@ from models.services.errors import (
     ProviderRefused,
 )
 from models.services.money import CENT, checked
+from models.services.promotions import bonus_corrections
 from models.users import User
 
 
@@ -75,6 +76,7 @@ def request(
     amount_rub = checked(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
         raise InvalidInput("amount", "This is more than is left of the payment.")
+    bonus_corrections.locked_of_buyer(session, payment.user_id)
     wallet = ledger.locked_wallet(session, payment.user_id)
     amount_znc = _znc_of(payment, amount_rub)
     if amount_znc > wallet.balance:
@@ -153,7 +155,11 @@ def begin(
     reason: str,
     actor: Actor,
 ) -> PaymentReversal:
-    """Take the ZNC of a locked payment back: from the wallet, and what is not there as a debt."""
+    """Take the ZNC of a locked payment back: from the wallet, and what is not there as a debt.
+
+    A referral bonus that stood on them goes back, too. Its row is locked before any account, as in a revocation, and
+    the wallets of both before accounts of the platform: the other order could deadlock.
+    """
     amount_znc = _znc_of(payment, amount_rub)
     reversal = PaymentReversal(
         id=reversal_id,
@@ -166,7 +172,10 @@ def begin(
         actor_id=actor.user_id,
     )
     session.add(reversal)
+    bonus = bonus_corrections.locked_of_buyer(session, payment.user_id)
     wallet = ledger.locked_wallet(session, payment.user_id)
+    if bonus is not None:
+        ledger.locked_wallet(session, bonus.referrer_id)
     from_wallet = min(wallet.balance, amount_znc)
     if from_wallet:
         _take(session, reversal, payment, wallet, from_wallet, f"reversal:{reversal_id}")
@@ -178,6 +187,8 @@ def begin(
     if payment.returned_rub == payment.amount_rub:
         move(payment, PaymentStatus.REFUNDED)
     session.flush()
+    if bonus is not None:
+        bonus_corrections.withhold(session, bonus, because=reversal.id, actor=actor)
     return reversal
 
 

@@ -28,6 +28,7 @@ from models.services import (
 from models.services.context import Actor
 from models.services.errors import NotFound
 from models.services.money import round_down
+from models.services.promotions import bonus_corrections
 from models.tokens import HOUR, AccessToken, TokenState
 from models.users import User
 
@@ -130,7 +131,7 @@ def revoke(
             actor=actor,
         )
         if bonus is not None:
-            referrals.give_back(session, bonus, token, refund, actor=actor)
+            bonus_corrections.give_back(session, bonus, token, refund, actor=actor)
     return token, refund
 
 

@@ -14,12 +14,25 @@ from models.database import Sessions
 from models.ledger import AccountKind
 from models.outages import Outage
 from models.referrals import ReferralBonus
-from models.services import adjustments, bundles, ledger, referrals, revoking, sessions, users
+from models.services import (
+    adjustments,
+    books,
+    bundles,
+    extending,
+    gifts,
+    leaving,
+    ledger,
+    referrals,
+    revoking,
+    sessions,
+    users,
+)
 from models.services.context import PLATFORM, Actor
 from models.services.errors import InvalidInput
+from models.services.promotions import bonus_corrections
 from models.tokens import AccessToken
 from models.users import User
-from tests.conftest import PASSWORD, Clock
+from tests.conftest import PASSWORD, Clock, some_id
 from tests.models.test_offers import bundle_named
 from tests.models.test_reversals import paid, said
 from tests.support import Crash, actions, assert_sound, balance, buy, crash_after, engine_of, person, race
@@ -38,6 +51,11 @@ def held(session: Session, who: User) -> Decimal:
     return ledger.personal_account(session, who.id, AccountKind.HELD).balance
 
 
+def sound(session: Session) -> list[str]:
+    session.flush()
+    return [rule for rule in books.RULES if books.broken(session, rule)]
+
+
 def use(session: Session, token: AccessToken, settings: Settings) -> None:
     sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     session.flush()
@@ -46,6 +64,12 @@ def use(session: Session, token: AccessToken, settings: Settings) -> None:
 def vest(session: Session) -> int:
     session.flush()
     return sum(referrals.vest(session, bonus_id) for bonus_id in referrals.due(session))
+
+
+def restore(session: Session) -> int:
+    session.flush()
+    found = bonus_corrections.due_to_restore(session)
+    return sum(bonus_corrections.restore(session, bonus_id) for bonus_id in found)
 
 
 @pytest.fixture
@@ -132,9 +156,9 @@ def test_a_buyer_who_owes_for_a_payment_that_was_taken_back_keeps_the_bonus_wait
     token = buy(session, frank, settings, hours=168)
     said(session, payment, "disputed", "1000", refund_id="d-1")
     revoking.force_revoke(session, token.id, reason="fraud", actor=PLATFORM)
-    assert (vest(session), balance(session, charlie)) == (0, 0)
+    assert (vest(session), held(session, charlie), balance(session, charlie)) == (0, 0, 0)
     paid(session, frank, settings, "100")
-    assert vest(session) == 1
+    assert (restore(session), vest(session), balance(session, charlie)) == (1, 1, 10)
 
 
 def test_only_a_code_that_somebody_has_is_taken_and_nobody_refers_himself(session: Session, charlie: User) -> None:
@@ -225,3 +249,160 @@ def test_a_crash_between_any_two_statements_books_purchase_and_bonus_or_neither(
     with factory.begin() as session:
         assert (balance(session, frank), held(session, charlie)) == (400, 10)
     assert_sound(factory)
+
+
+# A bonus never stands on money that went back, whatever the order of payments, reversals and deletions.
+
+
+def test_a_chargeback_takes_a_bonus_back_that_was_paid_out_already(
+    *, session: Session, charlie: User, settings: Settings
+) -> None:
+    frank = invited_by(session, charlie, balance="0")
+    payment = paid(session, frank, settings, "100")
+    token = buy(session, frank, settings, hours=168)
+    revoking.force_revoke(session, token.id, reason="over", actor=PLATFORM)
+    assert (vest(session), balance(session, charlie)) == (1, 10)
+    adjustments.adjust(session, charlie, amount=Decimal(-4), reason="spent", actor=PLATFORM)
+    said(session, payment, "disputed", "1000", refund_id="d-1")
+    assert (balance(session, charlie), ledger.debt_of(session, charlie.id)) == (0, 4)
+    assert referrals.figures(session, charlie).earned == 0
+    assert (restore(session), sound(session)) == (0, [])
+    said(session, payment, "dispute_won", "1000", refund_id="d-1")
+    assert (restore(session), restore(session)) == (1, 0)
+    assert (balance(session, charlie), ledger.debt_of(session, charlie.id)) == (6, 0)
+    assert sound(session) == []
+
+
+def test_a_refund_at_the_provider_takes_the_part_back_that_it_was_earned_with(
+    *, session: Session, charlie: User, settings: Settings
+) -> None:
+    frank = invited_by(session, charlie, balance="0")
+    payment = paid(session, frank, settings, "150")
+    buy(session, frank, settings, hours=168)
+    said(session, payment, "refunded", "500", refund_id="r-1")
+    assert held(session, charlie) == 10
+    said(session, payment, "refunded", "250", refund_id="r-2")
+    assert (ledger.debt_of(session, frank.id), held(session, charlie)) == (25, 5)
+    assert sound(session) == []
+
+
+def test_deleting_the_account_is_no_way_to_a_bonus(
+    *, session: Session, charlie: User, settings: Settings, time: Clock
+) -> None:
+    frank = invited_by(session, charlie, balance="0")
+    payment = paid(session, frank, settings, "100")
+    buy(session, frank, settings, hours=168)
+    leaving.delete_account(session, frank, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
+    assert (vest(session), held(session, charlie), balance(session, charlie)) == (0, 0, 0)
+    said(session, payment, "disputed", "1000", refund_id="d-1")
+    time.advance(days=30)
+    assert (vest(session), restore(session), balance(session, charlie)) == (0, 0, 0)
+    assert (ledger.debt_of(session, charlie.id), sound(session)) == (0, [])
+
+
+def test_a_bonus_for_a_deleted_referrer_lapses(
+    *, session: Session, charlie: User, frank: User, settings: Settings
+) -> None:
+    buy(session, frank, settings, hours=168)
+    leaving.delete_account(session, charlie, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
+    assert (held(session, charlie), balance(session, charlie), vest(session)) == (0, 0, 0)
+    grace = invited_by(session, frank, "grace")
+    frank.deleted_at = frank.created_at
+    session.flush()
+    buy(session, grace, settings, hours=168)
+    assert held(session, frank) == 0
+    assert sound(session) == []
+
+
+def test_a_gift_earns_no_bonus_however_often_it_is_spent_and_refunded(
+    *, session: Session, charlie: User, settings: Settings
+) -> None:
+    frank = invited_by(session, charlie, balance="0")
+    facts = {"valid_until": None, "note": "test", "settings": settings, "actor": Actor(charlie.id)}
+    [code] = gifts.create(session, amount=Decimal(100), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
+    gifts.redeem(session, frank, code, settings=settings, actor=PLATFORM)
+    for _ in range(2):
+        token = buy(session, frank, settings, hours=168)
+        revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+    assert held(session, charlie) == 0
+    paid(session, frank, settings, "99.99")
+    buy(session, frank, settings, hours=168)
+    assert held(session, charlie) == 0
+    # The gift is spent by now, and what is left is their own money.
+    paid(session, frank, settings, "0.01")
+    buy(session, frank, settings, hours=168)
+    assert held(session, charlie) == 10
+
+
+def test_own_money_beside_a_gift_earns_the_bonus(*, session: Session, charlie: User, settings: Settings) -> None:
+    frank = invited_by(session, charlie, balance="0")
+    facts = {"valid_until": None, "note": "test", "settings": settings, "actor": Actor(charlie.id)}
+    [code] = gifts.create(session, amount=Decimal(200), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
+    gifts.redeem(session, frank, code, settings=settings, actor=PLATFORM)
+    paid(session, frank, settings, "100")
+    token = buy(session, frank, settings, hours=720)
+    assert held(session, charlie) == 10
+    use(session, token, settings)
+    revoking.force_revoke(session, token.id, reason="over", actor=PLATFORM)
+    assert (vest(session), balance(session, charlie), sound(session)) == (1, 10, [])
+
+
+def test_a_bonus_vests_as_the_time_of_its_purchase_is_used_up_though_the_token_is_renewed(
+    *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
+) -> None:
+    token = buy(session, frank, settings, hours=168)
+    use(session, token, settings)
+    facts = {"hours": 168, "settings": settings, "actor": PLATFORM}
+    extending.extend(session, frank, token.id, key=some_id(), **facts)  # type: ignore[arg-type]
+    time.advance(days=7, minutes=59)
+    assert vest(session) == 0
+    time.advance(minutes=1)
+    assert (vest(session), balance(session, charlie)) == (1, 10)
+    _, refund = revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+    assert (refund, balance(session, charlie), sound(session)) == (Decimal("99.40"), 10, [])
+
+
+def test_of_a_refund_the_later_money_goes_back_first(
+    *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
+) -> None:
+    token = buy(session, frank, settings, hours=168)
+    use(session, token, settings)
+    facts = {"hours": 168, "key": some_id(), "settings": settings, "actor": PLATFORM}
+    extending.extend(session, frank, token.id, **facts)  # type: ignore[arg-type]
+    time.advance(hours=84)
+    _, refund = revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+    assert (refund, held(session, charlie)) == (150, 5)
+    assert (vest(session), balance(session, charlie), sound(session)) == (1, 5, [])
+
+
+def test_a_chargeback_vesting_and_a_payment_of_the_referrer_at_the_same_instant_never_deadlock(
+    committed: tuple[Settings, Sessions],
+) -> None:
+    settings, factory = committed
+    charlie = person(factory, "charlie")
+    for number in range(4):
+        with factory.begin() as session:
+            frank = invited_by(session, charlie, f"frank{number}", balance="0")
+            payment = paid(session, frank, settings, "100")
+            token = buy(session, frank, settings, hours=168)
+            revoking.force_revoke(session, token.id, reason="over", actor=PLATFORM)
+            bonus_id = session.scalars(select(ReferralBonus.id).where(ReferralBonus.referred_id == frank.id)).one()
+
+        def dispute(payment: Any = payment) -> Any:
+            with factory.begin() as session:
+                return said(session, payment, "disputed", "1000")
+
+        def pay_out(bonus_id: uuid.UUID = bonus_id) -> Any:
+            with factory.begin() as session:
+                return referrals.vest(session, bonus_id)
+
+        def top_up() -> Any:
+            with factory.begin() as session:
+                return paid(session, charlie, settings, "10")
+
+        disputed, vested, topped = race(dispute, pay_out, top_up)
+        assert (disputed, type(vested), type(topped).__name__) == ("disputed", bool, "Payment")
+    assert_sound(factory)
+    with factory.begin() as session:
+        assert held(session, charlie) == 0
+        assert balance(session, charlie) - ledger.debt_of(session, charlie.id) == 40

@@ -1,0 +1,1 @@
+"""Coupons, gift codes and referral bonuses."""

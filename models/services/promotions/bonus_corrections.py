@@ -1,0 +1,147 @@
+"""What takes a referral bonus back: refunds of its purchase, the buyer's money going back to them, deleted accounts.
+
+A refund takes its share, rounded up. Money that is reversed takes what it backed, also after the bonus was paid out; a
+job gives that back once the money is here again. A bonus that is still held lapses with either account.
+"""
+
+import uuid
+from collections.abc import Sequence
+from decimal import ROUND_UP, Decimal
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.ledger import Account, AccountKind, TransferKind
+from models.referrals import ReferralBonus
+from models.services import audit, ledger
+from models.services.context import PLATFORM, Actor
+from models.services.money import CENT, round_down
+from models.services.promotions import bonus_backing
+from models.tokens import AccessToken
+from models.users import User
+
+
+def give_back(session: Session, bonus: ReferralBonus, token: AccessToken, refund: Decimal, *, actor: Actor) -> None:
+    """Take the share of a token's refund out of the locked bonus.
+
+    Money that was paid later, for extensions, earned nothing and is refunded first.
+    """
+    earning = bonus.price
+    if token.bundle_share is not None and token.bundle_purchase is not None:
+        earning = bonus.price * token.bundle_share / token.bundle_purchase.price_paid
+    part = max(Decimal(0), refund - (token.price_paid - earning))
+    share = (bonus.amount * part / bonus.price).quantize(CENT, rounding=ROUND_UP)
+    returned = min(bonus.returned + share, bonus.amount)
+    _settle(session, bonus, returned, because=f"{token.id}", actor=actor)
+
+
+def locked_of_buyer(session: Session, buyer_id: uuid.UUID) -> ReferralBonus | None:
+    """Lock the bonus that a buyer's purchase earned, held or paid out, before any account is locked."""
+    query = select(ReferralBonus).where(ReferralBonus.referred_id == buyer_id)
+    return session.scalars(query.with_for_update().execution_options(populate_existing=True)).one_or_none()
+
+
+def withhold(session: Session, bonus: ReferralBonus, *, because: uuid.UUID, actor: Actor) -> None:
+    """Take back what of a locked bonus is no longer backed by the buyer's money, which `because` has just reversed.
+
+    The caller has locked the wallets of the buyer and the referrer. What was paid out comes from the wallet, and what
+    is spent is the referrer's debt.
+    """
+    _settle(session, bonus, bonus.returned, because=f"{because}", actor=actor)
+
+
+def due_to_restore(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
+    """Return bonuses of which something is withheld though the buyer owes nothing, in any order."""
+    query = select(ReferralBonus.id).where(ReferralBonus.withheld > 0, ~buyer_owes())
+    return list(session.scalars(query.order_by(func.random()).limit(limit)))
+
+
+def restore(session: Session, bonus_id: uuid.UUID) -> bool:
+    """Give a withheld bonus back once the buyer's money is here again; says whether anything was given back."""
+    bonus = session.scalars(
+        select(ReferralBonus)
+        .where(ReferralBonus.id == bonus_id, ReferralBonus.withheld > 0)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if bonus is None or is_gone(session, bonus.referrer_id):
+        return False
+    before = bonus.left
+    _settle(session, bonus, bonus.returned, because=f"{uuid.uuid4()}", actor=PLATFORM)
+    return bonus.left > before
+
+
+def locked_of_leaver(session: Session, user_id: uuid.UUID) -> Sequence[ReferralBonus]:
+    """Lock the held bonuses that a user earned or is to get, before any account is locked."""
+    is_theirs = or_(ReferralBonus.referred_id == user_id, ReferralBonus.referrer_id == user_id)
+    query = select(ReferralBonus).where(is_theirs, ReferralBonus.ended_at.is_(None)).order_by(ReferralBonus.id)
+    return session.scalars(query.with_for_update().execution_options(populate_existing=True)).all()
+
+
+def lapse(session: Session, bonus: ReferralBonus, *, actor: Actor) -> None:
+    """End a locked, held bonus for nothing: a deleted account earns none, and gets none."""
+    if bonus.left > 0:
+        _move(session, bonus, bonus.left, back=True, key=f"bonus-lapsed:{bonus.id}", actor=actor)
+        bonus.returned += bonus.left
+    bonus.ended_at = clock.now()
+    session.flush()
+    resource = ("referral", bonus.id)
+    audit.record(session, AuditAction.BONUS_LAPSED, actor, user_id=bonus.referrer_id, resource=resource)
+
+
+def is_gone(session: Session, user_id: uuid.UUID) -> bool:
+    """Say whether a user has deleted their account."""
+    return session.scalar(select(User.deleted_at).where(User.id == user_id)) is not None
+
+
+def buyer_owes() -> ColumnElement[bool]:
+    """Say in SQL of a bonus whether its buyer is in debt."""
+    is_his = and_(Account.user_id == ReferralBonus.referred_id, Account.kind == AccountKind.RECEIVABLE)
+    return exists().where(is_his, Account.balance < 0)
+
+
+def _settle(session: Session, bonus: ReferralBonus, returned: Decimal, *, because: str, actor: Actor) -> None:
+    """Bring a locked bonus to what refunds leave of it and the buyer's money backs, and move the difference."""
+    backed = bonus_backing.backed(session, bonus.referred_id, bonus.price)
+    left = min(bonus.amount - returned, round_down(bonus.amount * backed / bonus.price))
+    change = left - bonus.left
+    if change:
+        _move(session, bonus, abs(change), back=change < 0, key=f"bonus-back:{bonus.id}:{because}", actor=actor)
+        resource, facts = ("referral", bonus.id), {"amount": str(change)}
+        action = AuditAction.BONUS_CORRECTED
+        audit.record(session, action, actor, user_id=bonus.referrer_id, resource=resource, **facts)
+    bonus.returned, bonus.withheld = returned, bonus.amount - returned - left
+    session.flush()
+
+
+def _move(session: Session, bonus: ReferralBonus, amount: Decimal, *, back: bool, key: str, actor: Actor) -> None:
+    """Move a part of a bonus: back to the pool, or on to where the referrer has it now."""
+    held = ledger.personal_account(session, bonus.referrer_id, AccountKind.HELD)
+    wallet, pool = ledger.wallet_of(session, bonus.referrer_id), ledger.system_account(session, AccountKind.BONUSES)
+
+    def book(debit: Account, credit: Account, part: Decimal, name: str) -> None:
+        ledger.transfer(
+            session,
+            TransferKind.REVERSAL if back else TransferKind.REFERRAL_BONUS,
+            debit=debit,
+            credit=credit,
+            amount=part,
+            description="Bonus on refunded money" if back else "Bonus for an invitation",
+            reference=("referral", bonus.id),
+            idempotency_key=name,
+            actor=actor,
+        )
+
+    if bonus.ended_at is None:
+        book(*((held, pool) if back else (pool, held)), amount, key)
+    elif not back:
+        book(pool, wallet, amount, key)
+    else:
+        from_wallet = min(amount, ledger.locked_wallet(session, bonus.referrer_id).balance)
+        if from_wallet:
+            book(wallet, pool, from_wallet, key)
+        if amount > from_wallet:
+            receivable = ledger.personal_account(session, bonus.referrer_id, AccountKind.RECEIVABLE)
+            book(receivable, pool, amount - from_wallet, f"{key}:debt")
