@@ -1,15 +1,19 @@
 """What came from a peer and was not understood yet."""
 
+from collections.abc import Callable
+
 from addon.http1.heads import HeadError
 from addon.http1.limits import Limits
+from addon.http1.messages.first_line import can_be_request
 
 
 class Intake:
     """Collects bytes until they hold a whole head."""
 
-    __slots__ = ("_limit", "_searched", "_url_limit", "buffer", "skipped")
+    __slots__ = ("_can_begin", "_limit", "_searched", "_url_limit", "buffer", "skipped")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, can_begin: Callable[[bytes], bool] = can_be_request) -> None:
+        self._can_begin = can_begin
         self.buffer = b""
         self._searched = 0
         self._limit = limits.head_bytes
@@ -30,6 +34,8 @@ class Intake:
             self.buffer = data = data[2:]
         end = data.find(b"\r\n\r\n", self._searched)
         if end < 0:
+            if not self._can_begin(data):
+                raise HeadError("This is not HTTP/1.")
             if len(data) >= self._limit + 4:
                 raise self._too_long(data)
             if b"\n" in data[self._searched :] and data.count(b"\n") != data.count(b"\r\n"):

@@ -101,7 +101,16 @@ _WORDS = {
         "en": _Words("There is nothing here", "The address may be mistyped."),
         "ru": _Words("Здесь ничего нет", "Возможно, в адресе опечатка."),
     },
-    **dict.fromkeys(("upstream_unreachable", "upstream_timeout", "upstream_closed", "upstream_invalid"), _UPSTREAM),
+    **dict.fromkeys(
+        (
+            "upstream_unreachable",
+            "upstream_timeout",
+            "upstream_closed",
+            "upstream_invalid",
+            "upstream_head_too_large",
+        ),
+        _UPSTREAM,
+    ),
     **dict.fromkeys(("unavailable", "overloaded"), _BUSY),
 }
 _THEIRS = {

@@ -13,6 +13,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_LARGE = Refuse(413, "body_too_large", "The body is larger than this proxy allows.")
 _SILENT = Refuse(502, "upstream_closed", "The upstream closed the connection without an answer.")
 _BROKE_OFF = Refuse(502, "upstream_closed", "The upstream broke off its answer.")
+_HEAD_TOO_LARGE = Refuse(502, "upstream_head_too_large", "The head of the upstream's response is larger than allowed.")
+_TOO_LARGE_CODES = ("headers_too_large", "uri_too_long")
 NOT_HTTP = Refuse(502, "upstream_invalid", "The upstream sent something that is not HTTP.")
 
 
@@ -100,8 +102,8 @@ class Relaying(Endings):
                     self._begin_tunnel(turn, reply, head)
                     return
                 self._inform(turn, head)
-        except HeadError:
-            self._fail(turn, NOT_HTTP)
+        except HeadError as error:
+            self._fail(turn, _HEAD_TOO_LARGE if error.code in _TOO_LARGE_CODES else NOT_HTTP)
 
     def _begin_tunnel(self, turn: Turn, reply: Reply, head: ResponseHead) -> None:
         """Switch protocols; the tunnel's own module does."""

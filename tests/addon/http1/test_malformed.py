@@ -178,9 +178,6 @@ REPLIES = {
     "a space before the colon": b"HTTP/1.1 200 OK\r\nX : 1\r\n\r\n",
     "an empty line first": b"\r\nHTTP/1.1 200 OK\r\n\r\n",
     "a control byte in the reason": b"HTTP/1.1 200 O\x01K\r\n\r\n",
-    "too many headers": b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 101 + b"\r\n",
-    "too large a head": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
-    "an endless head": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000,
     "two locations": b"HTTP/1.1 302 OK\r\nLocation: /a\r\nLocation: /b\r\n\r\n",
 }
 
@@ -196,6 +193,59 @@ def test_a_malformed_reply_is_a_502(name, split):
     assert code(play.received) == "upstream_invalid"
     assert not play.server.connected
     assert play.received.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 101 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000,
+        b"HTTP/1.1 200 " + b"y" * 40_000,
+    ],
+)
+def test_a_reply_whose_head_is_too_large_is_reported_as_that(head):
+    play = Playbook().send(GET).reply(head)
+    assert status(play.received) == 502
+    assert code(play.received) == "upstream_head_too_large"
+    assert not play.server.connected
+
+
+NO_REQUESTS = {
+    "a TLS hello": b"\x16\x03\x01\x02",
+    "a NUL": b"\x00",
+    "a space": b" ",
+    "a closing bracket": b"}",
+    "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "SMTP": b"EHLO example.org\r\n",
+    "HTTP/0.9": b"GET /\r\n",
+    "a method and a control byte": b"GET\x01",
+    "a target and a control byte": b"GET /\x7f",
+    "another protocol": b"GET / RTSP/1.0\r\n",
+    "the beginning of another protocol": b"GET / R",
+}
+
+
+@pytest.mark.parametrize("name", NO_REQUESTS)
+def test_bytes_that_cannot_begin_a_request_are_answered_and_closed_at_once(name):
+    """RFC 9112, section 3: a request begins with a method, which is a token, and a target."""
+    play = Playbook().send(NO_REQUESTS[name])
+    assert code(play.received) == "bad_request"
+    assert play.half_closed
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n", b"\r\nM-SEARCH * HTTP/1.1\r\n", b"GET http://a/ HTTP/1.0\r\n"])
+def test_every_beginning_of_a_request_is_waited_for(data):
+    for size in range(1, len(data) + 1):
+        play = Playbook().send(data[:size])
+        assert play.received == b"", data[:size]
+
+
+@pytest.mark.parametrize("data", [b"\x15\x03\x01\x00\x02", b"220 ", b"SSH-2.0", b"<", b"\r\n", b"HTTP/2"])
+def test_bytes_that_cannot_begin_a_reply_are_a_502_at_once(data):
+    play = Playbook().send(GET).reply(data)
+    assert code(play.received) == "upstream_invalid"
+    assert not play.server.connected
 
 
 def test_a_malformed_chunk_in_a_reply_is_cut():
