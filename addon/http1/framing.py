@@ -7,8 +7,12 @@ from addon.http1.heads import Header, HeadError, parse_header_lines
 from addon.http1.messages.header_rules import FORBIDDEN_IN_TRAILERS
 
 _MAX_EXTENSION = 256
-_MAX_SIZE_LINE = 15 + 1 + _MAX_EXTENSION + 2
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]{0,%d})?\r\n" % _MAX_EXTENSION)
+_MAX_PADDING = 32
+_MAX_SIZE_LINE = 15 + _MAX_PADDING + 1 + _MAX_EXTENSION + 2
+_SIZE = rb"([0-9A-Fa-f]{1,15})%b(?:;[\t\x20-\x7e\x80-\xff]{0,%d})?\r\n"
+_SIZE_LINE = re.compile(_SIZE % (b"", _MAX_EXTENSION))
+# Old servers pad the size with spaces, and nginx and clients read it so; RFC 9112, 7.1.1 has them before an extension.
+_PADDED_SIZE_LINE = re.compile(_SIZE % (rb"[\t ]{0,%d}" % _MAX_PADDING, _MAX_EXTENSION))
 # A body of many tiny chunks with long extensions costs more than it carries (as in CVE-2023-39326).
 _FREE_OVERHEAD = 16 * 1024
 
@@ -53,12 +57,16 @@ class BodyReader:
 
 
 class ChunkedReader(BodyReader):
-    """Takes chunked coding apart, strictly: the framing that goes on is always our own."""
+    """Takes chunked coding apart, strictly: the framing that goes on is always our own.
 
-    __slots__ = ("_after_data", "_buffer", "_in_trailer", "_overhead", "_trailer_bytes")
+    `is_tolerant` is for responses: it accepts a size that is padded.
+    """
 
-    def __init__(self, trailer_bytes: int) -> None:
+    __slots__ = ("_after_data", "_buffer", "_in_trailer", "_overhead", "_size_line", "_trailer_bytes")
+
+    def __init__(self, trailer_bytes: int, *, is_tolerant: bool = False) -> None:
         super().__init__(1)
+        self._size_line = _PADDED_SIZE_LINE if is_tolerant else _SIZE_LINE
         self.left = 0
         self._buffer = b""
         self._after_data = False
@@ -102,7 +110,7 @@ class ChunkedReader(BodyReader):
                 position += 2
                 self._after_data = False
             else:
-                match = _SIZE_LINE.match(data, position)
+                match = self._size_line.match(data, position)
                 if match is None:
                     return self._incomplete_size(data, position)
                 self._begin_chunk(int(match[1], 16), match.end() - position)

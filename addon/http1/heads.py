@@ -1,4 +1,4 @@
-"""Reads the head of a message, or refuses it; nothing is repaired on the way.
+"""Reads the head of a message, or refuses it; a request is never repaired, a response only where that is safe.
 
 Each head passes three checks that must agree: the bytes it may hold at all, llhttp in its strict mode, and
 our own rules for what HTTP leaves open (one Host, one length, known forms of targets). llhttp is fed exactly one
@@ -13,6 +13,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 from addon.http1.limits import Limits
 from addon.http1.messages.header_rules import SINGLE_IN_REQUESTS
 from addon.http1.messages.request_target import AUTHORITY, parse_target
+from addon.http1.messages.response_repair import repaired
 from models.services.scopes import ORDINARY_METHODS
 
 # Name in lower case, name as it came, value.
@@ -269,7 +270,20 @@ def parse_request(
 
 
 def parse_response(head: bytes, limits: Limits) -> ResponseHead:
-    """Read a response head, which ends with the first empty line. Raises HeadError."""
+    """Read a response head, which ends with the first empty line, repaired where that is safe. Raises HeadError."""
+    try:
+        return _parse_response(head, limits)
+    except HeadError as error:
+        mended = repaired(head)
+        if mended == head:
+            raise
+        try:
+            return _parse_response(mended, limits)
+        except HeadError:
+            raise error from None
+
+
+def _parse_response(head: bytes, limits: Limits) -> ResponseHead:
     line_end = head.find(b"\r\n")
     match = _STATUS_LINE.fullmatch(head, 0, line_end)
     if match is None:

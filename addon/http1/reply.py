@@ -80,7 +80,7 @@ class Reply:
         self.head = head
         self.kind = body_kind(head, self._method)
         if self.kind is Kind.CHUNKED:
-            self.body = ChunkedReader(self._limits.trailer_bytes)
+            self.body = ChunkedReader(self._limits.trailer_bytes, is_tolerant=True)
         elif self.kind is Kind.LENGTH:
             self.body = BodyReader(int(head.headers.first[b"content-length"]))
         elif self.kind is Kind.UNTIL_CLOSE:
@@ -99,7 +99,7 @@ class Reply:
         head = self.head
         if head is None or self.kind is Kind.UNTIL_CLOSE or not head.keep_alive or self.body.rest:
             return False
-        return head.status != 204 or not _announces_a_body(head)
+        return self.kind is not Kind.NONE or not _announces_a_body(head)
 
 
 def _announces_a_body(head: ResponseHead) -> bool:

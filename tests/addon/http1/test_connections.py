@@ -60,6 +60,19 @@ def test_a_204_that_announces_a_body_leaves_a_connection_nobody_can_trust(line, 
     assert play.server.connected == is_kept
 
 
+@pytest.mark.parametrize("line", [b"Content-Length: 4\r\n", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize("status", [b"200 OK", b"304 Not Modified"])
+def test_a_body_that_comes_late_behind_a_reply_without_one_reaches_no_reply(status, line):
+    """RFC 9112, 6.3: a response to HEAD, and a 304, end with their head, whatever length they announce."""
+    method = b"GET" if status.startswith(b"304") else b"HEAD"
+    play = Playbook().send(GET.replace(b"GET", method)).reply(b"HTTP/1.1 %b\r\n%b\r\n" % (status, line))
+    assert play.take().startswith(b"HTTP/1.1 " + status)
+    play.send(GET).reply_on(0, b"evil").reply(OK)
+    assert play.received.endswith(b"\r\n\r\nok")
+    assert b"evil" not in play.received
+    assert len(play.upstreams) == 2
+
+
 def test_an_unreachable_upstream_is_a_502_without_its_address():
     play = Playbook(connects=False).send(GET)
     play.connected("[Errno 111] Connect call failed ('10.0.0.1', 8000)")

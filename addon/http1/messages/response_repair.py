@@ -1,0 +1,35 @@
+"""Repairs of a response head that is refused as it is: what nginx and clients accept, and has one safe reading."""
+
+# The same value twice is the same as once; a second Transfer-Encoding would be a second coding.
+_REPEATABLE = frozenset({b"content-length", b"content-type", b"content-range", b"location", b"upgrade"})
+
+
+def repaired(head: bytes) -> bytes:
+    """Return the head without identical duplicates of what may stand there once, and without spaces before a colon.
+
+    RFC 9110, 8.6 lets a recipient replace identical lengths with one; RFC 9112, 5.1 has a proxy remove the spaces.
+    The result is checked as strictly as any other head.
+    """
+    lines = head[:-4].split(b"\r\n")
+    seen: set[tuple[bytes, bytes]] = set()
+    kept = lines[:1]
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or name[:1] in (b" ", b"\t"):
+            kept.append(line)  # A folded line, or none: not to be repaired.
+            continue
+        name, value = name.rstrip(b" \t"), value.strip(b" \t")
+        lower = name.lower()
+        if lower == b"content-length":
+            value = _one_length(value)
+        if lower in _REPEATABLE and (lower, value) in seen:
+            continue
+        seen.add((lower, value))
+        kept.append(b"%b: %b" % (name, value))
+    return b"\r\n".join(kept) + b"\r\n\r\n"
+
+
+def _one_length(value: bytes) -> bytes:
+    """Return the one length of a list that repeats it; every other value as it is."""
+    lengths = {length.strip(b" \t") for length in value.split(b",")}
+    return lengths.pop() if len(lengths) == 1 else value
