@@ -39,7 +39,7 @@ def extend(
     if not owner.is_active:
         raise AccountDisabled
     token = own_tokens.locked(session, owner, token_id)
-    own_tokens.refuse_ended(token.state(clock.now()))
+    own_tokens.refuse_ended(token.state(own_tokens.present(session, token)))
     resource = ("token", token.id)
     facts = {"hours": hours, "price": str(price)}
     audit.record(session, AuditAction.TOKEN_EXTENDED, actor, user_id=owner.id, resource=resource, **facts)

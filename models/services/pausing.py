@@ -61,7 +61,7 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
     Raises NotFound, TokenUnusable for a token that is not running, PauseRefused.
     """
     token = own_tokens.locked(session, owner, token_id)
-    moment = clock.now()
+    moment = own_tokens.present(session, token)
     state = token.state(moment)
     if state is not TokenState.ACTIVE:
         raise TokenUnusable(state)
@@ -85,7 +85,7 @@ def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Sett
     Raises NotFound, TokenUnusable for a token that is not paused, PauseTooShort.
     """
     token = own_tokens.locked(session, owner, token_id)
-    moment = clock.now()
+    moment = own_tokens.present(session, token)
     state = token.state(moment)
     if state in own_tokens.ENDED or token.paused_at is None or token.paused_until is None:
         raise TokenUnusable(state)

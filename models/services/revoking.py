@@ -60,7 +60,7 @@ def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, cred
 
 def refund_now(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
     """Return what a revocation gives back at this moment, with what outages owe the token."""
-    moment = clock.now()
+    moment = own_tokens.present(session, token)
     credit = crediting.pending(session, token, moment, settings)
     stands_still = credit > 0 and outages.current(session, settings.upstream.probe_gap) is not None
     amount, charge = refund_due(token, moment, settings, credit=credit), None
@@ -102,7 +102,7 @@ def revoke(
     a first use at the same instant come either before (pro-rata refund) or after (refused), never both.
     """
     token = own_tokens.locked(session, owner, token_id)
-    own_tokens.refuse_ended(token.state(clock.now()))
+    own_tokens.refuse_ended(token.state(own_tokens.present(session, token)))
     bundle_refunds.lock(session, token)
     due = refund_now(session, token, settings)
     refund = due.amount

@@ -6,7 +6,20 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, CompoundSelect, Numeric, Select, String, cast, func, literal, null, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    CompoundSelect,
+    Numeric,
+    Select,
+    String,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from models.outage_credits import OutageCredit
@@ -36,10 +49,13 @@ class Entry:
 def of_token(session: Session, token: AccessToken, *, limit: int, offset: int) -> Page[Entry]:
     """Return a page of what happened, newest first."""
     limit, offset = min(max(limit, 1), MAX_LIMIT), min(max(offset, 0), MAX_OFFSET)
-    lines = _lines(token.id).subquery()
-    total = session.scalar(select(func.count()).select_from(lines)) or 0
-    rows = session.execute(select(lines).order_by(lines.c.at.desc(), lines.c.kind).limit(limit).offset(offset))
-    return Page([Entry(*row) for row in rows], total, limit, offset)
+    lines = _lines(token.id).cte()
+    part = select(lines).order_by(lines.c.at.desc(), lines.c.kind).limit(limit).offset(offset).subquery()
+    # One row at least, so that a page behind the last one has the total as well.
+    total = select(func.count().label("total")).select_from(lines).subquery()
+    query = select(total.c.total, part).select_from(total.outerjoin(part, true()))
+    rows = session.execute(query.order_by(part.c.at.desc(), part.c.kind)).all()
+    return Page([Entry(*row[1:]) for row in rows if row.kind is not None], rows[0].total, limit, offset)
 
 
 def _lines(token_id: uuid.UUID) -> CompoundSelect[Any]:
