@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from urllib.parse import urlsplit
 
 from jobs import runtime
 from jobs.posting import Bounds, post
@@ -19,9 +20,9 @@ from models import clock
 from models.config import Settings
 from models.services import deliveries, signing, webhooks
 from models.services.deliveries import EXCERPT, Outcome
-from models.services.destinations import Unreachable
+from models.services.destinations import WEB_PORTS_BY_SCHEME, Unreachable, addresses
 from models.services.sealing import SealBroken
-from models.webhooks import WebhookDelivery
+from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,26 @@ def send_waiting() -> int:
             runtime.count(Counter({f"notices_sent|webhook|{result}": count for result, count in results.items()}))
             arrived += results["sent"]
     return arrived
+
+
+def check_address(endpoint_id: str) -> None:
+    """Look up the host of a new address, so that its owner is told at once that nothing can be sent there.
+
+    Nothing is sent. It is done here and not in the portal, where a slow name server would hold a thread.
+    """
+    with runtime.sessions().begin() as session:
+        endpoint = session.get(WebhookEndpoint, uuid.UUID(endpoint_id))
+        if endpoint is None:
+            return
+        url = endpoint.url
+    parts, error = urlsplit(url), None
+    port = parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
+    try:
+        addresses(parts.hostname or "", port, allow_private=runtime.settings().webhooks.allow_private)
+    except Unreachable as unreachable:
+        error = str(unreachable)
+    with runtime.sessions().begin() as session:
+        webhooks.note_address(session, endpoint.id, url, error)
 
 
 def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) -> Counter[str]:

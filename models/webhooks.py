@@ -19,7 +19,8 @@ class WebhookEndpoint(Base):
     """An address of a buyer's. `secret` is sealed (services/sealing.py) and signs what is sent.
 
     `generation` counts its secrets. `failures` counts failed attempts since the last that arrived; after one, nothing
-    is tried before `rests_until`. `disabled_at` is set when the platform switched it off, not its owner.
+    is tried before `rests_until`. `last_error` says why the address cannot be reached, as far as it is known.
+    `disabled_at` is set when the platform switched it off, not its owner.
     """
 
     __tablename__ = "webhook_endpoints"
@@ -34,6 +35,7 @@ class WebhookEndpoint(Base):
     enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
     failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     rests_until: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(String(300))
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
 

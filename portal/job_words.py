@@ -33,6 +33,7 @@ JOBS = {
     "jobs.upkeep.forget_notices": _("Remove old mails and deliveries"),
     "jobs.upkeep.forget_replies": _("Remove old replies of the API"),
     "jobs.upkeep.verify_ledger": _("Verify the books"),
+    "jobs.webhooks.check_address": _("Check the address of a webhook"),
     "jobs.webhooks.send_waiting": _("Send to webhooks"),
 }
 

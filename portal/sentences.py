@@ -37,6 +37,7 @@ SERVICE_SENTENCES = (
     _("A redirect is not followed."),
     _("The secret cannot be read any more. Make a new one."),
     _("The webhook is switched off."),
+    _("The receiver answered with an error."),
     _("This account is disabled."),
     _("This does not look like an e-mail address."),
     _("Use 3 to 50 letters, digits, points, hyphens or underscores."),

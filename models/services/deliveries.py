@@ -104,8 +104,9 @@ def record(session: Session, delivery_id: uuid.UUID, outcome: Outcome, settings:
     delivery.status, delivery.answer, delivery.error = outcome.status, outcome.answer, outcome.error
     if outcome.is_success:
         delivery.delivered_at, delivery.dead_at = moment, None
-        endpoint.failures, endpoint.rests_until = 0, None
+        endpoint.failures, endpoint.rests_until, endpoint.last_error = 0, None, None
         return
+    endpoint.last_error = outcome.error or "The receiver answered with an error."
     if delivery.is_test or delivery.attempts >= settings.webhooks.attempts:
         delivery.dead_at = moment
     else:

@@ -69,7 +69,7 @@ def change(
 ) -> None:
     """Give an endpoint another address or other topics. Raises InvalidInput."""
     endpoint.url, endpoint.topics = destinations.checked(url, settings), checked_topics(topics)
-    endpoint.failures, endpoint.rests_until = 0, None
+    endpoint.failures, endpoint.rests_until, endpoint.last_error = 0, None, None
     _record(session, endpoint, actor, change="changed")
 
 
@@ -87,6 +87,12 @@ def replace_secret(session: Session, endpoint: WebhookEndpoint, *, seen: int, se
     endpoint.generation += 1
     _record(session, endpoint, actor, change="secret replaced")
     return signing.shown(secret)
+
+
+def note_address(session: Session, endpoint_id: uuid.UUID, url: str, error: str | None) -> None:
+    """Note whether the host of an endpoint's address can be found; a finding about a former address is dropped."""
+    found = update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.url == url)
+    session.execute(found.values(last_error=error).execution_options(synchronize_session=False))
 
 
 def switch(session: Session, endpoint: WebhookEndpoint, *, on: bool, actor: Actor) -> None:

@@ -50,6 +50,7 @@ def create() -> str | Response | tuple[str, int]:
     if made is None:
         flash(_("This webhook is there already; its secret was shown once."), "info")
         return _to(uuid.UUID(str(form.endpoint_id.data)))
+    current.later("jobs.webhooks.check_address", str(made[0].id))
     return render_template("hooks/secret.html", endpoint=made[0], secret=made[1])
 
 
@@ -78,6 +79,7 @@ def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         else:
+            current.later("jobs.webhooks.check_address", str(endpoint_id))
             flash(_("The webhook is changed."), "good")
             return _to(endpoint_id)
     return _detail(_own(endpoint_id), form, topics), 400

@@ -309,3 +309,23 @@ def test_without_leave_nothing_is_sent_into_our_own_network(
     assert webhooks.send_waiting() == 0
     assert only(run).error == "The host is in a private network."
     assert receiver.requests == []
+
+
+@pytest.mark.usefixtures("rules")
+def test_an_address_whose_host_cannot_be_found_is_told_before_anything_is_sent(
+    run: Run, alice: User, rules: Settings, receiver: Receiver
+) -> None:
+    """A name under `.invalid` is never found (RFC 6761, 6.4): such a webhook is not simply "on"."""
+    lost, _secret = add(run, alice, "https://hooks.invalid/zenzefi", rules)
+    found, _secret = add(run, alice, receiver.url(), rules)
+
+    def errors(session: Session) -> list[str | None]:
+        return [session.get_one(WebhookEndpoint, each).last_error for each in (lost, found)]
+
+    for each in (lost, found, uuid.uuid4()):
+        webhooks.check_address(str(each))
+    assert run(errors) == ["The name of the host cannot be resolved.", None]
+    assert receiver.paths == []
+    # A finding about a former address says nothing of the new one.
+    run(lambda session: endpoints.note_address(session, lost, "https://former.invalid/", None))
+    assert run(errors)[0] is not None

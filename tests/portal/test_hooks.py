@@ -188,3 +188,20 @@ def test_the_office_sees_dead_letters_and_sends_them_again(
     assert str(delivery_id) in as_dana.get("/admin/webhooks?state=delivered").text
     assert deliveries.forget_before(session, clock.now() - timedelta(days=30)) == 1
     assert session.get_one(WebhookEndpoint, endpoint_id).enabled
+
+
+def test_a_webhook_that_cannot_be_reached_says_why_and_its_address_is_checked_when_it_is_saved(
+    as_alice: Browser, session: Session, alice: User, settings: Settings, queued: Jobs
+) -> None:
+    key = uuid.uuid4()
+    add(as_alice, endpoint_id=key)
+    as_alice.post(f"/webhooks/{key}", url=f"{URL}/2", topic="payment")
+    assert queued == [("jobs.webhooks.check_address", str(key))] * 2
+    endpoint = session.get_one(WebhookEndpoint, key)
+    assert ">on<" in as_alice.get("/webhooks").text
+    endpoint.last_error = "The name of the host cannot be resolved."
+    session.commit()
+    for page in (as_alice.get("/webhooks").text, as_alice.get(f"/webhooks/{key}").text):
+        assert ">failing<" in page
+        assert "The name of the host cannot be resolved." in page
+        assert ">on<" not in page
