@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = '0092_webhook_errors'
-down_revision = '0062_renewal_prices'
+down_revision = '0063_withheld_bonuses'
 branch_labels = None
 depends_on = None
 
