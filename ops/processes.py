@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.console import Failure
+from ops.progress import Progress
 
 # Every process that `up` starts carries the data folder's path under this name, and hands it on to its own children.
 MARK = "ZENZEFI_RUN"
@@ -81,19 +82,19 @@ class Child:
         self.started_at = time.monotonic()
 
     def start(self, within: float = 60.0) -> None:
-        """Start the process and wait until it serves; raises Failure when it ends or takes too long."""
+        """Start the process and wait until it serves; raises Failure when it ends or stalls for so many seconds."""
         self.spawn()
         self.wait_ready(within)
 
     def wait_ready(self, within: float = 60.0) -> None:
-        """Wait until the process serves; raises Failure when it ends or takes too long, and then kills it."""
-        deadline = time.monotonic() + within
+        """Wait until the process serves; raises Failure when it ends, or makes no progress and is killed."""
+        progress = Progress([self])
         while not self.is_ready:
             if not self.is_running:
                 raise Failure(self.obituary())
-            if time.monotonic() > deadline:
+            if progress.has_stalled(within):
                 self.kill()
-                raise Failure(f"{self.name} did not answer within {within:.0f} s; its log is {self.log}.")
+                raise Failure(stalled([self], within))
             time.sleep(0.02)
 
     def ask_to_stop(self) -> None:
@@ -138,6 +139,13 @@ class Child:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+
+def stalled(children: Sequence[Child], seconds: float) -> str:
+    """Say that processes do not answer, and where to look."""
+    names = ", ".join(child.name for child in children)
+    logs = ", ".join(str(child.log) for child in children)
+    return f"Waited for {names} and saw no progress for {seconds:.0f} s (log: {logs})."
 
 
 def last_line(log: Path) -> str:

@@ -12,9 +12,11 @@ from types import FrameType
 
 from ops import leftovers
 from ops.console import Failure, complain, say
-from ops.processes import Child
+from ops.processes import Child, stalled
+from ops.progress import Progress
 
-START_SECONDS = 60.0
+# So long without a sign of progress, and those that do not serve yet never will.
+STALLED_SECONDS = 60.0
 LONGEST_WAIT = 30.0
 HEALTHY_SECONDS = 60.0  # a process that ran this long starts again without waiting
 HURRIED_SECONDS = 2.0
@@ -58,26 +60,35 @@ class Supervisor:
         """Every process that was started, in that order."""
         return [child for group in self._groups for child in group]
 
-    def start(self, children: Sequence[Child], within: float = START_SECONDS) -> None:
-        """Start processes together and wait until all of them serve.
+    def start(
+        self,
+        children: Sequence[Child],
+        within: float = STALLED_SECONDS,
+        waiting_for: Callable[[str], None] = lambda _names: None,
+    ) -> None:
+        """Start processes together and wait until all of them serve, for as long as they make progress.
 
-        Raises Failure when one ends or does not answer in time, and Stopped when the launcher is asked to end.
+        `waiting_for` is told again and again which do not serve yet. Raises Failure when one ends or all of those
+        make no progress for `within` seconds, and Stopped when the launcher is asked to end.
         """
         self._groups.append(children)
         for child in children:
             child.spawn()
         self._write_record()
-        deadline = time.monotonic() + within
-        waiting = list(children)
+        waiting, progress = list(children), Progress(children)
         while waiting:
             self.check()
+            before = len(waiting)
             waiting = [child for child in waiting if not child.is_ready]
+            if len(waiting) < before:
+                progress.made()
             for child in waiting:
                 if not child.is_running:
                     raise Failure(child.obituary())
-                if time.monotonic() > deadline:
-                    raise Failure(f"{child.name} did not answer within {within:.0f} s; its log is {child.log}.")
             if waiting:
+                if progress.has_stalled(within):
+                    raise Failure(stalled(waiting, within))
+                waiting_for(f"waiting for {', '.join(child.name for child in waiting)}")
                 self._sleep(0.05)
 
     def check(self) -> None:

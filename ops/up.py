@@ -29,8 +29,6 @@ from ops.plan import Options, Plan, make_plan
 from ops.processes import dying_with_parent, last_line
 from ops.supervisor import Stopped, Supervisor
 
-PREPARE_SECONDS = 600.0  # a large database may take long to migrate
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until asked to stop; returns the exit code."""
@@ -141,35 +139,37 @@ def _start(plan: Plan, parts: Parts, supervisor: Supervisor) -> dict[str, Any]:
     """Start everything in order; returns what ops.prepare has made."""
     servers = [server for server in (plan.redis, plan.postgres) if server is not None]
     if servers:
-        with Step("PostgreSQL and Redis"):
+        with Step("PostgreSQL and Redis") as step:
             for server in servers:
                 server.prepare()
                 supervisor.check()
-            supervisor.start([server.child for server in servers])
+            supervisor.start([server.child for server in servers], waiting_for=step.tick)
     with Step("Database, first admin, demo token") as step:
         made = _prepare(plan, supervisor, step)
         remember_unseen(plan, made)
-    with Step("Portal, proxy, jobs"):
-        supervisor.start(parts.all)
+    with Step("Portal, proxy, jobs") as step:
+        supervisor.start(parts.all, waiting_for=step.tick)
     return made
 
 
 def _prepare(plan: Plan, supervisor: Supervisor, step: Step) -> dict[str, Any]:
-    """Run ops.prepare and return the JSON object that it prints."""
+    """Run ops.prepare and return the JSON object that it prints.
+
+    A large database may take long to migrate, so it has all the time it wants: each of its statements has a time-out.
+    """
     log = plan.folders.logs / "prepare.log"
     command = [*dying_with_parent(signal.SIGKILL), sys.executable, "-P", "-m", "ops.prepare"]
-    deadline = time.monotonic() + PREPARE_SECONDS
     with log.open("ab") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
             env=dict(plan.environment), cwd=REPOSITORY, start_new_session=True,
         )  # fmt: skip
     try:
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None:
             supervisor.check()
-            step.tick()
+            step.tick(f"see {log}")
             time.sleep(0.05)
-        output = process.stdout.read() if process.poll() is not None and process.stdout else b""
+        output = process.stdout.read() if process.stdout else b""
     finally:
         process.kill()
         process.wait()

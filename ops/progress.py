@@ -1,0 +1,74 @@
+"""Do processes that are being waited for still make progress, or is it time to give up?"""
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+PROC = Path("/proc")
+LOOK_SECONDS = 1.0
+# A process that hangs still wakes up now and then; one that a loaded machine starves uses this much in a minute.
+CPU_SECONDS = 1.0
+# One that starts its children again and again makes progress for ever, and never serves.
+LONGEST_SECONDS = 1800.0
+
+
+class Watched(Protocol):
+    """A process that leads a session of its own, and its log."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def log(self) -> Path: ...
+
+
+class Progress:
+    """Looks at logs and at the time on the processor, about once a second."""
+
+    def __init__(self, processes: Sequence[Watched]) -> None:
+        self._processes = processes
+        self._began = self._since = self._looked = time.monotonic()
+        self._logs, self._cpu = self._log_sizes(), 0.0
+
+    def made(self) -> None:
+        """Take note of progress that the caller sees, such as a process that serves now."""
+        self._since = time.monotonic()
+
+    def has_stalled(self, seconds: float) -> bool:
+        """Say whether for so long nothing was logged and next to no processor time used."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            logs, cpu = self._log_sizes(), sum(map(_cpu_seconds, self._sessions()))
+            if logs != self._logs or abs(cpu - self._cpu) >= CPU_SECONDS:
+                self._logs, self._cpu, self._since = logs, cpu, now
+        return now - self._since > seconds or now - self._began > max(seconds, LONGEST_SECONDS)
+
+    def _log_sizes(self) -> list[int]:
+        sizes = []
+        for process in self._processes:
+            with contextlib.suppress(OSError):
+                sizes.append(process.log.stat().st_size)
+        return sizes
+
+    def _sessions(self) -> list[list[str]]:
+        """Return the fields of /proc/PID/stat of every process in the sessions; none where the system has no /proc."""
+        wanted = {str(process.pid) for process in self._processes}
+        found = []
+        for entry in os.scandir(PROC) if PROC.is_dir() else ():
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    line = Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace")
+                    # The name, in brackets, may hold spaces; after it come state, parent, group and session.
+                    fields = line.rpartition(")")[2].split()
+                    if fields[3] in wanted:
+                        found.append(fields)
+        return found
+
+
+def _cpu_seconds(fields: Sequence[str]) -> float:
+    """Return the processor time of a process and of its children that have ended (proc(5), fields 14 to 17)."""
+    return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")

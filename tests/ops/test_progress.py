@@ -1,0 +1,60 @@
+"""The launcher waits for what still makes progress, says for what, and gives up on what hangs."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ops.console import Failure
+from ops.processes import Child
+from ops.supervisor import Supervisor
+
+# Each makes progress in a way of its own, and serves after two seconds.
+LOGGING = "import time\nfor number in range(200):\n    print(number, flush=True)\n    time.sleep(0.1)"
+COMPUTING = "while True: pass"
+IN_A_CHILD = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'while True: pass'])"
+HANGING = "import time\ntime.sleep(60)"
+
+
+def part(folder: Path, program: str, *, name: str = "part", seconds: float = 4.5) -> Child:
+    """A process that serves some seconds after its start."""
+    child = Child(name, [sys.executable, "-c", program], folder / f"{name}.log", {"PYTHONUNBUFFERED": "1"})
+    child.ready = lambda _pid: time.monotonic() - child.started_at > seconds
+    child.stop_signal = signal.SIGKILL
+    return child
+
+
+@pytest.mark.parametrize("program", [LOGGING, COMPUTING, IN_A_CHILD], ids=["logs", "computes", "computes-in-a-child"])
+def test_a_part_that_makes_progress_is_waited_for(
+    tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a busy machine leaves to it in a second or two, instead of in a minute.
+    monkeypatch.setattr("ops.progress.CPU_SECONDS", 0.1)
+    supervisor, seen = Supervisor(tmp_path / "processes.json"), set[str]()
+    try:
+        supervisor.start([part(tmp_path, program)], within=3, waiting_for=seen.add)
+    finally:
+        supervisor.stop()
+    assert seen == {"waiting for part"}
+
+
+def test_a_part_that_serves_is_progress_for_the_others(tmp_path: Path) -> None:
+    supervisor, seen = Supervisor(tmp_path / "processes.json"), list[str]()
+    parts = [part(tmp_path, HANGING, name="one", seconds=1), part(tmp_path, HANGING, name="two", seconds=2)]
+    try:
+        supervisor.start(parts, within=1.5, waiting_for=seen.append)
+    finally:
+        supervisor.stop()
+    assert list(dict.fromkeys(seen)) == ["waiting for one, two", "waiting for two"]
+
+
+def test_parts_that_hang_are_named_and_given_up(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "processes.json")
+    parts = [part(tmp_path, HANGING, name="one", seconds=0), part(tmp_path, HANGING, name="two", seconds=60)]
+    try:
+        with pytest.raises(Failure, match=r"Waited for two and saw no progress for 1 s \(log: .*two\.log\)"):
+            supervisor.start(parts, within=1)
+    finally:
+        supervisor.stop()
