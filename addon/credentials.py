@@ -121,6 +121,11 @@ def holds_secret(tokens: Tokens, value: bytes) -> bool:
     return any(_is_ours(tokens, run.decode()) for reading in readings for run in _RAW_RUN.findall(reading))
 
 
+def mask_secrets(tokens: Tokens, value: bytes) -> bytes:
+    """Mask the genuine secrets of ours that stand in a value as they are."""
+    return _RAW_RUN.sub(lambda run: b"masked" if _is_ours(tokens, run[0].decode()) else run[0], value)
+
+
 def _is_ours(tokens: Tokens, run: str) -> bool:
     ends = (run,) if len(run) == LENGTH else (run[:LENGTH], run[-LENGTH:])
     return any(secrets.is_genuine(tokens, end, purpose) for end in ends for purpose in Purpose)

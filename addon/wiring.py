@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from addon.credentials import holds_secret
+from addon.credentials import holds_secret, mask_secrets
 from addon.http1.cors import Cors
 from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
@@ -103,6 +103,7 @@ def rules_of(settings: Settings) -> Rules:
         own_authorities=_own_authorities_of(settings),
         via=settings.proxy.via.encode(),
         holds_secret=partial(holds_secret, settings.tokens),
+        mask_secrets=partial(mask_secrets, settings.tokens),
     )
 
 

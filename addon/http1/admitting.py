@@ -7,7 +7,7 @@ from mitmproxy.proxy import commands, events
 from addon.http1.decisions import Admit, Decision, Defer, Local, Refuse
 from addon.http1.endings import INTERNAL, Phase
 from addon.http1.exchange import Exchange
-from addon.http1.forwarding import below_prefix, forwarded_peer
+from addon.http1.forwarding import below_prefix, forwarded_peer, mask_target
 from addon.http1.framing import BodyReader, ChunkedReader
 from addon.http1.heads import HeadError, RequestHead, parse_request
 from addon.http1.link import State, not_blocking
@@ -22,7 +22,6 @@ _UNREACHABLE = Refuse(502, "upstream_unreachable", "The upstream cannot be reach
 _BUSY = Refuse(503, "unavailable", "The service is busy; try again in a moment.", (("Retry-After", "1"),))
 _OVERLOADED = Refuse(503, "overloaded", "There are too many connections.", (("Retry-After", "5"),))
 _RESERVED = Refuse(404, "not_found", "There is nothing here.")
-# A query is passed on byte for byte, logged and remembered by browsers: no place for what opens an account's paid time.
 _SECRET_IN_ADDRESS = Refuse(400, "bad_request", "The address holds an access token; send it in a header.")
 # To answer in the upstream's place is what OPTIONS asks of the last proxy (RFC 9110, section 7.6.2).
 _LAST_HOP = Local(204, headers=(("Allow", ", ".join(ORDINARY_METHODS)),))
@@ -171,7 +170,7 @@ class Admitting(Tunnelling):
         if is_under(turn.request.path, self._site.rules.reserved):
             self._refuse(turn, _RESERVED)
             return
-        if self._site.rules.holds_secret(turn.request.target):
+        if self._site.rules.holds_secret(turn.request.target) and not mask_target(turn.request, self._site.rules):
             self._refuse(turn, _SECRET_IN_ADDRESS)
             return
         if turn.request.hops_left == 0:

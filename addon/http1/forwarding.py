@@ -17,6 +17,10 @@ def _holds_none(_value: bytes) -> bool:
     return False
 
 
+def _as_it_is(value: bytes) -> bytes:
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The parts of forwarding that are configured."""
@@ -40,6 +44,8 @@ class Rules:
     via: bytes = b""
     # Whether a value holds a token or another secret of ours, whatever header it stands in.
     holds_secret: Callable[[bytes], bool] = _holds_none
+    # Take such secrets out of a value, as far as they stand there as they are.
+    mask_secrets: Callable[[bytes], bytes] = _as_it_is
 
 
 def forwarded_peer(proxy: Peer, headers: Headers, rules: Rules) -> Peer:
@@ -67,6 +73,13 @@ def below_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:
     if not rest:
         return b"/"
     return rest if rest.startswith(b"/") else None
+
+
+def mask_target(request: RequestHead, rules: Rules) -> bool:
+    """Take our secrets out of an address, which else goes up byte for byte; False when one is left, escaped."""
+    request.path = rules.mask_secrets(request.path)
+    request.query = None if request.query is None else rules.mask_secrets(request.query)
+    return not rules.holds_secret(request.target)
 
 
 def _lines(items: list[Header]) -> bytes:
