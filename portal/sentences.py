@@ -10,6 +10,7 @@ from models.services.errors import (
     InsufficientFunds,
     InvalidInput,
     PauseTooShort,
+    PaymentSpent,
     PriceChanged,
     TokenEnded,
     TokenUnusable,
@@ -94,6 +95,8 @@ SERVICE_SENTENCES = (
     _("Bonus on refunded money"),
     _("This payment cannot be refunded."),
     _("This is more than is left of the payment."),
+    _("This dispute is booked already."),
+    _("There is nothing left to book. Say what you have done and take it off the list."),
     _("The payment provider does not answer. Please try again later."),
     _("Payment disputed"),
     _("A balance differs from its transfers"),
@@ -157,6 +160,9 @@ def sentence(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
             )
         case InsufficientFunds():
             return gettext("The balance is too low: %(amount)s ZNC are needed.", amount=amount(error.needed))
+        case PaymentSpent():
+            left = amount(error.unspent)
+            return gettext("Of this payment %(amount)s ZNC are unspent; no more can be refunded.", amount=left)
         case PriceChanged():
             return gettext("The price has changed: it is %(amount)s ZNC now.", amount=amount(error.price))
         case TokenEnded():

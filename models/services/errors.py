@@ -234,6 +234,14 @@ class NotRefundable(DomainError):
         super().__init__("This payment cannot be refunded.")
 
 
+class PaymentSpent(DomainError):
+    """More is to be refunded of a payment than its `unspent` ZNC are worth."""
+
+    def __init__(self, unspent: Decimal) -> None:
+        super().__init__(f"Of this payment {unspent:.2f} ZNC are unspent; no more can be refunded.")
+        self.unspent = unspent
+
+
 class ProviderRefused(DomainError):
     """The payment provider will not do what it was asked, now or later; the message is its own."""
 

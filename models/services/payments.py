@@ -127,7 +127,8 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
         return reversal_events.settle(session, payment, event)
     succeeded = event.outcome == "succeeded"
     if succeeded and PaymentStatus.SUCCEEDED in MOVES[payment.status] and payment.settled_at is None:
-        return _credit(session, payment)
+        credit(session, payment, actor=PLATFORM)
+        return "credited"
     if not succeeded and PaymentStatus.CANCELED in MOVES[payment.status]:
         reversals.move(payment, PaymentStatus.CANCELED)
         payment.failure, payment.check_at = event.failure, None
@@ -140,7 +141,8 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
     return f"ignored: the payment is {payment.status}"
 
 
-def _credit(session: Session, payment: Payment) -> str:
+def credit(session: Session, payment: Payment, *, actor: Actor) -> None:
+    """Settle a locked payment: its ZNC go into the wallet, once."""
     reversals.move(payment, PaymentStatus.SUCCEEDED)
     payment.settled_at, payment.failure = clock.now(), None
     payment.check_at = payment.settled_at + payment_checks.SETTLED_EVERY
@@ -149,7 +151,7 @@ def _credit(session: Session, payment: Payment) -> str:
     audit.record(
         session,
         AuditAction.PAYMENT_SETTLED,
-        PLATFORM,
+        actor,
         user_id=payment.user_id,
         resource=("payment", payment.id),
         **amounts,
@@ -165,9 +167,8 @@ def _credit(session: Session, payment: Payment) -> str:
         description="Top-up",
         reference=("payment", payment.id),
         idempotency_key=f"deposit:{payment.id}",
-        actor=PLATFORM,
+        actor=actor,
     )
-    return "credited"
 
 
 def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) -> str | None:

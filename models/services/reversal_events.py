@@ -21,7 +21,7 @@ def settle(session: Session, payment: Payment, event: PaymentEvent) -> str | Non
         # A provider that refunds a payment which it has not reported as paid yet is late with that report, not wrong.
         is_late = event.received_at <= clock.now() - callbacks.PATIENCE
         return f"review: the payment is {payment.status}" if is_late else None
-    held = _find(session, payment, event)
+    held = find(session, payment, event)
     if event.outcome in _UNDOES:
         return _undone(session, payment, held, event.outcome)
     if held is None:
@@ -61,7 +61,7 @@ def _book(session: Session, payment: Payment, event: PaymentEvent) -> str:
     return event.outcome
 
 
-def _find(session: Session, payment: Payment, event: PaymentEvent) -> PaymentReversal | None:
+def find(session: Session, payment: Payment, event: PaymentEvent) -> PaymentReversal | None:
     """Return the reversal that an event is about: by the provider's id, by ours, or the one that waits for it.
 
     Of several with the provider's id it is the one in force, or the last that was undone.

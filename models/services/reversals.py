@@ -1,8 +1,9 @@
 """Money that goes back to a payer: refunds that admins make, and what the provider or a bank takes back by itself.
 
 The ZNC go back at once, from the wallet; what a chargeback finds spent already stays on the user's receivable
-account as a debt (design.md, "Money"). An admin's refund takes only what the wallet still has. The provider is asked
-afterwards, by a job and with the reversal's id as its key, so that a crash or a second run gives nothing back twice.
+account as a debt (design.md, "Money"). An admin's refund takes only what is unspent of that very payment. The provider
+is asked afterwards, by a job and with the reversal's id as its key, so that a crash or a second run gives nothing back
+twice.
 """
 
 import uuid
@@ -24,14 +25,14 @@ from models.payments import (
     ReversalKind,
     ReversalState,
 )
-from models.services import audit, ledger, outbox, payment_checks, providers, texts
+from models.services import audit, ledger, outbox, payment_checks, providers, texts, unspent
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     DuplicateTransfer,
-    InsufficientFunds,
     InvalidInput,
     NotFound,
     NotRefundable,
+    PaymentSpent,
     ProviderRefused,
 )
 from models.services.money import CENT, checked
@@ -65,7 +66,7 @@ def request(
     """Take the ZNC of a refund from the payer's wallet and leave the rest to the job; amounts in roubles.
 
     `key` becomes the reversal's id: a form sent twice raises DuplicateTransfer. Raises InvalidInput, NotFound,
-    NotRefundable, and InsufficientFunds when the wallet has less than goes back.
+    NotRefundable, and PaymentSpent when less of this very payment is unspent than goes back.
     """
     reason = texts.one_line(reason, field="reason", at_least=3, at_most=200)
     payment = locked(session, payment_id)
@@ -77,10 +78,10 @@ def request(
     if amount_rub > payment.amount_rub - payment.returned_rub:
         raise InvalidInput("amount", "This is more than is left of the payment.")
     bonus_corrections.locked_of_buyer(session, payment.user_id)
-    wallet = ledger.locked_wallet(session, payment.user_id)
-    amount_znc = _znc_of(payment, amount_rub)
-    if amount_znc > wallet.balance:
-        raise InsufficientFunds(amount_znc)
+    ledger.locked_wallet(session, payment.user_id)
+    left = unspent.of_payment(session, payment)
+    if _znc_of(payment, amount_rub) > left:
+        raise PaymentSpent(left)
     reversal = begin(session, payment, ReversalKind.REFUND, amount_rub, reversal_id=key, reason=reason, actor=actor)
     resource, facts = ("payment", payment.id), {"amount_rub": str(amount_rub), "reason": reason}
     action = AuditAction.PAYMENT_REFUND_REQUESTED
@@ -192,7 +193,14 @@ def begin(
     return reversal
 
 
-def finish(session: Session, payment: Payment, reversal: PaymentReversal, provider_key: str | None) -> None:
+def finish(
+    session: Session,
+    payment: Payment,
+    reversal: PaymentReversal,
+    provider_key: str | None,
+    *,
+    actor: Actor = PLATFORM,
+) -> None:
     """Mark a requested refund as carried out, and notify the payer."""
     reversal.state, reversal.ended_at = ReversalState.DONE, clock.now()
     reversal.provider_key = provider_key
@@ -200,7 +208,7 @@ def finish(session: Session, payment: Payment, reversal: PaymentReversal, provid
     amounts = {"amount_rub": f"{reversal.amount_rub:.2f}", "amount_znc": f"{reversal.amount_znc:.2f}"}
     dedup_key = f"money_back:{reversal.id}"
     outbox.write(session, "money_back", user, dedup_key=dedup_key, username=user.username, **amounts)
-    record(session, payment, AuditAction.PAYMENT_REFUNDED, reversal)
+    record(session, payment, AuditAction.PAYMENT_REFUNDED, reversal, actor=actor)
 
 
 def undo(session: Session, payment: Payment, reversal: PaymentReversal, state: ReversalState, *, note: str) -> None:
@@ -250,7 +258,11 @@ def _take(  # noqa: PLR0917 - one line of the books
     )
 
 
-def record(session: Session, payment: Payment, action: AuditAction, reversal: PaymentReversal) -> None:
+def record(
+    session: Session, payment: Payment, action: AuditAction, reversal: PaymentReversal, *, actor: Actor = PLATFORM
+) -> None:
     """Write the audit entry of a reversal."""
     facts = {"amount_rub": str(reversal.amount_rub), "amount_znc": str(reversal.amount_znc)}
-    audit.record(session, action, PLATFORM, user_id=payment.user_id, resource=("payment", payment.id), **facts)
+    if reversal.note:
+        facts["reason"] = reversal.note
+    audit.record(session, action, actor, user_id=payment.user_id, resource=("payment", payment.id), **facts)

@@ -49,6 +49,18 @@ class RefundForm(Form):
     key = UuidField(validators=[required()])
 
 
+class ChargebackForm(Form):
+    amount = StringField(_("Amount in roubles"), [required(), at_most(20)], render_kw=MONEY)
+    reference = StringField(
+        _("Reference"),
+        [required(), at_most(120)],
+        description=_("The bank's or the provider's name of the chargeback."),
+        render_kw={"autocomplete": "off"},
+    )
+    reason = StringField(_("Reason"), [required(), at_most(200)], render_kw={"autocomplete": "off"})
+    key = UuidField(validators=[required()])
+
+
 class BundleEditForm(Form):
     name = StringField(_("Name"), [required(), at_most(50), one_line(1)])
     description = StringField(_("Description"), [at_most(200), one_line()], default="")

@@ -7,20 +7,21 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.payments import Payment, PaymentEvent, PaymentStatus
-from models.services import ledger, office_lists, payments, reversals, reviews
+from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
+from models.services import manual_booking, office_lists, payments, reversals, reviews, unspent
 from models.services.errors import (
     CallbackRefused,
     DuplicateTransfer,
-    InsufficientFunds,
     InvalidInput,
+    NotFound,
     NotRefundable,
+    PaymentSpent,
     ProviderDown,
     ProviderRefused,
 )
 from models.services.money import parse_amount
 from portal import access, current, sentences, tables
-from portal.forms.admin import RefundForm
+from portal.forms.admin import ChargebackForm, RefundForm
 from portal.i18n import gettext as _
 from portal.paging import window
 
@@ -79,23 +80,22 @@ def review_list() -> str | FlaskResponse:
 
 @blueprint.post("/review/<uuid:event_id>")
 def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
-    """Take an event off the list, with a note of what was done."""
-    note = request.form.get("note", "")
+    """Take an event off the list, with a note of what was done, and book it if that was chosen."""
+    note, is_booked = request.form.get("note", ""), "book" in request.form
+    act = manual_booking.book_event if is_booked else reviews.close
     try:
         with current.transaction() as session:
-            reviews.close(session, event_id, note=note, actor=current.actor())
+            act(session, event_id, note=note, actor=current.actor())
     except InvalidInput as error:
         return _review_page(refused=event_id, note=note, error=sentences.sentence(error)), 400
-    flash(_("It is off the list."), "good")
+    flash(_("It is booked and off the list.") if is_booked else _("It is off the list."), "good")
     return redirect(url_for("admin_payments.review_list", page=request.args.get("page")), 303)
 
 
 @blueprint.get("/<uuid:payment_id>")
 def detail(payment_id: uuid.UUID) -> str:
     """Show everything about one payment."""
-    payment = payments.by_id(current.session(), payment_id)
-    left = payment.amount_rub - payment.returned_rub
-    return _payment_page(payment_id, RefundForm(data={"key": uuid.uuid4(), "amount": f"{left:.2f}"}))
+    return _payment_page(payment_id)
 
 
 @blueprint.post("/<uuid:payment_id>/ask")
@@ -128,7 +128,7 @@ def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
         reason, key, actor = str(form.reason.data), form.key.data, current.actor()
         with current.transaction() as session:
             reversals.request(session, payment_id, amount_rub=amount, reason=reason, key=key, actor=actor)
-    except (InvalidInput, InsufficientFunds, NotRefundable) as error:
+    except (InvalidInput, NotRefundable, PaymentSpent) as error:
         form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
         return _payment_page(payment_id, form), 400
     except DuplicateTransfer:
@@ -139,19 +139,71 @@ def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
 
-def _payment_page(payment_id: uuid.UUID, form: RefundForm) -> str:
+@blueprint.post("/<uuid:payment_id>/chargeback")
+def chargeback(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Book that a bank has taken money of a payment; sent twice it acts once."""
+    form = ChargebackForm(request.form)
+    if not form.validate() or form.key.data is None:
+        return _payment_page(payment_id, chargeback_form=form), 400
+    try:
+        with current.transaction() as session:
+            manual_booking.book_chargeback(
+                session,
+                payment_id,
+                amount_rub=parse_amount(str(form.amount.data)),
+                reference=str(form.reference.data),
+                reason=str(form.reason.data),
+                key=form.key.data,
+                actor=current.actor(),
+            )
+    except (InvalidInput, NotRefundable) as error:
+        form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
+        return _payment_page(payment_id, chargeback_form=form), 400
+    except DuplicateTransfer:
+        flash(_("This chargeback is booked already; it was not booked twice."), "info")
+    else:
+        flash(_("The chargeback is booked."), "good")
+    return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
+
+
+@blueprint.post("/<uuid:payment_id>/reversals/<uuid:reversal_id>")
+def end_reversal(payment_id: uuid.UUID, reversal_id: uuid.UUID) -> Response:
+    """End a refund or a dispute by hand, with a reason."""
+    state = next((known for known in ReversalState if known == request.form.get("state")), None)
+    if state is None:
+        raise NotFound("state")
+    reason, actor = request.form.get("reason", ""), current.actor()
+    try:
+        with current.transaction() as session:
+            manual_booking.end(session, payment_id, reversal_id, state=state, reason=reason, actor=actor)
+    except InvalidInput as error:
+        flash(sentences.sentence(error), "bad")
+    else:
+        flash(_("It is booked."), "good")
+    return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
+
+
+def _payment_page(
+    payment_id: uuid.UUID, form: RefundForm | None = None, *, chargeback_form: ChargebackForm | None = None
+) -> str:
     session = current.session()
     payment = payments.by_id(session, payment_id)
+    left = payment.amount_rub - payment.returned_rub
+    unspent_znc = unspent.of_payment(session, payment)
+    refundable = min(left, unspent_znc * payment.rub_per_znc) if unspent_znc < payment.amount_znc else left
     return render_template(
         "admin/payment.html",
         payment=payment,
-        wallet=ledger.wallet_of(session, payment.user_id),
+        unspent=unspent_znc,
         reversals=reversals.of_payment(session, payment_id),
+        endings=manual_booking.ENDINGS,
         events=payments.said_of(session, payment_id, **window("events")),
-        form=form,
+        form=form or RefundForm(data={"key": uuid.uuid4(), "amount": f"{refundable:.2f}"}),
+        chargeback_form=chargeback_form or ChargebackForm(data={"key": uuid.uuid4(), "amount": f"{left:.2f}"}),
     )
 
 
 def _review_page(**of_a_note: object) -> str:
     page = reviews.listing().page(current.session(), **window())
-    return render_template("admin/payment_review.html", page=page, **of_a_note)
+    bookable = manual_booking.BOOKABLE
+    return render_template("admin/payment_review.html", page=page, bookable=bookable, **of_a_note)

@@ -25,6 +25,7 @@ from models.services.errors import (
     InvalidInput,
     NotFound,
     NotRefundable,
+    PaymentSpent,
     ProviderDown,
     ProviderRefused,
 )
@@ -128,7 +129,7 @@ def test_an_admin_refunds_only_what_the_wallet_still_has_and_only_a_settled_paym
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment
 ) -> None:
     buy(session, erin, settings)
-    with pytest.raises(InsufficientFunds):
+    with pytest.raises(PaymentSpent):
         refund(session, payment, dana)
     assert refund(session, payment, dana, "320").amount_znc == 32
     with pytest.raises(NotRefundable):

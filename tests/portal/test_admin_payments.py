@@ -69,7 +69,41 @@ def test_money_that_is_spent_is_not_refunded_by_an_admin(
     session.commit()
     answer = as_dana.post(f"/admin/payments/{payment.id}/refund", **form(amount="500"))
     assert answer.status_code == 400
-    assert "50.00 ZNC are needed" in answer.text
+    assert "Of this payment 32.00 ZNC are unspent" in answer.text
+    # What can go back is written into the form.
+    assert 'value="320.00"' in as_dana.get(f"/admin/payments/{payment.id}").text
+
+
+def test_a_chargeback_is_booked_once_and_ended_by_hand(
+    *, as_dana: Browser, charlie: User, session: Session, payment: Payment
+) -> None:
+    sent = {**form(amount="500"), "reference": "ARN 1"}
+    for said in ("The chargeback is booked", "it was not booked twice"):
+        assert as_dana.post(f"/admin/payments/{payment.id}/chargeback", **sent).status_code == 303
+        assert said in as_dana.flashes()
+    assert balance(session, charlie) == 0
+    refused = as_dana.post(f"/admin/payments/{payment.id}/chargeback", **{**sent, "key": str(uuid.uuid4())})
+    assert (refused.status_code, "more than is left" in refused.text) == (400, True)
+    path = f"/admin/payments/{payment.id}/reversals/{sent['key']}"
+    for reason, state, said in (("no", "won", "at least 3"), ("as the bank wrote", "won", "It is booked")):
+        as_dana.post(path, reason=reason, state=state)
+        assert said in as_dana.flashes()
+    assert balance(session, charlie) == 50
+    assert as_dana.post(path, reason="as the bank wrote", state="none").status_code == 404
+
+
+def test_a_reviewed_report_is_booked_from_the_list(
+    *, as_dana: Browser, charlie: User, session: Session, payment: Payment, settings: Settings
+) -> None:
+    event = replace(decided(session, payment, settings), outcome="refunded", event_id="e-1", refund_id="r-1")
+    stored = callbacks.store_event(session, "mock", replace(event, amount_rub=Decimal("500.01")))
+    assert stored is not None
+    assert payments.settle(session, stored).startswith("review")
+    session.commit()
+    assert 'name="book"' in as_dana.get("/admin/payments/review").text
+    assert as_dana.post(f"/admin/payments/review/{stored}", note="asked the bank", book="1").status_code == 303
+    assert "It is booked and off the list" in as_dana.flashes()
+    assert balance(session, charlie) == 0
 
 
 def test_a_payment_that_is_not_there_is_404(as_dana: Browser) -> None:

@@ -98,6 +98,7 @@ class Shop:
             "checkout_id": self.payment.provider_payment_id,
             "user_id": self.user.id,
             "event_id": self.event_id,
+            "reversal_id": uuid.UUID(int=0),
             "transfer_id": self.transfer_id,
             "login_id": self.login_id,
             "key_id": self.key_id,
