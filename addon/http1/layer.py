@@ -68,12 +68,30 @@ class Http1Layer(Admitting):
                 self._idle_until = min(self._idle_until, self._now + self._limits.drain_idle_seconds)
                 self._due(self._idle_until - self._now)
         else:
-            if isinstance(event, events.HookCompleted):
-                self._hook_ran(event.command)
-            for seen in self._link.translate(event):
-                self._upstream_event(seen)
-            if isinstance(event, events.OpenConnectionCompleted) and self._link.state is State.CONNECTING:
-                self._due(self._limits.tls_seconds)  # TCP stands, TLS is under way.
+            self._from_elsewhere(event)
+
+    def _from_elsewhere(self, event: events.Event) -> None:
+        """Take an event of the upstream connection, or the end of a hook."""
+        if isinstance(event, events.HookCompleted):
+            self._hook_ran(event.command)
+        elif isinstance(event, events.ConnectionClosed):
+            self._take_unread(event)
+        for seen in self._link.translate(event):
+            self._upstream_event(seen)
+        if isinstance(event, events.OpenConnectionCompleted) and self._link.state is State.CONNECTING:
+            self._due(self._limits.tls_seconds)  # TCP stands, TLS is under way.
+
+    def _take_unread(self, event: events.ConnectionClosed) -> None:
+        """A response that came before the upstream reset the connection counts (RFC 9112, 9.5 and 9.6).
+
+        A server that refuses an upload answers and closes; what is still being sent to it then meets a reset.
+        """
+        server, turn = event.connection, self._turn
+        if turn is None or turn.reply is None or server is not self._link.server or not self._sockets.is_gone(server):
+            return
+        data = self._sockets.unread(server)
+        for seen in self._link.translate(events.DataReceived(server, data)) if data else ():
+            self._upstream_event(seen)
 
     def _upstream_event(self, event: events.Event) -> None:
         turn = self._turn

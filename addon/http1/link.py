@@ -134,6 +134,7 @@ class Link:
 
     def close(self) -> None:
         """Close the connection, whatever it is doing."""
+        self._sockets.release()
         if self.server is not None:
             self._sockets.flush_soon(self.server)
             self._out.append(commands.CloseConnection(self.server))

@@ -45,8 +45,10 @@ class Relaying(Endings):
         self._phase = Phase.SENDING
         self._resume()
         self._upload(turn, turn.body, self._intake.take_all(), head)
-        if turn.expecting and self._phase is Phase.SENDING:
-            self._due(self._limits.expect_seconds)
+        if self._phase is Phase.SENDING and link.server is not None:
+            self._sockets.hold(link.server)
+            if turn.expecting:
+                self._due(self._limits.expect_seconds)
 
     def _upload(self, turn: Turn, body: BodyReader, data: bytes, head: bytes = b"") -> None:
         """Pass on a piece of the request's body."""
@@ -75,6 +77,7 @@ class Relaying(Endings):
         elif body.done:
             self._intake.buffer, body.rest = body.rest, b""
             self._phase = Phase.SENT
+            self._sockets.release()
             limits = self._limits
             self._due(limits.response_idle_seconds if exchange.sent_head else limits.first_byte_seconds)
         else:

@@ -66,5 +66,14 @@ class Sockets(Protocol):
     def is_gone(self, connection: Connection) -> bool:
         """Whether the connection was lost, other than by an orderly end of the peer's bytes."""
 
+    def hold(self, connection: Connection) -> None:
+        """Keep what a connection receives readable when it is reset while something is sent on it."""
+
+    def release(self) -> None:
+        """Let go of the connection that is held; before its end, or the peer would not see that."""
+
+    def unread(self, connection: Connection) -> bytes:
+        """Return what a lost connection had received, and nobody was given."""
+
     def flush_soon(self, connection: Connection) -> None:
         """The connection is being closed: abort it if its last bytes are not taken in time."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import time
@@ -11,6 +12,7 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy.events import Event
 from mitmproxy.proxy.server import ConnectionHandler
 
+_MOST_UNREAD = 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -40,6 +42,7 @@ class HandlerSockets:
         self._handler = handler
         self._closing = closing
         self._flush_seconds = flush_seconds
+        self._held: socket.socket | None = None
         self.client_id = handler.client.id
         self.fileno = int(self._transport(handler.client).get_extra_info("socket").fileno())
 
@@ -80,6 +83,30 @@ class HandlerSockets:
         """Tell whether the connection was lost."""
         transport = self._transport(connection)
         return transport is None or bool(transport.is_closing())
+
+    def hold(self, connection: Connection) -> None:
+        """Keep a second handle on a connection's socket: a failed write closes the first, with all that is unread."""
+        self.release()
+        transport = self._transport(connection)
+        if transport is not None and not transport.is_closing():
+            self._held = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            self._held.setblocking(False)
+
+    def release(self) -> None:
+        """Close the second handle."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def unread(self, connection: Connection) -> bytes:
+        """Return what was received before the connection was lost; once its reader has failed, it gives nothing out."""
+        io = self._handler.transports.get(connection)
+        # asyncio has no other way to what its StreamReader still holds.
+        data = bytes(getattr(io.reader, "_buffer", b"")) if io is not None else b""
+        with contextlib.suppress(OSError):
+            while self._held is not None and len(data) < _MOST_UNREAD and (more := self._held.recv(65536)):
+                data += more
+        return data
 
     def flush_soon(self, connection: Connection) -> None:
         """Abort the connection later if its last bytes are not taken."""

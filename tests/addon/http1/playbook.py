@@ -30,6 +30,8 @@ class FakeSockets:
     aborted: list[Connection] = field(default_factory=list)
     gone: set[Connection] = field(default_factory=set)
     waiting: dict[Connection, int] = field(default_factory=dict)
+    held: Connection | None = None
+    received_unread: dict[Connection, bytes] = field(default_factory=dict)
 
     def pause(self) -> None:
         self.paused = True
@@ -45,6 +47,15 @@ class FakeSockets:
 
     def is_gone(self, connection: Connection) -> bool:
         return connection in self.gone
+
+    def hold(self, connection: Connection) -> None:
+        self.held = connection
+
+    def release(self) -> None:
+        self.held = None
+
+    def unread(self, connection: Connection) -> bytes:
+        return self.received_unread.pop(connection, b"")
 
     def flush_soon(self, connection: Connection) -> None:
         pass
