@@ -17,6 +17,7 @@ class LinkPurpose(StrEnum):
     CONFIRM_EMAIL = "confirm_email"
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a name, not a password
     CHANGE_EMAIL = "change_email"
+    SIGN_IN = "sign_in"
 
 
 class AccountLink(Base):

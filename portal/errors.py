@@ -31,6 +31,7 @@ STATUS: dict[type[domain.DomainError], int] = {
     domain.LoginFailed: 401,
     domain.OtpRequired: 401,
     domain.OtpWrong: 401,
+    domain.ProofNeeded: 401,
     domain.InsufficientFunds: 402,
     domain.AccountDisabled: 403,
     domain.LinkExpired: 410,

@@ -182,6 +182,7 @@ KINDS = {
     "renewal_stopped": _("Auto-renewal stopped"),
     "renewed": _("Token renewed"),
     "reset_password": _("Link for a new password"),
+    "sign_in": _("Link to finish a login"),
     "test": _("Test"),
     "token_expiring": _("A token is about to end"),
     "token_revoked": _("A token is ended by an admin"),

@@ -42,6 +42,16 @@ def reset_password(session: Session, secret: str, new: str, *, settings: Setting
     return user
 
 
+def ask_to_sign_in(session: Session, user: User, *, settings: Settings, actor: Actor) -> None:
+    """Ask for a link that finishes a login, where the right password alone proves too little."""
+    links.ask(session, LinkPurpose.SIGN_IN, user.email, settings=settings, actor=actor)
+
+
+def sign_in(session: Session, secret: str, *, settings: Settings) -> User:
+    """Return the user who proved by mail, after the right password, that the account is his. Raises LinkExpired."""
+    return _user_of(session, secret, LinkPurpose.SIGN_IN, settings=settings)
+
+
 def ask_for_new_email(
     session: Session, user: User, *, email: str, password: str, settings: Settings, actor: Actor
 ) -> None:

@@ -70,6 +70,13 @@ class OtpWrong(DomainError):
         super().__init__("This code is wrong or was used already.")
 
 
+class ProofNeeded(DomainError):
+    """The password was right, but others fail on this account so often that it proves too little: a link is mailed."""
+
+    def __init__(self) -> None:
+        super().__init__("Many logins to this account have failed, so we have mailed you a link to finish yours.")
+
+
 class AccountDisabled(DomainError):
     def __init__(self) -> None:
         super().__init__("This account is disabled.")

@@ -28,6 +28,7 @@ LIFETIME = {
     LinkPurpose.CONFIRM_EMAIL: timedelta(hours=24),
     LinkPurpose.RESET_PASSWORD: timedelta(hours=1),
     LinkPurpose.CHANGE_EMAIL: timedelta(hours=1),
+    LinkPurpose.SIGN_IN: timedelta(hours=1),
 }
 # So many mails of one kind an hour and user, however many addresses ask for them.
 AT_MOST = 3

@@ -24,7 +24,7 @@ FOREIGN = ("//", "/api/", "/docs", "/redoc", "/openapi")
 # Not pages: files for machines, addresses that act, and a mail in its sandbox, where no script runs.
 NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health", "links.follow", "office_mails.preview_html"}
 # Without a link from a mail these have nothing to show but where to get one.
-GONE = {"links.reset", "links.confirm"}
+GONE = {"links.reset", "links.confirm", "links.finish_login"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ def _outside(shop: Shop) -> Iterator[Place]:
         name = "mailed" + re.sub(r"\W+", "-", path)
         yield Place(name, path, "visitor", portal="mailing")
     yield Place("mailed-confirm-email", f"/links/{shop.ids['secret'][1][1]}", "visitor", portal="mailing")
+    yield Place("mailed-finish-login", f"/links/{shop.ids['secret'][2][1]}", "visitor", portal="mailing")
     yield Place("mailed-profile-email", "/profile/email", "buyer", portal="mailing")
     for name, draw in (
         ("ask", lambda language: entrance_pages.ask("ticket", "fPOzx1H6", language)),

@@ -235,7 +235,11 @@ def _ids(making: Making, alice: User) -> None:
         shop.add("checkout_id", "pending", _checkout(session))
         shop.add("transfer_id", "newest", _newest_transfer(session, alice))
         shop.add("key", "maintenance", "maintenance.on")
-        for purpose, email in ((LinkPurpose.RESET_PASSWORD, BUYER), (LinkPurpose.CONFIRM_EMAIL, unconfirmed.email)):
+        for purpose, email in (
+            (LinkPurpose.RESET_PASSWORD, BUYER),
+            (LinkPurpose.CONFIRM_EMAIL, unconfirmed.email),
+            (LinkPurpose.SIGN_IN, BUYER),
+        ):
             shop.add("secret", purpose.value, _mailed_secret(session, purpose, email, making.settings))
         for status in errors.PAGES:
             shop.add("status", str(status), status)

@@ -8,7 +8,7 @@ from flask_openapi3 import APIBlueprint
 
 from models.logins import LoginKind
 from models.services import credentials, devices, logins, two_factor, users
-from models.services.errors import AccountDisabled, LoginFailed, OtpRequired, OtpWrong
+from models.services.errors import AccountDisabled, LoginFailed, OtpRequired, OtpWrong, ProofNeeded
 from portal import current
 from portal.api import guard, jwts
 from portal.api.blueprints import blueprint as make_blueprint
@@ -84,16 +84,25 @@ def login(body: schemas.Credentials) -> Response:
 
     The login stands in the portal's list of logins and can be ended there. With two-factor login on, the answer is
     401 with `otp_required` until the code is sent as `otp`. After five failures in an hour there is a wait, which
-    doubles with each further one; a login that succeeds costs nothing.
+    doubles with each further one; a login that succeeds costs nothing. While others fail to log in to the account, a
+    login from an address that it was never used from is 401 with `proof_needed`, where the shop sends mail: a link
+    comes by mail, and once it was followed in a browser at the same address, the login succeeds.
     """
     try:
         with login_limits.login_attempt(body.email) as attempt, current.transaction() as session:
             user = users.authenticate(session, email=body.email, password=body.password)
             with login_limits.code_attempt(user) if body.otp else nullcontext():
                 two_factor.require(session, user, body.otp, settings=current.frozen_settings(), actor=guard.actor())
+            if not two_factor.is_on(session, user.id) and login_limits.needs_mail(attempt):
+                raise ProofNeeded
             opened = logins.begin(session, user, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=guard.actor())
             devices.note_login(session, user, _program(), name=device(opened), actor=guard.actor())
     except OtpRequired as error:
+        raise Refusal(401, error.code) from None
+    except ProofNeeded as error:
+        with current.transaction() as session:
+            credentials.ask_to_sign_in(session, user, settings=current.frozen_settings(), actor=guard.actor())
+        current.later("jobs.accounts.send_links")
         raise Refusal(401, error.code) from None
     except (LoginFailed, AccountDisabled, OtpWrong) as error:
         with current.transaction() as session:

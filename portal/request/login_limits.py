@@ -1,7 +1,8 @@
 """Brakes against guessing passwords and codes. Each limit is a function whose first sentence is the limit in words.
 
 Somebody else's failures never shut out the owner of an account: a browser or an address from which the account has been
-used before is counted by itself, and elsewhere the right password still passes while others fail on the account.
+used before is counted by itself, and elsewhere the right password still leads in while others fail on the account: by a
+code of the second factor, or by a link in the mail.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ def login_attempt(email: str) -> Iterator[Attempt]:
 
     An address may fail 30 times an hour over all accounts (`limits.auth_per_address`), and an account from all
     addresses together 5 times; neither counts a client that is known to the account. Raises TooManyAttempts. Beyond the
-    limit of the account passwords are still checked, since who fails there is not its owner: ask `is_suspicious`.
+    limit of the account passwords are still checked, since who fails there is not its owner: ask `needs_mail`.
     """
     limits, source = current.settings().limits, _source(email)
     own = Limit(f"login:{source.name}", limits.auth_per_hour)
@@ -48,14 +49,18 @@ def login_attempt(email: str) -> Iterator[Attempt]:
         yield attempt
 
 
-def is_suspicious(attempt: Attempt) -> bool:
-    """Say whether others fail on this account so often that an unknown client's right password alone proves little."""
-    return attempt.longest_wait > timedelta()
+def needs_mail(attempt: Attempt) -> bool:
+    """Say whether an unknown client's right password has to be followed by a link in the mail.
+
+    That is so while guesses beyond the limit of the account come from anywhere: one of them may be the right one. Where
+    no mail is sent the password is enough, since nothing else could prove whose the account is.
+    """
+    return attempt.longest_wait > timedelta() and current.frozen_settings().mail.is_configured
 
 
 def refuse_beyond(attempt: Attempt) -> None:
     """Raise TooManyAttempts after a failure beyond a limit that does not block."""
-    if is_suspicious(attempt):
+    if attempt.longest_wait > timedelta():
         raise TooManyAttempts(attempt.longest_wait)
 
 

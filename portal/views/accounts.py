@@ -81,19 +81,13 @@ def login() -> str | Response | tuple[str, int]:
     """Log in with e-mail and password; who has a second factor goes on to the page that asks for it."""
     if current_user.is_authenticated:
         return redirect(local_path(_next(), url_for("profile.dashboard")))
-    form = LoginForm(request.form)
-    status = 200
+    form, status = LoginForm(request.form), 200
     if request.method == "POST":
         status = 400
         if form.validate():
             try:
-                with login_limits.login_attempt(str(form.email.data)) as attempt, current.transaction() as session:
-                    user = users.authenticate(session, email=str(form.email.data), password=str(form.password.data))
-                    needs_code = two_factor.is_on(session, user.id)
-                    opened = None if needs_code else access.open_login(session, user)
+                return _log_in(str(form.email.data), str(form.password.data))
             except (LoginFailed, AccountDisabled) as error:
-                _leave_trace(str(form.email.data))
-                login_limits.refuse_beyond(attempt)
                 if current.frozen_settings().mail.is_configured and isinstance(error, LoginFailed):
                     form.form_errors.append(
                         _("The address or the password is wrong, or the address is not confirmed yet.")
@@ -101,13 +95,35 @@ def login() -> str | Response | tuple[str, int]:
                 else:
                     form.refuse(error)
                 status = 401
-            else:
-                if opened is None:
-                    access.enter_half(user)
-                    return redirect(url_for("accounts.code", next=_next() or None), 303)
-                access.enter(opened)
-                return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
     return render_template("accounts/login.html", form=form, next=_next()), status
+
+
+def _log_in(email: str, password: str) -> Response:
+    """Go on with the right password: to the second factor, to the mail, or in. Raises LoginFailed, AccountDisabled."""
+    opened, needs_mail = None, False
+    try:
+        with login_limits.login_attempt(email) as attempt, current.transaction() as session:
+            user = users.authenticate(session, email=email, password=password)
+            if not two_factor.is_on(session, user.id):
+                needs_mail = login_limits.needs_mail(attempt)
+                if needs_mail:
+                    settings, actor = current.frozen_settings(), current.actor()
+                    credentials.ask_to_sign_in(session, user, settings=settings, actor=actor)
+                else:
+                    opened = access.open_login(session, user)
+    except (LoginFailed, AccountDisabled):
+        _leave_trace(email)
+        login_limits.refuse_beyond(attempt)
+        raise
+    if needs_mail:
+        current.later("jobs.accounts.send_links")
+        flash(_("Many logins to this account have failed, so we have mailed you a link to finish yours."), "info")
+        return redirect(url_for("accounts.login", next=_next() or None), 303)
+    if opened is None:
+        access.enter_half(user)
+        return redirect(url_for("accounts.code", next=_next() or None), 303)
+    access.enter(opened)
+    return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
 
 
 @blueprint.route("/login/code", methods=["GET", "POST"])

@@ -9,9 +9,9 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models.links import AccountLink, LinkPurpose
-from models.services import credentials, links
+from models.services import credentials, links, two_factor
 from models.services.errors import LinkExpired
-from portal import current, limits
+from portal import access, current, limits
 from portal.forms.accounts import AddressForm, NewPasswordForm
 from portal.i18n import gettext as _
 
@@ -23,6 +23,7 @@ PAGES = {
     LinkPurpose.RESET_PASSWORD: "links.reset",
     LinkPurpose.CONFIRM_EMAIL: "links.confirm",
     LinkPurpose.CHANGE_EMAIL: "links.confirm",
+    LinkPurpose.SIGN_IN: "links.finish_login",
 }
 
 
@@ -111,6 +112,30 @@ def confirm() -> str | Response | tuple[str, int]:
     except LinkExpired:
         return _gone()
     page = render_template("accounts/confirm.html", link=link, changes=changes, is_shown=is_shown)
+    return page, 200 if is_shown else 400
+
+
+@blueprint.route("/finish-login", methods=["GET", "POST"])
+def finish_login() -> str | Response | tuple[str, int]:
+    """Log in with a link that was mailed after the right password; a second factor is still asked for."""
+    try:
+        link = _kept("links.finish_login")
+        if link is None:
+            return redirect(url_for("accounts.login"))
+        is_shown = _is_shown(link)
+        if request.method == "POST" and is_shown:
+            with current.transaction() as own:
+                user = credentials.sign_in(own, session[KEY], settings=current.frozen_settings())
+                needs_code = two_factor.is_on(own, user.id)
+                opened = None if needs_code else access.open_login(own, user)
+            if opened is None:
+                access.enter_half(user)
+                return redirect(url_for("accounts.code"), 303)
+            access.enter(opened)
+            return redirect(url_for("profile.dashboard"), 303)
+    except LinkExpired:
+        return _gone()
+    page = render_template("accounts/finish_login.html", link=link, is_shown=is_shown)
     return page, 200 if is_shown else 400
 
 

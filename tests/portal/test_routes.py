@@ -48,6 +48,7 @@ OPEN = {
     "links.follow",
     "links.reset",
     "links.confirm",
+    "links.finish_login",
     "mock_checkout.checkout",
     "mock_checkout.decide",
     "health.health",

@@ -43,6 +43,7 @@ def test_registering_returns_the_user_without_his_password(nobody: Program, sess
         "referral_code",
         "created_at",
         "updated_at",
+        "time_zone",
     }
     assert (made["email"], made["full_name"], made["is_superuser"]) == ("eve@example.test", "Eve Example", False)
     assert made["created_at"].endswith("Z")

@@ -2,11 +2,12 @@
 an account's owner by somebody else's failures."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from flask import Flask
 from redis import Redis
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from models.config import Settings
@@ -14,7 +15,10 @@ from models.users import User
 from portal import create_app
 from portal.request.failed_attempts import FIRST_WAIT_SECONDS, WINDOW_SECONDS, FailedAttempts, Limit, _InMemory
 from tests.conftest import PASSWORD, Clock
+from tests.portal import mailbox
 from tests.portal.conftest import Browser
+from tests.portal.mailbox import Mailbox
+from tests.portal.test_two_factor import set_up
 from tests.support import race
 
 WRONG = "a wrong password"
@@ -198,3 +202,86 @@ def test_what_stands_in_for_redis_waits_as_long_as_the_script(
             clear = chance.choice([[], [limits[0]]])
             counts.forgive(attempt, clear=clear)
             memory.forgive(attempt, clear)
+
+
+@pytest.fixture
+def post(app: Flask, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    with mailbox.running(app, settings, connection, monkeypatch) as box:
+        yield box
+
+
+def attack(at: Callable[[str], Browser], user: User) -> None:
+    """Guess from many addresses."""
+    for number in range(8):
+        guess(at(f"203.0.113.{number}"), user.email)
+
+
+def test_a_right_password_that_was_guessed_opens_nothing_without_the_mail(
+    at: Callable[[str], Browser], post: Mailbox, alice: User
+) -> None:
+    """Guesses from many addresses hit in the end: then the account's mail has to prove whose it is."""
+    at("198.51.100.7").log_in(alice)
+    attack(at, alice)
+    guesser = at("203.0.113.200")
+    answer = guesser.log_in(alice)
+    assert (answer.status_code, answer.location) == (303, "/login")
+    assert guesser.get("/dashboard").status_code == 302
+    owner = at("198.51.100.1")
+    link = owner.get(post.link("Finish your login")).location
+    assert alice.email in owner.get(link).text
+    assert owner.get("/dashboard").status_code == 302
+    assert owner.post(link).location == "/dashboard"
+    assert owner.get("/dashboard").status_code == 200
+    owner.post("/logout")
+    # This browser is known from now on.
+    assert owner.log_in(alice).location == "/dashboard"
+
+
+def test_a_known_browser_needs_no_mail_while_others_guess(
+    at: Callable[[str], Browser], post: Mailbox, alice: User
+) -> None:
+    own = at("198.51.100.1")
+    own.log_in(alice)
+    own.post("/logout")
+    attack(at, alice)
+    own.client.environ_base["REMOTE_ADDR"] = "198.51.100.99"
+    assert own.log_in(alice).location == "/dashboard"
+
+
+def test_a_second_factor_is_proof_enough_while_others_guess(
+    at: Callable[[str], Browser], post: Mailbox, as_alice: Browser, alice: User, time: Clock
+) -> None:
+    phone = set_up(as_alice, time)
+    attack(at, alice)
+    browser = at("198.51.100.1")
+    assert browser.log_in(alice).location == "/login/code"
+    assert browser.post("/login/code", code=phone.next_code()).location == "/dashboard"
+
+
+def test_a_program_is_told_to_wait_for_the_mail(
+    at: Callable[[str], Browser], post: Mailbox, alice: User, session: Session
+) -> None:
+    attack(at, alice)
+    program, owner = at("198.51.100.1").client, at("198.51.100.1")
+    own = {"email": alice.email, "password": PASSWORD}
+    answer = program.post("/api/v1/auth/login", json=own)
+    assert (answer.status_code, answer.json and answer.json["detail"]) == (401, "proof_needed")
+    link = owner.get(post.link("Finish your login")).location
+    owner.post(link)
+    assert program.post("/api/v1/auth/login", json=own).status_code == 200
+
+
+def test_a_link_to_finish_a_login_is_good_once_and_not_after_a_new_password(
+    at: Callable[[str], Browser], post: Mailbox, alice: User, session: Session
+) -> None:
+    attack(at, alice)
+    links = []
+    for number in range(2):
+        at(f"203.0.113.{200 + number}").log_in(alice)
+        links.append(post.link("Finish your login"))
+    owner = at("198.51.100.1")
+    owner.post(owner.get(links[0]).location)
+    assert at("198.51.100.2").get(links[0]).status_code == 410
+    fields = {"current_password": PASSWORD, "new_password": "another long one", "repeated": "another long one"}
+    assert owner.post("/profile/password", **fields).status_code == 303
+    assert at("198.51.100.2").get(links[1]).status_code == 410
