@@ -12,11 +12,12 @@ from math import ceil
 
 from addon.admission import Admit, Facts
 from addon.counts import Counts
-from addon.credentials import Credential, has_secret_shape
+from addon.credentials import Credential
 from addon.failures import Failures
 from addon.known import KnownTokens
 from addon.rates import Rates
 from addon.refusals import Refuse, closed_for, unusable
+from addon.request_rules import device_fault, device_name, device_of, scope_fault
 from addon.shared import SharedTokens
 from addon.store import Store, StoreDown
 from models import clock
@@ -29,7 +30,6 @@ from models.services.scopes import compile_all
 from models.services.secrets import Purpose
 from models.services.sessions import Known
 
-DEVICE_LENGTH = range(8, 256)
 # A genuine secret that nobody has is remembered as unknown for so long; a made-up one fails its MAC before that.
 UNKNOWN_SECONDS = 5.0
 UNKNOWN_TOKENS = 10_000
@@ -236,8 +236,8 @@ class Gate:
         """Answer steps 4 to 7 for a token that was found good or bad."""
         if isinstance(known, Refuse):
             return self._failed(known, facts.address)
-        device = _device(known, facts)
-        refusal = self._device_fault(device) or self._scope_fault(known, facts)
+        device = device_of(known, facts)
+        refusal = device_fault(self._device_policy, device) or scope_fault(self._scopes.get(known.scope), facts)
         if refusal is not None:
             return replace(refusal, known=known)
         allowance = self._rates.take(known.token_id)
@@ -251,25 +251,6 @@ class Gate:
         page = f"/tokens/{known.token_id}#device"
         reason = f"Release it at {self._settings.portal.address}{page}, or wait until it has been idle."
         return Refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), known=known, page=page)
-
-    def _device_fault(self, device: str | None) -> Refuse | None:
-        policy = self._device_policy
-        if device is None:
-            return Refuse("device_missing") if policy == "required" else None
-        if policy != "off" and len(device) not in DEVICE_LENGTH:
-            return Refuse("device_invalid")
-        return None
-
-    def _scope_fault(self, known: Known, facts: Facts) -> Refuse | None:
-        scope = self._scopes.get(known.scope)
-        if scope is None:
-            return Refuse("scope_denied")
-        if scope.is_unrestricted:
-            return None
-        fault = paths.restricted_fault(facts.path)
-        if fault is not None:
-            return Refuse("bad_request", fault)
-        return None if scope.allows(facts.method, paths.decoded_segments(facts.path)) else Refuse("scope_denied")
 
     def _held_session(self, known: Known, device: str | None) -> uuid.UUID | None:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""
@@ -289,13 +270,11 @@ class Gate:
         return Refuse("too_many_failures", retry_after=retry_after, known=refusal.known)
 
     def _holder(self, known: Known, facts: Facts) -> str | None:
-        return None if self._device_policy == "off" else _device(known, facts)
+        return None if self._device_policy == "off" else device_of(known, facts)
 
     def device_name(self, sent: str) -> str:
-        """Return the name under which a device is kept: what it sent, or a keyed hash where that may be a secret."""
-        if len(sent) not in DEVICE_LENGTH or not has_secret_shape(sent):
-            return sent
-        return f"hashed-{secrets.hash_of(self._settings.tokens, sent).hex()[:40]}"
+        """Return the name under which a device is kept."""
+        return device_name(self._settings.tokens, sent)
 
     def _hash_of(self, credential: Credential) -> bytes | None:
         """Return the hash under which a genuine secret is kept, None for a made-up one."""
@@ -309,8 +288,3 @@ class Gate:
 def _tier_of(found: Known | Refuse) -> str:
     """Name the tier of what memory alone has answered."""
     return NOBODY if isinstance(found, Refuse) and found.known is None else "map"
-
-
-def _device(known: Known, facts: Facts) -> str | None:
-    """Return the device that asks. A browser's cookie is a device by itself, whatever `X-Device-ID` came with it."""
-    return known.own_device or facts.device

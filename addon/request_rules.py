@@ -1,0 +1,45 @@
+"""Steps 5 and 6 of admission: the device header and the scope. Pure functions; the gate asks them in this order."""
+
+from addon.admission import Facts
+from addon.credentials import has_secret_shape
+from addon.refusals import Refuse
+from models.sections import Tokens
+from models.services import paths, secrets
+from models.services.scopes import Scope
+from models.services.sessions import Known
+
+DEVICE_LENGTH = range(8, 256)
+
+
+def device_of(known: Known, facts: Facts) -> str | None:
+    """Return the device that asks. A browser's cookie is a device by itself, whatever `X-Device-ID` came with it."""
+    return known.own_device or facts.device
+
+
+def device_name(tokens: Tokens, sent: str) -> str:
+    """Return the name under which a device is kept: what it sent, or a keyed hash where that may be a secret."""
+    if len(sent) not in DEVICE_LENGTH or not has_secret_shape(sent):
+        return sent
+    # Not the hash under which a token is stored, should the device's name be one.
+    return f"hashed-{secrets.hash_of(tokens, f'device:{sent}').hex()[:40]}"
+
+
+def device_fault(policy: str, device: str | None) -> Refuse | None:
+    """Say what is wrong with the device header under a device policy."""
+    if device is None:
+        return Refuse("device_missing") if policy == "required" else None
+    if policy != "off" and len(device) not in DEVICE_LENGTH:
+        return Refuse("device_invalid")
+    return None
+
+
+def scope_fault(scope: Scope | None, facts: Facts) -> Refuse | None:
+    """Say why a scope does not grant a request; an unknown scope grants nothing."""
+    if scope is None:
+        return Refuse("scope_denied")
+    if scope.is_unrestricted:
+        return None
+    fault = paths.restricted_fault(facts.path)
+    if fault is not None:
+        return Refuse("bad_request", fault)
+    return None if scope.allows(facts.method, paths.decoded_segments(facts.path)) else Refuse("scope_denied")
