@@ -58,7 +58,7 @@ def forget_notices() -> int:
 def count_days() -> int:
     """Count what today and yesterday brought, for the office's first page; returns how many days were written."""
     with runtime.sessions().begin() as session:
-        return desk.count_days(session)
+        return desk.count_days(session, runtime.settings().platform.time_zone)
 
 
 def verify_ledger() -> bool:

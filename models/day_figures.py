@@ -9,10 +9,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, CreatedAt, Short, Znc
+from models.time_zones import DEFAULT
 
 
 class DayFigures(Base):
-    """What one day (UTC) brought. The job counts today and yesterday anew; older days stay."""
+    """What one day brought, in the platform's time zone. The job counts today and yesterday anew; older days stay.
+
+    After a change of the zone all days are counted anew.
+    """
 
     __tablename__ = "day_figures"
 
@@ -21,6 +25,7 @@ class DayFigures(Base):
     revenue_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     new_users: Mapped[int]
     purchases: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    time_zone: Mapped[Short] = mapped_column(default=DEFAULT, server_default=text(f"'{DEFAULT}'"))
 
 
 class PaymentDay(Base):

@@ -3,7 +3,7 @@
 What is sold has its own in shop_sections.py, and what is sent and kept in upkeep_sections.py.
 """
 
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, Self
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models import addresses
+from models import addresses, time_zones
 from models.values import (
     DatabaseUrl,
     HostAndPort,
@@ -26,6 +26,7 @@ from models.values import (
     Seconds,
     Secret,
     Secrets,
+    TimeZone,
 )
 
 
@@ -43,6 +44,12 @@ def _on_this_machine(host: str) -> str:
 class Platform(Section):
     environment: Literal["development", "production"] = "development"
     machines: Positive = 1
+    time_zone: TimeZone = time_zones.DEFAULT
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone in which the shop's own days are counted."""
+        return time_zones.zone_of(self.time_zone)
 
     @property
     def is_production(self) -> bool:

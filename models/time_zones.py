@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 DEFAULT = "UTC"
 _QUARTER = 15 * 60
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _AREAS = ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
 
 
@@ -32,12 +33,17 @@ def day_of(moment: datetime, zone: tzinfo) -> date:
 
 def start_of(day: date, zone: tzinfo) -> datetime:
     """Return when a day begins in a zone, in UTC; where a clock change skips midnight, the change itself."""
-    return datetime.combine(day, time(), zone).astimezone(UTC)
+    try:
+        return datetime.combine(day, time(), zone).astimezone(UTC)
+    except OverflowError:
+        # Of the first and the last day that there are, a part lies outside what a time can be.
+        return _FIRST if day.year == 1 else _LAST
 
 
 def starts_of(first: date, last: date, zone: tzinfo) -> Sequence[datetime]:
     """Return when each day from `first` to `last` begins, and when the day after the last one does."""
-    return [start_of(first + timedelta(days=number), zone) for number in range((last - first).days + 2)]
+    starts = [start_of(first + timedelta(days=number), zone) for number in range((last - first).days + 1)]
+    return [*starts, _LAST if last == date.max else start_of(last + timedelta(days=1), zone)]
 
 
 def offsets_at(moment: datetime) -> Mapping[str, int]:

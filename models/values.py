@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from models import addresses
+from models import addresses, time_zones
 
 
 def _psycopg2_url(url: str) -> str:
@@ -75,6 +75,12 @@ def _secrets(value: SecretStr) -> SecretStr:
     return value
 
 
+def _time_zone(name: str) -> str:
+    if name not in time_zones.names():
+        raise ValueError("must be a time zone such as Europe/Moscow, or UTC")
+    return name
+
+
 Origin = Annotated[str, AfterValidator(_http_origin)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
@@ -87,4 +93,5 @@ OptionalDatabaseUrl = Annotated[str, AfterValidator(_psycopg2_url_or_nothing)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
 Network = Annotated[IPv4Network | IPv6Network, AfterValidator(addresses.unmapped)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 RequestPath = Annotated[str, AfterValidator(_request_path)]

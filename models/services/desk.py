@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Date, cast, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, DateTime, delete, func, select
+from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
 
-from models import clock
+from models import clock, time_zones
 from models.audit_seals import AuditCheck
 from models.config import Settings
 from models.day_figures import DayFigures, LedgerCheck
@@ -100,7 +100,7 @@ def of(session: Session, settings: Settings) -> Desk:
         running_tokens=running_tokens,
         open_sessions=open_sessions,
         pending_payments=pending_payments,
-        days=_days(session, moment.date()),
+        days=_days(session, time_zones.day_of(moment, settings.platform.zone)),
     )
 
 
@@ -113,27 +113,33 @@ def note_check(session: Session, report: Report) -> LedgerCheck:
     return check
 
 
-def count_days(session: Session) -> int:
-    """Count today and yesterday anew, and all days there are at first; returns how many days were written."""
-    today = clock.now().date()
+def count_days(session: Session, zone_name: str = time_zones.DEFAULT) -> int:
+    """Count today and yesterday anew, and all days there are at first or in another zone; returns how many days.
+
+    Days are those of the zone. The same ones may have been counted in another one before.
+    """
+    zone = time_zones.zone_of(zone_name)
+    session.execute(delete(DayFigures).where(DayFigures.time_zone != zone_name))
+    today = time_zones.day_of(clock.now(), zone)
     known = session.scalar(select(func.max(DayFigures.day)))
-    first = min(today - timedelta(days=1), known) if known else _first_day(session, today)
-    start = datetime.combine(first, time(), UTC)
+    first = min(today - timedelta(days=1), known) if known else _first_day(session, today, zone)
+    starts = time_zones.starts_of(first, today, zone)
     bought = Transfer.kind == TransferKind.PURCHASE
-    count = _by_day(session, Transfer.created_at, func.count(), start, bought)
-    sold = _by_day(session, Transfer.created_at, func.sum(Transfer.amount), start, bought)
-    paid = _by_day(session, Payment.settled_at, func.sum(Payment.amount_rub), start)
-    come = _by_day(session, User.created_at, func.count(), start)
+    count = _by_day(session, Transfer.created_at, func.count(), starts, bought)
+    sold = _by_day(session, Transfer.created_at, func.sum(Transfer.amount), starts, bought)
+    paid = _by_day(session, Payment.settled_at, func.sum(Payment.amount_rub), starts)
+    come = _by_day(session, User.created_at, func.count(), starts)
     days = [first + timedelta(days=number) for number in range((today - first).days + 1)]
     rows = [
         {
             "day": day,
-            "sold_znc": sold.get(day, Decimal(0)),
-            "revenue_rub": paid.get(day, Decimal(0)),
-            "new_users": int(come.get(day, 0)),
-            "purchases": int(count.get(day, 0)),
+            "sold_znc": sold.get(number, Decimal(0)),
+            "revenue_rub": paid.get(number, Decimal(0)),
+            "new_users": int(come.get(number, 0)),
+            "purchases": int(count.get(number, 0)),
+            "time_zone": zone_name,
         }
-        for day in days
+        for number, day in enumerate(days, start=1)
     ]
     statement = insert(DayFigures).values(rows)
     fresh = {name: statement.excluded[name] for name in ("sold_znc", "revenue_rub", "new_users", "purchases")}
@@ -141,20 +147,21 @@ def count_days(session: Session) -> int:
     return len(rows)
 
 
-def _first_day(session: Session, today: date) -> date:
+def _first_day(session: Session, today: date, zone: tzinfo) -> date:
     """Return the day of the first purchase or user, or the first that the office's page shows, if that is earlier."""
     first = today - timedelta(days=DAYS - 1)
     for at in (Transfer.created_at, User.created_at):
         moment = session.scalar(select(func.min(at)))
-        first = min(first, moment.astimezone(UTC).date()) if moment else first
+        first = min(first, time_zones.day_of(moment, zone)) if moment else first
     return first
 
 
 def _by_day(
-    session: Session, at: Any, figure: ColumnElement[Any], start: datetime, *which: ColumnElement[bool]
-) -> dict[date, Any]:
-    day = cast(func.timezone("UTC", at), Date)
-    rows = session.execute(select(day, figure).where(at >= start, *which).group_by(day))
+    session: Session, at: Any, figure: ColumnElement[Any], starts: Sequence[datetime], *which: ColumnElement[bool]
+) -> dict[int, Any]:
+    """Return a figure of each day, by the number of the day from 1."""
+    number = func.width_bucket(at, array(starts, type_=DateTime(timezone=True))).label("number")
+    rows = session.execute(select(number, figure).where(at >= starts[0], *which).group_by("number"))
     return {row[0]: row[1] for row in rows}
 
 

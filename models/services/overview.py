@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -91,13 +91,15 @@ def totals(session: Session) -> ShopTotals:
     transfers only those of the last two days are read.
     """
     purchases = select(func.count()).where(Transfer.kind == TransferKind.PURCHASE)
-    counted = session.scalar(select(func.max(DayFigures.day)))
+    counted = session.scalars(select(DayFigures).order_by(DayFigures.day.desc()).limit(1)).one_or_none()
     before = 0
     if counted is not None:
         # What began before midnight and ended after it may be missing in a day that was counted at once.
-        first = counted - timedelta(days=1)
+        first = counted.day - timedelta(days=1)
         before = session.scalar(select(func.sum(DayFigures.purchases)).where(DayFigures.day < first)) or 0
-        purchases = purchases.where(Transfer.created_at >= datetime.combine(first, time(), UTC))
+        purchases = purchases.where(
+            Transfer.created_at >= time_zones.start_of(first, time_zones.zone_of(counted.time_zone))
+        )
     return ShopTotals(
         active_users=session.scalar(select(func.count()).where(User.is_active)) or 0,
         purchases=before + (session.scalar(purchases) or 0),

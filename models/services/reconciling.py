@@ -1,24 +1,29 @@
 """Payments against the ledger, by day and provider: what an accountant compares with a provider's own report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Date, String, case, cast, func, or_, select
+from sqlalchemy import DateTime, String, and_, case, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session, aliased
 
+from models import time_zones
 from models.day_figures import PaymentDay
-from models.ledger import Transfer
+from models.ledger import Transfer, TransferKind
 from models.payments import Payment, PaymentReversal, ReversalState
 from models.services.errors import InvalidInput
 
 LONGEST_DAYS = 366
 
+type Figures = dict[tuple[date, str], Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One day (UTC) of one provider. A difference is what the ledger booked and should not have, or the reverse."""
+    """One day of one provider. A difference is what the ledger booked and should not have, or the reverse."""
 
     day: date
     provider: str
@@ -37,20 +42,17 @@ class Row:
         return (self.booked_znc - self.paid_znc) - (self.unbooked_znc - self.returned_znc)
 
 
-def rows(session: Session, first: date, last: date) -> list[Row]:
+def rows(session: Session, first: date, last: date, zone: tzinfo = UTC) -> list[Row]:
     """Return the days from `first` to `last`, both included, on which something happened, oldest first.
 
-    What was paid and booked is kept by the day in the very transactions that pay and book (models.day_figures). A
-    payment counts on the day on which it was settled, and what went back of one on the day on which it went.
+    A payment counts on the day on which it was settled, and what went back of one on the day on which it went.
     Raises InvalidInput for a range that is empty or longer than a year.
     """
     if not 0 <= (last - first).days < LONGEST_DAYS:
         raise InvalidInput("last", "Choose a range of at most a year.")
-    # The last day there is has no day after it.
-    start, end = datetime.combine(first, time.min, UTC), datetime.combine(last, time.max, UTC)
-    kept = session.scalars(select(PaymentDay).where(PaymentDay.day.between(first, last), PaymentDay.payments != 0))
-    paid = {(row.day, row.provider): (row.payments, row.paid_rub, row.paid_znc, row.booked_znc) for row in kept}
-    returned = {(row[0], row[1]): tuple(row[2:]) for row in session.execute(_returned(start, end))}
+    starts = time_zones.starts_of(first, last, zone)
+    paid = _kept(session, first, last) if zone is UTC else _by_day(session, _paid(starts), first)
+    returned = _by_day(session, _returned(starts), first)
     nothing = (0, Decimal(0), Decimal(0), Decimal(0))
     return [
         Row(day, provider, *paid.get((day, provider), nothing), *returned.get((day, provider), nothing))
@@ -58,7 +60,37 @@ def rows(session: Session, first: date, last: date) -> list[Row]:
     ]
 
 
-def _returned(start: datetime, end: datetime) -> Any:
+def _kept(session: Session, first: date, last: date) -> Figures:
+    """Return what was paid and booked by days of UTC, which are kept by what pays and books (models.day_figures)."""
+    kept = session.scalars(select(PaymentDay).where(PaymentDay.day.between(first, last), PaymentDay.payments != 0))
+    return {(row.day, row.provider): (row.payments, row.paid_rub, row.paid_znc, row.booked_znc) for row in kept}
+
+
+def _by_day(session: Session, query: Any, first: date) -> Figures:
+    """Run a query whose rows begin with the number of the day, from 1, and the provider."""
+    return {(first + timedelta(days=row[0] - 1), row[1]): tuple(row[2:]) for row in session.execute(query)}
+
+
+def _paid(starts: Sequence[datetime]) -> Any:
+    """Add up what was paid and booked from the payments themselves: their kept days are those of UTC only."""
+    deposit = aliased(Transfer)
+    booked = (deposit.reference_type == "payment", deposit.reference_id == Payment.id)
+    is_its = and_(*booked, deposit.kind == TransferKind.DEPOSIT)
+    sums = (Payment.amount_rub, Payment.amount_znc, func.coalesce(deposit.amount, 0))
+    query = select(_number(Payment.settled_at, starts), Payment.provider, func.count(), *map(func.sum, sums))
+    query = query.outerjoin(deposit, is_its).where(*_within(Payment.settled_at, starts))
+    return query.group_by("number", Payment.provider)
+
+
+def _number(at: Any, starts: Sequence[datetime]) -> Any:
+    return func.width_bucket(at, array(starts, type_=DateTime(timezone=True))).label("number")
+
+
+def _within(at: Any, starts: Sequence[datetime]) -> tuple[Any, Any]:
+    return at >= starts[0], at < starts[-1]
+
+
+def _returned(starts: Sequence[datetime]) -> Any:
     """A refund that was refused and a dispute that was won have gone forth and back: they count as nothing."""
     booking = aliased(Transfer)
     name = cast(PaymentReversal.id, String)
@@ -67,11 +99,11 @@ def _returned(start: datetime, end: datetime) -> Any:
         select(func.coalesce(func.sum(booking.amount), 0)).where(of_it).correlate(PaymentReversal).scalar_subquery()
     )
     stands = PaymentReversal.state.in_((ReversalState.REQUESTED, ReversalState.DONE))
-    day = cast(func.timezone("UTC", PaymentReversal.created_at), Date)
     rub, znc, unbooked = (
         func.sum(case((stands, amount), else_=0))
         for amount in (PaymentReversal.amount_rub, PaymentReversal.amount_znc, booked)
     )
-    query = select(day, Payment.provider, func.count(), rub, znc, unbooked)
+    number = _number(PaymentReversal.created_at, starts)
+    query = select(number, Payment.provider, func.count(), rub, znc, unbooked)
     query = query.join(Payment, Payment.id == PaymentReversal.payment_id)
-    return query.where(PaymentReversal.created_at.between(start, end)).group_by(day, Payment.provider)
+    return query.where(*_within(PaymentReversal.created_at, starts)).group_by("number", Payment.provider)

@@ -2,13 +2,13 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 from flask import Response as FlaskResponse
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models import clock
+from models import clock, time_zones
 from models.audit import AuditAction, AuditEntry
 from models.services import chain, office_lists, proving, sessions
 from models.services.errors import NotFound
@@ -128,7 +128,7 @@ def audit_log() -> str | FlaskResponse:
 
 
 def _start_of(day: date | None, *, days: int = 0) -> datetime | None:
-    """Return when a day begins in UTC, or one so many days later; days at the end of time are none."""
+    """Return when a day begins for the reader, or one so many days later; days at the end of time are none."""
     if day is None or day.year not in range(1970, 9999):
         return None
-    return datetime.combine(day, time(), UTC) + timedelta(days=days)
+    return time_zones.start_of(day + timedelta(days=days), current.zone())

@@ -99,13 +99,14 @@ def reconciliation() -> str | tuple[str, int]:
     """Compare payments with the ledger, by day and provider, the newest day first."""
     first, last = _range()
     fault, found, part = "", list[Row](), window()
+    platform = current.settings().platform
     try:
-        found = reconciling.rows(current.session(), first, last)
+        found = reconciling.rows(current.session(), first, last, platform.zone)
     except InvalidInput as error:
         fault = sentences.sentence(error)
     shown = Page(found[::-1][part["offset"] :][: part["limit"]], len(found), **part)
     differing = [row.day for row in found if row.difference][:DAYS_NAMED]
-    facts = {"first": first, "last": last, "fault": fault, "differing": differing}
+    facts = {"first": first, "last": last, "fault": fault, "differing": differing, "zone": platform.time_zone}
     return render_template("admin/reconciliation.html", page=shown, **facts), 400 if fault else 200
 
 
@@ -113,9 +114,10 @@ def reconciliation() -> str | tuple[str, int]:
 def reconciliation_csv() -> Response:
     """Hand out the same as CSV."""
     first, last = _range()
-    found = reconciling.rows(current.session(), first, last)
-    paid = ("day_utc", "provider", "payments", "paid_rub", "paid_znc", "booked_znc")
-    head = (*paid, "reversals", "returned_rub", "returned_znc", "unbooked_znc", "difference_znc")
+    platform = current.settings().platform
+    found = reconciling.rows(current.session(), first, last, platform.zone)
+    paid = ("day", "provider", "payments", "paid_rub", "paid_znc", "booked_znc")
+    head = (*paid, "reversals", "returned_rub", "returned_znc", "unbooked_znc", "difference_znc", "time_zone")
     rows = (
         (
             row.day.isoformat(),
@@ -129,6 +131,7 @@ def reconciliation_csv() -> Response:
             row.returned_znc,
             row.unbooked_znc,
             row.difference,
+            platform.time_zone,
         )
         for row in found
     )
@@ -145,7 +148,7 @@ def _month(text: str) -> Month:
 
 def _range() -> tuple[date, date]:
     """Return the days that were asked for; by default the last 30."""
-    today = clock.now().date()
+    today = time_zones.day_of(clock.now(), current.settings().platform.zone)
     first, last = _day(request.args.get("first")), _day(request.args.get("last"))
     return first or today - timedelta(days=29), last or today
 

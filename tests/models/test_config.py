@@ -91,6 +91,7 @@ def test_every_usual_way_to_write_a_postgresql_address_names_our_driver(scheme: 
         ({"ZENZEFI_PORTAL__PORT": "0"}, "portal.port: "),
         ({"ZENZEFI_PORTAL__PORT": "65536"}, "(it is '65536')"),
         ({"ZENZEFI_SESSIONS__DEVICE_POLICY": "perhaps"}, "(it is 'perhaps')"),
+        ({"ZENZEFI_PLATFORM__TIME_ZONE": "Europe/Nowhere"}, "platform.time_zone: "),
         ({"ZENZEFI_PRICES__ZNC": "cheap"}, "prices"),
         ({"ZENZEFI_PRICES__ZNC": '{"1": "NaN"}'}, "prices.znc.1: "),
         ({"ZENZEFI_PRICES__ZNC": '{"1": "0"}'}, "prices.znc.1: "),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from models import clock
+from models import clock, time_zones
 from models.config import Settings
 from models.database import Sessions
 from models.ledger import Transfer
@@ -202,6 +202,26 @@ def test_reconciliation_shows_by_how_much_the_books_are_wrong(
     session.flush()
     [row] = reconciling.rows(session, time().date(), time().date())
     assert row.difference == -1
+
+
+def test_reconciliation_can_have_the_days_of_another_time_zone(
+    *, session: Session, charlie: User, dana: User, settings: Settings
+) -> None:
+    # In Kathmandu a day begins at 18:15 UTC of the day before.
+    zone = time_zones.zone_of("Asia/Kathmandu")
+    before, after = paid(session, charlie, settings), paid(session, charlie, settings, "20")
+    refund(session, before, dana, "200")
+    before.settled_at = datetime(2026, 10, 31, 18, 14, 59, tzinfo=UTC)
+    after.settled_at = datetime(2026, 10, 31, 18, 15, tzinfo=UTC)
+    session.execute(text("UPDATE payment_reversals SET created_at = '2026-10-31 18:15:00+00'"))
+    session.flush()
+    first, second = reconciling.rows(session, date(2026, 10, 31), date(2026, 11, 1), zone)
+    assert (first.day, first.paid_rub, first.booked_znc, first.returned_rub) == (date(2026, 10, 31), 500, 50, 0)
+    assert (second.day, second.paid_rub, second.booked_znc, second.returned_rub) == (date(2026, 11, 1), 200, 20, 200)
+    assert first.difference == second.difference == 0
+    assert reconciling.rows(session, date(2026, 11, 2), date(2026, 11, 2), zone) == []
+    [both] = reconciling.rows(session, date(2026, 10, 31), date(2026, 10, 31))
+    assert (both.payments, both.paid_rub, both.returned_rub) == (2, 700, 200)
 
 
 def test_a_day_counts_what_was_booked_before_and_after_its_payments_were_settled(

@@ -1,7 +1,7 @@
 """The office's first page, announcements and jobs."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -18,8 +18,9 @@ from models.announcements import Announcement
 from models.audit import AuditAction
 from models.config import Settings
 from models.day_figures import DayFigures
+from models.ledger import Transfer, TransferKind
 from models.outbox import OutboxMail
-from models.services import desk, fleet
+from models.services import desk, fleet, overview
 from models.services.books import Report
 from models.users import User
 from portal import ROOT, current, parts
@@ -27,6 +28,7 @@ from portal.announcing import announced
 from portal.job_words import JOBS
 from portal.refusals import SHORT
 from tests.conftest import Clock
+from tests.models.test_papers import dated
 from tests.portal.conftest import Browser, Jobs, text_of
 from tests.support import actions, buy
 
@@ -73,6 +75,32 @@ def test_days_are_counted_once_and_again(session: Session, alice: User, settings
     assert today.new_users >= 1
     assert len(desk.of(session, settings).days) == desk.DAYS
     assert desk.of(session, settings).sold_today == 19
+
+
+def test_the_shops_days_are_those_of_the_platforms_time_zone(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    # 31 December, 22:30 UTC is 1 January in Moscow.
+    time.moment = datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
+    buy(session, alice, settings, hours=24)
+    sold = session.scalars(select(Transfer).where(Transfer.kind == TransferKind.PURCHASE)).one()
+    dated(session, datetime(2026, 12, 31, 22, 30, tzinfo=UTC), sold)
+    platform = settings.platform.model_copy(update={"time_zone": "Europe/Moscow"})
+    desk.count_days(session)
+    assert desk.of(session, settings).days[-1].day == date(2026, 12, 31)
+    assert desk.of(session, settings).sold_today == 18
+    # After a change of the zone all days are counted anew.
+    assert desk.count_days(session, "Europe/Moscow") >= desk.DAYS
+    today = desk.of(session, settings.model_copy(update={"platform": platform})).days[-1]
+    assert (today.day, today.sold_znc, today.purchases) == (date(2027, 1, 1), 18, 1)
+    assert sum(row.purchases for row in session.scalars(select(DayFigures))) == 1
+    assert overview.totals(session).purchases == 1
+    assert desk.count_days(session) >= desk.DAYS
+    assert session.scalars(select(DayFigures.day).where(DayFigures.purchases > 0)).all() == [date(2026, 12, 31)]
+
+
+def test_the_first_page_names_the_zone_of_its_days(as_dana: Browser) -> None:
+    assert "Days are those of the time zone UTC." in as_dana.get("/admin/").text
 
 
 def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:
