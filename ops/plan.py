@@ -60,13 +60,13 @@ class Plan:
             if name in {*PASSED, MARK} or name.startswith(PASSED_PREFIXES)
         }
 
-    def part_environment(self) -> dict[str, str]:
-        """Return the environment of a part of the platform; the first admin's password is for ops.prepare alone."""
+    def part_environment(self, *, prepares: bool = False) -> dict[str, str]:
+        """Return the environment of a part of the platform; only what prepares it gets the first admin's password."""
         admin = variable_of("admin", "password")
         settings = {
             name: value
             for name, value in self.environment.items()
-            if name.upper().startswith(OURS) and name not in {admin, f"{admin}_FILE"}
+            if name.upper().startswith(OURS) and (prepares or name not in {admin, f"{admin}_FILE"})
         }
         return self.plain_environment() | settings
 

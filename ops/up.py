@@ -162,7 +162,7 @@ def _prepare(plan: Plan, supervisor: Supervisor, step: Step) -> dict[str, Any]:
     with log.open("ab") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            env=dict(plan.environment), cwd=REPOSITORY, start_new_session=True,
+            env=plan.part_environment(prepares=True), cwd=REPOSITORY, start_new_session=True,
         )  # fmt: skip
     try:
         while process.poll() is None:

@@ -6,6 +6,7 @@ With a real PgBouncer, in the modes in which it is run. Its feature matrix: LIST
 import asyncio
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -83,7 +84,7 @@ def through(settings: Settings, url: str, listen_url: str = "") -> Settings:
 
 # With one connection to the server, LISTEN, its question and its own notifications all meet on the same one.
 @pytest.mark.parametrize("size", ["1", "20"])
-def test_33_behind_a_transaction_pooler_the_cache_is_never_trusted(
+def test_behind_a_transaction_pooler_the_cache_is_never_trusted(
     committed: tuple[Settings, Sessions], size: str
 ) -> None:
     settings, factory = committed
@@ -99,9 +100,7 @@ def test_33_behind_a_transaction_pooler_the_cache_is_never_trusted(
 
 
 @pytest.mark.parametrize("way", ["direct", "session", "listen_url"])
-def test_33_every_notification_is_heard_where_the_cache_is_trusted(
-    committed: tuple[Settings, Sessions], way: str
-) -> None:
+def test_every_notification_is_heard_where_the_cache_is_trusted(committed: tuple[Settings, Sessions], way: str) -> None:
     settings, factory = committed
 
     def look(heard: Heard) -> None:
@@ -120,7 +119,7 @@ def test_33_every_notification_is_heard_where_the_cache_is_trusted(
         assert listen(through(settings, url, listen_url), look).settings_changed == LOOKS
 
 
-def test_33_a_listen_url_that_names_another_database_is_not_trusted(
+def test_a_listen_url_that_names_another_database_is_not_trusted(
     committed: tuple[Settings, Sessions], make_database: Callable[[], str]
 ) -> None:
     settings, _ = committed
@@ -131,6 +130,30 @@ def test_33_a_listen_url_that_names_another_database_is_not_trusted(
             assert not heard.is_trusted()
 
     listen(through(settings, settings.database.url, make_database()), look)
+
+
+def test_a_process_that_was_paused_trusts_nothing_that_it_remembers(
+    committed: tuple[Settings, Sessions], environment: dict[str, str]
+) -> None:
+    """Whatever was notified meanwhile is read only after the pause, perhaps after the first request."""
+    settings, factory = committed
+    owned, (serving, upstream), port = sell(factory, settings, "buyer"), start_upstream(), free_port()
+    proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream, port))
+    worker = proxy.start_worker()
+    try:
+        for _ in range(3):
+            assert proxy.get("/certificates/filter", owned.secret).status == 200
+        worker.send_signal(signal.SIGSTOP)
+        with factory.begin() as session:
+            revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+        time.sleep(2)
+        worker.send_signal(signal.SIGCONT)
+        assert proxy.get("/certificates/filter", owned.secret).status == 401
+    finally:
+        worker.send_signal(signal.SIGCONT)
+        proxy.stop()
+        serving.terminate()
+        serving.wait(timeout=10)
 
 
 @dataclass
@@ -174,14 +197,14 @@ def answers(proxy: Proxy) -> bool:
     return False
 
 
-def test_33_behind_a_transaction_pooler_a_revoked_token_is_refused_at_once(scene: Scene) -> None:
+def test_behind_a_transaction_pooler_a_revoked_token_is_refused_at_once(scene: Scene) -> None:
     for _ in range(3):
         assert scene.proxy.get("/certificates/filter", scene.owned.secret).status == 200
     scene.revoke()
     assert scene.proxy.get("/certificates/filter", scene.owned.secret).status == 401
 
 
-def test_33_behind_a_transaction_pooler_what_a_revoked_token_has_open_is_cut_within_a_second(scene: Scene) -> None:
+def test_behind_a_transaction_pooler_what_a_revoked_token_has_open_is_cut_within_a_second(scene: Scene) -> None:
     head = f"GET /slow?seconds=20 HTTP/1.1\r\nHost: x\r\nX-Access-Token: {scene.owned.secret}\r\n\r\n"
     with scene.proxy.connect() as busy:
         busy.sendall(head.encode())
@@ -195,12 +218,12 @@ def test_33_behind_a_transaction_pooler_what_a_revoked_token_has_open_is_cut_wit
         assert time.monotonic() - begun < 2
 
 
-def test_33_a_worker_behind_a_transaction_pooler_is_not_ready_and_says_what_to_set(scene: Scene) -> None:
+def test_a_worker_behind_a_transaction_pooler_is_not_ready_and_says_what_to_set(scene: Scene) -> None:
     assert scene.proxy.get("/_zenzefi/ready").status == 503
     wait_until(lambda: b"set [database] listen_url" in scene.log.read_bytes(), seconds=10)
 
 
-def test_33_listen_url_makes_the_worker_ready_behind_a_transaction_pooler(scene: Scene) -> None:
+def test_listen_url_makes_the_worker_ready_behind_a_transaction_pooler(scene: Scene) -> None:
     beside = scene.proxy.beside(DATABASE__LISTEN_URL=scene.settings.database.url)
     beside.start_worker()
     try:
