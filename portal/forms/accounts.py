@@ -4,13 +4,16 @@ from functools import partial
 
 from flask_babel import lazy_gettext as _
 from wtforms import EmailField, HiddenField, PasswordField, StringField
-from wtforms.validators import EqualTo, Length
+from wtforms.validators import EqualTo, Length, ValidationError
 
-from models.services import users
+from models.services import referrals, users
 from models.services.accounts import password_policy
+from models.services.errors import UsernameTaken
+from portal import current
 from portal.forms.base import Form, at_most, required
 from portal.forms.rules import by_service
 from portal.forms.time_zones import browser_zone
+from portal.sentences import sentence
 
 # The longest password that is read at all; hashing more would let a visitor buy our time cheaply.
 LONGEST = 128
@@ -41,6 +44,15 @@ class RegisterForm(Form):
         render_kw={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"},
     )
     time_zone = browser_zone()
+
+    def validate_username(self, field: StringField) -> None:
+        """Refuse a name that somebody has; the service looks again, and the index decides a race."""
+        if not field.errors and users.username_taken(current.session(), str(field.data)):
+            raise ValidationError(sentence(UsernameTaken()))
+
+    def validate_referral_code(self, field: StringField) -> None:
+        """Refuse a code that nobody has."""
+        by_service(partial(referrals.referrer_of, current.session()))(self, field)
 
     def validate_password(self, field: PasswordField) -> None:
         """Refuse what is easy to guess, the name and address of the same form included."""

@@ -55,6 +55,20 @@ def test_a_new_buyer_sees_every_mistake_of_the_form_at_once(anonymous: Browser) 
         assert answer.text.count(f'role="alert">{mistake}<') == 1
 
 
+def test_a_taken_name_and_a_wrong_invitation_are_told_with_the_rest(anonymous: Browser, alice: User) -> None:
+    answer = anonymous.post(
+        "/register",
+        email="new@example.test",
+        username=alice.username,
+        password="password",
+        referral_code="NOBODYS-CODE",
+    )
+    assert answer.status_code == 400
+    assert "This user name is taken." in answer.text
+    assert "Nobody has this code." in answer.text
+    assert answer.text.count('class="field-error"') == 3
+
+
 @pytest.mark.parametrize(("path", "fields", "mistakes"), WRONG)
 def test_a_form_shows_all_its_mistakes_at_once(
     as_dana: Browser, path: str, fields: dict[str, Any], mistakes: list[str]
