@@ -106,6 +106,12 @@ def test_everything_that_is_mounted_or_given_is_there(tmp_path: Path) -> None:
         assert (made / secret["file"]).is_file(), secret
 
 
+def test_only_the_migration_is_given_the_password_of_the_first_admin() -> None:
+    given = {name for name, service in services(COMPOSE) if "admin_password" in service.get("secrets", ())}
+    named = {name for name, service in services(COMPOSE) if "admin_password" in str(service.get("environment", ""))}
+    assert (given, named) == ({"migrate"}, {"migrate"})
+
+
 def test_nginx_asks_the_machines_where_compose_puts_them() -> None:
     template = (edge.FILES / "templates/10-upstreams.conf.template").read_text()
     for part, port in (("portal", 8000), ("proxy", 8080)):
