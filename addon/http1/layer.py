@@ -51,9 +51,16 @@ class Http1Layer(Admitting):
             self._out[:] = [commands.CloseConnection(self._client)]
 
     def _dispatch(self, event: events.Event) -> None:
-        if isinstance(event, events.DataReceived) and event.connection is self._client:
-            self._receive(event.data)
-        elif isinstance(event, events.ConnectionClosed) and event.connection is self._client:
+        if isinstance(event, events.DataReceived):  # First, as nearly all events are.
+            if event.connection is self._client:
+                self._receive(event.data)
+            else:
+                self._from_upstream(event)
+        else:
+            self._dispatch_rare(event)
+
+    def _dispatch_rare(self, event: events.Event) -> None:
+        if isinstance(event, events.ConnectionClosed) and event.connection is self._client:
             self._client_closed()
         elif isinstance(event, Tick):
             if self._now >= self.deadline:
@@ -68,18 +75,17 @@ class Http1Layer(Admitting):
                 self._idle_until = min(self._idle_until, self._now + self._limits.drain_idle_seconds)
                 self._due(self._idle_until - self._now)
         else:
-            self._from_elsewhere(event)
+            if isinstance(event, events.HookCompleted):
+                self._hook_ran(event.command)
+            elif isinstance(event, events.ConnectionClosed):
+                self._take_unread(event)
+            self._from_upstream(event)
+            if isinstance(event, events.OpenConnectionCompleted) and self._link.state is State.CONNECTING:
+                self._due(self._limits.tls_seconds)  # TCP stands, TLS is under way.
 
-    def _from_elsewhere(self, event: events.Event) -> None:
-        """Take an event of the upstream connection, or the end of a hook."""
-        if isinstance(event, events.HookCompleted):
-            self._hook_ran(event.command)
-        elif isinstance(event, events.ConnectionClosed):
-            self._take_unread(event)
+    def _from_upstream(self, event: events.Event) -> None:
         for seen in self._link.translate(event):
             self._upstream_event(seen)
-        if isinstance(event, events.OpenConnectionCompleted) and self._link.state is State.CONNECTING:
-            self._due(self._limits.tls_seconds)  # TCP stands, TLS is under way.
 
     def _take_unread(self, event: events.ConnectionClosed) -> None:
         """A response that came before the upstream reset the connection counts (RFC 9112, 9.5 and 9.6).
