@@ -24,6 +24,8 @@ from portal.limits import Allowance, network_of
 from portal.request.failed_attempts import Attempt, FailedAttempts, Limit
 
 CODES_PER_HOUR = 20
+# So many times its limit an address may fail before nothing of it is checked any more: each check costs a hash.
+CHECKED_TIMES = 10
 FAILURES = (LoginFailed, OtpWrong, AccountDisabled)
 
 
@@ -37,14 +39,15 @@ def login_attempt(email: str) -> Iterator[Attempt]:
     """A client may fail to log in to an account 5 times an hour (`limits.auth_per_hour`), then waits, longer each time.
 
     An address may fail 30 times an hour over all accounts (`limits.auth_per_address`), and an account from all
-    addresses together 5 times; neither counts a client that is known to the account. Raises TooManyAttempts. Beyond the
-    limit of the account passwords are still checked, since who fails there is not its owner: ask `needs_mail`.
+    addresses together 5 times; neither counts a client that is known to the account. Raises TooManyAttempts. Beyond
+    these two passwords are still checked, since somebody else may have failed there (for an address, up to ten times
+    its limit): ask `needs_mail`.
     """
     limits, source = current.settings().limits, _source(email)
     own = Limit(f"login:{source.name}", limits.auth_per_hour)
     g.shown_limit = own
     account = Limit(f"account:{source.account}", limits.auth_per_hour, blocks=False)
-    others = () if source.is_known else (_of_address(), account)
+    others = () if source.is_known else (*_of_address(), account)
     with _counted((own, *others), own=own) as attempt:
         yield attempt
 
@@ -52,8 +55,8 @@ def login_attempt(email: str) -> Iterator[Attempt]:
 def needs_mail(attempt: Attempt) -> bool:
     """Say whether an unknown client's right password has to be followed by a link in the mail.
 
-    That is so while guesses beyond the limit of the account come from anywhere: one of them may be the right one. Where
-    no mail is sent the password is enough, since nothing else could prove whose the account is.
+    That is so beyond the limit of the account or of the address: the password may be a guess that hit at last. Where no
+    mail is sent the password is enough, since nothing else could prove whose the account is.
     """
     return attempt.longest_wait > timedelta() and current.frozen_settings().mail.is_configured
 
@@ -74,7 +77,7 @@ def code_attempt(user: User) -> Iterator[Attempt]:
     source = _source(user.email)
     own = Limit(f"code:{source.name}", current.settings().limits.auth_per_hour)
     shared = Limit(f"codes:{user.id}", CODES_PER_HOUR, doubles=False)
-    others = () if source.is_known else (_of_address(), shared)
+    others = () if source.is_known else (*_of_address(), shared)
     with _counted((own, *others), own=own) as attempt:
         yield attempt
 
@@ -112,7 +115,7 @@ def registration() -> Iterator[Attempt]:
 
 def allowance() -> Allowance:
     """Return what is left under the limit that this request was counted by, or else of its address."""
-    return _counts().stand(g.get("shown_limit") or _of_address())
+    return _counts().stand(g.get("shown_limit") or _of_address()[0])
 
 
 @contextmanager
@@ -167,8 +170,13 @@ def _source(email: str) -> _Source:
     return _Source(account, client, found.device or found.address)
 
 
-def _of_address() -> Limit:
-    return Limit(f"address:{network_of(request.remote_addr)}", current.settings().limits.auth_per_address)
+def _of_address() -> tuple[Limit, Limit]:
+    """Return the limit of an address beyond which wrong passwords are told to wait, and the one that blocks."""
+    network, amount = network_of(request.remote_addr), current.settings().limits.auth_per_address
+    return (
+        Limit(f"address:{network}", amount, blocks=False),
+        Limit(f"address-checked:{network}", amount * CHECKED_TIMES),
+    )
 
 
 def _registrations() -> Limit:
