@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from flask_babel import lazy_gettext as _
 
+from models import time_zones
 from models.services.errors import (
     DebtOpen,
     DomainError,
@@ -16,7 +17,7 @@ from models.services.errors import (
     TokenUnusable,
 )
 from models.tokens import TokenState
-from portal import labels
+from portal import current, labels
 from portal.i18n import gettext
 from portal.words import amount
 
@@ -170,7 +171,9 @@ def sentence(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
         case TokenUnusable():
             return gettext("This token is %(state)s.", state=labels.TOKEN_STATES[TokenState(error.state)])
         case PauseTooShort():
-            return gettext("This pause cannot end before %(time)s UTC.", time=f"{error.until:%H:%M:%S}")
+            zone = current.zone()
+            until = f"{error.until.astimezone(zone):%H:%M:%S} {time_zones.offset_of(error.until, zone)}"
+            return gettext("This pause cannot end before %(time)s.", time=until)
         case InvalidInput() if str(error).startswith("The amount must be at most "):
             limit = str(error).removeprefix("The amount must be at most ").rstrip(".")
             return gettext("The amount must be at most %(limit)s.", limit=amount(Decimal(limit)))

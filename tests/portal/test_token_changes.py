@@ -2,6 +2,8 @@
 
 import re
 import uuid
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy.orm import Session
@@ -41,8 +43,12 @@ def test_a_token_is_paused_and_resumed_from_its_page(as_alice: Browser, token: A
     page = page_of(as_alice, token)
     assert 'data-state="paused"' in page
     assert re.search(r"/resume\".*?<button[^>]*disabled", page, re.DOTALL)
+    # The end is written in the reader's time zone.
+    as_alice.post("/profile/time-zone", time_zone="Asia/Kathmandu")
+    as_alice.flashes()
     as_alice.post(f"/tokens/{token.id}/resume")
-    assert "This pause cannot end before" in as_alice.flashes()
+    earliest = (time() + timedelta(minutes=10)).astimezone(ZoneInfo("Asia/Kathmandu"))
+    assert f"This pause cannot end before {earliest:%H:%M:%S} UTC+5:45." in as_alice.flashes()
     time.advance(minutes=10)
     as_alice.post(f"/tokens/{token.id}/resume")
     page = page_of(as_alice, token)
