@@ -1,7 +1,15 @@
 """Jobs about accounts."""
 
+import logging
+
+from sqlalchemy.exc import SQLAlchemyError
+
 from jobs import mail, runtime
 from models.services import links
+from models.services.accounts import former_accounts
+from models.services.errors import DomainError
+
+logger = logging.getLogger(__name__)
 
 
 def send_links() -> int:
@@ -11,6 +19,20 @@ def send_links() -> int:
     if looked_at:
         mail.send_waiting()
     return looked_at
+
+
+def carry_debts() -> int:
+    """Let users owe what their former accounts owe; returns how many do now."""
+    with runtime.sessions().begin() as session:
+        waiting = former_accounts.due_to_carry(session)
+    carried = 0
+    for user_id in waiting:
+        try:
+            with runtime.sessions().begin() as session:
+                carried += former_accounts.carry_debt(session, user_id)
+        except (DomainError, SQLAlchemyError):
+            logger.exception("user %s: the debt of the former account cannot be carried over", user_id)
+    return carried
 
 
 def forget_links() -> int:

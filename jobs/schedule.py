@@ -62,6 +62,7 @@ SCHEDULE = (
     Task("jobs.upkeep.forget_replies", every=3600),
     Task("jobs.upkeep.forget_entries", every=600),
     Task("jobs.upkeep.forget_logins", every=3600),
+    Task("jobs.accounts.carry_debts", every=60),
     Task("jobs.accounts.forget_links", every=3600),
     Task("jobs.upkeep.count_days", every=300),
     Task("jobs.upkeep.verify_ledger", cron="30 2 * * *", slow=True),

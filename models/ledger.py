@@ -25,6 +25,8 @@ class AccountKind(StrEnum):
     ADJUSTMENTS = "adjustments"
     BONUSES = "bonuses"
     GIFTS = "gifts"
+    # Money that came for a deleted account: an admin decides, or it is refunded to the payer.
+    UNCLAIMED = "unclaimed"
 
 
 PERSONAL = (AccountKind.WALLET, AccountKind.HELD, AccountKind.RECEIVABLE)
@@ -60,6 +62,8 @@ class Account(Base):
     kind: Mapped[AccountKind] = mapped_column(word(AccountKind))
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     balance: Mapped[Znc] = mapped_column(default=Decimal(0), server_default=text("0"))
+    # Of a deleted user: nothing is credited to it any more.
+    closed_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
 
     user: Mapped[User | None] = relationship()

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, CreatedAt, Moment, UuidKey, Znc
@@ -56,6 +56,10 @@ class User(Base):
     # Notified when the balance falls below it; 0: never, until the user asks for it.
     low_balance_znc: Mapped[Znc] = mapped_column(default=Decimal(0), server_default=text("0"))
     deleted_at: Mapped[datetime | None]
+    # Of a deleted user: the keyed hash of the address, by which somebody who registers again is recognised. Of that
+    # somebody: the account before this one.
+    address_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32), index=True)
+    former_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[Moment] = mapped_column(server_default=text("now()"), onupdate=func.now())
 

@@ -3,6 +3,7 @@
 from flask_babel import lazy_gettext as _
 
 JOBS = {
+    "jobs.accounts.carry_debts": _("Carry debts over to new accounts"),
     "jobs.accounts.forget_links": _("Remove old links"),
     "jobs.accounts.send_links": _("Send links that somebody waits for"),
     "jobs.audit.archive": _("Archive the audit log"),

@@ -47,6 +47,8 @@ _CHECKS = {
     "Somebody who owes has money in the wallet": """
         SELECT w.user_id::text FROM accounts w JOIN accounts r ON r.user_id = w.user_id AND r.kind = 'receivable'
         WHERE w.kind = 'wallet' AND w.balance > 0 AND r.balance < 0""",
+    "Somebody who deleted the account has money": """
+        SELECT user_id::text FROM accounts WHERE closed_at IS NOT NULL AND kind = 'wallet' AND balance <> 0""",
     "A token was not paid for with exactly its price": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'purchase'
@@ -94,7 +96,8 @@ _CHECKS = {
             LEFT JOIN gift_redemptions g ON t.reference_type = 'gift_code' AND g.id = t.reference_id
             LEFT JOIN referral_bonuses r ON t.reference_type = 'referral' AND r.id = t.reference_id
         WHERE NOT coalesce(CASE t.kind
-            WHEN 'deposit' THEN d.kind = 'payments_received' AND c.kind = 'wallet' AND c.user_id = p.user_id
+            WHEN 'deposit' THEN d.kind = 'payments_received'
+                AND (c.kind = 'unclaimed' OR (c.kind = 'wallet' AND c.user_id = p.user_id))
             WHEN 'purchase' THEN d.user_id = coalesce(k.user_id, b.user_id) AND d.kind = 'wallet' AND c.kind = 'sales'
             WHEN 'gift' THEN d.kind = 'gifts' AND c.kind = 'wallet' AND c.user_id = g.user_id
             WHEN 'referral_bonus' THEN r.referrer_id IN (c.user_id, d.user_id) AND (
@@ -102,13 +105,16 @@ _CHECKS = {
                 OR (d.kind = 'held' AND c.kind = 'wallet' AND d.user_id = c.user_id))
             WHEN 'refund' THEN d.kind = 'sales' AND c.kind = 'wallet' AND c.user_id = k.user_id
             WHEN 'reversal' THEN CASE t.reference_type
-                WHEN 'payment' THEN (c.kind = 'payments_received' AND d.kind IN ('wallet', 'receivable')
-                        AND d.user_id = p.user_id)
-                    OR (d.kind = 'payments_received' AND c.kind = 'wallet' AND c.user_id = p.user_id)
+                WHEN 'payment' THEN (c.kind = 'payments_received' AND (d.kind = 'unclaimed'
+                        OR (d.kind IN ('wallet', 'receivable') AND d.user_id = p.user_id)))
+                    OR (d.kind = 'payments_received' AND (c.kind = 'unclaimed'
+                        OR (c.kind IN ('wallet', 'receivable') AND c.user_id = p.user_id)))
                 WHEN 'referral' THEN d.kind IN ('held', 'wallet', 'receivable') AND c.kind = 'bonuses'
                     AND d.user_id = r.referrer_id
-                WHEN 'user' THEN d.kind = 'wallet' AND c.kind = 'receivable' AND d.user_id = c.user_id
-                    AND d.user_id = t.reference_id END
+                WHEN 'user' THEN d.user_id = t.reference_id AND ((d.kind = 'wallet' AND c.kind = 'unclaimed')
+                    OR (d.kind = 'wallet' AND c.kind = 'receivable' AND d.user_id = c.user_id)
+                    OR (d.kind IN ('wallet', 'receivable') AND c.kind = 'receivable'
+                        AND c.user_id = (SELECT former_id FROM users WHERE id = d.user_id))) END
             WHEN 'adjustment' THEN t.reference_type = 'user' AND (
                 (d.kind = 'adjustments' AND c.kind = 'wallet' AND c.user_id = t.reference_id)
                 OR (c.kind = 'adjustments' AND d.kind = 'wallet' AND d.user_id = t.reference_id))

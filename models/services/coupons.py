@@ -13,6 +13,7 @@ from models import clock
 from models.audit import AuditAction
 from models.coupons import Coupon, CouponUse
 from models.services import audit, texts
+from models.services.accounts import former_accounts
 from models.services.context import Actor
 from models.services.errors import CouponRefused, InvalidInput, NotFound
 from models.services.insertion import insert_unless_taken
@@ -146,7 +147,9 @@ def _check_usable(session: Session, user: User, coupon: Coupon) -> None:
     if not coupon.is_active or (coupon.valid_until is not None and coupon.valid_until <= clock.now()):
         raise CouponRefused("over")
     in_all = select(func.count()).where(CouponUse.coupon_id == coupon.id)
-    limits = ((coupon.uses_in_all, in_all), (coupon.uses_per_user, in_all.where(CouponUse.user_id == user.id)))
+    # Somebody who deletes the account and registers again has used what they used before.
+    by_user = in_all.where(CouponUse.user_id.in_(former_accounts.lineage(user.id)))
+    limits = ((coupon.uses_in_all, in_all), (coupon.uses_per_user, by_user))
     for limit, uses in limits:
         if limit is not None and (session.scalar(uses) or 0) >= limit:
             raise CouponRefused("used_up")

@@ -10,6 +10,7 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.links import LinkPurpose
 from models.services import audit, links, outbox, users
+from models.services.accounts import former_accounts
 from models.services.context import Actor
 from models.services.errors import LinkExpired
 from models.users import User
@@ -19,7 +20,9 @@ def register(session: Session, *, email: str, settings: Settings, actor: Actor, 
     """Make a user (`users.register`); once mail can be sent, he has to confirm his address before he logs in."""
     confirm = settings.mail.is_configured
     user = users.register(session, email=email, actor=actor, confirm=confirm, **facts)
-    if confirm:
+    if not confirm:
+        former_accounts.recognise(session, user, settings)
+    else:
         links.ask(session, LinkPurpose.CONFIRM_EMAIL, user.email, settings=settings, actor=actor)
     return user
 
@@ -28,6 +31,7 @@ def confirm_email(session: Session, secret: str, *, settings: Settings, actor: A
     """Let the owner of an address log in from now on. Raises LinkExpired."""
     user = _user_of(session, secret, LinkPurpose.CONFIRM_EMAIL, settings=settings)
     confirmed(session, user, actor)
+    former_accounts.recognise(session, user, settings)
     return user
 
 
@@ -39,6 +43,7 @@ def reset_password(session: Session, secret: str, new: str, *, settings: Setting
     user = _user_of(session, secret, LinkPurpose.RESET_PASSWORD, settings=settings)
     users.set_password(session, user, new, actor=actor, action=AuditAction.USER_PASSWORD_RESET)
     confirmed(session, user, actor)
+    former_accounts.recognise(session, user, settings)
     return user
 
 
@@ -81,6 +86,7 @@ def change_email(session: Session, secret: str, *, settings: Settings, actor: Ac
         # The race: somebody has taken the address since the mail was sent. To whom it belongs is told to nobody.
         raise LinkExpired from None
     users.end_links(session, user.id)
+    former_accounts.recognise(session, user, settings)
     audit.record(session, AuditAction.USER_EMAIL_CHANGED, actor, user_id=user.id, resource=("user", user.id))
     return user
 

@@ -82,6 +82,10 @@ class AccountDisabled(DomainError):
         super().__init__("This account is disabled.")
 
 
+class AccountClosed(AccountDisabled):
+    """The account was deleted at this moment: nothing is credited to it any more."""
+
+
 class ViewRefused(DomainError):
     """An admin may look at the portal as a user, but not as another admin or as nobody."""
 

@@ -5,7 +5,7 @@ import uuid
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -16,6 +16,7 @@ from models.config import Settings
 from models.gifts import GiftCode, GiftRedemption
 from models.ledger import AccountKind, TransferKind
 from models.services import audit, ledger, secrets, texts
+from models.services.accounts import former_accounts
 from models.services.context import Actor
 from models.services.errors import AccountDisabled, DuplicateTransfer, GiftRefused, InvalidInput, NotFound
 from models.services.money import checked
@@ -101,6 +102,9 @@ def redeem(session: Session, user: User, code: str, *, settings: Settings, actor
     found = session.scalars(select(GiftCode).where(GiftCode.code_hash == _hash(settings, code))).one_or_none()
     if found is None:
         raise GiftRefused("unknown")
+    is_theirs = GiftRedemption.user_id.in_(former_accounts.lineage(user.id))
+    if session.scalar(select(exists().where(GiftRedemption.gift_code_id == found.id, is_theirs))):
+        raise GiftRefused("taken")
     # The user's own use is claimed first, so that his second try at the same instant takes no use from others.
     redemption_id = session.scalar(
         insert(GiftRedemption)

@@ -31,6 +31,7 @@ from models.services import (
     two_factor,
     users,
 )
+from models.services.accounts import former_accounts
 from models.services.context import Actor
 from models.services.errors import LastSuperuser, PaymentWaits
 from models.services.promotions import bonus_corrections
@@ -73,7 +74,9 @@ def delete_account(
        logins, API keys, webhooks, choices, known devices, and what admins noted about him.
     4. Book what is in his wallet out of it, and let referral bonuses lapse that are still held: no money may come to
        a deleted account, and a deletion must not pay a bonus out before its time.
-    5. Take his name, addresses and devices out of what stays.
+    5. Close his accounts, so that nothing comes to them any more, and keep a keyed hash of his address, by which his
+       debts and limits find him should he register again.
+    6. Take his name, addresses and devices out of what stays.
 
     Raises InvalidInput for a wrong password, OtpRequired, OtpWrong, LastSuperuser, PaymentWaits.
     """
@@ -105,6 +108,8 @@ def delete_account(
         session.execute(delete(table).where(table.user_id == user.id))
     details = {"tokens": gone.tokens, "lapsed": str(gone.balance)}
     audit.record(session, AuditAction.USER_DELETED, actor, user_id=user.id, resource=("user", user.id), **details)
+    ledger.close_accounts(session, user.id, clock.now())
+    user.address_hash = former_accounts.address_hash(user.email, settings)
     _make_nameless(session, user)
     return gone
 

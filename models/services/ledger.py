@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import select, text, update
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from models.ledger import Account, AccountKind, Transfer, TransferKind
 from models.services import movements, outbox
 from models.services.context import Actor
-from models.services.errors import DebtOpen, DuplicateTransfer, InsufficientFunds
+from models.services.errors import AccountClosed, DebtOpen, DuplicateTransfer, InsufficientFunds
 from models.services.money import checked
 from models.services.paging import Page
 from models.users import User
@@ -57,6 +58,12 @@ def locked_wallet(session: Session, user_id: uuid.UUID) -> Account:
     return session.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True)).one()
 
 
+def close_accounts(session: Session, user_id: uuid.UUID, moment: datetime) -> None:
+    """Let nothing be credited to a deleted user's accounts any more; the caller has locked the wallet."""
+    theirs = (Account.user_id == user_id) & Account.kind.in_(_NEVER_NEGATIVE)
+    session.execute(update(Account).where(theirs).values(closed_at=moment))
+
+
 def debt_of(session: Session, user_id: uuid.UUID) -> Decimal:
     """Return what a user owes, in ZNC: above zero after a chargeback that the wallet could not cover."""
     query = select(Account.balance).where(Account.user_id == user_id, Account.kind == AccountKind.RECEIVABLE)
@@ -84,8 +91,8 @@ def transfer(
 
     What comes into a wallet repays first what its owner owes. Raises InvalidInput for an amount that cannot be
     booked, DuplicateTransfer when the key is booked already, InsufficientFunds when a wallet or a held account would
-    fall below zero or a debt be paid twice, DebtOpen for the purchase of a debtor. The caller rolls back then, and the
-    balances are as they were.
+    fall below zero or a debt be paid twice, DebtOpen for the purchase of a debtor, AccountClosed when it would come to
+    a deleted user. The caller rolls back then, and the balances are as they were.
 
     Accounts are locked until the commit, and one of them is everybody's: what else belongs to the transfer is added to
     the session before it, and written here before the platform's own account is locked.
@@ -125,7 +132,7 @@ def transfer(
         if kind is TransferKind.PURCHASE and account is debit:
             _refuse_debtors(session, debit, amount)
         if not is_moved:
-            raise InsufficientFunds(-change)
+            raise AccountClosed if change > 0 and account.kind in _NEVER_NEGATIVE else InsufficientFunds(-change)
         if kind is TransferKind.PURCHASE and account is debit:
             _tell_of_low_balance(session, debit, amount, because=transfer_id)
     if credit.kind is AccountKind.WALLET and credit.user_id is not None:
@@ -189,6 +196,9 @@ def _move(session: Session, account: Account, change: Decimal) -> bool:
     statement = update(Account).where(Account.id == account.id).values(balance=Account.balance + change)
     if change < 0 and account.kind in _NEVER_NEGATIVE:
         statement = statement.where(Account.balance >= -change)
+    elif change > 0 and account.kind in _NEVER_NEGATIVE:
+        # A deletion closes the account under its row lock: what is credited at that moment is refused.
+        statement = statement.where(Account.closed_at.is_(None))
     elif change > 0 and account.kind is AccountKind.RECEIVABLE:
         statement = statement.where(Account.balance <= -change)
     moved = session.execute(statement.returning(Account.balance).execution_options(synchronize_session=False))

@@ -3,6 +3,7 @@
 import uuid
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
@@ -11,8 +12,18 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
-from models.payments import MOVES, Payment, PaymentEvent, PaymentStatus
-from models.services import audit, callbacks, ledger, outbox, payment_checks, providers, reversal_events, reversals
+from models.payments import MOVES, Payment, PaymentEvent, PaymentStatus, ReversalKind
+from models.services import (
+    audit,
+    callbacks,
+    ledger,
+    outbox,
+    payment_checks,
+    providers,
+    reversal_events,
+    reversals,
+    unclaimed_money,
+)
 from models.services.context import PLATFORM, Actor
 from models.services.errors import NotFound
 from models.services.money import CENT, checked
@@ -127,8 +138,7 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
         return reversal_events.settle(session, payment, event)
     succeeded = event.outcome == "succeeded"
     if succeeded and PaymentStatus.SUCCEEDED in MOVES[payment.status] and payment.settled_at is None:
-        credit(session, payment, actor=PLATFORM)
-        return "credited"
+        return credit(session, payment, actor=PLATFORM)
     if not succeeded and PaymentStatus.CANCELED in MOVES[payment.status]:
         reversals.move(payment, PaymentStatus.CANCELED)
         payment.failure, payment.check_at = event.failure, None
@@ -141,8 +151,11 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | No
     return f"ignored: the payment is {payment.status}"
 
 
-def credit(session: Session, payment: Payment, *, actor: Actor) -> None:
-    """Settle a locked payment: its ZNC go into the wallet, once."""
+def credit(session: Session, payment: Payment, *, actor: Actor) -> str:
+    """Settle a locked payment: its ZNC go into the wallet, once; returns what was done.
+
+    Those for a deleted user are kept apart and refunded to the payer.
+    """
     reversals.move(payment, PaymentStatus.SUCCEEDED)
     payment.settled_at, payment.failure = clock.now(), None
     payment.check_at = payment.settled_at + payment_checks.SETTLED_EVERY
@@ -158,17 +171,25 @@ def credit(session: Session, payment: Payment, *, actor: Actor) -> None:
     )
     user = session.get_one(User, payment.user_id)
     outbox.write(session, "payment", user, dedup_key=f"payment:{payment.id}", username=user.username, **amounts)
+    wallet = ledger.locked_wallet(session, payment.user_id)
+    is_gone = wallet.closed_at is not None
     ledger.transfer(
         session,
         TransferKind.DEPOSIT,
         debit=ledger.system_account(session, AccountKind.PAYMENTS_RECEIVED),
-        credit=ledger.wallet_of(session, payment.user_id),
+        credit=ledger.system_account(session, AccountKind.UNCLAIMED) if is_gone else wallet,
         amount=payment.amount_znc,
         description="Top-up",
         reference=("payment", payment.id),
         idempotency_key=f"deposit:{payment.id}",
         actor=actor,
     )
+    if is_gone:
+        # Paid after the deletion: it goes back to the payer, and an admin sees whether it could.
+        facts: dict[str, Any] = {"reversal_id": uuid.uuid4(), "reason": "The account is deleted", "actor": PLATFORM}
+        reversals.begin(session, payment, ReversalKind.REFUND, payment.amount_rub, **facts)
+        return unclaimed_money.REVIEW
+    return "credited"
 
 
 def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) -> str | None:

@@ -21,6 +21,7 @@ from models.ledger import AccountKind, TransferKind
 from models.outages import Outage
 from models.referrals import ReferralBonus
 from models.services import audit, ledger, outbox, texts
+from models.services.accounts import former_accounts
 from models.services.context import PLATFORM, Actor
 from models.services.errors import InvalidInput
 from models.services.money import round_down
@@ -70,6 +71,9 @@ def earn(
     """
     rules = settings.referral
     if buyer.referrer_id is None or price < rules.from_znc or bonus_corrections.is_gone(session, buyer.referrer_id):
+        return None
+    former = ReferralBonus.referred_id.in_(former_accounts.lineage(buyer.id))
+    if session.scalar(select(exists().where(former))):
         return None
     price = bonus_backing.earning_part(session, buyer.id, price)
     if price < rules.from_znc:

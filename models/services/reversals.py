@@ -25,7 +25,7 @@ from models.payments import (
     ReversalKind,
     ReversalState,
 )
-from models.services import audit, ledger, outbox, payment_checks, providers, texts, unspent
+from models.services import audit, ledger, outbox, payment_checks, providers, texts, unclaimed_money, unspent
 from models.services.context import PLATFORM, Actor
 from models.services.errors import (
     DuplicateTransfer,
@@ -38,6 +38,9 @@ from models.services.errors import (
 from models.services.money import CENT, checked
 from models.services.promotions import bonus_corrections
 from models.users import User
+
+# In the key of the second transfer for one reversal.
+_PART = {AccountKind.RECEIVABLE: ":debt"}
 
 
 def locked(session: Session, payment_id: uuid.UUID) -> Payment:
@@ -78,8 +81,9 @@ def request(
     if amount_rub > payment.amount_rub - payment.returned_rub:
         raise InvalidInput("amount", "This is more than is left of the payment.")
     bonus_corrections.locked_of_buyer(session, payment.user_id)
-    ledger.locked_wallet(session, payment.user_id)
-    left = unspent.of_payment(session, payment)
+    account, left = unclaimed_money.holder(session, payment)
+    if account.kind is AccountKind.WALLET:
+        left = unspent.of_payment(session, payment)
     if _znc_of(payment, amount_rub) > left:
         raise PaymentSpent(left)
     reversal = begin(session, payment, ReversalKind.REFUND, amount_rub, reversal_id=key, reason=reason, actor=actor)
@@ -174,10 +178,10 @@ def begin(
     )
     session.add(reversal)
     bonus = bonus_corrections.locked_of_buyer(session, payment.user_id)
-    wallet = ledger.locked_wallet(session, payment.user_id)
+    wallet, balance = unclaimed_money.holder(session, payment)
     if bonus is not None:
         ledger.locked_wallet(session, bonus.referrer_id)
-    from_wallet = min(wallet.balance, amount_znc)
+    from_wallet = min(balance, amount_znc)
     if from_wallet:
         _take(session, reversal, payment, wallet, from_wallet, f"reversal:{reversal_id}")
     if amount_znc > from_wallet:
@@ -214,17 +218,20 @@ def finish(
 def undo(session: Session, payment: Payment, reversal: PaymentReversal, state: ReversalState, *, note: str) -> None:
     """Give the ZNC of a reversal back; a debt that it left is repaid by that first."""
     if reversal.amount_znc:
-        ledger.transfer(
-            session,
-            TransferKind.REVERSAL,
-            debit=ledger.system_account(session, AccountKind.PAYMENTS_RECEIVED),
-            credit=ledger.wallet_of(session, payment.user_id),
-            amount=reversal.amount_znc,
-            description="Dispute won" if state is ReversalState.WON else "Refund refused by the provider",
-            reference=("payment", payment.id),
-            idempotency_key=f"reversal-undone:{reversal.id}",
-            actor=PLATFORM,
-        )
+        for account, amount in unclaimed_money.receivers(session, payment, reversal.amount_znc):
+            if account.kind is AccountKind.UNCLAIMED:
+                unclaimed_money.put_before_an_admin(session, payment.id)
+            ledger.transfer(
+                session,
+                TransferKind.REVERSAL,
+                debit=ledger.system_account(session, AccountKind.PAYMENTS_RECEIVED),
+                credit=account,
+                amount=amount,
+                description="Dispute won" if state is ReversalState.WON else "Refund refused by the provider",
+                reference=("payment", payment.id),
+                idempotency_key=f"reversal-undone:{reversal.id}{_PART.get(account.kind, '')}",
+                actor=PLATFORM,
+            )
     if payment.status is PaymentStatus.REFUNDED:
         move(payment, PaymentStatus.SUCCEEDED)
     payment.returned_rub -= reversal.amount_rub

@@ -30,6 +30,7 @@ class Purpose(StrEnum):
     GIFT = "gift:"
     API_KEY = "api-key:"
     LINK = "link:"
+    ADDRESS = "address:"
 
 
 def new_secret(settings: Tokens, purpose: Purpose = Purpose.TOKEN) -> str:

@@ -85,7 +85,7 @@ def test_downgrading_leaves_nothing_and_upgrading_again_makes_all_of_it(scratch:
     with engine.connect() as connection:
         assert differences(connection) == []
         kinds = connection.scalars(text("SELECT kind FROM accounts ORDER BY kind")).all()
-        assert kinds == ["adjustments", "bonuses", "gifts", "payments_received", "sales"]
+        assert kinds == ["adjustments", "bonuses", "gifts", "payments_received", "sales", "unclaimed"]
 
 
 def test_a_second_upgrade_changes_nothing(scratch: tuple[Flask, Engine]) -> None:

@@ -1,0 +1,79 @@
+"""Recognising somebody who deletes the account and registers again: debts and limits per user come with them.
+
+Of a deleted account only a keyed hash of its address is kept.
+"""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, aliased
+
+from models.config import Settings
+from models.ledger import Account, AccountKind, TransferKind
+from models.services import ledger, secrets
+from models.services.context import PLATFORM
+from models.services.secrets import Purpose
+from models.users import User
+
+
+def address_hash(email: str, settings: Settings) -> bytes:
+    """Return the keyed hash by which an address is recognised, whatever its capitals."""
+    return secrets.hash_of(settings.tokens, email.strip().lower(), Purpose.ADDRESS)
+
+
+def recognise(session: Session, user: User, settings: Settings) -> None:
+    """Tie an account whose address is proved, or need not be, to the deleted one that had the address before."""
+    if user.former_id is not None:
+        return
+    had_it = (User.address_hash == address_hash(user.email, settings)) & User.deleted_at.is_not(None)
+    newest = select(User.id).where(had_it, User.id != user.id).order_by(User.deleted_at.desc()).limit(1)
+    former_id = session.scalar(newest)
+    if former_id is not None:
+        user.former_id = former_id
+        session.flush()
+        carry_debt(session, user.id)
+
+
+def lineage(user_id: uuid.UUID) -> Select[uuid.UUID]:
+    """Select the ids of a user's account and of those before it."""
+    first = select(User.id, User.former_id).where(User.id == user_id).cte(recursive=True)
+    before = aliased(User)
+    chain = first.union(select(before.id, before.former_id).join(first, before.id == first.c.former_id))
+    return select(chain.c.id)
+
+
+def due_to_carry(session: Session, *, limit: int = 500) -> Sequence[uuid.UUID]:
+    """Return users whose former account owes: a chargeback may come after they have registered again."""
+    owes = (Account.kind == AccountKind.RECEIVABLE) & (Account.balance < 0)
+    query = select(User.id).join(Account, Account.user_id == User.former_id).where(owes)
+    return session.scalars(query.order_by(func.random()).limit(limit)).all()
+
+
+def carry_debt(session: Session, user_id: uuid.UUID) -> bool:
+    """Let a user owe what their former account owes, repaid from the wallet as far as it goes; says whether it did."""
+    user = session.get_one(User, user_id)
+    if user.former_id is None:
+        return False
+    # A receivable changes only while its user's wallet is locked; the older account comes first, everywhere.
+    ledger.locked_wallet(session, user.former_id)
+    wallet = ledger.locked_wallet(session, user.id)
+    debt = ledger.debt_of(session, user.former_id)
+    if not debt:
+        return False
+    from_wallet = min(debt, wallet.balance)
+    receivable = ledger.personal_account(session, user.id, AccountKind.RECEIVABLE)
+    for debit, amount in ((wallet, from_wallet), (receivable, debt - from_wallet)):
+        if amount:
+            ledger.transfer(
+                session,
+                TransferKind.REVERSAL,
+                debit=debit,
+                credit=ledger.personal_account(session, user.former_id, AccountKind.RECEIVABLE),
+                amount=amount,
+                description="Debt of the former account",
+                reference=("user", user.id),
+                idempotency_key=f"former-debt:{uuid.uuid4()}",
+                actor=PLATFORM,
+            )
+    return True
