@@ -9,6 +9,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.api_keys import KeyScope
 from models.bundles import Bundle
 from models.config import Settings
 from models.inspections import Target
@@ -19,6 +20,7 @@ from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment
 from models.services import (
     adjustments,
+    api_keys,
     bundles,
     coupons,
     crediting,
@@ -130,8 +132,14 @@ def _alices_money(making: Making, admin: User, alice: User) -> None:
 def _alices_tokens(making: Making, alice: User) -> None:
     shop, past, settings = making.shop, making.past, making.settings
     running = making.buy(13, alice, 720, "Workshop laptop")
-    for day in range(12, 0, -1):
-        making.use(day + 0.3, running, minutes=making.chance.randint(20, 400), requests=making.chance.randint(40, 4000))
+
+    def use_on(*days: int) -> None:
+        for day in days:
+            minutes, requests = making.chance.randint(20, 400), making.chance.randint(40, 4000)
+            making.use(day + 0.3, running, minutes=minutes, requests=requests)
+
+    # In the order of time: a token's clock never runs back behind its last use.
+    use_on(*range(12, 5, -1))
     with past.ago(5.5) as session:
         pausing.pause(session, alice, running.id, settings=settings, actor=making.actor(alice))
     with past.ago(4.6) as session:
@@ -139,12 +147,15 @@ def _alices_tokens(making: Making, alice: User) -> None:
         outage = Outage(opened_at=clock.now() + timedelta(hours=40), last_failed_at=clock.now() + timedelta(hours=41),
                         closed_at=clock.now() + timedelta(hours=41))  # fmt: skip
         session.add(outage)
+    use_on(4, 3)
     with past.ago(2.5) as session:
         crediting.credit(session, outage.id, settings, limit=500)
+    use_on(2)
     with past.ago(2) as session:
         extending.extend(session, alice, running.id, hours=168, key=uuid.uuid4(), settings=settings,
                          actor=making.actor(alice))  # fmt: skip
         renewing.set_auto_renew(session, alice, running.id, on=True, settings=settings, actor=making.actor(alice))
+    use_on(1)
     shop.add("session_id", "open", making.use(0.02, running, minutes=29, requests=1284, ended=False))
     script = making.buy(0.9, alice, 24, "Nightly export", scope="certificates_only")
     making.use(0.93 - 0.07, script, minutes=25, requests=310)
@@ -223,6 +234,10 @@ def _notices(making: Making, alice: User) -> None:
     for argument, value in (("signed", signed.rpartition("/")[2]), ("kind", "renewal_ahead"), ("lang", "ru")):
         shop.add(argument, "usual", value)
     shop.add("endpoint_id", "works", works.id)
+    with making.past.ago(8) as session:
+        facts = {"name": "Nightly export", "scope": KeyScope.READ, "days": 90, "settings": settings}
+        key, _secret = api_keys.create(session, alice, **facts, actor=making.actor(alice))  # type: ignore[arg-type]
+    shop.add("key_id", "open", key.id)
 
 
 def _ids(making: Making, alice: User) -> None:
