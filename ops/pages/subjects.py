@@ -39,6 +39,7 @@ _VALUES = {
     "reader": "SELECT 'swagger'",
     "endpoint_id": """SELECT e.id FROM webhook_endpoints e LEFT JOIN webhook_deliveries d ON d.endpoint_id = e.id
         WHERE e.user_id = :buyer GROUP BY e.id ORDER BY count(d.id) DESC LIMIT 1""",
+    "key_id": "SELECT id FROM api_keys WHERE user_id = :buyer LIMIT 1",
     "kind": "SELECT 'welcome'",
     "lang": "SELECT 'en'",
     "key": "SELECT 'limits.auth_per_hour'",
