@@ -58,17 +58,26 @@ YOOKASSA_NETWORKS = (
 )
 
 
+ProviderName = Literal["mock", "stripe", "yookassa"]
+# Stripe takes the worth of half a dollar at least and eight digits of kopecks at most (docs.stripe.com/currencies,
+# "Minimum and maximum charge amounts"); YooKassa a rouble at least, and of most bank cards 350,000 at most.
+MINIMUM_RUB: Mapping[ProviderName, Decimal] = {"stripe": Decimal(50), "yookassa": Decimal(1)}
+MAXIMUM_RUB: Mapping[ProviderName, Decimal] = {"stripe": Decimal("999999.99"), "yookassa": Decimal(350000)}
+
+
 class Payments(Section):
     """Each real provider is switched on by its two settings, unless it is `retired`.
 
     Of a retired provider callbacks are still taken, and its old payments are settled, asked about and refunded.
     """
 
-    providers: tuple[Literal["mock", "stripe", "yookassa"], ...] = ("mock",)
+    providers: tuple[ProviderName, ...] = ("mock",)
     pending_minutes: Positive = 60
+    minimum_rub: Mapping[ProviderName, Money] = MINIMUM_RUB
+    maximum_rub: Mapping[ProviderName, Money] = MAXIMUM_RUB
     callback_tolerance_seconds: Positive = 300
     recheck_days: Positive = 180
-    retired: tuple[Literal["mock", "stripe", "yookassa"], ...] = ()
+    retired: tuple[ProviderName, ...] = ()
     return_origins: tuple[Origin, ...] = ()
     mock_signing_key: Secret | None = None
     stripe_secret_key: Secret | None = None

@@ -33,6 +33,7 @@ VIEWING = LocalProxy(current.viewing)
 WORDS = (
     labels.TOKEN_STATES,
     labels.PAYMENT_STATUSES,
+    labels.PAYMENT_FAILURES,
     labels.REVERSAL_KINDS,
     labels.REVERSAL_STATES,
     labels.TRANSFER_KINDS,

@@ -8,7 +8,7 @@ from models.inspections import Target
 from models.ledger import TransferKind
 from models.notices import Topic
 from models.outbox import MailState
-from models.payments import PaymentStatus, ReversalKind, ReversalState
+from models.payments import PaymentFailure, PaymentStatus, ReversalKind, ReversalState
 from models.tokens import TokenState
 from models.webhooks import DeliveryState
 
@@ -25,6 +25,11 @@ PAYMENT_STATUSES = {
     PaymentStatus.CANCELED: _("canceled"),
     PaymentStatus.EXPIRED: _("ran out"),
     PaymentStatus.REFUNDED: _("went back"),
+}
+PAYMENT_FAILURES = {
+    PaymentFailure.DECLINED: _("declined"),
+    PaymentFailure.ABANDONED: _("not paid in time"),
+    PaymentFailure.WITHDRAWN: _("withdrawn by the payer"),
 }
 REVERSAL_KINDS = {ReversalKind.REFUND: _("Refund"), ReversalKind.DISPUTE: _("Dispute")}
 REVERSAL_STATES = {

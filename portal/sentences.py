@@ -6,6 +6,7 @@ from flask_babel import lazy_gettext as _
 
 from models import time_zones
 from models.services.errors import (
+    AmountOutOfBounds,
     DebtOpen,
     DomainError,
     InsufficientFunds,
@@ -13,6 +14,7 @@ from models.services.errors import (
     PauseTooShort,
     PaymentSpent,
     PriceChanged,
+    ProviderRefused,
     TokenEnded,
     TokenUnusable,
 )
@@ -163,6 +165,11 @@ def sentence(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
             )
         case InsufficientFunds():
             return gettext("The balance is too low: %(amount)s ZNC are needed.", amount=amount(error.needed))
+        case AmountOutOfBounds():
+            least, most = amount(error.least), amount(error.most)
+            return gettext("With this way to pay, top up from %(least)s to %(most)s ZNC.", least=least, most=most)
+        case ProviderRefused():
+            return _refused_by_provider(error)
         case PaymentSpent():
             left = amount(error.unspent)
             return gettext("Of this payment %(amount)s ZNC are unspent; no more can be refunded.", amount=left)
@@ -181,3 +188,13 @@ def sentence(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
             return gettext("The amount must be at most %(limit)s.", limit=amount(Decimal(limit)))
         case _:
             return gettext(str(error))
+
+
+def _refused_by_provider(error: ProviderRefused) -> str:
+    match error.reason:
+        case "amount":
+            return gettext("The payment provider does not take this amount.")
+        case "setup":
+            return gettext("This way to pay is not available now. Choose another one, or write to the operator.")
+        case _:
+            return gettext("The payment provider has refused this. %(said)s", said=str(error))

@@ -31,6 +31,14 @@ class InvalidInput(DomainError):
         self.field = field
 
 
+class AmountOutOfBounds(InvalidInput):
+    """A payment provider takes amounts from `least` to `most` ZNC only."""
+
+    def __init__(self, field: str, least: Decimal, most: Decimal) -> None:
+        super().__init__(field, f"With this way to pay, top up from {least:.2f} to {most:.2f} ZNC.")
+        self.least, self.most = least, most
+
+
 class EmailTaken(DomainError):
     def __init__(self) -> None:
         super().__init__("This e-mail address already has an account.")
@@ -254,7 +262,14 @@ class PaymentSpent(DomainError):
 
 
 class ProviderRefused(DomainError):
-    """The payment provider will not do what it was asked, now or later; the message is its own."""
+    """The payment provider will not do what it was asked, now or later; the message is its own.
+
+    `reason` is `amount` for one that it does not take, `setup` for keys or an account that it does not accept.
+    """
+
+    def __init__(self, message: str, *, reason: str = "other") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ProviderDown(DomainError):

@@ -1,5 +1,6 @@
 """Topping up: a payment is started, its provider's callbacks are stored, and a job settles them once."""
 
+import logging
 import uuid
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -12,24 +13,27 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.ledger import AccountKind, TransferKind
-from models.payments import MOVES, Payment, PaymentEvent, PaymentStatus, ReversalKind
+from models.payments import MOVES, Payment, PaymentEvent, PaymentFailure, PaymentStatus, ReversalKind
 from models.services import (
     audit,
     callbacks,
     ledger,
     outbox,
     payment_checks,
+    payment_limits,
     providers,
     reversal_events,
     reversals,
     unclaimed_money,
 )
 from models.services.context import PLATFORM, Actor
-from models.services.errors import NotFound
+from models.services.errors import NotFound, ProviderDown, ProviderRefused
 from models.services.money import CENT, checked
 from models.services.paging import Page, page_of
 from models.services.providers.base import OF_A_PART
 from models.users import User
+
+logger = logging.getLogger(__name__)
 
 
 def start(
@@ -65,6 +69,7 @@ def start(
         expires_at=moment + timedelta(minutes=settings.payments.pending_minutes),
         check_at=moment + payment_checks.FIRST_CHECK,
     )
+    payment_limits.check(provider, payment.amount_znc, settings)
     payment.checkout_url = providers.get(provider, settings).create(session, payment)
     if session.scalar(select(User.deleted_at).where(User.id == user.id).with_for_update(read=True)) is not None:
         raise NotFound("user")
@@ -223,6 +228,33 @@ def expire(session: Session) -> int:
     for payment_id, user_id in expired:
         audit.record(session, AuditAction.PAYMENT_EXPIRED, PLATFORM, user_id=user_id, resource=("payment", payment_id))
     return len(expired)
+
+
+def withdraw(
+    session: Session, owner: User, payment_id: uuid.UUID, *, settings: Settings, actor: Actor
+) -> PaymentStatus:
+    """End a pending payment that its payer does not want to make any more; returns how it stands then.
+
+    The provider is asked first, and told where it can be. What is paid all the same is credited: the payment ends as
+    one that ran out of time. Raises NotFound for a stranger's.
+    """
+    payment = owned(session, owner, payment_id)
+    if payment.status is not PaymentStatus.PENDING:
+        return payment.status
+    try:
+        ask_provider(session, payment_id, settings)
+        providers.known(payment.provider, settings).cancel(session, payment)
+    except (NotFound, ProviderDown, ProviderRefused):
+        # One that is removed, silent or unwilling must not keep the payer from deleting his account.
+        logger.warning("payment %s is withdrawn without its provider", payment_id)
+    payment = reversals.locked(session, payment_id)
+    if payment.status is PaymentStatus.PENDING:
+        reversals.move(payment, PaymentStatus.EXPIRED)
+        payment.failure = PaymentFailure.WITHDRAWN
+        resource = ("payment", payment.id)
+        audit.record(session, AuditAction.PAYMENT_EXPIRED, actor, user_id=payment.user_id, resource=resource)
+        session.flush()
+    return payment.status
 
 
 def owned(session: Session, owner: User, payment_id: uuid.UUID) -> Payment:

@@ -11,6 +11,7 @@ from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringFi
 from wtforms.validators import InputRequired
 
 from models.config import Settings
+from models.services import payment_limits
 from models.services.errors import InvalidInput
 from models.services.money import parse_amount
 from models.services.tokens import NAME_LENGTH
@@ -18,6 +19,7 @@ from portal import labels, words
 from portal.forms.base import Form, SeenForm, UuidField, at_most, required
 from portal.forms.numbers import AmountField
 from portal.forms.rules import one_line
+from portal.i18n import gettext
 
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
 
@@ -119,8 +121,15 @@ class TopUpForm(Form):
     def with_providers(cls, settings: Settings, **defaults: object) -> Self:
         """Make the form for a request, with the providers that are switched on."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
-        form.provider.choices = [(name, str(labels.PROVIDERS.get(name, name))) for name in settings.payments.providers]
+        form.provider.choices = [(name, _offer(name, settings)) for name in settings.payments.providers]
         if form.provider.choices and form.provider.data in {None, "None"}:
             # A page may leave the choice out when there is only one.
             form.provider.data = form.provider.choices[0][0]
         return form
+
+
+def _offer(provider: str, settings: Settings) -> str:
+    """Name a way to pay, and how much can be paid by it."""
+    least, most = payment_limits.bounds_znc(provider, settings)
+    name = str(labels.PROVIDERS.get(provider, provider))
+    return gettext("%(name)s: %(least)s to %(most)s ZNC", name=name, least=words.price(least), most=words.price(most))

@@ -4,6 +4,7 @@ It knows nothing of our logins: whoever holds the address of a checkout may deci
 """
 
 import uuid
+from typing import Literal
 
 from flask import Blueprint, abort, redirect, render_template, request
 from werkzeug.wrappers import Response
@@ -16,8 +17,7 @@ from portal.redirects import without_own_origin
 
 blueprint = Blueprint("mock_checkout", __name__, url_prefix="/mock-checkout")
 
-# A declined card ends the payment as a change of mind does.
-OUTCOMES: dict[str, Outcome] = {"pay": "succeeded", "cancel": "canceled", "fail": "canceled"}
+OUTCOMES: dict[str, Outcome | Literal["declined"]] = {"pay": "succeeded", "cancel": "canceled", "fail": "declined"}
 
 
 @blueprint.get("/<uuid:checkout_id>")

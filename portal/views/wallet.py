@@ -7,6 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.ledger import TransferKind
+from models.payments import PaymentStatus
 from models.services import gifts, ledger, payments, providers
 from models.services.errors import GiftRefused, InvalidInput, ProviderDown, ProviderRefused
 from models.services.money import parse_amount
@@ -57,7 +58,7 @@ def top_up() -> str | Response | tuple[str, int]:
                 payment_id=payment_id,
                 amount=amount,
                 provider=str(form.provider.data),
-                return_url=own_address(url_for("wallet.payment", payment_id=payment_id, next=back)),
+                return_url=own_address(url_for("wallet.payment", payment_id=payment_id, next=back, returned=1)),
                 settings=settings,
                 actor=current.actor(),
             )
@@ -66,8 +67,9 @@ def top_up() -> str | Response | tuple[str, int]:
         return _wallet_page(form), 400
     except (ProviderDown, ProviderRefused) as error:
         logger.warning("a payment through %s was not started: %s", form.provider.data, error)
-        form.refuse(ProviderDown())
-        return _wallet_page(form), 503
+        is_amount = isinstance(error, ProviderRefused) and error.reason == "amount"
+        form.refuse(error, "amount" if is_amount else None)
+        return _wallet_page(form), 400 if is_amount else 503
     return redirect(without_own_origin(started.checkout_url), 303)
 
 
@@ -98,7 +100,20 @@ def payment(payment_id: uuid.UUID) -> str:
         payment=payments.owned(current.session(), user, payment_id),
         wallet=ledger.wallet_of(current.session(), user.id),
         next=local_path(request.args.get("next"), ""),
+        # Who comes back from the checkout has paid, most likely: the way there is not what the page leads with.
+        returned="returned" in request.args,
     )
+
+
+@blueprint.post("/payments/<uuid:payment_id>/withdraw")
+def withdraw(payment_id: uuid.UUID) -> Response:
+    """End a payment that its payer does not want to make any more."""
+    with current.transaction() as session:
+        settings, actor = current.settings(), current.actor()
+        status = payments.withdraw(session, current.user(), payment_id, settings=settings, actor=actor)
+    if status is PaymentStatus.EXPIRED:
+        flash(_("The payment is withdrawn. If it was made all the same, its ZNC will be credited."), "good")
+    return redirect(url_for("wallet.payment", payment_id=payment_id), 303)
 
 
 def _top_up_form() -> TopUpForm:
@@ -120,6 +135,6 @@ def _wallet_page(form: TopUpForm, gift: GiftForm | None = None) -> str:
         kind=kind,
         kinds=list(TransferKind),
         transactions=ledger.transactions(current.session(), wallet, kind=kind, **window()),
-        payments=payments.listing(current.session(), user_id=user.id, limit=5, offset=0),
+        payments=payments.listing(current.session(), user_id=user.id, **window("payments")),
         signed_amount=ledger.signed_amount,
     )

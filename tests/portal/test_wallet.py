@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from jobs.queues import QueueDown
 from models.config import Settings
-from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
+from models.payments import MockCheckout, Payment, PaymentEvent, PaymentFailure, PaymentStatus
 from models.services import payments
 from models.services.providers.mock import MockProvider
 from models.services.runtime import Cached
@@ -47,7 +47,7 @@ def test_a_top_up_goes_through_the_checkout_and_a_signed_callback(
     assert "500.00 ₽" in page.text
     answer = as_charlie.post(answer.location, outcome="pay")
     payment = session.scalars(select(Payment)).one()
-    assert answer.location == f"/wallet/payments/{payment.id}"
+    assert answer.location == f"/wallet/payments/{payment.id}?returned=1"
     assert queued == [("jobs.payments.deliver_mock_callback", str(checkout.id))]
     waiting = as_charlie.get(answer.location)
     assert f'href="{payment.checkout_url}"' in waiting.text
@@ -67,7 +67,9 @@ def test_a_payment_that_was_not_made_changes_no_balance(
 ) -> None:
     payment = paid(as_charlie, session, outcome)
     deliver(as_charlie, session, settings)
-    assert "The payment was not made" in as_charlie.get(f"/wallet/payments/{payment.id}").text
+    assert ("The payment was declined" if outcome == "fail" else "The payment was not made") in as_charlie.get(
+        f"/wallet/payments/{payment.id}"
+    ).text
     assert balance(session, charlie) == 0
 
 
@@ -178,3 +180,32 @@ def test_a_shop_that_has_no_provider_yet_says_so_and_shows_the_wallet(
     assert "No way to pay has been set up here yet." in text_of(answer, "alert")
     assert as_alice.post("/wallet/top-up", amount="5").status_code == 400
     assert as_alice.post("/wallet/gift", code="NONE").status_code in {303, 400}
+
+
+def test_every_payment_can_be_found_and_a_pending_one_withdrawn_so_that_it_blocks_no_deletion(
+    as_charlie: Browser, charlie: User, session: Session, settings: Settings, queued: Jobs
+) -> None:
+    oldest = top_up(session, charlie, settings)
+    for _ in range(30):
+        top_up(session, charlie, settings, "1")
+    session.commit()
+    assert queued == []
+    assert f'data-payment="{oldest.id}"' in as_charlie.get("/wallet?payments=2").text
+    assert "withdraw it" in as_charlie.get("/profile/delete").text
+    path = f"/wallet/payments/{oldest.id}"
+    assert f'action="{path}/withdraw"' in as_charlie.get(path).text
+    assert as_charlie.post(f"{path}/withdraw").status_code == 303
+    assert "The payment is withdrawn" in as_charlie.flashes()
+    session.refresh(oldest)
+    assert (oldest.status, oldest.failure) == (PaymentStatus.EXPIRED, PaymentFailure.WITHDRAWN)
+    assert f'action="{path}/withdraw"' not in as_charlie.get(path).text
+
+
+def test_who_comes_back_from_the_checkout_is_not_led_there_again(
+    as_charlie: Browser, charlie: User, session: Session, settings: Settings
+) -> None:
+    payment = top_up(session, charlie, settings)
+    session.commit()
+    before, after = (as_charlie.get(f"/wallet/payments/{payment.id}{query}").text for query in ("", "?returned=1"))
+    leads = f'button-main" href="{payment.checkout_url}"'
+    assert (leads in before, leads in after, payment.checkout_url in after) == (True, False, True)

@@ -21,15 +21,26 @@ class StripeFarSide(FarSide):
         self.sessions: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
         self.disputes: dict[str, dict[str, Any]] = {}
+        self.refusal: dict[str, str] = {}
         self.refund_status = "succeeded"
         self._number = itertools.count(1)
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
+    def answer(  # noqa: PLR0911 - one for each address
+        self, method: str, path: str, query: dict[str, str], body: bytes
+    ) -> Answer:
         form = dict(parse_qsl(body.decode()))
         match (method, path.split("/")[2:]):
+            case ("POST", ["checkout", "sessions"]) if self.refusal:
+                return 400, {"error": {"type": "invalid_request_error", **self.refusal}}
             case ("POST", ["checkout", "sessions"]):
                 return 200, self._open(form)
             case ("GET", ["checkout", "sessions", name]) if name in self.sessions:
+                return 200, self.sessions[name]
+            case ("POST", ["checkout", "sessions", name, "expire"]) if name in self.sessions:
+                # docs.stripe.com/api/checkout/sessions/expire: only an open session can be expired.
+                if self.sessions[name]["status"] != "open":
+                    return 400, {"error": {"type": "invalid_request_error", "message": "It is not open."}}
+                self.sessions[name].update(status="expired")
                 return 200, self.sessions[name]
             case ("POST", ["refunds"]):
                 return self._refund(form)

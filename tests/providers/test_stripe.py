@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import ConfigError, Settings, load
-from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
+from models.payments import Payment, PaymentEvent, PaymentFailure, PaymentStatus, ReversalState
 from models.services import callbacks, ledger, payments, providers, reversals
 from models.services.context import Actor
 from models.services.errors import CallbackRefused, NotFound, ProviderDown, ProviderRefused
@@ -270,7 +270,7 @@ def test_a_checkout_asks_for_the_roubles_that_are_booked_whatever_the_payers_cou
 def test_a_far_side_that_fails_starts_no_payment_and_one_that_refuses_says_why(
     *, session: Session, charlie: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
-    facts = {"amount": Decimal(1), "provider": "stripe", "return_url": "http://shop/", "settings": shop}
+    facts = {"amount": Decimal(5), "provider": "stripe", "return_url": "http://shop/", "settings": shop}
     stripe_side.failures = [0, 0, 0]
     with pytest.raises(ProviderDown), session.begin_nested():
         payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
@@ -371,5 +371,46 @@ def test_a_far_side_that_does_not_answer_is_told_at_the_form(
     answer = browser.post("/wallet/top-up", amount="50", provider="stripe", next="")
     assert answer.status_code == 503
     assert "The payment provider does not answer" in answer.text
+    # docs.stripe.com/error-codes: a refusal for good is not one that may pass.
+    stripe_side.refusal = {"code": "amount_too_small", "message": "Amount must convert to at least 50 cents."}
+    answer = browser.post("/wallet/top-up", amount="50", provider="stripe", next="")
+    assert (answer.status_code, "does not take this amount" in answer.text) == (400, True)
+    stripe_side.refusal = {"message": "Your account cannot make live charges."}
+    answer = browser.post("/wallet/top-up", amount="50", provider="stripe", next="")
+    assert "Your account cannot make live charges" in answer.text
+    stripe_side.refusal = {}
     answer = browser.post("/wallet/top-up", amount="50", provider="stripe", next="")
     assert (answer.status_code, answer.location.split("/pay/")[0]) == (303, stripe_side.address)
+
+
+@pytest.mark.parametrize(("amount", "status"), [("4.99", 400), ("5", 303), ("100000", 400)])
+def test_what_a_way_to_pay_takes_is_shown_before_and_checked(
+    app: Flask, charlie: User, stripe_side: StripeFarSide, amount: str, status: int
+) -> None:
+    # docs.stripe.com/currencies, "Minimum and maximum charge amounts".
+    browser = Browser(app.test_client())
+    browser.log_in(charlie)
+    assert "Card (Stripe): 5 to" in browser.get("/wallet").text
+    answer = browser.post("/wallet/top-up", amount=amount, provider="stripe", next="")
+    assert answer.status_code == status
+    assert len(stripe_side.sessions) == (status == 303)
+
+
+def test_a_payment_that_is_withdrawn_ends_at_the_provider_too_and_one_that_was_paid_is_credited(
+    *, session: Session, charlie: User, payment: Payment, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    facts = {"settings": shop, "actor": Actor(charlie.id)}
+    assert payments.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.EXPIRED  # type: ignore[arg-type]
+    name = str(payment.provider_payment_id)
+    assert (payment.failure, stripe_side.sessions[name]["status"]) == (PaymentFailure.WITHDRAWN, "expired")
+    assert told(session, shop, stripe_side.pay(name)) == "credited"
+    assert (balance(session, charlie), payment.failure) == (50, None)
+    assert payments.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.SUCCEEDED  # type: ignore[arg-type]
+
+
+def test_a_payment_is_withdrawn_though_its_provider_is_silent(
+    *, session: Session, charlie: User, payment: Payment, shop: Settings, stripe_side: StripeFarSide
+) -> None:
+    stripe_side.failures = [0] * 4
+    facts = {"settings": shop, "actor": Actor(charlie.id)}
+    assert payments.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.EXPIRED  # type: ignore[arg-type]

@@ -80,6 +80,10 @@ class Provider(Protocol):
         """Read a callback; None for a genuine one that says nothing of ours. Raises CallbackRefused on any doubt."""
         ...
 
+    def cancel(self, session: Session, payment: Payment) -> None:
+        """End a checkout that nobody is to pay any more, where the provider lets us. Raises as `fetch` does."""
+        ...
+
     def fetch(self, session: Session, payment: Payment) -> list[Event]:
         """Ask the provider what became of a payment and what went back of it; empty while it is undecided.
 

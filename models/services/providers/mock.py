@@ -5,14 +5,14 @@ import hmac
 import json
 import uuid
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
-from models.payments import MockCheckout, Payment
+from models.payments import MockCheckout, Payment, PaymentFailure
 from models.services.errors import CallbackRefused, NotFound, ProviderRefused
 from models.services.providers.base import Callback, Event, Outcome, Refund
 
@@ -20,10 +20,12 @@ SIGNATURE_HEADER = "X-Mock-Signature"
 _OUTCOMES: dict[str, Outcome] = {
     "payment.succeeded": "succeeded",
     "payment.canceled": "canceled",
+    "payment.declined": "canceled",
     "refund.succeeded": "refunded",
     "dispute.opened": "disputed",
     "dispute.won": "dispute_won",
 }
+_FAILURES = {"payment.canceled": PaymentFailure.WITHDRAWN, "payment.declined": PaymentFailure.DECLINED}
 
 
 class MockProvider:
@@ -54,6 +56,9 @@ class MockProvider:
             return _event(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation, RecursionError):
             raise CallbackRefused("The body is not a callback of the mock provider.") from None
+
+    def cancel(self, session: Session, payment: Payment) -> None:
+        """Leave the checkout open: it is paid at nobody's cost."""
 
     def fetch(self, session: Session, payment: Payment) -> list[Event]:
         checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one_or_none()
@@ -94,7 +99,7 @@ def checkout_of(session: Session, checkout_id: uuid.UUID) -> MockCheckout:
     return checkout
 
 
-def decide(session: Session, checkout_id: uuid.UUID, outcome: Outcome) -> bool:
+def decide(session: Session, checkout_id: uuid.UUID, outcome: Outcome | Literal["declined"]) -> bool:
     """Record the customer's decision; only the first one counts. Returns whether this was it."""
     decided = session.execute(
         update(MockCheckout)
@@ -126,6 +131,7 @@ def _event(body: dict[str, Any]) -> Event:
         amount_rub=amount,
         currency=str(payment["currency"]),
         body=body,
+        failure=_FAILURES.get(body["event"]),
         refund_id=str(refund["id"])[:120] if refund else None,
         refund_key=str(refund["key"])[:120] if refund.get("key") else None,
     )

@@ -93,6 +93,9 @@ class StripeCheckout:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CallbackRefused("The body is not a callback of Stripe.") from None
 
+    def cancel(self, session: Session, payment: Payment) -> None:  # noqa: ARG002 - the interface's
+        self._ask(self._client.v1.checkout.sessions.expire, str(payment.provider_payment_id))
+
     def fetch(self, session: Session, payment: Payment) -> list[Event]:  # noqa: ARG002 - the interface's
         found = self._ask(self._client.v1.checkout.sessions.retrieve, str(payment.provider_payment_id))
         said = _of_session(f"fetched:{found['id']}:{found['status']}:{found['payment_status']}", found)
@@ -136,8 +139,15 @@ class StripeCheckout:
         except _MAY_PASS:
             raise ProviderDown from None
         except stripe.StripeError as error:
-            raise ProviderRefused(f"Stripe says: {error.user_message or type(error).__name__}") from None
+            said = f"Stripe says: {error.user_message or type(error).__name__}"
+            raise ProviderRefused(said, reason=_kind(error)) from None
         return answer
+
+
+def _kind(error: stripe.StripeError) -> str:
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        return "setup"
+    return "amount" if error.code in {"amount_too_small", "amount_too_large"} else "other"
 
 
 def _signed_at(header: str) -> int:

@@ -14,7 +14,14 @@ from yookassa.client import ApiClient
 from yookassa.configuration import Configuration
 from yookassa.domain.common import HttpVerb, RequestObject
 from yookassa.domain.common.user_agent import UserAgent
-from yookassa.domain.exceptions import ApiError, InternalServerError, ResponseProcessingError, TooManyRequestsError
+from yookassa.domain.exceptions import (
+    ApiError,
+    ForbiddenError,
+    InternalServerError,
+    ResponseProcessingError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
 from yookassa.domain.request import PaymentRequest
 from yookassa.domain.request.refund_request import RefundRequest
 
@@ -71,6 +78,9 @@ class YooKassaRedirect:
             return Ask(str(said["object"][_PAYMENT_AT[kind]])) if kind in _PAYMENT_AT else None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CallbackRefused("The body is not a callback of YooKassa.") from None
+
+    def cancel(self, session: Session, payment: Payment) -> None:
+        """Let the payment lapse: YooKassa cancels only what is paid and not captured (API, "Cancel a payment")."""
 
     def fetch(self, session: Session, payment: Payment) -> list[Event]:  # noqa: ARG002 - the interface's
         found = self._client.ask(HttpVerb.GET, f"/payments/{payment.provider_payment_id}")
@@ -139,7 +149,7 @@ class _Client(ApiClient):  # type: ignore[misc]  # the library has no types
             if type(error) is ApiError:
                 raise ProviderDown from None
             said = (error.content or {}).get("description") or type(error).__name__
-            raise ProviderRefused(f"YooKassa says: {said}") from None
+            raise ProviderRefused(f"YooKassa says: {said}", reason=_kind(error)) from None
         except (requests.RequestException, ValueError, AttributeError):
             # The library stumbles over a lost connection: it looks for the reply in the error.
             raise ProviderDown from None
@@ -153,6 +163,12 @@ class _ImpatientSession(requests.Session):
 
     def request(self, *arguments: Any, **named: Any) -> requests.Response:
         return super().request(*arguments, **{**named, "timeout": TIMEOUT_SECONDS, "allow_redirects": False})
+
+
+def _kind(error: ApiError) -> str:
+    if isinstance(error, UnauthorizedError | ForbiddenError):
+        return "setup"
+    return "amount" if str((error.content or {}).get("parameter") or "").startswith("amount") else "other"
 
 
 def _amount(roubles: Decimal) -> dict[str, str]:
