@@ -27,7 +27,7 @@ def as_json(value: dict[str, Any], status: int = 200) -> Answer:
 def token_status(known: Known, moment: datetime) -> Answer:
     """Answer for a good token, in the words of contract.md, section 2; while paused the time left stands still."""
     state: Literal["ready", "active", "paused"]
-    if not known.is_activated:
+    if not known.is_activated and not known.is_paused(moment):
         state, left = "ready", None
     elif known.is_paused(moment) or known.expires_at is None:
         state, left = "paused", known.seconds_left

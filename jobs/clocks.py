@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from jobs import runtime
 from models.config import Settings
-from models.services import crediting, expiring, pausing, referrals, renewing
+from models.services import crediting, debt_pauses, expiring, pausing, referrals, renewing
 from models.services.errors import DomainError
 from models.services.promotions import bonus_corrections
 
@@ -23,6 +23,11 @@ def end_pauses() -> int:
     return _each(
         lambda session, _settings: pausing.due(session), lambda session, key, _: pausing.resume_due(session, key)
     )
+
+
+def pause_for_debt() -> int:
+    """Pause tokens that were bought with money that is owed, and resume them once it is repaid; returns how many."""
+    return _each(debt_pauses.due, debt_pauses.settle)
 
 
 def tell_renewals() -> int:

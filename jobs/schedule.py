@@ -48,6 +48,7 @@ SCHEDULE = (
     Task("jobs.webhooks.send_waiting", every=5),
     Task("jobs.audit.seal", every=10),
     Task("jobs.clocks.end_pauses", every=10),
+    Task("jobs.clocks.pause_for_debt", every=10),
     Task("jobs.clocks.credit_outages", every=15),
     Task("jobs.clocks.renew", every=60),
     Task("jobs.clocks.tell_renewals", every=60),

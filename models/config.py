@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from models.sections import Database, Limits, Maintenance, Platform, Portal, Proxy, Redis, Sessions, Tokens, Upstream
-from models.shop_sections import OutageCredit, Pause, Payments, Prices, Referral, Refund, Renewal, Seller
+from models.shop_sections import Debt, OutageCredit, Pause, Payments, Prices, Referral, Refund, Renewal, Seller
 from models.upkeep_sections import Admin, Audit, Backup, Inspection, Mail, Notices, Webhooks
 
 PREFIX = "ZENZEFI_"
@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     prices: Prices
     refund: Refund = Refund()
     pause: Pause = Pause()
+    debt: Debt = Debt()
     renewal: Renewal = Renewal()
     outage_credit: OutageCredit = OutageCredit()
     referral: Referral = Referral()

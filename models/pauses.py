@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, UuidKey
@@ -23,6 +23,8 @@ class TokenPause(Base):
     )
 
     id: Mapped[UuidKey]
+    # Not by its owner, but while money that bought the token is owed: without a limit, and none of the owner's pauses.
+    for_debt: Mapped[bool] = mapped_column(default=False, server_default=false())
     token_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("access_tokens.id", ondelete="RESTRICT"))
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]

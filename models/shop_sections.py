@@ -30,6 +30,10 @@ class Pause(Section):
     in_all_days: Positive = 30
 
 
+class Debt(Section):
+    pause_tokens: bool = True
+
+
 class Renewal(Section):
     claim_seconds: Positive = 300
     tell_hours: Positive = 24

@@ -83,7 +83,6 @@ class AccessToken(Base):
         # The tokens of a bundle share one price: one may give back what another kept (services/bundle_refunds.py).
         CheckConstraint("refund_amount <= price_paid OR bundle_purchase_id IS NOT NULL", name="refund_within_price"),
         CheckConstraint("(revoked_at IS NULL) = (refund_amount IS NULL)", name="revoked_with_refund"),
-        CheckConstraint("paused_at IS NULL OR activated_at IS NOT NULL", name="paused_after_activation"),
         CheckConstraint("(paused_at IS NULL) = (pause_limit_seconds = 0)", name="paused_with_limit"),
         Index("ix_access_tokens_user_id_created_at", "user_id", "created_at"),
         CheckConstraint("(previous_hash IS NULL) = (previous_until IS NULL)", name="previous_with_end"),

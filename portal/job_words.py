@@ -12,6 +12,7 @@ JOBS = {
     "jobs.backups.make": _("Make a backup"),
     "jobs.certificates.look": _("Look at the certificates"),
     "jobs.clocks.credit_outages": _("Credit outages"),
+    "jobs.clocks.pause_for_debt": _("Pause tokens of debtors"),
     "jobs.clocks.end_pauses": _("End pauses"),
     "jobs.clocks.renew": _("Renew tokens"),
     "jobs.clocks.tell_of_ends": _("Tell of tokens that are about to end"),

@@ -124,6 +124,7 @@ SERVICE_SENTENCES = (
     _("Refund refused by the provider"),
     _("Debt repaid"),
     _("This token has been paused for as long as it can be."),
+    _("This token was bought with money that was charged back. It runs on once the debt is repaid."),
     _("Somebody else has changed this meanwhile. Look at it again."),
     _("Write a whole number."),
     _("The end must come after the start, and after now."),

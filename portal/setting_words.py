@@ -31,6 +31,10 @@ SETTINGS = {
             " the whole bundle, unused, gives back all of it."
         ),
     ),
+    "debt.pause_tokens": (
+        _("Pause tokens while a debt is open"),
+        _("Tokens that were bought with money that was charged back stand still until the debt is repaid."),
+    ),
     "renewal.in_outage": (
         _("Auto-renewal in an outage"),
         _(
@@ -65,6 +69,7 @@ GROUPS = {
     "prices": _("Prices"),
     "refund": _("Refunds"),
     "renewal": _("Auto-renewal"),
+    "debt": _("Debts"),
     "limits": _("Limits"),
     "sessions": _("Devices"),
     "maintenance": _("Maintenance"),
@@ -74,6 +79,7 @@ CHOICES = {
     "refund.bundle_rate": {"share": _("share"), "list": _("list price")},
     "renewal.in_outage": {"wait": _("wait"), "renew": _("renew")},
     "sessions.device_policy": {"off": _("off"), "when_sent": _("when sent"), "required": _("required")},
+    "debt.pause_tokens": {"false": _("off"), "true": _("on")},
     "maintenance.on": {"false": _("off"), "true": _("on")},
 }
 

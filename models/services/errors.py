@@ -206,12 +206,13 @@ class RotatedAlready(DomainError):
 
 
 class PauseRefused(DomainError):
-    """A token may not be paused now; `reason` is `outage`, `too_many` or `used_up`."""
+    """A token may not be paused now; `reason` is `outage`, `too_many`, `used_up` or `debt`."""
 
     SENTENCES: ClassVar[dict[str, str]] = {
         "outage": "The service is out of order, and the lost time will be credited. A pause can begin afterwards.",
         "too_many": "This token has been paused as often as it can be.",
         "used_up": "This token has been paused for as long as it can be.",
+        "debt": "This token was bought with money that was charged back. It runs on once the debt is repaid.",
     }
 
     def __init__(self, reason: str) -> None:

@@ -111,7 +111,7 @@ def _is_in(state: TokenState) -> ColumnElement[bool]:
     if state is TokenState.REVOKED:
         return AccessToken.revoked_at.is_not(None)
     if state is TokenState.READY:
-        return and_(AccessToken.revoked_at.is_(None), AccessToken.activated_at.is_(None))
+        return and_(AccessToken.revoked_at.is_(None), AccessToken.activated_at.is_(None), ~pauses_at(clock.now()))
     now = clock.now()
     if state is TokenState.PAUSED:
         return and_(AccessToken.revoked_at.is_(None), pauses_at(now))

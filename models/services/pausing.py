@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -46,7 +46,7 @@ def outlook(session: Session, token: AccessToken, settings: Settings) -> Outlook
     taken = _count(session, token)
     is_on = token.is_paused(moment)
     start = token.paused_at if is_on and token.paused_at else moment
-    latest = token.paused_until if is_on and token.paused_until else start + _time_left(token, moment, rules)
+    latest = token.paused_until if is_on and token.paused_until else start + _time_left(session, token, moment, rules)
     return Outlook(
         earliest_end=min(_earliest_end(start, rules), latest),
         latest_end=latest,
@@ -70,8 +70,8 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
         raise fault
     if token.paused_at is not None:
         # Over since it reached its limit; the job has not come round to it.
-        _end(session, token, token.paused_at, moment, PLATFORM)
-    token.pause_limit_seconds = math.floor(_time_left(token, moment, settings.pause).total_seconds())
+        end(session, token, token.paused_at, moment, PLATFORM)
+    token.pause_limit_seconds = math.floor(_time_left(session, token, moment, settings.pause).total_seconds())
     token.paused_at = moment
     session.add(TokenPause(token_id=token.id, started_at=moment))
     changes.announce_token(session, token.id)
@@ -89,10 +89,12 @@ def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Sett
     state = token.state(moment)
     if state in own_tokens.ENDED or token.paused_at is None or token.paused_until is None:
         raise TokenUnusable(state)
+    if is_for_debt(session, token):
+        raise PauseRefused("debt")
     earliest = min(_earliest_end(token.paused_at, settings.pause), token.paused_until)
     if moment < earliest:
         raise PauseTooShort(earliest)
-    _end(session, token, token.paused_at, moment, actor)
+    end(session, token, token.paused_at, moment, actor)
     return token
 
 
@@ -117,11 +119,17 @@ def resume_due(session: Session, token_id: uuid.UUID) -> bool:
     moment = clock.now()
     if token is None or token.paused_at is None or token.is_paused(moment):
         return False
-    _end(session, token, token.paused_at, moment, PLATFORM)
+    end(session, token, token.paused_at, moment, PLATFORM)
     return True
 
 
-def _end(session: Session, token: AccessToken, started_at: datetime, moment: datetime, actor: Actor) -> None:
+def is_for_debt(session: Session, token: AccessToken) -> bool:
+    """Say whether the pause that is on, if one is, lasts until a debt is repaid."""
+    lasts = (TokenPause.token_id == token.id) & TokenPause.ended_at.is_(None) & TokenPause.for_debt
+    return session.scalar(select(exists().where(lasts))) is True
+
+
+def end(session: Session, token: AccessToken, started_at: datetime, moment: datetime, actor: Actor) -> None:
     """End a pause, at its limit if that is over. It counts in whole seconds, so that no pause gives time away."""
     seconds = token.stopped_seconds(moment) - token.paused_seconds
     held = session.scalars(
@@ -129,7 +137,8 @@ def _end(session: Session, token: AccessToken, started_at: datetime, moment: dat
     ).one()
     held.ended_at = started_at + timedelta(seconds=seconds)
     token.paused_at, token.pause_limit_seconds = None, 0
-    token.paused_seconds += seconds
+    if token.activated_at is not None:
+        token.paused_seconds += seconds
     changes.announce_token(session, token.id)
     resource = ("token", token.id)
     audit.record(session, AuditAction.TOKEN_RESUMED, actor, user_id=token.user_id, resource=resource, seconds=seconds)
@@ -141,7 +150,7 @@ def _fault(session: Session, token: AccessToken, taken: int, settings: Settings)
         return PauseRefused("outage")
     if taken >= rules.at_most:
         return PauseRefused("too_many")
-    if _time_left(token, clock.now(), rules) < timedelta(minutes=rules.at_least_minutes):
+    if _time_left(session, token, clock.now(), rules) < timedelta(minutes=rules.at_least_minutes):
         return PauseRefused("used_up")
     return None
 
@@ -150,10 +159,12 @@ def _earliest_end(start: datetime, rules: PauseRules) -> datetime:
     return start + timedelta(minutes=rules.at_least_minutes)
 
 
-def _time_left(token: AccessToken, moment: datetime, rules: PauseRules) -> timedelta:
-    """Return for how long the token may still be paused, from `moment` on."""
-    return timedelta(seconds=max(0, rules.in_all_days * DAY - token.stopped_seconds(moment)))
+def _time_left(session: Session, token: AccessToken, moment: datetime, rules: PauseRules) -> timedelta:
+    """Return for how long the owner may still pause the token, from `moment` on."""
+    lasted = func.sum(func.extract("epoch", TokenPause.ended_at - TokenPause.started_at))
+    for_debt = session.scalar(select(lasted).where(TokenPause.token_id == token.id, TokenPause.for_debt)) or 0
+    return timedelta(seconds=max(0, rules.in_all_days * DAY + int(for_debt) - token.stopped_seconds(moment)))
 
 
 def _count(session: Session, token: AccessToken) -> int:
-    return session.scalar(select(func.count()).where(TokenPause.token_id == token.id)) or 0
+    return session.scalar(select(func.count()).where(TokenPause.token_id == token.id, ~TokenPause.for_debt)) or 0

@@ -35,6 +35,7 @@ CHANGEABLE = (
     "refund.used_time_rate",
     "refund.bundle_rate",
     "renewal.in_outage",
+    "debt.pause_tokens",
     "limits.auth_per_hour",
     "limits.auth_per_address",
     "limits.registrations_per_hour",

@@ -168,7 +168,7 @@ def test_a_fresh_demo_token_costs_nothing_and_ends_the_last(
         ("credited_seconds", -1, "added_seconds_not_negative"),
         ("refund_amount", Decimal(1), "revoked_with_refund"),
         ("revoked_at", START, "revoked_with_refund"),
-        ("paused_at", START, "paused_after_activation"),
+        ("paused_at", START, "paused_with_limit"),
     ],
 )
 def test_the_database_itself_refuses_nonsense(
