@@ -170,10 +170,10 @@ class Admitting(Tunnelling):
         if is_under(turn.request.path, self._site.rules.reserved):
             self._refuse(turn, _RESERVED)
             return
-        if self._site.rules.holds_secret(turn.request.target) and not mask_target(turn.request, self._site.rules):
+        if not mask_target(turn.request, self._site.rules):
             self._refuse(turn, _SECRET_IN_ADDRESS)
             return
-        if turn.request.hops_left == 0:
+        if turn.request.method == "OPTIONS" and turn.request.hops_left == 0:
             self._answer(turn, _LAST_HOP)
             return
         if not turn.request.headers.is_kept:

@@ -10,7 +10,17 @@ from addon.http1.messages.header_rules import NEVER_DOWN, NOT_NOMINABLE, RATE_LI
 from addon.http1.messages.host_rewriting import IN_REQUESTS, HostRewriting, may_name_host
 from models.addresses import Network, is_in, parse_hop
 
+# What stays behind of a reply, by whether its length and its rate limit do.
+_DROPPED_DOWN = {
+    (drop_length, limited): NEVER_DOWN
+    | (frozenset({b"content-length"}) if drop_length else frozenset())
+    | (RATE_LIMIT if limited else frozenset())
+    for drop_length in (False, True)
+    for limited in (False, True)
+}
 _MEMO_SIZE = 16
+# Nothing shorter holds a secret of ours, plain or escaped.
+_SHORTEST_SECRET = 64
 
 
 def _holds_none(_value: bytes) -> bool:
@@ -77,6 +87,8 @@ def below_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:
 
 def mask_target(request: RequestHead, rules: Rules) -> bool:
     """Take our secrets out of an address, which else goes up byte for byte; False when one is left, escaped."""
+    if len(request.path) + len(request.query or b"") < _SHORTEST_SECRET or not rules.holds_secret(request.target):
+        return True
     request.path = rules.mask_secrets(request.path)
     request.query = None if request.query is None else rules.mask_secrets(request.query)
     return not rules.holds_secret(request.target)
@@ -190,22 +202,17 @@ def response_lines(
     response: ResponseHead, request: RequestHead, peer: Peer, rules: Rules, *, drop_length: bool, limited: bool
 ) -> bytes:
     """Write the upstream's header lines that may go on, in order; byte for byte, if they do not name its host."""
-    headers = response.headers
-    items = headers.items
+    headers, items = response.headers, response.headers.items
+    dropped = _DROPPED_DOWN[drop_length, limited]
+    if headers.connection:
+        dropped |= headers.connection - NOT_NOMINABLE
+    if b"set-cookie" in headers.first:
+        items = [line for line in items if line[0] != b"set-cookie" or _cookie_name(line[2]) not in rules.cookies]
+    if rules.cors is not None:
+        items = [line for line in items if not line[0].startswith(b"access-control-")]
     if rules.rewriting is not None and may_name_host(headers):
         items = rules.rewriting.to_client(items, request, peer)
-    nominated = headers.connection - NOT_NOMINABLE
-    kept = [
-        b"%b: %b\r\n" % (name, value)
-        for lower, name, value in items
-        if lower not in NEVER_DOWN
-        and lower not in nominated
-        and not (drop_length and lower == b"content-length")
-        and not (limited and lower in RATE_LIMIT)
-        and not (rules.cors is not None and lower.startswith(b"access-control-"))
-        and not (lower == b"set-cookie" and _cookie_name(value) in rules.cookies)
-    ]
-    return b"".join(kept)
+    return b"".join([b"%b: %b\r\n" % (name, value) for lower, name, value in items if lower not in dropped])
 
 
 def _cookie_name(pair: bytes) -> bytes:

@@ -25,7 +25,7 @@ def may_name_host(headers: Headers) -> bool:
     first = headers.first
     if b"location" in first or b"content-location" in first or b"refresh" in first:
         return True
-    return b"set-cookie" in first and b"domain" in headers.raw.lower()
+    return b"set-cookie" in first and headers.raw.lower().find(b"domain") >= 0
 
 
 @dataclass(frozen=True, slots=True)
