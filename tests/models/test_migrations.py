@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from models import config, database
 from models.tables import Base
 from ops import migrate, revisions
 from tests.pgbouncer import pgbouncer
-from tests.support import race
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -129,7 +129,8 @@ def test_two_migrators_behind_a_pooler_wait_for_each_other(
         variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment, "DATABASE_URL": pooled}
         run = functools.partial(subprocess.run, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         assert run([*command, "downgrade", "0025_inspections"]).returncode == 0
-        done = race(*[lambda: run([*command, "upgrade"])] * 2)
+        with ThreadPoolExecutor(2) as pool:
+            done = list(pool.map(run, [[*command, "upgrade"]] * 2))
         assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
     engine = create_engine(url)
     with engine.connect() as connection:
