@@ -24,12 +24,16 @@ from models.services import (
     books,
     bundles,
     callbacks,
+    credentials,
+    debt_pauses,
     extending,
     gifts,
+    leaving,
     ledger,
     pausing,
     payments,
     referrals,
+    renewing,
     reversals,
     revoking,
     sessions,
@@ -43,7 +47,7 @@ from models.services.providers.base import OF_A_PART, Event
 from models.shop_sections import Refund
 from models.tokens import AccessToken, TokenState
 from models.users import User
-from tests.conftest import Clock, make_user
+from tests.conftest import PASSWORD, Clock, make_user
 from tests.support import Crash, crash_after, engine_of, top_up
 
 CENTS = st.integers(min_value=-20_000, max_value=40_000).map(lambda cents: Decimal(cents) / 100)
@@ -63,7 +67,12 @@ STEPS = st.one_of(
     st.tuples(st.just("give back"), st.integers(0, 3), CENTS),
     st.tuples(st.just("provider says"), st.integers(0, 3), CENTS, st.sampled_from(OF_A_PART_IN_ORDER)),
     st.tuples(st.just("revoke"), st.integers(0, 5)),
+    st.tuples(st.just("renew")),
+    st.tuples(st.just("pause for debt")),
+    st.tuples(st.just("leave and come back")),
     st.tuples(st.just("wait"), st.integers(1, 400_000)),
+    # Beyond the longest pause.
+    st.tuples(st.just("wait"), st.just(31 * 86400)),
 )
 # After so many statements the process dies, if it gets that far.
 CRASHES = st.one_of(st.none(), st.none(), st.integers(1, 25))
@@ -75,6 +84,7 @@ class History:
 
     def __init__(self, factory: Sessions, settings: Settings, time: Clock) -> None:
         self._factory, self._settings, self._time = factory, settings, time
+        self._comes: User | None = None
         with factory.begin() as session:
             referrer = make_user(session, f"charlie{next(NAMES)}")
             self.owner = make_user(session, f"alice{next(NAMES)}")
@@ -90,6 +100,11 @@ class History:
         crash = crash_after(engine_of(self._factory), crash_at) if crash_at else nullcontext()
         with suppress(DomainError, Crash), crash, self._factory.begin() as session:
             getattr(self, f"_{what.replace(' ', '_')}")(session, *facts)
+        # Only what was committed has happened.
+        with self._factory.begin() as session:
+            if self._comes is not None and session.get(User, self._comes.id) is not None:
+                self.owner = session.get_one(User, self._comes.id)
+            self._comes = None
 
     def _adjust(self, session: Session, amount: Decimal) -> None:
         adjustments.adjust(session, self.owner, amount=amount, reason="history", actor=PLATFORM)
@@ -121,6 +136,27 @@ class History:
     def _vest(self, session: Session) -> None:
         for bonus_id in referrals.due(session):
             referrals.vest(session, bonus_id)
+
+    def _renew(self, session: Session) -> None:
+        for token in session.scalars(select(AccessToken).where(AccessToken.user_id == self.owner.id)).all():
+            with suppress(DomainError):
+                facts = {"on": True, "settings": self._settings, "actor": PLATFORM}
+                renewing.set_auto_renew(session, self.owner, token.id, **facts)
+        for token_id in renewing.due(session, self._settings):
+            renewing.renew(session, token_id, self._settings)
+
+    def _pause_for_debt(self, session: Session) -> None:
+        for token_id in debt_pauses.due(session, self._settings):
+            debt_pauses.settle(session, token_id, self._settings)
+
+    def _leave_and_come_back(self, session: Session) -> None:
+        owner = session.get_one(User, self.owner.id)
+        email, referrer_id = owner.email, owner.referrer_id
+        facts = {"settings": self._settings, "actor": PLATFORM}
+        leaving.delete_account(session, owner, password=PASSWORD, code=None, **facts)
+        again = credentials.register(session, email=email, username=f"a{next(NAMES)}", password=PASSWORD, **facts)
+        again.referrer_id = referrer_id
+        self._comes = again
 
     def _use(self, session: Session, which: int) -> None:
         if token := self._token(session, which):
