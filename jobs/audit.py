@@ -38,7 +38,7 @@ def archive() -> str:
 
 def _run(*options: str) -> str:
     try:
-        said = commands.run("ops.audit", *options)
+        said = commands.run("ops.commands.audit", *options)
     except commands.CommandFailed as failure:
         logger.critical("audit: %s", failure)
         raise

@@ -19,7 +19,7 @@ def make() -> str:
     if not folder:
         return "off: [backup] folder is empty"
     try:
-        return commands.run("ops.backup", "--json", "--out", folder)
+        return commands.run("ops.commands.backup", "--json", "--out", folder)
     except commands.CommandFailed as failure:
         reason = str(failure)
     logger.critical("backup: %s", reason)

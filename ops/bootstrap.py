@@ -28,8 +28,8 @@ REQUIREMENTS = {
     "run": ("requirements.txt",),
     "mcp": ("requirements.txt", "requirements-mcp.txt"),
     "test": ("requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"),
-    "fuzz": ("ops/fuzz/requirements.txt",),
-    "load": ("ops/load/requirements.txt",),
+    "fuzz": ("ops/dev/fuzz/requirements.txt",),
+    "load": ("ops/dev/load/requirements.txt",),
 }
 STAMP = "zenzefi-stamp.json"
 MARK = "zenzefi-installing"

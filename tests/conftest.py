@@ -19,7 +19,8 @@ from models.database import Sessions
 from models.services import adjustments, passwords, users
 from models.services.context import PLATFORM
 from models.users import User
-from ops import migrate, testrun
+from ops.commands import migrate
+from ops.dev import testrun
 from tests import audited
 
 PASSWORD = "correct horse battery"

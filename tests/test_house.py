@@ -104,7 +104,7 @@ def test_services_never_commit() -> None:
 
 
 def test_a_theme_changes_colours_and_nothing_else() -> None:
-    """So what a rule finds in one theme holds in the other, unless it asks for colours (ops/shots/axe.py)."""
+    """So what a rule finds in one theme holds in the other, unless it asks for colours (ops/dev/screenshots/axe.py)."""
     ways = ("light-dark(", "prefers-color-scheme", "data-theme", "dataset.theme")
     knowing = {
         str(path.relative_to(ROOT))

@@ -14,23 +14,23 @@ from models import clock, database
 from models.config import Settings
 from ops.console import Failure, say
 from ops.doctor import (
-    auditing,
+    audit_log,
     backups,
     certificates,
     clocks,
     configuration,
+    connectivity,
+    databases,
     ledger,
     machine,
     mail_server,
     payments,
     queues,
-    reach,
-    rounds,
-    stores,
+    runner,
     versions,
 )
 from ops.doctor.findings import Finding, House, Level, See, Subject
-from ops.installation import DATA, settings_of
+from ops.launcher.installation import DATA, settings_of
 
 WELL, ILL, UNKNOWN = 0, 1, 2
 BOOK = "docs/TROUBLESHOOTING.md"
@@ -41,20 +41,20 @@ SETTINGS = Subject("settings", "settings, keys and who can read them", configura
 SUBJECTS = (
     VERSIONS,
     SETTINGS,
-    Subject("postgresql", "the server, revision and permissions", stores.examine_postgres),
-    Subject("redis", "the server and its memory", stores.examine_redis),
-    Subject("portal", "does the portal answer", reach.examine_portal),
-    Subject("gateway", "does the proxy answer", reach.examine_gateway),
-    Subject("upstream", "does the server that is sold answer", reach.examine_upstream),
+    Subject("postgresql", "the server, revision and permissions", databases.examine_postgres),
+    Subject("redis", "the server and its memory", databases.examine_redis),
+    Subject("portal", "does the portal answer", connectivity.examine_portal),
+    Subject("gateway", "does the proxy answer", connectivity.examine_gateway),
+    Subject("upstream", "does the server that is sold answer", connectivity.examine_upstream),
     Subject("mail", "does the mail server take our mail", mail_server.examine),
     Subject("clocks", "ours beside those of the servers", clocks.examine),
     Subject("certificates", "dates, names and chains", certificates.examine),
     Subject("ledger", "the books, as ./zenzefi ledger verify proves them", ledger.examine),
-    Subject("audit", "the audit log, as ./zenzefi audit verify proves it", auditing.examine),
+    Subject("audit", "the audit log, as ./zenzefi audit verify proves it", audit_log.examine),
     Subject("queues", "workers, scheduler and queues", queues.examine),
     Subject("waiting", "what waits in the database for the jobs", queues.examine_waiting),
     Subject("backups", "the newest one, its checksum, and room for more", backups.examine),
-    Subject("bucket", "the copy of the backups elsewhere", reach.examine_bucket),
+    Subject("bucket", "the copy of the backups elsewhere", connectivity.examine_bucket),
     Subject("machine", "disk, file descriptors, load", machine.examine),
     Subject(
         "payments",
@@ -109,7 +109,7 @@ def _findings(options: argparse.Namespace, settings: Settings) -> Iterator[tuple
             is_hurried=not options.subjects,
         )
         wanted = [one for one in SUBJECTS if one.name in options.subjects or not (options.subjects or one.on_request)]
-        yield from rounds.findings(wanted, house)
+        yield from runner.findings(wanted, house)
     finally:
         engine.dispose()
 

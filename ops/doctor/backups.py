@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from models import clock
-from ops.backups import archive
+from ops.backups import manifest
 from ops.console import Failure
 from ops.doctor.findings import Finding, House, See, duration
-from ops.installation import DATA
+from ops.launcher.installation import DATA
 
 # A night, and what a slow one takes.
 FRESH = timedelta(hours=30)
@@ -28,7 +28,7 @@ def examine(house: House) -> Iterator[Finding]:
     if not house.settings.backup.folder:
         do = "Set [backup] folder: then one is made each night at 03:00 UTC."
         yield Finding("Backups are made each night", False, "[backup] folder is empty", do, see, is_urgent=is_real)
-    kept = archive.present(folder)
+    kept = manifest.present(folder)
     if not kept:
         do = "Run ./zenzefi backup now."
         yield Finding("There is a backup", False, f"none in {folder}", do, see, is_urgent=is_real)
@@ -52,7 +52,7 @@ def examine(house: House) -> Iterator[Finding]:
 def _whole(dump: Path) -> Finding:
     do = f"Make another one; ./zenzefi restore --drill {dump} tells what is wrong with this."
     try:
-        archive.checked(dump)
+        manifest.checked(dump)
     except Failure as failure:
         return Finding("The newest backup is what was written", False, str(failure), do, See.BACKUPS)
     seen = f"{dump.name}, its checksum is right"

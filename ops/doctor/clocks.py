@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import clock
+from ops.doctor.connectivity import ask_upstream
+from ops.doctor.databases import connect
 from ops.doctor.findings import Finding, House, See
-from ops.doctor.reach import ask_upstream
-from ops.doctor.stores import connect
 
 CLOSE_SECONDS = 2.0
 # A `Date` header has whole seconds, and tells when the answer was made.

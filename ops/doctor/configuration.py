@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from models import addresses
 from models.config import PREFIX, Settings
 from ops.doctor.findings import Finding, House, See
-from ops.installation import Folders
+from ops.launcher.installation import Folders
 
 SEE = See.SETTINGS
 # 128 bits as hex or base64, and not one letter again and again.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops.doctor.findings import Finding, House, See
-from ops.installation import DATA, Folders
+from ops.launcher.installation import DATA, Folders
 
 FREE_MB, FREE_SHARE = 1024, 0.05
 LARGE_LOGS_MB = 1024

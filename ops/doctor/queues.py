@@ -14,8 +14,8 @@ from jobs.queues import QUEUE, SLOW_QUEUE, work
 from jobs.schedule import SCHEDULE, scheduler
 from models import clock
 from models.services import fleet, health
+from ops.doctor.databases import connect
 from ops.doctor.findings import Finding, House, See, duration
-from ops.doctor.stores import connect
 
 LONG = 1000
 OLD = timedelta(minutes=5)

@@ -24,11 +24,11 @@ except ImportError:
 
 from models import database
 from models.services.errors import DomainError
-from ops.addresses import LOOPBACK
 from ops.console import Failure, complain
-from ops.installation import DATA, settings_of
-from ops.mcp.changes import Hands
-from ops.mcp.desk import Desk
+from ops.launcher.installation import DATA, settings_of
+from ops.mcp.read_tools import Desk
+from ops.mcp.write_tools import Hands
+from ops.processes.ports import LOOPBACK
 
 INSTRUCTIONS = (
     "The Zenzefi Proxy Platform sells time-limited access tokens. Amounts are in ZNC, times in UTC. Lists are paged by "

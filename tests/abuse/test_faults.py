@@ -22,7 +22,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.services import revoking
 from models.services.context import PLATFORM
-from ops import migrate
+from ops.commands import migrate
 from ops.servers import PostgresServer, RedisServer
 from tests.abuse.recorder import Recorder
 from tests.addon.conftest import Owned, sell

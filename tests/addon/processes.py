@@ -138,7 +138,7 @@ def start_upstream() -> tuple[subprocess.Popen[bytes], str]:
     """Start the sample upstream and return it with its address."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "ops.sample_upstream", "--host", "127.0.0.1", "--port", str(port)],
+        [sys.executable, "-m", "ops.servers.sample_upstream", "--host", "127.0.0.1", "--port", str(port)],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
     )

@@ -33,7 +33,7 @@ from models.services.fleet import FLOWS
 from models.services.inspections import Watched
 from models.services.sessions import Known
 from models.upkeep_sections import Inspection as Rules
-from ops.viewer.feed import Feed
+from ops.inspect.flow_feed import Feed
 from tests.abuse.recorder import Recorder
 from tests.addon.conftest import sell
 from tests.addon.exchanges import known, over

@@ -53,7 +53,7 @@ class Viewer:
 def viewer(environment: Mapping[str, str], data: Path) -> Iterator[Viewer]:
     """Start it and wait until it answers."""
     port = free_port()
-    command = [sys.executable, "-m", "ops.viewer", "--port", str(port), "--data", str(data)]
+    command = [sys.executable, "-m", "ops.inspect", "--port", str(port), "--data", str(data)]
     process = subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

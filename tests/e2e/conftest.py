@@ -133,7 +133,8 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, big_file: Path) -> Iterat
         pytest.fail("nginx is needed for the end-to-end tests: apt-get install nginx")
     folder, port, sample_port = tmp_path_factory.mktemp("nginx"), free_port(), free_port()
     sample = subprocess.Popen(
-        [sys.executable, "-m", "ops.sample_upstream", "--host", "127.0.0.1", "--port", str(sample_port)], cwd=ROOT
+        [sys.executable, "-m", "ops.servers.sample_upstream", "--host", "127.0.0.1", "--port", str(sample_port)],
+        cwd=ROOT,
     )
     configuration = folder / "nginx.conf"
     configuration.write_text(

@@ -23,12 +23,12 @@ ELSEWHERE = {
     "./zenzefi doctor": ("tests/e2e/test_doctor.py", '"doctor"'),
     "./zenzefi ledger verify --json": ("tests/ops/test_ledger.py", '"--json"'),
     "./zenzefi audit verify": ("tests/ops/test_audit.py", 'audit.main(["verify"])'),
-    "./zenzefi seed": ("tests/ops/test_seed.py", "ops.seed"),
-    "./zenzefi pages": ("tests/portal/test_page_costs.py", "ops.pages"),
+    "./zenzefi seed": ("tests/ops/test_seed.py", "ops.dev.seed"),
+    "./zenzefi pages": ("tests/portal/test_page_costs.py", "ops.dev.page_profiler"),
     "./zenzefi load": ("tests/portal/test_load_journeys.py", '"load"'),
-    "./zenzefi shots": ("tests/e2e/test_every_page.py", "ops.shots"),
+    "./zenzefi shots": ("tests/e2e/test_every_page.py", "ops.dev.screenshots"),
     "./zenzefi admin": ("tests/ops/test_admin.py", "admin.main"),
-    "./zenzefi bench --money": ("tests/ops/test_bench_money.py", "ops.bench.money"),
+    "./zenzefi bench --money": ("tests/ops/test_bench_money.py", "ops.dev.bench.money"),
 }
 # Pages whose blocks are run as a whole, in their order.
 WHOLE = {"api.md": ("tests/e2e/test_api.py", "api.md")}

@@ -7,11 +7,11 @@ import pytest
 from playwright.sync_api import Browser
 
 from ops.console import Failure
-from ops.shots import axe
-from ops.shots.__main__ import places_of
-from ops.shots.camera import OVERFLOW, Camera, Variant
-from ops.shots.places import ROLES, Place
-from ops.shots.stage import Stage, stage
+from ops.dev.screenshots import axe
+from ops.dev.screenshots.__main__ import places_of
+from ops.dev.screenshots.browser import OVERFLOW, Camera, Variant
+from ops.dev.screenshots.pages import ROLES, Place
+from ops.dev.screenshots.scratch_portal import Stage, stage
 
 WIDE = Variant("wide", "light", "en")
 # What only a click or a mistake leads to is judged in the long run; ./zenzefi shots DIR --axe does it at any time.

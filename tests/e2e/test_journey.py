@@ -19,7 +19,7 @@ from rq import Queue
 
 from jobs import queues
 from models.metrics import METRICS
-from ops.installation import reachable
+from ops.launcher.installation import reachable
 from tests.e2e.conftest import BIG_FILE_BYTES, ROOT, Shop, clean_environment
 from tests.e2e.steps import (
     PASSWORD,

@@ -8,7 +8,9 @@ import pytest
 from models.tables import Base
 
 
-@pytest.mark.parametrize("entry", ["models.database", "addon.worker", "jobs.runtime", "ops.prepare", "portal"])
+@pytest.mark.parametrize(
+    "entry", ["models.database", "addon.worker", "jobs.runtime", "ops.launcher.first_run", "portal"]
+)
 def test_every_process_knows_all_tables(entry: str) -> None:
     """A foreign key to a table that was never imported fails at the first flush, in that process alone."""
     program = f"import {entry}; from models.base import Base; print(*sorted(Base.metadata.tables))"

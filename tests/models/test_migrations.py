@@ -19,7 +19,8 @@ from sqlalchemy.exc import OperationalError
 
 from models import config, database
 from models.tables import Base
-from ops import migrate, revisions
+from ops import schema_revision
+from ops.commands import migrate
 from tests.pgbouncer import pgbouncer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,7 @@ def differences(connection: Connection) -> list[Any]:
 def heads(engine: Engine) -> tuple[str, ...]:
     """Return the revision that a database is at."""
     with engine.connect() as connection:
-        return revisions.current(connection)
+        return schema_revision.current(connection)
 
 
 def left(engine: Engine) -> tuple[list[str], list[str], list[str]]:
@@ -124,7 +125,7 @@ def test_two_migrators_behind_a_pooler_wait_for_each_other(
 ) -> None:
     """PgBouncer's feature matrix: a session-level advisory lock does not hold in transaction pooling."""
     url = make_database()
-    command = [sys.executable, "-m", "flask", "--app", "ops.migrate:migrating_app", "db"]
+    command = [sys.executable, "-m", "flask", "--app", "ops.commands.migrate:migrating_app", "db"]
     with pgbouncer(url, mode) as pooled:
         variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment, "DATABASE_URL": pooled}
         run = functools.partial(subprocess.run, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)

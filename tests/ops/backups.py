@@ -11,8 +11,8 @@ from sqlalchemy import select, text
 from models.config import Settings
 from models.database import Sessions
 from models.tokens import AccessToken
-from ops import backup
-from ops.backups import archive
+from ops.backups import manifest
+from ops.commands import backup
 from tests.support import buy, engine_of, person
 
 Shop = tuple[Settings, Sessions]
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def make(folder: Path) -> Path:
     """Write a backup by the command and return its dump."""
     assert backup.main(["--out", str(folder)]) == 0
-    return folder / archive.present(folder)[0].file
+    return folder / manifest.present(folder)[0].file
 
 
 def tokens(sessions: Sessions) -> int:
@@ -56,5 +56,5 @@ def databases(sessions: Sessions) -> set[str]:
 
 
 def change_the_manifest(dump: Path, **facts: object) -> None:
-    path = archive.manifest_of(dump)
+    path = manifest.manifest_of(dump)
     path.write_text(json.dumps(json.loads(path.read_text()) | facts))

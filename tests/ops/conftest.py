@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ops.bootstrap import REPOSITORY
-from ops.leftovers import Process, carrying, end, identify, working_in
+from ops.processes.stale import Process, carrying, end, identify, working_in
 
 STUBS = {
     "portal/__init__.py": """
@@ -65,7 +65,7 @@ connection = Redis.from_url(config.load().redis.url)
 connection.hset("rq:scheduler_instance:one", "birth", time.time())
 time.sleep(600)
 """,
-    "ops/prepare.py": """
+    "ops/launcher/first_run.py": """
 import json, os, psycopg2
 from models import config
 settings = config.load()
@@ -119,7 +119,7 @@ class House:
     def launch(self, *options: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Start `up` on free ports and return at once."""
         ports = [] if "--portal-port" in options else ["--portal-port", "0", "--proxy-port", "0"]
-        command = [*prefix, sys.executable, "-P", "-m", "ops.up", "--data", str(self.data), *ports]
+        command = [*prefix, sys.executable, "-P", "-m", "ops.launcher.up", "--data", str(self.data), *ports]
         process = subprocess.Popen(
             [*command, "--ready-file", str(self.ready_file), *options],
             env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",

@@ -9,7 +9,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.services import passwords, two_factor, users
 from models.users import User
-from ops import admin
+from ops.commands import admin
 from tests.conftest import PASSWORD
 from tests.support import actions, person
 

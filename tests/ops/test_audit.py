@@ -16,8 +16,8 @@ from models.audit_seals import AuditArchive, AuditCheck
 from models.config import Settings
 from models.database import Sessions
 from models.services import chain
-from ops import audit
-from ops.auditing.heads import Heads
+from ops.backups.chain_heads import Heads
+from ops.commands import audit
 from ops.console import Failure
 from tests.support import Crash, crash_after, engine_of, person
 

@@ -20,10 +20,11 @@ from jobs import backups as job
 from jobs import commands, queues, runtime
 from models import clock
 from models.outbox import OutboxMail
-from ops import backup, restore
-from ops.backups import archive, making
-from ops.backups.offsite import Bucket
+from ops.backups import create as create_backup
+from ops.backups import manifest as backup_manifest
+from ops.backups.s3 import Bucket
 from ops.bootstrap import REPOSITORY
+from ops.commands import backup, restore
 from ops.console import Failure
 from tests.ops.backups import Shop, change_the_manifest, folder, make, shop, tokens
 from tests.support import person
@@ -43,7 +44,9 @@ def test_a_wrong_public_key_is_named_before_anything_is_written(
 def test_a_backup_that_fails_leaves_no_half(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(making, "_copy", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        create_backup, "_copy", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     assert backup.main(["--out", str(folder)]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
@@ -56,7 +59,7 @@ def test_a_disk_that_fills_up_is_named_and_keeps_no_half(
     if encrypted:
         public = str(pyrage.x25519.Identity.generate().to_public())
         monkeypatch.setenv("ZENZEFI_BACKUP__AGE_RECIPIENTS", json.dumps([public]))
-    command = [sys.executable, "-m", "ops.backup", "--out", str(folder)]
+    command = [sys.executable, "-m", "ops.commands.backup", "--out", str(folder)]
     bounded = ["prlimit", "--fsize=20000", *command]  # bytes, of any file
     done = subprocess.run(bounded, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -70,7 +73,7 @@ def test_a_disk_that_is_full_before_the_manifest_leaves_no_half(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive.Manifest, "write", fail)
+    monkeypatch.setattr(backup_manifest.Manifest, "write", fail)
     assert backup.main(["--out", str(folder)]) == 1
     assert f"The backup cannot be written to {folder}: No space left on device." in capsys.readouterr().err
     assert list(folder.iterdir()) == []
@@ -117,17 +120,17 @@ def age(dump: Path, days: int) -> Path:
     moment = clock.now() - timedelta(days=days)
     moved = dump.with_name(f"zenzefi-{days}-days.dump")
     change_the_manifest(dump, made_at=moment.isoformat(), file=moved.name)
-    archive.manifest_of(dump).rename(archive.manifest_of(moved))
+    backup_manifest.manifest_of(dump).rename(backup_manifest.manifest_of(moved))
     return dump.rename(moved)
 
 
 def test_old_backups_are_removed_and_the_newest_never(shop: Shop, folder: Path) -> None:
     age(make(folder), 31)
-    assert archive.outdated(archive.present(folder), 30) == []
+    assert backup_manifest.outdated(backup_manifest.present(folder), 30) == []
     recent = age(make(folder), 29)
-    assert [manifest.file for manifest in archive.present(folder)] == [recent.name]
+    assert [manifest.file for manifest in backup_manifest.present(folder)] == [recent.name]
     newest = make(folder)
-    assert [manifest.file for manifest in archive.present(folder)] == [newest.name, recent.name]
+    assert [manifest.file for manifest in backup_manifest.present(folder)] == [newest.name, recent.name]
 
 
 @mock_aws
@@ -140,11 +143,11 @@ def test_a_copy_goes_to_the_bucket_and_comes_back(
     age(make(folder), 40)
     old = folder / "zenzefi-40-days.dump"
     with backup.reachable(tmp_path / "none") as settings:
-        Bucket(settings).send(folder, archive.checked(old))
+        Bucket(settings).send(folder, backup_manifest.checked(old))
     dump = make(folder)
     kept = boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket="away")["Contents"]
     # The old copy is gone, and so is the one under the name that it had when it was new.
-    assert {item["Key"] for item in kept} >= {f"shop/{dump.name}", f"shop/{archive.manifest_of(dump).name}"}
+    assert {item["Key"] for item in kept} >= {f"shop/{dump.name}", f"shop/{backup_manifest.manifest_of(dump).name}"}
     assert not any("40-days" in item["Key"] for item in kept)
     dump.unlink()
     # A container's /tmp lies in its memory, and no shop fits into it.
@@ -164,7 +167,7 @@ def test_a_bucket_that_refuses_is_a_failure_and_the_backup_stays(
     monkeypatch.setenv("ZENZEFI_BACKUP__S3_SECRET_KEY", "s" * 40)
     assert backup.main(["--out", str(folder)]) == 1
     assert "could not be sent to nowhere" in capsys.readouterr().err
-    assert len(archive.present(folder)) == 1
+    assert len(backup_manifest.present(folder)) == 1
 
 
 @pytest.fixture
@@ -183,7 +186,7 @@ def test_the_nightly_job_makes_one(nightly: Shop, folder: Path, monkeypatch: pyt
     runtime.settings_at_start.cache_clear()
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
     assert json.loads(job.make())["transfers"] == 2
-    assert len(archive.present(folder)) == 1
+    assert len(backup_manifest.present(folder)) == 1
 
 
 def test_a_night_without_a_backup_is_told_to_every_admin(
@@ -217,5 +220,5 @@ def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "zenzefi-1.dump").write_bytes(b"")
     (tmp_path / "zenzefi-1.json").write_text('["no manifest"]')
     with pytest.raises(Failure, match="cannot be read as the manifest"):
-        archive.checked(tmp_path / "zenzefi-1.dump")
-    assert archive.present(tmp_path) == []
+        backup_manifest.checked(tmp_path / "zenzefi-1.dump")
+    assert backup_manifest.present(tmp_path) == []

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ops.bench import __main__ as bench
-from ops.bench import chart, clients, memory, report, wrk
-from ops.bench.sizes import TINY
-from ops.bench.targets import program
 from ops.console import Failure
-from ops.processes import MARK
+from ops.dev.bench import __main__ as bench
+from ops.dev.bench import chart, load_clients, memory, report, wrk
+from ops.dev.bench.sizes import TINY
+from ops.dev.bench.targets import program
+from ops.processes.child import MARK
 
 PRINTED = """Running 1s test @ http://127.0.0.1:1/small
   1 threads and 4 connections
@@ -53,9 +53,9 @@ def test_the_median_of_rounds_is_told_and_no_error_is_lost_in_it() -> None:
 
 
 def test_percentiles_of_a_steady_rate_are_those_of_what_was_answered() -> None:
-    seen = clients.arrivals(101, 1, [float(number) for number in range(100)])
+    seen = load_clients.arrivals(101, 1, [float(number) for number in range(100)])
     assert (seen.offered, seen.errors, seen.p50, seen.p95, seen.highest) == (101, 1, 50.0, 95.0, 99.0)
-    assert clients.arrivals(5, 5, []).p95 == 0.0
+    assert load_clients.arrivals(5, 5, []).p95 == 0.0
 
 
 def test_a_steady_client_counts_every_answer_and_every_failure() -> None:
@@ -69,9 +69,9 @@ def test_a_steady_client_counts_every_answer_and_every_failure() -> None:
                 writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nok" % (500 if asked % 10 == 0 else 200))
         writer.close()
 
-    async def measure() -> clients.Arrivals:
+    async def measure() -> load_clients.Arrivals:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            return await clients._steady(server.sockets[0].getsockname()[1], ["a", "b"], 500, 0.2)
+            return await load_clients._steady(server.sockets[0].getsockname()[1], ["a", "b"], 500, 0.2)
 
     seen = asyncio.run(measure())
     assert (seen.offered, seen.errors, asked) == (100, 10, 100)
@@ -193,8 +193,8 @@ def test_a_tiny_run_measures_everything_and_leaves_nothing_behind() -> None:
 
 
 def test_a_missing_tool_is_named_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.bench.targets.program", lambda _: None)
-    monkeypatch.setattr("ops.bench.stand.program", lambda _: None)
+    monkeypatch.setattr("ops.dev.bench.targets.program", lambda _: None)
+    monkeypatch.setattr("ops.dev.bench.environment.program", lambda _: None)
     monkeypatch.setattr(bench, "program", lambda _: None)
 
     before = set(left())

@@ -14,7 +14,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.ledger import Transfer
 from models.payments import PaymentEvent
-from ops.bench.money import clients, history, measure, run
+from ops.dev.bench.money import clients, history, measure, run
 from portal import current
 from tests.ops.portals import serving
 from tests.support import assert_sound

@@ -23,12 +23,12 @@ from models.day_figures import LedgerCheck
 from models.outbox import OutboxMail
 from models.services import chain, fleet, health, outbox, proving
 from models.services.health import Check
-from ops.backups.archive import Manifest
+from ops.backups.manifest import Manifest
 from ops.bootstrap import REPOSITORY
 from ops.doctor import __main__ as doctor
-from ops.doctor import auditing, backups, clocks, ledger, machine, queues, rounds, stores, versions
+from ops.doctor import audit_log, backups, clocks, databases, ledger, machine, queues, runner, versions
 from ops.doctor.findings import Finding, House, Level, See, Subject, duration
-from ops.installation import Folders, remember, settings_of
+from ops.launcher.installation import Folders, remember, settings_of
 from tests.conftest import SECRETS, Clock
 from tests.ops.checkups import NOWHERE, house, ill, production
 from tests.support import person
@@ -83,9 +83,9 @@ def test_a_subject_that_hangs_or_breaks_does_not_keep_the_others_waiting(monkeyp
         yield Finding("something else", True, "seen")
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rounds, "LIMIT_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "LIMIT_SECONDS", 0.2)
     subjects = [Subject("slow", "", hangs), Subject("broken", "", breaks)]
-    found = [(subject.name, finding.level, finding.see) for subject, finding in rounds.findings(subjects, house())]
+    found = [(subject.name, finding.level, finding.see) for subject, finding in runner.findings(subjects, house())]
     assert found == [
         ("slow", OK, See.NOWHERE),
         ("slow", BAD, See.SLOW),
@@ -133,12 +133,12 @@ def test_packages_that_differ_from_the_pins_are_named(tmp_path: Path) -> None:
 
 
 def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: House) -> None:
-    assert ill(stores.examine_postgres(home)).keys() <= {"There are connections to spare"}
+    assert ill(databases.examine_postgres(home)).keys() <= {"There are connections to spare"}
     with home.sessions.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         session.execute(text("DROP EXTENSION pg_trgm CASCADE"))
         session.execute(text("REVOKE DELETE ON transfers, users FROM PUBLIC, CURRENT_USER"))
-    found = ill(stores.examine_postgres(home))
+    found = ill(databases.examine_postgres(home))
     assert found["The database is at the newest revision"] is BAD
     assert found["pg_trgm is there"] is WARNING
     with home.sessions.begin() as session:
@@ -148,20 +148,20 @@ def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: House
 
 def test_a_server_that_we_do_not_know_is_named(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
     what = "PostgreSQL answers, in a version that we know"
-    monkeypatch.setattr(stores, "NEWEST_POSTGRES", 12)
-    assert ill(stores.examine_postgres(home))[what] is WARNING
-    monkeypatch.setattr(stores, "OLDEST_POSTGRES", 99)
-    assert ill(stores.examine_postgres(home))[what] is BAD
-    assert ill(stores.examine_redis(home)) == {}
-    monkeypatch.setattr(stores, "OLDEST_REDIS", (99, 0))
-    assert ill(stores.examine_redis(home)) == {"Redis answers, in a version that we know": BAD}
+    monkeypatch.setattr(databases, "NEWEST_POSTGRES", 12)
+    assert ill(databases.examine_postgres(home))[what] is WARNING
+    monkeypatch.setattr(databases, "OLDEST_POSTGRES", 99)
+    assert ill(databases.examine_postgres(home))[what] is BAD
+    assert ill(databases.examine_redis(home)) == {}
+    monkeypatch.setattr(databases, "OLDEST_REDIS", (99, 0))
+    assert ill(databases.examine_redis(home)) == {"Redis answers, in a version that we know": BAD}
 
 
 def test_a_redis_that_throws_things_away_is_found(home: House, redis: Redis) -> None:
     redis.config_set("maxmemory-policy", "allkeys-lru")
     redis.config_set("maxmemory", "1")
     try:
-        found = ill(stores.examine_redis(home))
+        found = ill(databases.examine_redis(home))
     finally:
         redis.config_set("maxmemory", "0")
         redis.config_set("maxmemory-policy", "noeviction")
@@ -203,18 +203,18 @@ def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: House, ti
     )
     person(home.sessions, "alice")
     time.advance(hours=1)
-    assert ill(auditing.examine(home)) == {proved: WARNING, sealed: BAD}
+    assert ill(audit_log.examine(home)) == {proved: WARNING, sealed: BAD}
     key = chain.key_of(home.settings.tokens)
     with home.sessions.begin() as session:
         assert chain.seal(session, key)
     with home.sessions.begin() as session:
         proving.note(session, proving.prove(session, key, noted={}))
-    assert ill(auditing.examine(home)) == {}
+    assert ill(audit_log.examine(home)) == {}
     with home.sessions.begin() as session:
         session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
         session.execute(text("UPDATE audit_entries SET user_agent = 'somebody else'"))
         proving.note(session, proving.prove(session, key, noted={}))
-    assert ill(auditing.examine(home)) == {proved: BAD, holds: BAD}
+    assert ill(audit_log.examine(home)) == {proved: BAD, holds: BAD}
 
 
 def test_a_large_shop_in_a_hurry_proves_the_sum_alone(home: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from moto import mock_aws
 
 from models import clock
-from ops.doctor import certificates, configuration, mail_server, reach
+from ops.doctor import certificates, configuration, connectivity, mail_server
 from ops.doctor.findings import Level
 from tests.addon.http1 import test_tls
 from tests.jobs import smtp_sink
@@ -76,15 +76,15 @@ def answering(status: int, body: bytes, certificate: Path | None = None) -> Iter
 def test_portal_and_gateway_are_judged_by_what_they_say(status: int, body: bytes, level: Level | None) -> None:
     with answering(status, body) as place:
         home = replace(house(), portal=f"http://{place}", gateway=f"http://{place}")
-        for examine in (reach.examine_portal, reach.examine_gateway):
+        for examine in (connectivity.examine_portal, connectivity.examine_gateway):
             assert set(ill(examine(home)).values()) == ({level} if level else set())
 
 
 def test_another_program_on_our_port_is_told_apart_from_a_portal_that_is_down() -> None:
-    [finding] = reach.examine_portal(house())
+    [finding] = connectivity.examine_portal(house())
     assert finding.seen == f"nothing listens at http://{NOWHERE}"
     with answering(200, b"hello") as place:
-        [finding] = reach.examine_portal(replace(house(), portal=f"http://{place}"))
+        [finding] = connectivity.examine_portal(replace(house(), portal=f"http://{place}"))
     assert "Another program listens there" in finding.do
 
 
@@ -92,10 +92,10 @@ def test_an_upstream_is_asked_at_each_of_its_addresses() -> None:
     with answering(204, b"") as good, answering(500, b"") as broken:
         addresses = f'["{good}", "{broken}", "{NOWHERE}"]'
         home = house(upstream__url="http://sold.example", upstream__addresses=addresses)
-        assert ill(reach.examine_upstream(home)) == {
+        assert ill(connectivity.examine_upstream(home)) == {
             f"The upstream answers at {broken}": BAD, f"The upstream answers at {NOWHERE}": BAD
         }  # fmt: skip
-    assert ill(reach.examine_upstream(house())) == {"An upstream is configured": WARNING}
+    assert ill(connectivity.examine_upstream(house())) == {"An upstream is configured": WARNING}
 
 
 def test_a_mail_server_is_greeted_and_sent_nothing() -> None:
@@ -145,12 +145,14 @@ def test_a_bucket_without_the_newest_backup_is_found(tmp_path: Path) -> None:
             backup__s3_secret_key="a secret of sixteen",
             backup__folder=folder,
         )
-        assert ill(reach.examine_bucket(away)) == {what: BAD}
-        assert ill(reach.examine_bucket(house(backup__s3_bucket="away", backup__s3_access_key="key"))) == {what: BAD}
+        assert ill(connectivity.examine_bucket(away)) == {what: BAD}
+        assert ill(connectivity.examine_bucket(house(backup__s3_bucket="away", backup__s3_access_key="key"))) == {
+            what: BAD
+        }
         boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="away")
-        assert ill(reach.examine_bucket(away)) == {}
-    assert ill(reach.examine_bucket(house())) == {}
-    assert ill(reach.examine_bucket(house(**production()))) == {what: WARNING}
+        assert ill(connectivity.examine_bucket(away)) == {}
+    assert ill(connectivity.examine_bucket(house())) == {}
+    assert ill(connectivity.examine_bucket(house(**production()))) == {what: WARNING}
 
 
 def test_short_keys_and_files_that_others_can_read_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

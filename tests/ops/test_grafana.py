@@ -4,7 +4,7 @@ import json
 
 import yaml
 
-from ops.grafana.__main__ import BOARDS, FOLDER, files
+from ops.monitoring.grafana.__main__ import BOARDS, FOLDER, files
 from tests.ops.test_monitoring import ROOT, declared, names_in, rules
 
 BOARD_FILES = sorted(FOLDER.glob("*.json"))
@@ -12,7 +12,9 @@ BOARD_FILES = sorted(FOLDER.glob("*.json"))
 
 def test_the_committed_dashboards_are_what_the_script_makes() -> None:
     made = files()
-    assert {path: path.read_text(encoding="utf-8") for path in BOARD_FILES} == made, "run python -m ops.grafana"
+    assert {path: path.read_text(encoding="utf-8") for path in BOARD_FILES} == made, (
+        "run python -m ops.monitoring.grafana"
+    )
     assert len(made) == len(BOARDS) == 3
 
 

@@ -37,7 +37,14 @@ class Gunicorn:
         self.port = free_port()
         (folder / "gunicorn.conf.py").write_text(conf)
         (folder / "small.py").write_text(APP)
-        options = ["--worker-class", "ops.gunicorn_worker.DrainingWorker", "--threads", "2", "--graceful-timeout", "10"]
+        options = [
+            "--worker-class",
+            "ops.container.gunicorn_worker.DrainingWorker",
+            "--threads",
+            "2",
+            "--graceful-timeout",
+            "10",
+        ]
         self.master = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}", *options, "small:app"],
             cwd=folder,

@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from models.config import Settings
 from models.database import Sessions
-from ops import ledger
+from ops.commands import ledger
 from ops.console import Failure
-from ops.installation import settings_of
+from ops.launcher.installation import settings_of
 from tests.support import buy, person
 
 Shop = tuple[Settings, Sessions]

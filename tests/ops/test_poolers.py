@@ -19,10 +19,11 @@ from sqlalchemy import text
 from models import database
 from models.config import Settings
 from models.database import Sessions
-from ops.backups import making, restoring
+from ops.backups import create as create_backup
+from ops.backups import restore as restore_backup
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure
-from ops.doctor import rounds, stores
+from ops.doctor import databases, runner
 from ops.doctor.__main__ import SUBJECTS
 from ops.doctor.findings import Finding, See
 from tests.ops.checkups import house
@@ -52,7 +53,7 @@ def found(settings: Settings) -> Finding:
     """What the doctor says of notifications."""
     engine = database.connect(settings.database)
     home = replace(house(settings, hurried=False), sessions=database.sessions(engine))
-    [finding] = [one for one in stores.examine_postgres(home) if one.what == NOTIFIED]
+    [finding] = [one for one in databases.examine_postgres(home) if one.what == NOTIFIED]
     engine.dispose()
     return finding
 
@@ -78,7 +79,7 @@ def test_the_doctor_says_when_the_limits_of_a_connection_do_not_hold(way: Way, m
     engine = database.connect(settings.database)
     home = replace(house(settings, hurried=False), sessions=database.sessions(engine))
     [subject] = [one for one in SUBJECTS if one.name == "postgresql"]
-    [finding] = [finding for _, finding in rounds.findings([subject], home)]
+    [finding] = [finding for _, finding in runner.findings([subject], home)]
     assert (finding.is_well, finding.see) == (False, See.POOLERS)
     assert "statement_timeout is 0 instead of 15000" in finding.seen
     engine.dispose()
@@ -90,7 +91,7 @@ def test_a_new_installation_is_prepared_through_a_pooler(way: Way, environment: 
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environment}
     variables |= {"DATABASE_URL": settings.database.url, "ZENZEFI_ADMIN__PASSWORD": "a password for the admin"}
     done = subprocess.run(
-        [sys.executable, "-m", "ops.prepare"],
+        [sys.executable, "-m", "ops.launcher.first_run"],
         cwd=REPOSITORY,
         env=variables,
         capture_output=True,
@@ -108,14 +109,14 @@ def test_a_backup_goes_to_the_server_itself_and_refuses_a_pooler_in_transaction_
     way: Way, committed: tuple[Settings, Sessions], redis: Redis, tmp_path: Path
 ) -> None:
     with pytest.raises(Failure, match="listen_url"):
-        making.make(way("transaction"), tmp_path)
+        create_backup.make(way("transaction"), tmp_path)
     settings = way("transaction", listen_url=committed[0].database.url)
-    manifest = making.make(settings, tmp_path)
+    manifest = create_backup.make(settings, tmp_path)
     engine = database.connect(settings.database)
     with engine.connect() as connection:
         for _ in range(5):
             assert "public" in str(connection.scalar(text("SHOW search_path")))
             connection.rollback()
     engine.dispose()
-    restored = restoring.drill(settings, tmp_path / manifest.file, identities=None)
+    restored = restore_backup.drill(settings, tmp_path / manifest.file, identities=None)
     assert restored.report.is_sound

@@ -17,7 +17,7 @@ def test_a_database_that_is_newer_than_the_code_is_left_alone_and_told_of(
     with sessions.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999_of_tomorrow'"))
     done = subprocess.run(
-        [sys.executable, "-m", "ops.prepare"],
+        [sys.executable, "-m", "ops.launcher.first_run"],
         cwd=REPOSITORY,
         env={**environment, "DATABASE_URL": settings.database.url},
         capture_output=True,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ops import addresses, leftovers
 from ops.console import Failure
-from ops.mailbox import MailTail
-from ops.processes import MARK, Child, last_line
-from ops.supervisor import Supervisor
+from ops.launcher.mail_tail import MailTail
+from ops.launcher.supervisor import Supervisor
+from ops.processes import ports, stale
+from ops.processes.child import MARK, Child, last_line
 from tests.ops.conftest import gone, wait_until
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -71,7 +71,7 @@ def test_a_program_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_log_that_has_grown_large_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.processes.LARGEST_LOG", 3)
+    monkeypatch.setattr("ops.processes.child.LARGEST_LOG", 3)
     (tmp_path / "part.log").write_text("long enough")
     part = child(tmp_path, "")
 
@@ -85,9 +85,9 @@ def test_processes_are_found_by_the_mark_they_carry(tmp_path: Path) -> None:
     marked = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(tmp_path)})
     other = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: f"{tmp_path}x"})
     try:
-        wait_until(lambda: [found.pid for found in leftovers.carrying(str(tmp_path))] == [marked.pid])
+        wait_until(lambda: [found.pid for found in stale.carrying(str(tmp_path))] == [marked.pid])
 
-        assert leftovers.end(leftovers.carrying(str(tmp_path)), signal.SIGTERM, 5)
+        assert stale.end(stale.carrying(str(tmp_path)), signal.SIGTERM, 5)
         assert gone(marked.pid)
         assert not gone(other.pid)
     finally:
@@ -98,25 +98,25 @@ def test_processes_are_found_by_the_mark_they_carry(tmp_path: Path) -> None:
 
 def test_a_record_names_no_process_that_only_has_the_same_number(tmp_path: Path) -> None:
     record = tmp_path / "processes.json"
-    leftovers.record(record, {"me": os.getpid(), "gone": 2**22})
-    assert [found.pid for found in leftovers.recorded(record)] == [os.getpid()]
+    stale.record(record, {"me": os.getpid(), "gone": 2**22})
+    assert [found.pid for found in stale.recorded(record)] == [os.getpid()]
 
-    mine = leftovers.identify(os.getpid())
+    mine = stale.identify(os.getpid())
     assert mine is not None
     record.write_text(record.read_text().replace(str(mine.started), str(mine.started - 1)))
-    assert leftovers.recorded(record) == []
+    assert stale.recorded(record) == []
 
     record.write_text("{half a")
-    assert leftovers.recorded(record) == []
+    assert stale.recorded(record) == []
 
 
 def test_what_another_boot_wrote_down_is_forgotten(tmp_path: Path) -> None:
     record = tmp_path / "processes.json"
-    leftovers.record(record, {"me": os.getpid()})
+    stale.record(record, {"me": os.getpid()})
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     record.write_text(record.read_text().replace(boot, "another"))
 
-    assert leftovers.recorded(record) == []
+    assert stale.recorded(record) == []
 
 
 def test_a_child_that_keeps_ending_is_started_ever_more_slowly(
@@ -143,9 +143,9 @@ def test_a_port_that_is_taken_is_known_as_such() -> None:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         listener.listen()
-        assert addresses.why_not_bindable("127.0.0.1", port) == "is already taken"
-    assert addresses.why_not_bindable("127.0.0.1", port) == ""
-    assert addresses.why_not_bindable("203.0.113.1", port).startswith("cannot be used at 203.0.113.1")
+        assert ports.why_not_bindable("127.0.0.1", port) == "is already taken"
+    assert ports.why_not_bindable("127.0.0.1", port) == ""
+    assert ports.why_not_bindable("203.0.113.1", port).startswith("cannot be used at 203.0.113.1")
 
 
 def test_mails_of_the_log_are_shown_once_they_are_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

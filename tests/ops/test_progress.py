@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ops.console import Failure
-from ops.processes import Child
-from ops.supervisor import Supervisor
+from ops.launcher.supervisor import Supervisor
+from ops.processes.child import Child
 
 # Each makes progress in a way of its own, and serves after two seconds.
 LOGGING = "import time\nfor number in range(200):\n    print(number, flush=True)\n    time.sleep(0.1)"
@@ -31,7 +31,7 @@ def test_a_part_that_makes_progress_is_waited_for(
     tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What a busy machine leaves to it in a second or two, instead of in a minute.
-    monkeypatch.setattr("ops.progress.CPU_SECONDS", 0.1)
+    monkeypatch.setattr("ops.launcher.progress.CPU_SECONDS", 0.1)
     supervisor, seen = Supervisor(tmp_path / "processes.json"), set[str]()
     try:
         supervisor.start([part(tmp_path, program)], within=3, waiting_for=seen.add)

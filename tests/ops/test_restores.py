@@ -18,9 +18,10 @@ from sqlalchemy import text
 
 from models import clock
 from models.config import Settings
-from ops import restore
-from ops.backups import archive, restoring
+from ops.backups import manifest
+from ops.backups import restore as restore_backup
 from ops.bootstrap import REPOSITORY
+from ops.commands import restore
 from tests.ops.backups import Shop, change_the_manifest, databases, folder, make, shop, tokens
 from tests.support import assert_sound, buy, engine_of, person
 
@@ -81,7 +82,7 @@ def spoil(dump: Path) -> str:
 
 
 def lose_the_manifest(dump: Path) -> str:
-    archive.manifest_of(dump).unlink()
+    manifest.manifest_of(dump).unlink()
     return "nothing says what it must contain"
 
 
@@ -168,7 +169,7 @@ def test_a_redis_that_goes_during_a_restore_takes_the_old_database_back(
     def fail(_: Settings) -> None:
         raise RedisConnectionError("Connection refused.")
 
-    monkeypatch.setattr(restoring, "forget_cached", fail)
+    monkeypatch.setattr(restore_backup, "forget_cached", fail)
     assert restore.main([str(dump), "--yes"]) == 1
     assert "The restore cannot go on: Connection refused." in capsys.readouterr().err
     assert databases(shop[1]) == before
@@ -184,7 +185,7 @@ def test_a_drill_that_is_ended_drops_its_scratch_database_and_those_of_killed_on
         left = {old, new, f"{own}_restore_me"}
         for name in left:
             connection.execute(text(f'CREATE DATABASE "{name}"'))
-    drill = subprocess.Popen([sys.executable, "-m", "ops.restore", str(dump), "--drill"], cwd=REPOSITORY)
+    drill = subprocess.Popen([sys.executable, "-m", "ops.commands.restore", str(dump), "--drill"], cwd=REPOSITORY)
     try:
         while drill.poll() is None and databases(shop[1]) <= left | {own}:
             time.sleep(0.01)

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops import sample_http
-from ops.addresses import free_port
 from ops.bootstrap import REPOSITORY
-from ops.ready import answers
-from ops.sample_upstream import _serve
+from ops.launcher.readiness import answers
+from ops.processes.ports import free_port
+from ops.servers import sample_http
+from ops.servers.sample_upstream import _serve
 from tests.ops.conftest import wait_until
 
 
@@ -23,7 +23,7 @@ from tests.ops.conftest import wait_until
 def port() -> Iterator[int]:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "ops.sample_upstream", "--port", str(port)], cwd="/",
+        [sys.executable, "-P", "-m", "ops.servers.sample_upstream", "--port", str(port)], cwd="/",
         env={"PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     wait_until(lambda: answers("127.0.0.1", port, "/"))

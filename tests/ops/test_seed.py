@@ -7,9 +7,9 @@ from models.config import Settings
 from models.database import Sessions
 from models.services import passwords, users
 from ops.console import Failure
-from ops.seed import rows, traces
-from ops.seed.__main__ import seed
-from ops.seed.sizes import Sizes
+from ops.dev.seed import rows, secondary_rows
+from ops.dev.seed.__main__ import seed
+from ops.dev.seed.sizes import Sizes
 from tests.conftest import make_user
 from tests.support import assert_sound, counted, engine_of
 
@@ -28,7 +28,7 @@ def test_what_is_seeded_has_the_sizes_asked_for_and_its_books_add_up(committed: 
     password = seed(engine, settings, Sizes.of(50, 2000, 9000))
     with engine.connect() as connection:
         assert connection.execute(SHAPE).all() == shape
-        filled = (*rows.TABLES, *traces.TABLES, "payment_days", "day_figures")
+        filled = (*rows.TABLES, *secondary_rows.TABLES, "payment_days", "day_figures")
         counts = {table: connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in filled}
     assert (counts["users"], counts["access_tokens"], counts["transfers"]) == (50, 2000, 9000)
     assert min(counts.values()) > 0

@@ -13,10 +13,9 @@ import pytest
 import yaml
 from sqlalchemy import create_engine, text
 
-from ops import postgres
 from ops.bootstrap import REPOSITORY
 from ops.doctor import server_log
-from ops.servers import PostgresServer
+from ops.servers import PostgresServer, postgres
 
 VALUES = ("hash-of-a-password", "someone@example.test", "a-secret-word")
 

@@ -11,10 +11,11 @@ import psycopg2
 import pytest
 import redis
 
-from ops import accounts, binaries, bootstrap
+from ops import bootstrap
 from ops.console import Failure
-from ops.secret_files import kept, private_folder, readable_password
-from ops.servers import PostgresServer, RedisServer
+from ops.processes import unix_account
+from ops.processes.secret_files import kept, private_folder, readable_password
+from ops.servers import PostgresServer, RedisServer, binaries
 from tests.ops.conftest import gone, wait_until
 
 
@@ -198,10 +199,10 @@ def test_where_root_can_use_neither_user_nor_namespace_it_is_one_sentence(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("os.chown", lambda *_: None)
-    monkeypatch.setattr(accounts, "_can_run", lambda *_: False)
+    monkeypatch.setattr(unix_account, "_can_run", lambda *_: False)
 
     with pytest.raises(Failure, match="PostgreSQL refuses to run as root"):
-        accounts.choose(tmp_path / "pg", Path("/usr/bin/postgres"))
+        unix_account.choose(tmp_path / "pg", Path("/usr/bin/postgres"))
 
 
 def test_an_ordinary_user_is_told_whose_data_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +211,7 @@ def test_an_ordinary_user_is_told_whose_data_they_are(tmp_path: Path, monkeypatc
     monkeypatch.setattr("os.geteuid", lambda: 54321)
 
     with pytest.raises(Failure, match=r"belongs to user \d+, who made it"):
-        accounts.choose(tmp_path / "pg", Path("/usr/bin/postgres"))
+        unix_account.choose(tmp_path / "pg", Path("/usr/bin/postgres"))
     with pytest.raises(Failure, match=r"belongs to user \d+, who made it"):
         private_folder(tmp_path / "pg")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ops.processes import MARK
+from ops.processes.child import MARK
 from tests.ops.conftest import House, gone, wait_until
 
 USER_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")

@@ -19,10 +19,10 @@ from models.payments import Payment
 from models.tokens import AccessToken
 from models.users import User
 from ops.bootstrap import REPOSITORY
-from ops.load import journeys, summary
-from ops.load.journeys import Buyer
-from ops.load.pages import form_of, links_of
-from ops.load.running import Used
+from ops.dev.load import journeys, summary
+from ops.dev.load.html_forms import form_of, links_of
+from ops.dev.load.journeys import Buyer
+from ops.dev.load.platform import Used
 from tests.conftest import PASSWORD
 from tests.portal.conftest import Jobs
 

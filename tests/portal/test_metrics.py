@@ -198,7 +198,7 @@ def test_processes_add_up_and_a_dead_one_takes_nothing_away(
         "ZENZEFI_PORTAL__PROCESSES": "2",
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
     }
-    command = [sys.executable, "-P", "-m", "gunicorn", "-c", "ops/gunicorn.conf.py", "portal:create_app()"]
+    command = [sys.executable, "-P", "-m", "gunicorn", "-c", "ops/container/gunicorn.conf.py", "portal:create_app()"]
     with subprocess.Popen(command, cwd=REPOSITORY, env={**child_environment(), **environment, **facts}) as master:
         try:
             children = Path(f"/proc/{master.pid}/task/{master.pid}/children")

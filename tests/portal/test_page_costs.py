@@ -4,9 +4,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import Connection, text
 
-from ops.pages.__main__ import MOST_QUERIES, NO_PAGES
-from ops.pages.queries import heard, scanned
-from ops.pages.subjects import asked
+from ops.dev.page_profiler.__main__ import MOST_QUERIES, NO_PAGES
+from ops.dev.page_profiler.queries import heard, scanned
+from ops.dev.page_profiler.sample_urls import asked
 from tests.portal.conftest import Browser
 from tests.portal.test_routes import Shop, rules, shop
 

@@ -131,7 +131,15 @@ def production(environment: Mapping[str, str], log: Path, **more: str) -> Iterat
         "PORTAL__PORT": str(port),
         **more,
     }
-    command = [sys.executable, "-P", "-m", "gunicorn", "-c", str(ROOT / "ops/gunicorn.conf.py"), "portal:create_app()"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "gunicorn",
+        "-c",
+        str(ROOT / "ops/container/gunicorn.conf.py"),
+        "portal:create_app()",
+    ]
     found = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COV")}
     variables = {**found, **environment, **{f"ZENZEFI_{name}": value for name, value in settings.items()}}
     with log.open("wb") as output:

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from models.config import Settings
 from models.services import passwords
 from models.users import User
-from ops.pages.queries import heard
+from ops.dev.page_profiler.queries import heard
 from tests.conftest import PASSWORD
 from tests.portal import mailbox
 from tests.portal.conftest import Browser, text_of

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.edge import Edge
+from ops.dev.nginx_edge import Edge
 from tests.abuse.portal.running import HOST, Running, production
 from tests.addon.processes import free_port, listeners
 from tests.ops.conftest import wait_until

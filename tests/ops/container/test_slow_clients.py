@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ops.gunicorn_requests import Bounds, HeadTooLarge, RequestBuffer
+from ops.container.gunicorn_requests import Bounds, HeadTooLarge, RequestBuffer
 from tests.ops.test_gunicorn_worker import Gunicorn
 
 CONF = """
-from ops.gunicorn_requests import Bounds
-from ops.gunicorn_worker import DrainingWorker
+from ops.container.gunicorn_requests import Bounds
+from ops.container.gunicorn_worker import DrainingWorker
 
 worker_connections = 60
 DrainingWorker.bounds = Bounds(head_seconds={0}, body_seconds={0}, response_seconds={0}, linger_seconds={0})

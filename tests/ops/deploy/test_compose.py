@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from models import config
-from ops import edge
 from ops.bootstrap import REPOSITORY
+from ops.dev import nginx_edge
 from tests.ops.deploy.documents import document, follows_schema
 
 COMPOSE = document("docker-compose.yml")
@@ -113,7 +113,7 @@ def test_only_the_migration_is_given_the_password_of_the_first_admin() -> None:
 
 
 def test_nginx_asks_the_machines_where_compose_puts_them() -> None:
-    template = (edge.FILES / "templates/10-upstreams.conf.template").read_text()
+    template = (nginx_edge.FILES / "templates/10-upstreams.conf.template").read_text()
     for part, port in (("portal", 8000), ("proxy", 8080)):
         block = template.partition(f"upstream {part} {{")[2].partition("}")[0]
         told = re.findall(r"server ([\d.:]+) ", block)
@@ -144,7 +144,9 @@ def test_what_stops_has_the_time_that_it_needs(tmp_path: Path) -> None:
     settings, parts = load(initialise(tmp_path)), COMPOSE["services"]
     assert seconds(parts["proxy-a"]["stop_grace_period"]) > settings.proxy.drain_seconds + 15
     assert seconds(parts["portal-a"]["stop_grace_period"]) > 20  # gunicorn's graceful_timeout
-    kept = re.search(r"keepalive_timeout (\d+)s", (edge.FILES / "templates/10-upstreams.conf.template").read_text())
+    kept = re.search(
+        r"keepalive_timeout (\d+)s", (nginx_edge.FILES / "templates/10-upstreams.conf.template").read_text()
+    )
     assert kept is not None
     assert int(kept[1]) < settings.proxy.drain_idle_seconds < settings.proxy.drain_seconds
     assert int(kept[1]) < settings.proxy.keep_alive_seconds

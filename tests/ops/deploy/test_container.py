@@ -7,44 +7,44 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from ops import certificates, container
 from ops.bootstrap import REPOSITORY
+from ops.container import __main__, placeholder_certificate
 
 
 def test_a_part_is_what_the_launcher_starts_too() -> None:
-    assert container.command_of(["proxy"]) == ["-P", "-m", "addon.supervisor"]
-    assert container.command_of(["migrate"]) == ["-P", "-m", "ops.prepare"]
-    assert container.command_of(["portal"])[:3] == ["-P", "-m", "gunicorn"]
+    assert __main__.command_of(["proxy"]) == ["-P", "-m", "addon.supervisor"]
+    assert __main__.command_of(["migrate"]) == ["-P", "-m", "ops.launcher.first_run"]
+    assert __main__.command_of(["portal"])[:3] == ["-P", "-m", "gunicorn"]
 
 
 def test_every_other_word_is_a_command_of_the_platform() -> None:
-    assert container.command_of(["backup", "--help"]) == [str(REPOSITORY / "zenzefi"), "backup", "--help"]
+    assert __main__.command_of(["backup", "--help"]) == [str(REPOSITORY / "zenzefi"), "backup", "--help"]
 
 
 def test_the_part_is_read_from_the_first_process(tmp_path: Path) -> None:
     (tmp_path / "cmdline").write_bytes(b"/usr/bin/tini\0--\0python\0-m\0ops.container\0worker\0")
-    assert container.part_of(tmp_path / "cmdline") == "worker"
+    assert __main__.part_of(tmp_path / "cmdline") == "worker"
 
 
 def test_a_worker_is_well_while_both_of_its_queues_are_served(
     redis: Redis, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = environment["REDIS_URL"]
-    monkeypatch.setattr(container.socket, "gethostname", lambda: "machine")
+    monkeypatch.setattr(__main__.socket, "gethostname", lambda: "machine")
     for name in ("zenzefi-machine-7-aa", "zenzefi-machine-8-bb", "zenzefi-other-7-cc"):
         redis.sadd("rq:workers", f"rq:worker:{name}")
         redis.hset(f"rq:worker:{name}", "birth", "now")
-    assert container._both_queues_have_a_worker(address)
+    assert __main__._both_queues_have_a_worker(address)
     redis.delete("rq:worker:zenzefi-machine-8-bb")  # it died, and its key has run out
-    assert not container._both_queues_have_a_worker(address)
-    assert container._both_queues_have_a_worker("redis://127.0.0.1:1")  # nobody can tell
+    assert not __main__._both_queues_have_a_worker(address)
+    assert __main__._both_queues_have_a_worker("redis://127.0.0.1:1")  # nobody can tell
 
 
 def test_a_certificate_to_start_with_is_made_once_and_its_key_is_private(tmp_path: Path) -> None:
-    certificates.placeholder(tmp_path, ["a.example", "b.example"], owner=Path.home().stat().st_uid)
+    placeholder_certificate.placeholder(tmp_path, ["a.example", "b.example"], owner=Path.home().stat().st_uid)
     chain, key = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(chain, key)
     assert stat.S_IMODE(key.stat().st_mode) == 0o400
     before = key.read_bytes()
-    certificates.placeholder(tmp_path, ["a.example"])
+    placeholder_certificate.placeholder(tmp_path, ["a.example"])
     assert key.read_bytes() == before

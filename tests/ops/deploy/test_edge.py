@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.edge import FILES, Edge, filled
+from ops.dev.nginx_edge import FILES, Edge, filled
 from tests.addon.processes import free_port, listeners
 from tests.ops.conftest import wait_until
 

@@ -10,9 +10,9 @@ import pytest
 
 from models.config import Settings
 from models.database import Sessions
-from ops.fleet import places
-from ops.fleet.machines import NAMES
-from ops.fleet.run import SHORT, Sizes, run
+from ops.dev.rolling_deploy import networks
+from ops.dev.rolling_deploy.processes import NAMES
+from ops.dev.rolling_deploy.run import SHORT, Sizes, run
 from tests.addon.processes import proxy_environment
 
 
@@ -21,7 +21,7 @@ def test_a_roll_loses_nothing_and_a_sudden_death_loses_no_more_than_was_under_wa
     committed: tuple[Settings, Sessions], environment: dict[str, str], tmp_path: Path
 ) -> None:
     long = bool(os.environ.get("ZENZEFI_SOAK")) and os.geteuid() == 0
-    put, sizes = (places.in_namespaces, Sizes()) if long else (places.on_loopback, SHORT)
+    put, sizes = (networks.in_namespaces, Sizes()) if long else (networks.on_loopback, SHORT)
     settings, _ = committed
     variables = proxy_environment(settings, environment["REDIS_URL"], "http://127.0.0.1:1", 1) | {
         "ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000",

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ops.bootstrap import REPOSITORY
-from ops.commands import PARTS
+from ops.launcher.part_commands import PARTS
 from tests.ops.deploy.documents import tool
 
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()

@@ -106,7 +106,7 @@ def test_a_roll_migrates_then_replaces_one_part_after_the_other(machine: Machine
         2,
         3,
     ]
-    assert "1.1.0 compose exec -T portal-b python -m ops.container gate portal" in calls
+    assert "1.1.0 compose exec -T portal-b python -m ops.container.__main__ gate portal" in calls
     assert machine.version == "1.1.0"
     assert "PORTAL_HOST=a" in (machine.folder / ".env").read_text()
 

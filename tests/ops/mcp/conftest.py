@@ -8,7 +8,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.services import sessions
 from models.services.context import Actor
-from ops.mcp.desk import Desk
+from ops.mcp.read_tools import Desk
 from tests.support import buy, person, top_up
 
 Committed = tuple[Settings, Sessions]

@@ -10,8 +10,8 @@ from models.audit import AuditAction
 from models.services import audit, health
 from models.services.health import Check
 from ops.console import Failure
-from ops.mcp.changes import AGENT, Hands
-from ops.mcp.desk import Desk
+from ops.mcp.read_tools import Desk
+from ops.mcp.write_tools import AGENT, Hands
 from tests.ops.mcp.conftest import Committed
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ops.bootstrap import REPOSITORY
-from ops.mcp.desk import Desk
+from ops.mcp.read_tools import Desk
 from tests.e2e.conftest import free_port, wait_until_listening
 from tests.ops.mcp.conftest import Committed
 

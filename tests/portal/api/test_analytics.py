@@ -13,7 +13,7 @@ from models.services import counting, desk, revoking, sessions
 from models.services.context import Actor
 from models.services.counting import Count
 from models.users import User
-from ops.pages.queries import heard, scanned
+from ops.dev.page_profiler.queries import heard, scanned
 from tests.conftest import Clock
 from tests.portal.api.conftest import Program, told
 from tests.support import buy

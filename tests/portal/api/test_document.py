@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from ops import openapi
+from ops.commands import openapi
 from portal.api.docs import whole
 from tests.portal.conftest import Browser
 

@@ -1,0 +1,96 @@
+"""Making a backup."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Buffer, Sequence
+from pathlib import Path
+from typing import IO
+
+import pyrage
+from sqlalchemy import text
+
+from models import clock, database
+from models.config import Settings
+from ops import schema_revision
+from ops.backups import encryption, pg_tools
+from ops.backups.manifest import BLOCK, ENCRYPTED, HALF, PLAIN, Manifest
+from ops.console import Failure
+from ops.processes.secret_files import private_folder
+from ops.servers import poolers
+
+
+class _Hashing:
+    """A file that is written once, from start to end, and hashed on the way."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Buffer) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def make(settings: Settings, folder: Path) -> Manifest:
+    """Write a backup of the database into a folder; an encrypted one never touches the disk in the clear.
+
+    The dump and the manifest's figures are of one snapshot, so that a restore can be held to them. Raises Failure.
+    """
+    recipients = [recipient(key) for key in settings.backup.age_recipients]
+    try:
+        private_folder(folder)
+    except OSError as error:
+        raise Failure(f"{folder} cannot be the folder of the backups: {error.strerror}.") from None
+    moment = clock.now()
+    final = folder / f"zenzefi-{moment:%Y%m%d-%H%M%S}{ENCRYPTED if recipients else PLAIN}"
+    partial = final.with_name(final.name + HALF)
+    poolers.must_keep_sessions(settings.database)
+    engine = database.connect(settings.database.direct)
+    try:
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+            # Nothing is asked while pg_dump works, and that may take long.
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
+            server = connection.scalar(text("SHOW server_version"))
+            transfers = connection.scalar(text("SELECT count(*) FROM transfers"))
+            heads = schema_revision.current(connection)
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                written = _Hashing(file)
+                with pg_tools.dump(settings.database.direct_url, str(snapshot)) as stream:
+                    _copy(stream, written, recipients)
+                file.flush()
+                os.fsync(file.fileno())
+                size = file.tell()
+        digest = written.sha256.hexdigest()
+        manifest = Manifest(final.name, digest, size, moment, heads, transfers=int(transfers or 0), server=str(server))
+        partial.replace(final)
+        try:
+            manifest.write(folder)
+        except OSError:
+            final.unlink()
+            raise
+    except OSError as error:
+        raise Failure(f"The backup cannot be written to {folder}: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+        engine.dispose()
+    return manifest
+
+
+def recipient(key: str) -> pyrage.x25519.Recipient:
+    """Read a public key. Raises Failure that names it."""
+    try:
+        return pyrage.x25519.Recipient.from_str(key)
+    except pyrage.RecipientError as error:
+        raise Failure(f"backup.age_recipients: {key!r} is no age public key: {error}.") from None
+
+
+def _copy(stream: IO[bytes], written: _Hashing, recipients: Sequence[pyrage.x25519.Recipient]) -> None:
+    if recipients:
+        encryption.encrypt(stream, written, recipients)
+    else:
+        shutil.copyfileobj(stream, written, BLOCK)

@@ -1,0 +1,241 @@
+"""Restoring a backup, or only trying whether it could be.
+
+1. The file is what its manifest says, and this code knows the schema in it.
+2. The dump goes into a scratch database beside the real one. Nothing of the real one is touched until here.
+3. The scratch database has as many transfers as the manifest says, and its books add up.
+4. In one transaction the real database gets another name and the scratch database gets the real one's.
+5. What Redis remembers of the database that went away is forgotten: a token sold after the backup must open nothing.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psycopg2
+import pyrage
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class under a lower-case name
+from redis import Redis
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.config import Settings
+from models.services import books, chain
+from ops import schema_revision
+from ops.backups import encryption, pg_tools
+from ops.backups.chain_heads import Heads
+from ops.backups.manifest import BLOCK, STALE, Manifest, checked
+from ops.console import Failure, Step
+from ops.servers import poolers
+
+OURS = "zenzefi:*"
+WRITTEN = "%Y%m%d%H%M%S"  # when, in the name of a scratch database
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was found in a backup once it was a database; `kept` is the name of the one that it replaced, if any."""
+
+    manifest: Manifest
+    report: books.Report
+    seconds: float
+    kept: str | None = None
+
+
+def restore(settings: Settings, dump: Path, *, identities: Path | None, keep_old: bool) -> Restored:
+    """Replace the database by a backup. Raises Failure, and then the database is as it was."""
+    with Redis.from_url(settings.redis.url) as redis:
+        redis.ping()  # said now, and not when all the work is done
+    with _scratch(settings, dump, identities) as (name, found):
+        real = str(make_url(settings.database.direct_url).database)
+        old = f"{real}_before_{clock.now():%Y%m%d_%H%M%S}"
+        with Step("Putting it in place"):
+            _swap(settings, real, name, old)
+            try:
+                forget_cached(settings)
+                _note_audit_head(settings)
+            except BaseException:
+                _swap(settings, real, old, name)
+                raise
+        if not keep_old:
+            with Step("Removing the database that it replaces"), _maintenance(settings) as server:
+                _drop(server, old)
+    return Restored(found.manifest, found.report, found.seconds, old if keep_old else None)
+
+
+def drill(settings: Settings, dump: Path, *, identities: Path | None) -> Restored:
+    """Restore into a scratch database, look at it, and throw it away. Raises Failure when the backup is no good."""
+    with _scratch(settings, dump, identities) as (_, found):
+        return found
+
+
+def forget_cached(settings: Settings) -> None:
+    """Remove every key of ours from Redis."""
+    with Redis.from_url(settings.redis.url) as redis:
+        for key in redis.scan_iter(match=OURS, count=1000):
+            redis.delete(key)
+
+
+@contextmanager
+def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterator[tuple[str, Restored]]:
+    """Yield the name of a database that was filled from the backup and found sound; one that stays is dropped."""
+    poolers.must_keep_sessions(settings.database)
+    with Step("Checking the file"):
+        manifest = checked(dump)
+        schema_revision.must_know(manifest.revisions)
+        keys = _identities(manifest, identities)
+    prefix, began = f"{make_url(settings.database.direct_url).database}_restore_", time.monotonic()
+    name = f"{prefix}{clock.now():{WRITTEN}}_{os.getpid()}"
+    with _maintenance(settings) as server:
+        for left in _names(server, prefix):
+            if left < f"{prefix}{clock.now() - STALE:{WRITTEN}}":
+                _drop(server, left)  # of a run that was killed: it has the size of the whole shop
+    try:
+        with _maintenance(settings) as server:
+            _create(server, name)
+        url = pg_tools.plain_url(settings.database.direct_url, name)
+        with Step("Restoring into a scratch database"), dump.open("rb") as file, pg_tools.restore(url) as stream:
+            _copy(file, stream, keys)
+        with Step("Collecting statistics"):
+            _analyze(url)
+        with Step("Verifying the ledger"):
+            report = _verified(url, manifest)
+        yield name, Restored(manifest, report, time.monotonic() - began)
+    finally:
+        with _maintenance(settings) as server:
+            _drop(server, name)
+
+
+def _identities(manifest: Manifest, path: Path | None) -> list[pyrage.x25519.Identity]:
+    """Return the private keys that an encrypted backup needs."""
+    if not manifest.is_encrypted:
+        return []
+    if path is None:
+        raise Failure("The backup is encrypted: name the file with the private key by --identity.")
+    return read_identities(path)
+
+
+def read_identities(path: Path) -> list[pyrage.x25519.Identity]:
+    """Read private keys, as `age-keygen` writes them. Raises Failure."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        found = [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{path} cannot be read: {error}.") from None
+    except pyrage.IdentityError as error:
+        raise Failure(f"{path} holds no age private key: {error}.") from None
+    if not found:
+        raise Failure(f"{path} holds no age private key.")
+    return found
+
+
+def _copy(file: IO[bytes], stream: IO[bytes], keys: list[pyrage.x25519.Identity]) -> None:
+    if not keys:
+        while block := file.read(BLOCK):
+            stream.write(block)
+        return
+    encryption.decrypt(file, stream, keys, "The backup")
+
+
+def _analyze(url: str) -> None:
+    """A dump holds no statistics, and without them every query of the first hours is planned blindly."""
+    connection = psycopg2.connect(url, connect_timeout=5)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    finally:
+        connection.close()
+
+
+def _verified(url: str, manifest: Manifest) -> books.Report:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
+    try:
+        with Session(engine) as session:
+            report = books.verify(session)
+    finally:
+        engine.dispose()
+    if report.transfers != manifest.transfers:
+        raise Failure(f"The backup holds {report.transfers} transfers; its manifest says {manifest.transfers}.")
+    if not report.is_sound:
+        raise Failure(f"The books of the backup do not add up: {'; '.join(report.faults)}.")
+    return report
+
+
+def _note_audit_head(settings: Settings) -> None:
+    """Note where the audit log ends now: what was sealed after the backup is gone, and nobody has removed it."""
+    engine = create_engine(make_url(settings.database.direct_url).set(drivername="postgresql+psycopg2"))
+    try:
+        with Session(engine) as session:
+            head = chain.head(session)
+    except ProgrammingError:
+        return  # a backup from before the log was sealed
+    finally:
+        engine.dispose()
+    if settings.backup.folder:
+        Heads(Path(settings.backup.folder)).note(head.number, head.hash, restored=True)
+
+
+@contextmanager
+def _maintenance(settings: Settings) -> Iterator[Connection]:
+    """Connect to a database that is neither renamed nor dropped."""
+    connection = psycopg2.connect(pg_tools.plain_url(settings.database.direct_url, "postgres"), connect_timeout=5)
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _names(server: Connection, prefix: str) -> list[str]:
+    """Return the scratch databases that are there."""
+    with server.cursor() as cursor:
+        cursor.execute(
+            "SELECT datname FROM pg_database WHERE datname ~ %s", (f"^{re.escape(prefix)}[0-9]{{14}}_[0-9]+$",)
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+def _create(server: Connection, name: str) -> None:
+    with server.cursor() as cursor:
+        try:
+            cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        except psycopg2.errors.InsufficientPrivilege:
+            raise Failure("The database's role may not make databases: ALTER ROLE … CREATEDB lets it.") from None
+
+
+def _drop(server: Connection, name: str) -> None:
+    with server.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _swap(settings: Settings, real: str, fresh: str, old: str) -> None:
+    """Let the fresh database take the real one's name: both renames, or neither."""
+    names = {"real": sql.Identifier(real), "fresh": sql.Identifier(fresh), "old": sql.Identifier(old)}
+    with _maintenance(settings) as server, server.cursor() as cursor:
+        cursor.execute(sql.SQL("ALTER DATABASE {real} ALLOW_CONNECTIONS false").format(**names))
+        try:
+            cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (real,))
+            server.autocommit = False
+            cursor.execute(sql.SQL("ALTER DATABASE {real} RENAME TO {old}").format(**names))
+            cursor.execute(sql.SQL("ALTER DATABASE {fresh} RENAME TO {real}").format(**names))
+            server.commit()
+        except psycopg2.Error as error:
+            server.rollback()
+            raise Failure(f"The database could not be replaced: {str(error).strip()}") from None
+        finally:
+            server.autocommit = True
+            cursor.execute(
+                "SELECT datname FROM pg_database WHERE NOT datallowconn AND datname IN (%s, %s)", (real, old)
+            )
+            for (closed,) in cursor.fetchall():
+                order = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true")
+                cursor.execute(order.format(sql.Identifier(closed)))

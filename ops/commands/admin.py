@@ -1,0 +1,81 @@
+"""`./zenzefi admin`: help for who cannot log in, given by whoever runs the machine and not through the portal."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.orm import Session
+
+from models import database
+from models.audit import AuditAction
+from models.services import credentials, two_factor, users
+from models.services.context import OPERATOR
+from models.users import User
+from ops.console import Failure, complain, say
+from ops.launcher.installation import DATA, reachable
+from ops.processes.secret_files import readable_password
+
+
+def password(session: Session, user: User) -> str:
+    """Set a new password, which ends every login."""
+    fresh = readable_password()
+    users.set_password(session, user, fresh, actor=OPERATOR, action=AuditAction.USER_PASSWORD_RESET)
+    return f"The new password of {user.email}, shown this once: {fresh}"
+
+
+def reset_two_factor(session: Session, user: User) -> str:
+    """Take the second factor away, so that the password alone opens the account."""
+    two_factor.reset(session, user.id, reason="Reset at the machine", actor=OPERATOR)
+    return f"Two-factor login of {user.email} is off."
+
+
+def confirm(session: Session, user: User) -> str:
+    """Take the address as confirmed, such as after mail was switched off again."""
+    credentials.confirmed(session, user, OPERATOR)
+    return f"{user.email} counts as confirmed."
+
+
+COMMANDS: Mapping[str, tuple[Callable[[Session, User], str], str]] = {
+    "password": (password, "set a new password and print it"),
+    "two-factor": (reset_two_factor, "turn two-factor login off for who has lost his phone"),
+    "confirm": (confirm, "let somebody log in who waits to confirm his address"),
+}
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
+    """Carry it out; returns 1 with one sentence when it cannot be done."""
+    options = _parse(arguments)
+    act, _about = COMMANDS[options.command]
+    try:
+        with reachable(options.data, environ=environ) as settings:
+            engine = database.connect(settings.database)
+            with database.sessions(engine).begin() as session:
+                user = users.by_email(session, options.email)
+                if user is None:
+                    raise Failure(f"There is no account with the address {options.email}.")
+                say(act(session, user))
+            engine.dispose()
+    except Failure as failure:
+        complain(str(failure))
+        return 1
+    except (OperationalError, ProgrammingError) as error:
+        complain(f"The database cannot be used: {str(error.orig).strip().splitlines()[0]}")
+        return 1
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./zenzefi admin", description="Help who cannot log in.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (_act, about) in COMMANDS.items():
+        command = commands.add_parser(name, help=about)
+        command.add_argument("email", help="the address of the account")
+        command.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""`./zenzefi audit verify | export | archive`: prove the audit log, and keep its old rows in files."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from models import clock, database
+from models.config import Settings
+from models.database import Sessions
+from models.services import archiving, chain, proving
+from models.services.archiving import Part
+from ops.backups import audit_exports
+from ops.backups.chain_heads import FILE, Heads
+from ops.backups.create import recipient
+from ops.backups.restore import read_identities
+from ops.backups.s3 import Bucket
+from ops.console import Failure, complain, say
+from ops.launcher.installation import DATA, reachable, settings_of
+
+SOUND, UNSOUND, UNKNOWN = 0, 1, 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do it; returns 0 when all is well, 1 when the log is not what was sealed, 2 when that cannot be told."""
+    options = _parse(arguments)
+    try:
+        if options.command == "verify" and options.file:
+            return _verify_file(settings_of(options.data), options.file, options.identity)
+        with reachable(options.data) as settings:
+            engine = database.connect(settings.database)
+            try:
+                return _run(options, settings, database.sessions(engine))
+            finally:
+                engine.dispose()
+    except audit_exports.Faulty as fault:
+        complain(str(fault))
+        return UNSOUND
+    except Failure as failure:
+        complain(str(failure))
+    except DBAPIError as error:
+        complain(f"The audit log cannot be read: {str(error.orig).strip().splitlines()[0]}")
+    return UNKNOWN
+
+
+def _run(options: argparse.Namespace, settings: Settings, sessions: Sessions) -> int:
+    folder = Path(settings.backup.folder) if settings.backup.folder else None
+    if options.command == "verify":
+        return _verify(settings, sessions, folder, keep=options.note)
+    if options.command == "export":
+        return _export(settings, sessions, options.file.absolute())
+    if folder is None:
+        raise Failure("[backup] folder is empty: the audit log is not exported, so nothing of it is removed.")
+    files, rows = archive(settings, sessions, folder)
+    say(f"{files} files written to {folder}, {rows:,} rows removed")
+    return SOUND
+
+
+def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep: bool) -> int:
+    heads = Heads(folder) if folder else None
+    known = heads.known() if heads else {}
+    with sessions.begin() as session:
+        report = proving.verify(session, chain.key_of(settings.tokens), noted=known)
+    if keep:
+        # The check reads in a transaction that cannot write.
+        with sessions.begin() as session:
+            proving.note(session, report)
+        if heads and report.is_sound:
+            heads.note(report.head.number, report.head.hash)
+    facts = f"{report.rows:,} rows, {report.archives} exports before them, {report.waiting} rows not sealed yet"
+    if report.fault:
+        complain(f"The audit log DOES NOT hold: {report.fault}.")
+        return UNSOUND
+    compared = f", {len(known)} heads noted in {FILE}" if known else ""
+    say(f"The audit log holds up to row {report.head.number:,}: {facts}{compared}; head {report.head.hash.hex()}")
+    return SOUND
+
+
+def _verify_file(settings: Settings, path: Path, identity: Path | None) -> int:
+    identities = read_identities(identity) if identity else []
+    head, fault = audit_exports.verify(path, chain.key_of(settings.tokens), identities)
+    if fault:
+        complain(f"{path.name} DOES NOT hold: {fault}.")
+        return UNSOUND
+    say(f"{path.name} holds up to row {head.number:,}; head {head.hash.hex()}")
+    return SOUND
+
+
+def _export(settings: Settings, sessions: Sessions, path: Path) -> int:
+    with sessions.begin() as session:
+        _read_only(session)
+        part = archiving.whole(session)
+        if part is None:
+            raise Failure("Nothing is sealed yet.")
+        made, _ = _write(settings, session, part, path)
+    say(f"{path.parent / made.file}: rows {made.first:,} to {made.last:,}")
+    return SOUND
+
+
+def archive(settings: Settings, sessions: Sessions, folder: Path) -> tuple[int, int]:
+    """Export what is older than the settings keep, then remove it; returns how many files and rows.
+
+    1. What an earlier run exported is removed, should that run have died half-way.
+    2. A part is written and is safe on disk, and in the bucket where there is one; the same part makes the same name.
+    3. Only then is it written down that it was exported, and the database lets its rows go.
+    """
+    key, before = chain.key_of(settings.tokens), clock.now() - timedelta(days=settings.audit.keep_days)
+    files, gone = 0, _forget(sessions)
+    while True:
+        with sessions.begin() as session:
+            _read_only(session)
+            part = archiving.due(session, before)
+            if part is None:
+                return files, gone
+            made, head = _write(settings, session, part, folder / f"audit-{part.first:012}-{part.last:012}")
+        if settings.backup.s3_bucket:
+            Bucket(settings).put(folder / made.file, audit_exports.manifest_of(folder / made.file))
+        with sessions.begin() as session:
+            archiving.note(session, key, part, head, file=made.file, sha256=made.sha256)
+        files += 1
+        gone += _forget(sessions)
+
+
+def _write(settings: Settings, session: Session, part: Part, path: Path) -> tuple[audit_exports.Manifest, chain.Head]:
+    recipients = [recipient(key) for key in settings.backup.age_recipients]
+    rows = archiving.rows(session, part)
+    return audit_exports.write(path, part, rows, chain.key_of(settings.tokens), recipients)
+
+
+def _forget(sessions: Sessions) -> int:
+    gone = 0
+    while True:
+        with sessions.begin() as session:
+            now_gone = archiving.forget(session)
+        if not now_gone:
+            return gone
+        gone += now_gone
+
+
+def _read_only(session: Session) -> None:
+    session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./zenzefi audit", description="Prove and export the audit log.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser("verify", help="prove that no row was altered (exit code 1 if one was)")
+    verify.add_argument("--file", type=Path, metavar="FILE", help="an export instead of the database")
+    verify.add_argument("--identity", type=Path, metavar="KEY", help="file with the age private key of the export")
+    verify.add_argument("--note", action="store_true", help="keep the result, and note the head beside the backups")
+    export = commands.add_parser("export", help="write all sealed rows into a file that can be verified")
+    export.add_argument("file", type=Path, metavar="FILE", help="its name, without ending")
+    old = commands.add_parser("archive", help="export rows older than [audit] keep_days, then remove them")
+    for command in (verify, export, old):
+        command.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""`./zenzefi backup`: write a backup, send a copy where the settings say, and remove what is older than they keep."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import redis
+from sqlalchemy.exc import DBAPIError
+
+from models.config import Settings
+from models.services import lasting
+from ops.backups import manifest as backup_manifest
+from ops.backups.create import make
+from ops.backups.s3 import Bucket
+from ops.console import Failure, Step, complain, say
+from ops.launcher.installation import DATA, reachable
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do it; returns 0, or 1 with a sentence on standard error."""
+    options = _parse(arguments)
+    try:
+        with reachable(options.data) as settings:
+            folder = (options.out or Path(settings.backup.folder or options.data / "backups")).absolute()
+            if options.list:
+                for manifest in backup_manifest.present(folder):
+                    say(f"{manifest.made_at:%Y-%m-%d %H:%M} UTC  {manifest.size:>14,} bytes  {folder / manifest.file}")
+                return 0
+            made = run(settings, folder)
+    except Failure as failure:
+        complain(str(failure))
+        return 1
+    except DBAPIError as error:
+        complain(f"The database cannot be backed up: {str(error.orig).strip().splitlines()[0]}")
+        return 1
+    if options.json:
+        say(json.dumps(asdict(made) | {"made_at": made.made_at.isoformat()}))
+    else:
+        say(f"{folder / made.file}: {made.size:,} bytes, {made.transfers:,} transfers")
+        say(f"Try it with ./zenzefi restore --drill {folder / made.file}")
+    return 0
+
+
+def run(settings: Settings, folder: Path) -> backup_manifest.Manifest:
+    """Make, send, tidy up; a copy that cannot be sent leaves the backup here, and is a Failure all the same."""
+    with Step("Writing the backup"):
+        made = make(settings, folder)
+    for old in backup_manifest.outdated(backup_manifest.present(folder), settings.backup.keep_days):
+        backup_manifest.remove(folder, old)
+    backup_manifest.forget_halves(folder)
+    if settings.backup.s3_bucket:
+        with Step(f"Sending it to {settings.backup.s3_bucket}"), tempfile.TemporaryDirectory() as scratch:
+            bucket = Bucket(settings)
+            bucket.send(folder, made)
+            bucket.forget_outdated(Path(scratch), settings.backup.keep_days)
+    _tell_metrics(settings, made)
+    return made
+
+
+def _tell_metrics(settings: Settings, made: backup_manifest.Manifest) -> None:
+    """Leave word for the metrics; a backup is as good without."""
+    try:
+        with redis.Redis.from_url(settings.redis.url, socket_timeout=2, socket_connect_timeout=2) as client:
+            client.set(lasting.BACKUP_KEY, lasting.note_of(made.made_at, made.size))
+    except redis.RedisError as error:
+        complain(f"The metrics will not show this backup: Redis does not answer ({type(error).__name__}).")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./zenzefi backup", description="Back the database up.")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to; default: [backup] folder")
+    parser.add_argument("--list", action="store_true", help="list the backups that are there, newest first")
+    parser.add_argument("--json", action="store_true", help="write the manifest to standard output")
+    parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""`./zenzefi ledger verify`: prove that the books add up, or say where they do not."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from models import clock, database
+from models.services import books
+from models.services.books import Report
+from ops.console import Failure, complain, say
+from ops.launcher.installation import DATA, settings_of
+
+SOUND, UNSOUND, UNKNOWN = 0, 1, 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check and report; returns 0 when the books add up, 1 when they do not, 2 when that cannot be told."""
+    options = _parse(arguments)
+    try:
+        engine = database.connect(settings_of(options.data).database)
+        with database.sessions(engine).begin() as session:
+            report = books.verify(session)
+        engine.dispose()
+    except Failure as failure:
+        complain(str(failure))
+        return UNKNOWN
+    except (OperationalError, ProgrammingError) as error:
+        complain(f"The ledger cannot be read: {str(error.orig).strip().splitlines()[0]}")
+        return UNKNOWN
+    say(json.dumps(as_dict(report), indent=1) if options.json else text(report))
+    return SOUND if report.is_sound else UNSOUND
+
+
+def text(report: Report) -> str:
+    """Write a report for people."""
+    lines = [f"The ledger at {clock.now():%Y-%m-%d %H:%M:%S} UTC", ""]
+    lines += [f"  {'transfers':<24}{report.transfers:>20,}", f"  {'turnover, ZNC':<24}{report.turnover:>20,.2f}"]
+    lines += [f"  {f'balance of {kind}':<24}{balance:>20,.2f}" for kind, balance in report.balances.items()]
+    lines += [f"  {'rules checked':<24}{report.rules:>20}", ""]
+    for rule, rows in report.faults.items():
+        more = f" (the first {books.SHOWN} of more)" if len(rows) > books.SHOWN else ""
+        lines += [f"FAULT: {rule}{more}", *(f"  {row}" for row in rows[: books.SHOWN]), ""]
+    lines.append("The books add up." if report.is_sound else "The books DO NOT add up.")
+    return "\n".join(lines)
+
+
+def as_dict(report: Report) -> dict[str, object]:
+    """Return a report for programs; amounts are strings, as everywhere."""
+    return {
+        "is_sound": report.is_sound,
+        "transfers": report.transfers,
+        "turnover": f"{report.turnover:.2f}",
+        "balances": {kind: f"{balance:.2f}" for kind, balance in report.balances.items()},
+        "rules": report.rules,
+        "faults": report.faults,
+    }
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./zenzefi ledger", description="Look after the ledger.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser("verify", help="prove that the books add up (exit code 1 if they do not)")
+    verify.add_argument("--json", action="store_true", help="write the report as JSON")
+    verify.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

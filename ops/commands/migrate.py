@@ -1,0 +1,34 @@
+"""Bring the database to the newest revision: `python -m ops.commands.migrate`.
+
+A module of its own, because Flask-Migrate needs the whole portal, and a start that finds nothing to migrate does not.
+"""
+
+import logging
+import sys
+
+import flask_migrate
+from flask import Flask
+
+from models import config
+from ops.schema_revision import FOLDER
+from portal import create_app
+from portal.extensions import db
+
+
+def migrating_app(settings: config.Settings | None = None) -> Flask:
+    """Return the portal with Flask-Migrate's commands: `flask --app ops.commands.migrate:migrating_app db migrate`."""
+    app = create_app(settings)
+    flask_migrate.Migrate(app, db, directory=str(FOLDER))
+    return app
+
+
+def migrate(settings: config.Settings) -> None:
+    """Bring the database to the newest revision; two of these at once wait for each other."""
+    with migrating_app(settings).app_context():
+        flask_migrate.upgrade()
+        db.engine.dispose()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    migrate(config.load())

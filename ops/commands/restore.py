@@ -1,0 +1,90 @@
+"""`./zenzefi restore FILE`: replace the database by a backup that was shown to be whole, with books that add up."""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg2
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
+
+from models.config import Settings
+from ops.backups import restore as restore_backup
+from ops.backups.s3 import Bucket
+from ops.console import Failure, complain, say
+from ops.launcher.installation import DATA, reachable
+from ops.processes.secret_files import private_folder
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do it; returns 0, or 1 with a sentence on standard error and the database as it was."""
+    options = _parse(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        with reachable(options.data, alone=not options.drill) as settings, ExitStack() as stack:
+            dump = options.file.absolute()
+            if options.from_bucket:
+                room = stack.enter_context(tempfile.TemporaryDirectory(dir=_room(settings)))
+                dump = Bucket(settings).fetch(options.file.name, Path(room))
+            if options.drill:
+                done = restore_backup.drill(settings, dump, identities=options.identity)
+            else:
+                _ask(options.yes, str(settings.database.url).rpartition("/")[2].partition("?")[0])
+                done = restore_backup.restore(settings, dump, identities=options.identity, keep_old=options.keep_old)
+    except Failure as failure:
+        complain(str(failure))
+        return 1
+    except (psycopg2.Error, DBAPIError, RedisError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        complain(f"The restore cannot go on: {str(reason).strip().splitlines()[0]}")
+        return 1
+    made = done.manifest
+    say(f"Backup of {made.made_at:%Y-%m-%d %H:%M} UTC, revision {', '.join(made.revisions)}, PostgreSQL {made.server}")
+    say(f"{done.report.transfers:,} transfers; the books add up ({done.report.rules} rules). {done.seconds:.1f} s.")
+    if options.drill:
+        say("This was a drill: nothing was changed.")
+    else:
+        say("The database is restored." + (f" The one before is kept as {done.kept}." if done.kept else ""))
+        say("Start the platform again: it migrates the database if the backup is from an older version.")
+    return 0
+
+
+def _end(*_: object) -> None:
+    """End in order, so that the scratch database goes too."""
+    raise Failure("Ended by SIGTERM.")
+
+
+def _room(settings: Settings) -> Path | None:
+    """Return where there is room for a backup: a container's /tmp is small, and lies in its memory."""
+    return private_folder(Path(settings.backup.folder)) if settings.backup.folder else None
+
+
+def _ask(sure: bool, name: str) -> None:
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise Failure("This replaces the database. Say --yes to go on.")
+    if input(f"This replaces the database {name}. Type its name to go on: ").strip() != name:
+        raise Failure("Nothing was changed.")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./zenzefi restore", description="Restore a backup, or try one.")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the dump; its manifest lies beside it")
+    parser.add_argument("--drill", action="store_true", help="only try it, in a scratch database; may run beside `up`")
+    parser.add_argument("--identity", type=Path, metavar="KEY", help="file with the age private key")
+    parser.add_argument("--from-bucket", action="store_true", help="FILE is a name in [backup] s3_bucket")
+    parser.add_argument(
+        "--keep-old", action="store_true", help="keep the database that is replaced, under another name"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

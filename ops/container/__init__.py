@@ -1,0 +1,1 @@
+"""Entry point and gunicorn settings of the container image."""

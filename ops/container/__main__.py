@@ -1,0 +1,129 @@
+"""What a container runs: `python -m ops.container.__main__ portal` becomes that part of the platform.
+
+`migrate` brings the database to the newest revision and makes the first admin; `health` says whether the part of this
+container serves, `gate PART` waits until it does and reaches what it needs; every other word is a command of
+`./zenzefi`: `backup`, `doctor`, `admin`, …
+"""
+
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models import config
+from ops.bootstrap import REPOSITORY
+from ops.container.placeholder_certificate import placeholder
+from ops.launcher import readiness
+from ops.launcher.part_commands import PARTS
+from ops.launcher.process_table import local
+
+GATE_SECONDS = 30.0
+MAIN = Path("/proc/1/cmdline")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Become the part or the command; returns only for what is answered here."""
+    code = answer(arguments)
+    if code is None:
+        os.execv(sys.executable, [sys.executable, *command_of(arguments)])  # noqa: S606 - no shell is wanted
+    return code
+
+
+def answer(arguments: Sequence[str]) -> int | None:
+    """Answer what is answered here, and return the exit code; None for everything else."""
+    match arguments:
+        case []:
+            print(__doc__)
+            return 2
+        case ["health", *named]:
+            return 0 if is_well(named[0] if named else part_of(MAIN)) else 1
+        case ["gate", part]:
+            return 0 if passes(part) else 1
+        case ["placeholder-certificate", folder, *hosts]:
+            placeholder(Path(folder), hosts)
+            return 0
+    return None
+
+
+def command_of(arguments: Sequence[str]) -> list[str]:
+    """Return what Python is to run for these arguments."""
+    name = arguments[0]
+    if name in PARTS:
+        return ["-P", "-m", *PARTS[name]]
+    if name == "migrate":
+        return ["-P", "-m", "ops.launcher.first_run"]
+    return [str(REPOSITORY / "zenzefi"), *arguments]
+
+
+def part_of(cmdline: Path) -> str:
+    """Return which part the container's first process was told to be; it is the last word of its command."""
+    return cmdline.read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
+
+
+def is_well(part: str) -> bool:
+    """Say whether a part serves. Database, Redis or upstream being down is for alerts: a restart would not help."""
+    settings = config.load()
+    match part:
+        case "portal":
+            return readiness.answers(local(settings.portal.host), settings.portal.port, "/health")
+        case "proxy":
+            return readiness.answers(local(settings.proxy.host), settings.proxy.port, "/_zenzefi/live")
+        case "worker":
+            return _both_queues_have_a_worker(settings.redis.url)
+        case "scheduler":
+            return readiness.keeps_the_schedule(settings.redis.url, lambda: 0.0)(0)
+    return False
+
+
+def passes(part: str, within: float = GATE_SECONDS) -> bool:
+    """Wait until a new part can replace an old one: it serves, and database and Redis are within its reach."""
+    deadline = time.monotonic() + within
+    while not _is_fit(part):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def _is_fit(part: str) -> bool:
+    settings = config.load()
+    match part:
+        case "portal":
+            return _health(local(settings.portal.host), settings.portal.port) in {"healthy", "degraded"}
+        case "proxy":
+            return readiness.answers(local(settings.proxy.host), settings.proxy.port, "/_zenzefi/ready")
+    return is_well(part)
+
+
+def _health(host: str, port: int) -> str:
+    """Return the word of the health page; "degraded" is the upstream's fault, and no reason to go back."""
+    connection = http.client.HTTPConnection(host, port, timeout=readiness.PATIENCE_SECONDS * 2)
+    try:
+        connection.request("GET", "/health", headers={"Connection": "close"})
+        return str(json.loads(connection.getresponse().read())["status"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return ""
+    finally:
+        connection.close()
+
+
+def _both_queues_have_a_worker(url: str) -> bool:
+    """Say whether this machine's two workers are among those that RQ knows; what died has left that list in time."""
+    with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+        try:
+            names = [readiness.text(key) for key in client.smembers("rq:workers")]
+            mine = [name for name in names if name.startswith(f"rq:worker:zenzefi-{socket.gethostname()}-")]
+            return bool(sum(client.exists(name) for name in mine) >= 2)
+        except RedisError:
+            return True  # nobody can tell now
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

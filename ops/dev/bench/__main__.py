@@ -1,0 +1,150 @@
+"""`./zenzefi bench`: prints one table, and writes it with its figures as JSON and a chart into a folder."""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from models import clock
+from ops.bootstrap import REPOSITORY
+from ops.console import Failure, complain, say
+from ops.dev.bench import chart, inspection, measure, report, revocation_latency
+from ops.dev.bench.environment import stand
+from ops.dev.bench.money import run as money
+from ops.dev.bench.sizes import FULL, QUICK, Sizes
+from ops.dev.bench.targets import program
+
+SPARE_FILES = 1000  # descriptors that a process needs for anything but idle connections
+
+
+class Terminated(Exception):
+    """Somebody asked the benchmark to end."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure; returns the exit code. A bar that is missed is told, and is no failure of the command."""
+    options = _parse(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        before = json.loads(options.compare.read_text(encoding="utf-8")) if options.compare else None
+        if options.money or options.inspect:
+            return _measure_one(options)
+        sizes = QUICK if options.quick else FULL
+        if options.steady:
+            sizes = replace(sizes, steady_seconds=options.steady)
+        options.out.mkdir(parents=True, exist_ok=True)
+        results = run(sizes)
+        written = report.text(results, before)
+        (options.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        (options.out / "bench.txt").write_text(written, encoding="utf-8")
+        (options.out / "bench.svg").write_text(chart.svg(results), encoding="utf-8")
+        say()
+        say(written)
+        say(f"Written to {options.out}: bench.txt, bench.json, bench.svg")
+        return 0
+    except Failure as failure:
+        complain(str(failure))
+    except (OSError, ValueError) as error:
+        complain(f"The benchmark cannot go on: {error}.")
+    except (KeyboardInterrupt, Terminated):
+        complain("The benchmark was interrupted.")
+    return 1
+
+
+def run(sizes: Sizes) -> dict[str, Any]:
+    """Start everything, measure everything, stop everything; returns the figures."""
+    tool = program("wrk")
+    missing = [] if tool else ["wrk is not on this machine, so that no small replies were measured (apt install wrk)."]
+    if program("nginx") is None:
+        missing.append("nginx is not on this machine: no row for it, and the upstream is a slower one of our own.")
+    machine = _machine()
+    say("Measuring the proxy")
+    with stand(sizes) as standing:
+        targets = standing.targets
+        alone = [target for target in targets if target.name == "zenzefi, 64 tokens"]
+        one, two = min(alone, key=lambda target: target.workers), max(alone, key=lambda target: target.workers)
+        return {
+            "made_at": clock.now().isoformat(timespec="seconds"),
+            "machine": machine,
+            "sizes": asdict(sizes),
+            "missing": missing,
+            # Idle connections first: a worker that has served thousands keeps memory and would need no more.
+            "idle": measure.idle(one, _affordable(sizes)),
+            "loads": measure.loads(targets, sizes, tool) if tool else [],
+            "transfers": measure.transfers(targets, sizes),
+            "revokes": revocation_latency.measure(two, standing.environment, standing.spares, tool),
+            # The same without us, briefly: what this machine and the client itself add to the latencies.
+            "steady_alone": measure.steady(targets[0], replace(sizes, steady_seconds=min(sizes.steady_seconds, 10.0))),
+            "steady": measure.steady(two, sizes),
+        }
+
+
+def _measure_one(options: argparse.Namespace) -> int:
+    """Run one of the smaller benchmarks."""
+    machine = _machine()
+    if options.money:
+        say("Measuring the shop")
+        name, measured = "money", money.run(money.QUICK if options.quick else money.FULL)
+        words = money.text(measured)
+    else:
+        say("Measuring what it costs to show flows")
+        name, measured = "inspect", inspection.measure(inspection.QUICK if options.quick else inspection.FULL)
+        words = inspection.text(measured)
+    results = {"made_at": clock.now().isoformat(timespec="seconds"), "machine": machine, **measured}
+    written = f"{report.heading(machine)}\n\n{words}"
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (options.out / f"{name}.txt").write_text(written, encoding="utf-8")
+    say()
+    say(written)
+    say(f"Written to {options.out}: {name}.txt, {name}.json")
+    return 0
+
+
+def _affordable(sizes: Sizes) -> Sizes:
+    """Keep to the number of files that the system lets a process open; a worker needs two for each connection."""
+    most = max((os.sysconf("SC_OPEN_MAX") - SPARE_FILES) // 2, 10)
+    return replace(sizes, idle_connections=min(sizes.idle_connections, most))
+
+
+def _machine() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "mitmproxy": version("mitmproxy"),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./zenzefi bench", description="Measure the proxy beside its alternatives.")
+    parser.add_argument("--quick", action="store_true", help="a good minute instead of nine; figures are rougher")
+    parser.add_argument("--money", action="store_true", help="measure purchases, callbacks and the books instead")
+    parser.add_argument("--inspect", action="store_true", help="measure what it costs to show flows instead")
+    parser.add_argument("--steady", type=float, metavar="SECONDS", help="how long the fixed rate lasts")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of an earlier run")
+    folder = REPOSITORY / ".zenzefi" / "bench" / clock.now().strftime("%Y%m%d-%H%M%S")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", default=folder, help="where table, JSON and chart are written"
+    )
+    return parser.parse_args(arguments)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

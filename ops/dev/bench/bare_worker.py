@@ -1,0 +1,28 @@
+"""A worker that admits everybody, to measure the HTTP layer alone."""
+
+import argparse
+import asyncio
+
+import uvloop
+
+from addon.http1.policy import OpenPolicy
+from addon.http1.site import Site
+from addon.http1.upstreams import Upstream
+from addon.serving import Gateway
+from addon.sockets import listening_socket
+from ops.processes.ports import LOOPBACK
+
+
+async def _serve(port: int, upstream: int) -> None:
+    policy = OpenPolicy(Upstream(((LOOPBACK, upstream),), f"{LOOPBACK}:{upstream}".encode()))
+    gateway = Gateway(Site(policy), listening_socket(LOOPBACK, port))
+    await gateway.start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--upstream", type=int, required=True)
+    options = parser.parse_args()
+    uvloop.run(_serve(options.port, options.upstream))

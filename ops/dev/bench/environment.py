@@ -1,0 +1,138 @@
+"""Everything a run needs, started in a temporary folder and gone afterwards, whatever happens."""
+
+import contextlib
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.bootstrap import child_environment
+from ops.console import Failure, Step
+from ops.dev.bench import sample_tokens
+from ops.dev.bench.sizes import Sizes
+from ops.dev.bench.targets import NGINX, Maker, Target, program
+from ops.launcher.installation import SECRETS
+from ops.processes import stale
+from ops.processes.child import MARK, Child
+from ops.servers import PostgresServer, RedisServer
+
+TOKENS = 64
+START_SECONDS = 60.0
+LAST_LINES = 12
+# A caller's own settings, made for a real installation, must not reach what is measured.
+FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
+UNLIMITED = "1000000000"
+
+
+@dataclass(frozen=True)
+class Stand:
+    """What stands: the targets, the upstream alone first; the workers' environment; and tokens that may be revoked."""
+
+    targets: list[Target]
+    environment: dict[str, str]
+    spares: list[str]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A folder with a PostgreSQL and a Redis of its own, and the processes that were started on it."""
+
+    folder: Path
+    environment: dict[str, str]
+    postgres: PostgresServer
+    children: list[Child]
+
+    def start(self, child: Child) -> None:
+        """Start a process that ends with the run."""
+        self.children.append(child)
+        child.spawn()
+
+
+@contextlib.contextmanager
+def stand(sizes: Sizes) -> Iterator[Stand]:
+    """Start servers, upstream and targets; all of it is gone afterwards."""
+    with ground() as under:
+        yield _stand(under, sizes)
+
+
+@contextlib.contextmanager
+def ground() -> Iterator[Ground]:
+    """Start the servers; they and everything that was started on them are gone afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    children: list[Child] = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="zenzefi-bench-", ignore_cleanup_errors=True) as name:
+            folder = Path(name).resolve()
+            folder.chmod(0o711)  # the users that PostgreSQL and nginx run as for root must be able to pass through
+            postgres = PostgresServer(folder / "postgres", mark=str(folder))
+            redis = RedisServer(folder / "redis", mark=str(folder))
+            try:
+                with Step("PostgreSQL and Redis"):
+                    postgres.start()
+                    redis.start()
+                yield Ground(folder, _environment(folder, postgres.url, redis.url), postgres, children)
+            finally:
+                for child in reversed(children):
+                    child.ask_to_stop()
+                for child in reversed(children):
+                    child.stop()
+                servers = {*stale.working_in(postgres.data), *stale.working_in(redis.folder)}
+                stale.end({*stale.carrying(str(folder))} - servers, signal.SIGTERM, 5)
+                redis.stop()
+                postgres.stop()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _environment(folder: Path, database: str, redis: str) -> dict[str, str]:
+    inherited = {name: value for name, value in child_environment().items() if not name.startswith(FOREIGN)}
+    made = {f"ZENZEFI_{name}".replace(".", "__").upper(): make() for name, make in SECRETS.items()}
+    return {
+        **inherited,
+        **made,
+        "DATABASE_URL": database,
+        "REDIS_URL": redis,
+        # Limits that are never reached, as the issue wants them: by configuration, so that they are still counted.
+        "ZENZEFI_LIMITS__PROXY_PER_MINUTE": UNLIMITED,
+        "ZENZEFI_LIMITS__PROXY_AT_ONCE": UNLIMITED,
+        "ZENZEFI_PROXY__DRAIN_SECONDS": "2",
+        MARK: str(folder),
+    }
+
+
+def _stand(under: Ground, sizes: Sizes) -> Stand:
+    folder, environment = under.folder, under.environment
+    tokens, demo = folder / "tokens", folder / "demo"
+    with Step("Database and tokens"):
+        _write(demo, [sample_tokens.prepare(environment)])
+        bought = sample_tokens.buy(environment, TOKENS + sizes.revokes)
+        _write(tokens, bought[:TOKENS])
+    with Step("Upstream, gateways and workers"):
+        make = Maker(folder, environment, under.start, tokens, demo)
+        upstream = make.upstream(sizes.transfer_bytes)
+        targets = [upstream, make.mitmdump(upstream.port)]
+        if program("nginx"):
+            targets += [make.nginx(upstream.port, kind) for kind in NGINX]
+        for workers in (1, 2):
+            targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
+        for child in under.children:
+            wait(child)
+    return Stand(targets, environment, bought[TOKENS:])
+
+
+def wait(child: Child) -> None:
+    """Wait until a process serves; what it has logged is told, because the log goes with the folder."""
+    try:
+        child.wait_ready(START_SECONDS)
+    except Failure as failure:
+        said = child.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        raise Failure("\n".join([str(failure), *said])) from None
+
+
+def _write(file: Path, lines: list[str]) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as output:
+        output.writelines(f"{line}\n" for line in lines)

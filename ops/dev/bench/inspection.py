@@ -1,0 +1,220 @@
+"""`./zenzefi bench --inspect`: what it costs to show flows, and what becomes of memory while very many are shown.
+
+1. One worker, loaded; in turns with nothing shown and with everything shown, by the settings as they are.
+2. mitmweb is killed in the middle of a load.
+3. A worker that shows all it can, until mitmweb was given so many flows.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from redis import Redis
+
+from models import config, database
+from models.inspections import Target as Shown
+from models.services import inspections, roles
+from models.services.context import Actor
+from models.services.fleet import FLOWS
+from ops.bootstrap import REPOSITORY
+from ops.console import Failure, Step
+from ops.dev.bench import load_clients, memory, sample_tokens, wrk
+from ops.dev.bench.environment import TOKENS, Ground, ground, wait
+from ops.dev.bench.targets import Maker, Target, program
+from ops.launcher import readiness
+from ops.processes.child import Child
+from ops.processes.ports import LOOPBACK, free_port
+
+CONNECTIONS = 32
+SMALL_BODY = 1024
+# A rate at which the worker can copy nearly every flow.
+FLOOD_RATE, FLOOD_SECONDS = 1000, 5.0
+# Workers take up what is to be shown within a second.
+SETTLE_SECONDS = 1.0
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is measured."""
+
+    rounds: int
+    seconds: int
+    flows: int
+
+
+FULL = Amount(5, 5, 100_000)
+QUICK = Amount(1, 2, 5_000)
+
+
+def measure(amount: Amount) -> dict[str, Any]:
+    """Run it all; returns the figures. Raises Failure where wrk is missing."""
+    tool = program("wrk")
+    if tool is None:
+        raise Failure("wrk is not on this machine (apt install wrk).")
+    with ground() as under:
+        tokens, demo = under.folder / "tokens", under.folder / "demo"
+        demo.write_text(sample_tokens.prepare(under.environment) + "\n", encoding="utf-8")
+        tokens.write_text("\n".join(sample_tokens.buy(under.environment, TOKENS)) + "\n", encoding="utf-8")
+        make = Maker(under.folder, under.environment, under.start, tokens, demo)
+        upstream = make.upstream(SMALL_BODY)
+        usual = make.zenzefi(upstream.port, 1)[0]
+        generous = {**under.environment, "ZENZEFI_INSPECTION__FLOWS_PER_SECOND": "1000000"}
+        unlimited = replace(make, environment=generous, folder=_folder(under)).zenzefi(upstream.port, 1)[0]
+        for child in under.children:
+            wait(child)
+        with Step("Warming up"):
+            _load(tool, usual, amount.seconds)
+        found = {"amount": asdict(amount), "turns": _turns(under, tool, usual, amount)}
+        return {**found, "killed": _killed(under, tool, usual, amount), "flood": _flood(under, unlimited, amount)}
+
+
+def _folder(under: Ground) -> Path:
+    folder = under.folder / "unlimited"
+    folder.mkdir()
+    return folder
+
+
+def _load(tool: str, target: Target, seconds: int) -> wrk.Load:
+    url = f"http://{LOOPBACK}:{target.port}/small"
+    return wrk.run(tool, url, target.tokens, connections=CONNECTIONS, seconds=seconds, keep=True)
+
+
+def _turns(under: Ground, tool: str, target: Target, amount: Amount) -> dict[str, Any]:
+    """Load the worker in turns, with nothing shown and with everything."""
+    off, on = [], []
+    added = _added(under)
+    with Step("In turns, nothing and everything shown"):
+        for _ in range(amount.rounds):
+            off.append(_load(tool, target, amount.seconds))
+            with _everything(under):
+                on.append(_load(tool, target, amount.seconds))
+    ratios = [shown.per_second / hidden.per_second for hidden, shown in zip(off, on, strict=True)]
+    ours = {"ratio": round(median(ratios), 3), "ratios": [round(one, 3) for one in ratios]}
+    return {"off": asdict(wrk.middle(off)), "on": asdict(wrk.middle(on)), **ours, "shown": _added(under) - added}
+
+
+def _killed(under: Ground, tool: str, target: Target, amount: Amount) -> dict[str, Any]:
+    """Kill mitmweb while the worker is loaded and everything is shown."""
+    with Step("Killing mitmweb under load"), _everything(under), _viewer(under) as viewer:
+        before = _load(tool, target, amount.seconds)
+        threading.Timer(amount.seconds / 2, os.kill, (viewer.pid, signal.SIGKILL)).start()
+        during = _load(tool, target, amount.seconds)
+    return {"before": asdict(before), "during": asdict(during)}
+
+
+def _flood(under: Ground, target: Target, amount: Amount) -> dict[str, Any]:
+    """Show all that the worker can copy, until there were so many flows; the memory of all three on the way."""
+    marks: list[dict[str, Any]] = []
+    secrets = target.tokens.read_text(encoding="utf-8").split()
+    with Step(f"{amount.flows:,} flows to mitmweb") as step, _everything(under), _viewer(under) as viewer:
+        began, start = time.monotonic(), _added(under)
+        offered = errors = 0
+        p95: list[float] = []
+        while (shown := _added(under) - start) < amount.flows:
+            seen = load_clients.steady(target.port, secrets, FLOOD_RATE, FLOOD_SECONDS)
+            offered, errors = offered + seen.offered, errors + seen.errors
+            p95.append(seen.p95)
+            step.tick(f"{shown:,}")
+            marks.append(
+                {
+                    "shown": _added(under) - start,
+                    "worker_mib": _mib(target.pids()),
+                    "viewer_mib": _mib([viewer.pid]),
+                    "stream_mib": round(_redis(under).memory_usage(FLOWS) / MIB, 1),
+                }
+            )
+        seconds = time.monotonic() - began
+        # So long mitmweb may be behind.
+        time.sleep(SETTLE_SECONDS)
+    figures = {"seconds": round(seconds, 1), "requests": offered, "errors": errors, "p95": round(median(p95), 1)}
+    return {**figures, "marks": marks}
+
+
+def _mib(pids: list[int]) -> float:
+    return round(memory.resident(pids) / MIB, 1)
+
+
+def _redis(under: Ground) -> Any:
+    return Redis.from_url(under.environment["REDIS_URL"])
+
+
+def _added(under: Ground) -> int:
+    """Return how many flows were ever put into the stream."""
+    redis = _redis(under)
+    return int(redis.xinfo_stream(FLOWS)["entries-added"]) if redis.exists(FLOWS) else 0
+
+
+@contextlib.contextmanager
+def _everything(under: Ground) -> Iterator[None]:
+    """Have everything shown, as an admin would."""
+    settings = config.load(under.environment)
+    engine = database.connect(settings.database)
+    factory = database.sessions(engine)
+    with factory.begin() as session:
+        admin = roles.first_superuser(session)
+        actor = Actor(None if admin is None else admin.id)
+        facts: dict[str, Any] = {"minutes": 60, "reason": "benchmark", "rules": settings.inspection, "actor": actor}
+        begun: uuid.UUID = inspections.start(session, target=Shown.EVERYTHING, name="", **facts).id
+    time.sleep(SETTLE_SECONDS)
+    try:
+        yield
+    finally:
+        with factory.begin() as session:
+            inspections.end(session, begun, actor=actor)
+        engine.dispose()
+        time.sleep(SETTLE_SECONDS)
+
+
+@contextlib.contextmanager
+def _viewer(under: Ground) -> Iterator[Child]:
+    """Run mitmweb as `./zenzefi inspect` does."""
+    port = free_port()
+    viewer = Child(
+        name="viewer",
+        command=[sys.executable, "-P", "-m", "ops.inspect", "--port", str(port), "--data", str(under.folder)],
+        log=under.folder / "viewer.log",
+        environment=under.environment,
+        ready=lambda _: readiness.listens(LOOPBACK, port),
+        working_folder=REPOSITORY,
+    )
+    under.start(viewer)
+    wait(viewer)
+    try:
+        yield viewer
+    finally:
+        viewer.stop()
+
+
+def text(found: dict[str, Any]) -> str:
+    """Write the figures for people."""
+    turns, killed, flood = found["turns"], found["killed"], found["flood"]
+    loads = {
+        "nothing shown": turns["off"],
+        "everything shown": turns["on"],
+        "before mitmweb was killed": killed["before"],
+        "while it was killed": killed["during"],
+    }
+    lines = [
+        f"  {name:<28}{load['per_second']:>8,.0f} requests/s, p95 {load['p95']:.1f} ms, {load['errors']} errors"
+        for name, load in loads.items()
+    ]
+    lines += [f"  With everything shown, {turns['ratio']:.3f} of the rate; {turns['shown']:,} flows were shown.", ""]
+    lines.append(f"  {'flows shown':>12}{'worker MiB':>12}{'mitmweb MiB':>12}{'stream MiB':>12}")
+    marks = flood["marks"]
+    lines += [
+        f"  {mark['shown']:>12,}{mark['worker_mib']:>12.1f}{mark['viewer_mib']:>12.1f}{mark['stream_mib']:>12.1f}"
+        for mark in marks[:: max(len(marks) // 8, 1)]
+    ]
+    rate = f"{flood['requests']:,} requests at a fixed rate in {flood['seconds']:.0f} s, p95 {flood['p95']} ms"
+    lines.append(f"  {rate}, {flood['errors']} errors")
+    return "\n".join(lines)

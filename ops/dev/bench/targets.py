@@ -1,0 +1,148 @@
+"""What is measured, and the processes of each."""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.bootstrap import REPOSITORY
+from ops.console import Failure
+from ops.dev.bench import nginx
+from ops.dev.bench.check import SECRETS_FILE
+from ops.dev.bench.memory import family
+from ops.launcher import readiness
+from ops.processes.child import Child
+from ops.processes.ports import LOOPBACK, free_port
+
+NGINX = {
+    "asking": "nginx + Flask + PostgreSQL",
+    "sharing": "nginx + Flask + Redis",
+    "remembering": "nginx + Flask, in memory",
+}
+BESIDE_PYTHON = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that serves the upstream's addresses; `pids` are the processes whose memory counts."""
+
+    name: str
+    workers: int
+    port: int
+    pids: Callable[[], list[int]]
+    tokens: Path  # a file with one access token a line
+    is_compared: bool = True  # also in the measurements that are not about tokens
+
+
+def program(name: str) -> str | None:
+    """Find a program; servers are often not on a user's path."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes targets. Their processes are only started here; `start` keeps them until the end of the run."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    start: Callable[[Child], None]
+    tokens: Path
+    demo: Path
+
+    def upstream(self, size: int) -> Target:
+        """The server behind everything: nginx if there is one, or a small one of our own."""
+        sink, port, found = free_port(), free_port(), program("nginx")
+        own = self._python("upstream", "ops.dev.bench.upstream", "--port", str(sink), "--bytes", str(size), port=sink)
+        self.start(own)
+        if found is None:
+            return Target("upstream alone (asyncio)", 1, sink, lambda: [own.pid], self.tokens)
+        big = self.folder / "big"
+        with big.open("wb") as file:
+            file.truncate(size)
+        child = self._nginx(found, "upstream-nginx", port, lambda home: nginx.upstream(home, port, sink, big))
+        self.start(child)
+        return Target("upstream alone (nginx)", 1, port, lambda: family(child.pid), self.tokens)
+
+    def mitmdump(self, upstream: int) -> Target:
+        """Stock mitmproxy in reverse mode, spared its log and told to stream what is large."""
+        port = free_port()
+        command = [str(BESIDE_PYTHON / "mitmdump"), "--mode", f"reverse:http://{LOOPBACK}:{upstream}", "--quiet"]
+        command += ["--listen-host", LOOPBACK, "--listen-port", str(port)]
+        command += ["--set", "stream_large_bodies=1m", "--set", f"confdir={self.folder / 'mitmproxy'}"]
+        child = self._child("mitmdump", command, port)
+        self.start(child)
+        return Target("mitmdump", 1, port, lambda: [child.pid], self.tokens)
+
+    def layer(self, upstream: int, workers: int) -> Target:
+        """Our HTTP layer, admitting everybody."""
+        port = free_port()
+        children = [
+            self._python(
+                f"layer-{workers}-{number}", "ops.dev.bench.bare_worker", "--port", str(port), "--upstream", str(upstream),
+                port=port,
+            )
+            for number in range(workers)
+        ]  # fmt: skip
+        for child in children:
+            self.start(child)
+        return Target("layer without policy", workers, port, lambda: [child.pid for child in children], self.tokens)
+
+    def zenzefi(self, upstream: int, workers: int) -> list[Target]:
+        """The real thing with its supervisor; twice, as all tokens and the demo token alone use the same processes."""
+        port, file = free_port(), self.folder / f"workers-{workers}.json"
+        more = {
+            "ZENZEFI_UPSTREAM__URL": f"http://{LOOPBACK}:{upstream}",
+            "ZENZEFI_PROXY__PORT": str(port),
+            "ZENZEFI_PROXY__WORKERS": str(workers),
+            # All load comes from one address here.
+            "ZENZEFI_PROXY__CONNECTIONS_PER_ADDRESS": "0",
+            "ZENZEFI_PROXY__ACCESS_LOG": str(self.folder / f"access-{workers}.log"),
+            "ZENZEFI_WORKERS_FILE": str(file),
+        }
+        child = self._python(f"zenzefi-{workers}", "addon.supervisor", port=port, more=more)
+        child.ready = lambda pid: bool(readiness.supervised(file, pid))
+        self.start(child)
+
+        def pids() -> list[int]:
+            return readiness.supervised(file, child.pid)
+
+        return [
+            Target("zenzefi, 64 tokens", workers, port, pids, self.tokens),
+            Target("zenzefi, demo token", workers, port, pids, self.demo, is_compared=False),
+        ]
+
+    def nginx(self, upstream: int, kind: str) -> Target:
+        """nginx with auth_request, and a Flask check of that kind in two gunicorn workers (see `check`)."""
+        port, socket = free_port(), self.folder / f"{kind}.sock"
+        found = program("nginx")
+        if found is None:
+            raise Failure("nginx is not there.")
+        gunicorn = ["gunicorn", "--workers", "2", "--threads", "8", "--keep-alive", "60", "--bind", f"unix:{socket}"]
+        check = self._python(
+            f"check-{kind}", *gunicorn, f"ops.dev.bench.check:{kind}()", port=0, more={SECRETS_FILE: str(self.tokens)}
+        )
+        check.ready = lambda _: socket.exists()
+        self.start(check)
+        child = self._nginx(found, f"nginx-{kind}", port, lambda home: nginx.gateway(home, port, upstream, socket))
+        self.start(child)
+        return Target(NGINX[kind], 2, port, lambda: family(child.pid), self.tokens, kind == "asking")
+
+    def _nginx(self, found: str, name: str, port: int, write: Callable[[Path], str]) -> Child:
+        home = self.folder / name
+        home.mkdir()
+        (home / "nginx.conf").write_text(write(home), encoding="utf-8")
+        return self._child(name, [found, "-e", str(home / "error.log"), "-c", str(home / "nginx.conf")], port)
+
+    def _python(self, name: str, *command: str, port: int, more: Mapping[str, str] | None = None) -> Child:
+        return self._child(name, [sys.executable, "-P", "-m", *command], port, more)
+
+    def _child(self, name: str, command: list[str], port: int, more: Mapping[str, str] | None = None) -> Child:
+        return Child(
+            name=name,
+            command=command,
+            log=self.folder / f"{name}.log",
+            environment={**self.environment, **(more or {})},
+            ready=lambda _: readiness.listens(LOOPBACK, port),
+            working_folder=REPOSITORY,
+        )

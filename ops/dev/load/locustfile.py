@@ -1,0 +1,99 @@
+"""Locust's part: how many of whom, how often they do what, and how their requests are counted. Runs in .venv-load.
+
+ZENZEFI_LOAD_FILE names a JSON file with addresses, buyers and tokens, as `./zenzefi load` writes it.
+"""
+
+import itertools
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+from locust import constant_throughput, events, task
+from locust.contrib.fasthttp import FastHttpUser
+
+from ops.dev.load.journeys import Buyer
+
+FACTS = json.loads(Path(os.environ["ZENZEFI_LOAD_FILE"]).read_text(encoding="utf-8"))
+BUYERS, TOKENS = itertools.cycle(FACTS["buyers"]), itertools.cycle(FACTS["tokens"])
+
+
+class Browser:
+    """A client of Locust's that keeps cookies, as a journey wants it."""
+
+    def __init__(self, user: FastHttpUser) -> None:
+        self._user = user
+
+    def get(self, path: str, *, name: str) -> Any:
+        """Ask for a page."""
+        return self._page(self._user.client.get(path, name=name))
+
+    def post(self, path: str, fields: dict[str, str], *, name: str) -> Any:
+        """Send a form and follow where it leads."""
+        return self._page(self._user.client.post(path, data=fields, name=name))
+
+    def fail(self, name: str, reason: str) -> None:
+        """Count one more failure."""
+        events.request.fire(
+            request_type="CHECK", name=name, response_time=0, response_length=0, exception=AssertionError(reason)
+        )
+
+    @staticmethod
+    def _page(answer: Any) -> Any:
+        return SimpleNamespace(status=answer.status_code, text=answer.text or "", url=urlsplit(answer.url or "").path)
+
+
+class PortalBuyer(FastHttpUser):
+    """Somebody in the portal: looks around mostly, buys now and then."""
+
+    host = FACTS["portal_url"]
+    fixed_count = FACTS["buyers_at_once"]
+    wait_time = constant_throughput(FACTS["pages_per_second"])
+
+    def on_start(self) -> None:
+        """Log in."""
+        somebody = next(BUYERS)
+        self.buyer = Buyer(Browser(self), somebody["email"], somebody["password"])
+        self.buyer.log_in()
+
+    @task(20)
+    def look_around(self) -> None:
+        self.buyer.look_around()
+
+    @task(6)
+    def look_at_a_token(self) -> None:
+        self.buyer.look_at_a_token()
+
+    @task(2)
+    def buy(self) -> None:
+        self.buyer.buy()
+
+    @task(1)
+    def revoke(self) -> None:
+        self.buyer.revoke()
+
+    @task(1)
+    def top_up(self) -> None:
+        self.buyer.top_up()
+
+
+class ProxyClient(FastHttpUser):
+    """A program that uses the proxy: small replies, now and then a question about its token."""
+
+    host = FACTS["proxy_url"]
+    fixed_count = FACTS["clients_at_once"]
+    wait_time = constant_throughput(FACTS["requests_per_second"])
+
+    def on_start(self) -> None:
+        """Take a token."""
+        self.headers = {"X-Access-Token": next(TOKENS)}
+
+    @task(50)
+    def use(self) -> None:
+        self.client.get("/certificates/filter", headers=self.headers, name="proxy /certificates/filter")
+
+    @task(1)
+    def status(self) -> None:
+        self.client.get("/api/v1/proxy/status", headers=self.headers, name="proxy /api/v1/proxy/status")

@@ -1,0 +1,150 @@
+"""`./zenzefi pages`: walk every page, and what the JSON API reads, as the heaviest buyer and as an admin.
+
+For each page: the time in this process (p50 and p95, without a network in between), how many queries it makes, and
+which of them read a whole big table. Pages that are too slow, ask too often or read too much are marked, and the exit
+code is 1. `./zenzefi seed` makes a database that is worth it.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+
+from models import database
+from ops.console import Failure, complain, say
+from ops.dev.page_profiler import sample_urls
+from ops.dev.page_profiler.queries import Query, big_tables, heard, scanned
+from ops.launcher.installation import DATA, reachable
+from portal import create_app
+
+MOST_QUERIES = 12
+MOST_SECONDS = 0.1
+BIG_ROWS = 10_000
+# Not pages: files for machines, and addresses that belong to programs.
+NO_PAGES = ("static", "pages.favicon", "pages.robots", "health.", "mock_checkout.", "docs.", "api_play.")
+FOR_ADMINS = ("/admin", "/api/v1/admin", "/api/v1/analytics/admin")
+# Files are made and sent line by line; they are measured and may take longer than a page.
+FILES = ("/csv", "/pdf", ".csv")
+FILE_TIMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one page costs; times in seconds."""
+
+    rule: str
+    role: str
+    status: int
+    p50: float
+    p95: float
+    queries: int
+    scans: list[str]
+
+    @property
+    def faults(self) -> list[str]:
+        """What is too much, in words."""
+        found = [f"reads all of {scan}" for scan in self.scans]
+        if self.p95 > MOST_SECONDS and not is_file(self.rule):
+            found.append(f"takes {self.p95 * 1000:.0f} ms")
+        if self.queries > MOST_QUERIES:
+            found.append(f"makes {self.queries} queries")
+        return [*found, f"answers {self.status}"] if self.status >= 400 else found
+
+
+def is_file(name: str) -> bool:
+    """Say whether this is the address of a file."""
+    return name.partition("?")[0].endswith(FILES)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and report; returns 1 when a page costs too much."""
+    options = _parse(arguments)
+    try:
+        with reachable(options.data) as settings:
+            # A walk asks oftener than a buyer's program may.
+            limits = settings.limits.model_copy(update={"api_per_minute": 1_000_000})
+            app = create_app(settings.model_copy(update={"limits": limits}))
+            pages = list(_walk(app, database.connect(settings.database), options.times, options.only))
+    except Failure as failure:
+        complain(str(failure))
+        return 1
+    say("| Page | As | p50, ms | p95, ms | Queries |\n|---|---|---:|---:|---:|")
+    for page in pages:
+        say(f"| `{page.rule}` | {page.role} | {page.p50 * 1000:.0f} | {page.p95 * 1000:.0f} | {page.queries} |")
+    faulty = [page for page in pages if page.faults]
+    for page in faulty:
+        say("\n" + "\n  ".join([f"{page.rule} ({page.role}):", *page.faults]))
+    say(f"\n{len(pages)} pages, {len(faulty)} of which cost too much.")
+    return 1 if faulty else 0
+
+
+def _walk(app: Flask, engine: Engine, times: int, only: str) -> Iterator[Page]:
+    with engine.connect() as connection:
+        buyer, admin = sample_urls.ids(connection)
+        known = sample_urls.values(connection, buyer)
+        big = big_tables(connection, BIG_ROWS)
+    with database.sessions(engine).begin() as session:
+        known |= sample_urls.signed_values(session, buyer, app.extensions["zenzefi"])
+    clients = {"buyer": _client(app, engine, buyer), "admin": _client(app, engine, admin)}
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        if "GET" not in (rule.methods or ()) or rule.endpoint.startswith(NO_PAGES) or only not in rule.rule:
+            continue
+        address = sample_urls.filled(rule, known)
+        if address is None:
+            complain(
+                f"{rule.rule}: not walked, ops/dev/page_profiler/sample_urls.py has no {', '.join(sorted(rule.arguments))}"
+            )
+            continue
+        role = "admin" if rule.rule.startswith(FOR_ADMINS) else "buyer"
+        for query in sample_urls.asked(rule, known):
+            name, whole = (f"{part}?{query}" if query else part for part in (rule.rule, address))
+            page, asked = _measured(clients[role], name, role, whole, times)
+            with engine.connect() as connection:
+                yield replace(page, scans=scanned(connection, asked, big))
+
+
+def _measured(client: FlaskClient, name: str, role: str, address: str, times: int) -> tuple[Page, list[Query]]:
+    """Ask for a page several times; returns its figures, and what it asked of the database the first time."""
+    with heard() as found:
+        status = client.get(address).status_code
+    took = []
+    for _ in range(min(times, FILE_TIMES) if is_file(name) else times):
+        begun = time.perf_counter()
+        _ = client.get(address).data
+        took.append(time.perf_counter() - begun)
+    p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
+    page = Page(name, role, status, statistics.median(took), p95, len(found.queries), [])
+    return page, found.queries
+
+
+def _client(app: Flask, engine: Engine, user_id: uuid.UUID) -> FlaskClient:
+    """Return a browser in which somebody is logged in, and which shows his login to the API, too."""
+    with database.sessions(engine).begin() as session:
+        login, token = sample_urls.open_logins(session, user_id, app.extensions["zenzefi"])
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    with client.session_transaction() as cookie:
+        cookie.update({"_user_id": login, "_fresh": True, "seen": sample_urls.seen_now()})
+    return client
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./zenzefi pages", description=__doc__)
+    parser.add_argument(
+        "--times", type=int, default=20, choices=range(2, 1001), metavar="N", help="how often each page is asked for"
+    )
+    parser.add_argument("--only", default="", help="only pages whose address holds this")
+    parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,103 @@
+"""Whose pages are walked, and what stands in their addresses."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import Connection, select, text
+from sqlalchemy.orm import Session
+from werkzeug.routing import Rule
+
+from models import clock
+from models.config import Settings
+from models.links import AccountLink, LinkPurpose
+from models.logins import LoginKind
+from models.services import links, logins, notices
+from models.services.context import PLATFORM
+from models.users import User
+from ops.console import Failure
+from ops.dev.page_profiler.list_queries import VARIANTS
+from portal.api import jwts
+
+LOGIN_LASTS = timedelta(hours=2)
+# The heaviest of its kind: what is quick for it is quick for all.
+_BUYER = "SELECT user_id FROM access_tokens GROUP BY user_id ORDER BY count(*) DESC LIMIT 1"
+_ADMIN = "SELECT id FROM users WHERE is_superuser AND is_active ORDER BY created_at LIMIT 1"
+_VALUES = {
+    "token_id": """SELECT token_id FROM proxy_sessions WHERE user_id = :buyer
+        GROUP BY token_id ORDER BY count(*) DESC, token_id LIMIT 1""",
+    "session_id": "SELECT id FROM proxy_sessions WHERE user_id = :buyer LIMIT 1",
+    "payment_id": "SELECT id FROM payments WHERE user_id = :buyer ORDER BY created_at DESC LIMIT 1",
+    "transfer_id": """SELECT t.id FROM transfers t JOIN accounts a ON a.id = t.debit_account_id
+        WHERE a.user_id = :buyer ORDER BY t.created_at DESC LIMIT 1""",
+    "login_id": "SELECT id FROM logins WHERE user_id = :buyer LIMIT 1",
+    "user_id": "SELECT CAST(:buyer AS uuid)",
+    "event_id": "SELECT id FROM payment_events LIMIT 1",
+    "bundle_id": "SELECT id FROM bundles LIMIT 1",
+    "coupon_id": "SELECT id FROM coupons LIMIT 1",
+    "gift_id": "SELECT id FROM gift_codes LIMIT 1",
+    "month": "SELECT to_char(now(), 'YYYY-MM')",
+    "reader": "SELECT 'swagger'",
+    "endpoint_id": """SELECT e.id FROM webhook_endpoints e LEFT JOIN webhook_deliveries d ON d.endpoint_id = e.id
+        WHERE e.user_id = :buyer GROUP BY e.id ORDER BY count(d.id) DESC LIMIT 1""",
+    "key_id": "SELECT id FROM api_keys WHERE user_id = :buyer LIMIT 1",
+    "kind": "SELECT 'welcome'",
+    "lang": "SELECT 'en'",
+    "key": "SELECT 'limits.auth_per_hour'",
+    "status": "SELECT '404'",
+    "today": "SELECT to_char(now(), 'YYYY-MM-DD')",
+    "year_ago": "SELECT to_char(now() - interval '365 days', 'YYYY-MM-DD')",
+}
+
+
+def ids(connection: Connection) -> tuple[uuid.UUID, uuid.UUID]:
+    """Return the heaviest buyer and an admin. Raises Failure where there are none."""
+    connection.execute(text("SET statement_timeout = 0"))
+    buyer, admin = connection.scalar(text(_BUYER)), connection.scalar(text(_ADMIN))
+    if buyer is None or admin is None:
+        raise Failure("There is no buyer, or no admin; ./zenzefi seed makes both.")
+    return buyer, admin
+
+
+def values(connection: Connection, buyer: uuid.UUID) -> dict[str, str]:
+    """Return what can stand in an address, by the name of the argument."""
+    found = {name: connection.scalar(text(query), {"buyer": buyer}) for name, query in _VALUES.items()}
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def filled(rule: Rule, known: dict[str, str]) -> str | None:
+    """Write a rule's address; None when a value is missing."""
+    if not rule.arguments <= known.keys():
+        return None
+    _, address = rule.build({name: known[name] for name in rule.arguments}, append_unknown=False) or ("", None)
+    return address
+
+
+def asked(rule: Rule, known: dict[str, str]) -> list[str]:
+    """Return what the address is asked with, each as a query: nothing, and what else is listed here."""
+    return ["", *(variant.format_map(known) for variant in VARIANTS.get(rule.rule, ()))]
+
+
+def signed_values(session: Session, user_id: uuid.UUID, settings: Settings) -> dict[str, str]:
+    """Make what stands in the addresses of mails: a link, which nobody is sent, and a signature."""
+    user = session.get_one(User, user_id)
+    links.ask(session, LinkPurpose.CHANGE_EMAIL, user.email, settings=settings, actor=PLATFORM, user=user)
+    newest = select(AccountLink).where(AccountLink.user_id == user_id).order_by(AccountLink.created_at.desc()).limit(1)
+    link = session.scalars(newest).one()
+    link.sent_at = clock.now()
+    signed = notices.unsubscribe_path(settings.portal, user_id, "bonus") or ""
+    return {"secret": links.secret_of(settings, link.id), "signed": signed.rpartition("/")[2]}
+
+
+def open_logins(session: Session, user_id: uuid.UUID, settings: Settings) -> tuple[str, str]:
+    """Begin a login for the pages and one for the API; returns the id for the cookie, and the API's token."""
+    user = session.get_one(User, user_id)
+    page, program = (
+        logins.begin(session, user, kind=kind, lifetime=LOGIN_LASTS, actor=PLATFORM)
+        for kind in (LoginKind.PAGE, LoginKind.API)
+    )
+    return str(page.id), jwts.issue(settings.portal, user, program)
+
+
+def seen_now() -> float:
+    """Return the time that a fresh cookie carries."""
+    return clock.now().timestamp()

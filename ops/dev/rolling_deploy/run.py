@@ -1,0 +1,163 @@
+"""One run: a shop, clients, a roll of one portal and one proxy, then the sudden death of the others."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from models import config, database
+from models.services import adjustments, tokens, users
+from models.services.context import PLATFORM
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from ops.bootstrap import REPOSITORY
+from ops.console import Failure, Step
+from ops.dev.rolling_deploy.networks import Places
+from ops.dev.rolling_deploy.processes import PORTAL_HOST, PROXY_HOST, Fleet
+from ops.processes.child import dying_with_parent
+from ops.processes.secret_files import random_key
+
+EMAIL = "fleet@example.com"
+WRITTEN_SECONDS = 3.0  # counts are written once a second
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many clients there are, and how long they run before and after each event."""
+
+    proxy_clients: int = 12
+    buyers: int = 3
+    quiet_seconds: float = 5.0
+    rolls: int = 3
+    kills: int = 3
+    kept_seconds: int = 10  # how long nginx keeps an idle connection to a proxy
+    failed_seconds: int = 2  # how long it does not ask a machine that has refused; less than the quiet
+    proxy_pause: float = 0.0
+    portal_pause: float = 0.2
+
+
+SHORT = Sizes(4, 2, 1.5, 1, 1, kept_seconds=1, failed_seconds=1, proxy_pause=0.01)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Somebody with money and tokens, one token for each client."""
+
+    password: str
+    secrets: list[str]
+
+
+def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Sizes) -> dict[str, Any]:
+    """Start the machines on a database that is ready, measure, and stop them; returns the figures."""
+    settings = config.load(environment)
+    engine = database.connect(settings.database)
+    factory = database.sessions(engine)
+    fleet = Fleet(folder, environment, places, kept_seconds=sizes.kept_seconds, failed_seconds=sizes.failed_seconds)
+    try:
+        shop = _open(factory, settings, sizes)
+        with Step("Two portals, two proxies, edge"):
+            fleet.start()
+        counted = Counted(factory)
+        with Step(f"{sizes.rolls} roll(s) by SIGTERM"), _clients(folder, places, sizes, shop, "rolled") as rolled:
+            rolled["gone_seconds"] = []
+            for number in range(sizes.rolls):
+                time.sleep(sizes.quiet_seconds)
+                twin = "ab"[number % 2]
+                rolled["gone_seconds"].append(round(fleet.roll(f"portal-{twin}", f"proxy-{twin}"), 1))
+            time.sleep(sizes.quiet_seconds)
+        rolled |= counted.since(rolled, "rolled")
+        with Step(f"{sizes.kills} sudden death(s)"), _clients(folder, places, sizes, shop, "killed") as killed:
+            for number in range(sizes.kills):
+                time.sleep(sizes.quiet_seconds)
+                twin = "ba"[number % 2]
+                fleet.kill(f"portal-{twin}", f"proxy-{twin}")
+                time.sleep(sizes.quiet_seconds)
+                fleet.bring(f"portal-{twin}", f"proxy-{twin}")
+            time.sleep(sizes.quiet_seconds)
+        killed |= counted.since(killed, "killed")
+        return {"rolled": rolled, "killed": killed}
+    finally:
+        fleet.stop()
+        engine.dispose()
+
+
+class Counted:
+    """What the platform itself counted, from one time to the next."""
+
+    def __init__(self, factory: database.Sessions) -> None:
+        self._factory = factory
+        self._requests = self._all_requests()
+
+    def since(self, seen: Mapping[str, Any], name: str) -> dict[str, int]:
+        """Compare with what the clients saw: requests through the proxy, and purchases."""
+        time.sleep(WRITTEN_SECONDS)
+        before, self._requests = self._requests, self._all_requests()
+        with self._factory() as session:
+            bought = session.scalar(select(func.count()).select_from(AccessToken).where(AccessToken.name == name))
+        answered = seen["answers"]
+        return {
+            "proxy_answered": answered.get("proxy GET 200", 0) + answered.get("proxy POST 200", 0),
+            "proxy_counted": self._requests - before,
+            "purchases_answered": answered.get("portal POST 201", 0),
+            "purchases_booked": int(bought or 0),
+        }
+
+    def _all_requests(self) -> int:
+        with self._factory() as session:
+            return int(session.scalar(select(func.coalesce(func.sum(ProxySession.request_count), 0))) or 0)
+
+
+def _open(factory: database.Sessions, settings: config.Settings, sizes: Sizes) -> Shop:
+    password = random_key()
+    with factory.begin() as session:
+        buyer = users.register(session, email=EMAIL, username="fleet", password=password, actor=PLATFORM)
+        adjustments.adjust(session, buyer, amount=Decimal(1_000_000), reason="fleet", actor=PLATFORM)
+        secrets = [
+            tokens.purchase(session, buyer, hours=24, scope="full", name="", settings=settings, actor=PLATFORM)[1]
+            for _ in range(sizes.proxy_clients)
+        ]
+    return Shop(password, secrets)
+
+
+@contextlib.contextmanager
+def _clients(folder: Path, places: Places, sizes: Sizes, shop: Shop, name: str) -> Iterator[dict[str, Any]]:
+    """Run the clients for as long as the block lasts; what they saw is in the yielded object after it."""
+    told = {
+        "address": places.edge.address, "port": places.edge.port, "portal_host": PORTAL_HOST, "proxy_host": PROXY_HOST,
+        "tokens": shop.secrets, "buyers": sizes.buyers, "email": EMAIL, "password": shop.password, "name": name,
+        "proxy_pause": sizes.proxy_pause, "portal_pause": sizes.portal_pause,
+    }  # fmt: skip
+    file = folder / f"{name}.json"
+    file.touch(0o600)
+    file.write_text(json.dumps(told), encoding="utf-8")
+    command = [
+        *dying_with_parent(signal.SIGKILL),
+        sys.executable,
+        "-P",
+        "-m",
+        "ops.dev.rolling_deploy.client",
+        str(file),
+    ]
+    process = subprocess.Popen([*places.edge.prefix, *command], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    seen: dict[str, Any] = {}
+    try:
+        assert process.stdout is not None  # noqa: S101 - for the type checker
+        process.stdout.readline()
+        yield seen
+        process.terminate()
+        output, _ = process.communicate(timeout=90)
+        if process.returncode != 0:
+            raise Failure("The clients ended early.")
+        seen |= json.loads(output)
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,103 @@
+"""How the people of a scratch shop act: they register, pay, buy and use tokens at some time in the past."""
+
+import random
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import select
+
+from models import clock
+from models.config import Settings
+from models.payments import MockCheckout
+from models.services import callbacks, counting, payments, sessions, tokens, users
+from models.services.context import Actor
+from models.services.providers import mock
+from models.services.providers.base import Outcome
+from models.tokens import AccessToken
+from models.users import User
+from ops.dev.screenshots.backdating import Past
+
+PASSWORD = "a password for pictures"  # noqa: S105 - of people who live as long as one run
+BUYER, NEWCOMER, ADMIN = "alice@example.org", "nina@example.org", "dana@example.org"
+GUARDED, VIEWER = "greta@example.org", "victor@example.org"
+LAPTOP = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+AGENTS = (LAPTOP, "curl/8.14.1", "python-requests/2.32.5", "ZenzefiClient/0.7.3 (Windows 11)")
+TO_TRY = "<b>bold</b>"
+
+
+@dataclass
+class Shop:
+    """What was made: for each argument of an address the values to visit, each with a label; the first is usual.
+
+    `codes` are recovery codes of who has a second factor; each opens once.
+    """
+
+    ids: dict[str, list[tuple[str, object]]] = field(default_factory=dict)
+    codes: list[str] = field(default_factory=list)
+
+    def add(self, argument: str, label: str, value: object) -> None:
+        """Let addresses with this argument be visited with this value."""
+        self.ids.setdefault(argument, []).append((label, value))
+
+
+class Making:
+    """The steps, which share the past, the settings and a source of chance that repeats itself."""
+
+    def __init__(self, past: Past, settings: Settings) -> None:
+        self.past = past
+        self.settings = settings
+        self.chance = random.Random(7)  # noqa: S311 - repeatable pictures, no secrets
+        self.shop = Shop()
+
+    def person(self, days: float, name: str, **more: Any) -> User:
+        facts: dict[str, Any] = {
+            "email": f"{name}@example.org",
+            "username": name,
+            "full_name": f"{name.title()} Keller",
+            **more,
+        }
+        with self.past.ago(days) as session:
+            return users.register(session, password=PASSWORD, actor=self.actor(None), **facts)
+
+    def actor(self, user: User | None) -> Actor:
+        return Actor(user.id if user else None, f"203.0.113.{self.chance.randint(1, 254)}", LAPTOP)
+
+    def top_up(self, days: float, user: User, amount: str, outcome: Outcome | None = "succeeded") -> uuid.UUID:
+        with self.past.ago(days) as session:
+            payment = payments.start(
+                session, user, amount=Decimal(amount), provider="mock", return_url="/wallet",
+                settings=self.settings, actor=self.actor(user),
+            )  # fmt: skip
+            checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one()
+            if outcome is not None:
+                mock.decide(session, checkout.id, outcome)
+                session.refresh(checkout)
+                [event] = mock.MockProvider(self.settings).fetch(session, payment)
+                stored = callbacks.store_event(session, "mock", event)
+                if stored is not None:
+                    payments.settle(session, stored)
+            return payment.id
+
+    def buy(self, days: float, user: User, hours: int, name: str, **more: Any) -> AccessToken:
+        with self.past.ago(days) as session:
+            return tokens.purchase(
+                session, user, hours=hours, name=name, settings=self.settings, actor=self.actor(user),
+                **{"scope": "full", **more},
+            )[0]  # fmt: skip
+
+    def use(self, days: float, token: AccessToken, *, minutes: int, requests: int, ended: bool = True) -> uuid.UUID:
+        """Let a device use a token for some minutes."""
+        device = f"{self.chance.getrandbits(80):020x}" if self.chance.random() < 0.7 else None
+        actor = Actor(None, f"198.51.100.{self.chance.randint(1, 254)}", self.chance.choice(AGENTS))
+        with self.past.ago(days) as session:
+            opened = sessions.begin(session, token.id, device=device, rules=self.settings.sessions, actor=actor)
+            done = min(opened.started_at + timedelta(minutes=minutes), clock.now() + timedelta(days=days))
+            sent, received = self.chance.randint(200, 9000), self.chance.randint(2_000, 900_000)
+            counting.add_counts(
+                session, [counting.Count(opened.id, requests, requests * sent, requests * received, done)]
+            )
+            opened.ended_at = done if ended else None
+            return opened.id

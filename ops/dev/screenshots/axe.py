@@ -1,0 +1,56 @@
+"""axe-core over a page in both themes, and targets on a narrow screen.
+
+Every rule judges the page in the light theme. A theme changes colours and nothing else (tests/test_house.py holds it to
+that), so in the dark one those rules judge it again whose verdict depends on colours.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from playwright.sync_api import Page
+
+from ops.dev.screenshots import npm
+from ops.dev.screenshots.browser import OVERFLOW, WIDTHS
+
+BY_COLOUR = ("color-contrast", "link-in-text-block")
+_RUN = """async (rules) => {
+  const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
+  const found = await axe.run(document, { resultTypes: ["violations"], iframes: false, ...only });
+  return found.violations.map((one) => ({
+    id: one.id,
+    nodes: one.nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary.split("\\n")[1]}`),
+  }));
+}"""
+# Fingers need 44 px; what stands in a line of text, and what scripts or CSS hide, is no target.
+_SMALL = """() => [...document.querySelectorAll("button, summary, select, input:not([type=hidden]), a.button, nav a")]
+  .filter((one) => one.checkVisibility() && !one.closest("dialog, .visually-hidden, .option, .table, .snippet"))
+  .map((one) => [one, one.getBoundingClientRect()])
+  .filter(([one, box]) => box.height < 43.5 && !one.matches(".button-small, .skip-link, [type=radio], [type=checkbox]"))
+  .map(([one, box]) => [one.tagName.toLowerCase(), one.textContent.trim().slice(0, 30), Math.round(box.height)])
+  .map(([tag, words, height]) => `${tag} "${words}" is ${height} px high`)"""
+
+
+def source() -> str:
+    """Return axe-core's script. Raises Failure when it cannot be had."""
+    return (npm.package(*npm.AXE) / "axe.min.js").read_text(encoding="utf-8")
+
+
+def faults(page: Page) -> Iterator[str]:
+    """Yield what is wrong with a page that has the script, each as one line. The page is left narrow and dark."""
+    yield from _told(page, "")
+    if wide := page.evaluate(OVERFLOW):
+        yield f"wide: {wide}"
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    yield from _told(page, "dark: ", *BY_COLOUR)
+    page.set_viewport_size({"width": WIDTHS["390"], "height": 844})
+    if wide := page.evaluate(OVERFLOW):
+        yield f"390 px: {wide}"
+    for line in page.evaluate(_SMALL):
+        yield f"390 px: {line}"
+
+
+def _told(page: Page, how: str, *rules: str) -> Iterator[str]:
+    found: list[dict[str, Any]] = page.evaluate(_RUN, list(rules))
+    for one in found:
+        for node in one["nodes"]:
+            yield f"{how}{one['id']}: {node}"

@@ -1,0 +1,66 @@
+"""What the other parts of a running platform would have left: traffic and reports in Redis, figures and news."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from redis import Redis
+
+from models import clock
+from models.announcements import Level
+from models.services import announcements, books, desk, dossiers, fleet, health, runtime, traffic
+from models.services.context import Actor
+from models.users import User
+from ops.dev.screenshots.actors import LAPTOP, TO_TRY, Making
+
+# What a diagnosis asks for in an hour: method, path, status, bytes in and out, milliseconds, and why it was refused.
+_REQUESTS = (
+    ("GET", "/certificates/filter", (200, 412, 18_204, 61.2), ""),
+    ("GET", "/certificates/details/WDD2050091F123456", (200, 398, 4_310, 48.9), ""),
+    ("POST", "/certificates/activate", (403, 1_022, 211, 0.4), "scope_denied"),
+    ("GET", "/assets/app.9c1f2b.js", (200, 388, 812_442, 143.0), ""),
+    ("PUT", "/uploads/vehicle-log-2026-11-24T18-31-07-very-long-name.zip", (201, 48_310_221, 96, 5_204.7), ""),
+    ("GET", "/live", (101, 18_400, 2_204_112, 1_204_300.0), ""),
+    ("GET", "/certificates/filter", (504, 412, 188, 30_000.0), "upstream_timeout"),
+)
+_REFUSED = {"token_expired": 1_204, "scope_denied": 311, "rate_limited": 96, "device_conflict": 12}
+_ALERT = (
+    "Works on the night to 1 December: the service pauses from 02:00 to 03:00 UTC. Clocks stand still meanwhile.",
+    "В ночь на 1 декабря — работы: с 02:00 до 03:00 UTC сервис приостановлен. Часы токенов стоят.",  # noqa: RUF001 - words of one letter
+)
+
+
+def make(making: Making, admin: User, alice: User) -> None:
+    """Let the shop look lived in: an admin has been at work, and the jobs have counted and verified."""
+    boss, settings = Actor(admin.id, "192.0.2.10", LAPTOP), making.settings
+    with making.past.ago(30) as session:
+        dossiers.add_note(session, alice.id, text=f"Asked by phone for an invoice by post. {TO_TRY}", actor=boss)
+        changed = {"limits.topup_max_znc": "50000", "maintenance.words_en": "Back at noon."}
+        for key, value in changed.items():
+            runtime.change(session, settings, key, value=value, reason="Agreed in the meeting", seen=0, actor=boss)
+    with making.past.ago(2) as session:
+        words_en, words_ru = _ALERT
+        made = announcements.make(session, level=Level.WARN, words_en=words_en, words_ru=words_ru, starts_at=None,
+                                  ends_at=clock.now() + timedelta(days=30), actor=boss)  # fmt: skip
+        making.shop.add("announcement_id", "shown", made.id)
+    with making.past.sessions.begin() as session:
+        verified = books.verify(session)
+    with making.past.ago(0.1) as session:
+        desk.count_days(session)
+        desk.note_check(session, verified)
+
+
+def report(redis: Redis, token_id: UUID) -> None:
+    """Write to Redis what workers and jobs report."""
+    moment = clock.now().timestamp()
+    lines = [
+        traffic.written(moment - 47 * number**2, method, path, figures, code)
+        for number, (method, path, figures, code) in enumerate(_REQUESTS)
+    ]
+    refused = [line for line, (*_, code) in zip(lines, _REQUESTS, strict=True) if code == "scope_denied"]
+    redis.rpush(traffic.requests_key(token_id), *lines)
+    redis.rpush(traffic.refusals_key(token_id), *refused)
+    # Of somebody who looks in a day's time, so that the workers live as long as the pictures take.
+    redis.hset(fleet.GAUGES, mapping={str(number): f"{int(moment) + 86_400} 3" for number in range(2)})
+    redis.hset(fleet.TOTALS, mapping={f"refusals|{code}": number for code, number in _REFUSED.items()})
+    checks = {part: health.Check(True, 0.004, f"{clock.now():%Y-%m-%dT%H:%M:%SZ}") for part in health.PARTS}
+    redis.set(health.REPORT_KEY, health.as_json(checks))

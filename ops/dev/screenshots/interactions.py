@@ -1,0 +1,197 @@
+"""What no address alone shows: secrets, mistakes, dialogs, menus, empty lists, refusals, and other weather."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from playwright.sync_api import Page
+
+from addon import entrance_pages
+from addon.http1 import refusal_pages
+from addon.http1.decisions import Refuse
+from ops.dev.screenshots.actors import GUARDED, PASSWORD, Shop
+from ops.dev.screenshots.pages import Place
+
+type Act = Callable[[Page], None]
+NONSENSE = "no-such-thing"
+EXPIRED = Refuse(401, "token_expired", "The access token has expired.")
+# Where a mail server changes what is said.
+MAILED = ("/register", "/forgot-password", "/forgot-password?sent=1", "/confirm-again", "/confirm-again?sent=1")
+BARE = ("/dashboard", "/tokens", "/wallet", "/usage", "/webhooks", "/profile/keys", "/invite", "/wallet/statements")
+SEARCHED = ("users?q=", "tokens?q=", "payments?provider=", "audit?resource=")
+
+
+def scenes(shop: Shop) -> list[Place]:
+    """Return them all; what changes most for those that follow comes last."""
+    found = (*_shopping(shop), *_mistakes(shop), *_newcomers(), *_outside(shop), *_office(shop), *_weather())
+    return [replace(place, act=place.act or _stay) for place in found]
+
+
+def _shopping(shop: Shop) -> Iterator[Place]:
+    running, ready = shop.ids["token_id"][0][1], shop.ids["token_id"][1][1]
+    yield Place("scene-secret", "/tokens/buy", "buyer", _send(duration_hours="1"))
+    yield Place("scene-coupon", "/tokens/buy", "buyer", _send("[name=quote]", coupon="WELCOME5"))
+    yield Place("scene-secret-replaced", f"/tokens/{ready}/secret", "buyer", _send())
+    yield Place("scene-revoke-dialog", f"/tokens/{running}", "buyer", _open("[data-dialog=revoke]"))
+    yield Place("scene-account-menu", "/tokens", "buyer", _open(".menu:has(.avatar) > summary"))
+    yield Place("scene-landing-of-a-buyer", "/", "buyer")
+    yield Place("scene-tried", f"/tokens/{running}/try?method=GET&path=/certificates/filter", "buyer")
+    yield Place("scene-receipt-printed", f"/wallet/receipts/{shop.ids['transfer_id'][0][1]}", "buyer", _print)
+    yield Place("scene-statement-printed", f"/wallet/statements/{shop.ids['month'][0][1]}", "buyer", _print)
+
+
+def _mistakes(shop: Shop) -> Iterator[Place]:
+    bundle, alice = shop.ids["bundle_id"][0][1], shop.ids["user_id"][0][1]
+    for name, path, fields in (
+        ("coupon", "/tokens/buy", {"coupon": NONSENSE}),
+        ("bundle", f"/bundles/{bundle}", {"coupon": NONSENSE}),
+        ("top-up", "/wallet", {"amount": "1,5,0"}),
+        ("password", "/profile", {"current_password": "not mine", "new_password": "short", "repeated": "x"}),
+        ("webhook", "/webhooks", {"url": "ftp://example.org"}),
+        ("gift", "/wallet", {"code": NONSENSE}),
+        ("two-factor", "/profile/two-factor", {"current_password": "not mine"}),
+        ("try", f"/tokens/{shop.ids['token_id'][0][1]}/try?method=GET&path=certificates/../x", {}),
+    ):
+        # A question needs no form.
+        status = 200 if name == "try" else 400
+        yield Place(f"mistake-{name}", path, "buyer", _send(**fields) if fields else None, status)
+    for name, path, fields in (
+        ("balance", f"/admin/users/{alice}", {"amount": "a lot", "reason": ""}),
+        ("announcement", "/admin/announcements", {"words_en": "", "words_ru": "ok"}),
+        ("coupon", "/admin/coupons/new", {"code": "SPRING", "percent": "10", "amount": "5"}),
+        ("gifts", "/admin/gifts/new", {"amount": "-1", "note": ""}),
+        ("bundle", "/admin/bundles/new", {"name": "", "discount_percent": "101"}),
+        ("setting", "/admin/settings/maintenance.on", {"reason": ""}),
+    ):
+        yield Place(f"mistake-office-{name}", path, "admin", _send(**fields), 400)
+    yield Place("mistake-register", "/register", "visitor", _send(email="alice", username="a"), 400)
+    yield Place("mistake-login", "/login", "visitor", _send(email="nobody@example.org", password=NONSENSE), 401)
+    yield Place("scene-short-of-money", "/tokens/buy", "newcomer", _send(duration_hours="24"), 402)
+    yield Place("error-404", "/nothing/here", "visitor", None, 404)
+    yield Place("error-403", "/admin/", "buyer", None, 403)
+
+
+def _newcomers() -> Iterator[Place]:
+    for path in BARE:
+        yield Place(f"empty{path.replace('/', '-')}", path, "newcomer")
+    yield Place("scene-two-factor-setup", "/profile/two-factor", "newcomer", _send(current_password=PASSWORD))
+    yield Place("scene-api-key", "/profile/keys", "newcomer", _send(name="Nightly job"))
+    yield Place("scene-webhook-secret", "/webhooks", "newcomer", _send(url="https://hooks.example.org/zenzefi"))
+
+
+def _outside(shop: Shop) -> Iterator[Place]:
+    """Yield the ways in: what mails lead to, the second factor, and the pages of the gateway."""
+    yield Place("scene-theme-menu", "/", "visitor", _open(".menu > summary"))
+    yield Place("scene-reset-password", f"/links/{shop.ids['secret'][0][1]}", "visitor")
+    yield Place("mistake-reset", f"/links/{shop.ids['secret'][0][1]}", "visitor", _send(new_password=""), 400)
+    yield Place("error-link-expired", f"/links/{NONSENSE}", "visitor", None, 410)
+    yield Place("scene-login-code", "/login", "visitor", _send(email=GUARDED, password=PASSWORD))
+    yield Place("scene-two-factor-on", "/profile/two-factor", "guarded")
+    yield Place("scene-recovery-codes", "/profile/two-factor", "guarded", _renew_codes(shop))
+    for path in MAILED:
+        name = "mailed" + re.sub(r"\W+", "-", path)
+        yield Place(name, path, "visitor", portal="mailing")
+    yield Place("mailed-confirm-email", f"/links/{shop.ids['secret'][1][1]}", "visitor", portal="mailing")
+    yield Place("mailed-finish-login", f"/links/{shop.ids['secret'][2][1]}", "visitor", portal="mailing")
+    yield Place("mailed-profile-email", "/profile/email", "buyer", portal="mailing")
+    for name, draw in (
+        ("ask", lambda language: entrance_pages.ask("ticket", "fPOzx1H6", language)),
+        ("over", lambda language: entrance_pages.over("", "7d1f0c2e", language)),
+        ("refused", lambda language: refusal_pages.written(EXPIRED, "7d1f0c2e", "", language)),
+    ):
+        yield Place(f"gateway-{name}", "/robots.txt", "visitor", _draw(draw))
+    for path in ("/docs", "/redoc"):
+        yield Place(f"reader-{path[1:]}", path, "visitor", _wait_for_the_reader, ours=False)
+
+
+def _office(shop: Shop) -> Iterator[Place]:
+    for query in SEARCHED:
+        yield Place(f"empty-office-{re.sub(r'[^a-z].*', '', query)}", f"/admin/{query}{NONSENSE}", "admin")
+    alice = shop.ids["user_id"][0][1]
+    yield Place("scene-office-shortcuts-dialog", "/admin/", "admin", lambda page: page.keyboard.press("?"))
+    yield Place("scene-office-menu", "/admin/", "admin", _open(".menu > summary"))
+    yield Place("scene-bulk", "/admin/users", "admin", _choose_two)
+    yield Place("scene-viewed", f"/admin/users/{alice}/view-as", "viewer", _view)
+
+
+def _weather() -> Iterator[Place]:
+    yield Place("closed-landing", "/", "visitor", portal="closed")
+    yield Place("closed-dashboard", "/dashboard", "buyer", portal="closed")
+    yield Place("closed-refusal", "/tokens/buy", "buyer", _send(duration_hours="1"), 503, "closed")
+    yield Place("scene-announcement", "/dashboard", "newcomer", _forget_what_was_seen)
+
+
+def _send(press: str = "", **fields: str) -> Act:
+    """Fill the form that has these fields, and press a button, the main one if none is named.
+
+    Without fields it is the first form with a main button.
+    """
+
+    def act(page: Page) -> None:
+        form = page.locator("main form:has(.button-main)")
+        if fields:
+            form = page.locator("main form").filter(has=page.locator(f"[name={next(iter(fields))}]"))
+        form = form.first
+        for name, value in fields.items():
+            field = form.locator(f"[name={name}]").first
+            if field.get_attribute("type") == "radio":
+                form.locator(f"[name={name}][value='{value}']").check(force=True)
+            else:
+                field.fill(value)
+        button = form.locator(press or "button.button-main")
+        with page.expect_navigation():
+            (button if button.count() else form.locator("button:not([type=button])")).first.click()
+
+    return act
+
+
+def _stay(_page: Page) -> None:
+    """Do nothing there; what is named here is a page, however it is reached."""
+
+
+def _wait_for_the_reader(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+
+
+def _open(selector: str) -> Act:
+    return lambda page: page.locator(selector).first.click()
+
+
+def _print(page: Page) -> None:
+    page.emulate_media(media="print")
+
+
+def _renew_codes(shop: Shop) -> Act:
+    def act(page: Page) -> None:
+        form = page.locator("form[action$='/codes']")
+        form.locator("[name=current_password]").fill(PASSWORD)
+        form.locator("[name=code]").fill(shop.codes.pop())
+        with page.expect_navigation():
+            form.locator(".button-main").click()
+        shop.codes[:] = page.locator("#codes").inner_text().split()
+
+    return act
+
+
+def _draw(draw: Callable[[str], bytes]) -> Act:
+    return lambda page: page.set_content(draw(page.evaluate("navigator.language")).decode())
+
+
+def _choose_two(page: Page) -> None:
+    for number in (1, 2):
+        page.locator("tbody input[type=checkbox]").nth(number).check()
+    with page.expect_navigation():
+        page.locator("main button", has_text=re.compile("Disable|Закрыть|Отключить|Заблокировать")).first.click()
+
+
+def _view(page: Page) -> None:
+    """Begin to view, unless this login does so already; then the office is closed to it."""
+    if page.locator("main [name=reason]").count():
+        _send(reason="Asked for help on the phone")(page)
+    else:
+        page.goto(page.url.partition("/admin")[0] + "/dashboard")
+
+
+def _forget_what_was_seen(page: Page) -> None:
+    page.context.clear_cookies(name="seen")
+    page.reload()

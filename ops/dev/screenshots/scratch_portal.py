@@ -1,0 +1,115 @@
+"""A portal with a shop in it, for as long as it is looked at: own servers, own database, nothing else."""
+
+import logging
+import secrets
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from flask import Flask
+from redis import Redis
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from models import config, database
+from models.config import Settings
+from ops.commands.migrate import migrate
+from ops.dev.screenshots import fake_telemetry, sample_data
+from ops.dev.screenshots.actors import Shop
+from ops.dev.screenshots.backdating import Past
+from ops.dev.screenshots.pages import Portal
+from ops.processes.ports import LOOPBACK, free_port
+from ops.servers import PostgresServer, RedisServer
+from portal import create_app
+
+SECRETS = ("PORTAL__SECRET_KEY", "TOKENS__HASH_KEY", "TOKENS__MAC_KEYS", "PAYMENTS__MOCK_SIGNING_KEY")
+
+# Mistakes are made on purpose, in every variant; the number is not to hold them up.
+USUAL = {f"ZENZEFI_LIMITS__{name}": "1000" for name in ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR")}
+WEATHER: dict[Portal, dict[str, str]] = {
+    "usual": {},
+    "mailing": {"ZENZEFI_MAIL__SMTP_HOST": LOOPBACK},
+    "closed": {"ZENZEFI_MAINTENANCE__ON": "true"},
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A running portal and what is in it; `addresses` are those of all portals over the shop."""
+
+    app: Flask
+    addresses: Mapping[Portal, str]
+    shop: Shop
+
+    @property
+    def address(self) -> str:
+        return self.addresses["usual"]
+
+
+@contextmanager
+def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """Start a PostgreSQL and a Redis in a temporary folder, fill them, and serve the portal from this process.
+
+    `more` are settings besides, as environment variables.
+    """
+    with tempfile.TemporaryDirectory(prefix="zenzefi-shots-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o711)  # the user that PostgreSQL runs as for root must be able to pass through
+        with (
+            PostgresServer(folder / "postgres", fast=True, mark=name) as postgres,
+            RedisServer(folder / "redis", fast=True, mark=name) as redis,
+        ):
+            known = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, **_secrets(), **(more or {})}
+            with ExitStack() as stack:
+                yield _served(known, stack)
+
+
+def settings_of(app: Flask) -> Settings:
+    """Return the settings of a portal."""
+    return cast(Settings, app.extensions["zenzefi"])
+
+
+def _secrets() -> dict[str, str]:
+    return {f"ZENZEFI_{name}": secrets.token_hex(24) for name in SECRETS}
+
+
+def _served(known: Mapping[str, str], stack: ExitStack) -> Stage:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    settings = config.load(known)
+    migrate(settings)
+    engine = database.connect(settings.database)
+    made = sample_data.make(Past(engine, database.sessions(engine)), settings)
+    engine.dispose()
+    with closing(Redis.from_url(settings.redis.url)) as redis:
+        fake_telemetry.report(redis, cast(UUID, made.ids["token_id"][0][1]))
+    apps, addresses = {}, {}
+    for portal, weather in WEATHER.items():
+        port = free_port()
+        addresses[portal] = f"http://{LOOPBACK}:{port}"
+        own = {**USUAL, **known, **weather, "ZENZEFI_PORTAL__PUBLIC_URL": addresses[portal]}
+        apps[portal] = create_app(config.load(own))
+        stack.enter_context(_answering(apps[portal], port))
+    return Stage(apps["usual"], addresses, made)
+
+
+@contextmanager
+def _answering(app: Flask, port: int) -> Iterator[None]:
+    server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+class _Quiet(WSGIRequestHandler):
+    """Says nothing about requests that went well."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""

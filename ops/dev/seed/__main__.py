@@ -1,0 +1,115 @@
+"""`./zenzefi seed --users N --tokens N --transfers N`: a shop of any size in an empty database, for measuring.
+
+The books of what is made add up (`./zenzefi ledger verify`). All users have the password that is printed at the end;
+the heavy buyer is seed1@example.test, an admin is seed2@example.test. The secrets of the tokens are known to nobody.
+"""
+
+import argparse
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from models import clock, database
+from models.config import Settings
+from models.services import desk, passwords
+from ops.console import Failure, Step, complain, say
+from ops.dev.seed import rows, secondary_rows
+from ops.dev.seed.bulk import build_again, take_away
+from ops.dev.seed.sizes import Sizes
+from ops.launcher.installation import DATA, reachable
+
+# Nothing here is in a hurry to be safe against a crash: it is one transaction, and an empty database is soon made.
+_FAST = ("statement_timeout = 0", "lock_timeout = '5s'", "work_mem = '128MB'", "maintenance_work_mem = '512MB'")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fill the database; returns the exit code."""
+    options = _parse(arguments)
+    try:
+        sizes = Sizes.of(options.users, options.tokens, options.transfers)
+        with reachable(options.data) as settings:
+            password = seed(database.connect(settings.database), settings, sizes)
+    except (Failure, ValueError) as failure:
+        complain(str(failure))
+        return 1
+    except DBAPIError as error:
+        complain(f"The database cannot be filled: {str(error.orig).strip().splitlines()[0]}")
+        return 1
+    say(f"\nBuyer seed1@example.test, admin seed2@example.test, password of both and of all others: {password}")
+    return 0
+
+
+def seed(engine: Engine, settings: Settings, sizes: Sizes) -> str:
+    """Make the shop in one transaction and return everybody's password.
+
+    Raises Failure in production, and for a database in which something was sold or somebody registered.
+    """
+    if settings.platform.is_production:
+        raise Failure("Nothing is seeded in production.")
+    password = secrets.token_urlsafe(12)
+    hours, bases = zip(*sorted(settings.prices.znc.items()), strict=True)
+    facts = {
+        "users": sizes.users,
+        "tokens": sizes.tokens,
+        "payments": sizes.payments,
+        "extensions": sizes.extensions,
+        "one_more": sizes.one_more,
+        "hours": list(hours),
+        "bases": list(bases),
+        "prices": len(hours),
+        "hour_price": bases[0] if hours[0] == 1 else 1,
+        "rate": settings.prices.rub_per_znc,
+        "password": passwords.hash_password(password),
+        "moment": clock.now(),
+    }
+    with engine.begin() as connection:
+        _refuse_unless_empty(connection)
+        for setting in _FAST:
+            connection.execute(text(f"SET LOCAL {setting}"))
+        for function in rows.FUNCTIONS:
+            connection.execute(text(function))
+        with Step("plan"):
+            connection.execute(text(rows.PLAN), facts)
+            connection.execute(text("ANALYZE plan"))
+        for table, trigger in rows.TRIGGERS:
+            connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}"))
+        taken = take_away(connection, rows.TABLES + secondary_rows.TABLES)
+        for name, statements in (rows.ROWS | secondary_rows.ROWS).items():
+            with Step(name):
+                for statement in statements:
+                    connection.execute(text(statement), facts)
+        with Step("figures of the last days"), Session(connection) as session:
+            desk.count_days(session)
+            session.flush()
+        with Step("indexes and constraints"):
+            build_again(connection, taken)
+        for table, trigger in rows.TRIGGERS:
+            connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}"))
+    with Step("statistics"), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("VACUUM ANALYZE"))
+    return password
+
+
+def _refuse_unless_empty(connection: Connection) -> None:
+    """Raise Failure when there is more than the first admin and his demo token."""
+    if connection.scalar(text("SELECT EXISTS (SELECT FROM transfers) OR (SELECT count(*) FROM users) > 1")):
+        raise Failure("The database is not empty; only one in which nothing was sold yet is seeded.")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./zenzefi seed", description=__doc__)
+    parser.add_argument("--users", type=int, default=1000)
+    parser.add_argument("--tokens", type=int, default=10_000)
+    parser.add_argument("--transfers", type=int, default=50_000)
+    parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""`./zenzefi test`: checks, then the tests, on a PostgreSQL and a Redis that exist only as long as they run.
+
+Without arguments: ruff, its formatter's check, mypy --strict, then every test with branch coverage, side by side in a
+few processes, because most tests wait more than they compute. With arguments: only pytest, with those arguments.
+`--soak` adds the long runs, which read ZENZEFI_SOAK.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from ops.bootstrap import REPOSITORY, child_environment
+from ops.console import Failure, Step, complain, say
+from ops.processes import stale
+from ops.processes.child import MARK, dying_with_parent
+from ops.servers import PostgresServer, RedisServer
+
+CHECKS = (
+    ("ruff check", ("ruff", "check", ".", "zenzefi")),
+    ("ruff format", ("ruff", "format", "--check", ".", "zenzefi")),
+    ("mypy --strict", ("mypy",)),
+)
+MEASURED = ("addon", "portal", "models", "jobs")
+COVERED = [*(f"--cov={package}" for package in MEASURED), "--cov-branch", "--cov-fail-under=85"]
+# Each pytest process has a Redis of its own, since tests empty it; databases carry the process's id in their names.
+PROCESSES = 3
+SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadfile", "--no-loadscope-reorder"]
+# What a developer has set for a real installation must not reach the tests.
+FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
+# The Redis of each pytest process, in the order of their numbers (tests/conftest.py).
+REDIS_URLS = "ZENZEFI_TEST_REDIS_URLS"
+KEPT = ("ZENZEFI_VENV", "ZENZEFI_SERVERS", "ZENZEFI_SOAK")
+
+
+class Terminated(Exception):
+    """Somebody asked the test run to end."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the checks and the tests; returns the exit code."""
+    wanted = [argument for argument in arguments if argument != "--soak"]
+    if wanted in (["-h"], ["--help"]):
+        say("usage: ./zenzefi test [--soak] [pytest arguments]\n")
+        say(__doc__ or "")
+        return 0
+    environment = _environment(os.environ, soak=len(wanted) < len(arguments))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        if not wanted:
+            _check(environment)
+        return _test(wanted or [*COVERED, *SIDE_BY_SIDE], environment)
+    except Failure as failure:
+        complain(str(failure))
+    except (KeyboardInterrupt, Terminated):
+        complain("The test run was interrupted.")
+    return 1
+
+
+def _environment(environ: Mapping[str, str], *, soak: bool) -> dict[str, str]:
+    environment = {
+        name: value
+        for name, value in child_environment(environ).items()
+        if name in KEPT or not name.startswith(FOREIGN)
+    }
+    return environment | ({"ZENZEFI_SOAK": "1"} if soak else {})
+
+
+def _check(environment: Mapping[str, str]) -> None:
+    """Run ruff and mypy; raises Failure after showing what they say."""
+    for name, command in CHECKS:
+        with Step(name):
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", *command], cwd=REPOSITORY, env=environment, check=False,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+        if done.returncode != 0:
+            say(done.stdout)
+            raise Failure(f"{name} found something; no test was run.")
+
+
+def _test(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run pytest on servers in a temporary folder, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="zenzefi-test-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o711)  # the user that PostgreSQL runs as for root must be able to pass through
+        mark = str(folder)
+        postgres = PostgresServer(folder / "postgres", fast=True, mark=mark)
+        redises = [RedisServer(folder / f"redis{number}", fast=True, mark=mark) for number in range(PROCESSES)]
+        try:
+            with Step("PostgreSQL and Redis"):
+                postgres.start()
+                for redis in redises:
+                    redis.start()
+            urls = {"DATABASE_URL": postgres.url, "REDIS_URL": redises[0].url, MARK: mark}
+            urls[REDIS_URLS] = " ".join(redis.url for redis in redises)
+            return _pytest(arguments, {**environment, **urls})
+        finally:
+            # A test that was cut short may have left processes of its own.
+            others = {*stale.carrying(mark)} - {*stale.working_in(postgres.data)}
+            for redis in redises:
+                others -= {*stale.working_in(redis.folder)}
+            stale.end(others, signal.SIGTERM, 5)
+            for redis in redises:
+                redis.stop()
+            postgres.stop()
+
+
+def _pytest(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run pytest, whose closing line is the last that is printed; Ctrl-C reaches it by itself."""
+    command = [*dying_with_parent(signal.SIGTERM), sys.executable, "-P", "-m", "pytest", *arguments]
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # pytest then takes its fixtures down
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+"""PostgreSQL and Redis: do they answer, are they of a version that we know, and may we do there what we must?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from alembic.script import ScriptDirectory
+from redis import Redis
+from sqlalchemy import Connection, text
+
+from models.base import Base
+from ops import schema_revision
+from ops.doctor import server_log
+from ops.doctor.findings import Finding, House, See
+from ops.servers import poolers
+
+PATIENCE_SECONDS = 3.0
+# From NULLS NOT DISTINCT on; and what the tests have run on.
+OLDEST_POSTGRES, NEWEST_POSTGRES = 15, 18
+OLDEST_REDIS = (6, 2)
+BUSY = 0.8
+LONG_TRANSACTION_SECONDS = 600
+
+_STATE = text("""
+    SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int / 10000 AS major,
+        current_setting('max_connections')::int AS most, current_setting('server_encoding') AS encoding,
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,
+        (SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()) AS oldest,
+        pg_is_in_recovery() AS is_standby, r.rolsuper AS is_super, r.rolcreatedb OR r.rolsuper AS may_create,
+        EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trigrams,
+        pg_database_size(current_database()) AS size
+    FROM pg_roles r WHERE r.rolname = current_user""")
+_FORBIDDEN = text("""
+    SELECT name FROM unnest(CAST(:names AS text[])) AS name
+    WHERE to_regclass(quote_ident(name)) IS NOT NULL
+        AND NOT (has_table_privilege(quote_ident(name), 'SELECT') AND has_table_privilege(quote_ident(name), 'INSERT')
+            AND has_table_privilege(quote_ident(name), 'UPDATE') AND has_table_privilege(quote_ident(name), 'DELETE'))
+    ORDER BY name""")
+
+
+def connect(url: str) -> Redis:
+    """Return a way to Redis that gives up soon."""
+    return Redis.from_url(url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS)
+
+
+def examine_postgres(house: House) -> Iterator[Finding]:
+    """Ask the server about itself, and the database about us."""
+    with house.sessions() as session:
+        connection = session.connection()
+        state: Any = connection.execute(_STATE).one()
+        known = OLDEST_POSTGRES <= state.major <= NEWEST_POSTGRES
+        seen = f"PostgreSQL {state.version}, {state.size / 2**20:,.0f} MB"
+        do = f"Move to a PostgreSQL from {OLDEST_POSTGRES} to {NEWEST_POSTGRES} by backup and restore."
+        is_old = state.major < OLDEST_POSTGRES
+        yield Finding("PostgreSQL answers, in a version that we know", known, seen, do, See.SERVER_VERSIONS, is_old)
+        seen = "it is a standby" if state.is_standby else "yes"
+        do = "Point DATABASE_URL at the primary server."
+        yield Finding("The database can be written to", not state.is_standby, seen, do, See.POSTGRESQL)
+        way = poolers.route(house.settings.database)
+        do = "Set [database] listen_url to the address of PostgreSQL itself, in the same database as DATABASE_URL."
+        yield Finding("Notifications of changes arrive", way.is_notified, str(way), do, See.POOLERS)
+        yield from server_log.examine(connection)
+        yield _migrations(connection)
+        yield from _permissions(house, connection, state)
+        has_room = state.used < state.most * BUSY
+        do = "Raise max_connections, or lower [database] pool_size."
+        seen = f"{state.used} of {state.most} used"
+        yield Finding("There are connections to spare", has_room, seen, do, See.CONNECTIONS, is_urgent=False)
+        soon = state.oldest < LONG_TRANSACTION_SECONDS
+        do = "See pg_stat_activity for who holds it, and pg_terminate_backend() ends it."
+        seen = f"the oldest is {state.oldest:.0f} s old"
+        yield Finding("No transaction stays open", soon, seen, do, See.CONNECTIONS, is_urgent=False)
+
+
+def _migrations(connection: Connection) -> Finding:
+    here = set(schema_revision.current(connection))
+    heads = set(ScriptDirectory(str(schema_revision.FOLDER)).get_heads())
+    seen = f"{_named(here)}" + ("" if here == heads else f"; the code wants {_named(heads)}")
+    do = "Start ./zenzefi up, which migrates, or deploy the release that the database belongs to."
+    return Finding("The database is at the newest revision", here == heads, seen, do, See.MIGRATIONS)
+
+
+def _permissions(house: House, connection: Connection, state: Any) -> Iterator[Finding]:
+    forbidden = list(connection.scalars(_FORBIDDEN, {"names": sorted(Base.metadata.tables)}))
+    seen = f"not {', '.join(forbidden[:4])}" if forbidden else "all of them"
+    do = "Make our role the owner: REASSIGN OWNED BY …, or GRANT ALL ON ALL TABLES IN SCHEMA public."
+    yield Finding("Our role may read and write every table", not forbidden, seen, do, See.PERMISSIONS)
+    do = "CREATE EXTENSION pg_trgm; (postgresql-contrib has it)."
+    seen = "installed" if state.has_trigrams else "missing: searching people reads whole tables"
+    yield Finding("pg_trgm is there", bool(state.has_trigrams), seen, do, See.PERMISSIONS, is_urgent=False)
+    do = "ALTER ROLE … CREATEDB, or no backup can be tried or restored."
+    seen = "yes" if state.may_create else "no"
+    what = "Our role may make the scratch database of a restore"
+    yield Finding(what, bool(state.may_create), seen, do, See.PERMISSIONS, is_urgent=False)
+    if house.settings.platform.is_production:
+        do = "Give the platform a role of its own that owns its database and nothing else."
+        seen = "a superuser" if state.is_super else "an ordinary one"
+        yield Finding("Our role is no superuser", not state.is_super, seen, do, See.PERMISSIONS, is_urgent=False)
+    do = "Restore a backup into a database with ENCODING 'UTF8'."
+    yield Finding("Text is stored as UTF-8", state.encoding == "UTF8", state.encoding, do, See.PERMISSIONS)
+
+
+def examine_redis(house: House) -> Iterator[Finding]:
+    """Ask Redis about itself."""
+    with connect(house.settings.redis.url) as redis:
+        info: Any = redis.info()
+    version = str(info.get("redis_version", "0"))
+    known = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
+    other = str(info.get("server_name", "redis")).capitalize()
+    name = f"Redis {version}" if other == "Redis" else f"{other}, which speaks as Redis {version}"
+    do = "Move to Redis 6.2 or newer, or to Valkey."
+    yield Finding("Redis answers, in a version that we know", known, name, do, See.SERVER_VERSIONS)
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    do = "Set maxmemory-policy to noeviction: anything else throws away jobs and sessions."
+    yield Finding("Redis throws nothing away", policy in {"noeviction", "unknown"}, policy, do, See.REDIS_MEMORY)
+    most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    seen = f"{used / 2**20:,.0f} MB used" + (f" of {most / 2**20:,.0f} MB" if most else ", no limit")
+    do = "Raise maxmemory, or see what fills it by redis-cli --bigkeys."
+    yield Finding("Redis has memory to spare", not most or used < most * BUSY, seen, do, See.REDIS_MEMORY)
+    saves = bool(info.get("aof_enabled")) or str(info.get("rdb_last_bgsave_status", "ok")) == "ok"
+    do = "Look for the reason in the log of Redis; a full disk is the usual one."
+    seen = "append-only file" if info.get("aof_enabled") else f"last snapshot {info.get('rdb_last_bgsave_status')}"
+    yield Finding("Redis can write down what it holds", saves, seen, do, See.REDIS_MEMORY, is_urgent=False)
+
+
+def _named(revisions_: set[str]) -> str:
+    return ", ".join(sorted(revisions_)) or "none: an empty database"

@@ -1,0 +1,1 @@
+"""Start and supervision of the whole platform on one machine."""

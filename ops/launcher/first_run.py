@@ -1,0 +1,65 @@
+"""Make an installation ready to run: migrate, make the first admin, issue a demo token. Prints one line of JSON."""
+
+import json
+import logging
+import subprocess
+import sys
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from models import config, database
+from models.services import roles, tokens
+from models.services.context import OPERATOR
+from models.services.errors import DomainError, InvalidInput
+from ops import schema_revision
+from ops.console import Failure
+from ops.servers import poolers
+
+
+def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
+    """Make the first admin unless there is one, and a fresh demo token outside production; returns what was made."""
+    with database.sessions(engine).begin() as session:
+        admin, created = roles.first_superuser(session), False
+        if admin is None:
+            password = settings.admin.password
+            if password is None:
+                raise config.ConfigError("admin.password: is required while there is no admin")
+            try:
+                email, secret = settings.admin.email, password.get_secret_value()
+                admin = roles.create_first_admin(session, email=email, password=secret)
+            except InvalidInput as error:
+                raise config.ConfigError(f"admin.{error.field}: {error}") from None
+            created = True
+        demo = None
+        if not settings.platform.is_production:
+            demo = tokens.issue_demo(session, admin, settings=settings, actor=OPERATOR)
+        return {"admin_email": admin.email, "admin_created": created, "demo_token": demo}
+
+
+def main() -> int:
+    """Do it all; what is wrong is one sentence on standard error and exit code 1."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    try:
+        settings = config.load()
+        poolers.must_keep_sessions(settings.database)
+        engine = database.connect(settings.database)
+        if not schema_revision.is_newest(engine):
+            subprocess.run([sys.executable, "-m", "ops.commands.migrate"], check=True)
+        made = people(settings, engine)
+    except (config.ConfigError, DomainError, Failure) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError:
+        print("The migration failed; the database is as the last complete revision left it.", file=sys.stderr)
+        return 1
+    except OperationalError as error:
+        print(f"The database does not answer: {error.orig}", file=sys.stderr)
+        return 1
+    print(json.dumps(made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

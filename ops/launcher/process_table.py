@@ -1,0 +1,110 @@
+"""The table of processes that make up the platform, in the order in which they start."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ops.bootstrap import REPOSITORY
+from ops.launcher import readiness
+from ops.launcher.part_commands import PARTS
+from ops.launcher.plan import Plan
+from ops.processes.child import Child
+from ops.processes.ports import LOOPBACK
+
+EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 - where one listens everywhere, one asks here
+
+
+@dataclass
+class Parts:
+    """The platform's own processes; the servers below them are the plan's."""
+
+    upstream: Child | None
+    portal: Child
+    proxy: Child  # the supervisor of the proxy's workers
+    proxy_file: Path  # in which it says who they are
+    worker: Child
+    scheduler: Child
+    all: list[Child] = field(init=False)
+
+    def __post_init__(self) -> None:
+        first = [self.upstream] if self.upstream else []
+        self.all = [*first, self.portal, self.proxy, self.worker, self.scheduler]
+
+    @property
+    def proxy_workers(self) -> list[int]:
+        """The process ids of the proxy's workers; none until all of them serve."""
+        return readiness.supervised(self.proxy_file, self.proxy.pid)
+
+
+def make_parts(plan: Plan) -> Parts:
+    """Return every process of the plan, none of them started."""
+    settings = plan.settings
+    portal, proxy_file = local(settings.portal.host), plan.folders.run / "proxy-workers.json"
+
+    upstream = None
+    if plan.upstream_port is not None:
+        upstream = _python(
+            plan,
+            "upstream",
+            ["ops.servers.sample_upstream", "--host", LOOPBACK, "--port", str(plan.upstream_port)],
+            readiness.serves(LOOPBACK, plan.upstream_port, "/"),
+        )
+        upstream.environment = plan.plain_environment()
+    scheduler = _python(plan, "scheduler", PARTS["scheduler"], lambda _: False)
+    scheduler.ready = readiness.keeps_the_schedule(settings.redis.url, lambda: _spawned_at(scheduler))
+    return Parts(
+        upstream=upstream,
+        portal=_python(
+            plan,
+            "portal",
+            PARTS["portal"],
+            readiness.serves(portal, settings.portal.port, "/health"),
+            25.0,  # more than gunicorn gives its workers
+            more={"PROMETHEUS_MULTIPROC_DIR": str(plan.folders.run / "portal-metrics")},
+        ),
+        proxy=_python(
+            plan,
+            "proxy",
+            PARTS["proxy"],
+            lambda pid: bool(readiness.supervised(proxy_file, pid)),
+            settings.proxy.drain_seconds + 20,  # more than the supervisor gives its workers
+            more={"ZENZEFI_WORKERS_FILE": str(proxy_file)},
+        ),
+        proxy_file=proxy_file,
+        worker=_python(plan, "worker", PARTS["worker"], readiness.works_on_queues(settings.redis.url), 20.0),
+        scheduler=scheduler,
+    )
+
+
+def local(host: str) -> str:
+    """Return the address at which this machine reaches what listens on `host`."""
+    return EVERYWHERE.get(host, host)
+
+
+def _python(
+    plan: Plan,
+    name: str,
+    command: Sequence[str],
+    is_ready: Callable[[int], bool],
+    stop_seconds: float = 10.0,
+    *,
+    more: Mapping[str, str] | None = None,
+) -> Child:
+    return Child(
+        name=name,
+        command=[sys.executable, "-P", "-m", *command],
+        log=plan.folders.logs / f"{name}.log",
+        environment={**plan.part_environment(), **(more or {})},
+        ready=is_ready,
+        stop_seconds=stop_seconds,
+        death_signal=signal.SIGKILL,
+        working_folder=REPOSITORY,
+    )
+
+
+def _spawned_at(child: Child) -> float:
+    """Return when the process was started, by the wall clock."""
+    return time.time() - (time.monotonic() - child.started_at)

@@ -1,0 +1,89 @@
+"""Says that the platform runs: to the person at the terminal, and to a program by the ready file."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ops.console import say
+from ops.launcher.plan import Plan
+from ops.launcher.process_table import Parts, local
+
+
+def _addresses(plan: Plan) -> tuple[str, str]:
+    portal, proxy = plan.settings.portal, plan.settings.proxy
+    return f"http://{local(portal.host)}:{portal.port}", f"http://{local(proxy.host)}:{proxy.port}"
+
+
+def _password(plan: Plan, made: dict[str, Any]) -> str | None:
+    """Return the first admin's password, on the first start that came this far and never again."""
+    secret = plan.settings.admin.password
+    if secret is None or not (made["admin_created"] or _unseen(plan).exists()):
+        return None
+    return secret.get_secret_value()
+
+
+def _unseen(plan: Plan) -> Path:
+    """The file that stands between the making of the first admin and the showing of the password."""
+    return plan.folders.run / "admin-password-unseen"
+
+
+def remember_unseen(plan: Plan, made: dict[str, Any]) -> None:
+    """Note that an admin was made, so that a start which fails after that does not lose the password."""
+    if made["admin_created"]:
+        _unseen(plan).touch(0o600)
+
+
+def write_ready(file: Path | None, plan: Plan, parts: Parts, made: dict[str, Any]) -> None:
+    """Write the ready file at once and for its owner alone."""
+    if file is None:
+        return
+    portal, proxy = _addresses(plan)
+    facts = {
+        "portal_url": portal,
+        "proxy_url": proxy,
+        "upstream_url": plan.settings.upstream.url,
+        "admin_email": made["admin_email"],
+        "admin_password": _password(plan, made),
+        "demo_token": made["demo_token"],
+        "pids": {
+            "postgres": plan.postgres.child.pid if plan.postgres else None,
+            "redis": plan.redis.child.pid if plan.redis else None,
+            "portal": parts.portal.pid,
+            "proxy": parts.proxy_workers,
+            "worker": parts.worker.pid,
+            "scheduler": parts.scheduler.pid,
+            "upstream": parts.upstream.pid if parts.upstream else None,
+        },
+    }
+    fresh = file.with_name(f"{file.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as output:
+        json.dump(facts, output)
+    fresh.replace(file)
+
+
+def remove(file: Path | None) -> None:
+    if file is not None:
+        file.unlink(missing_ok=True)
+
+
+def announce(plan: Plan, made: dict[str, Any]) -> None:
+    """Tell the person where everything is, and how to try it."""
+    portal, proxy = _addresses(plan)
+    password = _password(plan, made)
+    say()
+    say(f"  Portal    {portal}")
+    say(f"  Proxy     {proxy}  ->  {plan.settings.upstream.url}")
+    say(f"  Admin     {made['admin_email']}")
+    if password:
+        say(f"  Password  {password}  (shown this once; kept in {plan.folders.secrets / 'admin.password'})")
+    say(f"  Data      {plan.folders.data}")
+    if made["demo_token"]:
+        path = "/certificates/filter" if plan.upstream_port is not None else "/"
+        say()
+        say("Try the proxy with the demo token:")
+        say(f"  curl -H 'X-Access-Token: {made['demo_token']}' {proxy}{path}")
+    say()
+    say("Press Ctrl-C to stop.")
+    remove(_unseen(plan))

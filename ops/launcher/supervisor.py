@@ -1,0 +1,164 @@
+"""Starts processes in order, keeps them running, and stops them in the reverse order."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from ops.console import Failure, complain, say
+from ops.launcher.progress import Progress
+from ops.processes import stale
+from ops.processes.child import Child, stalled
+
+# So long without a sign of progress, and those that do not serve yet never will.
+STALLED_SECONDS = 60.0
+LONGEST_WAIT = 30.0
+HEALTHY_SECONDS = 60.0  # a process that ran this long starts again without waiting
+HURRIED_SECONDS = 2.0
+TICK_SECONDS = 0.5
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(Exception):
+    """Somebody asked the launcher to stop while it was still starting."""
+
+
+class Supervisor:
+    """Keeps groups of processes; what is started together is one group, and is stopped together.
+
+    Everything happens in the main thread. `record` is the file in which the living processes are written down for
+    the next start; `changed` is called whenever a process was started anew.
+    """
+
+    def __init__(self, record: Path, changed: Callable[[], None] = lambda: None) -> None:
+        self.changed = changed
+        self._record = record
+        self._groups: list[Sequence[Child]] = []
+        self._requests = 0
+        self._failures: dict[str, int] = {}
+        self._due: dict[str, float] = {}
+        # A signal writes into one end, so that the main loop wakes at once and never polls in a hurry.
+        self._wake, self._signalled = socket.socketpair()
+        self._wake.setblocking(False)
+        self._signalled.setblocking(False)
+
+    def listen_to_signals(self) -> None:
+        """Take Ctrl-C, SIGTERM and a closed terminal as requests to stop; a second one hurries."""
+        signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
+        for number in STOPPING:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup keeps working
+                signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    @property
+    def children(self) -> list[Child]:
+        """Every process that was started, in that order."""
+        return [child for group in self._groups for child in group]
+
+    def start(
+        self,
+        children: Sequence[Child],
+        within: float = STALLED_SECONDS,
+        waiting_for: Callable[[str], None] = lambda _names: None,
+    ) -> None:
+        """Start processes together and wait until all of them serve, for as long as they make progress.
+
+        `waiting_for` is told again and again which do not serve yet. Raises Failure when one ends or all of those
+        make no progress for `within` seconds, and Stopped when the launcher is asked to end.
+        """
+        self._groups.append(children)
+        for child in children:
+            child.spawn()
+        self._write_record()
+        waiting, progress = list(children), Progress(children)
+        while waiting:
+            self.check()
+            before = len(waiting)
+            waiting = [child for child in waiting if not child.is_ready]
+            if len(waiting) < before:
+                progress.made()
+            for child in waiting:
+                if not child.is_running:
+                    raise Failure(child.obituary())
+            if waiting:
+                if progress.has_stalled(within):
+                    raise Failure(stalled(waiting, within))
+                waiting_for(f"waiting for {', '.join(child.name for child in waiting)}")
+                self._sleep(0.05)
+
+    def check(self) -> None:
+        """Raise Stopped when the launcher has been asked to end."""
+        if self._requests:
+            raise Stopped
+
+    def watch(self, tick: Callable[[], None] = lambda: None) -> None:
+        """Start again whatever ends, until asked to stop; `tick` is called twice a second."""
+        while not self._requests:
+            for child in self.children:
+                if not child.is_running:
+                    self._revive(child)
+            tick()
+            self._sleep(TICK_SECONDS)
+
+    def stop(self) -> None:
+        """Stop everything in the reverse order of starting; kill what does not end in its time."""
+        asked = max(self._requests, 1)
+        for group in reversed(self._groups):
+            for child in group:
+                child.ask_to_stop()
+            for child in group:
+                asked_at = time.monotonic()
+                while child.is_running and self._patience(child, asked) > time.monotonic() - asked_at:
+                    self._sleep(0.05)
+                if child.is_running:
+                    complain(f"{child.name} did not stop when asked, and was killed.")
+                child.kill()
+        self._groups.clear()
+        self._record.unlink(missing_ok=True)
+
+    def _patience(self, child: Child, asked: int) -> float:
+        """Return the seconds that a process has for stopping; few when a person has asked twice."""
+        return child.stop_seconds if self._requests <= asked else min(child.stop_seconds, HURRIED_SECONDS)
+
+    def _revive(self, child: Child) -> None:
+        """Start an ended process again, the later the more often it has ended in a row."""
+        now = time.monotonic()
+        if child.name not in self._due:
+            if now - child.started_at > HEALTHY_SECONDS:
+                self._failures.pop(child.name, None)
+            ended = self._failures[child.name] = self._failures.get(child.name, 0) + 1
+            wait = min(0.5 * 2 ** (ended - 1), LONGEST_WAIT)
+            self._due[child.name] = now + wait
+            complain(f"{child.obituary()}; starting it again in {wait:g} s")
+        if now < self._due[child.name]:
+            return
+        del self._due[child.name]
+        try:
+            child.spawn()
+        except Failure as failure:
+            complain(str(failure))
+            return
+        say(f"{child.name} was started again (pid {child.pid})")
+        try:
+            self._write_record()
+            self.changed()
+        except OSError as error:  # a full disk is no reason to stop what runs
+            complain(f"The new process cannot be written down: {error.strerror} ({error.filename}).")
+
+    def _write_record(self) -> None:
+        stale.record(self._record, {child.name: child.pid for child in self.children if child.is_running})
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._requests += 1
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until the time is over or a signal comes."""
+        select.select([self._wake], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake.fileno(), 4096):
+                pass

@@ -1,0 +1,186 @@
+"""`./zenzefi up`: start the platform, say where it is, keep it running, and stop all of it.
+
+1. Take the data folder, so that no second `up` uses it, and end what a killed one left behind.
+2. Plan: secrets, settings, ports, addresses. What is wrong is one sentence, before anything has started.
+3. PostgreSQL and Redis, then migrations and the first admin, then everything else side by side.
+4. Say where it is; start again what dies; on Ctrl-C or SIGTERM stop everything in the reverse order.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ops.bootstrap import REPOSITORY
+from ops.console import Failure, Step, complain, say
+from ops.launcher.installation import DATA, Folders, remember, take
+from ops.launcher.mail_tail import MailTail
+from ops.launcher.plan import Options, Plan, make_plan
+from ops.launcher.process_table import Parts, make_parts
+from ops.launcher.startup_summary import announce, remember_unseen, remove, write_ready
+from ops.launcher.supervisor import Stopped, Supervisor
+from ops.processes import stale
+from ops.processes.child import dying_with_parent, last_line
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until asked to stop; returns the exit code."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    folders = Folders(options.data.absolute())
+    supervisor = Supervisor(folders.run / "processes.json")
+    supervisor.listen_to_signals()
+    try:
+        with take(folders):
+            return _run(options, folders, supervisor)
+    except Failure as failure:
+        complain(str(failure))
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        complain(f"The platform cannot be started: {error.strerror or error}{place}.")
+    return 1
+
+
+def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
+    """Start, watch and stop, with the data folder taken."""
+    mark = str(folders.data)
+    try:
+        if options.ready_file is not None and not options.ready_file.parent.is_dir():
+            raise Failure(f"There is no folder {options.ready_file.parent} for the ready file.")
+        remove(options.ready_file)
+        _end_leftovers(folders)
+        plan = make_plan(options, folders, os.environ)
+        remember(folders, plan.chosen)
+        parts = make_parts(plan)
+        say("Zenzefi Proxy Platform")
+        made = _start(plan, parts, supervisor)
+        write_ready(options.ready_file, plan, parts, made)
+        supervisor.changed = lambda: write_ready(options.ready_file, plan, parts, made)
+        announce(plan, made)
+        supervisor.watch(_tick(parts, supervisor))
+    except Stopped:
+        pass
+    finally:
+        # Whatever went wrong, nothing that was started stays, nor what it started itself.
+        if supervisor.children:
+            say()
+            with Step("Stopping"):
+                supervisor.stop()
+                stale.end(stale.carrying(mark), signal.SIGTERM, 2)
+        remove(options.ready_file)
+        remove(folders.chosen)
+    return 0
+
+
+def _tick(parts: Parts, supervisor: Supervisor) -> Callable[[], None]:
+    """Return what is done twice a second: show mails, and tell who the proxy's workers are when that has changed."""
+    mails, known = MailTail(parts.worker.log), parts.proxy_workers
+
+    def tick() -> None:
+        nonlocal known
+        mails.show()
+        serving = parts.proxy_workers
+        if serving and serving != known:
+            with contextlib.suppress(OSError):  # a full disk is no reason to stop what runs
+                supervisor.changed()
+                known = serving
+
+    return tick
+
+
+def parse(arguments: list[str]) -> Options:
+    """Read the command line; a mistake ends the program with a sentence and code 2."""
+    parser = argparse.ArgumentParser(prog="./zenzefi up", description="Start the platform and keep it running.")
+    parser.add_argument("--data", type=Path, default=DATA, help="where all data are kept")
+    parser.add_argument(
+        "--portal-port", type=_port, metavar="PORT", help="from config.toml if not given; 0: a free one"
+    )
+    parser.add_argument("--proxy-port", type=_port, metavar="PORT", help="from config.toml if not given; 0: a free one")
+    parser.add_argument("--workers", type=_count, metavar="N", help="proxy workers that share the port")
+    parser.add_argument("--upstream", metavar="URL", help="the server that is sold; default: a sample one")
+    parser.add_argument("--ready-file", type=Path, metavar="PATH", help="written as JSON once all parts answer")
+    read = parser.parse_args(arguments)
+    return Options(read.data, read.portal_port, read.proxy_port, read.workers, read.upstream, read.ready_file)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; it must be a number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 64")
+    return int(text)
+
+
+def _end_leftovers(folders: Folders) -> None:
+    """End what a killed launcher left behind: first what uses the servers, then the servers."""
+    servers = stale.working_in(folders.postgres.resolve() / "data")
+    servers += stale.working_in(folders.redis.resolve())
+    found = {*stale.recorded(folders.run / "processes.json"), *stale.carrying(str(folders.data))}
+    others = found - set(servers)
+    if not servers and not others:
+        return
+    with Step("Ending what an earlier run left behind"):
+        gone = stale.end(others, signal.SIGTERM, 3) and stale.end(servers, signal.SIGINT, 20)
+    if not gone:
+        raise Failure(f"Processes of an earlier run still use {folders.data} and cannot be ended.")
+
+
+def _start(plan: Plan, parts: Parts, supervisor: Supervisor) -> dict[str, Any]:
+    """Start everything in order; returns what ops.launcher.first_run has made."""
+    servers = [server for server in (plan.redis, plan.postgres) if server is not None]
+    if servers:
+        with Step("PostgreSQL and Redis") as step:
+            for server in servers:
+                server.prepare()
+                supervisor.check()
+            supervisor.start([server.child for server in servers], waiting_for=step.tick)
+    with Step("Database, first admin, demo token") as step:
+        made = _prepare(plan, supervisor, step)
+        remember_unseen(plan, made)
+    with Step("Portal, proxy, jobs") as step:
+        supervisor.start(parts.all, waiting_for=step.tick)
+    return made
+
+
+def _prepare(plan: Plan, supervisor: Supervisor, step: Step) -> dict[str, Any]:
+    """Run ops.launcher.first_run and return the JSON object that it prints.
+
+    A large database may take long to migrate, so it has all the time it wants: each of its statements has a time-out.
+    """
+    log = plan.folders.logs / "prepare.log"
+    command = [*dying_with_parent(signal.SIGKILL), sys.executable, "-P", "-m", "ops.launcher.first_run"]
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            env=plan.part_environment(prepares=True), cwd=REPOSITORY, start_new_session=True,
+        )  # fmt: skip
+    try:
+        while process.poll() is None:
+            supervisor.check()
+            step.tick(f"see {log}")
+            time.sleep(0.05)
+        output = process.stdout.read() if process.stdout else b""
+    finally:
+        process.kill()
+        process.wait()
+    try:
+        made = json.loads(output.decode().strip().splitlines()[-1]) if process.returncode == 0 else None
+    except (ValueError, IndexError):
+        made = None
+    if not isinstance(made, dict):
+        raise Failure(f"The database could not be prepared: {last_line(log)} (log: {log})")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

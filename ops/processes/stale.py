@@ -1,0 +1,120 @@
+"""Finds and ends what an earlier run left behind, and never anything else.
+
+A process is recognised by what it carries or where it is, never by its number alone: numbers are used again.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ops.processes.child import MARK
+
+PROC = Path("/proc")
+
+
+class Process(NamedTuple):
+    """A process, named so that a later one with the same number is not mistaken for it."""
+
+    pid: int
+    started: int  # clock ticks since boot
+
+
+def identify(pid: int) -> Process | None:
+    """Return the living process with that number; None when there is none, or only a zombie."""
+    try:
+        # The command's name stands in brackets and may itself hold brackets and spaces.
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in {"Z", "X"} else Process(pid, int(fields[19]))
+
+
+def is_alive(process: Process) -> bool:
+    """Tell whether that very process still runs."""
+    return identify(process.pid) == process
+
+
+def carrying(mark: str) -> list[Process]:
+    """Return every process that carries the mark of a data folder in its environment, this one excepted."""
+    wanted = f"{MARK}={mark}".encode()
+    return list(_where(lambda folder: wanted in (folder / "environ").read_bytes().split(b"\0")))
+
+
+def working_in(folder: Path) -> list[Process]:
+    """Return every process whose current directory is the folder, as a server's is its data folder."""
+    wanted = str(folder)
+    return list(_where(lambda entry: os.readlink(entry / "cwd") == wanted))
+
+
+def end(processes: Iterable[Process], first: signal.Signals, seconds: float) -> bool:
+    """Ask the processes to end, kill those that do not, and wait; tell whether all are gone."""
+    living = [process for process in processes if is_alive(process)]
+    for number, patience in ((first, seconds), (signal.SIGKILL, 5.0)):
+        for process in living:
+            _send(process, number)
+        deadline = time.monotonic() + patience
+        while living and time.monotonic() < deadline:
+            time.sleep(0.02)
+            living = [process for process in living if is_alive(process)]
+        if not living:
+            return True
+    return False
+
+
+def record(file: Path, pids: dict[str, int]) -> None:
+    """Write down which processes run now, each with its name, its start and its command."""
+    rows = []
+    for name, pid in pids.items():
+        process = identify(pid)
+        if process is not None:
+            rows.append({"name": name, "pid": pid, "started": process.started, "command": _command(pid)})
+    fresh = file.with_name(file.name + ".new")
+    fresh.write_text(json.dumps({"boot": _boot(), "processes": rows}), encoding="utf-8")
+    fresh.replace(file)
+
+
+def recorded(file: Path) -> list[Process]:
+    """Return those written down by `record` that still run: same boot, number, start and command."""
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+        if written["boot"] != _boot():
+            return []
+        rows = [(Process(row["pid"], row["started"]), row["command"]) for row in written["processes"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [process for process, command in rows if is_alive(process) and _command(process.pid) == command]
+
+
+def _where(holds: Callable[[Path], bool]) -> Iterator[Process]:
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            process = identify(int(entry.name)) if holds(entry) else None
+        except OSError:  # it ended meanwhile, or belongs to somebody else
+            continue
+        if process is not None:
+            yield process
+
+
+def _command(pid: int) -> str:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _boot() -> str:
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    try:
+        if is_alive(process):
+            os.kill(process.pid, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,125 @@
+"""A Redis (or Valkey) server of our own in a folder: keeps its data, reachable by its owner alone."""
+
+import os
+import signal
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import redis
+
+from ops.console import Failure
+from ops.processes import stale
+from ops.processes.child import MARK, Child
+from ops.processes.ports import LOOPBACK, fits_a_socket, free_port
+from ops.processes.secret_files import kept, private_folder
+from ops.servers.binaries import find_redis
+
+
+class RedisServer:
+    """`with RedisServer(folder) as server:` starts a Redis whose data, socket and configuration are in the folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fast: bool = False,
+        secrets: Path | None = None,
+        log: Path | None = None,
+        mark: str = "",
+    ) -> None:
+        self.folder = folder.absolute()
+        self.fast = fast
+        self._secrets = secrets or self.folder
+        self._log = log or self.folder.with_name(self.folder.name + ".log")
+        self._mark = mark
+        self._port = 0 if fits_a_socket(self._socket) else free_port()
+
+    @property
+    def url(self) -> str:
+        """The server's address, with its password."""
+        if self._port:
+            return f"redis://:{self._password}@{LOOPBACK}:{self._port}/0"
+        return f"unix://:{self._password}@{self._socket}?db=0"
+
+    @cached_property
+    def child(self) -> Child:
+        """The server's process; `prepare` must have run before it is spawned."""
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC"}
+        return Child(
+            name="redis",
+            command=[str(find_redis()), str(self.folder / "redis.conf")],
+            log=self._log,
+            environment=environment | ({MARK: self._mark} if self._mark else {}),
+            ready=lambda _: self._is_ready(),
+            death_signal=signal.SIGTERM,
+        )
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self.prepare()
+        self.child.start()
+
+    def stop(self) -> None:
+        """Stop the server in good order."""
+        self.child.stop()
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        self.child.kill()
+
+    def __enter__(self) -> "RedisServer":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def prepare(self) -> None:
+        """Write the configuration, and end a server that a killed launcher left in the folder."""
+        private_folder(self.folder)
+        if not stale.end(stale.working_in(self.folder.resolve()), signal.SIGTERM, 10):
+            raise Failure(f"Another Redis works in {self.folder} and cannot be stopped.")
+        configuration = self.folder / "redis.conf"
+        configuration.touch(0o600)
+        configuration.write_text(self._configuration(), encoding="utf-8")
+
+    @property
+    def _socket(self) -> Path:
+        return self.folder / "redis.sock"
+
+    @cached_property
+    def _password(self) -> str:
+        self._secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return kept(self._secrets / "redis.password")
+
+    def _configuration(self) -> str:
+        """Return the configuration; the password stands here and not on a command line that others can read."""
+        folder = str(self.folder).replace("\\", "\\\\").replace('"', '\\"')
+        lines = [
+            f'dir "{folder}"',
+            f"requirepass {self._password}",
+            "daemonize no",
+            "databases 16",
+            "maxmemory-policy noeviction",
+            'save ""',  # the append-only file alone keeps the data
+            "appendonly yes",
+            "aof-use-rdb-preamble no",  # plain commands, so that another version or Valkey can read them too
+            f"appendfsync {'no' if self.fast else 'everysec'}",
+            f"port {self._port}",
+            f"bind {LOOPBACK}",
+        ]
+        if not self._port:
+            lines += [f"unixsocket {self._socket}", "unixsocketperm 700"]
+        return "\n".join(lines) + "\n"
+
+    def _is_ready(self) -> bool:
+        client = redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2)
+        try:
+            return bool(client.ping())
+        except redis.RedisError:  # not there yet, or still reading its data
+            return False
+        finally:
+            client.close()
