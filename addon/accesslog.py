@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from addon.counts import Counts
 from addon.http1.exchange import Exchange
 from addon.logline import Entry, entry_of, line_of
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 logger = logging.getLogger(__name__)
 

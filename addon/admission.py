@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from addon.credentials import Credential
 from addon.rates import Allowance
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 
 class Facts(NamedTuple):

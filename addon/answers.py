@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 NO_STORE = ("Cache-Control", "no-store")
 

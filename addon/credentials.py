@@ -14,8 +14,8 @@ from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from models.sections import Tokens
-from models.services import secrets
-from models.services.secrets import LENGTH, Purpose
+from models.services.crypto import secrets
+from models.services.crypto.secrets import LENGTH, Purpose
 
 _SHAPE = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH}}}")
 # A secret may have other such signs before or behind it.

@@ -19,7 +19,7 @@ from addon.known import KnownTokens
 from addon.refusals import Refuse, as_layer, unusable
 from addon.store import Store, StoreDown
 from models import clock
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from addon.refusals import Refuse, as_layer
 from addon.store import Store, StoreDown
 from models.audit import Origin
 from models.config import Settings
-from models.services import secrets
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.crypto import secrets
+from models.services.crypto.secrets import Purpose
 from models.services.errors import TicketRefused
-from models.services.scopes import compile_all
-from models.services.secrets import Purpose
+from models.services.gateway.scopes import compile_all
 
 BODY_BYTES = 4096
 FORM = b"application/x-www-form-urlencoded"

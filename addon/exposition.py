@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from models import exposition
 from models.exposition import Totals
 from models.metrics import GATEWAY
-from models.services.outages import UpstreamState
+from models.services.gateway.outages import UpstreamState
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,13 @@ from addon.store import Store, StoreDown
 from models import clock
 from models.audit import Origin
 from models.config import Settings
-from models.services import paths, secrets
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.crypto import secrets
+from models.services.crypto.secrets import Purpose
 from models.services.errors import DeviceConflict, TokenUnusable
-from models.services.scopes import compile_all
-from models.services.secrets import Purpose
-from models.services.sessions import Known
+from models.services.gateway import request_paths
+from models.services.gateway.scopes import compile_all
+from models.services.gateway.sessions import Known
 
 # A genuine secret that nobody has is remembered as unknown for so long; a made-up one fails its MAC before that.
 UNKNOWN_SECONDS = 5.0
@@ -93,7 +94,7 @@ class Gate:
 
         A token that is contested goes on to `settle`.
         """
-        fault = paths.fault(facts.path)
+        fault = request_paths.fault(facts.path)
         if fault is not None:
             return self._counted(NOBODY, Refuse("bad_request", fault))
         if self._closed is not None:

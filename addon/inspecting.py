@@ -22,9 +22,9 @@ from addon.store import Store, StoreDown
 from models import clock
 from models.config import Settings
 from models.inspections import Target
-from models.services import inspections
-from models.services.inspections import Watched
-from models.services.sessions import Known
+from models.services.gateway import inspections
+from models.services.gateway.inspections import Watched
+from models.services.gateway.sessions import Known
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 
 class KnownTokens:

@@ -21,7 +21,7 @@ from addon.known import KnownTokens
 from addon.token_cache.heartbeat import INTERVAL_SECONDS, Heartbeat, connect
 from models.config import Settings
 from models.database import behind_pooler
-from models.services.changes import CHANNEL
+from models.services.gateway.invalidation import CHANNEL
 
 logger = logging.getLogger(__name__)
 

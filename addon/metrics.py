@@ -24,8 +24,8 @@ from addon.http1.heads import RequestHead
 from models.config import Settings
 from models.exposition import CONTENT_TYPE
 from models.metrics import LAG
-from models.services.fleet import CERTIFICATES, GAUGES, GONE_SECONDS, TOTALS
-from models.services.outages import STATE_KEY, state_from_json
+from models.services.gateway.outages import STATE_KEY, state_from_json
+from models.services.gateway.workers import CERTIFICATES, GAUGES, GONE_SECONDS, TOTALS
 
 logger = logging.getLogger(__name__)
 

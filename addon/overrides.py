@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from addon.store import Store, StoreDown
 from models.config import Settings
-from models.services import runtime
+from models.services.settings import overrides
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Overrides:
 
         def ask() -> Settings:
             with self._store.factory() as session:
-                return runtime.effective(session, self._frozen)
+                return overrides.effective(session, self._frozen)
 
         self._apply(await self._store.run(ask, "settings"))
         self.are_known = True

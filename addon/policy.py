@@ -26,9 +26,9 @@ from addon.refusals import Refuse as Refusal
 from addon.refusals import as_layer
 from addon.tally import Sum, Tally
 from models import clock
-from models.services import paths
-from models.services.paths import PREFIX, RESERVED_SEGMENT
-from models.services.sessions import Known
+from models.services.gateway import request_paths
+from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
+from models.services.gateway.sessions import Known
 
 RESERVED = b"/" + RESERVED_SEGMENT
 ENTER = RESERVED + b"/enter"
@@ -190,7 +190,7 @@ class GatePolicy:
             return self._token_status(request)
         if path.startswith(RESERVED + b"/") or path == RESERVED:
             return self._reserved(path, request, peer)
-        if paths.is_under(request.path, RESERVED_SEGMENT):
+        if request_paths.is_under(request.path, RESERVED_SEGMENT):
             return as_layer(Refusal("not_found"))
         return None
 

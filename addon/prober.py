@@ -23,9 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from addon.probing import Unprobed, ask_all, probe_of
 from models import clock, database
 from models.config import ConfigError, Settings
-from models.services import outages
-from models.services.gateway import leases
-from models.services.outages import STATE_KEY, UpstreamState
+from models.services.gateway import leases, outages
+from models.services.gateway.outages import STATE_KEY, UpstreamState
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from addon.http1.exchange import Exchange
 from addon.metrics import Gauges, Metrics
 from addon.trail import Trail
 from models.config import ConfigError, Settings
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 
 class Records:

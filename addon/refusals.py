@@ -5,7 +5,7 @@ from datetime import datetime
 
 from addon.http1 import decisions
 from models.sections import Maintenance
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 _TABLE: dict[str, tuple[int, str]] = {
     "bad_request": (400, "The request is malformed."),

@@ -4,9 +4,10 @@ from addon.admission import Facts
 from addon.credentials import has_secret_shape
 from addon.refusals import Refuse
 from models.sections import Tokens
-from models.services import paths, secrets
-from models.services.scopes import Scope
-from models.services.sessions import Known
+from models.services.crypto import secrets
+from models.services.gateway import request_paths
+from models.services.gateway.scopes import Scope
+from models.services.gateway.sessions import Known
 
 DEVICE_LENGTH = range(8, 256)
 
@@ -39,7 +40,7 @@ def scope_fault(scope: Scope | None, facts: Facts) -> Refuse | None:
         return Refuse("scope_denied")
     if scope.is_unrestricted:
         return None
-    fault = paths.restricted_fault(facts.path)
+    fault = request_paths.restricted_fault(facts.path)
     if fault is not None:
         return Refuse("bad_request", fault)
-    return None if scope.allows(facts.method, paths.decoded_segments(facts.path)) else Refuse("scope_denied")
+    return None if scope.allows(facts.method, request_paths.decoded_segments(facts.path)) else Refuse("scope_denied")

@@ -22,7 +22,7 @@ from addon.http1.flows import make_flow
 from addon.http1.recording import Recording
 from addon.http1.redaction import Redactor
 from models.config import Settings
-from models.services.fleet import FLOWS, FLOWS_SECONDS
+from models.services.gateway.workers import FLOWS, FLOWS_SECONDS
 
 logger = logging.getLogger(__name__)
 

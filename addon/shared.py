@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from addon.counts import Counts
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from addon.counts import Counts
 from models import database
 from models.config import Settings
-from models.services import entries, sessions
-from models.services.context import Actor
-from models.services.entries import Entry
-from models.services.sessions import Known
+from models.services.actor import Actor
+from models.services.gateway import sessions
+from models.services.gateway.sessions import Known
+from models.services.tokens import browser_access
+from models.services.tokens.browser_access import Entry
 
 # A first use that takes longer is taken back: by then its request was refused (http1.limits, `admit_seconds`), and
 # what was refused starts no clock.
@@ -64,7 +65,7 @@ class Store:
 
         def work() -> Known | None:
             with self.factory.begin() as session:
-                return entries.find_by_cookie(session, cookie_hash)
+                return browser_access.find_by_cookie(session, cookie_hash)
 
         return await self._look_up(work, "cookie")
 
@@ -73,7 +74,7 @@ class Store:
 
         def work() -> str | None:
             with self.factory.begin() as session:
-                return entries.opens(session, ticket_hash)
+                return browser_access.opens(session, ticket_hash)
 
         return await self._look_up(work, "ticket")
 
@@ -82,7 +83,7 @@ class Store:
 
         def work() -> Entry:
             with self.factory.begin() as session:
-                return entries.redeem(session, ticket_hash, settings=self._settings, actor=actor, held=held)
+                return browser_access.redeem(session, ticket_hash, settings=self._settings, actor=actor, held=held)
 
         return await self.run(work, "redeem")
 

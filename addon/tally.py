@@ -7,8 +7,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import clock
 from models.database import Sessions
-from models.services import counting
-from models.services.counting import Count
+from models.services.gateway import usage_counts
+from models.services.gateway.usage_counts import Count
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Tally:
         """Write counts in a transaction of their own (blocking); returns whether that worked."""
         try:
             with self._factory.begin() as session:
-                counting.add_counts(session, counts)
+                usage_counts.add_counts(session, counts)
         except SQLAlchemyError as error:
             if not self._is_waiting:
                 logger.warning("counts wait for the database: %s", type(error).__name__)

@@ -16,9 +16,10 @@ from redis.exceptions import RedisError
 from addon.counts import Counts
 from addon.http1.exchange import Exchange
 from addon.logline import shown_path
-from models.services import asked, traffic
-from models.services.asked import Asked
-from models.services.sessions import Known
+from models.services.gateway import recent_requests
+from models.services.gateway.sessions import Known
+from models.services.monitoring import failed_requests
+from models.services.monitoring.failed_requests import Asked
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,9 @@ class Trail:
         took = (exchange.ended - exchange.started) * 1000
         figures = (status, exchange.bytes_in, exchange.bytes_out, took)
         left = (time.time(), request.method, request.raw_path, *figures, code)
-        self._keep(self._requests, known.token_id, left, traffic.REQUESTS_KEPT)
+        self._keep(self._requests, known.token_id, left, recent_requests.REQUESTS_KEPT)
         if code and status >= 400:
-            self._keep(self._refusals, known.token_id, left, traffic.REFUSALS_KEPT)
+            self._keep(self._refusals, known.token_id, left, recent_requests.REFUSALS_KEPT)
 
     def note_refusal(self, exchange: Exchange, known: Known | None) -> None:
         """Keep what was refused or failed for an admin who is told its id; of very many only the last ones."""
@@ -89,18 +90,30 @@ class Trail:
         requests, self._requests = self._requests, {}
         refusals, self._refusals = self._refusals, {}
         batch = [
-            (traffic.requests_key(token_id), ours, traffic.REQUESTS_KEPT, traffic.REQUESTS_SECONDS)
+            (
+                recent_requests.requests_key(token_id),
+                ours,
+                recent_requests.REQUESTS_KEPT,
+                recent_requests.REQUESTS_SECONDS,
+            )
             for token_id, ours in requests.items()
         ]
         batch += [
-            (traffic.refusals_key(token_id), ours, traffic.REFUSALS_KEPT, traffic.REFUSALS_SECONDS)
+            (
+                recent_requests.refusals_key(token_id),
+                ours,
+                recent_requests.REFUSALS_KEPT,
+                recent_requests.REFUSALS_SECONDS,
+            )
             for token_id, ours in refusals.items()
         ]
         refused, self._asked = list(self._asked), deque(maxlen=ASKED_AT_ONCE)
         try:
             if refused:
                 lines = [part for one in refused for part in (one[0], _asked_line(one))]
-                await self._redis.eval(asked.ADD, 2, asked.ASKED_KEY, asked.ORDER_KEY, *lines)
+                await self._redis.eval(
+                    failed_requests.ADD, 2, failed_requests.ASKED_KEY, failed_requests.ORDER_KEY, *lines
+                )
             for start in range(0, len(batch), TOKENS_AT_A_TIME):
                 pipeline = self._redis.pipeline(transaction=False)
                 for key, ours, most, seconds in batch[start : start + TOKENS_AT_A_TIME]:
@@ -119,11 +132,11 @@ class Trail:
 
 def _asked_line(one: _Asked) -> str:
     _id, at, method, path, status, code, user, address = one
-    shown = shown_path(path)[: asked.LONGEST_PATH]
+    shown = shown_path(path)[: failed_requests.LONGEST_PATH]
     whose = None if user is None else str(user)
-    return asked.written(Asked(round(at, 3), "proxy", method, shown, status, code, whose, address))
+    return failed_requests.written(Asked(round(at, 3), "proxy", method, shown, status, code, whose, address))
 
 
 def _written(left: _Left) -> str:
     at, method, path, status, bytes_in, bytes_out, took, code = left
-    return traffic.written(at, method, shown_path(path), (status, bytes_in, bytes_out, round(took, 1)), code)
+    return recent_requests.written(at, method, shown_path(path), (status, bytes_in, bytes_out, round(took, 1)), code)

@@ -15,7 +15,7 @@ from addon.http1.upstreams import Upstream
 from addon.serving import Tls
 from models import config, sections
 from models.config import Settings
-from models.services.paths import PREFIX, RESERVED_SEGMENT
+from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
 
 # Cookies of the portal and of browser access: they are ours, and no upstream sees or sets them.
 COOKIES = frozenset({b"zenzefi", b"__host-zenzefi", b"zenzefi_access", b"__host-zenzefi_access", b"__host-device"})

@@ -5,8 +5,7 @@ import logging
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import mail, runtime
-from models.services import links
-from models.services.accounts import former_accounts
+from models.services.accounts import email_links, former_accounts
 from models.services.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -15,7 +14,7 @@ logger = logging.getLogger(__name__)
 def send_links() -> int:
     """Send the links that were asked for, at once: somebody sits and waits. Returns how many were looked at."""
     with runtime.sessions().begin() as session:
-        looked_at = links.send_asked(session)
+        looked_at = email_links.send_asked(session)
     if looked_at:
         mail.send_waiting()
     return looked_at
@@ -38,4 +37,4 @@ def carry_debts() -> int:
 def forget_links() -> int:
     """Remove mailed links whose time is over; returns how many."""
     with runtime.sessions().begin() as session:
-        return links.forget_expired(session)
+        return email_links.forget_expired(session)

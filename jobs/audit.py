@@ -3,7 +3,7 @@
 import logging
 
 from jobs import commands, runtime
-from models.services import chain
+from models.services.audit import hash_chain
 
 logger = logging.getLogger(__name__)
 
@@ -13,13 +13,13 @@ BATCHES = 20
 
 def seal() -> int:
     """Seal the rows that are there, a batch a transaction; returns how many."""
-    key = chain.key_of(runtime.settings().tokens)
+    key = hash_chain.key_of(runtime.settings().tokens)
     sealed = 0
     for _ in range(BATCHES):
         with runtime.sessions().begin() as session:
-            found = chain.seal(session, key)
+            found = hash_chain.seal(session, key)
         sealed += found
-        if found < chain.AT_ONCE:
+        if found < hash_chain.AT_ONCE:
             break
     return sealed
 

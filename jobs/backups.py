@@ -4,7 +4,8 @@ import logging
 
 from jobs import commands, runtime
 from models import clock
-from models.services import outbox, roles
+from models.services.accounts import roles
+from models.services.notifications import outbox
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from jobs import runtime
 from jobs.queues import queue
-from models.services.fleet import CERTIFICATES
+from models.services.gateway.workers import CERTIFICATES
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from jobs import runtime
 from models.config import Settings
-from models.services import crediting, debt_pauses, expiring, pausing, referrals, renewing
 from models.services.errors import DomainError
-from models.services.promotions import bonus_corrections
+from models.services.promotions import bonus_corrections, referrals
+from models.services.tokens import debt_pauses, expiry_notices, outage_credit, renewal
+from models.services.tokens import pause as token_pause
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,8 @@ AT_ONCE = 500  # tokens that are credited in one transaction
 def end_pauses() -> int:
     """End the pauses whose time is used up, as of the moment when it was; returns how many."""
     return _each(
-        lambda session, _settings: pausing.due(session), lambda session, key, _: pausing.resume_due(session, key)
+        lambda session, _settings: token_pause.due(session),
+        lambda session, key, _: token_pause.resume_due(session, key),
     )
 
 
@@ -32,17 +34,17 @@ def pause_for_debt() -> int:
 
 def tell_renewals() -> int:
     """Tell the owners of tokens that are to be renewed what will happen; returns how many."""
-    return _each(renewing.due_to_tell, renewing.tell)
+    return _each(renewal.due_to_tell, renewal.tell)
 
 
 def renew() -> int:
     """Renew the tokens that are due from their owners' balances, or stop their renewal; returns how many."""
-    return _each(renewing.due, renewing.renew)
+    return _each(renewal.due, renewal.renew)
 
 
 def tell_of_ends() -> int:
     """Tell the owners of tokens that do not renew themselves that these are about to end; returns how many."""
-    return _each(expiring.due_to_tell, expiring.tell)
+    return _each(expiry_notices.due_to_tell, expiry_notices.tell)
 
 
 def vest_bonuses() -> int:
@@ -59,13 +61,13 @@ def vest_bonuses() -> int:
 def credit_outages() -> int:
     """Credit tokens for outages that are over, a batch a transaction; returns how many tokens were looked at."""
     with runtime.sessions().begin() as session:
-        waiting = crediting.due(session)
+        waiting = outage_credit.due(session)
     looked_at = 0
     for outage_id in waiting:
         found = 1
         while found:
             with runtime.sessions().begin() as session:
-                found = crediting.credit(session, outage_id, runtime.settings(), limit=AT_ONCE)
+                found = outage_credit.credit(session, outage_id, runtime.settings(), limit=AT_ONCE)
             looked_at += found
     return looked_at
 

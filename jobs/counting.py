@@ -10,7 +10,7 @@ from rq.job import Job
 
 from models import clock, counters
 from models.metrics import JOB
-from models.services import lasting
+from models.services.monitoring import last_success
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,6 @@ def note_run(redis: Redis, job: Job, *, succeeded: bool) -> None:
     add(redis, totals)
     if succeeded:
         try:
-            redis.hset(lasting.JOBS_KEY, name, str(clock.now().timestamp()))
+            redis.hset(last_success.JOBS_KEY, name, str(clock.now().timestamp()))
         except RedisError as error:
             logger.warning("when %s last succeeded is not known: %s", name, type(error).__name__)

@@ -10,8 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from jobs import runtime
 from jobs.queues import queue
 from models import clock
-from models.services import health, outages
-from models.services.health import Check
+from models.services.gateway import outages
+from models.services.monitoring import health_report
+from models.services.monitoring.health_report import Check
 
 
 def check() -> str:
@@ -25,8 +26,8 @@ def check() -> str:
         "redis": _timed(redis.ping),
         "upstream": _upstream(redis.get(outages.STATE_KEY)),
     }
-    redis.set(health.REPORT_KEY, health.as_json(report), ex=health.KEPT_SECONDS)
-    return health.status_of(report)
+    redis.set(health_report.REPORT_KEY, health_report.as_json(report), ex=health_report.KEPT_SECONDS)
+    return health_report.status_of(report)
 
 
 def _timed(ask: Callable[[], object]) -> Check:

@@ -20,7 +20,9 @@ from models import clock
 from models.config import Settings
 from models.languages import DEFAULT
 from models.outbox import OutboxMail
-from models.services import letters, links, notices, outbox
+from models.services.accounts import email_links
+from models.services.notifications import mail_rendering, outbox
+from models.services.notifications import preferences as notification_preferences
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +95,10 @@ def _counted() -> Iterator[Counter[str]]:
 def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     """Make the message, in the language that its reader has set by now."""
     portal = settings.portal
-    way_out = notices.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
-    letter = letters.compose(
+    way_out = notification_preferences.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
+    letter = mail_rendering.compose(
         mail.kind,
-        links.shown(mail.context, settings),
+        email_links.shown(mail.context, settings),
         language=mail.user.language if mail.user else DEFAULT,
         portal_url=portal.address,
         unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,

@@ -10,9 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import runtime
 from models.payments import ReversalState
-from models.services import callbacks, payment_checks, payments, reversals
 from models.services.errors import DomainError, ProviderDown
-from models.services.providers import mock
+from models.services.payments import callbacks, reversals, status_checks, topups
+from models.services.payments.providers import mock
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def sweep_events() -> int:
 
 def _settle(event_id: uuid.UUID) -> str:
     with runtime.sessions().begin() as session:
-        result = payments.settle(session, event_id)
+        result = topups.settle(session, event_id)
     logger.info("payment event %s: %s", event_id, result)
     return result
 
@@ -65,7 +65,7 @@ def ask(payment_id: str) -> str | None:
 def ask_providers() -> int:
     """Ask providers about the payments whose turn it is, each in its own transaction; returns of how many was news."""
     with runtime.sessions().begin() as session:
-        waiting = payment_checks.due(session)
+        waiting = status_checks.due(session)
     return sum(_ask(payment_id) is not None for payment_id in waiting)
 
 
@@ -74,7 +74,7 @@ def _ask(payment_id: uuid.UUID) -> str | None:
     settings = runtime.settings()
     try:
         with runtime.sessions().begin() as session:
-            result = payments.ask_provider(session, payment_id, settings)
+            result = topups.ask_provider(session, payment_id, settings)
     except ProviderDown:
         logger.warning("payment %s: the provider does not answer; it will be asked again", payment_id)
     except (DomainError, SQLAlchemyError):
@@ -83,7 +83,7 @@ def _ask(payment_id: uuid.UUID) -> str | None:
         logger.info("payment %s, asked about: %s", payment_id, result or "nothing new")
         return result
     with runtime.sessions().begin() as session:
-        payment_checks.unanswered(session, payment_id, settings)
+        status_checks.unanswered(session, payment_id, settings)
     return None
 
 
@@ -115,7 +115,7 @@ def sweep_refunds() -> int:
 def expire_pending() -> int:
     """Expire payments that nobody paid in time; returns how many."""
     with runtime.sessions().begin() as session:
-        return payments.expire(session)
+        return topups.expire(session)
 
 
 def deliver_mock_callback(checkout_id: str) -> int:

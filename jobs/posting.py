@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from models.services.destinations import WEB_PORTS_BY_SCHEME, Unreachable, addresses
+from models.services.webhooks.url_policy import WEB_PORTS_BY_SCHEME, Unreachable, addresses
 
 USER_AGENT = "Zenzefi-Webhook/1"
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import counting
 from models import config, counters, database
-from models.services.runtime import Cached
+from models.services.settings.overrides import Cached
 
 logger = logging.getLogger(__name__)
 

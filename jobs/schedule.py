@@ -11,7 +11,7 @@ from rq_scheduler.utils import get_next_scheduled_time
 
 from jobs.queues import QUEUE, SCHEDULER_KEY, SCHEDULER_SECONDS, SLOW_QUEUE, SLOW_TIMEOUT_SECONDS, TIMEOUT_SECONDS
 from models import clock
-from models.services.health import CHECKED_EVERY_SECONDS
+from models.services.monitoring.health_report import CHECKED_EVERY_SECONDS
 
 POLL_SECONDS = 1
 PREFIX = "schedule-"

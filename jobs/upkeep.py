@@ -5,18 +5,14 @@ from datetime import timedelta
 
 from jobs import runtime
 from models import clock
-from models.services import (
-    books,
-    deliveries,
-    desk,
-    devices,
-    entries,
-    idempotency,
-    logins,
-    outbox,
-    roles,
-    sessions,
-)
+from models.services import idempotency
+from models.services.accounts import known_devices, logins, roles
+from models.services.admin import dashboard as admin_dashboard
+from models.services.gateway import sessions
+from models.services.ledger import verification as ledger_verification
+from models.services.notifications import outbox
+from models.services.tokens import browser_access
+from models.services.webhooks import deliveries
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +27,7 @@ def close_sessions() -> int:
 def forget_entries() -> int:
     """Remove browsers' tickets and cookies that open nothing any more; returns how many."""
     with runtime.sessions().begin() as session:
-        return entries.forget_ended(session)
+        return browser_access.forget_ended(session)
 
 
 def forget_logins() -> int:
@@ -52,22 +48,22 @@ def forget_notices() -> int:
     mails, posts = (now - timedelta(days=rules.keep_days) for rules in (settings.mail, settings.webhooks))
     with runtime.sessions().begin() as session:
         gone = outbox.forget_before(session, mails) + deliveries.forget_before(session, posts)
-        return gone + devices.forget_unused(session)
+        return gone + known_devices.forget_unused(session)
 
 
 def count_days() -> int:
     """Count what today and yesterday brought, for the office's first page; returns how many days were written."""
     with runtime.sessions().begin() as session:
-        return desk.count_days(session, runtime.settings().platform.time_zone)
+        return admin_dashboard.count_days(session, runtime.settings().platform.time_zone)
 
 
 def verify_ledger() -> bool:
     """Check the books, and shout and write to every admin when they do not add up; returns whether they do."""
     with runtime.sessions().begin() as session:
-        report = books.verify(session)
+        report = ledger_verification.verify(session)
     # The check reads in a transaction that cannot write.
     with runtime.sessions().begin() as session:
-        desk.note_check(session, report)
+        admin_dashboard.note_check(session, report)
     for rule, rows in report.faults.items():
         logger.critical("ledger: %s: %s", rule, "; ".join(rows[:10]))
     if not report.is_sound:

@@ -1,6 +1,6 @@
 """Sending what waits for buyers' webhooks.
 
-Endpoints are served side by side and each in order. One that fails rests (services/deliveries.py), so that a receiver
+Endpoints are served side by side and each in order. One that fails rests (models/services/webhooks/deliveries.py), so that a receiver
 which hangs costs one thread its time limit once in a while, and keeps nobody else waiting.
 """
 
@@ -18,10 +18,11 @@ from jobs import runtime
 from jobs.posting import Bounds, post
 from models import clock
 from models.config import Settings
-from models.services import deliveries, signing, webhooks
-from models.services.deliveries import EXCERPT, Outcome
-from models.services.destinations import WEB_PORTS_BY_SCHEME, Unreachable, addresses
-from models.services.sealing import SealBroken
+from models.services.crypto.encryption import SealBroken
+from models.services.webhooks import deliveries, signing
+from models.services.webhooks import endpoints as webhook_endpoints
+from models.services.webhooks.deliveries import EXCERPT, Outcome
+from models.services.webhooks.url_policy import WEB_PORTS_BY_SCHEME, Unreachable, addresses
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def check_address(endpoint_id: str) -> None:
     except Unreachable as unreachable:
         error = str(unreachable)
     with runtime.sessions().begin() as session:
-        webhooks.note_address(session, endpoint.id, url, error)
+        webhook_endpoints.note_address(session, endpoint.id, url, error)
 
 
 def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) -> Counter[str]:
@@ -97,7 +98,7 @@ def _send(delivery: WebhookDelivery, settings: Settings) -> Outcome:
     body = signing.body_of(str(delivery.id), delivery.kind, delivery.created_at, delivery.data)
     began = time.monotonic()
     try:
-        secret = webhooks.secret_of(delivery.endpoint, settings)
+        secret = webhook_endpoints.secret_of(delivery.endpoint, settings)
         headers = signing.headers(secret, str(delivery.id), body, clock.now())
         headers["Content-Type"] = "application/json"
         bounds = Bounds(rules.timeout_seconds, EXCERPT, rules.allow_private)

@@ -26,7 +26,7 @@ class Outage(Base):
     opened_at: Mapped[datetime] = mapped_column(index=True)
     last_failed_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
-    # When everybody had been credited for it; see services/crediting.py.
+    # When everybody had been credited for it; see models/services/tokens/outage_credit.py.
     credited_at: Mapped[datetime | None]
     # The sums of its credits, kept by what gives them.
     credited_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))

@@ -24,7 +24,7 @@ class MailState(StrEnum):
 class OutboxMail(Base):
     """A mail that waits, was sent (`sent_at`) or was given up (`failed_at`).
 
-    `services/letters.py` writes it from `kind` and `context` when it is sent, in the language its reader has by then.
+    `models/services/notifications/mail_rendering.py` writes it from `kind` and `context` when it is sent, in the language its reader has by then.
     `dedup_key` makes writing the same notice twice a single mail.
     """
 

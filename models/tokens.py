@@ -80,7 +80,7 @@ class AccessToken(Base):
         CheckConstraint("price_paid >= 0", name="price_not_negative"),
         CheckConstraint("paid_seconds > 0", name="paid_seconds_positive"),
         CheckConstraint("paused_seconds >= 0 AND credited_seconds >= 0", name="added_seconds_not_negative"),
-        # The tokens of a bundle share one price: one may give back what another kept (services/bundle_refunds.py).
+        # The tokens of a bundle share one price: one may give back what another kept (models/services/tokens/bundle_refunds.py).
         CheckConstraint("refund_amount <= price_paid OR bundle_purchase_id IS NOT NULL", name="refund_within_price"),
         CheckConstraint("(revoked_at IS NULL) = (refund_amount IS NULL)", name="revoked_with_refund"),
         CheckConstraint("(paused_at IS NULL) = (pause_limit_seconds = 0)", name="paused_with_limit"),
@@ -150,13 +150,13 @@ class AccessToken(Base):
     revoked_at: Mapped[datetime | None]
     refund_amount: Mapped[Znc | None]
     auto_renew: Mapped[bool] = mapped_column(default=False, server_default=false())
-    # The paid time at whose end the owner was told what will happen; see services/renewing.py.
+    # The paid time at whose end the owner was told what will happen; see models/services/tokens/renewal.py.
     renewal_told_for: Mapped[int | None] = mapped_column(BigInteger)
     # What the next renewal costs, as its owner was told: more is not taken. And the higher price that he was told of
     # since, and has not agreed to yet.
     renewal_price: Mapped[Znc | None]
     renewal_asked_price: Mapped[Znc | None]
-    # The paid time of whose end the owner was told; see services/expiring.py.
+    # The paid time of whose end the owner was told; see models/services/tokens/expiry_notices.py.
     end_told_for: Mapped[int | None] = mapped_column(BigInteger)
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[CreatedAt]

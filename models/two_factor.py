@@ -11,7 +11,7 @@ from models.users import User
 
 
 class TwoFactor(Base):
-    """A user's TOTP secret, sealed (`models.services.sealing`). It counts once a code has confirmed it.
+    """A user's TOTP secret, sealed (`models.services.crypto.encryption`). It counts once a code has confirmed it.
 
     `last_step` is the time step of the code that was taken last: none at or before it is taken again.
     `codes_generation` counts the sets of recovery codes that were made.

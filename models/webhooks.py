@@ -16,7 +16,7 @@ _WAITS = "delivered_at IS NULL AND dead_at IS NULL"
 
 
 class WebhookEndpoint(Base):
-    """An address of a buyer's. `secret` is sealed (services/sealing.py) and signs what is sent.
+    """An address of a buyer's. `secret` is sealed (models/services/crypto/encryption.py) and signs what is sent.
 
     `generation` counts its secrets. `failures` counts failed attempts since the last that arrived; after one, nothing
     is tried before `rests_until`. `last_error` says why the address cannot be reached, as far as it is known.

@@ -9,7 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from models import config
 from models.config import Settings
 from models.database import apply_limits, engine_options
-from models.services.runtime import Cached
+from models.services.settings.overrides import Cached
 from portal import access, announcing, api, asked, errors, formats, i18n, limits, maintenance, metrics, security, views
 from portal.extensions import csrf, db
 from portal.request import login_limits, preferences

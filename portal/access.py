@@ -12,9 +12,7 @@ from werkzeug.wrappers import Response
 
 from models import clock
 from models.logins import Login, LoginKind
-from models.services import devices as known_devices
-from models.services import logins, two_factor, viewing
-from models.services.accounts import time_zones
+from models.services.accounts import impersonation, known_devices, logins, time_zones, two_factor
 from models.users import User
 from portal import current
 from portal.devices import device
@@ -33,7 +31,7 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
 
     def __init__(self, login: Login) -> None:
         self.login = login
-        self.user = viewing.viewed(login) or login.user
+        self.user = impersonation.viewed(login) or login.user
 
     def get_id(self) -> str:
         return str(self.login.id)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
 from models.announcements import Announcement
-from models.services import announcements
+from models.services.notifications import announcements
 from portal import current, i18n
 from portal.redirects import local_path
 

@@ -7,8 +7,8 @@ from typing import cast
 from flask import Flask, Response, g, request
 from redis.exceptions import RedisError
 
-from models.services import asked
-from models.services.asked import Asked
+from models.services.monitoring import failed_requests
+from models.services.monitoring.failed_requests import Asked
 from portal import traffic
 
 logger = logging.getLogger(__name__)
@@ -21,10 +21,10 @@ def init_app(app: Flask) -> None:
 
 def find(request_id: str) -> Asked | None:
     """Return what a request was; None when it changed nothing unusual, is forgotten, or Redis does not answer."""
-    if not asked.REQUEST_ID.fullmatch(request_id):
+    if not failed_requests.REQUEST_ID.fullmatch(request_id):
         return None
     try:
-        return asked.read(cast(bytes | None, traffic.redis().hget(asked.ASKED_KEY, request_id)))
+        return failed_requests.read(cast(bytes | None, traffic.redis().hget(failed_requests.ASKED_KEY, request_id)))
     except RedisError as error:
         logger.warning("a request cannot be looked up: %s", type(error).__name__)
         return None
@@ -32,12 +32,14 @@ def find(request_id: str) -> Asked | None:
 
 def _note(response: Response) -> Response:
     if response.status_code >= 400 and request.endpoint != "static" and "request_id" in g:
-        request_id, line = g.request_id, asked.written(_of(response))
+        request_id, line = g.request_id, failed_requests.written(_of(response))
         connection = traffic.redis()
 
         def write() -> None:
             try:
-                connection.eval(asked.ADD, 2, asked.ASKED_KEY, asked.ORDER_KEY, request_id, line)
+                connection.eval(
+                    failed_requests.ADD, 2, failed_requests.ASKED_KEY, failed_requests.ORDER_KEY, request_id, line
+                )
             except RedisError as error:
                 logger.warning("request %s is not kept: %s", request_id, type(error).__name__)
 
@@ -51,7 +53,7 @@ def _of(response: Response) -> Asked:
         at=round(time.time(), 3),
         side="portal",
         method=request.method,
-        path=asked.shown_path(request.path),
+        path=failed_requests.shown_path(request.path),
         status=response.status_code,
         code=g.get("refused", ""),
         user_id=g.get("whose"),

@@ -17,8 +17,8 @@ from models import time_zones
 from models.audit import Origin
 from models.config import Settings
 from models.logins import Login
-from models.services.context import Actor
-from models.services.runtime import Cached
+from models.services.actor import Actor
+from models.services.settings.overrides import Cached
 from models.users import User
 from portal.extensions import db
 

@@ -17,7 +17,7 @@ from jobs import queues
 from models import clock, counters, exposition
 from models.exposition import Figures, Totals
 from models.metrics import PORTAL
-from models.services import lasting, standing
+from models.services.monitoring import business_metrics, last_success
 from portal.extensions import db
 
 KEPT_SECONDS = 5.0
@@ -47,14 +47,14 @@ class Shop:
 def of_database(sessions: Any) -> Found:
     """Return what the database says."""
     try:
-        found = _of_standing(standing.of(sessions()))
+        found = _of_standing(business_metrics.of(sessions()))
     except SQLAlchemyError:
         sessions.rollback()
         return {"database_connected": {(): 0}}
     return {"database_connected": {(): 1}, **found}
 
 
-def _of_standing(now: standing.Standing) -> Found:
+def _of_standing(now: business_metrics.Standing) -> Found:
     shop, check = now.shop, now.check
     found: Found = {
         "user_count": {(): shop.users},
@@ -80,8 +80,8 @@ def of_redis(redis: Redis) -> Found:
     """Return what Redis and the queues in it say."""
     try:
         found = _of_queues(redis)
-        ended: dict[bytes, bytes] = redis.hgetall(lasting.JOBS_KEY)  # type: ignore[assignment]  # nothing is decoded
-        backup = lasting.backup_from(redis.get(lasting.BACKUP_KEY))
+        ended: dict[bytes, bytes] = redis.hgetall(last_success.JOBS_KEY)  # type: ignore[assignment]  # nothing is decoded
+        backup = last_success.backup_from(redis.get(last_success.BACKUP_KEY))
     except RedisError:
         return {"redis_connected": {(): 0}}
     found["job_last_success_timestamp_seconds"] = {(name.decode(),): float(at) for name, at in ended.items()}

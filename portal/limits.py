@@ -111,7 +111,7 @@ def take_api_call(user_id: uuid.UUID) -> Allowance:
 def count_mailed_link(address: str | None) -> None:
     """An address may ask for 10 mails with a link an hour; raises TooManyAttempts after that. Counted beforehand.
 
-    How many mails one user gets is bounded where they are sent (`models.services.links`).
+    How many mails one user gets is bounded where they are sent (`models.services.accounts.email_links`).
     """
     windows = cast(Windows, current_app.extensions["zenzefi-limits"])
     limit, name = RateLimitItemPerHour(MAILED_LINKS_PER_HOUR, namespace="link"), network_of(address)

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 from flask import request
 
-from models.services.paging import MAX_OFFSET
+from models.services.pagination import MAX_OFFSET
 
 PER_PAGE = 25
 

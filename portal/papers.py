@@ -143,7 +143,7 @@ class Paper(FPDF):
 
 
 def receipt_pdf(receipt: Any, seller: Seller) -> bytes:
-    """Make the PDF of a receipt (models.services.papers.Receipt)."""
+    """Make the PDF of a receipt (models.services.ledger.statements.Receipt)."""
     paper = Paper(_("Receipt %(number)s", number=receipt.number), seller)
     paper.facts(receipt_facts(receipt))
     return paper.as_bytes()
@@ -172,7 +172,7 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
 
 
 def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Seller, *, at_most: int) -> bytes:
-    """Make the PDF of a month (models.services.papers.Statement and Line), with its first `at_most` lines."""
+    """Make the PDF of a month (models.services.ledger.statements.Statement and Line), with its first `at_most` lines."""
     paper = Paper(_("Statement %(month)s", month=month(statement.month)), seller)
     paper.facts(
         [

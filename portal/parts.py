@@ -10,9 +10,10 @@ from redis.exceptions import RedisError
 from jobs import queues
 from jobs.queues import QueueDown
 from models import clock
-from models.services import fleet, health
-from models.services.fleet import Fleet
-from models.services.health import Report
+from models.services.gateway import workers as gateway_workers
+from models.services.gateway.workers import Fleet
+from models.services.monitoring import health_report
+from models.services.monitoring.health_report import Report
 from portal import current
 
 logger = logging.getLogger(__name__)
@@ -54,12 +55,12 @@ def look() -> Parts:
     try:
         connection = redis()
         with connection.pipeline(transaction=False) as pipeline:
-            pipeline.get(health.REPORT_KEY)
-            pipeline.hgetall(fleet.GAUGES)
-            pipeline.hgetall(fleet.TOTALS)
+            pipeline.get(health_report.REPORT_KEY)
+            pipeline.hgetall(gateway_workers.GAUGES)
+            pipeline.hgetall(gateway_workers.TOTALS)
             report, gauges, totals = pipeline.execute()
-        found = fleet.read(gauges, totals, clock.now().timestamp())
-        return Parts(health.from_json(report), found, queues.work(connection))
+        found = gateway_workers.read(gauges, totals, clock.now().timestamp())
+        return Parts(health_report.from_json(report), found, queues.work(connection))
     except (RedisError, QueueDown) as error:
         logger.warning("the parts cannot be asked: %s", type(error).__name__)
         return Parts()

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from models.services import coupons
-from models.services.coupons import Quote
 from models.services.errors import CouponRefused
+from models.services.promotions import coupons
+from models.services.promotions.coupons import Quote
 from portal import current
 from portal.forms.shop import BundleForm, BuyForm
 

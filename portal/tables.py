@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from flask import Response, request, stream_with_context
 
 from models import clock
-from models.services.paging import MAX_LIMIT, Listing, Page
+from models.services.pagination import MAX_LIMIT, Listing, Page
 from portal import current
 from portal.paging import window
 from portal.papers import Cell, csv_lines

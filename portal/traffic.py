@@ -11,8 +11,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from models import clock
-from models.services import traffic
-from models.services.traffic import Seen
+from models.services.gateway import recent_requests
+from models.services.gateway.recent_requests import Seen
 from portal import current
 
 logger = logging.getLogger(__name__)
@@ -23,18 +23,22 @@ PATIENCE_SECONDS = 0.5
 
 def requests(token_id: uuid.UUID) -> Sequence[Seen] | None:
     """Return a token's last requests, newest first; None while Redis does not answer."""
-    return _read(traffic.requests_key(token_id), traffic.REQUESTS_KEPT, traffic.REQUESTS_SECONDS)
+    return _read(
+        recent_requests.requests_key(token_id), recent_requests.REQUESTS_KEPT, recent_requests.REQUESTS_SECONDS
+    )
 
 
 def refusals(token_id: uuid.UUID) -> Sequence[Seen] | None:
     """Return a token's last refusals, newest first; None while Redis does not answer."""
-    return _read(traffic.refusals_key(token_id), traffic.REFUSALS_KEPT, traffic.REFUSALS_SECONDS)
+    return _read(
+        recent_requests.refusals_key(token_id), recent_requests.REFUSALS_KEPT, recent_requests.REFUSALS_SECONDS
+    )
 
 
 def _read(key: str, most: int, seconds: int) -> Sequence[Seen] | None:
     try:
         lines = cast(list[bytes], redis().lrange(key, 0, most - 1))
-        return traffic.read(lines, since=clock.now() - timedelta(seconds=seconds))
+        return recent_requests.read(lines, since=clock.now() - timedelta(seconds=seconds))
     except RedisError as error:
         logger.warning("the last requests cannot be read: %s", type(error).__name__)
         return None

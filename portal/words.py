@@ -7,7 +7,7 @@ from flask_babel import get_locale
 
 from models.ledger import Transfer, TransferKind
 from models.services import durations
-from models.services.money import CENT
+from models.services.ledger.money import CENT
 from portal import labels
 from portal.i18n import format_decimal, gettext
 

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from models import clock, config, database
 from models.config import Settings
 from models.database import Sessions
-from models.services import adjustments, passwords, users
-from models.services.context import PLATFORM
+from models.services.accounts import passwords, users
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
 from models.users import User
 from ops.commands import migrate
 from ops.dev import testrun

@@ -17,10 +17,15 @@ from models.config import Settings
 from models.database import Sessions
 from models.logins import LoginKind
 from models.payments import MockCheckout, Payment
-from models.services import books, ledger, logins, payments, tokens, usage
-from models.services.context import PLATFORM, Actor
-from models.services.providers import mock
-from models.services.providers.base import Event, Outcome
+from models.services.accounts import logins
+from models.services.actor import PLATFORM, Actor
+from models.services.ledger import transfers
+from models.services.ledger import verification as ledger_verification
+from models.services.payments import topups
+from models.services.payments.providers import mock
+from models.services.payments.providers.base import Event, Outcome
+from models.services.reports import usage
+from models.services.tokens import purchase as token_purchase
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -32,18 +37,18 @@ BROWSER = Actor(ip_address="203.0.113.7", user_agent="A browser")
 def buy(session: Session, user: User, settings: Settings, *, hours: int = 24, **more: Any) -> AccessToken:
     """Sell a token of full scope to somebody and return it without its secret."""
     facts = {"scope": "full", "name": "", "actor": Actor(user.id), **more}
-    return tokens.purchase(session, user, hours=hours, settings=settings, **facts)[0]
+    return token_purchase.purchase(session, user, hours=hours, settings=settings, **facts)[0]
 
 
 def balance(session: Session, user: User) -> Decimal:
     """Return what is in somebody's wallet now."""
-    return ledger.wallet_of(session, user.id).balance
+    return transfers.wallet_of(session, user.id).balance
 
 
 def top_up(session: Session, user: User, settings: Settings, amount: str = "50") -> Payment:
     """Start a payment at the mock provider."""
     facts = {"provider": "mock", "return_url": "/wallet", "settings": settings, "actor": Actor(user.id)}
-    return payments.start(session, user, amount=Decimal(amount), **facts)
+    return topups.start(session, user, amount=Decimal(amount), **facts)
 
 
 def decided(session: Session, payment: Payment, settings: Settings, outcome: Outcome = "succeeded") -> Event:
@@ -82,7 +87,7 @@ def person(sessions: Sessions, name: str, **more: Any) -> User:
 def assert_sound(sessions: Sessions) -> None:
     """The books add up."""
     with sessions.begin() as session:
-        assert books.verify(session).faults == {}
+        assert ledger_verification.verify(session).faults == {}
 
 
 def race(*calls: Callable[[], Any]) -> list[Any]:

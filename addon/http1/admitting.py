@@ -15,8 +15,8 @@ from addon.http1.policy import FirstUse, Question
 from addon.http1.signals import AdmitSlowHook, FirstUseHook
 from addon.http1.tunnel import Tunnelling
 from addon.http1.turn import Turn
-from models.services.paths import fault, is_under
-from models.services.scopes import ORDINARY_METHODS
+from models.services.gateway.request_paths import fault, is_under
+from models.services.gateway.scopes import ORDINARY_METHODS
 
 _UNREACHABLE = Refuse(502, "upstream_unreachable", "The upstream cannot be reached.")
 _BUSY = Refuse(503, "unavailable", "The service is busy; try again in a moment.", (("Retry-After", "1"),))

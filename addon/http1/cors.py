@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from addon.http1.decisions import Local
 from addon.http1.heads import RequestHead
-from models.services.scopes import ORDINARY_METHODS
+from models.services.gateway.scopes import ORDINARY_METHODS
 
 # Without this a script may not read them.
 _EXPOSED = b"X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"

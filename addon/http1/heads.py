@@ -14,7 +14,7 @@ from addon.http1.limits import Limits
 from addon.http1.messages.header_rules import SINGLE_IN_REQUESTS
 from addon.http1.messages.request_target import AUTHORITY, parse_target
 from addon.http1.messages.response_repair import repaired
-from models.services.scopes import ORDINARY_METHODS
+from models.services.gateway.scopes import ORDINARY_METHODS
 
 # Name in lower case, name as it came, value.
 type Header = tuple[bytes, bytes, bytes]

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.api_replies import ApiReply
 from models.config import Settings
-from models.services import sealing
+from models.services.crypto import encryption
 from models.services.errors import KeyReused, RequestUnderWay
 from models.users import User
 
@@ -67,7 +67,7 @@ def claim(session: Session, user: User, key: str, request: bytes, settings: Sett
     held = session.scalars(select(ApiReply).where(ApiReply.key_hash == key_hash)).one()
     if not hmac.compare_digest(held.request_hash, request_hash):
         raise KeyReused
-    body = sealing.unseal(settings.portal, held.body, purpose=sealing.Purpose.REPLY, owner=held.id)
+    body = encryption.unseal(settings.portal, held.body, purpose=encryption.Purpose.REPLY, owner=held.id)
     return Kept(held.status, body.decode())
 
 
@@ -75,7 +75,7 @@ def keep(session: Session, claimed: uuid.UUID, reply: Kept, settings: Settings) 
     """Keep the reply under the key that was taken for it in this transaction."""
     row = session.get_one(ApiReply, claimed)
     row.status = reply.status
-    row.body = sealing.seal(settings.portal, reply.body.encode(), purpose=sealing.Purpose.REPLY, owner=row.id)
+    row.body = encryption.seal(settings.portal, reply.body.encode(), purpose=encryption.Purpose.REPLY, owner=row.id)
     session.flush()
 
 

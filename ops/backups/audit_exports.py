@@ -17,10 +17,10 @@ from typing import IO, Any, Self
 
 import pyrage
 
-from models.services import proving
-from models.services.archiving import Part
-from models.services.chain import Head, Sealed
-from models.services.proving import Checker, Fault
+from models.services.audit import verification as chain_verification
+from models.services.audit.hash_chain import Head, Sealed
+from models.services.audit.retention import Part
+from models.services.audit.verification import Checker, Fault
 from ops.backups import encryption
 from ops.backups.manifest import BLOCK
 from ops.console import Failure
@@ -108,7 +108,7 @@ def verify(path: Path, key: bytes, identities: Sequence[pyrage.x25519.Identity])
                 raise Failure(f"{path.name} does not begin as its manifest says.")
             number, before = manifest.first - 1, bytes.fromhex(manifest.anchor)
             rows = (Sealed.of_json(line) for line in lines)
-            head, fault = proving.verify_lines(key, rows, number=number, before=before)
+            head, fault = chain_verification.verify_lines(key, rows, number=number, before=before)
     except (OSError, EOFError, ValueError, StopIteration) as error:
         raise Failure(f"{path.name} cannot be read to its end: {error}") from None
     if fault is None and (head.number, head.hash.hex()) != (manifest.last, manifest.head):

@@ -28,7 +28,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
-from models.services import books, chain
+from models.services.audit import hash_chain
+from models.services.ledger import verification as ledger_verification
 from ops import schema_revision
 from ops.backups import encryption, pg_tools
 from ops.backups.chain_heads import Heads
@@ -45,7 +46,7 @@ class Restored:
     """What was found in a backup once it was a database; `kept` is the name of the one that it replaced, if any."""
 
     manifest: Manifest
-    report: books.Report
+    report: ledger_verification.Report
     seconds: float
     kept: str | None = None
 
@@ -156,11 +157,11 @@ def _analyze(url: str) -> None:
         connection.close()
 
 
-def _verified(url: str, manifest: Manifest) -> books.Report:
+def _verified(url: str, manifest: Manifest) -> ledger_verification.Report:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
     try:
         with Session(engine) as session:
-            report = books.verify(session)
+            report = ledger_verification.verify(session)
     finally:
         engine.dispose()
     if report.transfers != manifest.transfers:
@@ -175,7 +176,7 @@ def _note_audit_head(settings: Settings) -> None:
     engine = create_engine(make_url(settings.database.direct_url).set(drivername="postgresql+psycopg2"))
     try:
         with Session(engine) as session:
-            head = chain.head(session)
+            head = hash_chain.head(session)
     except ProgrammingError:
         return  # a backup from before the log was sealed
     finally:

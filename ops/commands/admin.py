@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from models import database
 from models.audit import AuditAction
-from models.services import credentials, two_factor, users
-from models.services.context import OPERATOR
+from models.services.accounts import email_flows, two_factor, users
+from models.services.actor import OPERATOR
 from models.users import User
 from ops.console import Failure, complain, say
 from ops.launcher.installation import DATA, reachable
@@ -34,7 +34,7 @@ def reset_two_factor(session: Session, user: User) -> str:
 
 def confirm(session: Session, user: User) -> str:
     """Take the address as confirmed, such as after mail was switched off again."""
-    credentials.confirmed(session, user, OPERATOR)
+    email_flows.confirmed(session, user, OPERATOR)
     return f"{user.email} counts as confirmed."
 
 

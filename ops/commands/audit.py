@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from models import clock, database
 from models.config import Settings
 from models.database import Sessions
-from models.services import archiving, chain, proving
-from models.services.archiving import Part
+from models.services.audit import hash_chain, retention
+from models.services.audit import verification as chain_verification
+from models.services.audit.retention import Part
 from ops.backups import audit_exports
 from ops.backups.chain_heads import FILE, Heads
 from ops.backups.create import recipient
@@ -65,11 +66,11 @@ def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep
     heads = Heads(folder) if folder else None
     known = heads.known() if heads else {}
     with sessions.begin() as session:
-        report = proving.verify(session, chain.key_of(settings.tokens), noted=known)
+        report = chain_verification.verify(session, hash_chain.key_of(settings.tokens), noted=known)
     if keep:
         # The check reads in a transaction that cannot write.
         with sessions.begin() as session:
-            proving.note(session, report)
+            chain_verification.note(session, report)
         if heads and report.is_sound:
             heads.note(report.head.number, report.head.hash)
     facts = f"{report.rows:,} rows, {report.archives} exports before them, {report.waiting} rows not sealed yet"
@@ -83,7 +84,7 @@ def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep
 
 def _verify_file(settings: Settings, path: Path, identity: Path | None) -> int:
     identities = read_identities(identity) if identity else []
-    head, fault = audit_exports.verify(path, chain.key_of(settings.tokens), identities)
+    head, fault = audit_exports.verify(path, hash_chain.key_of(settings.tokens), identities)
     if fault:
         complain(f"{path.name} DOES NOT hold: {fault}.")
         return UNSOUND
@@ -94,7 +95,7 @@ def _verify_file(settings: Settings, path: Path, identity: Path | None) -> int:
 def _export(settings: Settings, sessions: Sessions, path: Path) -> int:
     with sessions.begin() as session:
         _read_only(session)
-        part = archiving.whole(session)
+        part = retention.whole(session)
         if part is None:
             raise Failure("Nothing is sealed yet.")
         made, _ = _write(settings, session, part, path)
@@ -109,34 +110,36 @@ def archive(settings: Settings, sessions: Sessions, folder: Path) -> tuple[int, 
     2. A part is written and is safe on disk, and in the bucket where there is one; the same part makes the same name.
     3. Only then is it written down that it was exported, and the database lets its rows go.
     """
-    key, before = chain.key_of(settings.tokens), clock.now() - timedelta(days=settings.audit.keep_days)
+    key, before = hash_chain.key_of(settings.tokens), clock.now() - timedelta(days=settings.audit.keep_days)
     files, gone = 0, _forget(sessions)
     while True:
         with sessions.begin() as session:
             _read_only(session)
-            part = archiving.due(session, before)
+            part = retention.due(session, before)
             if part is None:
                 return files, gone
             made, head = _write(settings, session, part, folder / f"audit-{part.first:012}-{part.last:012}")
         if settings.backup.s3_bucket:
             Bucket(settings).put(folder / made.file, audit_exports.manifest_of(folder / made.file))
         with sessions.begin() as session:
-            archiving.note(session, key, part, head, file=made.file, sha256=made.sha256)
+            retention.note(session, key, part, head, file=made.file, sha256=made.sha256)
         files += 1
         gone += _forget(sessions)
 
 
-def _write(settings: Settings, session: Session, part: Part, path: Path) -> tuple[audit_exports.Manifest, chain.Head]:
+def _write(
+    settings: Settings, session: Session, part: Part, path: Path
+) -> tuple[audit_exports.Manifest, hash_chain.Head]:
     recipients = [recipient(key) for key in settings.backup.age_recipients]
-    rows = archiving.rows(session, part)
-    return audit_exports.write(path, part, rows, chain.key_of(settings.tokens), recipients)
+    rows = retention.rows(session, part)
+    return audit_exports.write(path, part, rows, hash_chain.key_of(settings.tokens), recipients)
 
 
 def _forget(sessions: Sessions) -> int:
     gone = 0
     while True:
         with sessions.begin() as session:
-            now_gone = archiving.forget(session)
+            now_gone = retention.forget(session)
         if not now_gone:
             return gone
         gone += now_gone

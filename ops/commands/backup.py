@@ -12,7 +12,7 @@ import redis
 from sqlalchemy.exc import DBAPIError
 
 from models.config import Settings
-from models.services import lasting
+from models.services.monitoring import last_success
 from ops.backups import manifest as backup_manifest
 from ops.backups.create import make
 from ops.backups.s3 import Bucket
@@ -65,7 +65,7 @@ def _tell_metrics(settings: Settings, made: backup_manifest.Manifest) -> None:
     """Leave word for the metrics; a backup is as good without."""
     try:
         with redis.Redis.from_url(settings.redis.url, socket_timeout=2, socket_connect_timeout=2) as client:
-            client.set(lasting.BACKUP_KEY, lasting.note_of(made.made_at, made.size))
+            client.set(last_success.BACKUP_KEY, last_success.note_of(made.made_at, made.size))
     except redis.RedisError as error:
         complain(f"The metrics will not show this backup: Redis does not answer ({type(error).__name__}).")
 

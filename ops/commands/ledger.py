@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from models import clock, database
-from models.services import books
-from models.services.books import Report
+from models.services.ledger import verification as ledger_verification
+from models.services.ledger.verification import Report
 from ops.console import Failure, complain, say
 from ops.launcher.installation import DATA, settings_of
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         engine = database.connect(settings_of(options.data).database)
         with database.sessions(engine).begin() as session:
-            report = books.verify(session)
+            report = ledger_verification.verify(session)
         engine.dispose()
     except Failure as failure:
         complain(str(failure))
@@ -42,8 +42,8 @@ def text(report: Report) -> str:
     lines += [f"  {f'balance of {kind}':<24}{balance:>20,.2f}" for kind, balance in report.balances.items()]
     lines += [f"  {'rules checked':<24}{report.rules:>20}", ""]
     for rule, rows in report.faults.items():
-        more = f" (the first {books.SHOWN} of more)" if len(rows) > books.SHOWN else ""
-        lines += [f"FAULT: {rule}{more}", *(f"  {row}" for row in rows[: books.SHOWN]), ""]
+        more = f" (the first {ledger_verification.SHOWN} of more)" if len(rows) > ledger_verification.SHOWN else ""
+        lines += [f"FAULT: {rule}{more}", *(f"  {row}" for row in rows[: ledger_verification.SHOWN]), ""]
     lines.append("The books add up." if report.is_sound else "The books DO NOT add up.")
     return "\n".join(lines)
 

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit_seals import AuditCheck
-from models.services import chain, proving
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
 from ops.backups.chain_heads import Heads
 from ops.doctor.findings import Finding, House, See, duration
 
@@ -24,7 +25,7 @@ def examine(house: House) -> Iterator[Finding]:
     """See that rows are sealed, ask for the last proof, and prove the chain anew unless that takes long."""
     with house.sessions.begin() as session:
         yield _last_proof(house, session)
-        standing = chain.standing(session)
+        standing = hash_chain.standing(session)
     waiting = timedelta(seconds=standing.seconds)
     seen = f"{standing.number:,} sealed, {standing.waiting} wait" + (
         f", the first {duration(waiting)}" if standing.waiting else ""
@@ -36,7 +37,7 @@ def examine(house: House) -> Iterator[Finding]:
     folder = house.settings.backup.folder
     noted = Heads(Path(folder)).known() if folder else {}
     with house.sessions.begin() as session:
-        report = proving.verify(session, chain.key_of(house.settings.tokens), noted=noted)
+        report = chain_verification.verify(session, hash_chain.key_of(house.settings.tokens), noted=noted)
     seen = str(report.fault) if report.fault else f"{report.rows:,} rows, {report.archives} exports before them"
     yield Finding("The audit log is what was written", report.is_sound, seen, FAULT, See.AUDIT)
 

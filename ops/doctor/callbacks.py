@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from models import clock
 from models.config import Settings
 from models.payments import Payment
-from models.services.providers import mock, stripe_checkout
+from models.services.payments.providers import mock, stripe_checkout
 from ops.console import Failure
 from ops.doctor.findings import House
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.day_figures import LedgerCheck
-from models.services import books
+from models.services.ledger import verification as ledger_verification
 from ops.doctor.findings import Finding, House, See, duration
 
 # All rules are proved in less than a second up to here; the nightly job proves them for any number.
@@ -29,7 +29,7 @@ def examine(house: House) -> Iterator[Finding]:
             yield _sum(session)
             return
     with house.sessions.begin() as session:
-        report = books.verify(session)
+        report = ledger_verification.verify(session)
     seen = f"{report.transfers:,} transfers, {report.turnover:,.2f} ZNC turned over, {report.rules} rules checked"
     faults = ", ".join(report.faults)
     yield Finding("The books add up", report.is_sound, faults or seen, FAULT, See.BOOKS)

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.ledger import Account, AccountKind, Transfer
 from models.payments import Payment, PaymentEvent, PaymentStatus
-from models.services import callbacks, payments, reversals, reviews, roles, users
-from models.services.context import PLATFORM
-from models.services.providers import Event
+from models.services.accounts import roles, users
+from models.services.actor import PLATFORM
+from models.services.payments import callbacks, manual_review, reversals, topups
+from models.services.payments.providers import Event
 from models.users import User
 from ops.doctor.findings import House
 
@@ -108,10 +109,10 @@ class Patient:
             if payment.status is PaymentStatus.SUCCEEDED and left > 0:
                 stored = callbacks.store_event(session, payment.provider, _taken_back(payment, left))
                 if stored is not None:
-                    payments.settle(session, stored)
-            for event in payments.events_of(session, payment_id):
+                    topups.settle(session, stored)
+            for event in topups.events_of(session, payment_id):
                 if event.needs_review and event.reviewed_at is None:
-                    reviews.close(session, event.id, note=NOTE, actor=PLATFORM)
+                    manual_review.close(session, event.id, note=NOTE, actor=PLATFORM)
 
 
 def _user(session: Session) -> User:

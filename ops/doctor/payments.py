@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from models.payments import Payment, PaymentStatus
-from models.services import books
+from models.services.ledger import verification as ledger_verification
 from ops.doctor import hostile
 from ops.doctor.callbacks import CUT_OFF, Address, Headers, Voice, voices, words_of
 from ops.doctor.findings import Finding, House
@@ -39,7 +39,7 @@ def examine(house: House) -> Iterator[Finding]:
     left = patient.credited()
     yield Finding("The attacks have left no ZNC behind", left == 0, f"{left:.2f} ZNC")
     with house.sessions.begin() as session:
-        report = books.verify(session)
+        report = ledger_verification.verify(session)
     yield Finding("The books add up after the attacks", report.is_sound, ", ".join(report.faults) or "all rules hold")
 
 

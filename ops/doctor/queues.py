@@ -13,7 +13,8 @@ from sqlalchemy import text
 from jobs.queues import QUEUE, SLOW_QUEUE, work
 from jobs.schedule import SCHEDULE, scheduler
 from models import clock
-from models.services import fleet, health
+from models.services.gateway import workers as gateway_workers
+from models.services.monitoring import health_report
 from ops.doctor.databases import connect
 from ops.doctor.findings import Finding, House, See, duration
 
@@ -102,15 +103,15 @@ def _queue(redis: Redis, name: str, length: int) -> Finding:
 
 
 def _report(redis: Redis) -> Finding:
-    report = health.from_json(redis.get(health.REPORT_KEY))
-    seen = "none in two minutes" if report is None else health.status_of(report)
+    report = health_report.from_json(redis.get(health_report.REPORT_KEY))
+    seen = "none in two minutes" if report is None else health_report.status_of(report)
     do = "The job jobs.health.check runs every 50 seconds: see whether worker and scheduler live."
     return Finding("The scheduled look at every part reports", report is not None, seen, do, SEE, is_urgent=False)
 
 
 def _gateway(redis: Redis) -> Finding:
-    gauges: Any = redis.hgetall(fleet.GAUGES)
-    alive = fleet.read(gauges, {}, clock.now().timestamp()).workers
+    gauges: Any = redis.hgetall(gateway_workers.GAUGES)
+    alive = gateway_workers.read(gauges, {}, clock.now().timestamp()).workers
     do = "Start python -m addon.supervisor; see logs/proxy.log."
-    seen = f"{alive} in the last {fleet.GONE_SECONDS} s"
+    seen = f"{alive} in the last {gateway_workers.GONE_SECONDS} s"
     return Finding("Workers of the gateway report", alive > 0, seen, do, See.GATEWAY)

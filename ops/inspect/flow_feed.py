@@ -15,7 +15,7 @@ from mitmproxy.tools.web.app import ClientConnection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from models.services.fleet import FLOWS
+from models.services.gateway.workers import FLOWS
 from models.upkeep_sections import Inspection
 from ops.console import complain, say
 

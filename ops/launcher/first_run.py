@@ -10,9 +10,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from models import config, database
-from models.services import roles, tokens
-from models.services.context import OPERATOR
+from models.services.accounts import roles
+from models.services.actor import OPERATOR
 from models.services.errors import DomainError, InvalidInput
+from models.services.tokens import purchase as token_purchase
 from ops import schema_revision
 from ops.console import Failure
 from ops.servers import poolers
@@ -34,7 +35,7 @@ def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
             created = True
         demo = None
         if not settings.platform.is_production:
-            demo = tokens.issue_demo(session, admin, settings=settings, actor=OPERATOR)
+            demo = token_purchase.issue_demo(session, admin, settings=settings, actor=OPERATOR)
         return {"admin_email": admin.email, "admin_created": created, "demo_token": demo}
 
 

@@ -13,20 +13,18 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
-from models.services import (
-    audit,
-    books,
-    crediting,
-    health,
-    ledger,
-    overview,
-    payments,
-    sessions,
-    token_lists,
-    users,
-)
+from models.services.accounts import users
+from models.services.audit import log as audit_log
 from models.services.errors import InvalidInput
-from models.services.paging import Page
+from models.services.gateway import sessions
+from models.services.ledger import transfers
+from models.services.ledger import verification as ledger_verification
+from models.services.monitoring import health_report
+from models.services.pagination import Page
+from models.services.payments import topups
+from models.services.reports import overview
+from models.services.tokens import outage_credit
+from models.services.tokens import queries as token_queries
 from models.sessions import ProxySession
 from models.users import User
 from portal.api.schemas import admin as admin_schemas
@@ -65,20 +63,20 @@ class Desk:
         """Find users whose e-mail address or name contains the words, newest first, with their balances in ZNC."""
         with self._sessions() as session:
             page = users.search(session, words=words, limit=limit, offset=offset)
-            balances = ledger.balances_of(session, [user.id for user in page.items])
+            balances = transfers.balances_of(session, [user.id for user in page.items])
             return _page(page, lambda user: _plain(admin_schemas.write_user(user, balances[user.id])))
 
     def show_user(self, user: str) -> dict[str, Any]:
         """Show one user, by id or e-mail address: account, balance, debt, tokens, and his newest audit entries."""
         with self._sessions() as session:
             found = self._user(session, user)
-            wallet = ledger.wallet_of(session, found.id)
+            wallet = transfers.wallet_of(session, found.id)
             figures = overview.of_user(session, found.id)
             return {
                 **_plain(admin_schemas.write_user(found, wallet.balance)),
-                "debt": f"{ledger.debt_of(session, found.id):.2f}",
+                "debt": f"{transfers.debt_of(session, found.id):.2f}",
                 "usable_tokens": figures.usable_tokens,
-                "newest_audit_entries": _page(audit.entries(session, user_id=found.id, limit=10, offset=0), _entry)[
+                "newest_audit_entries": _page(audit_log.entries(session, user_id=found.id, limit=10, offset=0), _entry)[
                     "items"
                 ],
             }
@@ -86,8 +84,8 @@ class Desk:
     def list_transactions(self, user: str, limit: int = LIMIT, offset: int = 0) -> dict[str, Any]:
         """List what moved in a user's wallet, newest first; the user by id or e-mail address."""
         with self._sessions() as session:
-            wallet = ledger.wallet_of(session, self._user(session, user).id)
-            page = ledger.transactions(session, wallet, limit=limit, offset=offset)
+            wallet = transfers.wallet_of(session, self._user(session, user).id)
+            page = transfers.transactions(session, wallet, limit=limit, offset=offset)
             return _page(page, lambda entry: _plain(currency_schemas.write(entry, wallet)))
 
     def list_tokens(
@@ -97,7 +95,7 @@ class Desk:
         with self._sessions() as session:
             user_id = self._user(session, user).id if user else None
             found = {"user_id": user_id, "prefix": prefix, "active_only": active_only}
-            page = token_lists.search(session, limit=limit, offset=offset, **found)  # type: ignore[arg-type]  # mixed facts
+            page = token_queries.search(session, limit=limit, offset=offset, **found)  # type: ignore[arg-type]  # mixed facts
             return _page(page, lambda token: {**_plain(token_schemas.write(token)), "user_id": str(token.user_id)})
 
     def list_sessions(
@@ -115,13 +113,13 @@ class Desk:
         """List payments, newest first, of all or of one user (id or e-mail address)."""
         with self._sessions() as session:
             user_id = self._user(session, user).id if user else None
-            return _page(payments.listing(session, user_id=user_id, limit=limit, offset=offset), _payment)
+            return _page(topups.listing(session, user_id=user_id, limit=limit, offset=offset), _payment)
 
     def show_payment(self, payment_id: uuid.UUID) -> dict[str, Any]:
         """Show one payment and everything that its provider has said about it."""
         with self._sessions() as session:
-            payment = payments.by_id(session, payment_id)
-            events = payments.events_of(session, payment_id)
+            payment = topups.by_id(session, payment_id)
+            events = topups.events_of(session, payment_id)
             return {
                 **_payment(payment),
                 "events": [
@@ -147,12 +145,12 @@ class Desk:
         with self._sessions() as session:
             user_id = self._user(session, user).id if user else None
             facts = {"user_id": user_id, "action": known, "resource_type": resource_type or None}
-            return _page(audit.entries(session, limit=limit, offset=offset, **facts), _entry)  # type: ignore[arg-type]
+            return _page(audit_log.entries(session, limit=limit, offset=offset, **facts), _entry)  # type: ignore[arg-type]
 
     def list_outages(self, limit: int = LIMIT, offset: int = 0) -> dict[str, Any]:
         """List the upstream's outages, newest first; an empty end means that it lasts."""
         with self._sessions() as session:
-            page = crediting.listing(session, limit=limit, offset=offset)
+            page = outage_credit.listing(session, limit=limit, offset=offset)
             return _page(
                 page,
                 lambda row: {
@@ -165,7 +163,7 @@ class Desk:
         """Show how database, Redis and upstream are, by the checks that run every 50 seconds."""
         try:
             with Redis.from_url(self._settings.redis.url, socket_timeout=2, socket_connect_timeout=2) as redis:
-                report = health.from_json(redis.get(health.REPORT_KEY))
+                report = health_report.from_json(redis.get(health_report.REPORT_KEY))
         except RedisError:
             return {"status": "unhealthy", "note": "Redis does not answer"}
         if report is None:
@@ -174,7 +172,7 @@ class Desk:
             part: {"status": check.word, "seconds": check.seconds, "checked_at": check.asked_at}
             for part, check in report.items()
         }
-        return {"status": health.status_of(report), "checks": checks}
+        return {"status": health_report.status_of(report), "checks": checks}
 
     def show_shop(self) -> dict[str, Any]:
         """Show the figures of the shop: users, tokens, sessions, payments, and what was sold, in ZNC."""
@@ -194,7 +192,7 @@ class Desk:
     def verify_ledger(self) -> dict[str, Any]:
         """Prove that the books add up, or say which rule is broken where. Reads every transfer: give it a minute."""
         with self._sessions.begin() as session:
-            report = books.verify(session)
+            report = ledger_verification.verify(session)
         balances = {kind: f"{balance:.2f}" for kind, balance in report.balances.items()}
         return {
             "is_sound": report.is_sound,

@@ -7,10 +7,14 @@ from typing import Any
 from models.audit import Origin
 from models.config import Settings
 from models.database import Sessions
-from models.services import adjustments, payments, revoking, roles, sessions, users
-from models.services.context import Actor
+from models.services.accounts import roles, users
+from models.services.actor import Actor
 from models.services.errors import NotFound
-from models.services.money import parse_amount
+from models.services.gateway import sessions
+from models.services.ledger import adjustments
+from models.services.ledger.money import parse_amount
+from models.services.payments import topups
+from models.services.tokens import revocation
 from models.sessions import ProxySession
 from models.users import User
 from ops.console import Failure
@@ -59,7 +63,7 @@ class Hands(Desk):
     def revoke_token(self, token_id: uuid.UUID, reason: str) -> dict[str, Any]:
         """End anybody's access token without a refund; its owner is told the reason by mail."""
         with self._sessions.begin() as session:
-            revoking.force_revoke(session, token_id, reason=reason, actor=self._actor)
+            revocation.force_revoke(session, token_id, reason=reason, actor=self._actor)
         return {"revoked": True}
 
     def release_session(self, session_id: uuid.UUID) -> dict[str, Any]:
@@ -75,7 +79,7 @@ class Hands(Desk):
     def ask_provider(self, payment_id: uuid.UUID) -> dict[str, Any]:
         """Ask a payment's provider how it stands, and settle it by its word."""
         with self._sessions.begin() as session:
-            return {"result": payments.ask_provider(session, payment_id, self._settings) or "nothing new"}
+            return {"result": topups.ask_provider(session, payment_id, self._settings) or "nothing new"}
 
     def _set_active(self, user: str, *, active: bool) -> dict[str, Any]:
         with self._sessions.begin() as session:

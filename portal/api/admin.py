@@ -4,8 +4,12 @@ from flask import Response
 
 from models.api_keys import KeyScope
 from models.audit import AuditAction
-from models.services import adjustments, audit, ledger, revoking, roles, token_lists, users
+from models.services.accounts import roles, users
+from models.services.audit import log as audit_log_module
 from models.services.errors import NotFound, TokenEnded
+from models.services.ledger import adjustments, transfers
+from models.services.tokens import queries as token_queries
+from models.services.tokens import revocation
 from portal import current
 from portal.api import guard
 from portal.api.blueprints import blueprint as make_blueprint
@@ -34,7 +38,7 @@ def user_list(query: schemas.UsersQuery) -> Response:
     page = users.search(
         current.session(), words=query.search, is_active=query.is_active, limit=query.limit, offset=query.offset
     )
-    balances = ledger.balances_of(current.session(), [user.id for user in page.items])
+    balances = transfers.balances_of(current.session(), [user.id for user in page.items])
     return envelope(schemas.AdminUsers, page, lambda user: schemas.write_user(user, balances[user.id]))
 
 
@@ -64,7 +68,7 @@ def change_user(path: schemas.UserPath, body: schemas.UserChanges) -> Response:
             target, reason = body.currency_balance, body.reason or ""
             adjustments.set_balance(session, user, target=target, reason=reason, actor=guard.actor())
         session.refresh(user)
-        balance = ledger.wallet_of(session, user.id).balance
+        balance = transfers.wallet_of(session, user.id).balance
     return reply(schemas.write_user(user, balance))
 
 
@@ -80,7 +84,7 @@ def change_user(path: schemas.UserPath, body: schemas.UserChanges) -> Response:
 @guard.needs(KeyScope.ADMIN)
 def token_list(query: schemas.TokensQuery) -> Response:
     """Return tokens, of one user or of all, newest first; `token` is masked."""
-    page = token_lists.search(
+    page = token_queries.search(
         current.session(),
         user_id=query.user_id,
         active_only=query.active_only,
@@ -104,7 +108,7 @@ def force_revoke(path: token_schemas.TokenPath, query: schemas.RevokeQuery) -> R
     """End anybody's token without a refund; its owner is told the reason by mail."""
     try:
         with current.transaction() as session:
-            revoking.force_revoke(session, path.token_id, reason=query.reason, actor=guard.actor())
+            revocation.force_revoke(session, path.token_id, reason=query.reason, actor=guard.actor())
     except TokenEnded:
         raise NotFound("token") from None
     message = "The token is revoked. Nothing was paid back."
@@ -123,7 +127,7 @@ def force_revoke(path: token_schemas.TokenPath, query: schemas.RevokeQuery) -> R
 @guard.needs(KeyScope.ADMIN)
 def audit_log(query: schemas.AuditQuery) -> Response:
     """Return what happened, newest first."""
-    page = audit.entries(
+    page = audit_log_module.entries(
         current.session(),
         user_id=query.user_id,
         action=AuditAction(query.action) if query.action else None,

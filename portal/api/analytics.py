@@ -4,7 +4,7 @@ from flask import Response
 
 from models import time_zones
 from models.api_keys import KeyScope
-from models.services import overview, usage
+from models.services.reports import overview, usage
 from portal import current
 from portal.api import guard
 from portal.api.blueprints import blueprint as make_blueprint

@@ -7,7 +7,7 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
 
 from models.logins import LoginKind
-from models.services import credentials, devices, logins, two_factor, users
+from models.services.accounts import email_flows, known_devices, logins, two_factor, users
 from models.services.errors import AccountDisabled, LoginFailed, OtpRequired, OtpWrong, ProofNeeded
 from portal import current
 from portal.api import guard, jwts
@@ -52,7 +52,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
     Mails are in the language of `Accept-Language`, English or Russian.
     """
     with unfit_body(only="password"), login_limits.registration(), current.transaction() as session:
-        user = credentials.register(
+        user = email_flows.register(
             session,
             settings=current.frozen_settings(),
             email=body.email,
@@ -96,12 +96,12 @@ def login(body: schemas.Credentials) -> Response:
             if not two_factor.is_on(session, user.id) and login_limits.needs_mail(attempt):
                 raise ProofNeeded
             opened = logins.begin(session, user, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=guard.actor())
-            devices.note_login(session, user, _program(), name=device(opened), actor=guard.actor())
+            known_devices.note_login(session, user, _program(), name=device(opened), actor=guard.actor())
     except OtpRequired as error:
         raise Refusal(401, error.code) from None
     except ProofNeeded as error:
         with current.transaction() as session:
-            credentials.ask_to_sign_in(session, user, settings=current.frozen_settings(), actor=guard.actor())
+            email_flows.ask_to_sign_in(session, user, settings=current.frozen_settings(), actor=guard.actor())
         current.later("jobs.accounts.send_links")
         raise Refusal(401, error.code) from None
     except (LoginFailed, AccountDisabled, OtpWrong) as error:

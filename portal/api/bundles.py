@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from models import bundles as tables
 from models.api_keys import KeyScope
-from models.services import bundles, ledger
+from models.services.ledger import transfers
+from models.services.tokens import bundles
 from portal import current
 from portal.api import guard
 from portal.api.blueprints import blueprint as make_blueprint
@@ -78,7 +79,7 @@ def purchase(header: OnceHeader, path: schemas.BundlePath, body: schemas.BundleP
             bundle_name=sold.bundle_name,
             tokens_generated=len(made),
             cost_znc=sold.price_paid,
-            new_balance=ledger.wallet_of(session, guard.user().id).balance,
+            new_balance=transfers.wallet_of(session, guard.user().id).balance,
             tokens=[token_schemas.write(token, secret) for token, secret in made],
         )
 

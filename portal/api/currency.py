@@ -6,8 +6,9 @@ from flask import Response, url_for
 from sqlalchemy.orm import Session
 
 from models.api_keys import KeyScope
-from models.services import ledger, payments
-from models.services.money import parse_amount
+from models.services.ledger import transfers
+from models.services.ledger.money import parse_amount
+from models.services.payments import topups
 from portal import current
 from portal.api import guard
 from portal.api.blueprints import blueprint as make_blueprint
@@ -26,7 +27,7 @@ blueprint = make_blueprint("currency", "The wallet.")
 @guard.needs(KeyScope.READ)
 def balance() -> Response:
     """Return what is in my wallet."""
-    return reply(schemas.Balance(balance=ledger.wallet_of(current.session(), guard.user().id).balance))
+    return reply(schemas.Balance(balance=transfers.wallet_of(current.session(), guard.user().id).balance))
 
 
 @blueprint.get(
@@ -40,8 +41,8 @@ def balance() -> Response:
 @guard.needs(KeyScope.READ)
 def transactions(query: schemas.TransactionsQuery) -> Response:
     """Return what moved in my wallet, newest first."""
-    wallet = ledger.wallet_of(current.session(), guard.user().id)
-    page = ledger.transactions(
+    wallet = transfers.wallet_of(current.session(), guard.user().id)
+    page = transfers.transactions(
         current.session(), wallet, kind=query.transaction_type, limit=query.limit, offset=query.offset
     )
     return envelope(schemas.Transactions, page, lambda entry: schemas.write(entry, wallet))
@@ -71,7 +72,7 @@ def top_up(header: OnceHeader, body: schemas.TopUp) -> Response:
 
     def start(session: Session) -> schemas.Started:
         with unfit_body(amount="amount_znc"):
-            started = payments.start(
+            started = topups.start(
                 session,
                 guard.user(),
                 payment_id=payment_id,

@@ -12,8 +12,8 @@ from flask import Response, current_app, g, request
 from models.api_keys import ApiKey, KeyScope
 from models.audit import Origin
 from models.logins import Login, LoginKind
-from models.services import api_keys, logins, two_factor
-from models.services.context import Actor
+from models.services.accounts import api_keys, logins, two_factor
+from models.services.actor import Actor
 from models.services.errors import TooManyAttempts
 from models.users import User
 from portal import current, limits, maintenance

@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from models.services import idempotency
+from models.services.crypto.encryption import SealBroken
 from models.services.errors import KeyReused
 from models.services.idempotency import Kept
-from models.services.sealing import SealBroken
 from portal import current
 from portal.api import guard
 from portal.api.replies import Unfit

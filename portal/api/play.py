@@ -8,10 +8,11 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.api_keys import KeyScope
 from models.payments import Payment, PaymentStatus
-from models.services import ledger, payments
 from models.services.errors import NotFound
-from models.services.money import parse_amount
-from models.services.providers import mock
+from models.services.ledger import transfers
+from models.services.ledger.money import parse_amount
+from models.services.payments import topups
+from models.services.payments.providers import mock
 from portal import current
 from portal.api import guard
 from portal.api.blueprints import blueprint as make_blueprint
@@ -42,7 +43,7 @@ def mock_purchase(header: OnceHeader, body: schemas.MockPurchase) -> Response:
 
     def pay(session: Session) -> schemas.Settled:
         with unfit_body():
-            payment = payments.start(
+            payment = topups.start(
                 session,
                 guard.user(),
                 amount=parse_amount(str(body.amount), at_most=settings.limits.topup_max_znc),
@@ -83,7 +84,7 @@ def mock_payment(query: schemas.MockPaymentQuery) -> AnyResponse:
 
 
 def _mock_payment(session: Session, payment_id: uuid.UUID) -> Payment:
-    payment = payments.by_id(session, payment_id)
+    payment = topups.by_id(session, payment_id)
     if payment.provider != "mock":
         raise NotFound("payment")
     return payment
@@ -91,7 +92,7 @@ def _mock_payment(session: Session, payment_id: uuid.UUID) -> Payment:
 
 def _settled(session: Session, payment: Payment) -> schemas.Settled:
     mock.decide(session, uuid.UUID(payment.provider_payment_id), "succeeded")
-    payments.ask_provider(session, payment.id, current.settings())
+    topups.ask_provider(session, payment.id, current.settings())
     session.refresh(payment)
     if payment.status is not PaymentStatus.SUCCEEDED:
         raise Refusal(409, DECIDED)
@@ -99,6 +100,6 @@ def _settled(session: Session, payment: Payment) -> schemas.Settled:
         payment_id=payment.id,
         status=payment.status,
         amount=payment.amount_znc,
-        new_balance=ledger.wallet_of(session, payment.user_id).balance,
+        new_balance=transfers.wallet_of(session, payment.user_id).balance,
         message=f"{payment.amount_znc:.2f} ZNC were credited.",
     )

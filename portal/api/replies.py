@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
 from models.services.errors import InvalidInput
-from models.services.paging import Page
+from models.services.pagination import Page
 from portal.api.schemas.common import Envelope
 
 

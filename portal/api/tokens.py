@@ -4,8 +4,11 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from models.api_keys import KeyScope
-from models.services import ledger, revoking, token_lists, tokens
 from models.services.errors import NotFound, TokenEnded
+from models.services.ledger import transfers
+from models.services.tokens import purchase as token_purchase
+from models.services.tokens import queries as token_queries
+from models.services.tokens import revocation
 from portal import current
 from portal.api import guard
 from portal.api.blueprints import blueprint as make_blueprint
@@ -38,7 +41,7 @@ def purchase(header: OnceHeader, body: schemas.Purchase) -> Response:
     """
 
     def buy(session: Session) -> schemas.Token:
-        token, secret = tokens.purchase(
+        token, secret = token_purchase.purchase(
             session,
             guard.user(),
             hours=body.duration_hours,
@@ -57,7 +60,7 @@ def purchase(header: OnceHeader, body: schemas.Purchase) -> Response:
 @guard.needs(KeyScope.READ)
 def my_tokens(query: schemas.MineQuery) -> Response:
     """Return my tokens, newest first, as an array; `token` is masked."""
-    page = token_lists.of_user(
+    page = token_queries.of_user(
         current.session(), guard.user().id, active_only=query.active_only, limit=query.limit, offset=query.offset
     )
     return reply(schemas.Tokens([schemas.write(token) for token in page.items]))
@@ -75,10 +78,10 @@ def revoke(path: schemas.TokenPath) -> Response:
     """
     try:
         with current.transaction() as session:
-            _token, refund = revoking.revoke(
+            _token, refund = revocation.revoke(
                 session, guard.user(), path.token_id, settings=current.settings(), actor=guard.actor()
             )
-            balance = ledger.wallet_of(session, guard.user().id).balance
+            balance = transfers.wallet_of(session, guard.user().id).balance
     except TokenEnded:
         raise NotFound("token") from None
     message = f"The token is revoked. {refund:.2f} ZNC were refunded to your wallet."

@@ -5,9 +5,9 @@ from contextlib import nullcontext
 from flask import Response, url_for
 
 from models.api_keys import KeyScope
-from models.services import referrals, users
-from models.services.accounts import time_zones
-from models.services.paging import MAX_LIMIT
+from models.services.accounts import time_zones, users
+from models.services.pagination import MAX_LIMIT
+from models.services.promotions import referrals
 from portal import current
 from portal.api import guard
 from portal.api.blueprints import blueprint as make_blueprint

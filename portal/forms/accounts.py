@@ -6,9 +6,9 @@ from flask_babel import lazy_gettext as _
 from wtforms import EmailField, HiddenField, PasswordField, StringField
 from wtforms.validators import EqualTo, Length, ValidationError
 
-from models.services import referrals, users
-from models.services.accounts import password_policy
+from models.services.accounts import password_policy, users
 from models.services.errors import UsernameTaken
+from models.services.promotions import referrals
 from portal import current
 from portal.forms.base import Form, at_most, required
 from portal.forms.rules import by_service

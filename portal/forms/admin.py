@@ -12,9 +12,11 @@ from wtforms.validators import InputRequired, Optional
 
 from models.announcements import Level
 from models.config import Settings
-from models.services import announcements, bundles, coupons, gifts
 from models.services.errors import InvalidInput
-from models.services.money import checked, parse_amount
+from models.services.ledger.money import checked, parse_amount
+from models.services.notifications import announcements
+from models.services.promotions import coupons, gift_codes
+from models.services.tokens import bundles
 from portal import labels, words
 from portal.forms.base import Form, UuidField, at_most, required
 from portal.forms.numbers import AmountField, PlainDecimalField, WholeNumberField
@@ -111,10 +113,12 @@ class CouponForm(Form):
 class GiftCodesForm(Form):
     amount = AmountField(_("Amount in ZNC"), [required(), at_most(20), by_service(parse_amount)], render_kw=MONEY)
     count = WholeNumberField(
-        _("How many codes"), [InputRequired(_("This field is needed.")), by_service(gifts.check_count)], default=1
+        _("How many codes"), [InputRequired(_("This field is needed.")), by_service(gift_codes.check_count)], default=1
     )
     uses_each = WholeNumberField(
-        _("Uses of each code"), [InputRequired(_("This field is needed.")), by_service(gifts.check_uses)], default=1
+        _("Uses of each code"),
+        [InputRequired(_("This field is needed.")), by_service(gift_codes.check_uses)],
+        default=1,
     )
     valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
     note = StringField(

@@ -7,7 +7,7 @@ from flask_babel import lazy_gettext as _
 from wtforms import SelectField, StringField
 
 from models.api_keys import KeyScope
-from models.services.api_keys import NAME_LENGTH
+from models.services.accounts.api_keys import NAME_LENGTH
 from models.users import User
 from portal.forms.base import Form, UuidField, at_most, required
 from portal.forms.rules import one_line

@@ -10,7 +10,7 @@ from typing import Any
 from wtforms import Field, ValidationError
 from wtforms import Form as PlainForm
 
-from models.services import texts
+from models.services import text_validation
 from models.services.errors import InvalidInput
 from portal.i18n import gettext
 from portal.sentences import sentence
@@ -41,7 +41,7 @@ def one_line(at_least: int = 0) -> Validator:
         text = (field.data or "").strip()
         if len(text) < at_least:
             raise ValidationError(gettext("Use at least %(count)d characters.", count=at_least))
-        if not texts.is_fit(text):
+        if not text_validation.is_fit(text):
             raise ValidationError(gettext("Use letters, digits and signs only, on one line."))
 
     return validate

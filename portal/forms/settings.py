@@ -9,7 +9,7 @@ from wtforms.validators import InputRequired
 from wtforms.widgets import HiddenInput
 
 from models.services.errors import InvalidInput
-from models.services.runtime import Setting
+from models.services.settings.overrides import Setting
 from portal.forms.base import Form, at_most, required
 from portal.forms.numbers import AmountField, plain_number
 from portal.setting_words import CHOICES, SETTINGS

@@ -11,10 +11,10 @@ from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringFi
 from wtforms.validators import InputRequired
 
 from models.config import Settings
-from models.services import payment_limits
 from models.services.errors import InvalidInput
-from models.services.money import parse_amount
-from models.services.tokens import NAME_LENGTH
+from models.services.ledger.money import parse_amount
+from models.services.payments import limits
+from models.services.tokens.purchase import NAME_LENGTH
 from portal import labels, words
 from portal.forms.base import Form, SeenForm, UuidField, at_most, required
 from portal.forms.numbers import AmountField
@@ -130,6 +130,6 @@ class TopUpForm(Form):
 
 def _offer(provider: str, settings: Settings) -> str:
     """Name a way to pay, and how much can be paid by it."""
-    least, most = payment_limits.bounds_znc(provider, settings)
+    least, most = limits.bounds_znc(provider, settings)
     name = str(labels.PROVIDERS.get(provider, provider))
     return gettext("%(name)s: %(least)s to %(most)s ZNC", name=name, least=words.price(least), most=words.price(most))

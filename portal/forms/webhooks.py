@@ -4,14 +4,14 @@ from flask_babel import lazy_gettext as _
 from wtforms import StringField
 from wtforms.validators import ValidationError
 
-from models.services import destinations
+from models.services.webhooks import url_policy
 from portal import current
 from portal.forms.base import Form, UuidField, at_most, required
 from portal.forms.rules import by_service
 
 
 def _check_url(url: str) -> None:
-    destinations.checked(url, current.settings())
+    url_policy.checked(url, current.settings())
 
 
 class EndpointForm(Form):

@@ -15,7 +15,7 @@ from typing import cast
 from flask import Flask, current_app, g, request
 
 from models.config import Settings
-from models.services import devices
+from models.services.accounts import known_devices
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, TooManyAttempts
 from models.users import User
 from portal import access, current
@@ -164,7 +164,7 @@ def _source(email: str) -> _Source:
     the account was opened. Programs keep no cookies, and what they call themselves proves nothing.
     """
     shown = "" if is_for_programs(request.path) else access.shown_device()
-    found = devices.recognise(current.session(), email, shown=shown, address=request.remote_addr or "")
+    found = known_devices.recognise(current.session(), email, shown=shown, address=request.remote_addr or "")
     client = hashlib.sha256(shown.encode()).hexdigest()[:32] if found.device else network_of(request.remote_addr)
     account = hashlib.sha256(found.email.encode()).hexdigest()[:32]
     return _Source(account, client, found.device or found.address)

@@ -5,8 +5,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from models.links import LinkPurpose
-from models.services import credentials, links, two_factor, users
-from models.services.accounts import time_zones
+from models.services.accounts import email_flows, email_links, time_zones, two_factor, users
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, UsernameTaken
 from portal import access, current
 from portal.forms.accounts import LoginForm, RegisterForm
@@ -57,7 +56,7 @@ def _register(form: RegisterForm) -> None:
         with current.transaction() as session:
             if users.username_taken(session, username):
                 raise UsernameTaken
-            user = credentials.register(
+            user = email_flows.register(
                 session,
                 email=email,
                 username=username,
@@ -73,7 +72,7 @@ def _register(form: RegisterForm) -> None:
         with current.transaction() as session:
             if users.note_second_registration(session, email=email, actor=current.actor()):
                 purpose = LinkPurpose.RESET_PASSWORD
-                links.ask(session, purpose, email, settings=settings, actor=current.actor())
+                email_links.ask(session, purpose, email, settings=settings, actor=current.actor())
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
@@ -108,7 +107,7 @@ def _log_in(email: str, password: str) -> Response:
                 needs_mail = login_limits.needs_mail(attempt)
                 if needs_mail:
                     settings, actor = current.frozen_settings(), current.actor()
-                    credentials.ask_to_sign_in(session, user, settings=settings, actor=actor)
+                    email_flows.ask_to_sign_in(session, user, settings=settings, actor=actor)
                 else:
                     opened = access.open_login(session, user)
     except (LoginFailed, AccountDisabled):

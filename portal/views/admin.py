@@ -4,7 +4,8 @@ from flask import Blueprint, flash, redirect, render_template, url_for
 from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.services import crediting, desk
+from models.services.admin import dashboard as admin_dashboard
+from models.services.tokens import outage_credit
 from portal import access, current, parts, tables
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -17,7 +18,7 @@ OUTAGE_COLUMNS = ("opened_at", "closed_at", "credited_at", "credited_tokens", "c
 @blueprint.get("/")
 def index() -> str:
     """Show what needs a person, the figures of the shop with the ways to their lists, and how each part is."""
-    found = desk.of(current.session(), current.settings())
+    found = admin_dashboard.of(current.session(), current.settings())
     return render_template("admin/index.html", desk=found, parts=parts.look())
 
 
@@ -35,7 +36,7 @@ def verify() -> Response:
 def outage_list() -> str | FlaskResponse:
     """List the upstream's outages, with what was credited for each."""
     if tables.is_wanted():
-        found = tables.every(crediting.listing)
+        found = tables.every(outage_credit.listing)
         rows = (tuple(getattr(outage, name) for name in OUTAGE_COLUMNS) for outage in found)
         return tables.lines_as_csv("outages", OUTAGE_COLUMNS, rows)
-    return render_template("admin/outages.html", page=crediting.listing(current.session(), **window()))
+    return render_template("admin/outages.html", page=outage_credit.listing(current.session(), **window()))

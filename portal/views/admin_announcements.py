@@ -8,8 +8,8 @@ from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models.announcements import Announcement, Level
-from models.services import announcements
 from models.services.errors import InvalidInput
+from models.services.notifications import announcements
 from portal import access, announcing, current, tables
 from portal.forms.admin import AnnouncementForm
 from portal.i18n import gettext as _

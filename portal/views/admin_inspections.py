@@ -8,9 +8,9 @@ from werkzeug.wrappers import Response
 
 from models import clock
 from models.inspections import Inspection, Target
-from models.services import inspections
 from models.services.errors import InvalidInput
-from models.services.paging import Listing
+from models.services.gateway import inspections
+from models.services.pagination import Listing
 from portal import access, current, tables
 from portal.forms.inspections import InspectionForm
 from portal.i18n import gettext as _

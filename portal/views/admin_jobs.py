@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from jobs import queues
 from jobs.queues import QueueDown
 from models.audit import AuditAction
-from models.services import audit
+from models.services.audit import log as audit_log
 from portal import access, current, parts
 from portal.i18n import gettext as _
 
@@ -52,6 +52,6 @@ def _change(act: Callable[[Redis, str], str | None], said: str, what: str) -> Re
         actor = current.actor()
         facts = {"job": name, "what": what}
         resource = ("job", None)
-        audit.record(session, AuditAction.JOB_CHANGED, actor, user_id=actor.user_id, resource=resource, **facts)
+        audit_log.record(session, AuditAction.JOB_CHANGED, actor, user_id=actor.user_id, resource=resource, **facts)
     flash(said, "good")
     return redirect(url_for("admin_jobs.overview"), 303)

@@ -10,8 +10,11 @@ from werkzeug.wrappers import Response
 
 from models import clock, time_zones
 from models.audit import AuditAction, AuditEntry
-from models.services import chain, office_lists, proving, sessions
+from models.services.admin import lists as admin_lists
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
 from models.services.errors import NotFound
+from models.services.gateway import sessions
 from models.sessions import ProxySession
 from models.tokens import AccessToken, TokenState
 from portal import asked, current, tables
@@ -68,7 +71,7 @@ def token_list() -> str | FlaskResponse:
     prefix, owner = request.args.get("q", "")[:100], request.args.get("owner", "")[:100]
     state = next((known for known in TokenState if known == request.args.get("state")), None)
     person = request.args.get("user", type=uuid.UUID)
-    listing = office_lists.tokens(prefix=prefix, owner=owner, state=state, user_id=person)
+    listing = admin_lists.tokens(prefix=prefix, owner=owner, state=state, user_id=person)
     if tables.is_wanted():
         return tables.as_csv("tokens", TOKEN_COLUMNS, listing)
     facts = {"q": prefix, "owner": owner, "state": state, "states": list(TokenState), "person": person}
@@ -79,7 +82,7 @@ def token_list() -> str | FlaskResponse:
 def session_list() -> str | FlaskResponse:
     """List proxy sessions, all or the open ones."""
     open_only = request.args.get("open") == "1"
-    listing = office_lists.sessions(open_only=open_only, user_id=request.args.get("user", type=uuid.UUID))
+    listing = admin_lists.sessions(open_only=open_only, user_id=request.args.get("user", type=uuid.UUID))
     if tables.is_wanted():
         return tables.as_csv("sessions", SESSION_COLUMNS, listing)
     return render_template("admin/sessions.html", page=tables.page_of(listing), open_only=open_only)
@@ -103,7 +106,7 @@ def cut_session(session_id: uuid.UUID) -> Response:
 @blueprint.get("/audit")
 def audit_log() -> str | FlaskResponse:
     """List what happened: by action, person, actor, kind of thing, request and time."""
-    wanted = office_lists.Happened(
+    wanted = admin_lists.Happened(
         action=next((known for known in AuditAction if known == request.args.get("action")), None),
         user_id=request.args.get("user", type=uuid.UUID),
         actor_id=request.args.get("actor", type=uuid.UUID),
@@ -112,7 +115,7 @@ def audit_log() -> str | FlaskResponse:
         since=_start_of(request.args.get("since", type=date.fromisoformat)),
         until=_start_of(request.args.get("until", type=date.fromisoformat), days=1),
     )
-    listing = office_lists.audit(wanted)
+    listing = admin_lists.audit(wanted)
     if tables.is_wanted():
         return tables.as_csv("audit", AUDIT_COLUMNS, listing)
     page = tables.page_of(listing)
@@ -121,8 +124,8 @@ def audit_log() -> str | FlaskResponse:
         "admin/audit.html",
         page=page,
         asked=asked.find(wanted.request_id) if wanted.request_id else None,
-        standing=chain.standing(current.session()),
-        check=proving.last_check(current.session()),
+        standing=hash_chain.standing(current.session()),
+        check=chain_verification.last_check(current.session()),
         **facts,
     )
 

@@ -11,9 +11,11 @@ from werkzeug.wrappers import Response
 from models.bundles import Bundle
 from models.coupons import Coupon
 from models.gifts import GiftCode
-from models.services import bundles, coupons, gifts, revoking, token_lists
 from models.services.errors import DuplicateTransfer, InvalidInput, TokenEnded
-from models.services.money import parse_amount
+from models.services.ledger.money import parse_amount
+from models.services.promotions import coupons, gift_codes
+from models.services.tokens import bundles, revocation
+from models.services.tokens import queries as token_queries
 from portal import access, current, sentences, tables
 from portal.forms.admin import BundleEditForm, CouponForm, GiftCodesForm, ReasonForm
 from portal.i18n import gettext as _
@@ -33,7 +35,7 @@ def overview() -> str | Response:
         "admin/offers.html",
         bundles=bundles.listing(session, **window("bundles")),
         coupons=coupons.listing(session, **window("coupons")),
-        gifts=gifts.listing(session, **window("gifts")),
+        gifts=gift_codes.listing(session, **window("gifts")),
     )
 
 
@@ -93,7 +95,7 @@ def new_gifts() -> Response | str | tuple[str, int]:
         try:
             amount = parse_amount(str(form.amount.data))
             with current.transaction() as session:
-                codes = gifts.create(
+                codes = gift_codes.create(
                     session,
                     amount=amount,
                     count=form.count.data or 0,
@@ -120,19 +122,19 @@ def new_gifts() -> Response | str | tuple[str, int]:
 def set_gift_active(gift_id: uuid.UUID) -> Response:
     """Withdraw a gift code, or let it be taken again."""
     with current.transaction() as session:
-        gifts.set_active(session, gift_id, active=request.form.get("active") == "1", actor=current.actor())
+        gift_codes.set_active(session, gift_id, active=request.form.get("active") == "1", actor=current.actor())
     return _back()
 
 
 @blueprint.route("/tokens/<uuid:token_id>/end", methods=["GET", "POST"])
 def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """End somebody's token without a refund, for a reason that he is told."""
-    token = token_lists.by_id(current.session(), token_id)
+    token = token_queries.by_id(current.session(), token_id)
     form = ReasonForm(request.form if request.method == "POST" else None)
     if request.method == "POST" and form.validate():
         try:
             with current.transaction() as session:
-                revoking.force_revoke(session, token_id, reason=str(form.reason.data), actor=current.actor())
+                revocation.force_revoke(session, token_id, reason=str(form.reason.data), actor=current.actor())
         except InvalidInput as error:
             form.refuse(error)
             return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
@@ -171,7 +173,7 @@ def _file(name: str) -> Response:
 
 def _gifts() -> Iterator[GiftCode]:
     # Asked when the answer is being sent: the session of the view has ended by then.
-    yield from gifts.everything().rows(current.session())
+    yield from gift_codes.everything().rows(current.session())
 
 
 def _cells(row: Bundle | Coupon | GiftCode, columns: Sequence[str]) -> tuple[tables.Cell, ...]:

@@ -8,7 +8,7 @@ from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
-from models.services import manual_booking, office_lists, payments, reversals, reviews, unspent
+from models.services.admin import lists as admin_lists
 from models.services.errors import (
     CallbackRefused,
     DuplicateTransfer,
@@ -19,7 +19,8 @@ from models.services.errors import (
     ProviderDown,
     ProviderRefused,
 )
-from models.services.money import parse_amount
+from models.services.ledger.money import parse_amount
+from models.services.payments import manual_booking, manual_review, reversals, topups, unspent
 from portal import access, current, sentences, tables
 from portal.forms.admin import ChargebackForm, RefundForm
 from portal.i18n import gettext as _
@@ -60,12 +61,12 @@ def listing() -> str | FlaskResponse:
     """List payments, by state, provider and payer."""
     status = next((known for known in PaymentStatus if known == request.args.get("status")), None)
     provider, person = request.args.get("provider", "")[:64], request.args.get("user", type=uuid.UUID)
-    found = office_lists.payments(status=status, provider=provider, user_id=person)
+    found = admin_lists.payments(status=status, provider=provider, user_id=person)
     if tables.is_wanted():
         return tables.as_csv("payments", COLUMNS, found)
     facts = {"status": status, "statuses": list(PaymentStatus), "provider": provider, "person": person}
     providers = current.settings().payments.known
-    to_review = reviews.count(current.session())
+    to_review = manual_review.count(current.session())
     page = tables.page_of(found)
     return render_template("admin/payments.html", page=page, to_review=to_review, providers=providers, **facts)
 
@@ -74,7 +75,7 @@ def listing() -> str | FlaskResponse:
 def review_list() -> str | FlaskResponse:
     """List what no rule could decide."""
     if tables.is_wanted():
-        return tables.as_csv("payments-to-review", REVIEW_COLUMNS, reviews.listing())
+        return tables.as_csv("payments-to-review", REVIEW_COLUMNS, manual_review.listing())
     return _review_page()
 
 
@@ -82,7 +83,7 @@ def review_list() -> str | FlaskResponse:
 def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
     """Take an event off the list, with a note of what was done, and book it if that was chosen."""
     note, is_booked = request.form.get("note", ""), "book" in request.form
-    act = manual_booking.book_event if is_booked else reviews.close
+    act = manual_booking.book_event if is_booked else manual_review.close
     try:
         with current.transaction() as session:
             act(session, event_id, note=note, actor=current.actor())
@@ -101,10 +102,10 @@ def detail(payment_id: uuid.UUID) -> str:
 @blueprint.post("/<uuid:payment_id>/ask")
 def ask(payment_id: uuid.UUID) -> Response:
     """Ask the provider what became of a payment, and settle it by what it says."""
-    payments.by_id(current.session(), payment_id)
+    topups.by_id(current.session(), payment_id)
     try:
         with current.transaction() as session:
-            result = payments.ask_provider(session, payment_id, current.settings())
+            result = topups.ask_provider(session, payment_id, current.settings())
     except (CallbackRefused, ProviderDown, ProviderRefused) as error:
         flash(sentences.sentence(error), "bad")
     else:
@@ -187,7 +188,7 @@ def _payment_page(
     payment_id: uuid.UUID, form: RefundForm | None = None, *, chargeback_form: ChargebackForm | None = None
 ) -> str:
     session = current.session()
-    payment = payments.by_id(session, payment_id)
+    payment = topups.by_id(session, payment_id)
     left = payment.amount_rub - payment.returned_rub
     unspent_znc = unspent.of_payment(session, payment)
     refundable = min(left, unspent_znc * payment.rub_per_znc) if unspent_znc < payment.amount_znc else left
@@ -197,13 +198,13 @@ def _payment_page(
         unspent=unspent_znc,
         reversals=reversals.of_payment(session, payment_id),
         endings=manual_booking.ENDINGS,
-        events=payments.said_of(session, payment_id, **window("events")),
+        events=topups.said_of(session, payment_id, **window("events")),
         form=form or RefundForm(data={"key": uuid.uuid4(), "amount": f"{refundable:.2f}"}),
         chargeback_form=chargeback_form or ChargebackForm(data={"key": uuid.uuid4(), "amount": f"{left:.2f}"}),
     )
 
 
 def _review_page(**of_a_note: object) -> str:
-    page = reviews.listing().page(current.session(), **window())
+    page = manual_review.listing().page(current.session(), **window())
     bookable = manual_booking.BOOKABLE
     return render_template("admin/payment_review.html", page=page, bookable=bookable, **of_a_note)

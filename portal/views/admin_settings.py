@@ -7,8 +7,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.services import runtime
 from models.services.errors import InvalidInput, SettingChanged
+from models.services.settings import overrides
 from models.setting_changes import SettingChange
 from portal import access, current, sentences, tables
 from portal.forms.settings import SettingForm, UndoForm
@@ -33,11 +33,11 @@ CHANGE_COLUMNS: dict[str, Callable[[SettingChange], tables.Cell]] = {
 @blueprint.get("")
 def overview() -> str:
     """Show every setting that may change, and what was changed last."""
-    found = runtime.listing(current.session(), current.frozen_settings())
-    groups: dict[str, list[runtime.Setting]] = {}
+    found = overrides.listing(current.session(), current.frozen_settings())
+    groups: dict[str, list[overrides.Setting]] = {}
     for setting in found:
         groups.setdefault(setting.key.partition(".")[0], []).append(setting)
-    changes = runtime.history(current.session(), **FEW)
+    changes = overrides.history(current.session(), **FEW)
     return render_template("admin/settings.html", groups=groups, changes=changes)
 
 
@@ -45,28 +45,28 @@ def overview() -> str:
 def history() -> str | FlaskResponse:
     """List every change."""
     if tables.is_wanted():
-        return tables.as_csv("settings-history", CHANGE_COLUMNS, runtime.changes())
-    return render_template("admin/settings_history.html", changes=runtime.history(current.session(), **window()))
+        return tables.as_csv("settings-history", CHANGE_COLUMNS, overrides.changes())
+    return render_template("admin/settings_history.html", changes=overrides.history(current.session(), **window()))
 
 
 @blueprint.get("/<key>")
 def form(key: str) -> str:
     """Show one setting: what it is, what it was, and the form to change it."""
-    setting = runtime.setting(current.session(), current.frozen_settings(), key)
+    setting = overrides.setting(current.session(), current.frozen_settings(), key)
     return _page(setting, SettingForm.of(setting))
 
 
 @blueprint.post("/<key>")
 def change(key: str) -> str | Response | tuple[str, int]:
     """Set a value from now on, or make what config.toml says good again."""
-    setting = runtime.setting(current.session(), current.frozen_settings(), key)
+    setting = overrides.setting(current.session(), current.frozen_settings(), key)
     filled = SettingForm.of(setting)
     if not filled.validate():
         return _page(setting, filled), 400
     try:
         value = None if request.form.get("back") else filled.parsed()
         with current.transaction() as session:
-            runtime.change(
+            overrides.change(
                 session,
                 current.frozen_settings(),
                 key,
@@ -91,7 +91,7 @@ def undo(change_id: int) -> Response:
     try:
         with current.transaction() as session:
             reason = form.reason.data or _("Undone")
-            runtime.undo(session, current.frozen_settings(), change_id, reason=reason, actor=current.actor())
+            overrides.undo(session, current.frozen_settings(), change_id, reason=reason, actor=current.actor())
     except (InvalidInput, SettingChanged) as error:
         flash(sentences.sentence(error), "bad")
         return redirect(url_for("admin_settings.overview"), 303)
@@ -104,6 +104,6 @@ def _changed() -> Response:
     return redirect(url_for("admin_settings.overview"), 303)
 
 
-def _page(setting: runtime.Setting, form: SettingForm) -> str:
-    changes = runtime.history(current.session(), key=setting.key, **window())
+def _page(setting: overrides.Setting, form: SettingForm) -> str:
+    changes = overrides.history(current.session(), key=setting.key, **window())
     return render_template("admin/setting.html", setting=setting, form=form, changes=changes)

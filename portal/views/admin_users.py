@@ -8,8 +8,11 @@ from flask import flash, redirect, render_template, request, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from models.services import adjustments, dossiers, finding, ledger, logins, people, roles, users
-from models.services.context import Actor
+from models.services.accounts import logins, roles, users
+from models.services.actor import Actor
+from models.services.admin import search as admin_search
+from models.services.admin import user_list as admin_user_list
+from models.services.admin import user_profile
 from models.services.errors import (
     DomainError,
     DuplicateTransfer,
@@ -18,7 +21,8 @@ from models.services.errors import (
     LastSuperuser,
     NotFound,
 )
-from models.services.money import parse_amount
+from models.services.ledger import adjustments, transfers
+from models.services.ledger.money import parse_amount
 from models.users import User
 from portal import asked, current, sentences, tables, words
 from portal.forms.admin import AdjustForm, NoteForm
@@ -37,11 +41,13 @@ def user_list() -> str | FlaskResponse:
     wanted = request.args.get("q", "")[:100]
     state, money = request.args.get("state", ""), request.args.get("money", "")
     sort = request.args.get("sort", "")
-    listing = people.listing(words=wanted, active=ACTIVE.get(state), admins=state == "admins", money=money, sort=sort)
+    listing = admin_user_list.listing(
+        words=wanted, active=ACTIVE.get(state), admins=state == "admins", money=money, sort=sort
+    )
     if tables.is_wanted():
         return tables.as_csv("users", USER_COLUMNS, listing)
     page = tables.page_of(listing)
-    sums = people.sums_of(current.session(), [person.id for person in page.items])
+    sums = admin_user_list.sums_of(current.session(), [person.id for person in page.items])
     facts = {"q": wanted, "state": state, "money": money, "sort": sort}
     return render_template("admin/users.html", page=page, sums=sums, **facts)
 
@@ -91,7 +97,7 @@ def find() -> Response:
 
     The words are posted and not part of an address, because somebody may paste a secret.
     """
-    found = finding.find(current.session(), request.form.get("q", "")[:200])
+    found = admin_search.find(current.session(), request.form.get("q", "")[:200])
     match found.kind:
         case "user":
             where = url_for("admin.user_detail", user_id=found.name)
@@ -172,7 +178,9 @@ def add_note(user_id: uuid.UUID) -> Response:
     """Write something down about a person, for other admins."""
     text = NoteForm(request.form).text.data or ""
     said = _("The note is saved.")
-    return _change(user_id, said, lambda session, actor: dossiers.add_note(session, user_id, text=text, actor=actor))
+    return _change(
+        user_id, said, lambda session, actor: user_profile.add_note(session, user_id, text=text, actor=actor)
+    )
 
 
 def _change(user_id: uuid.UUID, said: str, call: Callable[[Session, Actor], object]) -> Response:
@@ -200,6 +208,6 @@ def _chosen_ids() -> list[uuid.UUID]:
 
 
 def _user_page(user_id: uuid.UUID, form: AdjustForm) -> str:
-    dossier = dossiers.of(current.session(), user_id)
-    facts = {"form": form, "note": NoteForm(), "signed_amount": ledger.signed_amount}
+    dossier = user_profile.of(current.session(), user_id)
+    facts = {"form": form, "note": NoteForm(), "signed_amount": transfers.signed_amount}
     return render_template("admin/user.html", dossier=dossier, person=dossier.person, wallet=dossier.wallet, **facts)

@@ -5,7 +5,7 @@ import uuid
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models.services import two_factor, users, viewing
+from models.services.accounts import impersonation, two_factor, users
 from models.services.errors import InvalidInput, ViewRefused
 from portal import access, current
 from portal.forms.admin import ReasonForm
@@ -27,7 +27,7 @@ def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
         try:
             with current.transaction() as own:
                 facts = {"reason": str(form.reason.data), "actor": current.actor()}
-                viewing.begin(own, current.login(), user_id, **facts)  # type: ignore[arg-type]
+                impersonation.begin(own, current.login(), user_id, **facts)  # type: ignore[arg-type]
         except (InvalidInput, ViewRefused) as error:
             form.refuse(error)
         else:
@@ -38,11 +38,11 @@ def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
 @way_back.post("/view-as/end")
 def end() -> Response:
     """Stop viewing and go back to the user's page in the office."""
-    person = viewing.viewed(current.login())
+    person = impersonation.viewed(current.login())
     if person is None:
         return redirect(url_for("profile.dashboard"), 303)
     with current.transaction() as own:
-        viewing.end(own, current.login())
+        impersonation.end(own, current.login())
     return redirect(url_for("admin.user_detail", user_id=person.id), 303)
 
 

@@ -5,8 +5,9 @@ import uuid
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models.services import bundles, ledger
 from models.services.errors import CouponRefused, DuplicateTransfer, InsufficientFunds, PriceChanged
+from models.services.ledger import transfers
+from models.services.tokens import bundles
 from portal import access, current
 from portal.forms.shop import BundleForm
 from portal.i18n import gettext as _
@@ -22,7 +23,7 @@ THE_BUNDLE = 1  # the page shows one price only
 @blueprint.get("/bundles")
 def listing() -> str:
     """Show what is for sale."""
-    wallet = ledger.wallet_of(current.session(), current.user().id)
+    wallet = transfers.wallet_of(current.session(), current.user().id)
     settings = current.settings()
     page = bundles.on_sale(current.session(), settings, **window())
     offers = [(bundle, bundles.price_of(bundle, settings)) for bundle in page.items]
@@ -67,13 +68,13 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
     except CouponRefused as error:
         form.refuse(error, "coupon")
         return _buy_page(bundle_id, form), 400
-    wallet = ledger.wallet_of(current.session(), current.user().id)
+    wallet = transfers.wallet_of(current.session(), current.user().id)
     return render_template("bundles/secrets.html", sold=sold, made=made, wallet=wallet)
 
 
 def _buy_page(bundle_id: uuid.UUID, form: BundleForm, lacks: InsufficientFunds | None = None) -> str:
     bundle = bundles.offered(current.session(), bundle_id)
-    wallet = ledger.wallet_of(current.session(), current.user().id)
+    wallet = transfers.wallet_of(current.session(), current.user().id)
     top_up = None
     if lacks is not None:
         back = url_for("bundles.buy_form", bundle_id=bundle_id, coupon=form.coupon.data or None)

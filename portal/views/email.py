@@ -3,7 +3,7 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models.services import credentials
+from models.services.accounts import email_flows
 from models.services.errors import InvalidInput
 from portal import access, current, limits
 from portal.forms.accounts import EmailForm
@@ -23,7 +23,7 @@ def change() -> str | Response | tuple[str, int]:
         limits.count_mailed_link(request.remote_addr)
         try:
             with login_limits.proof_attempt(current.login().id), current.transaction() as own:
-                credentials.ask_for_new_email(
+                email_flows.ask_for_new_email(
                     own,
                     current.user(),
                     email=str(form.email.data),

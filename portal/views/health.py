@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.api_keys import KeyScope
 from models.sections import Upstream
-from models.services import health as rules
-from models.services import outages
-from models.services.health import Check, Report
+from models.services.gateway import outages
+from models.services.monitoring import health_report as rules
+from models.services.monitoring.health_report import Check, Report
 from portal import access, current
 from portal.api import guard
 from portal.extensions import db

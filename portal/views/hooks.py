@@ -6,8 +6,9 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.notices import Topic
-from models.services import deliveries, webhooks
 from models.services.errors import InvalidInput, RotatedAlready
+from models.services.webhooks import deliveries
+from models.services.webhooks import endpoints as webhook_endpoints
 from models.webhooks import WebhookEndpoint
 from portal import access, current, sentences
 from portal.forms.base import SeenForm
@@ -35,7 +36,7 @@ def create() -> str | Response | tuple[str, int]:
         return _listing(form, topics), 400
     try:
         with current.transaction() as session:
-            made = webhooks.create(
+            made = webhook_endpoints.create(
                 session,
                 current.user(),
                 form.endpoint_id.data or uuid.uuid4(),
@@ -68,7 +69,7 @@ def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
     if _is_fit(form, topics):
         try:
             with current.transaction() as session:
-                webhooks.change(
+                webhook_endpoints.change(
                     session,
                     endpoint,
                     url=str(form.url.data),
@@ -90,7 +91,7 @@ def switch(endpoint_id: uuid.UUID) -> Response:
     """Switch a webhook on or off."""
     on = request.form.get("on") == "1"
     with current.transaction() as session:
-        webhooks.switch(session, _own(endpoint_id), on=on, actor=current.actor())
+        webhook_endpoints.switch(session, _own(endpoint_id), on=on, actor=current.actor())
     flash(_("The webhook is on.") if on else _("The webhook is off."), "good")
     return _to(endpoint_id)
 
@@ -127,7 +128,7 @@ def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
     seen = (form.seen.data if form.validate() else None) or 0
     try:
         with current.transaction() as session:
-            secret = webhooks.replace_secret(
+            secret = webhook_endpoints.replace_secret(
                 session, endpoint, seen=seen, settings=current.settings(), actor=current.actor()
             )
     except RotatedAlready as error:
@@ -154,7 +155,7 @@ def confirm_remove(endpoint_id: uuid.UUID) -> str:
 def remove(endpoint_id: uuid.UUID) -> Response:
     """Remove a webhook and its log."""
     with current.transaction() as session:
-        webhooks.remove(session, _own(endpoint_id), actor=current.actor())
+        webhook_endpoints.remove(session, _own(endpoint_id), actor=current.actor())
     flash(_("The webhook is removed."), "good")
     return redirect(url_for("hooks.listing"), 303)
 
@@ -177,7 +178,7 @@ def _is_fit(form: EndpointForm, topics: set[str]) -> bool:
     """Check the address and the topics, so that both are told at once."""
     is_fit = form.validate()
     try:
-        webhooks.checked_topics(topics)
+        webhook_endpoints.checked_topics(topics)
     except InvalidInput as error:
         form.refuse(error)
         return False
@@ -185,7 +186,7 @@ def _is_fit(form: EndpointForm, topics: set[str]) -> bool:
 
 
 def _own(endpoint_id: uuid.UUID) -> WebhookEndpoint:
-    return webhooks.own(current.session(), current.user(), endpoint_id)
+    return webhook_endpoints.own(current.session(), current.user(), endpoint_id)
 
 
 def _to(endpoint_id: uuid.UUID) -> Response:
@@ -193,14 +194,14 @@ def _to(endpoint_id: uuid.UUID) -> Response:
 
 
 def _listing(form: NewEndpointForm, chosen: set[str]) -> str:
-    endpoints = webhooks.of_user(current.session(), current.user().id)
+    endpoints = webhook_endpoints.of_user(current.session(), current.user().id)
     return render_template(
         "hooks/list.html",
         endpoints=endpoints,
         form=form,
         chosen=chosen,
         topics=list(Topic),
-        is_full=len(endpoints) >= webhooks.AT_MOST,
+        is_full=len(endpoints) >= webhook_endpoints.AT_MOST,
     )
 
 

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from models import clock
 from models.api_keys import KeyScope
-from models.services import api_keys
+from models.services.accounts import api_keys
 from models.services.errors import InvalidInput, MadeAlready
 from portal import access, current, sentences
 from portal.forms.keys import SCOPES, KeyForm

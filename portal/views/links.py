@@ -9,7 +9,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models.links import AccountLink, LinkPurpose
-from models.services import credentials, links, two_factor
+from models.services.accounts import email_flows, email_links, two_factor
 from models.services.errors import LinkExpired
 from portal import access, current, limits
 from portal.forms.accounts import AddressForm, NewPasswordForm
@@ -47,7 +47,7 @@ def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tup
         limits.count_mailed_link(request.remote_addr)
         with current.transaction() as own:
             email = str(form.email.data)
-            links.ask(own, purpose, email, settings=current.frozen_settings(), actor=current.actor())
+            email_links.ask(own, purpose, email, settings=current.frozen_settings(), actor=current.actor())
         current.later("jobs.accounts.send_links")
         return redirect(url_for(here, sent=1), 303)
     return render_template(template, form=form, sent=SENT in request.args), 400 if form.errors else 200
@@ -57,7 +57,7 @@ def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tup
 def follow(secret: str) -> Response:
     """Take a link from a mail: look whether it is good, keep it in the session, and show its page."""
     try:
-        link = links.find(current.session(), secret, settings=current.frozen_settings())
+        link = email_links.find(current.session(), secret, settings=current.frozen_settings())
     except LinkExpired:
         response = _gone()
     else:
@@ -82,7 +82,7 @@ def reset() -> str | Response | tuple[str, int]:
         if request.method == "POST" and form.validate() and is_shown:
             new = str(form.new_password.data)
             with current.transaction() as own:
-                credentials.reset_password(
+                email_flows.reset_password(
                     own, session[KEY], new, settings=current.frozen_settings(), actor=current.actor()
                 )
             session.clear()
@@ -103,7 +103,7 @@ def confirm() -> str | Response | tuple[str, int]:
         changes = link.purpose is LinkPurpose.CHANGE_EMAIL
         is_shown = _is_shown(link)
         if request.method == "POST" and is_shown:
-            act = credentials.change_email if changes else credentials.confirm_email
+            act = email_flows.change_email if changes else email_flows.confirm_email
             with current.transaction() as own:
                 act(own, session[KEY], settings=current.frozen_settings(), actor=current.actor())
             session.pop(KEY, None)
@@ -125,7 +125,7 @@ def finish_login() -> str | Response | tuple[str, int]:
         is_shown = _is_shown(link)
         if request.method == "POST" and is_shown:
             with current.transaction() as own:
-                user = credentials.sign_in(own, session[KEY], settings=current.frozen_settings())
+                user = email_flows.sign_in(own, session[KEY], settings=current.frozen_settings())
                 needs_code = two_factor.is_on(own, user.id)
                 opened = None if needs_code else access.open_login(own, user)
             if opened is None:
@@ -152,7 +152,7 @@ def _kept(page: str) -> AccountLink | None:
     secret = session.get(KEY)
     if not isinstance(secret, str):
         return None
-    link = links.find(current.session(), secret, settings=current.frozen_settings())
+    link = email_links.find(current.session(), secret, settings=current.frozen_settings())
     return link if PAGES[link.purpose] == page else None
 
 

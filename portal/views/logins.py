@@ -5,7 +5,7 @@ import uuid
 from flask import Blueprint, flash, redirect, render_template, session, url_for
 from werkzeug.wrappers import Response
 
-from models.services import logins
+from models.services.accounts import logins
 from portal import access, current
 from portal.i18n import gettext as _
 from portal.i18n import ngettext

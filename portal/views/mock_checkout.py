@@ -10,8 +10,8 @@ from flask import Blueprint, abort, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from models.payments import Payment
-from models.services.providers import mock
-from models.services.providers.base import Outcome
+from models.services.payments.providers import mock
+from models.services.payments.providers.base import Outcome
 from portal import current
 from portal.redirects import without_own_origin
 

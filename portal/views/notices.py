@@ -6,9 +6,9 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models.notices import ALWAYS_MAILED, Topic
-from models.services import notices
 from models.services.errors import InvalidInput
-from models.services.money import parse_amount
+from models.services.ledger.money import parse_amount
+from models.services.notifications import preferences as notification_preferences
 from portal import access, current
 from portal.forms.notices import ThresholdForm
 from portal.i18n import gettext as _
@@ -40,7 +40,7 @@ def change() -> str | Response | tuple[str, int]:
     with current.transaction() as session:
         user.low_balance_znc = threshold
         for topic in Topic:
-            notices.choose(session, user, topic, mail=topic in by_mail, webhook=topic in by_webhook)
+            notification_preferences.choose(session, user, topic, mail=topic in by_mail, webhook=topic in by_webhook)
     flash(_("Your choices are kept."), "good")
     return redirect(url_for("notices.settings"), 303)
 
@@ -55,13 +55,13 @@ def ask(signed: str) -> Response:
 def act(signed: str) -> Response:
     """Switch the mails off: the page's button, or a mail program's one-click request (RFC 8058)."""
     with current.transaction() as session:
-        user, topic = notices.subscription(session, current.settings().portal, signed)
-        notices.choose(session, user, topic, mail=False)
+        user, topic = notification_preferences.subscription(session, current.settings().portal, signed)
+        notification_preferences.choose(session, user, topic, mail=False)
     return _answer(signed, done=True)
 
 
 def _answer(signed: str, *, done: bool) -> Response:
-    _user, topic = notices.subscription(current.session(), current.settings().portal, signed)
+    _user, topic = notification_preferences.subscription(current.session(), current.settings().portal, signed)
     response = make_response(render_template("notices/unsubscribe.html", topic=topic, done=done))
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
@@ -74,5 +74,5 @@ def _threshold(text: str) -> Decimal:
 
 
 def _page(form: ThresholdForm) -> str:
-    choices = notices.choices(current.session(), current.user().id)
+    choices = notification_preferences.choices(current.session(), current.user().id)
     return render_template("notices/settings.html", form=form, choices=choices, always_mailed=ALWAYS_MAILED)

@@ -6,8 +6,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.services import deliveries
-from models.services.paging import LOG_COUNT
+from models.services.pagination import LOG_COUNT
+from models.services.webhooks import deliveries
 from models.webhooks import DeliveryState, WebhookDelivery
 from portal import access, current, tables
 from portal.i18n import gettext as _

@@ -9,9 +9,10 @@ from werkzeug.wrappers import Response
 
 from models.languages import LANGUAGES
 from models.outbox import MailState, OutboxMail
-from models.services import letters, notices, outbox, samples
-from models.services.letters import Letter
-from models.services.paging import LOG_COUNT
+from models.services.notifications import mail_rendering, mail_samples, outbox
+from models.services.notifications import preferences as notification_preferences
+from models.services.notifications.mail_rendering import Letter
+from models.services.pagination import LOG_COUNT
 from portal import access, current, tables, words
 from portal.i18n import gettext as _
 from portal.paging import window
@@ -60,7 +61,7 @@ def send_again(mail_id: uuid.UUID) -> Response:
 @blueprint.get("/samples")
 def preview() -> Response:
     """Show one kind in one language, as text and as HTML."""
-    known = letters.kinds()
+    known = mail_rendering.kinds()
     kind = request.args.get("kind", known[0])
     written = _letter(kind, request.args.get("lang", "en"))
     named = sorted(((each, words.kind_name(each)) for each in known), key=itemgetter(1))
@@ -82,13 +83,13 @@ def preview_html(kind: str, lang: str) -> Response:
 
 
 def _letter(kind: str, lang: str) -> Letter:
-    if kind not in letters.kinds() or lang not in LANGUAGES:
+    if kind not in mail_rendering.kinds() or lang not in LANGUAGES:
         abort(404)
     portal = current.settings().portal
-    way_out = notices.unsubscribe_path(portal, uuid.UUID(int=0), kind)
-    return letters.compose(
+    way_out = notification_preferences.unsubscribe_path(portal, uuid.UUID(int=0), kind)
+    return mail_rendering.compose(
         kind,
-        samples.of(kind),
+        mail_samples.of(kind),
         language=lang,
         portal_url=portal.address,
         unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,

@@ -5,7 +5,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models import clock
 from models.audit import AuditAction
-from models.services import audit, exporting, leaving, two_factor
+from models.services.accounts import data_export, deletion, two_factor
+from models.services.audit import log as audit_log
 from models.services.errors import InvalidInput, LastSuperuser, OtpRequired, OtpWrong, PaymentWaits
 from portal import access, current
 from portal.forms.two_factor import DeleteForm
@@ -22,8 +23,8 @@ def export() -> Response:
     user = current.user()
     with current.transaction() as own:
         who = current.actor()
-        audit.record(own, AuditAction.USER_EXPORTED, who, user_id=user.id, resource=("user", user.id))
-    response = Response(stream_with_context(exporting.document(current.session(), user)), mimetype="application/json")
+        audit_log.record(own, AuditAction.USER_EXPORTED, who, user_id=user.id, resource=("user", user.id))
+    response = Response(stream_with_context(data_export.document(current.session(), user)), mimetype="application/json")
     response.headers["Content-Disposition"] = f'attachment; filename="zenzefi-{clock.now():%Y-%m-%d}.json"'
     return response
 
@@ -37,7 +38,7 @@ def delete() -> str | AnyResponse | tuple[str, int]:
         try:
             with login_limits.proof_attempt(current.login().id), current.transaction() as own:
                 proof = {"password": str(form.current_password.data), "code": form.code.data or None}
-                leaving.delete_account(own, user, **proof, settings=current.frozen_settings(), actor=current.actor())  # type: ignore[arg-type]
+                deletion.delete_account(own, user, **proof, settings=current.frozen_settings(), actor=current.actor())  # type: ignore[arg-type]
         except (InvalidInput, OtpRequired, OtpWrong) as error:
             form.refuse(error, None if isinstance(error, InvalidInput) else "code")
         except (LastSuperuser, PaymentWaits) as error:
@@ -46,7 +47,7 @@ def delete() -> str | AnyResponse | tuple[str, int]:
             session.clear()
             flash(_("Your account is deleted."), "info")
             return redirect(url_for("pages.landing"), 303)
-    gone = leaving.preview(current.session(), user)
+    gone = deletion.preview(current.session(), user)
     asks_code = two_factor.is_on(current.session(), user.id)
     page = render_template("profile/delete.html", form=form, gone=gone, asks_code=asks_code)
     return page, 400 if form.errors else 200

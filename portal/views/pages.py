@@ -8,8 +8,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.services import outages
-from models.services.paging import Page
+from models.services.gateway import outages
+from models.services.pagination import Page
 from portal import current, errors, i18n
 from portal.forms.accounts import LoginForm, RegisterForm
 from portal.i18n import gettext

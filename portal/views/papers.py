@@ -7,12 +7,13 @@ from datetime import date, datetime, timedelta
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
 from models import clock, time_zones
-from models.services import ledger, reconciling
-from models.services import papers as wallets
 from models.services.errors import InvalidInput, NotFound
-from models.services.paging import Page
-from models.services.papers import Month
-from models.services.reconciling import Row
+from models.services.ledger import statements as wallets
+from models.services.ledger import transfers
+from models.services.ledger.statements import Month
+from models.services.pagination import Page
+from models.services.payments import reconciliation as payment_reconciliation
+from models.services.payments.reconciliation import Row
 from portal import access, current, papers, sentences, words
 from portal.paging import window
 
@@ -58,8 +59,8 @@ def statement(month: str) -> str:
         zone=user.time_zone or time_zones.DEFAULT,
         statement=wallets.statement(session, user, chosen),
         page=wallets.page(session, user, chosen, **window()),
-        wallet=ledger.wallet_of(session, user.id),
-        signed_amount=ledger.signed_amount,
+        wallet=transfers.wallet_of(session, user.id),
+        signed_amount=transfers.signed_amount,
     )
 
 
@@ -101,7 +102,7 @@ def reconciliation() -> str | tuple[str, int]:
     fault, found, part = "", list[Row](), window()
     platform = current.settings().platform
     try:
-        found = reconciling.rows(current.session(), first, last, platform.zone)
+        found = payment_reconciliation.rows(current.session(), first, last, platform.zone)
     except InvalidInput as error:
         fault = sentences.sentence(error)
     shown = Page(found[::-1][part["offset"] :][: part["limit"]], len(found), **part)
@@ -115,7 +116,7 @@ def reconciliation_csv() -> Response:
     """Hand out the same as CSV."""
     first, last = _range()
     platform = current.settings().platform
-    found = reconciling.rows(current.session(), first, last, platform.zone)
+    found = payment_reconciliation.rows(current.session(), first, last, platform.zone)
     paid = ("day", "provider", "payments", "paid_rub", "paid_znc", "booked_znc")
     head = (*paid, "reversals", "returned_rub", "returned_znc", "unbooked_znc", "difference_znc", "time_zone")
     rows = (

@@ -4,9 +4,12 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.payments import PaymentStatus
-from models.services import ledger, logins, outages, overview, payments, two_factor, users
-from models.services.accounts import time_zones
+from models.services.accounts import logins, time_zones, two_factor, users
 from models.services.errors import InvalidInput
+from models.services.gateway import outages
+from models.services.ledger import transfers
+from models.services.payments import topups
+from models.services.reports import overview
 from portal import access, current
 from portal.forms.accounts import PasswordForm
 from portal.forms.time_zones import TimeZoneForm
@@ -22,12 +25,12 @@ blueprint.before_request(access.require_login)
 def dashboard() -> str:
     """Show the balance, what runs, what went through, and what needs attention."""
     user, gap = current.user(), current.settings().upstream.probe_gap
-    newest = payments.listing(current.session(), limit=5, offset=0, user_id=user.id).items
+    newest = topups.listing(current.session(), limit=5, offset=0, user_id=user.id).items
     return render_template(
         "profile/dashboard.html",
-        wallet=ledger.wallet_of(current.session(), user.id),
+        wallet=transfers.wallet_of(current.session(), user.id),
         figures=overview.of_user(current.session(), user.id),
-        debt=ledger.debt_of(current.session(), user.id),
+        debt=transfers.debt_of(current.session(), user.id),
         outage=outages.current(current.session(), gap),
         pending=[payment for payment in newest if payment.status is PaymentStatus.PENDING],
     )

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, render_template, url_for
 
-from models.services import referrals
+from models.services.promotions import referrals
 from portal import access, current
 from portal.paging import window
 from portal.redirects import own_address

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.services import extending, ledger, own_tokens, pausing, renewing, rotating, token_lists
+from models.services import own_tokens
 from models.services.errors import (
     DomainError,
     DuplicateTransfer,
@@ -20,7 +20,11 @@ from models.services.errors import (
     PriceChanged,
     TokenEnded,
 )
-from models.services.money import parse_amount
+from models.services.ledger import transfers
+from models.services.ledger.money import parse_amount
+from models.services.tokens import extension, renewal, rotation
+from models.services.tokens import pause as token_pause
+from models.services.tokens import queries as token_queries
 from models.tokens import AccessToken, TokenState
 from portal import access, current, sentences, words
 from portal.forms.shop import ExtendForm, NameForm, RotateForm
@@ -34,9 +38,9 @@ blueprint.before_request(access.require_login)
 @blueprint.get("/<uuid:token_id>/pause")
 def confirm_pause(token_id: uuid.UUID) -> str | Response:
     """Say what a pause does before it begins: it locks the token for a least time."""
-    token = token_lists.owned(current.session(), current.user(), token_id)
+    token = token_queries.owned(current.session(), current.user(), token_id)
     settings = current.settings()
-    outlook = pausing.outlook(current.session(), token, settings)
+    outlook = token_pause.outlook(current.session(), token, settings)
     if token.state(clock.now()) is not TokenState.ACTIVE or outlook.refused:
         return redirect(url_for("tokens.detail", token_id=token_id))
     least = words.span(settings.pause.at_least_minutes * 60)
@@ -59,7 +63,7 @@ def confirm_pause(token_id: uuid.UUID) -> str | Response:
 def pause(token_id: uuid.UUID) -> Response:
     """Stop the clock."""
     with _told(_("The clock stands still. Nobody can use the token until you resume it.")) as session:
-        pausing.pause(session, current.user(), token_id, settings=current.settings(), actor=current.actor())
+        token_pause.pause(session, current.user(), token_id, settings=current.settings(), actor=current.actor())
     return _back(token_id)
 
 
@@ -67,7 +71,7 @@ def pause(token_id: uuid.UUID) -> Response:
 def resume(token_id: uuid.UUID) -> Response:
     """Let the clock run on."""
     with _told(_("The clock runs on.")) as session:
-        pausing.resume(session, current.user(), token_id, settings=current.settings(), actor=current.actor())
+        token_pause.resume(session, current.user(), token_id, settings=current.settings(), actor=current.actor())
     return _back(token_id)
 
 
@@ -76,7 +80,7 @@ def rename(token_id: uuid.UUID) -> Response:
     """Give the token another name, or none."""
     form = NameForm(request.form)
     with _told(_("The name is saved.")) as session:
-        rotating.rename(session, current.user(), token_id, name=form.name.data or "", actor=current.actor())
+        rotation.rename(session, current.user(), token_id, name=form.name.data or "", actor=current.actor())
     return _back(token_id)
 
 
@@ -87,7 +91,7 @@ def set_renewal(token_id: uuid.UUID) -> Response:
     said = _("The token will renew itself from your balance.") if on else _("The token will not renew itself.")
     shown = request.form.get("shown", "")
     with _told(said) as session:
-        renewing.set_auto_renew(
+        renewal.set_auto_renew(
             session,
             current.user(),
             token_id,
@@ -122,7 +126,7 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     hours, key = form.hours.data, form.key.data
     try:
         with current.transaction() as session:
-            price = extending.extend(
+            price = extension.extend(
                 session,
                 current.user(),
                 token_id,
@@ -169,7 +173,7 @@ def rotate(token_id: uuid.UUID) -> str | Response:
     seen = form.seen.data if form.validate() else 0
     try:
         with current.transaction() as session:
-            token, secret = rotating.rotate(
+            token, secret = rotation.rotate(
                 session,
                 current.user(),
                 token_id,
@@ -183,7 +187,7 @@ def rotate(token_id: uuid.UUID) -> str | Response:
     except DomainError as error:
         flash(sentences.sentence(error), "info")
         return _back(token_id)
-    wallet = ledger.wallet_of(current.session(), current.user().id)
+    wallet = transfers.wallet_of(current.session(), current.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet, replaced=True)
 
 
@@ -207,7 +211,7 @@ def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
 def end_old_secret(token_id: uuid.UUID) -> Response:
     """End the secret that was replaced; a second time changes nothing."""
     with _told(_("The old secret opens nothing any more.")) as session:
-        rotating.end_previous(session, current.user(), token_id, actor=current.actor())
+        rotation.end_previous(session, current.user(), token_id, actor=current.actor())
     return _back(token_id)
 
 
@@ -231,7 +235,7 @@ def _back(token_id: uuid.UUID) -> Response:
 
 def _changeable(token_id: uuid.UUID) -> AccessToken | None:
     """Return the user's token, or None with a word about it when it has ended."""
-    token = token_lists.owned(current.session(), current.user(), token_id)
+    token = token_queries.owned(current.session(), current.user(), token_id)
     try:
         own_tokens.refuse_ended(token.state(clock.now()))
     except TokenEnded as error:
@@ -241,7 +245,7 @@ def _changeable(token_id: uuid.UUID) -> AccessToken | None:
 
 
 def _extend_page(token: AccessToken, form: ExtendForm, lacks: InsufficientFunds | None = None) -> str:
-    wallet = ledger.wallet_of(current.session(), current.user().id)
+    wallet = transfers.wallet_of(current.session(), current.user().id)
     prices = form.shown.now = current.settings().prices.znc
     form.hours.choices = [(hours, words.duration(hours)) for hours in sorted(prices)]
     top_up = None

@@ -6,7 +6,6 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.services import entries, ledger, pausing, revoking, sessions, timelines, token_lists, tokens, usage
 from models.services.errors import (
     CouponRefused,
     DuplicateTransfer,
@@ -17,7 +16,15 @@ from models.services.errors import (
     TokenEnded,
     TokenUnusable,
 )
-from models.services.usage import Period
+from models.services.gateway import sessions
+from models.services.ledger import transfers
+from models.services.reports import usage
+from models.services.reports.usage import Period
+from models.services.tokens import browser_access, revocation
+from models.services.tokens import history as token_history
+from models.services.tokens import pause as token_pause
+from models.services.tokens import purchase as token_purchase
+from models.services.tokens import queries as token_queries
 from models.tokens import TokenState
 from portal import access, current, security, sentences, traffic, words
 from portal.forms.shop import BuyForm
@@ -37,7 +44,7 @@ ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
 def listing() -> str:
     """List the user's tokens, newest first."""
     return render_template(
-        "tokens/list.html", page=token_lists.of_user(current.session(), current.user().id, **window())
+        "tokens/list.html", page=token_queries.of_user(current.session(), current.user().id, **window())
     )
 
 
@@ -49,7 +56,7 @@ def buy_form() -> str:
         settings,
         duration_hours=request.args.get("duration_hours", type=int) or _usual_duration(),
         scope=request.args.get("scope") or next(iter(settings.scopes)),
-        name=request.args.get("name", "")[: tokens.NAME_LENGTH],
+        name=request.args.get("name", "")[: token_purchase.NAME_LENGTH],
         coupon=request.args.get("coupon", "")[:32],
         token_id=uuid.uuid4(),
     )
@@ -69,7 +76,7 @@ def buy() -> str | Response | tuple[str, int]:
         return _buy_page(form), 200 if is_fit else 400
     try:
         with current.transaction() as session:
-            token, secret = tokens.purchase(
+            token, secret = token_purchase.purchase(
                 session,
                 current.user(),
                 hours=form.duration_hours.data,
@@ -93,23 +100,23 @@ def buy() -> str | Response | tuple[str, int]:
     except (InvalidInput, CouponRefused) as error:
         form.refuse(error, None if isinstance(error, InvalidInput) else "coupon")
         return _buy_page(form), 400
-    wallet = ledger.wallet_of(current.session(), current.user().id)
+    wallet = transfers.wallet_of(current.session(), current.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet)
 
 
 @blueprint.get("/<uuid:token_id>")
 def detail(token_id: uuid.UUID) -> Response:
     """Show one token: its clock, its sessions, and what a revocation would give back now."""
-    token = token_lists.owned(current.session(), current.user(), token_id)
+    token = token_queries.owned(current.session(), current.user(), token_id)
     days = usage.series(current.session(), Period.DAY, token_id=token.id, shown=DAYS_SHOWN, zone=current.zone())
     response = make_response(
         render_template(
             "tokens/detail.html",
             token=token,
-            refund=revoking.refund_now(current.session(), token, current.settings()),
+            refund=revocation.refund_now(current.session(), token, current.settings()),
             renewal_price=current.settings().prices.znc.get(token.duration_hours),
-            pause=pausing.outlook(current.session(), token, current.settings()),
-            history=timelines.of_token(current.session(), token, **window("history")),
+            pause=token_pause.outlook(current.session(), token, current.settings()),
+            history=token_history.of_token(current.session(), token, **window("history")),
             sessions=sessions.listing(current.session(), token_id=token.id, **window()),
             refusals=traffic.refusals(token.id),
             days=days,
@@ -128,7 +135,9 @@ def open_in_browser(token_id: uuid.UUID) -> Response:
     settings = current.settings()
     try:
         with current.transaction() as session:
-            ticket = entries.issue_ticket(session, current.user(), token_id, settings=settings, actor=current.actor())
+            ticket = browser_access.issue_ticket(
+                session, current.user(), token_id, settings=settings, actor=current.actor()
+            )
     except TokenUnusable as error:
         flash(sentences.sentence(error), "info")
         return redirect(url_for("tokens.detail", token_id=token_id), 303)
@@ -140,10 +149,10 @@ def open_in_browser(token_id: uuid.UUID) -> Response:
 @blueprint.get("/<uuid:token_id>/revoke")
 def confirm_revoke(token_id: uuid.UUID) -> str | Response:
     """Say in numbers what a revocation does; the page behind the dialog, for browsers without scripts."""
-    token = token_lists.owned(current.session(), current.user(), token_id)
+    token = token_queries.owned(current.session(), current.user(), token_id)
     if token.state(clock.now()) in ENDED:
         return redirect(url_for("tokens.detail", token_id=token.id))
-    refund = revoking.refund_now(current.session(), token, current.settings())
+    refund = revocation.refund_now(current.session(), token, current.settings())
     return render_template("tokens/revoke.html", token=token, refund=refund)
 
 
@@ -152,7 +161,7 @@ def revoke(token_id: uuid.UUID) -> Response:
     """End the token and pay back its unused time."""
     try:
         with current.transaction() as session:
-            _token, refund = revoking.revoke(
+            _token, refund = revocation.revoke(
                 session, current.user(), token_id, settings=current.settings(), actor=current.actor()
             )
     except TokenEnded as error:
@@ -166,7 +175,7 @@ def revoke(token_id: uuid.UUID) -> Response:
 @blueprint.post("/<uuid:token_id>/sessions/<uuid:session_id>/release")
 def release(token_id: uuid.UUID, session_id: uuid.UUID) -> Response:
     """End the session that holds the token, so that another device may use it."""
-    token_lists.owned(current.session(), current.user(), token_id)
+    token_queries.owned(current.session(), current.user(), token_id)
     try:
         with current.transaction() as session:
             sessions.release(session, current.user(), session_id, current.actor())
@@ -187,7 +196,7 @@ def _usual_duration() -> int:
 
 def _buy_page(form: BuyForm, lacks: InsufficientFunds | None = None) -> str:
     """Render the purchase; with `lacks`, the way to a top-up that leads back to the same purchase."""
-    wallet = ledger.wallet_of(current.session(), current.user().id)
+    wallet = transfers.wallet_of(current.session(), current.user().id)
     top_up = None
     if lacks is not None:
         chosen = {"duration_hours": form.duration_hours.data, "scope": form.scope.data, "name": form.name.data or None}

@@ -7,9 +7,10 @@ from urllib.parse import quote
 from flask import Blueprint, render_template, request
 
 from models.config import Settings
-from models.services import paths, token_lists
-from models.services.paths import PREFIX, RESERVED_SEGMENT
-from models.services.scopes import ORDINARY_METHODS, Ruling, Scope, ruling
+from models.services.gateway import request_paths
+from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
+from models.services.gateway.scopes import ORDINARY_METHODS, Ruling, Scope, ruling
+from models.services.tokens import queries as token_queries
 from models.tokens import AccessToken
 from portal import access, current, traffic
 
@@ -25,7 +26,7 @@ _AS_TYPED = "".join(chr(code) for code in range(0x21, 0x7F))
 @blueprint.get("/traffic")
 def live(token_id: uuid.UUID) -> str:
     """Show the token's last requests and refusals; the page refreshes itself unless it is asked not to."""
-    token = token_lists.owned(current.session(), current.user(), token_id)
+    token = token_queries.owned(current.session(), current.user(), token_id)
     return render_template(
         "tokens/traffic.html",
         token=token,
@@ -38,7 +39,7 @@ def live(token_id: uuid.UUID) -> str:
 @blueprint.get("/try")
 def try_request(token_id: uuid.UUID) -> str:
     """Say what the gate would make of a method and a path, and by which rule; nothing is sent anywhere."""
-    token = token_lists.owned(current.session(), current.user(), token_id)
+    token = token_queries.owned(current.session(), current.user(), token_id)
     method = request.args.get("method", "GET")
     path = request.args.get("path", "").strip()[:LONGEST_PATH]
     method = method if method in ORDINARY_METHODS else "GET"
@@ -54,7 +55,7 @@ def _judged(settings: Settings, token: AccessToken, method: str, typed: str) -> 
     raw_path = raw_path_of(typed)
     if settings.proxy.compatibility_prefix and raw_path.startswith(PREFIX + b"/"):
         raw_path = raw_path.removeprefix(PREFIX)
-    if paths.fault(raw_path) is None and paths.is_under(raw_path, RESERVED_SEGMENT):
+    if request_paths.fault(raw_path) is None and request_paths.is_under(raw_path, RESERVED_SEGMENT):
         return Ruling("reserved")
     rules = settings.scopes.get(token.scope)
     return ruling(None if rules is None else Scope(rules), method, raw_path)

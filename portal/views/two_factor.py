@@ -9,7 +9,7 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from models.services import two_factor
+from models.services.accounts import two_factor
 from models.services.errors import InvalidInput, OtpWrong, RotatedAlready
 from portal import access, current
 from portal.forms.base import Form

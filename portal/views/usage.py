@@ -6,8 +6,9 @@ from flask import Blueprint, Response, render_template, request
 from flask_babel import format_date
 
 from models import time_zones
-from models.services import token_lists, usage
-from models.services.usage import Entry, Period
+from models.services.reports import usage
+from models.services.reports.usage import Entry, Period
+from models.services.tokens import queries as token_queries
 from models.tokens import AccessToken
 from portal import access, current, tables
 
@@ -31,7 +32,7 @@ def overview() -> str:
         token=token,
         period=period,
         periods=list(Period),
-        tokens=token_lists.of_user(session, user.id, limit=CHOICES, offset=0).items,
+        tokens=token_queries.of_user(session, user.id, limit=CHOICES, offset=0).items,
         entries=entries,
         labels=labels(entries, period),
         total=usage.added(entries),
@@ -65,7 +66,7 @@ def _entries(token: AccessToken | None, period: Period) -> list[Entry]:
 def _token() -> AccessToken | None:
     """Return the token that was asked for; a stranger's is a page that is not there."""
     token_id = request.args.get("token", type=uuid.UUID)
-    return token_lists.owned(current.session(), current.user(), token_id) if token_id else None
+    return token_queries.owned(current.session(), current.user(), token_id) if token_id else None
 
 
 def _period() -> Period:

@@ -8,9 +8,11 @@ from werkzeug.wrappers import Response
 
 from models.ledger import TransferKind
 from models.payments import PaymentStatus
-from models.services import gifts, ledger, payments, providers
 from models.services.errors import GiftRefused, InvalidInput, ProviderDown, ProviderRefused
-from models.services.money import parse_amount
+from models.services.ledger import transfers
+from models.services.ledger.money import parse_amount
+from models.services.payments import providers, topups
+from models.services.promotions import gift_codes
 from portal import access, current, limits, security, words
 from portal.forms.shop import GiftForm, TopUpForm
 from portal.i18n import gettext as _
@@ -52,7 +54,7 @@ def top_up() -> str | Response | tuple[str, int]:
         amount = parse_amount(str(form.amount.data), at_most=settings.limits.topup_max_znc)
         with current.transaction() as session:
             payment_id = uuid.uuid4()
-            started = payments.start(
+            started = topups.start(
                 session,
                 current.user(),
                 payment_id=payment_id,
@@ -83,7 +85,9 @@ def redeem() -> str | Response | tuple[str, int]:
     try:
         with current.transaction() as session:
             code = str(gift.code.data)
-            credited = gifts.redeem(session, current.user(), code, settings=current.settings(), actor=current.actor())
+            credited = gift_codes.redeem(
+                session, current.user(), code, settings=current.settings(), actor=current.actor()
+            )
     except GiftRefused as error:
         gift.refuse(error, "code")
         return _wallet_page(_top_up_form(), gift), 400
@@ -97,8 +101,8 @@ def payment(payment_id: uuid.UUID) -> str:
     user = current.user()
     return render_template(
         "wallet/payment.html",
-        payment=payments.owned(current.session(), user, payment_id),
-        wallet=ledger.wallet_of(current.session(), user.id),
+        payment=topups.owned(current.session(), user, payment_id),
+        wallet=transfers.wallet_of(current.session(), user.id),
         next=local_path(request.args.get("next"), ""),
         # Who comes back from the checkout has paid, most likely: the way there is not what the page leads with.
         returned="returned" in request.args,
@@ -110,7 +114,7 @@ def withdraw(payment_id: uuid.UUID) -> Response:
     """End a payment that its payer does not want to make any more."""
     with current.transaction() as session:
         settings, actor = current.settings(), current.actor()
-        status = payments.withdraw(session, current.user(), payment_id, settings=settings, actor=actor)
+        status = topups.withdraw(session, current.user(), payment_id, settings=settings, actor=actor)
     if status is PaymentStatus.EXPIRED:
         flash(_("The payment is withdrawn. If it was made all the same, its ZNC will be credited."), "good")
     return redirect(url_for("wallet.payment", payment_id=payment_id), 303)
@@ -124,17 +128,17 @@ def _top_up_form() -> TopUpForm:
 
 def _wallet_page(form: TopUpForm, gift: GiftForm | None = None) -> str:
     user = current.user()
-    wallet = ledger.wallet_of(current.session(), user.id)
+    wallet = transfers.wallet_of(current.session(), user.id)
     kind = next((known for known in TransferKind if known == request.args.get("type")), None)
     return render_template(
         "wallet/wallet.html",
         form=form,
         gift=gift or GiftForm(),
         wallet=wallet,
-        debt=ledger.debt_of(current.session(), user.id),
+        debt=transfers.debt_of(current.session(), user.id),
         kind=kind,
         kinds=list(TransferKind),
-        transactions=ledger.transactions(current.session(), wallet, kind=kind, **window()),
-        payments=payments.listing(current.session(), user_id=user.id, **window("payments")),
-        signed_amount=ledger.signed_amount,
+        transactions=transfers.transactions(current.session(), wallet, kind=kind, **window()),
+        payments=topups.listing(current.session(), user_id=user.id, **window("payments")),
+        signed_amount=transfers.signed_amount,
     )

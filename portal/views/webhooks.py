@@ -10,9 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import clock
-from models.services import callbacks, payment_checks, payments, providers
 from models.services.errors import DomainError
-from models.services.providers import Ask, Callback
+from models.services.payments import callbacks, providers, status_checks, topups
+from models.services.payments.providers import Ask, Callback
 from portal import current
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def _note(provider: str, word: Ask) -> None:
     with current.transaction() as session:
         payment_id = callbacks.asked_about(session, provider, word)
         if payment_id is not None:
-            payment_checks.request(session, payment_id)
+            status_checks.request(session, payment_id)
     if payment_id is not None:
         current.later("jobs.payments.ask", str(payment_id))
 
@@ -66,7 +66,7 @@ def _settle(event_id: uuid.UUID) -> None:
         with current.transaction() as session:
             # A provider does not wait for long, and a thread of the portal should not.
             session.execute(text("SET LOCAL lock_timeout = '1s'"))
-            payments.settle(session, event_id)
+            topups.settle(session, event_id)
     except (DomainError, SQLAlchemyError) as error:
         logger.warning("payment event %s is left to a job: %s", event_id, type(error).__name__)
         current.later("jobs.payments.settle", str(event_id))

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import callbacks, payments
-from models.services.providers import Event
+from models.services.payments import callbacks, topups
+from models.services.payments.providers import Event
 from tests.support import Crash, assert_sound, balance, crash_after, decided, engine_of, person, top_up
 
 
@@ -37,7 +37,7 @@ class Shop:
 
     def settle(self, event_id: uuid.UUID) -> str:
         """Run the job."""
-        return self.run(lambda s: payments.settle(s, event_id))
+        return self.run(lambda s: topups.settle(s, event_id))
 
     def money(self) -> Decimal:
         """Say what alice has."""

@@ -16,8 +16,11 @@ from sqlalchemy import select
 from models import config, database
 from models.config import Settings
 from models.database import Sessions
-from models.services import pausing, revoking, roles, secrets
-from models.services.context import PLATFORM
+from models.services.accounts import roles
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.tokens import pause as token_pause
+from models.services.tokens import revocation
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from tests.abuse.recorder import Recorder
@@ -335,11 +338,13 @@ def test_12_what_is_open_is_cut_within_a_second_of_the_end(scene: Scene, ending:
         wait_for(lambda: scene.upstream.received.count(b"\r\n\r\nsome"), 6)
         with scene.factory.begin() as session:
             if ending == "revoked":
-                revoking.revoke(
+                revocation.revoke(
                     session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM
                 )
             elif ending == "paused":
-                pausing.pause(session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM)
+                token_pause.pause(
+                    session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM
+                )
             else:
                 roles.set_active(session, scene.owned.user.id, active=False, actor=PLATFORM)
         begun = time.monotonic()

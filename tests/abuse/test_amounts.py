@@ -12,7 +12,7 @@ from models.coupons import Coupon
 from models.gifts import GiftCode
 from models.ledger import Transfer
 from models.payments import Payment
-from models.services import callbacks, payments
+from models.services.payments import callbacks, topups
 from models.users import User
 from tests.portal.conftest import (  # noqa: F401 - fixtures
     Browser,
@@ -40,7 +40,7 @@ def payment(session: Session, alice: User, settings: Settings) -> Payment:
     started = top_up(session, alice, settings)
     stored = callbacks.store_event(session, "mock", decided(session, started, settings))
     assert stored is not None
-    payments.settle(session, stored)
+    topups.settle(session, stored)
     session.commit()
     return started
 

@@ -13,9 +13,11 @@ from sqlalchemy import text
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import entries, secrets, tokens
-from models.services.context import PLATFORM
-from models.services.secrets import Purpose
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.crypto.secrets import Purpose
+from models.services.tokens import browser_access
+from models.services.tokens import purchase as token_purchase
 from tests.addon.conftest import upstream
 from tests.addon.processes import Proxy, Reply, free_port, proxy_environment
 from tests.conftest import make_user
@@ -39,10 +41,10 @@ def ticket_and_token(committed: Committed) -> tuple[str, str]:
     settings, factory = committed
     with factory.begin() as session:
         buyer = make_user(session, "buyer", balance="10")
-        token, secret = tokens.purchase(
+        token, secret = token_purchase.purchase(
             session, buyer, hours=1, scope="full", name="", settings=settings, actor=PLATFORM
         )
-        return entries.issue_ticket(session, buyer, token.id, settings=settings, actor=PLATFORM), secret
+        return browser_access.issue_ticket(session, buyer, token.id, settings=settings, actor=PLATFORM), secret
 
 
 def press(proxy: Proxy, ticket: str) -> Reply:

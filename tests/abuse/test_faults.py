@@ -20,8 +20,8 @@ import pytest
 from models import config, database
 from models.config import Settings
 from models.database import Sessions
-from models.services import revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import revocation
 from ops.commands import migrate
 from ops.servers import PostgresServer, RedisServer
 from tests.abuse.recorder import Recorder
@@ -154,7 +154,7 @@ def test_22_postgresql_killed_and_restarted_under_load(site: Site) -> None:
     assert set(load.statuses) == {200}
     wait_until(lambda: site.counted() == len(load.statuses) + 2, seconds=10)
     with site.factory.begin() as session:
-        revoking.revoke(session, site.owned.user, site.owned.token.id, settings=site.settings, actor=PLATFORM)
+        revocation.revoke(session, site.owned.user, site.owned.token.id, settings=site.settings, actor=PLATFORM)
     time.sleep(1)
     assert site.proxy.get("/", site.owned.secret).status == 401
 

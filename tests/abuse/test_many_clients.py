@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import revocation
 from tests.abuse.recorder import Recorder
 from tests.abuse.test_faults import wait_until
 from tests.addon.conftest import sell
@@ -60,7 +60,7 @@ def test_24_many_idle_clients_neither_shut_others_out_nor_deafen_the_worker(
             time.sleep(1)
             assert proxy.get("/", owned.secret).status == 200
             with factory.begin() as session:
-                revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+                revocation.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
             time.sleep(1)
             assert proxy.get("/", owned.secret).status == 401
         assert b"Traceback" not in log.read_bytes()

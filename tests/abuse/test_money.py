@@ -23,12 +23,16 @@ from models.config import Settings
 from models.database import Sessions
 from models.ledger import Transfer, TransferKind
 from models.payments import PaymentEvent, PaymentStatus
-from models.services import adjustments, books, callbacks, money, payments, revoking, sessions
-from models.services.context import Actor
+from models.services.actor import Actor
 from models.services.errors import CallbackRefused, DomainError, InsufficientFunds, InvalidInput, TokenUnusable
-from models.services.providers import Event
-from models.services.providers.base import Callback
-from models.services.providers.mock import SIGNATURE_HEADER, MockProvider
+from models.services.gateway import sessions
+from models.services.ledger import adjustments, money
+from models.services.ledger import verification as ledger_verification
+from models.services.payments import callbacks, topups
+from models.services.payments.providers import Event
+from models.services.payments.providers.base import Callback
+from models.services.payments.providers.mock import SIGNATURE_HEADER, MockProvider
+from models.services.tokens import revocation
 from models.tokens import AccessToken
 from models.users import User
 from tests.abuse.shop import Shop, assert_all_or_nothing
@@ -140,7 +144,7 @@ def test_4_revoking_never_returns_more_than_was_paid(shop: Shop) -> None:
 
     def revoke() -> Decimal:
         return shop.run(
-            lambda s: revoking.revoke(s, shop.alice, token.id, settings=shop.settings, actor=Actor(shop.alice.id))
+            lambda s: revocation.revoke(s, shop.alice, token.id, settings=shop.settings, actor=Actor(shop.alice.id))
         )[1]
 
     results = race(*[revoke] * 4)
@@ -165,7 +169,7 @@ def test_5_two_purchases_with_money_for_one_sell_one_token(shop: Shop) -> None:
 def test_6_revoking_and_first_use_at_the_same_instant_are_never_both(shop: Shop) -> None:
     def revoke(token_id: uuid.UUID) -> Decimal:
         facts = {"settings": shop.settings, "actor": Actor(shop.alice.id)}
-        return shop.run(lambda s: revoking.revoke(s, shop.alice, token_id, **facts))[1]
+        return shop.run(lambda s: revocation.revoke(s, shop.alice, token_id, **facts))[1]
 
     def use(token_id: uuid.UUID) -> None:
         rules = shop.settings.sessions
@@ -199,9 +203,11 @@ def operation(shop: Shop, what: str) -> tuple[Callable[[Session], Any], set[str]
         event_id = shop.callback(shop.pay())
         assert event_id is not None
         changed |= {"payments", "payment_events", "payment_days", "outbox_mails"}
-        return lambda s: payments.settle(s, event_id), changed
+        return lambda s: topups.settle(s, event_id), changed
     token = shop.run(lambda s: buy(s, alice, settings))
-    return lambda s: revoking.revoke(s, alice, token.id, settings=settings, actor=Actor()), changed | {"access_tokens"}
+    return lambda s: revocation.revoke(s, alice, token.id, settings=settings, actor=Actor()), changed | {
+        "access_tokens"
+    }
 
 
 @pytest.mark.parametrize("what", ["purchase", "revoke", "settle", "adjust"])
@@ -228,7 +234,7 @@ def test_9_an_admins_balance_change_is_a_ledger_entry_with_a_reason(shop: Shop) 
 
 def test_9_a_balance_written_past_the_ledger_is_found(shop: Shop) -> None:
     shop.run(lambda s: s.execute(text("UPDATE accounts SET balance = balance + 5 WHERE kind = 'wallet'")))
-    assert not shop.run(books.verify).is_sound
+    assert not shop.run(ledger_verification.verify).is_sound
 
 
 def test_9_no_code_path_writes_a_balance_but_the_ledgers_own_conditional_update() -> None:
@@ -243,9 +249,9 @@ def test_9_no_code_path_writes_a_balance_but_the_ledgers_own_conditional_update(
             elif isinstance(node, ast.Call) and any(word.arg == "balance" for word in node.keywords):
                 found |= {f"{path}: {ast.unparse(node)}"} if "Account)" in ast.unparse(node.func) else set()
     assert found == {
-        "models/services/ledger.py: insert(Account).values(id=uuid.uuid4(), kind=kind, user_id=user_id,"
+        "models/services/ledger/transfers.py: insert(Account).values(id=uuid.uuid4(), kind=kind, user_id=user_id,"
         " balance=Decimal(0))",
-        "models/services/ledger.py: update(Account).where(Account.id == account.id)"
+        "models/services/ledger/transfers.py: update(Account).where(Account.id == account.id)"
         ".values(balance=Account.balance + change)",
     }
 

@@ -16,23 +16,14 @@ from models.database import Sessions
 from models.ledger import Transfer, TransferKind
 from models.outages import Outage
 from models.pauses import TokenPause
-from models.services import (
-    adjustments,
-    bundles,
-    callbacks,
-    crediting,
-    extending,
-    gifts,
-    money,
-    pausing,
-    payments,
-    renewing,
-    reversals,
-    revoking,
-    sessions,
-)
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import DomainError, InsufficientFunds, TokenEnded, TokenUnusable
+from models.services.gateway import sessions
+from models.services.ledger import adjustments, money
+from models.services.payments import callbacks, reversals, topups
+from models.services.promotions import gift_codes
+from models.services.tokens import bundles, extension, outage_credit, renewal, revocation
+from models.services.tokens import pause as token_pause
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.abuse.shop import Shop, assert_all_or_nothing
@@ -89,11 +80,11 @@ def spender(shop: Shop, what: str, time: Clock) -> tuple[Callable[[], Any], Call
         calls = (purchase, purchase)
     elif what == "extension":
         held = [running(shop), running(shop)]
-        calls = tuple(act(shop, extending.extend, one, hours=24, key=uuid.uuid4()) for one in held)  # type: ignore[assignment]
+        calls = tuple(act(shop, extension.extend, one, hours=24, key=uuid.uuid4()) for one in held)  # type: ignore[assignment]
     else:
         held = [running(shop), running(shop)]
         for one in held:
-            act(shop, renewing.set_auto_renew, one, on=True)()
+            act(shop, renewal.set_auto_renew, one, on=True)()
         time.advance(hours=23, minutes=56)
         calls = tuple(partial(shop.run, partial(_renew, token_id=one, settings=settings)) for one in held)  # type: ignore[assignment]
     left = price - shop.money()
@@ -103,7 +94,7 @@ def spender(shop: Shop, what: str, time: Clock) -> tuple[Callable[[], Any], Call
 
 
 def _renew(session: Session, *, token_id: uuid.UUID, settings: Settings) -> bool:
-    return renewing.renew(session, token_id, settings)
+    return renewal.renew(session, token_id, settings)
 
 
 @pytest.mark.parametrize("what", ["bundle", "extension", "renewal"])
@@ -123,11 +114,11 @@ def test_5_two_of_a_kind_at_the_same_instant_with_money_for_one_sell_one(shop: S
 def test_4_a_renewal_and_a_revocation_at_the_same_instant_pay_back_what_was_paid(shop: Shop, time: Clock) -> None:
     for _ in range(8):
         before, token_id = shop.money(), running(shop, 1)
-        act(shop, renewing.set_auto_renew, token_id, on=True)()
+        act(shop, renewal.set_auto_renew, token_id, on=True)()
         time.advance(minutes=56)
         renewed, revoked = race(
             partial(shop.run, partial(_renew, token_id=token_id, settings=shop.settings)),
-            act(shop, revoking.revoke, token_id),
+            act(shop, revocation.revoke, token_id),
         )
         token, refund = token_of(shop, token_id), revoked[1]
         assert token.price_paid == (2 if renewed is True else 1)
@@ -141,9 +132,9 @@ def test_4_pausing_extending_and_revoking_at_the_same_instant_leave_the_books_ri
         before, token_id = shop.money(), running(shop)
         time.advance(hours=6)
         results = race(
-            act(shop, pausing.pause, token_id),
-            act(shop, extending.extend, token_id, hours=1, key=uuid.uuid4()),
-            act(shop, revoking.revoke, token_id),
+            act(shop, token_pause.pause, token_id),
+            act(shop, extension.extend, token_id, hours=1, key=uuid.uuid4()),
+            act(shop, revocation.revoke, token_id),
         )
         assert all(isinstance(result, DomainError) or not isinstance(result, Exception) for result in results)
         token = token_of(shop, token_id)
@@ -158,9 +149,9 @@ def test_4_pausing_extending_and_revoking_at_the_same_instant_leave_the_books_ri
 def test_4_two_pauses_or_two_resumptions_at_the_same_instant_are_one(shop: Shop, time: Clock) -> None:
     token_id = running(shop)
     for number in range(1, 4):
-        assert sum(isinstance(done, AccessToken) for done in race(*[act(shop, pausing.pause, token_id)] * 3)) == 1
+        assert sum(isinstance(done, AccessToken) for done in race(*[act(shop, token_pause.pause, token_id)] * 3)) == 1
         time.advance(minutes=30)
-        assert sum(isinstance(done, AccessToken) for done in race(*[act(shop, pausing.resume, token_id)] * 3)) == 1
+        assert sum(isinstance(done, AccessToken) for done in race(*[act(shop, token_pause.resume, token_id)] * 3)) == 1
         assert token_of(shop, token_id).paused_seconds == number * 1800
         assert shop.count(TokenPause) == number
 
@@ -176,34 +167,34 @@ def test_4_an_outages_credit_and_a_revocation_at_the_same_instant_count_its_minu
         shop.run(lambda s, row=outage: s.add(row))
         time.advance(hours=12)
         _credited, revoked = race(
-            partial(shop.run, lambda s, row=outage: crediting.credit(s, row.id, shop.settings, limit=10)),
-            act(shop, revoking.revoke, token_id),
+            partial(shop.run, lambda s, row=outage: outage_credit.credit(s, row.id, shop.settings, limit=10)),
+            act(shop, revocation.revoke, token_id),
         )
         assert revoked[1] == 9  # half of 18: twelve hours of 24 were used, whoever came first
         assert shop.money() == before - 9
-        while shop.run(lambda s, row=outage: crediting.credit(s, row.id, shop.settings, limit=10)):
+        while shop.run(lambda s, row=outage: outage_credit.credit(s, row.id, shop.settings, limit=10)):
             pass
     assert_sound(shop.factory)
 
 
 def test_4_at_the_very_moment_of_expiry_nothing_can_be_had_any_more(shop: Shop, time: Clock) -> None:
     token_id = running(shop)
-    act(shop, renewing.set_auto_renew, token_id, on=True)()
+    act(shop, renewal.set_auto_renew, token_id, on=True)()
     time.advance(hours=24)
     assert token_of(shop, token_id).state(time()) is TokenState.EXPIRED
-    for service, more in ((revoking.revoke, {}), (extending.extend, {"hours": 24, "key": uuid.uuid4()})):
+    for service, more in ((revocation.revoke, {}), (extension.extend, {"hours": 24, "key": uuid.uuid4()})):
         with pytest.raises(TokenEnded):
             act(shop, service, token_id, **more)()
     with pytest.raises(TokenUnusable):
-        act(shop, pausing.pause, token_id)()
-    assert shop.run(lambda s: renewing.renew(s, token_id, shop.settings))
+        act(shop, token_pause.pause, token_id)()
+    assert shop.run(lambda s: renewal.renew(s, token_id, shop.settings))
     assert (shop.money(), token_of(shop, token_id).auto_renew) == (82, False)
 
 
 def test_4_a_second_before_its_end_a_token_pays_back_that_second_rounded_down(shop: Shop, time: Clock) -> None:
     token_id = running(shop, 720) if shop.money() >= 300 else running(shop, 168)
     time.moment += timedelta(hours=167, minutes=59, seconds=59)
-    assert act(shop, revoking.revoke, token_id)()[1] == 0
+    assert act(shop, revocation.revoke, token_id)()[1] == 0
     assert_sound(shop.factory)
 
 
@@ -223,15 +214,15 @@ def operation(shop: Shop, what: str) -> tuple[Call, set[str]]:
     if what == "gift":
         code = shop.run(lambda s: gift(s, dana, settings))
         facts = {"settings": settings, "actor": Actor(alice.id)}
-        return lambda s: gifts.redeem(s, alice, code, **facts), CHANGED | {"gift_codes", "gift_redemptions"}
+        return lambda s: gift_codes.redeem(s, alice, code, **facts), CHANGED | {"gift_codes", "gift_redemptions"}
     if what == "extension":
         token_id, key = running(shop), uuid.uuid4()
         facts = {"hours": 24, "key": key, "settings": settings, "actor": Actor(alice.id)}
-        call: Call = lambda s: extending.extend(s, alice, token_id, **facts)  # noqa: E731
+        call: Call = lambda s: extension.extend(s, alice, token_id, **facts)  # noqa: E731
         return call, CHANGED | {"access_tokens", "token_events"}
     payment = shop.run(lambda s: top_up(s, alice, settings))
     event = shop.run(lambda s: decided(s, payment, settings))
-    shop.run(lambda s: payments.settle(s, callbacks.store_event(s, "mock", event)))  # type: ignore[arg-type]
+    shop.run(lambda s: topups.settle(s, callbacks.store_event(s, "mock", event)))  # type: ignore[arg-type]
     if what == "refund":
         facts = {"amount_rub": Decimal(300), "reason": "agreed", "key": uuid.uuid4(), "actor": Actor(dana.id)}
         return lambda s: reversals.request(s, payment.id, **facts), CHANGED | {"payments", "payment_reversals"}

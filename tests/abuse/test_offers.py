@@ -14,8 +14,11 @@ from models.database import Sessions
 from models.outages import Outage
 from models.payments import PaymentReversal
 from models.referrals import ReferralBonus
-from models.services import bundles, crediting, referrals, renewing, reversals, revoking, sessions
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
+from models.services.gateway import sessions
+from models.services.payments import reversals
+from models.services.promotions import referrals
+from models.services.tokens import bundles, outage_credit, renewal, revocation
 from tests.conftest import Clock
 from tests.models.test_offers import bundle_named
 from tests.models.test_referrals import held, invited_by
@@ -40,7 +43,7 @@ def test_4_buying_a_bundle_and_revoking_its_tokens_never_returns_more_than_was_p
     def revoke(token_id: uuid.UUID) -> Callable[[], Any]:
         def run() -> Any:
             with factory.begin() as session:
-                return revoking.revoke(session, alice, token_id, settings=settings, actor=PLATFORM)[1]
+                return revocation.revoke(session, alice, token_id, settings=settings, actor=PLATFORM)[1]
 
         return run
 
@@ -61,7 +64,7 @@ def test_8_a_bonus_is_paid_once_and_not_kept_on_refunded_money(committed: Shop) 
     with factory.begin() as session:
         assert held(session, charlie) == 10
         for token in bought:
-            revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+            revocation.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
         bonus_id = session.scalars(select(ReferralBonus.id)).one()
 
     def vest() -> bool:
@@ -94,10 +97,10 @@ def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
         ended = buy(session, frank, settings, hours=168)
         token = buy(session, alice, settings)
         sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
-        renewing.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
+        renewal.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
     time.advance(hours=23, minutes=20)
     with factory.begin() as session:
-        revoking.force_revoke(session, ended.id, reason="over", actor=PLATFORM)
+        revocation.force_revoke(session, ended.id, reason="over", actor=PLATFORM)
         bonus_id = session.scalars(select(ReferralBonus.id)).one()
         facts = {"amount_rub": Decimal(100), "reason": "agreed", "key": uuid.uuid4(), "actor": Actor(dana.id)}
         reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
@@ -106,8 +109,8 @@ def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
         outage = Outage(opened_at=start, last_failed_at=time(), closed_at=time())
         session.add(outage)
     return {
-        "renew": lambda session: renewing.renew(session, token.id, settings),
-        "credit": lambda session: crediting.credit(session, outage.id, settings, limit=10),
+        "renew": lambda session: renewal.renew(session, token.id, settings),
+        "credit": lambda session: outage_credit.credit(session, outage.id, settings, limit=10),
         "vest": lambda session: referrals.vest(session, bonus_id),
         "send": lambda session: reversals.send(session, reversal.id, settings),
     }

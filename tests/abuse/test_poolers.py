@@ -22,8 +22,9 @@ from addon.known import KnownTokens
 from addon.listener import Listener
 from models.config import Settings
 from models.database import Sessions
-from models.services import changes, revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.gateway import invalidation
+from models.services.tokens import revocation
 from tests.abuse.test_faults import wait_until
 from tests.addon.conftest import Owned, sell
 from tests.addon.processes import ROOT, Proxy, free_port, proxy_environment, start_upstream
@@ -73,7 +74,7 @@ def listen(settings: Settings, call: Callable[[Heard], None]) -> Heard:
 
 def notify(factory: Sessions) -> None:
     with factory.begin() as session:
-        session.execute(select(func.pg_notify(changes.CHANNEL, json.dumps({"settings": True}))))
+        session.execute(select(func.pg_notify(invalidation.CHANNEL, json.dumps({"settings": True}))))
 
 
 def through(settings: Settings, url: str, listen_url: str = "") -> Settings:
@@ -145,7 +146,7 @@ def test_a_process_that_was_paused_trusts_nothing_that_it_remembers(
             assert proxy.get("/certificates/filter", owned.secret).status == 200
         worker.send_signal(signal.SIGSTOP)
         with factory.begin() as session:
-            revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+            revocation.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
         time.sleep(2)
         worker.send_signal(signal.SIGCONT)
         assert proxy.get("/certificates/filter", owned.secret).status == 401
@@ -168,7 +169,7 @@ class Scene:
 
     def revoke(self) -> None:
         with self.factory.begin() as session:
-            revoking.revoke(session, self.owned.user, self.owned.token.id, settings=self.settings, actor=PLATFORM)
+            revocation.revoke(session, self.owned.user, self.owned.token.id, settings=self.settings, actor=PLATFORM)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from models.config import Settings
-from models.services.scopes import Scope, compile_all, ruling
+from models.services.gateway.scopes import Scope, compile_all, ruling
 
 PATHS = 6000
 BEGINNINGS = ("certificates/filter", "certificates/import", "certificates/details", "certificates/export")

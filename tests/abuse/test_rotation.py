@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import select
 
-from models.services import entries, rotating
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import browser_access, rotation
 from models.sessions import ProxySession
 from portal import create_app, current
 from tests.abuse.test_admission import Scene, scene, stage
@@ -27,7 +27,7 @@ def rotate(scene: Scene, *, grace: int) -> str:
     settings = scene.settings.model_copy(update={"tokens": keys})
     with scene.factory.begin() as session:
         token_id = scene.owned.token.id
-        return rotating.rotate(session, scene.owned.user, token_id, settings=settings, actor=PLATFORM)[1]
+        return rotation.rotate(session, scene.owned.user, token_id, settings=settings, actor=PLATFORM)[1]
 
 
 def answers(scene: Scene, secret: str) -> set[int]:
@@ -105,7 +105,7 @@ def test_12_without_a_grace_old_secret_and_browsers_cookie_end_within_a_second(s
     old = scene.owned.secret
     with scene.factory.begin() as session:
         owner, token_id = scene.owned.user, scene.owned.token.id
-        ticket = entries.issue_ticket(session, owner, token_id, settings=scene.settings, actor=PLATFORM)
+        ticket = browser_access.issue_ticket(session, owner, token_id, settings=scene.settings, actor=PLATFORM)
     entered = scene.proxy.request(
         "POST",
         "/_zenzefi/enter",

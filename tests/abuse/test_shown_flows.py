@@ -13,9 +13,9 @@ from redis import Redis
 
 from models.config import Settings
 from models.inspections import Target
-from models.services import inspections
-from models.services.context import Actor
-from models.services.fleet import FLOWS
+from models.services.actor import Actor
+from models.services.gateway import inspections
+from models.services.gateway.workers import FLOWS
 from tests.abuse.test_browser_way import press, proxy, ticket_and_token
 from tests.addon.conftest import upstream
 from tests.addon.processes import Proxy

@@ -8,8 +8,8 @@ import pytest
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import revocation
 from tests.abuse.recorder import Recorder
 from tests.abuse.relay import Relay
 from tests.abuse.test_faults import wait_until
@@ -84,7 +84,7 @@ def test_12_a_worker_that_cannot_hear_of_a_change_learns_it_from_the_others(
         is_known(scene, scene.proxy)
         scene.relay.hold()
         with scene.factory.begin() as session:
-            revoking.revoke(session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM)
+            revocation.revoke(session, scene.owned.user, scene.owned.token.id, settings=scene.settings, actor=PLATFORM)
         wait_until(lambda: scene.proxy.get("/", scene.owned.secret).status != 200, seconds=7)
         assert {status for status, _ in ask_for(scene, scene.proxy, 3)} == {503}
         scene.relay.go_on()

@@ -5,8 +5,8 @@ from urllib.parse import urlencode
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import entries
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import browser_access
 from tests.addon.conftest import Owned
 from tests.addon.processes import Proxy, Reply
 
@@ -16,7 +16,7 @@ ENTER = "/_zenzefi/enter"
 def ticket_for(factory: Sessions, settings: Settings, owned: Owned) -> str:
     """Issue a ticket as the portal does."""
     with factory.begin() as session:
-        return entries.issue_ticket(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+        return browser_access.issue_ticket(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
 
 
 def press(proxy: Proxy, ticket: str, **headers: str) -> Reply:

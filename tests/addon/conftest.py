@@ -19,8 +19,8 @@ from addon.store import Store
 from models import config, database
 from models.config import Settings
 from models.database import Sessions
-from models.services import tokens
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import purchase as token_purchase
 from models.tokens import AccessToken
 from models.users import User
 from tests.addon.processes import Proxy, free_port, proxy_environment, start_upstream
@@ -40,7 +40,7 @@ def sell(factory: Sessions, settings: Settings, name: str, *, scope: str = "full
     """Make a buyer with 1000 ZNC, whose name is made unique, and sell a token."""
     with factory.begin() as session:
         user = make_user(session, f"{name}-{uuid.uuid4().hex[:8]}", balance="1000")
-        token, secret = tokens.purchase(
+        token, secret = token_purchase.purchase(
             session, user, hours=hours, scope=scope, name="", settings=settings, actor=PLATFORM
         )
     return Owned(user, token, secret)

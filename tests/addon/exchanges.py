@@ -6,7 +6,7 @@ from datetime import timedelta
 from addon.http1.exchange import Exchange
 from addon.http1.heads import Headers, RequestHead
 from models import clock
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 
 def known(prefix: str = "Abc12345") -> Known:

@@ -20,8 +20,8 @@ from addon.counts import Counts
 from addon.logline import MASKED, entry_of, line_of, shown_path
 from models.config import Settings
 from models.database import Sessions
-from models.services import revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import revocation
 from tests.addon.conftest import sell
 from tests.addon.exchanges import known, over
 from tests.addon.processes import ROOT, Proxy
@@ -218,7 +218,7 @@ def test_two_real_workers_share_a_log_that_holds_no_secret(
     owned = sell(factory, settings, "buyer")
     gone = sell(factory, settings, "gone")
     with factory.begin() as session:
-        revoking.revoke(session, gone.user, gone.token.id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, gone.user, gone.token.id, settings=settings, actor=PLATFORM)
     path = tmp_path / "access.log"
     proxy.stop()
     both = Proxy(proxy.port, {**proxy.environment, "ZENZEFI_PROXY__ACCESS_LOG": str(path)})

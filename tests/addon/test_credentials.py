@@ -6,7 +6,7 @@ import pytest
 
 from addon.credentials import Credential, cookie_name, cookie_value, find, holds_secret, without_secrets
 from models.config import Settings
-from models.services.secrets import Purpose, new_secret
+from models.services.crypto.secrets import Purpose, new_secret
 
 SECRET = "A" * 60 + "_-09"
 

@@ -19,9 +19,10 @@ from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessCookie, AccessTicket
-from models.services import entries, revoking, secrets
-from models.services.context import PLATFORM
-from models.services.secrets import Purpose
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.crypto.secrets import Purpose
+from models.services.tokens import browser_access, revocation
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from tests.addon.browsers import ENTER, cookie_of, enter, press, shown_ticket, ticket_for
@@ -327,7 +328,7 @@ def test_what_a_cookie_opened_is_cut_and_refused_when_its_token_ends(
         busy.sendall(f"GET /slow?seconds=30 HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode())
         time.sleep(0.5)
         with factory.begin() as session:
-            revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+            revocation.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
         begun = time.monotonic()
         assert busy.recv(65536).startswith(b"HTTP/1.1 401")
         assert time.monotonic() - begun < 1
@@ -345,7 +346,7 @@ def test_a_cookie_ends_everywhere_when_its_tokens_secret_changes(
     for _ in range(12):
         assert proxy.get("/", Cookie=cookie).status == 200
     with factory.begin() as session:
-        entries.end_of_token(session, owned.token.id)
+        browser_access.end_of_token(session, owned.token.id)
     time.sleep(1)
     for _ in range(12):
         assert code(proxy.get("/", Cookie=cookie)) == (401, "token_invalid")

@@ -14,9 +14,11 @@ from addon.gate import Gate
 from addon.refusals import Refuse
 from models import clock
 from models.database import Sessions
-from models.services import revoking, roles, secrets
-from models.services import sessions as proxy_sessions
-from models.services.context import PLATFORM
+from models.services.accounts import roles
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.gateway import sessions as proxy_sessions
+from models.services.tokens import revocation
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from tests.addon.conftest import Gated, Owned, facts, make_gate, sell
@@ -149,7 +151,7 @@ def test_a_genuine_token_that_nobody_has_is_invalid(gated: Gated) -> None:
 
 def test_a_revoked_token_is_refused(gated: Gated, owned: Owned) -> None:
     with gated.factory.begin() as session:
-        revoking.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
+        revocation.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
     assert code(decide(gated, facts(owned.secret))) == "token_revoked"
 
 

@@ -27,11 +27,11 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.inspections import Inspection, Target
-from models.services import inspections
-from models.services.context import Actor
-from models.services.fleet import FLOWS
-from models.services.inspections import Watched
-from models.services.sessions import Known
+from models.services.actor import Actor
+from models.services.gateway import inspections
+from models.services.gateway.inspections import Watched
+from models.services.gateway.sessions import Known
+from models.services.gateway.workers import FLOWS
 from models.upkeep_sections import Inspection as Rules
 from ops.inspect.flow_feed import Feed
 from tests.abuse.recorder import Recorder

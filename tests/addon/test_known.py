@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from addon.known import KnownTokens
-from models.services.sessions import Known
+from models.services.gateway.sessions import Known
 
 
 def make(version: int = 1) -> Known:

@@ -23,8 +23,8 @@ from models import config
 from models.config import Settings
 from models.database import Sessions
 from models.metrics import GATEWAY, LATENCY, Kind
-from models.services.fleet import CERTIFICATES
-from models.services.outages import UpstreamState
+from models.services.gateway.outages import UpstreamState
+from models.services.gateway.workers import CERTIFICATES
 from tests.addon.conftest import sell
 from tests.addon.exchanges import over
 from tests.addon.processes import Proxy

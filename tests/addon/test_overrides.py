@@ -9,8 +9,8 @@ import pytest
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import runtime
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.settings import overrides
 from tests.addon.conftest import Owned, sell
 from tests.addon.processes import Proxy, Reply
 
@@ -26,8 +26,8 @@ def owned(committed: Committed) -> Owned:
 def change(committed: Committed, key: str, value: Any) -> None:
     settings, factory = committed
     with factory.begin() as session:
-        seen = runtime.setting(session, settings, key).seen
-        runtime.change(session, settings, key, value=value, reason="for a test", seen=seen, actor=PLATFORM)
+        seen = overrides.setting(session, settings, key).seen
+        overrides.change(session, settings, key, value=value, reason="for a test", seen=seen, actor=PLATFORM)
 
 
 def within_a_second(ask: Callable[[], Reply], status: int) -> Reply:

@@ -30,8 +30,8 @@ from models.config import Settings
 from models.database import Sessions
 from models.leases import Lease
 from models.outages import Outage
-from models.services import outages
-from models.services.outages import STATE_KEY, UpstreamState
+from models.services.gateway import outages
+from models.services.gateway.outages import STATE_KEY, UpstreamState
 from tests.addon.answering import Server
 from tests.addon.conftest import sell
 from tests.addon.processes import Proxy, free_port, proxy_environment

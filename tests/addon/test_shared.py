@@ -13,8 +13,8 @@ from addon.admission import Admit
 from addon.gate import Gate
 from addon.refusals import Refuse
 from addon.shared import REST_SECONDS, SKEW_SECONDS, SharedTokens
-from models.services import revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell
 from tests.addon.test_known import make
 
@@ -108,7 +108,7 @@ def test_12_a_request_at_the_instant_of_a_revoke_does_not_bring_the_token_back(
         gated.known.listening_since = time.time() - SKEW_SECONDS
         assert isinstance(await gate.decide(facts(owned.secret)), Admit)
         with gated.factory.begin() as session:
-            revoking.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
+            revocation.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
         gated.known.forget(secret_hash, owned.token.id)
         burial = shared.bury(secret_hash, owned.token.version + 1)
         for _ in range(2):

@@ -15,9 +15,11 @@ from addon.logline import MASKED
 from addon.trail import Trail
 from models.config import Settings
 from models.database import Sessions
-from models.services import asked, pausing, traffic
-from models.services.context import PLATFORM
-from models.services.traffic import Seen
+from models.services.actor import PLATFORM
+from models.services.gateway import recent_requests
+from models.services.gateway.recent_requests import Seen
+from models.services.monitoring import failed_requests
+from models.services.tokens import pause as token_pause
 from tests.addon.conftest import sell
 from tests.addon.exchanges import known, over
 from tests.addon.processes import Proxy
@@ -28,7 +30,7 @@ EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def seen(redis: SyncRedis, key: str) -> list[Seen]:
-    return traffic.read(redis.lrange(key, 0, -1), since=EVER)  # type: ignore[arg-type]
+    return recent_requests.read(redis.lrange(key, 0, -1), since=EVER)  # type: ignore[arg-type]
 
 
 def flushed(address: str, *trails: Trail) -> None:
@@ -62,20 +64,20 @@ def test_the_last_requests_are_kept_newest_first_and_the_refusals_longer(address
     flushed(address, ours)
     ours.note(over(b"/late"), whose)
     flushed(address, ours)
-    requests = seen(redis, traffic.requests_key(whose.token_id))
+    requests = seen(redis, recent_requests.requests_key(whose.token_id))
     assert [entry.path for entry in requests[:3]] == ["/late", "/n/59", "/n/58"]
-    assert len(requests) == traffic.REQUESTS_KEPT
-    [refusal] = seen(redis, traffic.refusals_key(whose.token_id))
+    assert len(requests) == recent_requests.REQUESTS_KEPT
+    [refusal] = seen(redis, recent_requests.refusals_key(whose.token_id))
     assert (refusal.code, refusal.status, refusal.is_refusal) == ("scope_denied", 403, True)
     assert (refusal.method, refusal.bytes_in, refusal.bytes_out, refusal.milliseconds) == ("GET", 7, 1000, 20.0)
-    assert 0 < redis.ttl(traffic.requests_key(whose.token_id)) <= traffic.REQUESTS_SECONDS  # type: ignore[operator]
+    assert 0 < redis.ttl(recent_requests.requests_key(whose.token_id)) <= recent_requests.REQUESTS_SECONDS  # type: ignore[operator]
 
 
 def test_secrets_and_queries_are_not_kept(address: str, redis: SyncRedis) -> None:
     whose, ours = known(), made()
     ours.note(over(f"/{SECRET}/x".encode()), whose)
     flushed(address, ours)
-    raw = b"".join(redis.lrange(traffic.requests_key(whose.token_id), 0, -1))  # type: ignore[arg-type]
+    raw = b"".join(redis.lrange(recent_requests.requests_key(whose.token_id), 0, -1))  # type: ignore[arg-type]
     assert SECRET.encode() not in raw
     assert b"query" not in raw
     assert MASKED.encode() in raw
@@ -91,7 +93,9 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
         ours.note_refusal(refused, whose if number % 2 else None)
     ours.note_refusal(over(), whose)
     flushed(address, ours)
-    kept = {name.decode(): asked.read(line) for name, line in redis.hgetall(asked.ASKED_KEY).items()}  # type: ignore[union-attr]
+    kept = {
+        name.decode(): failed_requests.read(line) for name, line in redis.hgetall(failed_requests.ASKED_KEY).items()
+    }  # type: ignore[union-attr]
     assert set(kept) == {f"worker-id-{number}" for number in range(5, trail.ASKED_AT_ONCE + 5)}
     one, other = kept["worker-id-7"], kept["worker-id-8"]
     assert one is not None
@@ -118,9 +122,9 @@ def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monk
 
 
 def test_what_another_version_wrote_is_left_out() -> None:
-    good = traffic.written(1.0, "GET", "/", (200, 1, 2, 3.0), "")
+    good = recent_requests.written(1.0, "GET", "/", (200, 1, 2, 3.0), "")
     lines = [b"{}", b"[1]", b"nonsense", b"[null,1,1,1,1,1,1,1]", good.encode()]
-    assert [entry.path for entry in traffic.read(lines, since=EVER)] == ["/"]
+    assert [entry.path for entry in recent_requests.read(lines, since=EVER)] == ["/"]
 
 
 def test_a_worker_shows_what_came_through_and_why_something_was_refused(
@@ -133,11 +137,11 @@ def test_a_worker_shows_what_came_through_and_why_something_was_refused(
     assert proxy.get("/users/currentUser", owned.secret).status == 403
     assert proxy.get("/", owned.secret, X_Device_ID="short").status == 400
     with factory.begin() as session:
-        pausing.pause(session, owned.user, token_id, settings=settings, actor=PLATFORM)
+        token_pause.pause(session, owned.user, token_id, settings=settings, actor=PLATFORM)
     wait_for(lambda: proxy.get("/certificates/filter", owned.secret).status, 403)
     wait_for(
-        lambda: {(entry.path, entry.code) for entry in seen(redis, traffic.refusals_key(token_id))},
+        lambda: {(entry.path, entry.code) for entry in seen(redis, recent_requests.refusals_key(token_id))},
         {("/users/currentUser", "scope_denied"), ("/", "device_invalid"), ("/certificates/filter", "token_paused")},
     )
-    paths = [(entry.path, entry.status) for entry in seen(redis, traffic.requests_key(token_id))]
+    paths = [(entry.path, entry.status) for entry in seen(redis, recent_requests.requests_key(token_id))]
     assert paths[-1] == ("/certificates/filter", 200)

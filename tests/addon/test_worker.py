@@ -17,11 +17,13 @@ from models import clock
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
-from models.services import office_lists, revoking, roles
-from models.services import sessions as proxy_sessions
-from models.services.changes import CHANNEL
-from models.services.context import PLATFORM
-from models.services.usage import Usage
+from models.services.accounts import roles
+from models.services.actor import PLATFORM
+from models.services.admin import lists as admin_lists
+from models.services.gateway import sessions as proxy_sessions
+from models.services.gateway.invalidation import CHANNEL
+from models.services.reports.usage import Usage
+from models.services.tokens import revocation
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from tests.addon.conftest import Owned, Standing, sell
@@ -71,7 +73,7 @@ def test_what_a_request_began_is_found_by_its_id(proxy: Proxy, committed: Commit
     first, second = proxy.get("/echo", owned.secret), proxy.get("/echo", owned.secret)
     with committed[1]() as session:
         ids = [first.headers["X-Request-ID"], second.headers["X-Request-ID"]]
-        found = office_lists.audit(office_lists.Happened(request_id=ids[0])).query
+        found = admin_lists.audit(admin_lists.Happened(request_id=ids[0])).query
         assert {entry.action for entry in session.scalars(found)} == {
             AuditAction.TOKEN_ACTIVATED,
             AuditAction.SESSION_OPENED,
@@ -132,7 +134,7 @@ def test_a_revoked_token_and_a_disabled_user_are_refused_within_a_second_on_ever
         assert proxy.get("/certificates/filter", owned.secret).status == 200
         assert proxy.get("/certificates/filter", other.secret).status == 200
     with factory.begin() as session:
-        revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
     with factory.begin() as session:
         roles.set_active(session, other.user.id, active=False, actor=PLATFORM)
     time.sleep(1)
@@ -224,7 +226,7 @@ def test_a_notice_that_nobody_understands_makes_a_worker_deaf_to_no_other(
     wait_for(lambda: proxy.get("/_zenzefi/ready").status, 200)
     assert proxy.get("/certificates/filter", owned.secret).status == 200
     with factory.begin() as session:
-        revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
     wait_for(lambda: proxy.get("/certificates/filter", owned.secret).status, 401)
 
 
@@ -275,7 +277,7 @@ def test_what_is_under_way_is_cut_when_its_token_is_revoked(
         assert idle.recv(65536).startswith(b"HTTP/1.1 200")
         wait_for(lambda: counted(factory, owned.token.id).requests, 3)
         with factory.begin() as session:
-            revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+            revocation.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
         begun = time.monotonic()
         for connection in (idle, busy):
             # What was on its way when the cut came may end in a reset instead of an end.

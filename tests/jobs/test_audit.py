@@ -9,7 +9,8 @@ from sqlalchemy import text
 from jobs import audit, commands
 from models.config import Settings
 from models.database import Sessions
-from models.services import chain, proving
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
 from models.users import User
 
 Committed = tuple[Settings, Sessions]
@@ -21,9 +22,9 @@ def test_all_that_waits_is_sealed_batch_by_batch_and_once(
 ) -> None:
     rows = "INSERT INTO audit_entries (action, resource_type) SELECT 'job.changed', 'job' FROM generate_series(1, 25)"
     run(lambda s: s.execute(text(rows)))
-    monkeypatch.setattr(chain, "AT_ONCE", 10)
+    monkeypatch.setattr(hash_chain, "AT_ONCE", 10)
     assert [audit.seal() for _ in range(2)] == [27, 0]
-    assert run(lambda s: proving.verify(s, chain.key_of(shop[0].tokens))).rows == 27
+    assert run(lambda s: chain_verification.verify(s, hash_chain.key_of(shop[0].tokens))).rows == 27
 
 
 def test_the_nightly_check_keeps_its_result_and_shouts_when_the_log_does_not_hold(
@@ -35,7 +36,7 @@ def test_the_nightly_check_keeps_its_result_and_shouts_when_the_log_does_not_hol
     with pytest.raises(commands.CommandFailed):
         audit.verify()
     assert "audit: The audit log DOES NOT hold: row 2" in caplog.text
-    assert not run(proving.last_check).is_sound
+    assert not run(chain_verification.last_check).is_sound
 
 
 def test_without_a_folder_the_nightly_export_does_nothing(shop: Committed) -> None:

@@ -8,7 +8,7 @@ from redis import Redis
 from jobs import certificates as job
 from jobs import runtime
 from models import clock
-from models.services.fleet import CERTIFICATES
+from models.services.gateway.workers import CERTIFICATES
 from tests.jobs.conftest import Committed
 from tests.ops.test_checkup_edges import answering, issue, written
 

@@ -9,8 +9,12 @@ from jobs import clocks, mail
 from models.config import Settings
 from models.database import Sessions
 from models.outages import Outage
-from models.services import outbox, own_tokens, pausing, renewing, sessions
-from models.services.context import PLATFORM
+from models.services import own_tokens
+from models.services.actor import PLATFORM
+from models.services.gateway import sessions
+from models.services.notifications import outbox
+from models.services.tokens import pause as token_pause
+from models.services.tokens import renewal
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock
@@ -35,7 +39,7 @@ def test_a_pause_that_used_its_time_up_is_ended(shop: Shop, time: Clock) -> None
     alice = person(factory, "alice", balance="100")
     with factory.begin() as session:
         token = begun(session, alice, settings)
-        pausing.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
+        token_pause.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert clocks.end_pauses() == 0
     time.advance(days=30)
     assert clocks.end_pauses() == 1
@@ -47,7 +51,7 @@ def test_owners_are_told_and_their_tokens_renewed_and_the_mails_say_so(shop: Sho
     alice = person(factory, "alice", balance="36")
     with factory.begin() as session:
         token = begun(session, alice, settings)
-        renewing.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
+        renewal.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
     time.advance(hours=12)
     assert (clocks.tell_renewals(), clocks.renew()) == (1, 0)
     time.advance(hours=11, minutes=56)

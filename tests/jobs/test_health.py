@@ -4,8 +4,8 @@ import pytest
 from redis import Redis
 
 from jobs import health as job
-from models.services import health
-from models.services.outages import STATE_KEY, UpstreamState
+from models.services.gateway.outages import STATE_KEY, UpstreamState
+from models.services.monitoring import health_report
 from tests.jobs.conftest import Committed
 
 
@@ -14,13 +14,13 @@ def test_the_report_has_each_part_with_its_time_and_goes_after_two_minutes(shop:
     state = UpstreamState(settings.upstream.url, False, {}, 0.25, "2026-11-24T08:00:00+00:00")
     redis.set(STATE_KEY, state.as_json())
     assert job.check() == "degraded"
-    report = health.from_json(redis.get(health.REPORT_KEY))
+    report = health_report.from_json(redis.get(health_report.REPORT_KEY))
     assert report is not None
     assert (report["upstream"].is_up, report["upstream"].seconds) == (False, 0.25)
     assert all(report[part].is_up and report[part].seconds for part in ("database", "redis"))
-    assert 110 < redis.ttl(health.REPORT_KEY) <= health.KEPT_SECONDS
+    assert 110 < redis.ttl(health_report.REPORT_KEY) <= health_report.KEPT_SECONDS
 
 
 @pytest.mark.parametrize("text", [None, b"", b"{", b"[]", b"{}", b'{"database": 1}', b'{"database": {"x": 1}}'])
 def test_what_is_no_report_is_none(text: bytes | None) -> None:
-    assert health.from_json(text) is None
+    assert health_report.from_json(text) is None

@@ -20,7 +20,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.languages import LANGUAGES
 from models.outbox import OutboxMail
-from models.services import letters, outbox, samples
+from models.services.notifications import mail_rendering, mail_samples, outbox
 from models.upkeep_sections import Mail
 from models.users import User
 from tests.addon.http1.test_tls import issue
@@ -107,11 +107,11 @@ def test_a_mail_is_sent_once(sending: Sink, buyer: User, run: Run) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("kind", letters.kinds())
+@pytest.mark.parametrize("kind", mail_rendering.kinds())
 def test_every_kind_makes_a_mail_in_every_language_with_no_leftovers(
     settings: Settings, kind: str, language: str
 ) -> None:
-    message = mail.render(letter(kind, language=language, **samples.of(kind)), settings)
+    message = mail.render(letter(kind, language=language, **mail_samples.of(kind)), settings)
     assert message["Subject"]
     assert "\n" not in message["Subject"]
     for subtype in ("plain", "html"):
@@ -136,7 +136,7 @@ def test_every_kind_makes_a_mail_in_every_language_with_no_leftovers(
     ],
 )
 def test_a_mail_that_says_several_things_can_say_each(settings: Settings, kind: str, facts: dict[str, Any]) -> None:
-    message = mail.render(letter(kind, **{**samples.of(kind), **facts}), settings)
+    message = mail.render(letter(kind, **{**mail_samples.of(kind), **facts}), settings)
     assert "Laptop" in message["Subject"]
     assert "Laptop" in content(message, "html")
 
@@ -144,21 +144,21 @@ def test_a_mail_that_says_several_things_can_say_each(settings: Settings, kind: 
 def test_a_kind_that_is_still_a_plain_text_file_is_sent_as_it_is(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    shutil.copytree(letters.TEMPLATES, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(mail_rendering.TEMPLATES, tmp_path, dirs_exist_ok=True)
     (tmp_path / "plain.txt").write_text("For {{ username }}\n\nHello {{ username }}, see {{ portal_url }}\n")
-    monkeypatch.setattr(letters, "TEMPLATES", tmp_path)
-    letters._environment.cache_clear()
+    monkeypatch.setattr(mail_rendering, "TEMPLATES", tmp_path)
+    mail_rendering._environment.cache_clear()
     try:
         message = mail.render(letter("plain", username="<b>"), settings)
-        assert "plain" in letters.kinds()
+        assert "plain" in mail_rendering.kinds()
     finally:
-        letters._environment.cache_clear()
+        mail_rendering._environment.cache_clear()
     assert (message["Subject"], message.is_multipart()) == ("For <b>", False)
     assert message.get_content() == f"Hello <b>, see {settings.portal.address}\n"
 
 
 def test_numbers_and_times_are_written_as_the_readers_language_does(settings: Settings) -> None:
-    facts = samples.of("renewed") | {"price": "1300.5"}
+    facts = mail_samples.of("renewed") | {"price": "1300.5"}
     english, russian = (content(mail.render(letter("renewed", language=it, **facts), settings)) for it in LANGUAGES)
     assert "1,300.50 ZNC" in english
     assert "30 Nov 2026, 12:00 UTC" in english
@@ -170,9 +170,9 @@ def test_numbers_and_times_are_written_as_the_readers_language_does(settings: Se
 
 def test_nothing_that_a_user_typed_becomes_a_header_or_markup(settings: Settings) -> None:
     evil = "x\r\nBcc: everybody@example.test\r\n\r\n<script>alert(1)</script><a href='//evil'>free</a>"
-    for kind in set(letters.kinds()) - {"ledger_fault"}:
+    for kind in set(mail_rendering.kinds()) - {"ledger_fault"}:
         message = mail.render(
-            letter(kind, **{**samples.of(kind), "username": evil, "name": evil, "reason": evil}), settings
+            letter(kind, **{**mail_samples.of(kind), "username": evil, "name": evil, "reason": evil}), settings
         )
         read: EmailMessage = message_from_string(message.as_string(), policy=policy.default)
         assert {"From", "To", "Date", "Subject", "Message-ID", "MIME-Version"} <= set(read.keys())
@@ -188,20 +188,20 @@ def test_nothing_that_a_user_typed_becomes_a_header_or_markup(settings: Settings
 
 
 def test_a_mail_can_be_unsubscribed_from_with_one_click_unless_it_must_come(settings: Settings) -> None:
-    optional = mail.render(letter("renewed", **samples.of("renewed")), settings)
+    optional = mail.render(letter("renewed", **mail_samples.of("renewed")), settings)
     link = optional["List-Unsubscribe"].strip("<>")
     assert link.startswith(f"{settings.portal.address}/unsubscribe/")
     assert optional["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     for subtype in ("plain", "html"):
         assert link in content(optional, subtype)
     for kind in ("welcome", "payment", "money_back", "token_revoked"):
-        must = mail.render(letter(kind, **samples.of(kind)), settings)
+        must = mail.render(letter(kind, **mail_samples.of(kind)), settings)
         assert must["List-Unsubscribe"] is None
         assert "unsubscribe" not in content(must, "html")
 
 
 def test_a_mail_whose_reader_is_gone_is_still_a_mail(settings: Settings) -> None:
-    orphan = OutboxMail(kind="renewed", recipient="alice@example.test", context=samples.of("renewed"))
+    orphan = OutboxMail(kind="renewed", recipient="alice@example.test", context=mail_samples.of("renewed"))
     assert mail.render(orphan, settings)["List-Unsubscribe"] is None
 
 
@@ -288,7 +288,8 @@ def test_the_older_setting_for_starttls_still_counts(given: dict[str, bool], sec
 def test_only_what_a_person_wrote_is_not_marked_as_sent_by_a_program(settings: Settings) -> None:
     """RFC 3834 5: Auto-Submitted."""
     marked = {
-        kind: mail.render(letter(kind, **samples.of(kind)), settings)["Auto-Submitted"] for kind in letters.kinds()
+        kind: mail.render(letter(kind, **mail_samples.of(kind)), settings)["Auto-Submitted"]
+        for kind in mail_rendering.kinds()
     }
     assert marked.pop("announcement") is None
     assert set(marked.values()) == {"auto-generated"}

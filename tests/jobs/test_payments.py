@@ -15,10 +15,10 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
-from models.services import callbacks, payments, reviews
 from models.services.errors import NotFound
-from models.services.providers import mock
-from models.services.providers.base import Callback
+from models.services.payments import callbacks, manual_review, topups
+from models.services.payments.providers import mock
+from models.services.payments.providers.base import Callback
 from models.users import User
 from tests.conftest import some_id
 from tests.support import assert_sound, balance, decided, top_up
@@ -79,14 +79,14 @@ def test_an_event_that_cannot_be_settled_keeps_no_other_waiting(
     buyer: User, run: Run, pay: Callable[..., Payment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, sound = pay("succeeded", stored=True), pay("succeeded", stored=True)
-    settle = payments.settle
+    settle = topups.settle
 
     def sometimes(session: Any, event_id: Any) -> str:
         if session.get_one(PaymentEvent, event_id).payment_id == broken.id:
             raise NotFound("wallet")
         return settle(session, event_id)
 
-    monkeypatch.setattr(payments, "settle", sometimes)
+    monkeypatch.setattr(topups, "settle", sometimes)
     assert jobs.sweep_events() == 1
     assert (status(run, broken), status(run, sound)) == (PaymentStatus.PENDING, PaymentStatus.SUCCEEDED)
 
@@ -104,7 +104,7 @@ def test_a_settlement_whose_worker_dies_half_way_is_done_by_the_next(
     pay("succeeded", stored=True)
     event_id = str(run(lambda s: s.scalars(select(PaymentEvent.id)).one()))
     with monkeypatch.context() as patch:
-        patch.setattr(payments.outbox, "write", dies)
+        patch.setattr(topups.outbox, "write", dies)
         with pytest.raises(SystemExit):
             jobs.settle(event_id)
     assert run(lambda s: balance(s, buyer)) == 100
@@ -130,7 +130,7 @@ def test_an_answer_that_does_not_fit_is_reviewed_and_keeps_no_other_waiting(
     run(lambda s: s.execute(update(MockCheckout).where(odd_checkout).values(amount_rub=1)))
     assert jobs.ask_providers() == 2
     assert (status(run, odd), status(run, sound)) == ("pending", "succeeded")
-    assert run(reviews.count) == 1
+    assert run(manual_review.count) == 1
 
 
 def test_payments_expire_once(run: Run, pay: Callable[..., Payment]) -> None:

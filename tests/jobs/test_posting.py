@@ -10,9 +10,9 @@ import pytest
 
 from jobs.posting import Bounds, post
 from models.config import Settings
-from models.services import destinations
-from models.services.destinations import Unreachable, is_public
 from models.services.errors import InvalidInput
+from models.services.webhooks import url_policy
+from models.services.webhooks.url_policy import Unreachable, is_public
 from tests.addon.http1.test_tls import issue
 from tests.jobs import http_sink
 from tests.jobs.http_sink import Receiver
@@ -99,7 +99,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
 def test_a_name_is_resolved_once_so_that_it_cannot_change_its_mind(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(destinations, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(url_policy, "is_public", lambda address: address == "127.0.0.1")
     # The first answer passes the check and is what is connected to; the second, which would not pass, is never asked.
     asked = resolving(monkeypatch, ["127.0.0.1"], ["10.0.0.1"])
     answer = post(f"http://hook.example:{receiver.port}/x", b"{}", {}, STRICT, NO_TLS)
@@ -145,15 +145,15 @@ def test_a_host_that_has_no_address_or_no_server_is_said_to_be_so(monkeypatch: p
 )  # fmt: skip
 def test_an_address_that_may_not_be_sent_to_is_refused_with_a_sentence(settings: Settings, url: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        destinations.checked(url, settings)
+        url_policy.checked(url, settings)
     assert (refused.value.field, str(refused.value)[-1]) == ("url", ".")
 
 
 def test_plain_http_is_for_development_only(settings: Settings) -> None:
-    assert destinations.checked(" http://example.org:8080/hook ", settings) == "http://example.org:8080/hook"
+    assert url_policy.checked(" http://example.org:8080/hook ", settings) == "http://example.org:8080/hook"
     production = settings.model_copy(
         update={"platform": settings.platform.model_copy(update={"environment": "production"})}
     )
-    assert destinations.checked("https://example.org/hook", production) == "https://example.org/hook"
+    assert url_policy.checked("https://example.org/hook", production) == "https://example.org/hook"
     with pytest.raises(InvalidInput):
-        destinations.checked("http://example.org/hook", production)
+        url_policy.checked("http://example.org/hook", production)

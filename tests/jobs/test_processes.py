@@ -21,7 +21,8 @@ from models import counters
 from models.config import Settings
 from models.database import Sessions
 from models.payments import PaymentEvent
-from models.services import callbacks, lasting
+from models.services.monitoring import last_success
+from models.services.payments import callbacks
 from models.users import User
 from tests.support import balance, decided, top_up
 
@@ -71,7 +72,7 @@ def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
         until(lambda: run(lambda s: s.get_one(PaymentEvent, uuid.UUID(str(event_id))).processed_at))
         until(lambda: redis.hget(counters.TOTALS_KEY, "job_runs|jobs.payments.settle|succeeded") == b"2")
         assert run(lambda s: balance(s, buyer)) == 150
-        until(lambda: redis.hexists(lasting.JOBS_KEY, "jobs.payments.settle"))
+        until(lambda: redis.hexists(last_success.JOBS_KEY, "jobs.payments.settle"))
         queues.enqueue("jobs.payments.settle", "no id at all")
         # At once and three times again.
         until(lambda: redis.hget(counters.TOTALS_KEY, "job_runs|jobs.payments.settle|failed") == b"4")

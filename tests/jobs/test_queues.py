@@ -14,7 +14,7 @@ from rq.job import Job
 from jobs import queues
 from models.config import Settings
 from models.database import Sessions
-from models.services import callbacks
+from models.services.payments import callbacks
 from models.users import User
 from tests.support import balance, decided, top_up
 

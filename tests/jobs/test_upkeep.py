@@ -14,8 +14,11 @@ from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessTicket
 from models.logins import Login, LoginKind
-from models.services import entries, logins, outbox, revoking, sessions
-from models.services.context import PLATFORM
+from models.services.accounts import logins
+from models.services.actor import PLATFORM
+from models.services.gateway import sessions
+from models.services.notifications import outbox
+from models.services.tokens import browser_access, revocation
 from models.sessions import ProxySession
 from models.users import User
 from tests.conftest import make_user
@@ -37,7 +40,7 @@ def test_idle_sessions_and_those_of_ended_tokens_are_closed_once(shop: Committed
     long_ago = clock.now() - timedelta(hours=2)
     of_idle = ProxySession.token_id == idle
     run(lambda s: s.execute(update(ProxySession).where(of_idle).values(last_activity=long_ago)))
-    run(lambda s: revoking.revoke(s, buyer, revoked, settings=shop[0], actor=PLATFORM))
+    run(lambda s: revocation.revoke(s, buyer, revoked, settings=shop[0], actor=PLATFORM))
     assert [upkeep.close_sessions() for _ in range(2)] == [2, 0]
     still_open = run(lambda s: s.scalars(select(ProxySession.token_id).where(ProxySession.ended_at.is_(None))).all())
     assert still_open == [busy]
@@ -47,9 +50,9 @@ def test_tickets_that_ran_out_are_removed_once(shop: Committed, buyer: User, run
     token = run(lambda s: buy(s, buyer, shop[0]))
     ticket = {"settings": shop[0], "actor": PLATFORM}
     for _ in range(3):
-        run(lambda s: entries.issue_ticket(s, buyer, token.id, **ticket))
+        run(lambda s: browser_access.issue_ticket(s, buyer, token.id, **ticket))
     run(lambda s: s.execute(update(AccessTicket).values(expires_at=clock.now())))
-    run(lambda s: entries.issue_ticket(s, buyer, token.id, **ticket))
+    run(lambda s: browser_access.issue_ticket(s, buyer, token.id, **ticket))
     assert [upkeep.forget_entries() for _ in range(2)] == [3, 0]
 
 

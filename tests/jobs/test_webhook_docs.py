@@ -13,7 +13,7 @@ import pytest
 from models import clock
 from models.config import Settings
 from models.notices import TOPICS
-from models.services import signing
+from models.services.webhooks import signing
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "webhooks.md"
 Verify = Callable[[str, dict[str, str], bytes], bool]

@@ -20,9 +20,10 @@ from models.config import Settings
 from models.database import Sessions
 from models.notices import Topic
 from models.outbox import OutboxMail
-from models.services import deliveries, notices, outbox
-from models.services import webhooks as endpoints
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.notifications import outbox
+from models.services.notifications import preferences as notification_preferences
+from models.services.webhooks import deliveries, endpoints
 from models.users import User
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
 from tests.jobs import http_sink
@@ -104,7 +105,7 @@ def test_only_what_was_asked_for_is_sent(rules: Settings, buyer: User, run: Run,
     add(run, buyer, receiver.url(), rules, Topic.BONUS, Topic.RENEWAL)
     off, _secret = add(run, buyer, receiver.url("/off"), rules)
     run(lambda s: endpoints.switch(s, s.get_one(WebhookEndpoint, off), on=False, actor=PLATFORM))
-    run(lambda s: notices.choose(s, buyer, Topic.RENEWAL, webhook=False))
+    run(lambda s: notification_preferences.choose(s, buyer, Topic.RENEWAL, webhook=False))
     for kind in ("bonus", "payment", "renewed", "welcome"):
         tell(run, buyer, kind, kind)
     assert run(lambda s: s.scalars(select(WebhookDelivery.kind)).all()) == ["bonus"]

@@ -9,8 +9,11 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import books, callbacks, payments, revoking, tokens
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.ledger import verification as ledger_verification
+from models.services.payments import callbacks, topups
+from models.services.tokens import purchase as token_purchase
+from models.services.tokens import revocation
 from tests.conftest import make_user
 from tests.support import buy, decided, top_up
 
@@ -46,11 +49,11 @@ def history(session: Session, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
-    payments.settle(session, event_id)
+    topups.settle(session, event_id)
     top_up(session, bob, settings)
     buy(session, alice, settings)
-    revoking.revoke(session, bob, buy(session, bob, settings, hours=1).id, settings=settings, actor=PLATFORM)
-    tokens.issue_demo(session, alice, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, bob, buy(session, bob, settings, hours=1).id, settings=settings, actor=PLATFORM)
+    token_purchase.issue_demo(session, alice, settings=settings, actor=PLATFORM)
 
 
 @pytest.fixture
@@ -69,12 +72,12 @@ def faults_after(sessions: Sessions, damage: str) -> set[str]:
         for statement in damage.split(";"):
             session.execute(text(statement))
     with sessions.begin() as session:
-        return set(books.verify(session).faults)
+        return set(ledger_verification.verify(session).faults)
 
 
 def test_sound_books_are_found_sound(shop: Sessions) -> None:
     with shop.begin() as session:
-        report = books.verify(session)
+        report = ledger_verification.verify(session)
     assert report.faults == {}
     assert report.is_sound
     assert (report.transfers, report.turnover) == (6, Decimal("190.00"))
@@ -82,7 +85,7 @@ def test_sound_books_are_found_sound(shop: Sessions) -> None:
 
 def test_empty_books_are_sound(committed: Committed) -> None:
     with committed[1].begin() as session:
-        report = books.verify(session)
+        report = ledger_verification.verify(session)
         assert (report.transfers, report.turnover, report.is_sound) == (0, 0, True)
         assert set(report.balances.values()) == {0}
 
@@ -132,13 +135,13 @@ def test_each_kind_of_fault_is_found(shop: Sessions, damage: str, found: set[str
 def test_a_report_names_what_is_wrong(shop: Sessions) -> None:
     faults_after(shop, f"UPDATE accounts SET balance = 7 WHERE id = {ALICE}")
     with shop.begin() as session:
-        (row,) = books.verify(session).faults[BALANCE]
+        (row,) = ledger_verification.verify(session).faults[BALANCE]
     assert row.startswith("wallet ")
     assert row.endswith("balance 7.00, transfers 132.00")
 
 
 def test_verifying_cannot_change_anything(shop: Sessions) -> None:
     with shop.begin() as session:
-        books.verify(session)
+        ledger_verification.verify(session)
         with pytest.raises(DBAPIError, match="read-only transaction"), session.begin_nested():
             session.execute(text("UPDATE accounts SET balance = 0"))

@@ -12,8 +12,12 @@ from models.config import Settings
 from models.database import Sessions
 from models.outage_credits import OutageCredit
 from models.outages import Outage
-from models.services import crediting, own_tokens, pausing, revoking, sessions, timelines
-from models.services.context import PLATFORM
+from models.services import own_tokens
+from models.services.actor import PLATFORM
+from models.services.gateway import sessions
+from models.services.tokens import history as token_history
+from models.services.tokens import outage_credit, revocation
+from models.services.tokens import pause as token_pause
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock
@@ -45,8 +49,8 @@ def outage(session: Session, start: datetime, end: datetime | None = None) -> Ou
 def credit(session: Session, settings: Settings) -> int:
     """Run the job until it finds nothing; returns how many tokens it looked at."""
     looked_at = 0
-    for outage_id in crediting.due(session):
-        while found := crediting.credit(session, outage_id, settings, limit=2):
+    for outage_id in outage_credit.due(session):
+        while found := outage_credit.credit(session, outage_id, settings, limit=2):
             looked_at += found
     session.expire_all()
     return looked_at
@@ -66,10 +70,10 @@ def test_a_running_token_gets_back_what_fell_into_the_outage_and_shows_why(
     assert token.credited_seconds == 1800
     assert token.expires_at == ends + timedelta(minutes=30)
     assert held.credited_at == time()
-    line = timelines.of_token(session, token, limit=10, offset=0).items[0]
+    line = token_history.of_token(session, token, limit=10, offset=0).items[0]
     assert (line.kind, line.at, line.until, line.seconds) == ("credited", start, time(), 1800)
     assert actions(session, alice)[-1] is AuditAction.TOKEN_CREDITED
-    listed = crediting.listing(session, limit=10, offset=0).items[0]
+    listed = outage_credit.listing(session, limit=10, offset=0).items[0]
     assert (listed, listed.credited_tokens, listed.credited_seconds) == (held, 1, 1800)
 
 
@@ -132,10 +136,10 @@ def test_a_pause_is_no_running_time(
 ) -> None:
     paused, partly = begun(), begun()
     for token in (paused, partly):
-        pausing.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
+        token_pause.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
     start = time()
     time.advance(minutes=20)
-    pausing.resume(session, alice, partly.id, settings=settings, actor=PLATFORM)
+    token_pause.resume(session, alice, partly.id, settings=settings, actor=PLATFORM)
     time.advance(minutes=40)
     outage(session, start, time())
     credit(session, settings)
@@ -146,14 +150,14 @@ def test_of_an_outage_the_part_after_a_pauses_limit_is_credited(
     *, session: Session, begun: Begun, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun()
-    pausing.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
+    token_pause.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
     time.advance(days=settings.pause.in_all_days, minutes=-10)
     start = time()
     time.advance(minutes=30)
     outage(session, start, time())
-    assert crediting.pending(session, token, time(), settings) == 20 * 60
+    assert outage_credit.pending(session, token, time(), settings) == 20 * 60
     credit(session, settings)
-    assert (token.credited_seconds, crediting.due(session)) == (20 * 60, [])
+    assert (token.credited_seconds, outage_credit.due(session)) == (20 * 60, [])
 
 
 def test_an_outage_waits_for_the_one_before_it(committed: tuple[Settings, Sessions], time: Clock) -> None:
@@ -176,7 +180,7 @@ def test_an_outage_waits_for_the_one_before_it(committed: tuple[Settings, Sessio
     with factory.begin() as session:
         credit(session, settings)
         assert session.get_one(AccessToken, token.id).credited_seconds == 60 * 60
-        assert crediting.due(session) == []
+        assert outage_credit.due(session) == []
 
 
 def test_short_outages_are_not_credited_and_long_ones_up_to_the_bound(
@@ -186,7 +190,7 @@ def test_short_outages_are_not_credited_and_long_ones_up_to_the_bound(
     outage(session, time(), time() + timedelta(seconds=59))
     time.advance(minutes=5)
     credit(session, settings)
-    assert (token.credited_seconds, crediting.due(session)) == (0, [])
+    assert (token.credited_seconds, outage_credit.due(session)) == (0, [])
     outage(session, time(), time() + timedelta(days=8))
     time.advance(days=8)
     credit(session, settings)
@@ -199,13 +203,13 @@ def test_an_open_outage_counts_in_the_refund_and_the_amount_stands_still(
     token = begun()
     time.advance(hours=6)
     held = outage(session, time())
-    before = revoking.refund_now(session, token, settings)
+    before = revocation.refund_now(session, token, settings)
     assert (before.amount, before.shrinks) == (13.5, True)
     time.advance(hours=6)
     held.last_failed_at = time()
-    now = revoking.refund_now(session, token, settings)
+    now = revocation.refund_now(session, token, settings)
     assert (now.amount, now.used_seconds, now.shrinks) == (13.5, 6 * 3600, False)
-    _, refund = revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    _, refund = revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert refund == 13.5
     held.closed_at = time()
     assert credit(session, settings) == 0
@@ -220,7 +224,7 @@ def test_an_outage_that_nobody_has_looked_at_for_long_counts_until_it_was_last_s
     held.last_failed_at = time()
     session.flush()
     time.advance(hours=5)
-    assert crediting.pending(session, token, time(), settings) == 1800
+    assert outage_credit.pending(session, token, time(), settings) == 1800
 
 
 def test_two_jobs_at_once_credit_each_token_once(committed: tuple[Settings, Sessions], time: Clock) -> None:
@@ -238,11 +242,11 @@ def test_two_jobs_at_once_credit_each_token_once(committed: tuple[Settings, Sess
     def job() -> None:
         for _ in range(6):
             with factory.begin() as session:
-                crediting.credit(session, outage_id, settings, limit=2)
+                outage_credit.credit(session, outage_id, settings, limit=2)
 
     assert race(job, job, job) == [None, None, None]
     job()
     with factory.begin() as session:
         assert session.scalar(select(func.sum(AccessToken.credited_seconds))) == 7 * 600
         assert session.scalar(select(func.count()).select_from(OutageCredit)) == 7
-        assert crediting.due(session) == []
+        assert outage_credit.due(session) == []

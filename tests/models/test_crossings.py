@@ -12,19 +12,13 @@ from models.devices import KnownDevice
 from models.links import AccountLink, LinkPurpose
 from models.notices import Topic
 from models.outbox import OutboxMail
-from models.services import (
-    credentials,
-    deliveries,
-    devices,
-    links,
-    outbox,
-    roles,
-    users,
-    webhooks,
-)
-from models.services.context import PLATFORM
-from models.services.deliveries import Outcome
+from models.services.accounts import email_flows, email_links, known_devices, roles, users
+from models.services.actor import PLATFORM
 from models.services.errors import LinkExpired
+from models.services.notifications import outbox
+from models.services.webhooks import deliveries
+from models.services.webhooks import endpoints as webhook_endpoints
+from models.services.webhooks.deliveries import Outcome
 from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 from tests.conftest import PASSWORD
@@ -38,7 +32,9 @@ def hooked(factory: Sessions, settings: Settings, alice: User, notices: int) -> 
     """Give alice an endpoint with deliveries that a sender holds."""
     with factory.begin() as session:
         owner, topics = session.get_one(User, alice.id), list(Topic)
-        made = webhooks.create(session, owner, uuid.uuid4(), url=HOOK, topics=topics, settings=settings, actor=PLATFORM)
+        made = webhook_endpoints.create(
+            session, owner, uuid.uuid4(), url=HOOK, topics=topics, settings=settings, actor=PLATFORM
+        )
         assert made is not None
         for number in range(notices):
             facts = {"username": "alice", "amount_znc": "5.00"}
@@ -52,10 +48,10 @@ def test_an_endpoint_changed_while_its_delivery_is_marked_is_no_deadlock(committ
     failed = Outcome(5, status=500)
 
     def switch_off(session: Any) -> None:
-        webhooks.switch(session, session.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM)
+        webhook_endpoints.switch(session, session.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM)
 
     def remove(session: Any) -> None:
-        webhooks.remove(session, session.get_one(WebhookEndpoint, endpoint_id), actor=PLATFORM)
+        webhook_endpoints.remove(session, session.get_one(WebhookEndpoint, endpoint_id), actor=PLATFORM)
 
     def record(session: Any) -> None:
         deliveries.record(session, delivery_ids[0], failed, settings)
@@ -87,7 +83,7 @@ def test_an_endpoint_made_by_a_form_that_was_sent_twice_is_one(committed: Commit
     def create(session: Any) -> Any:
         owner = session.get_one(User, alice.id)
         facts = {"topics": list(Topic), "settings": settings, "actor": PLATFORM}
-        return webhooks.create(session, owner, endpoint_id, url=HOOK, **facts)
+        return webhook_endpoints.create(session, owner, endpoint_id, url=HOOK, **facts)
 
     made, again = crossing(factory, create, "FOR NO KEY UPDATE", create)
     assert made is not None
@@ -101,7 +97,7 @@ def test_two_logins_at_once_of_a_device_that_is_new_are_told_once(committed: Com
     def log_in(shown: str) -> Callable[[Any], None]:
         def call(session: Any) -> None:
             owner = session.get_one(User, alice.id)
-            devices.note_login(session, owner, shown, name="Firefox", actor=PLATFORM)
+            known_devices.note_login(session, owner, shown, name="Firefox", actor=PLATFORM)
             session.flush()
 
         return call
@@ -134,16 +130,16 @@ def test_a_mailed_link_followed_while_the_password_is_changed_is_no_deadlock(com
     settings, factory = committed
     alice = logged_in(factory)
     with factory.begin() as session:
-        links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
-        links.send_asked(session)
-        secret = links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+        email_links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+        email_links.send_asked(session)
+        secret = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
 
     def change(session: Any) -> None:
         owner = session.get_one(User, alice.id)
         users.change_password(session, owner, current=PASSWORD, new="another long one", actor=PLATFORM)
 
     def follow(session: Any) -> None:
-        credentials.reset_password(session, secret, "one from a mail", settings=settings, actor=PLATFORM)
+        email_flows.reset_password(session, secret, "one from a mail", settings=settings, actor=PLATFORM)
 
     changed, followed = crossing(factory, change, "UPDATE users", follow)
     assert changed is None

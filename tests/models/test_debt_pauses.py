@@ -6,9 +6,11 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import debt_pauses, pausing, sessions
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
 from models.services.errors import PauseRefused, TokenUnusable
+from models.services.gateway import sessions
+from models.services.tokens import debt_pauses
+from models.services.tokens import pause as token_pause
 from models.shop_sections import Debt
 from models.tokens import AccessToken, TokenState
 from models.users import User
@@ -50,14 +52,14 @@ def test_tokens_bought_with_money_that_was_charged_back_stand_still_until_the_de
     with pytest.raises(TokenUnusable, match="paused"):
         use(session, fresh, settings)
     with pytest.raises(PauseRefused, match="debt"):
-        pausing.resume(session, erin, running.id, settings=settings, actor=PLATFORM)
+        token_pause.resume(session, erin, running.id, settings=settings, actor=PLATFORM)
     time.advance(days=60)
     paid(session, erin, settings, "36")
     assert (run(session, settings), run(session, settings)) == (2, 0)
     assert (running.state(time()), running.seconds_left(time())) == (TokenState.ACTIVE, 24 * 3600 - 1800)
     assert (fresh.state(time()), fresh.paused_seconds) == (TokenState.READY, 0)
     # None of it counts as a pause of the owner's.
-    outlook = pausing.outlook(session, running, settings)
+    outlook = token_pause.outlook(session, running, settings)
     assert (outlook.left, outlook.latest_end) == (4, time() + timedelta(days=30))
 
 

@@ -14,12 +14,15 @@ from models.config import Settings
 from models.database import Sessions
 from models.entries import AccessCookie, AccessTicket
 from models.sections import Sessions as Rules
-from models.services import entries, revoking, roles, secrets, sessions
-from models.services.context import PLATFORM, Actor
-from models.services.entries import Entry
+from models.services.accounts import roles
+from models.services.actor import PLATFORM, Actor
+from models.services.crypto import secrets
+from models.services.crypto.secrets import Purpose
 from models.services.errors import AccountDisabled, NotFound, TicketRefused, TokenUnusable
-from models.services.secrets import Purpose
-from models.services.sessions import Known
+from models.services.gateway import sessions
+from models.services.gateway.sessions import Known
+from models.services.tokens import browser_access, revocation
+from models.services.tokens.browser_access import Entry
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
@@ -37,7 +40,7 @@ def token(session: Session, alice: User, settings: Settings, time: Clock) -> Acc
 @pytest.fixture
 def issue(session: Session, alice: User, token: AccessToken, settings: Settings) -> Callable[[], str]:
     """A function that issues a ticket for alice's token."""
-    return lambda: entries.issue_ticket(session, alice, token.id, settings=settings, actor=Actor(alice.id))
+    return lambda: browser_access.issue_ticket(session, alice, token.id, settings=settings, actor=Actor(alice.id))
 
 
 def ticket_hash(settings: Settings, ticket: str) -> bytes:
@@ -49,11 +52,11 @@ def cookie_hash(settings: Settings, entry: Entry) -> bytes:
 
 
 def redeem(session: Session, settings: Settings, ticket: str, held: bytes | None = None) -> Entry:
-    return entries.redeem(session, ticket_hash(settings, ticket), settings=settings, actor=BROWSER, held=held)
+    return browser_access.redeem(session, ticket_hash(settings, ticket), settings=settings, actor=BROWSER, held=held)
 
 
 def found(session: Session, settings: Settings, entry: Entry) -> Known | None:
-    return entries.find_by_cookie(session, cookie_hash(settings, entry))
+    return browser_access.find_by_cookie(session, cookie_hash(settings, entry))
 
 
 def begin(session: Session, token: AccessToken) -> None:
@@ -102,9 +105,9 @@ def test_looking_at_a_ticket_does_not_use_it_up(
 ) -> None:
     ticket = issue()
     for _ in range(3):
-        assert entries.opens(session, ticket_hash(settings, ticket)) == token.prefix
+        assert browser_access.opens(session, ticket_hash(settings, ticket)) == token.prefix
     redeem(session, settings, ticket)
-    assert entries.opens(session, ticket_hash(settings, ticket)) is None
+    assert browser_access.opens(session, ticket_hash(settings, ticket)) is None
 
 
 def test_a_ticket_is_good_for_thirty_seconds(
@@ -114,7 +117,7 @@ def test_a_ticket_is_good_for_thirty_seconds(
     time.advance(seconds=29)
     redeem(session, settings, early)
     time.advance(seconds=1)
-    assert entries.opens(session, ticket_hash(settings, late)) is None
+    assert browser_access.opens(session, ticket_hash(settings, late)) is None
     with pytest.raises(TicketRefused):
         redeem(session, settings, late)
 
@@ -123,7 +126,7 @@ def test_a_strangers_token_has_no_tickets(
     session: Session, charlie: User, token: AccessToken, settings: Settings
 ) -> None:
     with pytest.raises(NotFound):
-        entries.issue_ticket(session, charlie, token.id, settings=settings, actor=PLATFORM)
+        browser_access.issue_ticket(session, charlie, token.id, settings=settings, actor=PLATFORM)
 
 
 def test_a_token_that_would_not_be_let_through_has_no_tickets(
@@ -138,9 +141,9 @@ def test_a_token_that_would_not_be_let_through_has_no_tickets(
     with pytest.raises(TokenUnusable, match="expired"):
         issue()
     other = buy(session, alice, settings)
-    revoking.revoke(session, alice, other.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, other.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenUnusable, match="revoked"):
-        entries.issue_ticket(session, alice, other.id, settings=settings, actor=PLATFORM)
+        browser_access.issue_ticket(session, alice, other.id, settings=settings, actor=PLATFORM)
     roles.set_active(session, alice.id, active=False, actor=PLATFORM)
     session.refresh(alice)
     with pytest.raises(AccountDisabled):
@@ -154,7 +157,7 @@ def test_a_ticket_issued_before_its_token_ended_opens_nothing(
     ticket = issue()
     match end:
         case "revoked":
-            revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+            revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
         case "disabled":
             roles.set_active(session, alice.id, active=False, actor=PLATFORM)
         case "expired":
@@ -198,7 +201,7 @@ def test_a_cookie_of_another_token_neither_ends_nor_lends_its_device(
     session: Session, alice: User, settings: Settings, issue: Callable[[], str]
 ) -> None:
     other = buy(session, alice, settings)
-    ticket = entries.issue_ticket(session, alice, other.id, settings=settings, actor=PLATFORM)
+    ticket = browser_access.issue_ticket(session, alice, other.id, settings=settings, actor=PLATFORM)
     first = redeem(session, settings, ticket)
     second = redeem(session, settings, issue(), held=cookie_hash(settings, first))
     one, two = found(session, settings, first), found(session, settings, second)
@@ -211,7 +214,7 @@ def test_when_a_tokens_secret_changes_its_tickets_and_cookies_end(
     session: Session, token: AccessToken, settings: Settings, issue: Callable[[], str]
 ) -> None:
     entry, ticket, version = redeem(session, settings, issue()), issue(), token.version
-    entries.end_of_token(session, token.id)
+    browser_access.end_of_token(session, token.id)
     assert found(session, settings, entry) is None
     with pytest.raises(TicketRefused):
         redeem(session, settings, ticket)
@@ -223,7 +226,7 @@ def test_a_cookie_of_a_revoked_token_says_so(
     session: Session, alice: User, token: AccessToken, settings: Settings, issue: Callable[[], str]
 ) -> None:
     entry = redeem(session, settings, issue())
-    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     known = found(session, settings, entry)
     assert known is not None
     assert known.is_revoked
@@ -233,24 +236,24 @@ def test_what_opens_nothing_any_more_is_removed_and_the_rest_is_kept(
     *, session: Session, alice: User, token: AccessToken, settings: Settings, time: Clock, issue: Callable[[], str]
 ) -> None:
     revoked = buy(session, alice, settings)
-    ticket = entries.issue_ticket(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    ticket = browser_access.issue_ticket(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     redeem(session, settings, ticket)
-    revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     replaced = redeem(session, settings, issue())
     kept = redeem(session, settings, issue(), held=cookie_hash(settings, replaced))
     time.advance(seconds=31)
     fresh = issue()
     # Three used tickets, the cookie of the revoked token and the one that was replaced.
-    assert [entries.forget_ended(session) for _ in range(2)] == [5, 0]
+    assert [browser_access.forget_ended(session) for _ in range(2)] == [5, 0]
     assert found(session, settings, kept) is not None
-    assert entries.opens(session, ticket_hash(settings, fresh)) is not None
+    assert browser_access.opens(session, ticket_hash(settings, fresh)) is not None
     # A token that ran out may run on by an outage's credit; after a week its cookies go.
     begin(session, token)
     time.advance(days=2)
-    entries.forget_ended(session)
+    browser_access.forget_ended(session)
     assert found(session, settings, kept) is not None
     time.advance(days=7)
-    entries.forget_ended(session)
+    browser_access.forget_ended(session)
     assert found(session, settings, kept) is None
 
 
@@ -275,7 +278,7 @@ def test_a_ticket_sent_twice_at_the_same_instant_opens_one_cookie(committed: Com
         token = buy(session, alice, settings)
     for _ in range(8):
         with factory.begin() as session:
-            ticket = entries.issue_ticket(session, alice, token.id, settings=settings, actor=PLATFORM)
+            ticket = browser_access.issue_ticket(session, alice, token.id, settings=settings, actor=PLATFORM)
 
         def take(ticket: str = ticket) -> Any:
             with factory.begin() as session:
@@ -294,7 +297,7 @@ def test_a_rotation_and_a_ticket_at_the_same_instant_leave_no_cookie_behind_and_
         token = buy(session, alice, settings)
     for _ in range(8):
         with factory.begin() as session:
-            ticket = entries.issue_ticket(session, alice, token.id, settings=settings, actor=PLATFORM)
+            ticket = browser_access.issue_ticket(session, alice, token.id, settings=settings, actor=PLATFORM)
 
         def take(ticket: str = ticket) -> Any:
             with factory.begin() as session:
@@ -302,7 +305,7 @@ def test_a_rotation_and_a_ticket_at_the_same_instant_leave_no_cookie_behind_and_
 
         def rotate() -> None:
             with factory.begin() as session:
-                entries.end_of_token(session, token.id)
+                browser_access.end_of_token(session, token.id)
 
         taken, rotated = race(take, rotate)
         assert isinstance(taken, Entry | TicketRefused)

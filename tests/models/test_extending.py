@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.database import Sessions
-from models.services import extending, own_tokens, pausing, revoking, sessions, timelines
-from models.services.context import PLATFORM, Actor
+from models.services import own_tokens
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
     DuplicateTransfer,
@@ -20,6 +20,10 @@ from models.services.errors import (
     NotFound,
     TokenEnded,
 )
+from models.services.gateway import sessions
+from models.services.tokens import extension, revocation
+from models.services.tokens import history as token_history
+from models.services.tokens import pause as token_pause
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
@@ -36,7 +40,7 @@ def extend(
     key: uuid.UUID | None = None,
 ) -> Decimal:
     facts = {"hours": hours, "key": key or uuid.uuid4(), "settings": settings, "actor": Actor(owner.id)}
-    return extending.extend(session, owner, token.id, **facts)  # type: ignore[arg-type]
+    return extension.extend(session, owner, token.id, **facts)  # type: ignore[arg-type]
 
 
 def begin(session: Session, token: AccessToken, settings: Settings) -> None:
@@ -53,9 +57,9 @@ def test_time_and_price_grow_together_and_so_does_the_refund(
     assert (token.price_paid, token.paid_seconds) == (28, 36 * 3600)
     assert token.expires_at == time() + timedelta(hours=24)
     assert balance(session, alice) == 72
-    assert revoking.refund_due(token, time(), settings) == Decimal("18.66")
+    assert revocation.refund_due(token, time(), settings) == Decimal("18.66")
     assert actions(session, alice)[-1] is AuditAction.TOKEN_EXTENDED
-    line = timelines.of_token(session, token, limit=10, offset=0).items[0]
+    line = token_history.of_token(session, token, limit=10, offset=0).items[0]
     assert (line.kind, line.seconds, line.price) == ("extended", 12 * 3600, 10)
 
 
@@ -66,10 +70,10 @@ def test_a_ready_and_a_paused_token_can_be_extended_and_an_ended_one_cannot(
     extend(session, alice, token, settings, hours=1)
     assert token.expires_at is None
     begin(session, token, settings)
-    pausing.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
+    token_pause.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
     extend(session, alice, token, settings, hours=1)
     assert token.seconds_left(time()) == 3 * 3600
-    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenEnded):
         extend(session, alice, token, settings)
 
@@ -124,7 +128,7 @@ def test_an_extension_and_a_revocation_at_the_same_instant_leave_the_books_right
 
         def end(token: AccessToken = token) -> Decimal:
             with factory.begin() as session:
-                return revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)[1]
+                return revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)[1]
 
         extended, refunded = race(lengthen, end)
         # Either the extension came first and is paid back too, or it was refused.

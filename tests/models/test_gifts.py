@@ -12,12 +12,12 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.database import Sessions
 from models.gifts import GiftCode
-from models.services import gifts
-from models.services.context import Actor
+from models.services.actor import Actor
 from models.services.errors import (
     GiftRefused,
     InvalidInput,
 )
+from models.services.promotions import gift_codes
 from models.users import User
 from tests.conftest import Clock
 from tests.models.test_offers import gift
@@ -25,7 +25,7 @@ from tests.support import actions, assert_sound, balance, person, race
 
 
 def redeem(session: Session, user: User, code: str, settings: Settings) -> Decimal:
-    return gifts.redeem(session, user, code, settings=settings, actor=Actor(user.id))
+    return gift_codes.redeem(session, user, code, settings=settings, actor=Actor(user.id))
 
 
 def test_a_gift_code_is_credited_once_and_kept_only_as_a_hash(
@@ -48,10 +48,10 @@ def test_a_gift_code_has_an_end_a_switch_and_a_number_of_uses(
     code = gift(session, dana, settings, uses_each=2, valid_until=time() + timedelta(hours=1))
     redeem(session, alice, code, settings)
     gift_id = session.scalars(select(GiftCode.id)).one()
-    gifts.set_active(session, gift_id, active=False, actor=Actor(dana.id))
+    gift_codes.set_active(session, gift_id, active=False, actor=Actor(dana.id))
     with pytest.raises(GiftRefused, match="used up"), session.begin_nested():
         redeem(session, bob, code, settings)
-    gifts.set_active(session, gift_id, active=True, actor=Actor(dana.id))
+    gift_codes.set_active(session, gift_id, active=True, actor=Actor(dana.id))
     redeem(session, bob, code, settings)
     with pytest.raises(GiftRefused, match="used up"), session.begin_nested():
         redeem(session, charlie, code, settings)

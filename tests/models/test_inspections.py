@@ -13,10 +13,10 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.inspections import Inspection, Target
-from models.services import inspections
-from models.services.context import Actor
+from models.services.actor import Actor
 from models.services.errors import InvalidInput, NotFound
-from models.services.inspections import Watched
+from models.services.gateway import inspections
+from models.services.gateway.inspections import Watched
 from models.users import User
 from tests.conftest import Clock
 from tests.support import actions, buy

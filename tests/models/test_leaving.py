@@ -14,10 +14,13 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
-from models.services import adjustments, counting, extending, leaving, roles, sessions
-from models.services.context import PLATFORM
-from models.services.counting import Count
+from models.services.accounts import deletion, roles
+from models.services.actor import PLATFORM
 from models.services.errors import InvalidInput, NotFound, PaymentWaits
+from models.services.gateway import sessions, usage_counts
+from models.services.gateway.usage_counts import Count
+from models.services.ledger import adjustments
+from models.services.tokens import extension
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -33,7 +36,7 @@ def leaves(user: User, settings: Settings) -> Callable[[Any], Any]:
     def call(session: Any) -> Any:
         proof = {"password": PASSWORD, "code": None}
         owner = session.get_one(User, user.id)
-        return leaving.delete_account(session, owner, **proof, settings=settings, actor=PLATFORM)
+        return deletion.delete_account(session, owner, **proof, settings=settings, actor=PLATFORM)
 
     return call
 
@@ -46,11 +49,11 @@ def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed
 
     def extend(session: Any) -> Any:
         facts = {"hours": 24, "key": uuid.uuid4(), "settings": settings, "actor": PLATFORM}
-        return extending.extend(session, session.get_one(User, alice.id), token.id, **facts)
+        return extension.extend(session, session.get_one(User, alice.id), token.id, **facts)
 
     price, gone = crossing(factory, extend, "FOR UPDATE", leaves(alice, settings))
     assert price == settings.prices.znc[24]
-    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(gone, deletion.Farewell)
     with factory.begin() as session:
         assert session.get_one(AccessToken, token.id).revoked_at is not None
     assert_sound(factory)
@@ -91,10 +94,10 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
         is_held.wait(timeout=10)
         until_waiting(1)
         with factory.begin() as session:
-            counting.add_counts(session, [Count(one, 1, 2, 3, clock.now()) for one in (low, high)])
+            usage_counts.add_counts(session, [Count(one, 1, 2, 3, clock.now()) for one in (low, high)])
 
     gone, *others = race(leave, add_counts, hold)
-    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(gone, deletion.Farewell)
     assert others == [None, None]
 
 
@@ -108,7 +111,7 @@ def test_an_account_deleted_while_an_admin_disables_it_is_no_deadlock(committed:
 
     disabled, gone = crossing(factory, disable, "UPDATE users", leaves(alice, settings))
     assert isinstance(disabled, User)
-    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(gone, deletion.Farewell)
 
 
 def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_at_that_moment(committed: Committed) -> None:
@@ -123,7 +126,7 @@ def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_at_that_mom
         return adjustments.set_balance(session, session.get_one(User, alice.id), target=Decimal(50), **facts)
 
     gone, adjusted = crossing(factory, leaves(alice, settings), "FROM access_tokens", adjust)
-    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(gone, deletion.Farewell)
     assert isinstance(adjusted, NotFound)
     for change in (adjust, set_balance):
         with pytest.raises(NotFound), factory.begin() as session:
@@ -143,7 +146,7 @@ def test_an_account_deleted_while_its_balance_is_set_is_no_deadlock(committed: C
 
     held, gone = crossing(factory, set_balance, "FROM accounts", leaves(alice, settings))
     assert held == 50
-    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(gone, deletion.Farewell)
     assert_sound(factory)
 
 
@@ -151,7 +154,7 @@ def test_an_account_is_deleted_once(committed: Committed) -> None:
     settings, factory = committed
     alice = logged_in(factory)
     gone, again = crossing(factory, leaves(alice, settings), "FROM accounts", leaves(alice, settings))
-    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(gone, deletion.Farewell)
     assert isinstance(again, InvalidInput)
     assert_sound(factory)
 
@@ -167,7 +170,7 @@ def test_no_money_is_paid_for_an_account_that_goes_at_that_moment(committed: Com
     assert isinstance(began, uuid.UUID)
     assert isinstance(refused, PaymentWaits)
     gone, too_late = crossing(factory, leaves(bob, settings), "FROM accounts", starts(bob))
-    assert isinstance(gone, leaving.Farewell)
+    assert isinstance(gone, deletion.Farewell)
     assert isinstance(too_late, NotFound)
     with factory.begin() as session:
         assert session.scalars(select(Payment.user_id)).all() == [alice.id]

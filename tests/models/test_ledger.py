@@ -9,16 +9,16 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from models.ledger import Account, AccountKind, Transfer, TransferKind
-from models.services import adjustments, ledger
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import DuplicateTransfer, InsufficientFunds, InvalidInput
+from models.services.ledger import adjustments, transfers
 from models.users import User
 from tests.support import actions, balance
 
 
 def move(session: Session, debit: Account, credit: Account, amount: str, key: str = "test") -> uuid.UUID:
     """Book an adjustment between two accounts."""
-    return ledger.transfer(
+    return transfers.transfer(
         session,
         TransferKind.ADJUSTMENT,
         debit=debit,
@@ -32,15 +32,15 @@ def move(session: Session, debit: Account, credit: Account, amount: str, key: st
 
 
 def test_a_transfer_moves_money_from_one_account_to_the_other(session: Session, alice: User, bob: User) -> None:
-    transfer_id = move(session, ledger.wallet_of(session, alice.id), ledger.wallet_of(session, bob.id), "12.34")
+    transfer_id = move(session, transfers.wallet_of(session, alice.id), transfers.wallet_of(session, bob.id), "12.34")
     assert (balance(session, alice), balance(session, bob)) == (Decimal("87.66"), Decimal("112.34"))
     entry = session.get_one(Transfer, transfer_id)
-    assert ledger.signed_amount(entry, ledger.wallet_of(session, alice.id)) == Decimal("-12.34")
-    assert ledger.signed_amount(entry, ledger.wallet_of(session, bob.id)) == Decimal("12.34")
+    assert transfers.signed_amount(entry, transfers.wallet_of(session, alice.id)) == Decimal("-12.34")
+    assert transfers.signed_amount(entry, transfers.wallet_of(session, bob.id)) == Decimal("12.34")
 
 
 def test_a_key_is_booked_once(session: Session, alice: User, bob: User) -> None:
-    wallets = ledger.wallet_of(session, alice.id), ledger.wallet_of(session, bob.id)
+    wallets = transfers.wallet_of(session, alice.id), transfers.wallet_of(session, bob.id)
     move(session, *wallets, "10", key="once")
     with pytest.raises(DuplicateTransfer) as caught:
         move(session, *wallets, "10", key="once")
@@ -49,7 +49,7 @@ def test_a_key_is_booked_once(session: Session, alice: User, bob: User) -> None:
 
 
 def test_a_wallet_can_be_emptied_but_not_overdrawn(session: Session, alice: User, bob: User) -> None:
-    wallets = ledger.wallet_of(session, alice.id), ledger.wallet_of(session, bob.id)
+    wallets = transfers.wallet_of(session, alice.id), transfers.wallet_of(session, bob.id)
     with pytest.raises(InsufficientFunds) as caught, session.begin_nested():
         move(session, *wallets, "100.01")
     assert caught.value.needed == Decimal("100.01")
@@ -59,18 +59,18 @@ def test_a_wallet_can_be_emptied_but_not_overdrawn(session: Session, alice: User
 
 
 def test_the_platforms_own_accounts_may_be_below_zero(session: Session, alice: User) -> None:
-    assert ledger.system_account(session, AccountKind.ADJUSTMENTS).balance == -100
+    assert transfers.system_account(session, AccountKind.ADJUSTMENTS).balance == -100
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "0.001", "0.005", "NaN", "1e30", "Infinity"])
 def test_an_amount_that_cannot_be_booked_moves_nothing(session: Session, alice: User, bob: User, amount: str) -> None:
     with pytest.raises(InvalidInput):
-        move(session, ledger.wallet_of(session, alice.id), ledger.wallet_of(session, bob.id), amount)
+        move(session, transfers.wallet_of(session, alice.id), transfers.wallet_of(session, bob.id), amount)
     assert (balance(session, alice), balance(session, bob)) == (100, 100)
 
 
 def test_money_does_not_go_from_an_account_to_itself(session: Session, alice: User) -> None:
-    wallet = ledger.wallet_of(session, alice.id)
+    wallet = transfers.wallet_of(session, alice.id)
     with pytest.raises(IntegrityError, match="ck_transfers_two_accounts"):
         move(session, wallet, wallet, "1")
 
@@ -94,8 +94,8 @@ def test_the_database_itself_refuses_a_transfer_of_nothing(
 ) -> None:
     row = {
         "kind": TransferKind.ADJUSTMENT,
-        "debit_account_id": ledger.wallet_of(session, alice.id).id,
-        "credit_account_id": ledger.wallet_of(session, bob.id).id,
+        "debit_account_id": transfers.wallet_of(session, alice.id).id,
+        "credit_account_id": transfers.wallet_of(session, bob.id).id,
         "amount": Decimal(amount),
         "description": "",
         "reference_type": "user",
@@ -126,12 +126,12 @@ def test_there_is_one_account_of_each_system_kind(session: Session) -> None:
 def test_transactions_are_a_wallets_own_newest_first_and_can_be_filtered(
     session: Session, alice: User, bob: User
 ) -> None:
-    wallet = ledger.wallet_of(session, alice.id)
-    move(session, wallet, ledger.wallet_of(session, bob.id), "1")
-    page = ledger.transactions(session, wallet, limit=10, offset=0)
+    wallet = transfers.wallet_of(session, alice.id)
+    move(session, wallet, transfers.wallet_of(session, bob.id), "1")
+    page = transfers.transactions(session, wallet, limit=10, offset=0)
     assert page.total == 2
     assert {wallet.id} <= {page.items[0].debit_account_id, page.items[0].credit_account_id}
-    assert ledger.transactions(session, wallet, limit=10, offset=0, kind=TransferKind.DEPOSIT).total == 0
+    assert transfers.transactions(session, wallet, limit=10, offset=0, kind=TransferKind.DEPOSIT).total == 0
 
 
 def test_an_adjustment_adds_or_takes_with_a_reason_and_leaves_a_trace(
@@ -143,7 +143,7 @@ def test_an_adjustment_adds_or_takes_with_a_reason_and_leaves_a_trace(
     )
     assert adjustments.adjust(session, alice, amount=Decimal("-105.50"), reason="a fine", actor=actor) == 0
     assert actions(session, alice)[-2:] == ["balance.adjusted", "balance.adjusted"]
-    newest = ledger.transactions(session, ledger.wallet_of(session, alice.id), limit=3, offset=0).items
+    newest = transfers.transactions(session, transfers.wallet_of(session, alice.id), limit=3, offset=0).items
     assert {(entry.description, entry.actor_id) for entry in newest} >= {("a gift", dana.id), ("a fine", dana.id)}
 
 

@@ -7,9 +7,15 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.database import Sessions
-from models.services import audit, counting, ledger, overview, revoking, roles, sessions, token_lists, usage, users
-from models.services.context import PLATFORM, Actor
-from models.services.paging import MAX_LIMIT, Page, page_of
+from models.services.accounts import roles, users
+from models.services.actor import PLATFORM, Actor
+from models.services.audit import log as audit_log
+from models.services.gateway import sessions, usage_counts
+from models.services.ledger import transfers
+from models.services.pagination import MAX_LIMIT, Page, page_of
+from models.services.reports import overview, usage
+from models.services.tokens import queries as token_queries
+from models.services.tokens import revocation
 from models.users import User
 from tests.conftest import Clock, make_user
 from tests.support import buy, person, top_up
@@ -47,7 +53,7 @@ def test_pages_of_equal_times_neither_repeat_nor_lose_anything(
     session: Session, alice: User, settings: Settings
 ) -> None:
     bought = {buy(session, alice, settings, hours=1).id for _ in range(7)}
-    pages = [token_lists.of_user(session, alice.id, limit=2, offset=offset).items for offset in range(0, 8, 2)]
+    pages = [token_queries.of_user(session, alice.id, limit=2, offset=offset).items for offset in range(0, 8, 2)]
     seen = [token.id for page in pages for token in page]
     assert len(seen) == 7
     assert set(seen) == bought
@@ -58,19 +64,19 @@ def test_the_audit_log_is_read_newest_first_and_by_user_and_action(
 ) -> None:
     roles.set_active(session, bob.id, active=False, actor=Actor(dana.id, "203.0.113.7", "A browser"))
     session.flush()
-    newest = audit.entries(session, limit=10, offset=0).items[0]
+    newest = audit_log.entries(session, limit=10, offset=0).items[0]
     assert (newest.action, newest.actor, newest.user) == (AuditAction.USER_DISABLED, dana, bob)
     assert (newest.ip_address, newest.user_agent) == ("203.0.113.7", "A browser")
-    assert audit.entries(session, limit=10, offset=0, user_id=alice.id).total == 2
-    assert audit.entries(session, limit=10, offset=0, action=AuditAction.USER_REGISTERED).total == 3
-    assert audit.entries(session, limit=10, offset=0, user_id=alice.id, action=AuditAction.USER_DISABLED).total == 0
+    assert audit_log.entries(session, limit=10, offset=0, user_id=alice.id).total == 2
+    assert audit_log.entries(session, limit=10, offset=0, action=AuditAction.USER_REGISTERED).total == 3
+    assert audit_log.entries(session, limit=10, offset=0, user_id=alice.id, action=AuditAction.USER_DISABLED).total == 0
 
 
 def test_a_long_user_agent_or_address_is_cut_and_breaks_nothing(session: Session, alice: User) -> None:
     actor = Actor(None, "f" * 100, "x" * 10_000)
-    audit.record(session, AuditAction.USER_LOGGED_OUT, actor, user_id=alice.id, resource=("user", alice.id))
+    audit_log.record(session, AuditAction.USER_LOGGED_OUT, actor, user_id=alice.id, resource=("user", alice.id))
     session.flush()
-    entry = audit.entries(session, limit=1, offset=0).items[0]
+    entry = audit_log.entries(session, limit=1, offset=0).items[0]
     assert entry.ip_address == "f" * 45
     assert entry.user_agent == "x" * 300
 
@@ -119,9 +125,9 @@ def test_the_first_pages_figures_count_what_they_say(
     ready, running, expired, revoked, paused = (buy(session, alice, settings, hours=h) for h in (12, 12, 1, 1, 1))
     for token in (running, expired, paused):
         held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
-        counting.add_counts(session, [counting.Count(held.id, 2, 10, 100, time())])
+        usage_counts.add_counts(session, [usage_counts.Count(held.id, 2, 10, 100, time())])
     paused.paused_at, paused.pause_limit_seconds = time(), 86400
-    revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     top_up(session, bob, settings)
     time.advance(hours=1)
     figures = overview.of_user(session, alice.id)
@@ -134,4 +140,4 @@ def test_the_first_pages_figures_count_what_they_say(
     assert (shop.users, shop.running_tokens, shop.open_sessions, shop.pending_payments) == (2, 1, 3, 1)
     assert shop.sold == 23
     assert ready.activated_at is None
-    assert ledger.wallet_of(session, alice.id).balance == 78
+    assert transfers.wallet_of(session, alice.id).balance == 78

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models.logins import Login, LoginKind
-from models.services import logins, roles, users
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import logins, roles, users
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import NotFound
 from models.users import User
 from tests.conftest import PASSWORD, Clock

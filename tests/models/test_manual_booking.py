@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
-from models.services import books, ledger, manual_booking, payments, reversals, reviews
-from models.services.context import Actor
+from models.services.actor import Actor
 from models.services.errors import DuplicateTransfer, InvalidInput, NotFound, NotRefundable
+from models.services.ledger import transfers
+from models.services.ledger import verification as ledger_verification
+from models.services.payments import manual_booking, manual_review, reversals, topups
 from models.users import User
 from tests.conftest import make_user, some_id
 from tests.models.test_reversals import paid, refund, said
@@ -37,7 +39,7 @@ def sound(session: Session) -> Any:
     """The books add up after every test."""
     yield
     session.flush()
-    assert [rule for rule in books.RULES if books.broken(session, rule)] == []
+    assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
 
 
 def chargeback(session: Session, payment: Payment, dana: User, rub: str = "500", **more: Any) -> Any:
@@ -51,7 +53,7 @@ def end(session: Session, payment: Payment, reversal_id: uuid.UUID, state: Rever
 
 
 def waiting(session: Session) -> PaymentEvent:
-    return reviews.listing().page(session, limit=10, offset=0).items[0]
+    return manual_review.listing().page(session, limit=10, offset=0).items[0]
 
 
 def book(session: Session, event: PaymentEvent, dana: User) -> PaymentEvent:
@@ -64,7 +66,7 @@ def test_a_chargeback_takes_the_wallet_and_leaves_a_debt_as_one_that_was_reporte
     buy(session, erin, settings)
     key = uuid.uuid4()
     booked = chargeback(session, payment, dana, key=key)
-    assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (0, 18)
+    assert (balance(session, erin), transfers.debt_of(session, erin.id)) == (0, 18)
     assert (booked.state, booked.provider_key, payment.status) == (ReversalState.DONE, "ARN 1", PaymentStatus.REFUNDED)
     assert actions(session, erin)[-1] == AuditAction.PAYMENT_DISPUTED
     with pytest.raises(DuplicateTransfer):
@@ -72,10 +74,10 @@ def test_a_chargeback_takes_the_wallet_and_leaves_a_debt_as_one_that_was_reporte
     # Its report comes after all.
     assert said(session, payment, "disputed", "500", refund_id="ARN 1") == "ignored: the dispute is done"
     end(session, payment, booked.id, ReversalState.WON, dana)
-    assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (32, 0)
+    assert (balance(session, erin), transfers.debt_of(session, erin.id)) == (32, 0)
     # And the bank takes it once more, under the same name.
     chargeback(session, payment, dana)
-    assert ledger.debt_of(session, erin.id) == 18
+    assert transfers.debt_of(session, erin.id) == 18
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_success_after_a_cancellation_is_credited_once_by_an_admin(
         assert said(session, late, "succeeded", "500", refund_id=None) == "review: the payment is canceled"
     first, second = session.scalars(select(PaymentEvent).where(PaymentEvent.needs_review)).all()
     book(session, first, dana)
-    assert (balance(session, erin), late.status, reviews.count(session)) == (50, PaymentStatus.SUCCEEDED, 1)
+    assert (balance(session, erin), late.status, manual_review.count(session)) == (50, PaymentStatus.SUCCEEDED, 1)
     with pytest.raises(InvalidInput, match="nothing left to book"), session.begin_nested():
         book(session, second, dana)
     assert balance(session, erin) == 50
@@ -150,12 +152,12 @@ def test_what_went_back_and_no_rule_decides_is_booked_by_an_admin(
         result = said(session, payment, outcome, rub, refund_id=name)
     assert result.startswith("review: ")
     event = book(session, waiting(session), dana)
-    assert (balance(session, erin), reviews.count(session), event.review_note) == (left, 0, "asked the bank")
-    assert payments.by_id(session, payment.id).status is PaymentStatus.REFUNDED
+    assert (balance(session, erin), manual_review.count(session), event.review_note) == (left, 0, "asked the bank")
+    assert topups.by_id(session, payment.id).status is PaymentStatus.REFUNDED
 
 
 def test_what_cannot_be_booked_says_so_and_stays_on_the_list(session: Session, dana: User, payment: Payment) -> None:
     said(session, payment, "disputed", "4", currency="USD")
     with pytest.raises(InvalidInput, match="nothing left to book"), session.begin_nested():
         book(session, waiting(session), dana)
-    assert reviews.count(session) == 1
+    assert manual_review.count(session) == 1

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import Settings
 from models.services.errors import CallbackRefused, NotFound
-from models.services.providers import mock
-from models.services.providers.base import Callback
-from models.services.providers.mock import SIGNATURE_HEADER, MockProvider
+from models.services.payments.providers import mock
+from models.services.payments.providers.base import Callback
+from models.services.payments.providers.mock import SIGNATURE_HEADER, MockProvider
 from models.users import User
 from tests.conftest import SECRETS, Clock, some_id
 from tests.support import decided, top_up

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from models.services import money
 from models.services.errors import InvalidInput
+from models.services.ledger import money
 
 NONSENSE = ["", " ", "1,5", "NaN", "nan", "Infinity", "1e30", "1E2", "0.001", "1.", ".5", "1_000", "0x10", "1 000"]
 NONSENSE += ["--1", "+", "12.34.56", "1.5\x00", "1\n2", "12345678901", "²", "\u0661\u0662", "\uff11\uff12", "1.\u0665"]

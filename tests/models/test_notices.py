@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import changes, revoking, roles, sessions
-from models.services.context import PLATFORM
+from models.services.accounts import roles
+from models.services.actor import PLATFORM
+from models.services.gateway import invalidation, sessions
+from models.services.tokens import revocation
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import make_user
@@ -29,7 +31,7 @@ class Ear:
         url = make_url(settings.database.url)
         self._connection = psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
         self._connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
-        self._connection.cursor().execute(f"LISTEN {changes.CHANNEL}")
+        self._connection.cursor().execute(f"LISTEN {invalidation.CHANNEL}")
 
     def heard(self) -> list[dict[str, Any]]:
         """Return what has arrived since the last time; the empty query makes the server hand it over."""
@@ -65,7 +67,7 @@ def act(session: Session, settings: Settings, alice: User, token: AccessToken, w
     rules = settings.sessions
     match what:
         case "revoke":
-            revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+            revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
         case "disable":
             roles.set_active(session, alice.id, active=False, actor=PLATFORM)
         case "first use":

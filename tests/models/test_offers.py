@@ -16,8 +16,7 @@ from models.bundles import Bundle
 from models.config import Settings
 from models.coupons import Coupon, CouponUse
 from models.database import Sessions
-from models.services import bundles, coupons, gifts, revoking
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
     CouponRefused,
@@ -26,6 +25,8 @@ from models.services.errors import (
     InvalidInput,
     NotFound,
 )
+from models.services.promotions import coupons, gift_codes
+from models.services.tokens import bundles, revocation
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock, make_user, some_id
@@ -48,7 +49,7 @@ def coupon(session: Session, dana: User, code: str = "SPRING", **more: Any) -> C
 
 def gift(session: Session, dana: User, settings: Settings, **more: Any) -> str:
     facts: dict[str, Any] = {"amount": Decimal(25), "count": 1, "uses_each": 1, "valid_until": None, "note": "fair"}
-    return gifts.create(session, settings=settings, actor=Actor(dana.id), **{**facts, **more})[0]
+    return gift_codes.create(session, settings=settings, actor=Actor(dana.id), **{**facts, **more})[0]
 
 
 @given(price=st.decimals("0.01", "5000", places=2), count=st.integers(2, 100))
@@ -78,7 +79,7 @@ def test_a_bundle_is_paid_once_and_each_of_its_tokens_can_be_refunded_by_its_sha
     with pytest.raises(DuplicateTransfer), session.begin_nested():
         sell(session, alice, settings, purchase_id=purchase_id)
     for token, _ in made:
-        revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert balance(session, alice) == 100
 
 
@@ -135,7 +136,7 @@ def test_a_coupon_makes_a_purchase_cheaper_and_the_refund_too(
     assert {hours: each.price for hours, each in quoted.items()} == {24: Decimal("16.20"), 720: Decimal(270)}
     token = buy(session, alice, settings, coupon=" spring ")
     assert (token.price_paid, balance(session, alice)) == (Decimal("16.20"), Decimal("83.80"))
-    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert balance(session, alice) == 100
     with pytest.raises(CouponRefused, match="as often"):
         buy(session, alice, settings, coupon="SPRING")
@@ -164,7 +165,7 @@ def test_a_bundle_that_rounds_to_nothing_costs_a_cent_with_and_without_a_coupon(
         sold, made = sell(session, alice, cheap, "Crumbs", coupon=code)
         assert (sold.price_paid, sum(token.price_paid for token, _ in made)) == (Decimal("0.01"), Decimal("0.01"))
         for token, _ in made:
-            revoking.revoke(session, alice, token.id, settings=cheap, actor=PLATFORM)
+            revocation.revoke(session, alice, token.id, settings=cheap, actor=PLATFORM)
     assert balance(session, alice) == 100
 
 
@@ -268,12 +269,12 @@ def test_an_admin_ends_a_token_without_a_refund_and_says_why(
 ) -> None:
     token = buy(session, alice, settings)
     with pytest.raises(InvalidInput):
-        revoking.force_revoke(session, token.id, reason=" ", actor=Actor(dana.id))
-    revoking.force_revoke(session, token.id, reason="shared in a forum", actor=Actor(dana.id))
+        revocation.force_revoke(session, token.id, reason=" ", actor=Actor(dana.id))
+    revocation.force_revoke(session, token.id, reason="shared in a forum", actor=Actor(dana.id))
     assert (balance(session, alice), token.refund_amount) == (82, 0)
     assert actions(session, alice)[-1] is AuditAction.TOKEN_FORCE_REVOKED
     with pytest.raises(NotFound):
-        revoking.force_revoke(session, some_id(), reason="none", actor=Actor(dana.id))
+        revocation.force_revoke(session, some_id(), reason="none", actor=Actor(dana.id))
 
 
 def test_a_new_user_has_nothing_to_do_with_offers(session: Session) -> None:

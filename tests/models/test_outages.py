@@ -8,8 +8,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.outages import Outage
-from models.services import outages
-from models.services.outages import Period, UpstreamState, state_from_json
+from models.services.gateway import outages
+from models.services.gateway.outages import Period, UpstreamState, state_from_json
 from models.users import User
 from tests.conftest import Clock
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.database import Sessions
 from models.outbox import OutboxMail
-from models.services import outbox
+from models.services.notifications import outbox
 from models.users import User
 from tests.conftest import Clock
 from tests.support import person, race

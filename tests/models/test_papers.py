@@ -15,10 +15,12 @@ from models import clock, time_zones
 from models.config import Settings
 from models.database import Sessions
 from models.ledger import Transfer
-from models.services import adjustments, ledger, papers, reconciling, revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
 from models.services.errors import InvalidInput, NotFound
-from models.services.papers import Month
+from models.services.ledger import adjustments, statements, transfers
+from models.services.ledger.statements import Month
+from models.services.payments import reconciliation
+from models.services.tokens import revocation
 from models.users import User
 from tests.conftest import Clock, make_user, some_id
 from tests.models.test_reversals import paid, refund, said
@@ -52,36 +54,36 @@ def test_a_top_ups_receipt_names_the_payment_and_a_strangers_is_not_found(
 ) -> None:
     payment = paid(session, charlie, settings)
     entry = session.scalars(select(Transfer).where(Transfer.reference_id == payment.id)).one()
-    found = papers.receipt(session, charlie, entry.id)
+    found = statements.receipt(session, charlie, entry.id)
     assert (found.amount, found.payment, found.user) == (50, payment, charlie)
     assert found.number == f"{entry.created_at.astimezone(UTC):%Y%m%d}-{entry.id.hex[:8].upper()}"
     with pytest.raises(NotFound):
-        papers.receipt(session, alice, entry.id)
+        statements.receipt(session, alice, entry.id)
     with pytest.raises(NotFound):
-        papers.receipt(session, charlie, some_id())
+        statements.receipt(session, charlie, some_id())
 
 
 def test_a_month_opens_with_what_the_one_before_closed_with(session: Session, alice: User, settings: Settings) -> None:
     first = session.scalars(select(Transfer)).one()
     dated(session, datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC), first)
     token = buy(session, alice, settings)
-    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     sold, back = session.scalars(
         select(Transfer).where(Transfer.reference_id == token.id).order_by(Transfer.kind)
     ).all()
     dated(session, datetime(2026, 9, 1, tzinfo=UTC), sold)
     dated(session, datetime(2026, 10, 1, tzinfo=UTC), back)
-    listed = papers.statements(session, alice, limit=100, offset=0)
+    listed = statements.statements(session, alice, limit=100, offset=0)
     assert str(listed.items[-1].month) == "2026-08"
-    assert list(listed.items) == [papers.statement(session, alice, item.month) for item in listed.items]
-    assert [item.month for item in papers.statements(session, alice, limit=1, offset=1).items] == [
+    assert list(listed.items) == [statements.statement(session, alice, item.month) for item in listed.items]
+    assert [item.month for item in statements.statements(session, alice, limit=1, offset=1).items] == [
         listed.items[1].month
     ]
     figures = {str(item.month): item for item in listed.items}
     september = figures["2026-09"]
     assert (september.opening, september.received, september.spent, september.closing) == (100, 0, 18, 82)
     assert (figures["2026-08"].closing, figures["2026-10"].opening, figures["2026-10"].closing) == (100, 82, 100)
-    assert [(line.amount, line.balance) for line in papers.lines(session, alice, Month(2026, 9))] == [(-18, 82)]
+    assert [(line.amount, line.balance) for line in statements.lines(session, alice, Month(2026, 9))] == [(-18, 82)]
 
 
 def test_receipts_name_the_rubles_that_were_paid_and_returned(
@@ -100,11 +102,11 @@ def test_receipts_name_the_rubles_that_were_paid_and_returned(
     entries = session.scalars(
         select(Transfer).where(Transfer.reference_id == payment.id).order_by(Transfer.created_at)
     ).all()
-    rubles = [papers.receipt(session, charlie, entry.id).rubles for entry in entries]
+    rubles = [statements.receipt(session, charlie, entry.id).rubles for entry in entries]
     assert rubles == [Decimal(text_) for text_ in ("46.23", "10.00", "0.01", "30.00", "30.00")]
     token = buy(session, make_user(session, "rich", balance="100"), settings)
     sold = session.scalars(select(Transfer).where(Transfer.reference_id == token.id)).one()
-    assert papers.receipt(session, token.user, sold.id).rubles is None
+    assert statements.receipt(session, token.user, sold.id).rubles is None
 
 
 def test_a_statement_follows_the_order_of_booking_and_never_falls_below_zero(
@@ -123,7 +125,7 @@ def test_a_statement_follows_the_order_of_booking_and_never_falls_below_zero(
     crossing(factory, spend, "INSERT INTO transfers", credit)
     with factory.begin() as session:
         owner = session.get_one(User, alice.id)
-        lines = list(papers.lines(session, owner, Month.of(clock.now())))
+        lines = list(statements.lines(session, owner, Month.of(clock.now())))
         assert min(line.balance for line in lines) >= 0
         assert lines[-1].balance == balance(session, owner)
     assert_sound(factory)
@@ -137,13 +139,13 @@ def test_a_statements_month_is_that_of_its_owners_time_zone(session: Session, al
     token = buy(session, alice, settings)
     sold = session.scalars(select(Transfer).where(Transfer.reference_id == token.id)).one()
     dated(session, datetime(2026, 10, 31, 21, tzinfo=UTC), sold)
-    months = {str(item.month): item for item in papers.statements(session, alice, limit=100, offset=0).items}
+    months = {str(item.month): item for item in statements.statements(session, alice, limit=100, offset=0).items}
     assert (months["2026-10"].closing, months["2026-11"].spent) == (100, 18)
-    assert papers.statement(session, alice, Month(2026, 11)).spent == 18
-    assert [line.balance for line in papers.lines(session, alice, Month(2026, 11))] == [82]
-    assert papers.page(session, alice, Month(2026, 10), limit=10, offset=0).total == 1
+    assert statements.statement(session, alice, Month(2026, 11)).spent == 18
+    assert [line.balance for line in statements.lines(session, alice, Month(2026, 11))] == [82]
+    assert statements.page(session, alice, Month(2026, 10), limit=10, offset=0).total == 1
     # The number of a receipt never changes, whatever zone its owner chooses.
-    assert papers.number_of(sold).startswith("20261031-")
+    assert statements.number_of(sold).startswith("20261031-")
 
 
 @hypothesis_settings(
@@ -159,7 +161,9 @@ def test_whatever_happened_the_months_chain_and_the_last_one_ends_with_the_walle
     start = datetime(2026, 7, 20, tzinfo=UTC)
     with factory.begin() as session:
         for number, (cents, _) in enumerate(history):
-            sign = -1 if number % 3 == 2 and ledger.wallet_of(session, user.id).balance >= Decimal(cents) / 100 else 1
+            sign = (
+                -1 if number % 3 == 2 and transfers.wallet_of(session, user.id).balance >= Decimal(cents) / 100 else 1
+            )
             amount = sign * Decimal(cents) / 100
             adjustments.adjust(session, user, amount=amount, reason="history", actor=PLATFORM)
         for entry, (_, day) in zip(
@@ -167,13 +171,13 @@ def test_whatever_happened_the_months_chain_and_the_last_one_ends_with_the_walle
         ):
             dated(session, start + timedelta(days=day), entry)
     with factory.begin() as session:
-        months = [*papers.statements(session, user, limit=100, offset=0).items[::-1]]
+        months = [*statements.statements(session, user, limit=100, offset=0).items[::-1]]
         assert months[0].opening == 0
         for before, after in pairwise(months):
             assert before.closing == after.opening
-        assert months[-1].closing == ledger.wallet_of(session, user.id).balance
+        assert months[-1].closing == transfers.wallet_of(session, user.id).balance
         for month in months:
-            lines = list(papers.lines(session, user, month.month))
+            lines = list(statements.lines(session, user, month.month))
             assert len(lines) == month.lines
             assert (lines[-1].balance if lines else month.opening) == month.closing
 
@@ -187,11 +191,11 @@ def test_reconciliation_finds_no_difference_after_payments_refunds_and_disputes(
     refund(session, payment, dana, "200")
     said(session, other, "disputed", "200", refund_id="d-1")
     said(session, other, "dispute_won", "200", refund_id="d-1")
-    [row] = reconciling.rows(session, today, today)
+    [row] = reconciliation.rows(session, today, today)
     assert (row.day, row.provider, row.payments, row.paid_rub, row.paid_znc) == (today, "mock", 2, 700, 70)
     assert (row.booked_znc, row.returned_rub, row.returned_znc, row.unbooked_znc) == (70, 200, 20, 20)
     assert row.difference == 0
-    assert reconciling.rows(session, today - timedelta(days=9), today - timedelta(days=1)) == []
+    assert reconciliation.rows(session, today - timedelta(days=9), today - timedelta(days=1)) == []
 
 
 def test_reconciliation_shows_by_how_much_the_books_are_wrong(
@@ -200,7 +204,7 @@ def test_reconciliation_shows_by_how_much_the_books_are_wrong(
     payment = paid(session, charlie, settings)
     payment.amount_znc += 1
     session.flush()
-    [row] = reconciling.rows(session, time().date(), time().date())
+    [row] = reconciliation.rows(session, time().date(), time().date())
     assert row.difference == -1
 
 
@@ -215,12 +219,12 @@ def test_reconciliation_can_have_the_days_of_another_time_zone(
     after.settled_at = datetime(2026, 10, 31, 18, 15, tzinfo=UTC)
     session.execute(text("UPDATE payment_reversals SET created_at = '2026-10-31 18:15:00+00'"))
     session.flush()
-    first, second = reconciling.rows(session, date(2026, 10, 31), date(2026, 11, 1), zone)
+    first, second = reconciliation.rows(session, date(2026, 10, 31), date(2026, 11, 1), zone)
     assert (first.day, first.paid_rub, first.booked_znc, first.returned_rub) == (date(2026, 10, 31), 500, 50, 0)
     assert (second.day, second.paid_rub, second.booked_znc, second.returned_rub) == (date(2026, 11, 1), 200, 20, 200)
     assert first.difference == second.difference == 0
-    assert reconciling.rows(session, date(2026, 11, 2), date(2026, 11, 2), zone) == []
-    [both] = reconciling.rows(session, date(2026, 10, 31), date(2026, 10, 31))
+    assert reconciliation.rows(session, date(2026, 11, 2), date(2026, 11, 2), zone) == []
+    [both] = reconciliation.rows(session, date(2026, 10, 31), date(2026, 10, 31))
     assert (both.payments, both.paid_rub, both.returned_rub) == (2, 700, 200)
 
 
@@ -233,13 +237,13 @@ def test_a_day_counts_what_was_booked_before_and_after_its_payments_were_settled
     later = timedelta(days=2)
     payment.settled_at = settled_at + later
     session.flush()
-    assert reconciling.rows(session, day, day) == []
-    [row] = reconciling.rows(session, day + later, day + later)
+    assert reconciliation.rows(session, day, day) == []
+    [row] = reconciliation.rows(session, day + later, day + later)
     assert (row.payments, row.paid_znc, row.booked_znc, row.difference) == (1, 50, 50, 0)
     session.execute(text("UPDATE payments SET status = 'pending', settled_at = NULL"))
-    assert reconciling.rows(session, day, day + later) == []
+    assert reconciliation.rows(session, day, day + later) == []
     session.execute(text("UPDATE payments SET status = 'succeeded', settled_at = :at"), {"at": settled_at})
-    [row] = reconciling.rows(session, day, day + later)
+    [row] = reconciliation.rows(session, day, day + later)
     assert (row.day, row.payments, row.paid_znc, row.booked_znc, row.difference) == (day, 1, 50, 50, 0)
 
 
@@ -247,4 +251,4 @@ def test_a_day_counts_what_was_booked_before_and_after_its_payments_were_settled
 def test_a_range_that_is_none_is_refused(session: Session, days: int) -> None:
     first = date(2026, 1, 1)
     with pytest.raises(InvalidInput):
-        reconciling.rows(session, first, first + timedelta(days=days))
+        reconciliation.rows(session, first, first + timedelta(days=days))

@@ -13,9 +13,12 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.outages import Outage
 from models.pauses import TokenPause
-from models.services import extending, pausing, renewing, revoking, sessions, token_lists
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import NotFound, PauseRefused, PauseTooShort, TokenEnded, TokenUnusable
+from models.services.gateway import sessions
+from models.services.tokens import extension, renewal, revocation
+from models.services.tokens import pause as token_pause
+from models.services.tokens import queries as token_queries
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, some_id
@@ -39,7 +42,7 @@ def do(session: Session, alice: User, settings: Settings, token: AccessToken) ->
     def act(what: str, *, who: User | None = None, **rules: Any) -> AccessToken:
         changed = settings.model_copy(update={"pause": settings.pause.model_copy(update=rules)})
         owner = who or alice
-        call = getattr(pausing, what)
+        call = getattr(token_pause, what)
         done: AccessToken = call(session, owner, token.id, settings=changed, actor=Actor(owner.id))
         return done
 
@@ -52,10 +55,10 @@ def test_what_is_left_stands_still_in_a_pause_and_runs_on_after_it(
     time.advance(hours=4)
     do("pause")
     assert (token.state(time()), token.expires_at, token.seconds_left(time())) == (TokenState.PAUSED, None, 20 * 3600)
-    before = revoking.refund_due(token, time(), settings)
+    before = revocation.refund_due(token, time(), settings)
     time.advance(days=3)
     assert token.seconds_left(time()) == 20 * 3600
-    assert revoking.refund_due(token, time(), settings) == before
+    assert revocation.refund_due(token, time(), settings) == before
     do("resume")
     assert (token.state(time()), token.paused_seconds) == (TokenState.ACTIVE, 3 * 86400)
     assert token.expires_at == time() + timedelta(hours=20)
@@ -81,7 +84,7 @@ def test_a_token_that_was_never_used_has_no_clock_to_stop(
 ) -> None:
     fresh = buy(session, alice, settings)
     with pytest.raises(TokenUnusable, match="ready"):
-        pausing.pause(session, alice, fresh.id, settings=settings, actor=PLATFORM)
+        token_pause.pause(session, alice, fresh.id, settings=settings, actor=PLATFORM)
 
 
 def test_nobody_but_the_owner_pauses_or_resumes(do: Do, bob: User, time: Clock) -> None:
@@ -106,7 +109,7 @@ def test_a_pause_does_not_end_before_its_least_length(do: Do, time: Clock) -> No
 
 def test_a_token_has_five_pauses(do: Do, time: Clock, session: Session, token: AccessToken, settings: Settings) -> None:
     for taken in range(5):
-        assert pausing.outlook(session, token, settings).left == 4 - taken
+        assert token_pause.outlook(session, token, settings).left == 4 - taken
         do("pause")
         time.advance(minutes=10)
         do("resume")
@@ -124,12 +127,12 @@ def test_a_pause_that_uses_the_time_up_ends_at_that_moment_whenever_the_job_come
     began = time()
     do("pause")
     time.advance(days=10, seconds=-1)
-    assert pausing.due(session) == []
-    assert not pausing.resume_due(session, token.id)
+    assert token_pause.due(session) == []
+    assert not token_pause.resume_due(session, token.id)
     time.advance(seconds=1, hours=5)
-    assert pausing.due(session) == [token.id]
-    assert pausing.resume_due(session, token.id)
-    assert not pausing.resume_due(session, token.id)
+    assert token_pause.due(session) == [token.id]
+    assert token_pause.resume_due(session, token.id)
+    assert not token_pause.resume_due(session, token.id)
     assert token.paused_seconds == 30 * 86400
     assert token.seconds_left(time()) == 19 * 3600
     rows = session.scalars(select(TokenPause).order_by(TokenPause.started_at)).all()
@@ -177,10 +180,10 @@ def test_a_revoked_token_in_a_pause_pays_back_what_was_left_when_it_began(
     time.advance(hours=12)
     do("pause")
     time.advance(days=2)
-    _, refund = revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    _, refund = revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert refund == 9
     time.advance(days=40)
-    assert pausing.due(session) == []
+    assert token_pause.due(session) == []
 
 
 def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
@@ -192,8 +195,8 @@ def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
     time.advance(days=30, hours=6)
     assert (token.state(time()), token.seconds_left(time())) == (TokenState.ACTIVE, 6 * 3600)
     assert token.expires_at == time() + timedelta(hours=6)
-    assert revoking.refund_now(session, token, settings).amount == Decimal("4.5")
-    assert session.scalar(select(AccessToken.id).where(token_lists.runs(time()))) == token.id
+    assert revocation.refund_now(session, token, settings).amount == Decimal("4.5")
+    assert session.scalar(select(AccessToken.id).where(token_queries.runs(time()))) == token.id
     [known] = sessions.find_by_id(session, [token.id]).values()
     assert (known.is_paused(time()), known.expires_at) == (False, token.expires_at)
     with pytest.raises(PauseRefused, match="as long"):
@@ -201,12 +204,12 @@ def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
     assert sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM).ended_at is None
     time.advance(hours=6)
     assert token.state(time()) is TokenState.EXPIRED
-    assert not session.scalar(select(token_lists.has_not_ended()).where(AccessToken.id == token.id))
+    assert not session.scalar(select(token_queries.has_not_ended()).where(AccessToken.id == token.id))
     facts = {"hours": 1, "key": some_id(), "settings": settings, "actor": PLATFORM}
     for refused in (
-        lambda: revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM),
-        lambda: extending.extend(session, alice, token.id, **facts),  # type: ignore[arg-type]
-        lambda: renewing.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM),
+        lambda: revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM),
+        lambda: extension.extend(session, alice, token.id, **facts),  # type: ignore[arg-type]
+        lambda: renewal.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM),
     ):
         with pytest.raises(TokenEnded):
             refused()
@@ -218,7 +221,7 @@ def test_a_limit_that_is_changed_later_leaves_a_pause_as_its_owner_was_told(
     do: Do, time: Clock, session: Session, token: AccessToken, settings: Settings
 ) -> None:
     do("pause", in_all_days=2)
-    assert pausing.outlook(session, token, settings).latest_end == time() + timedelta(days=2)
+    assert token_pause.outlook(session, token, settings).latest_end == time() + timedelta(days=2)
     time.advance(days=3)
     assert token.state(time()) is TokenState.EXPIRED
 

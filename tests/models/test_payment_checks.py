@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.payments import Payment, PaymentStatus
-from models.services import callbacks, payment_checks, payments
+from models.services.payments import callbacks, status_checks, topups
 from models.users import User
 from tests.conftest import Clock
 from tests.support import decided, top_up
@@ -18,9 +18,9 @@ from tests.support import decided, top_up
 def payment(session: Session, alice: User, settings: Settings, time: Clock) -> Payment:
     """One that began two minutes ago and is due for its first check."""
     started = top_up(session, alice, settings)
-    assert payment_checks.due(session) == []
+    assert status_checks.due(session) == []
     time.advance(minutes=2)
-    assert payment_checks.due(session) == [started.id]
+    assert status_checks.due(session) == [started.id]
     return started
 
 
@@ -33,8 +33,8 @@ def waits(session: Session, payment: Payment, time: Clock) -> list[timedelta]:
             return found
         if payment.check_at > time():
             time.advance(seconds=(payment.check_at - time()).total_seconds())
-        assert payment_checks.due(session) == [payment.id]
-        payments.ask_provider(session, payment.id, SETTINGS[0])
+        assert status_checks.due(session) == [payment.id]
+        topups.ask_provider(session, payment.id, SETTINGS[0])
         found.append(time() - last)
         last = time()
     raise AssertionError("it is asked about for ever")
@@ -65,7 +65,7 @@ def test_a_settled_payment_is_checked_for_refunds_and_disputes_for_half_a_year(
     # Cardholders have 120 days and more to dispute (docs.stripe.com/disputes/how-disputes-work).
     stored = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert stored is not None
-    payments.settle(session, stored)
+    topups.settle(session, stored)
     began = time()
     found = waits(session, payment, time)
     assert found[:2] == [timedelta(hours=1)] * 2
@@ -75,7 +75,7 @@ def test_a_settled_payment_is_checked_for_refunds_and_disputes_for_half_a_year(
 
 def test_nothing_is_asked_about_a_canceled_payment(session: Session, payment: Payment, settings: Settings) -> None:
     decided(session, payment, settings, "canceled")
-    assert payments.ask_provider(session, payment.id, settings) == "canceled"
+    assert topups.ask_provider(session, payment.id, settings) == "canceled"
     session.refresh(payment)
     assert (payment.status, payment.check_at) == (PaymentStatus.CANCELED, None)
 
@@ -85,15 +85,15 @@ def test_a_provider_that_does_not_answer_is_asked_after_ever_longer_waits_and_no
 ) -> None:
     found = []
     for _ in range(12):
-        payment_checks.unanswered(session, payment.id, settings)
+        status_checks.unanswered(session, payment.id, settings)
         session.refresh(payment)
         assert payment.check_at is not None
         found.append((payment.check_at - time()).total_seconds())
         time.advance(seconds=found[-1])
-        assert payment_checks.due(session) == [payment.id]
+        assert status_checks.due(session) == [payment.id]
     assert found[:4] == [15, 30, 60, 120]
     assert found[-3:] == [3600] * 3
-    payments.ask_provider(session, payment.id, settings)
+    topups.ask_provider(session, payment.id, settings)
     session.refresh(payment)
     assert payment.check_failures == 0
 
@@ -103,10 +103,10 @@ def test_a_report_that_comes_while_the_provider_is_asked_is_asked_about_again(
 ) -> None:
     asked_at: datetime = time()
     time.advance(seconds=3)
-    payment_checks.request(session, payment.id)
+    status_checks.request(session, payment.id)
     # The answer was on its way before the report: it may not know of what was reported.
-    payment_checks.answered(session, payment.id, asked_at=asked_at, settings=settings)
-    assert payment_checks.due(session) == [payment.id]
+    status_checks.answered(session, payment.id, asked_at=asked_at, settings=settings)
+    assert status_checks.due(session) == [payment.id]
 
 
 def test_the_longest_due_are_asked_about_first(
@@ -114,6 +114,6 @@ def test_the_longest_due_are_asked_about_first(
 ) -> None:
     younger = top_up(session, alice, settings, str(Decimal(1)))
     time.advance(minutes=3)
-    assert payment_checks.due(session, limit=1) == [payment.id]
-    payment_checks.unanswered(session, payment.id, settings)
-    assert payment_checks.due(session, limit=1) == [younger.id]
+    assert status_checks.due(session, limit=1) == [payment.id]
+    status_checks.unanswered(session, payment.id, settings)
+    assert status_checks.due(session, limit=1) == [younger.id]

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
-from models.services import callbacks, payment_checks, payments, reviews
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import CallbackRefused, InvalidInput, NotFound
-from models.services.providers.base import Outcome
+from models.services.payments import callbacks, manual_review, status_checks, topups
+from models.services.payments.providers.base import Outcome
 from models.shop_sections import Prices
 from models.users import User
 from tests.conftest import Clock, some_id
@@ -28,7 +28,7 @@ def told(session: Session, payment: Payment, settings: Settings, outcome: Outcom
     event = replace(event, outcome=outcome, event_id=event_id or event.event_id)
     stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
-    return payments.settle(session, stored)
+    return topups.settle(session, stored)
 
 
 def events(session: Session) -> int:
@@ -39,7 +39,7 @@ def events(session: Session) -> int:
 def test_a_payment_starts_pending_at_todays_rate_and_names_its_checkout(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
-    payment = payments.start(
+    payment = topups.start(
         session, alice, amount=Decimal("12.34"), provider="mock", return_url="/wallet", settings=settings,
         actor=Actor(alice.id),
     )  # fmt: skip
@@ -69,7 +69,7 @@ def test_a_payment_of_no_plain_amount_is_not_started(
 def test_a_provider_that_is_switched_off_takes_no_payment(session: Session, alice: User, settings: Settings) -> None:
     facts = {"amount": Decimal(1), "return_url": "/", "settings": settings, "actor": PLATFORM}
     with pytest.raises(NotFound):
-        payments.start(session, alice, provider="yookassa", **facts)  # type: ignore[arg-type]
+        topups.start(session, alice, provider="yookassa", **facts)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_a_signed_callback_that_does_not_fit_the_payment_is_kept_for_a_review_an
     event = replace(decided(session, payment, settings), **lie)  # type: ignore[arg-type]
     stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
-    assert payments.settle(session, stored).startswith("review: ")
+    assert topups.settle(session, stored).startswith("review: ")
     assert (balance(session, alice), payment.status) == (100, PaymentStatus.PENDING)
-    assert reviews.count(session) == 1
+    assert manual_review.count(session) == 1
 
 
 def test_a_callback_about_a_payment_of_another_product_is_ignored(
@@ -137,7 +137,7 @@ def test_what_a_payer_wrote_into_the_providers_form_never_keeps_his_payment_from
     stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
     assert session.get_one(PaymentEvent, stored).body == {"name": "a\ufffdb", "lines": ["?", 1]}
-    assert payments.settle(session, stored) == "credited"
+    assert topups.settle(session, stored) == "credited"
 
 
 def test_an_event_is_stored_once(session: Session, alice: User, settings: Settings) -> None:
@@ -151,7 +151,7 @@ def test_settling_credits_once_however_often_it_runs(session: Session, alice: Us
     payment = top_up(session, alice, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
-    assert [payments.settle(session, event_id) for _ in range(3)] == ["credited"] * 3
+    assert [topups.settle(session, event_id) for _ in range(3)] == ["credited"] * 3
     assert balance(session, alice) == 150
     assert payment.status is PaymentStatus.SUCCEEDED
     assert actions(session, alice).count("payment.settled") == 1
@@ -161,7 +161,7 @@ def test_settling_credits_once_however_often_it_runs(session: Session, alice: Us
 
 def test_an_event_that_nobody_stored_cannot_be_settled(session: Session) -> None:
     with pytest.raises(NotFound):
-        payments.settle(session, some_id())
+        topups.settle(session, some_id())
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_what_becomes_of_a_payment(
     for number, happens in enumerate(story):
         if happens == "expired":
             time.advance(minutes=60)
-            payments.expire(session)
+            topups.expire(session)
         else:
             result = told(session, payment, settings, happens, f"event {number}")
     assert (balance(session, alice) - 100, result) == (credited, last)
@@ -199,7 +199,7 @@ def test_only_pending_payments_whose_time_is_over_expire(
     time.advance(minutes=30)
     young = top_up(session, alice, settings)
     time.advance(minutes=30)
-    assert [payments.expire(session) for _ in range(2)] == [1, 0]
+    assert [topups.expire(session) for _ in range(2)] == [1, 0]
     for payment, status in ((old, "expired"), (young, "pending")):
         session.refresh(payment)
         assert payment.status == status
@@ -208,10 +208,10 @@ def test_only_pending_payments_whose_time_is_over_expire(
 
 def test_asking_the_provider_settles_by_its_word(session: Session, alice: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
-    assert payments.ask_provider(session, payment.id, settings) is None
+    assert topups.ask_provider(session, payment.id, settings) is None
     decided(session, payment, settings)
-    assert payments.ask_provider(session, payment.id, settings) == "credited"
-    assert payments.ask_provider(session, payment.id, settings) is None
+    assert topups.ask_provider(session, payment.id, settings) == "credited"
+    assert topups.ask_provider(session, payment.id, settings) is None
     assert balance(session, alice) == 150
 
 
@@ -221,13 +221,13 @@ def test_asking_after_a_stored_callback_leaves_the_settling_to_its_job(
     payment = top_up(session, alice, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
-    assert payments.ask_provider(session, payment.id, settings) is None
-    assert payments.settle(session, event_id) == "credited"
+    assert topups.ask_provider(session, payment.id, settings) is None
+    assert topups.settle(session, event_id) == "credited"
 
 
 def test_nobody_asks_about_a_payment_that_does_not_exist(session: Session, settings: Settings) -> None:
     with pytest.raises(NotFound):
-        payments.ask_provider(session, some_id(), settings)
+        topups.ask_provider(session, some_id(), settings)
 
 
 def test_payments_are_checked_and_unprocessed_events_found_once_they_are_old(
@@ -237,20 +237,20 @@ def test_payments_are_checked_and_unprocessed_events_found_once_they_are_old(
     told(session, done, settings, "succeeded")
     stored = callbacks.store_event(session, "mock", decided(session, waiting, settings))
     minute = timedelta(minutes=1)
-    assert payment_checks.due(session) == []
+    assert status_checks.due(session) == []
     assert callbacks.unprocessed_events(session, older_than=minute) == []
     time.advance(minutes=2)
-    assert payment_checks.due(session) == [waiting.id]
+    assert status_checks.due(session) == [waiting.id]
     assert callbacks.unprocessed_events(session, older_than=minute) == [stored]
 
 
 def test_a_strangers_payment_is_not_found(session: Session, alice: User, bob: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
-    assert payments.owned(session, alice, payment.id) is payment
+    assert topups.owned(session, alice, payment.id) is payment
     with pytest.raises(NotFound):
-        payments.owned(session, bob, payment.id)
-    assert payments.listing(session, limit=10, offset=0, user_id=bob.id).total == 0
-    assert payments.listing(session, limit=10, offset=0).items == [payment]
+        topups.owned(session, bob, payment.id)
+    assert topups.listing(session, limit=10, offset=0, user_id=bob.id).total == 0
+    assert topups.listing(session, limit=10, offset=0).items == [payment]
 
 
 def test_the_database_itself_holds_succeeded_and_settled_together(

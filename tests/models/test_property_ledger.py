@@ -19,31 +19,20 @@ from models.bundles import Bundle
 from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment
-from models.services import (
-    adjustments,
-    books,
-    bundles,
-    callbacks,
-    credentials,
-    debt_pauses,
-    extending,
-    gifts,
-    leaving,
-    ledger,
-    pausing,
-    payments,
-    referrals,
-    renewing,
-    reversals,
-    revoking,
-    sessions,
-    token_lists,
-    tokens,
-)
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import deletion, email_flows
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import DomainError
-from models.services.providers import mock
-from models.services.providers.base import OF_A_PART, Event
+from models.services.gateway import sessions
+from models.services.ledger import adjustments, transfers
+from models.services.ledger import verification as ledger_verification
+from models.services.payments import callbacks, reversals, topups
+from models.services.payments.providers import mock
+from models.services.payments.providers.base import OF_A_PART, Event
+from models.services.promotions import gift_codes, referrals
+from models.services.tokens import bundles, debt_pauses, extension, renewal, revocation
+from models.services.tokens import pause as token_pause
+from models.services.tokens import purchase as token_purchase
+from models.services.tokens import queries as token_queries
 from models.shop_sections import Refund
 from models.tokens import AccessToken, TokenState
 from models.users import User
@@ -90,7 +79,7 @@ class History:
             self.owner = make_user(session, f"alice{next(NAMES)}")
             self.owner.referrer_id = referrer.id
             facts = {"valid_until": None, "note": "history", "settings": settings, "actor": Actor(referrer.id)}
-            [self.gift] = gifts.create(session, amount=Decimal("33.33"), count=1, uses_each=1, **facts)
+            [self.gift] = gift_codes.create(session, amount=Decimal("33.33"), count=1, uses_each=1, **facts)
 
     def step(self, what: str, *facts: Any, crash_at: int | None = None) -> None:
         """Do one thing; that the rules refuse some is part of life, and so is a crash."""
@@ -113,16 +102,16 @@ class History:
         payment = top_up(session, self.owner, self._settings, str(amount))
         if outcome:
             mock.decide(session, mock.checkout_of(session, _checkout(payment)).id, outcome)
-            payments.ask_provider(session, payment.id, self._settings)
+            topups.ask_provider(session, payment.id, self._settings)
 
     def _settle_again(self, session: Session) -> None:
         for payment_id in session.scalars(select(Payment.id).where(Payment.user_id == self.owner.id)):
-            payments.ask_provider(session, payment_id, self._settings)
-        payments.expire(session)
+            topups.ask_provider(session, payment_id, self._settings)
+        topups.expire(session)
 
     def _buy(self, session: Session, hours: int) -> None:
         facts = {"scope": "full", "name": "", "settings": self._settings, "actor": Actor(self.owner.id)}
-        tokens.purchase(session, self.owner, hours=hours, **facts)
+        token_purchase.purchase(session, self.owner, hours=hours, **facts)
 
     def _buy_bundle(self, session: Session) -> None:
         starter = session.scalars(select(Bundle.id).where(Bundle.name == "Starter")).one()
@@ -131,7 +120,7 @@ class History:
 
     def _redeem(self, session: Session, is_right: bool) -> None:
         code = self.gift if is_right else "AAAA-AAAA-AAAA-AAAA"
-        gifts.redeem(session, self.owner, code, settings=self._settings, actor=Actor(self.owner.id))
+        gift_codes.redeem(session, self.owner, code, settings=self._settings, actor=Actor(self.owner.id))
 
     def _vest(self, session: Session) -> None:
         for bonus_id in referrals.due(session):
@@ -141,9 +130,9 @@ class History:
         for token in session.scalars(select(AccessToken).where(AccessToken.user_id == self.owner.id)).all():
             with suppress(DomainError):
                 facts = {"on": True, "settings": self._settings, "actor": PLATFORM}
-                renewing.set_auto_renew(session, self.owner, token.id, **facts)
-        for token_id in renewing.due(session, self._settings):
-            renewing.renew(session, token_id, self._settings)
+                renewal.set_auto_renew(session, self.owner, token.id, **facts)
+        for token_id in renewal.due(session, self._settings):
+            renewal.renew(session, token_id, self._settings)
 
     def _pause_for_debt(self, session: Session) -> None:
         for token_id in debt_pauses.due(session, self._settings):
@@ -153,8 +142,8 @@ class History:
         owner = session.get_one(User, self.owner.id)
         email, referrer_id = owner.email, owner.referrer_id
         facts = {"settings": self._settings, "actor": PLATFORM}
-        leaving.delete_account(session, owner, password=PASSWORD, code=None, **facts)
-        again = credentials.register(session, email=email, username=f"a{next(NAMES)}", password=PASSWORD, **facts)
+        deletion.delete_account(session, owner, password=PASSWORD, code=None, **facts)
+        again = email_flows.register(session, email=email, username=f"a{next(NAMES)}", password=PASSWORD, **facts)
         again.referrer_id = referrer_id
         self._comes = again
 
@@ -164,13 +153,13 @@ class History:
 
     def _pause_or_resume(self, session: Session, which: int) -> None:
         if token := self._token(session, which):
-            act = pausing.resume if token.state(self._time()) is TokenState.PAUSED else pausing.pause
+            act = token_pause.resume if token.state(self._time()) is TokenState.PAUSED else token_pause.pause
             act(session, self.owner, token.id, settings=self._settings, actor=PLATFORM)
 
     def _extend(self, session: Session, which: int, hours: int) -> None:
         if token := self._token(session, which):
             facts = {"hours": hours, "key": uuid.uuid4(), "settings": self._settings, "actor": PLATFORM}
-            extending.extend(session, self.owner, token.id, **facts)
+            extension.extend(session, self.owner, token.id, **facts)
 
     def _give_back(self, session: Session, which: int, rub: Decimal) -> None:
         if payment := self._payment(session, which):
@@ -185,7 +174,7 @@ class History:
             said = Event(provider_payment_id=str(payment.provider_payment_id), outcome=outcome, amount_rub=rub, **facts)
             stored = callbacks.store_event(session, "mock", said)
             assert stored is not None
-            payments.settle(session, stored)
+            topups.settle(session, stored)
 
     def _credit(self, session: Session, which: int, seconds: int) -> None:
         token = self._token(session, which)
@@ -194,7 +183,7 @@ class History:
 
     def _revoke(self, session: Session, which: int) -> None:
         if token := self._token(session, which):
-            revoking.revoke(session, self.owner, token.id, settings=self._settings, actor=Actor(self.owner.id))
+            revocation.revoke(session, self.owner, token.id, settings=self._settings, actor=Actor(self.owner.id))
 
     def _token(self, session: Session, which: int) -> AccessToken | None:
         query = select(AccessToken).where(AccessToken.user_id == self.owner.id).order_by(AccessToken.created_at)
@@ -232,13 +221,13 @@ def test_no_history_of_payments_purchases_refunds_disputes_and_crashes_unbalance
     for step, crash_at in steps:
         history.step(*step, crash_at=crash_at)
     with factory.begin() as session:
-        assert books.verify(session).faults == {}
+        assert ledger_verification.verify(session).faults == {}
     with factory.begin() as session:
-        assert ledger.wallet_of(session, history.owner.id).balance >= 0
+        assert transfers.wallet_of(session, history.owner.id).balance >= 0
         owner: User = session.get_one(User, history.owner.id)
-        for token in token_lists.of_user(session, owner.id, limit=100, offset=0).items:
+        for token in token_queries.of_user(session, owner.id, limit=100, offset=0).items:
             returned = token.refund_amount or Decimal(0)
             assert 0 <= returned <= token.price_paid
-            assert revoking.refund_due(token, clock.now() + timedelta(days=400), settings) <= token.price_paid
+            assert revocation.refund_due(token, clock.now() + timedelta(days=400), settings) <= token.price_paid
             if token.activated_at is not None and token.credited_seconds == 0 and token.paused_seconds == 0:
                 assert returned < token.price_paid or token.activated_at == token.revoked_at

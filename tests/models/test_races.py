@@ -12,11 +12,14 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import Settings
 from models.database import Sessions
-from models.services import bundles, counting, revoking, roles, sessions, usage, users
-from models.services.context import PLATFORM
-from models.services.counting import Count
+from models.services.accounts import roles, users
+from models.services.actor import PLATFORM
 from models.services.errors import AccountDisabled, DeviceConflict, EmailTaken, LastSuperuser, NotFound, UsernameTaken
-from models.services.usage import Usage
+from models.services.gateway import sessions, usage_counts
+from models.services.gateway.usage_counts import Count
+from models.services.reports import usage
+from models.services.reports.usage import Usage
+from models.services.tokens import bundles, revocation
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -122,7 +125,7 @@ def test_workers_that_share_sessions_add_their_counts_without_a_deadlock(committ
         def run() -> None:
             for _ in range(ROUNDS):
                 with factory.begin() as session:
-                    counting.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in order])
+                    usage_counts.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in order])
 
         return run
 
@@ -145,7 +148,7 @@ def test_a_user_disabled_while_a_token_is_revoked_is_no_deadlock(committed: Comm
             token = buy(session, alice, settings, hours=1)
         results = race(
             in_transaction(factory, roles.set_active, alice.id, active=False, actor=PLATFORM),
-            in_transaction(factory, revoking.revoke, alice, token.id, settings=settings, actor=PLATFORM),
+            in_transaction(factory, revocation.revoke, alice, token.id, settings=settings, actor=PLATFORM),
         )
         assert [result for result in results if isinstance(result, Exception)] == []
         with factory.begin() as session:
@@ -209,7 +212,7 @@ def test_counts_of_sessions_that_are_closed_at_the_same_instant_are_no_deadlock(
     def worker() -> None:
         for _ in range(ROUNDS):
             with factory.begin() as session:
-                counting.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in held])
+                usage_counts.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in held])
 
     def closer() -> None:
         for _ in range(ROUNDS):

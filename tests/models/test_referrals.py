@@ -14,22 +14,14 @@ from models.database import Sessions
 from models.ledger import AccountKind
 from models.outages import Outage
 from models.referrals import ReferralBonus
-from models.services import (
-    adjustments,
-    books,
-    bundles,
-    extending,
-    gifts,
-    leaving,
-    ledger,
-    referrals,
-    revoking,
-    sessions,
-    users,
-)
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import deletion, users
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import InvalidInput
-from models.services.promotions import bonus_corrections
+from models.services.gateway import sessions
+from models.services.ledger import adjustments, transfers
+from models.services.ledger import verification as ledger_verification
+from models.services.promotions import bonus_corrections, gift_codes, referrals
+from models.services.tokens import bundles, extension, revocation
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD, Clock, some_id
@@ -48,12 +40,12 @@ def invited_by(session: Session, referrer: User, name: str = "frank", balance: s
 
 
 def held(session: Session, who: User) -> Decimal:
-    return ledger.personal_account(session, who.id, AccountKind.HELD).balance
+    return transfers.personal_account(session, who.id, AccountKind.HELD).balance
 
 
 def sound(session: Session) -> list[str]:
     session.flush()
-    return [rule for rule in books.RULES if books.broken(session, rule)]
+    return [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)]
 
 
 def use(session: Session, token: AccessToken, settings: Settings) -> None:
@@ -105,7 +97,7 @@ def test_nothing_is_kept_on_money_that_is_given_back(
     token = buy(session, frank, settings, hours=168)
     use(session, token, settings)
     time.advance(days=7 / 3)
-    _, refund = revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+    _, refund = revocation.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
     assert refund == Decimal("66.66")
     assert held(session, charlie) == Decimal("3.33")
     assert vest(session) == 1
@@ -119,10 +111,10 @@ def test_a_bundles_bonus_goes_back_token_by_token(
     _, made = bundles.purchase(session, frank, bundle_named(session, "Pro").id, **facts)  # type: ignore[arg-type]
     assert held(session, charlie) == Decimal("15.30")
     for token, _ in made[:-1]:
-        revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
         assert vest(session) == 0
     assert held(session, charlie) == Decimal("1.53")
-    revoking.revoke(session, frank, made[-1][0].id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, frank, made[-1][0].id, settings=settings, actor=PLATFORM)
     assert (vest(session), held(session, charlie), balance(session, charlie)) == (1, 0, 0)
 
 
@@ -130,7 +122,7 @@ def test_what_an_admin_ends_without_a_refund_is_over(
     session: Session, charlie: User, frank: User, settings: Settings
 ) -> None:
     token = buy(session, frank, settings, hours=168)
-    revoking.force_revoke(session, token.id, reason="shared in a forum", actor=PLATFORM)
+    revocation.force_revoke(session, token.id, reason="shared in a forum", actor=PLATFORM)
     assert (vest(session), balance(session, charlie)) == (1, 10)
 
 
@@ -155,7 +147,7 @@ def test_a_buyer_who_owes_for_a_payment_that_was_taken_back_keeps_the_bonus_wait
     payment = paid(session, frank, settings, "100")
     token = buy(session, frank, settings, hours=168)
     said(session, payment, "disputed", "1000", refund_id="d-1")
-    revoking.force_revoke(session, token.id, reason="fraud", actor=PLATFORM)
+    revocation.force_revoke(session, token.id, reason="fraud", actor=PLATFORM)
     assert (vest(session), held(session, charlie), balance(session, charlie)) == (0, 0, 0)
     paid(session, frank, settings, "100")
     assert (restore(session), vest(session), balance(session, charlie)) == (1, 1, 10)
@@ -208,12 +200,12 @@ def test_vesting_refunding_and_buying_at_the_same_instant_never_deadlock(committ
             sold = buy(session, frank, settings, hours=168)
             grace = invited_by(session, charlie, f"grace{number}")
             other = buy(session, grace, settings, hours=168)
-            revoking.force_revoke(session, other.id, reason="over", actor=PLATFORM)
+            revocation.force_revoke(session, other.id, reason="over", actor=PLATFORM)
             bonus_id = session.scalars(select(ReferralBonus.id).where(ReferralBonus.referred_id == grace.id)).one()
 
         def refund(frank: User = frank, sold: AccessToken = sold) -> Any:
             with factory.begin() as session:
-                return revoking.revoke(session, frank, sold.id, settings=settings, actor=PLATFORM)[1]
+                return revocation.revoke(session, frank, sold.id, settings=settings, actor=PLATFORM)[1]
 
         def pay_out(bonus_id: uuid.UUID = bonus_id) -> Any:
             with factory.begin() as session:
@@ -260,16 +252,16 @@ def test_a_chargeback_takes_a_bonus_back_that_was_paid_out_already(
     frank = invited_by(session, charlie, balance="0")
     payment = paid(session, frank, settings, "100")
     token = buy(session, frank, settings, hours=168)
-    revoking.force_revoke(session, token.id, reason="over", actor=PLATFORM)
+    revocation.force_revoke(session, token.id, reason="over", actor=PLATFORM)
     assert (vest(session), balance(session, charlie)) == (1, 10)
     adjustments.adjust(session, charlie, amount=Decimal(-4), reason="spent", actor=PLATFORM)
     said(session, payment, "disputed", "1000", refund_id="d-1")
-    assert (balance(session, charlie), ledger.debt_of(session, charlie.id)) == (0, 4)
+    assert (balance(session, charlie), transfers.debt_of(session, charlie.id)) == (0, 4)
     assert referrals.figures(session, charlie).earned == 0
     assert (restore(session), sound(session)) == (0, [])
     said(session, payment, "dispute_won", "1000", refund_id="d-1")
     assert (restore(session), restore(session)) == (1, 0)
-    assert (balance(session, charlie), ledger.debt_of(session, charlie.id)) == (6, 0)
+    assert (balance(session, charlie), transfers.debt_of(session, charlie.id)) == (6, 0)
     assert sound(session) == []
 
 
@@ -282,7 +274,7 @@ def test_a_refund_at_the_provider_takes_the_part_back_that_it_was_earned_with(
     said(session, payment, "refunded", "500", refund_id="r-1")
     assert held(session, charlie) == 10
     said(session, payment, "refunded", "250", refund_id="r-2")
-    assert (ledger.debt_of(session, frank.id), held(session, charlie)) == (25, 5)
+    assert (transfers.debt_of(session, frank.id), held(session, charlie)) == (25, 5)
     assert sound(session) == []
 
 
@@ -292,19 +284,19 @@ def test_deleting_the_account_is_no_way_to_a_bonus(
     frank = invited_by(session, charlie, balance="0")
     payment = paid(session, frank, settings, "100")
     buy(session, frank, settings, hours=168)
-    leaving.delete_account(session, frank, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
+    deletion.delete_account(session, frank, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
     assert (vest(session), held(session, charlie), balance(session, charlie)) == (0, 0, 0)
     said(session, payment, "disputed", "1000", refund_id="d-1")
     time.advance(days=30)
     assert (vest(session), restore(session), balance(session, charlie)) == (0, 0, 0)
-    assert (ledger.debt_of(session, charlie.id), sound(session)) == (0, [])
+    assert (transfers.debt_of(session, charlie.id), sound(session)) == (0, [])
 
 
 def test_a_bonus_for_a_deleted_referrer_lapses(
     *, session: Session, charlie: User, frank: User, settings: Settings
 ) -> None:
     buy(session, frank, settings, hours=168)
-    leaving.delete_account(session, charlie, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
+    deletion.delete_account(session, charlie, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
     assert (held(session, charlie), balance(session, charlie), vest(session)) == (0, 0, 0)
     grace = invited_by(session, frank, "grace")
     frank.deleted_at = frank.created_at
@@ -319,11 +311,11 @@ def test_a_gift_earns_no_bonus_however_often_it_is_spent_and_refunded(
 ) -> None:
     frank = invited_by(session, charlie, balance="0")
     facts = {"valid_until": None, "note": "test", "settings": settings, "actor": Actor(charlie.id)}
-    [code] = gifts.create(session, amount=Decimal(100), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
-    gifts.redeem(session, frank, code, settings=settings, actor=PLATFORM)
+    [code] = gift_codes.create(session, amount=Decimal(100), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
+    gift_codes.redeem(session, frank, code, settings=settings, actor=PLATFORM)
     for _ in range(2):
         token = buy(session, frank, settings, hours=168)
-        revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
     assert held(session, charlie) == 0
     paid(session, frank, settings, "99.99")
     buy(session, frank, settings, hours=168)
@@ -337,13 +329,13 @@ def test_a_gift_earns_no_bonus_however_often_it_is_spent_and_refunded(
 def test_own_money_beside_a_gift_earns_the_bonus(*, session: Session, charlie: User, settings: Settings) -> None:
     frank = invited_by(session, charlie, balance="0")
     facts = {"valid_until": None, "note": "test", "settings": settings, "actor": Actor(charlie.id)}
-    [code] = gifts.create(session, amount=Decimal(200), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
-    gifts.redeem(session, frank, code, settings=settings, actor=PLATFORM)
+    [code] = gift_codes.create(session, amount=Decimal(200), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
+    gift_codes.redeem(session, frank, code, settings=settings, actor=PLATFORM)
     paid(session, frank, settings, "100")
     token = buy(session, frank, settings, hours=720)
     assert held(session, charlie) == 10
     use(session, token, settings)
-    revoking.force_revoke(session, token.id, reason="over", actor=PLATFORM)
+    revocation.force_revoke(session, token.id, reason="over", actor=PLATFORM)
     assert (vest(session), balance(session, charlie), sound(session)) == (1, 10, [])
 
 
@@ -353,12 +345,12 @@ def test_a_bonus_vests_as_the_time_of_its_purchase_is_used_up_though_the_token_i
     token = buy(session, frank, settings, hours=168)
     use(session, token, settings)
     facts = {"hours": 168, "settings": settings, "actor": PLATFORM}
-    extending.extend(session, frank, token.id, key=some_id(), **facts)  # type: ignore[arg-type]
+    extension.extend(session, frank, token.id, key=some_id(), **facts)  # type: ignore[arg-type]
     time.advance(days=7, minutes=59)
     assert vest(session) == 0
     time.advance(minutes=1)
     assert (vest(session), balance(session, charlie)) == (1, 10)
-    _, refund = revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+    _, refund = revocation.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
     assert (refund, balance(session, charlie), sound(session)) == (Decimal("99.40"), 10, [])
 
 
@@ -368,9 +360,9 @@ def test_of_a_refund_the_later_money_goes_back_first(
     token = buy(session, frank, settings, hours=168)
     use(session, token, settings)
     facts = {"hours": 168, "key": some_id(), "settings": settings, "actor": PLATFORM}
-    extending.extend(session, frank, token.id, **facts)  # type: ignore[arg-type]
+    extension.extend(session, frank, token.id, **facts)  # type: ignore[arg-type]
     time.advance(hours=84)
-    _, refund = revoking.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
+    _, refund = revocation.revoke(session, frank, token.id, settings=settings, actor=PLATFORM)
     assert (refund, held(session, charlie)) == (150, 5)
     assert (vest(session), balance(session, charlie), sound(session)) == (1, 5, [])
 
@@ -385,7 +377,7 @@ def test_a_chargeback_vesting_and_a_payment_of_the_referrer_at_the_same_instant_
             frank = invited_by(session, charlie, f"frank{number}", balance="0")
             payment = paid(session, frank, settings, "100")
             token = buy(session, frank, settings, hours=168)
-            revoking.force_revoke(session, token.id, reason="over", actor=PLATFORM)
+            revocation.force_revoke(session, token.id, reason="over", actor=PLATFORM)
             bonus_id = session.scalars(select(ReferralBonus.id).where(ReferralBonus.referred_id == frank.id)).one()
 
         def dispute(payment: Any = payment) -> Any:
@@ -405,4 +397,4 @@ def test_a_chargeback_vesting_and_a_payment_of_the_referrer_at_the_same_instant_
     assert_sound(factory)
     with factory.begin() as session:
         assert held(session, charlie) == 0
-        assert balance(session, charlie) - ledger.debt_of(session, charlie.id) == 40
+        assert balance(session, charlie) - transfers.debt_of(session, charlie.id) == 40

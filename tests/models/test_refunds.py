@@ -8,8 +8,11 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import adjustments, books, bundles, extending, revoking, sessions
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.gateway import sessions
+from models.services.ledger import adjustments
+from models.services.ledger import verification as ledger_verification
+from models.services.tokens import bundles, extension, revocation
 from models.shop_sections import Refund
 from models.tokens import AccessToken, TokenState
 from models.users import User
@@ -86,19 +89,19 @@ def test_what_comes_back_follows_the_contract(
     settings: Settings, columns: dict[str, object], hours: float, prorata: str, by_list: str
 ) -> None:
     moment = START + timedelta(hours=hours)
-    due = revoking.refund_due(token(**columns), moment, settings)  # type: ignore[arg-type]
+    due = revocation.refund_due(token(**columns), moment, settings)  # type: ignore[arg-type]
     assert due == Decimal(prorata)
     list_rate = settings.model_copy(update={"refund": Refund(used_time_rate="list")})
-    due = revoking.refund_due(token(**columns), moment, list_rate)  # type: ignore[arg-type]
+    due = revocation.refund_due(token(**columns), moment, list_rate)  # type: ignore[arg-type]
     assert due == Decimal(by_list)
 
 
 def test_a_token_that_ran_for_an_instant_is_not_paid_back_in_full(settings: Settings) -> None:
-    assert revoking.refund_due(token(), START + timedelta(milliseconds=1), settings) == Decimal("17.99")
+    assert revocation.refund_due(token(), START + timedelta(milliseconds=1), settings) == Decimal("17.99")
 
 
 def test_a_revoked_token_gives_nothing_back(settings: Settings) -> None:
-    assert revoking.refund_due(token(revoked_at=START), START, settings) == 0
+    assert revocation.refund_due(token(revoked_at=START), START, settings) == 0
 
 
 @pytest.mark.parametrize(
@@ -147,12 +150,12 @@ def test_used_time_costs_what_the_list_said_at_the_purchase(
     session.flush()
     session.expire(sold)
     for later in (at_prices(by_list, h1="5", h12="17"), at_prices(by_list, h24="40"), at_prices(by_list, h1="0.01")):
-        assert revoking.refund_now(session, sold, later).amount == 8
+        assert revocation.refund_now(session, sold, later).amount == 8
 
 
 def test_what_was_sold_before_the_list_was_kept_is_charged_by_the_present_one(settings: Settings) -> None:
     dear = at_prices(with_refund(settings, used_time_rate="list"), h1="5")
-    assert revoking.refund_due(token(), START + HOUR, dear) == 13
+    assert revocation.refund_due(token(), START + HOUR, dear) == 13
 
 
 def ultimate(session: Session, settings: Settings) -> tuple[User, list[AccessToken]]:
@@ -167,7 +170,7 @@ def ultimate(session: Session, settings: Settings) -> tuple[User, list[AccessTok
 def revoke_all(session: Session, owner: User, tokens: Sequence[AccessToken], settings: Settings) -> Decimal:
     """Revoke one after the other; returns what came back in all."""
     facts = {"settings": settings, "actor": PLATFORM}
-    return sum((revoking.revoke(session, owner, one.id, **facts)[1] for one in tokens), Decimal(0))  # type: ignore[arg-type]
+    return sum((revocation.revoke(session, owner, one.id, **facts)[1] for one in tokens), Decimal(0))  # type: ignore[arg-type]
 
 
 def test_a_bundle_gives_back_each_tokens_share_unless_the_owner_decides_otherwise(
@@ -183,11 +186,11 @@ def test_tokens_kept_of_a_bundle_cost_their_list_price_where_the_owner_wants_it(
     rule = with_refund(settings, bundle_rate="list")
     rich, sold = ultimate(session, rule)
     assert revoke_all(session, rich, sold[:4], rule) == 0
-    assert revoking.refund_now(session, sold[4], rule).amount == 100
+    assert revocation.refund_now(session, sold[4], rule).amount == 100
     assert revoke_all(session, rich, sold[4:19], rule) == 1500
     assert revoke_all(session, rich, sold[19:], rule) == 100
     assert balance(session, rich) == 1600
-    assert [rule for rule in books.RULES if books.broken(session, rule)] == []
+    assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
 
 
 def test_used_and_extended_tokens_of_a_bundle_are_charged_alone_too(
@@ -197,13 +200,13 @@ def test_used_and_extended_tokens_of_a_bundle_are_charged_alone_too(
     rich, sold = ultimate(session, rule)
     adjustments.adjust(session, rich, amount=Decimal(100), reason="more", actor=PLATFORM)
     facts = {"hours": 168, "key": some_id(), "settings": rule, "actor": PLATFORM}
-    extending.extend(session, rich, sold[0].id, **facts)  # type: ignore[arg-type]
+    extension.extend(session, rich, sold[0].id, **facts)  # type: ignore[arg-type]
     sessions.begin(session, sold[0].id, device=None, rules=rule.sessions, actor=PLATFORM)
     time.advance(hours=168)
     assert revoke_all(session, rich, sold[1:], rule) == 1500
     # Half of two weeks at their list price is used.
     assert revoke_all(session, rich, sold[:1], rule) == 100
-    assert [rule for rule in books.RULES if books.broken(session, rule)] == []
+    assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
 
 
 def test_a_change_of_the_bundles_rule_between_two_revocations_gives_back_no_more_than_was_paid(

@@ -14,9 +14,12 @@ from models.config import Settings
 from models.database import Sessions
 from models.outages import Outage
 from models.outbox import OutboxMail
-from models.services import crediting, extending, outbox, pausing, renewing, revoking, sessions
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import InvalidInput, NotFound, PriceChanged, TokenEnded
+from models.services.gateway import sessions
+from models.services.notifications import outbox
+from models.services.tokens import extension, outage_credit, renewal, revocation
+from models.services.tokens import pause as token_pause
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, some_id
@@ -27,7 +30,7 @@ def begun(session: Session, owner: User, settings: Settings, *, hours: int = 24)
     """A running token that renews itself."""
     token = buy(session, owner, settings, hours=hours)
     sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
-    renewing.set_auto_renew(session, owner, token.id, on=True, settings=settings, actor=Actor(owner.id))
+    renewal.set_auto_renew(session, owner, token.id, on=True, settings=settings, actor=Actor(owner.id))
     session.flush()
     return token
 
@@ -40,11 +43,11 @@ def mails(session: Session) -> list[tuple[str, dict[str, Any]]]:
 
 
 def run(session: Session, settings: Settings) -> int:
-    return sum(renewing.renew(session, token_id, settings) for token_id in renewing.due(session, settings))
+    return sum(renewal.renew(session, token_id, settings) for token_id in renewal.due(session, settings))
 
 
 def tell(session: Session, settings: Settings) -> int:
-    return sum(renewing.tell(session, token_id, settings) for token_id in renewing.due_to_tell(session, settings))
+    return sum(renewal.tell(session, token_id, settings) for token_id in renewal.due_to_tell(session, settings))
 
 
 def test_a_token_renews_itself_five_minutes_before_its_end_and_says_so(
@@ -136,7 +139,7 @@ def test_a_duration_that_is_not_sold_any_more_or_a_disabled_owner_stop_it(
     assert run(session, changed) == 1
     assert (sold.auto_renew, mails(session)[-1][1]["reason"]) == (False, "not_for_sale")
     with pytest.raises(InvalidInput):
-        renewing.set_auto_renew(session, alice, sold.id, on=True, settings=changed, actor=PLATFORM)
+        renewal.set_auto_renew(session, alice, sold.id, on=True, settings=changed, actor=PLATFORM)
 
 
 def test_a_pause_or_an_extension_puts_the_renewal_off(
@@ -145,9 +148,9 @@ def test_a_pause_or_an_extension_puts_the_renewal_off(
     token = begun(session, alice, settings, hours=12)
     other = begun(session, alice, settings, hours=12)
     time.advance(hours=11, minutes=57)
-    pausing.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
+    token_pause.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
     facts = {"hours": 1, "key": some_id(), "settings": settings, "actor": PLATFORM}
-    extending.extend(session, alice, other.id, **facts)  # type: ignore[arg-type]
+    extension.extend(session, alice, other.id, **facts)  # type: ignore[arg-type]
     assert run(session, settings) == 0
     time.advance(hours=1)
     assert run(session, settings) == 1
@@ -159,13 +162,13 @@ def test_only_the_owner_switches_it_and_only_while_there_is_a_clock(
 ) -> None:
     token = begun(session, alice, settings)
     with pytest.raises(NotFound):
-        renewing.set_auto_renew(session, bob, token.id, on=False, settings=settings, actor=PLATFORM)
-    renewing.set_auto_renew(session, alice, token.id, on=False, settings=settings, actor=PLATFORM)
+        renewal.set_auto_renew(session, bob, token.id, on=False, settings=settings, actor=PLATFORM)
+    renewal.set_auto_renew(session, alice, token.id, on=False, settings=settings, actor=PLATFORM)
     time.advance(hours=23, minutes=59)
     assert run(session, settings) == 0
-    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenEnded):
-        renewing.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
+        renewal.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
 
 
 def test_two_jobs_at_the_same_instant_renew_once(committed: tuple[Settings, Sessions], time: Clock) -> None:
@@ -177,7 +180,7 @@ def test_two_jobs_at_the_same_instant_renew_once(committed: tuple[Settings, Sess
 
     def renew() -> bool:
         with factory.begin() as session:
-            return renewing.renew(session, token.id, settings)
+            return renewal.renew(session, token.id, settings)
 
     assert sorted(race(renew, renew)) == [False, True]
     with factory.begin() as session:
@@ -191,7 +194,7 @@ def test_a_crash_anywhere_renews_later_and_once(committed: tuple[Settings, Sessi
     with factory.begin() as session:
         token = begun(session, alice, settings)
     time.advance(hours=23, minutes=58)
-    renew: Callable[[Session], bool] = lambda session: renewing.renew(session, token.id, settings)  # noqa: E731
+    renew: Callable[[Session], bool] = lambda session: renewal.renew(session, token.id, settings)  # noqa: E731
     for statements in range(1, 40):
         try:
             with crash_after(engine_of(factory), statements), factory.begin() as session:
@@ -245,8 +248,8 @@ def test_a_price_that_the_owner_agrees_to_is_taken(
     assert mails(session)[-1][0] == "renewal_price"
     facts = {"on": True, "actor": Actor(alice.id)}
     with pytest.raises(PriceChanged):
-        renewing.set_auto_renew(session, alice, token.id, settings=dear, shown=Decimal(18), **facts)  # type: ignore[arg-type]
-    renewing.set_auto_renew(session, alice, token.id, settings=dear, shown=Decimal(60), **facts)  # type: ignore[arg-type]
+        renewal.set_auto_renew(session, alice, token.id, settings=dear, shown=Decimal(18), **facts)  # type: ignore[arg-type]
+    renewal.set_auto_renew(session, alice, token.id, settings=dear, shown=Decimal(60), **facts)  # type: ignore[arg-type]
     assert run(session, with_price(settings, "61")) == 1
     assert balance(session, alice) == 82
     assert run(session, dear) == 1
@@ -285,8 +288,8 @@ def test_nothing_is_taken_while_an_outage_is_open_and_the_token_runs_on_after_it
     outage.closed_at = time()
     session.flush()
     assert (run(session, settings), token.auto_renew) == (0, True)
-    crediting.credit(session, outage.id, settings, limit=10)
-    crediting.credit(session, outage.id, settings, limit=10)
+    outage_credit.credit(session, outage.id, settings, limit=10)
+    outage_credit.credit(session, outage.id, settings, limit=10)
     assert token.state(time()) is TokenState.ACTIVE
     time.advance(minutes=6)
     assert (run(session, settings), balance(session, alice)) == (1, 64)
@@ -308,6 +311,6 @@ def test_what_renewals_took_in_an_outage_comes_back_beyond_the_limit_of_the_cred
     time.advance(hours=23)
     outage.last_failed_at = outage.closed_at = time()
     session.flush()
-    assert crediting.pending(session, token, time(), eager) == 34 * 3600 + 58 * 60
-    crediting.credit(session, outage.id, eager, limit=10)
+    assert outage_credit.pending(session, token, time(), eager) == 34 * 3600 + 58 * 60
+    outage_credit.credit(session, outage.id, eager, limit=10)
     assert token.seconds_left(time()) == 36 * 3600

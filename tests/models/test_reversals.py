@@ -15,8 +15,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatus, ReversalState
-from models.services import adjustments, books, callbacks, ledger, payments, reversals, reviews, revoking
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import (
     CallbackRefused,
     DebtOpen,
@@ -29,8 +28,12 @@ from models.services.errors import (
     ProviderDown,
     ProviderRefused,
 )
-from models.services.providers import mock
-from models.services.providers.base import Callback, Event, Outcome
+from models.services.ledger import adjustments, transfers
+from models.services.ledger import verification as ledger_verification
+from models.services.payments import callbacks, manual_review, reversals, topups
+from models.services.payments.providers import mock
+from models.services.payments.providers.base import Callback, Event, Outcome
+from models.services.tokens import revocation
 from models.users import User
 from tests.conftest import Clock, make_user, some_id
 from tests.support import actions, assert_sound, balance, buy, decided, person, race, top_up
@@ -41,7 +44,7 @@ def paid(session: Session, user: User, settings: Settings, amount: str = "50") -
     payment = top_up(session, user, settings, amount)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
-    payments.settle(session, event_id)
+    topups.settle(session, event_id)
     return payment
 
 
@@ -52,7 +55,7 @@ def said(session: Session, payment: Payment, outcome: Outcome, rub: str, **more:
         provider_payment_id=str(payment.provider_payment_id), outcome=outcome, amount_rub=Decimal(rub), **facts
     )
     stored = callbacks.store_event(session, "mock", event)
-    return "" if stored is None else payments.settle(session, stored)
+    return "" if stored is None else topups.settle(session, stored)
 
 
 def refund(session: Session, payment: Payment, dana: User, rub: str = "500", **more: Any) -> PaymentReversal:
@@ -77,7 +80,7 @@ def sound(session: Session) -> Any:
     """The books add up after every test."""
     yield
     session.flush()
-    assert [rule for rule in books.RULES if books.broken(session, rule)] == []
+    assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
 
 
 def test_an_admins_refund_takes_the_znc_at_once_and_the_provider_pays(
@@ -210,16 +213,16 @@ def test_a_chargeback_takes_the_wallet_leaves_a_debt_and_stops_spending_until_it
 ) -> None:
     token = buy(session, erin, settings)
     assert said(session, payment, "disputed", "500", refund_id="d-1") == "disputed"
-    assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (0, 18)
+    assert (balance(session, erin), transfers.debt_of(session, erin.id)) == (0, 18)
     with pytest.raises(DebtOpen) as caught, session.begin_nested():
         buy(session, erin, settings, hours=1)
     assert (caught.value.debt, caught.value.needed) == (18, 19)
     # Whatever comes in repays first: a gift of an admin, unused time, a top-up.
     adjustments.adjust(session, erin, amount=Decimal(3), reason="goodwill", actor=PLATFORM)
-    assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (0, 15)
+    assert (balance(session, erin), transfers.debt_of(session, erin.id)) == (0, 15)
     paid(session, erin, settings, "20")
-    assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (5, 0)
-    revoking.revoke(session, erin, token.id, settings=settings, actor=PLATFORM)
+    assert (balance(session, erin), transfers.debt_of(session, erin.id)) == (5, 0)
+    revocation.revoke(session, erin, token.id, settings=settings, actor=PLATFORM)
     assert balance(session, erin) == 23
     buy(session, erin, settings, hours=1)
 
@@ -233,7 +236,7 @@ def test_a_balance_that_a_debt_would_take_is_not_set(
     facts = {"reason": "goodwill", "actor": PLATFORM}
     with pytest.raises(InvalidInput, match=r"18\.00"):
         adjustments.set_balance(session, erin, target=Decimal(18), **facts)
-    assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (0, 18)
+    assert (balance(session, erin), transfers.debt_of(session, erin.id)) == (0, 18)
     assert adjustments.set_balance(session, erin, target=Decimal(0), **facts) == 0
 
 
@@ -245,7 +248,7 @@ def test_a_dispute_that_is_won_gives_the_znc_back_once_and_pays_the_debt_with_th
     assert said(session, payment, "disputed", "500", refund_id="d-1") == "ignored: the dispute is done"
     assert said(session, payment, "dispute_won", "500", refund_id="d-1") == "dispute_won"
     assert said(session, payment, "dispute_won", "500", refund_id="d-1") == "ignored: the dispute is won"
-    assert (balance(session, erin), ledger.debt_of(session, erin.id)) == (32, 0)
+    assert (balance(session, erin), transfers.debt_of(session, erin.id)) == (32, 0)
     assert (payment.status, payment.returned_rub) == (PaymentStatus.SUCCEEDED, 0)
 
 
@@ -258,8 +261,8 @@ def test_a_refund_that_overtakes_its_payment_waits_for_it(
     first = callbacks.unprocessed_events(session, older_than=timedelta(seconds=15))
     stored = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert stored is not None
-    payments.settle(session, stored)
-    assert [payments.settle(session, event_id) for event_id in first] == ["refunded"]
+    topups.settle(session, stored)
+    assert [topups.settle(session, event_id) for event_id in first] == ["refunded"]
     assert balance(session, erin) == 40
 
 
@@ -270,18 +273,18 @@ def test_what_no_rule_decides_is_left_to_a_person_who_says_what_he_did(
     said(session, never, "refunded", "100")
     time.advance(days=2)
     [late] = callbacks.unprocessed_events(session, older_than=timedelta(seconds=15))
-    assert payments.settle(session, late) == "review: the payment is pending"
+    assert topups.settle(session, late) == "review: the payment is pending"
     said(session, payment, "refunded", "300")
     assert said(session, payment, "disputed", "300").startswith("review: 300")
     assert said(session, payment, "dispute_won", "100").startswith("review: a dispute was won")
-    assert reviews.count(session) == 3
-    event = reviews.listing().page(session, limit=10, offset=0).items[0]
+    assert manual_review.count(session) == 3
+    event = manual_review.listing().page(session, limit=10, offset=0).items[0]
     with pytest.raises(InvalidInput):
-        reviews.close(session, event.id, note=" ", actor=Actor(dana.id))
-    reviews.close(session, event.id, note="asked the bank", actor=Actor(dana.id))
-    assert (reviews.count(session), event.reviewed_by) == (2, dana.id)
+        manual_review.close(session, event.id, note=" ", actor=Actor(dana.id))
+    manual_review.close(session, event.id, note="asked the bank", actor=Actor(dana.id))
+    assert (manual_review.count(session), event.reviewed_by) == (2, dana.id)
     with pytest.raises(NotFound):
-        reviews.close(session, event.id, note="again", actor=Actor(dana.id))
+        manual_review.close(session, event.id, note="again", actor=Actor(dana.id))
 
 
 @pytest.mark.parametrize(
@@ -293,7 +296,7 @@ def test_money_that_went_back_and_is_no_part_of_the_payment_is_left_to_an_admin(
 ) -> None:
     # docs.stripe.com/api/disputes/object, "amount": it can differ from the charge's, for instance by its currency.
     assert said(session, payment, outcome, rub, currency=currency).startswith("review: ")
-    assert (balance(session, erin), reviews.count(session)) == (50, 1)
+    assert (balance(session, erin), manual_review.count(session)) == (50, 1)
 
 
 def test_a_refund_reported_under_a_name_that_is_not_known_yet_waits_for_the_payment(
@@ -309,21 +312,21 @@ def test_a_refund_reported_under_a_name_that_is_not_known_yet_waits_for_the_paym
     foreign = callbacks.store_event(session, "mock", other)
     assert first is not None
     assert foreign is not None
-    assert [payments.settle(session, stored) for stored in (first, foreign)] == ["waits for the payment"] * 2
+    assert [topups.settle(session, stored) for stored in (first, foreign)] == ["waits for the payment"] * 2
     assert callbacks.unprocessed_events(session, older_than=timedelta(0)) == []
     time.advance(minutes=1)
     paid_event = replace(decided(session, payment, settings), charge_id="pi_1")
     stored = callbacks.store_event(session, "mock", paid_event)
     assert stored is not None
-    payments.settle(session, stored)
+    topups.settle(session, stored)
     assert first in callbacks.unprocessed_events(session, older_than=timedelta(seconds=15))
-    assert payments.settle(session, first) == "refunded"
+    assert topups.settle(session, first) == "refunded"
     assert balance(session, erin) == 40
     time.advance(days=1)
-    assert payments.settle(session, foreign) == "ignored: the payment is unknown"
+    assert topups.settle(session, foreign) == "ignored: the payment is unknown"
     # What another product's customers have paid for is none of our business.
     assert session.get_one(PaymentEvent, foreign).body == {}
-    assert reviews.count(session) == 0
+    assert manual_review.count(session) == 0
 
 
 def test_events_that_wait_keep_no_newer_one_from_being_settled(
@@ -338,7 +341,7 @@ def test_events_that_wait_keep_no_newer_one_from_being_settled(
     time.advance(seconds=1)
     waiting = callbacks.unprocessed_events(session, older_than=timedelta(0), limit=10)
     for event_id in waiting:
-        payments.settle(session, event_id)
+        topups.settle(session, event_id)
     time.advance(seconds=59)
     # Each waits for as long as it is old, so that the list of a few hundred is never full of the same ones.
     assert callbacks.unprocessed_events(session, older_than=timedelta(0), limit=10) == []
@@ -358,7 +361,7 @@ def test_a_later_contrary_report_is_left_to_an_admin(
     # docs.stripe.com/webhooks, "Event ordering": the last report may be news, or the first one that was late.
     results = [said(session, payment, outcome, "500", refund_id="r-1") for outcome in story]
     assert results[-1] == last
-    assert (balance(session, erin), reviews.count(session)) == (50, 1)
+    assert (balance(session, erin), manual_review.count(session)) == (50, 1)
 
 
 def test_a_refund_of_another_amount_than_is_booked_is_left_to_an_admin(
@@ -387,7 +390,7 @@ def test_a_signed_callback_of_the_mock_provider_says_it_too(
         provider.verify(Callback(headers, body.replace(b"120", b"121"), time()))
     stored = callbacks.store_event(session, "mock", replace(event))
     assert stored is not None
-    assert payments.settle(session, stored) == "disputed"
+    assert topups.settle(session, stored) == "disputed"
     assert balance(session, erin) == 38
 
 
@@ -411,7 +414,7 @@ def test_a_chargeback_and_a_purchase_at_the_same_instant_never_spend_the_same_mo
         bought, disputed = race(purchase, dispute)
         assert disputed == "disputed"
         with factory.begin() as session:
-            owed = ledger.debt_of(session, erin.id)
+            owed = transfers.debt_of(session, erin.id)
             assert balance(session, erin) == 0
             assert owed == (0 if isinstance(bought, InsufficientFunds) else 18)
     assert_sound(factory)

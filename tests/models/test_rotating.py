@@ -9,9 +9,12 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.entries import AccessCookie, AccessTicket
-from models.services import entries, revoking, rotating, secrets, sessions, tokens
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
+from models.services.crypto import secrets
 from models.services.errors import InvalidInput, NotFound, RotatedAlready, TokenEnded
+from models.services.gateway import sessions
+from models.services.tokens import browser_access, revocation, rotation
+from models.services.tokens import purchase as token_purchase
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
@@ -22,7 +25,7 @@ from tests.support import actions
 def sold(session: Session, alice: User, settings: Settings, time: Clock) -> tuple[AccessToken, str]:
     """A token of alice's, never used, with its secret."""
     facts = {"hours": 24, "scope": "full", "name": "Laptop", "settings": settings, "actor": PLATFORM}
-    return tokens.purchase(session, alice, **facts)  # type: ignore[arg-type]
+    return token_purchase.purchase(session, alice, **facts)  # type: ignore[arg-type]
 
 
 def opens(session: Session, settings: Settings, secret: str) -> bool:
@@ -32,7 +35,7 @@ def opens(session: Session, settings: Settings, secret: str) -> bool:
 def rotate(session: Session, owner: User, token: AccessToken, settings: Settings, **more: Any) -> str:
     grace = more.pop("grace", settings.tokens.rotate_grace_seconds)
     changed = settings.model_copy(update={"tokens": settings.tokens.model_copy(update={"rotate_grace_seconds": grace})})
-    return rotating.rotate(session, owner, token.id, settings=changed, actor=Actor(owner.id), **more)[1]
+    return rotation.rotate(session, owner, token.id, settings=changed, actor=Actor(owner.id), **more)[1]
 
 
 def test_the_new_secret_opens_at_once_and_the_old_one_until_its_grace_is_over(
@@ -87,8 +90,8 @@ def test_only_the_owner_rotates_and_only_what_has_not_ended(
     with pytest.raises(NotFound):
         rotate(session, bob, token, settings)
     with pytest.raises(NotFound):
-        rotating.rename(session, bob, token.id, name="Mine", actor=PLATFORM)
-    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+        rotation.rename(session, bob, token.id, name="Mine", actor=PLATFORM)
+    revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenEnded):
         rotate(session, alice, token, settings)
 
@@ -99,13 +102,13 @@ def test_tickets_and_cookies_end_with_the_secret(
     token, _ = sold
     facts = {"settings": settings, "actor": PLATFORM}
     for _ in range(2):
-        ticket = entries.issue_ticket(session, alice, token.id, **facts)  # type: ignore[arg-type]
+        ticket = browser_access.issue_ticket(session, alice, token.id, **facts)  # type: ignore[arg-type]
     ticket_hash = secrets.hash_of(settings.tokens, ticket, secrets.Purpose.TICKET)
-    cookie = entries.redeem(session, ticket_hash, **facts).secret  # type: ignore[arg-type]
+    cookie = browser_access.redeem(session, ticket_hash, **facts).secret  # type: ignore[arg-type]
     cookie_hash = secrets.hash_of(settings.tokens, cookie, secrets.Purpose.COOKIE)
-    assert entries.find_by_cookie(session, cookie_hash) is not None
+    assert browser_access.find_by_cookie(session, cookie_hash) is not None
     rotate(session, alice, token, settings)
-    assert entries.find_by_cookie(session, cookie_hash) is None
+    assert browser_access.find_by_cookie(session, cookie_hash) is None
     assert session.scalars(select(AccessTicket)).all() == []
     assert session.scalars(select(AccessCookie.ended_at)).one() is not None
 
@@ -115,15 +118,15 @@ def test_a_token_is_renamed_even_when_it_has_ended(
 ) -> None:
     token, _ = sold
     version = token.version
-    rotating.rename(session, alice, token.id, name="  Workshop ", actor=Actor(alice.id))
-    rotating.rename(session, alice, token.id, name="Workshop", actor=Actor(alice.id))
+    rotation.rename(session, alice, token.id, name="  Workshop ", actor=Actor(alice.id))
+    rotation.rename(session, alice, token.id, name="Workshop", actor=Actor(alice.id))
     assert (token.name, token.version) == ("Workshop", version)
     assert actions(session, alice).count(AuditAction.TOKEN_RENAMED) == 1
-    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
-    assert rotating.rename(session, alice, token.id, name="", actor=Actor(alice.id)).name == ""
+    revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    assert rotation.rename(session, alice, token.id, name="", actor=Actor(alice.id)).name == ""
     for name in ("x" * 51, "two\nlines", "nul\0"):
         with pytest.raises(InvalidInput):
-            rotating.rename(session, alice, token.id, name=name, actor=Actor(alice.id))
+            rotation.rename(session, alice, token.id, name=name, actor=Actor(alice.id))
 
 
 def test_the_old_secret_can_be_ended_before_its_time_and_with_the_replacement(
@@ -134,14 +137,14 @@ def test_the_old_secret_can_be_ended_before_its_time_and_with_the_replacement(
     second = rotate(session, alice, token, settings)
     assert opens(session, settings, first)
     with pytest.raises(NotFound):
-        rotating.end_previous(session, bob, token.id, actor=PLATFORM)
+        rotation.end_previous(session, bob, token.id, actor=PLATFORM)
     version = token.version
-    assert rotating.end_previous(session, alice, token.id, actor=Actor(alice.id))
+    assert rotation.end_previous(session, alice, token.id, actor=Actor(alice.id))
     session.refresh(token)
     assert token.version == version + 1
     assert not opens(session, settings, first)
     assert opens(session, settings, second)
-    assert not rotating.end_previous(session, alice, token.id, actor=Actor(alice.id))
+    assert not rotation.end_previous(session, alice, token.id, actor=Actor(alice.id))
     assert actions(session, alice).count(AuditAction.TOKEN_SECRET_ENDED) == 1
     third = rotate(session, alice, token, settings, at_once=True)
     assert not opens(session, settings, second)

@@ -5,8 +5,8 @@ import unicodedata
 import pytest
 
 from models.config import Settings
-from models.services import paths
-from models.services.scopes import Scope, compile_all, ruling
+from models.services.gateway import request_paths
+from models.services.gateway.scopes import Scope, compile_all, ruling
 
 INSIDE = [
     "certificates/filter",
@@ -130,7 +130,7 @@ def test_every_letter_that_is_normalised_to_separators_alone_is_taken_for_them()
         if set(seen) <= separators and not 0xD800 <= code < 0xE000:
             path = b"/certificates/details/.." + chr(code).encode() + b"/.."
             assert ruling(Scope(["certificates/**"]), "GET", path).code, hex(code)
-            assert paths._SEPARATOR_LIKE[code] == seen, hex(code)
+            assert request_paths._SEPARATOR_LIKE[code] == seen, hex(code)
 
 
 def test_full_for_some_methods_is_still_restricted() -> None:

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.sections import Tokens
-from models.services import secrets, sessions, tokens
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.gateway import sessions
+from models.services.tokens import purchase as token_purchase
 from models.users import User
 
 OLD, NEW = "an old mac key of ours", "the newest mac key of ours"
@@ -75,7 +77,7 @@ def test_the_stored_hash_is_keyed() -> None:
 
 
 def test_the_secret_stands_nowhere_in_the_database(session: Session, alice: User, settings: Settings) -> None:
-    _token, secret = tokens.purchase(
+    _token, secret = token_purchase.purchase(
         session, alice, hours=1, scope="full", name="", settings=settings, actor=PLATFORM, token_id=uuid.uuid4()
     )
     session.flush()

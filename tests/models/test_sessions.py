@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.sections import Sessions as Rules
-from models.services import counting, revoking, roles, sessions
-from models.services.context import PLATFORM, Actor
-from models.services.counting import Count
+from models.services.accounts import roles
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
+from models.services.gateway import sessions, usage_counts
+from models.services.gateway.usage_counts import Count
+from models.services.tokens import revocation
 from models.sessions import ProxySession
 from models.tokens import AccessToken, TokenState
 from models.users import User
@@ -85,7 +87,7 @@ def test_another_device_takes_over_once_the_first_has_been_idle(
 def test_activity_keeps_the_token_with_its_device(session: Session, token: AccessToken, time: Clock) -> None:
     held = begin(session, token, "laptop")
     time.advance(seconds=RULES.device_idle_seconds)
-    counting.add_counts(session, [Count(held.id, 1, 0, 0, time())])
+    usage_counts.add_counts(session, [Count(held.id, 1, 0, 0, time())])
     session.refresh(held)
     with pytest.raises(DeviceConflict):
         begin(session, token, "phone")
@@ -122,7 +124,7 @@ def test_a_token_that_ended_or_sleeps_is_not_used(
     with pytest.raises(TokenUnusable) as expired:
         begin(session, token, None)
     revoked_token = buy(session, alice, settings)
-    revoking.revoke(session, alice, revoked_token.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, revoked_token.id, settings=settings, actor=PLATFORM)
     with pytest.raises(TokenUnusable) as revoked:
         begin(session, revoked_token, None)
     states = [caught.value.state for caught in (paused, expired, revoked)]
@@ -177,7 +179,7 @@ def test_counts_of_many_sessions_are_added_in_one_statement(
     ran: list[str] = []
     event.listen(connection, "before_cursor_execute", lambda *arguments: ran.append(arguments[2]))
     for _ in range(2):
-        counting.add_counts(session, counts)
+        usage_counts.add_counts(session, counts)
     assert len(ran) == 2
     for n, entry in enumerate(held):
         session.refresh(entry)
@@ -191,15 +193,15 @@ def test_late_counts_reach_a_closed_session_and_never_turn_time_back(
 ) -> None:
     held = begin(session, token, None)
     sessions.release(session, alice, held.id, PLATFORM)
-    counting.add_counts(session, [Count(held.id, 1, 5, 6, time() - timedelta(minutes=1))])
+    usage_counts.add_counts(session, [Count(held.id, 1, 5, 6, time() - timedelta(minutes=1))])
     session.refresh(held)
     assert (held.request_count, held.bytes_in, held.bytes_out) == (1, 5, 6)
     assert held.last_activity == time()
 
 
 def test_counts_of_nothing_and_of_unknown_sessions_change_nothing(session: Session, time: Clock) -> None:
-    counting.add_counts(session, [])
-    counting.add_counts(session, [Count(some_id(), 1, 1, 1, time())])
+    usage_counts.add_counts(session, [])
+    usage_counts.add_counts(session, [Count(some_id(), 1, 1, 1, time())])
 
 
 def test_sessions_without_activity_are_closed(session: Session, token: AccessToken, time: Clock) -> None:
@@ -218,7 +220,7 @@ def test_sessions_of_tokens_that_ended_are_closed_and_those_of_paused_ones_are_n
     running, revoked, expired, paused = (buy(session, alice, settings, hours=h) for h in (24, 24, 1, 1))
     held = {entry.id: begin(session, entry, None) for entry in (running, revoked, expired, paused)}
     paused.paused_at, paused.pause_limit_seconds = time(), 86400
-    revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     time.advance(hours=1)
     assert [sessions.close_of_ended_tokens(session) for _ in range(2)] == [2, 0]
     session.expire_all()

@@ -13,22 +13,15 @@ from models.announcements import Level
 from models.config import Settings
 from models.notices import ALWAYS_MAILED, Topic
 from models.outbox import OutboxMail
-from models.services import (
-    adjustments,
-    announcements,
-    broadcasting,
-    crediting,
-    devices,
-    expiring,
-    notices,
-    outbox,
-    pausing,
-    revoking,
-    samples,
-    webhooks,
-)
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import known_devices
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import NotFound
+from models.services.ledger import adjustments
+from models.services.notifications import announcements, broadcast, mail_samples, outbox
+from models.services.notifications import preferences as notification_preferences
+from models.services.tokens import expiry_notices, outage_credit, revocation
+from models.services.tokens import pause as token_pause
+from models.services.webhooks import endpoints as webhook_endpoints
 from models.users import User
 from models.webhooks import WebhookDelivery
 from tests.conftest import Clock, make_user
@@ -54,38 +47,40 @@ def facts(session: Session, kind: str) -> dict[str, str]:
 
 
 def test_everything_is_told_until_it_is_switched_off(session: Session, alice: User) -> None:
-    assert set(notices.choices(session, alice.id).values()) == {(True, True)}
-    notices.choose(session, alice, Topic.BONUS, mail=False)
+    assert set(notification_preferences.choices(session, alice.id).values()) == {(True, True)}
+    notification_preferences.choose(session, alice, Topic.BONUS, mail=False)
     outbox.write(session, "bonus", alice, dedup_key="a", username="alice", amount_znc="1.00")
     outbox.write(session, "renewed", alice, dedup_key="b", username="alice")
     assert kinds(session) == ["renewed"]
-    assert notices.choices(session, alice.id)[Topic.BONUS] == (False, True)
-    notices.choose(session, alice, Topic.BONUS, mail=True, webhook=False)
-    assert notices.choices(session, alice.id)[Topic.BONUS] == (True, False)
+    assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (False, True)
+    notification_preferences.choose(session, alice, Topic.BONUS, mail=True, webhook=False)
+    assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (True, False)
 
 
 def test_receipts_and_warnings_cannot_be_switched_off(session: Session, alice: User, settings: Settings) -> None:
     for topic in Topic:
-        notices.choose(session, alice, topic, mail=False)
-    still = {topic for topic, (mail, _webhook) in notices.choices(session, alice.id).items() if mail}
+        notification_preferences.choose(session, alice, topic, mail=False)
+    still = {topic for topic, (mail, _webhook) in notification_preferences.choices(session, alice.id).items() if mail}
     assert still == ALWAYS_MAILED == {Topic.PAYMENT, Topic.REFUND, Topic.TOKEN_ENDED, Topic.LOGIN}
     for kind in ("payment", "money_back", "token_revoked", "login", "welcome"):
         outbox.write(session, kind, alice, dedup_key=kind)
-        assert notices.unsubscribe_path(settings.portal, alice.id, kind) is None
+        assert notification_preferences.unsubscribe_path(settings.portal, alice.id, kind) is None
     assert len(kinds(session)) == 5
 
 
 def test_a_link_says_whose_mails_about_what_and_nobody_else_can_make_one(
     session: Session, alice: User, settings: Settings
 ) -> None:
-    path = notices.unsubscribe_path(settings.portal, alice.id, "bonus")
+    path = notification_preferences.unsubscribe_path(settings.portal, alice.id, "bonus")
     assert path is not None
     signed = path.removeprefix(LINK)
-    assert notices.subscription(session, settings.portal, signed) == (alice, Topic.BONUS)
-    nobodys = (notices.unsubscribe_path(settings.portal, uuid.uuid4(), "bonus") or "").removeprefix(LINK)
+    assert notification_preferences.subscription(session, settings.portal, signed) == (alice, Topic.BONUS)
+    nobodys = (notification_preferences.unsubscribe_path(settings.portal, uuid.uuid4(), "bonus") or "").removeprefix(
+        LINK
+    )
     for bad in ("", "x", signed[:-1], "." + signed, signed.swapcase(), nobodys):
         with pytest.raises(NotFound):
-            notices.subscription(session, settings.portal, bad)
+            notification_preferences.subscription(session, settings.portal, bad)
 
 
 def test_an_owner_is_told_once_that_a_token_ends(
@@ -122,9 +117,9 @@ def test_of_a_token_that_does_not_simply_end_nothing_is_told(
     session.flush()
     time.advance(hours=25 if why == "over" else 23)
     if why == "paused":
-        pausing.pause(session, alice, token.id, settings=settings, actor=Actor(alice.id))
+        token_pause.pause(session, alice, token.id, settings=settings, actor=Actor(alice.id))
     if why == "revoked":
-        revoking.revoke(session, alice, token.id, settings=settings, actor=Actor(alice.id))
+        revocation.revoke(session, alice, token.id, settings=settings, actor=Actor(alice.id))
     session.flush()
     assert tell(session, settings) == 0
 
@@ -132,7 +127,7 @@ def test_of_a_token_that_does_not_simply_end_nothing_is_told(
 def tell(session: Session, settings: Settings) -> int:
     """Do what the job does."""
     session.flush()
-    return sum(expiring.tell(session, key, settings) for key in expiring.due_to_tell(session, settings))
+    return sum(expiry_notices.tell(session, key, settings) for key in expiry_notices.due_to_tell(session, settings))
 
 
 def test_a_balance_that_falls_below_the_threshold_is_told_when_it_does(
@@ -169,7 +164,7 @@ def test_an_outage_is_told_once_to_each_owner_however_many_tokens_he_has(
     buy(session, bob, settings)
     session.execute(delete(OutboxMail))
     found = outage(session, now - timedelta(hours=2), now - timedelta(hours=1))
-    while crediting.credit(session, found.id, settings, limit=2):
+    while outage_credit.credit(session, found.id, settings, limit=2):
         pass
     assert kinds(session) == ["outage_credit"]
     assert facts(session, "outage_credit")["began"] == found.opened_at.isoformat()
@@ -180,9 +175,9 @@ def test_a_login_from_a_new_device_is_told_and_from_a_known_one_is_not(
 ) -> None:
     session.execute(delete(OutboxMail))
     for shown in ("the first", "the first", "another", "another", "the first"):
-        devices.note_login(session, alice, shown, name="Firefox on Windows", actor=BROWSER)
+        known_devices.note_login(session, alice, shown, name="Firefox on Windows", actor=BROWSER)
         session.flush()
-    devices.note_login(session, bob, "the first", name="Firefox on Windows", actor=BROWSER)
+    known_devices.note_login(session, bob, "the first", name="Firefox on Windows", actor=BROWSER)
     assert kinds(session) == ["login"]
     assert facts(session, "login") == {
         "username": "alice",
@@ -191,7 +186,7 @@ def test_a_login_from_a_new_device_is_told_and_from_a_known_one_is_not(
         "address": BROWSER.ip_address,
     }
     time.advance(days=366)
-    assert devices.forget_unused(session) == 3
+    assert known_devices.forget_unused(session) == 3
 
 
 def test_a_notice_to_everybody_reaches_who_wants_it_once(
@@ -199,15 +194,15 @@ def test_a_notice_to_everybody_reaches_who_wants_it_once(
 ) -> None:
     dana = make_user(session, "dana")
     session.execute(delete(OutboxMail))
-    notices.choose(session, bob, Topic.ANNOUNCEMENT, mail=False)
+    notification_preferences.choose(session, bob, Topic.ANNOUNCEMENT, mail=False)
     charlie.is_active, dana.awaits_confirmation = False, True
     for user in (alice, bob, charlie):
         facts = {"url": "https://example.org/", "settings": settings, "actor": PLATFORM}
-        webhooks.create(session, user, uuid.uuid4(), topics=[Topic.ANNOUNCEMENT], **facts)
-    notices.choose(session, alice, Topic.ANNOUNCEMENT, webhook=False)
+        webhook_endpoints.create(session, user, uuid.uuid4(), topics=[Topic.ANNOUNCEMENT], **facts)
+    notification_preferences.choose(session, alice, Topic.ANNOUNCEMENT, webhook=False)
     session.flush()
-    told = {"words": samples.of("announcement")["words"]}
-    counts = [broadcasting.write_to_all(session, "announcement", dedup_key="announcement:1", **told) for _ in range(2)]
+    told = {"words": mail_samples.of("announcement")["words"]}
+    counts = [broadcast.write_to_all(session, "announcement", dedup_key="announcement:1", **told) for _ in range(2)]
     assert counts == [1, 0]
     mail = session.scalars(select(OutboxMail)).one()
     assert (mail.recipient, mail.context) == (alice.email, {"username": "alice", **told})

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from models import time_zones
 from models.audit import AuditAction
 from models.services.accounts import time_zones as zones
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
 from models.services.errors import InvalidInput
 from models.users import User
 from tests.support import actions

@@ -10,8 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import revoking, roles, secrets, sessions, token_lists, tokens
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import roles
+from models.services.actor import PLATFORM, Actor
+from models.services.crypto import secrets
 from models.services.errors import (
     AccountDisabled,
     DuplicateTransfer,
@@ -20,6 +21,10 @@ from models.services.errors import (
     NotFound,
     TokenEnded,
 )
+from models.services.gateway import sessions
+from models.services.tokens import purchase as token_purchase
+from models.services.tokens import queries as token_queries
+from models.services.tokens import revocation
 from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, make_user, some_id
@@ -31,7 +36,7 @@ DAY = 86400
 
 @pytest.mark.parametrize(("hours", "price"), [(1, 1), (12, 10), (24, 18), (168, 100), (720, 300)])
 def test_the_price_list_is_that_of_the_contract(settings: Settings, hours: int, price: int) -> None:
-    assert tokens.price_of(settings, hours) == price
+    assert token_purchase.price_of(settings, hours) == price
 
 
 @pytest.mark.parametrize("hours", [0, -1, 2, 23, 721, 10**12])
@@ -44,7 +49,7 @@ def test_a_duration_that_is_not_in_the_list_is_not_sold(
 
 
 def test_a_purchase_takes_the_price_and_gives_a_ready_token(session: Session, alice: User, settings: Settings) -> None:
-    sold, secret = tokens.purchase(
+    sold, secret = token_purchase.purchase(
         session, alice, hours=24, scope="certificates_only", name=" my token ", settings=settings, actor=Actor(alice.id)
     )
     assert balance(session, alice) == 82
@@ -67,7 +72,7 @@ def test_nobody_buys_without_the_money(session: Session, charlie: User, settings
     with pytest.raises(InsufficientFunds) as caught, session.begin_nested():
         buy(session, charlie, settings)
     assert caught.value.needed == 18
-    assert token_lists.of_user(session, charlie.id, limit=10, offset=0).total == 0
+    assert token_queries.of_user(session, charlie.id, limit=10, offset=0).total == 0
 
 
 def test_a_disabled_user_buys_nothing(session: Session, alice: User, settings: Settings) -> None:
@@ -115,7 +120,7 @@ def test_a_revoked_token_is_dead_and_its_unused_time_is_in_the_wallet(
     sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(hours=6)
     version = sold.version
-    ended, refund = revoking.revoke(session, alice, sold.id, settings=settings, actor=Actor(alice.id))
+    ended, refund = revocation.revoke(session, alice, sold.id, settings=settings, actor=Actor(alice.id))
     assert (refund, balance(session, alice)) == (Decimal("13.50"), Decimal("95.50"))
     assert (ended.state(time()), ended.refund_amount, ended.version) == (TokenState.REVOKED, refund, version + 1)
     assert actions(session, alice)[-1] == "token.revoked"
@@ -127,22 +132,22 @@ def test_a_strangers_token_cannot_be_revoked_or_seen(
     sold = buy(session, alice, settings)
     for token_id in (sold.id, some_id()):
         with pytest.raises(NotFound):
-            revoking.revoke(session, bob, token_id, settings=settings, actor=Actor(bob.id))
+            revocation.revoke(session, bob, token_id, settings=settings, actor=Actor(bob.id))
         with pytest.raises(NotFound):
-            token_lists.owned(session, bob, token_id)
-    assert token_lists.owned(session, alice, sold.id).revoked_at is None
+            token_queries.owned(session, bob, token_id)
+    assert token_queries.owned(session, alice, sold.id).revoked_at is None
 
 
 def test_a_token_that_has_ended_cannot_be_revoked_again(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     revoked, expired = buy(session, alice, settings), buy(session, alice, settings, hours=1)
-    revoking.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     sessions.begin(session, expired.id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(hours=1)
     for ended, state in ((revoked, "revoked"), (expired, "expired")):
         with pytest.raises(TokenEnded) as caught:
-            revoking.revoke(session, alice, ended.id, settings=settings, actor=PLATFORM)
+            revocation.revoke(session, alice, ended.id, settings=settings, actor=PLATFORM)
         assert caught.value.state == state
     assert balance(session, alice) == 99
 
@@ -151,7 +156,7 @@ def test_a_fresh_demo_token_costs_nothing_and_ends_the_last(
     session: Session, alice: User, dana: User, settings: Settings
 ) -> None:
     bought = buy(session, alice, settings)
-    first, second = (tokens.issue_demo(session, dana, settings=settings, actor=PLATFORM) for _ in range(2))
+    first, second = (token_purchase.issue_demo(session, dana, settings=settings, actor=PLATFORM) for _ in range(2))
     known = [sessions.find(session, secrets.hash_of(settings.tokens, secret)) for secret in (first, second)]
     assert [entry and entry.is_revoked for entry in known] == [True, False]
     assert bought.revoked_at is None
@@ -191,9 +196,9 @@ def test_the_database_itself_refuses_to_return_more_than_was_paid(
 def test_admins_find_tokens_by_the_start_of_their_secret(session: Session, settings: Settings) -> None:
     alice = make_user(session, "alice", balance="100")
     sold = [buy(session, alice, settings, hours=1) for _ in range(3)]
-    found = token_lists.search(session, prefix=f" {sold[0].prefix} ", limit=10, offset=0)
+    found = token_queries.search(session, prefix=f" {sold[0].prefix} ", limit=10, offset=0)
     assert [entry.id for entry in found.items] == [sold[0].id]
     assert found.items[0].user is alice
-    assert token_lists.search(session, limit=10, offset=0).total == 3
+    assert token_queries.search(session, limit=10, offset=0).total == 3
     for nothing in ("%", "________", sold[0].prefix[1:] + "!", "nul\x00"):
-        assert token_lists.search(session, prefix=nothing, limit=10, offset=0).total == 0
+        assert token_queries.search(session, prefix=nothing, limit=10, offset=0).total == 0

@@ -10,8 +10,8 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.links import AccountLink, LinkPurpose
-from models.services import credentials, links, two_factor
-from models.services.context import PLATFORM
+from models.services.accounts import email_flows, email_links, two_factor
+from models.services.actor import PLATFORM
 from models.services.errors import LinkExpired, OtpWrong
 from models.users import User
 from tests.conftest import PASSWORD
@@ -92,13 +92,13 @@ def test_one_link_used_twice_at_the_same_instant_works_once(committed: Committed
     settings, sessions = committed
     alice = person(sessions, "alice")
     with sessions.begin() as session:
-        links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
-        links.send_asked(session)
-        secret = links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+        email_links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+        email_links.send_asked(session)
+        secret = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
 
     def reset(new: str) -> None:
         with sessions.begin() as session:
-            credentials.reset_password(session, secret, new, settings=settings, actor=PLATFORM)
+            email_flows.reset_password(session, secret, new, settings=settings, actor=PLATFORM)
 
     results = race(lambda: reset("the first of two"), lambda: reset("the other of two"))
     assert sorted(isinstance(result, LinkExpired) for result in results) == [False, True]

@@ -10,9 +10,11 @@ from sqlalchemy.orm import Session
 
 from models.bundles import Bundle
 from models.config import Settings
-from models.services import adjustments, bundles, revoking, unspent
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import PaymentSpent
+from models.services.ledger import adjustments
+from models.services.payments import unspent
+from models.services.tokens import bundles, revocation
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import make_user
@@ -48,7 +50,7 @@ def test_unused_time_that_is_refunded_is_the_money_that_bought_it(
     token = buy(session, erin, settings)
     adjustments.adjust(session, erin, amount=Decimal(5), reason="goodwill", actor=PLATFORM)
     assert unspent.of_payment(session, payment) == 0
-    revoking.revoke(session, erin, token.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, erin, token.id, settings=settings, actor=PLATFORM)
     assert unspent.of_payment(session, payment) == 18
     refund(session, payment, dana, "180")
     assert balance(session, erin) == 5
@@ -63,7 +65,7 @@ def test_the_tokens_of_a_bundle_give_back_what_the_bundle_cost(
     bundles.purchase(session, erin, starter, **facts)
     assert unspent.of_payment(session, payment) == 19
     for token_id in session.scalars(select(AccessToken.id).where(AccessToken.user_id == erin.id)).all():
-        revoking.revoke(session, erin, token_id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, erin, token_id, settings=settings, actor=PLATFORM)
     assert unspent.of_payment(session, payment) == balance(session, erin)
 
 

@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from models import time_zones
 from models.config import Settings
-from models.services import counting, overview, sessions, usage
-from models.services.context import PLATFORM
-from models.services.counting import Count
-from models.services.usage import Period, Usage
+from models.services.actor import PLATFORM
+from models.services.gateway import sessions, usage_counts
+from models.services.gateway.usage_counts import Count
+from models.services.reports import overview, usage
+from models.services.reports.usage import Period, Usage
 from models.sessions import ProxySession
 from models.usage import TokenUsageDay, UsageDay
 from models.users import User
@@ -35,7 +36,7 @@ def opened(session: Session, user: User, settings: Settings) -> ProxySession:
 
 def count(session: Session, held: ProxySession, at: Clock, *figures: int) -> None:
     """Flush what one worker counted."""
-    counting.add_counts(session, [Count(held.id, *(figures or (1, 10, 100)), at())])
+    usage_counts.add_counts(session, [Count(held.id, *(figures or (1, 10, 100)), at())])
 
 
 def test_a_session_over_midnight_has_two_days_and_is_counted_once(
@@ -117,7 +118,7 @@ def test_many_counts_are_one_statement_and_the_days_add_up_to_the_sessions(
     ran: list[str] = []
     event.listen(connection, "before_cursor_execute", lambda *arguments: ran.append(arguments[2]))
     for _ in range(2):
-        counting.add_counts(session, [Count(entry.id, n, n * 2, n * 3, thursday()) for n, entry in enumerate(held)])
+        usage_counts.add_counts(session, [Count(entry.id, n, n * 2, n * 3, thursday()) for n, entry in enumerate(held)])
         thursday.advance(hours=1)
     assert len(ran) == 2
     names = ("requests", "bytes_in", "bytes_out")
@@ -131,6 +132,6 @@ def test_many_counts_are_one_statement_and_the_days_add_up_to_the_sessions(
 
 
 def test_counts_of_a_session_that_nobody_knows_make_no_day(session: Session, time: Clock) -> None:
-    counting.add_counts(session, [Count(uuid.uuid4(), 1, 1, 1, time())])
+    usage_counts.add_counts(session, [Count(uuid.uuid4(), 1, 1, 1, time())])
     assert session.scalars(select(TokenUsageDay)).all() == []
     assert usage.total(session) == Usage()

@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from models.ledger import Account
 from models.outbox import OutboxMail
-from models.services import passwords, roles, users
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import passwords, roles, users
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
     EmailTaken,

@@ -7,7 +7,7 @@ import pytest
 from models.audit import AuditAction
 from models.config import Settings
 from models.database import Sessions
-from models.services import passwords, two_factor, users
+from models.services.accounts import passwords, two_factor, users
 from models.users import User
 from ops.commands import admin
 from tests.conftest import PASSWORD

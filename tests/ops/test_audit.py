@@ -15,7 +15,7 @@ from models.audit import AuditEntry
 from models.audit_seals import AuditArchive, AuditCheck
 from models.config import Settings
 from models.database import Sessions
-from models.services import chain
+from models.services.audit import hash_chain
 from ops.backups.chain_heads import Heads
 from ops.commands import audit
 from ops.console import Failure
@@ -42,7 +42,7 @@ def shop(committed: Shop, environment: dict[str, str], tmp_path: Path, monkeypat
     for name in ("alice", "bob", "charlie"):
         person(sessions, name)
     with sessions.begin() as session:
-        assert chain.seal(session, chain.key_of(settings.tokens)) == OLD + 3
+        assert hash_chain.seal(session, hash_chain.key_of(settings.tokens)) == OLD + 3
     return committed
 
 

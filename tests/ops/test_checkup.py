@@ -21,8 +21,12 @@ from models.config import Settings
 from models.database import Sessions
 from models.day_figures import LedgerCheck
 from models.outbox import OutboxMail
-from models.services import chain, fleet, health, outbox, proving
-from models.services.health import Check
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
+from models.services.gateway import workers as gateway_workers
+from models.services.monitoring import health_report
+from models.services.monitoring.health_report import Check
+from models.services.notifications import outbox
 from ops.backups.manifest import Manifest
 from ops.bootstrap import REPOSITORY
 from ops.doctor import __main__ as doctor
@@ -204,16 +208,16 @@ def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: House, ti
     person(home.sessions, "alice")
     time.advance(hours=1)
     assert ill(audit_log.examine(home)) == {proved: WARNING, sealed: BAD}
-    key = chain.key_of(home.settings.tokens)
+    key = hash_chain.key_of(home.settings.tokens)
     with home.sessions.begin() as session:
-        assert chain.seal(session, key)
+        assert hash_chain.seal(session, key)
     with home.sessions.begin() as session:
-        proving.note(session, proving.prove(session, key, noted={}))
+        chain_verification.note(session, chain_verification.prove(session, key, noted={}))
     assert ill(audit_log.examine(home)) == {}
     with home.sessions.begin() as session:
         session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
         session.execute(text("UPDATE audit_entries SET user_agent = 'somebody else'"))
-        proving.note(session, proving.prove(session, key, noted={}))
+        chain_verification.note(session, chain_verification.prove(session, key, noted={}))
     assert ill(audit_log.examine(home)) == {proved: BAD, holds: BAD}
 
 
@@ -236,8 +240,8 @@ def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: House, red
         "Workers of the gateway report": BAD,
     }
     redis.set(lanes.SCHEDULER_KEY, "now")
-    redis.set(health.REPORT_KEY, health.as_json(dict.fromkeys(health.PARTS, Check(is_up=True))))
-    redis.hset(fleet.GAUGES, "worker", f"{clock.now().timestamp():.0f} 0")
+    redis.set(health_report.REPORT_KEY, health_report.as_json(dict.fromkeys(health_report.PARTS, Check(is_up=True))))
+    redis.hset(gateway_workers.GAUGES, "worker", f"{clock.now().timestamp():.0f} 0")
     assert ill(queues.examine(home)).keys() == {
         "A worker takes from zenzefi", "A worker takes from zenzefi-slow", "The schedule is complete"
     }  # fmt: skip

@@ -17,8 +17,8 @@ from models.database import Sessions
 from models.ledger import Transfer
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
-from models.services import callbacks, payments, reviews
-from models.services.providers.mock import MockProvider
+from models.services.payments import callbacks, manual_review, topups
+from models.services.payments.providers.mock import MockProvider
 from models.users import User
 from ops.doctor import __main__ as doctor
 from ops.doctor import payments as attacks
@@ -53,7 +53,7 @@ def worker(committed: Committed, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
     def work(*job: str) -> None:
         asked.append(job)
         with committed[1].begin() as session:
-            payments.settle(session, uuid.UUID(job[1]))
+            topups.settle(session, uuid.UUID(job[1]))
 
     monkeypatch.setattr(current, "enqueue", work)
     return asked
@@ -102,7 +102,7 @@ def test_a_sound_house_withstands_every_attack_and_its_books_are_as_they_were(
             assert session.scalar(select(func.count()).select_from(Transfer)) == 2 * times
             left = session.scalars(select(Payment.status).distinct())
             assert set(left) == {PaymentStatus.CANCELED, PaymentStatus.REFUNDED}
-            assert reviews.count(session) == 0
+            assert manual_review.count(session) == 0
             assert session.scalars(select(OutboxMail)).all() == []
     assert_sound(factory)
 
@@ -160,7 +160,7 @@ def test_a_house_in_which_no_worker_runs_is_told_so(run: Callable[..., Any], mon
         raise OperationalError("SELECT", {}, Exception("lock timeout"))
 
     # What cannot be settled at once is left to a job.
-    monkeypatch.setattr(payments, "settle", locked)
+    monkeypatch.setattr(topups, "settle", locked)
     monkeypatch.setattr(current, "enqueue", lambda *_job: None)
     monkeypatch.setattr(attacks, "JOB_SECONDS", 0.1)
     code, findings = run("payments")

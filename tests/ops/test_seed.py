@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import passwords, users
+from models.services.accounts import passwords, users
 from ops.console import Failure
 from ops.dev.seed import rows, secondary_rows
 from ops.dev.seed.__main__ import seed

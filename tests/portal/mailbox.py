@@ -11,7 +11,7 @@ from sqlalchemy.orm import sessionmaker
 
 from jobs import accounts, mail, runtime
 from models.config import Settings
-from models.services.runtime import Cached
+from models.services.settings.overrides import Cached
 from tests.jobs import smtp_sink
 from tests.jobs.smtp_sink import Letter, Sink
 

@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 from models.announcements import Level
 from models.config import Settings
 from models.inspections import Target
-from models.services import announcements, inspections, runtime
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.gateway import inspections
+from models.services.notifications import announcements
+from models.services.settings import overrides
 from models.users import User
 
 # Ids that nothing has, under the names that the routes give them.
@@ -24,7 +26,7 @@ NOTHING: dict[str, Any] = {
 def one_of_each(session: Session, dana: User, settings: Settings) -> dict[str, Any]:
     """Make one of each and return their ids."""
     facts: dict[str, Any] = {"value": "900", "reason": "quiet day", "seen": 0, "actor": Actor(dana.id)}
-    changed = runtime.change(session, settings, "limits.proxy_per_minute", **facts).change
+    changed = overrides.change(session, settings, "limits.proxy_per_minute", **facts).change
     assert changed is not None
     words = {"words_en": "We move.", "words_ru": "Мы переезжаем.", "starts_at": None, "ends_at": None}
     told = announcements.make(session, level=Level.INFO, actor=Actor(dana.id), **words)

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.outbox import OutboxMail
-from models.services import passwords, roles
-from models.services.context import PLATFORM
+from models.services.accounts import passwords, roles
+from models.services.actor import PLATFORM
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.portal.conftest import Browser, text_of

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.ledger import Transfer, TransferKind
-from models.services import sessions
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.gateway import sessions
 from models.users import User
 from tests.conftest import make_user
 from tests.portal.conftest import Browser, attribute, text_of

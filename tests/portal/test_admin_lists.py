@@ -15,9 +15,16 @@ from models.config import Settings
 from models.gifts import GiftCode
 from models.outages import Outage
 from models.payments import MockCheckout
-from models.services import chain, coupons, gifts, office_lists, pausing, proving, revoking, runtime, sessions
-from models.services.context import Actor
-from models.services.providers import mock
+from models.services.actor import Actor
+from models.services.admin import lists as admin_lists
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
+from models.services.gateway import sessions
+from models.services.payments.providers import mock
+from models.services.promotions import coupons, gift_codes
+from models.services.settings import overrides
+from models.services.tokens import pause as token_pause
+from models.services.tokens import revocation
 from models.sessions import ProxySession
 from models.tokens import TokenState
 from models.users import User
@@ -39,15 +46,15 @@ def test_tokens_are_found_by_state_and_owner(
         in_state[state].activated_at = clock.now()
     in_state[TokenState.EXPIRED].activated_at = clock.now() - timedelta(hours=2)
     session.flush()
-    pausing.pause(session, alice, in_state[TokenState.PAUSED].id, settings=settings, actor=Actor(alice.id))
-    revoking.revoke(session, alice, in_state[TokenState.REVOKED].id, settings=settings, actor=Actor(alice.id))
+    token_pause.pause(session, alice, in_state[TokenState.PAUSED].id, settings=settings, actor=Actor(alice.id))
+    revocation.revoke(session, alice, in_state[TokenState.REVOKED].id, settings=settings, actor=Actor(alice.id))
     buy(session, bob, settings, hours=1)
     session.commit()
     for state, token in in_state.items():
         html = as_dana.get("/admin/tokens", query_string={"state": state.value, "owner": "alice"}).text
         assert (state, html.count("data-token=")) == (state, 1)
         assert str(token.id) in html
-        listed = office_lists.tokens(state=state, user_id=alice.id).rows(session)
+        listed = admin_lists.tokens(state=state, user_id=alice.id).rows(session)
         assert [each.id for each in listed] == [token.id]
     assert as_dana.get(f"/admin/tokens?user={bob.id}").text.count("data-token=") == 1
     assert "No token fits." in as_dana.get("/admin/tokens?owner=nobody%25").text
@@ -138,11 +145,11 @@ def test_outages_offers_and_changes_are_files_too(
 ) -> None:
     formula, boss = "=cmd()", Actor(dana.id)
     session.add(Outage(opened_at=clock.now(), last_failed_at=clock.now()))
-    runtime.change(session, settings, "limits.proxy_per_minute", value="900", reason=formula, seen=0, actor=boss)
+    overrides.change(session, settings, "limits.proxy_per_minute", value="900", reason=formula, seen=0, actor=boss)
     uses = {"uses_in_all": None, "uses_per_user": None, "valid_until": None}
     coupons.create(session, code="=CMD()", percent=Decimal(10), amount=None, **uses, actor=boss)  # type: ignore[arg-type]
     facts = {"uses_each": 1, "valid_until": None, "note": formula, "settings": settings, "actor": boss}
-    codes = gifts.create(session, amount=Decimal(5), count=120, **facts)  # type: ignore[arg-type]
+    codes = gift_codes.create(session, amount=Decimal(5), count=120, **facts)  # type: ignore[arg-type]
     some_bundle(session).description = formula
     session.commit()
     answer = as_dana.get(f"/admin/{LISTS[name]}format=csv")
@@ -165,19 +172,22 @@ def test_a_list_of_offers_that_there_is_not_is_no_file(as_dana: Browser) -> None
 def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
     as_dana: Browser, session: Session, settings: Settings
 ) -> None:
-    key = chain.key_of(settings.tokens)
+    key = hash_chain.key_of(settings.tokens)
     waiting = as_dana.get("/admin/audit").text
     assert "Nothing is sealed yet." in waiting
     assert "for their seal." in waiting
     assert "Not verified yet." in waiting
-    count = chain.seal(session, key)
-    proving.note(session, proving.prove(session, key, noted={}))
+    count = hash_chain.seal(session, key)
+    chain_verification.note(session, chain_verification.prove(session, key, noted={}))
     session.commit()
     html = as_dana.get("/admin/audit").text
     assert f'data-testid="sealed" data-number="{count}"' in html
     assert "seal." not in html
     assert "unchanged" in html
-    proving.note(session, replace(proving.prove(session, key, noted={}), fault=proving.Fault("altered", 2, 5)))
+    chain_verification.note(
+        session,
+        replace(chain_verification.prove(session, key, noted={}), fault=chain_verification.Fault("altered", 2, 5)),
+    )
     session.commit()
     assert "The log is not what was sealed: row 2 (id 5)" in as_dana.get("/admin/audit").text
     assert "The log is not what was sealed" in as_dana.get("/admin/").text
@@ -204,7 +214,7 @@ def test_the_log_is_narrowed_by_everything(
 def test_a_list_of_millions_is_not_counted_to_its_end(session: Session, alice: User, settings: Settings) -> None:
     for _ in range(5):
         buy(session, alice, settings, hours=1)
-    listing = office_lists.tokens()
+    listing = admin_lists.tokens()
     first = listing.page(session, limit=2, offset=0, count_to=3)
     assert (len(first.items), first.is_exact, first.has_next) == (2, False, True)
     last = listing.page(session, limit=2, offset=2, count_to=3)

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction, AuditEntry
 from models.config import Settings
 from models.ledger import AccountKind
-from models.services import ledger, sessions
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.gateway import sessions
+from models.services.ledger import transfers
 from models.user_notes import UserNote
 from models.users import User
 from tests.conftest import PASSWORD, make_user
@@ -21,7 +22,7 @@ from tests.support import actions, buy, top_up
 
 
 def owe(session: Session, user: User, amount: str) -> None:
-    account = ledger.personal_account(session, user.id, AccountKind.RECEIVABLE)
+    account = transfers.personal_account(session, user.id, AccountKind.RECEIVABLE)
     account.balance = -Decimal(amount)
     session.flush()
 

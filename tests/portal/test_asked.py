@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 from werkzeug.test import TestResponse
 
-from models.services import asked
+from models.services.monitoring import failed_requests
 from models.users import User
 from portal import traffic
 from tests.conftest import some_id
@@ -44,32 +44,32 @@ def test_refusals_of_the_api_are_found_too(as_dana: Browser, anonymous: Browser)
 def test_no_secret_of_a_link_is_kept(anonymous: Browser, redis: Redis) -> None:
     for path in (f"/links/{SECRET}", f"/nowhere/{SECRET}/x", "/" + "a/" * 400):
         id_of(anonymous.get(path))
-    kept = b"".join(redis.hvals(asked.ASKED_KEY))  # type: ignore[arg-type]
+    kept = b"".join(redis.hvals(failed_requests.ASKED_KEY))  # type: ignore[arg-type]
     assert b"/links/[masked]" in kept
     assert SECRET.encode() not in kept
-    assert len(max(redis.hvals(asked.ASKED_KEY), key=len)) < 1000  # type: ignore[arg-type]
+    assert len(max(redis.hvals(failed_requests.ASKED_KEY), key=len)) < 1000  # type: ignore[arg-type]
 
 
 def test_what_went_well_is_not_kept(anonymous: Browser, redis: Redis) -> None:
     id_of(anonymous.get("/"))
     id_of(anonymous.get("/static/css/none.css"))
-    assert not redis.exists(asked.ASKED_KEY)
+    assert not redis.exists(failed_requests.ASKED_KEY)
 
 
 def test_only_so_many_are_kept_and_none_for_ever(redis: Redis) -> None:
-    add = redis.register_script(asked.ADD)
-    for start in range(0, asked.KEPT + 2000, 2000):
+    add = redis.register_script(failed_requests.ADD)
+    for start in range(0, failed_requests.KEPT + 2000, 2000):
         lines = [part for number in range(start, start + 2000) for part in (f"id-{number}", "{}")]
-        add([asked.ASKED_KEY, asked.ORDER_KEY], lines)
-    assert redis.hlen(asked.ASKED_KEY) == redis.llen(asked.ORDER_KEY) == asked.KEPT
-    assert not redis.hexists(asked.ASKED_KEY, "id-1999")
-    assert redis.hexists(asked.ASKED_KEY, f"id-{asked.KEPT + 1999}")
-    assert 0 < redis.ttl(asked.ASKED_KEY) <= asked.SECONDS  # type: ignore[operator]
+        add([failed_requests.ASKED_KEY, failed_requests.ORDER_KEY], lines)
+    assert redis.hlen(failed_requests.ASKED_KEY) == redis.llen(failed_requests.ORDER_KEY) == failed_requests.KEPT
+    assert not redis.hexists(failed_requests.ASKED_KEY, "id-1999")
+    assert redis.hexists(failed_requests.ASKED_KEY, f"id-{failed_requests.KEPT + 1999}")
+    assert 0 < redis.ttl(failed_requests.ASKED_KEY) <= failed_requests.SECONDS  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("line", [None, b"", b"[]", b"{}", json.dumps({"at": 1}).encode()])
 def test_what_cannot_be_read_is_as_good_as_nothing(line: bytes | None) -> None:
-    assert asked.read(line) is None
+    assert failed_requests.read(line) is None
 
 
 def test_a_silent_redis_harms_no_answer(as_dana: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

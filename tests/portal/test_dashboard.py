@@ -5,8 +5,8 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import outages, sessions
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.gateway import outages, sessions
 from models.users import User
 from tests.conftest import Clock
 from tests.portal.conftest import Browser

@@ -18,7 +18,9 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import asked, audit, ledger
+from models.services.audit import log as audit_log
+from models.services.ledger import transfers
+from models.services.monitoring import failed_requests
 from models.tokens import AccessToken
 from models.users import User
 from portal import create_app
@@ -100,7 +102,7 @@ def test_an_error_of_ours_is_a_500_page_that_gives_nothing_away(
     def break_down(*_arguments: object) -> None:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr(ledger, "wallet_of", break_down)
+    monkeypatch.setattr(transfers, "wallet_of", break_down)
     with caplog.at_level(logging.ERROR):
         answer = as_alice.get("/wallet")
     assert answer.status_code == 500
@@ -119,7 +121,7 @@ def test_after_an_error_in_a_purchase_nothing_of_it_is_left(
 
     form = {"duration_hours": "24", "scope": "full", "token_id": "7e1882e7-bca0-494b-b757-33cefa288bd8"}
     with monkeypatch.context() as broken:
-        broken.setattr(audit, "record", break_down)
+        broken.setattr(audit_log, "record", break_down)
         assert as_alice.post("/tokens/buy", **form).status_code == 500
     assert balance(session, alice) == 100
     assert session.scalar(select(AccessToken.id)) is None
@@ -223,7 +225,7 @@ def test_a_database_that_goes_away_within_a_request_is_a_503_like_any_other(
         assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "30")
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     page.close()
-    found = json.loads(redis.hget(asked.ASKED_KEY, page.headers["X-Request-ID"]) or "{}")  # type: ignore[arg-type]
+    found = json.loads(redis.hget(failed_requests.ASKED_KEY, page.headers["X-Request-ID"]) or "{}")  # type: ignore[arg-type]
     assert found["user_id"] == str(alice.id)
 
 

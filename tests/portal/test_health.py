@@ -3,7 +3,7 @@
 from redis import Redis
 
 from models.config import Settings
-from models.services.outages import STATE_KEY, UpstreamState
+from models.services.gateway.outages import STATE_KEY, UpstreamState
 from tests.portal.conftest import Browser
 
 

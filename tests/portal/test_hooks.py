@@ -12,8 +12,9 @@ from models import clock
 from models.audit import AuditAction
 from models.config import Settings
 from models.notices import Topic
-from models.services import deliveries, webhooks
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.webhooks import deliveries
+from models.services.webhooks import endpoints as webhook_endpoints
 from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 from tests.portal.conftest import Browser, Jobs
@@ -25,7 +26,7 @@ URL = "https://hooks.example.org/zenzefi"
 def hook(session: Session, user: User, settings: Settings) -> tuple[uuid.UUID, uuid.UUID]:
     """Give a user a webhook with one delivery that was given up; return the ids of both."""
     facts: dict[str, Any] = {"topics": [Topic.BONUS], "settings": settings, "actor": Actor(user.id)}
-    made = webhooks.create(session, user, uuid.uuid4(), url=URL, **facts)
+    made = webhook_endpoints.create(session, user, uuid.uuid4(), url=URL, **facts)
     assert made is not None
     delivery = WebhookDelivery(
         endpoint=made[0],

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from models.api_keys import ApiKey, KeyScope
 from models.audit import AuditAction
 from models.config import Settings
-from models.services import api_keys, roles
-from models.services.context import Actor
+from models.services.accounts import api_keys, roles
+from models.services.actor import Actor
 from models.services.errors import InvalidInput
 from models.users import User
 from tests.conftest import Clock

@@ -11,7 +11,8 @@ from babel.messages.pofile import read_po
 from flask import Flask
 from flask_babel import force_locale
 
-from models.services import books, letters, samples
+from models.services.ledger import verification as ledger_verification
+from models.services.notifications import mail_rendering, mail_samples
 from models.users import User
 from portal import words
 from portal.i18n import catalogue
@@ -72,7 +73,7 @@ def test_what_the_services_say_to_people_is_known_to_the_translators() -> None:
                 sentences |= {arg.value for arg in node.args[1:] if isinstance(arg, ast.Constant)}
     assert len(sentences) >= 8
     assert sentences - said() == set()
-    assert set(books._CHECKS) - said() == set()
+    assert set(ledger_verification._CHECKS) - said() == set()
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,8 @@ def test_a_duration_is_written_one_way_on_every_page_and_in_mail(
         with force_locale("ru"):
             assert words.span(seconds) == russian
     for language, week in (("en", "7 days"), ("ru", "7 дней")):
-        facts = samples.of("renewed") | {"hours": 168}
-        letter = letters.compose("renewed", facts, language=language, portal_url="https://portal.test")
+        facts = mail_samples.of("renewed") | {"hours": 168}
+        letter = mail_rendering.compose("renewed", facts, language=language, portal_url="https://portal.test")
         assert week in letter.text
 
 

@@ -13,8 +13,8 @@ from jobs import accounts
 from models.config import Settings
 from models.links import AccountLink
 from models.outbox import OutboxMail
-from models.services import roles, users
-from models.services.context import PLATFORM
+from models.services.accounts import roles, users
+from models.services.actor import PLATFORM
 from models.users import User
 from tests.conftest import PASSWORD, Clock
 from tests.portal import mailbox

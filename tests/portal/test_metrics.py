@@ -26,8 +26,15 @@ from models.database import Sessions
 from models.metrics import PORTAL
 from models.outbox import OutboxMail
 from models.payments import PaymentEvent
-from models.services import books, bundles, callbacks, chain, desk, lasting, outbox, payments, proving, revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.admin import dashboard as admin_dashboard
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
+from models.services.ledger import verification as ledger_verification
+from models.services.monitoring import last_success
+from models.services.notifications import outbox
+from models.services.payments import callbacks, topups
+from models.services.tokens import bundles, revocation
 from ops.bootstrap import REPOSITORY, child_environment
 from portal import create_app, figures, metrics
 from tests.addon.processes import free_port
@@ -113,12 +120,12 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
         starter = bundles.on_sale(session, settings).items[0]
     with sessions.begin() as session:
         bundles.purchase(session, alice, starter.id, purchase_id=some_id(), settings=settings, actor=PLATFORM)
-        revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     with sessions.begin() as session:
         event = decided(session, top_up(session, alice, settings), settings)
         stored = callbacks.store_event(session, "mock", event)
         assert stored is not None
-        payments.settle(session, stored)
+        topups.settle(session, stored)
     text = real.get("/metrics").text
     hours = starter.duration_hours
     sold = starter.token_count + (1 if hours == 24 else 0)
@@ -140,13 +147,13 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
             outbox.write(session, "welcome", alice, dedup_key=key, username="alice")
             later = {"next_attempt_at": clock.now() + timedelta(hours=1)}
             session.execute(update(OutboxMail).where(OutboxMail.dedup_key == key).values(**later | more))
-        desk.note_check(session, books.verify(sessions()))
+        admin_dashboard.note_check(session, ledger_verification.verify(sessions()))
         written = {"action": AuditAction.JOB_CHANGED, "origin": PLATFORM.origin, "resource_type": "job"}
         session.add(AuditEntry(created_at=late, **written))
         session.flush()
-        key = chain.key_of(settings.tokens)
-        proving.note(session, proving.prove(session, key, noted={1: b"as it was never"}))
-    redis.set(lasting.BACKUP_KEY, lasting.note_of(late, 12345))
+        key = hash_chain.key_of(settings.tokens)
+        chain_verification.note(session, chain_verification.prove(session, key, noted={1: b"as it was never"}))
+    redis.set(last_success.BACKUP_KEY, last_success.note_of(late, 12345))
     queues.Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.backups.make")
     text = real.get("/metrics").text
     waiting = {name: value(text, "backlog_waiting", f'{{of="{name}"}}') for name in ("mail", "callback", "payment")}
@@ -168,10 +175,12 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
 def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, committed: Shop, redis: Redis) -> None:
     person(committed[1], "alice")
     with committed[1].begin() as session:
-        desk.note_check(session, books.verify(committed[1]()))
-        proving.note(session, proving.prove(session, chain.key_of(committed[0].tokens), noted={}))
-    redis.set(lasting.BACKUP_KEY, lasting.note_of(clock.now(), 1))
-    redis.hset(lasting.JOBS_KEY, "jobs.health.check", "1.5")
+        admin_dashboard.note_check(session, ledger_verification.verify(committed[1]()))
+        chain_verification.note(
+            session, chain_verification.prove(session, hash_chain.key_of(committed[0].tokens), noted={})
+        )
+    redis.set(last_success.BACKUP_KEY, last_success.note_of(clock.now(), 1))
+    redis.hset(last_success.JOBS_KEY, "jobs.health.check", "1.5")
     for name in ("job_runs|a|failed", "job_duration|a|0", "notices_sent|mail|sent"):
         redis.hincrby(counters.TOTALS_KEY, name, 1)
     real.get("/login")

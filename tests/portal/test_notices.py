@@ -11,7 +11,8 @@ from models.audit import AuditAction
 from models.config import Settings
 from models.notices import ALWAYS_MAILED, Topic
 from models.outbox import OutboxMail
-from models.services import letters, notices, outbox
+from models.services.notifications import mail_rendering, outbox
+from models.services.notifications import preferences as notification_preferences
 from models.users import User
 from portal import labels
 from tests.portal.conftest import Browser, Jobs
@@ -25,7 +26,7 @@ def test_each_topic_is_switched_on_and_off_by_itself(as_alice: Browser, session:
     assert page.count("checked") == 2 * len(Topic) - len(ALWAYS_MAILED)
     sent = as_alice.post("/notifications", mail=["bonus", "payment"], webhook=["bonus"], low_balance="12.50")
     assert (sent.status_code, sent.location) == (303, "/notifications")
-    chosen = notices.choices(session, alice.id)
+    chosen = notification_preferences.choices(session, alice.id)
     assert {topic for topic, (mail, _) in chosen.items() if mail} == {Topic.BONUS} | ALWAYS_MAILED
     assert {topic for topic, (_, webhook) in chosen.items() if webhook} == {Topic.BONUS}
     assert as_alice.get("/notifications").text.count("checked") == 2
@@ -38,7 +39,7 @@ def test_a_threshold_that_is_no_amount_is_refused_and_nothing_is_kept(
 ) -> None:
     for bad in ("", "-1", "1,5", "1e30", "NaN", "0.001", "x" * 30):
         assert as_alice.post("/notifications", low_balance=bad).status_code == 400
-    assert set(notices.choices(session, alice.id).values()) == {(True, True)}
+    assert set(notification_preferences.choices(session, alice.id).values()) == {(True, True)}
     assert as_alice.post("/notifications", low_balance="0.00").status_code == 303
     session.refresh(alice)
     assert alice.low_balance_znc == 0
@@ -47,18 +48,18 @@ def test_a_threshold_that_is_no_amount_is_refused_and_nothing_is_kept(
 def test_a_link_asks_first_and_acts_without_a_login(
     anonymous: Browser, session: Session, alice: User, settings: Settings
 ) -> None:
-    link = notices.unsubscribe_path(settings.portal, alice.id, "bonus")
+    link = notification_preferences.unsubscribe_path(settings.portal, alice.id, "bonus")
     assert link is not None
     asked = anonymous.get(link)
     assert "Switch these mails off?" in asked.text
     assert asked.headers["Referrer-Policy"] == "no-referrer"
-    assert notices.choices(session, alice.id)[Topic.BONUS] == (True, True)
+    assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (True, True)
     # As a mail program does it (RFC 8058): no cookie, no form of ours.
     done = anonymous.client.post(link, data={"List-Unsubscribe": "One-Click"})
     assert done.status_code == 200
     assert "A bonus is credited" in done.text
-    assert notices.choices(session, alice.id)[Topic.BONUS] == (False, True)
-    assert notices.choices(session, alice.id)[Topic.RENEWAL] == (True, True)
+    assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (False, True)
+    assert notification_preferences.choices(session, alice.id)[Topic.RENEWAL] == (True, True)
     assert anonymous.client.post(link[:-1]).status_code == 404
     assert anonymous.get(link[:-1]).status_code == 404
 
@@ -111,7 +112,7 @@ def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
 
 
 def test_the_office_shows_every_kind_in_both_languages_behind_a_sandbox(as_dana: Browser) -> None:
-    for kind in letters.kinds():
+    for kind in mail_rendering.kinds():
         assert kind in labels.KINDS, f"portal/labels.py says nothing about {kind}"
         for lang in ("en", "ru"):
             page = as_dana.get(f"/admin/mails/samples?kind={kind}&lang={lang}")

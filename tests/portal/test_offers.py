@@ -14,8 +14,8 @@ from models.bundles import Bundle
 from models.config import Settings
 from models.coupons import Coupon
 from models.gifts import GiftCode
-from models.services import gifts
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.promotions import gift_codes
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD
@@ -204,7 +204,7 @@ def test_an_admin_sees_why_a_code_is_not_taken(
     gift(session, dana, settings, valid_until=clock.now() - timedelta(days=1))
     coupon(session, dana, "ONCE", uses_in_all=1)
     coupon(session, dana, "LATE").valid_until = clock.now() - timedelta(days=1)
-    gifts.redeem(session, charlie, used, settings=settings, actor=Actor(charlie.id))
+    gift_codes.redeem(session, charlie, used, settings=settings, actor=Actor(charlie.id))
     session.commit()
     pills = re.findall(
         r'<tr data-(coupon|gift).*?class="pill[^>]*>([^<]+)<', as_dana.get("/admin/offers").text, re.DOTALL

@@ -20,8 +20,10 @@ from models.config import Settings
 from models.day_figures import DayFigures
 from models.ledger import Transfer, TransferKind
 from models.outbox import OutboxMail
-from models.services import desk, fleet, overview
-from models.services.books import Report
+from models.services.admin import dashboard as admin_dashboard
+from models.services.gateway import workers as gateway_workers
+from models.services.ledger.verification import Report
+from models.services.reports import overview
 from models.users import User
 from portal import ROOT, current, parts
 from portal.announcing import announced
@@ -49,16 +51,16 @@ def report(**faults: list[str]) -> Report:
 
 
 def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis: Redis, lane: Queue) -> None:
-    desk.note_check(session, report())
+    admin_dashboard.note_check(session, report())
     session.commit()
     page = as_dana.get("/admin/").text
     assert re.findall(r'data-stopped="(\w+)"', page) == ["proxy", "jobs", "scheduler"]
     assert "Nothing now." not in page
-    redis.hset(fleet.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
+    redis.hset(gateway_workers.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
     redis.set(queues.SCHEDULER_KEY, "now")
     Worker([lane], connection=redis).register_birth()
     assert "Nothing now." in as_dana.get("/admin/").text
-    desk.note_check(session, report(balances=["a wallet"]))
+    admin_dashboard.note_check(session, report(balances=["a wallet"]))
     session.commit()
     page = as_dana.get("/admin/")
     assert "The books do not add up: balances" in text_of(page, "alert alert-bad")
@@ -67,14 +69,14 @@ def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis
 
 def test_days_are_counted_once_and_again(session: Session, alice: User, settings: Settings, time: Clock) -> None:
     buy(session, alice, settings, hours=24)
-    assert desk.count_days(session) == desk.DAYS
+    assert admin_dashboard.count_days(session) == admin_dashboard.DAYS
     buy(session, alice, settings, hours=1)
-    assert desk.count_days(session) == 2
+    assert admin_dashboard.count_days(session) == 2
     today = session.get_one(DayFigures, time.moment.date(), populate_existing=True)
     assert today.sold_znc == Decimal(19)
     assert today.new_users >= 1
-    assert len(desk.of(session, settings).days) == desk.DAYS
-    assert desk.of(session, settings).sold_today == 19
+    assert len(admin_dashboard.of(session, settings).days) == admin_dashboard.DAYS
+    assert admin_dashboard.of(session, settings).sold_today == 19
 
 
 def test_the_shops_days_are_those_of_the_platforms_time_zone(
@@ -86,16 +88,16 @@ def test_the_shops_days_are_those_of_the_platforms_time_zone(
     sold = session.scalars(select(Transfer).where(Transfer.kind == TransferKind.PURCHASE)).one()
     dated(session, datetime(2026, 12, 31, 22, 30, tzinfo=UTC), sold)
     platform = settings.platform.model_copy(update={"time_zone": "Europe/Moscow"})
-    desk.count_days(session)
-    assert desk.of(session, settings).days[-1].day == date(2026, 12, 31)
-    assert desk.of(session, settings).sold_today == 18
+    admin_dashboard.count_days(session)
+    assert admin_dashboard.of(session, settings).days[-1].day == date(2026, 12, 31)
+    assert admin_dashboard.of(session, settings).sold_today == 18
     # After a change of the zone all days are counted anew.
-    assert desk.count_days(session, "Europe/Moscow") >= desk.DAYS
-    today = desk.of(session, settings.model_copy(update={"platform": platform})).days[-1]
+    assert admin_dashboard.count_days(session, "Europe/Moscow") >= admin_dashboard.DAYS
+    today = admin_dashboard.of(session, settings.model_copy(update={"platform": platform})).days[-1]
     assert (today.day, today.sold_znc, today.purchases) == (date(2027, 1, 1), 18, 1)
     assert sum(row.purchases for row in session.scalars(select(DayFigures))) == 1
     assert overview.totals(session).purchases == 1
-    assert desk.count_days(session) >= desk.DAYS
+    assert admin_dashboard.count_days(session) >= admin_dashboard.DAYS
     assert session.scalars(select(DayFigures.day).where(DayFigures.purchases > 0)).all() == [date(2026, 12, 31)]
 
 
@@ -104,9 +106,11 @@ def test_the_first_page_names_the_zone_of_its_days(as_dana: Browser) -> None:
 
 
 def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:
-    redis.hset(fleet.TOTALS, mapping={"refusals|scope_denied": 7, "refusals|rate_limited": 1200, "bytes|in": 5})
-    redis.hset(fleet.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
-    redis.hset(fleet.GAUGES, "gone", "1000 1 0 1")
+    redis.hset(
+        gateway_workers.TOTALS, mapping={"refusals|scope_denied": 7, "refusals|rate_limited": 1200, "bytes|in": 5}
+    )
+    redis.hset(gateway_workers.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
+    redis.hset(gateway_workers.GAUGES, "gone", "1000 1 0 1")
     html = as_dana.get("/admin/").text
     assert html.index('data-refusal="rate_limited"') < html.index('data-refusal="scope_denied"')
     assert "1 worker" in html

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from models.api_keys import KeyScope
 from models.config import Settings
 from models.outbox import OutboxMail
-from models.services import api_keys, dossiers, roles, sessions
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import api_keys, roles
+from models.services.actor import PLATFORM, Actor
+from models.services.admin import user_profile
+from models.services.gateway import sessions
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -105,7 +107,7 @@ def test_keys_webhooks_and_notes_go_with_the_account_and_the_books_stay(
     hook(session, alice, settings)
     facts = {"name": "Script", "scope": KeyScope.BUY, "days": None, "settings": settings, "actor": Actor(alice.id)}
     secret = api_keys.create(session, alice, **facts)[1]  # type: ignore[arg-type]
-    dossiers.add_note(session, alice.id, text="Wrote to us about an invoice.", actor=Actor(dana.id))
+    user_profile.add_note(session, alice.id, text="Wrote to us about an invoice.", actor=Actor(dana.id))
     session.commit()
     program = Program(app.test_client(), **{"X-API-Key": secret})
     assert program.get("/currency/balance").status_code == 200

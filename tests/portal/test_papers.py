@@ -14,8 +14,8 @@ from models import clock, time_zones
 from models.config import Settings
 from models.ledger import Transfer
 from models.payments import Payment
-from models.services import adjustments
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
 from models.users import User
 from portal import papers as files
 from portal import words

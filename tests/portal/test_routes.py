@@ -22,8 +22,11 @@ from models.links import AccountLink, LinkPurpose
 from models.logins import LoginKind
 from models.outbox import OutboxMail
 from models.payments import Payment
-from models.services import api_keys, callbacks, links, logins, notices, sessions
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import api_keys, email_links, logins
+from models.services.actor import PLATFORM, Actor
+from models.services.gateway import sessions
+from models.services.notifications import preferences as notification_preferences
+from models.services.payments import callbacks
 from models.users import User
 from tests.models.test_offers import coupon, gift
 from tests.portal import office
@@ -144,9 +147,9 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     other_login = logins.begin(session, alice, actor=Actor(alice.id, "::1"), **facts)
     read = {"name": "Script", "scope": KeyScope.READ, "days": None, "settings": settings, "actor": Actor(alice.id)}
     key = api_keys.create(session, alice, **read)[0]
-    links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
-    links.send_asked(session)
-    link = links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+    email_links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+    email_links.send_asked(session)
+    link = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
     session.commit()
     return Shop(
         alice,
@@ -161,7 +164,7 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
         link,
         ours,
         mail_id=session.scalars(select(OutboxMail.id)).first() or uuid.uuid4(),
-        signed=(notices.unsubscribe_path(settings.portal, alice.id, "bonus") or "").rpartition("/")[2],
+        signed=(notification_preferences.unsubscribe_path(settings.portal, alice.id, "bonus") or "").rpartition("/")[2],
         hook=hook(session, alice, settings),
     )
 

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import secrets, sessions
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.gateway import sessions
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock

@@ -12,8 +12,11 @@ from sqlalchemy.orm import Session
 from models.bundles import Bundle
 from models.config import Settings
 from models.entries import AccessTicket
-from models.services import counting, entries, runtime, secrets, sessions
-from models.services.context import PLATFORM, Actor
+from models.services.actor import PLATFORM, Actor
+from models.services.crypto import secrets
+from models.services.gateway import sessions, usage_counts
+from models.services.settings import overrides
+from models.services.tokens import browser_access
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from models.users import User
@@ -120,7 +123,7 @@ def test_the_page_of_a_token_shows_its_clock_and_its_sessions_exactly(
     opened = sessions.begin(
         session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id, "203.0.113.7", "curl/8.5")
     )
-    counting.add_counts(session, [counting.Count(opened.id, 1234567, 3, 209715200, time())])
+    usage_counts.add_counts(session, [usage_counts.Count(opened.id, 1234567, 3, 209715200, time())])
     session.commit()
     time.advance(hours=6)
     page = as_alice.get(f"/tokens/{token.id}")
@@ -167,9 +170,9 @@ def test_with_the_list_rate_the_page_carries_the_prices_to_count_with(
 ) -> None:
     token = buy(session, alice, settings)
     facts = {"reason": "for a test", "seen": 0, "actor": PLATFORM}
-    runtime.change(session, settings, "refund.used_time_rate", value="list", **facts)
+    overrides.change(session, settings, "refund.used_time_rate", value="list", **facts)
     # What counts is the list at the purchase, not the one that is sold by now.
-    runtime.change(session, settings, "prices.znc", value={"24": "99"}, **facts)
+    overrides.change(session, settings, "prices.znc", value={"24": "99"}, **facts)
     session.commit()
     app.extensions["zenzefi-runtime"].forget()
     assert "1:1.00 12:10.00 24:18.00" in attribute(as_alice.get(f"/tokens/{token.id}"), "refund", "data-list")
@@ -221,7 +224,7 @@ def test_a_browser_is_sent_to_the_proxy_with_a_ticket_that_opens_the_token(
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-store"
     ticket_hash = secrets.hash_of(settings.tokens, ticket, secrets.Purpose.TICKET)
-    assert entries.opens(session, ticket_hash) == token.prefix
+    assert browser_access.opens(session, ticket_hash) == token.prefix
     assert token.activated_at is None
 
 

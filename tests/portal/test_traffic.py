@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
-from models.services import revoking, traffic
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.gateway import recent_requests
+from models.services.tokens import revocation
 from models.tokens import AccessToken
 from models.users import User
 from portal import refusals
@@ -30,15 +31,15 @@ def token(session: Session, alice: User, settings: Settings) -> AccessToken:
 
 def leave(redis: Redis, key: str, path: str, status: int, code: str = "") -> None:
     """Leave a request as a worker does."""
-    redis.lpush(key, traffic.written(clock.now().timestamp(), "GET", path, (status, 1, 2048, 12.5), code))
+    redis.lpush(key, recent_requests.written(clock.now().timestamp(), "GET", path, (status, 1, 2048, 12.5), code))
 
 
 def test_the_owner_sees_the_last_requests_and_why_some_were_refused(
     as_alice: Browser, as_charlie: Browser, token: AccessToken, redis: Redis
 ) -> None:
-    leave(redis, traffic.requests_key(token.id), "/certificates/<b>filter", 200)
-    leave(redis, traffic.refusals_key(token.id), "/users/currentUser", 403, "scope_denied")
-    leave(redis, traffic.refusals_key(token.id), "/", 418, "from_a_newer_worker")
+    leave(redis, recent_requests.requests_key(token.id), "/certificates/<b>filter", 200)
+    leave(redis, recent_requests.refusals_key(token.id), "/users/currentUser", 403, "scope_denied")
+    leave(redis, recent_requests.refusals_key(token.id), "/", 418, "from_a_newer_worker")
     page = as_alice.get(f"/tokens/{token.id}/traffic")
     assert "/certificates/&lt;b&gt;filter" in page.text
     assert "2.0 KiB" in page.text
@@ -56,10 +57,10 @@ def test_what_is_older_than_the_page_says_is_not_shown(
     login: Callable[[User], Browser], alice: User, token: AccessToken, redis: Redis, time: Clock
 ) -> None:
     """A list of the last hour holds the last hour, however long newer entries keep its key alive."""
-    leave(redis, traffic.requests_key(token.id), "/an-hour-ago", 200)
-    leave(redis, traffic.refusals_key(token.id), "/a-week-ago", 403, "scope_denied")
+    leave(redis, recent_requests.requests_key(token.id), "/an-hour-ago", 200)
+    leave(redis, recent_requests.refusals_key(token.id), "/a-week-ago", 403, "scope_denied")
     time.advance(days=7, seconds=1)
-    leave(redis, traffic.requests_key(token.id), "/just-now", 200)
+    leave(redis, recent_requests.requests_key(token.id), "/just-now", 200)
     as_alice = login(alice)
     page = as_alice.get(f"/tokens/{token.id}/traffic").text
     assert "/just-now" in page
@@ -115,7 +116,7 @@ def test_a_token_that_opens_nothing_now_says_so_beside_what_its_scope_says(
     path = f"/tokens/{token.id}/try?path=/certificates/filter"
     said = "The proxy refuses whatever is sent with it now."
     assert said not in as_alice.get(path).text
-    revoking.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     session.commit()
     assert f"This token is revoked. {said}" in as_alice.get(path).text
 

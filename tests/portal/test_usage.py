@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import counting, sessions
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.gateway import sessions, usage_counts
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
@@ -20,7 +20,7 @@ def used(session: Session, alice: User, settings: Settings, time: Clock) -> tupl
     for requests in (5, 7):
         token = buy(session, alice, settings, hours=1, name=f"<i>{requests}")
         held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
-        counting.add_counts(session, [counting.Count(held.id, requests, 10, 2048, time())])
+        usage_counts.add_counts(session, [usage_counts.Count(held.id, requests, 10, 2048, time())])
         found.append(token)
         time.advance(days=-1)
     time.advance(days=2)

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from models.audit import AuditEntry
 from models.outbox import OutboxMail
-from models.services import roles
-from models.services.context import PLATFORM
+from models.services.accounts import roles
+from models.services.actor import PLATFORM
 from models.users import User
 from tests.conftest import Clock, make_user
 from tests.portal.conftest import Browser

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from jobs.queues import QueueDown
 from models.config import Settings
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentFailure, PaymentStatus
-from models.services import payments
-from models.services.providers.mock import MockProvider
-from models.services.runtime import Cached
+from models.services.payments import topups
+from models.services.payments.providers.mock import MockProvider
+from models.services.settings.overrides import Cached
 from models.users import User
 from portal import create_app, current
 from tests.portal.conftest import Browser, Jobs, attribute, text_of
@@ -32,7 +32,7 @@ def deliver(browser: Browser, session: Session, settings: Settings) -> None:
     body, headers = MockProvider(settings).signed_callback(session.scalars(select(MockCheckout)).one())
     answer = browser.client.post("/api/v1/webhooks/payment", data=body, headers=headers)
     assert answer.json == {"received": True, "processed": True}
-    payments.settle(session, session.scalars(select(PaymentEvent.id)).one())
+    topups.settle(session, session.scalars(select(PaymentEvent.id)).one())
     session.commit()
 
 

@@ -15,8 +15,9 @@ from models import clock
 from models.config import Settings
 from models.database import Sessions
 from models.payments import Payment, ReversalState
-from models.services import payment_checks, payments, reversals, roles
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import roles
+from models.services.actor import PLATFORM, Actor
+from models.services.payments import reversals, status_checks, topups
 from models.users import User
 from tests.conftest import Clock, some_id
 from tests.providers.yookassa_far_side import YooKassaFarSide
@@ -46,7 +47,7 @@ def payment(running: Shop) -> Payment:
     started = start(running, person(factory, "erin"))
     side.decide(str(started.provider_payment_id))
     with factory.begin() as session:
-        assert payments.ask_provider(session, started.id, settings) == "credited"
+        assert topups.ask_provider(session, started.id, settings) == "credited"
     return started
 
 
@@ -54,7 +55,7 @@ def start(running: Shop, user: User) -> Payment:
     settings, factory, _side = running
     facts = {"amount": Decimal(50), "provider": "yookassa", "return_url": "http://shop/", "settings": settings}
     with factory.begin() as session:
-        return payments.start(session, user, **facts, actor=PLATFORM)  # type: ignore[arg-type]
+        return topups.start(session, user, **facts, actor=PLATFORM)  # type: ignore[arg-type]
 
 
 def test_a_refund_made_at_the_provider_is_booked_though_its_api_fails_when_it_reports_it(
@@ -63,7 +64,7 @@ def test_a_refund_made_at_the_provider_is_booked_though_its_api_fails_when_it_re
     _settings, factory, side = running
     side.give_back(str(payment.provider_payment_id), "120.00")
     with factory.begin() as session:
-        payment_checks.request(session, payment.id)
+        status_checks.request(session, payment.id)
     side.failures = [500, 0, 502, 429]
     for _ in range(4):
         assert jobs.ask(str(payment.id)) is None

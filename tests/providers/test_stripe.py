@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import ConfigError, Settings, load
 from models.payments import Payment, PaymentEvent, PaymentFailure, PaymentStatus, ReversalState
-from models.services import callbacks, ledger, payments, providers, reversals
-from models.services.context import Actor
+from models.services.actor import Actor
 from models.services.errors import CallbackRefused, NotFound, ProviderDown, ProviderRefused
-from models.services.providers import Callback, Event
+from models.services.ledger import transfers
+from models.services.payments import callbacks, providers, reversals, topups
+from models.services.payments.providers import Callback, Event
 from models.users import User
 from tests.conftest import some_id
 from tests.portal.conftest import Browser, Jobs
@@ -28,7 +29,7 @@ PATH = "/api/v1/webhooks/payment/stripe"
 def payment(session: Session, charlie: User, shop: Settings) -> Payment:
     """500 roubles for 50 ZNC, at Stripe's checkout."""
     facts = {"amount": Decimal(50), "provider": "stripe", "return_url": "http://shop/wallet", "settings": shop}
-    started = payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+    started = topups.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
     session.commit()
     return started
 
@@ -41,7 +42,7 @@ def told(session: Session, shop: Settings, event: dict[str, Any]) -> str | None:
         return None
     assert isinstance(word, Event)
     stored = callbacks.store_event(session, "stripe", word)
-    return payments.settle(session, stored) if stored else "known"
+    return topups.settle(session, stored) if stored else "known"
 
 
 def test_a_payment_opens_one_checkout_however_often_it_is_started(
@@ -80,11 +81,11 @@ def test_a_payment_whose_callback_never_came_is_settled_by_asking(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     name = str(payment.provider_payment_id)
-    assert payments.ask_provider(session, payment.id, shop) is None
+    assert topups.ask_provider(session, payment.id, shop) is None
     stripe_side.pay(name)
     stripe_side.give_back(name, 10000)
-    assert payments.ask_provider(session, payment.id, shop) == "refunded"
-    assert payments.ask_provider(session, payment.id, shop) is None
+    assert topups.ask_provider(session, payment.id, shop) == "refunded"
+    assert topups.ask_provider(session, payment.id, shop) is None
     assert balance(session, charlie) == 40
 
 
@@ -145,10 +146,10 @@ def test_a_dispute_whose_events_were_lost_is_found_by_asking(
     name = str(payment.provider_payment_id)
     told(session, shop, stripe_side.pay(name))
     wanted = {"funds_withdrawn": ("disputed", 0), "created": (None, 50), "funds_reinstated": ("dispute_won", 50)}
-    payments.ask_provider(session, payment.id, shop)
+    topups.ask_provider(session, payment.id, shop)
     for kind in kinds:
         stripe_side.dispute(name, 50000, kind)
-        assert (payments.ask_provider(session, payment.id, shop), balance(session, charlie)) == wanted[kind]
+        assert (topups.ask_provider(session, payment.id, shop), balance(session, charlie)) == wanted[kind]
 
 
 @pytest.mark.parametrize("kind", ["refund.failed", "refund.updated"])
@@ -179,7 +180,7 @@ def test_a_dispute_takes_the_money_and_leaves_a_debt_and_a_won_one_gives_it_back
     inquiry = stripe_side.dispute(name, 50000, "created")
     assert told(session, shop, inquiry) is None
     assert told(session, shop, stripe_side.dispute(name, 50000)) == "disputed"
-    assert (balance(session, charlie), ledger.debt_of(session, charlie.id)) == (0, 0)
+    assert (balance(session, charlie), transfers.debt_of(session, charlie.id)) == (0, 0)
     assert told(session, shop, stripe_side.dispute(name, 50000, "funds_reinstated")) == "dispute_won"
     assert balance(session, charlie) == 50
 
@@ -218,7 +219,7 @@ def test_a_signed_callback_that_does_not_fit_our_payment_credits_nothing_and_is_
     kept = session.scalars(select(PaymentEvent)).all()
     assert len(kept) == stored
     for row in kept:
-        assert payments.settle(session, row.id).startswith("review")
+        assert topups.settle(session, row.id).startswith("review")
     assert (payment.status, payment.settled_at) == (PaymentStatus.PENDING, None)
 
 
@@ -242,7 +243,7 @@ def test_a_signed_event_of_another_product_of_the_account_is_answered_and_moves_
     body, headers = signed(stripe_side.event(kind, about))
     assert app.test_client().post(PATH, data=body, headers=headers).status_code == 200
     for row in session.scalars(select(PaymentEvent)).all():
-        assert payments.settle(session, row.id) == "waits for the payment"
+        assert topups.settle(session, row.id) == "waits for the payment"
     assert (payment.status, payment.returned_rub) == (PaymentStatus.PENDING, 0)
 
 
@@ -273,11 +274,11 @@ def test_a_far_side_that_fails_starts_no_payment_and_one_that_refuses_says_why(
     facts = {"amount": Decimal(5), "provider": "stripe", "return_url": "http://shop/", "settings": shop}
     stripe_side.failures = [0, 0, 0]
     with pytest.raises(ProviderDown), session.begin_nested():
-        payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+        topups.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
     assert session.scalars(select(Payment)).all() == []
     stripe_side.failures = [400]
     with pytest.raises(ProviderRefused), session.begin_nested():
-        payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+        topups.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
 
 
 def test_the_portal_takes_stripes_callbacks_and_settles_them_at_once(
@@ -325,7 +326,7 @@ def test_a_retired_provider_takes_no_payment_and_its_old_ones_are_settled_and_re
     later = shop.model_copy(update={"payments": rules})
     facts = {"amount": Decimal(50), "provider": "stripe", "return_url": "http://shop/wallet", "settings": later}
     with pytest.raises(NotFound):
-        payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+        topups.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
     assert told(session, later, stripe_side.pay(str(payment.provider_payment_id))) == "credited"
     asked = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
     reversal = reversals.request(session, payment.id, **asked)  # type: ignore[arg-type]
@@ -400,12 +401,12 @@ def test_a_payment_that_is_withdrawn_ends_at_the_provider_too_and_one_that_was_p
     *, session: Session, charlie: User, payment: Payment, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     facts = {"settings": shop, "actor": Actor(charlie.id)}
-    assert payments.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.EXPIRED  # type: ignore[arg-type]
+    assert topups.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.EXPIRED  # type: ignore[arg-type]
     name = str(payment.provider_payment_id)
     assert (payment.failure, stripe_side.sessions[name]["status"]) == (PaymentFailure.WITHDRAWN, "expired")
     assert told(session, shop, stripe_side.pay(name)) == "credited"
     assert (balance(session, charlie), payment.failure) == (50, None)
-    assert payments.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.SUCCEEDED  # type: ignore[arg-type]
+    assert topups.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.SUCCEEDED  # type: ignore[arg-type]
 
 
 def test_a_payment_is_withdrawn_though_its_provider_is_silent(
@@ -413,4 +414,4 @@ def test_a_payment_is_withdrawn_though_its_provider_is_silent(
 ) -> None:
     stripe_side.failures = [0] * 4
     facts = {"settings": shop, "actor": Actor(charlie.id)}
-    assert payments.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.EXPIRED  # type: ignore[arg-type]
+    assert topups.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.EXPIRED  # type: ignore[arg-type]

@@ -10,10 +10,10 @@ from jobs.queues import QueueDown
 from models import clock
 from models.config import Settings
 from models.payments import Payment, PaymentFailure, PaymentStatus, ReversalState
-from models.services import callbacks, payment_checks, payments, providers, reversals, reviews
-from models.services.context import Actor
+from models.services.actor import Actor
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
-from models.services.providers import Ask, Callback
+from models.services.payments import callbacks, manual_review, providers, reversals, status_checks, topups
+from models.services.payments.providers import Ask, Callback
 from models.users import User
 from portal import current
 from tests.conftest import some_id
@@ -29,7 +29,7 @@ THEIRS = "185.71.76.5"
 def payment(session: Session, charlie: User, shop: Settings) -> Payment:
     """500 roubles for 50 ZNC, at YooKassa's page."""
     facts = {"amount": Decimal(50), "provider": "yookassa", "return_url": "http://shop/wallet", "settings": shop}
-    started = payments.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
+    started = topups.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
     session.commit()
     return started
 
@@ -55,11 +55,11 @@ def test_a_notification_only_makes_us_ask_and_what_the_api_says_is_settled_once(
     # Its body says "paid"; YooKassa itself does not.
     assert hears(shop, notification("payment.succeeded", {"id": name, "status": "succeeded"})) == Ask(name)
     assert callbacks.asked_about(session, "yookassa", Ask(name)) == payment.id
-    assert payments.ask_provider(session, payment.id, shop) is None
+    assert topups.ask_provider(session, payment.id, shop) is None
     yookassa_side.decide(name, "waiting_for_capture")
-    assert payments.ask_provider(session, payment.id, shop) is None
+    assert topups.ask_provider(session, payment.id, shop) is None
     yookassa_side.decide(name)
-    assert [payments.ask_provider(session, payment.id, shop) for _ in range(2)] == ["credited", None]
+    assert [topups.ask_provider(session, payment.id, shop) for _ in range(2)] == ["credited", None]
     assert balance(session, charlie) == 50
 
 
@@ -67,7 +67,7 @@ def test_a_canceled_payment_is_canceled(
     session: Session, payment: Payment, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     yookassa_side.decide(str(payment.provider_payment_id), "canceled")
-    assert payments.ask_provider(session, payment.id, shop) == "canceled"
+    assert topups.ask_provider(session, payment.id, shop) == "canceled"
     assert payment.status is PaymentStatus.CANCELED
 
 
@@ -108,9 +108,9 @@ def test_an_answer_with_another_amount_settles_nothing(
     name = str(payment.provider_payment_id)
     yookassa_side.decide(name)
     yookassa_side.payments[name]["amount"]["value"] = "500.01"
-    assert str(payments.ask_provider(session, payment.id, shop)).startswith("review: ")
-    assert payments.ask_provider(session, payment.id, shop) is None
-    assert (balance(session, charlie), reviews.count(session)) == (0, 1)
+    assert str(topups.ask_provider(session, payment.id, shop)).startswith("review: ")
+    assert topups.ask_provider(session, payment.id, shop) is None
+    assert (balance(session, charlie), manual_review.count(session)) == (0, 1)
 
 
 def test_a_refund_in_yookassas_office_is_booked_once(
@@ -118,10 +118,10 @@ def test_a_refund_in_yookassas_office_is_booked_once(
 ) -> None:
     name = str(payment.provider_payment_id)
     yookassa_side.decide(name)
-    payments.ask_provider(session, payment.id, shop)
+    topups.ask_provider(session, payment.id, shop)
     body = yookassa_side.give_back(name, "120.00")
     assert hears(shop, body) == Ask(name)
-    assert [payments.ask_provider(session, payment.id, shop) for _ in range(2)] == ["refunded", None]
+    assert [topups.ask_provider(session, payment.id, shop) for _ in range(2)] == ["refunded", None]
     assert (balance(session, charlie), payment.returned_rub) == (38, 120)
 
 
@@ -129,7 +129,7 @@ def test_an_admins_refund_is_made_once_though_the_connection_is_lost(
     *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     yookassa_side.decide(str(payment.provider_payment_id))
-    payments.ask_provider(session, payment.id, shop)
+    topups.ask_provider(session, payment.id, shop)
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
     reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
     for failure in (0, 500, 429, 502):
@@ -138,7 +138,7 @@ def test_an_admins_refund_is_made_once_though_the_connection_is_lost(
             reversals.send(session, reversal.id, shop)
     assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
     assert len(yookassa_side.refunds) == 1
-    assert payments.ask_provider(session, payment.id, shop) == "ignored: the refund is done"
+    assert topups.ask_provider(session, payment.id, shop) == "ignored: the refund is done"
     assert balance(session, charlie) == 30
     with pytest.raises(ProviderRefused, match="More than is left"):
         providers.get("yookassa", shop).refund(session, payment, Decimal(400), "another")
@@ -177,7 +177,7 @@ def test_with_redis_down_a_notification_is_kept_and_the_sweep_asks(
     body = yookassa_side.decide(str(payment.provider_payment_id))
     answer = app.test_client().post(PATH, data=body, environ_base={"REMOTE_ADDR": THEIRS})
     assert answer.status_code == 200
-    assert payment_checks.due(session) == [payment.id]
+    assert status_checks.due(session) == [payment.id]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_why_a_payment_was_canceled_is_kept(
 ) -> None:
     # yookassa.ru/developers, "Canceled payments": cancellation_details.reason.
     yookassa_side.decide(str(payment.provider_payment_id), "canceled", reason)
-    assert payments.ask_provider(session, payment.id, shop) == "canceled"
+    assert topups.ask_provider(session, payment.id, shop) == "canceled"
     assert payment.failure is failure
 
 
@@ -210,18 +210,18 @@ def test_a_refund_that_is_pending_and_then_canceled_gives_the_znc_back(
 ) -> None:
     # yookassa.ru/developers/api, "Refund object": pending, succeeded or canceled.
     yookassa_side.decide(str(payment.provider_payment_id))
-    payments.ask_provider(session, payment.id, shop)
+    topups.ask_provider(session, payment.id, shop)
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
     reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
     yookassa_side.refund_status = "pending"
     assert reversals.send(session, reversal.id, shop) is ReversalState.REQUESTED
-    assert payments.ask_provider(session, payment.id, shop) is None
+    assert topups.ask_provider(session, payment.id, shop) is None
     [made] = yookassa_side.refunds.values()
     assert reversal.provider_key == made["id"]
     # Whoever asks first hears it: the sweep of refunds, or that of payments.
     made["status"] = "canceled"
     yookassa_side.payments[str(payment.provider_payment_id)]["refunded_amount"]["value"] = "0.00"
-    assert payments.ask_provider(session, payment.id, shop) == "refund_failed"
+    assert topups.ask_provider(session, payment.id, shop) == "refund_failed"
     assert reversals.send(session, reversal.id, shop) is ReversalState.REFUSED
     assert (balance(session, charlie), payment.returned_rub) == (50, 0)
 
@@ -231,7 +231,7 @@ def test_a_refund_whose_reply_was_lost_is_looked_for_before_another_is_made(
 ) -> None:
     # yookassa.ru/developers, "Idempotence": a key is kept for 24 hours, and then a new request is carried out.
     yookassa_side.decide(str(payment.provider_payment_id))
-    payments.ask_provider(session, payment.id, shop)
+    topups.ask_provider(session, payment.id, shop)
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
     reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
     yookassa_side.losses = 1

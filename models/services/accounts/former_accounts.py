@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session, aliased
 
 from models.config import Settings
 from models.ledger import Account, AccountKind, TransferKind
-from models.services import ledger, secrets
-from models.services.context import PLATFORM
-from models.services.secrets import Purpose
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.crypto.secrets import Purpose
+from models.services.ledger import transfers
 from models.users import User
 
 
@@ -56,20 +57,20 @@ def carry_debt(session: Session, user_id: uuid.UUID) -> bool:
     if user.former_id is None:
         return False
     # A receivable changes only while its user's wallet is locked; the older account comes first, everywhere.
-    ledger.locked_wallet(session, user.former_id)
-    wallet = ledger.locked_wallet(session, user.id)
-    debt = ledger.debt_of(session, user.former_id)
+    transfers.locked_wallet(session, user.former_id)
+    wallet = transfers.locked_wallet(session, user.id)
+    debt = transfers.debt_of(session, user.former_id)
     if not debt:
         return False
     from_wallet = min(debt, wallet.balance)
-    receivable = ledger.personal_account(session, user.id, AccountKind.RECEIVABLE)
+    receivable = transfers.personal_account(session, user.id, AccountKind.RECEIVABLE)
     for debit, amount in ((wallet, from_wallet), (receivable, debt - from_wallet)):
         if amount:
-            ledger.transfer(
+            transfers.transfer(
                 session,
                 TransferKind.REVERSAL,
                 debit=debit,
-                credit=ledger.personal_account(session, user.former_id, AccountKind.RECEIVABLE),
+                credit=transfers.personal_account(session, user.former_id, AccountKind.RECEIVABLE),
                 amount=amount,
                 description="Debt of the former account",
                 reference=("user", user.id),

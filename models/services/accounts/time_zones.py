@@ -4,8 +4,8 @@ from sqlalchemy.orm import Session
 
 from models import time_zones
 from models.audit import AuditAction
-from models.services import audit
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
 from models.services.errors import InvalidInput
 from models.users import User
 
@@ -25,4 +25,4 @@ def choose(session: Session, user: User, name: str, *, actor: Actor) -> None:
         user.time_zone = name
         session.flush()
         resource = ("user", user.id)
-        audit.record(session, AuditAction.USER_CHANGED, actor, user_id=user.id, resource=resource, time_zone=name)
+        audit_log.record(session, AuditAction.USER_CHANGED, actor, user_id=user.id, resource=resource, time_zone=name)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from models.ledger import Account, Transfer, TransferKind
 from models.payments import Payment
-from models.services import ledger
+from models.services.ledger import transfers
 
 PROMOTIONAL = (TransferKind.GIFT, TransferKind.REFERRAL_BONUS)
 
@@ -19,7 +19,7 @@ def earning_part(session: Session, buyer_id: uuid.UUID, price: Decimal) -> Decim
     Gifts and bonuses are promotional, and count as spent by the purchases before this one; what is left of them pays
     for this one last. So a refund brings promotional money back as what it was.
     """
-    wallet = ledger.wallet_of(session, buyer_id)
+    wallet = transfers.wallet_of(session, buyer_id)
     promotional, spent = _promotional(session, wallet), _spent(session, wallet) - price
     left = max(Decimal(0), promotional - max(Decimal(0), spent))
     return max(Decimal(0), min(price, wallet.balance + price - left))
@@ -29,8 +29,8 @@ def backed(session: Session, buyer_id: uuid.UUID, price: Decimal) -> Decimal:
     """Return how much of a price is backed by money that the buyer paid in, did not get back, and does not owe."""
     received = select(func.sum(Payment.amount_znc - Payment.returned_znc))
     paid = session.scalar(received.where(Payment.user_id == buyer_id, Payment.settled_at.is_not(None))) or Decimal(0)
-    adjusted = _sum(session, ledger.wallet_of(session, buyer_id), TransferKind.ADJUSTMENT)
-    return min(price, max(Decimal(0), paid + adjusted - ledger.debt_of(session, buyer_id)))
+    adjusted = _sum(session, transfers.wallet_of(session, buyer_id), TransferKind.ADJUSTMENT)
+    return min(price, max(Decimal(0), paid + adjusted - transfers.debt_of(session, buyer_id)))
 
 
 def _promotional(session: Session, wallet: Account) -> Decimal:

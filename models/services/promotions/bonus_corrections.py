@@ -15,9 +15,10 @@ from models import clock
 from models.audit import AuditAction
 from models.ledger import Account, AccountKind, TransferKind
 from models.referrals import ReferralBonus
-from models.services import audit, ledger
-from models.services.context import PLATFORM, Actor
-from models.services.money import CENT, round_down
+from models.services.actor import PLATFORM, Actor
+from models.services.audit import log as audit_log
+from models.services.ledger import transfers
+from models.services.ledger.money import CENT, round_down
 from models.services.promotions import bonus_backing
 from models.tokens import AccessToken
 from models.users import User
@@ -88,7 +89,7 @@ def lapse(session: Session, bonus: ReferralBonus, *, actor: Actor) -> None:
     bonus.ended_at = clock.now()
     session.flush()
     resource = ("referral", bonus.id)
-    audit.record(session, AuditAction.BONUS_LAPSED, actor, user_id=bonus.referrer_id, resource=resource)
+    audit_log.record(session, AuditAction.BONUS_LAPSED, actor, user_id=bonus.referrer_id, resource=resource)
 
 
 def is_gone(session: Session, user_id: uuid.UUID) -> bool:
@@ -111,18 +112,21 @@ def _settle(session: Session, bonus: ReferralBonus, returned: Decimal, *, becaus
         _move(session, bonus, abs(change), back=change < 0, key=f"bonus-back:{bonus.id}:{because}", actor=actor)
         resource, facts = ("referral", bonus.id), {"amount": str(change)}
         action = AuditAction.BONUS_CORRECTED
-        audit.record(session, action, actor, user_id=bonus.referrer_id, resource=resource, **facts)
+        audit_log.record(session, action, actor, user_id=bonus.referrer_id, resource=resource, **facts)
     bonus.returned, bonus.withheld = returned, bonus.amount - returned - left
     session.flush()
 
 
 def _move(session: Session, bonus: ReferralBonus, amount: Decimal, *, back: bool, key: str, actor: Actor) -> None:
     """Move a part of a bonus: back to the pool, or on to where the referrer has it now."""
-    held = ledger.personal_account(session, bonus.referrer_id, AccountKind.HELD)
-    wallet, pool = ledger.wallet_of(session, bonus.referrer_id), ledger.system_account(session, AccountKind.BONUSES)
+    held = transfers.personal_account(session, bonus.referrer_id, AccountKind.HELD)
+    wallet, pool = (
+        transfers.wallet_of(session, bonus.referrer_id),
+        transfers.system_account(session, AccountKind.BONUSES),
+    )
 
     def book(debit: Account, credit: Account, part: Decimal, name: str) -> None:
-        ledger.transfer(
+        transfers.transfer(
             session,
             TransferKind.REVERSAL if back else TransferKind.REFERRAL_BONUS,
             debit=debit,
@@ -139,9 +143,9 @@ def _move(session: Session, bonus: ReferralBonus, amount: Decimal, *, back: bool
     elif not back:
         book(pool, wallet, amount, key)
     else:
-        from_wallet = min(amount, ledger.locked_wallet(session, bonus.referrer_id).balance)
+        from_wallet = min(amount, transfers.locked_wallet(session, bonus.referrer_id).balance)
         if from_wallet:
             book(wallet, pool, from_wallet, key)
         if amount > from_wallet:
-            receivable = ledger.personal_account(session, bonus.referrer_id, AccountKind.RECEIVABLE)
+            receivable = transfers.personal_account(session, bonus.referrer_id, AccountKind.RECEIVABLE)
             book(receivable, pool, amount - from_wallet, f"{key}:debt")

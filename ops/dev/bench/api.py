@@ -17,8 +17,10 @@ from pathlib import Path
 
 from models import config, database
 from models.logins import LoginKind
-from models.services import adjustments, logins, tokens, users
-from models.services.context import PLATFORM
+from models.services.accounts import logins, users
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
+from models.services.tokens import purchase as token_purchase
 from ops.bootstrap import REPOSITORY, child_environment
 from ops.console import Failure, Step, complain, say
 from ops.dev.bench import wrk
@@ -121,7 +123,7 @@ def _clients(environment: Mapping[str, str]) -> list[str]:
                 adjustments.adjust(session, client, amount=Decimal(1_000_000), reason="benchmark", actor=PLATFORM)
                 facts = {"hours": 1, "scope": "full", "name": "", "settings": settings, "actor": PLATFORM}
                 for _ in range(TOKENS_EACH):
-                    tokens.purchase(session, client, **facts)  # type: ignore[arg-type]  # a dict of mixed facts
+                    token_purchase.purchase(session, client, **facts)  # type: ignore[arg-type]  # a dict of mixed facts
                 kind, lifetime = LoginKind.API, timedelta(hours=1)
                 login = logins.begin(session, client, kind=kind, lifetime=lifetime, actor=PLATFORM)
                 shown.append(jwts.issue(settings.portal, client, login))

@@ -13,7 +13,8 @@ from flask import Flask, request
 from redis import Redis
 
 from models import config, database
-from models.services import secrets, sessions
+from models.services.crypto import secrets
+from models.services.gateway import sessions
 
 SECRETS_FILE = "ZENZEFI_BENCH_TOKENS"
 GOOD = "bench:good"  # the set of good tokens' hashes in Redis

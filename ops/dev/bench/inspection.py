@@ -22,9 +22,10 @@ from redis import Redis
 
 from models import config, database
 from models.inspections import Target as Shown
-from models.services import inspections, roles
-from models.services.context import Actor
-from models.services.fleet import FLOWS
+from models.services.accounts import roles
+from models.services.actor import Actor
+from models.services.gateway import inspections
+from models.services.gateway.workers import FLOWS
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step
 from ops.dev.bench import load_clients, memory, sample_tokens, wrk

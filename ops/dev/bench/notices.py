@@ -16,9 +16,11 @@ from contextlib import contextmanager
 
 from jobs import mail, runtime, webhooks
 from models.notices import Topic
-from models.services import notices, outbox, users
-from models.services import webhooks as endpoints
-from models.services.context import PLATFORM
+from models.services.accounts import users
+from models.services.actor import PLATFORM
+from models.services.notifications import outbox
+from models.services.notifications import preferences as notification_preferences
+from models.services.webhooks import endpoints
 from models.users import User
 from ops.commands import migrate
 from ops.console import Step, say
@@ -104,7 +106,7 @@ def _people(port: int) -> list[User]:
             user = users.register(
                 session, email=f"{name}@example.test", username=name, password=uuid.uuid4().hex, actor=PLATFORM
             )
-            notices.choose(session, user, Topic.BONUS, mail=False)
+            notification_preferences.choose(session, user, Topic.BONUS, mail=False)
             endpoints.create(
                 session,
                 user,

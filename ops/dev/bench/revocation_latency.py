@@ -18,8 +18,11 @@ from typing import Any
 from sqlalchemy import Engine
 
 from models import config, database
-from models.services import revoking, secrets, sessions, users
-from models.services.context import PLATFORM
+from models.services.accounts import users
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.gateway import sessions
+from models.services.tokens import revocation
 from ops.console import Failure, Step
 from ops.dev.bench import wrk
 from ops.dev.bench.load_clients import visit
@@ -90,7 +93,7 @@ def _revoke(target: Target, settings: config.Settings, engine: Engine, secret: s
             if known is None:
                 raise Failure("A token that was just bought is not there.")
             owner = users.by_id(session, known.user_id)
-            revoking.revoke(session, owner, known.token_id, settings=settings, actor=PLATFORM)
+            revocation.revoke(session, owner, known.token_id, settings=settings, actor=PLATFORM)
             begun = time.perf_counter()
             session.commit()
         while selector.get_map():

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from models import config, database
-from models.services import adjustments, tokens, users
-from models.services.context import PLATFORM
+from models.services.accounts import users
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
+from models.services.tokens import purchase as token_purchase
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure
 from ops.processes.secret_files import random_key
@@ -40,7 +42,7 @@ def buy(environment: Mapping[str, str], count: int) -> list[str]:
             price = settings.prices.znc[HOURS] * count
             adjustments.adjust(session, buyer, amount=Decimal(price), reason="benchmark", actor=PLATFORM)
             return [
-                tokens.purchase(
+                token_purchase.purchase(
                     session, buyer, hours=HOURS, scope="full", name="", settings=settings, actor=PLATFORM
                 )[1]
                 for _ in range(count)

@@ -17,8 +17,9 @@ from decimal import Decimal
 from models import database
 from models.config import Settings
 from models.logins import LoginKind
-from models.services import adjustments, logins, users
-from models.services.context import PLATFORM
+from models.services.accounts import logins, users
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
 from ops import bootstrap
 from ops.console import Failure, complain, say
 from ops.dev.screenshots.scratch_portal import settings_of, stage

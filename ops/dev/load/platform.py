@@ -17,8 +17,10 @@ from typing import Any
 from models import database
 from models.config import Settings
 from models.database import Sessions
-from models.services import adjustments, tokens, users
-from models.services.context import PLATFORM
+from models.services.accounts import users
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
+from models.services.tokens import purchase as token_purchase
 from ops.bootstrap import REPOSITORY, child_environment
 from ops.console import Failure, Step
 from ops.dev.bench.environment import FOREIGN, UNLIMITED
@@ -117,7 +119,7 @@ def _somebody(factory: Sessions, settings: Settings, email: str, password: str, 
         buyer = users.register(session, email=email, username=name, password=password, actor=PLATFORM)
         adjustments.adjust(session, buyer, amount=Decimal(100_000), reason="load test", actor=PLATFORM)
         facts: dict[str, Any] = {"hours": 24, "scope": "full", "name": "", "settings": settings, "actor": PLATFORM}
-        return [tokens.purchase(session, buyer, **facts)[1] for _ in range(count)]
+        return [token_purchase.purchase(session, buyer, **facts)[1] for _ in range(count)]
 
 
 def locust(python: str, folder: Path, facts: dict[str, Any], options: argparse.Namespace) -> Used:

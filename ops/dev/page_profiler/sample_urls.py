@@ -11,8 +11,9 @@ from models import clock
 from models.config import Settings
 from models.links import AccountLink, LinkPurpose
 from models.logins import LoginKind
-from models.services import links, logins, notices
-from models.services.context import PLATFORM
+from models.services.accounts import email_links, logins
+from models.services.actor import PLATFORM
+from models.services.notifications import preferences as notification_preferences
 from models.users import User
 from ops.console import Failure
 from ops.dev.page_profiler.list_queries import VARIANTS
@@ -80,12 +81,12 @@ def asked(rule: Rule, known: dict[str, str]) -> list[str]:
 def signed_values(session: Session, user_id: uuid.UUID, settings: Settings) -> dict[str, str]:
     """Make what stands in the addresses of mails: a link, which nobody is sent, and a signature."""
     user = session.get_one(User, user_id)
-    links.ask(session, LinkPurpose.CHANGE_EMAIL, user.email, settings=settings, actor=PLATFORM, user=user)
+    email_links.ask(session, LinkPurpose.CHANGE_EMAIL, user.email, settings=settings, actor=PLATFORM, user=user)
     newest = select(AccountLink).where(AccountLink.user_id == user_id).order_by(AccountLink.created_at.desc()).limit(1)
     link = session.scalars(newest).one()
     link.sent_at = clock.now()
-    signed = notices.unsubscribe_path(settings.portal, user_id, "bonus") or ""
-    return {"secret": links.secret_of(settings, link.id), "signed": signed.rpartition("/")[2]}
+    signed = notification_preferences.unsubscribe_path(settings.portal, user_id, "bonus") or ""
+    return {"secret": email_links.secret_of(settings, link.id), "signed": signed.rpartition("/")[2]}
 
 
 def open_logins(session: Session, user_id: uuid.UUID, settings: Settings) -> tuple[str, str]:

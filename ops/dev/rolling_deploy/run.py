@@ -15,8 +15,10 @@ from typing import Any
 from sqlalchemy import func, select
 
 from models import config, database
-from models.services import adjustments, tokens, users
-from models.services.context import PLATFORM
+from models.services.accounts import users
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
+from models.services.tokens import purchase as token_purchase
 from models.sessions import ProxySession
 from models.tokens import AccessToken
 from ops.bootstrap import REPOSITORY
@@ -122,7 +124,9 @@ def _open(factory: database.Sessions, settings: config.Settings, sizes: Sizes) -
         buyer = users.register(session, email=EMAIL, username="fleet", password=password, actor=PLATFORM)
         adjustments.adjust(session, buyer, amount=Decimal(1_000_000), reason="fleet", actor=PLATFORM)
         secrets = [
-            tokens.purchase(session, buyer, hours=24, scope="full", name="", settings=settings, actor=PLATFORM)[1]
+            token_purchase.purchase(session, buyer, hours=24, scope="full", name="", settings=settings, actor=PLATFORM)[
+                1
+            ]
             for _ in range(sizes.proxy_clients)
         ]
     return Shop(password, secrets)

@@ -12,10 +12,13 @@ from sqlalchemy import select
 from models import clock
 from models.config import Settings
 from models.payments import MockCheckout
-from models.services import callbacks, counting, payments, sessions, tokens, users
-from models.services.context import Actor
-from models.services.providers import mock
-from models.services.providers.base import Outcome
+from models.services.accounts import users
+from models.services.actor import Actor
+from models.services.gateway import sessions, usage_counts
+from models.services.payments import callbacks, topups
+from models.services.payments.providers import mock
+from models.services.payments.providers.base import Outcome
+from models.services.tokens import purchase as token_purchase
 from models.tokens import AccessToken
 from models.users import User
 from ops.dev.screenshots.backdating import Past
@@ -67,7 +70,7 @@ class Making:
 
     def top_up(self, days: float, user: User, amount: str, outcome: Outcome | None = "succeeded") -> uuid.UUID:
         with self.past.ago(days) as session:
-            payment = payments.start(
+            payment = topups.start(
                 session, user, amount=Decimal(amount), provider="mock", return_url="/wallet",
                 settings=self.settings, actor=self.actor(user),
             )  # fmt: skip
@@ -78,12 +81,12 @@ class Making:
                 [event] = mock.MockProvider(self.settings).fetch(session, payment)
                 stored = callbacks.store_event(session, "mock", event)
                 if stored is not None:
-                    payments.settle(session, stored)
+                    topups.settle(session, stored)
             return payment.id
 
     def buy(self, days: float, user: User, hours: int, name: str, **more: Any) -> AccessToken:
         with self.past.ago(days) as session:
-            return tokens.purchase(
+            return token_purchase.purchase(
                 session, user, hours=hours, name=name, settings=self.settings, actor=self.actor(user),
                 **{"scope": "full", **more},
             )[0]  # fmt: skip
@@ -96,8 +99,8 @@ class Making:
             opened = sessions.begin(session, token.id, device=device, rules=self.settings.sessions, actor=actor)
             done = min(opened.started_at + timedelta(minutes=minutes), clock.now() + timedelta(days=days))
             sent, received = self.chance.randint(200, 9000), self.chance.randint(2_000, 900_000)
-            counting.add_counts(
-                session, [counting.Count(opened.id, requests, requests * sent, requests * received, done)]
+            usage_counts.add_counts(
+                session, [usage_counts.Count(opened.id, requests, requests * sent, requests * received, done)]
             )
             opened.ended_at = done if ended else None
             return opened.id

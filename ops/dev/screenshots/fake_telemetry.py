@@ -7,8 +7,15 @@ from redis import Redis
 
 from models import clock
 from models.announcements import Level
-from models.services import announcements, books, desk, dossiers, fleet, health, runtime, traffic
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.admin import dashboard as admin_dashboard
+from models.services.admin import user_profile
+from models.services.gateway import recent_requests
+from models.services.gateway import workers as gateway_workers
+from models.services.ledger import verification as ledger_verification
+from models.services.monitoring import health_report
+from models.services.notifications import announcements
+from models.services.settings import overrides
 from models.users import User
 from ops.dev.screenshots.actors import LAPTOP, TO_TRY, Making
 
@@ -33,34 +40,36 @@ def make(making: Making, admin: User, alice: User) -> None:
     """Let the shop look lived in: an admin has been at work, and the jobs have counted and verified."""
     boss, settings = Actor(admin.id, "192.0.2.10", LAPTOP), making.settings
     with making.past.ago(30) as session:
-        dossiers.add_note(session, alice.id, text=f"Asked by phone for an invoice by post. {TO_TRY}", actor=boss)
+        user_profile.add_note(session, alice.id, text=f"Asked by phone for an invoice by post. {TO_TRY}", actor=boss)
         changed = {"limits.topup_max_znc": "50000", "maintenance.words_en": "Back at noon."}
         for key, value in changed.items():
-            runtime.change(session, settings, key, value=value, reason="Agreed in the meeting", seen=0, actor=boss)
+            overrides.change(session, settings, key, value=value, reason="Agreed in the meeting", seen=0, actor=boss)
     with making.past.ago(2) as session:
         words_en, words_ru = _ALERT
         made = announcements.make(session, level=Level.WARN, words_en=words_en, words_ru=words_ru, starts_at=None,
                                   ends_at=clock.now() + timedelta(days=30), actor=boss)  # fmt: skip
         making.shop.add("announcement_id", "shown", made.id)
     with making.past.sessions.begin() as session:
-        verified = books.verify(session)
+        verified = ledger_verification.verify(session)
     with making.past.ago(0.1) as session:
-        desk.count_days(session)
-        desk.note_check(session, verified)
+        admin_dashboard.count_days(session)
+        admin_dashboard.note_check(session, verified)
 
 
 def report(redis: Redis, token_id: UUID) -> None:
     """Write to Redis what workers and jobs report."""
     moment = clock.now().timestamp()
     lines = [
-        traffic.written(moment - 47 * number**2, method, path, figures, code)
+        recent_requests.written(moment - 47 * number**2, method, path, figures, code)
         for number, (method, path, figures, code) in enumerate(_REQUESTS)
     ]
     refused = [line for line, (*_, code) in zip(lines, _REQUESTS, strict=True) if code == "scope_denied"]
-    redis.rpush(traffic.requests_key(token_id), *lines)
-    redis.rpush(traffic.refusals_key(token_id), *refused)
+    redis.rpush(recent_requests.requests_key(token_id), *lines)
+    redis.rpush(recent_requests.refusals_key(token_id), *refused)
     # Of somebody who looks in a day's time, so that the workers live as long as the pictures take.
-    redis.hset(fleet.GAUGES, mapping={str(number): f"{int(moment) + 86_400} 3" for number in range(2)})
-    redis.hset(fleet.TOTALS, mapping={f"refusals|{code}": number for code, number in _REFUSED.items()})
-    checks = {part: health.Check(True, 0.004, f"{clock.now():%Y-%m-%dT%H:%M:%SZ}") for part in health.PARTS}
-    redis.set(health.REPORT_KEY, health.as_json(checks))
+    redis.hset(gateway_workers.GAUGES, mapping={str(number): f"{int(moment) + 86_400} 3" for number in range(2)})
+    redis.hset(gateway_workers.TOTALS, mapping={f"refusals|{code}": number for code, number in _REFUSED.items()})
+    checks = {
+        part: health_report.Check(True, 0.004, f"{clock.now():%Y-%m-%dT%H:%M:%SZ}") for part in health_report.PARTS
+    }
+    redis.set(health_report.REPORT_KEY, health_report.as_json(checks))

@@ -18,29 +18,17 @@ from models.notices import Topic
 from models.outages import Outage
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment
-from models.services import (
-    adjustments,
-    api_keys,
-    bundles,
-    coupons,
-    crediting,
-    deliveries,
-    extending,
-    gifts,
-    inspections,
-    ledger,
-    links,
-    notices,
-    pausing,
-    renewing,
-    reversals,
-    revoking,
-    roles,
-    two_factor,
-    users,
-    webhooks,
-)
-from models.services.context import Actor
+from models.services.accounts import api_keys, email_links, roles, two_factor, users
+from models.services.actor import Actor
+from models.services.gateway import inspections
+from models.services.ledger import adjustments, transfers
+from models.services.notifications import preferences as notification_preferences
+from models.services.payments import reversals
+from models.services.promotions import coupons, gift_codes
+from models.services.tokens import bundles, extension, outage_credit, renewal, revocation
+from models.services.tokens import pause as token_pause
+from models.services.webhooks import deliveries
+from models.services.webhooks import endpoints as webhook_endpoints
 from models.sessions import ProxySession
 from models.users import User
 from models.webhooks import WebhookDelivery
@@ -88,12 +76,12 @@ def _offers(making: Making, admin: User, alice: User) -> None:
                 valid_until=clock.now() + timedelta(days=90), actor=boss,
             )  # fmt: skip
             making.shop.add("coupon_id", code.lower(), made.id)
-        codes = gifts.create(
+        codes = gift_codes.create(
             session, amount=Decimal(25), count=4, uses_each=1, valid_until=clock.now() + timedelta(days=200),
             note="Trade fair in Stuttgart", settings=making.settings, actor=boss,
         )  # fmt: skip
     with making.past.ago(33) as session:
-        gifts.redeem(session, alice, codes[0], settings=making.settings, actor=making.actor(alice))
+        gift_codes.redeem(session, alice, codes[0], settings=making.settings, actor=making.actor(alice))
 
 
 def _inspections(making: Making, admin: User) -> None:
@@ -141,20 +129,20 @@ def _alices_tokens(making: Making, alice: User) -> None:
     # In the order of time: a token's clock never runs back behind its last use.
     use_on(*range(12, 5, -1))
     with past.ago(5.5) as session:
-        pausing.pause(session, alice, running.id, settings=settings, actor=making.actor(alice))
+        token_pause.pause(session, alice, running.id, settings=settings, actor=making.actor(alice))
     with past.ago(4.6) as session:
-        pausing.resume(session, alice, running.id, settings=settings, actor=making.actor(alice))
+        token_pause.resume(session, alice, running.id, settings=settings, actor=making.actor(alice))
         outage = Outage(opened_at=clock.now() + timedelta(hours=40), last_failed_at=clock.now() + timedelta(hours=41),
                         closed_at=clock.now() + timedelta(hours=41))  # fmt: skip
         session.add(outage)
     use_on(4, 3)
     with past.ago(2.5) as session:
-        crediting.credit(session, outage.id, settings, limit=500)
+        outage_credit.credit(session, outage.id, settings, limit=500)
     use_on(2)
     with past.ago(2) as session:
-        extending.extend(session, alice, running.id, hours=168, key=uuid.uuid4(), settings=settings,
+        extension.extend(session, alice, running.id, hours=168, key=uuid.uuid4(), settings=settings,
                          actor=making.actor(alice))  # fmt: skip
-        renewing.set_auto_renew(session, alice, running.id, on=True, settings=settings, actor=making.actor(alice))
+        renewal.set_auto_renew(session, alice, running.id, on=True, settings=settings, actor=making.actor(alice))
     use_on(1)
     shop.add("session_id", "open", making.use(0.02, running, minutes=29, requests=1284, ended=False))
     script = making.buy(0.9, alice, 24, "Nightly export", scope="certificates_only")
@@ -163,12 +151,12 @@ def _alices_tokens(making: Making, alice: User) -> None:
     paused = making.buy(3, alice, 168, "")
     making.use(2.9, paused, minutes=300, requests=5120)
     with past.ago(1) as session:
-        pausing.pause(session, alice, paused.id, settings=settings, actor=making.actor(alice))
+        token_pause.pause(session, alice, paused.id, settings=settings, actor=making.actor(alice))
     expired = making.buy(9, alice, 24, TO_TRY)
     making.use(8.9, expired, minutes=600, requests=88)
     revoked = making.buy(7, alice, 24, "Bought by mistake")
     with past.ago(6.9) as session:
-        revoking.revoke(session, alice, revoked.id, settings=settings, actor=making.actor(alice))
+        revocation.revoke(session, alice, revoked.id, settings=settings, actor=making.actor(alice))
     states = {"running": running, "ready": ready, "paused": paused, "expired": expired, "revoked": revoked}
     for label, token in {**states, "narrow": script}.items():
         shop.add("token_id", label, token.id)
@@ -203,14 +191,14 @@ def _notices(making: Making, alice: User) -> None:
     shop, settings = making.shop, making.settings
     with making.past.ago(9) as session:
         made = [
-            webhooks.create(
+            webhook_endpoints.create(
                 session, alice, uuid.uuid4(), url=url, topics=list(Topic)[:count], settings=settings,
                 actor=making.actor(alice),
             )
             for url, count in (("https://hooks.example.org/zenzefi", 8), ("https://old.example.net:8443/notify", 2))
         ]  # fmt: skip
         works, fails = (one[0] for one in made if one is not None)
-        webhooks.switch(session, fails, on=False, actor=making.actor(alice))
+        webhook_endpoints.switch(session, fails, on=False, actor=making.actor(alice))
     answers = [(200, "ok", None), (500, TO_TRY, None), (None, None, "No answer in time."), (200, "", None)]
     for number, (kind, days) in enumerate((("payment", 3), ("balance_low", 2.6), ("renewed", 2), ("bonus", 0.6))):
         status, answer, error = answers[number]
@@ -230,7 +218,7 @@ def _notices(making: Making, alice: User) -> None:
             mail.sent_at, mail.attempts = mail.created_at, 1
         mails[-1].failed_at, mails[-1].attempts, mails[-1].last_error = clock.now(), 8, "550 no such mailbox"
         shop.add("mail_id", "failed", mails[-1].id)
-    signed = notices.unsubscribe_path(settings.portal, alice.id, "bonus") or ""
+    signed = notification_preferences.unsubscribe_path(settings.portal, alice.id, "bonus") or ""
     for argument, value in (("signed", signed.rpartition("/")[2]), ("kind", "renewal_ahead"), ("lang", "ru")):
         shop.add(argument, "usual", value)
     shop.add("endpoint_id", "works", works.id)
@@ -268,10 +256,10 @@ def _first(session: Session, column: object) -> object:
 
 
 def _mailed_secret(session: Session, purpose: LinkPurpose, email: str, settings: Settings) -> str:
-    links.ask(session, purpose, email, settings=settings, actor=Actor())
-    links.send_asked(session)
+    email_links.ask(session, purpose, email, settings=settings, actor=Actor())
+    email_links.send_asked(session)
     asked = session.scalars(select(AccountLink.id).where(AccountLink.purpose == purpose)).one()
-    return links.secret_of(settings, asked)
+    return email_links.secret_of(settings, asked)
 
 
 def _checkout(session: Session) -> uuid.UUID:
@@ -279,4 +267,4 @@ def _checkout(session: Session) -> uuid.UUID:
 
 
 def _newest_transfer(session: Session, user: User) -> uuid.UUID:
-    return ledger.transactions(session, ledger.wallet_of(session, user.id), limit=1, offset=0).items[0].id
+    return transfers.transactions(session, transfers.wallet_of(session, user.id), limit=1, offset=0).items[0].id

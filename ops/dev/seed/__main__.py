@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from models import clock, database
 from models.config import Settings
-from models.services import desk, passwords
+from models.services.accounts import passwords
+from models.services.admin import dashboard as admin_dashboard
 from ops.console import Failure, Step, complain, say
 from ops.dev.seed import rows, secondary_rows
 from ops.dev.seed.bulk import build_again, take_away
@@ -84,7 +85,7 @@ def seed(engine: Engine, settings: Settings, sizes: Sizes) -> str:
                 for statement in statements:
                     connection.execute(text(statement), facts)
         with Step("figures of the last days"), Session(connection) as session:
-            desk.count_days(session)
+            admin_dashboard.count_days(session)
             session.flush()
         with Step("indexes and constraints"):
             build_again(connection, taken)

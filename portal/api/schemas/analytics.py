@@ -4,8 +4,8 @@ import datetime
 
 from pydantic import Field
 
-from models.services import usage
-from models.services.usage import Period
+from models.services.reports import usage
+from models.services.reports.usage import Period
 from portal.api.schemas.common import Money, Schema
 
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from models import bundles as tables
-from models.services.bundles import Price
-from models.services.money import round_down
+from models.services.ledger.money import round_down
+from models.services.tokens.bundles import Price
 from portal.api.schemas.common import Body, Envelope, Hours, Money, Schema, Text, Time, Window, plain, whole
 from portal.api.schemas.tokens import SOLD_EXAMPLE, Token
 

@@ -6,14 +6,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from models.services import money, texts
-from models.services.paging import MAX_LIMIT, MAX_OFFSET
+from models.services import text_validation
+from models.services.ledger import money
+from models.services.pagination import MAX_LIMIT, MAX_OFFSET
 from portal.formats import iso
 
 
 def fit(text: str) -> str:
     """Return a text that can be kept. Raises ValueError for one with control characters."""
-    if not texts.is_fit(text):
+    if not text_validation.is_fit(text):
         raise ValueError("must not hold control characters")
     return text
 

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from models.ledger import Account, Transfer, TransferKind
 from models.payments import PaymentStatus
-from models.services import ledger
-from models.services.paging import MAX_LIMIT
+from models.services.ledger import transfers
+from models.services.pagination import MAX_LIMIT
 from portal.api.schemas.common import Amount, Body, Envelope, Money, Schema, Text, Time, Window
 
 
@@ -90,7 +90,7 @@ def write(transfer: Transfer, wallet: Account) -> Transaction:
     """Return a transfer as its wallet sees it."""
     return Transaction(
         id=transfer.id,
-        amount=ledger.signed_amount(transfer, wallet),
+        amount=transfers.signed_amount(transfer, wallet),
         transaction_type=transfer.kind,
         description=transfer.description,
         payment_id=transfer.reference_id if transfer.reference_type == "payment" else None,

@@ -6,7 +6,7 @@ from pydantic import Field, RootModel
 
 from models import clock
 from models.services.own_tokens import ENDED
-from models.services.paging import MAX_OFFSET
+from models.services.pagination import MAX_OFFSET
 from models.tokens import AccessToken
 from portal.api.schemas.common import Body, Hours, Money, Schema, Text, Time
 

@@ -6,8 +6,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 
 from models import time_zones
-from models.services import users
-from models.services.accounts import password_policy
+from models.services.accounts import password_policy, users
 from portal.api.schemas.common import Body, Money, Schema, Text, Time, fit
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from models.config import Settings
-from models.services import passwords
+from models.services.accounts import passwords
 from models.users import User
 from ops.dev.page_profiler.queries import heard
 from tests.conftest import PASSWORD

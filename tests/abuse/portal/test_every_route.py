@@ -10,7 +10,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from models.api_keys import KeyScope
-from models.services import ledger
+from models.services.ledger import transfers
 from models.tokens import AccessToken
 from tests.abuse.shop import every_row
 from tests.portal.api.conftest import Program
@@ -112,7 +112,12 @@ def test_27_no_page_file_or_reply_shows_a_stranger_anything_whatever_ids_he_send
 ) -> None:
     token = session.get_one(AccessToken, shop.token_id)
     ids = {"token": token.id, "user": shop.user.id, "user_id": shop.user.id, "payment_id": shop.payment.id}
-    hers = (shop.user.email, token.prefix, str(shop.session_id), f"{ledger.wallet_of(session, shop.user.id).balance}")
+    hers = (
+        shop.user.email,
+        token.prefix,
+        str(shop.session_id),
+        f"{transfers.wallet_of(session, shop.user.id).balance}",
+    )
     walked = 0
     for method, rule in routes(app):
         if method != "GET" or is_admins(app, rule) or rule.arguments & OWNED or rule.endpoint in SECRETS | DOCUMENT:

@@ -17,8 +17,10 @@ from wtforms.fields.core import UnboundField
 from models.config import Settings
 from models.languages import LANGUAGES
 from models.outbox import OutboxMail
-from models.services import adjustments, letters, samples, sessions
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.gateway import sessions
+from models.services.ledger import adjustments
+from models.services.notifications import mail_rendering, mail_samples
 from models.users import User
 from portal.forms.base import Form
 from tests.abuse.portal.forms import forms_of
@@ -227,8 +229,10 @@ def test_31_html_injected_into_any_fact_of_a_mail_is_text_and_adds_no_header(lan
             case _:
                 return facts
 
-    for kind in letters.kinds():
-        letter = letters.compose(kind, evil(samples.of(kind)), language=language, portal_url="https://shop.example")
+    for kind in mail_rendering.kinds():
+        letter = mail_rendering.compose(
+            kind, evil(mail_samples.of(kind)), language=language, portal_url="https://shop.example"
+        )
         assert (kind, raw(letter.html or "")) == (kind, [])
         assert "\n" not in letter.subject.strip()
         assert "\r" not in letter.subject
@@ -240,5 +244,5 @@ def test_31_what_a_buyer_typed_is_text_in_the_mails_that_it_caused(
     buy(session, alice, settings, hours=1, name=EVIL)
     adjustments.adjust(session, alice, amount=Decimal(1), reason=EVIL, actor=Actor(alice.id))
     for mail in session.scalars(select(OutboxMail)):
-        letter = letters.compose(mail.kind, mail.context, language="ru", portal_url="https://shop.example")
+        letter = mail_rendering.compose(mail.kind, mail.context, language="ru", portal_url="https://shop.example")
         assert raw(letter.html or "") == []

@@ -20,8 +20,9 @@ from models.config import Settings
 from models.database import Sessions
 from models.links import AccountLink, LinkPurpose
 from models.outbox import OutboxMail
-from models.services import adjustments, links
-from models.services.context import PLATFORM
+from models.services.accounts import email_links
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
 from models.users import User
 from tests.abuse.portal.running import HOST, Answer, Running, Visitor, production
 from tests.abuse.shop import every_row
@@ -56,11 +57,11 @@ class Scene:
     def link(self, purpose: LinkPurpose, email: str) -> str:
         """Let the job write the mails that were asked for, and return the secret of the link in the newest."""
         with self.factory.begin() as session:
-            while links.send_asked(session):
+            while email_links.send_asked(session):
                 pass
             wanted = (AccountLink.purpose == purpose, AccountLink.email == email)
             link_id = session.scalars(select(AccountLink.id).where(*wanted)).one()
-        return links.secret_of(self.settings, link_id)
+        return email_links.secret_of(self.settings, link_id)
 
     def rows(self) -> str:
         """Return the whole database as text."""
@@ -258,10 +259,10 @@ def test_32_what_a_client_says_of_our_name_reaches_no_page_no_redirect_and_no_ma
     bob = person(scene.factory, f"bob{uuid.uuid4().hex[:8]}")
     assert visitor.post("/forgot-password", tricks, email=bob.email).status == 303
     with scene.factory.begin() as session:
-        while links.send_asked(session):
+        while email_links.send_asked(session):
             pass
         [mail] = session.scalars(select(OutboxMail).where(OutboxMail.user_id == bob.id, OutboxMail.kind != "welcome"))
-        assert links.shown(mail.context, scene.own_settings)["link"].startswith(f"https://{HOST}/links/")
+        assert email_links.shown(mail.context, scene.own_settings)["link"].startswith(f"https://{HOST}/links/")
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from addon.known import KnownTokens
 from addon.refusals import Refuse
 from addon.shared import SKEW_SECONDS, SharedTokens
 from addon.store import Store
-from models.services import revoking
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell
 from tests.addon.test_shared import with_redis
 
@@ -79,7 +79,7 @@ def test_a_lone_worker_that_is_cut_off_trusts_redis_no_longer_than_the_grace(out
     outage.listened(until_seconds_ago=outage.grace + 1, since_seconds_ago=3600)
     owned, settings = outage.owned, outage.gated.settings
     with outage.gated.factory.begin() as session:
-        revoking.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
+        revocation.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
     decision = outage.decide()
     assert isinstance(decision, Refuse)
     assert decision.code == "unavailable"

@@ -12,9 +12,11 @@ from models import clock
 from models.announcements import Level
 from models.config import Settings
 from models.database import Sessions
-from models.services import announcements, coupons, users
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import users
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import EmailTaken, InvalidInput, UsernameTaken
+from models.services.notifications import announcements
+from models.services.promotions import coupons
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.support import race

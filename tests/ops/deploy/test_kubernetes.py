@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 
 from models import config
-from models.services import destinations
+from models.services.webhooks import url_policy
 from models.upkeep_sections import Mail
 from ops.bootstrap import REPOSITORY
 from ops.doctor import mail_server
@@ -226,8 +226,8 @@ def test_what_buyers_and_settings_may_name_can_be_reached(application: list[Mani
     [hooks] = named(application, "NetworkPolicy", "to-webhooks")["spec"]["egress"]
     assert world["to"] == hooks["to"]
     ports = {port["port"] for port in world["ports"]}
-    assert ports >= {*destinations.WEB_PORTS, Mail().smtp_port, mail_server.IMPLICIT_TLS_PORT}
-    assert hooks["ports"] == [{"protocol": "TCP", "port": destinations.FIRST_FREE_PORT, "endPort": 65535}]
+    assert ports >= {*url_policy.WEB_PORTS, Mail().smtp_port, mail_server.IMPLICIT_TLS_PORT}
+    assert hooks["ports"] == [{"protocol": "TCP", "port": url_policy.FIRST_FREE_PORT, "endPort": 65535}]
 
 
 def test_secrets_are_named_and_never_written_down(everything: list[Manifest]) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from models.config import Settings
 from models.database import Sessions
-from models.services import sessions
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.gateway import sessions
 from ops.mcp.read_tools import Desk
 from tests.support import buy, person, top_up
 

@@ -7,8 +7,9 @@ import pytest
 from redis import Redis
 
 from models.audit import AuditAction
-from models.services import audit, health
-from models.services.health import Check
+from models.services.audit import log as audit_log
+from models.services.monitoring import health_report
+from models.services.monitoring.health_report import Check
 from ops.console import Failure
 from ops.mcp.read_tools import Desk
 from ops.mcp.write_tools import AGENT, Hands
@@ -17,7 +18,7 @@ from tests.ops.mcp.conftest import Committed
 
 def test_everything_can_be_looked_up_and_no_secret_is_told(desk: Desk, redis: Redis) -> None:
     report = {"database": Check(True, 0.001), "redis": Check(True, 0.001), "upstream": Check(None)}
-    redis.set(health.REPORT_KEY, health.as_json(report))
+    redis.set(health_report.REPORT_KEY, health_report.as_json(report))
     [alice] = desk.find_users("alice")["items"]
     assert alice["currency_balance"] == "82.00"
     assert desk.show_user("alice@example.test")["usable_tokens"] == 1
@@ -52,7 +53,7 @@ def test_what_changes_something_is_audited_as_the_admin(desk: Desk, committed: C
     hands.disable_user(alice["id"])
     hands.enable_user("alice@example.test")
     with factory() as own:
-        rows = audit.entries(own, user_id=uuid.UUID(alice["id"]), limit=20, offset=0).items
+        rows = audit_log.entries(own, user_id=uuid.UUID(alice["id"]), limit=20, offset=0).items
         made = {row.action: row for row in rows if row.user_agent == AGENT}
         dana = hands.show_user("dana@example.test")["id"]
     assert set(made) >= {

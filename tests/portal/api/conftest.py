@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 
 from models.config import Settings
 from models.logins import LoginKind
-from models.services import logins
-from models.services.context import Actor
+from models.services.accounts import logins
+from models.services.actor import Actor
 from models.users import User
 from portal.api import jwts
 

@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config import Settings
 from models.day_figures import DayFigures
-from models.services import counting, desk, revoking, sessions
-from models.services.context import Actor
-from models.services.counting import Count
+from models.services.actor import Actor
+from models.services.admin import dashboard as admin_dashboard
+from models.services.gateway import sessions, usage_counts
+from models.services.gateway.usage_counts import Count
+from models.services.tokens import revocation
 from models.users import User
 from ops.dev.page_profiler.queries import heard, scanned
 from tests.conftest import Clock
@@ -24,8 +26,8 @@ def used(session: Session, alice: User, settings: Settings) -> None:
     """Alice has used a token today."""
     token = buy(session, alice, settings)
     opened = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor())
-    counting.add_counts(session, [Count(opened.id, 3, 100, 2000, clock.now())])
-    revoking.revoke(session, alice, buy(session, alice, settings).id, settings=settings, actor=Actor(alice.id))
+    usage_counts.add_counts(session, [Count(opened.id, 3, 100, 2000, clock.now())])
+    revocation.revoke(session, alice, buy(session, alice, settings).id, settings=settings, actor=Actor(alice.id))
     session.commit()
 
 
@@ -70,7 +72,7 @@ def test_the_whole_shop_for_admins(danas: Program, alices: Program, used: None) 
 def test_purchases_are_added_up_from_days_and_only_the_last_two_are_counted(
     danas: Program, used: None, session: Session, connection: Connection
 ) -> None:
-    assert desk.count_days(session) >= desk.DAYS
+    assert admin_dashboard.count_days(session) >= admin_dashboard.DAYS
     long_ago = clock.now().date() - timedelta(days=400)
     session.add(DayFigures(day=long_ago, sold_znc=0, revenue_rub=0, new_users=0, purchases=5_000_000))
     session.commit()
@@ -84,6 +86,6 @@ def test_purchases_are_added_up_from_days_and_only_the_last_two_are_counted(
 def test_all_days_since_the_first_are_counted_once(session: Session, alice: User, time: Clock) -> None:
     alice.created_at = time.moment - timedelta(days=100)
     session.flush()
-    assert desk.count_days(session) == 101
+    assert admin_dashboard.count_days(session) == 101
     time.advance(days=3)
-    assert desk.count_days(session) == 4
+    assert admin_dashboard.count_days(session) == 4

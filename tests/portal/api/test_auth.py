@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from models.audit import AuditAction
 from models.config import Settings
 from models.logins import Login, LoginKind
-from models.services import logins, roles
-from models.services.context import Actor
+from models.services.accounts import logins, roles
+from models.services.actor import Actor
 from models.users import User
 from portal.api import jwts
 from tests.conftest import PASSWORD, Clock

@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from models.bundles import Bundle
 from models.config import Settings
-from models.services import runtime, secrets
-from models.services.context import PLATFORM
+from models.services.actor import PLATFORM
+from models.services.crypto import secrets
+from models.services.settings import overrides
 from models.users import User
 from tests.portal.api.conftest import API, Program, told
 from tests.support import balance
@@ -96,7 +97,7 @@ def test_a_bundle_whose_price_cannot_be_told_is_changed_by_no_answer_that_says_i
 ) -> None:
     starter = named(danas, "Starter")
     facts = {"reason": "for a test", "seen": 0, "actor": PLATFORM}
-    runtime.change(session, settings, "prices.znc", value={"1": "5"}, **facts)
+    overrides.change(session, settings, "prices.znc", value={"1": "5"}, **facts)
     session.commit()
     danas.client.application.extensions["zenzefi-runtime"].forget()
     told(danas.patch(f"/bundles/{starter['id']}", {"is_active": False}), 400)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.config import Settings
 from models.payments import Payment, PaymentStatus
-from models.services.providers import mock
+from models.services.payments.providers import mock
 from models.users import User
 from portal import create_app
 from tests.portal.api.conftest import Program, told

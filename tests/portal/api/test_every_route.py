@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 
 from models.api_keys import KeyScope
 from models.config import Settings
-from models.services import ledger, token_lists
+from models.services.ledger import transfers
+from models.services.tokens import queries as token_queries
 from models.tokens import TokenState
 from models.users import User
 from portal.api.schemas.common import Body
@@ -71,8 +72,8 @@ def test_a_strangers_token_is_404_and_stays(
     token = buy(session, alice, settings)
     session.commit()
     assert charlies.delete(f"/tokens/{token.id}").status_code == 404
-    assert token_lists.by_id(session, token.id).state(token.created_at) is TokenState.READY
-    assert ledger.wallet_of(session, alice.id).balance == 82
+    assert token_queries.by_id(session, token.id).state(token.created_at) is TokenState.READY
+    assert transfers.wallet_of(session, alice.id).balance == 82
 
 
 def test_an_id_that_nothing_has_is_404_and_so_is_one_that_is_none(app: Flask, danas: Program) -> None:
@@ -149,7 +150,7 @@ def test_a_flag_is_no_number_and_a_number_is_no_flag(
         assert danas.patch(f"/admin/users/{alice.id}", {"is_superuser": flag}).status_code == 422
     target = {"currency_balance": True, "reason": "Goodwill"}
     assert danas.patch(f"/admin/users/{alice.id}", target).status_code == 422
-    assert ledger.wallet_of(session, alice.id).balance == 100
+    assert transfers.wallet_of(session, alice.id).balance == 100
     # What clients rightly send: 24.0 is the integer 24, amounts are numbers or strings.
     assert alices.post("/tokens/purchase", {"duration_hours": 1.0, "scope": "full"}).status_code == 201
     for amount in (50, 50.5, "50.50"):

@@ -2,8 +2,8 @@
 
 from redis import Redis
 
-from models.services import health
-from models.services.health import Check
+from models.services.monitoring import health_report
+from models.services.monitoring.health_report import Check
 from tests.portal.api.conftest import Program
 from tests.portal.conftest import Browser
 
@@ -26,7 +26,7 @@ def test_details_are_the_scheduled_report_while_there_is_one(anonymous: Browser,
         "redis": Check(True, 0.001, "2026-11-24T08:00:00+00:00"),
         "upstream": Check(True, 0.0125, "2026-11-24T07:59:58+00:00"),
     }
-    redis.set(health.REPORT_KEY, health.as_json(report))
+    redis.set(health_report.REPORT_KEY, health_report.as_json(report))
     answer = anonymous.get("/health/detailed")
     assert answer.json is not None
     assert answer.json["status"] == "unhealthy"

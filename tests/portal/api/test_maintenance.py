@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models.config import Settings
-from models.services import runtime
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.settings import overrides
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.portal.api.conftest import Program, told
@@ -20,7 +20,7 @@ BUY = {"duration_hours": 1, "scope": "full"}
 def closed(session: Session, settings: Settings, dana: User) -> None:
     """The shop is closed."""
     facts = {"reason": "a move", "seen": 0, "actor": Actor(dana.id)}
-    runtime.change(session, settings, "maintenance.on", value="true", **facts)
+    overrides.change(session, settings, "maintenance.on", value="true", **facts)
     session.commit()
 
 

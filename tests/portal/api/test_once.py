@@ -12,8 +12,10 @@ from models.api_replies import ApiReply
 from models.config import Settings
 from models.database import Sessions
 from models.logins import LoginKind
-from models.services import audit, idempotency, logins
-from models.services.context import Actor
+from models.services import idempotency
+from models.services.accounts import logins
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
 from models.services.errors import RequestUnderWay
 from models.tokens import AccessToken
 from models.users import User
@@ -183,5 +185,5 @@ def test_a_twin_that_would_wait_too_long_is_409(committed: tuple[Settings, Sessi
 def test_the_audit_log_has_one_purchase(alices: Program, session: Session, alice: User) -> None:
     for _ in range(3):
         told(alices.post("/tokens/purchase", BUY, Idempotency_Key="1"), 201)
-    page = audit.entries(session, limit=50, offset=0, user_id=alice.id, resource_type="token")
+    page = audit_log.entries(session, limit=50, offset=0, user_id=alice.id, resource_type="token")
     assert page.total == 1

@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config import Settings
-from models.services import revoking, secrets, sessions
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.crypto import secrets
+from models.services.gateway import sessions
+from models.services.tokens import revocation
 from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
@@ -67,7 +69,7 @@ def test_only_tokens_that_have_not_ended_are_listed_unless_all_are_wanted(
     program: Callable[[User], Program], session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     kept, revoked, expired, running = (buy(session, alice, settings, hours=1) for _ in range(4))
-    revoking.revoke(session, alice, revoked.id, settings=settings, actor=Actor(alice.id))
+    revocation.revoke(session, alice, revoked.id, settings=settings, actor=Actor(alice.id))
     sessions.begin(session, expired.id, device=None, rules=settings.sessions, actor=Actor())
     time.advance(hours=2)
     sessions.begin(session, running.id, device=None, rules=settings.sessions, actor=Actor())

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from models.config import Settings
 from models.coupons import Coupon
 from models.payments import Payment
-from models.services import ledger, runtime
+from models.services.ledger import transfers
+from models.services.settings import overrides
 from models.users import User
 from portal.forms.numbers import local_number, plain_number
 from portal.words import amount
@@ -92,7 +93,7 @@ def test_every_amount_that_a_page_takes_is_read_so(
     key = "7e1882e7-bca0-494b-b757-33cefa288bd8"
     as_dana.post(f"/admin/users/{charlie.id}/adjust", amount="1 000,50", reason="Goodwill", key=key)
     session.expire_all()
-    assert ledger.wallet_of(session, charlie.id).balance == Decimal("1000.50")
+    assert transfers.wallet_of(session, charlie.id).balance == Decimal("1000.50")
     as_charlie.post("/notifications", low_balance="7,25")
     session.expire_all()
     assert charlie.low_balance_znc == Decimal("7.25")
@@ -105,6 +106,6 @@ def test_every_amount_that_a_page_takes_is_read_so(
     ):
         sent = {"value": value, "reason": "for a test", "seen": "0"}
         assert as_dana.post(f"/admin/settings/{setting}", **sent).status_code == 303, setting
-    changed = runtime.effective(session, settings)
+    changed = overrides.effective(session, settings)
     assert (changed.prices.rub_per_znc, changed.prices.znc[1]) == (Decimal("10.25"), Decimal("1.50"))
     assert changed.limits.api_per_minute == 1000

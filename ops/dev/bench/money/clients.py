@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from models import config, database
 from models.ledger import Account, AccountKind
-from models.services import tokens
-from models.services.context import Actor
+from models.services.actor import Actor
+from models.services.tokens import purchase as token_purchase
 from models.users import User
 
 HOURS = 1
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
             begun = time.monotonic()
             with factory.begin() as session:
                 user = session.get_one(User, user_id)
-                tokens.purchase(
+                token_purchase.purchase(
                     session, user, hours=HOURS, scope="full", name="", settings=settings, actor=Actor(user_id)
                 )
             latencies[number].append((time.monotonic() - begun) * 1000)

@@ -20,7 +20,7 @@ from models.config import Settings
 from models.database import Sessions
 from models.ledger import Account, AccountKind
 from models.payments import Payment, PaymentStatus
-from models.services import books
+from models.services.ledger import verification as ledger_verification
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure
 from ops.dev.bench.load_clients import arrivals
@@ -74,7 +74,7 @@ def verify(factory: Sessions, postmaster: int) -> dict[str, Any]:
     spilled = _spilled(factory)
     with _private_memory(postmaster) as memory, factory.begin() as session:
         begun = time.monotonic()
-        report = books.verify(session)
+        report = ledger_verification.verify(session)
         seconds = time.monotonic() - begun
     if not report.is_sound:
         raise Failure(f"The history of the benchmark is not sound: {', '.join(report.faults)}.")

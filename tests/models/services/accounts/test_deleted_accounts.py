@@ -17,22 +17,14 @@ from models.config import Settings
 from models.database import Sessions
 from models.ledger import AccountKind
 from models.payments import Payment, PaymentReversal, PaymentStatus, ReversalState
-from models.services import (
-    adjustments,
-    books,
-    coupons,
-    credentials,
-    gifts,
-    leaving,
-    ledger,
-    payments,
-    reversals,
-    reviews,
-)
-from models.services.accounts import former_accounts
-from models.services.context import PLATFORM, Actor
+from models.services.accounts import deletion, email_flows, former_accounts
+from models.services.actor import PLATFORM, Actor
 from models.services.errors import AccountClosed, CouponRefused, GiftRefused, ProviderRefused
-from models.services.providers import mock
+from models.services.ledger import adjustments, transfers
+from models.services.ledger import verification as ledger_verification
+from models.services.payments import manual_review, reversals, topups
+from models.services.payments.providers import mock
+from models.services.promotions import coupons, gift_codes
 from models.users import User
 from tests.conftest import PASSWORD, Clock, make_user
 from tests.models.test_reversals import paid, said
@@ -53,35 +45,35 @@ def sound(request: Any) -> Any:
     yield
     if session is not None:
         session.flush()
-        assert [rule for rule in books.RULES if books.broken(session, rule)] == []
+        assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
 
 
 def leave(session: Session, user: User, settings: Settings) -> None:
-    leaving.delete_account(session, user, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
+    deletion.delete_account(session, user, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
 
 
 def back(session: Session, settings: Settings, name: str = "frank2", email: str = "Frank@Example.test") -> User:
     """Somebody who registers with the address of the deleted account."""
     facts = {"email": email, "username": name, "password": PASSWORD, "settings": settings, "actor": PLATFORM}
-    return credentials.register(session, **facts)  # type: ignore[arg-type]
+    return email_flows.register(session, **facts)  # type: ignore[arg-type]
 
 
 def settle(session: Session, payment: Payment, settings: Settings) -> str:
-    stored = payments.callbacks.store_event(session, "mock", decided(session, payment, settings))
+    stored = topups.callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert stored is not None
-    return payments.settle(session, stored)
+    return topups.settle(session, stored)
 
 
 def unclaimed(session: Session) -> Decimal:
     session.expire_all()
-    return ledger.system_account(session, AccountKind.UNCLAIMED).balance
+    return transfers.system_account(session, AccountKind.UNCLAIMED).balance
 
 
 def expired(session: Session, user: User, settings: Settings, time: Clock) -> Payment:
     """A payment that nobody paid in time, so that it does not keep the account from being deleted."""
     payment = top_up(session, user, settings)
     time.advance(hours=2)
-    payments.expire(session)
+    topups.expire(session)
     session.refresh(payment)
     return payment
 
@@ -92,7 +84,7 @@ def test_a_late_payment_for_a_deleted_account_goes_back_to_its_payer(
     payment = expired(session, frank, settings, time)
     leave(session, frank, settings)
     assert settle(session, payment, settings) == "review: the account is deleted"
-    assert (balance(session, frank), payment.status, reviews.count(session)) == (0, PaymentStatus.REFUNDED, 1)
+    assert (balance(session, frank), payment.status, manual_review.count(session)) == (0, PaymentStatus.REFUNDED, 1)
     [waiting] = session.scalars(select(PaymentReversal)).all()
     assert reversals.send(session, waiting.id, settings) is ReversalState.DONE
     assert (unclaimed(session), balance(session, frank)) == (0, 0)
@@ -107,14 +99,14 @@ def test_what_a_provider_cannot_give_back_waits_for_an_admin_who_can_try_again(
     payment = expired(session, frank, settings, time)
     leave(session, frank, settings)
     settle(session, payment, settings)
-    reviews.close(
-        session, reviews.listing().page(session, limit=1, offset=0).items[0].id, note="seen", actor=Actor(dana.id)
+    manual_review.close(
+        session, manual_review.listing().page(session, limit=1, offset=0).items[0].id, note="seen", actor=Actor(dana.id)
     )
     [waiting] = session.scalars(select(PaymentReversal)).all()
     with monkeypatch.context() as patch:
         patch.setattr(mock.MockProvider, "refund", no)
         assert reversals.send(session, waiting.id, settings) is ReversalState.REFUSED
-    assert (unclaimed(session), balance(session, frank), reviews.count(session)) == (50, 0, 1)
+    assert (unclaimed(session), balance(session, frank), manual_review.count(session)) == (50, 0, 1)
     facts = {"amount_rub": Decimal(500), "reason": "another card", "key": uuid.uuid4(), "actor": Actor(dana.id)}
     again = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
     assert reversals.send(session, again.id, settings) is ReversalState.DONE
@@ -130,24 +122,24 @@ def test_a_refund_that_is_refused_after_the_deletion_repays_the_debt_and_waits_a
     refund = reversals.request(session, first.id, **facts)  # type: ignore[arg-type]
     leave(session, frank, settings)
     said(session, second, "disputed", "100", refund_id="d-1")
-    assert ledger.debt_of(session, frank.id) == 10
+    assert transfers.debt_of(session, frank.id) == 10
 
     def no(*_: Any) -> str:
         raise ProviderRefused("The card is closed.")
 
     monkeypatch.setattr(mock.MockProvider, "refund", no)
     reversals.send(session, refund.id, settings)
-    assert (unclaimed(session), ledger.debt_of(session, frank.id), balance(session, frank)) == (40, 0, 0)
+    assert (unclaimed(session), transfers.debt_of(session, frank.id), balance(session, frank)) == (40, 0, 0)
 
 
 def test_nothing_is_credited_to_a_deleted_account(*, session: Session, frank: User, settings: Settings) -> None:
     leave(session, frank, settings)
     with pytest.raises(AccountClosed), session.begin_nested():
-        ledger.transfer(
+        transfers.transfer(
             session,
-            ledger.TransferKind.ADJUSTMENT,
-            debit=ledger.system_account(session, AccountKind.ADJUSTMENTS),
-            credit=ledger.wallet_of(session, frank.id),
+            transfers.TransferKind.ADJUSTMENT,
+            debit=transfers.system_account(session, AccountKind.ADJUSTMENTS),
+            credit=transfers.wallet_of(session, frank.id),
             amount=Decimal(1),
             description="late",
             reference=("user", frank.id),
@@ -162,20 +154,20 @@ def test_a_gift_code_redeemed_as_the_account_goes_is_not_lost_in_it(committed: C
     frank, dana = person(factory, "frank"), person(factory, "dana", is_superuser=True)
     with factory.begin() as session:
         facts = {"valid_until": None, "note": "test", "settings": settings, "actor": Actor(dana.id)}
-        [code] = gifts.create(session, amount=Decimal(5), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
+        [code] = gift_codes.create(session, amount=Decimal(5), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
 
     def go(session: Any) -> Any:
         return leave(session, session.get_one(User, frank.id), settings)
 
     def redeem(session: Any) -> Any:
-        return gifts.redeem(session, session.get_one(User, frank.id), code, settings=settings, actor=PLATFORM)
+        return gift_codes.redeem(session, session.get_one(User, frank.id), code, settings=settings, actor=PLATFORM)
 
     gone, refused = crossing(factory, go, "DELETE FROM outbox_mails", redeem)
     assert (gone, type(refused)) == (None, AccountClosed)
     assert_sound(factory)
     with factory.begin() as session:
         bob = make_user(session, "bob")
-        assert gifts.redeem(session, bob, code, settings=settings, actor=PLATFORM) == 5
+        assert gift_codes.redeem(session, bob, code, settings=settings, actor=PLATFORM) == 5
 
 
 def test_a_debtor_who_registers_again_owes_as_before(*, session: Session, frank: User, settings: Settings) -> None:
@@ -184,10 +176,10 @@ def test_a_debtor_who_registers_again_owes_as_before(*, session: Session, frank:
     said(session, payment, "disputed", "500", refund_id="d-1")
     leave(session, frank, settings)
     again = back(session, settings)
-    assert (ledger.debt_of(session, frank.id), ledger.debt_of(session, again.id)) == (0, 18)
+    assert (transfers.debt_of(session, frank.id), transfers.debt_of(session, again.id)) == (0, 18)
     paid(session, again, settings, "20")
-    assert (ledger.debt_of(session, again.id), balance(session, again)) == (0, 2)
-    assert ledger.debt_of(session, back(session, settings, "grace", "grace@example.test").id) == 0
+    assert (transfers.debt_of(session, again.id), balance(session, again)) == (0, 2)
+    assert transfers.debt_of(session, back(session, settings, "grace", "grace@example.test").id) == 0
 
 
 def test_a_chargeback_that_comes_after_the_return_is_owed_too(
@@ -200,7 +192,7 @@ def test_a_chargeback_that_comes_after_the_return_is_owed_too(
     said(session, payment, "disputed", "500", refund_id="d-1")
     assert list(former_accounts.due_to_carry(session)) == [again.id]
     assert former_accounts.carry_debt(session, again.id)
-    assert (ledger.debt_of(session, again.id), balance(session, again)) == (30, 0)
+    assert (transfers.debt_of(session, again.id), balance(session, again)) == (30, 0)
     assert list(former_accounts.due_to_carry(session)) == []
     assert not former_accounts.carry_debt(session, again.id)
 
@@ -210,13 +202,15 @@ def test_coupons_gifts_and_the_referral_bonus_are_not_had_again_by_a_new_account
 ) -> None:
     facts: dict[str, Any] = {"valid_until": None, "actor": Actor(dana.id)}
     coupons.create(session, code="ONCE", percent=Decimal(10), amount=None, uses_in_all=None, uses_per_user=1, **facts)
-    [code] = gifts.create(session, amount=Decimal(5), count=1, uses_each=9, note="test", settings=settings, **facts)
+    [code] = gift_codes.create(
+        session, amount=Decimal(5), count=1, uses_each=9, note="test", settings=settings, **facts
+    )
     frank.referrer_id = charlie.id
     paid(session, frank, settings, "200")
-    gifts.redeem(session, frank, code, settings=settings, actor=PLATFORM)
+    gift_codes.redeem(session, frank, code, settings=settings, actor=PLATFORM)
     buy(session, frank, settings, hours=24, coupon="ONCE")
     buy(session, frank, settings, hours=168)
-    held: Callable[[], Decimal] = lambda: ledger.personal_account(session, charlie.id, AccountKind.HELD).balance  # noqa: E731
+    held: Callable[[], Decimal] = lambda: transfers.personal_account(session, charlie.id, AccountKind.HELD).balance  # noqa: E731
     assert held() == 10
     leave(session, frank, settings)
     again = back(session, settings)
@@ -225,7 +219,7 @@ def test_coupons_gifts_and_the_referral_bonus_are_not_had_again_by_a_new_account
     third.referrer_id = charlie.id
     paid(session, third, settings, "200")
     with pytest.raises(GiftRefused):
-        gifts.redeem(session, third, code, settings=settings, actor=PLATFORM)
+        gift_codes.redeem(session, third, code, settings=settings, actor=PLATFORM)
     with pytest.raises(CouponRefused), session.begin_nested():
         buy(session, third, settings, hours=24, coupon="ONCE")
     buy(session, third, settings, hours=168)

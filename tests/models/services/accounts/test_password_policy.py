@@ -6,9 +6,8 @@ from contextlib import suppress
 import pytest
 from sqlalchemy.orm import Session
 
-from models.services import passwords, users
-from models.services.accounts import password_policy
-from models.services.context import Actor
+from models.services.accounts import password_policy, passwords, users
+from models.services.actor import Actor
 from models.services.errors import InvalidInput
 from models.users import User
 from tests.conftest import PASSWORD

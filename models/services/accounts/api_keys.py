@@ -1,0 +1,124 @@
+"""Making, finding and ending personal API keys."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session, contains_eager
+
+from models import clock
+from models.api_keys import ApiKey, KeyScope
+from models.audit import AuditAction
+from models.config import Settings
+from models.services import text_validation
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.crypto import secrets
+from models.services.crypto.secrets import Purpose
+from models.services.errors import InvalidInput, MadeAlready, NotFound
+from models.services.pagination import Page, page_of
+from models.users import User
+
+# What a key begins with, so that scanners of leaked secrets know one when they see it.
+PREFIX = "zk_"
+NAME_LENGTH = 50
+AT_MOST = 20
+LONGEST_DAYS = 366
+# A key in use is written to this seldom.
+TOUCH_EVERY = timedelta(minutes=1)
+
+
+def create(
+    session: Session,
+    user: User,
+    *,
+    name: str,
+    scope: KeyScope,
+    days: int | None,
+    settings: Settings,
+    actor: Actor,
+    key_id: uuid.UUID | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key and return it with its secret, which is known only now; without `days` it lasts until it is ended.
+
+    A form that carries `key_id` makes one key: sent again it raises MadeAlready. Raises InvalidInput: for a bad name,
+    an admin's scope for somebody who is none, too many keys, or too many days.
+    """
+    name = text_validation.one_line(name, field="name", at_least=1, at_most=NAME_LENGTH)
+    if scope is KeyScope.ADMIN and not user.is_superuser:
+        raise InvalidInput("scope", "Only admins can have such a key.")
+    if days is not None and not 1 <= days <= LONGEST_DAYS:
+        raise InvalidInput("days", "A key can last for 1 to 366 days.")
+    # The user's row is locked, so that keys made at the same instant are counted one after the other.
+    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
+    if key_id is not None and session.get(ApiKey, key_id) is not None:
+        raise MadeAlready
+    query = select(func.count()).where(ApiKey.user_id == user.id, ApiKey.ended_at.is_(None))
+    if (session.scalar(query) or 0) >= AT_MOST:
+        raise InvalidInput("name", "You have 20 keys. End one that you do not need.")
+    secret = secrets.new_secret(settings.tokens, Purpose.API_KEY)
+    moment = clock.now()
+    key = ApiKey(
+        id=key_id or uuid.uuid4(),
+        user_id=user.id,
+        name=name,
+        scope=scope,
+        prefix=secret[: secrets.PREFIX_LENGTH],
+        secret_hash=secrets.hash_of(settings.tokens, secret, Purpose.API_KEY),
+        created_at=moment,
+        expires_at=None if days is None else moment + timedelta(days=days),
+    )
+    session.add(key)
+    session.flush()
+    resource = ("api_key", key.id)
+    facts = {"name": name, "scope": scope, "days": days}
+    audit_log.record(session, AuditAction.API_KEY_MADE, actor, user_id=user.id, resource=resource, **facts)
+    return key, f"{PREFIX}{secret}"
+
+
+def find_open(session: Session, shown: str, settings: Settings) -> ApiKey | None:
+    """Return the key of this secret with its user, if it still opens anything; a made-up one is looked up nowhere.
+
+    Whether its user is active is the caller's to ask.
+    """
+    secret = shown.removeprefix(PREFIX)
+    if secret == shown or not secrets.is_genuine(settings.tokens, secret, Purpose.API_KEY):
+        return None
+    secret_hash = secrets.hash_of(settings.tokens, secret, Purpose.API_KEY)
+    query = select(ApiKey).join(ApiKey.user).options(contains_eager(ApiKey.user))
+    key = session.scalars(query.where(ApiKey.secret_hash == secret_hash)).one_or_none()
+    return key if key is not None and key.is_open(clock.now()) else None
+
+
+def is_stale(key: ApiKey) -> bool:
+    """Say whether it is time to `touch` a key again."""
+    return key.last_used_at is None or clock.now() - key.last_used_at >= TOUCH_EVERY
+
+
+def touch(session: Session, key: ApiKey) -> None:
+    """Note that a key is in use; of several requests at the same instant one writes."""
+    moment = clock.now()
+    is_due = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= moment - TOUCH_EVERY)
+    session.execute(update(ApiKey).where(ApiKey.id == key.id, is_due).values(last_used_at=moment))
+
+
+def end(session: Session, user: User, key_id: uuid.UUID, *, actor: Actor) -> None:
+    """End one of the user's keys; a second time changes nothing. Raises NotFound for a stranger's."""
+    own(session, user, key_id)
+    ended = update(ApiKey).where(ApiKey.id == key_id, ApiKey.ended_at.is_(None)).values(ended_at=clock.now())
+    if session.scalar(ended.returning(ApiKey.id)) is not None:
+        audit_log.record(session, AuditAction.API_KEY_ENDED, actor, user_id=user.id, resource=("api_key", key_id))
+
+
+def own(session: Session, user: User, key_id: uuid.UUID) -> ApiKey:
+    """Return the user's key. Raises NotFound, for a stranger's too."""
+    key = session.get(ApiKey, key_id)
+    if key is None or key.user_id != user.id:
+        raise NotFound("key")
+    return key
+
+
+def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) -> Page[ApiKey]:
+    """Return a page of a user's keys, newest first, ended ones among them."""
+    query = select(ApiKey).where(ApiKey.user_id == user_id)
+    return page_of(session, query, order=(ApiKey.created_at.desc(), ApiKey.id), limit=limit, offset=offset)

@@ -1,0 +1,136 @@
+"""Deleting one's account: what ends, what lapses, and what is made nameless. Ledger and audit log stay."""
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.api_keys import ApiKey
+from models.api_replies import ApiReply
+from models.audit import AuditAction
+from models.config import Settings
+from models.devices import KnownDevice
+from models.logins import Login
+from models.notices import NoticeChoice
+from models.outbox import OutboxMail
+from models.payments import Payment, PaymentStatus
+from models.services.accounts import former_accounts, passwords, roles, two_factor, users
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.errors import LastSuperuser, PaymentWaits
+from models.services.gateway import invalidation
+from models.services.ledger import adjustments, transfers
+from models.services.notifications import outbox
+from models.services.promotions import bonus_corrections
+from models.services.tokens import queries as token_queries
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from models.user_notes import UserNote
+from models.users import User
+from models.webhooks import WebhookEndpoint
+
+# What is his alone and nothing else stands on; the deliveries of a webhook go with it.
+HIS_OWN = (Login, ApiKey, ApiReply, WebhookEndpoint, NoticeChoice, KnownDevice, UserNote)
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """What somebody gives up: ZNC in the wallet, and tokens that could still be used. `waits`: a payment is pending."""
+
+    balance: Decimal
+    tokens: int
+    waits: bool
+
+
+def preview(session: Session, user: User) -> Farewell:
+    """Return what would lapse if the account were deleted now."""
+    usable = select(func.count()).where(AccessToken.user_id == user.id, token_queries.has_not_ended())
+    pending = select(Payment.id).where(Payment.user_id == user.id, Payment.status == PaymentStatus.PENDING).limit(1)
+    return Farewell(
+        transfers.wallet_of(session, user.id).balance, session.scalar(usable) or 0, session.scalar(pending) is not None
+    )
+
+
+def delete_account(
+    session: Session, user: User, *, password: str, code: str | None, settings: Settings, actor: Actor
+) -> Farewell:
+    """Delete a user's own account and return what lapsed with it.
+
+    1. Refuse the last admin, and who has a payment under way: its money would come to nobody.
+    2. Tell him at his address, which is forgotten afterwards.
+    3. End his tokens, without a refund, since there is no wallet for it, and his links and second factor; remove his
+       logins, API keys, webhooks, choices, known devices, and what admins noted about him.
+    4. Book what is in his wallet out of it, and let referral bonuses lapse that are still held: no money may come to
+       a deleted account, and a deletion must not pay a bonus out before its time.
+    5. Close his accounts, so that nothing comes to them any more, and keep a keyed hash of his address, by which his
+       debts and limits find him should he register again.
+    6. Take his name, addresses and devices out of what stays.
+
+    Raises InvalidInput for a wrong password, OtpRequired, OtpWrong, LastSuperuser, PaymentWaits.
+    """
+    # Admins, user, tokens, bonuses, wallet, logins: in the order of all that changes an account, sells or pays back.
+    # Two orders would be a deadlock. Who sent the form twice is nobody by the second time, whom no password proves.
+    admins = roles.locked_admins(session) if user.is_superuser else []
+    session.refresh(user, with_for_update={"key_share": True})
+    users.prove(user, password)
+    two_factor.require(session, user, code, settings=settings, actor=actor)
+    if admins == [user.id]:
+        raise LastSuperuser
+    _lock_tokens(session, user.id)
+    bonuses = bonus_corrections.locked_of_leaver(session, user.id)
+    transfers.locked_wallet(session, user.id)
+    gone = preview(session, user)
+    if gone.waits:
+        raise PaymentWaits
+    session.execute(delete(OutboxMail).where(OutboxMail.user_id == user.id))
+    facts = {"username": user.username, "balance": f"{gone.balance:.2f}"}
+    outbox.write(session, "account_deleted", user, dedup_key=f"account_deleted:{user.id}", **facts)
+    _end_tokens(session, user.id)
+    if gone.balance > 0:
+        adjustments.adjust(session, user, amount=-gone.balance, reason="Account deleted", actor=actor)
+    for bonus in bonuses:
+        bonus_corrections.lapse(session, bonus, actor=actor)
+    two_factor.forget(session, user.id)
+    users.end_links(session, user.id)
+    for table in HIS_OWN:
+        session.execute(delete(table).where(table.user_id == user.id))
+    details = {"tokens": gone.tokens, "lapsed": str(gone.balance)}
+    audit_log.record(session, AuditAction.USER_DELETED, actor, user_id=user.id, resource=("user", user.id), **details)
+    transfers.close_accounts(session, user.id, clock.now())
+    user.address_hash = former_accounts.address_hash(user.email, settings)
+    _make_nameless(session, user)
+    return gone
+
+
+def _end_tokens(session: Session, user_id: uuid.UUID) -> None:
+    """End what could still be used, under the tokens' row locks, and announce it to the workers."""
+    # Asked again: one may have been bought just before the wallet was locked.
+    if ids := _lock_tokens(session, user_id):
+        ended = {"revoked_at": clock.now(), "refund_amount": 0, "auto_renew": False}
+        session.execute(update(AccessToken).where(AccessToken.id.in_(ids)).values(ended))
+        invalidation.announce_tokens(session, ids)
+
+
+def _lock_tokens(session: Session, user_id: uuid.UUID) -> Sequence[uuid.UUID]:
+    query = select(AccessToken.id).where(AccessToken.user_id == user_id, token_queries.has_not_ended())
+    return session.scalars(query.order_by(AccessToken.id).with_for_update()).all()
+
+
+def _make_nameless(session: Session, user: User) -> None:
+    name = f"deleted-{user.id.hex[:20]}"
+    user.email, user.username, user.full_name = f"{name}@deleted.invalid", name, None
+    user.password_hash = passwords.hash_password(secrets.token_urlsafe(32))
+    user.password_version = user.password_version + 1
+    user.is_active = user.is_superuser = user.awaits_confirmation = False
+    user.deleted_at, user.time_zone = clock.now(), None
+    session.execute(update(AccessToken).where(AccessToken.user_id == user.id).values(name=""))
+    nobody = {"ip_address": "", "user_agent": "", "device_id": None}
+    # In the order in which workers take them (counting.py): two orders would be a deadlock.
+    his = select(ProxySession.id).where(ProxySession.user_id == user.id).order_by(ProxySession.id)
+    session.execute(update(ProxySession).where(ProxySession.id.in_(his.with_for_update(key_share=True))).values(nobody))
+    session.flush()

@@ -1,0 +1,116 @@
+"""Accounts and mailed links: registering, confirming an address, setting a new password, taking another address."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models.audit import AuditAction
+from models.config import Settings
+from models.links import LinkPurpose
+from models.services.accounts import email_links, former_accounts, users
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.errors import LinkExpired
+from models.services.notifications import outbox
+from models.users import User
+
+
+def register(session: Session, *, email: str, settings: Settings, actor: Actor, **facts: Any) -> User:
+    """Make a user (`users.register`); once mail can be sent, he has to confirm his address before he logs in."""
+    confirm = settings.mail.is_configured
+    user = users.register(session, email=email, actor=actor, confirm=confirm, **facts)
+    if not confirm:
+        former_accounts.recognise(session, user, settings)
+    else:
+        email_links.ask(session, LinkPurpose.CONFIRM_EMAIL, user.email, settings=settings, actor=actor)
+    return user
+
+
+def confirm_email(session: Session, secret: str, *, settings: Settings, actor: Actor) -> User:
+    """Let the owner of an address log in from now on. Raises LinkExpired."""
+    user = _user_of(session, secret, LinkPurpose.CONFIRM_EMAIL, settings=settings)
+    confirmed(session, user, actor)
+    former_accounts.recognise(session, user, settings)
+    return user
+
+
+def reset_password(session: Session, secret: str, new: str, *, settings: Settings, actor: Actor) -> User:
+    """Set a new password for who reads the mail of the address; every login ends. Raises LinkExpired, InvalidInput.
+
+    Whoever set the old password may never have had the address, so this confirms it, too.
+    """
+    user = _user_of(session, secret, LinkPurpose.RESET_PASSWORD, settings=settings)
+    users.set_password(session, user, new, actor=actor, action=AuditAction.USER_PASSWORD_RESET)
+    confirmed(session, user, actor)
+    former_accounts.recognise(session, user, settings)
+    return user
+
+
+def ask_to_sign_in(session: Session, user: User, *, settings: Settings, actor: Actor) -> None:
+    """Ask for a link that finishes a login, where the right password alone proves too little."""
+    email_links.ask(session, LinkPurpose.SIGN_IN, user.email, settings=settings, actor=actor)
+
+
+def sign_in(session: Session, secret: str, *, settings: Settings) -> User:
+    """Return the user who proved by mail, after the right password, that the account is his. Raises LinkExpired."""
+    return _user_of(session, secret, LinkPurpose.SIGN_IN, settings=settings)
+
+
+def ask_for_new_email(
+    session: Session, user: User, *, email: str, password: str, settings: Settings, actor: Actor
+) -> None:
+    """Ask for a link to a new address. Raises InvalidInput for a wrong password or what is no address.
+
+    Whether somebody has that address is not looked at here, so the page does not tell.
+    """
+    users.prove(user, password)
+    users.check_email(email)
+    email_links.ask(session, LinkPurpose.CHANGE_EMAIL, email, settings=settings, actor=actor, user=user)
+
+
+def change_email(session: Session, secret: str, *, settings: Settings, actor: Actor) -> User:
+    """Give a user the address to which his link was sent, and tell the old one. Raises LinkExpired."""
+    link = email_links.take(session, secret, LinkPurpose.CHANGE_EMAIL, settings=settings)
+    user = _lock(session, link.user_id)
+    facts = {"username": user.username, "old": user.email, "new": link.email}
+    outbox.write(session, "email_changed", user, dedup_key=f"email_changed:{link.id}", **facts)
+    if users.by_email(session, link.email) not in {None, user}:
+        # Decided before the index would, whose error names the address in the server's log.
+        raise LinkExpired
+    try:
+        with session.begin_nested():
+            user.email = link.email
+            session.flush()
+    except IntegrityError:
+        # The race: somebody has taken the address since the mail was sent. To whom it belongs is told to nobody.
+        raise LinkExpired from None
+    users.end_links(session, user.id)
+    former_accounts.recognise(session, user, settings)
+    audit_log.record(session, AuditAction.USER_EMAIL_CHANGED, actor, user_id=user.id, resource=("user", user.id))
+    return user
+
+
+def _user_of(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> User:
+    """Take a link and return whose it is, unless his address is another by now. Raises LinkExpired."""
+    link = email_links.take(session, secret, purpose, settings=settings)
+    user = _lock(session, link.user_id)
+    same = session.scalar(select(func.lower(link.email) == func.lower(user.email)))
+    if not same or not user.is_active:
+        raise LinkExpired
+    return user
+
+
+def _lock(session: Session, user_id: object) -> User:
+    """Return the user as he is now, held until the end of the transaction."""
+    query = select(User).where(User.id == user_id).with_for_update(key_share=True)
+    return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def confirmed(session: Session, user: User, actor: Actor) -> None:
+    """Let a user log in whose address has proved to be his; a second time changes nothing."""
+    if user.awaits_confirmation:
+        user.awaits_confirmation = False
+        audit_log.record(session, AuditAction.USER_EMAIL_CONFIRMED, actor, user_id=user.id, resource=("user", user.id))
+        outbox.write(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)

@@ -1,0 +1,168 @@
+"""Mailed links: asked for without a look at who has the address, sent by a job, good once and for a short time.
+
+The secret in a link is derived from the row's id under the portal's key, so that neither the row nor the mail that
+waits in the outbox holds it: a stolen database opens nothing.
+"""
+
+import base64
+import hashlib
+import hmac
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.links import AccountLink, LinkPurpose
+from models.services.accounts import users
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.crypto import secrets
+from models.services.errors import LinkExpired
+from models.services.notifications import outbox
+from models.users import User
+
+LIFETIME = {
+    LinkPurpose.CONFIRM_EMAIL: timedelta(hours=24),
+    LinkPurpose.RESET_PASSWORD: timedelta(hours=1),
+    LinkPurpose.CHANGE_EMAIL: timedelta(hours=1),
+    LinkPurpose.SIGN_IN: timedelta(hours=1),
+}
+# So many mails of one kind an hour and user, however many addresses ask for them.
+AT_MOST = 3
+
+
+def ask(
+    session: Session,
+    purpose: LinkPurpose,
+    email: str,
+    *,
+    settings: Settings,
+    actor: Actor,
+    user: User | None = None,
+) -> None:
+    """Ask for a mail with a link to an address, whether or not anybody has it.
+
+    A change of address names its `user`; the other links are for whoever has the address.
+    """
+    link_id, moment = uuid.uuid4(), clock.now()
+    session.add(
+        AccountLink(
+            id=link_id,
+            purpose=purpose,
+            user_id=user.id if user else None,
+            email=email.strip(),
+            secret_hash=_hash(settings, secret_of(settings, link_id)),
+            ip_address=(actor.ip_address or "")[:45] or None,
+            created_at=moment,
+            expires_at=moment + LIFETIME[purpose],
+        )
+    )
+    session.flush()
+
+
+def send_asked(session: Session, *, limit: int = 50) -> int:
+    """Write the mails for the links that were asked for, and remove those that nobody is to get; returns how many."""
+    asked = session.scalars(
+        select(AccountLink)
+        .where(AccountLink.sent_at.is_(None))
+        .order_by(AccountLink.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for link in asked:
+        if not _send(session, link):
+            session.delete(link)
+        session.flush()
+    return len(asked)
+
+
+def find(session: Session, secret: str, *, settings: Settings) -> AccountLink:
+    """Return the link with its user, without using it up. Raises LinkExpired."""
+    link = session.scalars(select(AccountLink).where(AccountLink.secret_hash == _hash(settings, secret))).one_or_none()
+    if link is None or link.user is None or not link.user.is_active or link.expires_at <= clock.now():
+        raise LinkExpired
+    return link
+
+
+def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> AccountLink:
+    """Use a link up and return it. Raises LinkExpired.
+
+    The race: one link used twice at the same instant. Both may find it, but only one deletes the row.
+    """
+    link = find(session, secret, settings=settings)
+    # The user before his links, as with whatever ends them all: two orders would be a deadlock.
+    session.execute(select(User.id).where(User.id == link.user_id).with_for_update(key_share=True))
+    gone = session.scalar(
+        delete(AccountLink).where(AccountLink.id == link.id, AccountLink.purpose == purpose).returning(AccountLink.id)
+    )
+    if gone is None:
+        raise LinkExpired
+    session.expunge(link)
+    return link
+
+
+def forget_expired(session: Session) -> int:
+    """Remove links whose time is over; returns how many went."""
+    gone = session.scalars(delete(AccountLink).where(AccountLink.expires_at <= clock.now()).returning(AccountLink.id))
+    return len(gone.all())
+
+
+def secret_of(settings: Settings, link_id: uuid.UUID) -> str:
+    """Return the secret of a link, which stands in its address and nowhere else."""
+    key = settings.portal.secret_key.get_secret_value().encode()
+    digest = hmac.digest(key, b"mailed link:" + link_id.bytes, hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def shown(context: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return the facts of a mail with the address of the link that they name, if they name one."""
+    if "link_id" not in context:
+        return dict(context)
+    secret = secret_of(settings, uuid.UUID(context["link_id"]))
+    return {**context, "link": f"{settings.portal.address}/links/{secret}"}
+
+
+def _send(session: Session, link: AccountLink) -> bool:
+    user = link.user if link.purpose is LinkPurpose.CHANGE_EMAIL else users.by_email(session, link.email)
+    if user is None or not user.is_active or _had_enough(session, user, link.purpose):
+        return False
+    match link.purpose:
+        case LinkPurpose.CONFIRM_EMAIL if not user.awaits_confirmation:
+            return False
+        case LinkPurpose.CHANGE_EMAIL if (owner := users.by_email(session, link.email)) and owner is not user:
+            # Who asked is told nothing; who has the address learns that somebody tried.
+            key = f"registered_again:{owner.id}:{clock.now():%Y-%m-%d}"
+            outbox.write(session, "registered_again", owner, dedup_key=key, username=owner.username)
+            return False
+        case LinkPurpose.RESET_PASSWORD:
+            action, asker = AuditAction.USER_PASSWORD_RESET_ASKED, Actor(ip_address=link.ip_address)
+            audit_log.record(session, action, asker, user_id=user.id, resource=("user", user.id))
+        case _:
+            pass
+    link.user, link.sent_at = user, clock.now()
+    outbox.write(
+        session,
+        link.purpose,
+        user,
+        recipient=link.email if link.purpose is LinkPurpose.CHANGE_EMAIL else user.email,
+        dedup_key=f"link:{link.id}",
+        username=user.username,
+        link_id=str(link.id),
+    )
+    return True
+
+
+def _had_enough(session: Session, user: User, purpose: LinkPurpose) -> bool:
+    recent = AccountLink.sent_at > clock.now() - timedelta(hours=1)
+    query = select(func.count()).where(AccountLink.user_id == user.id, AccountLink.purpose == purpose, recent)
+    return (session.scalar(query) or 0) >= AT_MOST
+
+
+def _hash(settings: Settings, secret: str) -> bytes:
+    return secrets.hash_of(settings.tokens, secret, secrets.Purpose.LINK)

@@ -1,0 +1,250 @@
+"""Two-factor login with time-based codes (RFC 6238): setting it up, checking a code, recovery, turning it off.
+
+Whoever lets somebody in calls `require` after `users.authenticate`, in the same transaction: a code that was taken is
+used up with it.
+"""
+
+import hashlib
+import hmac
+import secrets
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import pyotp
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.services import text_validation
+from models.services.accounts import logins, users
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.crypto import encryption
+from models.services.errors import InvalidInput, OtpRequired, OtpWrong, RotatedAlready
+from models.services.notifications import outbox
+from models.two_factor import RecoveryCode, TwoFactor
+from models.users import User
+
+STEP_SECONDS = 30
+# A clock that is half a minute off still works.
+STEPS_AROUND = (-1, 0, 1)
+RECOVERY_CODES = 10
+# No letters or digits that look like others: 32 of them, so that ten make 50 bits.
+LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+CODE_LENGTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Since when somebody has a second factor, if he has one, how many recovery codes are left, and of which set."""
+
+    since: datetime | None
+    codes_left: int
+    codes_generation: int
+
+
+def state(session: Session, user_id: uuid.UUID) -> State:
+    """Return how a user's second factor stands."""
+    found = session.get(TwoFactor, user_id, populate_existing=True)
+    left = session.scalar(select(func.count()).where(RecoveryCode.user_id == user_id)) or 0
+    return State(found.confirmed_at if found else None, left, found.codes_generation if found else 0)
+
+
+def is_on(session: Session, user_id: uuid.UUID) -> bool:
+    """Say whether a code is asked for when this user logs in."""
+    query = select(TwoFactor.user_id).where(TwoFactor.user_id == user_id, TwoFactor.confirmed_at.is_not(None))
+    return session.scalar(query) is not None
+
+
+def is_missing(session: Session, user: User, settings: Settings) -> bool:
+    """Say whether this admin must set up a second factor before the office opens to him."""
+    return user.is_superuser and settings.admin_two_factor and not is_on(session, user.id)
+
+
+def require(session: Session, user: User, otp: str | None, *, settings: Settings, actor: Actor) -> None:
+    """Let a user with a second factor pass with a code only. Raises OtpRequired without one, OtpWrong."""
+    if not is_on(session, user.id):
+        return
+    if not (otp or "").strip():
+        raise OtpRequired
+    check(session, user, str(otp), settings=settings, actor=actor)
+
+
+def check(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> None:
+    """Use up a code of the app or a recovery code. Raises OtpWrong.
+
+    The races: one code sent twice at the same instant, of which only one changes the row; and a secret that is replaced
+    between reading it and here, of which this code proves nothing.
+    """
+    typed = "".join(code.split()).replace("-", "").lower()
+    found = session.scalars(
+        select(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_not(None))
+    ).one_or_none()
+    if found is None or not text_validation.is_fit(typed):
+        raise OtpWrong
+    step = _step_of(_unsealed(found, settings), typed)
+    if step is not None:
+        taken = session.scalar(
+            update(TwoFactor)
+            .where(*_same(found), TwoFactor.last_step < step)
+            .values(last_step=step)
+            .returning(TwoFactor.user_id)
+            .execution_options(synchronize_session=False)
+        )
+    else:
+        own = (RecoveryCode.user_id == user.id, RecoveryCode.code_hash == _hash(settings, user.id, typed))
+        taken = session.scalar(delete(RecoveryCode).where(*own).returning(RecoveryCode.user_id))
+        if taken is not None:
+            who = replace(actor, user_id=user.id)
+            action = AuditAction.RECOVERY_CODE_USED
+            audit_log.record(session, action, who, user_id=user.id, resource=("user", user.id))
+    if taken is None:
+        raise OtpWrong
+
+
+def begin(session: Session, user: User, *, password: str, settings: Settings) -> None:
+    """Make a secret that waits to be confirmed; one that waited before is replaced. Raises InvalidInput."""
+    users.prove(user, password)
+    if is_on(session, user.id):
+        raise InvalidInput("current_password", "Two-factor login is on already.")
+    sealed = encryption.seal(
+        settings.portal, pyotp.random_base32().encode(), purpose=encryption.Purpose.TOTP, owner=user.id
+    )
+    fresh = {"sealed_secret": sealed, "last_step": 0, "created_at": clock.now(), "confirmed_at": None}
+    made = insert(TwoFactor).values(user_id=user.id, **fresh)
+    # The race: another window of his confirms the waiting one at this instant. What is confirmed is not replaced.
+    session.execute(
+        made.on_conflict_do_update(
+            index_elements=[TwoFactor.user_id], set_=fresh, where=TwoFactor.confirmed_at.is_(None)
+        )
+    )
+
+
+def waiting_secret(session: Session, user: User, settings: Settings) -> str | None:
+    """Return the secret that waits to be confirmed, as the app takes it; None when none does."""
+    found = _waiting(session, user)
+    return _unsealed(found, settings) if found else None
+
+
+def address(user: User, secret: str, settings: Settings) -> str:
+    """Return the address that an app reads from the QR code."""
+    return str(pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=settings.seller.name))
+
+
+def confirm(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> list[str]:
+    """Turn the waiting factor on and return the recovery codes, which are known only now. Raises OtpWrong."""
+    found = _waiting(session, user)
+    step = _step_of(_unsealed(found, settings), "".join(code.split())) if found else None
+    turned_on = None
+    if found is not None and step is not None:
+        # The race: another window replaces the waiting secret at this instant. The app does not have the new one.
+        turned_on = session.scalar(
+            update(TwoFactor)
+            .where(*_same(found), TwoFactor.confirmed_at.is_(None))
+            .values(confirmed_at=clock.now(), last_step=step)
+            .returning(TwoFactor.user_id)
+            .execution_options(synchronize_session=False)
+        )
+    if turned_on is None:
+        raise OtpWrong
+    _tell(session, user, AuditAction.TWO_FACTOR_ON, "two_factor_on", actor)
+    return _new_codes(session, user, settings)
+
+
+def renew_codes(
+    session: Session, user: User, *, password: str, code: str, seen: int, settings: Settings, actor: Actor
+) -> list[str]:
+    """Make new recovery codes; the old ones end. Raises InvalidInput, OtpWrong.
+
+    `seen` is the set of codes that the user saw: a form sent twice makes one new set, and then raises RotatedAlready.
+    """
+    if state(session, user.id).codes_generation != seen:
+        raise RotatedAlready
+    users.prove(user, password)
+    check(session, user, code, settings=settings, actor=actor)
+    # The race: two copies of one form at the same instant, one with a recovery code. One of them changes the row.
+    counted = update(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.codes_generation == seen)
+    counted = counted.values(codes_generation=seen + 1).returning(TwoFactor.user_id)
+    if session.scalar(counted.execution_options(synchronize_session=False)) is None:
+        raise RotatedAlready
+    audit_log.record(session, AuditAction.RECOVERY_CODES_MADE, actor, user_id=user.id, resource=("user", user.id))
+    return _new_codes(session, user, settings)
+
+
+def turn_off(session: Session, user: User, *, password: str, code: str, settings: Settings, actor: Actor) -> None:
+    """Turn the second factor off. Raises InvalidInput, OtpWrong."""
+    users.prove(user, password)
+    check(session, user, code, settings=settings, actor=actor)
+    forget(session, user.id)
+    _tell(session, user, AuditAction.TWO_FACTOR_OFF, "two_factor_off", actor)
+
+
+def reset(session: Session, user_id: uuid.UUID, *, reason: str, actor: Actor) -> User:
+    """Take the second factor from somebody who has lost it, as an admin; his logins end. Raises NotFound.
+
+    He logs in with his password alone then, and can set up another.
+    """
+    reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
+    user = users.by_id(session, user_id)
+    forget(session, user.id)
+    logins.end_all(session, user.id, actor=actor)
+    _tell(session, user, AuditAction.TWO_FACTOR_RESET, "two_factor_reset", actor, reason=reason)
+    return user
+
+
+def forget(session: Session, user_id: uuid.UUID) -> None:
+    """Remove secret and recovery codes."""
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    session.execute(delete(TwoFactor).where(TwoFactor.user_id == user_id))
+
+
+def _waiting(session: Session, user: User) -> TwoFactor | None:
+    query = select(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_(None))
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
+def _same(found: TwoFactor) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Match the row only as long as it holds the secret that was read: each one is sealed differently."""
+    return TwoFactor.user_id == found.user_id, TwoFactor.sealed_secret == found.sealed_secret
+
+
+def _step_of(secret: str | None, code: str) -> int | None:
+    """Return the time step whose code this is, if it is one of now."""
+    if secret is None or len(code) != 6 or not code.isascii() or not code.isdigit():
+        return None
+    now = int(clock.now().timestamp()) // STEP_SECONDS
+    totp = pyotp.TOTP(secret)
+    steps = (now + around for around in STEPS_AROUND)
+    return next((step for step in steps if hmac.compare_digest(totp.generate_otp(step), code)), None)
+
+
+def _unsealed(found: TwoFactor, settings: Settings) -> str | None:
+    """Return the secret, or None after the portal's key was replaced: then recovery codes still work."""
+    purpose = encryption.Purpose.TOTP
+    try:
+        return encryption.unseal(settings.portal, found.sealed_secret, purpose=purpose, owner=found.user_id).decode()
+    except encryption.SealBroken:
+        return None
+
+
+def _new_codes(session: Session, user: User, settings: Settings) -> list[str]:
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+    codes = ["".join(secrets.choice(LETTERS) for _ in range(CODE_LENGTH)) for _ in range(RECOVERY_CODES)]
+    session.add_all(RecoveryCode(user_id=user.id, code_hash=_hash(settings, user.id, code)) for code in codes)
+    session.flush()
+    return [f"{code[:5]}-{code[5:]}" for code in codes]
+
+
+def _hash(settings: Settings, user_id: uuid.UUID, code: str) -> bytes:
+    key = settings.tokens.hash_key.get_secret_value().encode()
+    return hmac.digest(key, b"recovery:" + user_id.bytes + code.encode(), hashlib.sha256)
+
+
+def _tell(session: Session, user: User, action: AuditAction, kind: str, actor: Actor, **details: str) -> None:
+    audit_log.record(session, action, actor, user_id=user.id, resource=("user", user.id), **details)
+    key = f"{kind}:{user.id}:{clock.now().timestamp():.0f}"
+    outbox.write(session, kind, user, dedup_key=key, username=user.username, **details)

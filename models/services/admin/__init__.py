@@ -1,0 +1,1 @@
+"""What the admin area shows: dashboard, lists, search, user profiles."""

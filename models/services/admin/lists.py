@@ -1,0 +1,123 @@
+"""The office's lists of tokens, sessions, payments and what happened, with filters and an index for each."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, DateTime, and_, false, literal_column, select
+from sqlalchemy.orm import joinedload
+
+from models import clock
+from models.audit import AuditAction, AuditEntry
+from models.payments import Payment, PaymentStatus
+from models.services import text_validation
+from models.services.accounts.users import words_of
+from models.services.crypto import secrets
+from models.services.pagination import Listing
+from models.services.tokens import queries as token_queries
+from models.sessions import ProxySession
+from models.tokens import ENDS, AccessToken, TokenState, pauses_at
+from models.users import User
+
+# So many people may own what is looked for by its owner.
+OWNERS = 100
+
+
+def tokens(
+    *, prefix: str = "", owner: str = "", state: TokenState | None = None, user_id: uuid.UUID | None = None
+) -> Listing[AccessToken]:
+    """Return the list of tokens with their owners, newest first; `prefix` is matched from its start, or is an id."""
+    query = select(AccessToken).options(joinedload(AccessToken.user))
+    prefix, owner = prefix.strip(), owner.strip()
+    if not (text_validation.is_fit(prefix) and text_validation.is_fit(owner)):
+        query = query.where(false())
+    if prefix:
+        query = query.where(_is_named(prefix))
+    if owner:
+        query = query.where(AccessToken.user_id.in_(select(User.id).where(words_of(owner)).limit(OWNERS)))
+    if user_id is not None:
+        query = query.where(AccessToken.user_id == user_id)
+    if state is not None:
+        query = query.where(_is_in(state))
+    return Listing(query, (AccessToken.created_at.desc(), AccessToken.id))
+
+
+def sessions(*, open_only: bool = False, user_id: uuid.UUID | None = None) -> Listing[ProxySession]:
+    """Return the list of proxy sessions with owner and token, newest first."""
+    query = select(ProxySession).options(joinedload(ProxySession.user), joinedload(ProxySession.token))
+    if open_only:
+        query = query.where(ProxySession.ended_at.is_(None))
+    if user_id is not None:
+        query = query.where(ProxySession.user_id == user_id)
+    return Listing(query, (ProxySession.started_at.desc(), ProxySession.id))
+
+
+def payments(
+    *, status: PaymentStatus | None = None, provider: str = "", user_id: uuid.UUID | None = None
+) -> Listing[Payment]:
+    """Return the list of payments with their payers, newest first."""
+    query = select(Payment).options(joinedload(Payment.user))
+    if status is not None:
+        query = query.where(Payment.status == status)
+    if provider:
+        query = query.where(Payment.provider == provider if text_validation.is_fit(provider) else false())
+    if user_id is not None:
+        query = query.where(Payment.user_id == user_id)
+    return Listing(query, (Payment.created_at.desc(), Payment.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What to look for in the audit log; what is None or empty is not asked about."""
+
+    action: AuditAction | None = None
+    user_id: uuid.UUID | None = None
+    actor_id: uuid.UUID | None = None
+    resource: str = ""
+    request_id: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def audit(wanted: Happened) -> Listing[AuditEntry]:
+    """Return the list of what happened, newest first."""
+    query = select(AuditEntry).options(joinedload(AuditEntry.actor), joinedload(AuditEntry.user))
+    if not (text_validation.is_fit(wanted.resource) and text_validation.is_fit(wanted.request_id)):
+        query = query.where(false())
+    if wanted.action is not None:
+        query = query.where(AuditEntry.action == wanted.action)
+    if wanted.user_id is not None:
+        query = query.where(AuditEntry.user_id == wanted.user_id)
+    if wanted.actor_id is not None:
+        query = query.where(AuditEntry.actor_id == wanted.actor_id)
+    if wanted.resource:
+        query = query.where(AuditEntry.resource_type == wanted.resource)
+    if wanted.request_id:
+        query = query.where(AuditEntry.request_id == wanted.request_id)
+    if wanted.since is not None:
+        query = query.where(AuditEntry.created_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(AuditEntry.created_at < wanted.until)
+    return Listing(query, (AuditEntry.id.desc(),))
+
+
+def _is_named(prefix: str) -> ColumnElement[bool]:
+    try:
+        return AccessToken.id == uuid.UUID(prefix)
+    except ValueError:
+        return AccessToken.prefix.startswith(prefix[: secrets.PREFIX_LENGTH], autoescape=True)
+
+
+def _is_in(state: TokenState) -> ColumnElement[bool]:
+    """Say of a token, as `AccessToken.state` does, where it stands now."""
+    if state is TokenState.REVOKED:
+        return AccessToken.revoked_at.is_not(None)
+    if state is TokenState.READY:
+        return and_(AccessToken.revoked_at.is_(None), AccessToken.activated_at.is_(None), ~pauses_at(clock.now()))
+    now = clock.now()
+    if state is TokenState.PAUSED:
+        return and_(AccessToken.revoked_at.is_(None), pauses_at(now))
+    if state is TokenState.ACTIVE:
+        return token_queries.runs(now)
+    started = and_(AccessToken.revoked_at.is_(None), AccessToken.activated_at.is_not(None))
+    return and_(started, literal_column(ENDS, DateTime(timezone=False)) <= now.replace(tzinfo=None))

@@ -1,0 +1,92 @@
+"""One search box for the office: what somebody wrote or read out leads to the thing it names."""
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from models.audit import AuditEntry
+from models.ledger import Account, AccountKind, Transfer
+from models.payments import Payment
+from models.services import text_validation
+from models.services.crypto import secrets
+from models.sessions import ProxySession
+from models.tokens import AccessToken
+from models.users import User
+
+Kind = Literal["user", "payment", "tokens", "request", "words"]
+# A whole secret is as long as this; a name or an address that is looked for is not kept any longer.
+SECRET_LENGTH = 64
+_REQUEST_ID = re.compile(r"[0-9A-Za-z-]{8,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where to look: a user's or payment's id, the prefix of tokens, a request's id, or the words themselves."""
+
+    kind: Kind
+    name: str
+
+
+def find(session: Session, text: str) -> Found:
+    """Return what `text` names: an e-mail address, a user name, a token or its beginning, or an id of anything.
+
+    Of a whole secret only the beginning is used, and given back.
+    """
+    text = text.strip()
+    if not text_validation.is_fit(text):
+        return Found("words", "")
+    try:
+        found = _by_id(session, uuid.UUID(text))
+    except ValueError:
+        found = None
+    return found or _by_name(session, text) or _by_prefix(session, text) or _by_request(session, text) or _words(text)
+
+
+def _by_id(session: Session, wanted: uuid.UUID) -> Found | None:
+    if session.get(Payment, wanted) is not None:
+        return Found("payment", str(wanted))
+    token = session.get(AccessToken, wanted)
+    if token is not None:
+        return Found("tokens", token.prefix)
+    if session.get(User, wanted) is not None:
+        return Found("user", str(wanted))
+    used = session.get(ProxySession, wanted)
+    if used is not None:
+        return Found("user", str(used.user_id))
+    owner = session.scalars(
+        select(Account.user_id)
+        .join(Transfer, or_(Transfer.debit_account_id == Account.id, Transfer.credit_account_id == Account.id))
+        .where(Transfer.id == wanted, Account.kind == AccountKind.WALLET)
+        .limit(1)
+    ).one_or_none()
+    return Found("user", str(owner)) if owner else None
+
+
+def _by_name(session: Session, text: str) -> Found | None:
+    name = func.lower(text)
+    query = select(User.id).where(or_(func.lower(User.email) == name, func.lower(User.username) == name))
+    found = session.scalars(query.limit(1)).one_or_none()
+    return Found("user", str(found)) if found else None
+
+
+def _by_prefix(session: Session, text: str) -> Found | None:
+    prefix = text.rstrip("…")[: secrets.PREFIX_LENGTH]
+    if len(prefix) < secrets.PREFIX_LENGTH:
+        return None
+    found = session.scalars(select(AccessToken.id).where(AccessToken.prefix == prefix).limit(1)).one_or_none()
+    return Found("tokens", prefix) if found else None
+
+
+def _by_request(session: Session, text: str) -> Found | None:
+    if not _REQUEST_ID.fullmatch(text):
+        return None
+    found = session.scalars(select(AuditEntry.id).where(AuditEntry.request_id == text).limit(1)).one_or_none()
+    return Found("request", text) if found else None
+
+
+def _words(text: str) -> Found:
+    return Found("words", text if len(text) < SECRET_LENGTH else text[: secrets.PREFIX_LENGTH])

@@ -1,0 +1,83 @@
+"""People as the office lists them: by words, state and money, in an order of choice."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session, aliased
+
+from models.ledger import Account, AccountKind
+from models.services.accounts import users
+from models.services.pagination import Listing
+from models.users import User
+
+_wallet = aliased(Account, name="wallet")
+_debt = aliased(Account, name="debt")
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What somebody has and owes, in ZNC."""
+
+    balance: Decimal = Decimal(0)
+    debt: Decimal = Decimal(0)
+
+
+def listing(
+    *, words: str = "", active: bool | None = None, admins: bool = False, money: str = "", sort: str = ""
+) -> Listing[User]:
+    """Return the list of people whose address or name contains `words`, narrowed by state and money.
+
+    `money` is "balance", "debt" or neither; `sort` is "created", "email" or "balance", with "-" before it downwards.
+    """
+    query = select(User)
+    if words.strip():
+        query = query.where(users.words_of(words))
+    if active is not None:
+        query = query.where(User.is_active if active else ~User.is_active)
+    if admins:
+        query = query.where(User.is_superuser)
+    if money == "debt":
+        query = query.join(_debt, and_(_debt.user_id == User.id, _debt.kind == AccountKind.RECEIVABLE))
+        query = query.where(_debt.balance < 0)
+    if money == "balance" or sort.endswith("balance"):
+        query = query.join(_wallet, and_(_wallet.user_id == User.id, _wallet.kind == AccountKind.WALLET))
+    if money == "balance":
+        query = query.where(_wallet.balance > 0)
+    return Listing(query, _order(sort))
+
+
+def sums_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Sums]:
+    """Return what each of these has and owes."""
+    kinds = (AccountKind.WALLET, AccountKind.RECEIVABLE)
+    rows = session.execute(
+        select(Account.user_id, Account.kind, Account.balance).where(
+            Account.user_id.in_(user_ids), Account.kind.in_(kinds)
+        )
+    )
+    found: dict[uuid.UUID, dict[AccountKind, Decimal]] = {user_id: {} for user_id in user_ids}
+    for user_id, kind, balance in rows:
+        if user_id is not None:
+            found[user_id][kind] = balance
+    return {
+        user_id: Sums(have.get(AccountKind.WALLET, Decimal(0)), -have.get(AccountKind.RECEIVABLE, Decimal(0)))
+        for user_id, have in found.items()
+    }
+
+
+def _order(sort: str) -> tuple[Any, ...]:
+    """Return the order for a column's name, "-" before it for downwards; newest first for anything else.
+
+    Each is that of an index, read in one way or the other; of equals, the other way puts the last one first.
+    """
+    orders = {
+        "created": (User.created_at, User.id.desc()),
+        "-email": (func.lower(User.email).desc(), User.id),
+        "email": (func.lower(User.email), User.id),
+        "balance": (_wallet.balance, _wallet.user_id),
+        "-balance": (_wallet.balance.desc(), _wallet.user_id.desc()),
+    }
+    return orders.get(sort, (User.created_at.desc(), User.id))

@@ -1,0 +1,85 @@
+"""Which part of the audit log is old enough to be exported, and letting go of what was."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from models.audit import AuditEntry
+from models.audit_seals import AuditArchive, AuditSeal
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
+from models.services.audit.hash_chain import Head, Sealed
+
+# So many rows are in one file, and so many are removed in one transaction.
+IN_A_FILE, AT_ONCE = 500_000, 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the chain: from the row behind `anchor` to the row `last`."""
+
+    anchor: Head
+    last: int
+
+    @property
+    def first(self) -> int:
+        return self.anchor.number + 1
+
+
+def due(session: Session, moment: datetime) -> Part | None:
+    """Return the next part that is older than a moment as a whole, and was not exported."""
+    exported = hash_chain.last_archive(session)
+    anchor = Head(exported.last, exported.head, exported.newest_at) if exported else Head()
+    behind = (AuditSeal.number > anchor.number, AuditSeal.number <= anchor.number + IN_A_FILE)
+    query = select(AuditSeal.number).join(AuditEntry).where(*behind)
+    young = session.scalars(
+        query.where(AuditEntry.created_at >= moment).order_by(AuditSeal.number).limit(1)
+    ).one_or_none()
+    # A row that was removed from under its seal is left for the verification to name, and all behind it with it.
+    last = young - 1 if young else session.scalar(select(func.max(AuditSeal.number)).where(*behind))
+    return Part(anchor, last) if last and last > anchor.number else None
+
+
+def whole(session: Session) -> Part | None:
+    """Return all that is sealed and still here."""
+    exported = hash_chain.last_archive(session)
+    anchor = Head(exported.last, exported.head, exported.newest_at) if exported else Head()
+    last = hash_chain.head(session).number
+    return Part(anchor, last) if last > anchor.number else None
+
+
+def rows(session: Session, part: Part) -> Iterator[Sealed]:
+    """Yield the rows of a part in their order, some thousand in memory at a time."""
+    return hash_chain.walk(session, part.anchor.number, part.last)
+
+
+def note(session: Session, key: bytes, part: Part, head: Head, *, file: str, sha256: str) -> AuditArchive:
+    """Write down that a part lies safely in a file; from now on its rows may go."""
+    if head.happened_at is None:
+        raise ValueError("nothing was exported")
+    made = AuditArchive(
+        first=part.first,
+        last=part.last,
+        anchor=part.anchor.hash,
+        head=head.hash,
+        newest_at=head.happened_at,
+        file=file,
+        sha256=sha256,
+    )
+    made.mark = chain_verification.mark_of(key, made)
+    session.add(made)
+    session.flush()
+    return made
+
+
+def forget(session: Session) -> int:
+    """Remove a batch of the rows that were exported; returns how many went."""
+    exported = hash_chain.last_archive(session)
+    if exported is None:
+        return 0
+    old = select(AuditSeal.entry_id).where(AuditSeal.number <= exported.last).order_by(AuditSeal.number).limit(AT_ONCE)
+    gone = session.execute(delete(AuditEntry).where(AuditEntry.id.in_(old)).returning(AuditEntry.id))
+    return len(gone.all())

@@ -1,0 +1,187 @@
+"""Proving that the audit log is what was sealed: in the database, or in a file that was exported."""
+
+import hmac
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from typing import Literal
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from models.audit import AuditEntry
+from models.audit_seals import AuditArchive, AuditCheck, AuditSeal
+from models.services.audit import hash_chain
+from models.services.audit.hash_chain import Head, Sealed
+
+What = Literal["altered", "removed", "inserted", "reordered", "cut off", "archive"]
+_WORDS: Mapping[What, str] = {
+    "altered": "row {number} (id {entry}) is not what was sealed",
+    "removed": "row {number} (id {entry}) was removed",
+    "inserted": "row {number} (id {entry}) was inserted later",
+    "reordered": "row {number} (id {entry}) stands in another row's place",
+    "cut off": "the rows up to {number} that were sealed were removed, or an older backup was restored",
+    "archive": "the record of the export that ends with row {number} is not ours, or not in order",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first thing that is wrong. `number` is a place in the chain, `entry` the id of an audit row."""
+
+    what: What
+    number: int | None
+    entry: int | None = None
+
+    def __str__(self) -> str:
+        unknown = "?"
+        return _WORDS[self.what].format(
+            number=unknown if self.number is None else f"{self.number:,}", entry=self.entry or unknown
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a walk has seen: rows, the end of the chain, rows that wait for their seal, exports, and what is wrong."""
+
+    rows: int
+    head: Head
+    waiting: int
+    archives: int
+    fault: Fault | None
+
+    @property
+    def is_sound(self) -> bool:
+        return self.fault is None
+
+
+class Checker:
+    """Follows a chain from one of its hashes on; asked in the order of the rows."""
+
+    def __init__(self, key: bytes, number: int, before: bytes, happened_at: datetime | None = None) -> None:
+        self._key = key
+        self.head = Head(number, before, happened_at)
+        self.rows = 0
+
+    def wrong(self, sealed: Sealed) -> Fault | None:
+        """Say what is wrong with the next row, if anything is."""
+        due = self.head.number + 1
+        if sealed.number != due:
+            return Fault("removed" if sealed.number > due else "reordered", min(due, sealed.number))
+        if sealed.facts is None:
+            return Fault("removed", sealed.number, sealed.entry_id)
+        if not self.fits(sealed):
+            return Fault("altered", sealed.number, sealed.entry_id)
+        happened = datetime.fromisoformat(sealed.facts["created_at"])
+        floor = self.head.floor(sealed.sealed_at)
+        if floor is not None and happened < floor:
+            return Fault("inserted", sealed.number, sealed.entry_id)
+        newest = max(happened, self.head.happened_at or happened)
+        self.head = Head(sealed.number, sealed.hash, min(newest, sealed.sealed_at), sealed.sealed_at)
+        self.rows += 1
+        return None
+
+    def fits(self, sealed: Sealed) -> bool:
+        """Say whether a row belongs behind the last one."""
+        return hmac.compare_digest(hash_chain.hash_of(self._key, self.head.hash, sealed), sealed.hash)
+
+    def named(self, fault: Fault, others: Sequence[Sealed]) -> Fault:
+        """Say more of a row that is not what was sealed, by the rows from its place on."""
+        if fault.what != "altered" or not others:
+            return fault
+        here, *later = others
+        for number, other in enumerate(later):
+            if self.fits(replace(other, number=here.number)):
+                # Where only this one is too much, the next belongs here and all others behind it.
+                return replace(fault, what="inserted" if number == 0 and self._follows(later) else "reordered")
+            if other.facts and self.fits(replace(here, facts=other.facts)):
+                return replace(fault, what="reordered")
+        return fault
+
+    def _follows(self, later: Sequence[Sealed]) -> bool:
+        aside = Checker(self._key, self.head.number, self.head.hash)
+        first = self.head.number + 1
+        return all(aside.wrong(replace(row, number=first + place)) is None for place, row in enumerate(later[:2]))
+
+
+def verify(session: Session, key: bytes, *, noted: Mapping[int, bytes] | None = None) -> Report:
+    """Walk the whole chain in one snapshot; `noted` are hashes that were written down elsewhere, by number."""
+    session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+    session.execute(text("SET LOCAL statement_timeout = 0"))
+    return prove(session, key, noted=noted or {})
+
+
+def prove(session: Session, key: bytes, *, noted: Mapping[int, bytes]) -> Report:
+    """Walk the chain as the caller's transaction sees it; see `verify`."""
+    archives = session.scalars(select(AuditArchive).order_by(AuditArchive.last)).all()
+    number, before = 0, hash_chain.START
+    for archive in archives:
+        if (archive.first, archive.anchor, archive.mark) != (number + 1, before, mark_of(key, archive)):
+            return Report(0, Head(number, before), 0, len(archives), Fault("archive", archive.last))
+        number, before = archive.last, archive.head
+    checker = Checker(key, number, before, archives[-1].newest_at if archives else None)
+    fault = _walked(session, checker, noted) or _backdated(session, checker.head)
+    last = checker.head
+    if fault is None and noted and max(noted) > last.number:
+        fault = Fault("cut off", max(noted))
+    return Report(checker.rows, last, hash_chain.standing(session).waiting, len(archives), fault)
+
+
+def verify_lines(key: bytes, rows: Iterable[Sealed], *, number: int, before: bytes) -> tuple[Head, Fault | None]:
+    """Follow a chain that was exported, from the number and hash before it; returns how far it holds."""
+    checker, following = Checker(key, number, before), iter(rows)
+    for sealed in following:
+        if fault := checker.wrong(sealed):
+            return checker.head, checker.named(fault, [sealed, *islice(following, hash_chain.AT_ONCE)])
+    return checker.head, None
+
+
+def mark_of(key: bytes, archive: AuditArchive) -> bytes:
+    """Return the mark that the record of an export must carry."""
+    hashes = (archive.anchor.hex(), archive.head.hex(), archive.sha256)
+    covered = ["export", archive.first, archive.last, archive.file, *hashes]
+    return hmac.digest(key, json.dumps(covered).encode(), "sha256")
+
+
+def note(session: Session, report: Report) -> AuditCheck:
+    """Keep what a verification has found."""
+    check = AuditCheck(number=report.head.number, head=report.head.hash, fault=str(report.fault or "")[:300])
+    session.add(check)
+    session.flush()
+    return check
+
+
+def last_check(session: Session) -> AuditCheck | None:
+    """Return the newest verification."""
+    return session.scalars(select(AuditCheck).order_by(AuditCheck.id.desc()).limit(1)).one_or_none()
+
+
+def _walked(session: Session, checker: Checker, noted: Mapping[int, bytes]) -> Fault | None:
+    for sealed in hash_chain.walk(session, checker.head.number):
+        fault = checker.wrong(sealed)
+        if fault is None and noted.get(sealed.number, sealed.hash) != sealed.hash:
+            fault = Fault("altered", sealed.number, sealed.entry_id)
+        if fault is not None:
+            return checker.named(fault, _from(session, sealed))
+    return None
+
+
+def _from(session: Session, sealed: Sealed) -> list[Sealed]:
+    return list(islice(_rows(session, sealed.number - 1), hash_chain.AT_ONCE))
+
+
+def _rows(session: Session, after: int) -> Iterator[Sealed]:
+    return (sealed for sealed in hash_chain.walk(session, after) if sealed.facts is not None)
+
+
+def _backdated(session: Session, last: Head) -> Fault | None:
+    """Find a row that was never sealed although it says that it is old: it was not there when it should have been."""
+    floor = last.floor(hash_chain.now(session))
+    if floor is None:
+        return None
+    query = select(AuditEntry.id).outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
+    query = query.where(AuditSeal.number.is_(None), AuditEntry.created_at < floor)
+    found = session.scalars(query.order_by(AuditEntry.id).limit(1)).one_or_none()
+    return None if found is None else Fault("inserted", None, found)

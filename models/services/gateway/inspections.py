@@ -1,0 +1,174 @@
+"""Inspections: an admin lets flows be shown for a time, and every worker learns of it at once.
+
+The notice is part of the transaction, as that of a changed token is (models/services/gateway/invalidation.py); workers read anew what is
+running. The end needs no notice: a worker knows it from the beginning.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import Session, joinedload
+
+from models import clock
+from models.audit import AuditAction
+from models.inspections import Inspection, Target
+from models.services import text_validation
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.crypto import secrets
+from models.services.errors import InvalidInput, NotFound
+from models.services.gateway import request_paths
+from models.services.gateway.invalidation import CHANNEL
+from models.services.pagination import Listing
+from models.tokens import AccessToken
+from models.upkeep_sections import Inspection as Rules
+from models.users import User
+
+# Every request is held against each that is running.
+MOST_RUNNING = 20
+# One at a time, so that they are counted right.
+_LOCK = 7_401_994
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A running inspection, as a worker sees it."""
+
+    target: Target
+    subject: uuid.UUID | bytes | None
+    ends_at: datetime
+
+
+def start(
+    session: Session, *, target: Target, name: str, minutes: int, reason: str, rules: Rules, actor: Actor
+) -> Inspection:
+    """Show flows from now on. `name` is a path's beginning, a token's, or an e-mail address, user name or id.
+
+    Raises InvalidInput.
+    """
+    if actor.user_id is None:
+        raise ValueError("an inspection is somebody's decision")
+    if not 1 <= minutes <= rules.at_most_minutes:
+        raise InvalidInput("minutes", "Choose one of the times.")
+    reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
+    now = clock.now()
+    found = Inspection(
+        target=target,
+        reason=reason,
+        started_at=now,
+        started_by_id=actor.user_id,
+        ends_at=now + timedelta(minutes=minutes),
+        **_subject(session, target, text_validation.one_line(name, field="name", at_most=200)),
+    )
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    if (session.scalar(select(func.count()).select_from(Inspection).where(_is_running())) or 0) >= MOST_RUNNING:
+        raise InvalidInput("target", "Too many are running; end one first.")
+    session.add(found)
+    session.flush()
+    _tell(session)
+    facts = {"target": target.value, "path": found.path, "minutes": minutes, "reason": reason}
+    _record(session, AuditAction.INSPECTION_STARTED, found, actor, **facts)
+    return found
+
+
+def end(session: Session, inspection_id: uuid.UUID, *, actor: Actor) -> Inspection:
+    """Show nothing more of it; one that is over stays as it is. Raises NotFound."""
+    found = session.get(Inspection, inspection_id, with_for_update=True)
+    if found is None:
+        raise NotFound("inspection")
+    if found.is_running(clock.now()):
+        found.ended_at, found.ended_by_id = clock.now(), actor.user_id
+        session.flush()
+        _tell(session)
+        _record(session, AuditAction.INSPECTION_ENDED, found, actor)
+    return found
+
+
+def running(session: Session) -> list[Watched]:
+    """Return what is to be shown now, for the workers."""
+    found = session.scalars(select(Inspection).where(_is_running()).order_by(Inspection.ends_at).limit(MOST_RUNNING))
+    return [
+        Watched(each.target, each.token_id or each.user_id or (each.path.encode() if each.path else None), each.ends_at)
+        for each in found
+    ]
+
+
+def shown(session: Session) -> Sequence[Inspection]:
+    """Return those that run, with whom they concern, for the office's first page; what ends first comes first."""
+    query = listing(running_only=True).query
+    return session.scalars(query.order_by(Inspection.ends_at, Inspection.id).limit(MOST_RUNNING)).all()
+
+
+def listing(*, running_only: bool = False) -> Listing[Inspection]:
+    """Return the list of inspections with everybody in them, newest first."""
+    query = select(Inspection).options(
+        joinedload(Inspection.token).joinedload(AccessToken.user),
+        joinedload(Inspection.user),
+        joinedload(Inspection.started_by),
+        joinedload(Inspection.ended_by),
+    )
+    if running_only:
+        query = query.where(_is_running())
+    return Listing(query, (Inspection.started_at.desc(), Inspection.id))
+
+
+def _is_running() -> ColumnElement[bool]:
+    return Inspection.ended_at.is_(None) & (Inspection.ends_at > clock.now())
+
+
+def _subject(session: Session, target: Target, name: str) -> dict[str, object]:
+    """Find what is meant. Raises InvalidInput."""
+    match target:
+        case Target.EVERYTHING:
+            return {}
+        case Target.PATH:
+            raw = name.encode("ascii", "replace")
+            if not name.startswith("/") or not name.isascii() or request_paths.fault(raw):
+                raise InvalidInput("name", "Write the beginning of a path, like /certificates/.")
+            return {"path": name}
+        case Target.TOKEN:
+            prefix = name.rstrip("…")[: secrets.PREFIX_LENGTH]
+            tokens = session.scalars(_tokens(name, prefix).limit(2)).all()
+            if len(tokens) > 1:
+                raise InvalidInput("name", "Several tokens begin so; write the id of one.")
+            return {"token_id": _the_one(tokens, "There is no such token.")}
+        case Target.USER:
+            lower = name.lower()
+            people = select(User.id).where(or_(func.lower(User.email) == lower, func.lower(User.username) == lower))
+            if (user_id := _as_id(name)) is not None:
+                people = select(User.id).where(User.id == user_id)
+            return {"user_id": _the_one(session.scalars(people.limit(1)).all(), "There is no such user.")}
+
+
+def _tokens(name: str, prefix: str) -> Select[uuid.UUID]:
+    token_id = _as_id(name)
+    if token_id is not None:
+        return select(AccessToken.id).where(AccessToken.id == token_id)
+    return select(AccessToken.id).where(AccessToken.prefix == prefix)
+
+
+def _the_one(found: Sequence[uuid.UUID], otherwise: str) -> uuid.UUID:
+    if not found:
+        raise InvalidInput("name", otherwise)
+    return found[0]
+
+
+def _as_id(name: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(name)
+    except ValueError:
+        return None
+
+
+def _tell(session: Session) -> None:
+    session.execute(select(func.pg_notify(CHANNEL, json.dumps({"inspections": True}))))
+
+
+def _record(session: Session, action: AuditAction, found: Inspection, actor: Actor, **facts: object) -> None:
+    """Write it down with the one whose flows are shown, if it is one."""
+    owner = session.get_one(AccessToken, found.token_id).user_id if found.token_id else found.user_id
+    audit_log.record(session, action, actor, user_id=owner, resource=("inspection", found.id), **facts)

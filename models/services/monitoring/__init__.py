@@ -1,0 +1,1 @@
+"""Health reports, business metrics and failed requests."""

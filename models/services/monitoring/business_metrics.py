@@ -1,0 +1,125 @@
+"""How the shop stands, for its metrics: how much there is of everything, what waits and since when, and the books."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from models import clock
+from models.audit_seals import AuditCheck
+from models.day_figures import LedgerCheck
+from models.ledger import Account
+from models.outbox import OutboxMail
+from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatus, ReversalState
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
+from models.services.reports import overview
+from models.services.reports.overview import ShopFigures
+from models.webhooks import WebhookDelivery, WebhookEndpoint
+
+# What was given up longer ago than this is no news.
+GIVEN_UP_WITHIN = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Rows that wait for a job: which they are, since when they are due, and when one was given up, if ever.
+
+    One that may not be tried now is not due.
+    """
+
+    waits: tuple[ColumnElement[bool], ...]
+    due: InstrumentedAttribute[Any]
+    given_up: InstrumentedAttribute[Any] | None = None
+    may_be_tried: ColumnElement[bool] | None = None
+
+    @property
+    def is_due(self) -> tuple[ColumnElement[bool], ...]:
+        return self.waits if self.may_be_tried is None else (*self.waits, self.may_be_tried)
+
+
+def _takes_deliveries() -> ColumnElement[bool]:
+    """Say of an endpoint that it is switched on and does not rest after a failure."""
+    rests_until = WebhookEndpoint.rests_until
+    return WebhookEndpoint.enabled & or_(rests_until.is_(None), rests_until <= func.now())
+
+
+# Each is served by a partial index on just these rows.
+_LINES: Mapping[str, _Line] = {
+    "mail": _Line(
+        (OutboxMail.sent_at.is_(None), OutboxMail.failed_at.is_(None)),
+        OutboxMail.next_attempt_at,
+        OutboxMail.failed_at,
+    ),
+    "webhook": _Line(
+        (WebhookDelivery.delivered_at.is_(None), WebhookDelivery.dead_at.is_(None)),
+        WebhookDelivery.next_attempt_at,
+        WebhookDelivery.dead_at,
+        WebhookDelivery.endpoint.has(_takes_deliveries()),
+    ),
+    "callback": _Line((PaymentEvent.processed_at.is_(None),), PaymentEvent.received_at),
+    "payment": _Line((Payment.status == PaymentStatus.PENDING,), Payment.expires_at),
+    "refund": _Line((PaymentReversal.state == ReversalState.REQUESTED,), PaymentReversal.created_at),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many wait, for how many seconds the first has been due (0: none is), and how many were given up lately."""
+
+    count: int
+    due_seconds: float
+    given_up: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything; `check` and `audit_check` are the last verifications of books and audit log, `accounts` the
+    platform's own balances in ZNC.
+    """
+
+    shop: ShopFigures
+    waiting: Mapping[str, Waiting]
+    to_review: int
+    check: LedgerCheck | None
+    audit_check: AuditCheck | None
+    accounts: Mapping[str, Decimal]
+
+
+def of(session: Session) -> Standing:
+    """Ask the database, in few questions."""
+    moment = clock.now()
+    reviews = (PaymentEvent.needs_review, PaymentEvent.reviewed_at.is_(None))
+    asked: list[Any] = [select(func.count()).select_from(PaymentEvent).where(*reviews)]
+    for line in _LINES.values():
+        asked += [
+            select(func.count(line.due)).where(*line.waits),
+            select(func.min(line.due)).where(*line.is_due),
+        ]
+        if line.given_up is not None:
+            asked.append(select(func.count(line.given_up)).where(line.given_up > moment - GIVEN_UP_WITHIN))
+    found = iter(session.execute(select(*(question.scalar_subquery() for question in asked))).one())
+    to_review = next(found)
+    waiting = {
+        name: Waiting(next(found), _since(next(found), moment), next(found) if line.given_up is not None else None)
+        for name, line in _LINES.items()
+    }
+    log = hash_chain.standing(session)
+    waiting["audit"] = Waiting(log.waiting, log.seconds, None)
+    own = select(Account.kind, Account.balance).where(Account.user_id.is_(None))
+    return Standing(
+        shop=overview.of_shop(session),
+        waiting=waiting,
+        to_review=to_review,
+        check=session.scalars(select(LedgerCheck).order_by(LedgerCheck.id.desc()).limit(1)).one_or_none(),
+        audit_check=chain_verification.last_check(session),
+        accounts={kind.value: balance for kind, balance in session.execute(own)},
+    )
+
+
+def _since(due: datetime | None, moment: datetime) -> float:
+    return 0.0 if due is None else max(0.0, (moment - due).total_seconds())

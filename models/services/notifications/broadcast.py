@@ -1,0 +1,62 @@
+"""A notice to everybody who wants it: one statement for all mails and one for all webhooks, however many people."""
+
+from typing import Any
+
+from sqlalchemy import and_, bindparam, exists, func, literal, select
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import Session
+
+from models.notices import TOPICS, NoticeChoice
+from models.outbox import OutboxMail
+from models.services.notifications.outbox import NOWHERE
+from models.users import User
+from models.webhooks import WebhookDelivery, WebhookEndpoint
+
+
+def write_to_all(session: Session, kind: str, *, dedup_key: str, **context: Any) -> int:
+    """Leave a notice of a kind that has a topic to every active user; returns how many mails were written.
+
+    The same `dedup_key` writes nothing twice, so that a job which died half-way may simply run again. People who have
+    not confirmed their address yet get no mail.
+    """
+    topic = TOPICS[kind]
+    facts = bindparam(None, context, type_=JSONB)
+    refused = and_(NoticeChoice.user_id == User.id, NoticeChoice.topic == topic)
+    mails = select(
+        func.gen_random_uuid(),
+        literal(kind),
+        User.id,
+        User.email,
+        facts.op("||")(func.jsonb_build_object("username", User.username)),
+        func.concat(dedup_key, ":", User.id),
+    ).where(
+        User.is_active,
+        ~User.awaits_confirmation,
+        ~User.email.endswith(NOWHERE),
+        ~exists().where(refused, ~NoticeChoice.mail),
+    )
+    columns = ["id", "kind", "user_id", "recipient", "context", "dedup_key"]
+    written = session.scalars(
+        insert(OutboxMail)
+        .from_select(columns, mails)
+        .on_conflict_do_nothing(index_elements=["dedup_key"])
+        .returning(literal(1))
+    )
+    count = sum(written)
+    posts = (
+        select(func.gen_random_uuid(), WebhookEndpoint.id, literal(kind), facts, literal(dedup_key))
+        .join(User, User.id == WebhookEndpoint.user_id)
+        .where(
+            User.is_active,
+            WebhookEndpoint.enabled,
+            WebhookEndpoint.topics.contains([topic.value]),
+            ~exists().where(refused, ~NoticeChoice.webhook),
+        )
+    )
+    columns = ["id", "endpoint_id", "kind", "data", "dedup_key"]
+    session.execute(
+        insert(WebhookDelivery)
+        .from_select(columns, posts)
+        .on_conflict_do_nothing(index_elements=["endpoint_id", "dedup_key"])
+    )
+    return count

@@ -1,0 +1,122 @@
+"""Writing mails: a kind and its facts become a subject, a text and an HTML page in the reader's language.
+
+`templates/mail/<kind>.jinja` has two blocks, `subject` and `body`. The body is made of the pieces that
+`pieces.txt.jinja` and `pieces.html.jinja` write in their two ways, so that each sentence stands there once.
+A kind that is still a plain `<kind>.txt` (the subject, a blank line, the text) is sent as it is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from babel.dates import format_datetime
+from babel.numbers import format_decimal
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from models import time_zones
+from models.languages import catalogue
+from models.services import durations
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "templates" / "mail"
+SUFFIX = ".jinja"
+PIECES = ("layout", "pieces")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail without its envelope. A plain kind has no HTML."""
+
+    subject: str
+    text: str
+    html: str | None
+
+
+def kinds() -> list[str]:
+    """Return every kind of mail there is a template for."""
+    names = {path.name.partition(".")[0] for path in TEMPLATES.iterdir() if path.suffix in {SUFFIX, ".txt"}}
+    return sorted(names - set(PIECES))
+
+
+def compose(
+    kind: str,
+    context: Mapping[str, Any],
+    *,
+    language: str,
+    portal_url: str,
+    unsubscribe_url: str | None = None,
+    time_zone: str | None = None,
+) -> Letter:
+    """Write the mail, with times in the reader's zone.
+
+    Raises jinja2's TemplateError when there is no such kind or a fact is missing.
+    """
+    facts = {**context, "portal_url": portal_url, "unsubscribe_url": unsubscribe_url}
+    plain = _environment(language, "txt", time_zone)
+    if f"{kind}{SUFFIX}" not in plain.list_templates():
+        subject, _, text = plain.get_template(f"{kind}.txt").render(facts).partition("\n\n")
+        return Letter(_one_line(subject), text, None)
+    facts["subject"] = _one_line(_block(plain.get_template(f"{kind}{SUFFIX}"), "subject", facts))
+    pages = [_page(_environment(language, form, time_zone), kind, form, facts) for form in ("txt", "html")]
+    return Letter(facts["subject"], *pages)
+
+
+def _page(environment: Environment, kind: str, form: str, facts: Mapping[str, Any]) -> str:
+    body = _block(environment.get_template(f"{kind}{SUFFIX}"), "body", facts)
+    # The block is a part of a template that escapes by itself where there is something to escape.
+    return environment.get_template(f"layout.{form}{SUFFIX}").render(facts, body=Markup(body))  # noqa: S704
+
+
+def _block(template: Template, name: str, facts: Mapping[str, Any]) -> str:
+    return "".join(template.blocks[name](template.new_context(dict(facts))))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+# There are some hundred zones, and an environment keeps compiled templates: the rarest make room.
+@lru_cache(maxsize=64)
+def _environment(language: str, form: str, time_zone: str | None) -> Environment:
+    """Return how templates are read for a reader: `html` escapes, `txt` shows what a user typed as it is."""
+    messages = catalogue(language)
+
+    def gettext(message: str, **values: object) -> str:
+        return _filled(messages.gettext(message), values)
+
+    def duration(hours: int) -> str:
+        return durations.format_duration(hours * 3600, language)
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=form == "html",  # noqa: S701 - text has nothing to escape: what a user typed stays as it is
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "znc": lambda amount: f"{format_decimal(Decimal(str(amount)), '#,##0.00', locale=language)} ZNC",
+        "rub": lambda amount: f"{format_decimal(Decimal(str(amount)), '#,##0.00', locale=language)}\u00a0₽",
+        "moment": lambda value: _moment(value, language, time_zone),
+        "duration": duration,
+    }
+    environment.filters.update(filters)
+    environment.globals.update(_=gettext, language=language)
+    environment.globals["mail"] = environment.get_template(f"pieces.{form}{SUFFIX}").module
+    return environment
+
+
+def _filled(text: str, values: Mapping[str, object]) -> str:
+    return text % values if values else text
+
+
+def _moment(value: str, language: str, time_zone: str | None) -> str:
+    """Write a time that stands in a context as ISO-8601, with its difference from UTC."""
+    moment, zone = datetime.fromisoformat(str(value)), time_zones.zone_of(time_zone)
+    written = format_datetime(moment.astimezone(zone), "d MMM y, HH:mm", locale=language)
+    return f"{written} {time_zones.offset_of(moment, zone)}"

@@ -1,0 +1,1 @@
+"""Payments: top-ups, callbacks, reversals, reconciliation, manual review."""

@@ -1,0 +1,162 @@
+"""What admins book by hand: chargebacks that a bank announces by mail, reviewed reports, refunds that end otherwise."""
+
+import uuid
+from decimal import Decimal
+
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.payments import (
+    IN_FORCE,
+    Payment,
+    PaymentEvent,
+    PaymentReversal,
+    PaymentStatus,
+    ReversalKind,
+    ReversalState,
+)
+from models.services import text_validation
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.errors import DuplicateTransfer, InvalidInput, NotFound, NotRefundable
+from models.services.ledger.money import checked
+from models.services.payments import manual_review, reversal_events, reversals, topups
+
+# What an admin may say of a reversal, and what is recorded of it.
+ENDINGS = {
+    (ReversalKind.REFUND, ReversalState.REQUESTED): (ReversalState.DONE, ReversalState.REFUSED),
+    (ReversalKind.REFUND, ReversalState.DONE): (ReversalState.REFUSED,),
+    (ReversalKind.DISPUTE, ReversalState.DONE): (ReversalState.WON,),
+}
+_ACTIONS = {
+    ReversalState.DONE: AuditAction.PAYMENT_REFUNDED,
+    ReversalState.REFUSED: AuditAction.PAYMENT_REFUND_REFUSED,
+    ReversalState.WON: AuditAction.PAYMENT_DISPUTE_WON,
+}
+BOOKABLE = frozenset({"succeeded", "refunded", "refund_failed", "disputed", "dispute_won"})
+
+
+def book_chargeback(
+    session: Session,
+    payment_id: uuid.UUID,
+    *,
+    amount_rub: Decimal,
+    reference: str,
+    reason: str,
+    key: uuid.UUID,
+    actor: Actor,
+) -> PaymentReversal:
+    """Book that a bank has taken money of a payment: the ZNC leave the wallet, and what is spent becomes a debt.
+
+    `reference` is the bank's or the provider's name of it, `key` becomes the reversal's id: a form sent twice raises
+    DuplicateTransfer. Raises InvalidInput, NotFound, and NotRefundable for a payment that was not settled.
+    """
+    reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
+    reference = text_validation.one_line(reference, field="reference", at_least=1, at_most=120)
+    payment = reversals.locked(session, payment_id)
+    if session.get(PaymentReversal, key) is not None:
+        raise DuplicateTransfer(f"reversal:{key}")
+    if payment.settled_at is None:
+        raise NotRefundable
+    amount_rub = checked(amount_rub)
+    if amount_rub > payment.amount_rub - payment.returned_rub:
+        raise InvalidInput("amount", "This is more than is left of the payment.")
+    booked = [row.provider_key for row in reversals.of_payment(session, payment.id) if row.state in IN_FORCE]
+    if reference in booked:
+        raise InvalidInput("reference", "This dispute is booked already.")
+    return _take(
+        session, payment, ReversalKind.DISPUTE, amount_rub, key=key, reference=reference, reason=reason, actor=actor
+    )
+
+
+def end(
+    session: Session,
+    payment_id: uuid.UUID,
+    reversal_id: uuid.UUID,
+    *,
+    state: ReversalState,
+    reason: str,
+    actor: Actor,
+) -> PaymentReversal:
+    """End a refund or a dispute by an admin's word: carried out, withdrawn or failed, won.
+
+    A provider that was removed answers no more, and of some endings it writes by mail only. Raises InvalidInput when
+    the reversal stands otherwise meanwhile, and NotFound.
+    """
+    reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
+    payment = reversals.locked(session, payment_id)
+    found = session.get(PaymentReversal, reversal_id, populate_existing=True)
+    if found is None or found.payment_id != payment.id:
+        raise NotFound("refund")
+    if state not in ENDINGS.get((found.kind, found.state), ()):
+        raise InvalidInput("reason", "Somebody else has changed this meanwhile. Look at it again.")
+    if state is ReversalState.DONE:
+        found.note = reason
+        reversals.finish(session, payment, found, found.provider_key, actor=actor)
+    else:
+        reversals.undo(session, payment, found, state, note=reason)
+        reversals.record(session, payment, _ACTIONS[state], found, actor=actor)
+    return found
+
+
+def book_event(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor) -> PaymentEvent:
+    """Book a reviewed report as an admin decides, and take it off the list.
+
+    A success credits the payment, though it was canceled or its amount is another; money that went back is taken, as
+    far as it is left; a won dispute or a failed refund gives the ZNC back. Raises NotFound for an event that does not
+    wait, and InvalidInput for an empty note or where there is nothing to book.
+    """
+    event = manual_review.close(session, event_id, note=note, actor=actor)
+    if event.payment_id is None:
+        raise NotFound("payment")
+    payment = reversals.locked(session, event.payment_id)
+    if not _book(session, payment, event, actor):
+        raise InvalidInput("note", "There is nothing left to book. Say what you have done and take it off the list.")
+    session.flush()
+    return event
+
+
+def _book(session: Session, payment: Payment, event: PaymentEvent, actor: Actor) -> bool:
+    held = reversal_events.find(session, payment, event)
+    in_force = held is not None and held.state in IN_FORCE
+    match event.outcome:
+        case "succeeded" if payment.settled_at is None:
+            if payment.status is PaymentStatus.CANCELED:
+                # A cancellation that did not hold: the payment stands as one that only ran out of time.
+                payment.status = PaymentStatus.EXPIRED
+            topups.credit(session, payment, actor=actor)
+        case "dispute_won" | "refund_failed" if held is not None and in_force:
+            state = ReversalState.WON if held.kind is ReversalKind.DISPUTE else ReversalState.REFUSED
+            reversals.undo(session, payment, held, state, note=event.review_note)
+            reversals.record(session, payment, _ACTIONS[state], held, actor=actor)
+        case "refunded" | "disputed" if not in_force and payment.settled_at is not None and event.currency == "RUB":
+            amount = min(event.amount_rub, payment.amount_rub - payment.returned_rub)
+            if amount <= 0:
+                return False
+            kind = ReversalKind.DISPUTE if event.outcome == "disputed" else ReversalKind.REFUND
+            facts = {"key": uuid.uuid4(), "reference": event.refund_id, "reason": event.review_note, "actor": actor}
+            _take(session, payment, kind, amount, **facts)  # type: ignore[arg-type]
+        case _:
+            return False
+    return True
+
+
+def _take(
+    session: Session,
+    payment: Payment,
+    kind: ReversalKind,
+    amount_rub: Decimal,
+    *,
+    key: uuid.UUID,
+    reference: str | None,
+    reason: str,
+    actor: Actor,
+) -> PaymentReversal:
+    reversal = reversals.begin(session, payment, kind, amount_rub, reversal_id=key, reason=reason, actor=actor)
+    reversal.provider_key, reversal.state, reversal.ended_at = reference, ReversalState.DONE, clock.now()
+    session.flush()
+    action = AuditAction.PAYMENT_DISPUTED if kind is ReversalKind.DISPUTE else AuditAction.PAYMENT_REFUNDED
+    facts = {"amount_rub": str(amount_rub), "amount_znc": str(reversal.amount_znc), "reason": reason}
+    audit_log.record(session, action, actor, user_id=payment.user_id, resource=("payment", payment.id), **facts)
+    return reversal

@@ -1,0 +1,298 @@
+"""Topping up: a payment is started, its provider's callbacks are stored, and a job settles them once."""
+
+import logging
+import uuid
+from datetime import timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, joinedload
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.ledger import AccountKind, TransferKind
+from models.payments import MOVES, Payment, PaymentEvent, PaymentFailure, PaymentStatus, ReversalKind
+from models.services.actor import PLATFORM, Actor
+from models.services.audit import log as audit_log
+from models.services.errors import NotFound, ProviderDown, ProviderRefused
+from models.services.ledger import transfers
+from models.services.ledger.money import CENT, checked
+from models.services.notifications import outbox
+from models.services.pagination import Page, page_of
+from models.services.payments import (
+    callbacks,
+    limits,
+    providers,
+    reversal_events,
+    reversals,
+    status_checks,
+    unclaimed_money,
+)
+from models.services.payments.providers.base import OF_A_PART
+from models.users import User
+
+logger = logging.getLogger(__name__)
+
+
+def start(
+    session: Session,
+    user: User,
+    *,
+    amount: Decimal,
+    provider: str,
+    return_url: str,
+    settings: Settings,
+    actor: Actor,
+    payment_id: uuid.UUID | None = None,
+) -> Payment:
+    """Begin a top-up of `amount` ZNC; the payment's `checkout_url` is where the user pays.
+
+    The caller may choose the id, so that `return_url` can name the payment. Nothing is locked or written before the
+    provider has answered: who is slow must keep no admin from disabling this user. Raises NotFound for somebody who
+    has just deleted his account; from then on, to the commit, he cannot (leaving.py).
+    """
+    if session.scalar(select(User.deleted_at).where(User.id == user.id)) is not None:
+        raise NotFound("user")
+    rate, moment = settings.prices.rub_per_znc, clock.now()
+    payment = Payment(
+        id=payment_id or uuid.uuid4(),
+        user_id=user.id,
+        provider=provider,
+        amount_znc=checked(amount),
+        amount_rub=checked((amount * rate).quantize(CENT, rounding=ROUND_HALF_UP)),
+        rub_per_znc=rate,
+        status=PaymentStatus.PENDING,
+        return_url=return_url,
+        created_at=moment,
+        expires_at=moment + timedelta(minutes=settings.payments.pending_minutes),
+        check_at=moment + status_checks.FIRST_CHECK,
+    )
+    limits.check(provider, payment.amount_znc, settings)
+    payment.checkout_url = providers.get(provider, settings).create(session, payment)
+    if session.scalar(select(User.deleted_at).where(User.id == user.id).with_for_update(read=True)) is not None:
+        raise NotFound("user")
+    session.add(payment)
+    session.flush()
+    audit_log.record(
+        session,
+        AuditAction.PAYMENT_CREATED,
+        actor,
+        user_id=user.id,
+        resource=("payment", payment.id),
+        amount=str(amount),
+        provider=provider,
+    )
+    return payment
+
+
+def settle(session: Session, event_id: uuid.UUID) -> str:
+    """Act on a stored event once and return what was done; a second run finds it processed and does nothing.
+
+    A refund whose payment is not settled yet, or not known yet, waits and is acted on by a later run.
+    """
+    event = session.scalars(select(PaymentEvent).where(PaymentEvent.id == event_id).with_for_update()).one_or_none()
+    if event is None:
+        raise NotFound("payment event")
+    if event.processed_at is not None:
+        return event.result or ""
+    payment = _payment_of(session, event)
+    result = _without_payment(event) if payment is None else _misfit(payment, event) or _act_on(session, payment, event)
+    if result is None:
+        callbacks.postpone(session, event.id)
+        return "waits for the payment"
+    if payment is not None and result.startswith("review:"):
+        event.needs_review = True
+        resource = ("payment", payment.id)
+        action = AuditAction.PAYMENT_NEEDS_REVIEW
+        audit_log.record(session, action, PLATFORM, user_id=payment.user_id, resource=resource, event=event.event_id)
+    event.processed_at = clock.now()
+    event.result = result[:200]
+    session.flush()
+    return result
+
+
+def _payment_of(session: Session, event: PaymentEvent) -> Payment | None:
+    """Lock and return the payment that an event is about; None while none of ours has the name that it uses."""
+    if event.payment_id is None:
+        found = callbacks.named(session, event.provider, event.provider_payment_id)
+        if found is None:
+            return None
+        event.payment_id = found.id
+        session.flush()
+    return reversals.locked(session, event.payment_id)
+
+
+def _without_payment(event: PaymentEvent) -> str | None:
+    """Let go of what another product of the provider's account is about, and of whom it names."""
+    if event.received_at > clock.now() - callbacks.PATIENCE:
+        return None
+    event.body = {}
+    return "ignored: the payment is unknown"
+
+
+def _misfit(payment: Payment, event: PaymentEvent) -> str | None:
+    if event.outcome == "unreadable":
+        return "review: the report cannot be read"
+    return None if callbacks.fits(payment, event) else "review: the amount does not fit the payment"
+
+
+def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | None:
+    if event.outcome in OF_A_PART:
+        return reversal_events.settle(session, payment, event)
+    succeeded = event.outcome == "succeeded"
+    if succeeded and PaymentStatus.SUCCEEDED in MOVES[payment.status] and payment.settled_at is None:
+        return credit(session, payment, actor=PLATFORM)
+    if not succeeded and PaymentStatus.CANCELED in MOVES[payment.status]:
+        reversals.move(payment, PaymentStatus.CANCELED)
+        payment.failure, payment.check_at = event.failure, None
+        resource = ("payment", payment.id)
+        audit_log.record(session, AuditAction.PAYMENT_CANCELED, PLATFORM, user_id=payment.user_id, resource=resource)
+        return "canceled"
+    if succeeded and payment.status is PaymentStatus.CANCELED:
+        # The provider took money after it had said that it would not.
+        return "review: the payment is canceled"
+    return f"ignored: the payment is {payment.status}"
+
+
+def credit(session: Session, payment: Payment, *, actor: Actor) -> str:
+    """Settle a locked payment: its ZNC go into the wallet, once; returns what was done.
+
+    Those for a deleted user are kept apart and refunded to the payer.
+    """
+    reversals.move(payment, PaymentStatus.SUCCEEDED)
+    payment.settled_at, payment.failure = clock.now(), None
+    payment.check_at = payment.settled_at + status_checks.SETTLED_EVERY
+    callbacks.hurry(session, payment)
+    amounts = {"amount_znc": str(payment.amount_znc), "amount_rub": str(payment.amount_rub)}
+    audit_log.record(
+        session,
+        AuditAction.PAYMENT_SETTLED,
+        actor,
+        user_id=payment.user_id,
+        resource=("payment", payment.id),
+        **amounts,
+    )
+    user = session.get_one(User, payment.user_id)
+    outbox.write(session, "payment", user, dedup_key=f"payment:{payment.id}", username=user.username, **amounts)
+    wallet = transfers.locked_wallet(session, payment.user_id)
+    is_gone = wallet.closed_at is not None
+    transfers.transfer(
+        session,
+        TransferKind.DEPOSIT,
+        debit=transfers.system_account(session, AccountKind.PAYMENTS_RECEIVED),
+        credit=transfers.system_account(session, AccountKind.UNCLAIMED) if is_gone else wallet,
+        amount=payment.amount_znc,
+        description="Top-up",
+        reference=("payment", payment.id),
+        idempotency_key=f"deposit:{payment.id}",
+        actor=actor,
+    )
+    if is_gone:
+        # Paid after the deletion: it goes back to the payer, and an admin sees whether it could.
+        facts: dict[str, Any] = {"reversal_id": uuid.uuid4(), "reason": "The account is deleted", "actor": PLATFORM}
+        reversals.begin(session, payment, ReversalKind.REFUND, payment.amount_rub, **facts)
+        return unclaimed_money.REVIEW
+    return "credited"
+
+
+def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) -> str | None:
+    """Settle a payment by its provider's own word; returns what was done last, None when it has said nothing new.
+
+    No row is locked while the provider is asked. Raises NotFound, ProviderRefused, ProviderDown, and CallbackRefused
+    when the answer cannot be stored.
+    """
+    payment, asked_at = session.get(Payment, payment_id), clock.now()
+    if payment is None:
+        raise NotFound("payment")
+    results = []
+    for event in providers.known(payment.provider, settings).fetch(session, payment):
+        stored = callbacks.store_event(session, payment.provider, event)
+        if stored:
+            results.append(settle(session, stored))
+    status_checks.answered(session, payment_id, asked_at=asked_at, settings=settings)
+    return results[-1] if results else None
+
+
+def expire(session: Session) -> int:
+    """Mark pending payments whose time is over as expired; returns how many."""
+    moment = clock.now()
+    expired = session.execute(
+        update(Payment)
+        .where(Payment.status == PaymentStatus.PENDING, Payment.expires_at <= moment)
+        .values(status=PaymentStatus.EXPIRED)
+        .returning(Payment.id, Payment.user_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for payment_id, user_id in expired:
+        audit_log.record(
+            session, AuditAction.PAYMENT_EXPIRED, PLATFORM, user_id=user_id, resource=("payment", payment_id)
+        )
+    return len(expired)
+
+
+def withdraw(
+    session: Session, owner: User, payment_id: uuid.UUID, *, settings: Settings, actor: Actor
+) -> PaymentStatus:
+    """End a pending payment that its payer does not want to make any more; returns how it stands then.
+
+    The provider is asked first, and told where it can be. What is paid all the same is credited: the payment ends as
+    one that ran out of time. Raises NotFound for a stranger's.
+    """
+    payment = owned(session, owner, payment_id)
+    if payment.status is not PaymentStatus.PENDING:
+        return payment.status
+    try:
+        ask_provider(session, payment_id, settings)
+        providers.known(payment.provider, settings).cancel(session, payment)
+    except (NotFound, ProviderDown, ProviderRefused):
+        # One that is removed, silent or unwilling must not keep the payer from deleting his account.
+        logger.warning("payment %s is withdrawn without its provider", payment_id)
+    payment = reversals.locked(session, payment_id)
+    if payment.status is PaymentStatus.PENDING:
+        reversals.move(payment, PaymentStatus.EXPIRED)
+        payment.failure = PaymentFailure.WITHDRAWN
+        resource = ("payment", payment.id)
+        audit_log.record(session, AuditAction.PAYMENT_EXPIRED, actor, user_id=payment.user_id, resource=resource)
+        session.flush()
+    return payment.status
+
+
+def owned(session: Session, owner: User, payment_id: uuid.UUID) -> Payment:
+    """Return the owner's payment; a stranger's is NotFound."""
+    payment = session.scalars(
+        select(Payment).where(Payment.id == payment_id, Payment.user_id == owner.id)
+    ).one_or_none()
+    if payment is None:
+        raise NotFound("payment")
+    return payment
+
+
+def by_id(session: Session, payment_id: uuid.UUID) -> Payment:
+    """Return a payment with its user, for admins. Raises NotFound."""
+    query = select(Payment).options(joinedload(Payment.user)).where(Payment.id == payment_id)
+    payment = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if payment is None:
+        raise NotFound("payment")
+    return payment
+
+
+def events_of(session: Session, payment_id: uuid.UUID) -> list[PaymentEvent]:
+    """Return what the provider said about a payment, oldest first."""
+    query = select(PaymentEvent).where(PaymentEvent.payment_id == payment_id)
+    return list(session.scalars(query.order_by(PaymentEvent.received_at)))
+
+
+def said_of(session: Session, payment_id: uuid.UUID, *, limit: int, offset: int) -> Page[PaymentEvent]:
+    """Return a page of what the provider said about a payment, newest first."""
+    query = select(PaymentEvent).where(PaymentEvent.payment_id == payment_id)
+    return page_of(session, query, order=(PaymentEvent.received_at.desc(), PaymentEvent.id), limit=limit, offset=offset)
+
+
+def listing(session: Session, *, limit: int, offset: int, user_id: uuid.UUID | None = None) -> Page[Payment]:
+    """Return a page of payments with their users, newest first."""
+    query = select(Payment).options(joinedload(Payment.user))
+    if user_id is not None:
+        query = query.where(Payment.user_id == user_id)
+    return page_of(session, query, order=(Payment.created_at.desc(), Payment.id), limit=limit, offset=offset)

@@ -1,0 +1,62 @@
+"""Money for deleted accounts: it is kept apart, goes back to its payer where it can, and else waits for an admin."""
+
+import uuid
+from decimal import Decimal
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.orm import Session
+
+from models.ledger import Account, AccountKind, Transfer
+from models.payments import Payment, PaymentEvent
+from models.services.ledger import transfers
+
+REVIEW = "review: the account is deleted"
+
+
+def holder(session: Session, payment: Payment) -> tuple[Account, Decimal]:
+    """Return the account that holds a locked payment's ZNC, and how many it can give.
+
+    That is the payer's wallet, whose row is locked; for a deleted user what of the payment nobody has claimed.
+    """
+    wallet = transfers.locked_wallet(session, payment.user_id)
+    if wallet.closed_at is None:
+        return wallet, wallet.balance
+    return transfers.system_account(session, AccountKind.UNCLAIMED), _of_payment(session, payment.id)
+
+
+def receivers(session: Session, payment: Payment, amount: Decimal) -> list[tuple[Account, Decimal]]:
+    """Return to which accounts ZNC of a locked payment go: to the wallet, which repays a debt by itself.
+
+    Those for a deleted user repay the debt, and the rest is kept apart.
+    """
+    wallet = transfers.locked_wallet(session, payment.user_id)
+    if wallet.closed_at is None:
+        return [(wallet, amount)]
+    parts = []
+    if debt := min(amount, transfers.debt_of(session, payment.user_id)):
+        parts.append((transfers.personal_account(session, payment.user_id, AccountKind.RECEIVABLE), debt))
+    if amount > debt:
+        parts.append((transfers.system_account(session, AccountKind.UNCLAIMED), amount - debt))
+    return parts
+
+
+def put_before_an_admin(session: Session, payment_id: uuid.UUID) -> None:
+    """Let the newest report of a payment wait for an admin, again if one has looked at it before."""
+    newest = select(PaymentEvent.id).where(
+        PaymentEvent.payment_id == payment_id, PaymentEvent.processed_at.is_not(None)
+    )
+    newest = newest.order_by(PaymentEvent.received_at.desc(), PaymentEvent.id).limit(1)
+    session.execute(
+        update(PaymentEvent)
+        .where(PaymentEvent.id == newest.scalar_subquery())
+        .values(needs_review=True, reviewed_at=None, reviewed_by=None, result=REVIEW)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _of_payment(session: Session, payment_id: uuid.UUID) -> Decimal:
+    pool = transfers.system_account(session, AccountKind.UNCLAIMED)
+    signed = case((Transfer.credit_account_id == pool.id, Transfer.amount), else_=-Transfer.amount)
+    is_its = (Transfer.credit_account_id == pool.id) | (Transfer.debit_account_id == pool.id)
+    about = (Transfer.reference_type == "payment") & (Transfer.reference_id == payment_id)
+    return session.scalar(select(func.sum(signed)).where(about, is_its)) or Decimal(0)

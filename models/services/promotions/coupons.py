@@ -1,0 +1,167 @@
+"""Coupons: what a code takes off a price, within its limits; a cent is always left to be paid."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.coupons import Coupon, CouponUse
+from models.services import text_validation
+from models.services.accounts import former_accounts
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.errors import CouponRefused, InvalidInput, NotFound
+from models.services.insertion import insert_unless_taken
+from models.services.ledger.money import CENT, checked, round_down
+from models.services.pagination import Page, page_of
+from models.users import User
+
+# A million is as good as no limit, and fits into its column.
+MOST_USES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What is to be paid, and what was taken off, in ZNC."""
+
+    price: Decimal
+    discount: Decimal
+
+
+def quotes(session: Session, user: User, code: str, prices: Mapping[int, Decimal]) -> dict[int, Quote]:
+    """Say what a code would make of each price; without a code, the prices as they are. Raises CouponRefused."""
+    if not code.strip():
+        return {key: Quote(price, Decimal(0)) for key, price in prices.items()}
+    coupon = _find(session, code, lock=False)
+    _check_usable(session, user, coupon)
+    return {key: _reduced(coupon, price) for key, price in prices.items()}
+
+
+def take(session: Session, user: User, code: str, price: Decimal, *, reference: tuple[str, uuid.UUID]) -> Quote:
+    """Use a code for a purchase. Its row lock keeps two buyers from taking the last use. Raises CouponRefused."""
+    if not code.strip():
+        return Quote(price, Decimal(0))
+    coupon = _find(session, code, lock=True)
+    _check_usable(session, user, coupon)
+    made = _reduced(coupon, price)
+    if made.discount:
+        kind, reference_id = reference
+        facts = {"coupon_id": coupon.id, "user_id": user.id, "discount": made.discount}
+        session.add(CouponUse(reference_type=kind, reference_id=reference_id, **facts))
+    return made
+
+
+def create(
+    session: Session,
+    *,
+    code: str,
+    percent: Decimal | None,
+    amount: Decimal | None,
+    uses_in_all: int | None,
+    uses_per_user: int | None,
+    valid_until: datetime | None,
+    actor: Actor,
+) -> Coupon:
+    """Make a coupon. Raises InvalidInput."""
+    # Some letters become two when they are capitals.
+    code = text_validation.one_line(code.upper(), field="code", at_least=3, at_most=32)
+    check_one_of(percent, amount)
+    if percent is not None:
+        check_percent(percent)
+    for limit in (uses_in_all, uses_per_user):
+        if limit is not None:
+            check_limit(limit)
+    coupon = insert_unless_taken(
+        session,
+        Coupon,
+        code=code,
+        percent=percent,
+        amount=None if amount is None else checked(amount),
+        uses_in_all=uses_in_all,
+        uses_per_user=uses_per_user,
+        valid_until=valid_until,
+    )
+    if coupon is None:
+        raise InvalidInput("code", "This code is taken.")
+    _record(session, coupon, actor, code=code)
+    return coupon
+
+
+def check_one_of(percent: Decimal | None, amount: Decimal | None) -> None:
+    """Raise InvalidInput unless a coupon takes off either a percentage or an amount."""
+    if (percent is None) == (amount is None):
+        raise InvalidInput("percent", "Give either a percentage or an amount.")
+
+
+def check_percent(percent: Decimal) -> None:
+    """Raise InvalidInput for a percentage that no coupon takes off."""
+    if not (percent.is_finite() and 0 < percent < 100 and percent == percent.quantize(CENT)):
+        raise InvalidInput("percent", "The percentage is above 0 and below 100.")
+
+
+def check_limit(limit: int) -> None:
+    """Raise InvalidInput for a number of uses that no coupon has."""
+    if not 1 <= limit <= MOST_USES:
+        raise InvalidInput("uses_in_all", "A limit is 1 or more.")
+
+
+def set_active(session: Session, coupon_id: uuid.UUID, *, active: bool, actor: Actor) -> Coupon:
+    """Withdraw a coupon, or let it be used again. Raises NotFound."""
+    coupon = session.get(Coupon, coupon_id)
+    if coupon is None:
+        raise NotFound("coupon")
+    coupon.is_active = active
+    session.flush()
+    _record(session, coupon, actor, active=active)
+    return coupon
+
+
+def listing(session: Session, *, limit: int, offset: int) -> Page[tuple[Coupon, int, Decimal]]:
+    """Return a page of coupons with how often each was used and what it took off in all, newest first."""
+    page = page_of(session, select(Coupon), order=(Coupon.created_at.desc(), Coupon.id), limit=limit, offset=offset)
+    ids = [coupon.id for coupon in page.items]
+    query = select(CouponUse.coupon_id, func.count(), func.sum(CouponUse.discount)).where(CouponUse.coupon_id.in_(ids))
+    used = {row[0]: (row[1], row[2]) for row in session.execute(query.group_by(CouponUse.coupon_id))}
+    items = [(coupon, *used.get(coupon.id, (0, Decimal(0)))) for coupon in page.items]
+    return Page(items, page.total, page.limit, page.offset)
+
+
+def _find(session: Session, code: str, *, lock: bool) -> Coupon:
+    if not text_validation.is_fit(code):
+        raise CouponRefused("unknown")
+    query = select(Coupon).where(func.upper(Coupon.code) == code.strip().upper()[:32])
+    if lock:
+        query = query.with_for_update(key_share=True)
+    coupon = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if coupon is None:
+        raise CouponRefused("unknown")
+    return coupon
+
+
+def _check_usable(session: Session, user: User, coupon: Coupon) -> None:
+    if not coupon.is_active or (coupon.valid_until is not None and coupon.valid_until <= clock.now()):
+        raise CouponRefused("over")
+    in_all = select(func.count()).where(CouponUse.coupon_id == coupon.id)
+    # Somebody who deletes the account and registers again has used what they used before.
+    by_user = in_all.where(CouponUse.user_id.in_(former_accounts.lineage(user.id)))
+    limits = ((coupon.uses_in_all, in_all), (coupon.uses_per_user, by_user))
+    for limit, uses in limits:
+        if limit is not None and (session.scalar(uses) or 0) >= limit:
+            raise CouponRefused("used_up")
+
+
+def _reduced(coupon: Coupon, price: Decimal) -> Quote:
+    off = coupon.amount if coupon.percent is None else round_down(price * coupon.percent / 100)
+    discount = max(Decimal(0), min(off or Decimal(0), price - CENT))
+    return Quote(price - discount, discount)
+
+
+def _record(session: Session, coupon: Coupon, actor: Actor, **facts: object) -> None:
+    resource = ("coupon", coupon.id)
+    audit_log.record(session, AuditAction.COUPON_CHANGED, actor, user_id=actor.user_id, resource=resource, **facts)

@@ -1,0 +1,179 @@
+"""Gift codes: made by admins, shown once, taken by users; kept as a keyed hash, like every secret here."""
+
+import secrets as random_source
+import uuid
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import exists, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.gifts import GiftCode, GiftRedemption
+from models.ledger import AccountKind, TransferKind
+from models.services import text_validation
+from models.services.accounts import former_accounts
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.crypto import secrets
+from models.services.crypto.secrets import Purpose
+from models.services.errors import AccountDisabled, DuplicateTransfer, GiftRefused, InvalidInput, NotFound
+from models.services.ledger import transfers
+from models.services.ledger.money import checked
+from models.services.pagination import Listing, Page
+from models.users import User
+
+# Nothing that looks like something else. 16 of 31 letters are 79 bits: a code cannot be guessed.
+LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+GROUPS, GROUP = 4, 4
+AT_ONCE = 1000
+
+
+def create(
+    session: Session,
+    *,
+    amount: Decimal,
+    count: int,
+    uses_each: int,
+    valid_until: datetime | None,
+    note: str,
+    settings: Settings,
+    actor: Actor,
+    key: uuid.UUID | None = None,
+) -> list[str]:
+    """Make `count` codes worth `amount` ZNC for each use, and return them; they are known only now.
+
+    A form that carries its own `key` makes them once: the second try raises DuplicateTransfer. Raises InvalidInput.
+    """
+    amount = checked(amount)
+    note = text_validation.one_line(note, field="note", at_least=3, at_most=200)
+    check_count(count)
+    check_uses(uses_each)
+    key = key or uuid.uuid4()
+    codes = [_new_code() for _ in range(count)]
+    made = [
+        GiftCode(
+            # Told by the form and the place in it, so that the same form finds its codes there.
+            id=uuid.uuid5(key, str(place)),
+            code_hash=_hash(settings, code),
+            prefix=code[:GROUP],
+            amount_znc=amount,
+            uses_in_all=uses_each,
+            valid_until=valid_until,
+            note=note,
+            created_by=actor.user_id,
+        )
+        for place, code in enumerate(codes)
+    ]
+    if session.get(GiftCode, made[0].id) is not None:
+        raise DuplicateTransfer(f"gifts:{key}")
+    try:
+        with session.begin_nested():
+            session.add_all(made)
+            session.flush()
+    except IntegrityError:
+        raise DuplicateTransfer(f"gifts:{key}") from None
+    facts = {"amount": str(amount), "count": count, "uses_each": uses_each, "note": note}
+    audit_log.record(
+        session, AuditAction.GIFTS_MADE, actor, user_id=actor.user_id, resource=("gift_code", None), **facts
+    )
+    return codes
+
+
+def check_count(count: int) -> None:
+    """Raise InvalidInput for a number of codes that are not made at once."""
+    if not 1 <= count <= AT_ONCE:
+        raise InvalidInput("count", f"Make 1 to {AT_ONCE} codes at once.")
+
+
+def check_uses(uses: int) -> None:
+    """Raise InvalidInput for a number of uses that no code has."""
+    if not 1 <= uses <= 1_000_000:
+        raise InvalidInput("uses_each", "A limit is 1 or more.")
+
+
+def redeem(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> Decimal:
+    """Credit a code's ZNC to the user's wallet and return how many; each code once for each user.
+
+    Raises GiftRefused for a code that is unknown, over, used up, or taken by this user before, AccountDisabled.
+    """
+    if not user.is_active:
+        raise AccountDisabled
+    moment = clock.now()
+    found = session.scalars(select(GiftCode).where(GiftCode.code_hash == _hash(settings, code))).one_or_none()
+    if found is None:
+        raise GiftRefused("unknown")
+    is_theirs = GiftRedemption.user_id.in_(former_accounts.lineage(user.id))
+    if session.scalar(select(exists().where(GiftRedemption.gift_code_id == found.id, is_theirs))):
+        raise GiftRefused("taken")
+    # The user's own use is claimed first, so that his second try at the same instant takes no use from others.
+    redemption_id = session.scalar(
+        insert(GiftRedemption)
+        .values(id=uuid.uuid4(), gift_code_id=found.id, user_id=user.id, amount_znc=found.amount_znc)
+        .on_conflict_do_nothing(index_elements=["gift_code_id", "user_id"])
+        .returning(GiftRedemption.id)
+    )
+    if redemption_id is None:
+        raise GiftRefused("taken")
+    is_valid = GiftCode.is_active & or_(GiftCode.valid_until.is_(None), GiftCode.valid_until > moment)
+    taken = session.scalar(
+        update(GiftCode)
+        .where(GiftCode.id == found.id, GiftCode.uses < GiftCode.uses_in_all, is_valid)
+        .values(uses=GiftCode.uses + 1)
+        .returning(GiftCode.id)
+        .execution_options(synchronize_session=False)
+    )
+    if taken is None:
+        raise GiftRefused("over")
+    transfers.transfer(
+        session,
+        TransferKind.GIFT,
+        debit=transfers.system_account(session, AccountKind.GIFTS),
+        credit=transfers.wallet_of(session, user.id),
+        amount=found.amount_znc,
+        description=f"Gift code {found.prefix}…",
+        reference=("gift_code", redemption_id),
+        idempotency_key=f"gift:{redemption_id}",
+        actor=actor,
+    )
+    facts = {"amount": str(found.amount_znc), "prefix": found.prefix}
+    resource = ("gift_code", found.id)
+    audit_log.record(session, AuditAction.GIFT_REDEEMED, actor, user_id=user.id, resource=resource, **facts)
+    return found.amount_znc
+
+
+def set_active(session: Session, gift_id: uuid.UUID, *, active: bool, actor: Actor) -> None:
+    """Withdraw a code, or let it be taken again. Raises NotFound."""
+    gift = session.get(GiftCode, gift_id)
+    if gift is None:
+        raise NotFound("gift code")
+    gift.is_active = active
+    session.flush()
+    resource = ("gift_code", gift_id)
+    action = AuditAction.GIFT_CHANGED
+    audit_log.record(session, action, actor, user_id=actor.user_id, resource=resource, active=active)
+
+
+def listing(session: Session, *, limit: int, offset: int) -> Page[GiftCode]:
+    """Return a page of codes, newest first."""
+    return everything().page(session, limit=limit, offset=offset)
+
+
+def everything() -> Listing[GiftCode]:
+    """Return the list of all codes, newest first."""
+    return Listing(select(GiftCode), (GiftCode.created_at.desc(), GiftCode.id))
+
+
+def _new_code() -> str:
+    letters = [random_source.choice(LETTERS) for _ in range(GROUPS * GROUP)]
+    return "-".join("".join(letters[start : start + GROUP]) for start in range(0, len(letters), GROUP))
+
+
+def _hash(settings: Settings, code: str) -> bytes:
+    """Return the keyed hash of a code, however it was typed: hyphens, blanks and capitals do not matter."""
+    plain = "".join(letter for letter in code.upper()[:100] if letter.isalnum())
+    return secrets.hash_of(settings.tokens, plain, Purpose.GIFT)

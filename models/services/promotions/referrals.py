@@ -1,0 +1,233 @@
+"""The referral bonus: one for each referred user, for their first large purchase with their own money.
+
+The bonus is booked with the purchase that earns it, onto the referrer's held account, and goes to the wallet when
+nothing of the purchase can be refunded any more; of time that was added later, only the later money can be. What takes
+it back before and after that is in promotions/bonus_corrections.py.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, aliased
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.ledger import AccountKind, TransferKind
+from models.outages import Outage
+from models.referrals import ReferralBonus
+from models.services import text_validation
+from models.services.accounts import former_accounts
+from models.services.actor import PLATFORM, Actor
+from models.services.audit import log as audit_log
+from models.services.errors import InvalidInput
+from models.services.ledger import transfers
+from models.services.ledger.money import round_down
+from models.services.notifications import outbox
+from models.services.pagination import Page, page_of
+from models.services.promotions import bonus_backing, bonus_corrections
+from models.tokens import HOUR, AccessToken, used_by
+from models.users import User
+
+# A probe that failed in a token's last seconds may open an outage a little later, and give the token time back.
+SETTLED_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What somebody's invitations have come to; amounts in ZNC."""
+
+    invited: int
+    qualified: int
+    held: Decimal
+    earned: Decimal
+
+
+def referrer_of(session: Session, code: str) -> User | None:
+    """Return whose code this is, or None without a code. Raises InvalidInput for one that nobody has."""
+    code = code.strip().upper()
+    if not code:
+        return None
+    query = select(User).where(User.referral_code == code, User.is_active)
+    referrer = session.scalars(query).one_or_none() if text_validation.is_fit(code) else None
+    if referrer is None:
+        raise InvalidInput("referral_code", "Nobody has this code.")
+    return referrer
+
+
+def earn(
+    session: Session,
+    buyer: User,
+    price: Decimal,
+    *,
+    reference: tuple[str, uuid.UUID],
+    settings: Settings,
+    actor: Actor,
+) -> Decimal | None:
+    """Book the bonus of the buyer's referrer, if this purchase earns it; returns it in ZNC.
+
+    The unique index on the buyer lets one purchase earn it, however many are made at the same instant.
+    """
+    rules = settings.referral
+    if buyer.referrer_id is None or price < rules.from_znc or bonus_corrections.is_gone(session, buyer.referrer_id):
+        return None
+    former = ReferralBonus.referred_id.in_(former_accounts.lineage(buyer.id))
+    if session.scalar(select(exists().where(former))):
+        return None
+    price = bonus_backing.earning_part(session, buyer.id, price)
+    if price < rules.from_znc:
+        return None
+    amount = round_down(price * rules.percent / 100)
+    if amount <= 0:
+        return None
+    kind, reference_id = reference
+    bonus_id = session.scalar(
+        insert(ReferralBonus)
+        .values(
+            id=uuid.uuid4(),
+            referrer_id=buyer.referrer_id,
+            referred_id=buyer.id,
+            reference_type=kind,
+            reference_id=reference_id,
+            price=price,
+            amount=amount,
+            returned=Decimal(0),
+        )
+        .on_conflict_do_nothing(index_elements=["referred_id"])
+        .returning(ReferralBonus.id)
+    )
+    if bonus_id is None:
+        return None
+    transfers.transfer(
+        session,
+        TransferKind.REFERRAL_BONUS,
+        debit=transfers.system_account(session, AccountKind.BONUSES),
+        credit=transfers.personal_account(session, buyer.referrer_id, AccountKind.HELD),
+        amount=amount,
+        description="Bonus, held",
+        reference=("referral", bonus_id),
+        idempotency_key=f"bonus:{bonus_id}",
+        actor=actor,
+    )
+    resource = ("referral", bonus_id)
+    action = AuditAction.BONUS_EARNED
+    audit_log.record(session, action, actor, user_id=buyer.referrer_id, resource=resource, amount=str(amount))
+    return amount
+
+
+def locked_bonus(session: Session, token: AccessToken) -> ReferralBonus | None:
+    """Lock the held bonus that the token's purchase earned, if it earned one.
+
+    Before any account is: `vest` holds a bonus while it waits for accounts, so that the other order could deadlock.
+    """
+    return session.scalars(
+        select(ReferralBonus)
+        .where(_is_of(token), ReferralBonus.ended_at.is_(None))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
+    """Return bonuses whose purchase cannot be refunded any more, oldest first.
+
+    Those of debtors are left out: they may wait for ever, and must not keep the others waiting.
+    """
+    query = select(ReferralBonus.id).where(
+        ReferralBonus.ended_at.is_(None), ~_is_refundable(), ~bonus_corrections.buyer_owes()
+    )
+    return list(session.scalars(query.order_by(ReferralBonus.created_at).limit(limit)))
+
+
+def vest(session: Session, bonus_id: uuid.UUID) -> bool:
+    """Pay out what is left of a bonus; says whether it was due.
+
+    A bonus whose buyer owes us for a payment that was taken back waits until that is repaid.
+    """
+    bonus = session.scalars(
+        select(ReferralBonus)
+        .where(ReferralBonus.id == bonus_id, ReferralBonus.ended_at.is_(None), ~_is_refundable())
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if bonus is None or transfers.debt_of(session, bonus.referred_id):
+        return False
+    if bonus_corrections.is_gone(session, bonus.referrer_id):
+        bonus_corrections.lapse(session, bonus, actor=PLATFORM)
+        return True
+    left = bonus.left
+    bonus.ended_at = clock.now()
+    if left > 0:
+        _pay_out(session, bonus, left)
+        referrer = session.get_one(User, bonus.referrer_id)
+        facts = {"username": referrer.username, "amount_znc": f"{left:.2f}"}
+        outbox.write(session, "bonus", referrer, dedup_key=f"bonus:{bonus.id}", **facts)
+    resource = ("referral", bonus.id)
+    action = AuditAction.BONUS_VESTED
+    audit_log.record(session, action, PLATFORM, user_id=bonus.referrer_id, resource=resource, amount=str(left))
+    return True
+
+
+def figures(session: Session, user: User) -> Figures:
+    """Return what somebody's invitations have come to."""
+    invited = session.scalar(select(func.count()).where(User.referrer_id == user.id)) or 0
+    left = ReferralBonus.amount - ReferralBonus.returned - ReferralBonus.withheld
+    held = func.coalesce(func.sum(left).filter(ReferralBonus.ended_at.is_(None)), 0)
+    earned = func.coalesce(func.sum(left).filter(ReferralBonus.ended_at.is_not(None)), 0)
+    query = select(func.count(), held, earned).where(ReferralBonus.referrer_id == user.id)
+    qualified, held_znc, earned_znc = session.execute(query).one()
+    return Figures(invited, qualified, held_znc, earned_znc)
+
+
+def invited(session: Session, user: User, *, limit: int, offset: int) -> Page[tuple[User, ReferralBonus | None]]:
+    """Return a page of whom somebody brought, with the bonus for each, newest first."""
+    query = select(User).where(User.referrer_id == user.id)
+    page = page_of(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
+    rows = session.scalars(select(ReferralBonus).where(ReferralBonus.referred_id.in_([who.id for who in page.items])))
+    by_user = {row.referred_id: row for row in rows}
+    return Page([(who, by_user.get(who.id)) for who in page.items], page.total, page.limit, page.offset)
+
+
+def _pay_out(session: Session, bonus: ReferralBonus, amount: Decimal) -> None:
+    transfers.transfer(
+        session,
+        TransferKind.REFERRAL_BONUS,
+        debit=transfers.personal_account(session, bonus.referrer_id, AccountKind.HELD),
+        credit=transfers.wallet_of(session, bonus.referrer_id),
+        amount=amount,
+        description="Bonus for an invitation",
+        reference=("referral", bonus.id),
+        idempotency_key=f"bonus-vested:{bonus.id}",
+        actor=PLATFORM,
+    )
+
+
+def _is_of(token: AccessToken) -> ColumnElement[bool]:
+    own = and_(ReferralBonus.reference_type == "token", ReferralBonus.reference_id == token.id)
+    of_bundle = and_(
+        ReferralBonus.reference_type == "bundle_purchase", ReferralBonus.reference_id == token.bundle_purchase_id
+    )
+    return or_(own, of_bundle)
+
+
+def _is_refundable() -> ColumnElement[bool]:
+    """Say whether money of the purchase may still be refunded, or be given time back by an outage's credit.
+
+    The purchase's own time has to be used up; and where later time was cheaper, so much that the refund of all that is
+    left stays within the later money.
+    """
+    token = aliased(AccessToken)
+    is_its = or_(
+        and_(ReferralBonus.reference_type == "token", token.id == ReferralBonus.reference_id),
+        and_(ReferralBonus.reference_type == "bundle_purchase", token.bundle_purchase_id == ReferralBonus.reference_id),
+    )
+    waits = exists().where(Outage.credited_at.is_(None), Outage.opened_at <= token.ends_at)
+    used = used_by(clock.now() - SETTLED_AFTER, token)
+    earning = func.coalesce(token.bundle_share, ReferralBonus.price)
+    is_over = and_(used >= token.duration_hours * HOUR, used * token.price_paid >= earning * token.paid_seconds, ~waits)
+    # A token that was never used has no end, which is not over.
+    return exists().where(is_its, token.revoked_at.is_(None), func.coalesce(is_over, False).is_(False))

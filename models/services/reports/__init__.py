@@ -1,0 +1,1 @@
+"""Reports: usage and daily statistics."""

@@ -1,0 +1,126 @@
+"""The few figures that the first page of a buyer and of an admin shows."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from models import clock, time_zones
+from models.day_figures import DayFigures
+from models.ledger import AccountKind, Transfer, TransferKind
+from models.payments import Payment, PaymentStatus
+from models.services.ledger import transfers
+from models.services.reports import usage
+from models.services.tokens import queries as token_queries
+from models.sessions import ProxySession
+from models.tokens import AccessToken, pauses_at
+from models.users import User
+
+SHOWN = 5
+DAYS_SHOWN = 14
+# A token is about to end in the last quarter of what was bought, and not earlier than a day ahead.
+SOON, LAST_PARTS = timedelta(hours=24), 4
+
+
+@dataclass(frozen=True, slots=True)
+class BuyerFigures:
+    """What one user has at hand, and what went through: today, and on each of the last days, oldest first.
+
+    `running` are tokens that have not ended, paused ones among them; `usable_tokens` counts those that open something
+    now, which a paused one does not.
+    """
+
+    usable_tokens: int
+    running: list[AccessToken]
+    ending: list[AccessToken]
+    days: list[usage.Entry]
+
+    @property
+    def today(self) -> usage.Usage:
+        return self.days[-1].usage
+
+
+@dataclass(frozen=True, slots=True)
+class ShopFigures:
+    """Counts over the whole shop; sold is in ZNC over the last 24 hours."""
+
+    users: int
+    running_tokens: int
+    open_sessions: int
+    pending_payments: int
+    sold: Decimal
+
+
+def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
+    """Return the figures of one user: up to `SHOWN` tokens at hand, what ends soonest first, those not started last."""
+    moment = clock.now()
+    at_hand = select(AccessToken).where(AccessToken.user_id == user_id, token_queries.has_not_ended())
+    usable = at_hand.where(~pauses_at(moment))
+    ends = case((pauses_at(moment), None), else_=AccessToken.ends_at).nulls_last()
+    order = (AccessToken.activated_at.is_(None), ends, AccessToken.created_at.desc())
+    running = list(session.scalars(at_hand.order_by(*order).limit(SHOWN)))
+    zone = time_zones.zone_of(session.get_one(User, user_id).time_zone)
+    return BuyerFigures(
+        usable_tokens=session.scalar(select(func.count()).select_from(usable.subquery())) or 0,
+        running=running,
+        ending=[token for token in running if not token.auto_renew and _is_about_to_end(token, moment)],
+        days=usage.series(session, usage.Period.DAY, user_id=user_id, shown=DAYS_SHOWN, zone=zone),
+    )
+
+
+def _is_about_to_end(token: AccessToken, moment: datetime) -> bool:
+    expires_at = token.expiry(moment)
+    if expires_at is None:
+        return False
+    return expires_at - moment < min(SOON, timedelta(seconds=token.paid_seconds) / LAST_PARTS)
+
+
+@dataclass(frozen=True, slots=True)
+class ShopTotals:
+    """What the shop has come to; `revenue` is what was sold less what was refunded, in ZNC."""
+
+    active_users: int
+    purchases: int
+    revenue: Decimal
+
+
+def totals(session: Session) -> ShopTotals:
+    """Return the figures of all time. What was sold stands on one account, and whole days are counted already: of the
+    transfers only those of the last two days are read.
+    """
+    purchases = select(func.count()).where(Transfer.kind == TransferKind.PURCHASE)
+    counted = session.scalars(select(DayFigures).order_by(DayFigures.day.desc()).limit(1)).one_or_none()
+    before = 0
+    if counted is not None:
+        # What began before midnight and ended after it may be missing in a day that was counted at once.
+        first = counted.day - timedelta(days=1)
+        before = session.scalar(select(func.sum(DayFigures.purchases)).where(DayFigures.day < first)) or 0
+        purchases = purchases.where(
+            Transfer.created_at >= time_zones.start_of(first, time_zones.zone_of(counted.time_zone))
+        )
+    return ShopTotals(
+        active_users=session.scalar(select(func.count()).where(User.is_active)) or 0,
+        purchases=before + (session.scalar(purchases) or 0),
+        revenue=transfers.system_account(session, AccountKind.SALES).balance,
+    )
+
+
+def of_shop(session: Session) -> ShopFigures:
+    """Return the figures of the shop, all of one moment."""
+    moment = clock.now()
+    counts = (
+        select(func.count()).select_from(User),
+        select(func.count()).select_from(AccessToken).where(token_queries.runs(moment)),
+        select(func.count()).where(ProxySession.ended_at.is_(None)),
+        select(func.count()).where(Payment.status == PaymentStatus.PENDING),
+        select(func.coalesce(func.sum(Transfer.amount), 0)).where(
+            Transfer.kind == TransferKind.PURCHASE, Transfer.created_at > moment - timedelta(hours=24)
+        ),
+    )
+    found: Any = session.execute(select(*(count.scalar_subquery() for count in counts))).one()
+    users, running, sessions, pending, sold = found
+    return ShopFigures(users, running, sessions, pending, Decimal(sold))

@@ -1,0 +1,244 @@
+"""What may be changed at run time: prices, limits, device policy and maintenance; everything else is frozen.
+
+`effective` is the one way to read it. The portal and the jobs keep its answer for a second (`Cached`); the proxy's
+workers read it when a notice says so. A change is validated by the very types that read config.toml.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session, joinedload
+
+from models.audit import AuditAction
+from models.config import Settings
+from models.sections import Section
+from models.services import text_validation
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.errors import InvalidInput, NotFound, SettingChanged
+from models.services.gateway.invalidation import CHANNEL
+from models.services.pagination import Listing, Page
+from models.setting_changes import SettingChange
+
+logger = logging.getLogger(__name__)
+
+CHANGEABLE = (
+    "prices.znc",
+    "prices.rub_per_znc",
+    "refund.used_time_rate",
+    "refund.bundle_rate",
+    "renewal.in_outage",
+    "debt.pause_tokens",
+    "limits.auth_per_hour",
+    "limits.auth_per_address",
+    "limits.registrations_per_hour",
+    "limits.api_per_minute",
+    "limits.proxy_per_minute",
+    "limits.proxy_at_once",
+    "limits.failures_per_minute",
+    "limits.topup_max_znc",
+    "sessions.device_policy",
+    "maintenance.on",
+    "maintenance.retry_after_seconds",
+    "maintenance.words_en",
+    "maintenance.words_ru",
+)
+KEEP_SECONDS = 1.0
+# One change at a time, so that what somebody saw is still there when his change is judged.
+_LOCK = 7_401_993
+_SENTENCES = {
+    "int_parsing": "Write a whole number.",
+    "int_from_float": "Write a whole number.",
+    "greater_than": "This must be above zero.",
+    "less_than_equal": "This is too large.",
+    "string_too_long": "This is too long.",
+    "too_short": "At least one duration must be for sale.",
+    "decimal_parsing": "Write an amount like 50 or 12.34, with at most two digits after the point.",
+    "decimal_max_places": "Write an amount like 50 or 12.34, with at most two digits after the point.",
+    "decimal_max_digits": "This is too large.",
+    "decimal_whole_digits": "This is too large.",
+    "finite_number": "Write an amount like 50 or 12.34, with at most two digits after the point.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A changeable setting: what is good now, what config.toml says, and the change that made the difference."""
+
+    key: str
+    value: Any
+    configured: Any
+    change: SettingChange | None
+
+    @property
+    def seen(self) -> int:
+        """Names the state that a reader saw, so that his change does not undo another's unseen."""
+        return self.change.id if self.change else 0
+
+
+def effective(session: Session, settings: Settings) -> Settings:
+    """Return the settings with what was changed at run time.
+
+    A value that the present types refuse, as an older release may have left one, is passed over and logged.
+    """
+    newest = select(SettingChange.key, SettingChange.value).ext(distinct_on(SettingChange.key))
+    made: dict[str, Section] = {}
+    for key, value in session.execute(newest.order_by(SettingChange.key, SettingChange.id.desc())):
+        if key not in CHANGEABLE or value is None:
+            continue
+        name, _, field = key.partition(".")
+        section: Section = made.get(name) or getattr(settings, name)
+        try:
+            made[name] = _with(section, field, value)
+        except ValidationError:
+            logger.error("setting %s: what was set at run time does not fit, and is passed over", key)
+    return settings.model_copy(update=made) if made else settings
+
+
+def listing(session: Session, settings: Settings) -> list[Setting]:
+    """Return every changeable setting, in the order of `CHANGEABLE`; `settings` are those of config.toml."""
+    now = effective(session, settings)
+    query = select(SettingChange).options(joinedload(SettingChange.actor)).ext(distinct_on(SettingChange.key))
+    rows = session.scalars(query.order_by(SettingChange.key, SettingChange.id.desc()))
+    newest = {change.key: change for change in rows}
+    return [Setting(key, _value(now, key), _value(settings, key), newest.get(key)) for key in CHANGEABLE]
+
+
+def setting(session: Session, settings: Settings, key: str) -> Setting:
+    """Return one changeable setting. Raises NotFound."""
+    if key not in CHANGEABLE:
+        raise NotFound("setting")
+    return next(each for each in listing(session, settings) if each.key == key)
+
+
+def change(
+    session: Session, settings: Settings, key: str, *, value: Any, reason: str, seen: int, actor: Actor
+) -> Setting:
+    """Set a value from now on; None makes what config.toml says good again. `settings` are those of config.toml.
+
+    Raises NotFound, InvalidInput for `value` or `reason`, and SettingChanged when the newest change is not `seen`.
+    """
+    reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    before = setting(session, settings, key)
+    if before.seen != seen:
+        raise SettingChanged
+    kept = None if value is None else _checked(settings, key, value)
+    row = SettingChange(key=key, value=kept, actor_id=actor.user_id, reason=reason)
+    session.add(row)
+    session.flush()
+    announce(session)
+    after = setting(session, settings, key)
+    facts = {"key": key, "before": as_json(before.value), "after": as_json(after.value), "reason": reason}
+    resource = ("setting", None)
+    audit_log.record(session, AuditAction.SETTING_CHANGED, actor, user_id=actor.user_id, resource=resource, **facts)
+    return after
+
+
+def undo(session: Session, settings: Settings, change_id: int, *, reason: str, actor: Actor) -> Setting:
+    """Bring back what was good before the newest change of a setting.
+
+    Raises NotFound, InvalidInput for `reason`, and SettingChanged when there is a newer change of it.
+    """
+    row = session.get(SettingChange, change_id)
+    if row is None:
+        raise NotFound("change")
+    before = session.scalars(
+        select(SettingChange)
+        .where(SettingChange.key == row.key, SettingChange.id < row.id)
+        .order_by(SettingChange.id.desc())
+        .limit(1)
+    ).one_or_none()
+    value = before.value if before else None
+    return change(session, settings, row.key, value=value, reason=reason, seen=row.id, actor=actor)
+
+
+def history(session: Session, *, limit: int, offset: int, key: str | None = None) -> Page[SettingChange]:
+    """Return a page of all changes, or of one setting's, newest first."""
+    return changes(key).page(session, limit=limit, offset=offset)
+
+
+def changes(key: str | None = None) -> Listing[SettingChange]:
+    """Return the list of all changes, or of one setting's, newest first."""
+    query = select(SettingChange).options(joinedload(SettingChange.actor))
+    if key is not None:
+        query = query.where(SettingChange.key == key)
+    return Listing(query, (SettingChange.id.desc(),))
+
+
+def announce(session: Session) -> None:
+    """Tell every proxy worker, once the transaction commits, to read anew what may change at run time."""
+    session.execute(select(func.pg_notify(CHANNEL, json.dumps({"runtime": True}))))
+
+
+def as_json(value: Any) -> Any:
+    """Return a setting's value as it is kept: amounts as text, a mapping's keys too."""
+    return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else _plain(value)
+
+
+class Cached:
+    """One process's settings, read anew when they are older than a second.
+
+    While the database does not answer, what was `known` last stays good: who needs the database will notice himself.
+    """
+
+    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.frozen = settings
+        self.known = settings
+        self._good_until = float("-inf")
+        self._monotonic = monotonic
+        self._reading = threading.Lock()
+
+    def get(self, session: Session) -> Settings:
+        """Return the settings that are good now, or were a second ago at most.
+
+        Raises SQLAlchemyError, once a second at most; the caller ends his transaction and goes on with `known`.
+        """
+        # Whoever comes while another thread reads takes the old ones rather than to wait.
+        if self._monotonic() >= self._good_until and self._reading.acquire(blocking=False):
+            try:
+                self.known = self.fresh(session)
+            finally:
+                self._good_until = self._monotonic() + KEEP_SECONDS
+                self._reading.release()
+        return self.known
+
+    def fresh(self, session: Session) -> Settings:
+        """Return the settings as this very transaction sees them."""
+        return effective(session, self.frozen)
+
+    def forget(self) -> None:
+        """Read anew at the next question."""
+        self._good_until = float("-inf")
+
+
+def _value(settings: Settings, key: str) -> Any:
+    section, _, field = key.partition(".")
+    return getattr(getattr(settings, section), field)
+
+
+def _checked(settings: Settings, key: str, value: Any) -> Any:
+    """Return the value as it is kept, once config.toml's own types have taken it."""
+    name, _, field = key.partition(".")
+    try:
+        section = _with(getattr(settings, name), field, value)
+    except ValidationError as error:
+        kind = error.errors()[0]["type"]
+        raise InvalidInput("value", _SENTENCES.get(kind, "This value does not fit.")) from None
+    return section.model_dump(mode="json")[field]
+
+
+def _with[S: Section](section: S, field: str, value: Any) -> S:
+    return type(section).model_validate({**section.model_dump(), field: value})
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | str) or value is None else str(value)

@@ -1,0 +1,1 @@
+"""Access tokens: purchase, pause, extension, renewal, rotation, revocation."""

@@ -1,0 +1,83 @@
+"""Adding time to a token: price and paid time grow together, so that the refund's formula stays right."""
+
+import uuid
+from decimal import Decimal
+
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.ledger import AccountKind, TransferKind
+from models.services import own_tokens
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.errors import AccountDisabled
+from models.services.gateway import invalidation
+from models.services.ledger import transfers
+from models.services.tokens import purchase as token_purchase
+from models.token_events import TokenEvent, TokenEventKind
+from models.tokens import HOUR, AccessToken
+from models.users import User
+
+
+def extend(
+    session: Session,
+    owner: User,
+    token_id: uuid.UUID,
+    *,
+    hours: int,
+    key: uuid.UUID,
+    settings: Settings,
+    actor: Actor,
+    shown: Decimal | None = None,
+) -> Decimal:
+    """Sell the owner's token so many hours more, at the list price, and return what they cost in ZNC.
+
+    It may be ready, running or paused. A form that carries its own `key` extends once: the second try raises
+    DuplicateTransfer. `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, InvalidInput,
+    InsufficientFunds and AccountDisabled as well.
+    """
+    price = token_purchase.price_of(settings, hours)
+    token_purchase.refuse_other_price(price, shown)
+    if not owner.is_active:
+        raise AccountDisabled
+    token = own_tokens.locked(session, owner, token_id)
+    own_tokens.refuse_ended(token.state(own_tokens.present(session, token)))
+    resource = ("token", token.id)
+    facts = {"hours": hours, "price": str(price)}
+    audit_log.record(session, AuditAction.TOKEN_EXTENDED, actor, user_id=owner.id, resource=resource, **facts)
+    add_time(session, token, TokenEventKind.EXTENDED, hours=hours, price=price, key=f"extend:{key}", actor=actor)
+    return price
+
+
+def add_time(
+    session: Session,
+    token: AccessToken,
+    kind: TokenEventKind,
+    *,
+    hours: int,
+    price: Decimal,
+    key: str,
+    actor: Actor,
+) -> None:
+    """Take the price from the owner's wallet and add the time; the caller holds the token's row lock.
+
+    Raises DuplicateTransfer and InsufficientFunds.
+    """
+    seconds = hours * HOUR
+    token.price_paid += price
+    token.paid_seconds += seconds
+    session.add(TokenEvent(token_id=token.id, kind=kind, happened_at=clock.now(), seconds=seconds, price=price))
+    invalidation.announce_token(session, token.id)
+    transfers.transfer(
+        session,
+        TransferKind.PURCHASE,
+        debit=transfers.wallet_of(session, token.user_id),
+        credit=transfers.system_account(session, AccountKind.SALES),
+        amount=price,
+        description=f"{hours} h more for token {token.prefix}…",
+        reference=("token", token.id),
+        idempotency_key=key,
+        actor=actor,
+    )

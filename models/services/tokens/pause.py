@@ -1,0 +1,174 @@
+"""Pausing a token and letting it run on: a pause freezes what is left (contract.md, section 4, "Pause").
+
+A pause lasts a least time, because a clock that is stopped between any two requests would make an hour last a year:
+it cannot be ended before. For the same reason a token has a number of pauses and a time for all of them together;
+the pause that uses that time up ends by itself, at that moment, whenever the job comes round to it.
+"""
+
+import math
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.pauses import TokenPause
+from models.services import own_tokens
+from models.services.actor import PLATFORM, Actor
+from models.services.audit import log as audit_log
+from models.services.errors import DomainError, PauseRefused, PauseTooShort, TokenUnusable
+from models.services.gateway import invalidation, outages
+from models.shop_sections import Pause as PauseRules
+from models.tokens import AccessToken, TokenState
+from models.users import User
+
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a pause would be, or is: when it may end, when it ends by itself, how many are left after it.
+
+    `refused` says why none can begin now.
+    """
+
+    earliest_end: datetime
+    latest_end: datetime
+    left: int
+    refused: DomainError | None
+
+
+def outlook(session: Session, token: AccessToken, settings: Settings) -> Outlook:
+    """Say what may be done about a pause of this token now."""
+    moment, rules = clock.now(), settings.pause
+    taken = _count(session, token)
+    is_on = token.is_paused(moment)
+    start = token.paused_at if is_on and token.paused_at else moment
+    latest = token.paused_until if is_on and token.paused_until else start + _time_left(session, token, moment, rules)
+    return Outlook(
+        earliest_end=min(_earliest_end(start, rules), latest),
+        latest_end=latest,
+        left=max(0, rules.at_most - taken - (not is_on)),
+        refused=_fault(session, token, taken, settings),
+    )
+
+
+def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor) -> AccessToken:
+    """Stop the clock of the owner's running token; every worker refuses it from then on.
+
+    Raises NotFound, TokenUnusable for a token that is not running, PauseRefused.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    moment = own_tokens.present(session, token)
+    state = token.state(moment)
+    if state is not TokenState.ACTIVE:
+        raise TokenUnusable(state)
+    fault = _fault(session, token, _count(session, token), settings)
+    if fault is not None:
+        raise fault
+    if token.paused_at is not None:
+        # Over since it reached its limit; the job has not come round to it.
+        end(session, token, token.paused_at, moment, PLATFORM)
+    token.pause_limit_seconds = math.floor(_time_left(session, token, moment, settings.pause).total_seconds())
+    token.paused_at = moment
+    session.add(TokenPause(token_id=token.id, started_at=moment))
+    invalidation.announce_token(session, token.id)
+    audit_log.record(session, AuditAction.TOKEN_PAUSED, actor, user_id=owner.id, resource=("token", token.id))
+    return token
+
+
+def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor) -> AccessToken:
+    """Let the clock of the owner's paused token run on.
+
+    Raises NotFound, TokenUnusable for a token that is not paused, PauseTooShort.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    moment = own_tokens.present(session, token)
+    state = token.state(moment)
+    if state in own_tokens.ENDED or token.paused_at is None or token.paused_until is None:
+        raise TokenUnusable(state)
+    if is_for_debt(session, token):
+        raise PauseRefused("debt")
+    earliest = min(_earliest_end(token.paused_at, settings.pause), token.paused_until)
+    if moment < earliest:
+        raise PauseTooShort(earliest)
+    end(session, token, token.paused_at, moment, actor)
+    return token
+
+
+def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
+    """Return tokens whose pauses have used up their time, the longest ago first."""
+    over = AccessToken.paused_at.is_not(None) & (AccessToken.paused_until <= clock.now())
+    query = select(AccessToken.id).where(AccessToken.revoked_at.is_(None), over)
+    return list(session.scalars(query.order_by(AccessToken.paused_at).limit(limit)))
+
+
+def resume_due(session: Session, token_id: uuid.UUID) -> bool:
+    """End a pause whose time is used up, as of that moment; says whether there was one to end.
+
+    A token that somebody else holds just now is left for the next run.
+    """
+    token = session.scalars(
+        select(AccessToken)
+        .where(AccessToken.id == token_id, AccessToken.paused_at.is_not(None), AccessToken.revoked_at.is_(None))
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    moment = clock.now()
+    if token is None or token.paused_at is None or token.is_paused(moment):
+        return False
+    end(session, token, token.paused_at, moment, PLATFORM)
+    return True
+
+
+def is_for_debt(session: Session, token: AccessToken) -> bool:
+    """Say whether the pause that is on, if one is, lasts until a debt is repaid."""
+    lasts = (TokenPause.token_id == token.id) & TokenPause.ended_at.is_(None) & TokenPause.for_debt
+    return session.scalar(select(exists().where(lasts))) is True
+
+
+def end(session: Session, token: AccessToken, started_at: datetime, moment: datetime, actor: Actor) -> None:
+    """End a pause, at its limit if that is over. It counts in whole seconds, so that no pause gives time away."""
+    seconds = token.stopped_seconds(moment) - token.paused_seconds
+    held = session.scalars(
+        select(TokenPause).where(TokenPause.token_id == token.id, TokenPause.ended_at.is_(None))
+    ).one()
+    held.ended_at = started_at + timedelta(seconds=seconds)
+    token.paused_at, token.pause_limit_seconds = None, 0
+    if token.activated_at is not None:
+        token.paused_seconds += seconds
+    invalidation.announce_token(session, token.id)
+    resource = ("token", token.id)
+    audit_log.record(
+        session, AuditAction.TOKEN_RESUMED, actor, user_id=token.user_id, resource=resource, seconds=seconds
+    )
+
+
+def _fault(session: Session, token: AccessToken, taken: int, settings: Settings) -> PauseRefused | None:
+    rules = settings.pause
+    if outages.current(session, settings.upstream.probe_gap) is not None:
+        return PauseRefused("outage")
+    if taken >= rules.at_most:
+        return PauseRefused("too_many")
+    if _time_left(session, token, clock.now(), rules) < timedelta(minutes=rules.at_least_minutes):
+        return PauseRefused("used_up")
+    return None
+
+
+def _earliest_end(start: datetime, rules: PauseRules) -> datetime:
+    return start + timedelta(minutes=rules.at_least_minutes)
+
+
+def _time_left(session: Session, token: AccessToken, moment: datetime, rules: PauseRules) -> timedelta:
+    """Return for how long the owner may still pause the token, from `moment` on."""
+    lasted = func.sum(func.extract("epoch", TokenPause.ended_at - TokenPause.started_at))
+    for_debt = session.scalar(select(lasted).where(TokenPause.token_id == token.id, TokenPause.for_debt)) or 0
+    return timedelta(seconds=max(0, rules.in_all_days * DAY + int(for_debt) - token.stopped_seconds(moment)))
+
+
+def _count(session: Session, token: AccessToken) -> int:
+    return session.scalar(select(func.count()).where(TokenPause.token_id == token.id, ~TokenPause.for_debt)) or 0

@@ -1,0 +1,91 @@
+"""Finding and listing tokens."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, DateTime, and_, false, literal_column, or_, select
+from sqlalchemy.orm import Session, joinedload
+
+from models import clock
+from models.services import text_validation
+from models.services.crypto import secrets
+from models.services.errors import NotFound
+from models.services.pagination import Page, page_of
+from models.tokens import ENDS, AccessToken, pauses_at
+from models.users import User
+
+
+def by_id(session: Session, token_id: uuid.UUID) -> AccessToken:
+    """Return anybody's token, for admins. Raises NotFound."""
+    token = session.get(AccessToken, token_id)
+    if token is None:
+        raise NotFound("token")
+    return token
+
+
+def owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
+    """Return the owner's token; a stranger's is NotFound."""
+    token = session.scalars(
+        select(AccessToken).where(AccessToken.id == token_id, AccessToken.user_id == owner.id)
+    ).one_or_none()
+    if token is None:
+        raise NotFound("token")
+    return token
+
+
+def of_user(
+    session: Session, user_id: uuid.UUID, *, active_only: bool = False, limit: int, offset: int
+) -> Page[AccessToken]:
+    """Return a page of a user's tokens, newest first."""
+    query = select(AccessToken).where(AccessToken.user_id == user_id)
+    if active_only:
+        query = query.where(has_not_ended())
+    return page_of(session, query, order=(AccessToken.created_at.desc(), AccessToken.id), limit=limit, offset=offset)
+
+
+def search(
+    session: Session,
+    *,
+    prefix: str = "",
+    user_id: uuid.UUID | None = None,
+    active_only: bool = False,
+    limit: int,
+    offset: int,
+) -> Page[AccessToken]:
+    """Return a page of all tokens with their owners, newest first; `prefix` is matched from its start."""
+    query = select(AccessToken).options(joinedload(AccessToken.user))
+    if user_id is not None:
+        query = query.where(AccessToken.user_id == user_id)
+    if not text_validation.is_fit(prefix.strip()):
+        query = query.where(false())
+    elif prefix.strip():
+        query = query.where(AccessToken.prefix.startswith(prefix.strip()[: secrets.PREFIX_LENGTH], autoescape=True))
+    order = (AccessToken.created_at.desc(), AccessToken.id)
+    if not active_only:
+        return page_of(session, query, order=order, limit=limit, offset=offset)
+    parts = [query.where(way) for way in _ways_not_to_have_ended()]
+    return page_of(session, query.where(has_not_ended()), order=order, limit=limit, offset=offset, parts=parts)
+
+
+def has_not_ended() -> ColumnElement[bool]:
+    """Say in SQL that a token is neither revoked nor expired; one that was never used has no end."""
+    return or_(*_ways_not_to_have_ended())
+
+
+def _ways_not_to_have_ended() -> tuple[ColumnElement[bool], ...]:
+    """Return each of them as it stands in an index of its own; no token is in two of them."""
+    return AccessToken.revoked_at.is_(None) & AccessToken.activated_at.is_(None), has_time_left(clock.now())
+
+
+def has_time_left(moment: datetime) -> ColumnElement[bool]:
+    """Say in SQL that a token that was used has not ended at `moment`, word for word as its index has it."""
+    return and_(
+        AccessToken.revoked_at.is_(None),
+        AccessToken.activated_at.is_not(None),
+        literal_column(ENDS, DateTime(timezone=False)) > moment.replace(tzinfo=None),
+    )
+
+
+def runs(moment: datetime) -> ColumnElement[bool]:
+    """Say in SQL that a token's clock is running at `moment`."""
+    return has_time_left(moment) & ~pauses_at(moment)

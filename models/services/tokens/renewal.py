@@ -1,0 +1,235 @@
+"""Auto-renewal: a token whose owner asked for it buys the same duration again, from the balance, before it ends.
+
+Its owner is told the price when they switch it on and again a day ahead, and afterwards what was done. A price that
+rose since then is told anew, and nothing is taken unless the owner agrees to it. When it cannot be done, the renewal is
+switched off, and they are told that too. What is renewed is named by token and paid time: a period of it.
+"""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, exists, func, select
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.outages import Outage
+from models.services import own_tokens
+from models.services.actor import PLATFORM, Actor
+from models.services.audit import log as audit_log
+from models.services.errors import DomainError, DuplicateTransfer
+from models.services.gateway import outages
+from models.services.ledger import transfers
+from models.services.notifications import outbox
+from models.services.tokens import extension
+from models.services.tokens import purchase as token_purchase
+from models.token_events import TokenEventKind
+from models.tokens import HOUR, AccessToken, TokenState, pauses_at
+from models.users import User
+
+# Closed, and its credit not booked yet.
+UNCREDITED = Outage.closed_at.is_not(None) & Outage.credited_at.is_(None)
+
+
+def set_auto_renew(
+    session: Session,
+    owner: User,
+    token_id: uuid.UUID,
+    *,
+    on: bool,
+    settings: Settings,
+    actor: Actor,
+    shown: Decimal | None = None,
+) -> AccessToken:
+    """Switch the renewal of the owner's token on or off; `on` once more agrees to a price that has risen.
+
+    `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, and InvalidInput when its
+    duration is not for sale any more.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    own_tokens.refuse_ended(token.state(clock.now()))
+    agreed = None
+    if on:
+        agreed = token_purchase.price_of(settings, token.duration_hours)
+        token_purchase.refuse_other_price(agreed, shown)
+    if token.auto_renew is not on or token.renewal_asked_price is not None:
+        token.renewal_price, token.renewal_asked_price = agreed, None
+    if token.auto_renew is not on:
+        token.auto_renew = on
+        token.renewal_told_for = None
+        resource = ("token", token.id)
+        audit_log.record(session, AuditAction.TOKEN_AUTO_RENEW_SET, actor, user_id=owner.id, resource=resource, on=on)
+    return token
+
+
+def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
+    """Return tokens that are to be renewed now, those that end first coming first."""
+    return [] if _waits_for_outage(session, settings) else _find(session, _is_due(settings), limit)
+
+
+def due_to_tell(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
+    """Return tokens whose owners are to be told what will happen at their end."""
+    return _find(session, _is_to_be_told(settings), limit)
+
+
+def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
+    """Renew a token that is due, or stop its renewal; says whether there was anything to do.
+
+    The row lock is the claim: of two jobs at the same instant one finds nothing. A token that somebody else holds is
+    left for the next run, and one that was revoked, paused or extended meanwhile is no longer due.
+    """
+    token = None if _waits_for_outage(session, settings) else _claimed(session, token_id, _is_due(settings))
+    if token is None:
+        return False
+    owner = session.get_one(User, token.user_id, populate_existing=True)
+    price = settings.prices.znc.get(token.duration_hours)
+    if token.state(clock.now()) is TokenState.EXPIRED:
+        asked = token.renewal_asked_price
+        _stop(session, token, owner, "late" if asked is None else "price", price=_znc(asked))
+    elif not owner.is_active:
+        _stop(session, token, owner, "disabled")
+    elif price is None:
+        _stop(session, token, owner, "not_for_sale")
+    elif token.renewal_price is None or price > token.renewal_price:
+        _ask(session, token, owner, price)
+    else:
+        _buy(session, token, owner, price)
+    return True
+
+
+def tell(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
+    """Tell the owner of a token what will happen at its end; says whether it was to be told."""
+    token = _claimed(session, token_id, _is_to_be_told(settings))
+    if token is None:
+        return False
+    owner = session.get_one(User, token.user_id)
+    price = settings.prices.znc.get(token.duration_hours)
+    if token.renewal_told_for == token.paid_seconds and price is not None:
+        _ask(session, token, owner, price)
+        return True
+    balance = transfers.wallet_of(session, owner.id).balance
+    short = None if price is None else max(Decimal(0), price - balance)
+    facts: dict[str, Any] = {"price": _znc(price), "balance": _znc(balance), "short": _znc(short or None)}
+    _write(session, "renewal_ahead", token, owner, **facts)
+    token.renewal_told_for = token.paid_seconds
+    token.renewal_price, token.renewal_asked_price = price, None
+    return True
+
+
+def _ask(session: Session, token: AccessToken, owner: User, price: Decimal) -> None:
+    """Tell the owner of a price that rose since they were told one; it is not taken unless they agree."""
+    facts: dict[str, Any] = {"price": _znc(price), "told": _znc(token.renewal_price)}
+    _write(session, "renewal_price", token, owner, key=f"{token.paid_seconds}:{price}", **facts)
+    token.renewal_asked_price = price
+
+
+def _buy(session: Session, token: AccessToken, owner: User, price: Decimal) -> None:
+    period = token.paid_seconds
+    try:
+        # A savepoint: what a refused transfer has left behind must go, and the token's lock must stay.
+        with session.begin_nested():
+            extension.add_time(
+                session,
+                token,
+                TokenEventKind.RENEWED,
+                hours=token.duration_hours,
+                price=price,
+                key=f"renew:{token.id}:{period}",
+                actor=PLATFORM,
+            )
+    except DuplicateTransfer:
+        raise
+    except DomainError:
+        _stop(session, token, owner, "balance", price=_znc(price))
+        return
+    balance = transfers.wallet_of(session, owner.id).balance
+    _write(session, "renewed", token, owner, price=_znc(price), balance=_znc(balance))
+    facts: dict[str, Any] = {"hours": token.duration_hours, "price": str(price)}
+    resource = ("token", token.id)
+    audit_log.record(session, AuditAction.TOKEN_RENEWED, PLATFORM, user_id=owner.id, resource=resource, **facts)
+
+
+def _stop(session: Session, token: AccessToken, owner: User, reason: str, **facts: Any) -> None:
+    token.auto_renew = False
+    _write(session, "renewal_stopped", token, owner, reason=reason, **facts)
+    resource = ("token", token.id)
+    action = AuditAction.TOKEN_RENEWAL_STOPPED
+    audit_log.record(session, action, PLATFORM, user_id=owner.id, resource=resource, reason=reason)
+
+
+def _write(session: Session, kind: str, token: AccessToken, owner: User, *, key: str = "", **facts: Any) -> None:
+    """Leave a mail about this period of the token; the same one is not written twice."""
+    ends = token.expires_at
+    outbox.write(
+        session,
+        kind,
+        owner,
+        dedup_key=f"{kind}:{token.id}:{key or token.paid_seconds}",
+        username=owner.username,
+        token_id=str(token.id),
+        name=token.name or f"{token.prefix}…",
+        hours=token.duration_hours,
+        ends=ends.isoformat() if ends else None,
+        **facts,
+    )
+
+
+def _claimed(session: Session, token_id: uuid.UUID, is_due: ColumnElement[bool]) -> AccessToken | None:
+    return session.scalars(
+        select(AccessToken)
+        .where(AccessToken.id == token_id, is_due)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def _find(session: Session, which: ColumnElement[bool], limit: int) -> list[uuid.UUID]:
+    return list(session.scalars(select(AccessToken.id).where(which).order_by(AccessToken.ends_at).limit(limit)))
+
+
+def _ends_within(seconds: Any) -> ColumnElement[bool]:
+    """Tokens to be renewed that run and end within so many seconds."""
+    moment: datetime = clock.now()
+    renewing = AccessToken.auto_renew & AccessToken.revoked_at.is_(None) & ~pauses_at(moment)
+    until = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return renewing & (AccessToken.ends_at - until <= moment)
+
+
+def _is_due(settings: Settings) -> ColumnElement[bool]:
+    """Tokens that are about to end, or have; not those whose owner has yet to agree to the price."""
+    asked = AccessToken.renewal_asked_price.is_not_distinct_from(_listed(settings))
+    waits = AccessToken.renewal_asked_price.is_not(None) & asked & (AccessToken.ends_at > clock.now())
+    return _ends_within(settings.renewal.claim_seconds) & ~waits
+
+
+def _is_to_be_told(settings: Settings) -> ColumnElement[bool]:
+    """Tokens of whose next end, or its price, nobody was told: a day before, or half of what they buy if less."""
+    ahead = func.least(settings.renewal.tell_hours * HOUR, AccessToken.duration_hours * (HOUR // 2))
+    untold = AccessToken.renewal_told_for.is_distinct_from(AccessToken.paid_seconds)
+    rose = (_listed(settings) > AccessToken.renewal_price) & AccessToken.renewal_asked_price.is_distinct_from(
+        _listed(settings)
+    )
+    return _ends_within(ahead) & (untold | rose) & ~_ends_within(settings.renewal.claim_seconds)
+
+
+def _listed(settings: Settings) -> ColumnElement[Any]:
+    """Return in SQL what the token's duration costs now; NULL when it is not sold."""
+    return case(settings.prices.znc, value=AccessToken.duration_hours)
+
+
+def _waits_for_outage(session: Session, settings: Settings) -> bool:
+    """Say whether renewals wait: the time that an open outage takes comes back, so a token may end later than it seems.
+
+    They go on once the credit is booked.
+    """
+    if settings.renewal.in_outage == "renew":
+        return False
+    is_open = outages.current(session, settings.upstream.probe_gap) is not None
+    return is_open or session.scalar(select(exists().where(UNCREDITED))) is True
+
+
+def _znc(amount: Decimal | None) -> str | None:
+    return None if amount is None else f"{amount:.2f}"

@@ -1,0 +1,89 @@
+"""Changing a token's name, and its secret: the new one is shown once, the old one opens the token a little longer."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config import Settings
+from models.services import own_tokens, text_validation
+from models.services.actor import Actor
+from models.services.audit import log as audit_log
+from models.services.crypto import secrets
+from models.services.errors import RotatedAlready
+from models.services.gateway import invalidation
+from models.services.tokens import browser_access
+from models.services.tokens.purchase import NAME_LENGTH
+from models.token_events import TokenEvent, TokenEventKind
+from models.tokens import AccessToken
+from models.users import User
+
+
+def rename(session: Session, owner: User, token_id: uuid.UUID, *, name: str, actor: Actor) -> AccessToken:
+    """Give the owner's token another name, which may be empty; an ended one too, for its place in the list.
+
+    Raises NotFound and InvalidInput. Admission knows no names, so there is nothing to announce.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    text_validation.one_line(name, field="name", at_most=NAME_LENGTH)
+    former, token.name = token.name, name.strip()
+    if former != token.name:
+        resource, names = ("token", token.id), {"before": former, "after": token.name}
+        audit_log.record(session, AuditAction.TOKEN_RENAMED, actor, user_id=owner.id, resource=resource, **names)
+    return token
+
+
+def rotate(
+    session: Session,
+    owner: User,
+    token_id: uuid.UUID,
+    *,
+    settings: Settings,
+    actor: Actor,
+    seen: int | None = None,
+    at_once: bool = False,
+) -> tuple[AccessToken, str]:
+    """Give the owner's token a new secret and return it with the token; it is known only now.
+
+    The secret before it opens the token for `rotate_grace_seconds` more, or no longer with `at_once`, and the one
+    before that no longer. Tickets and browsers' cookies end at once. `seen` is the generation that the owner saw: a
+    form sent twice rotates once, and the second time raises RotatedAlready. Raises NotFound and TokenEnded as well.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    moment = clock.now()
+    own_tokens.refuse_ended(token.state(moment))
+    if seen is not None and seen != token.generation:
+        raise RotatedAlready
+    grace = 0 if at_once else settings.tokens.rotate_grace_seconds
+    ended = [former for former in (token.secret_hash, token.previous_hash) if former is not None]
+    secret = secrets.new_secret(settings.tokens)
+    token.previous_hash = token.secret_hash if grace else None
+    token.previous_until = moment + timedelta(seconds=grace) if grace else None
+    token.secret_hash = secrets.hash_of(settings.tokens, secret)
+    token.prefix = secret[: secrets.PREFIX_LENGTH]
+    token.generation += 1
+    session.add(TokenEvent(token_id=token.id, kind=TokenEventKind.ROTATED, happened_at=moment))
+    browser_access.end_of_token(session, token.id, ended=ended)
+    resource = ("token", token.id)
+    audit_log.record(
+        session, AuditAction.TOKEN_ROTATED, actor, user_id=owner.id, resource=resource, grace_seconds=grace
+    )
+    return token, secret
+
+
+def end_previous(session: Session, owner: User, token_id: uuid.UUID, *, actor: Actor) -> bool:
+    """End the secret before the token's own at once, as when others have it; says whether one was still good.
+
+    Raises NotFound.
+    """
+    token = own_tokens.locked(session, owner, token_id)
+    ended = token.previous_hash
+    if ended is None or not token.has_previous(clock.now()):
+        return False
+    token.previous_hash = token.previous_until = None
+    invalidation.announce_token(session, token.id, ended=[ended])
+    resource = ("token", token.id)
+    audit_log.record(session, AuditAction.TOKEN_SECRET_ENDED, actor, user_id=owner.id, resource=resource)
+    return True
