@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from models.config import ConfigError, Settings
+from models.config.settings import ConfigError, Settings
 
 
 def must_be_usable(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from addon.http1.exchange import Exchange
 from addon.http1.heads import RequestHead
-from models.metrics import LATENCY
+from models.metrics.catalogue import LATENCY
 from models.services.gateway.scopes import ORDINARY_METHODS
 
 type Key = tuple[str | int, ...]

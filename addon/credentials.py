@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from models.sections import Tokens
+from models.config.server import Tokens
 from models.services.crypto import secrets
 from models.services.crypto.secrets import LENGTH, Purpose
 

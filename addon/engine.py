@@ -29,7 +29,7 @@ from addon.shared import SharedTokens
 from addon.store import Store
 from addon.tally import FLUSH_SECONDS, Tally
 from addon.wiring import limits_of, rules_of, upstream_of
-from models.config import Settings
+from models.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from addon.http1.policy import Question
 from addon.refusals import Refuse, as_layer
 from addon.store import Store, StoreDown
 from models.audit import Origin
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose

@@ -5,7 +5,7 @@ The upstream is that of the settings, whatever the mode names. This is a develop
 
 from addon.engine import Engine
 from addon.http1.addon import Http1
-from models import config
+from models.config import settings as config
 
 
 class Life:

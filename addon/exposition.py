@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from models import exposition
-from models.exposition import Totals
-from models.metrics import GATEWAY
+from models.metrics import prometheus
+from models.metrics.catalogue import GATEWAY
+from models.metrics.prometheus import Totals
 from models.services.gateway.outages import UpstreamState
 
 
@@ -26,10 +26,10 @@ class Fleet:
 
 def text_of(fleet: Fleet) -> bytes:
     """Return the metrics in Prometheus' text format."""
-    return exposition.text_of(exposition.families(GATEWAY, _figures(fleet), fleet.totals))
+    return prometheus.text_of(prometheus.families(GATEWAY, _figures(fleet), fleet.totals))
 
 
-def _figures(fleet: Fleet) -> exposition.Figures:
+def _figures(fleet: Fleet) -> prometheus.Figures:
     connections, backlog, database = fleet.gauges
     plain: dict[str, float | None] = {
         "proxy_open_connections": connections,

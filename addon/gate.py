@@ -22,7 +22,7 @@ from addon.shared import SharedTokens
 from addon.store import Store, StoreDown
 from models import clock
 from models.audit import Origin
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose

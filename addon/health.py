@@ -10,7 +10,7 @@ from addon.answers import Answer, as_json, iso
 from addon.outlook import Outlook
 from addon.store import Store, StoreDown
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 
 CHECK_SECONDS = 5.0
 ANSWER_WITHIN_SECONDS = 3.0

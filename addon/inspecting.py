@@ -20,7 +20,7 @@ from addon.http1.site import Site
 from addon.sending import Sender
 from addon.store import Store, StoreDown
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.inspections import Target
 from models.services.gateway import inspections
 from models.services.gateway.inspections import Watched

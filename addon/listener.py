@@ -19,7 +19,7 @@ from psycopg2.extensions import connection
 
 from addon.known import KnownTokens
 from addon.token_cache.heartbeat import INTERVAL_SECONDS, Heartbeat, connect
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import behind_pooler
 from models.services.gateway.invalidation import CHANNEL
 

@@ -21,9 +21,9 @@ from addon.counts import Counts, Key
 from addon.exposition import Fleet, text_of
 from addon.http1.decisions import Local, Peer
 from addon.http1.heads import RequestHead
-from models.config import Settings
-from models.exposition import CONTENT_TYPE
-from models.metrics import LAG
+from models.config.settings import Settings
+from models.metrics.catalogue import LAG
+from models.metrics.prometheus import CONTENT_TYPE
 from models.services.gateway.outages import STATE_KEY, state_from_json
 from models.services.gateway.workers import CERTIFICATES, GAUGES, GONE_SECONDS, TOTALS
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from addon.store import Store, StoreDown
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.settings import overrides
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from addon.probing import Unprobed, ask_all, probe_of
 from models import clock, database
-from models.config import ConfigError, Settings
+from models.config.settings import ConfigError, Settings
 from models.services.gateway import leases, outages
 from models.services.gateway.outages import STATE_KEY, UpstreamState
 

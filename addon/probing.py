@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import certifi
 
-from models.sections import Upstream
+from models.config.server import Upstream
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
 LONGEST_STATUS_LINE = 8192

@@ -9,7 +9,7 @@ from addon.counts import Counts
 from addon.http1.exchange import Exchange
 from addon.metrics import Gauges, Metrics
 from addon.trail import Trail
-from models.config import ConfigError, Settings
+from models.config.settings import ConfigError, Settings
 from models.services.gateway.sessions import Known
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from addon.http1 import decisions
-from models.sections import Maintenance
+from models.config.server import Maintenance
 from models.services.gateway.sessions import Known
 
 _TABLE: dict[str, tuple[int, str]] = {

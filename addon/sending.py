@@ -21,7 +21,7 @@ from addon.http1.exchange import Exchange
 from addon.http1.flows import make_flow
 from addon.http1.recording import Recording
 from addon.http1.redaction import Redactor
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.gateway.workers import FLOWS, FLOWS_SECONDS
 
 logger = logging.getLogger(__name__)

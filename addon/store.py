@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from addon.counts import Counts
 from models import database
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.gateway import sessions
 from models.services.gateway.sessions import Known

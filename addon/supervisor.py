@@ -25,8 +25,8 @@ from typing import Any
 from addon import certificates
 from addon.places import Place
 from addon.sockets import listening_socket
-from models import config
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from addon.http1.messages.host_rewriting import HostRewriting
 from addon.http1.messages.request_target import authority_key
 from addon.http1.upstreams import Upstream
 from addon.serving import Tls
-from models import config, sections
-from models.config import Settings
+from models.config import server
+from models.config import settings as config
+from models.config.settings import Settings
 from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
 
 # Cookies of the portal and of browser access: they are ours, and no upstream sees or sets them.
@@ -139,7 +140,7 @@ def _cookies_of(settings: Settings) -> frozenset[bytes]:
     return COOKIES | COOKIES_OF_A_SHARED_HOST if portal == proxy else COOKIES
 
 
-def _cors_of(cors: sections.Cors) -> Cors | None:
+def _cors_of(cors: server.Cors) -> Cors | None:
     """Return whose pages may call; None where no origin is listed."""
     if not cors.origins:
         return None

@@ -17,8 +17,8 @@ from addon.line import Line, given_listeners
 from addon.serving import Gateway
 from addon.sockets import allow_many, listening_socket
 from addon.wiring import tls_files, tls_of
-from models import config
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from jobs import runtime
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import DomainError
 from models.services.promotions import bonus_corrections, referrals
 from models.services.tokens import debt_pauses, expiry_notices, outage_credit, renewal

@@ -8,19 +8,20 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq.job import Job
 
-from models import clock, counters
-from models.metrics import JOB
+from models import clock
+from models.metrics import audit_counters
+from models.metrics.catalogue import JOB
 from models.services.monitoring import last_success
 
 logger = logging.getLogger(__name__)
 
 
-def add(redis: Redis, totals: counters.Totals) -> None:
+def add(redis: Redis, totals: audit_counters.Totals) -> None:
     """Add to the totals of all processes."""
     try:
         with redis.pipeline(transaction=False) as pipeline:
             for name, by in totals.items():
-                pipeline.hincrby(counters.TOTALS_KEY, name, by)
+                pipeline.hincrby(audit_counters.TOTALS_KEY, name, by)
             pipeline.execute()
     except RedisError as error:
         logger.warning("not counted for the metrics: %s (%s)", ", ".join(totals), type(error).__name__)
@@ -30,7 +31,7 @@ def note_run(redis: Redis, job: Job, *, succeeded: bool) -> None:
     """Count a run of a job, and remember when it last went well."""
     name = job.func_name or "unknown"
     # Of both results there is a count from the first run on: one that appears with its first failure shows no increase.
-    totals: counters.Totals = Counter(
+    totals: audit_counters.Totals = Counter(
         {f"job_runs|{name}|succeeded": int(succeeded), f"job_runs|{name}|failed": int(not succeeded)}
     )
     if job.started_at and job.ended_at:

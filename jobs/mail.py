@@ -17,12 +17,12 @@ from jinja2 import TemplateError
 
 from jobs import runtime, smtp
 from models import clock
-from models.config import Settings
-from models.languages import DEFAULT
+from models.config.settings import Settings
 from models.outbox import OutboxMail
 from models.services.accounts import email_links
 from models.services.notifications import mail_rendering, outbox
 from models.services.notifications import preferences as notification_preferences
+from models.translations import DEFAULT
 
 logger = logging.getLogger(__name__)
 

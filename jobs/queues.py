@@ -12,7 +12,7 @@ from rq import Queue, Retry, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
-from models import config
+from models.config import settings as config
 
 QUEUE = "zenzefi"
 # What may run for hours has a queue and a worker of its own: payments are never settled after a backup.

@@ -7,7 +7,9 @@ from redis import Redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import counting
-from models import config, counters, database
+from models import database
+from models.config import settings as config
+from models.metrics import audit_counters
 from models.services.settings.overrides import Cached
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,11 @@ def settings() -> config.Settings:
 def sessions() -> database.Sessions:
     """Return the factory of sessions of this process."""
     made = database.sessions(database.connect(settings_at_start().frozen.database))
-    counters.follow(made, count)
+    audit_counters.follow(made, count)
     return made
 
 
-def count(totals: counters.Totals) -> None:
+def count(totals: audit_counters.Totals) -> None:
     """Add what a job has done to the metrics' totals."""
     if totals:
         with Redis.from_url(settings_at_start().frozen.redis.url, socket_timeout=1, socket_connect_timeout=1) as redis:

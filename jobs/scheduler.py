@@ -8,7 +8,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from jobs import schedule
-from models import config
+from models.config import settings as config
 
 logger = logging.getLogger(__name__)
 

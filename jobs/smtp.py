@@ -3,7 +3,7 @@
 import smtplib
 import ssl
 
-from models.upkeep_sections import Mail
+from models.config.operations import Mail
 
 # Replies about the login, not about the mail: 530 and 534 to 538 of RFC 4954 (SMTP AUTH).
 _LOGIN_REFUSED = frozenset({530, 534, 535, 538})

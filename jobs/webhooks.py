@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from jobs import runtime
 from jobs.posting import Bounds, post
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.crypto.encryption import SealBroken
 from models.services.webhooks import deliveries, signing
 from models.services.webhooks import endpoints as webhook_endpoints

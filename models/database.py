@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from models import tables  # noqa: F401 - a row may refer to any table, so whoever connects knows them all
-from models.sections import Database
+from models.config.server import Database
 
 Sessions = sessionmaker[Session]
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from models.access_tokens import AccessToken
 from models.base import Base, Moment, UuidKey, word
-from models.tokens import AccessToken
 from models.users import User
 
 

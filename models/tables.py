@@ -1,33 +1,33 @@
 """Every table in one import, for migrations and for tests that compare the two."""
 
+from models.access_tokens import AccessToken
 from models.announcements import Announcement
 from models.api_keys import ApiKey
-from models.api_replies import ApiReply
 from models.audit import AuditEntry
-from models.audit_seals import AuditArchive, AuditCheck, AuditSeal
+from models.audit_chain import AuditArchive, AuditCheck, AuditSeal
 from models.base import Base
+from models.browser_access import AccessCookie, AccessTicket
 from models.bundles import Bundle, BundlePurchase
 from models.coupons import Coupon, CouponUse
-from models.day_figures import DayFigures, LedgerCheck, PaymentDay
-from models.devices import KnownDevice
-from models.entries import AccessCookie, AccessTicket
-from models.gifts import GiftCode, GiftRedemption
+from models.daily_stats import DayFigures, LedgerCheck, PaymentDay
+from models.email_links import AccountLink
+from models.gift_codes import GiftCode, GiftRedemption
+from models.idempotency import ApiReply
 from models.inspections import Inspection
+from models.known_devices import KnownDevice
 from models.leases import Lease
 from models.ledger import Account, Transfer
-from models.links import AccountLink
 from models.logins import Login
-from models.notices import NoticeChoice
+from models.notification_preferences import NoticeChoice
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.outbox import OutboxMail
-from models.pauses import TokenPause
 from models.payments import MockCheckout, Payment, PaymentEvent
+from models.proxy_sessions import ProxySession
 from models.referrals import ReferralBonus
-from models.sessions import ProxySession
 from models.setting_changes import SettingChange
 from models.token_events import TokenEvent
-from models.tokens import AccessToken
+from models.token_pauses import TokenPause
 from models.two_factor import RecoveryCode, TwoFactor
 from models.usage import TokenUsageDay, UsageDay
 from models.user_notes import UserNote

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, CreatedAt, Moment, UuidKey, Znc
-from models.languages import DEFAULT
+from models.translations import DEFAULT
 
 
 class User(Base):

@@ -4,7 +4,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from models import config
+from models.config import settings as config
 from ops.console import Failure
 
 FOLDER = config.DEFAULT_FILE.parent / "migrations"

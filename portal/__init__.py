@@ -6,8 +6,8 @@ from pathlib import Path
 from flask_openapi3 import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from models import config
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import apply_limits, engine_options
 from models.services.settings.overrides import Cached
 from portal import access, announcing, api, asked, errors, formats, i18n, limits, maintenance, metrics, security, views

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from jobs.queues import QueueDown, enqueue
 from models import time_zones
 from models.audit import Origin
-from models.config import Settings
+from models.config.settings import Settings
 from models.logins import Login
 from models.services.actor import Actor
 from models.services.settings.overrides import Cached

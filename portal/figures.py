@@ -14,9 +14,10 @@ from rq import Queue, Worker
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import queues
-from models import clock, counters, exposition
-from models.exposition import Figures, Totals
-from models.metrics import PORTAL
+from models import clock
+from models.metrics import audit_counters, prometheus
+from models.metrics.catalogue import PORTAL
+from models.metrics.prometheus import Figures, Totals
 from models.services.monitoring import business_metrics, last_success
 from portal.extensions import db
 
@@ -39,8 +40,8 @@ class Shop:
         with self._asking:
             if time.monotonic() - self._made_at > KEPT_SECONDS:
                 figures: Figures = of_database(db.session) | of_redis(self._redis)
-                families = exposition.families(PORTAL, figures, _or_none(lambda: totals(self._redis)))
-                self._made, self._made_at = exposition.text_of(families), time.monotonic()
+                families = prometheus.families(PORTAL, figures, _or_none(lambda: totals(self._redis)))
+                self._made, self._made_at = prometheus.text_of(families), time.monotonic()
             return self._made
 
 
@@ -110,7 +111,7 @@ def _waited(lane: Queue) -> float:
 
 def totals(redis: Redis) -> Totals:
     """Return what all processes have counted. Raises RedisError."""
-    found: dict[bytes, bytes] = redis.hgetall(counters.TOTALS_KEY)  # type: ignore[assignment]  # nothing is decoded
+    found: dict[bytes, bytes] = redis.hgetall(audit_counters.TOTALS_KEY)  # type: ignore[assignment]  # nothing is decoded
     return {tuple(name.decode().split("|")): int(count) for name, count in found.items()}
 
 

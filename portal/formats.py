@@ -11,7 +11,7 @@ from flask_babel import lazy_gettext as _
 from werkzeug.local import LocalProxy
 
 from models import clock, time_zones
-from models.tokens import AccessToken, TokenState
+from models.access_tokens import AccessToken, TokenState
 from portal import (
     charts,
     current,

@@ -7,7 +7,7 @@ from babel.support import NullTranslations
 from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
-from models.languages import DEFAULT, LANGUAGES, catalogue
+from models.translations import DEFAULT, LANGUAGES, catalogue
 
 COOKIE = "lang"
 THEMES = ("system", "light", "dark")

@@ -2,14 +2,14 @@
 
 from flask_babel import lazy_gettext as _
 
+from models.access_tokens import TokenState
 from models.announcements import Level
 from models.audit import AuditAction
 from models.inspections import Target
 from models.ledger import TransferKind
-from models.notices import Topic
+from models.notification_preferences import Topic
 from models.outbox import MailState
 from models.payments import PaymentFailure, PaymentStatus, ReversalKind, ReversalState
-from models.tokens import TokenState
 from models.webhooks import DeliveryState
 
 TOKEN_STATES = {

@@ -23,7 +23,7 @@ from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 
 from models.addresses import customer_network
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import TooManyAttempts
 from portal import current
 

@@ -1,7 +1,7 @@
 """`/metrics` for the ops networks: the portal's requests, what people do, and how much there is of everything.
 
 Requests and statements are counted by prometheus_client, over all gunicorn processes when PROMETHEUS_MULTIPROC_DIR
-names a folder. What people and jobs do is counted by every process that does it, in Redis (models/counters.py). How
+names a folder. What people and jobs do is counted by every process that does it, in Redis (models/metrics/audit_counters.py). How
 much there is is asked when somebody looks (figures.py).
 """
 
@@ -19,10 +19,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine, event
 
-from models import counters
-from models.config import Settings
-from models.exposition import CONTENT_TYPE
-from models.metrics import LATENCY, PORTAL
+from models.config.settings import Settings
+from models.metrics import audit_counters
+from models.metrics.catalogue import LATENCY, PORTAL
+from models.metrics.prometheus import CONTENT_TYPE
 from portal import access, figures
 from portal.extensions import db
 
@@ -84,7 +84,7 @@ class _Named:
 @cache
 def _follow_commits() -> None:
     """Listen to the one factory of sessions that all apps of a process share, once."""
-    counters.follow(db.session, lambda totals: add(current_app.extensions["metrics"], totals))
+    audit_counters.follow(db.session, lambda totals: add(current_app.extensions["metrics"], totals))
 
 
 def _time_statements(engine: Engine, registry: CollectorRegistry) -> None:
@@ -103,12 +103,12 @@ def _time_statements(engine: Engine, registry: CollectorRegistry) -> None:
         took.labels(kind).observe(time.perf_counter() - context.zenzefi_began)
 
 
-def add(redis: Redis, totals: counters.Totals) -> None:
+def add(redis: Redis, totals: audit_counters.Totals) -> None:
     """Add to the totals of all processes. With Redis down they are short of it, and nothing else is."""
     try:
         with redis.pipeline(transaction=False) as pipeline:
             for name, by in totals.items():
-                pipeline.hincrby(counters.TOTALS_KEY, name, by)
+                pipeline.hincrby(audit_counters.TOTALS_KEY, name, by)
             pipeline.execute()
     except RedisError as error:
         logger.warning("not counted for the metrics: %s (%s)", ", ".join(totals), type(error).__name__)

@@ -13,7 +13,7 @@ from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, XPos, YPos
 
 from models import time_zones
-from models.shop_sections import Seller
+from models.config.shop import Seller
 from portal import labels, words
 from portal.formats import moment, month, utc
 from portal.i18n import format_decimal

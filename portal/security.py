@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, abort, g, request, session
 from flask_login import current_user
 
-from models.config import Settings
+from models.config.settings import Settings
 from portal import current
 
 logger = logging.getLogger(__name__)

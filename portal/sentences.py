@@ -5,6 +5,7 @@ from decimal import Decimal
 from flask_babel import lazy_gettext as _
 
 from models import time_zones
+from models.access_tokens import TokenState
 from models.services.errors import (
     AmountOutOfBounds,
     DebtOpen,
@@ -18,7 +19,6 @@ from models.services.errors import (
     TokenEnded,
     TokenUnusable,
 )
-from models.tokens import TokenState
 from portal import current, labels
 from portal.i18n import gettext
 from portal.words import amount

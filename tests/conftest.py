@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-from models import clock, config, database
-from models.config import Settings
+from models import clock, database
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.accounts import passwords, users
 from models.services.actor import PLATFORM

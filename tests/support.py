@@ -11,12 +11,14 @@ from typing import Any
 from sqlalchemy import Engine, event, func, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.audit import AuditAction, AuditEntry
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.logins import LoginKind
 from models.payments import MockCheckout, Payment
+from models.proxy_sessions import ProxySession
 from models.services.accounts import logins
 from models.services.actor import PLATFORM, Actor
 from models.services.ledger import transfers
@@ -26,8 +28,6 @@ from models.services.payments.providers import mock
 from models.services.payments.providers.base import Event, Outcome
 from models.services.reports import usage
 from models.services.tokens import purchase as token_purchase
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import make_user
 

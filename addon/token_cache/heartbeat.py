@@ -16,7 +16,7 @@ import psycopg2
 from psycopg2.extensions import connection
 from sqlalchemy.engine import make_url
 
-from models.sections import Database
+from models.config.server import Database
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.api_replies import ApiReply
-from models.config import Settings
+from models.config.settings import Settings
+from models.idempotency import ApiReply
 from models.services.crypto import encryption
 from models.services.errors import KeyReused, RequestUnderWay
 from models.users import User

@@ -7,9 +7,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken, TokenState
+from models.proxy_sessions import ProxySession
 from models.services.errors import NotFound, TokenEnded
-from models.sessions import ProxySession
-from models.tokens import AccessToken, TokenState
 from models.users import User
 
 # Clocks of machines that are kept right differ by less; the doctor reports more.

@@ -11,7 +11,7 @@ import pyrage
 from sqlalchemy import text
 
 from models import clock, database
-from models.config import Settings
+from models.config.settings import Settings
 from ops import schema_revision
 from ops.backups import encryption, pg_tools
 from ops.backups.manifest import BLOCK, ENCRYPTED, HALF, PLAIN, Manifest

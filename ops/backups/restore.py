@@ -27,7 +27,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.audit import hash_chain
 from models.services.ledger import verification as ledger_verification
 from ops import schema_revision

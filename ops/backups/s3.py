@@ -8,7 +8,7 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from models.config import Settings
+from models.config.settings import Settings
 from ops.backups.manifest import MANIFEST, Manifest, manifest_of, outdated
 from ops.console import Failure
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from models import clock, database
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.audit import hash_chain, retention
 from models.services.audit import verification as chain_verification

@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 from sqlalchemy.exc import DBAPIError
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.monitoring import last_success
 from ops.backups import manifest as backup_manifest
 from ops.backups.create import make

@@ -9,7 +9,7 @@ import sys
 import flask_migrate
 from flask import Flask
 
-from models import config
+from models.config import settings as config
 from ops.schema_revision import FOLDER
 from portal import create_app
 from portal.extensions import db

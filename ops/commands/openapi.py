@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models import config
+from models.config import settings as config
 from ops.console import say
 from portal import create_app
 from portal.api.docs import whole

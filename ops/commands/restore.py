@@ -12,7 +12,7 @@ import psycopg2
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from models.config import Settings
+from models.config.settings import Settings
 from ops.backups import restore as restore_backup
 from ops.backups.s3 import Bucket
 from ops.console import Failure, complain, say

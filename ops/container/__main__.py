@@ -17,7 +17,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from models import config
+from models.config import settings as config
 from ops.bootstrap import REPOSITORY
 from ops.container.placeholder_certificate import placeholder
 from ops.launcher import readiness

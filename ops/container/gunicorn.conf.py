@@ -11,7 +11,7 @@ from prometheus_client import multiprocess
 
 import portal  # noqa: F401 - gunicorn listens before its workers have loaded anything, and whoever connects waits for that
 from addon.sockets import allow_many
-from models.config import load
+from models.config.settings import load
 from ops.container.gunicorn_requests import Bounds
 from ops.container.gunicorn_worker import DrainingWorker
 

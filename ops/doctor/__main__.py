@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models import clock, database
-from models.config import Settings
+from models.config.settings import Settings
 from ops.console import Failure, say
 from ops.doctor import (
     audit_log,

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.audit_seals import AuditCheck
+from models.audit_chain import AuditCheck
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification
 from ops.backups.chain_heads import Heads

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment
 from models.services.payments.providers import mock, stripe_checkout
 from ops.console import Failure

@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy.engine import make_url
 
 from models import addresses
-from models.config import PREFIX, Settings
+from models.config.settings import PREFIX, Settings
 from ops.doctor.findings import Finding, House, See
 from ops.launcher.installation import Folders
 

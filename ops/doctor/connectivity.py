@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import certifi
 
-from models.sections import Upstream
+from models.config.server import Upstream
 from ops.backups import manifest
 from ops.backups.s3 import Bucket
 from ops.console import Failure

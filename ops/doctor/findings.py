@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 
 

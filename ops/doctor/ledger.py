@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.day_figures import LedgerCheck
+from models.daily_stats import LedgerCheck
 from models.services.ledger import verification as ledger_verification
 from ops.doctor.findings import Finding, House, See, duration
 

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 
 from jobs import smtp
-from models.upkeep_sections import Mail
+from models.config.operations import Mail
 from ops.doctor.findings import Finding, House, See
 
 TIMEOUT_SECONDS = 4.0

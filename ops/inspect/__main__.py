@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.config import Settings
+from models.config.settings import Settings
 from ops.console import Failure, complain, say
 from ops.inspect.read_only_master import Viewer
 from ops.launcher.installation import DATA, settings_of

@@ -15,8 +15,8 @@ from mitmproxy.tools.web.app import ClientConnection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from models.config.operations import Inspection
 from models.services.gateway.workers import FLOWS
-from models.upkeep_sections import Inspection
 from ops.console import complain, say
 
 logger = logging.getLogger(__name__)

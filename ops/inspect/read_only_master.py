@@ -14,7 +14,7 @@ from mitmproxy.tools.web.master import WebMaster
 from redis.asyncio import Redis
 from tornado.httputil import HTTPServerRequest
 
-from models.config import Settings
+from models.config.settings import Settings
 from ops.inspect.flow_feed import Feed
 from ops.processes.ports import LOOPBACK
 

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from models.services.accounts import roles
 from models.services.actor import OPERATOR
 from models.services.errors import DomainError, InvalidInput

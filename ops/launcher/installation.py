@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from models import config
+from models.config import settings as config
 from ops import bootstrap
 from ops.console import Failure
 from ops.processes.child import MARK

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from models import config
+from models.config import settings as config
 from ops import bootstrap
 from ops.console import Failure, complain
 from ops.launcher.installation import Folders, give_backups, give_secrets, is_configured, load, variable_of

@@ -10,9 +10,10 @@ from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.payments import Payment
+from models.proxy_sessions import ProxySession
 from models.services.accounts import users
 from models.services.audit import log as audit_log
 from models.services.errors import InvalidInput
@@ -25,7 +26,6 @@ from models.services.payments import topups
 from models.services.reports import overview
 from models.services.tokens import outage_credit
 from models.services.tokens import queries as token_queries
-from models.sessions import ProxySession
 from models.users import User
 from portal.api.schemas import admin as admin_schemas
 from portal.api.schemas import currency as currency_schemas

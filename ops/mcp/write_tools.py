@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from models.audit import Origin
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
+from models.proxy_sessions import ProxySession
 from models.services.accounts import roles, users
 from models.services.actor import Actor
 from models.services.errors import NotFound
@@ -15,7 +16,6 @@ from models.services.ledger import adjustments
 from models.services.ledger.money import parse_amount
 from models.services.payments import topups
 from models.services.tokens import revocation
-from models.sessions import ProxySession
 from models.users import User
 from ops.console import Failure
 from ops.mcp.read_tools import Desk

@@ -9,8 +9,8 @@ import psycopg2
 from psycopg2.extensions import connection
 from sqlalchemy.engine import make_url
 
+from models.config.server import Database
 from models.database import behind_pooler
-from models.sections import Database
 from ops.console import Failure
 
 TIMEOUT_SECONDS = 3

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI
 
-from models.config import Settings
+from models.config.settings import Settings
 from portal.api import admin, analytics, auth, bundles, currency, docs, play, tokens, users
 from portal.api.documents import INFO, SECURITY_SCHEMES
 from portal.api.replies import Json, Unfit, on_unfit, on_validation_error

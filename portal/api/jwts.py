@@ -10,8 +10,8 @@ import jwt
 from jwt.types import Options
 
 from models import clock
+from models.config.server import Portal
 from models.logins import Login
-from models.sections import Portal
 from models.users import User
 
 ALGORITHM = "HS256"

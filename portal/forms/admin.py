@@ -11,7 +11,7 @@ from wtforms import DateField, DateTimeLocalField, SelectField, StringField
 from wtforms.validators import InputRequired, Optional
 
 from models.announcements import Level
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import InvalidInput
 from models.services.ledger.money import checked, parse_amount
 from models.services.notifications import announcements

@@ -8,8 +8,8 @@ from flask_babel import format_timedelta
 from flask_babel import lazy_gettext as _
 from wtforms import SelectField, StringField
 
+from models.config.operations import Inspection
 from models.inspections import Target
-from models.upkeep_sections import Inspection
 from portal import labels
 from portal.forms.base import Form, at_most, required
 from portal.forms.rules import one_line

@@ -10,7 +10,7 @@ from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringField
 from wtforms.validators import InputRequired
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import InvalidInput
 from models.services.ledger.money import parse_amount
 from models.services.payments import limits

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from portal.limits import Allowance
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import cast
 
 from flask import Flask, current_app, g, request
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.accounts import known_devices
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, TooManyAttempts
 from models.users import User

@@ -9,7 +9,7 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.languages import LANGUAGES
+from models.translations import LANGUAGES
 from portal import current, i18n
 
 YEAR_SECONDS = 365 * 24 * 3600

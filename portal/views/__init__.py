@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from models.config import Settings
+from models.config.settings import Settings
 from portal import announcing
 from portal.extensions import csrf
 from portal.views import (

@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from models.links import LinkPurpose
+from models.email_links import LinkPurpose
 from models.services.accounts import email_flows, email_links, time_zones, two_factor, users
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, UsernameTaken
 from portal import access, current

@@ -9,14 +9,14 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models import clock, time_zones
+from models.access_tokens import AccessToken, TokenState
 from models.audit import AuditAction, AuditEntry
+from models.proxy_sessions import ProxySession
 from models.services.admin import lists as admin_lists
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification
 from models.services.errors import NotFound
 from models.services.gateway import sessions
-from models.sessions import ProxySession
-from models.tokens import AccessToken, TokenState
 from portal import asked, current, tables
 from portal.i18n import gettext as _
 from portal.labels import RESOURCES

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from models.bundles import Bundle
 from models.coupons import Coupon
-from models.gifts import GiftCode
+from models.gift_codes import GiftCode
 from models.services.errors import DuplicateTransfer, InvalidInput, TokenEnded
 from models.services.ledger.money import parse_amount
 from models.services.promotions import coupons, gift_codes

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.api_keys import KeyScope
-from models.sections import Upstream
+from models.config.server import Upstream
 from models.services.gateway import outages
 from models.services.monitoring import health_report as rules
 from models.services.monitoring.health_report import Check, Report

@@ -5,7 +5,7 @@ import uuid
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models.notices import Topic
+from models.notification_preferences import Topic
 from models.services.errors import InvalidInput, RotatedAlready
 from models.services.webhooks import deliveries
 from models.services.webhooks import endpoints as webhook_endpoints

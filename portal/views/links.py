@@ -8,7 +8,7 @@ Referer of the page that follows.
 from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
-from models.links import AccountLink, LinkPurpose
+from models.email_links import AccountLink, LinkPurpose
 from models.services.accounts import email_flows, email_links, two_factor
 from models.services.errors import LinkExpired
 from portal import access, current, limits

@@ -5,7 +5,7 @@ from decimal import Decimal
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models.notices import ALWAYS_MAILED, Topic
+from models.notification_preferences import ALWAYS_MAILED, Topic
 from models.services.errors import InvalidInput
 from models.services.ledger.money import parse_amount
 from models.services.notifications import preferences as notification_preferences

@@ -7,12 +7,12 @@ from flask import Blueprint, abort, flash, make_response, redirect, render_templ
 from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.languages import LANGUAGES
 from models.outbox import MailState, OutboxMail
 from models.services.notifications import mail_rendering, mail_samples, outbox
 from models.services.notifications import preferences as notification_preferences
 from models.services.notifications.mail_rendering import Letter
 from models.services.pagination import LOG_COUNT
+from models.translations import LANGUAGES
 from portal import access, current, tables, words
 from portal.i18n import gettext as _
 from portal.paging import window

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import clock
+from models.access_tokens import AccessToken, TokenState
 from models.services import own_tokens
 from models.services.errors import (
     DomainError,
@@ -25,7 +26,6 @@ from models.services.ledger.money import parse_amount
 from models.services.tokens import extension, renewal, rotation
 from models.services.tokens import pause as token_pause
 from models.services.tokens import queries as token_queries
-from models.tokens import AccessToken, TokenState
 from portal import access, current, sentences, words
 from portal.forms.shop import ExtendForm, NameForm, RotateForm
 from portal.i18n import gettext as _

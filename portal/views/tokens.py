@@ -6,6 +6,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models import clock
+from models.access_tokens import TokenState
 from models.services.errors import (
     CouponRefused,
     DuplicateTransfer,
@@ -25,7 +26,6 @@ from models.services.tokens import history as token_history
 from models.services.tokens import pause as token_pause
 from models.services.tokens import purchase as token_purchase
 from models.services.tokens import queries as token_queries
-from models.tokens import TokenState
 from portal import access, current, security, sentences, traffic, words
 from portal.forms.shop import BuyForm
 from portal.i18n import gettext as _

@@ -6,12 +6,12 @@ from urllib.parse import quote
 
 from flask import Blueprint, render_template, request
 
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.services.gateway import request_paths
 from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
 from models.services.gateway.scopes import ORDINARY_METHODS, Ruling, Scope, ruling
 from models.services.tokens import queries as token_queries
-from models.tokens import AccessToken
 from portal import access, current, traffic
 
 blueprint = Blueprint("traffic", __name__, url_prefix="/tokens/<uuid:token_id>")

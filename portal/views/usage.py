@@ -6,10 +6,10 @@ from flask import Blueprint, Response, render_template, request
 from flask_babel import format_date
 
 from models import time_zones
+from models.access_tokens import AccessToken
 from models.services.reports import usage
 from models.services.reports.usage import Entry, Period
 from models.services.tokens import queries as token_queries
-from models.tokens import AccessToken
 from portal import access, current, tables
 
 blueprint = Blueprint("usage", __name__, url_prefix="/usage")

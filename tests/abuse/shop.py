@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.payments import callbacks, topups
 from models.services.payments.providers import Event

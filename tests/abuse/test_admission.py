@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 import pytest
 from sqlalchemy import select
 
-from models import config, database
-from models.config import Settings
+from models import database
+from models.access_tokens import AccessToken
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
+from models.proxy_sessions import ProxySession
 from models.services.accounts import roles
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.tokens import pause as token_pause
 from models.services.tokens import revocation
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from tests.abuse.recorder import Recorder
 from tests.addon.conftest import Owned, sell
 from tests.addon.processes import Proxy, Reply, free_port, proxy_environment

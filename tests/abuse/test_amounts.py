@@ -7,9 +7,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
 from models.coupons import Coupon
-from models.gifts import GiftCode
+from models.gift_codes import GiftCode
 from models.ledger import Transfer
 from models.payments import Payment
 from models.services.payments import callbacks, topups

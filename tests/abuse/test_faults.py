@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from models import config, database
-from models.config import Settings
+from models import database
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import select
 
 from addon.wiring import rules_of
-from models import config
 from models.audit import AuditEntry
-from models.config import Settings
-from models.sessions import ProxySession
+from models.config import settings as config
+from models.config.settings import Settings
+from models.proxy_sessions import ProxySession
 from ops.bootstrap import REPOSITORY as ROOT
 from portal import announcing, create_app, i18n
 from tests.abuse.recorder import COOKIES

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from tests.abuse.test_admission import read
 from tests.addon.conftest import Owned, sell
 from tests.addon.processes import Proxy, free_port, proxy_environment

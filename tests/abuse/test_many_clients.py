@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation

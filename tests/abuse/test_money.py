@@ -18,8 +18,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.audit import AuditAction, AuditEntry
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import Transfer, TransferKind
 from models.payments import PaymentEvent, PaymentStatus
@@ -33,7 +34,6 @@ from models.services.payments.providers import Event
 from models.services.payments.providers.base import Callback
 from models.services.payments.providers.mock import SIGNATURE_HEADER, MockProvider
 from models.services.tokens import revocation
-from models.tokens import AccessToken
 from models.users import User
 from tests.abuse.shop import Shop, assert_all_or_nothing
 from tests.conftest import SECRETS, make_user

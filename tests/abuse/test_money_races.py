@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.access_tokens import AccessToken, TokenState
+from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import Transfer, TransferKind
 from models.outages import Outage
-from models.pauses import TokenPause
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import DomainError, InsufficientFunds, TokenEnded, TokenUnusable
 from models.services.gateway import sessions
@@ -24,7 +24,7 @@ from models.services.payments import callbacks, reversals, topups
 from models.services.promotions import gift_codes
 from models.services.tokens import bundles, extension, outage_credit, renewal, revocation
 from models.services.tokens import pause as token_pause
-from models.tokens import AccessToken, TokenState
+from models.token_pauses import TokenPause
 from models.users import User
 from tests.abuse.shop import Shop, assert_all_or_nothing
 from tests.conftest import Clock

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.outages import Outage
 from models.payments import PaymentReversal

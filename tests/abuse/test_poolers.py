@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from addon.known import KnownTokens
 from addon.listener import Listener
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.gateway import invalidation

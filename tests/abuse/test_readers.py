@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.gateway.scopes import Scope, compile_all, ruling
 
 PATHS = 6000

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import select
 
+from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM
 from models.services.tokens import browser_access, rotation
-from models.sessions import ProxySession
 from portal import create_app, current
 from tests.abuse.test_admission import Scene, scene, stage
 from tests.portal.conftest import Browser

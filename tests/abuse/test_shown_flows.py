@@ -11,7 +11,7 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 from redis import Redis
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.inspections import Target
 from models.services.actor import Actor
 from models.services.gateway import inspections

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation

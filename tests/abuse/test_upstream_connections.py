@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from models import config
+from models.config import settings as config
 from tests.abuse.test_admission import Scene, read, staged
 from tests.abuse.test_faults import wait_until
 from tests.addon.conftest import sell

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlencode
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.tokens import browser_access

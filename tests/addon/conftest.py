@@ -16,12 +16,13 @@ from addon.known import KnownTokens
 from addon.rates import Rates
 from addon.shared import SharedTokens
 from addon.store import Store
-from models import config, database
-from models.config import Settings
+from models import database
+from models.access_tokens import AccessToken
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.tokens import purchase as token_purchase
-from models.tokens import AccessToken
 from models.users import User
 from tests.addon.processes import Proxy, free_port, proxy_environment, start_upstream
 from tests.conftest import make_user

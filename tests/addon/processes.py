@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from models.config import Settings
+from models.config.settings import Settings
 from tests.conftest import SECRETS
 
 ROOT = Path(__file__).resolve().parents[2]

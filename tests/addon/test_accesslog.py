@@ -18,7 +18,7 @@ from addon import accesslog
 from addon.accesslog import AccessLog
 from addon.counts import Counts
 from addon.logline import MASKED, entry_of, line_of, shown_path
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation

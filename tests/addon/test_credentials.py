@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from addon.credentials import Credential, cookie_name, cookie_value, find, holds_secret, without_secrets
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.crypto.secrets import Purpose, new_secret
 
 SECRET = "A" * 60 + "_-09"

@@ -15,16 +15,16 @@ from sqlalchemy import select, update
 
 from addon.http1.page import chosen
 from models import clock
+from models.access_tokens import AccessToken
 from models.audit import AuditAction, AuditEntry
-from models.config import Settings
+from models.browser_access import AccessCookie, AccessTicket
+from models.config.settings import Settings
 from models.database import Sessions
-from models.entries import AccessCookie, AccessTicket
+from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.tokens import browser_access, revocation
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from tests.addon.browsers import ENTER, cookie_of, enter, press, shown_ticket, ticket_for
 from tests.addon.conftest import Owned, Standing, sell
 from tests.addon.processes import Proxy, Reply

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from tests.addon.conftest import Owned, sell
 from tests.addon.http1.test_tls import issue

@@ -13,14 +13,14 @@ from addon.counts import Counts
 from addon.gate import Gate
 from addon.refusals import Refuse
 from models import clock
+from models.access_tokens import AccessToken
 from models.database import Sessions
+from models.proxy_sessions import ProxySession
 from models.services.accounts import roles
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.gateway import sessions as proxy_sessions
 from models.services.tokens import revocation
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from tests.addon.conftest import Gated, Owned, facts, make_gate, sell
 from tests.conftest import Clock
 

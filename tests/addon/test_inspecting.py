@@ -24,7 +24,8 @@ from addon.http1.recording import Recording
 from addon.inspecting import Watch
 from addon.sending import Sender
 from models import clock
-from models.config import Settings
+from models.config.operations import Inspection as Rules
+from models.config.settings import Settings
 from models.database import Sessions
 from models.inspections import Inspection, Target
 from models.services.actor import Actor
@@ -32,7 +33,6 @@ from models.services.gateway import inspections
 from models.services.gateway.inspections import Watched
 from models.services.gateway.sessions import Known
 from models.services.gateway.workers import FLOWS
-from models.upkeep_sections import Inspection as Rules
 from ops.inspect.flow_feed import Feed
 from tests.abuse.recorder import Recorder
 from tests.addon.conftest import sell

@@ -19,10 +19,10 @@ from addon.exposition import Fleet, text_of
 from addon.http1.decisions import Peer
 from addon.http1.heads import Headers, RequestHead
 from addon.metrics import GAUGES, Gauges, Metrics
-from models import config
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
-from models.metrics import GATEWAY, LATENCY, Kind
+from models.metrics.catalogue import GATEWAY, LATENCY, Kind
 from models.services.gateway.outages import UpstreamState
 from models.services.gateway.workers import CERTIFICATES
 from tests.addon.conftest import sell

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.settings import overrides

@@ -25,8 +25,10 @@ from addon.outlook import Outlook
 from addon.prober import LEASE, Prober
 from addon.probing import Unprobed, ask_all, probe_of
 from addon.store import Store
-from models import clock, config, sections
-from models.config import Settings
+from models import clock
+from models.config import server as config_server
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
 from models.leases import Lease
 from models.outages import Outage
@@ -56,12 +58,12 @@ def answering() -> Iterator[Server]:
     server.end()
 
 
-def configured(environment: dict[str, str], **more: str) -> sections.Upstream:
+def configured(environment: dict[str, str], **more: str) -> config_server.Upstream:
     variables = {f"ZENZEFI_UPSTREAM__{name.upper()}": value for name, value in more.items()}
     return config.load({**environment, "DATABASE_URL": "postgresql:///none", **FAST, **variables}).upstream
 
 
-def ask(upstream: sections.Upstream) -> list[bool]:
+def ask(upstream: config_server.Upstream) -> list[bool]:
     async def main() -> list[bool]:
         return [(await probe_of(upstream).ask(host, port)).is_good for host, port in upstream.places]
 

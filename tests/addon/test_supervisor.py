@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from addon import supervisor
-from models import config, database
-from models.config import Settings
+from models import database
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
 from tests.addon.conftest import sell
 from tests.addon.processes import ROOT, Proxy, connections, free_port, listeners, proxy_environment

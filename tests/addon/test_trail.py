@@ -13,7 +13,7 @@ from addon import trail
 from addon.counts import Counts
 from addon.logline import MASKED
 from addon.trail import Trail
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.gateway import recent_requests

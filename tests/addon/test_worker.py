@@ -14,9 +14,11 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.audit import AuditAction, AuditEntry
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
+from models.proxy_sessions import ProxySession
 from models.services.accounts import roles
 from models.services.actor import PLATFORM
 from models.services.admin import lists as admin_lists
@@ -24,8 +26,6 @@ from models.services.gateway import sessions as proxy_sessions
 from models.services.gateway.invalidation import CHANNEL
 from models.services.reports.usage import Usage
 from models.services.tokens import revocation
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from tests.addon.conftest import Owned, Standing, sell
 from tests.addon.processes import Proxy, connections
 from tests.support import counted

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyotp
 from playwright.sync_api import Locator, Page, expect
 
-from models.languages import catalogue
+from models.translations import catalogue
 from tests.e2e.conftest import Shop
 from tests.e2e.steps import PASSWORD, log_out
 

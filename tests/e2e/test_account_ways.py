@@ -14,7 +14,7 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from models.languages import catalogue
+from models.translations import catalogue
 from tests.e2e.conftest import Shop, start_shop, stop_shop, visitor
 from tests.e2e.steps import PASSWORD, balance, log_in, log_out, register, register_and_log_in, tab_to, top_up
 from tests.jobs import http_sink, smtp_sink

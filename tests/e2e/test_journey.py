@@ -18,7 +18,7 @@ from redis import Redis
 from rq import Queue
 
 from jobs import queues
-from models.metrics import METRICS
+from models.metrics.catalogue import METRICS
 from ops.launcher.installation import reachable
 from tests.e2e.conftest import BIG_FILE_BYTES, ROOT, Shop, clean_environment
 from tests.e2e.steps import (

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from models.metrics import Kind, Metric
+from models.metrics.catalogue import Kind, Metric
 from tests.e2e.conftest import ROOT, Shop, free_port, wait_until_listening
 
 COMMITTED = ROOT / "ops" / "prometheus" / "prometheus.yml"

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from jobs import queues, runtime
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.users import User
 from tests.support import engine_of, person

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from jobs import audit, commands
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from jobs import clocks, mail
-from models.config import Settings
+from models.access_tokens import AccessToken, TokenState
+from models.config.settings import Settings
 from models.database import Sessions
 from models.outages import Outage
 from models.services import own_tokens
@@ -15,7 +16,6 @@ from models.services.gateway import sessions
 from models.services.notifications import outbox
 from models.services.tokens import pause as token_pause
 from models.services.tokens import renewal
-from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock
 from tests.support import balance, buy, person

@@ -15,13 +15,14 @@ from redis import Redis
 from sqlalchemy import delete, select, update
 
 from jobs import mail, runtime
-from models import clock, counters
-from models.config import Settings
+from models import clock
+from models.config.operations import Mail
+from models.config.settings import Settings
 from models.database import Sessions
-from models.languages import LANGUAGES
+from models.metrics import audit_counters
 from models.outbox import OutboxMail
 from models.services.notifications import mail_rendering, mail_samples, outbox
-from models.upkeep_sections import Mail
+from models.translations import LANGUAGES
 from models.users import User
 from tests.addon.http1.test_tls import issue
 from tests.jobs import smtp_sink
@@ -234,7 +235,7 @@ def test_a_mail_that_is_refused_is_tried_again_later_and_both_are_counted(
     assert mail.send_waiting() == 1
     assert only(run).attempts == 2
     for result in ("sent", "failed"):
-        assert redis.hget(counters.TOTALS_KEY, f"notices_sent|mail|{result}") == b"1"
+        assert redis.hget(audit_counters.TOTALS_KEY, f"notices_sent|mail|{result}") == b"1"
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from jobs import payments as jobs
 from jobs import runtime
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
 from models.services.errors import NotFound

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.posting import Bounds, post
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import InvalidInput
 from models.services.webhooks import url_policy
 from models.services.webhooks.url_policy import Unreachable, is_public

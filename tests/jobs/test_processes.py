@@ -17,9 +17,9 @@ from rq import Worker
 from rq_scheduler import Scheduler
 
 from jobs import queues, schedule
-from models import counters
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
+from models.metrics import audit_counters
 from models.payments import PaymentEvent
 from models.services.monitoring import last_success
 from models.services.payments import callbacks
@@ -70,12 +70,12 @@ def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
         for _ in range(2):
             queues.enqueue("jobs.payments.settle", str(event_id))
         until(lambda: run(lambda s: s.get_one(PaymentEvent, uuid.UUID(str(event_id))).processed_at))
-        until(lambda: redis.hget(counters.TOTALS_KEY, "job_runs|jobs.payments.settle|succeeded") == b"2")
+        until(lambda: redis.hget(audit_counters.TOTALS_KEY, "job_runs|jobs.payments.settle|succeeded") == b"2")
         assert run(lambda s: balance(s, buyer)) == 150
         until(lambda: redis.hexists(last_success.JOBS_KEY, "jobs.payments.settle"))
         queues.enqueue("jobs.payments.settle", "no id at all")
         # At once and three times again.
-        until(lambda: redis.hget(counters.TOTALS_KEY, "job_runs|jobs.payments.settle|failed") == b"4")
+        until(lambda: redis.hget(audit_counters.TOTALS_KEY, "job_runs|jobs.payments.settle|failed") == b"4")
         assert stop(worker) == 0
     assert Worker.all(connection=redis) == []
 
@@ -89,7 +89,7 @@ def test_a_slow_job_keeps_no_other_waiting_and_its_worker_does_not_die_alone(
         until(lambda: queues.queue(queues.SLOW_QUEUE).started_job_registry.count)
         queues.enqueue("jobs.upkeep.forget_entries")
         # Counted right after it has ended.
-        until(lambda: redis.hexists(counters.TOTALS_KEY, "job_duration_sum|jobs.upkeep.forget_entries"))
+        until(lambda: redis.hexists(audit_counters.TOTALS_KEY, "job_duration_sum|jobs.upkeep.forget_entries"))
         os.kill(slow.pid, signal.SIGKILL)
         worker.wait(timeout=15)
 

@@ -12,7 +12,7 @@ from rq import SimpleWorker
 from rq.job import Job
 
 from jobs import queues
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.payments import callbacks
 from models.users import User

@@ -13,7 +13,7 @@ from rq_scheduler import Scheduler
 from jobs import schedule
 from jobs.queues import QUEUE, SLOW_QUEUE
 from jobs.schedule import SCHEDULE, Task
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 
 # rq-scheduler asks for the time in ways that newer versions of Python and of crontab frown upon.

@@ -10,16 +10,16 @@ from sqlalchemy import select, text, update
 
 from jobs import mail, upkeep
 from models import clock
-from models.config import Settings
+from models.browser_access import AccessTicket
+from models.config.settings import Settings
 from models.database import Sessions
-from models.entries import AccessTicket
 from models.logins import Login, LoginKind
+from models.proxy_sessions import ProxySession
 from models.services.accounts import logins
 from models.services.actor import PLATFORM
 from models.services.gateway import sessions
 from models.services.notifications import outbox
 from models.services.tokens import browser_access, revocation
-from models.sessions import ProxySession
 from models.users import User
 from tests.conftest import make_user
 from tests.support import buy

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from models import clock
-from models.config import Settings
-from models.notices import TOPICS
+from models.config.settings import Settings
+from models.notification_preferences import TOPICS
 from models.services.webhooks import signing
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "webhooks.md"

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from jobs import posting, runtime, webhooks
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
-from models.notices import Topic
+from models.notification_preferences import Topic
 from models.outbox import OutboxMail
 from models.services.actor import PLATFORM
 from models.services.notifications import outbox

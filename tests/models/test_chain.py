@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction, AuditEntry, Origin
-from models.audit_seals import AuditSeal
-from models.config import Settings
+from models.audit_chain import AuditSeal
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.audit import hash_chain, retention

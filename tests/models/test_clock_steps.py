@@ -6,15 +6,15 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
+from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM
 from models.services.errors import TokenEnded, TokenUnusable
 from models.services.gateway import sessions, usage_counts
 from models.services.gateway.usage_counts import Count
 from models.services.tokens import extension, revocation
 from models.services.tokens import pause as token_pause
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
 from tests.support import balance, buy

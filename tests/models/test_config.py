@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from models import config
-from models.config import ConfigError
+from models.config import settings as config
+from models.config.settings import ConfigError
 from tests.conftest import SECRETS
 
 NEEDED = {**SECRETS, "DATABASE_URL": "postgresql://shop@db/zenzefi", "REDIS_URL": "redis://cache/0"}

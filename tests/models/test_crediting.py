@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken, TokenState
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.outage_credits import OutageCredit
 from models.outages import Outage
@@ -18,7 +19,6 @@ from models.services.gateway import sessions
 from models.services.tokens import history as token_history
 from models.services.tokens import outage_credit, revocation
 from models.services.tokens import pause as token_pause
-from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock
 from tests.support import actions, buy, person, race

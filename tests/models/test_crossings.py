@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
-from models.devices import KnownDevice
-from models.links import AccountLink, LinkPurpose
-from models.notices import Topic
+from models.email_links import AccountLink, LinkPurpose
+from models.known_devices import KnownDevice
+from models.notification_preferences import Topic
 from models.outbox import OutboxMail
 from models.services.accounts import email_flows, email_links, known_devices, roles, users
 from models.services.actor import PLATFORM

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.access_tokens import AccessToken, TokenState
+from models.config.settings import Settings
+from models.config.shop import Debt
 from models.services.actor import PLATFORM
 from models.services.errors import PauseRefused, TokenUnusable
 from models.services.gateway import sessions
 from models.services.tokens import debt_pauses
 from models.services.tokens import pause as token_pause
-from models.shop_sections import Debt
-from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, make_user
 from tests.models.test_reversals import paid, said

@@ -10,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.browser_access import AccessCookie, AccessTicket
+from models.config.server import Sessions as Rules
+from models.config.settings import Settings
 from models.database import Sessions
-from models.entries import AccessCookie, AccessTicket
-from models.sections import Sessions as Rules
 from models.services.accounts import roles
 from models.services.actor import PLATFORM, Actor
 from models.services.crypto import secrets
@@ -23,7 +24,6 @@ from models.services.gateway import sessions
 from models.services.gateway.sessions import Known
 from models.services.tokens import browser_access, revocation
 from models.services.tokens.browser_access import Entry
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
 from tests.support import BROWSER, actions, buy, person, race

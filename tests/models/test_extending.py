@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services import own_tokens
 from models.services.actor import PLATFORM, Actor
@@ -24,7 +25,6 @@ from models.services.gateway import sessions
 from models.services.tokens import extension, revocation
 from models.services.tokens import history as token_history
 from models.services.tokens import pause as token_pause
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
 from tests.support import actions, assert_sound, balance, buy, person, race

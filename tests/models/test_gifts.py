@@ -9,9 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
-from models.gifts import GiftCode
+from models.gift_codes import GiftCode
 from models.services.actor import Actor
 from models.services.errors import (
     GiftRefused,

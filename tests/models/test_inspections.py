@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.inspections import Inspection, Target
 from models.services.actor import Actor
 from models.services.errors import InvalidInput, NotFound

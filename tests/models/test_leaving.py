@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import select, text, update
 
 from models import clock
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.database import Sessions
 from models.payments import Payment
+from models.proxy_sessions import ProxySession
 from models.services.accounts import deletion, roles
 from models.services.actor import PLATFORM
 from models.services.errors import InvalidInput, NotFound, PaymentWaits
@@ -21,8 +23,6 @@ from models.services.gateway import sessions, usage_counts
 from models.services.gateway.usage_counts import Count
 from models.services.ledger import adjustments
 from models.services.tokens import extension
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.support import assert_sound, balance, buy, crossing, logged_in, person, race, top_up

@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction, AuditEntry
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.accounts import roles, users
 from models.services.actor import PLATFORM, Actor

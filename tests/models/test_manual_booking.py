@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
 from models.services.actor import Actor
 from models.services.errors import DuplicateTransfer, InvalidInput, NotFound, NotRefundable

@@ -17,7 +17,8 @@ from flask import Flask
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from models.tables import Base
 from ops import schema_revision
 from ops.commands import migrate

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import CallbackRefused, NotFound
 from models.services.payments.providers import mock
 from models.services.payments.providers.base import Callback

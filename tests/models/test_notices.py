@@ -10,13 +10,13 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.accounts import roles
 from models.services.actor import PLATFORM
 from models.services.gateway import invalidation, sessions
 from models.services.tokens import revocation
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import make_user
 from tests.support import buy

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
 from models.coupons import Coupon, CouponUse
 from models.database import Sessions
 from models.services.actor import PLATFORM, Actor
@@ -27,7 +28,6 @@ from models.services.errors import (
 )
 from models.services.promotions import coupons, gift_codes
 from models.services.tokens import bundles, revocation
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock, make_user, some_id
 from tests.support import actions, assert_sound, balance, buy, person, race

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.outbox import OutboxMail
 from models.services.notifications import outbox

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models import clock, time_zones
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import Transfer
 from models.services.actor import PLATFORM

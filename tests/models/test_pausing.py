@@ -9,17 +9,17 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken, TokenState
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.outages import Outage
-from models.pauses import TokenPause
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import NotFound, PauseRefused, PauseTooShort, TokenEnded, TokenUnusable
 from models.services.gateway import sessions
 from models.services.tokens import extension, renewal, revocation
 from models.services.tokens import pause as token_pause
 from models.services.tokens import queries as token_queries
-from models.tokens import AccessToken, TokenState
+from models.token_pauses import TokenPause
 from models.users import User
 from tests.conftest import Clock, some_id
 from tests.support import actions, buy

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment, PaymentStatus
 from models.services.payments import callbacks, status_checks, topups
 from models.users import User

@@ -9,14 +9,14 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
+from models.config.shop import Prices
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import CallbackRefused, InvalidInput, NotFound
 from models.services.payments import callbacks, manual_review, status_checks, topups
 from models.services.payments.providers.base import Outcome
-from models.shop_sections import Prices
 from models.users import User
 from tests.conftest import Clock, some_id
 from tests.support import actions, balance, decided, top_up

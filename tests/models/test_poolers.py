@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from models import config, database
-from models.config import Settings
+from models import database
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
 from portal import create_app
 from portal.extensions import db

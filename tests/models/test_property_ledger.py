@@ -15,8 +15,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken, TokenState
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
+from models.config.shop import Refund
 from models.database import Sessions
 from models.payments import Payment
 from models.services.accounts import deletion, email_flows
@@ -33,8 +35,6 @@ from models.services.tokens import bundles, debt_pauses, extension, renewal, rev
 from models.services.tokens import pause as token_pause
 from models.services.tokens import purchase as token_purchase
 from models.services.tokens import queries as token_queries
-from models.shop_sections import Refund
-from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import PASSWORD, Clock, make_user
 from tests.support import Crash, crash_after, engine_of, top_up

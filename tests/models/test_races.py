@@ -10,8 +10,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.database import Sessions
+from models.proxy_sessions import ProxySession
 from models.services.accounts import roles, users
 from models.services.actor import PLATFORM
 from models.services.errors import AccountDisabled, DeviceConflict, EmailTaken, LastSuperuser, NotFound, UsernameTaken
@@ -20,8 +22,6 @@ from models.services.gateway.usage_counts import Count
 from models.services.reports import usage
 from models.services.reports.usage import Usage
 from models.services.tokens import bundles, revocation
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import make_user
 from tests.support import buy, crossing, person, race, some_bundle

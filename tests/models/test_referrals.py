@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import AccountKind
 from models.outages import Outage
@@ -22,7 +23,6 @@ from models.services.ledger import adjustments, transfers
 from models.services.ledger import verification as ledger_verification
 from models.services.promotions import bonus_corrections, gift_codes, referrals
 from models.services.tokens import bundles, extension, revocation
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD, Clock, some_id
 from tests.models.test_offers import bundle_named

@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.access_tokens import AccessToken, TokenState
+from models.config.settings import Settings
+from models.config.shop import Refund
 from models.services.actor import PLATFORM
 from models.services.gateway import sessions
 from models.services.ledger import adjustments
 from models.services.ledger import verification as ledger_verification
 from models.services.tokens import bundles, extension, revocation
-from models.shop_sections import Refund
-from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, make_user, some_id
 from tests.support import balance, buy, some_bundle

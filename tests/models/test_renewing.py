@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken, TokenState
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.outages import Outage
 from models.outbox import OutboxMail
@@ -20,7 +21,6 @@ from models.services.gateway import sessions
 from models.services.notifications import outbox
 from models.services.tokens import extension, outage_credit, renewal, revocation
 from models.services.tokens import pause as token_pause
-from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, some_id
 from tests.support import Crash, actions, assert_sound, balance, buy, crash_after, engine_of, person, race

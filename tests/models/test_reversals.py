@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatus, ReversalState

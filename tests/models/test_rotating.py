@@ -6,16 +6,16 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
-from models.config import Settings
-from models.entries import AccessCookie, AccessTicket
+from models.browser_access import AccessCookie, AccessTicket
+from models.config.settings import Settings
 from models.services.actor import PLATFORM, Actor
 from models.services.crypto import secrets
 from models.services.errors import InvalidInput, NotFound, RotatedAlready, TokenEnded
 from models.services.gateway import sessions
 from models.services.tokens import browser_access, revocation, rotation
 from models.services.tokens import purchase as token_purchase
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
 from tests.support import actions

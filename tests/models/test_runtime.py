@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction, AuditEntry
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.errors import InvalidInput, NotFound, PriceChanged, SettingChanged
 from models.services.settings import overrides

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.gateway import request_paths
 from models.services.gateway.scopes import Scope, compile_all, ruling
 

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from pydantic import SecretStr
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.crypto import encryption
 from models.services.crypto.encryption import Purpose, SealBroken
 

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from models.config import Settings
-from models.sections import Tokens
+from models.config.server import Tokens
+from models.config.settings import Settings
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.gateway import sessions

@@ -7,16 +7,16 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.config import Settings
-from models.sections import Sessions as Rules
+from models.access_tokens import AccessToken, TokenState
+from models.config.server import Sessions as Rules
+from models.config.settings import Settings
+from models.proxy_sessions import ProxySession
 from models.services.accounts import roles
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
 from models.services.gateway import sessions, usage_counts
 from models.services.gateway.usage_counts import Count
 from models.services.tokens import revocation
-from models.sessions import ProxySession
-from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, some_id
 from tests.support import BROWSER, actions, buy

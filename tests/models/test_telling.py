@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.announcements import Level
-from models.config import Settings
-from models.notices import ALWAYS_MAILED, Topic
+from models.config.settings import Settings
+from models.notification_preferences import ALWAYS_MAILED, Topic
 from models.outbox import OutboxMail
 from models.services.accounts import known_devices
 from models.services.actor import PLATFORM, Actor

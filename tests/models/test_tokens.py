@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.access_tokens import AccessToken, TokenState
+from models.config.settings import Settings
 from models.services.accounts import roles
 from models.services.actor import PLATFORM, Actor
 from models.services.crypto import secrets
@@ -25,7 +26,6 @@ from models.services.gateway import sessions
 from models.services.tokens import purchase as token_purchase
 from models.services.tokens import queries as token_queries
 from models.services.tokens import revocation
-from models.tokens import AccessToken, TokenState
 from models.users import User
 from tests.conftest import Clock, make_user, some_id
 from tests.support import actions, balance, buy

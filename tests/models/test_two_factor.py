@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
-from models.links import AccountLink, LinkPurpose
+from models.email_links import AccountLink, LinkPurpose
 from models.services.accounts import email_flows, email_links, two_factor
 from models.services.actor import PLATFORM
 from models.services.errors import LinkExpired, OtpWrong

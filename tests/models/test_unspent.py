@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import PaymentSpent
 from models.services.ledger import adjustments
 from models.services.payments import unspent
 from models.services.tokens import bundles, revocation
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import make_user
 from tests.models.test_reversals import paid, refund, said

@@ -8,13 +8,13 @@ from sqlalchemy import Connection, event, func, select
 from sqlalchemy.orm import Session
 
 from models import time_zones
-from models.config import Settings
+from models.config.settings import Settings
+from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM
 from models.services.gateway import sessions, usage_counts
 from models.services.gateway.usage_counts import Count
 from models.services.reports import overview, usage
 from models.services.reports.usage import Period, Usage
-from models.sessions import ProxySession
 from models.usage import TokenUsageDay, UsageDay
 from models.users import User
 from tests.conftest import Clock, some_id

@@ -8,9 +8,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import select, text
 
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.database import Sessions
-from models.tokens import AccessToken
 from ops.backups import manifest
 from ops.commands import backup
 from tests.support import buy, engine_of, person

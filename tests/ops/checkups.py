@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-from models import config, database
-from models.config import Settings
+from models import database
+from models.config import settings as config
+from models.config.settings import Settings
 from ops.doctor.findings import Finding, House, Level
 from tests.conftest import SECRETS
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from werkzeug.serving import make_server
 
-from models.config import Settings
+from models.config.settings import Settings
 from portal import create_app
 
 

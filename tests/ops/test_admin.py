@@ -5,7 +5,7 @@ import re
 import pytest
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.accounts import passwords, two_factor, users
 from models.users import User

@@ -12,8 +12,8 @@ from moto import mock_aws
 from sqlalchemy import func, select, text
 
 from models.audit import AuditEntry
-from models.audit_seals import AuditArchive, AuditCheck
-from models.config import Settings
+from models.audit_chain import AuditArchive, AuditCheck
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.audit import hash_chain
 from ops.backups.chain_heads import Heads

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import func, select
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import Transfer
 from models.payments import PaymentEvent

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from ops.bootstrap import REPOSITORY
 from tests.ops import book
 

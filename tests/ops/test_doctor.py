@@ -11,8 +11,8 @@ from redis import Redis
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
-from models import config
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import Transfer
 from models.outbox import OutboxMail

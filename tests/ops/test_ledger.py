@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from ops.commands import ledger
 from ops.console import Failure

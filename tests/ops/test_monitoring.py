@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from jobs.schedule import SCHEDULE
-from models.metrics import METRICS, Kind
+from models.metrics.catalogue import METRICS, Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "ops" / "prometheus"

@@ -17,7 +17,7 @@ from redis import Redis
 from sqlalchemy import text
 
 from models import database
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from ops.backups import create as create_backup
 from ops.backups import restore as restore_backup

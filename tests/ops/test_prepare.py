@@ -5,7 +5,7 @@ import sys
 
 from sqlalchemy import text
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from ops.bootstrap import REPOSITORY
 

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import text
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from ops.backups import manifest
 from ops.backups import restore as restore_backup
 from ops.bootstrap import REPOSITORY

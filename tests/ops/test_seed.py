@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.accounts import passwords, users
 from ops.console import Failure

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import scoped_session, sessionmaker
 from werkzeug.test import TestResponse
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.users import User
 from portal import create_app, current
 from portal.extensions import db

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import sessionmaker
 
 from jobs import accounts, mail, runtime
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.settings.overrides import Cached
 from tests.jobs import smtp_sink
 from tests.jobs.smtp_sink import Letter, Sink

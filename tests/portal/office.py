@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models.announcements import Level
-from models.config import Settings
+from models.config.settings import Settings
 from models.inspections import Target
 from models.services.actor import Actor
 from models.services.gateway import inspections

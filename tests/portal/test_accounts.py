@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.outbox import OutboxMail
 from models.services.accounts import passwords, roles
 from models.services.actor import PLATFORM

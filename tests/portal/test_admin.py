@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction, AuditEntry
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import Transfer, TransferKind
 from models.services.actor import Actor
 from models.services.gateway import sessions

@@ -10,11 +10,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import TokenState
 from models.audit import AuditAction
-from models.config import Settings
-from models.gifts import GiftCode
+from models.config.settings import Settings
+from models.gift_codes import GiftCode
 from models.outages import Outage
 from models.payments import MockCheckout
+from models.proxy_sessions import ProxySession
 from models.services.actor import Actor
 from models.services.admin import lists as admin_lists
 from models.services.audit import hash_chain
@@ -25,8 +27,6 @@ from models.services.promotions import coupons, gift_codes
 from models.services.settings import overrides
 from models.services.tokens import pause as token_pause
 from models.services.tokens import revocation
-from models.sessions import ProxySession
-from models.tokens import TokenState
 from models.users import User
 from tests.portal.conftest import Browser
 from tests.support import actions, balance, buy, some_bundle, top_up

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment, PaymentReversal
 from models.services.payments import callbacks, topups
 from models.users import User

@@ -9,7 +9,7 @@ from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction, AuditEntry
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import AccountKind
 from models.services.actor import Actor
 from models.services.gateway import sessions

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.actor import PLATFORM
 from models.services.gateway import outages, sessions
 from models.users import User

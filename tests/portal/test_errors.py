@@ -16,12 +16,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.audit import log as audit_log
 from models.services.ledger import transfers
 from models.services.monitoring import failed_requests
-from models.tokens import AccessToken
 from models.users import User
 from portal import create_app
 from portal.extensions import db

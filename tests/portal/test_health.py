@@ -2,7 +2,7 @@
 
 from redis import Redis
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.gateway.outages import STATE_KEY, UpstreamState
 from tests.portal.conftest import Browser
 

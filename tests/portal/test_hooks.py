@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
-from models.notices import Topic
+from models.config.settings import Settings
+from models.notification_preferences import Topic
 from models.services.actor import Actor
 from models.services.webhooks import deliveries
 from models.services.webhooks import endpoints as webhook_endpoints

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.api_keys import ApiKey, KeyScope
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.accounts import api_keys, roles
 from models.services.actor import Actor
 from models.services.errors import InvalidInput

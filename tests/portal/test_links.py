@@ -10,8 +10,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from jobs import accounts
-from models.config import Settings
-from models.links import AccountLink
+from models.config.settings import Settings
+from models.email_links import AccountLink
 from models.outbox import OutboxMail
 from models.services.accounts import roles, users
 from models.services.actor import PLATFORM

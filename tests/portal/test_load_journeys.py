@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.payments import Payment
-from models.tokens import AccessToken
 from models.users import User
 from ops.bootstrap import REPOSITORY
 from ops.dev.load import journeys, summary

@@ -19,11 +19,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from jobs import queues
-from models import clock, config, counters
+from models import clock
 from models.audit import AuditAction, AuditEntry
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
-from models.metrics import PORTAL
+from models.metrics import audit_counters
+from models.metrics.catalogue import PORTAL
 from models.outbox import OutboxMail
 from models.payments import PaymentEvent
 from models.services.actor import PLATFORM
@@ -113,7 +115,7 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
     real: Browser, committed: Shop, redis: Redis
 ) -> None:
     settings, sessions = committed
-    counters.follow(sessions, lambda totals: metrics.add(redis, totals))
+    audit_counters.follow(sessions, lambda totals: metrics.add(redis, totals))
     alice = person(sessions, "alice", balance="500")
     with sessions.begin() as session:
         token = buy(session, alice, settings, hours=24)
@@ -182,7 +184,7 @@ def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, commit
     redis.set(last_success.BACKUP_KEY, last_success.note_of(clock.now(), 1))
     redis.hset(last_success.JOBS_KEY, "jobs.health.check", "1.5")
     for name in ("job_runs|a|failed", "job_duration|a|0", "notices_sent|mail|sent"):
-        redis.hincrby(counters.TOTALS_KEY, name, 1)
+        redis.hincrby(audit_counters.TOTALS_KEY, name, 1)
     real.get("/login")
     text = real.get("/metrics").text
     families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -256,8 +258,8 @@ def test_an_error_that_nobody_caught_is_counted_as_one_and_as_a_500(
 def test_what_is_rolled_back_counts_for_nothing(committed: Shop) -> None:
     settings, sessions = committed
     alice = person(sessions, "alice", balance="500")
-    seen: list[counters.Totals] = []
-    counters.follow(sessions, seen.append)
+    seen: list[audit_counters.Totals] = []
+    audit_counters.follow(sessions, seen.append)
     with sessions() as session:
         buy(session, alice, settings)
         session.rollback()

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
 from models.users import User
 from tests.portal.conftest import Browser
 from tests.support import buy

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
-from models.notices import ALWAYS_MAILED, Topic
+from models.config.settings import Settings
+from models.notification_preferences import ALWAYS_MAILED, Topic
 from models.outbox import OutboxMail
 from models.services.notifications import mail_rendering, outbox
 from models.services.notifications import preferences as notification_preferences

@@ -10,13 +10,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
 from models.coupons import Coupon
-from models.gifts import GiftCode
+from models.gift_codes import GiftCode
 from models.services.actor import Actor
 from models.services.promotions import gift_codes
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.models.test_offers import bundle_named, coupon, gift

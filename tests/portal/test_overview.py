@@ -16,8 +16,8 @@ from jobs import queues
 from models import clock
 from models.announcements import Announcement
 from models.audit import AuditAction
-from models.config import Settings
-from models.day_figures import DayFigures
+from models.config.settings import Settings
+from models.daily_stats import DayFigures
 from models.ledger import Transfer, TransferKind
 from models.outbox import OutboxMail
 from models.services.admin import dashboard as admin_dashboard

@@ -7,15 +7,15 @@ from flask import Flask
 from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.api_keys import KeyScope
-from models.config import Settings
+from models.config.settings import Settings
 from models.outbox import OutboxMail
+from models.proxy_sessions import ProxySession
 from models.services.accounts import api_keys, roles
 from models.services.actor import PLATFORM, Actor
 from models.services.admin import user_profile
 from models.services.gateway import sessions
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.portal.api.conftest import Program

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock, time_zones
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import Transfer
 from models.payments import Payment
 from models.services.actor import PLATFORM

@@ -15,10 +15,10 @@ from werkzeug.routing import Rule
 from models import clock
 from models.api_keys import KeyScope
 from models.bundles import Bundle
-from models.config import Settings
-from models.gifts import GiftCode
+from models.config.settings import Settings
+from models.email_links import AccountLink, LinkPurpose
+from models.gift_codes import GiftCode
 from models.ledger import Transfer
-from models.links import AccountLink, LinkPurpose
 from models.logins import LoginKind
 from models.outbox import OutboxMail
 from models.payments import Payment

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from freezegun import freeze_time
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.users import User
 from portal import create_app, limits
 from tests.conftest import Clock

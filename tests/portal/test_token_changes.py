@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.gateway import sessions
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
 from tests.portal.conftest import Browser, attribute, text_of

@@ -9,16 +9,16 @@ from flask import Flask
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
+from models.browser_access import AccessTicket
 from models.bundles import Bundle
-from models.config import Settings
-from models.entries import AccessTicket
+from models.config.settings import Settings
+from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM, Actor
 from models.services.crypto import secrets
 from models.services.gateway import sessions, usage_counts
 from models.services.settings import overrides
 from models.services.tokens import browser_access
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
 from tests.portal.conftest import Browser, attribute, text_of

@@ -9,11 +9,11 @@ from redis.exceptions import ConnectionError as RedisDown
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.services.actor import PLATFORM
 from models.services.gateway import recent_requests
 from models.services.tokens import revocation
-from models.tokens import AccessToken
 from models.users import User
 from portal import refusals
 from portal.views.traffic import raw_path_of

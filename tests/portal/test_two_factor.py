@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.outbox import OutboxMail
 from models.two_factor import RecoveryCode, TwoFactor
 from models.users import User

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.services.actor import PLATFORM
 from models.services.gateway import sessions, usage_counts
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
 from tests.portal.conftest import Browser, text_of

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from jobs.queues import QueueDown
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentFailure, PaymentStatus
 from models.services.payments import topups
 from models.services.payments.providers.mock import MockProvider

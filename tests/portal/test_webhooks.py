@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import MockCheckout, PaymentEvent
 from models.services.payments import topups
 from models.services.payments.providers import mock

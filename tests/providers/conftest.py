@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from models import config
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 from portal import create_app
 from tests.portal.conftest import app, queued  # noqa: F401 - fixtures
 from tests.providers.stripe_far_side import WEBHOOK_SECRET, StripeFarSide

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from jobs import payments as jobs
 from jobs import runtime
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.payments import Payment, ReversalState
 from models.services.accounts import roles

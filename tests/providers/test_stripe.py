@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import ConfigError, Settings, load
+from models.config.settings import ConfigError, Settings, load
 from models.payments import Payment, PaymentEvent, PaymentFailure, PaymentStatus, ReversalState
 from models.services.actor import Actor
 from models.services.errors import CallbackRefused, NotFound, ProviderDown, ProviderRefused

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from jobs.queues import QueueDown
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment, PaymentFailure, PaymentStatus, ReversalState
 from models.services.actor import Actor
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused

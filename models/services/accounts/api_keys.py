@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, contains_eager
 from models import clock
 from models.api_keys import ApiKey, KeyScope
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log

@@ -11,14 +11,14 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.api_keys import ApiKey
 from models.audit import AuditEntry
 from models.ledger import Transfer
 from models.logins import Login
 from models.payments import Payment
+from models.proxy_sessions import ProxySession
 from models.services.ledger import transfers, wallet_history
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from models.webhooks import WebhookEndpoint
 

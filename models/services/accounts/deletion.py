@@ -10,15 +10,17 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.api_keys import ApiKey
-from models.api_replies import ApiReply
 from models.audit import AuditAction
-from models.config import Settings
-from models.devices import KnownDevice
+from models.config.settings import Settings
+from models.idempotency import ApiReply
+from models.known_devices import KnownDevice
 from models.logins import Login
-from models.notices import NoticeChoice
+from models.notification_preferences import NoticeChoice
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
+from models.proxy_sessions import ProxySession
 from models.services.accounts import former_accounts, passwords, roles, two_factor, users
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -28,8 +30,6 @@ from models.services.ledger import adjustments, transfers
 from models.services.notifications import outbox
 from models.services.promotions import bonus_corrections
 from models.services.tokens import queries as token_queries
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.user_notes import UserNote
 from models.users import User
 from models.webhooks import WebhookEndpoint

@@ -7,8 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
-from models.links import LinkPurpose
+from models.config.settings import Settings
+from models.email_links import LinkPurpose
 from models.services.accounts import email_links, former_accounts, users
 from models.services.actor import Actor
 from models.services.audit import log as audit_log

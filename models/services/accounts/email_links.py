@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
-from models.links import AccountLink, LinkPurpose
+from models.config.settings import Settings
+from models.email_links import AccountLink, LinkPurpose
 from models.services.accounts import users
 from models.services.actor import Actor
 from models.services.audit import log as audit_log

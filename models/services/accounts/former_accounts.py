@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import Account, AccountKind, TransferKind
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.devices import KnownDevice
+from models.known_devices import KnownDevice
 from models.logins import Login
 from models.services import text_validation
 from models.services.actor import Actor

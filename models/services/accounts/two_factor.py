@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.services import text_validation
 from models.services.accounts import logins, users
 from models.services.actor import Actor

@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.languages import DEFAULT, LANGUAGES
-from models.links import AccountLink
+from models.email_links import AccountLink
 from models.logins import Login
 from models.services import text_validation
 from models.services.accounts import logins, password_policy, passwords
@@ -24,6 +23,7 @@ from models.services.ledger import transfers
 from models.services.notifications import outbox
 from models.services.pagination import Page, page_of
 from models.services.promotions import referrals
+from models.translations import DEFAULT, LANGUAGES
 from models.users import User
 
 USERNAME = re.compile(r"[\w.-]{3,50}")

@@ -11,21 +11,21 @@ from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
 
 from models import clock, time_zones
-from models.audit_seals import AuditCheck
-from models.config import Settings
-from models.day_figures import DayFigures, LedgerCheck
+from models.access_tokens import AccessToken
+from models.audit_chain import AuditCheck
+from models.config.settings import Settings
+from models.daily_stats import DayFigures, LedgerCheck
 from models.inspections import Inspection
 from models.ledger import Transfer, TransferKind
 from models.outages import Outage
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
+from models.proxy_sessions import ProxySession
 from models.services.audit import verification as chain_verification
 from models.services.gateway import inspections, outages
 from models.services.ledger.verification import Report
 from models.services.payments import manual_review
 from models.services.tokens import queries as token_queries
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 from models.webhooks import WebhookDelivery
 

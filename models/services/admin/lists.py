@@ -8,15 +8,15 @@ from sqlalchemy import ColumnElement, DateTime, and_, false, literal_column, sel
 from sqlalchemy.orm import joinedload
 
 from models import clock
+from models.access_tokens import ENDS, AccessToken, TokenState, pauses_at
 from models.audit import AuditAction, AuditEntry
 from models.payments import Payment, PaymentStatus
+from models.proxy_sessions import ProxySession
 from models.services import text_validation
 from models.services.accounts.users import words_of
 from models.services.crypto import secrets
 from models.services.pagination import Listing
 from models.services.tokens import queries as token_queries
-from models.sessions import ProxySession
-from models.tokens import ENDS, AccessToken, TokenState, pauses_at
 from models.users import User
 
 # So many people may own what is looked for by its owner.

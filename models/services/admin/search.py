@@ -8,13 +8,13 @@ from typing import Literal
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.audit import AuditEntry
 from models.ledger import Account, AccountKind, Transfer
 from models.payments import Payment
+from models.proxy_sessions import ProxySession
 from models.services import text_validation
 from models.services.crypto import secrets
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.users import User
 
 Kind = Literal["user", "payment", "tokens", "request", "words"]

@@ -9,17 +9,17 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
+from models.access_tokens import AccessToken
 from models.audit import AuditAction, AuditEntry
 from models.ledger import PERSONAL, Account, AccountKind, Transfer
 from models.logins import Login
 from models.payments import Payment
+from models.proxy_sessions import ProxySession
 from models.services import text_validation
 from models.services.accounts import users
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.ledger import wallet_history
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from models.user_notes import UserNote
 from models.users import User
 

@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditEntry
-from models.audit_seals import HASH_BYTES, AuditArchive, AuditSeal
-from models.sections import Tokens
+from models.audit_chain import HASH_BYTES, AuditArchive, AuditSeal
+from models.config.server import Tokens
 
 # Before the first row.
 START = bytes(HASH_BYTES)

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditEntry
-from models.audit_seals import AuditArchive, AuditSeal
+from models.audit_chain import AuditArchive, AuditSeal
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification
 from models.services.audit.hash_chain import Head, Sealed

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models.audit import AuditEntry
-from models.audit_seals import AuditArchive, AuditCheck, AuditSeal
+from models.audit_chain import AuditArchive, AuditCheck, AuditSeal
 from models.services.audit import hash_chain
 from models.services.audit.hash_chain import Head, Sealed
 

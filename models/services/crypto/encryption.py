@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from models.sections import Portal
+from models.config.server import Portal
 
 KEY_BYTES = 32
 NONCE_BYTES = 12

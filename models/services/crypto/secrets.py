@@ -12,7 +12,7 @@ import os
 import re
 from enum import StrEnum
 
-from models.sections import Tokens
+from models.config.server import Tokens
 
 LENGTH = 64
 PREFIX_LENGTH = 8

@@ -14,7 +14,9 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
+from models.config.operations import Inspection as Rules
 from models.inspections import Inspection, Target
 from models.services import text_validation
 from models.services.actor import Actor
@@ -24,8 +26,6 @@ from models.services.errors import InvalidInput, NotFound
 from models.services.gateway import request_paths
 from models.services.gateway.invalidation import CHANNEL
 from models.services.pagination import Listing
-from models.tokens import AccessToken
-from models.upkeep_sections import Inspection as Rules
 from models.users import User
 
 # Every request is held against each that is running.

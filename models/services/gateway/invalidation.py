@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
-from models.tokens import AccessToken
+from models.access_tokens import AccessToken
 
 CHANNEL = "zenzefi_changes"
 

@@ -9,15 +9,15 @@ from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
+from models.access_tokens import AccessToken, TokenState, ended_by
 from models.audit import AuditAction
-from models.sections import Sessions as SessionRules
+from models.config.server import Sessions as SessionRules
+from models.proxy_sessions import ProxySession
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
 from models.services.gateway import invalidation
 from models.services.pagination import Page, page_of
-from models.sessions import ProxySession
-from models.tokens import AccessToken, TokenState, ended_by
 from models.users import User
 
 # One run of the job closes so many sessions; the next run goes on.

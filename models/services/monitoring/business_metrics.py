@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models import clock
-from models.audit_seals import AuditCheck
-from models.day_figures import LedgerCheck
+from models.audit_chain import AuditCheck
+from models.daily_stats import LedgerCheck
 from models.ledger import Account
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatus, ReversalState

@@ -6,7 +6,7 @@ from sqlalchemy import and_, bindparam, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
-from models.notices import TOPICS, NoticeChoice
+from models.notification_preferences import TOPICS, NoticeChoice
 from models.outbox import OutboxMail
 from models.services.notifications.outbox import NOWHERE
 from models.users import User

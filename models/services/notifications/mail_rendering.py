@@ -19,8 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from models import time_zones
-from models.languages import catalogue
 from models.services import durations
+from models.translations import catalogue
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates" / "mail"
 SUFFIX = ".jinja"

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from models import clock
 from models.audit import AuditAction
-from models.notices import TOPICS
+from models.notification_preferences import TOPICS
 from models.outbox import MailState, OutboxMail
 from models.services.actor import Actor
 from models.services.audit import log as audit_log

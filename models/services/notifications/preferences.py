@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from models.notices import ALWAYS_MAILED, TOPICS, NoticeChoice, Topic
-from models.sections import Portal
+from models.config.server import Portal
+from models.notification_preferences import ALWAYS_MAILED, TOPICS, NoticeChoice, Topic
 from models.services.errors import NotFound
 from models.users import User
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from models.notices import Topic
+from models.notification_preferences import Topic
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 # How a mail greets its reader is no fact for a program.

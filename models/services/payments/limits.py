@@ -2,7 +2,7 @@
 
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import AmountOutOfBounds
 from models.services.ledger.money import CENT, LARGEST
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import Account, AccountKind, TransferKind
 from models.payments import (
     MOVES,

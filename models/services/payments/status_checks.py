@@ -10,7 +10,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment, PaymentStatus
 
 FIRST_CHECK = timedelta(minutes=2)

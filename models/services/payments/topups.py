@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import AccountKind, TransferKind
 from models.payments import MOVES, Payment, PaymentEvent, PaymentFailure, PaymentStatus, ReversalKind
 from models.services.actor import PLATFORM, Actor

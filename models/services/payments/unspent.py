@@ -8,10 +8,10 @@ from decimal import Decimal
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.ledger import Account, Transfer, TransferKind
 from models.payments import Payment
 from models.services.ledger import transfers
-from models.tokens import AccessToken
 
 NOTHING = Decimal(0)
 Reference = tuple[str, uuid.UUID]

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
 from models.ledger import Account, AccountKind, TransferKind
 from models.referrals import ReferralBonus
@@ -20,7 +21,6 @@ from models.services.audit import log as audit_log
 from models.services.ledger import transfers
 from models.services.ledger.money import CENT, round_down
 from models.services.promotions import bonus_backing
-from models.tokens import AccessToken
 from models.users import User
 
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
-from models.gifts import GiftCode, GiftRedemption
+from models.config.settings import Settings
+from models.gift_codes import GiftCode, GiftRedemption
 from models.ledger import AccountKind, TransferKind
 from models.services import text_validation
 from models.services.accounts import former_accounts

@@ -15,8 +15,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from models import clock
+from models.access_tokens import HOUR, AccessToken, used_by
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import AccountKind, TransferKind
 from models.outages import Outage
 from models.referrals import ReferralBonus
@@ -30,7 +31,6 @@ from models.services.ledger.money import round_down
 from models.services.notifications import outbox
 from models.services.pagination import Page, page_of
 from models.services.promotions import bonus_backing, bonus_corrections
-from models.tokens import HOUR, AccessToken, used_by
 from models.users import User
 
 # A probe that failed in a token's last seconds may open an outage a little later, and give the token time back.

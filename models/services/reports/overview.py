@@ -10,14 +10,14 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from models import clock, time_zones
-from models.day_figures import DayFigures
+from models.access_tokens import AccessToken, pauses_at
+from models.daily_stats import DayFigures
 from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
+from models.proxy_sessions import ProxySession
 from models.services.ledger import transfers
 from models.services.reports import usage
 from models.services.tokens import queries as token_queries
-from models.sessions import ProxySession
-from models.tokens import AccessToken, pauses_at
 from models.users import User
 
 SHOWN = 5

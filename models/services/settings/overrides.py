@@ -18,8 +18,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, joinedload
 
 from models.audit import AuditAction
-from models.config import Settings
-from models.sections import Section
+from models.config.server import Section
+from models.config.settings import Settings
 from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log

@@ -15,9 +15,10 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken, TokenState, ended_by
 from models.audit import AuditAction
-from models.config import Settings
-from models.entries import AccessCookie, AccessTicket
+from models.browser_access import AccessCookie, AccessTicket
+from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.crypto import secrets
@@ -26,7 +27,6 @@ from models.services.errors import AccountDisabled, TicketRefused, TokenUnusable
 from models.services.gateway import invalidation, sessions
 from models.services.gateway.sessions import Known
 from models.services.tokens import queries as token_queries
-from models.tokens import AccessToken, TokenState, ended_by
 from models.users import User
 
 TICKET_SECONDS = 30

@@ -5,9 +5,9 @@ from decimal import Decimal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.bundles import BundlePurchase
-from models.config import Settings
-from models.tokens import AccessToken
+from models.config.settings import Settings
 
 
 def price_alone(token: AccessToken, settings: Settings) -> Decimal:

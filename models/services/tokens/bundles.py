@@ -9,9 +9,10 @@ from sqlalchemy import Select, case, select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken, TokenOrigin
 from models.audit import AuditAction
 from models.bundles import Bundle, BundlePurchase
-from models.config import Settings
+from models.config.settings import Settings
 from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -20,7 +21,6 @@ from models.services.ledger.money import CENT
 from models.services.pagination import MAX_LIMIT, Page, page_of
 from models.services.promotions import referrals
 from models.services.tokens import purchase as token_purchase
-from models.tokens import AccessToken, TokenOrigin
 from models.users import User
 
 

@@ -10,17 +10,17 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import Account, AccountKind, Transfer, TransferKind
-from models.pauses import TokenPause
 from models.payments import Payment
 from models.services.actor import PLATFORM
 from models.services.audit import log as audit_log
 from models.services.gateway import invalidation
 from models.services.tokens import pause as token_pause
 from models.services.tokens import queries as token_queries
-from models.tokens import AccessToken
+from models.token_pauses import TokenPause
 
 # A debt has no limit, and the end of a token has to be a date: a hundred years.
 NO_LIMIT_SECONDS = 100 * 365 * 86400

@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, DateTime, func, literal_column, select, tr
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.access_tokens import ENDS, HOUR, AccessToken, pauses_at
+from models.config.settings import Settings
 from models.services.notifications import outbox
-from models.tokens import ENDS, HOUR, AccessToken, pauses_at
 from models.users import User
 
 ENDS_AT = literal_column(ENDS, DateTime(timezone=False))

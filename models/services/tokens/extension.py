@@ -6,8 +6,9 @@ from decimal import Decimal
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import HOUR, AccessToken
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import AccountKind, TransferKind
 from models.services import own_tokens
 from models.services.actor import Actor
@@ -17,7 +18,6 @@ from models.services.gateway import invalidation
 from models.services.ledger import transfers
 from models.services.tokens import purchase as token_purchase
 from models.token_events import TokenEvent, TokenEventKind
-from models.tokens import HOUR, AccessToken
 from models.users import User
 
 

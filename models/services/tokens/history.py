@@ -22,12 +22,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from models.access_tokens import AccessToken
 from models.outage_credits import OutageCredit
 from models.outages import Outage
-from models.pauses import TokenPause
 from models.services.pagination import MAX_LIMIT, MAX_OFFSET, Page
 from models.token_events import TokenEvent
-from models.tokens import AccessToken
+from models.token_pauses import TokenPause
 
 _PRICE = Numeric(18, 2)
 

@@ -16,11 +16,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.outage_credits import OutageCredit
 from models.outages import Outage
-from models.pauses import TokenPause
 from models.services.actor import PLATFORM
 from models.services.audit import log as audit_log
 from models.services.gateway import invalidation, outages
@@ -28,7 +28,7 @@ from models.services.gateway.outages import Period
 from models.services.notifications import outbox
 from models.services.pagination import Page, page_of
 from models.token_events import TokenEvent, TokenEventKind
-from models.tokens import AccessToken
+from models.token_pauses import TokenPause
 from models.users import User
 
 

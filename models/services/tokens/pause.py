@@ -14,16 +14,16 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken, TokenState
 from models.audit import AuditAction
-from models.config import Settings
-from models.pauses import TokenPause
+from models.config.settings import Settings
+from models.config.shop import Pause as PauseRules
 from models.services import own_tokens
 from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.errors import DomainError, PauseRefused, PauseTooShort, TokenUnusable
 from models.services.gateway import invalidation, outages
-from models.shop_sections import Pause as PauseRules
-from models.tokens import AccessToken, TokenState
+from models.token_pauses import TokenPause
 from models.users import User
 
 DAY = 24 * 3600

@@ -8,8 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import HOUR, AccessToken, TokenOrigin
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import AccountKind, TransferKind
 from models.services import text_validation
 from models.services.actor import Actor
@@ -19,7 +20,6 @@ from models.services.errors import AccountDisabled, CouponRefused, InvalidInput,
 from models.services.ledger import transfers
 from models.services.promotions import coupons, referrals
 from models.services.tokens import revocation
-from models.tokens import HOUR, AccessToken, TokenOrigin
 from models.users import User
 
 NAME_LENGTH = 50

@@ -7,11 +7,11 @@ from sqlalchemy import ColumnElement, DateTime, and_, false, literal_column, or_
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
+from models.access_tokens import ENDS, AccessToken, pauses_at
 from models.services import text_validation
 from models.services.crypto import secrets
 from models.services.errors import NotFound
 from models.services.pagination import Page, page_of
-from models.tokens import ENDS, AccessToken, pauses_at
 from models.users import User
 
 

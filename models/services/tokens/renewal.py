@@ -14,8 +14,9 @@ from sqlalchemy import ColumnElement, case, exists, func, select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import HOUR, AccessToken, TokenState, pauses_at
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.outages import Outage
 from models.services import own_tokens
 from models.services.actor import PLATFORM, Actor
@@ -27,7 +28,6 @@ from models.services.notifications import outbox
 from models.services.tokens import extension
 from models.services.tokens import purchase as token_purchase
 from models.token_events import TokenEventKind
-from models.tokens import HOUR, AccessToken, TokenState, pauses_at
 from models.users import User
 
 # Closed, and its credit not booked yet.

@@ -10,8 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import HOUR, AccessToken, TokenState
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import AccountKind, TransferKind
 from models.services import own_tokens, text_validation
 from models.services.actor import Actor
@@ -23,7 +24,6 @@ from models.services.ledger.money import round_down
 from models.services.notifications import outbox
 from models.services.promotions import bonus_corrections, referrals
 from models.services.tokens import bundle_refunds, outage_credit
-from models.tokens import HOUR, AccessToken, TokenState
 from models.users import User
 
 

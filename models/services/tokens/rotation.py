@@ -6,8 +6,9 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.services import own_tokens, text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -17,7 +18,6 @@ from models.services.gateway import invalidation
 from models.services.tokens import browser_access
 from models.services.tokens.purchase import NAME_LENGTH
 from models.token_events import TokenEvent, TokenEventKind
-from models.tokens import AccessToken
 from models.users import User
 
 

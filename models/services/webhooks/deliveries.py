@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import NotFound

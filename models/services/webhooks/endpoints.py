@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config import Settings
-from models.notices import Topic
+from models.config.settings import Settings
+from models.notification_preferences import Topic
 from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.crypto import encryption

@@ -8,7 +8,7 @@ import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import InvalidInput
 
 LONGEST = 500

@@ -15,7 +15,8 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from models.logins import LoginKind
 from models.services.accounts import logins, users
 from models.services.actor import PLATFORM

@@ -12,7 +12,8 @@ from pathlib import Path
 from flask import Flask, request
 from redis import Redis
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from models.services.crypto import secrets
 from models.services.gateway import sessions
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from addon.counts import Counts
 from addon.http1.exchange import Exchange
 from addon.http1.heads import Headers, RequestHead
-from models.metrics import LATENCY
+from models.metrics.catalogue import LATENCY
 from ops.console import say
 
 TIMES, RUNS = 2_000, 1_000

@@ -20,7 +20,8 @@ from typing import Any
 
 from redis import Redis
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from models.inspections import Target as Shown
 from models.services.accounts import roles
 from models.services.actor import Actor

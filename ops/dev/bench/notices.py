@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from jobs import mail, runtime, webhooks
-from models.notices import Topic
+from models.notification_preferences import Topic
 from models.services.accounts import users
 from models.services.actor import PLATFORM
 from models.services.notifications import outbox

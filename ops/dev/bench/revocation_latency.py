@@ -17,7 +17,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from models.services.accounts import users
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets

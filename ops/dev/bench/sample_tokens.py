@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping
 from decimal import Decimal
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from models.services.accounts import users
 from models.services.actor import PLATFORM
 from models.services.ledger import adjustments

@@ -15,7 +15,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from models import database
-from models.config import Settings
+from models.config.settings import Settings
 from models.logins import LoginKind
 from models.services.accounts import logins, users
 from models.services.actor import PLATFORM

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from models import database
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.accounts import users
 from models.services.actor import PLATFORM

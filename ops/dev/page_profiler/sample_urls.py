@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 
 from models import clock
-from models.config import Settings
-from models.links import AccountLink, LinkPurpose
+from models.config.settings import Settings
+from models.email_links import AccountLink, LinkPurpose
 from models.logins import LoginKind
 from models.services.accounts import email_links, logins
 from models.services.actor import PLATFORM

@@ -14,13 +14,14 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from models import config, database
+from models import database
+from models.access_tokens import AccessToken
+from models.config import settings as config
+from models.proxy_sessions import ProxySession
 from models.services.accounts import users
 from models.services.actor import PLATFORM
 from models.services.ledger import adjustments
 from models.services.tokens import purchase as token_purchase
-from models.sessions import ProxySession
-from models.tokens import AccessToken
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step
 from ops.dev.rolling_deploy.networks import Places

@@ -9,7 +9,7 @@ from html import escape
 from itertools import product
 from pathlib import Path
 
-from models.languages import LANGUAGES
+from models.translations import LANGUAGES
 from ops.console import Failure, Step, complain, say
 from ops.dev.screenshots import axe, lighthouse
 from ops.dev.screenshots.browser import WIDTHS, Camera, Variant, camera

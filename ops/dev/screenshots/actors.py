@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import select
 
 from models import clock
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.payments import MockCheckout
 from models.services.accounts import users
 from models.services.actor import Actor
@@ -19,7 +20,6 @@ from models.services.payments import callbacks, topups
 from models.services.payments.providers import mock
 from models.services.payments.providers.base import Outcome
 from models.services.tokens import purchase as token_purchase
-from models.tokens import AccessToken
 from models.users import User
 from ops.dev.screenshots.backdating import Past
 

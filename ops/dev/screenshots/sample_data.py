@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.api_keys import KeyScope
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
+from models.email_links import AccountLink, LinkPurpose
 from models.inspections import Target
-from models.links import AccountLink, LinkPurpose
-from models.notices import Topic
+from models.notification_preferences import Topic
 from models.outages import Outage
 from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment
+from models.proxy_sessions import ProxySession
 from models.services.accounts import api_keys, email_links, roles, two_factor, users
 from models.services.actor import Actor
 from models.services.gateway import inspections
@@ -29,7 +30,6 @@ from models.services.tokens import bundles, extension, outage_credit, renewal, r
 from models.services.tokens import pause as token_pause
 from models.services.webhooks import deliveries
 from models.services.webhooks import endpoints as webhook_endpoints
-from models.sessions import ProxySession
 from models.users import User
 from models.webhooks import WebhookDelivery
 from ops.dev.screenshots import fake_telemetry

@@ -15,8 +15,9 @@ from flask import Flask
 from redis import Redis
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from models import config, database
-from models.config import Settings
+from models import database
+from models.config import settings as config
+from models.config.settings import Settings
 from ops.commands.migrate import migrate
 from ops.dev.screenshots import fake_telemetry, sample_data
 from ops.dev.screenshots.actors import Shop

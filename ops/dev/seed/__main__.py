@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from models import clock, database
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.accounts import passwords
 from models.services.admin import dashboard as admin_dashboard
 from ops.console import Failure, Step, complain, say

@@ -5,9 +5,9 @@ from uuid import UUID
 from pydantic import Field, RootModel
 
 from models import clock
+from models.access_tokens import AccessToken
 from models.services.own_tokens import ENDED
 from models.services.pagination import MAX_OFFSET
-from models.tokens import AccessToken
 from portal.api.schemas.common import Body, Hours, Money, Schema, Text, Time
 
 

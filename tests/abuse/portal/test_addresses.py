@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.accounts import passwords
 from models.users import User
 from ops.dev.page_profiler.queries import heard

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from models.access_tokens import AccessToken
 from models.api_keys import KeyScope
 from models.services.ledger import transfers
-from models.tokens import AccessToken
 from tests.abuse.shop import every_row
 from tests.portal.api.conftest import Program
 from tests.portal.conftest import Browser

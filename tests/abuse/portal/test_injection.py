@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 from wtforms import PasswordField, StringField
 from wtforms.fields.core import UnboundField
 
-from models.config import Settings
-from models.languages import LANGUAGES
+from models.config.settings import Settings
 from models.outbox import OutboxMail
 from models.services.actor import Actor
 from models.services.gateway import sessions
 from models.services.ledger import adjustments
 from models.services.notifications import mail_rendering, mail_samples
+from models.translations import LANGUAGES
 from models.users import User
 from portal.forms.base import Form
 from tests.abuse.portal.forms import forms_of

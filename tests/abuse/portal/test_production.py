@@ -14,11 +14,12 @@ import pytest
 from redis import Redis
 from sqlalchemy import select, text
 
-from models import config, database
+from models import database
 from models.audit import AuditEntry
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 from models.database import Sessions
-from models.links import AccountLink, LinkPurpose
+from models.email_links import AccountLink, LinkPurpose
 from models.outbox import OutboxMail
 from models.services.accounts import email_links
 from models.services.actor import PLATFORM

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.portal.api.conftest import Program

@@ -6,7 +6,7 @@ from addon.http1.cors import Cors
 from addon.http1.decisions import Refuse
 from addon.http1.forwarding import Rules
 from addon.wiring import rules_of
-from models.config import ConfigError, Settings, load
+from models.config.settings import ConfigError, Settings, load
 from tests.addon.http1.playbook import OK, Playbook
 from tests.addon.http1.replies import code, status
 from tests.conftest import SECRETS

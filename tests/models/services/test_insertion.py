@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.announcements import Level
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.accounts import users
 from models.services.actor import PLATFORM, Actor

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models import config
+from models.config import settings as config
 from ops.bootstrap import REPOSITORY
 from ops.dev import nginx_edge
 from tests.ops.deploy.documents import document, follows_schema

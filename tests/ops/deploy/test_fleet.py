@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from ops.dev.rolling_deploy import networks
 from ops.dev.rolling_deploy.processes import NAMES

@@ -8,9 +8,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from models import config
+from models.config import settings as config
+from models.config.operations import Mail
 from models.services.webhooks import url_policy
-from models.upkeep_sections import Mail
 from ops.bootstrap import REPOSITORY
 from ops.doctor import mail_server
 from tests.ops.deploy.documents import document, documents
@@ -262,7 +262,7 @@ def test_the_autoscaler_asks_for_what_the_adapter_makes(application: list[Manife
     rules = document(FOLDER / "prometheus-adapter.yaml")["rules"]["external"]
     asked = named(application, "HorizontalPodAutoscaler", "proxy")["spec"]["metrics"]
     assert [each["external"]["metric"]["name"] for each in asked] == [rule["name"]["as"] for rule in rules]
-    exposed = (REPOSITORY / "models/metrics.py").read_text()
+    exposed = (REPOSITORY / "models/metrics/catalogue.py").read_text()
     for rule in rules:
         series = rule["seriesQuery"].partition("{")[0].removesuffix("_total")
         assert f'"{series}"' in exposed

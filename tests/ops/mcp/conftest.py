@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import Actor
 from models.services.gateway import sessions

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.logins import LoginKind
 from models.services.accounts import logins
 from models.services.actor import Actor

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.ledger import Transfer, TransferKind
 from models.outbox import OutboxMail
 from models.users import User

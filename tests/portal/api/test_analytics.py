@@ -7,8 +7,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
-from models.day_figures import DayFigures
+from models.config.settings import Settings
+from models.daily_stats import DayFigures
 from models.services.actor import Actor
 from models.services.admin import dashboard as admin_dashboard
 from models.services.gateway import sessions, usage_counts

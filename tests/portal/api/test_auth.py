@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.logins import Login, LoginKind
 from models.services.accounts import logins, roles
 from models.services.actor import Actor

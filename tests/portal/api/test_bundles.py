@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models.bundles import Bundle
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.settings import overrides

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment, PaymentStatus
 from models.services.payments.providers import mock
 from models.users import User

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from models.access_tokens import TokenState
 from models.api_keys import KeyScope
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.ledger import transfers
 from models.services.tokens import queries as token_queries
-from models.tokens import TokenState
 from models.users import User
 from portal.api.schemas.common import Body
 from tests.portal.api.conftest import Program

@@ -4,7 +4,7 @@ from flask import Flask
 from redis import Redis
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from portal import create_app
 from tests.portal.api.conftest import Program, told
 

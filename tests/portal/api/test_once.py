@@ -8,16 +8,16 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from models.api_replies import ApiReply
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.database import Sessions
+from models.idempotency import ApiReply
 from models.logins import LoginKind
 from models.services import idempotency
 from models.services.accounts import logins
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import RequestUnderWay
-from models.tokens import AccessToken
 from models.users import User
 from portal import create_app
 from portal.api import jwts

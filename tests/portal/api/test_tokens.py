@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.crypto import secrets
 from models.services.gateway import sessions
 from models.services.tokens import revocation
-from models.tokens import AccessToken
 from models.users import User
 from tests.conftest import Clock
 from tests.portal.api.conftest import Program, told

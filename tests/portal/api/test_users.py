@@ -7,7 +7,7 @@ from redis import Redis
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.accounts import users
 from models.services.actor import PLATFORM
 from models.users import User

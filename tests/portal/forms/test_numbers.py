@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.coupons import Coupon
 from models.payments import Payment
 from models.services.ledger import transfers

@@ -10,7 +10,7 @@ from redis import Redis
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.users import User
 from portal import create_app
 from portal.request.failed_attempts import FIRST_WAIT_SECONDS, WINDOW_SECONDS, FailedAttempts, Limit, _InMemory

@@ -1,6 +1,6 @@
 """Payment providers behind one small interface; `get` finds the one that a payment names."""
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.services.errors import NotFound
 from models.services.payments.providers.base import Ask, Callback, Event, Provider, Refund
 from models.services.payments.providers.mock import MockProvider

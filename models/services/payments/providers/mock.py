@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import MockCheckout, Payment, PaymentFailure
 from models.services.errors import CallbackRefused, NotFound, ProviderRefused
 from models.services.payments.providers.base import Callback, Event, Outcome, Refund

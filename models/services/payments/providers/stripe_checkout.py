@@ -11,7 +11,7 @@ import requests
 import stripe
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment, PaymentFailure
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
 from models.services.payments.providers.base import Callback, Event, Outcome, Refund

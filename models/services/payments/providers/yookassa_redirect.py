@@ -26,7 +26,7 @@ from yookassa.domain.request import PaymentRequest
 from yookassa.domain.request.refund_request import RefundRequest
 
 from models import addresses
-from models.config import Settings
+from models.config.settings import Settings
 from models.payments import Payment, PaymentFailure
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
 from models.services.payments.providers.base import Ask, Callback, Event, Refund

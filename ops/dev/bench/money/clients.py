@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from models.ledger import Account, AccountKind
 from models.services.actor import Actor
 from models.services.tokens import purchase as token_purchase

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import insert, select, text
 
 from models import clock
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import Account, AccountKind
 from models.payments import Payment, PaymentStatus

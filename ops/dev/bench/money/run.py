@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models import config, database
+from models import database
+from models.config import settings as config
 from ops.bootstrap import REPOSITORY
 from ops.console import Step
 from ops.dev.bench import sample_tokens

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from models.config import Settings
+from models.config.settings import Settings
 from tests.addon.conftest import Standing
 
 GET = b"GET /_zenzefi/live HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -6,8 +6,8 @@ from addon.http1.decisions import Admit
 from addon.http1.forwarding import Rules
 from addon.http1.messages.host_rewriting import HostRewriting
 from addon.wiring import rules_of
-from models import config
-from models.config import Settings
+from models.config import settings as config
+from models.config.settings import Settings
 from tests.addon.http1.playbook import Playbook
 
 UP = HostRewriting(

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import AccountKind
 from models.payments import Payment, PaymentReversal, PaymentStatus, ReversalState

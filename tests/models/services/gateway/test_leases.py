@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from models import database
-from models.config import Settings
+from models.config.settings import Settings
 from models.database import Sessions
 from models.services.gateway import leases
 from tests.pgbouncer import pgbouncer

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from jobs import mail
-from models.config import Settings
+from models.config.settings import Settings
 from models.outbox import OutboxMail
 from models.services.notifications import mail_samples, outbox
 from models.users import User

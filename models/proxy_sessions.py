@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from models.access_tokens import AccessToken
 from models.base import Base, UuidKey
-from models.tokens import AccessToken
 from models.users import User
 
 

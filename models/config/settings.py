@@ -20,16 +20,27 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from models.sections import Database, Limits, Maintenance, Platform, Portal, Proxy, Redis, Sessions, Tokens, Upstream
-from models.shop_sections import Debt, OutageCredit, Pause, Payments, Prices, Referral, Refund, Renewal, Seller
-from models.upkeep_sections import Admin, Audit, Backup, Inspection, Mail, Notices, Webhooks
+from models.config.operations import Admin, Audit, Backup, Inspection, Mail, Notices, Webhooks
+from models.config.server import (
+    Database,
+    Limits,
+    Maintenance,
+    Platform,
+    Portal,
+    Proxy,
+    Redis,
+    Sessions,
+    Tokens,
+    Upstream,
+)
+from models.config.shop import Debt, OutageCredit, Pause, Payments, Prices, Referral, Refund, Renewal, Seller
 
 PREFIX = "ZENZEFI_"
 SHORT_NAMES = {"DATABASE_URL": f"{PREFIX}DATABASE__URL", "REDIS_URL": f"{PREFIX}REDIS__URL"}
 # The value of such a key is never printed; a database's address may carry a password. Nor is that of a key that
 # nobody knows: it may be a secret under a misspelt name.
 SECRET_KEY = re.compile(r"key|password|secret|database\.(listen_)?url|redis\.url")
-DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.toml"
+DEFAULT_FILE = Path(__file__).resolve().parents[2] / "config.toml"
 
 
 class ConfigError(Exception):

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.sections import Section
-from models.values import Money, Network, Origin, Positive, Secret
+from models.config.server import Section
+from models.config.types import Money, Network, Origin, Positive, Secret
 
 # A hundred years and more: what is longer ends after the last day that a date can have, once it was extended.
 LONGEST_HOURS = 1_000_000

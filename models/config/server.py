@@ -1,4 +1,4 @@
-"""The sections of config.toml, one frozen class each, which `models/config.py` reads: the machine and its traffic.
+"""The sections of config.toml, one frozen class each, which `models/config/settings.py` reads: the machine and its traffic.
 
 What is sold has its own in shop_sections.py, and what is sent and kept in upkeep_sections.py.
 """
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models import addresses, time_zones
-from models.values import (
+from models.config.types import (
     DatabaseUrl,
     HostAndPort,
     Money,

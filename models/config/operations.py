@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from models.sections import Section
-from models.values import Origin, Port, Positive, Seconds, Secret
+from models.config.server import Section
+from models.config.types import Origin, Port, Positive, Seconds, Secret
 
 
 class Mail(Section):

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from models.access_tokens import AccessToken
 from models.base import Base, CreatedAt, UuidKey
-from models.tokens import AccessToken
 
 
 class AccessTicket(Base):

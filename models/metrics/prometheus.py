@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from models.metrics import Kind, Metric
+from models.metrics.catalogue import Kind, Metric
 
 # What processes have added up: a metric's key and the values of its labels. A histogram has the number of a bucket
 # besides, and the key `<key>_sum` for the microseconds.

@@ -1,0 +1,1 @@
+"""Prometheus metrics: the catalogue, the text format, and counters of audited events."""
