@@ -3,7 +3,7 @@
 The upstream is that of the settings, whatever the mode names. This is a developer's view: the tool keeps every flow.
 """
 
-from addon.engine import Engine
+from addon.components import Engine
 from addon.http1.addon import Http1
 from models.config import settings as config
 

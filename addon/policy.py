@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from addon import admission
-from addon.admission import Facts
-from addon.answers import Answer, as_json, token_status
-from addon.credentials import Credential, cookie_value, find, without_secrets
-from addon.entrance import Entrance, Look, Press
-from addon.gate import Gate
-from addon.health import Health
+from addon.admission import request_facts
+from addon.admission.credentials import Credential, cookie_value, find, without_secrets
+from addon.admission.gate import Gate
+from addon.admission.health import Health
+from addon.admission.local_answers import Answer, as_json, token_status
+from addon.admission.rate_limits import Allowance
+from addon.admission.refusals import Refuse as Refusal
+from addon.admission.refusals import as_layer
+from addon.admission.request_facts import Facts
+from addon.browser_access.endpoint import Entrance, Look, Press
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.heads import RequestHead
 from addon.http1.policy import Question
 from addon.http1.upstreams import Upstream
-from addon.rates import Allowance
-from addon.records import Records
-from addon.refusals import Refuse as Refusal
-from addon.refusals import as_layer
-from addon.tally import Sum, Tally
+from addon.recording.exchange_recorder import Records
+from addon.recording.session_usage import Sum, Tally
 from models import clock
 from models.services.gateway import request_paths
 from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
@@ -41,7 +41,7 @@ class Visit:
     """What the policy remembers of an admitted exchange; `total` is None until it has a session."""
 
     facts: Facts
-    admitted: admission.Admit
+    admitted: request_facts.Admit
     is_open: bool = False
     total: Sum | None = None
 
@@ -64,7 +64,7 @@ class Contest:
     """Everything said yes, but another device may hold the token."""
 
     facts: Facts
-    admitted: admission.Admit
+    admitted: request_facts.Admit
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class GatePolicy:
         *,
         entrance: Entrance,
         records: Records,
-        in_use: Callable[[admission.Admit], None],
+        in_use: Callable[[request_facts.Admit], None],
         compatibility: bool,
     ) -> None:
         self._gate = gate
@@ -115,7 +115,7 @@ class GatePolicy:
         decision = self._gate.decide_now(facts)
         if decision is None:
             return Defer(facts=facts)
-        if isinstance(decision, admission.Admit) and decision.is_contested:
+        if isinstance(decision, request_facts.Admit) and decision.is_contested:
             return Defer(facts=Contest(facts, decision))
         return self._as_decision(facts, decision, exchange)
 
@@ -124,7 +124,7 @@ class GatePolicy:
         match question.facts:
             case Facts() as facts:
                 decision = await self._gate.decide(facts)
-                if isinstance(decision, admission.Admit) and decision.is_contested:
+                if isinstance(decision, request_facts.Admit) and decision.is_contested:
                     decision = await self._gate.settle(decision, facts)
                 return self._as_decision(facts, decision, question.exchange)
             case Contest(facts, admitted):
@@ -243,7 +243,7 @@ class GatePolicy:
             "" if agent is None else without_secrets(agent.decode("utf-8", "replace")),
         )
 
-    def _as_decision(self, facts: Facts, decision: admission.Admit | Refusal, exchange: Exchange) -> Decision:
+    def _as_decision(self, facts: Facts, decision: request_facts.Admit | Refusal, exchange: Exchange) -> Decision:
         exchange.known = decision.known
         if isinstance(decision, Refusal):
             return as_layer(decision)

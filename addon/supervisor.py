@@ -22,9 +22,9 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from addon import certificates
-from addon.places import Place
-from addon.sockets import listening_socket
+from addon.process import tls_files
+from addon.process.listening_sockets import listening_socket
+from addon.process.worker_slots import Place
 from models.config import settings as config
 from models.config.settings import Settings
 
@@ -108,7 +108,7 @@ class Supervisor:
             await self._reload.wait()
             self._reload.clear()
             try:
-                certificates.must_be_usable(config.load())
+                tls_files.must_be_usable(config.load())
             except config.ConfigError as error:
                 logger.error("nothing is rolled, because the settings are wrong: %s", error)
                 continue
@@ -162,7 +162,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = config.load()
-        certificates.must_be_usable(settings)
+        tls_files.must_be_usable(settings)
         proxy = settings.proxy
         with contextlib.ExitStack() as stack:
             listeners = [stack.enter_context(each) for each in bind(proxy.host, proxy.port, proxy.workers)]

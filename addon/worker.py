@@ -11,12 +11,12 @@ from pathlib import Path
 
 import uvloop
 
-from addon import certificates
-from addon.engine import Engine
-from addon.line import Line, given_listeners
-from addon.serving import Gateway
-from addon.sockets import allow_many, listening_socket
-from addon.wiring import tls_files, tls_of
+from addon.components import Engine
+from addon.process import tls_files as process_tls_files
+from addon.process.control_socket import Line, given_listeners
+from addon.process.layer_settings import tls_files, tls_of
+from addon.process.listening_sockets import allow_many, listening_socket
+from addon.process.server import Gateway
 from models.config import settings as config
 from models.config.settings import Settings
 
@@ -127,7 +127,7 @@ def main() -> int:
 
     async def serve() -> None:
         settings = config.load()
-        certificates.must_be_usable(settings)
+        process_tls_files.must_be_usable(settings)
         await Worker(settings).run()
 
     try:

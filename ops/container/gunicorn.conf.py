@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import multiprocess
 
 import portal  # noqa: F401 - gunicorn listens before its workers have loaded anything, and whoever connects waits for that
-from addon.sockets import allow_many
+from addon.process.listening_sockets import allow_many
 from models.config.settings import load
 from ops.container.gunicorn_requests import Bounds
 from ops.container.gunicorn_worker import DrainingWorker

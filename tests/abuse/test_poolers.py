@@ -18,8 +18,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import func, select
 
-from addon.known import KnownTokens
-from addon.listener import Listener
+from addon.token_cache.invalidation_listener import Listener
+from addon.token_cache.memory_tier import KnownTokens
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM

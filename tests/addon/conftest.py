@@ -9,13 +9,13 @@ from time import monotonic
 import pytest
 from redis.asyncio import Redis
 
-from addon.admission import Facts
-from addon.credentials import Credential
-from addon.gate import Gate
-from addon.known import KnownTokens
-from addon.rates import Rates
-from addon.shared import SharedTokens
-from addon.store import Store
+from addon.admission.credentials import Credential
+from addon.admission.gate import Gate
+from addon.admission.rate_limits import Rates
+from addon.admission.request_facts import Facts
+from addon.token_cache.database import Store
+from addon.token_cache.memory_tier import KnownTokens
+from addon.token_cache.redis_tier import SharedTokens
 from models import database
 from models.access_tokens import AccessToken
 from models.config import settings as config

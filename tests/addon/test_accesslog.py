@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 import pytest
 
-from addon import accesslog
-from addon.accesslog import AccessLog
-from addon.counts import Counts
-from addon.logline import MASKED, entry_of, line_of, shown_path
+from addon.recording import access_log
+from addon.recording.access_log import AccessLog
+from addon.recording.access_log_format import MASKED, entry_of, line_of, shown_path
+from addon.recording.counters import Counts
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
@@ -140,7 +140,7 @@ def test_a_rotated_file_is_noticed_and_so_is_a_request_to_reopen(
     writer.note(over(b"/two"), None)
     assert until(lambda: lines(path), lambda got: len(got) == 1)[0]["path"] == "/two"
     path.rename(path.with_suffix(".2"))
-    monkeypatch.setattr(accesslog, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr(access_log, "LOOK_SECONDS", 3600)
     writer.reopen()
     until(path.exists, bool)
     assert [line["path"] for line in lines(path.with_suffix(".1"))] == ["/one"]
@@ -148,7 +148,7 @@ def test_a_rotated_file_is_noticed_and_so_is_a_request_to_reopen(
 
 def test_a_full_queue_drops_and_counts(log: tuple[AccessLog, Path, Counts], monkeypatch: pytest.MonkeyPatch) -> None:
     writer, path, counts = log
-    monkeypatch.setattr(accesslog, "QUEUE_LINES", 10)
+    monkeypatch.setattr(access_log, "QUEUE_LINES", 10)
     for _ in range(25):
         writer.note(over(), None)
     assert counts.take() == {("log_dropped",): 15}
@@ -173,7 +173,7 @@ def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_are_whole(tm
 
 def test_two_processes_on_one_pipe_write_whole_lines() -> None:
     script = (
-        "from addon.accesslog import AccessLog; from addon.counts import Counts\n"
+        "from addon.recording.access_log import AccessLog; from addon.recording.counters import Counts\n"
         "from tests.addon.exchanges import over\n"
         "log = AccessLog('-', Counts())\n"
         "log.start()\n"

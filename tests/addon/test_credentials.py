@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from addon.credentials import Credential, cookie_name, cookie_value, find, holds_secret, without_secrets
+from addon.admission.credentials import Credential, cookie_name, cookie_value, find, holds_secret, without_secrets
 from models.config.settings import Settings
 from models.services.crypto.secrets import Purpose, new_secret
 

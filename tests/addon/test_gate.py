@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from addon import store
-from addon.admission import Admit
-from addon.counts import Counts
-from addon.gate import Gate
-from addon.refusals import Refuse
+from addon.admission.gate import Gate
+from addon.admission.refusals import Refuse
+from addon.admission.request_facts import Admit
+from addon.recording.counters import Counts
+from addon.token_cache import database
 from models import clock
 from models.access_tokens import AccessToken
 from models.database import Sessions
@@ -248,7 +248,7 @@ def test_a_conflict_is_found_before_anybody_goes_to_the_upstream(gated: Gated, o
 def test_a_first_use_that_comes_too_late_starts_no_clock(
     gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BEGIN_SECONDS", -1.0)
+    monkeypatch.setattr(database, "BEGIN_SECONDS", -1.0)
     assert code(enter(gated, owned)) == "unavailable"
     assert token_row(gated.factory, owned).activated_at is None
 

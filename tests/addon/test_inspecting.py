@@ -18,11 +18,11 @@ from mitmproxy.test import taddons
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from addon import inspecting, sending
 from addon.http1.exchange import Exchange
 from addon.http1.recording import Recording
-from addon.inspecting import Watch
-from addon.sending import Sender
+from addon.inspection import capture, publisher
+from addon.inspection.capture import Watch
+from addon.inspection.publisher import Sender
 from models import clock
 from models.config.operations import Inspection as Rules
 from models.config.settings import Settings
@@ -88,7 +88,7 @@ def test_what_ends_after_the_inspection_is_not_shown(watch: Watch) -> None:
 
 
 def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspecting, "AT_ONCE", 5)
+    monkeypatch.setattr(capture, "AT_ONCE", 5)
     watch.set([Watched(Target.EVERYTHING, None, LATER)])
     recordings = [watch.begin(over()) for _ in range(7)]
     for recording in recordings:
@@ -105,8 +105,8 @@ def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(watch: Watch, m
 def test_a_full_queue_and_a_silent_redis_cost_flows_and_nothing_else(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, watch: Watch
 ) -> None:
-    monkeypatch.setattr(sending, "QUEUE_FLOWS", 2)
-    monkeypatch.setattr(sending, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(publisher, "QUEUE_FLOWS", 2)
+    monkeypatch.setattr(publisher, "PAUSE_SECONDS", 0)
     nowhere = settings.redis.model_copy(update={"url": "redis://127.0.0.1:1"})
     sender = Sender(settings.model_copy(update={"redis": nowhere}))
     began = time.monotonic()
@@ -294,7 +294,7 @@ def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_tu
 
 
 def test_tunnels_that_stand_leave_room_for_others(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspecting, "AT_ONCE", 1)
+    monkeypatch.setattr(capture, "AT_ONCE", 1)
     watch.set([Watched(Target.EVERYTHING, None, LATER)])
     tunnel = over(status=101)
     recording = watch.begin(tunnel)

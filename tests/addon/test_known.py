@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from addon.known import KnownTokens
+from addon.token_cache.memory_tier import KnownTokens
 from models.services.gateway.sessions import Known
 
 

@@ -13,12 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from addon.certificates import Certificates
-from addon.counts import Counts
-from addon.exposition import Fleet, text_of
 from addon.http1.decisions import Peer
 from addon.http1.heads import Headers, RequestHead
-from addon.metrics import GAUGES, Gauges, Metrics
+from addon.process.tls_files import Certificates
+from addon.recording.counters import Counts
+from addon.recording.metrics import GAUGES, Gauges, Metrics
+from addon.recording.prometheus_text import Fleet, text_of
 from models.config import settings as config
 from models.config.settings import Settings
 from models.database import Sessions

@@ -21,10 +21,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from addon.http1.upstreams import Upstream
-from addon.outlook import Outlook
-from addon.prober import LEASE, Prober
-from addon.probing import Unprobed, ask_all, probe_of
-from addon.store import Store
+from addon.token_cache.database import Store
+from addon.upstream_health.probe import Unprobed, ask_all, probe_of
+from addon.upstream_health.prober import LEASE, Prober
+from addon.upstream_health.status import Outlook
 from models import clock
 from models.config import server as config_server
 from models.config import settings as config

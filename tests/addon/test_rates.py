@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.exchange import Exchange
-from addon.failures import Failures
-from addon.rates import Rates
+from addon.admission.guess_limiter import Failures
+from addon.admission.rate_limit_sync import Exchange
+from addon.admission.rate_limits import Rates
 
 TOKEN = uuid.uuid4()
 

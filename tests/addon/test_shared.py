@@ -9,10 +9,10 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from addon.admission import Admit
-from addon.gate import Gate
-from addon.refusals import Refuse
-from addon.shared import REST_SECONDS, SKEW_SECONDS, SharedTokens
+from addon.admission.gate import Gate
+from addon.admission.refusals import Refuse
+from addon.admission.request_facts import Admit
+from addon.token_cache.redis_tier import REST_SECONDS, SKEW_SECONDS, SharedTokens
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell
@@ -88,7 +88,7 @@ def test_what_redis_held_is_not_believed_after_a_tombstone_was_lost(
         monotonic.now += REST_SECONDS
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
         later = time.time() + SKEW_SECONDS
-        monkeypatch.setattr("addon.shared.time.time", lambda: later)
+        monkeypatch.setattr("addon.token_cache.redis_tier.time.time", lambda: later)
         await shared.put(SECRET_HASH, make(version=3))
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is not None
 

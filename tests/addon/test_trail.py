@@ -9,10 +9,10 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from addon import trail
-from addon.counts import Counts
-from addon.logline import MASKED
-from addon.trail import Trail
+from addon.recording import recent_requests as recording_recent_requests
+from addon.recording.access_log_format import MASKED
+from addon.recording.counters import Counts
+from addon.recording.recent_requests import Trail
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
@@ -87,7 +87,7 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
     address: str, redis: SyncRedis
 ) -> None:
     whose, ours = known(), made()
-    for number in range(trail.ASKED_AT_ONCE + 5):
+    for number in range(recording_recent_requests.ASKED_AT_ONCE + 5):
         refused = over(f"/{SECRET}/{number}".encode(), status=401, code="token_invalid")
         refused.request_id = f"worker-id-{number}"
         ours.note_refusal(refused, whose if number % 2 else None)
@@ -96,7 +96,7 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
     kept = {
         name.decode(): failed_requests.read(line) for name, line in redis.hgetall(failed_requests.ASKED_KEY).items()
     }  # type: ignore[union-attr]
-    assert set(kept) == {f"worker-id-{number}" for number in range(5, trail.ASKED_AT_ONCE + 5)}
+    assert set(kept) == {f"worker-id-{number}" for number in range(5, recording_recent_requests.ASKED_AT_ONCE + 5)}
     one, other = kept["worker-id-7"], kept["worker-id-8"]
     assert one is not None
     assert other is not None
@@ -111,7 +111,7 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
 
 
 def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trail, "TOKENS_AT_ONCE", 2)
+    monkeypatch.setattr(recording_recent_requests, "TOKENS_AT_ONCE", 2)
     counts = Counts()
     ours = made(counts)
     for _ in range(5):

@@ -28,7 +28,7 @@ def create_app():
     "jobs/__init__.py": "",
     "addon/worker.py": """
 import http.server, os, socketserver
-from addon.line import Line, given_listeners
+from addon.process.control_socket import Line, given_listeners
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def __init__(self, listener):
         super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=False)

@@ -11,7 +11,7 @@ from rq import Queue, Worker
 from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session
 
-from addon import refusals
+from addon.admission import refusals
 from jobs import queues
 from models import clock
 from models.announcements import Announcement

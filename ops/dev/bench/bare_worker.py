@@ -8,8 +8,8 @@ import uvloop
 from addon.http1.policy import OpenPolicy
 from addon.http1.site import Site
 from addon.http1.upstreams import Upstream
-from addon.serving import Gateway
-from addon.sockets import listening_socket
+from addon.process.listening_sockets import listening_socket
+from addon.process.server import Gateway
 from ops.processes.ports import LOOPBACK
 
 

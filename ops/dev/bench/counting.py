@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from addon.counts import Counts
 from addon.http1.exchange import Exchange
 from addon.http1.heads import Headers, RequestHead
+from addon.recording.counters import Counts
 from models.metrics.catalogue import LATENCY
 from ops.console import say
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from playwright.sync_api import Page
 
-from addon import entrance_pages
+from addon.browser_access import pages
 from addon.http1 import refusal_pages
 from addon.http1.decisions import Refuse
 from ops.dev.screenshots.actors import GUARDED, PASSWORD, Shop
@@ -95,8 +95,8 @@ def _outside(shop: Shop) -> Iterator[Place]:
     yield Place("mailed-finish-login", f"/links/{shop.ids['secret'][2][1]}", "visitor", portal="mailing")
     yield Place("mailed-profile-email", "/profile/email", "buyer", portal="mailing")
     for name, draw in (
-        ("ask", lambda language: entrance_pages.ask("ticket", "fPOzx1H6", language)),
-        ("over", lambda language: entrance_pages.over("", "7d1f0c2e", language)),
+        ("ask", lambda language: pages.ask("ticket", "fPOzx1H6", language)),
+        ("over", lambda language: pages.over("", "7d1f0c2e", language)),
         ("refused", lambda language: refusal_pages.written(EXPIRED, "7d1f0c2e", "", language)),
     ):
         yield Place(f"gateway-{name}", "/robots.txt", "visitor", _draw(draw))

@@ -5,7 +5,7 @@ import pytest
 from addon.http1.cors import Cors
 from addon.http1.decisions import Refuse
 from addon.http1.forwarding import Rules
-from addon.wiring import rules_of
+from addon.process.layer_settings import rules_of
 from models.config.settings import ConfigError, Settings, load
 from tests.addon.http1.playbook import OK, Playbook
 from tests.addon.http1.replies import code, status

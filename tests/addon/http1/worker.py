@@ -21,8 +21,8 @@ from addon.http1.limits import Limits
 from addon.http1.policy import Question
 from addon.http1.site import Site
 from addon.http1.upstreams import Upstream
-from addon.serving import Gateway, Tls
-from addon.sockets import listening_socket
+from addon.process.listening_sockets import listening_socket
+from addon.process.server import Gateway, Tls
 
 REVOKED = Refuse(401, "token_revoked", "The access token was revoked.")
 

@@ -11,12 +11,12 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from addon.admission import Admit
-from addon.gate import Gate
-from addon.known import KnownTokens
-from addon.refusals import Refuse
-from addon.shared import SKEW_SECONDS, SharedTokens
-from addon.store import Store
+from addon.admission.gate import Gate
+from addon.admission.refusals import Refuse
+from addon.admission.request_facts import Admit
+from addon.token_cache.database import Store
+from addon.token_cache.memory_tier import KnownTokens
+from addon.token_cache.redis_tier import SKEW_SECONDS, SharedTokens
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell

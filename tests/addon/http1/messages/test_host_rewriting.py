@@ -5,7 +5,7 @@ import pytest
 from addon.http1.decisions import Admit
 from addon.http1.forwarding import Rules
 from addon.http1.messages.host_rewriting import HostRewriting
-from addon.wiring import rules_of
+from addon.process.layer_settings import rules_of
 from models.config import settings as config
 from models.config.settings import Settings
 from tests.addon.http1.playbook import Playbook

@@ -10,16 +10,16 @@ from dataclasses import replace
 from datetime import timedelta
 from math import ceil
 
-from addon.admission import Admit, Facts
-from addon.counts import Counts
-from addon.credentials import Credential
-from addon.failures import Failures
-from addon.known import KnownTokens
-from addon.rates import Rates
-from addon.refusals import Refuse, closed_for, unusable
-from addon.request_rules import device_fault, device_name, device_of, scope_fault
-from addon.shared import SharedTokens
-from addon.store import Store, StoreDown
+from addon.admission.credentials import Credential
+from addon.admission.guess_limiter import Failures
+from addon.admission.rate_limits import Rates
+from addon.admission.refusals import Refuse, closed_for, unusable
+from addon.admission.request_facts import Admit, Facts
+from addon.admission.request_rules import device_fault, device_name, device_of, scope_fault
+from addon.recording.counters import Counts
+from addon.token_cache.database import Store, StoreDown
+from addon.token_cache.memory_tier import KnownTokens
+from addon.token_cache.redis_tier import SharedTokens
 from models import clock
 from models.audit import Origin
 from models.config.settings import Settings

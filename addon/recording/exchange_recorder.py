@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from addon.accesslog import AccessLog
-from addon.counts import Counts
 from addon.http1.exchange import Exchange
-from addon.metrics import Gauges, Metrics
-from addon.trail import Trail
+from addon.recording.access_log import AccessLog
+from addon.recording.counters import Counts
+from addon.recording.metrics import Gauges, Metrics
+from addon.recording.recent_requests import Trail
 from models.config.settings import ConfigError, Settings
 from models.services.gateway.sessions import Known
 

@@ -13,9 +13,9 @@ from collections import deque
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.counts import Counts
 from addon.http1.exchange import Exchange
-from addon.logline import shown_path
+from addon.recording.access_log_format import shown_path
+from addon.recording.counters import Counts
 from models.services.gateway import recent_requests
 from models.services.gateway.sessions import Known
 from models.services.monitoring import failed_requests

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.counts import Counts
+from addon.recording.counters import Counts
 from models.services.gateway.sessions import Known
 
 logger = logging.getLogger(__name__)

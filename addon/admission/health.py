@@ -6,9 +6,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
-from addon.answers import Answer, as_json, iso
-from addon.outlook import Outlook
-from addon.store import Store, StoreDown
+from addon.admission.local_answers import Answer, as_json, iso
+from addon.token_cache.database import Store, StoreDown
+from addon.upstream_health.status import Outlook
 from models import clock
 from models.config.settings import Settings
 

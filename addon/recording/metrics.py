@@ -16,11 +16,11 @@ from dataclasses import astuple, dataclass
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.certificates import Certificates
-from addon.counts import Counts, Key
-from addon.exposition import Fleet, text_of
 from addon.http1.decisions import Local, Peer
 from addon.http1.heads import RequestHead
+from addon.process.tls_files import Certificates
+from addon.recording.counters import Counts, Key
+from addon.recording.prometheus_text import Fleet, text_of
 from models.config.settings import Settings
 from models.metrics.catalogue import LAG
 from models.metrics.prometheus import CONTENT_TYPE

@@ -1,7 +1,7 @@
 """What one worker counts for its metrics: plain integers in one dictionary, touched by the loop only.
 
 prometheus_client's own counters take a lock and several calls for each step; these take a dictionary's time. What is
-counted here is handed on as increments (`take`) and added up for all workers in Redis (`addon.metrics`).
+counted here is handed on as increments (`take`) and added up for all workers in Redis (`addon.recording.metrics`).
 """
 
 import time

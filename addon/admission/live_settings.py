@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from addon.store import Store, StoreDown
+from addon.token_cache.database import Store, StoreDown
 from models.config.settings import Settings
 from models.services.settings import overrides
 

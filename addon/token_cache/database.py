@@ -14,7 +14,7 @@ from datetime import timedelta
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from addon.counts import Counts
+from addon.recording.counters import Counts
 from models import database
 from models.config.settings import Settings
 from models.services.actor import Actor

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from addon.http1.upstreams import Upstream
-from addon.store import Store, StoreDown
+from addon.token_cache.database import Store, StoreDown
 from models.config.settings import Settings
 from models.services.gateway import outages
 from models.services.gateway.outages import STATE_KEY, UpstreamState, state_from_json

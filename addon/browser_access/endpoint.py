@@ -7,13 +7,13 @@ none. Only the button, on our own page, takes the ticket.
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-from addon import entrance_pages as pages
-from addon.credentials import cookie_name, cookie_value, without_secrets
+from addon.admission.credentials import cookie_name, cookie_value, without_secrets
+from addon.admission.refusals import Refuse, as_layer
+from addon.browser_access import pages
 from addon.http1.decisions import Decision, Defer, Local, Peer
 from addon.http1.heads import RequestHead
 from addon.http1.policy import Question
-from addon.refusals import Refuse, as_layer
-from addon.store import Store, StoreDown
+from addon.token_cache.database import Store, StoreDown
 from models.audit import Origin
 from models.config.settings import Settings
 from models.services.actor import Actor

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from addon.line import SERVES, describe
+from addon.process.control_socket import SERVES, describe
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import psycopg2
 from psycopg2.extensions import connection
 
-from addon.known import KnownTokens
 from addon.token_cache.heartbeat import INTERVAL_SECONDS, Heartbeat, connect
+from addon.token_cache.memory_tier import KnownTokens
 from models.config.settings import Settings
 from models.database import behind_pooler
 from models.services.gateway.invalidation import CHANNEL

@@ -11,8 +11,8 @@ from itertools import chain
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.counts import Counts
-from addon.rates import WINDOW_SECONDS, Rates, Window
+from addon.admission.rate_limits import WINDOW_SECONDS, Rates, Window
+from addon.recording.counters import Counts
 
 logger = logging.getLogger(__name__)
 

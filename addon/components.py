@@ -7,28 +7,28 @@ import time
 
 from redis.asyncio import Redis
 
-from addon.counts import Counts
-from addon.cutting import Cutter
-from addon.entrance import Entrance
-from addon.exchange import Exchange
-from addon.gate import Gate
-from addon.health import Health
+from addon.admission.disconnector import Cutter
+from addon.admission.gate import Gate
+from addon.admission.health import Health
+from addon.admission.live_settings import Overrides
+from addon.admission.rate_limit_sync import Exchange
+from addon.admission.rate_limits import Rates
+from addon.browser_access.endpoint import Entrance
 from addon.http1.registry import Registry
 from addon.http1.site import Site
-from addon.inspecting import Inspections
-from addon.known import KnownTokens
-from addon.listener import Change, Listener
-from addon.metrics import Gauges
-from addon.outlook import Outlook
-from addon.overrides import Overrides
+from addon.inspection.capture import Inspections
 from addon.policy import GatePolicy
-from addon.prober import Prober
-from addon.rates import Rates
-from addon.records import Records
-from addon.shared import SharedTokens
-from addon.store import Store
-from addon.tally import FLUSH_SECONDS, Tally
-from addon.wiring import limits_of, rules_of, upstream_of
+from addon.process.layer_settings import limits_of, rules_of, upstream_of
+from addon.recording.counters import Counts
+from addon.recording.exchange_recorder import Records
+from addon.recording.metrics import Gauges
+from addon.recording.session_usage import FLUSH_SECONDS, Tally
+from addon.token_cache.database import Store
+from addon.token_cache.invalidation_listener import Change, Listener
+from addon.token_cache.memory_tier import KnownTokens
+from addon.token_cache.redis_tier import SharedTokens
+from addon.upstream_health.prober import Prober
+from addon.upstream_health.status import Outlook
 from models.config.settings import Settings
 
 logger = logging.getLogger(__name__)

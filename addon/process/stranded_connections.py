@@ -10,7 +10,7 @@ import select
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
-from addon.sockets import waiting
+from addon.process.listening_sockets import waiting
 
 LOOK_SECONDS = 0.2
 BATCH = 64

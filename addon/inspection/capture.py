@@ -13,12 +13,12 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from addon.counts import Counts
 from addon.http1.exchange import Exchange
 from addon.http1.recording import Recording
 from addon.http1.site import Site
-from addon.sending import Sender
-from addon.store import Store, StoreDown
+from addon.inspection.publisher import Sender
+from addon.recording.counters import Counts
+from addon.token_cache.database import Store, StoreDown
 from models import clock
 from models.config.settings import Settings
 from models.inspections import Target

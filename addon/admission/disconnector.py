@@ -13,11 +13,11 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
 
-from addon.admission import Admit
+from addon.admission.refusals import Refuse, as_layer, unusable
+from addon.admission.request_facts import Admit
 from addon.http1.registry import Registry
-from addon.known import KnownTokens
-from addon.refusals import Refuse, as_layer, unusable
-from addon.store import Store, StoreDown
+from addon.token_cache.database import Store, StoreDown
+from addon.token_cache.memory_tier import KnownTokens
 from models import clock
 from models.services.gateway.sessions import Known
 

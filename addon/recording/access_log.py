@@ -16,9 +16,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from addon.counts import Counts
 from addon.http1.exchange import Exchange
-from addon.logline import Entry, entry_of, line_of
+from addon.recording.access_log_format import Entry, entry_of, line_of
+from addon.recording.counters import Counts
 from models.services.gateway.sessions import Known
 
 logger = logging.getLogger(__name__)

@@ -3,8 +3,8 @@
 import uuid
 from typing import NamedTuple
 
-from addon.credentials import Credential
-from addon.rates import Allowance
+from addon.admission.credentials import Credential
+from addon.admission.rate_limits import Allowance
 from models.services.gateway.sessions import Known
 
 

@@ -1,8 +1,8 @@
 """Steps 5 and 6 of admission: the device header and the scope. Pure functions; the gate asks them in this order."""
 
-from addon.admission import Facts
-from addon.credentials import has_secret_shape
-from addon.refusals import Refuse
+from addon.admission.credentials import has_secret_shape
+from addon.admission.refusals import Refuse
+from addon.admission.request_facts import Facts
 from models.config.server import Tokens
 from models.services.crypto import secrets
 from models.services.gateway import request_paths

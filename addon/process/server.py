@@ -19,9 +19,9 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 from addon.http1.addon import Http1
 from addon.http1.decisions import Refuse
 from addon.http1.site import Site
-from addon.neighbours import Neighbours
-from addon.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
-from addon.sockets import BACKLOG, waiting
+from addon.process.listening_sockets import BACKLOG, waiting
+from addon.process.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
+from addon.process.stranded_connections import Neighbours
 from models.addresses import is_in
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@
    a worker that stops gives it back.
 2. The outage record is written in the transaction that renews the lease, so that a prober that lost the lease without
    noticing cannot write.
-3. The last word is left in Redis, for `addon.outlook` in every worker and for the portal.
+3. The last word is left in Redis, for `addon.upstream_health.status` in every worker and for the portal.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from addon.probing import Unprobed, ask_all, probe_of
+from addon.upstream_health.probe import Unprobed, ask_all, probe_of
 from models import clock, database
 from models.config.settings import ConfigError, Settings
 from models.services.gateway import leases, outages

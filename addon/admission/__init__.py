@@ -1,0 +1,1 @@
+"""Admission: credentials, the gate, rate limits, refusals."""

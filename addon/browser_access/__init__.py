@@ -1,0 +1,1 @@
+"""Browser login links and the endpoint that redeems them."""

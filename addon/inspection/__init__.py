@@ -1,0 +1,1 @@
+"""Capture of finished exchanges for traffic inspection."""

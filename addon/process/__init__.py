@@ -1,0 +1,1 @@
+"""One worker process: sockets, TLS files, worker slots."""
