@@ -14,8 +14,8 @@ from addon.admission.live_settings import Overrides
 from addon.admission.rate_limit_sync import Exchange
 from addon.admission.rate_limits import Rates
 from addon.browser_access.endpoint import Entrance
-from addon.http1.registry import Registry
-from addon.http1.site import Site
+from addon.http1.connection.context import Site
+from addon.http1.connection.registry import Registry
 from addon.inspection.capture import Inspections
 from addon.policy import GatePolicy
 from addon.process.layer_settings import limits_of, rules_of, upstream_of

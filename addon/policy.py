@@ -20,9 +20,9 @@ from addon.admission.request_facts import Facts
 from addon.browser_access.endpoint import Entrance, Look, Press
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.heads import RequestHead
-from addon.http1.policy import Question
-from addon.http1.upstreams import Upstream
+from addon.http1.messages.head_parser import RequestHead
+from addon.http1.policy_interface import Question
+from addon.http1.upstream import Upstream
 from addon.recording.exchange_recorder import Records
 from addon.recording.session_usage import Sum, Tally
 from models import clock

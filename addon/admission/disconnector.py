@@ -15,7 +15,7 @@ from datetime import datetime
 
 from addon.admission.refusals import Refuse, as_layer, unusable
 from addon.admission.request_facts import Admit
-from addon.http1.registry import Registry
+from addon.http1.connection.registry import Registry
 from addon.token_cache.database import Store, StoreDown
 from addon.token_cache.memory_tier import KnownTokens
 from models import clock

@@ -11,8 +11,8 @@ from addon.admission.credentials import cookie_name, cookie_value, without_secre
 from addon.admission.refusals import Refuse, as_layer
 from addon.browser_access import pages
 from addon.http1.decisions import Decision, Defer, Local, Peer
-from addon.http1.heads import RequestHead
-from addon.http1.policy import Question
+from addon.http1.messages.head_parser import RequestHead
+from addon.http1.policy_interface import Question
 from addon.token_cache.database import Store, StoreDown
 from models.audit import Origin
 from models.config.settings import Settings

@@ -2,10 +2,10 @@
 
 from html import escape
 
-from addon.http1 import page
+from addon.http1.pages import frame
 
 # The page is in the browser's language.
-HEADERS = (*page.HEADERS, ("Vary", "Accept-Language"))
+HEADERS = (*frame.HEADERS, ("Vary", "Accept-Language"))
 
 _ENGLISH = {
     "ask": "Open in this browser?",
@@ -32,22 +32,22 @@ _LANGUAGES = {"en": _ENGLISH, "ru": _RUSSIAN}
 
 def ask(ticket: str, prefix: str, accept_language: str) -> bytes:
     """Write the page whose button takes the ticket; looking at it uses nothing up."""
-    language = page.chosen(accept_language)
+    language = frame.chosen(accept_language)
     words = _LANGUAGES[language]
     body = (
         f"<p>{words['explain']} <b>{escape(prefix)}…</b></p><p>{words['clock']}</p>"
         f'<form method="post" action="/_zenzefi/enter"><input type="hidden" name="ticket" value="{escape(ticket)}">'
         f"<button>{words['open']}</button></form>"
     )
-    return page.page(language, words["ask"], body)
+    return frame.page(language, words["ask"], body)
 
 
 def over(portal_url: str, request_id: str, accept_language: str) -> bytes:
     """Write the page for a ticket that opens nothing, with the way to a new one."""
-    language = page.chosen(accept_language)
+    language = frame.chosen(accept_language)
     words = _LANGUAGES[language]
     body = (
         f'<p>{words["why"]}</p><p><a href="{escape(portal_url)}/tokens">{words["portal"]}</a></p>'
         f"<p><small>{escape(request_id)}</small></p>"
     )
-    return page.page(language, words["over"], body)
+    return frame.page(language, words["over"], body)

@@ -12,13 +12,13 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
+from addon.http1.connection.context import Site
+from addon.http1.connection.events import ClientLeft
+from addon.http1.connection.handler_sockets import Closing, HandlerSockets
 from addon.http1.connection.hangups import HangUps
-from addon.http1.layer import Http1Layer
-from addon.http1.observers import FlowObserver, is_observed
-from addon.http1.policy import FirstUse, Question
-from addon.http1.signals import ClientLeft
-from addon.http1.site import Site
-from addon.http1.sockets import Closing, HandlerSockets
+from addon.http1.connection.layer import Http1Layer
+from addon.http1.observe.mitmproxy_observer import FlowObserver, is_observed
+from addon.http1.policy_interface import FirstUse, Question
 from models.addresses import is_in
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from addon.http1.upstreams import Upstream
+from addon.http1.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)

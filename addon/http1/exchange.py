@@ -1,7 +1,7 @@
 """One request and its reply, as counters, logs and cuts see it."""
 
 from addon.http1.decisions import Admit
-from addon.http1.heads import RequestHead
+from addon.http1.messages.head_parser import RequestHead
 
 
 class Exchange:

@@ -13,9 +13,9 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
+from addon.http1.connection.context import Site
 from addon.http1.exchange import Exchange
-from addon.http1.recording import Recording
-from addon.http1.site import Site
+from addon.http1.observe.recording import Recording
 from addon.inspection.publisher import Sender
 from addon.recording.counters import Counts
 from addon.token_cache.database import Store, StoreDown

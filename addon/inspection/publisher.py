@@ -18,9 +18,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from addon.http1.exchange import Exchange
-from addon.http1.flows import make_flow
-from addon.http1.recording import Recording
-from addon.http1.redaction import Redactor
+from addon.http1.observe.flow_builder import make_flow
+from addon.http1.observe.recording import Recording
+from addon.http1.observe.redaction import Redactor
 from models.config.settings import Settings
 from models.services.gateway.workers import FLOWS, FLOWS_SECONDS
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from addon.admission.credentials import holds_secret, mask_secrets
-from addon.http1.cors import Cors
-from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
+from addon.http1.messages.cors import Cors
+from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.host_rewriting import HostRewriting
 from addon.http1.messages.request_target import authority_key
-from addon.http1.upstreams import Upstream
+from addon.http1.upstream import Upstream
 from addon.process.server import Tls
 from models.config import server
 from models.config import settings as config

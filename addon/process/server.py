@@ -17,8 +17,8 @@ from mitmproxy.master import Master
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from addon.http1.addon import Http1
+from addon.http1.connection.context import Site
 from addon.http1.decisions import Refuse
-from addon.http1.site import Site
 from addon.process.listening_sockets import BACKLOG, waiting
 from addon.process.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
 from addon.process.stranded_connections import Neighbours

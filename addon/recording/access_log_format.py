@@ -8,7 +8,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _escaped
 
 from addon.http1.exchange import Exchange
-from addon.http1.redaction import decoded
+from addon.http1.observe.redaction import decoded
 from models.services.gateway.sessions import Known
 
 SHORTEST_SECRET = 64

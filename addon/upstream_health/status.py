@@ -7,7 +7,7 @@ import time
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.http1.upstreams import Upstream
+from addon.http1.upstream import Upstream
 from addon.token_cache.database import Store, StoreDown
 from models.config.settings import Settings
 from models.services.gateway import outages

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import select, update
 
-from addon.http1.page import chosen
+from addon.http1.pages.frame import chosen
 from models import clock
 from models.access_tokens import AccessToken
 from models.audit import AuditAction, AuditEntry

@@ -19,7 +19,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from addon.http1.exchange import Exchange
-from addon.http1.recording import Recording
+from addon.http1.observe.recording import Recording
 from addon.inspection import capture, publisher
 from addon.inspection.capture import Watch
 from addon.inspection.publisher import Sender

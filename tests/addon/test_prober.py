@@ -20,7 +20,7 @@ from redis.asyncio import Redis as AsyncRedis
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from addon.http1.upstreams import Upstream
+from addon.http1.upstream import Upstream
 from addon.token_cache.database import Store
 from addon.upstream_health.probe import Unprobed, ask_all, probe_of
 from addon.upstream_health.prober import LEASE, Prober

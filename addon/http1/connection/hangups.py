@@ -7,7 +7,7 @@ until a deadline ends it.
 
 import select
 
-from addon.http1.sockets import HandlerSockets
+from addon.http1.connection.handler_sockets import HandlerSockets
 
 _GONE = select.EPOLLHUP | select.EPOLLERR
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from addon.http1.decisions import Peer
-from addon.http1.heads import Header, Headers, RequestHead
+from addon.http1.messages.head_parser import Header, Headers, RequestHead
 from addon.http1.messages.request_target import authority_key
 
 # Headers that may name the upstream's host, and the client's ones that may name the proxy's.

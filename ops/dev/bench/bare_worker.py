@@ -5,9 +5,9 @@ import asyncio
 
 import uvloop
 
-from addon.http1.policy import OpenPolicy
-from addon.http1.site import Site
-from addon.http1.upstreams import Upstream
+from addon.http1.connection.context import Site
+from addon.http1.policy_interface import OpenPolicy
+from addon.http1.upstream import Upstream
 from addon.process.listening_sockets import listening_socket
 from addon.process.server import Gateway
 from ops.processes.ports import LOOPBACK

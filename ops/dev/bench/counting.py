@@ -9,7 +9,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from addon.http1.exchange import Exchange
-from addon.http1.heads import Headers, RequestHead
+from addon.http1.messages.head_parser import Headers, RequestHead
 from addon.recording.counters import Counts
 from models.metrics.catalogue import LATENCY
 from ops.console import say

@@ -7,8 +7,8 @@ from dataclasses import replace
 from playwright.sync_api import Page
 
 from addon.browser_access import pages
-from addon.http1 import refusal_pages
 from addon.http1.decisions import Refuse
+from addon.http1.pages import refusal_pages
 from ops.dev.screenshots.actors import GUARDED, PASSWORD, Shop
 from ops.dev.screenshots.pages import Place
 

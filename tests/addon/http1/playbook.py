@@ -8,16 +8,16 @@ from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
+from addon.http1.connection.context import Site
+from addon.http1.connection.events import AdmitSlowHook, ClientLeft, Cut, Drain, FirstUseHook, Tick
+from addon.http1.connection.layer import Http1Layer
 from addon.http1.decisions import Admit, Decision, Defer, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.forwarding import Rules
-from addon.http1.heads import RequestHead
-from addon.http1.layer import Http1Layer
 from addon.http1.limits import Limits
-from addon.http1.policy import FirstUse, Question
-from addon.http1.signals import AdmitSlowHook, ClientLeft, Cut, Drain, FirstUseHook, Tick
-from addon.http1.site import Site
-from addon.http1.upstreams import Upstream
+from addon.http1.messages.forwarding import Rules
+from addon.http1.messages.head_parser import RequestHead
+from addon.http1.policy_interface import FirstUse, Question
+from addon.http1.upstream import Upstream
 
 HOST = b"upstream.example:8000"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from addon.http1.decisions import Admit, Defer, Local, Refuse
-from addon.http1.forwarding import Rules
 from addon.http1.limits import Limits
+from addon.http1.messages.forwarding import Rules
 from tests.addon.http1.playbook import CHUNKED, GET, OK, Playbook, post
 from tests.addon.http1.replies import code, status
 

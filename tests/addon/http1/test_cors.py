@@ -2,9 +2,9 @@
 
 import pytest
 
-from addon.http1.cors import Cors
 from addon.http1.decisions import Refuse
-from addon.http1.forwarding import Rules
+from addon.http1.messages.cors import Cors
+from addon.http1.messages.forwarding import Rules
 from addon.process.layer_settings import rules_of
 from models.config.settings import ConfigError, Settings, load
 from tests.addon.http1.playbook import OK, Playbook

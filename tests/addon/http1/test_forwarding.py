@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from addon.http1.decisions import Admit
-from addon.http1.forwarding import Rules, below_prefix
+from addon.http1.messages.forwarding import Rules, below_prefix
 from tests.addon.http1.playbook import CHUNKED, GET, OK, Playbook
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from addon.http1.redaction import MOST_UNCOMPRESSED, Redactor
+from addon.http1.observe.redaction import MOST_UNCOMPRESSED, Redactor
 
 OURS = "Ab-_" * 16
 ESCAPED = "".join(f"%{ord(letter):02x}" for letter in OURS)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from addon.http1.decisions import Refuse
-from addon.http1.refusal_pages import written
+from addon.http1.pages.refusal_pages import written
 from portal.refusals import REASONS
 from tests.addon.http1.playbook import GET, Playbook
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from addon.http1 import repeated
 from addon.http1.decisions import Refuse
-from addon.http1.heads import Headers, parse_request
 from addon.http1.limits import Limits
-from addon.http1.repeated import Repeated
+from addon.http1.messages import header_cache
+from addon.http1.messages.head_parser import Headers, parse_request
+from addon.http1.messages.header_cache import Repeated
 from tests.addon.http1.playbook import GET, OK, Playbook
 
 
@@ -46,12 +46,12 @@ def test_what_was_refused_is_not_kept():
 
 
 def test_the_block_kept_longest_ago_goes_first_and_long_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(repeated, "BLOCKS", 3)
+    monkeypatch.setattr(header_cache, "BLOCKS", 3)
     known = Repeated()
     blocks = [block(number) for number in range(5)]
     for each in blocks:
         known.keep(each)
     assert [known.get(each.raw) is each for each in blocks] == [False, False, True, True, True]
-    long = block(9, repeated.BLOCK_BYTES)
+    long = block(9, header_cache.BLOCK_BYTES)
     known.keep(long)
     assert known.get(long.raw) is None

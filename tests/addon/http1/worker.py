@@ -13,14 +13,14 @@ from pathlib import Path
 import uvloop
 from mitmproxy import http
 
+from addon.http1.connection.context import Site
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.forwarding import Rules
-from addon.http1.heads import RequestHead
 from addon.http1.limits import Limits
-from addon.http1.policy import Question
-from addon.http1.site import Site
-from addon.http1.upstreams import Upstream
+from addon.http1.messages.forwarding import Rules
+from addon.http1.messages.head_parser import RequestHead
+from addon.http1.policy_interface import Question
+from addon.http1.upstream import Upstream
 from addon.process.listening_sockets import listening_socket
 from addon.process.server import Gateway, Tls
 

@@ -3,7 +3,7 @@
 import pytest
 
 from addon.http1.decisions import Admit
-from addon.http1.forwarding import Rules
+from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.host_rewriting import HostRewriting
 from addon.process.layer_settings import rules_of
 from models.config import settings as config

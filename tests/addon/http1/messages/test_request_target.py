@@ -3,7 +3,7 @@
 import pytest
 
 from addon.http1.decisions import Refuse
-from addon.http1.forwarding import Rules
+from addon.http1.messages.forwarding import Rules
 from tests.addon.http1.playbook import OK, Playbook
 from tests.addon.http1.replies import code, status
 

@@ -8,8 +8,8 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
-from addon.http1.signals import Sockets
-from addon.http1.upstreams import Address, Upstream
+from addon.http1.connection.events import Sockets
+from addon.http1.upstream import Address, Upstream
 
 
 class State(Enum):

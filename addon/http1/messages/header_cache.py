@@ -1,6 +1,6 @@
 """Header blocks that were read before: a client sends the same ones again far more often than not."""
 
-from addon.http1.heads import Headers
+from addon.http1.messages.head_parser import Headers
 
 BLOCKS = 1024
 # What is longer is rare, and not worth the memory.

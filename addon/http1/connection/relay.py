@@ -1,12 +1,12 @@
 """How an admitted exchange runs: the request's body goes up, the reply comes down."""
 
+from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.lifecycle import Endings, Phase
 from addon.http1.decisions import Refuse
-from addon.http1.endings import Endings, Phase
-from addon.http1.forwarding import request_head, request_trailers, response_lines
-from addon.http1.framing import BodyReader, ChunkedReader, Kind, chunk, last_chunk
-from addon.http1.heads import HeadError, ResponseHead
-from addon.http1.reply import Reply
-from addon.http1.turn import Turn
+from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind, chunk, last_chunk
+from addon.http1.messages.forwarding import request_head, request_trailers, response_lines
+from addon.http1.messages.head_parser import HeadError, ResponseHead
+from addon.http1.messages.response import Reply
 
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

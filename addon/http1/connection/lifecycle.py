@@ -19,14 +19,14 @@ from mitmproxy.proxy import commands
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
+from addon.http1.connection.context import Site
+from addon.http1.connection.events import Sockets
+from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.upstream_connection import Link
 from addon.http1.decisions import Local, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.intake import Intake
-from addon.http1.link import Link
-from addon.http1.refusals import local_reply, refusal
-from addon.http1.signals import Sockets
-from addon.http1.site import Site
-from addon.http1.turn import Turn
+from addon.http1.messages.receive_buffer import Intake
+from addon.http1.pages.error_responses import local_reply, refusal
 from models.addresses import canonical, is_in
 
 logger = logging.getLogger(__name__)

@@ -4,13 +4,13 @@ import math
 
 from mitmproxy.proxy import commands
 
+from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.lifecycle import Phase
+from addon.http1.connection.relay import Relaying
 from addon.http1.decisions import Refuse
-from addon.http1.endings import Phase
-from addon.http1.forwarding import response_lines
-from addon.http1.heads import ResponseHead
-from addon.http1.relaying import Relaying
-from addon.http1.reply import Reply
-from addon.http1.turn import Turn
+from addon.http1.messages.forwarding import response_lines
+from addon.http1.messages.head_parser import ResponseHead
+from addon.http1.messages.response import Reply
 
 _UNASKED = Refuse(502, "upstream_invalid", "The upstream switched protocols without being asked.")
 _SWITCH = (

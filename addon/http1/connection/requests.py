@@ -4,17 +4,17 @@ import math
 
 from mitmproxy.proxy import commands, events
 
+from addon.http1.connection.events import AdmitSlowHook, FirstUseHook
+from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.lifecycle import INTERNAL, Phase
+from addon.http1.connection.upstream_connection import State, not_blocking
+from addon.http1.connection.websocket import Tunnelling
 from addon.http1.decisions import Admit, Decision, Defer, Local, Refuse
-from addon.http1.endings import INTERNAL, Phase
 from addon.http1.exchange import Exchange
-from addon.http1.forwarding import below_prefix, forwarded_peer, mask_target
-from addon.http1.framing import BodyReader, ChunkedReader
-from addon.http1.heads import HeadError, RequestHead, parse_request
-from addon.http1.link import State, not_blocking
-from addon.http1.policy import FirstUse, Question
-from addon.http1.signals import AdmitSlowHook, FirstUseHook
-from addon.http1.tunnel import Tunnelling
-from addon.http1.turn import Turn
+from addon.http1.messages.body_framing import BodyReader, ChunkedReader
+from addon.http1.messages.forwarding import below_prefix, forwarded_peer, mask_target
+from addon.http1.messages.head_parser import HeadError, RequestHead, parse_request
+from addon.http1.policy_interface import FirstUse, Question
 from models.services.gateway.request_paths import fault, is_under
 from models.services.gateway.scopes import ORDINARY_METHODS
 

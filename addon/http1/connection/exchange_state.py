@@ -4,12 +4,12 @@ from mitmproxy.proxy.commands import StartHook
 
 from addon.http1.decisions import Admit, Peer
 from addon.http1.exchange import Exchange
-from addon.http1.framing import BodyReader
-from addon.http1.heads import RequestHead
-from addon.http1.policy import FirstUse, Question
-from addon.http1.recording import Recording
-from addon.http1.reply import Reply
-from addon.http1.upstreams import Address
+from addon.http1.messages.body_framing import BodyReader
+from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.response import Reply
+from addon.http1.observe.recording import Recording
+from addon.http1.policy_interface import FirstUse, Question
+from addon.http1.upstream import Address
 
 
 class Turn:

@@ -3,7 +3,7 @@
 import re
 from enum import Enum, auto
 
-from addon.http1.heads import Header, HeadError, parse_header_lines
+from addon.http1.messages.head_parser import Header, HeadError, parse_header_lines
 from addon.http1.messages.header_rules import FORBIDDEN_IN_TRAILERS
 
 _MAX_EXTENSION = 256

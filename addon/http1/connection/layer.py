@@ -10,12 +10,12 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 
-from addon.http1.admitting import TOO_SLOW, Admitting
+from addon.http1.connection.events import ClientLeft, Cut, Drain, Tick
+from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.lifecycle import Phase
+from addon.http1.connection.requests import TOO_SLOW, Admitting
+from addon.http1.connection.upstream_connection import State
 from addon.http1.decisions import Refuse
-from addon.http1.endings import Phase
-from addon.http1.link import State
-from addon.http1.signals import ClientLeft, Cut, Drain, Tick
-from addon.http1.turn import Turn
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,10 @@
 """How the upstream's reply is read, and how it is framed for the client."""
 
-from addon.http1.framing import BodyReader, ChunkedReader, Kind
-from addon.http1.heads import HeadError, RequestHead, ResponseHead, parse_response
-from addon.http1.intake import Intake
 from addon.http1.limits import Limits
+from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind
 from addon.http1.messages.first_line import can_be_response
+from addon.http1.messages.head_parser import HeadError, RequestHead, ResponseHead, parse_response
+from addon.http1.messages.receive_buffer import Intake
 
 _UNSIZED = (Kind.CHUNKED, Kind.UNTIL_CLOSE)
 

@@ -8,7 +8,7 @@ from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.events import Event
 
 from addon.http1.decisions import Refuse
-from addon.http1.policy import FirstUse, Question
+from addon.http1.policy_interface import FirstUse, Question
 
 
 class Tick(Event):

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from addon.http1.decisions import Admit, Decision, Defer, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.heads import RequestHead
-from addon.http1.upstreams import Upstream
+from addon.http1.messages.head_parser import RequestHead
+from addon.http1.upstream import Upstream
 
 
 @dataclass(slots=True)

@@ -4,8 +4,8 @@
 from html import escape
 from typing import NamedTuple
 
-from addon.http1 import page
 from addon.http1.decisions import Refuse
+from addon.http1.pages import frame
 
 _PORTAL = {"en": "To the portal", "ru": "Перейти на портал"}
 _TOKEN_PAGE = {"en": "Open the token's page", "ru": "Открыть страницу токена"}
@@ -128,7 +128,7 @@ def written(refuse: Refuse, request_id: str, portal_url: str, accept_language: s
 
     The sentence is for programs and English; other languages have it in small print, below what they say themselves.
     """
-    language = page.chosen(accept_language)
+    language = frame.chosen(accept_language)
     words = _WORDS.get(refuse.code, _THEIRS if refuse.status < 500 else _OURS)[language]
     detail, facts = escape(refuse.detail), f"{escape(refuse.code)} · {request_id}"
     if language == "en":
@@ -139,4 +139,4 @@ def written(refuse: Refuse, request_id: str, portal_url: str, accept_language: s
     way = _TOKEN_PAGE if refuse.page else _PORTAL
     href = escape(portal_url + (refuse.page or "/tokens"))
     link = f'<p><a href="{href}">{way[language]}</a></p>' if portal_url else ""
-    return page.page(language, escape(words.title), f"{said}{link}<p><small>{small}</small></p>")
+    return frame.page(language, escape(words.title), f"{said}{link}<p><small>{small}</small></p>")

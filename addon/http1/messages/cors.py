@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from addon.http1.decisions import Local
-from addon.http1.heads import RequestHead
+from addon.http1.messages.head_parser import RequestHead
 from models.services.gateway.scopes import ORDINARY_METHODS
 
 # Without this a script may not read them.

@@ -3,9 +3,9 @@
 import json
 from http import HTTPStatus
 
-from addon.http1 import page, refusal_pages
 from addon.http1.decisions import Local, Refuse
-from addon.http1.heads import RequestHead
+from addon.http1.messages.head_parser import RequestHead
+from addon.http1.pages import frame, refusal_pages
 
 _HEADERS: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 
@@ -39,7 +39,7 @@ def refusal(
     """Build the whole reply for a refusal, JSON or a small page; `lines` are further header lines."""
     headers = _HEADERS
     if _wants_page(request):
-        content_type, headers = "text/html; charset=utf-8", page.HEADERS
+        content_type, headers = "text/html; charset=utf-8", frame.HEADERS
         body = refusal_pages.written(refuse, request_id, portal_url, _languages(request))
     else:
         content_type = "application/json"

@@ -8,9 +8,9 @@ from mitmproxy.flow import Error
 from mitmproxy.websocket import WebSocketData
 
 from addon.http1.exchange import Exchange
-from addon.http1.heads import Headers, RequestHead
-from addon.http1.recording import Recording
-from addon.http1.redaction import Redactor
+from addon.http1.messages.head_parser import Headers, RequestHead
+from addon.http1.observe.recording import Recording
+from addon.http1.observe.redaction import Redactor
 
 
 def make_flow(exchange: Exchange, request: RequestHead, recording: Recording, redactor: Redactor) -> http.HTTPFlow:

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from addon.http1.exchange import Exchange
-from addon.http1.heads import ResponseHead
+from addon.http1.messages.head_parser import ResponseHead
 
 
 class Recording:

@@ -16,9 +16,9 @@ from mitmproxy.proxy.layers.http import (
 )
 
 from addon.http1.exchange import Exchange
-from addon.http1.flows import make_flow
-from addon.http1.recording import Recording
-from addon.http1.redaction import Redactor
+from addon.http1.observe.flow_builder import make_flow
+from addon.http1.observe.recording import Recording
+from addon.http1.observe.redaction import Redactor
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from addon.http1.forwarding import Rules
+from addon.http1.connection.registry import Registry
 from addon.http1.limits import Limits
-from addon.http1.policy import Policy
-from addon.http1.recording import Observer
-from addon.http1.registry import Registry
-from addon.http1.repeated import Repeated
+from addon.http1.messages.forwarding import Rules
+from addon.http1.messages.header_cache import Repeated
+from addon.http1.observe.recording import Observer
+from addon.http1.policy_interface import Policy
 
 
 @dataclass(slots=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from addon.http1.heads import HeadError
 from addon.http1.limits import Limits
 from addon.http1.messages.first_line import can_be_request
+from addon.http1.messages.head_parser import HeadError
 
 
 class Intake:

@@ -1,0 +1,1 @@
+"""Redacted copies of exchanges for mitmproxy's own hooks."""

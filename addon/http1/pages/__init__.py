@@ -1,0 +1,1 @@
+"""Error responses as JSON and as HTML pages."""
