@@ -10,10 +10,20 @@ from models.config import settings as config
 from models.config.settings import Settings
 from models.database import apply_limits, engine_options
 from models.services.settings.overrides import Cached
-from portal import access, announcing, api, asked, errors, formats, i18n, limits, maintenance, metrics, security, views
+from portal import api, i18n, template_filters, views
 from portal.extensions import csrf, db
-from portal.request import login_limits, preferences
+from portal.request import (
+    announcement_banner,
+    auth,
+    error_pages,
+    login_limits,
+    maintenance,
+    preferences,
+    rate_limits,
+    security_headers,
+)
 from portal.request.client_address import ClientAddress
+from portal.status import failed_requests, metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 # Twice the longest form of ours; a webhook has its own, smaller bound.
@@ -31,18 +41,18 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     with app.app_context():
         apply_limits(db.engine, settings.database)
     # Before all that may refuse a request, so that each refusal has an id.
-    security.init_app(app, settings)
+    security_headers.init_app(app, settings)
     csrf.init_app(app)
-    access.init_app(app)
+    auth.init_app(app)
     i18n.init_app(app)
     preferences.init_app(app)
-    formats.init_app(app)
-    limits.init_app(app, settings)
+    template_filters.init_app(app)
+    rate_limits.init_app(app, settings)
     login_limits.init_app(app, settings)
-    asked.init_app(app)
+    failed_requests.init_app(app)
     maintenance.init_app(app)
-    announcing.init_app(app)
-    errors.init_app(app)
+    announcement_banner.init_app(app)
+    error_pages.init_app(app)
     views.init_app(app, settings)
     api.init_app(app, settings)
     metrics.init_app(app, settings)

@@ -76,7 +76,7 @@ def chosen_theme() -> str:
 
 
 def init_app(app: Flask) -> None:
-    """Set up Flask-Babel; times are kept in UTC and written in the reader's zone (portal.formats)."""
+    """Set up Flask-Babel; times are kept in UTC and written in the reader's zone (portal.template_filters)."""
     PoBabel(app, default_locale=DEFAULT, default_timezone="UTC", locale_selector=chosen_language)
     app.jinja_env.globals.update(language=chosen_language, languages=LANGUAGES, theme=chosen_theme, themes=THEMES)
 

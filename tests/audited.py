@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event
 
 from models.audit import AuditAction, AuditEntry
-from portal.details import NAMES
-from portal.labels import RESOURCES
+from portal.presentation.audit_details import NAMES
+from portal.presentation.labels import RESOURCES
 
 
 class Audited:
@@ -26,8 +26,12 @@ class Audited:
         assert entry.origin is not None, f"{entry.action} does not say which side wrote it"
         assert entry.ip_address or not entry.origin.is_request, f"{entry.action} of a request has no address"
         wordless = set(entry.details or ()) - set(NAMES)
-        assert not wordless, f"portal/details.py has no word for {', '.join(wordless)} of {entry.action}"
-        assert entry.resource_type in RESOURCES, f"portal/labels.py has no word for a {entry.resource_type}"
+        assert not wordless, (
+            f"portal/presentation/audit_details.py has no word for {', '.join(wordless)} of {entry.action}"
+        )
+        assert entry.resource_type in RESOURCES, (
+            f"portal/presentation/labels.py has no word for a {entry.resource_type}"
+        )
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

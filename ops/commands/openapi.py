@@ -8,7 +8,7 @@ from pathlib import Path
 from models.config import settings as config
 from ops.console import say
 from portal import create_app
-from portal.api.docs import whole
+from portal.api.openapi.docs_pages import whole
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 _SECRETS = ("PORTAL__SECRET_KEY", "TOKENS__HASH_KEY", "TOKENS__MAC_KEYS", "PAYMENTS__MOCK_SIGNING_KEY")

@@ -28,9 +28,9 @@ from models.services.tokens import outage_credit
 from models.services.tokens import queries as token_queries
 from models.users import User
 from portal.api.schemas import admin as admin_schemas
-from portal.api.schemas import currency as currency_schemas
 from portal.api.schemas import tokens as token_schemas
-from portal.formats import iso
+from portal.api.schemas import wallet as currency_schemas
+from portal.template_filters import iso
 
 LIMIT = 20
 

@@ -5,9 +5,10 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 
 from models.config.settings import Settings
-from portal.api import admin, analytics, auth, bundles, currency, docs, play, tokens, users
-from portal.api.documents import INFO, SECURITY_SCHEMES
-from portal.api.replies import Json, Unfit, on_unfit, on_validation_error
+from portal.api.endpoints import admin, analytics, auth, bundles, mock_payments, tokens, users, wallet
+from portal.api.openapi import docs_pages
+from portal.api.openapi.document import INFO, SECURITY_SCHEMES
+from portal.api.responses import Json, Unfit, on_unfit, on_validation_error
 
 # How the app is made: the pages of the document are our own (docs.py), under the strict policy of all our pages.
 OPTIONS: dict[str, Any] = {
@@ -22,8 +23,8 @@ def init_app(app: OpenAPI, settings: Settings) -> None:
     """Register everything under /api/v1, and its document."""
     app.json = Json(app)
     app.register_error_handler(Unfit, on_unfit)
-    for module in (auth, users, tokens, currency, bundles, admin, analytics):
+    for module in (auth, users, tokens, wallet, bundles, admin, analytics):
         app.register_api(module.blueprint)
     if "mock" in settings.payments.providers:
-        app.register_api(play.blueprint)
-    app.register_blueprint(docs.blueprint)
+        app.register_api(mock_payments.blueprint)
+    app.register_blueprint(docs_pages.blueprint)

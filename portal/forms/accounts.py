@@ -9,11 +9,11 @@ from wtforms.validators import EqualTo, Length, ValidationError
 from models.services.accounts import password_policy, users
 from models.services.errors import UsernameTaken
 from models.services.promotions import referrals
-from portal import current
 from portal.forms.base import Form, at_most, required
 from portal.forms.rules import by_service
 from portal.forms.time_zones import browser_zone
-from portal.sentences import sentence
+from portal.presentation.error_messages import sentence
+from portal.request import context
 
 # The longest password that is read at all; hashing more would let a visitor buy our time cheaply.
 LONGEST = 128
@@ -47,12 +47,12 @@ class RegisterForm(Form):
 
     def validate_username(self, field: StringField) -> None:
         """Refuse a name that somebody has; the service looks again, and the index decides a race."""
-        if not field.errors and users.username_taken(current.session(), str(field.data)):
+        if not field.errors and users.username_taken(context.session(), str(field.data)):
             raise ValidationError(sentence(UsernameTaken()))
 
     def validate_referral_code(self, field: StringField) -> None:
         """Refuse a code that nobody has."""
-        by_service(partial(referrals.referrer_of, current.session()))(self, field)
+        by_service(partial(referrals.referrer_of, context.session()))(self, field)
 
     def validate_password(self, field: PasswordField) -> None:
         """Refuse what is easy to guess, the name and address of the same form included."""

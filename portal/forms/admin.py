@@ -17,11 +17,11 @@ from models.services.ledger.money import checked, parse_amount
 from models.services.notifications import announcements
 from models.services.promotions import coupons, gift_codes
 from models.services.tokens import bundles
-from portal import labels, words
 from portal.forms.base import Form, UuidField, at_most, required
 from portal.forms.numbers import AmountField, PlainDecimalField, WholeNumberField
 from portal.forms.rules import by_service, one_line
 from portal.forms.shop import MONEY
+from portal.presentation import formatting, labels
 
 
 class AdjustForm(Form):
@@ -81,8 +81,8 @@ class BundleEditForm(Form):
     def with_choices(cls, settings: Settings, **defaults: object) -> Self:
         """Make the form for a request, with the durations and scopes that are sold."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
-        form.duration_hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
-        form.scope.choices = [(scope, words.scope_name(scope)) for scope in settings.scopes]
+        form.duration_hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(settings.prices.znc)]
+        form.scope.choices = [(scope, formatting.scope_name(scope)) for scope in settings.scopes]
         return form
 
 

@@ -13,7 +13,7 @@ from wtforms.widgets import HiddenInput
 
 from models.services.errors import DomainError, InvalidInput
 from portal.i18n import gettext, is_redraw, ngettext
-from portal.sentences import sentence
+from portal.presentation.error_messages import sentence
 
 # What WTForms says by itself in our forms, listed here so that the translators find it.
 WTFORMS_SENTENCES = (_("Not a valid choice."), _("Invalid Choice: could not coerce."))

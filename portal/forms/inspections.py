@@ -10,9 +10,9 @@ from wtforms import SelectField, StringField
 
 from models.config.operations import Inspection
 from models.inspections import Target
-from portal import labels
 from portal.forms.base import Form, at_most, required
 from portal.forms.rules import one_line
+from portal.presentation import labels
 
 MINUTES = (5, 15, 30, 60, 240, 480, 1440)
 

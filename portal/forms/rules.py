@@ -13,7 +13,7 @@ from wtforms import Form as PlainForm
 from models.services import text_validation
 from models.services.errors import InvalidInput
 from portal.i18n import gettext
-from portal.sentences import sentence
+from portal.presentation.error_messages import sentence
 
 Validator = Callable[[PlainForm, Field], None]
 

@@ -12,7 +12,7 @@ from models.services.errors import InvalidInput
 from models.services.settings.overrides import Setting
 from portal.forms.base import Form, at_most, required
 from portal.forms.numbers import AmountField, plain_number
-from portal.setting_words import CHOICES, SETTINGS
+from portal.presentation.setting_labels import CHOICES, SETTINGS
 
 # One line for each duration that is sold.
 SEPARATOR = "="

@@ -15,11 +15,11 @@ from models.services.errors import InvalidInput
 from models.services.ledger.money import parse_amount
 from models.services.payments import limits
 from models.services.tokens.purchase import NAME_LENGTH
-from portal import labels, words
 from portal.forms.base import Form, SeenForm, UuidField, at_most, required
 from portal.forms.numbers import AmountField
 from portal.forms.rules import one_line
 from portal.i18n import gettext
+from portal.presentation import formatting, labels
 
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
 
@@ -62,8 +62,8 @@ class BuyForm(Form):
     def for_sale(cls, settings: Settings, **defaults: object) -> Self:
         """Make the form for a request, with what is for sale."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
-        form.duration_hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
-        form.scope.choices = [(scope, words.scope_name(scope)) for scope in settings.scopes]
+        form.duration_hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(settings.prices.znc)]
+        form.scope.choices = [(scope, formatting.scope_name(scope)) for scope in settings.scopes]
         form.shown.now = settings.prices.znc
         return form
 
@@ -79,7 +79,7 @@ class ExtendForm(Form):
     def for_sale(cls, settings: Settings, **defaults: object) -> Self:
         """Make the form for a request, with what is for sale."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
-        form.hours.choices = [(hours, words.duration(hours)) for hours in sorted(settings.prices.znc)]
+        form.hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(settings.prices.znc)]
         form.shown.now = settings.prices.znc
         return form
 
@@ -132,4 +132,6 @@ def _offer(provider: str, settings: Settings) -> str:
     """Name a way to pay, and how much can be paid by it."""
     least, most = limits.bounds_znc(provider, settings)
     name = str(labels.PROVIDERS.get(provider, provider))
-    return gettext("%(name)s: %(least)s to %(most)s ZNC", name=name, least=words.price(least), most=words.price(most))
+    return gettext(
+        "%(name)s: %(least)s to %(most)s ZNC", name=name, least=formatting.price(least), most=formatting.price(most)
+    )

@@ -5,13 +5,13 @@ from wtforms import StringField
 from wtforms.validators import ValidationError
 
 from models.services.webhooks import url_policy
-from portal import current
 from portal.forms.base import Form, UuidField, at_most, required
 from portal.forms.rules import by_service
+from portal.request import context
 
 
 def _check_url(url: str) -> None:
-    url_policy.checked(url, current.settings())
+    url_policy.checked(url, context.settings())
 
 
 class EndpointForm(Form):

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from models import clock
 from models.config.settings import Settings
-from portal.limits import Allowance
+from portal.request.rate_limits import Allowance
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from models.config.settings import Settings
 from models.services.accounts import known_devices
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, TooManyAttempts
 from models.users import User
-from portal import access, current
 from portal.i18n import is_for_programs
-from portal.limits import Allowance, network_of
+from portal.request import auth, context
 from portal.request.failed_attempts import Attempt, FailedAttempts, Limit
+from portal.request.rate_limits import Allowance, network_of
 
 CODES_PER_HOUR = 20
 # So many times its limit an address may fail before nothing of it is checked any more: each check costs a hash.
@@ -43,7 +43,7 @@ def login_attempt(email: str) -> Iterator[Attempt]:
     these two passwords are still checked, since somebody else may have failed there (for an address, up to ten times
     its limit): ask `needs_mail`.
     """
-    limits, source = current.settings().limits, _source(email)
+    limits, source = context.settings().limits, _source(email)
     own = Limit(f"login:{source.name}", limits.auth_per_hour)
     g.shown_limit = own
     account = Limit(f"account:{source.account}", limits.auth_per_hour, blocks=False)
@@ -58,7 +58,7 @@ def needs_mail(attempt: Attempt) -> bool:
     That is so beyond the limit of the account or of the address: the password may be a guess that hit at last. Where no
     mail is sent the password is enough, since nothing else could prove whose the account is.
     """
-    return attempt.longest_wait > timedelta() and current.frozen_settings().mail.is_configured
+    return attempt.longest_wait > timedelta() and context.frozen_settings().mail.is_configured
 
 
 def refuse_beyond(attempt: Attempt) -> None:
@@ -75,7 +75,7 @@ def code_attempt(user: User) -> Iterator[Attempt]:
     in 300,000. A client that is known to the account is not counted there, so others do not use up its tries.
     """
     source = _source(user.email)
-    own = Limit(f"code:{source.name}", current.settings().limits.auth_per_hour)
+    own = Limit(f"code:{source.name}", context.settings().limits.auth_per_hour)
     shared = Limit(f"codes:{user.id}", CODES_PER_HOUR, doubles=False)
     others = () if source.is_known else (*_of_address(), shared)
     with _counted((own, *others), own=own) as attempt:
@@ -88,7 +88,7 @@ def proof_attempt(login_id: object) -> Iterator[Attempt]:
 
     Counted by login: the owner's other logins go on when one of them was stolen.
     """
-    own = Limit(f"proof:{login_id}", current.settings().limits.auth_per_hour)
+    own = Limit(f"proof:{login_id}", context.settings().limits.auth_per_hour)
     with _counted((own,), own=own) as attempt:
         yield attempt
 
@@ -163,8 +163,8 @@ def _source(email: str) -> _Source:
     A browser is known by its lasting cookie, which nobody can guess, and any client by an address from which a login of
     the account was opened. Programs keep no cookies, and what they call themselves proves nothing.
     """
-    shown = "" if is_for_programs(request.path) else access.shown_device()
-    found = known_devices.recognise(current.session(), email, shown=shown, address=request.remote_addr or "")
+    shown = "" if is_for_programs(request.path) else auth.shown_device()
+    found = known_devices.recognise(context.session(), email, shown=shown, address=request.remote_addr or "")
     client = hashlib.sha256(shown.encode()).hexdigest()[:32] if found.device else network_of(request.remote_addr)
     account = hashlib.sha256(found.email.encode()).hexdigest()[:32]
     return _Source(account, client, found.device or found.address)
@@ -172,7 +172,7 @@ def _source(email: str) -> _Source:
 
 def _of_address() -> tuple[Limit, Limit]:
     """Return the limit of an address beyond which wrong passwords are told to wait, and the one that blocks."""
-    network, amount = network_of(request.remote_addr), current.settings().limits.auth_per_address
+    network, amount = network_of(request.remote_addr), context.settings().limits.auth_per_address
     return (
         Limit(f"address:{network}", amount, blocks=False),
         Limit(f"address-checked:{network}", amount * CHECKED_TIMES),
@@ -180,7 +180,7 @@ def _of_address() -> tuple[Limit, Limit]:
 
 
 def _registrations() -> Limit:
-    amount = current.settings().limits.registrations_per_hour
+    amount = context.settings().limits.registrations_per_hour
     return Limit(f"registration:{network_of(request.remote_addr)}", amount, doubles=False)
 
 

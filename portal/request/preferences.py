@@ -10,7 +10,8 @@ from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models.translations import LANGUAGES
-from portal import current, i18n
+from portal import i18n
+from portal.request import context
 
 YEAR_SECONDS = 365 * 24 * 3600
 CHOICES = ((i18n.COOKIE, LANGUAGES), (i18n.THEME_COOKIE, i18n.THEMES))
@@ -26,16 +27,16 @@ def keep(response: Response, prefix: str = "") -> Response:
     """Send the cookies of what the request's form chose; names of fields begin with `prefix`."""
     for name, known in CHOICES:
         if (value := request.form.get(prefix + name, "")) in known:
-            secure = current.settings().platform.is_production
+            secure = context.settings().platform.is_production
             response.set_cookie(name, value, max_age=YEAR_SECONDS, secure=secure, httponly=True, samesite="Lax")
     return response
 
 
 def keep_language_of_mails(language: str) -> None:
     """Write mails to who is logged in, if anybody is, in the language that was chosen last."""
-    user = current.maybe_user()
+    user = context.maybe_user()
     if user is not None and language in LANGUAGES:
-        with current.transaction():
+        with context.transaction():
             user.language = language
 
 

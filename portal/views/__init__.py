@@ -3,86 +3,78 @@
 from flask import Flask
 
 from models.config.settings import Settings
-from portal import announcing
 from portal.extensions import csrf
-from portal.views import (
-    accounts,
-    admin,
-    admin_announcements,
-    admin_inspections,
-    admin_jobs,
-    admin_lists,  # noqa: F401 - its routes belong to the blueprint of `admin`
-    admin_offers,
-    admin_payments,
-    admin_settings,
-    admin_users,  # noqa: F401 - its routes belong to the blueprint of `admin`
-    admin_view_as,
-    bundles,
-    email,
-    health,
-    hooks,
-    keys,
-    links,
+from portal.request import announcement_banner
+from portal.views.account import (
+    api_keys,
+    change_email,
+    data_export,
+    email_links,
+    login,
     logins,
-    mock_checkout,
-    notices,
-    office_hooks,
-    office_mails,
-    own_data,
-    pages,
-    papers,
+    notifications,
     profile,
     referrals,
-    token_changes,
-    tokens,
-    traffic,
     two_factor,
-    usage,
-    wallet,
-    webhooks,
 )
+from portal.views.admin import (
+    announcements,
+    dashboard,
+    emails,
+    impersonation,
+    inspections,
+    jobs,
+    lists,  # noqa: F401 - its routes belong to the blueprint of `admin`
+    offers,
+    payments,
+    users,  # noqa: F401 - its routes belong to the blueprint of `admin`
+    webhook_deliveries,
+)
+from portal.views.admin import settings as admin_settings
+from portal.views.public import health, mock_checkout, pages, payment_callbacks
+from portal.views.shop import bundles, live_traffic, statements, token_settings, tokens, usage, wallet, webhooks
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Register all blueprints."""
     app.register_blueprint(pages.blueprint)
-    app.register_blueprint(accounts.blueprint)
-    app.register_blueprint(links.blueprint)
+    app.register_blueprint(login.blueprint)
+    app.register_blueprint(email_links.blueprint)
     app.register_blueprint(profile.blueprint)
-    app.register_blueprint(email.blueprint)
+    app.register_blueprint(change_email.blueprint)
     app.register_blueprint(two_factor.blueprint)
-    app.register_blueprint(own_data.blueprint)
+    app.register_blueprint(data_export.blueprint)
     app.register_blueprint(logins.blueprint)
-    app.register_blueprint(keys.blueprint)
+    app.register_blueprint(api_keys.blueprint)
     app.register_blueprint(tokens.blueprint)
-    app.register_blueprint(traffic.blueprint)
+    app.register_blueprint(live_traffic.blueprint)
     app.register_blueprint(usage.blueprint)
-    app.register_blueprint(token_changes.blueprint)
+    app.register_blueprint(token_settings.blueprint)
     app.register_blueprint(bundles.blueprint)
     app.register_blueprint(referrals.blueprint)
     app.register_blueprint(wallet.blueprint)
-    app.register_blueprint(papers.blueprint)
-    app.register_blueprint(papers.office)
-    app.register_blueprint(admin.blueprint)
-    app.register_blueprint(admin_payments.blueprint)
-    app.register_blueprint(admin_offers.blueprint)
+    app.register_blueprint(statements.blueprint)
+    app.register_blueprint(statements.office)
+    app.register_blueprint(dashboard.blueprint)
+    app.register_blueprint(payments.blueprint)
+    app.register_blueprint(offers.blueprint)
     app.register_blueprint(admin_settings.blueprint)
-    app.register_blueprint(notices.blueprint)
-    app.register_blueprint(notices.unsubscribe)
-    app.register_blueprint(hooks.blueprint)
-    app.register_blueprint(office_hooks.blueprint)
-    app.register_blueprint(office_mails.blueprint)
-    app.register_blueprint(admin_view_as.blueprint)
-    app.register_blueprint(admin_view_as.way_back)
-    app.register_blueprint(admin_announcements.blueprint)
-    app.register_blueprint(admin_jobs.blueprint)
-    app.register_blueprint(admin_inspections.blueprint)
-    app.register_blueprint(announcing.blueprint)
-    app.register_blueprint(health.blueprint)
+    app.register_blueprint(notifications.blueprint)
+    app.register_blueprint(notifications.unsubscribe)
     app.register_blueprint(webhooks.blueprint)
+    app.register_blueprint(webhook_deliveries.blueprint)
+    app.register_blueprint(emails.blueprint)
+    app.register_blueprint(impersonation.blueprint)
+    app.register_blueprint(impersonation.way_back)
+    app.register_blueprint(announcements.blueprint)
+    app.register_blueprint(jobs.blueprint)
+    app.register_blueprint(inspections.blueprint)
+    app.register_blueprint(announcement_banner.blueprint)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(payment_callbacks.blueprint)
     # The two exemptions: what calls these carries a signature and no cookie.
-    csrf.exempt(webhooks.blueprint)
-    csrf.exempt(notices.unsubscribe)
+    csrf.exempt(payment_callbacks.blueprint)
+    csrf.exempt(notifications.unsubscribe)
     if "mock" in settings.payments.providers:
         app.register_blueprint(mock_checkout.blueprint)
     if not settings.platform.is_production:

@@ -14,7 +14,8 @@ from models.config import settings as config
 from models.config.settings import Settings
 from models.proxy_sessions import ProxySession
 from ops.bootstrap import REPOSITORY as ROOT
-from portal import announcing, create_app, i18n
+from portal import create_app, i18n
+from portal.request import announcement_banner
 from tests.abuse.recorder import COOKIES
 from tests.abuse.test_admission import Scene, staged
 from tests.addon.conftest import sell
@@ -117,7 +118,7 @@ def test_15_every_cookie_of_the_portal_is_known_to_the_gateway(settings: Setting
     names = {
         i18n.COOKIE,
         i18n.THEME_COOKIE,
-        announcing.COOKIE,
+        announcement_banner.COOKIE,
         "device",
         create_app(settings).config["SESSION_COOKIE_NAME"],
     }

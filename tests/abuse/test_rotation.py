@@ -12,7 +12,8 @@ from sqlalchemy import select
 from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM
 from models.services.tokens import browser_access, rotation
-from portal import create_app, current
+from portal import create_app
+from portal.request import context
 from tests.abuse.test_admission import Scene, scene, stage
 from tests.portal.conftest import Browser
 from tests.support import person
@@ -125,7 +126,7 @@ def test_12_without_a_grace_old_secret_and_browsers_cookie_end_within_a_second(s
 def test_12_an_admins_cut_now_ends_an_open_download_within_a_second(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(current, "enqueue", lambda *_job: None)
+    monkeypatch.setattr(context, "enqueue", lambda *_job: None)
     office = Browser(create_app(scene.settings).test_client())
     office.log_in(person(scene.factory, f"dana-{time.monotonic_ns()}", is_superuser=True))
     with endless(scene, f"X-Access-Token: {scene.owned.secret}") as cut_within:

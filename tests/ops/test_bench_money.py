@@ -15,7 +15,7 @@ from models.database import Sessions
 from models.ledger import Transfer
 from models.payments import PaymentEvent
 from ops.dev.bench.money import clients, history, measure, run
-from portal import current
+from portal.request import context
 from tests.ops.portals import serving
 from tests.support import assert_sound
 
@@ -58,7 +58,7 @@ def test_callbacks_are_sent_to_the_portal_and_all_of_them_are_stored(
 ) -> None:
     assert redis
     asked: list[Any] = []
-    monkeypatch.setattr(current, "enqueue", lambda *job: asked.append(job))
+    monkeypatch.setattr(context, "enqueue", lambda *job: asked.append(job))
     with serving(shop[0]) as address:
         found = measure.callbacks(shop[1], shop[0], urlsplit(address).port or 0, 0.3)
     assert (found["errors"], found["clients"]) == (0, 16)

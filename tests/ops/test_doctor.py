@@ -23,7 +23,7 @@ from models.users import User
 from ops.doctor import __main__ as doctor
 from ops.doctor import payments as attacks
 from ops.doctor.findings import House
-from portal import current
+from portal.request import context
 from tests.ops.portals import serving
 from tests.providers.stripe_far_side import WEBHOOK_SECRET
 from tests.support import assert_sound
@@ -55,7 +55,7 @@ def worker(committed: Committed, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
         with committed[1].begin() as session:
             topups.settle(session, uuid.UUID(job[1]))
 
-    monkeypatch.setattr(current, "enqueue", work)
+    monkeypatch.setattr(context, "enqueue", work)
     return asked
 
 
@@ -161,7 +161,7 @@ def test_a_house_in_which_no_worker_runs_is_told_so(run: Callable[..., Any], mon
 
     # What cannot be settled at once is left to a job.
     monkeypatch.setattr(topups, "settle", locked)
-    monkeypatch.setattr(current, "enqueue", lambda *_job: None)
+    monkeypatch.setattr(context, "enqueue", lambda *_job: None)
     monkeypatch.setattr(attacks, "JOB_SECONDS", 0.1)
     code, findings = run("payments")
     assert code == 1

@@ -14,8 +14,9 @@ from werkzeug.test import TestResponse
 
 from models.config.settings import Settings
 from models.users import User
-from portal import create_app, current
+from portal import create_app
 from portal.extensions import db
+from portal.request import context
 from tests.conftest import PASSWORD
 
 Jobs = list[tuple[str, ...]]
@@ -91,7 +92,7 @@ def app(
 def queued(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     """The jobs that were asked for."""
     jobs: Jobs = []
-    monkeypatch.setattr(current, "enqueue", lambda *job: jobs.append(job))
+    monkeypatch.setattr(context, "enqueue", lambda *job: jobs.append(job))
     return jobs
 
 

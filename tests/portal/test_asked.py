@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 from models.services.monitoring import failed_requests
 from models.users import User
-from portal import traffic
+from portal.status import recent_requests
 from tests.conftest import some_id
 from tests.portal.conftest import Browser
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_as_good_as_nothing(line: bytes | None) -> None:
 
 
 def test_a_silent_redis_harms_no_answer(as_dana: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
+    monkeypatch.setattr(recent_requests, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
     answer = anonymous.get("/nowhere")
     assert answer.status_code == 404
     assert as_dana.get(f"/admin/audit?request={id_of(answer)}").status_code == 200

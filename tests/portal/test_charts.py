@@ -7,7 +7,7 @@ from flask import Flask, render_template_string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.charts import HEIGHT, LABELS, WIDTH, bars
+from portal.presentation.charts import HEIGHT, LABELS, WIDTH, bars
 
 DAYS = st.integers(1, 90)
 

@@ -7,7 +7,7 @@ from flask import Flask
 from flask_babel import force_locale
 
 from models.audit import AuditAction, AuditEntry
-from portal.details import details
+from portal.presentation.audit_details import details
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from models.services.monitoring import failed_requests
 from models.users import User
 from portal import create_app
 from portal.extensions import db
-from portal.views import health
+from portal.views.public import health
 from tests.conftest import PASSWORD
 from tests.portal.conftest import Browser
 from tests.support import balance, person

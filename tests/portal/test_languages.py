@@ -14,8 +14,8 @@ from flask_babel import force_locale
 from models.services.ledger import verification as ledger_verification
 from models.services.notifications import mail_rendering, mail_samples
 from models.users import User
-from portal import words
 from portal.i18n import catalogue
+from portal.presentation import formatting
 from tests.portal.conftest import Browser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,9 +91,9 @@ def test_what_the_services_say_to_people_is_known_to_the_translators() -> None:
 )
 def test_plural_forms_are_right(app: Flask, hours: int, english: str, russian: str) -> None:
     with app.test_request_context():
-        assert words.duration(hours) == english
+        assert formatting.duration(hours) == english
         with force_locale("ru"):
-            assert words.duration(hours) == russian
+            assert formatting.duration(hours) == russian
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_a_duration_is_written_one_way_on_every_page_and_in_mail(
 ) -> None:
     """What is left, what was bought and what a mail names are durations alike: in words, the two largest units."""
     with app.test_request_context():
-        assert words.span(seconds) == english
+        assert formatting.span(seconds) == english
         with force_locale("ru"):
-            assert words.span(seconds) == russian
+            assert formatting.span(seconds) == russian
     for language, week in (("en", "7 days"), ("ru", "7 дней")):
         facts = mail_samples.of("renewed") | {"hours": 168}
         letter = mail_rendering.compose("renewed", facts, language=language, portal_url="https://portal.test")

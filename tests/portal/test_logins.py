@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.logins import Login, LoginKind
 from models.users import User
-from portal import devices
+from portal.presentation import user_agents
 from tests.conftest import PASSWORD, Clock
 from tests.portal.conftest import Browser, text_of
 from tests.support import actions
@@ -147,9 +147,9 @@ def test_a_wrong_password_begins_no_login(anonymous: Browser, alice: User, sessi
 )
 def test_a_user_agent_is_put_into_words(app: Flask, agent: str, words: str) -> None:
     with app.test_request_context():
-        assert devices.device(Login(kind=LoginKind.PAGE, user_agent=agent)) == words
+        assert user_agents.device(Login(kind=LoginKind.PAGE, user_agent=agent)) == words
 
 
 def test_a_program_is_called_one(app: Flask, alice: User, login: Callable[[User], Browser]) -> None:
     with app.test_request_context():
-        assert devices.device(Login(kind=LoginKind.API, user_agent="python-requests/2.34")) == "A program (API)"
+        assert user_agents.device(Login(kind=LoginKind.API, user_agent="python-requests/2.34")) == "A program (API)"

@@ -38,7 +38,8 @@ from models.services.notifications import outbox
 from models.services.payments import callbacks, topups
 from models.services.tokens import bundles, revocation
 from ops.bootstrap import REPOSITORY, child_environment
-from portal import create_app, figures, metrics
+from portal import create_app
+from portal.status import metrics, metrics_collector
 from tests.addon.processes import free_port
 from tests.conftest import PASSWORD, some_id
 from tests.ops.conftest import wait_until
@@ -57,7 +58,7 @@ def value(text: str, name: str, labels: str = "") -> float | None:
 @pytest.fixture
 def real(committed: Shop, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Browser:
     """A portal with commits of its own, whose figures are never kept."""
-    monkeypatch.setattr(figures, "KEPT_SECONDS", -1.0)
+    monkeypatch.setattr(metrics_collector, "KEPT_SECONDS", -1.0)
     return Browser(create_app(committed[0]).test_client())
 
 
@@ -248,7 +249,7 @@ def test_an_error_that_nobody_caught_is_counted_as_one_and_as_a_500(
     def bug(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("portal.views.pages.outages.record", bug)
+    monkeypatch.setattr("portal.views.public.pages.outages.record", bug)
     assert real.get("/").status_code == 500
     text = real.get("/metrics").text
     for name in ("portal_http_request_exceptions_total", "portal_http_request_total"):
@@ -276,13 +277,13 @@ def test_what_is_rolled_back_counts_for_nothing(committed: Shop) -> None:
 def test_a_part_that_is_down_says_so_and_takes_nothing_else_along(
     real: Browser, committed: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.figures._of_queues", away)
-    monkeypatch.setattr("portal.figures.totals", away)
+    monkeypatch.setattr("portal.status.metrics_collector._of_queues", away)
+    monkeypatch.setattr("portal.status.metrics_collector.totals", away)
     text = real.get("/metrics").text
     assert (value(text, "redis_connected"), value(text, "user_count")) == (0, 0)
     assert value(text, "auth_attempts_total") is None
     metrics.add(Redis(port=1), Counter({"auth_attempts|success": 1}))
-    monkeypatch.setattr("portal.figures.standing.of", broken)
+    monkeypatch.setattr("portal.status.metrics_collector.standing.of", broken)
     text = real.get("/metrics").text
     assert (value(text, "database_connected"), value(text, "user_count")) == (0, None)
 

@@ -14,7 +14,7 @@ from models.outbox import OutboxMail
 from models.services.notifications import mail_rendering, outbox
 from models.services.notifications import preferences as notification_preferences
 from models.users import User
-from portal import labels
+from portal.presentation import labels
 from tests.portal.conftest import Browser, Jobs
 from tests.support import actions
 
@@ -113,7 +113,7 @@ def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
 
 def test_the_office_shows_every_kind_in_both_languages_behind_a_sandbox(as_dana: Browser) -> None:
     for kind in mail_rendering.kinds():
-        assert kind in labels.KINDS, f"portal/labels.py says nothing about {kind}"
+        assert kind in labels.KINDS, f"portal/presentation/labels.py says nothing about {kind}"
         for lang in ("en", "ru"):
             page = as_dana.get(f"/admin/mails/samples?kind={kind}&lang={lang}")
             assert "frame-src 'self'" in page.headers["Content-Security-Policy"]

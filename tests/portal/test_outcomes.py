@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from flask_babel import force_locale
 
-from portal import outcomes
+from portal.presentation import payment_results
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,6 @@ from portal import outcomes
 )
 def test_what_was_done_is_told_in_words(app: Flask, done: str, english: str, russian: str) -> None:
     with app.test_request_context():
-        assert outcomes.result(done) == english
+        assert payment_results.result(done) == english
         with force_locale("ru"):
-            assert outcomes.result(done) == russian
+            assert payment_results.result(done) == russian

@@ -25,10 +25,12 @@ from models.services.gateway import workers as gateway_workers
 from models.services.ledger.verification import Report
 from models.services.reports import overview
 from models.users import User
-from portal import ROOT, current, parts
-from portal.announcing import announced
-from portal.job_words import JOBS
-from portal.refusals import SHORT
+from portal import ROOT
+from portal.presentation.job_names import JOBS
+from portal.presentation.refusal_reasons import SHORT
+from portal.request import context
+from portal.request.announcement_banner import announced
+from portal.status import components
 from tests.conftest import Clock
 from tests.models.test_papers import dated
 from tests.portal.conftest import Browser, Jobs, text_of
@@ -127,7 +129,7 @@ def test_every_refusal_of_the_proxy_has_words_for_an_admin() -> None:
 def test_the_first_page_stands_without_redis_and_asks_little(
     app: Flask, as_dana: Browser, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
+    monkeypatch.setattr(components, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
     asked: list[str] = []
     event.listen(session.connection(), "before_cursor_execute", lambda *call: asked.append(call[2]))
     assert as_dana.get("/admin/").status_code == 200
@@ -148,7 +150,7 @@ def test_without_redis_nobody_is_told_that_the_books_are_being_verified(
     def down(*_job: str) -> None:
         raise queues.QueueDown("connection refused")
 
-    monkeypatch.setattr(current, "enqueue", down)
+    monkeypatch.setattr(context, "enqueue", down)
     assert as_dana.post("/admin/verify").location == "/admin/"
     assert as_dana.flashes("/admin/") == "Redis does not answer. Please try again later."
 
@@ -191,7 +193,7 @@ def test_an_announcement_outlives_the_transaction_that_read_it(
     assert announce(as_dana) == 303
     with app.test_request_context("/"):
         assert len(announced()) == 1
-        current.session().rollback()
+        context.session().rollback()
     assert "relocate" in anonymous.get("/").text
 
 
@@ -206,7 +208,7 @@ def test_an_announcement_has_a_time(as_dana: Browser, anonymous: Browser) -> Non
 
 def test_every_job_has_words_for_an_admin() -> None:
     sources = [path for folder in ("jobs", "portal") for path in (ROOT / folder).rglob("*.py")]
-    sources.remove(ROOT / "portal/job_words.py")
+    sources.remove(ROOT / "portal/presentation/job_names.py")
     asked_for = {name for path in sources for name in re.findall(r'"(jobs\.\w+\.\w+)"', path.read_text())}
     assert asked_for == set(JOBS)
 

@@ -17,9 +17,9 @@ from models.payments import Payment
 from models.services.actor import PLATFORM
 from models.services.ledger import adjustments
 from models.users import User
-from portal import papers as files
-from portal import words
-from portal.views import papers as views
+from portal.documents import pdf as files
+from portal.presentation import formatting
+from portal.views.shop import statements as views
 from tests.models.test_reversals import paid
 from tests.portal.conftest import Browser, attribute
 from tests.support import buy
@@ -75,7 +75,7 @@ def test_a_receipt_writes_the_rubles_of_the_payment(
 @pytest.mark.parametrize(("value", "written"), [("13.065", "13.07"), ("13.055", "13.06"), ("-0.125", "-0.13")])
 def test_amounts_are_rounded_as_payments_are(app: Flask, value: str, written: str) -> None:
     with app.test_request_context():
-        assert words.amount(Decimal(value)) == written
+        assert formatting.amount(Decimal(value)) == written
 
 
 def test_a_statement_is_a_page_a_csv_and_a_pdf_that_say_the_same(as_charlie: Browser, payment: Payment) -> None:

@@ -8,7 +8,8 @@ from freezegun import freeze_time
 
 from models.config.settings import Settings
 from models.users import User
-from portal import create_app, limits
+from portal import create_app
+from portal.request import rate_limits
 from tests.conftest import Clock
 from tests.portal.conftest import Browser
 
@@ -155,4 +156,4 @@ def test_theme_and_language_are_kept_in_cookies_that_scripts_cannot_read(anonymo
     ],
 )
 def test_one_ipv6_household_is_one_address(address: str | None, network: str) -> None:
-    assert limits.network_of(address) == network
+    assert rate_limits.network_of(address) == network

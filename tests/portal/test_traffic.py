@@ -15,8 +15,8 @@ from models.services.actor import PLATFORM
 from models.services.gateway import recent_requests
 from models.services.tokens import revocation
 from models.users import User
-from portal import refusals
-from portal.views.traffic import raw_path_of
+from portal.presentation import refusal_reasons
+from portal.views.shop.live_traffic import raw_path_of
 from tests.conftest import Clock
 from tests.portal.conftest import Browser, attribute, text_of
 from tests.support import buy
@@ -133,4 +133,4 @@ def test_every_refusal_of_the_gate_has_words_of_its_own() -> None:
         "too_many_failures", "device_missing", "device_invalid", "scope_denied", "rate_limited", "device_conflict",
         "upstream_unreachable", "upstream_timeout", "unavailable",
     }  # fmt: skip
-    assert gate <= refusals.REASONS.keys()
+    assert gate <= refusal_reasons.REASONS.keys()

@@ -14,7 +14,8 @@ from models.services.payments import topups
 from models.services.payments.providers.mock import MockProvider
 from models.services.settings.overrides import Cached
 from models.users import User
-from portal import create_app, current
+from portal import create_app
+from portal.request import context
 from tests.portal.conftest import Browser, Jobs, attribute, text_of
 from tests.support import balance, buy, top_up
 
@@ -89,7 +90,7 @@ def test_with_redis_down_the_decision_stands_and_the_page_goes_on(
     def down(*_job: str) -> None:
         raise QueueDown("connection refused")
 
-    monkeypatch.setattr(current, "enqueue", down)
+    monkeypatch.setattr(context, "enqueue", down)
     paid(as_charlie, session)
     assert session.scalar(select(MockCheckout.outcome)) == "succeeded"
 

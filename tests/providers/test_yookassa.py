@@ -15,7 +15,7 @@ from models.services.errors import CallbackRefused, ProviderDown, ProviderRefuse
 from models.services.payments import callbacks, manual_review, providers, reversals, status_checks, topups
 from models.services.payments.providers import Ask, Callback
 from models.users import User
-from portal import current
+from portal.request import context
 from tests.conftest import some_id
 from tests.portal.conftest import Jobs
 from tests.providers.yookassa_far_side import YooKassaFarSide, notification
@@ -173,7 +173,7 @@ def test_with_redis_down_a_notification_is_kept_and_the_sweep_asks(
     def down(*_job: str) -> None:
         raise QueueDown("connection refused")
 
-    monkeypatch.setattr(current, "enqueue", down)
+    monkeypatch.setattr(context, "enqueue", down)
     body = yookassa_side.decide(str(payment.provider_payment_id))
     answer = app.test_client().post(PATH, data=body, environ_base={"REMOTE_ADDR": THEIRS})
     assert answer.status_code == 200

@@ -31,7 +31,7 @@ from ops.processes.child import Child
 from ops.processes.ports import LOOPBACK, free_port
 from ops.processes.secret_files import random_key
 from ops.servers import PostgresServer, RedisServer
-from portal.api import jwts
+from portal.api import login_tokens
 
 CLIENTS = 16
 TOKENS_EACH = 5
@@ -127,7 +127,7 @@ def _clients(environment: Mapping[str, str]) -> list[str]:
                     token_purchase.purchase(session, client, **facts)  # type: ignore[arg-type]  # a dict of mixed facts
                 kind, lifetime = LoginKind.API, timedelta(hours=1)
                 login = logins.begin(session, client, kind=kind, lifetime=lifetime, actor=PLATFORM)
-                shown.append(jwts.issue(settings.portal, client, login))
+                shown.append(login_tokens.issue(settings.portal, client, login))
     finally:
         engine.dispose()
     return shown

@@ -23,7 +23,7 @@ from models.services.ledger import adjustments
 from ops import bootstrap
 from ops.console import Failure, complain, say
 from ops.dev.screenshots.scratch_portal import settings_of, stage
-from portal.api import jwts
+from portal.api import login_tokens
 
 VENV = bootstrap.REPOSITORY / ".venv-fuzz"
 LIMITS = ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR", "API_PER_MINUTE")
@@ -71,7 +71,7 @@ def _admins_token(settings: Settings) -> str:
         )  # fmt: skip
         adjustments.adjust(session, admin, amount=Decimal(1_000_000), reason="money to spend", actor=PLATFORM)
         login = logins.begin(session, admin, kind=LoginKind.API, lifetime=timedelta(minutes=60), actor=PLATFORM)
-        token = jwts.issue(settings.portal, admin, login)
+        token = login_tokens.issue(settings.portal, admin, login)
     engine.dispose()
     return token
 

@@ -17,7 +17,7 @@ from models.services.notifications import preferences as notification_preference
 from models.users import User
 from ops.console import Failure
 from ops.dev.page_profiler.list_queries import VARIANTS
-from portal.api import jwts
+from portal.api import login_tokens
 
 LOGIN_LASTS = timedelta(hours=2)
 # The heaviest of its kind: what is quick for it is quick for all.
@@ -96,7 +96,7 @@ def open_logins(session: Session, user_id: uuid.UUID, settings: Settings) -> tup
         logins.begin(session, user, kind=kind, lifetime=LOGIN_LASTS, actor=PLATFORM)
         for kind in (LoginKind.PAGE, LoginKind.API)
     )
-    return str(page.id), jwts.issue(settings.portal, user, program)
+    return str(page.id), login_tokens.issue(settings.portal, user, program)
 
 
 def seen_now() -> float:

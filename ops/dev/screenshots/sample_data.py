@@ -35,7 +35,7 @@ from models.webhooks import WebhookDelivery
 from ops.dev.screenshots import fake_telemetry
 from ops.dev.screenshots.actors import BUYER, LAPTOP, PASSWORD, TO_TRY, Making, Shop
 from ops.dev.screenshots.backdating import Past
-from portal import errors
+from portal.request import error_pages
 
 
 def make(past: Past, settings: Settings) -> Shop:
@@ -244,7 +244,7 @@ def _ids(making: Making, alice: User) -> None:
             (LinkPurpose.SIGN_IN, BUYER),
         ):
             shop.add("secret", purpose.value, _mailed_secret(session, purpose, email, making.settings))
-        for status in errors.PAGES:
+        for status in error_pages.PAGES:
             shop.add("status", str(status), status)
         shop.add("month", "this", f"{clock.now():%Y-%m}")
         # The ledger's times come from the services; only sessions that never ended may look stale.

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from models.services import text_validation
 from models.services.ledger import money
 from models.services.pagination import MAX_LIMIT, MAX_OFFSET
-from portal.formats import iso
+from portal.template_filters import iso
 
 
 def fit(text: str) -> str:

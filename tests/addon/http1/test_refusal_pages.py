@@ -6,7 +6,7 @@ import pytest
 
 from addon.http1.decisions import Refuse
 from addon.http1.pages.refusal_pages import written
-from portal.refusals import REASONS
+from portal.presentation.refusal_reasons import REASONS
 from tests.addon.http1.playbook import GET, Playbook
 
 CODES = sorted({*REASONS, "token_missing", "maintenance", "not_found", "cross_site", "internal"})

@@ -14,7 +14,7 @@ from models.logins import LoginKind
 from models.services.accounts import logins
 from models.services.actor import Actor
 from models.users import User
-from portal.api import jwts
+from portal.api import login_tokens
 
 API = "/api/v1"
 
@@ -51,9 +51,9 @@ def program(app: Flask, session: Session, settings: Settings) -> Callable[[User]
     """A function that logs somebody's program in."""
 
     def make(user: User) -> Program:
-        login = logins.begin(session, user, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=Actor(user.id))
+        login = logins.begin(session, user, kind=LoginKind.API, lifetime=login_tokens.LIFETIME, actor=Actor(user.id))
         session.commit()
-        return Program(app.test_client(), Authorization=f"Bearer {jwts.issue(settings.portal, user, login)}")
+        return Program(app.test_client(), Authorization=f"Bearer {login_tokens.issue(settings.portal, user, login)}")
 
     return make
 

@@ -18,7 +18,7 @@ from models.logins import Login, LoginKind
 from models.services.accounts import logins, roles
 from models.services.actor import Actor
 from models.users import User
-from portal.api import jwts
+from portal.api import login_tokens
 from tests.conftest import PASSWORD, Clock
 from tests.portal.api.conftest import Program, told
 from tests.portal.conftest import Browser
@@ -182,7 +182,7 @@ def test_a_token_that_we_did_not_sign_opens_nothing(
 ) -> None:
     ours = alices.headers["Authorization"].removeprefix("Bearer ")
     claims = jwt.decode(ours, options={"verify_signature": False})
-    key = jwts._key(settings.portal)
+    key = login_tokens._key(settings.portal)
     forged = [
         jwt.encode(claims, "x" * 32, "HS256"),
         jwt.encode(claims, None, "none"),
@@ -231,7 +231,7 @@ def test_a_login_that_succeeds_costs_nothing(nobody: Program, session: Session, 
 
 
 def test_lifetime_is_an_hour() -> None:
-    assert timedelta(minutes=60) == jwts.LIFETIME
+    assert timedelta(minutes=60) == login_tokens.LIFETIME
 
 
 def test_an_easy_password_is_422_when_registering_and_when_changing_it(nobody: Program, alices: Program) -> None:

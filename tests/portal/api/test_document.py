@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from ops.commands import openapi
-from portal.api.docs import whole
+from portal.api.openapi.docs_pages import whole
 from tests.portal.conftest import Browser
 
 CONTRACT = """

@@ -20,7 +20,7 @@ from models.services.audit import log as audit_log
 from models.services.errors import RequestUnderWay
 from models.users import User
 from portal import create_app
-from portal.api import jwts
+from portal.api import login_tokens
 from tests.conftest import Clock
 from tests.portal.api.conftest import Program, told
 from tests.support import assert_sound, balance, person, race
@@ -146,9 +146,9 @@ def test_twins_at_the_same_instant_get_one_token_and_one_answer(committed: tuple
     settings, sessions = committed
     alice = person(sessions, "alice", balance="100")
     with sessions.begin() as session:
-        login = logins.begin(session, alice, kind=LoginKind.API, lifetime=jwts.LIFETIME, actor=Actor(alice.id))
+        login = logins.begin(session, alice, kind=LoginKind.API, lifetime=login_tokens.LIFETIME, actor=Actor(alice.id))
     app = create_app(settings)
-    bearer = f"Bearer {jwts.issue(settings.portal, alice, login)}"
+    bearer = f"Bearer {login_tokens.issue(settings.portal, alice, login)}"
 
     def buy_it() -> Any:
         caller = Program(app.test_client(), Authorization=bearer)

@@ -15,7 +15,7 @@ from models.services.ledger import transfers
 from models.services.settings import overrides
 from models.users import User
 from portal.forms.numbers import local_number, plain_number
-from portal.words import amount
+from portal.presentation.formatting import amount
 from tests.portal.conftest import Browser
 
 NBSP, NARROW = "\u00a0", "\u202f"

@@ -1,0 +1,158 @@
+"""Who calls the API, and what that opens. A cookie opens nothing here: only what no browser sends by itself does.
+
+Every endpoint names what it needs by `needs` or `open_to_all`; one that names nothing is open to admins only.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from flask import Response, current_app, g, request
+
+from models.api_keys import ApiKey, KeyScope
+from models.audit import Origin
+from models.logins import Login, LoginKind
+from models.services.accounts import api_keys, logins, two_factor
+from models.services.actor import Actor
+from models.services.errors import TooManyAttempts
+from models.users import User
+from portal.api import login_tokens
+from portal.request import context, maintenance, rate_limits
+from portal.request.error_pages import Refusal
+
+NO_CREDENTIALS = "Not authenticated"
+BAD_CREDENTIALS = "Could not validate credentials"
+INACTIVE = "Inactive user"
+NOT_ADMIN = "Not enough permissions"
+NO_SECOND_FACTOR = "Admins need two-factor login here; set it up in the portal"
+LOGIN_ONLY = "An API key does not open this; log in"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, by a login or by one of his keys; exactly one of the two is there."""
+
+    user: User
+    login: Login | None = None
+    key: ApiKey | None = None
+
+    @property
+    def scope(self) -> KeyScope:
+        """A login opens all that its user may do."""
+        return self.key.scope if self.key else KeyScope.ADMIN
+
+
+def needs[View: Callable[..., Any]](scope: KeyScope, *, login_only: bool = False) -> Callable[[View], View]:
+    """Say what an endpoint needs; stands below the route."""
+
+    def mark(view: View) -> View:
+        view.__dict__.update(needs=scope, login_only=login_only)
+        return view
+
+    return mark
+
+
+def open_to_all[View: Callable[..., Any]](view: View) -> View:
+    """Say that an endpoint needs no credentials; stands below the route."""
+    view.__dict__.update(needs=None)
+    return view
+
+
+def admit() -> Response | None:
+    """Let a request in, or raise Refusal or TooManyAttempts: before anything of it is read.
+
+    During maintenance what changes something is answered here, admins excepted.
+    """
+    view = current_app.view_functions[request.endpoint or ""]
+    needed: KeyScope | None = getattr(view, "needs", KeyScope.ADMIN)
+    if needed is None:
+        return maintenance.refusal(lambda: None)
+    caller = _caller()
+    g.caller = caller
+    context.note_whose(caller.user.id)
+    if not caller.user.is_superuser:
+        g.allowance = rate_limits.take_api_call(caller.user.id)
+        if g.allowance.is_over:
+            raise TooManyAttempts(g.allowance.resets_in)
+    if needed is KeyScope.ADMIN and not caller.user.is_superuser:
+        raise Refusal(403, NOT_ADMIN)
+    if needed is KeyScope.ADMIN and two_factor.is_missing(context.session(), caller.user, context.frozen_settings()):
+        raise Refusal(403, NO_SECOND_FACTOR)
+    if not caller.scope.opens(needed):
+        raise Refusal(403, f"This API key is for {caller.scope} only")
+    if caller.key and getattr(view, "login_only", False):
+        raise Refusal(403, LOGIN_ONLY)
+    _note_use(caller)
+    return maintenance.refusal(lambda: caller.user)
+
+
+def caller() -> Caller:
+    """Return who calls; only behind `admit`."""
+    return cast(Caller, g.caller)
+
+
+def user() -> User:
+    """Return the user who calls."""
+    return caller().user
+
+
+def actor() -> Actor:
+    """Return who acts in this request, and from where. The portal's cookie, should there be one, has no say."""
+    who: Caller | None = g.get("caller")
+    return Actor(
+        who.user.id if who else None, request.remote_addr, request.user_agent.string, g.get("request_id"), Origin.API
+    )
+
+
+def show_allowance(response: Response) -> Response:
+    """Say in the headers how many requests are left."""
+    allowance: rate_limits.Allowance | None = g.get("allowance")
+    if allowance is not None:
+        response.headers["RateLimit-Limit"] = str(allowance.limit)
+        response.headers["RateLimit-Remaining"] = str(allowance.remaining)
+        response.headers["RateLimit-Reset"] = str(allowance.seconds)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _caller() -> Caller:
+    kind, _blank, token = request.headers.get("Authorization", "").partition(" ")
+    bearer = token.strip() if kind.lower() == "bearer" else ""
+    key = request.headers.get("X-API-Key", "").strip()
+    if not bearer and not key:
+        raise Refusal(403, NO_CREDENTIALS)
+    if not bearer or bearer.startswith(api_keys.PREFIX):
+        return _by_key(bearer or key)
+    return _by_login(bearer)
+
+
+def _by_key(secret: str) -> Caller:
+    found = api_keys.find_open(context.session(), secret, context.settings())
+    if found is None:
+        raise Refusal(401, BAD_CREDENTIALS)
+    if not found.user.is_active:
+        raise Refusal(403, INACTIVE)
+    return Caller(found.user, key=found)
+
+
+def _by_login(token: str) -> Caller:
+    named = login_tokens.named_by(context.settings().portal, token)
+    if named is None:
+        raise Refusal(401, BAD_CREDENTIALS)
+    login = logins.find_open(context.session(), named.login_id, kind=LoginKind.API)
+    if login is None:
+        owner = context.session().get(User, named.user_id)
+        if owner is not None and not owner.is_active:
+            raise Refusal(403, INACTIVE)
+        raise Refusal(401, BAD_CREDENTIALS)
+    return Caller(login.user, login=login)
+
+
+def _note_use(caller: Caller) -> None:
+    """Write down now and then that a login or key is in use, in a transaction of its own."""
+    if caller.login and logins.is_stale(caller.login):
+        with context.transaction() as session:
+            logins.touch(session, caller.login, actor=actor())
+    if caller.key and api_keys.is_stale(caller.key):
+        with context.transaction() as session:
+            api_keys.touch(session, caller.key)

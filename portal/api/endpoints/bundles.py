@@ -1,0 +1,140 @@
+"""Several tokens at once: buying them, and, for admins, offering them."""
+
+import uuid
+
+from flask import Response
+from sqlalchemy.orm import Session
+
+from models import bundles as tables
+from models.api_keys import KeyScope
+from models.services.ledger import transfers
+from models.services.tokens import bundles
+from portal.api import authentication
+from portal.api.idempotency import OnceHeader, once
+from portal.api.openapi.blueprints import blueprint as make_blueprint
+from portal.api.openapi.document import documented
+from portal.api.responses import envelope, reply
+from portal.api.schemas import bundles as schemas
+from portal.api.schemas import tokens as token_schemas
+from portal.request import context
+
+blueprint = make_blueprint("bundles", "Several tokens at once, for less.")
+
+NO_SUCH = {404: "There is no such bundle."}
+
+
+@blueprint.get(
+    "/",
+    **documented(
+        200,
+        schemas.Bundles,
+        example={"items": [schemas.BUNDLE_EXAMPLE], "total": 1, "limit": 50, "offset": 0},
+    ),
+)
+@authentication.needs(KeyScope.READ)
+def listing(query: schemas.BundlesQuery) -> Response:
+    """Return the bundles that are for sale, newest first."""
+    page = bundles.offers(context.session(), context.settings(), limit=query.limit, offset=query.offset)
+    return envelope(schemas.Bundles, page, _written)
+
+
+@blueprint.get("/<uuid:bundle_id>", **documented(200, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors=NO_SUCH))
+@authentication.needs(KeyScope.READ)
+def detail(path: schemas.BundlePath) -> Response:
+    """Return a bundle that is for sale."""
+    return reply(_written(bundles.offered(context.session(), path.bundle_id)))
+
+
+@blueprint.post(
+    "/<uuid:bundle_id>/purchase",
+    **documented(
+        200,
+        schemas.SoldBundle,
+        example=schemas.SALE_EXAMPLE,
+        errors={
+            **NO_SUCH,
+            402: "The balance is too low: 81.00 ZNC are needed.",
+            409: "A request with this Idempotency-Key is being carried out.",
+        },
+    ),
+)
+@authentication.needs(KeyScope.BUY)
+def purchase(header: OnceHeader, path: schemas.BundlePath, body: schemas.BundlePurchase) -> Response:
+    """Buy a bundle.
+
+    The reply is the only one that ever shows the secrets of its tokens.
+    """
+
+    def buy(session: Session) -> schemas.SoldBundle:
+        sold, made = bundles.purchase(
+            session,
+            authentication.user(),
+            path.bundle_id,
+            purchase_id=uuid.uuid4(),
+            coupon=body.coupon or "",
+            settings=context.settings(),
+            actor=authentication.actor(),
+        )
+        return schemas.SoldBundle(
+            bundle_name=sold.bundle_name,
+            tokens_generated=len(made),
+            cost_znc=sold.price_paid,
+            new_balance=transfers.wallet_of(session, authentication.user().id).balance,
+            tokens=[token_schemas.write(token, secret) for token, secret in made],
+        )
+
+    return once(header, body, buy)
+
+
+@blueprint.post(
+    "/",
+    **documented(201, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors={400: "This duration is not for sale."}),
+)
+@authentication.needs(KeyScope.ADMIN)
+def create(body: schemas.NewBundle) -> Response:
+    """Offer a bundle, as an admin."""
+    with context.transaction() as session:
+        values = body.model_dump()
+        made = bundles.save(session, None, **values, settings=context.settings(), actor=authentication.actor())
+    return reply(_written(made), 201)
+
+
+@blueprint.patch(
+    "/<uuid:bundle_id>",
+    **documented(
+        200,
+        schemas.Bundle,
+        example=schemas.BUNDLE_EXAMPLE,
+        errors={**NO_SUCH, 400: "This duration is not for sale."},
+    ),
+)
+@authentication.needs(KeyScope.ADMIN)
+def change(path: schemas.BundlePath, body: schemas.BundleChanges) -> Response:
+    """Change a bundle for its next buyers, as an admin; what was sold stays as it was."""
+    changes = body.model_dump(exclude_none=True)
+    active = changes.pop("is_active", None)
+    with context.transaction() as session:
+        bundle = bundles.by_id(session, path.bundle_id)
+        if changes:
+            stands = schemas.NewBundle.model_validate(bundle).model_dump()
+            values = {**stands, **changes}
+            bundles.save(session, bundle, **values, settings=context.settings(), actor=authentication.actor())
+        if active is not None:
+            bundles.set_active(session, bundle.id, active=active, actor=authentication.actor())
+        session.refresh(bundle)
+        # Within the transaction: a price that cannot be told refuses the whole change.
+        written = _written(bundle)
+    return reply(written)
+
+
+@blueprint.delete("/<uuid:bundle_id>", **documented(204, None, errors=NO_SUCH))
+@authentication.needs(KeyScope.ADMIN)
+def withdraw(path: schemas.BundlePath) -> Response:
+    """Withdraw a bundle, as an admin; its sales stay, and `is_active` offers it again."""
+    with context.transaction() as session:
+        bundles.set_active(session, path.bundle_id, active=False, actor=authentication.actor())
+    return Response(status=204)
+
+
+def _written(bundle: tables.Bundle) -> schemas.Bundle:
+    return schemas.write(bundle, bundles.price_of(bundle, context.settings()))

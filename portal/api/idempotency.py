@@ -1,0 +1,59 @@
+"""A POST that moves money, carried out once for each Idempotency-Key."""
+
+from collections.abc import Callable
+
+from flask import Response, request
+from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
+
+from models.services import idempotency
+from models.services.crypto.encryption import SealBroken
+from models.services.errors import KeyReused
+from models.services.idempotency import Kept
+from portal.api import authentication
+from portal.api.responses import Unfit
+from portal.api.schemas.common import Schema, Text
+from portal.request import context
+from portal.request.error_pages import Refusal
+
+
+class OnceHeader(Schema):
+    """The header that makes a request safe to send again."""
+
+    key: Text | None = Field(
+        None,
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=idempotency.LONGEST_KEY,
+        description="Your name for this request, such as a UUID; sent again within 24 hours it gets the same answer.",
+    )
+
+
+def once(
+    header: OnceHeader, body: BaseModel | None, work: Callable[[Session], BaseModel], *, status: int = 200
+) -> Response:
+    """Do `work` in a transaction and answer with what it returns, or with what it returned under this key before."""
+    with context.transaction() as session:
+        if header.key is None:
+            return _reply(Kept(status, work(session).model_dump_json()))
+        content = body.model_dump_json() if body else ""
+        asked = f"{request.method} {request.full_path}\n{content}".encode()
+        try:
+            claimed = idempotency.claim(session, authentication.user(), header.key, asked, context.settings())
+        except KeyReused as error:
+            raise Unfit(("header", "Idempotency-Key"), str(error), error.code) from None
+        except SealBroken:
+            # The portal's secret key was replaced since; what was done is done once all the same.
+            raise Refusal(409, "This request was carried out, and its answer cannot be read any more.") from None
+        if isinstance(claimed, Kept):
+            return _reply(claimed, replayed=True)
+        made = Kept(status, work(session).model_dump_json())
+        idempotency.keep(session, claimed, made, context.settings())
+        return _reply(made)
+
+
+def _reply(kept: Kept, *, replayed: bool = False) -> Response:
+    response = Response(kept.body, kept.status, mimetype="application/json")
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response

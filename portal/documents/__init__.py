@@ -1,0 +1,1 @@
+"""Files for download: CSV lists and PDF documents."""

@@ -1,0 +1,98 @@
+"""The words for settings that may change at run time."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from flask_babel import lazy_gettext as _
+
+from portal.presentation.formatting import duration, price
+
+_NOTHING = "\u2013"
+# What these hold are numbers, beside the price list.
+_NUMBERS = ("limits.", "prices.")
+# Label and help of each setting that may change at run time.
+SETTINGS = {
+    "prices.znc": (_("Price list"), _("One line for each duration that is sold: hours = ZNC.")),
+    "prices.rub_per_znc": (_("Roubles for one ZNC"), _("Payments that were started keep their rate.")),
+    "refund.used_time_rate": (
+        _("Price of used time"),
+        _(
+            "Decided when a token is revoked, for all tokens. Pro rata: a part of what was paid, so 720 hours for"
+            " 300 ZNC revoked after one hour cost 0.42 ZNC, and nobody needs to buy a single hour. List price: the"
+            " price of the shortest duration that covers the use, from the list at the purchase; the same hour costs"
+            " 1 ZNC."
+        ),
+    ),
+    "refund.bundle_rate": (
+        _("Refund for a token of a bundle"),
+        _(
+            "Share: each token gives back its share of the bundle's price, so one token can be kept at the discount."
+            " List price: tokens that are kept cost their list price, and the rest comes back as more are revoked;"
+            " the whole bundle, unused, gives back all of it."
+        ),
+    ),
+    "debt.pause_tokens": (
+        _("Pause tokens while a debt is open"),
+        _("Tokens that were bought with money that was charged back stand still until the debt is repaid."),
+    ),
+    "renewal.in_outage": (
+        _("Auto-renewal in an outage"),
+        _(
+            "Wait: nothing is taken while an outage is open, and a token is renewed once its credit is booked."
+            " Renew: the price is taken in time, and the bought time comes back with the credit, beyond its limit."
+        ),
+    ),
+    "limits.auth_per_hour": (_("Failed logins per account"), _("Per hour; after that each attempt waits longer.")),
+    "limits.auth_per_address": (_("Failed logins per address"), _("Per hour, over all accounts.")),
+    "limits.registrations_per_hour": (_("Registrations per address"), _("Completed ones, per hour.")),
+    "limits.api_per_minute": (_("API requests a minute"), _("Of one user.")),
+    "limits.proxy_per_minute": (_("Proxied requests a minute"), _("Of one token, over all workers.")),
+    "limits.proxy_at_once": (_("Proxied requests at once"), _("Of one token, under way at the same time.")),
+    "limits.failures_per_minute": (_("Wrong tokens a minute"), _("Of one address; good tokens pass from any address.")),
+    "limits.topup_max_znc": (_("Largest top-up in ZNC"), _("For a single payment.")),
+    "sessions.device_policy": (
+        _("Device policy"),
+        _(
+            "When sent: a token has one device at a time, but clients that never name one can share it."
+            " Required: they can not."
+        ),
+    ),
+    "maintenance.on": (
+        _("Maintenance mode"),
+        _("On: the proxy refuses every request, and buyers change nothing. Running tokens are credited for it."),
+    ),
+    "maintenance.retry_after_seconds": (_("Come back after seconds"), _("What clients are told.")),
+    "maintenance.words_en": (_("Words in English"), _("What buyers read; may stay empty.")),
+    "maintenance.words_ru": (_("Words in Russian"), _("What buyers read; may stay empty.")),
+}
+GROUPS = {
+    "prices": _("Prices"),
+    "refund": _("Refunds"),
+    "renewal": _("Auto-renewal"),
+    "debt": _("Debts"),
+    "limits": _("Limits"),
+    "sessions": _("Devices"),
+    "maintenance": _("Maintenance"),
+}
+CHOICES = {
+    "refund.used_time_rate": {"prorata": _("pro rata"), "list": _("list price")},
+    "refund.bundle_rate": {"share": _("share"), "list": _("list price")},
+    "renewal.in_outage": {"wait": _("wait"), "renew": _("renew")},
+    "sessions.device_policy": {"off": _("off"), "when_sent": _("when sent"), "required": _("required")},
+    "debt.pause_tokens": {"false": _("off"), "true": _("on")},
+    "maintenance.on": {"false": _("off"), "true": _("on")},
+}
+
+
+def setting_value(value: object, key: str) -> str:
+    """Write a setting's value for reading, be it of the settings or as the history keeps it."""
+    if isinstance(value, Mapping):
+        pairs = sorted((int(hours), Decimal(znc)) for hours, znc in value.items())
+        return " · ".join(f"{duration(hours)}: {price(znc)}".replace(" ", "\u00a0") for hours, znc in pairs)
+    known = CHOICES.get(key, {})
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if key.startswith(_NUMBERS) and text.replace(".", "", 1).isdecimal():
+        return price(Decimal(text))
+    if text in known:
+        return str(known[text])
+    return text or _NOTHING

@@ -1,0 +1,160 @@
+"""Who is logged in, and what that opens: cookies that name a login, and guards for whole blueprints."""
+
+import re
+import uuid
+from datetime import timedelta
+from secrets import token_urlsafe
+
+from flask import Flask, abort, after_this_request, current_app, redirect, request, session, url_for
+from flask_login import LoginManager, UserMixin, current_user, login_user
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models import clock
+from models.logins import Login, LoginKind
+from models.services.accounts import impersonation, known_devices, logins, time_zones, two_factor
+from models.users import User
+from portal.presentation.user_agents import device
+from portal.request import context
+from portal.request.safe_redirects import path_of_request
+
+_DEVICE = re.compile(r"[A-Za-z0-9_-]{32}")
+# So long a right password stays good without its code.
+HALF_SECONDS = 300
+
+
+class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
+    """Somebody with a login, as Flask-Login sees him. The cookie holds the login's id and is signed.
+
+    `user` is whose portal he sees: his own, or that of the user whom an admin is viewing.
+    """
+
+    def __init__(self, login: Login) -> None:
+        self.login = login
+        self.user = impersonation.viewed(login) or login.user
+
+    def get_id(self) -> str:
+        return str(self.login.id)
+
+
+def init_app(app: Flask) -> None:
+    """Make Flask-Login find logins by `_load`."""
+    manager = LoginManager()
+    manager.user_loader(_load)
+    # A login is bound to its row, not to an address or a browser version, which change with every train ride.
+    manager.session_protection = None
+    # Its context processor would look the user up for every template, error pages included.
+    manager.init_app(app, add_context_processor=False)
+
+
+def refuse_viewers() -> None:
+    """Guard pages that show what is for the user's own eyes, such as the secret of his second factor."""
+    if context.viewing() is not None:
+        abort(403)
+
+
+def _load(identifier: str) -> Visitor | None:
+    try:
+        login_id = uuid.UUID(identifier)
+    except ValueError:
+        return None
+    login = logins.find_open(context.session(), login_id, kind=LoginKind.PAGE)
+    if login is None:
+        return None
+    context.note_whose(login.user_id)
+    return Visitor(login)
+
+
+def open_login(own: Session, user: User) -> Login:
+    """Begin a login in the caller's transaction; `enter` sends its cookie after the commit."""
+    login = logins.begin(own, user, kind=LoginKind.PAGE, lifetime=_lifetime(), actor=context.actor())
+    known_devices.note_login(own, user, _device_cookie(), name=device(login), actor=context.actor())
+    time_zones.note(own, user, request.form.get("time_zone", ""))
+    return login
+
+
+def _device_cookie() -> str:
+    """Return what this browser is known by: a cookie of its own that outlives logins, sent anew with each."""
+    shown = shown_device() or token_urlsafe(24)
+
+    @after_this_request
+    def send(response: Response) -> Response:
+        lifetime = known_devices.REMEMBERED
+        secure = context.settings().platform.is_production
+        response.set_cookie(_device_name(), shown, max_age=lifetime, secure=secure, httponly=True, samesite="Lax")
+        return response
+
+    return shown
+
+
+def shown_device() -> str:
+    """Return the lasting cookie that this browser shows; an empty text for none, or for one that is none of ours."""
+    given = request.cookies.get(_device_name(), "")
+    return given if _DEVICE.fullmatch(given) else ""
+
+
+def _device_name() -> str:
+    return "__Host-device" if context.settings().platform.is_production else "device"
+
+
+def enter(login: Login) -> None:
+    """Go on with a login in a fresh session, so that one planted before (session fixation) is worth nothing."""
+    session.clear()
+    session.permanent = True
+    session["seen"] = clock.now().timestamp()
+    login_user(Visitor(login))
+
+
+def enter_half(user: User) -> None:
+    """Remember for some minutes whose password was right, in a fresh session; a code has to follow."""
+    session.clear()
+    session["half"] = [str(user.id), user.password_version, clock.now().timestamp()]
+
+
+def half_entered() -> User | None:
+    """Return whose password was right a moment ago in this browser, if it still is."""
+    user_id, version, since = session.get("half") or ("", 0, 0.0)
+    if not user_id or clock.now().timestamp() - since > HALF_SECONDS:
+        return None
+    user = context.session().get(User, uuid.UUID(user_id))
+    return user if user is not None and user.is_active and user.password_version == version else None
+
+
+def require_login() -> Response | None:
+    """Guard a blueprint: a visitor goes to the login page and comes back."""
+    if current_user.is_authenticated:
+        _touch()
+        return None
+    back = path_of_request() if request.method == "GET" else None
+    return redirect(url_for("accounts.login", next=back))
+
+
+def _touch() -> None:
+    """Let a login that is used last longer, and its cookie, which counts from when it was sent last."""
+    if logins.is_stale(context.login()):
+        with context.transaction() as own:
+            logins.touch(own, context.login(), lifetime=_lifetime(), actor=context.actor())
+        session["seen"] = clock.now().timestamp()
+
+
+def _lifetime() -> timedelta:
+    lifetime: timedelta = current_app.permanent_session_lifetime
+    return lifetime
+
+
+def require_admin() -> Response | None:
+    """Guard the admin blueprint: a visitor goes to the login page, a user gets 403."""
+    refused = require_login()
+    if refused is None and not current_user.user.is_superuser:
+        abort(403)
+    if refused is None and two_factor.is_missing(context.session(), context.user(), context.frozen_settings()):
+        return redirect(url_for("two_factor.overview"))
+    return refused
+
+
+def is_from_ops() -> bool:
+    """Say whether the request comes from an ops network. One that passed a proxy that nobody trusts does not."""
+    settings = context.settings()
+    if "X-Forwarded-For" in request.headers and not settings.portal.trusted_proxies:
+        return False
+    return settings.proxy.is_ops(request.remote_addr or "")

@@ -1,0 +1,182 @@
+"""From what went wrong to what the visitor sees, in one place. No page here asks the database."""
+
+import logging
+from math import ceil
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, jsonify, make_response, redirect, render_template, request
+from flask.globals import request_ctx
+from flask_babel import lazy_gettext as _
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.wrappers import Response as BaseResponse
+
+from models.services import errors as domain
+from portal.extensions import db
+from portal.i18n import is_for_programs, ngettext
+from portal.presentation.error_messages import sentence
+from portal.request.safe_redirects import local_path
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[domain.DomainError], int] = {
+    domain.NotFound: 404,
+    domain.InvalidInput: 400,
+    domain.EmailTaken: 400,
+    domain.UsernameTaken: 400,
+    domain.CouponRefused: 400,
+    domain.CallbackRefused: 400,
+    domain.LoginFailed: 401,
+    domain.OtpRequired: 401,
+    domain.OtpWrong: 401,
+    domain.ProofNeeded: 401,
+    domain.InsufficientFunds: 402,
+    domain.AccountDisabled: 403,
+    domain.LinkExpired: 410,
+    domain.TooManyAttempts: 429,
+    domain.ProviderRefused: 502,
+    domain.ProviderDown: 503,
+}
+CONFLICT = 409
+# Title and sentence for each status; others get the last pair.
+PAGES = {
+    400: (_("We could not read this request"), _("Something in it was not as expected. Go back and try again.")),
+    401: (_("Please log in"), _("This page needs a login.")),
+    402: (_("The balance is too low"), _("Top up your wallet and try again.")),
+    403: (_("This page is not for you"), _("It is open to admins only. If you should be one, ask an admin.")),
+    404: (_("There is nothing here"), _("The address may be mistyped, or the thing may belong to somebody else.")),
+    405: (_("This address does not do that"), _("Go back to the page you came from and use its buttons.")),
+    409: (_("This is done already"), _("Nothing was changed a second time.")),
+    410: (
+        _("This is no longer here"),
+        _("Its time is over. Nothing is wrong on your side."),
+    ),
+    413: (_("This is too large"), _("We do not take that much at once. Shorten it and try again.")),
+    429: (_("That was too often"), _("To keep accounts safe we count failed attempts.")),
+    500: (_("Something broke on our side"), _("We have written it down. Nothing was charged for this request.")),
+    503: (_("We are not quite there"), _("A part of the shop is not answering. It usually takes a minute; try again.")),
+}
+# What the API says instead, where the page's sentence is for somebody in front of a browser.
+FOR_PROGRAMS = {
+    400: "This request could not be read.",
+    405: "This address does not take this method; the header Allow says which ones it takes.",
+}
+FORM_EXPIRED = (
+    _("This form is no longer good"),
+    _("It was open for too long, the login has ended, or cookies are off. Open it again and send it once more."),
+)
+
+
+class Refusal(Exception):
+    """The API does not let a request in; the message is for the caller's developer."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+def init_app(app: Flask) -> None:
+    """Register the handlers."""
+    app.register_error_handler(CSRFError, _on_csrf)
+    app.register_error_handler(HTTPException, _on_http)
+    app.register_error_handler(domain.DomainError, _on_domain)
+    app.register_error_handler(Refusal, lambda refusal: page(refusal.status, str(refusal)))
+    app.register_error_handler(OperationalError, _on_database_down)
+    app.register_error_handler(PoolTimeout, _on_database_down)
+
+
+def _on_domain(error: domain.DomainError) -> Response:
+    db.session.rollback()
+    g.refused = type(error).__name__
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), CONFLICT)
+    response = page(status, str(error) if _is_api() else _words(error, status))
+    if isinstance(error, domain.TooManyAttempts):
+        response.headers["Retry-After"] = str(_seconds(error))
+    return response
+
+
+def _words(error: domain.DomainError, status: int) -> str | None:
+    """Say on a page what the domain refused; None for what the page says anyway."""
+    if isinstance(error, domain.NotFound):
+        return None
+    if isinstance(error, domain.TooManyAttempts):
+        minutes = ceil(_seconds(error) / 60)
+        wait = ngettext("Try again in %(num)d minute.", "Try again in %(num)d minutes.", minutes)
+        return f"{PAGES[status][1]} {wait}"
+    return sentence(error)
+
+
+def _seconds(error: domain.TooManyAttempts) -> int:
+    return max(1, ceil(error.resets_in.total_seconds()))
+
+
+def _on_csrf(_error: CSRFError) -> Response:
+    title, text = FORM_EXPIRED
+    return page(400, str(text), title=str(title), again=local_path(_came_from(), ""))
+
+
+def _came_from() -> str:
+    """Return path and query of the page of ours that sent the request, as the visitor's browser says."""
+    try:
+        page_before = urlsplit(request.referrer or "")
+    except ValueError:  # a host in brackets that is none
+        return ""
+    return page_before._replace(scheme="", netloc="").geturl() if page_before.netloc == request.host else ""
+
+
+def _on_http(error: HTTPException) -> BaseResponse | HTTPException:
+    if error.code is None or error.code < 400:
+        return error  # a redirect to the same address with or without its last slash
+    if isinstance(error, InternalServerError) and error.original_exception is not None:
+        # Flask has logged the traceback; this line joins it to the id on the visitor's page.
+        logger.error("request %s failed: %s", g.get("request_id"), type(error.original_exception).__name__)
+    if isinstance(error, MethodNotAllowed) and request.method in {"GET", "HEAD"} and not _is_api():
+        return redirect(_page_above())
+    response = page(error.code)
+    for name, value in error.get_headers():
+        if name in {"Allow", "Retry-After", "WWW-Authenticate"}:
+            response.headers[name] = value
+    return response
+
+
+def _page_above() -> str:
+    """Return the address of the nearest page above one that only takes forms, where the form stands.
+
+    A form's answer stands at the form's own address, which people reload, bookmark and come back to after a login.
+    """
+    path, adapter = request.path, request_ctx.url_adapter
+    while path and adapter is not None:
+        path = path.rpartition("/")[0]
+        if adapter.test(path or "/", "GET"):
+            break
+    query = request.query_string.decode()
+    return f"{path or '/'}?{query}" if query else path or "/"
+
+
+def _on_database_down(error: Exception) -> Response:
+    logger.error("request %s: the database does not answer: %s", g.get("request_id"), type(error).__name__)
+    response = page(503)
+    response.headers["Retry-After"] = "30"
+    return response
+
+
+def page(status: int, text: str | None = None, *, title: str | None = None, again: str = "") -> Response:
+    """Return an error page, or its JSON form under /api/; `again` is where the form is that was not taken."""
+    usual_title, usual_text = PAGES.get(status, PAGES[500] if status >= 500 else PAGES[400])
+    title = title or str(usual_title)
+    if _is_api():
+        detail = text or FOR_PROGRAMS.get(status) or str(usual_text)
+        response = jsonify(detail=detail, request_id=g.get("request_id"))
+        if status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+    else:
+        facts = {"status": status, "title": title, "text": text or str(usual_text), "again": again}
+        response = make_response(render_template("errors/error.html", **facts))
+    response.status_code = status
+    return response
+
+
+def _is_api() -> bool:
+    return is_for_programs(request.path)

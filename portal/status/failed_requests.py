@@ -1,0 +1,63 @@
+"""What the portal refused or failed at is kept for a while, so that an admin finds it by the id on the page."""
+
+import logging
+import time
+from typing import cast
+
+from flask import Flask, Response, g, request
+from redis.exceptions import RedisError
+
+from models.services.monitoring import failed_requests
+from models.services.monitoring.failed_requests import Asked
+from portal.status import recent_requests
+
+logger = logging.getLogger(__name__)
+
+
+def init_app(app: Flask) -> None:
+    """Note every answer that is an error."""
+    app.after_request(_note)
+
+
+def find(request_id: str) -> Asked | None:
+    """Return what a request was; None when it changed nothing unusual, is forgotten, or Redis does not answer."""
+    if not failed_requests.REQUEST_ID.fullmatch(request_id):
+        return None
+    try:
+        return failed_requests.read(
+            cast(bytes | None, recent_requests.redis().hget(failed_requests.ASKED_KEY, request_id))
+        )
+    except RedisError as error:
+        logger.warning("a request cannot be looked up: %s", type(error).__name__)
+        return None
+
+
+def _note(response: Response) -> Response:
+    if response.status_code >= 400 and request.endpoint != "static" and "request_id" in g:
+        request_id, line = g.request_id, failed_requests.written(_of(response))
+        connection = recent_requests.redis()
+
+        def write() -> None:
+            try:
+                connection.eval(
+                    failed_requests.ADD, 2, failed_requests.ASKED_KEY, failed_requests.ORDER_KEY, request_id, line
+                )
+            except RedisError as error:
+                logger.warning("request %s is not kept: %s", request_id, type(error).__name__)
+
+        # Once the answer is sent: nobody waits for this.
+        response.call_on_close(write)
+    return response
+
+
+def _of(response: Response) -> Asked:
+    return Asked(
+        at=round(time.time(), 3),
+        side="portal",
+        method=request.method,
+        path=failed_requests.shown_path(request.path),
+        status=response.status_code,
+        code=g.get("refused", ""),
+        user_id=g.get("whose"),
+        address=request.remote_addr or "",
+    )

@@ -1,0 +1,115 @@
+"""`/metrics` for the ops networks: the portal's requests, what people do, and how much there is of everything.
+
+Requests and statements are counted by prometheus_client, over all gunicorn processes when PROMETHEUS_MULTIPROC_DIR
+names a folder. What people and jobs do is counted by every process that does it, in Redis (models/metrics/audit_counters.py). How
+much there is is asked when somebody looks (figures.py).
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from flask import Blueprint, Flask, Response, abort, current_app
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
+from prometheus_flask_exporter import PrometheusMetrics
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine, event
+
+from models.config.settings import Settings
+from models.metrics import audit_counters
+from models.metrics.catalogue import LATENCY, PORTAL
+from models.metrics.prometheus import CONTENT_TYPE
+from portal.extensions import db
+from portal.request import auth
+from portal.status import metrics_collector
+
+logger = logging.getLogger(__name__)
+
+# A method is a label, and anybody may invent one: each other name would be series that stay.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# What a statement begins with; everything else, such as SET, is "other".
+_WORDS = frozenset({"select", "insert", "update", "delete", "with"})
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Count from now on, and answer at /metrics."""
+    # A second gauge for each series, which nothing here reads.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
+    redis = Redis.from_url(settings.redis.url, socket_timeout=1, socket_connect_timeout=1)
+    app.extensions["metrics"] = redis
+    _follow_commits()
+    requests = PrometheusMetrics(
+        app,
+        path=None,
+        group_by="endpoint",
+        defaults_prefix="portal",
+        buckets=LATENCY,
+        registry=CollectorRegistry(),
+        excluded_paths=["^/static/", "^/metrics$"],
+    )
+    app.wsgi_app = _Named(app.wsgi_app)  # type: ignore[method-assign]
+    with app.app_context():
+        _time_statements(db.engine, requests.registry)
+    shop = metrics_collector.Shop(redis)
+
+    page = Blueprint("metrics", __name__)  # a view of the app itself would stand in the JSON API's document
+
+    @page.get("/metrics")
+    def show() -> Response:
+        if not auth.is_from_ops():
+            abort(403)
+        text, _ = requests.generate_metrics("text/plain")
+        answer = Response(text.encode() + shop.text(), content_type=CONTENT_TYPE)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    app.register_blueprint(page)
+
+
+class _Named:
+    """Calls each method that we do not serve INVALID, as the gateway's metrics do, before anything looks at it."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] not in _METHODS:
+            environ["REQUEST_METHOD"] = "INVALID"
+        return self._app(environ, start_response)
+
+
+@cache
+def _follow_commits() -> None:
+    """Listen to the one factory of sessions that all apps of a process share, once."""
+    audit_counters.follow(db.session, lambda totals: add(current_app.extensions["metrics"], totals))
+
+
+def _time_statements(engine: Engine, registry: CollectorRegistry) -> None:
+    """Observe how long each statement of an app's engine takes."""
+    declared = next(metric for metric in PORTAL if metric.name == "db_query_duration_seconds")
+    took = Histogram(declared.name, declared.text, declared.labels, buckets=declared.buckets, registry=registry)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def begin(_connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+        context.zenzefi_began = time.perf_counter()
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def end(_connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+        word = statement.lstrip()[:6].split(None, 1)[0].lower() if statement.strip() else ""
+        kind = word if word in _WORDS else "other"
+        took.labels(kind).observe(time.perf_counter() - context.zenzefi_began)
+
+
+def add(redis: Redis, totals: audit_counters.Totals) -> None:
+    """Add to the totals of all processes. With Redis down they are short of it, and nothing else is."""
+    try:
+        with redis.pipeline(transaction=False) as pipeline:
+            for name, by in totals.items():
+                pipeline.hincrby(audit_counters.TOTALS_KEY, name, by)
+            pipeline.execute()
+    except RedisError as error:
+        logger.warning("not counted for the metrics: %s (%s)", ", ".join(totals), type(error).__name__)

@@ -1,0 +1,191 @@
+"""Filters and globals for templates: money, times, bytes, durations, words."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from math import floor
+from urllib.parse import urlencode
+
+from flask import Flask, request, url_for
+from flask_babel import format_date, format_datetime, format_timedelta
+from flask_babel import lazy_gettext as _
+from werkzeug.local import LocalProxy
+
+from models import clock, time_zones
+from models.access_tokens import AccessToken, TokenState
+from portal.i18n import format_decimal, gettext
+from portal.presentation import (
+    audit_details,
+    charts,
+    error_messages,
+    formatting,
+    job_names,
+    labels,
+    payment_results,
+    refusal_reasons,
+    setting_labels,
+    user_agents,
+)
+from portal.request import context
+
+# Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
+USER = LocalProxy(context.maybe_user)
+VIEWING = LocalProxy(context.viewing)
+WORDS = (
+    labels.TOKEN_STATES,
+    labels.PAYMENT_STATUSES,
+    labels.PAYMENT_FAILURES,
+    labels.REVERSAL_KINDS,
+    labels.REVERSAL_STATES,
+    labels.TRANSFER_KINDS,
+    labels.AUDIT_ACTIONS,
+    labels.MAIL_STATES,
+    labels.TOPICS,
+    labels.DELIVERY_STATES,
+    labels.TARGETS,
+)
+# A date stays on one line; where space is short, the time goes below it.
+MOMENT = "d\u00a0MMM\u00a0y, HH:mm"
+# Of things that follow each other within a minute.
+SECOND = f"{MOMENT}:ss"
+_STEP = 1024
+_UNITS = (_("KiB"), _("MiB"), _("GiB"), _("TiB"), _("PiB"))
+
+
+def init_app(app: Flask) -> None:
+    """Make these known to all templates."""
+    app.jinja_env.filters.update(
+        amount=formatting.amount,
+        price=formatting.price,
+        setting_value=setting_labels.setting_value,
+        plain_amount=lambda value: f"{value:.2f}",
+        count=format_decimal,
+        bytes=human_bytes,
+        moment=moment,
+        second=second,
+        utc=utc,
+        ago=ago,
+        day=day,
+        date=full_day,
+        month=month,
+        share=share,
+        iso=iso,
+        span=formatting.span,
+        device=user_agents.device,
+        duration=formatting.duration,
+        job_name=job_names.job_name,
+        kind_name=formatting.kind_name,
+        scope_name=formatting.scope_name,
+        scope_help=formatting.scope_help,
+        token_state=token_state,
+        word=word,
+        note=formatting.note,
+        sentence=error_messages.sentence,
+        said=gettext,
+        topic_help=labels.TOPIC_HELP.__getitem__,
+        details=audit_details.details,
+        outcome=payment_results.outcome,
+        result=payment_results.result,
+        happening=labels.TOKEN_HISTORY.__getitem__,
+        stopped=labels.STOPPED.__getitem__,
+        refusal=refusal_reasons.short,
+    )
+    app.jinja_env.globals.update(with_query=with_query, now=now, user=USER)
+    # What may change at run time is asked of the second; the first asks nobody and never changes.
+    app.jinja_env.globals.update(settings=context.frozen_settings, current_settings=context.settings)
+    app.jinja_env.globals.update(setting_words=setting_labels.SETTINGS, setting_groups=setting_labels.GROUPS)
+    app.jinja_env.globals.update(viewing=VIEWING)
+    app.jinja_env.globals.update(bar_chart=charts.bars, written=written, refusal_reason=refusal_reasons.reason)
+
+
+def now() -> datetime:
+    """Return the current time; asked anew each time, so that a test may stop the clock."""
+    return clock.now()
+
+
+def human_bytes(size: int) -> str:
+    """Write a number of bytes for reading; the exact number belongs into `title`."""
+    if size < _STEP:
+        return f"{size} {gettext('B')}"
+    value = float(size)
+    for unit in _UNITS:
+        value /= _STEP
+        if value < _STEP or unit == _UNITS[-1]:
+            break
+    return f"{format_decimal(value, '#,##0.0')} {unit}"
+
+
+def moment(value: datetime, form: str = MOMENT) -> str:
+    """Write a time in the reader's zone; for readers whose zone is not known a script does so."""
+    zone = context.zone()
+    # Flask-Babel would take every time to the zone of the app.
+    written = format_datetime(value.astimezone(zone), form, rebase=False)
+    return f"{written}\u00a0{time_zones.offset_of(value, zone)}"
+
+
+def second(value: datetime) -> str:
+    """Write a time in the reader's zone with its seconds."""
+    return moment(value, SECOND)
+
+
+def utc(value: datetime) -> str:
+    """Write the exact time in UTC, for `title`."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def day(value: date) -> str:
+    """Write a day shortly, for a chart or a list of days."""
+    return str(format_date(value, gettext("d MMM")))
+
+
+def full_day(value: date) -> str:
+    """Write a day with its year."""
+    return str(format_date(value, "d MMM y"))
+
+
+def month(value: object) -> str:
+    """Write a month, which its text gives as 2026-11."""
+    return str(format_date(date.fromisoformat(f"{value}-01"), "LLLL y"))
+
+
+def ago(value: datetime) -> str:
+    """Write how long ago a time was, or how far ahead it is; `static/js/page.js` keeps it true."""
+    return str(format_timedelta(value - clock.now(), add_direction=True, threshold=1))
+
+
+def written(value: Decimal | float, how: str) -> str:
+    """Write a value of a chart: as a "count", as "bytes" or as an "amount"."""
+    if how == "bytes":
+        return human_bytes(int(value))
+    return formatting.amount(Decimal(value)) if how == "amount" else format_decimal(value)
+
+
+def share(value: float) -> str:
+    """Write a part of a whole in percent, rounded down: what was not whole never reads as whole."""
+    return f"{format_decimal(floor(value * 10_000) / 100, '0.00')} %"
+
+
+def iso(value: datetime) -> str:
+    """Write a time for machines."""
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def token_state(token: AccessToken) -> TokenState:
+    """Say where a token stands now."""
+    return token.state(clock.now())
+
+
+def word(value: object) -> str:
+    """Return the word for a value of one of the domain's enums."""
+    for known in WORDS:
+        if value in known and type(value) is type(next(iter(known))):
+            return str(known[value])  # type: ignore[index]  # the types were just compared
+    return str(labels.PROVIDERS.get(str(value), value))
+
+
+def with_query(endpoint: str | None = None, **changes: str | int | None) -> str:
+    """Return the address of this page, or of the list it belongs to, with some of its query changed; None drops one."""
+    query = {**request.args.to_dict(), **changes}
+    kept = {name: value for name, value in query.items() if value not in {None, ""}}
+    # Not by `url_for`, to which some names mean something: whoever writes the address would choose scheme and endpoint.
+    path = url_for(endpoint or request.endpoint or "", **(request.view_args or {}))
+    return f"{path}?{urlencode(kept)}" if kept else path

@@ -1,0 +1,80 @@
+"""The user's own API keys: making one, which is shown once, and ending it."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, url_for
+from werkzeug.wrappers import Response
+
+from models import clock
+from models.api_keys import KeyScope
+from models.services.accounts import api_keys
+from models.services.errors import InvalidInput, MadeAlready
+from portal.forms.api_keys import SCOPES, KeyForm
+from portal.i18n import gettext as _
+from portal.presentation import confirmation, error_messages
+from portal.request import auth, context
+from portal.request.pagination import window
+
+blueprint = Blueprint("keys", __name__, url_prefix="/profile/keys")
+blueprint.before_request(auth.require_login)
+
+
+@blueprint.get("")
+def listing() -> str:
+    """Show the keys, and the form for another one."""
+    return _page(KeyForm.of(context.user(), key_id=uuid.uuid4()))
+
+
+@blueprint.post("")
+def create() -> str | Response | tuple[str, int]:
+    """Make a key and show its secret, in this one reply and nowhere else; a form sent twice makes one key."""
+    form = KeyForm.of(context.user())
+    if not form.validate():
+        return _page(form), 400
+    try:
+        with context.transaction() as session:
+            key, secret = api_keys.create(
+                session,
+                context.user(),
+                name=str(form.name.data),
+                scope=KeyScope(form.scope.data),
+                days=form.days.data or None,
+                settings=context.settings(),
+                actor=context.actor(),
+                key_id=form.key_id.data,
+            )
+    except MadeAlready as error:
+        flash(error_messages.sentence(error), "info")
+        return redirect(url_for("keys.listing"), 303)
+    except InvalidInput as error:
+        form.refuse(error)
+        return _page(form), 400
+    return render_template("profile/key_secret.html", key=key, secret=secret, scope=SCOPES[key.scope])
+
+
+@blueprint.get("/<uuid:key_id>/end")
+def confirm_end(key_id: uuid.UUID) -> str:
+    """Ask before a key is ended."""
+    key = api_keys.own(context.session(), context.user(), key_id)
+    return confirmation.ask(
+        _("Revoke this API key?"),
+        [_("Programs that use this key are refused from now on. This cannot be undone.")],
+        about=f"{key.name} · {api_keys.PREFIX}{key.prefix}…",
+        action=url_for("keys.end", key_id=key_id),
+        button=_("Revoke the key"),
+        back=url_for("keys.listing"),
+    )
+
+
+@blueprint.post("/<uuid:key_id>/end")
+def end(key_id: uuid.UUID) -> Response:
+    """End a key; whatever uses it is refused from then on."""
+    with context.transaction() as session:
+        api_keys.end(session, context.user(), key_id, actor=context.actor())
+    flash(_("The key has ended."), "good")
+    return redirect(url_for("keys.listing"), 303)
+
+
+def _page(form: KeyForm) -> str:
+    page = api_keys.of_user(context.session(), context.user().id, **window())
+    return render_template("profile/keys.html", page=page, form=form, scopes=SCOPES, now=clock.now())

@@ -1,0 +1,39 @@
+"""Another e-mail address for the user: asked for with the password, confirmed at the new address, told to the old."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.services.accounts import email_flows
+from models.services.errors import InvalidInput
+from portal.forms.accounts import EmailForm
+from portal.i18n import gettext as _
+from portal.request import auth, context, login_limits, rate_limits
+
+blueprint = Blueprint("email", __name__)
+blueprint.before_request(auth.require_login)
+
+
+@blueprint.route("/profile/email", methods=["GET", "POST"])
+def change() -> str | Response | tuple[str, int]:
+    """Ask for a link to the new address. The page says the same whether or not somebody else has it (never.md, 28)."""
+    form = EmailForm(request.form)
+    on = context.frozen_settings().mail.is_configured
+    if request.method == "POST" and on and form.validate():
+        rate_limits.count_mailed_link(request.remote_addr)
+        try:
+            with login_limits.proof_attempt(context.login().id), context.transaction() as own:
+                email_flows.ask_for_new_email(
+                    own,
+                    context.user(),
+                    email=str(form.email.data),
+                    password=str(form.current_password.data),
+                    settings=context.frozen_settings(),
+                    actor=context.actor(),
+                )
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            context.later("jobs.accounts.send_links")
+            flash(_("We have sent a link to the new address. Your old one stays until you follow it."), "good")
+            return redirect(url_for("profile.profile"), 303)
+    return render_template("profile/email.html", form=form), 400 if form.errors else 200

@@ -1,0 +1,161 @@
+"""Forgotten passwords and addresses to be confirmed: asking for a mail, and what its link leads to.
+
+A mail scanner that follows a link must not use it up, so following one shows a page and only its button acts. The
+link's secret goes into the browser's session and out of the address at once, so that it is in no history and no
+Referer of the page that follows.
+"""
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response
+
+from models.email_links import AccountLink, LinkPurpose
+from models.services.accounts import email_flows, email_links, two_factor
+from models.services.errors import LinkExpired
+from portal.forms.accounts import AddressForm, NewPasswordForm
+from portal.i18n import gettext as _
+from portal.request import auth, context, rate_limits
+
+blueprint = Blueprint("links", __name__)
+
+SENT = "sent"
+KEY = "link"
+PAGES = {
+    LinkPurpose.RESET_PASSWORD: "links.reset",
+    LinkPurpose.CONFIRM_EMAIL: "links.confirm",
+    LinkPurpose.CHANGE_EMAIL: "links.confirm",
+    LinkPurpose.SIGN_IN: "links.finish_login",
+}
+
+
+@blueprint.route("/forgot-password", methods=["GET", "POST"])
+def forgot() -> str | Response | tuple[str, int]:
+    """Ask for a link to set a new password."""
+    return _ask(LinkPurpose.RESET_PASSWORD, "accounts/forgot.html", "links.forgot")
+
+
+@blueprint.route("/confirm-again", methods=["GET", "POST"])
+def confirm_again() -> str | Response | tuple[str, int]:
+    """Ask for the link that confirms an address once more."""
+    return _ask(LinkPurpose.CONFIRM_EMAIL, "accounts/confirm_again.html", "links.confirm_again")
+
+
+def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tuple[str, int]:
+    """Write down what is asked, the same for every address; a job looks who has it (never.md, 28)."""
+    form = AddressForm(request.form)
+    on = context.frozen_settings().mail.is_configured
+    if request.method == "POST" and on and form.validate():
+        rate_limits.count_mailed_link(request.remote_addr)
+        with context.transaction() as own:
+            email = str(form.email.data)
+            email_links.ask(own, purpose, email, settings=context.frozen_settings(), actor=context.actor())
+        context.later("jobs.accounts.send_links")
+        return redirect(url_for(here, sent=1), 303)
+    return render_template(template, form=form, sent=SENT in request.args), 400 if form.errors else 200
+
+
+@blueprint.get("/links/<secret>")
+def follow(secret: str) -> Response:
+    """Take a link from a mail: look whether it is good, keep it in the session, and show its page."""
+    try:
+        link = email_links.find(context.session(), secret, settings=context.frozen_settings())
+    except LinkExpired:
+        response = _gone()
+    else:
+        session[KEY] = secret
+        response = redirect(url_for(PAGES[link.purpose]))
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@blueprint.route("/reset-password", methods=["GET", "POST"])
+def reset() -> str | Response | tuple[str, int]:
+    """Set a new password with a link; every login ends, and a second factor is still asked for at the next one."""
+    form = NewPasswordForm(request.form)
+    try:
+        link = _kept("links.reset")
+        if link is None:
+            return redirect(url_for("links.forgot"))
+        is_shown = _is_shown(link)
+        if not is_shown:
+            form.form_errors.append(_("Another link was opened in this browser meanwhile. Check the address below."))
+        form.shown.data = str(link.id)
+        if request.method == "POST" and form.validate() and is_shown:
+            new = str(form.new_password.data)
+            with context.transaction() as own:
+                email_flows.reset_password(
+                    own, session[KEY], new, settings=context.frozen_settings(), actor=context.actor()
+                )
+            session.clear()
+            flash(_("Your new password is set. Log in with it."), "good")
+            return redirect(url_for("accounts.login"), 303)
+    except LinkExpired:
+        return _gone()
+    return render_template("accounts/reset.html", form=form, link=link), 400 if form.errors else 200
+
+
+@blueprint.route("/confirm-email", methods=["GET", "POST"])
+def confirm() -> str | Response | tuple[str, int]:
+    """Confirm an address with a link: the one of a new account, or another one of an old."""
+    try:
+        link = _kept("links.confirm")
+        if link is None:
+            return redirect(url_for("links.confirm_again"))
+        changes = link.purpose is LinkPurpose.CHANGE_EMAIL
+        is_shown = _is_shown(link)
+        if request.method == "POST" and is_shown:
+            act = email_flows.change_email if changes else email_flows.confirm_email
+            with context.transaction() as own:
+                act(own, session[KEY], settings=context.frozen_settings(), actor=context.actor())
+            session.pop(KEY, None)
+            flash(_("Your new address is confirmed.") if changes else _("Your address is confirmed. Log in."), "good")
+            return redirect(url_for("profile.profile" if changes else "accounts.login"), 303)
+    except LinkExpired:
+        return _gone()
+    page = render_template("accounts/confirm.html", link=link, changes=changes, is_shown=is_shown)
+    return page, 200 if is_shown else 400
+
+
+@blueprint.route("/finish-login", methods=["GET", "POST"])
+def finish_login() -> str | Response | tuple[str, int]:
+    """Log in with a link that was mailed after the right password; a second factor is still asked for."""
+    try:
+        link = _kept("links.finish_login")
+        if link is None:
+            return redirect(url_for("accounts.login"))
+        is_shown = _is_shown(link)
+        if request.method == "POST" and is_shown:
+            with context.transaction() as own:
+                user = email_flows.sign_in(own, session[KEY], settings=context.frozen_settings())
+                needs_code = two_factor.is_on(own, user.id)
+                opened = None if needs_code else auth.open_login(own, user)
+            if opened is None:
+                auth.enter_half(user)
+                return redirect(url_for("accounts.code"), 303)
+            auth.enter(opened)
+            return redirect(url_for("profile.dashboard"), 303)
+    except LinkExpired:
+        return _gone()
+    page = render_template("accounts/finish_login.html", link=link, is_shown=is_shown)
+    return page, 200 if is_shown else 400
+
+
+def _is_shown(link: AccountLink) -> bool:
+    """Say whether a form was made for this link; another tab may have followed a different one since.
+
+    A page of an older release names none.
+    """
+    return request.form.get("shown", str(link.id)) == str(link.id)
+
+
+def _kept(page: str) -> AccountLink | None:
+    """Return the link that this browser came with, if it leads to this page. Raises LinkExpired."""
+    secret = session.get(KEY)
+    if not isinstance(secret, str):
+        return None
+    link = email_links.find(context.session(), secret, settings=context.frozen_settings())
+    return link if PAGES[link.purpose] == page else None
+
+
+def _gone() -> Response:
+    session.pop(KEY, None)
+    return make_response(render_template("accounts/link_expired.html"), 410)

@@ -1,0 +1,162 @@
+"""Registering and logging in."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from models.email_links import LinkPurpose
+from models.services.accounts import email_flows, email_links, time_zones, two_factor, users
+from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, UsernameTaken
+from portal.forms.accounts import LoginForm, RegisterForm
+from portal.forms.two_factor import LoginCodeForm
+from portal.i18n import chosen_language
+from portal.i18n import gettext as _
+from portal.request import auth, context, login_limits
+from portal.request.safe_redirects import local_path
+
+blueprint = Blueprint("accounts", __name__)
+
+
+@blueprint.route("/register", methods=["GET", "POST"])
+def register() -> str | Response | tuple[str, int]:
+    """Make an account, and say the same whether or not the e-mail address has one already.
+
+    Somebody who types another person's address must not learn whether that person is a customer here (never.md, 28).
+    So a taken address leads to the same redirect and the same words as a new one, after the same hashing of the
+    password, and the words are true of both. The right owner, who had forgotten, gets a mail that says so; without mail
+    the words name his old password, and the login page leads to what helps who has forgotten it.
+
+    User names are shown to nobody but admins and have to be told apart, so a taken one is said plainly. It is looked
+    up first: were it left to the indexes, the error for a taken name would appear only with an address that is free.
+    """
+    if current_user.is_authenticated:
+        return redirect(url_for("profile.dashboard"))
+    form = RegisterForm(request.form, data={"referral_code": request.args.get("ref", "")[:12]})
+    if request.method == "POST" and form.validate():
+        try:
+            with login_limits.registration():
+                _register(form)
+        except (InvalidInput, UsernameTaken) as error:
+            form.refuse(error, None if isinstance(error, InvalidInput) else "username")
+        else:
+            if context.frozen_settings().mail.is_configured:
+                context.later("jobs.accounts.send_links")
+                words = _("Check your mail: it says how to go on, also if this address had an account before.")
+            else:
+                words = _("Log in now. If this address had an account before, nothing has changed: use its password.")
+            flash(words, "good")
+            return redirect(url_for("accounts.login", next=_next() or None), 303)
+    return render_template("accounts/register.html", form=form, next=_next()), 400 if form.errors else 200
+
+
+def _register(form: RegisterForm) -> None:
+    email, username, settings = str(form.email.data), str(form.username.data), context.frozen_settings()
+    try:
+        with context.transaction() as session:
+            if users.username_taken(session, username):
+                raise UsernameTaken
+            user = email_flows.register(
+                session,
+                email=email,
+                username=username,
+                password=str(form.password.data),
+                actor=context.actor(),
+                referral_code=form.referral_code.data or "",
+                language=chosen_language(),
+                settings=settings,
+            )
+            time_zones.note(session, user, form.time_zone.data or "")
+    except EmailTaken:
+        # The same answer as for a new address; the caller says why.
+        with context.transaction() as session:
+            if users.note_second_registration(session, email=email, actor=context.actor()):
+                purpose = LinkPurpose.RESET_PASSWORD
+                email_links.ask(session, purpose, email, settings=settings, actor=context.actor())
+
+
+@blueprint.route("/login", methods=["GET", "POST"])
+def login() -> str | Response | tuple[str, int]:
+    """Log in with e-mail and password; who has a second factor goes on to the page that asks for it."""
+    if current_user.is_authenticated:
+        return redirect(local_path(_next(), url_for("profile.dashboard")))
+    form, status = LoginForm(request.form), 200
+    if request.method == "POST":
+        status = 400
+        if form.validate():
+            try:
+                return _log_in(str(form.email.data), str(form.password.data))
+            except (LoginFailed, AccountDisabled) as error:
+                if context.frozen_settings().mail.is_configured and isinstance(error, LoginFailed):
+                    form.form_errors.append(
+                        _("The address or the password is wrong, or the address is not confirmed yet.")
+                    )
+                else:
+                    form.refuse(error)
+                status = 401
+    return render_template("accounts/login.html", form=form, next=_next()), status
+
+
+def _log_in(email: str, password: str) -> Response:
+    """Go on with the right password: to the second factor, to the mail, or in. Raises LoginFailed, AccountDisabled."""
+    opened, needs_mail = None, False
+    try:
+        with login_limits.login_attempt(email) as attempt, context.transaction() as session:
+            user = users.authenticate(session, email=email, password=password)
+            if not two_factor.is_on(session, user.id):
+                needs_mail = login_limits.needs_mail(attempt)
+                if needs_mail:
+                    settings, actor = context.frozen_settings(), context.actor()
+                    email_flows.ask_to_sign_in(session, user, settings=settings, actor=actor)
+                else:
+                    opened = auth.open_login(session, user)
+    except (LoginFailed, AccountDisabled):
+        _leave_trace(email)
+        login_limits.refuse_beyond(attempt)
+        raise
+    if needs_mail:
+        context.later("jobs.accounts.send_links")
+        flash(_("Many logins to this account have failed, so we have mailed you a link to finish yours."), "info")
+        return redirect(url_for("accounts.login", next=_next() or None), 303)
+    if opened is None:
+        auth.enter_half(user)
+        return redirect(url_for("accounts.code", next=_next() or None), 303)
+    auth.enter(opened)
+    return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
+
+
+@blueprint.route("/login/code", methods=["GET", "POST"])
+def code() -> str | Response | tuple[str, int]:
+    """Ask for the second factor of somebody whose password was right a moment ago."""
+    user = auth.half_entered()
+    if user is None:
+        return redirect(url_for("accounts.login", next=_next() or None))
+    form = LoginCodeForm(request.form)
+    status = 200
+    if request.method == "POST":
+        status = 400
+        if form.validate():
+            try:
+                with login_limits.code_attempt(user), context.transaction() as session:
+                    two_factor.require(
+                        session, user, str(form.code.data), settings=context.frozen_settings(), actor=context.actor()
+                    )
+                    opened = auth.open_login(session, user)
+            except OtpWrong as error:
+                _leave_trace(user.email)
+                form.refuse(error, "code")
+                status = 401
+            else:
+                auth.enter(opened)
+                return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
+    return render_template("accounts/code.html", form=form, next=_next()), status
+
+
+def _leave_trace(email: str) -> None:
+    """Record a failed login, in a transaction of its own: that of the attempt was rolled back."""
+    with context.transaction() as session:
+        users.record_failed_login(session, email=email, actor=context.actor())
+
+
+def _next() -> str:
+    """Return the way back that the login page was given, if it is one of ours."""
+    return local_path(request.values.get("next"), "")

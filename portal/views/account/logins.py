@@ -1,0 +1,60 @@
+"""The user's own logins: which there are, and ending them."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, session, url_for
+from werkzeug.wrappers import Response
+
+from models.services.accounts import logins
+from portal.i18n import gettext as _
+from portal.i18n import ngettext
+from portal.request import auth, context
+from portal.request.pagination import window
+
+blueprint = Blueprint("logins", __name__, url_prefix="/profile/logins")
+blueprint.before_request(auth.require_login)
+
+
+@blueprint.get("")
+def listing() -> str:
+    """Show every open login, this one marked."""
+    own = logins.of_user(context.session(), context.user().id, **window())
+    return render_template("profile/logins.html", page=own, here=context.login().id)
+
+
+@blueprint.post("/<uuid:login_id>/end")
+def end(login_id: uuid.UUID) -> Response:
+    """End one login; this one too, if it is the one."""
+    with context.transaction() as own:
+        logins.end(own, context.user(), login_id, actor=context.actor())
+    if login_id == context.login().id:
+        return leave()
+    flash(_("That login has ended."), "good")
+    return redirect(url_for("logins.listing"), 303)
+
+
+@blueprint.post("/end-others")
+def end_others() -> Response:
+    """End every login but this one."""
+    with context.transaction() as own:
+        count = logins.end_others(own, context.user().id, keep=context.login().id, actor=context.actor())
+    if count:
+        flash(ngettext("%(num)d other login has ended.", "%(num)d other logins have ended.", count), "good")
+    else:
+        flash(_("There was no other login."), "info")
+    return redirect(url_for("logins.listing"), 303)
+
+
+@blueprint.post("/end-all")
+def end_all() -> Response:
+    """Log out everywhere, here too."""
+    with context.transaction() as own:
+        logins.end_all(own, context.user().id, actor=context.actor())
+    return leave()
+
+
+def leave() -> Response:
+    """Forget the browser's session, and say so."""
+    session.clear()
+    flash(_("You are logged out."), "info")
+    return redirect(url_for("pages.landing"), 303)

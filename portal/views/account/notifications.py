@@ -1,0 +1,78 @@
+"""What the user is told and by which way, and the links in mails that switch a kind of them off."""
+
+from decimal import Decimal
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.notification_preferences import ALWAYS_MAILED, Topic
+from models.services.errors import InvalidInput
+from models.services.ledger.money import parse_amount
+from models.services.notifications import preferences as notification_preferences
+from portal.forms.notifications import ThresholdForm
+from portal.i18n import gettext as _
+from portal.request import auth, context
+
+blueprint = Blueprint("notices", __name__, url_prefix="/notifications")
+blueprint.before_request(auth.require_login)
+# Whoever has the link may act, without a login: the signature in it is the permission, and no cookie is asked for.
+unsubscribe = Blueprint("unsubscribe", __name__, url_prefix="/unsubscribe")
+
+
+@blueprint.get("")
+def settings() -> str:
+    """Show every topic with its two switches."""
+    return _page(ThresholdForm(data={"low_balance": f"{context.user().low_balance_znc:.2f}"}))
+
+
+@blueprint.post("")
+def change() -> str | Response | tuple[str, int]:
+    """Keep all switches as they were sent, and the threshold."""
+    user, form = context.user(), ThresholdForm(request.form)
+    if not form.validate():
+        return _page(form), 400
+    by_mail, by_webhook = set(request.form.getlist("mail")), set(request.form.getlist("webhook"))
+    try:
+        threshold = _threshold(str(form.low_balance.data))
+    except InvalidInput as error:
+        form.refuse(error)
+        return _page(form), 400
+    with context.transaction() as session:
+        user.low_balance_znc = threshold
+        for topic in Topic:
+            notification_preferences.choose(session, user, topic, mail=topic in by_mail, webhook=topic in by_webhook)
+    flash(_("Your choices are kept."), "good")
+    return redirect(url_for("notices.settings"), 303)
+
+
+@unsubscribe.get("/<signed>")
+def ask(signed: str) -> Response:
+    """Ask before switching off: mail scanners follow every link, and they must not act for the reader."""
+    return _answer(signed, done=False)
+
+
+@unsubscribe.post("/<signed>")
+def act(signed: str) -> Response:
+    """Switch the mails off: the page's button, or a mail program's one-click request (RFC 8058)."""
+    with context.transaction() as session:
+        user, topic = notification_preferences.subscription(session, context.settings().portal, signed)
+        notification_preferences.choose(session, user, topic, mail=False)
+    return _answer(signed, done=True)
+
+
+def _answer(signed: str, *, done: bool) -> Response:
+    _user, topic = notification_preferences.subscription(context.session(), context.settings().portal, signed)
+    response = make_response(render_template("notices/unsubscribe.html", topic=topic, done=done))
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _threshold(text: str) -> Decimal:
+    if text.strip().strip("0") in {"", "."}:
+        return Decimal(0)
+    return parse_amount(text, field="low_balance")
+
+
+def _page(form: ThresholdForm) -> str:
+    choices = notification_preferences.choices(context.session(), context.user().id)
+    return render_template("notices/settings.html", form=form, choices=choices, always_mailed=ALWAYS_MAILED)

@@ -1,0 +1,99 @@
+"""What is the user's own: dashboard, profile, password, logging out."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.payments import PaymentStatus
+from models.services.accounts import logins, time_zones, two_factor, users
+from models.services.errors import InvalidInput
+from models.services.gateway import outages
+from models.services.ledger import transfers
+from models.services.payments import topups
+from models.services.reports import overview
+from portal.forms.accounts import PasswordForm
+from portal.forms.time_zones import TimeZoneForm
+from portal.i18n import gettext as _
+from portal.request import auth, context, login_limits
+from portal.views.account.logins import leave
+
+blueprint = Blueprint("profile", __name__)
+blueprint.before_request(auth.require_login)
+
+
+@blueprint.get("/dashboard")
+def dashboard() -> str:
+    """Show the balance, what runs, what went through, and what needs attention."""
+    user, gap = context.user(), context.settings().upstream.probe_gap
+    newest = topups.listing(context.session(), limit=5, offset=0, user_id=user.id).items
+    return render_template(
+        "profile/dashboard.html",
+        wallet=transfers.wallet_of(context.session(), user.id),
+        figures=overview.of_user(context.session(), user.id),
+        debt=transfers.debt_of(context.session(), user.id),
+        outage=outages.current(context.session(), gap),
+        pending=[payment for payment in newest if payment.status is PaymentStatus.PENDING],
+    )
+
+
+@blueprint.get("/profile")
+def profile() -> str:
+    """Show what we know of the user, and the form for a new password."""
+    return _profile(PasswordForm())
+
+
+@blueprint.post("/profile/password")
+def change_password() -> str | Response | tuple[str, int]:
+    """Set a new password: every other login ends, this one goes on with a fresh session."""
+    user = context.user()
+    form = PasswordForm(request.form)
+    if form.validate():
+        try:
+            # A stolen login must not be a way to guess the password.
+            with login_limits.proof_attempt(context.login().id), context.transaction() as session_:
+                users.change_password(
+                    session_,
+                    user,
+                    current=str(form.current_password.data),
+                    new=str(form.new_password.data),
+                    actor=context.actor(),
+                )
+                # A fresh one for this browser, too: a stolen copy of its cookie ends with the others.
+                opened = auth.open_login(session_, user)
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            auth.enter(opened)
+            flash(_("Your password is changed. All other logins have ended."), "good")
+            return redirect(url_for("profile.profile"), 303)
+    return _profile(form), 400
+
+
+@blueprint.post("/profile/time-zone")
+def choose_time_zone() -> str | Response | tuple[str, int]:
+    """Set the time zone in which times are written and days are counted."""
+    form = TimeZoneForm.for_user(context.user().time_zone)
+    if not form.validate():
+        return _profile(PasswordForm(), form), 400
+    with context.transaction() as session_:
+        time_zones.choose(session_, context.user(), str(form.time_zone.data), actor=context.actor())
+    flash(_("Your time zone is set."), "good")
+    return redirect(url_for("profile.profile"), 303)
+
+
+@blueprint.post("/logout")
+def logout() -> Response:
+    """End this login."""
+    login = context.login()
+    with context.transaction() as session_:
+        logins.end(session_, login.user, login.id, actor=context.actor())
+    return leave()
+
+
+def _profile(form: PasswordForm, zone: TimeZoneForm | None = None) -> str:
+    user = context.user()
+    return render_template(
+        "profile/profile.html",
+        form=form,
+        zone=zone or TimeZoneForm.for_user(user.time_zone),
+        has_two_factor=two_factor.is_on(context.session(), user.id),
+    )

@@ -1,0 +1,23 @@
+"""Inviting others: the code, who came, and what it earned."""
+
+from flask import Blueprint, render_template, url_for
+
+from models.services.promotions import referrals
+from portal.request import auth, context
+from portal.request.pagination import window
+from portal.request.safe_redirects import own_address
+
+blueprint = Blueprint("referrals", __name__, url_prefix="/invite")
+blueprint.before_request(auth.require_login)
+
+
+@blueprint.get("")
+def overview() -> str:
+    """Show the user's code and link, and what his invitations have come to; nobody's address is told."""
+    user = context.user()
+    return render_template(
+        "referrals/overview.html",
+        link=own_address(url_for("accounts.register", ref=user.referral_code)),
+        figures=referrals.figures(context.session(), user),
+        page=referrals.invited(context.session(), user, **window()),
+    )

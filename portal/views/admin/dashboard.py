@@ -1,0 +1,44 @@
+"""The office: what admins see and do. Every route here is 403 for a user."""
+
+from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Response as FlaskResponse
+from werkzeug.wrappers import Response
+
+from models.services.admin import dashboard as admin_dashboard
+from models.services.tokens import outage_credit
+from portal.documents import list_export
+from portal.i18n import gettext as _
+from portal.request import auth, context
+from portal.request.pagination import window
+from portal.status import components
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+blueprint.before_request(auth.require_admin)
+OUTAGE_COLUMNS = ("opened_at", "closed_at", "credited_at", "credited_tokens", "credited_seconds")
+
+
+@blueprint.get("/")
+def index() -> str:
+    """Show what needs a person, the figures of the shop with the ways to their lists, and how each part is."""
+    found = admin_dashboard.of(context.session(), context.settings())
+    return render_template("admin/index.html", desk=found, parts=components.look())
+
+
+@blueprint.post("/verify")
+def verify() -> Response:
+    """Have the books verified now instead of next night."""
+    if context.later("jobs.upkeep.verify_ledger"):
+        flash(_("The books are being verified. The result will stand here in a moment."), "info")
+    else:
+        flash(_("Redis does not answer. Please try again later."), "bad")
+    return redirect(url_for("admin.index"), 303)
+
+
+@blueprint.get("/outages")
+def outage_list() -> str | FlaskResponse:
+    """List the upstream's outages, with what was credited for each."""
+    if list_export.is_wanted():
+        found = list_export.every(outage_credit.listing)
+        rows = (tuple(getattr(outage, name) for name in OUTAGE_COLUMNS) for outage in found)
+        return list_export.lines_as_csv("outages", OUTAGE_COLUMNS, rows)
+    return render_template("admin/outages.html", page=outage_credit.listing(context.session(), **window()))

@@ -1,0 +1,98 @@
+"""The office's outbox: what waits, what left, what was given up; and how every kind of mail looks."""
+
+import uuid
+from operator import itemgetter
+
+from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
+from flask import Response as FlaskResponse
+from werkzeug.wrappers import Response
+
+from models.outbox import MailState, OutboxMail
+from models.services.notifications import mail_rendering, mail_samples, outbox
+from models.services.notifications import preferences as notification_preferences
+from models.services.notifications.mail_rendering import Letter
+from models.services.pagination import LOG_COUNT
+from models.translations import LANGUAGES
+from portal.documents import list_export
+from portal.i18n import gettext as _
+from portal.presentation import formatting
+from portal.request import auth, context
+from portal.request.pagination import window
+from portal.request.safe_redirects import local_path
+from portal.request.security_headers import HEADERS, content_security_policy
+
+blueprint = Blueprint("office_mails", __name__, url_prefix="/admin/mails")
+blueprint.before_request(auth.require_admin)
+
+# A mail brings its own style and nothing else: no script, no form, no picture from anywhere, in an origin of its own.
+MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; sandbox"
+
+COLUMNS: dict[str, list_export.Column[OutboxMail]] = {
+    "id": lambda mail: str(mail.id),
+    "kind": lambda mail: mail.kind,
+    "recipient": lambda mail: mail.recipient,
+    "attempts": lambda mail: mail.attempts,
+    "created_at": lambda mail: mail.created_at,
+    "next_attempt_at": lambda mail: mail.next_attempt_at,
+    "sent_at": lambda mail: mail.sent_at,
+    "failed_at": lambda mail: mail.failed_at,
+    "last_error": lambda mail: mail.last_error,
+}
+
+
+@blueprint.get("")
+def listing() -> str | FlaskResponse:
+    """List mails by where they stand."""
+    state = next((known for known in MailState if known == request.args.get("state")), MailState.WAITING)
+    if list_export.is_wanted():
+        return list_export.as_csv("mails", COLUMNS, outbox.listing(state))
+    page = outbox.listing(state).page(context.session(), **window(), count_to=LOG_COUNT)
+    return render_template("admin/mails.html", page=page, state=state, states=list(MailState))
+
+
+@blueprint.post("/<uuid:mail_id>/again")
+def send_again(mail_id: uuid.UUID) -> Response:
+    """Let a mail that was given up be tried again from the start."""
+    with context.transaction() as session:
+        outbox.send_again(session, mail_id, actor=context.actor())
+    context.later("jobs.mail.send_waiting")
+    flash(_("The mail will be sent again."), "good")
+    return redirect(local_path(request.form.get("next"), url_for("office_mails.listing")), 303)
+
+
+@blueprint.get("/samples")
+def preview() -> Response:
+    """Show one kind in one language, as text and as HTML."""
+    known = mail_rendering.kinds()
+    kind = request.args.get("kind", known[0])
+    written = _letter(kind, request.args.get("lang", "en"))
+    named = sorted(((each, formatting.kind_name(each)) for each in known), key=itemgetter(1))
+    page = render_template(
+        "admin/mail_samples.html", kinds=named, kind=kind, lang=request.args.get("lang", "en"), letter=written
+    )
+    response = make_response(page)
+    policy = f"{content_security_policy()}; frame-src 'self'"
+    response.headers["Content-Security-Policy"] = policy
+    return response
+
+
+@blueprint.get("/samples/<kind>/<lang>")
+def preview_html(kind: str, lang: str) -> Response:
+    """Show a mail's HTML as it is sent, for the frame of the page before."""
+    response = make_response(_letter(kind, lang).html or "")
+    response.headers.update({**HEADERS, "Content-Security-Policy": MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"})
+    return response
+
+
+def _letter(kind: str, lang: str) -> Letter:
+    if kind not in mail_rendering.kinds() or lang not in LANGUAGES:
+        abort(404)
+    portal = context.settings().portal
+    way_out = notification_preferences.unsubscribe_path(portal, uuid.UUID(int=0), kind)
+    return mail_rendering.compose(
+        kind,
+        mail_samples.of(kind),
+        language=lang,
+        portal_url=portal.address,
+        unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,
+    )

@@ -1,0 +1,65 @@
+"""What admins do to an account from its page: look at the portal as its owner, or reset his second factor."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.services.accounts import impersonation, two_factor, users
+from models.services.errors import InvalidInput, ViewRefused
+from portal.forms.admin import ReasonForm
+from portal.i18n import gettext as _
+from portal.request import auth, context
+
+blueprint = Blueprint("admin_view_as", __name__, url_prefix="/admin/users")
+blueprint.before_request(auth.require_admin)
+# The way back stands outside of the office, which is closed to who looks at the portal as a user.
+way_back = Blueprint("view_as", __name__)
+way_back.before_request(auth.require_login)
+
+
+@blueprint.route("/<uuid:user_id>/view-as", methods=["GET", "POST"])
+def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Say what viewing means, and begin it with a reason; the user is told by mail."""
+    person = users.by_id(context.session(), user_id)
+    form = ReasonForm(request.form)
+    if request.method == "POST" and form.validate():
+        try:
+            with context.transaction() as own:
+                facts = {"reason": str(form.reason.data), "actor": context.actor()}
+                impersonation.begin(own, context.login(), user_id, **facts)  # type: ignore[arg-type]
+        except (InvalidInput, ViewRefused) as error:
+            form.refuse(error)
+        else:
+            return redirect(url_for("profile.dashboard"), 303)
+    return render_template("admin/view_as.html", person=person, form=form), 400 if form.errors else 200
+
+
+@way_back.post("/view-as/end")
+def end() -> Response:
+    """Stop viewing and go back to the user's page in the office."""
+    person = impersonation.viewed(context.login())
+    if person is None:
+        return redirect(url_for("profile.dashboard"), 303)
+    with context.transaction() as own:
+        impersonation.end(own, context.login())
+    return redirect(url_for("admin.user_detail", user_id=person.id), 303)
+
+
+@blueprint.route("/<uuid:user_id>/two-factor", methods=["GET", "POST"])
+def reset_two_factor(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Say how the user's second factor stands, and take it from him with a reason; he is told by mail."""
+    person = users.by_id(context.session(), user_id)
+    form = ReasonForm(request.form)
+    if request.method == "POST" and form.validate():
+        try:
+            with context.transaction() as own:
+                two_factor.reset(own, user_id, reason=str(form.reason.data), actor=context.actor())
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            flash(_("Two-factor login of this account is off, and its logins have ended."), "good")
+            return redirect(url_for("admin.user_detail", user_id=user_id), 303)
+    state = two_factor.state(context.session(), user_id)
+    page = render_template("admin/reset_two_factor.html", person=person, form=form, state=state)
+    return page, 400 if form.errors else 200

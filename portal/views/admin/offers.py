@@ -1,0 +1,214 @@
+"""The office's offers: bundles, coupons, gift codes; and ending somebody's token."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.bundles import Bundle
+from models.coupons import Coupon
+from models.gift_codes import GiftCode
+from models.services.errors import DuplicateTransfer, InvalidInput, TokenEnded
+from models.services.ledger.money import parse_amount
+from models.services.promotions import coupons, gift_codes
+from models.services.tokens import bundles, revocation
+from models.services.tokens import queries as token_queries
+from portal.documents import list_export
+from portal.forms.admin import BundleEditForm, CouponForm, GiftCodesForm, ReasonForm
+from portal.i18n import gettext as _
+from portal.presentation import error_messages
+from portal.request import auth, context
+from portal.request.pagination import window
+
+blueprint = Blueprint("admin_offers", __name__, url_prefix="/admin")
+blueprint.before_request(auth.require_admin)
+
+
+@blueprint.get("/offers")
+def overview() -> str | Response:
+    """Show bundles, coupons and gift codes, each as a list of its own, or one of them as a file."""
+    if list_export.is_wanted():
+        return _file(request.args.get("list", ""))
+    session = context.session()
+    return render_template(
+        "admin/offers.html",
+        bundles=bundles.listing(session, **window("bundles")),
+        coupons=coupons.listing(session, **window("coupons")),
+        gifts=gift_codes.listing(session, **window("gifts")),
+    )
+
+
+@blueprint.route("/bundles/new", methods=["GET", "POST"])
+def new_bundle() -> str | Response | tuple[str, int]:
+    """Make a bundle."""
+    form = BundleEditForm.with_choices(context.settings(), discount_percent=10, token_count=5, duration_hours=24)
+    return _bundle(form, None)
+
+
+@blueprint.route("/bundles/<uuid:bundle_id>", methods=["GET", "POST"])
+def edit_bundle(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Change a bundle for the next buyers."""
+    bundle = bundles.by_id(context.session(), bundle_id)
+    known = {name: getattr(bundle, name) for name in BundleEditForm()._fields}
+    return _bundle(BundleEditForm.with_choices(context.settings(), **known), bundle)
+
+
+@blueprint.post("/bundles/<uuid:bundle_id>/active")
+def set_bundle_active(bundle_id: uuid.UUID) -> Response:
+    """Withdraw a bundle, or offer it again."""
+    with context.transaction() as session:
+        bundles.set_active(session, bundle_id, active=request.form.get("active") == "1", actor=context.actor())
+    return _back()
+
+
+@blueprint.route("/coupons/new", methods=["GET", "POST"])
+def new_coupon() -> str | Response | tuple[str, int]:
+    """Make a coupon."""
+    form = CouponForm(request.form if request.method == "POST" else None)
+    if request.method == "POST" and form.validate():
+        facts = {name: field.data for name, field in form._fields.items() if name != "valid_until"}
+        try:
+            with context.transaction() as session:
+                coupons.create(session, **facts, valid_until=_end_of(form.valid_until.data), actor=context.actor())
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            flash(_("The coupon is made."), "good")
+            return _back()
+    return _form_page(form, _("New coupon"))
+
+
+@blueprint.post("/coupons/<uuid:coupon_id>/active")
+def set_coupon_active(coupon_id: uuid.UUID) -> Response:
+    """Withdraw a coupon, or let it be used again."""
+    with context.transaction() as session:
+        coupons.set_active(session, coupon_id, active=request.form.get("active") == "1", actor=context.actor())
+    return _back()
+
+
+@blueprint.route("/gifts/new", methods=["GET", "POST"])
+def new_gifts() -> Response | str | tuple[str, int]:
+    """Make gift codes and show them, in this one reply and nowhere else; a form sent twice makes them once."""
+    form = GiftCodesForm(request.form if request.method == "POST" else None, data={"key": uuid.uuid4()})
+    if request.method == "POST" and form.validate():
+        try:
+            amount = parse_amount(str(form.amount.data))
+            with context.transaction() as session:
+                codes = gift_codes.create(
+                    session,
+                    amount=amount,
+                    count=form.count.data or 0,
+                    uses_each=form.uses_each.data or 0,
+                    valid_until=_end_of(form.valid_until.data),
+                    note=str(form.note.data),
+                    settings=context.settings(),
+                    actor=context.actor(),
+                    key=form.key.data,
+                )
+        except InvalidInput as error:
+            form.refuse(error)
+        except DuplicateTransfer:
+            flash(_("These codes are made already; no more were made. They were shown once."), "info")
+            return _back()
+        else:
+            if request.form.get("as") == "csv":
+                return list_export.lines_as_csv(
+                    "gift-codes", ["code", "amount_znc"], ((code, amount) for code in codes)
+                )
+            return render_template("admin/gift_codes.html", codes=codes, amount=amount)
+    return _form_page(form, _("New gift codes"), as_file=_("Save as CSV, once"))
+
+
+@blueprint.post("/gifts/<uuid:gift_id>/active")
+def set_gift_active(gift_id: uuid.UUID) -> Response:
+    """Withdraw a gift code, or let it be taken again."""
+    with context.transaction() as session:
+        gift_codes.set_active(session, gift_id, active=request.form.get("active") == "1", actor=context.actor())
+    return _back()
+
+
+@blueprint.route("/tokens/<uuid:token_id>/end", methods=["GET", "POST"])
+def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """End somebody's token without a refund, for a reason that he is told."""
+    token = token_queries.by_id(context.session(), token_id)
+    form = ReasonForm(request.form if request.method == "POST" else None)
+    if request.method == "POST" and form.validate():
+        try:
+            with context.transaction() as session:
+                revocation.force_revoke(session, token_id, reason=str(form.reason.data), actor=context.actor())
+        except InvalidInput as error:
+            form.refuse(error)
+            return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
+        except TokenEnded as error:
+            flash(error_messages.sentence(error), "info")
+        else:
+            flash(_("The token is ended, and its owner is told why."), "good")
+        return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)
+    return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
+
+
+BUNDLE_COLUMNS = ("id", "name", "description", "token_count", "duration_hours", "scope", "discount_percent")
+COUPON_COLUMNS = ("code", "percent", "amount", "uses_in_all", "valid_until", "created_at")
+GIFT_COLUMNS = ("prefix", "note", "amount_znc", "uses", "uses_in_all", "valid_until", "created_at")
+
+
+def _file(name: str) -> Response:
+    """Return one of the lists; a gift code is shown by its beginning here, too."""
+    head: tuple[str, ...]
+    rows: Iterator[Sequence[list_export.Cell]]
+    match name:
+        case "bundles":
+            head = (*BUNDLE_COLUMNS, "is_active")
+            rows = (_cells(row, BUNDLE_COLUMNS) for row in list_export.every(bundles.listing))
+        case "coupons":
+            head = (*COUPON_COLUMNS, "is_active", "uses", "given_znc")
+            found = list_export.every(coupons.listing)
+            rows = ((*_cells(row, COUPON_COLUMNS), uses, given) for row, uses, given in found)
+        case "gifts":
+            head = (*GIFT_COLUMNS, "is_active")
+            rows = (_cells(row, GIFT_COLUMNS) for row in _gifts())
+        case _:
+            abort(404)
+    return list_export.lines_as_csv(name, head, rows)
+
+
+def _gifts() -> Iterator[GiftCode]:
+    # Asked when the answer is being sent: the session of the view has ended by then.
+    yield from gift_codes.everything().rows(context.session())
+
+
+def _cells(row: Bundle | Coupon | GiftCode, columns: Sequence[str]) -> tuple[list_export.Cell, ...]:
+    plain = (getattr(row, column) for column in columns)
+    return (*(str(cell) if isinstance(cell, uuid.UUID) else cell for cell in plain), str(row.is_active))
+
+
+def _bundle(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tuple[str, int]:
+    title = _("New bundle") if bundle is None else _("Change the bundle %(name)s", name=bundle.name)
+    if request.method == "POST" and form.validate():
+        facts: dict[str, Any] = {name: field.data for name, field in form._fields.items()}
+        try:
+            with context.transaction() as session:
+                bundles.save(session, bundle, **facts, settings=context.settings(), actor=context.actor())
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            flash(_("The bundle is saved."), "good")
+            return _back()
+    return _form_page(form, title)
+
+
+def _form_page(form: object, title: str, button: str = "", as_file: str = "") -> tuple[str, int]:
+    page = render_template("admin/offer_form.html", form=form, title=title, button=button or _("Save"), as_file=as_file)
+    return page, 400 if request.method == "POST" else 200
+
+
+def _back() -> Response:
+    return redirect(url_for("admin_offers.overview"), 303)
+
+
+def _end_of(day: date | None) -> datetime | None:
+    """Return the end of a day in UTC; that of the last day there is has no day after it."""
+    return None if day is None else datetime.combine(day, time.max, UTC)

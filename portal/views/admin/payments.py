@@ -1,0 +1,212 @@
+"""The office's payments: all of them, one of them, giving money back, and what a person has to look at."""
+
+import uuid
+from collections.abc import Callable
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Response as FlaskResponse
+from werkzeug.wrappers import Response
+
+from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
+from models.services.admin import lists as admin_lists
+from models.services.errors import (
+    CallbackRefused,
+    DuplicateTransfer,
+    InvalidInput,
+    NotFound,
+    NotRefundable,
+    PaymentSpent,
+    ProviderDown,
+    ProviderRefused,
+)
+from models.services.ledger.money import parse_amount
+from models.services.payments import manual_booking, manual_review, reversals, topups, unspent
+from portal.documents import list_export
+from portal.forms.admin import ChargebackForm, RefundForm
+from portal.i18n import gettext as _
+from portal.presentation import error_messages
+from portal.request import auth, context
+from portal.request.pagination import window
+
+blueprint = Blueprint("admin_payments", __name__, url_prefix="/admin/payments")
+blueprint.before_request(auth.require_admin)
+
+
+COLUMNS: dict[str, Callable[[Payment], list_export.Cell]] = {
+    "id": lambda payment: str(payment.id),
+    "user": lambda payment: payment.user.email,
+    "provider": lambda payment: payment.provider,
+    "provider_payment_id": lambda payment: payment.provider_payment_id,
+    "status": lambda payment: payment.status.value,
+    "amount_znc": lambda payment: payment.amount_znc,
+    "amount_rub": lambda payment: payment.amount_rub,
+    "returned_rub": lambda payment: payment.returned_rub,
+    "created_at": lambda payment: payment.created_at,
+    "settled_at": lambda payment: payment.settled_at,
+}
+
+REVIEW_COLUMNS: dict[str, list_export.Column[PaymentEvent]] = {
+    "id": lambda event: str(event.id),
+    "payment": lambda event: str(event.payment_id),
+    "user": lambda event: event.payment.user.email,
+    "provider": lambda event: event.provider,
+    "outcome": lambda event: event.outcome,
+    "amount_rub": lambda event: event.amount_rub,
+    "currency": lambda event: event.currency,
+    "result": lambda event: event.result,
+    "received_at": lambda event: event.received_at,
+}
+
+
+@blueprint.get("")
+def listing() -> str | FlaskResponse:
+    """List payments, by state, provider and payer."""
+    status = next((known for known in PaymentStatus if known == request.args.get("status")), None)
+    provider, person = request.args.get("provider", "")[:64], request.args.get("user", type=uuid.UUID)
+    found = admin_lists.payments(status=status, provider=provider, user_id=person)
+    if list_export.is_wanted():
+        return list_export.as_csv("payments", COLUMNS, found)
+    facts = {"status": status, "statuses": list(PaymentStatus), "provider": provider, "person": person}
+    providers = context.settings().payments.known
+    to_review = manual_review.count(context.session())
+    page = list_export.page_of(found)
+    return render_template("admin/payments.html", page=page, to_review=to_review, providers=providers, **facts)
+
+
+@blueprint.get("/review")
+def review_list() -> str | FlaskResponse:
+    """List what no rule could decide."""
+    if list_export.is_wanted():
+        return list_export.as_csv("payments-to-review", REVIEW_COLUMNS, manual_review.listing())
+    return _review_page()
+
+
+@blueprint.post("/review/<uuid:event_id>")
+def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
+    """Take an event off the list, with a note of what was done, and book it if that was chosen."""
+    note, is_booked = request.form.get("note", ""), "book" in request.form
+    act = manual_booking.book_event if is_booked else manual_review.close
+    try:
+        with context.transaction() as session:
+            act(session, event_id, note=note, actor=context.actor())
+    except InvalidInput as error:
+        return _review_page(refused=event_id, note=note, error=error_messages.sentence(error)), 400
+    flash(_("It is booked and off the list.") if is_booked else _("It is off the list."), "good")
+    return redirect(url_for("admin_payments.review_list", page=request.args.get("page")), 303)
+
+
+@blueprint.get("/<uuid:payment_id>")
+def detail(payment_id: uuid.UUID) -> str:
+    """Show everything about one payment."""
+    return _payment_page(payment_id)
+
+
+@blueprint.post("/<uuid:payment_id>/ask")
+def ask(payment_id: uuid.UUID) -> Response:
+    """Ask the provider what became of a payment, and settle it by what it says."""
+    topups.by_id(context.session(), payment_id)
+    try:
+        with context.transaction() as session:
+            result = topups.ask_provider(session, payment_id, context.settings())
+    except (CallbackRefused, ProviderDown, ProviderRefused) as error:
+        flash(error_messages.sentence(error), "bad")
+    else:
+        said = (
+            _("The provider knows nothing new.")
+            if result is None
+            else _("The provider has answered, and its word is booked.")
+        )
+        flash(said, "info" if result is None else "good")
+    return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
+
+
+@blueprint.post("/<uuid:payment_id>/refund")
+def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Give a payment, or a part of it, back to the payer; sent twice it acts once."""
+    form = RefundForm(request.form)
+    if not form.validate() or form.key.data is None:
+        return _payment_page(payment_id, form), 400
+    try:
+        amount = parse_amount(str(form.amount.data))
+        reason, key, actor = str(form.reason.data), form.key.data, context.actor()
+        with context.transaction() as session:
+            reversals.request(session, payment_id, amount_rub=amount, reason=reason, key=key, actor=actor)
+    except (InvalidInput, NotRefundable, PaymentSpent) as error:
+        form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
+        return _payment_page(payment_id, form), 400
+    except DuplicateTransfer:
+        flash(_("This refund is booked already; it was not made twice."), "info")
+    else:
+        context.later("jobs.payments.send_refund", str(key))
+        flash(_("The refund is booked, and the provider is being asked to carry it out."), "good")
+    return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
+
+
+@blueprint.post("/<uuid:payment_id>/chargeback")
+def chargeback(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Book that a bank has taken money of a payment; sent twice it acts once."""
+    form = ChargebackForm(request.form)
+    if not form.validate() or form.key.data is None:
+        return _payment_page(payment_id, chargeback_form=form), 400
+    try:
+        with context.transaction() as session:
+            manual_booking.book_chargeback(
+                session,
+                payment_id,
+                amount_rub=parse_amount(str(form.amount.data)),
+                reference=str(form.reference.data),
+                reason=str(form.reason.data),
+                key=form.key.data,
+                actor=context.actor(),
+            )
+    except (InvalidInput, NotRefundable) as error:
+        form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
+        return _payment_page(payment_id, chargeback_form=form), 400
+    except DuplicateTransfer:
+        flash(_("This chargeback is booked already; it was not booked twice."), "info")
+    else:
+        flash(_("The chargeback is booked."), "good")
+    return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
+
+
+@blueprint.post("/<uuid:payment_id>/reversals/<uuid:reversal_id>")
+def end_reversal(payment_id: uuid.UUID, reversal_id: uuid.UUID) -> Response:
+    """End a refund or a dispute by hand, with a reason."""
+    state = next((known for known in ReversalState if known == request.form.get("state")), None)
+    if state is None:
+        raise NotFound("state")
+    reason, actor = request.form.get("reason", ""), context.actor()
+    try:
+        with context.transaction() as session:
+            manual_booking.end(session, payment_id, reversal_id, state=state, reason=reason, actor=actor)
+    except InvalidInput as error:
+        flash(error_messages.sentence(error), "bad")
+    else:
+        flash(_("It is booked."), "good")
+    return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
+
+
+def _payment_page(
+    payment_id: uuid.UUID, form: RefundForm | None = None, *, chargeback_form: ChargebackForm | None = None
+) -> str:
+    session = context.session()
+    payment = topups.by_id(session, payment_id)
+    left = payment.amount_rub - payment.returned_rub
+    unspent_znc = unspent.of_payment(session, payment)
+    refundable = min(left, unspent_znc * payment.rub_per_znc) if unspent_znc < payment.amount_znc else left
+    return render_template(
+        "admin/payment.html",
+        payment=payment,
+        unspent=unspent_znc,
+        reversals=reversals.of_payment(session, payment_id),
+        endings=manual_booking.ENDINGS,
+        events=topups.said_of(session, payment_id, **window("events")),
+        form=form or RefundForm(data={"key": uuid.uuid4(), "amount": f"{refundable:.2f}"}),
+        chargeback_form=chargeback_form or ChargebackForm(data={"key": uuid.uuid4(), "amount": f"{left:.2f}"}),
+    )
+
+
+def _review_page(**of_a_note: object) -> str:
+    page = manual_review.listing().page(context.session(), **window())
+    bookable = manual_booking.BOOKABLE
+    return render_template("admin/payment_review.html", page=page, bookable=bookable, **of_a_note)

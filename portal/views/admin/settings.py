@@ -1,0 +1,111 @@
+"""What admins change at run time: prices, limits, device policy, maintenance; with history and undo."""
+
+import json
+from collections.abc import Callable
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Response as FlaskResponse
+from werkzeug.wrappers import Response
+
+from models.services.errors import InvalidInput, SettingChanged
+from models.services.settings import overrides
+from models.setting_changes import SettingChange
+from portal.documents import list_export
+from portal.forms.settings import SettingForm, UndoForm
+from portal.i18n import gettext as _
+from portal.presentation import error_messages
+from portal.request import auth, context
+from portal.request.pagination import Window, window
+
+blueprint = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
+blueprint.before_request(auth.require_admin)
+
+FEW = Window(limit=10, offset=0)
+CHANGE_COLUMNS: dict[str, Callable[[SettingChange], list_export.Cell]] = {
+    "id": lambda change: change.id,
+    "created_at": lambda change: change.created_at,
+    "setting": lambda change: change.key,
+    # Empty where what config.toml says was made good again.
+    "value": lambda change: None if change.value is None else json.dumps(change.value, ensure_ascii=False),
+    "actor": lambda change: change.actor.email if change.actor else None,
+    "reason": lambda change: change.reason,
+}
+
+
+@blueprint.get("")
+def overview() -> str:
+    """Show every setting that may change, and what was changed last."""
+    found = overrides.listing(context.session(), context.frozen_settings())
+    groups: dict[str, list[overrides.Setting]] = {}
+    for setting in found:
+        groups.setdefault(setting.key.partition(".")[0], []).append(setting)
+    changes = overrides.history(context.session(), **FEW)
+    return render_template("admin/settings.html", groups=groups, changes=changes)
+
+
+@blueprint.get("/history")
+def history() -> str | FlaskResponse:
+    """List every change."""
+    if list_export.is_wanted():
+        return list_export.as_csv("settings-history", CHANGE_COLUMNS, overrides.changes())
+    return render_template("admin/settings_history.html", changes=overrides.history(context.session(), **window()))
+
+
+@blueprint.get("/<key>")
+def form(key: str) -> str:
+    """Show one setting: what it is, what it was, and the form to change it."""
+    setting = overrides.setting(context.session(), context.frozen_settings(), key)
+    return _page(setting, SettingForm.of(setting))
+
+
+@blueprint.post("/<key>")
+def change(key: str) -> str | Response | tuple[str, int]:
+    """Set a value from now on, or make what config.toml says good again."""
+    setting = overrides.setting(context.session(), context.frozen_settings(), key)
+    filled = SettingForm.of(setting)
+    if not filled.validate():
+        return _page(setting, filled), 400
+    try:
+        value = None if request.form.get("back") else filled.parsed()
+        with context.transaction() as session:
+            overrides.change(
+                session,
+                context.frozen_settings(),
+                key,
+                value=value,
+                reason=str(filled.reason.data),
+                seen=filled.seen.data or 0,
+                actor=context.actor(),
+            )
+    except InvalidInput as error:
+        filled.refuse(error)
+        return _page(setting, filled), 400
+    except SettingChanged as error:
+        flash(error_messages.sentence(error), "bad")
+        return redirect(url_for("admin_settings.form", key=key), 303)
+    return _changed()
+
+
+@blueprint.post("/changes/<int:change_id>/undo")
+def undo(change_id: int) -> Response:
+    """Bring back what was good before a change."""
+    form = UndoForm(request.form)
+    try:
+        with context.transaction() as session:
+            reason = form.reason.data or _("Undone")
+            overrides.undo(session, context.frozen_settings(), change_id, reason=reason, actor=context.actor())
+    except (InvalidInput, SettingChanged) as error:
+        flash(error_messages.sentence(error), "bad")
+        return redirect(url_for("admin_settings.overview"), 303)
+    return _changed()
+
+
+def _changed() -> Response:
+    context.runtime_settings().forget()
+    flash(_("Saved. Portal, jobs and every proxy worker take it up within two seconds."), "good")
+    return redirect(url_for("admin_settings.overview"), 303)
+
+
+def _page(setting: overrides.Setting, form: SettingForm) -> str:
+    changes = overrides.history(context.session(), key=setting.key, **window())
+    return render_template("admin/setting.html", setting=setting, form=form, changes=changes)

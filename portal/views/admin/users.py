@@ -1,0 +1,216 @@
+"""The office's people: lists, one person in full, and what admins change about somebody."""
+
+import uuid
+from collections.abc import Callable
+
+from flask import Response as FlaskResponse
+from flask import flash, redirect, render_template, request, url_for
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models.services.accounts import logins, roles, users
+from models.services.actor import Actor
+from models.services.admin import search as admin_search
+from models.services.admin import user_list as admin_user_list
+from models.services.admin import user_profile
+from models.services.errors import (
+    DomainError,
+    DuplicateTransfer,
+    InsufficientFunds,
+    InvalidInput,
+    LastSuperuser,
+    NotFound,
+)
+from models.services.ledger import adjustments, transfers
+from models.services.ledger.money import parse_amount
+from models.users import User
+from portal.documents import list_export
+from portal.forms.admin import AdjustForm, NoteForm
+from portal.i18n import gettext as _
+from portal.i18n import ngettext
+from portal.presentation import error_messages, formatting
+from portal.request import context
+from portal.status import failed_requests
+from portal.views.admin.dashboard import blueprint
+
+# So many people are on one page, and can be disabled or enabled by one form.
+AT_ONCE = 100
+ACTIVE = {"active": True, "disabled": False}
+
+
+@blueprint.get("/users")
+def user_list() -> str | FlaskResponse:
+    """List users; `q` looks in addresses and names."""
+    wanted = request.args.get("q", "")[:100]
+    state, money = request.args.get("state", ""), request.args.get("money", "")
+    sort = request.args.get("sort", "")
+    listing = admin_user_list.listing(
+        words=wanted, active=ACTIVE.get(state), admins=state == "admins", money=money, sort=sort
+    )
+    if list_export.is_wanted():
+        return list_export.as_csv("users", USER_COLUMNS, listing)
+    page = list_export.page_of(listing)
+    sums = admin_user_list.sums_of(context.session(), [person.id for person in page.items])
+    facts = {"q": wanted, "state": state, "money": money, "sort": sort}
+    return render_template("admin/users.html", page=page, sums=sums, **facts)
+
+
+USER_COLUMNS: dict[str, Callable[[User], list_export.Cell]] = {
+    "id": lambda person: str(person.id),
+    "email": lambda person: person.email,
+    "username": lambda person: person.username,
+    "full_name": lambda person: person.full_name,
+    "is_active": lambda person: str(person.is_active),
+    "is_superuser": lambda person: str(person.is_superuser),
+    "created_at": lambda person: person.created_at,
+}
+
+
+@blueprint.post("/users/bulk")
+def change_users() -> str | Response:
+    """Disable or enable several people: first say whom, then do it."""
+    active = request.form.get("action") == "enable"
+    chosen = _chosen_ids()
+    if not chosen:
+        flash(_("Choose somebody first."), "info")
+        return redirect(url_for("admin.user_list"), 303)
+    if request.form.get("confirmed") != "1":
+        listed = [users.by_id(context.session(), user_id) for user_id in chosen]
+        return render_template("admin/users_bulk.html", people=listed, active=active)
+    changed = 0
+    for user_id in chosen:
+        # Each is a transaction of its own: the last admin, who stays, keeps nobody else from being disabled, and one
+        # who has deleted his account nobody from being enabled.
+        try:
+            with context.transaction() as session:
+                roles.set_active(session, user_id, active=active, actor=context.actor())
+            changed += 1
+        except (LastSuperuser, NotFound) as error:
+            flash(error_messages.sentence(error), "bad")
+    if active:
+        flash(ngettext("%(num)d account is enabled.", "%(num)d accounts are enabled.", changed), "good")
+    else:
+        flash(ngettext("%(num)d account is disabled.", "%(num)d accounts are disabled.", changed), "good")
+    return redirect(url_for("admin.user_list"), 303)
+
+
+@blueprint.post("/find")
+def find() -> Response:
+    """Lead from an address, a name, a token, or the id of a payment or request to the person or thing.
+
+    The words are posted and not part of an address, because somebody may paste a secret.
+    """
+    found = admin_search.find(context.session(), request.form.get("q", "")[:200])
+    match found.kind:
+        case "user":
+            where = url_for("admin.user_detail", user_id=found.name)
+        case "payment":
+            where = url_for("admin_payments.detail", payment_id=found.name)
+        case "tokens":
+            where = url_for("admin.token_list", q=found.name)
+        case "request":
+            where = url_for("admin.audit_log", request=found.name)
+        case _ if failed_requests.find(found.name) is not None:
+            where = url_for("admin.audit_log", request=found.name)
+        case _:
+            where = url_for("admin.user_list", q=found.name or None)
+    return redirect(where, 303)
+
+
+@blueprint.get("/users/<uuid:user_id>")
+def user_detail(user_id: uuid.UUID) -> str:
+    """Show everything about one person."""
+    return _user_page(user_id, AdjustForm(data={"key": uuid.uuid4()}))
+
+
+@blueprint.post("/users/<uuid:user_id>/adjust")
+def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Give or take ZNC, with a reason; sent twice it acts once."""
+    person = users.by_id(context.session(), user_id)
+    form = AdjustForm(request.form)
+    if not form.validate():
+        return _user_page(user_id, form), 400
+    try:
+        amount = parse_amount(str(form.amount.data), signed=True)
+        with context.transaction() as session:
+            balance = adjustments.adjust(
+                session,
+                person,
+                amount=amount,
+                reason=str(form.reason.data),
+                actor=context.actor(),
+                key=form.key.data,
+            )
+    except (InvalidInput, InsufficientFunds) as error:
+        form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
+        return _user_page(user_id, form), 400
+    except DuplicateTransfer:
+        flash(_("This change is booked already; it was not made twice."), "info")
+    else:
+        flash(_("The balance is now %(balance)s ZNC.", balance=formatting.amount(balance)), "good")
+    return _back(user_id)
+
+
+@blueprint.post("/users/<uuid:user_id>/active")
+def set_active(user_id: uuid.UUID) -> Response:
+    """Disable a user, or enable him again; a disabled one's logins and tokens end at once."""
+    active = request.form.get("active") == "1"
+    said = _("The account is enabled.") if active else _("The account is disabled.")
+    return _change(user_id, said, lambda session, actor: roles.set_active(session, user_id, active=active, actor=actor))
+
+
+@blueprint.post("/users/<uuid:user_id>/superuser")
+def set_superuser(user_id: uuid.UUID) -> Response:
+    """Make somebody an admin, or an admin a user again; the last one stays."""
+    on = request.form.get("on") == "1"
+    said = _("This user is an admin now.") if on else _("This user is no admin any more.")
+    return _change(
+        user_id, said, lambda session, actor: roles.set_superuser(session, user_id, superuser=on, actor=actor)
+    )
+
+
+@blueprint.post("/users/<uuid:user_id>/logins/end")
+def end_logins(user_id: uuid.UUID) -> Response:
+    """End every login of a user, in pages and in the API; his tokens keep working."""
+    said = _("Every login of this user has ended.")
+    return _change(user_id, said, lambda session, actor: logins.end_all(session, user_id, actor=actor))
+
+
+@blueprint.post("/users/<uuid:user_id>/notes")
+def add_note(user_id: uuid.UUID) -> Response:
+    """Write something down about a person, for other admins."""
+    text = NoteForm(request.form).text.data or ""
+    said = _("The note is saved.")
+    return _change(
+        user_id, said, lambda session, actor: user_profile.add_note(session, user_id, text=text, actor=actor)
+    )
+
+
+def _change(user_id: uuid.UUID, said: str, call: Callable[[Session, Actor], object]) -> Response:
+    """Make a change in one transaction and tell what came of it."""
+    users.by_id(context.session(), user_id)
+    try:
+        with context.transaction() as session:
+            call(session, context.actor())
+    except DomainError as error:
+        flash(error_messages.sentence(error), "bad")
+    else:
+        flash(said, "good")
+    return _back(user_id)
+
+
+def _back(user_id: uuid.UUID) -> Response:
+    return redirect(url_for("admin.user_detail", user_id=user_id), 303)
+
+
+def _chosen_ids() -> list[uuid.UUID]:
+    try:
+        return [uuid.UUID(text) for text in request.form.getlist("user")[:AT_ONCE]]
+    except ValueError:
+        return []
+
+
+def _user_page(user_id: uuid.UUID, form: AdjustForm) -> str:
+    dossier = user_profile.of(context.session(), user_id)
+    facts = {"form": form, "note": NoteForm(), "signed_amount": transfers.signed_amount}
+    return render_template("admin/user.html", dossier=dossier, person=dossier.person, wallet=dossier.wallet, **facts)

@@ -1,0 +1,1 @@
+"""Pages and endpoints that need no login."""

@@ -1,0 +1,43 @@
+"""The mock provider's own checkout page: the far side of a payment, as a stranger's site would be.
+
+It knows nothing of our logins: whoever holds the address of a checkout may decide it, as at a real provider.
+"""
+
+import uuid
+from typing import Literal
+
+from flask import Blueprint, abort, redirect, render_template, request
+from werkzeug.wrappers import Response
+
+from models.payments import Payment
+from models.services.payments.providers import mock
+from models.services.payments.providers.base import Outcome
+from portal.request import context
+from portal.request.safe_redirects import without_own_origin
+
+blueprint = Blueprint("mock_checkout", __name__, url_prefix="/mock-checkout")
+
+OUTCOMES: dict[str, Outcome | Literal["declined"]] = {"pay": "succeeded", "cancel": "canceled", "fail": "declined"}
+
+
+@blueprint.get("/<uuid:checkout_id>")
+def checkout(checkout_id: uuid.UUID) -> str:
+    """Ask the customer for his decision."""
+    found = mock.checkout_of(context.session(), checkout_id)
+    back = without_own_origin(context.session().get_one(Payment, found.payment_id).return_url)
+    return render_template("mock_checkout/checkout.html", checkout=found, back=back)
+
+
+@blueprint.post("/<uuid:checkout_id>")
+def decide(checkout_id: uuid.UUID) -> Response:
+    """Record the decision, send the signed callback by a job, and lead the customer back to the shop."""
+    outcome = OUTCOMES.get(request.form.get("outcome", ""))
+    if outcome is None:
+        abort(400)
+    with context.transaction() as session:
+        found = mock.checkout_of(session, checkout_id)
+        is_first = mock.decide(session, checkout_id, outcome)
+        back = session.get_one(Payment, found.payment_id).return_url
+    if is_first:
+        context.later("jobs.payments.deliver_mock_callback", str(checkout_id))
+    return redirect(without_own_origin(back), 303)

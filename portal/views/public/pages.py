@@ -1,0 +1,93 @@
+"""Pages that anybody may see, and how they look to him."""
+
+import logging
+from datetime import timedelta
+
+from flask import Blueprint, current_app, make_response, redirect, render_template, request, url_for
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Response
+
+from models import clock
+from models.services.gateway import outages
+from models.services.pagination import Page
+from portal import i18n
+from portal.forms.accounts import LoginForm, RegisterForm
+from portal.i18n import gettext
+from portal.request import context, error_pages, preferences
+from portal.request.safe_redirects import local_path
+
+blueprint = Blueprint("pages", __name__)
+development = Blueprint("development", __name__)
+
+logger = logging.getLogger(__name__)
+
+DAYS_OF_RECORD = 30
+
+
+@blueprint.get("/")
+def landing() -> str:
+    """Show what is sold, for how much, and how to use it."""
+    prices = sorted(context.settings().prices.znc.items())
+    return render_template("pages/landing.html", prices=prices, service=_service())
+
+
+def _service() -> outages.Record | None:
+    """Return how the service is; None when nobody can say, for the page has more to tell than that."""
+    try:
+        return outages.record(context.session(), days=DAYS_OF_RECORD, gap=context.settings().upstream.probe_gap)
+    except SQLAlchemyError:
+        logger.warning("the start page says nothing of the service: the database does not answer")
+        context.session().rollback()
+        return None
+
+
+@blueprint.post("/preferences", endpoint="preferences")
+def choose() -> Response:
+    """Keep the visitor's language or theme in a cookie of its own, so that it outlives a login.
+
+    Mails follow the language that their reader set last.
+    """
+    preferences.keep_language_of_mails(request.form.get(i18n.COOKIE, ""))
+    return preferences.keep(redirect(local_path(request.form.get("next"), url_for("pages.landing")), 303))
+
+
+@blueprint.get("/favicon.ico")
+def favicon() -> Response:
+    """Answer browsers that ask here whatever the page says."""
+    return current_app.send_static_file("img/mark.svg")
+
+
+@blueprint.get("/robots.txt")
+def robots() -> Response:
+    """Let search engines read the landing page only."""
+    response = make_response("User-agent: *\nAllow: /$\nAllow: /static/\nDisallow: /\n")
+    response.mimetype = "text/plain"
+    return response
+
+
+@development.get("/styleguide")
+def styleguide() -> str:
+    """Show every piece that pages are made of."""
+    login = LoginForm(data={"email": "alice@example.org"})
+    faulty = RegisterForm(data={"email": "alice"})
+    faulty.email.errors = [gettext("This does not look like an e-mail address.")]
+    return render_template(
+        "pages/styleguide.html",
+        login=login,
+        faulty=faulty,
+        moment=clock.now(),
+        earlier=clock.now() - timedelta(minutes=95),
+        days=[str(day) for day in range(1, 31)],
+        received=[day * day % 97 * 2_000_000 for day in range(30)],
+        sent=[day * day % 31 * 900_000 for day in range(30)],
+        sample=Page(["one", "two"], total=52, limit=2, offset=2),
+    )
+
+
+@development.get("/styleguide/errors/<status>")
+def error(status: str) -> Response:
+    """Show what a visitor sees when something goes wrong."""
+    title, text = error_pages.PAGES.get(int(status) if status.isdecimal() else 0, error_pages.PAGES[404])
+    response = make_response(render_template("errors/error.html", status=status, title=title, text=text))
+    response.headers["Cache-Control"] = "no-store"
+    return response

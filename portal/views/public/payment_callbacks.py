@@ -1,0 +1,72 @@
+"""Callbacks of payment providers: verify, store, settle, answer."""
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import cast
+
+from flask import Blueprint, Response, jsonify, request
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from models import clock
+from models.services.errors import DomainError
+from models.services.payments import callbacks, providers, status_checks, topups
+from models.services.payments.providers import Ask, Callback
+from portal.request import context
+
+logger = logging.getLogger(__name__)
+
+blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
+
+# Real callbacks have a few kilobytes.
+LARGEST_CALLBACK = 64 * 1024
+
+
+@blueprint.post("/payment", defaults={"provider": "mock"})
+@blueprint.post("/payment/<provider>")
+def receive(provider: str) -> Response:
+    """Keep a callback that its provider has signed, once; `processed` is false for one that was here before.
+
+    One of a provider that does not sign is noted, and a job asks that provider. CallbackRefused becomes 400 and changes
+    nothing, NotFound (a provider without its keys) becomes 404.
+    """
+    request.max_content_length = LARGEST_CALLBACK
+    headers = cast(Mapping[str, str], request.headers)
+    callback = Callback(headers, request.get_data(), clock.now(), request.remote_addr or "")
+    word = providers.known(provider, context.settings()).verify(callback)
+    if word is None:
+        return jsonify(received=True, processed=False)
+    if isinstance(word, Ask):
+        _note(provider, word)
+        return jsonify(received=True, processed=False)
+    with context.transaction() as session:
+        stored = callbacks.store_event(session, provider, word)
+    if stored is not None:
+        _settle(stored)
+    return jsonify(received=True, processed=stored is not None)
+
+
+def _note(provider: str, word: Ask) -> None:
+    """Store that the provider is to be asked, and let a job do it: a provider that asks us must not wait for itself."""
+    with context.transaction() as session:
+        payment_id = callbacks.asked_about(session, provider, word)
+        if payment_id is not None:
+            status_checks.request(session, payment_id)
+    if payment_id is not None:
+        context.later("jobs.payments.ask", str(payment_id))
+
+
+def _settle(event_id: uuid.UUID) -> None:
+    """Settle what is stored at once: the payer is on the way back, and looks whether the ZNC are there.
+
+    Whatever keeps us from it, the event is stored: a job settles it then.
+    """
+    try:
+        with context.transaction() as session:
+            # A provider does not wait for long, and a thread of the portal should not.
+            session.execute(text("SET LOCAL lock_timeout = '1s'"))
+            topups.settle(session, event_id)
+    except (DomainError, SQLAlchemyError) as error:
+        logger.warning("payment event %s is left to a job: %s", event_id, type(error).__name__)
+        context.later("jobs.payments.settle", str(event_id))

@@ -1,0 +1,1 @@
+"""Pages for buying and using tokens."""

@@ -1,0 +1,86 @@
+"""Several tokens at once."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.services.errors import CouponRefused, DuplicateTransfer, InsufficientFunds, PriceChanged
+from models.services.ledger import transfers
+from models.services.tokens import bundles
+from portal.forms.shop import BundleForm
+from portal.i18n import gettext as _
+from portal.request import auth, context
+from portal.request.pagination import window
+from portal.views.shop.coupon_quotes import quoted
+
+blueprint = Blueprint("bundles", __name__)
+blueprint.before_request(auth.require_login)
+
+THE_BUNDLE = 1  # the page shows one price only
+
+
+@blueprint.get("/bundles")
+def listing() -> str:
+    """Show what is for sale."""
+    wallet = transfers.wallet_of(context.session(), context.user().id)
+    settings = context.settings()
+    page = bundles.on_sale(context.session(), settings, **window())
+    offers = [(bundle, bundles.price_of(bundle, settings)) for bundle in page.items]
+    return render_template("bundles/list.html", page=page, offers=offers, wallet=wallet)
+
+
+@blueprint.get("/bundles/<uuid:bundle_id>")
+def buy_form(bundle_id: uuid.UUID) -> str:
+    """Show one bundle, its price and the form to buy it."""
+    form = BundleForm(data={"purchase_id": uuid.uuid4(), "coupon": request.args.get("coupon", "")[:32]})
+    return _buy_page(bundle_id, form)
+
+
+@blueprint.post("/bundles/<uuid:bundle_id>")
+def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Sell a bundle and show its secrets, in this one reply and nowhere else."""
+    form = BundleForm(request.form)
+    is_fit = form.validate()
+    if not is_fit or form.purchase_id.data is None or "quote" in request.form:
+        return _buy_page(bundle_id, form), 200 if is_fit else 400
+    try:
+        with context.transaction() as session:
+            sold, made = bundles.purchase(
+                session,
+                context.user(),
+                bundle_id,
+                purchase_id=form.purchase_id.data,
+                settings=context.terms(session),
+                actor=context.actor(),
+                coupon=form.coupon.data or "",
+                shown=form.shown.of(THE_BUNDLE),
+            )
+    except DuplicateTransfer:
+        flash(_("This bundle is bought already; it was not paid for twice. Its secrets were shown once."), "info")
+        return redirect(url_for("tokens.listing"), 303)
+    except InsufficientFunds as error:
+        form.refuse(error)
+        return _buy_page(bundle_id, form, lacks=error), 402
+    except PriceChanged as error:
+        form.refuse(error)
+        return _buy_page(bundle_id, form), 409
+    except CouponRefused as error:
+        form.refuse(error, "coupon")
+        return _buy_page(bundle_id, form), 400
+    wallet = transfers.wallet_of(context.session(), context.user().id)
+    return render_template("bundles/secrets.html", sold=sold, made=made, wallet=wallet)
+
+
+def _buy_page(bundle_id: uuid.UUID, form: BundleForm, lacks: InsufficientFunds | None = None) -> str:
+    bundle = bundles.offered(context.session(), bundle_id)
+    wallet = transfers.wallet_of(context.session(), context.user().id)
+    top_up = None
+    if lacks is not None:
+        back = url_for("bundles.buy_form", bundle_id=bundle_id, coupon=form.coupon.data or None)
+        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+    price = bundles.price_of(bundle, context.settings())
+    form.shown.now = {THE_BUNDLE: price.total}
+    quote = quoted(form, form.shown.now)[THE_BUNDLE]
+    facts = {"bundle": bundle, "price": price, "quote": quote, "form": form, "wallet": wallet, "top_up": top_up}
+    return render_template("bundles/buy.html", **facts)

@@ -1,0 +1,21 @@
+"""What a coupon makes of the prices on a page, before anything is bought."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from models.services.errors import CouponRefused
+from models.services.promotions import coupons
+from models.services.promotions.coupons import Quote
+from portal.forms.shop import BundleForm, BuyForm
+from portal.request import context
+
+
+def quoted(form: BuyForm | BundleForm, prices: Mapping[int, Decimal]) -> dict[int, Quote]:
+    """Return the prices with the form's coupon; one that does not hold is told at its field and takes nothing off."""
+    session, buyer = context.session(), context.user()
+    try:
+        return coupons.quotes(session, buyer, form.coupon.data or "", prices)
+    except CouponRefused as error:
+        if not form.coupon.errors:
+            form.refuse(error, "coupon")
+        return coupons.quotes(session, buyer, "", prices)

@@ -1,0 +1,70 @@
+"""What comes through a token just now, why something was refused, and what its scope would say."""
+
+import re
+import uuid
+from urllib.parse import quote
+
+from flask import Blueprint, render_template, request
+
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
+from models.services.gateway import request_paths
+from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
+from models.services.gateway.scopes import ORDINARY_METHODS, Ruling, Scope, ruling
+from models.services.tokens import queries as token_queries
+from portal.request import auth, context
+from portal.status import recent_requests
+
+blueprint = Blueprint("traffic", __name__, url_prefix="/tokens/<uuid:token_id>")
+blueprint.before_request(auth.require_login)
+
+LONGEST_PATH = 2000
+_ORIGIN = re.compile(r"https?://[^/?#]*")
+# What a person may type and a client would send as it stands; all else goes escaped, as a client would do it.
+_AS_TYPED = "".join(chr(code) for code in range(0x21, 0x7F))
+
+
+@blueprint.get("/traffic")
+def live(token_id: uuid.UUID) -> str:
+    """Show the token's last requests and refusals; the page refreshes itself unless it is asked not to."""
+    token = token_queries.owned(context.session(), context.user(), token_id)
+    return render_template(
+        "tokens/traffic.html",
+        token=token,
+        requests=recent_requests.requests(token.id),
+        refusals=recent_requests.refusals(token.id),
+        is_live=request.args.get("live") != "0",
+    )
+
+
+@blueprint.get("/try")
+def try_request(token_id: uuid.UUID) -> str:
+    """Say what the gate would make of a method and a path, and by which rule; nothing is sent anywhere."""
+    token = token_queries.owned(context.session(), context.user(), token_id)
+    method = request.args.get("method", "GET")
+    path = request.args.get("path", "").strip()[:LONGEST_PATH]
+    method = method if method in ORDINARY_METHODS else "GET"
+    found = _judged(context.settings(), token, method, path) if path else None
+    rules = context.settings().scopes.get(token.scope, ())
+    return render_template(
+        "tokens/try.html", token=token, method=method, path=path, methods=ORDINARY_METHODS, ruling=found, rules=rules
+    )
+
+
+def _judged(settings: Settings, token: AccessToken, method: str, typed: str) -> Ruling:
+    """Ask the very code that the workers ask."""
+    raw_path = raw_path_of(typed)
+    if settings.proxy.compatibility_prefix and raw_path.startswith(PREFIX + b"/"):
+        raw_path = raw_path.removeprefix(PREFIX)
+    if request_paths.fault(raw_path) is None and request_paths.is_under(raw_path, RESERVED_SEGMENT):
+        return Ruling("reserved")
+    rules = settings.scopes.get(token.scope)
+    return ruling(None if rules is None else Scope(rules), method, raw_path)
+
+
+def raw_path_of(typed: str) -> bytes:
+    """Return the path of what somebody typed, a path or a whole address, as a client would send it."""
+    if (origin := _ORIGIN.match(typed)) is not None:
+        typed = typed[origin.end() :].partition("#")[0]
+    path = typed.partition("?")[0]
+    return quote(path if path.startswith("/") else f"/{path}", safe=_AS_TYPED).encode()

@@ -1,0 +1,257 @@
+"""What an owner changes about a token he has: its clock, its name, its renewal, its secret."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models import clock
+from models.access_tokens import AccessToken, TokenState
+from models.services import own_tokens
+from models.services.errors import (
+    DomainError,
+    DuplicateTransfer,
+    InsufficientFunds,
+    InvalidInput,
+    NotFound,
+    PriceChanged,
+    TokenEnded,
+)
+from models.services.ledger import transfers
+from models.services.ledger.money import parse_amount
+from models.services.tokens import extension, renewal, rotation
+from models.services.tokens import pause as token_pause
+from models.services.tokens import queries as token_queries
+from portal.forms.shop import ExtendForm, NameForm, RotateForm
+from portal.i18n import gettext as _
+from portal.presentation import confirmation, error_messages, formatting
+from portal.request import auth, context
+
+blueprint = Blueprint("token_changes", __name__, url_prefix="/tokens")
+blueprint.before_request(auth.require_login)
+
+
+@blueprint.get("/<uuid:token_id>/pause")
+def confirm_pause(token_id: uuid.UUID) -> str | Response:
+    """Say what a pause does before it begins: it locks the token for a least time."""
+    token = token_queries.owned(context.session(), context.user(), token_id)
+    settings = context.settings()
+    outlook = token_pause.outlook(context.session(), token, settings)
+    if token.state(clock.now()) is not TokenState.ACTIVE or outlook.refused:
+        return redirect(url_for("tokens.detail", token_id=token_id))
+    least = formatting.span(settings.pause.at_least_minutes * 60)
+    return confirmation.ask(
+        _("Pause this token?"),
+        [
+            _("Nobody can use the token while it is paused, and no time runs."),
+            _("The pause cannot be ended before %(least)s have passed.", least=least),
+            _("Pauses left after this one: %(left)d.", left=outlook.left),
+        ],
+        about=token.name or f"{token.prefix}…",
+        action=url_for("token_changes.pause", token_id=token_id),
+        button=_("Pause the token"),
+        back=url_for("tokens.detail", token_id=token_id),
+        is_dangerous=False,
+    )
+
+
+@blueprint.post("/<uuid:token_id>/pause")
+def pause(token_id: uuid.UUID) -> Response:
+    """Stop the clock."""
+    with _told(_("The clock stands still. Nobody can use the token until you resume it.")) as session:
+        token_pause.pause(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
+    return _back(token_id)
+
+
+@blueprint.post("/<uuid:token_id>/resume")
+def resume(token_id: uuid.UUID) -> Response:
+    """Let the clock run on."""
+    with _told(_("The clock runs on.")) as session:
+        token_pause.resume(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
+    return _back(token_id)
+
+
+@blueprint.post("/<uuid:token_id>/name")
+def rename(token_id: uuid.UUID) -> Response:
+    """Give the token another name, or none."""
+    form = NameForm(request.form)
+    with _told(_("The name is saved.")) as session:
+        rotation.rename(session, context.user(), token_id, name=form.name.data or "", actor=context.actor())
+    return _back(token_id)
+
+
+@blueprint.post("/<uuid:token_id>/renewal")
+def set_renewal(token_id: uuid.UUID) -> Response:
+    """Switch the renewal from the balance on or off."""
+    on = request.form.get("on") == "1"
+    said = _("The token will renew itself from your balance.") if on else _("The token will not renew itself.")
+    shown = request.form.get("shown", "")
+    with _told(said) as session:
+        renewal.set_auto_renew(
+            session,
+            context.user(),
+            token_id,
+            on=on,
+            settings=context.terms(session),
+            actor=context.actor(),
+            shown=parse_amount(shown, field="shown") if on and shown else None,
+        )
+    return _back(token_id)
+
+
+@blueprint.get("/<uuid:token_id>/extend")
+def extend_form(token_id: uuid.UUID) -> str | Response:
+    """Show by how much the token can be extended, and what that costs."""
+    token = _changeable(token_id)
+    if token is None:
+        return _back(token_id)
+    chosen = request.args.get("hours", type=int) or token.duration_hours
+    form = ExtendForm.for_sale(context.settings(), hours=chosen, key=uuid.uuid4())
+    return _extend_page(token, form)
+
+
+@blueprint.post("/<uuid:token_id>/extend")
+def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Sell the token more time; the same form sent twice sells it once."""
+    token = _changeable(token_id)
+    if token is None:
+        return _back(token_id)
+    form = ExtendForm.for_sale(context.settings())
+    if not form.validate() or form.key.data is None:
+        return _extend_page(token, form), 400
+    hours, key = form.hours.data, form.key.data
+    try:
+        with context.transaction() as session:
+            price = extension.extend(
+                session,
+                context.user(),
+                token_id,
+                hours=hours,
+                key=key,
+                settings=context.terms(session),
+                actor=context.actor(),
+                shown=form.shown.of(hours),
+            )
+    except DuplicateTransfer:
+        flash(_("This extension is booked already; it was not paid for twice."), "info")
+    except InsufficientFunds as error:
+        form.refuse(error)
+        return _extend_page(token, form, lacks=error), 402
+    except PriceChanged as error:
+        form.refuse(error)
+        return _extend_page(token, form), 409
+    except InvalidInput as error:
+        form.refuse(error)
+        return _extend_page(token, form), 400
+    except NotFound:
+        raise
+    except DomainError as error:
+        flash(error_messages.sentence(error), "bad")
+    else:
+        paid = formatting.amount(price)
+        flash(_("%(duration)s more, for %(amount)s ZNC.", duration=formatting.duration(hours), amount=paid), "good")
+    return _back(token_id)
+
+
+@blueprint.get("/<uuid:token_id>/secret")
+def rotate_form(token_id: uuid.UUID) -> str | Response:
+    """Say what a new secret does, before it is made."""
+    token = _changeable(token_id)
+    if token is None:
+        return _back(token_id)
+    return render_template("tokens/rotate.html", token=token, form=RotateForm(data={"seen": token.generation}))
+
+
+@blueprint.post("/<uuid:token_id>/secret")
+def rotate(token_id: uuid.UUID) -> str | Response:
+    """Replace the secret and show the new one, in this one reply and nowhere else."""
+    form = RotateForm(request.form)
+    seen = form.seen.data if form.validate() else 0
+    try:
+        with context.transaction() as session:
+            token, secret = rotation.rotate(
+                session,
+                context.user(),
+                token_id,
+                settings=context.settings(),
+                actor=context.actor(),
+                seen=seen,
+                at_once=form.at_once.data,
+            )
+    except NotFound:
+        raise
+    except DomainError as error:
+        flash(error_messages.sentence(error), "info")
+        return _back(token_id)
+    wallet = transfers.wallet_of(context.session(), context.user().id)
+    return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet, replaced=True)
+
+
+@blueprint.get("/<uuid:token_id>/old-secret")
+def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
+    """Ask before the secret that was replaced is ended ahead of its time."""
+    token = _changeable(token_id)
+    if token is None or not token.has_previous(clock.now()):
+        return redirect(url_for("tokens.detail", token_id=token_id))
+    return confirmation.ask(
+        _("End the old secret now?"),
+        [_("Clients that still use the old secret are cut off within a second. The new one goes on.")],
+        about=token.name or f"{token.prefix}…",
+        action=url_for("token_changes.end_old_secret", token_id=token_id),
+        button=_("End the old secret"),
+        back=url_for("tokens.detail", token_id=token_id),
+    )
+
+
+@blueprint.post("/<uuid:token_id>/old-secret")
+def end_old_secret(token_id: uuid.UUID) -> Response:
+    """End the secret that was replaced; a second time changes nothing."""
+    with _told(_("The old secret opens nothing any more.")) as session:
+        rotation.end_previous(session, context.user(), token_id, actor=context.actor())
+    return _back(token_id)
+
+
+@contextmanager
+def _told(done: str) -> Iterator[Session]:
+    """A transaction whose end is told on the next page: as done, or why not."""
+    try:
+        with context.transaction() as session:
+            yield session
+    except NotFound:
+        raise
+    except DomainError as error:
+        flash(error_messages.sentence(error), "bad")
+    else:
+        flash(done, "good")
+
+
+def _back(token_id: uuid.UUID) -> Response:
+    return redirect(url_for("tokens.detail", token_id=token_id), 303)
+
+
+def _changeable(token_id: uuid.UUID) -> AccessToken | None:
+    """Return the user's token, or None with a word about it when it has ended."""
+    token = token_queries.owned(context.session(), context.user(), token_id)
+    try:
+        own_tokens.refuse_ended(token.state(clock.now()))
+    except TokenEnded as error:
+        flash(error_messages.sentence(error), "info")
+        return None
+    return token
+
+
+def _extend_page(token: AccessToken, form: ExtendForm, lacks: InsufficientFunds | None = None) -> str:
+    wallet = transfers.wallet_of(context.session(), context.user().id)
+    prices = form.shown.now = context.settings().prices.znc
+    form.hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(prices)]
+    top_up = None
+    if lacks is not None:
+        back = url_for("token_changes.extend_form", token_id=token.id, hours=form.hours.data)
+        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+    ends = {hours: token.expires_at and token.expires_at + timedelta(hours=hours) for hours in prices}
+    facts = {"wallet": wallet, "prices": prices, "top_up": top_up, "ends": ends}
+    return render_template("tokens/extend.html", token=token, form=form, **facts)

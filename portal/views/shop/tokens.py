@@ -1,0 +1,211 @@
+"""A user's access tokens: buying, looking at, revoking."""
+
+import uuid
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models import clock
+from models.access_tokens import TokenState
+from models.services.errors import (
+    CouponRefused,
+    DuplicateTransfer,
+    InsufficientFunds,
+    InvalidInput,
+    NotFound,
+    PriceChanged,
+    TokenEnded,
+    TokenUnusable,
+)
+from models.services.gateway import sessions
+from models.services.ledger import transfers
+from models.services.reports import usage
+from models.services.reports.usage import Period
+from models.services.tokens import browser_access, revocation
+from models.services.tokens import history as token_history
+from models.services.tokens import pause as token_pause
+from models.services.tokens import purchase as token_purchase
+from models.services.tokens import queries as token_queries
+from portal.forms.shop import BuyForm
+from portal.i18n import gettext as _
+from portal.presentation import error_messages, formatting
+from portal.request import auth, context, security_headers
+from portal.request.pagination import window
+from portal.status import recent_requests
+from portal.views.shop.coupon_quotes import quoted
+from portal.views.shop.usage import labels
+
+blueprint = Blueprint("tokens", __name__, url_prefix="/tokens")
+blueprint.before_request(auth.require_login)
+
+DAYS_SHOWN = 14
+ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
+
+
+@blueprint.get("")
+def listing() -> str:
+    """List the user's tokens, newest first."""
+    return render_template(
+        "tokens/list.html", page=token_queries.of_user(context.session(), context.user().id, **window())
+    )
+
+
+@blueprint.get("/buy")
+def buy_form() -> str:
+    """Show what is for sale; the query may choose beforehand, as the way back from a top-up does."""
+    settings = context.settings()
+    form = BuyForm.for_sale(
+        settings,
+        duration_hours=request.args.get("duration_hours", type=int) or _usual_duration(),
+        scope=request.args.get("scope") or next(iter(settings.scopes)),
+        name=request.args.get("name", "")[: token_purchase.NAME_LENGTH],
+        coupon=request.args.get("coupon", "")[:32],
+        token_id=uuid.uuid4(),
+    )
+    return _buy_page(form)
+
+
+@blueprint.post("/buy")
+def buy() -> str | Response | tuple[str, int]:
+    """Sell a token and show its secret, in this one reply and nowhere else.
+
+    There is no redirect after it: a redirect would have to keep the secret somewhere. Sending the form again, by a
+    reload or a double click, finds the same token id booked and leads to the token instead.
+    """
+    form = BuyForm.for_sale(context.settings())
+    is_fit = form.validate()
+    if not is_fit or "quote" in request.form:
+        return _buy_page(form), 200 if is_fit else 400
+    try:
+        with context.transaction() as session:
+            token, secret = token_purchase.purchase(
+                session,
+                context.user(),
+                hours=form.duration_hours.data,
+                scope=str(form.scope.data),
+                name=form.name.data or "",
+                settings=context.terms(session),
+                actor=context.actor(),
+                token_id=form.token_id.data,
+                coupon=form.coupon.data or "",
+                shown=form.shown.of(form.duration_hours.data),
+            )
+    except DuplicateTransfer:
+        flash(_("This token is bought already; it was not paid for twice. Its secret was shown once."), "info")
+        return redirect(url_for("tokens.detail", token_id=form.token_id.data), 303)
+    except InsufficientFunds as error:
+        form.refuse(error)
+        return _buy_page(form, lacks=error), 402
+    except PriceChanged as error:
+        form.refuse(error)
+        return _buy_page(form), 409
+    except (InvalidInput, CouponRefused) as error:
+        form.refuse(error, None if isinstance(error, InvalidInput) else "coupon")
+        return _buy_page(form), 400
+    wallet = transfers.wallet_of(context.session(), context.user().id)
+    return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet)
+
+
+@blueprint.get("/<uuid:token_id>")
+def detail(token_id: uuid.UUID) -> Response:
+    """Show one token: its clock, its sessions, and what a revocation would give back now."""
+    token = token_queries.owned(context.session(), context.user(), token_id)
+    days = usage.series(context.session(), Period.DAY, token_id=token.id, shown=DAYS_SHOWN, zone=context.zone())
+    response = make_response(
+        render_template(
+            "tokens/detail.html",
+            token=token,
+            refund=revocation.refund_now(context.session(), token, context.settings()),
+            renewal_price=context.settings().prices.znc.get(token.duration_hours),
+            pause=token_pause.outlook(context.session(), token, context.settings()),
+            history=token_history.of_token(context.session(), token, **window("history")),
+            sessions=sessions.listing(context.session(), token_id=token.id, **window()),
+            refusals=recent_requests.refusals(token.id),
+            days=days,
+            day_labels=labels(days, Period.DAY),
+        )
+    )
+    # "Open in browser" is a form whose redirect leads to the proxy.
+    policy = security_headers.content_security_policy(forms_lead_to=context.settings().proxy.address)
+    response.headers["Content-Security-Policy"] = policy
+    return response
+
+
+@blueprint.post("/<uuid:token_id>/open")
+def open_in_browser(token_id: uuid.UUID) -> Response:
+    """Send this browser to the proxy with a ticket, which it takes back for a cookie of its own."""
+    settings = context.settings()
+    try:
+        with context.transaction() as session:
+            ticket = browser_access.issue_ticket(
+                session, context.user(), token_id, settings=settings, actor=context.actor()
+            )
+    except TokenUnusable as error:
+        flash(error_messages.sentence(error), "info")
+        return redirect(url_for("tokens.detail", token_id=token_id), 303)
+    response = redirect(f"{settings.proxy.address}/_zenzefi/enter?ticket={ticket}", 303)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@blueprint.get("/<uuid:token_id>/revoke")
+def confirm_revoke(token_id: uuid.UUID) -> str | Response:
+    """Say in numbers what a revocation does; the page behind the dialog, for browsers without scripts."""
+    token = token_queries.owned(context.session(), context.user(), token_id)
+    if token.state(clock.now()) in ENDED:
+        return redirect(url_for("tokens.detail", token_id=token.id))
+    refund = revocation.refund_now(context.session(), token, context.settings())
+    return render_template("tokens/revoke.html", token=token, refund=refund)
+
+
+@blueprint.post("/<uuid:token_id>/revoke")
+def revoke(token_id: uuid.UUID) -> Response:
+    """End the token and pay back its unused time."""
+    try:
+        with context.transaction() as session:
+            _token, refund = revocation.revoke(
+                session, context.user(), token_id, settings=context.settings(), actor=context.actor()
+            )
+    except TokenEnded as error:
+        flash(error_messages.sentence(error), "info")
+    else:
+        given_back = formatting.amount(refund)
+        flash(_("The token is revoked. %(amount)s ZNC were refunded to your wallet.", amount=given_back), "good")
+    return redirect(url_for("tokens.detail", token_id=token_id), 303)
+
+
+@blueprint.post("/<uuid:token_id>/sessions/<uuid:session_id>/release")
+def release(token_id: uuid.UUID, session_id: uuid.UUID) -> Response:
+    """End the session that holds the token, so that another device may use it."""
+    token_queries.owned(context.session(), context.user(), token_id)
+    try:
+        with context.transaction() as session:
+            sessions.release(session, context.user(), session_id, context.actor())
+    except NotFound:
+        if not sessions.exists(context.session(), session_id, token_id=token_id):
+            raise
+        flash(_("This session has ended already."), "info")
+    else:
+        flash(_("The device is released. Another one may use the token now."), "good")
+    return redirect(url_for("tokens.detail", token_id=token_id), 303)
+
+
+def _usual_duration() -> int:
+    """Return the duration in the middle of the list, which is chosen at first."""
+    on_sale = sorted(context.settings().prices.znc)
+    return on_sale[len(on_sale) // 2]
+
+
+def _buy_page(form: BuyForm, lacks: InsufficientFunds | None = None) -> str:
+    """Render the purchase; with `lacks`, the way to a top-up that leads back to the same purchase."""
+    wallet = transfers.wallet_of(context.session(), context.user().id)
+    top_up = None
+    if lacks is not None:
+        chosen = {"duration_hours": form.duration_hours.data, "scope": form.scope.data, "name": form.name.data or None}
+        chosen["coupon"] = form.coupon.data or None
+        back = url_for("tokens.buy_form", **chosen)
+        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+    prices = form.shown.now = context.settings().prices.znc
+    form.duration_hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(prices)]
+    facts = {"wallet": wallet, "quotes": quoted(form, prices), "top_up": top_up}
+    return render_template("tokens/buy.html", form=form, **facts)

@@ -1,0 +1,147 @@
+"""The wallet: balance, topping up, gift codes, payments, transactions."""
+
+import logging
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.ledger import TransferKind
+from models.payments import PaymentStatus
+from models.services.errors import GiftRefused, InvalidInput, ProviderDown, ProviderRefused
+from models.services.ledger import transfers
+from models.services.ledger.money import parse_amount
+from models.services.payments import providers, topups
+from models.services.promotions import gift_codes
+from portal.forms.shop import GiftForm, TopUpForm
+from portal.i18n import gettext as _
+from portal.presentation import formatting
+from portal.request import auth, context, rate_limits, security_headers
+from portal.request.pagination import window
+from portal.request.safe_redirects import local_path, own_address, without_own_origin
+
+logger = logging.getLogger(__name__)
+
+blueprint = Blueprint("wallet", __name__, url_prefix="/wallet")
+blueprint.before_request(auth.require_login)
+
+
+@blueprint.after_request
+def let_forms_lead_to_checkouts(response: Response) -> Response:
+    """The form to top up leads to the provider's own page, and a browser has to be told so."""
+    settings = context.settings()
+    origins = [
+        origin for name in settings.payments.providers for origin in providers.get(name, settings).checkout_origins
+    ]
+    response.headers["Content-Security-Policy"] = security_headers.content_security_policy(
+        forms_lead_to=" ".join(origins)
+    )
+    return response
+
+
+@blueprint.get("")
+def overview() -> str:
+    """Show the balance, the form to top up, and what moved."""
+    return _wallet_page(_top_up_form())
+
+
+@blueprint.post("/top-up")
+def top_up() -> str | Response | tuple[str, int]:
+    """Start a payment and send the user to the provider's checkout."""
+    settings = context.settings()
+    form = TopUpForm.with_providers(settings)
+    if not form.validate():
+        return _wallet_page(form), 400
+    back = local_path(form.next.data, "") or None
+    try:
+        amount = parse_amount(str(form.amount.data), at_most=settings.limits.topup_max_znc)
+        with context.transaction() as session:
+            payment_id = uuid.uuid4()
+            started = topups.start(
+                session,
+                context.user(),
+                payment_id=payment_id,
+                amount=amount,
+                provider=str(form.provider.data),
+                return_url=own_address(url_for("wallet.payment", payment_id=payment_id, next=back, returned=1)),
+                settings=settings,
+                actor=context.actor(),
+            )
+    except InvalidInput as error:
+        form.refuse(error)
+        return _wallet_page(form), 400
+    except (ProviderDown, ProviderRefused) as error:
+        logger.warning("a payment through %s was not started: %s", form.provider.data, error)
+        is_amount = isinstance(error, ProviderRefused) and error.reason == "amount"
+        form.refuse(error, "amount" if is_amount else None)
+        return _wallet_page(form), 400 if is_amount else 503
+    return redirect(without_own_origin(started.checkout_url), 303)
+
+
+@blueprint.post("/gift")
+def redeem() -> str | Response | tuple[str, int]:
+    """Credit a gift code to the wallet, and go back to the purchase it was needed for."""
+    gift = GiftForm(request.form)
+    if not gift.validate():
+        return _wallet_page(_top_up_form(), gift), 400
+    rate_limits.count_gift_code(context.user().id)
+    try:
+        with context.transaction() as session:
+            code = str(gift.code.data)
+            credited = gift_codes.redeem(
+                session, context.user(), code, settings=context.settings(), actor=context.actor()
+            )
+    except GiftRefused as error:
+        gift.refuse(error, "code")
+        return _wallet_page(_top_up_form(), gift), 400
+    flash(_("%(amount)s ZNC were credited to your wallet.", amount=formatting.amount(credited)), "good")
+    return redirect(local_path(request.args.get("next"), url_for("wallet.overview")), 303)
+
+
+@blueprint.get("/payments/<uuid:payment_id>")
+def payment(payment_id: uuid.UUID) -> str:
+    """Show how a payment stands; the page refreshes itself until it is decided."""
+    user = context.user()
+    return render_template(
+        "wallet/payment.html",
+        payment=topups.owned(context.session(), user, payment_id),
+        wallet=transfers.wallet_of(context.session(), user.id),
+        next=local_path(request.args.get("next"), ""),
+        # Who comes back from the checkout has paid, most likely: the way there is not what the page leads with.
+        returned="returned" in request.args,
+    )
+
+
+@blueprint.post("/payments/<uuid:payment_id>/withdraw")
+def withdraw(payment_id: uuid.UUID) -> Response:
+    """End a payment that its payer does not want to make any more."""
+    with context.transaction() as session:
+        settings, actor = context.settings(), context.actor()
+        status = topups.withdraw(session, context.user(), payment_id, settings=settings, actor=actor)
+    if status is PaymentStatus.EXPIRED:
+        flash(_("The payment is withdrawn. If it was made all the same, its ZNC will be credited."), "good")
+    return redirect(url_for("wallet.payment", payment_id=payment_id), 303)
+
+
+def _top_up_form() -> TopUpForm:
+    return TopUpForm.with_providers(
+        context.settings(), amount=request.args.get("amount", "")[:20], next=local_path(request.args.get("next"), "")
+    )
+
+
+def _wallet_page(form: TopUpForm, gift: GiftForm | None = None) -> str:
+    user = context.user()
+    wallet = transfers.wallet_of(context.session(), user.id)
+    kind = next((known for known in TransferKind if known == request.args.get("type")), None)
+    return render_template(
+        "wallet/wallet.html",
+        form=form,
+        gift=gift or GiftForm(),
+        wallet=wallet,
+        debt=transfers.debt_of(context.session(), user.id),
+        kind=kind,
+        kinds=list(TransferKind),
+        transactions=transfers.transactions(context.session(), wallet, kind=kind, **window()),
+        payments=topups.listing(context.session(), user_id=user.id, **window("payments")),
+        signed_amount=transfers.signed_amount,
+    )

@@ -1,0 +1,219 @@
+"""The user's own webhooks: adding, changing, testing, and the log of what was sent."""
+
+import uuid
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from models.notification_preferences import Topic
+from models.services.errors import InvalidInput, RotatedAlready
+from models.services.webhooks import deliveries
+from models.services.webhooks import endpoints as webhook_endpoints
+from models.webhooks import WebhookEndpoint
+from portal.forms.base import SeenForm
+from portal.forms.webhooks import EndpointForm, NewEndpointForm
+from portal.i18n import gettext as _
+from portal.presentation import confirmation, error_messages
+from portal.request import auth, context
+from portal.request.pagination import window
+
+blueprint = Blueprint("hooks", __name__, url_prefix="/webhooks")
+blueprint.before_request(auth.require_login)
+
+
+@blueprint.get("")
+def listing() -> str:
+    """List the user's webhooks, with a form for one more."""
+    form = NewEndpointForm(data={"endpoint_id": uuid.uuid4()})
+    return _listing(form, {topic.value for topic in Topic})
+
+
+@blueprint.post("")
+def create() -> str | Response | tuple[str, int]:
+    """Add a webhook and show its secret, once."""
+    form, topics = NewEndpointForm(request.form), set(request.form.getlist("topic"))
+    if not _is_fit(form, topics):
+        return _listing(form, topics), 400
+    try:
+        with context.transaction() as session:
+            made = webhook_endpoints.create(
+                session,
+                context.user(),
+                form.endpoint_id.data or uuid.uuid4(),
+                url=str(form.url.data),
+                topics=topics,
+                settings=context.settings(),
+                actor=context.actor(),
+            )
+    except InvalidInput as error:
+        form.refuse(error)
+        return _listing(form, topics), 400
+    if made is None:
+        flash(_("This webhook is there already; its secret was shown once."), "info")
+        return _to(uuid.UUID(str(form.endpoint_id.data)))
+    context.later("jobs.webhooks.check_address", str(made[0].id))
+    return render_template("hooks/secret.html", endpoint=made[0], secret=made[1])
+
+
+@blueprint.get("/<uuid:endpoint_id>")
+def detail(endpoint_id: uuid.UUID) -> str:
+    """Show a webhook with the log of its deliveries."""
+    endpoint = _own(endpoint_id)
+    return _detail(endpoint, EndpointForm(data={"url": endpoint.url}), set(endpoint.topics))
+
+
+@blueprint.post("/<uuid:endpoint_id>")
+def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
+    """Give a webhook another address or other topics."""
+    endpoint, form, topics = _own(endpoint_id), EndpointForm(request.form), set(request.form.getlist("topic"))
+    if _is_fit(form, topics):
+        try:
+            with context.transaction() as session:
+                webhook_endpoints.change(
+                    session,
+                    endpoint,
+                    url=str(form.url.data),
+                    topics=topics,
+                    settings=context.settings(),
+                    actor=context.actor(),
+                )
+        except InvalidInput as error:
+            form.refuse(error)
+        else:
+            context.later("jobs.webhooks.check_address", str(endpoint_id))
+            flash(_("The webhook is changed."), "good")
+            return _to(endpoint_id)
+    return _detail(_own(endpoint_id), form, topics), 400
+
+
+@blueprint.post("/<uuid:endpoint_id>/switch")
+def switch(endpoint_id: uuid.UUID) -> Response:
+    """Switch a webhook on or off."""
+    on = request.form.get("on") == "1"
+    with context.transaction() as session:
+        webhook_endpoints.switch(session, _own(endpoint_id), on=on, actor=context.actor())
+    flash(_("The webhook is on.") if on else _("The webhook is off."), "good")
+    return _to(endpoint_id)
+
+
+@blueprint.post("/<uuid:endpoint_id>/test")
+def test(endpoint_id: uuid.UUID) -> Response:
+    """Send a test delivery by a job, whether the webhook is on or off."""
+    with context.transaction() as session:
+        deliveries.write_test(session, _own(endpoint_id))
+    context.later("jobs.webhooks.send_waiting")
+    flash(_("A test is on its way. What comes back will stand in the list below."), "info")
+    return _to(endpoint_id)
+
+
+@blueprint.get("/<uuid:endpoint_id>/secret")
+def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
+    """Ask before a webhook's secret is replaced."""
+    endpoint = _own(endpoint_id)
+    return confirmation.ask(
+        _("Replace the secret?"),
+        [_("A new secret replaces the old one at once: your program refuses our requests until it knows the new one.")],
+        about=endpoint.url,
+        action=url_for("hooks.replace_secret", endpoint_id=endpoint_id),
+        button=_("Replace the secret"),
+        back=url_for("hooks.detail", endpoint_id=endpoint_id),
+        hidden={"seen": endpoint.generation},
+    )
+
+
+@blueprint.post("/<uuid:endpoint_id>/secret")
+def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
+    """Give a webhook a new secret and show it, once; a form sent twice replaces it once."""
+    endpoint, form = _own(endpoint_id), SeenForm(request.form)
+    seen = (form.seen.data if form.validate() else None) or 0
+    try:
+        with context.transaction() as session:
+            secret = webhook_endpoints.replace_secret(
+                session, endpoint, seen=seen, settings=context.settings(), actor=context.actor()
+            )
+    except RotatedAlready as error:
+        flash(error_messages.sentence(error), "info")
+        return _to(endpoint_id)
+    return render_template("hooks/secret.html", endpoint=endpoint, secret=secret)
+
+
+@blueprint.get("/<uuid:endpoint_id>/remove")
+def confirm_remove(endpoint_id: uuid.UUID) -> str:
+    """Ask before a webhook is removed."""
+    endpoint = _own(endpoint_id)
+    return confirmation.ask(
+        _("Remove this webhook?"),
+        [_("Its secret and the log of its deliveries are removed with it. This cannot be undone.")],
+        about=endpoint.url,
+        action=url_for("hooks.remove", endpoint_id=endpoint_id),
+        button=_("Remove the webhook"),
+        back=url_for("hooks.detail", endpoint_id=endpoint_id),
+    )
+
+
+@blueprint.post("/<uuid:endpoint_id>/remove")
+def remove(endpoint_id: uuid.UUID) -> Response:
+    """Remove a webhook and its log."""
+    with context.transaction() as session:
+        webhook_endpoints.remove(session, _own(endpoint_id), actor=context.actor())
+    flash(_("The webhook is removed."), "good")
+    return redirect(url_for("hooks.listing"), 303)
+
+
+@blueprint.post("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>/again")
+def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
+    """Let a delivery that was given up be tried again."""
+    endpoint = _own(endpoint_id)
+    with context.transaction() as session:
+        is_on = deliveries.send_again(session, delivery_id, endpoint_id=endpoint.id, actor=context.actor())
+    if is_on:
+        context.later("jobs.webhooks.send_waiting")
+        flash(_("It will be sent again."), "good")
+    else:
+        flash(_("Switch the webhook on first."), "bad")
+    return _to(endpoint_id)
+
+
+def _is_fit(form: EndpointForm, topics: set[str]) -> bool:
+    """Check the address and the topics, so that both are told at once."""
+    is_fit = form.validate()
+    try:
+        webhook_endpoints.checked_topics(topics)
+    except InvalidInput as error:
+        form.refuse(error)
+        return False
+    return is_fit
+
+
+def _own(endpoint_id: uuid.UUID) -> WebhookEndpoint:
+    return webhook_endpoints.own(context.session(), context.user(), endpoint_id)
+
+
+def _to(endpoint_id: uuid.UUID) -> Response:
+    return redirect(url_for("hooks.detail", endpoint_id=endpoint_id), 303)
+
+
+def _listing(form: NewEndpointForm, chosen: set[str]) -> str:
+    endpoints = webhook_endpoints.of_user(context.session(), context.user().id)
+    return render_template(
+        "hooks/list.html",
+        endpoints=endpoints,
+        form=form,
+        chosen=chosen,
+        topics=list(Topic),
+        is_full=len(endpoints) >= webhook_endpoints.AT_MOST,
+    )
+
+
+def _detail(endpoint: WebhookEndpoint, form: EndpointForm, chosen: set[str]) -> str:
+    dead_only = request.args.get("show") == "dead"
+    page = deliveries.of_endpoint(context.session(), endpoint.id, dead_only=dead_only, **window())
+    return render_template(
+        "hooks/detail.html",
+        endpoint=endpoint,
+        form=form,
+        chosen=chosen,
+        topics=list(Topic),
+        page=page,
+        dead_only=dead_only,
+    )
