@@ -2,7 +2,7 @@
 
 import logging
 
-from jobs import commands, runtime
+from jobs import context, subprocess_command
 from models.services.audit import hash_chain
 
 logger = logging.getLogger(__name__)
@@ -13,10 +13,10 @@ BATCHES = 20
 
 def seal() -> int:
     """Seal the rows that are there, a batch a transaction; returns how many."""
-    key = hash_chain.key_of(runtime.settings().tokens)
+    key = hash_chain.key_of(context.settings().tokens)
     sealed = 0
     for _ in range(BATCHES):
-        with runtime.sessions().begin() as session:
+        with context.sessions().begin() as session:
             found = hash_chain.seal(session, key)
         sealed += found
         if found < hash_chain.AT_ONCE:
@@ -31,15 +31,15 @@ def verify() -> str:
 
 def archive() -> str:
     """Export rows that are older than the settings keep, then remove them; returns what was done."""
-    if not runtime.settings().backup.folder:
+    if not context.settings().backup.folder:
         return "off: [backup] folder is empty"
     return _run("archive")
 
 
 def _run(*options: str) -> str:
     try:
-        said = commands.run("ops.commands.audit", *options)
-    except commands.CommandFailed as failure:
+        said = subprocess_command.run("ops.commands.audit", *options)
+    except subprocess_command.CommandFailed as failure:
         logger.critical("audit: %s", failure)
         raise
     # The end of the chain stands in the log too, where who can write to the database alone does not reach.

@@ -2,7 +2,7 @@
 
 import logging
 
-from jobs import commands, runtime
+from jobs import context, subprocess_command
 from models import clock
 from models.services.accounts import roles
 from models.services.notifications import outbox
@@ -16,15 +16,15 @@ class BackupFailed(Exception):
 
 def make() -> str:
     """Run `./zenzefi backup` with this process's settings; returns its manifest. Raises BackupFailed."""
-    folder = runtime.settings().backup.folder
+    folder = context.settings().backup.folder
     if not folder:
         return "off: [backup] folder is empty"
     try:
-        return commands.run("ops.commands.backup", "--json", "--out", folder)
-    except commands.CommandFailed as failure:
+        return subprocess_command.run("ops.commands.backup", "--json", "--out", folder)
+    except subprocess_command.CommandFailed as failure:
         reason = str(failure)
     logger.critical("backup: %s", reason)
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         for admin in roles.superusers(session):
             key = f"backup_failed:{clock.now():%Y-%m-%d}:{admin.id}"
             outbox.write(session, "backup_failed", admin, dedup_key=key, username=admin.username, reason=reason[:300])

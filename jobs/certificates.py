@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from jobs import runtime
+from jobs import context as jobs_context
 from jobs.queues import queue
 from models.services.gateway.workers import CERTIFICATES
 
@@ -22,7 +22,7 @@ def look() -> int:
     The workers' metrics tell what was seen. An address that does not answer keeps what it showed last: a date that
     nobody can see any more still comes nearer.
     """
-    settings, redis = runtime.settings_at_start().frozen, queue().connection
+    settings, redis = jobs_context.settings_at_start().frozen, queue().connection
     seen = 0
     for name, address in (("public_portal", settings.portal.address), ("public_proxy", settings.proxy.address)):
         parts = urlsplit(address)

@@ -7,7 +7,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import runtime
+from jobs import context
 from jobs.queues import queue
 from models import clock
 from models.services.gateway import outages
@@ -40,10 +40,10 @@ def _timed(ask: Callable[[], object]) -> Check:
 
 
 def _ask_database() -> None:
-    with runtime.sessions()() as session:
+    with context.sessions()() as session:
         session.execute(text("SELECT 1"))
 
 
 def _upstream(word: str | bytes | None) -> Check:
-    state = outages.state_from_json(word, runtime.settings().upstream.url)
+    state = outages.state_from_json(word, context.settings().upstream.url)
     return Check(None) if state is None else Check(state.is_up, state.seconds, state.asked_at)

@@ -15,7 +15,7 @@ from email.utils import format_datetime, parseaddr
 import idna
 from jinja2 import TemplateError
 
-from jobs import runtime, smtp
+from jobs import context, smtp
 from models import clock
 from models.config.settings import Settings
 from models.outbox import OutboxMail
@@ -54,11 +54,11 @@ def send_waiting() -> int:
     again; none is lost. When the server itself does not answer, the rest waits for its lease instead of for a time-out
     each.
     """
-    settings, ends = runtime.settings(), time.monotonic() + RUN_SECONDS
+    settings, ends = context.settings(), time.monotonic() + RUN_SECONDS
     sent = 0
     with _postman(settings) as postman, _counted() as results:
         while time.monotonic() < ends:
-            with runtime.sessions().begin() as session:
+            with context.sessions().begin() as session:
                 mails = outbox.claim(session)
             if not mails:
                 break
@@ -68,7 +68,7 @@ def send_waiting() -> int:
                 except UNSENDABLE as error:
                     logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
                     results["notices_sent|mail|failed"] += 1
-                    with runtime.sessions().begin() as session:
+                    with context.sessions().begin() as session:
                         outbox.mark_failed(session, mail.id, smtp.describe(error), is_final=smtp.is_final(error))
                         if isinstance(error, UNREACHABLE):
                             outbox.release(session, [untried.id for untried in mails[place:]])
@@ -77,7 +77,7 @@ def send_waiting() -> int:
                 else:
                     sent += 1
                     results["notices_sent|mail|sent"] += 1
-                    with runtime.sessions().begin() as session:
+                    with context.sessions().begin() as session:
                         outbox.mark_sent(session, mail.id)
     return sent
 
@@ -89,7 +89,7 @@ def _counted() -> Iterator[Counter[str]]:
     try:
         yield results
     finally:
-        runtime.count(results)
+        context.count(results)
 
 
 def render(mail: OutboxMail, settings: Settings) -> EmailMessage:

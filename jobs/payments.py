@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import runtime
+from jobs import context
 from models.payments import ReversalState
 from models.services.errors import DomainError, ProviderDown
 from models.services.payments import callbacks, reversals, status_checks, topups
@@ -35,14 +35,14 @@ def sweep_events() -> int:
 
 
 def _settle(event_id: uuid.UUID) -> str:
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         result = topups.settle(session, event_id)
     logger.info("payment event %s: %s", event_id, result)
     return result
 
 
 def _settle_waiting(*, older_than: timedelta) -> int:
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         waiting = callbacks.unprocessed_events(session, older_than=older_than)
     settled = 0
     for event_id in waiting:
@@ -52,7 +52,7 @@ def _settle_waiting(*, older_than: timedelta) -> int:
         except (DomainError, SQLAlchemyError):
             # One event that cannot be settled must not keep the others waiting.
             logger.exception("payment event %s: cannot be settled", event_id)
-            with runtime.sessions().begin() as session:
+            with context.sessions().begin() as session:
                 callbacks.postpone(session, event_id)
     return settled
 
@@ -64,16 +64,16 @@ def ask(payment_id: str) -> str | None:
 
 def ask_providers() -> int:
     """Ask providers about the payments whose turn it is, each in its own transaction; returns of how many was news."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         waiting = status_checks.due(session)
     return sum(_ask(payment_id) is not None for payment_id in waiting)
 
 
 def _ask(payment_id: uuid.UUID) -> str | None:
     """Ask about one payment; what its provider does not explain is asked again later and keeps no other waiting."""
-    settings = runtime.settings()
+    settings = context.settings()
     try:
-        with runtime.sessions().begin() as session:
+        with context.sessions().begin() as session:
             result = topups.ask_provider(session, payment_id, settings)
     except ProviderDown:
         logger.warning("payment %s: the provider does not answer; it will be asked again", payment_id)
@@ -82,7 +82,7 @@ def _ask(payment_id: uuid.UUID) -> str | None:
     else:
         logger.info("payment %s, asked about: %s", payment_id, result or "nothing new")
         return result
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         status_checks.unanswered(session, payment_id, settings)
     return None
 
@@ -91,8 +91,8 @@ def send_refund(reversal_id: str) -> str:
     """Let the provider carry out a refund that an admin has made; the sweep tries again what fails."""
     name = uuid.UUID(reversal_id)
     try:
-        with runtime.sessions().begin() as session:
-            state = reversals.send(session, name, runtime.settings())
+        with context.sessions().begin() as session:
+            state = reversals.send(session, name, context.settings())
     except ProviderDown:
         logger.warning("refund %s: the provider does not answer; it will be asked again", name)
     except (DomainError, SQLAlchemyError):
@@ -100,21 +100,21 @@ def send_refund(reversal_id: str) -> str:
     else:
         logger.info("refund %s: %s", name, state)
         return state.value
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         reversals.postpone(session, name)
     return ReversalState.REQUESTED.value
 
 
 def sweep_refunds() -> int:
     """Send refunds whose own job was lost or found the provider down; returns how many were carried out."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         waiting = reversals.waiting(session, older_than=SWEEP_AFTER)
     return sum(send_refund(str(reversal_id)) != ReversalState.REQUESTED for reversal_id in waiting)
 
 
 def expire_pending() -> int:
     """Expire payments that nobody paid in time; returns how many."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         return topups.expire(session)
 
 
@@ -123,8 +123,8 @@ def deliver_mock_callback(checkout_id: str) -> int:
 
     Returns the HTTP status. A refusal raises, and RQ tries again as a real provider would.
     """
-    settings = runtime.settings()
-    with runtime.sessions().begin() as session:
+    settings = context.settings()
+    with context.sessions().begin() as session:
         checkout = mock.checkout_of(session, uuid.UUID(checkout_id))
         body, headers = mock.MockProvider(settings).signed_callback(checkout)
     request = urllib.request.Request(  # noqa: S310 - the address is our own portal's, from the settings

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from urllib.parse import urlsplit
 
-from jobs import runtime
-from jobs.posting import Bounds, post
+from jobs import context
+from jobs.http_post import Bounds, post
 from models import clock
 from models.config.settings import Settings
 from models.services.crypto.encryption import SealBroken
@@ -37,11 +37,11 @@ def send_waiting() -> int:
 
     A crash between sending and marking sends one twice, when its lease ends, under the same `webhook-id`; none is lost.
     """
-    settings, ends = runtime.settings(), time.monotonic() + RUN_SECONDS
+    settings, ends = context.settings(), time.monotonic() + RUN_SECONDS
     arrived = 0
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhook") as threads:
         while time.monotonic() < ends:
-            with runtime.sessions().begin() as session:
+            with context.sessions().begin() as session:
                 found = deliveries.claim(session)
             if not found:
                 break
@@ -51,7 +51,7 @@ def send_waiting() -> int:
             results: Counter[str] = Counter()
             for outcomes in threads.map(lambda those: _serve(those, settings, ends), by_endpoint.values()):
                 results += outcomes
-            runtime.count(Counter({f"notices_sent|webhook|{result}": count for result, count in results.items()}))
+            context.count(Counter({f"notices_sent|webhook|{result}": count for result, count in results.items()}))
             arrived += results["sent"]
     return arrived
 
@@ -61,7 +61,7 @@ def check_address(endpoint_id: str) -> None:
 
     Nothing is sent. It is done here and not in the portal, where a slow name server would hold a thread.
     """
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         endpoint = session.get(WebhookEndpoint, uuid.UUID(endpoint_id))
         if endpoint is None:
             return
@@ -69,10 +69,10 @@ def check_address(endpoint_id: str) -> None:
     parts, error = urlsplit(url), None
     port = parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
     try:
-        addresses(parts.hostname or "", port, allow_private=runtime.settings().webhooks.allow_private)
+        addresses(parts.hostname or "", port, allow_private=context.settings().webhooks.allow_private)
     except Unreachable as unreachable:
         error = str(unreachable)
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         webhook_endpoints.note_address(session, endpoint.id, url, error)
 
 
@@ -82,11 +82,11 @@ def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) ->
     stopped = False
     for delivery in those:
         if stopped or time.monotonic() > ends:
-            with runtime.sessions().begin() as session:
+            with context.sessions().begin() as session:
                 deliveries.release(session, delivery.id)
             continue
         outcome = _send(delivery, settings)
-        with runtime.sessions().begin() as session:
+        with context.sessions().begin() as session:
             deliveries.record(session, delivery.id, outcome, settings)
         results["sent" if outcome.is_success else "failed"] += 1
         stopped = not outcome.is_success

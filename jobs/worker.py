@@ -14,10 +14,10 @@ from redis.exceptions import RedisError
 from rq import Worker
 from rq.job import Job
 
-from jobs import accounts, audit, backups, clocks, counting, health, mail, payments, queues, upkeep, webhooks
+from jobs import audit, backups, cleanup, email_links, health, mail, metrics, payments, queues, token_time, webhooks
 
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
-PRELOADED = (accounts, audit, backups, clocks, health, mail, payments, upkeep, webhooks)
+PRELOADED = (email_links, audit, backups, token_time, health, mail, payments, cleanup, webhooks)
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ class DependentWorker(Worker):
     def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
         """Keep what came of a job, and count the run."""
         super().handle_job_success(job, *args, **kwargs)
-        counting.note_run(self.connection, job, succeeded=True)
+        metrics.note_run(self.connection, job, succeeded=True)
 
     def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
         """Likewise for one that raised, or whose process was killed; it may be tried again."""
         super().handle_job_failure(job, *args, **kwargs)
-        counting.note_run(self.connection, job, succeeded=False)
+        metrics.note_run(self.connection, job, succeeded=False)
 
 
 def main() -> None:

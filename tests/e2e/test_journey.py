@@ -214,7 +214,7 @@ def test_every_declared_metric_moves(shop: Shop, watch: Watch) -> None:
         reachable(shop.data / "state", environ=clean_environment()) as settings,
         Redis.from_url(settings.redis.url) as redis,
     ):
-        Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.upkeep.verify_ledger")
+        Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.cleanup.verify_ledger")
         Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.audit.verify")
         Queue(queues.QUEUE, connection=redis).enqueue("jobs.payments.settle", "no id at all")
     backup = [ROOT / "zenzefi", "backup", "--data", shop.data / "state", "--out", shop.data / "backups"]

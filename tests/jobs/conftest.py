@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from jobs import queues, runtime
+from jobs import context, queues
 from models.config.settings import Settings
 from models.database import Sessions
 from models.users import User
@@ -28,11 +28,11 @@ def shop(
     """Settings and sessions of the test; the jobs find the same by the environment, as in their own process."""
     for name, value in process_environment.items():
         monkeypatch.setenv(name, value)
-    cached = (runtime.settings_at_start, runtime.sessions, queues.queue)
+    cached = (context.settings_at_start, context.sessions, queues.queue)
     for function in cached:
         function.cache_clear()
     yield committed
-    engine_of(runtime.sessions()).dispose()
+    engine_of(context.sessions()).dispose()
     for function in cached:
         function.cache_clear()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from jobs import audit, commands
+from jobs import audit, subprocess_command
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.audit import hash_chain
@@ -33,7 +33,7 @@ def test_the_nightly_check_keeps_its_result_and_shouts_when_the_log_does_not_hol
     assert audit.seal() == 2
     run(lambda s: s.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER")))
     run(lambda s: s.execute(text("UPDATE audit_entries SET details = '{}' WHERE action = 'balance.adjusted'")))
-    with pytest.raises(commands.CommandFailed):
+    with pytest.raises(subprocess_command.CommandFailed):
         audit.verify()
     assert "audit: The audit log DOES NOT hold: row 2" in caplog.text
     assert not run(chain_verification.last_check).is_sound

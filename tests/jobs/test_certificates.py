@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from jobs import certificates as job
-from jobs import runtime
+from jobs import context
 from models import clock
 from models.services.gateway.workers import CERTIFICATES
 from tests.jobs.conftest import Committed
@@ -35,7 +35,7 @@ def test_the_end_of_each_public_certificate_is_kept_even_of_one_that_ran_out(
     assert days_left(redis, "public_portal") == pytest.approx(days, abs=0.01)
     # Without TLS there is nothing to watch.
     monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", "http://shop.test")
-    runtime.settings_at_start.cache_clear()
+    context.settings_at_start.cache_clear()
     job.look()
     assert redis.hkeys(CERTIFICATES) == [b"public_proxy"]
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.orm import Session
 
-from jobs import clocks, mail
+from jobs import mail, token_time
 from models.access_tokens import AccessToken, TokenState
 from models.config.settings import Settings
 from models.database import Sessions
@@ -40,9 +40,9 @@ def test_a_pause_that_used_its_time_up_is_ended(shop: Shop, time: Clock) -> None
     with factory.begin() as session:
         token = begun(session, alice, settings)
         token_pause.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
-    assert clocks.end_pauses() == 0
+    assert token_time.end_pauses() == 0
     time.advance(days=30)
-    assert clocks.end_pauses() == 1
+    assert token_time.end_pauses() == 1
     assert now_of(shop, alice, token).state(time()) is TokenState.ACTIVE
 
 
@@ -53,13 +53,13 @@ def test_owners_are_told_and_their_tokens_renewed_and_the_mails_say_so(shop: Sho
         token = begun(session, alice, settings)
         renewal.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
     time.advance(hours=12)
-    assert (clocks.tell_renewals(), clocks.renew()) == (1, 0)
+    assert (token_time.tell_renewals(), token_time.renew()) == (1, 0)
     time.advance(hours=11, minutes=56)
-    assert (clocks.tell_renewals(), clocks.renew()) == (0, 1)
+    assert (token_time.tell_renewals(), token_time.renew()) == (0, 1)
     time.advance(hours=12, minutes=4)
-    assert clocks.tell_renewals() == 1
+    assert token_time.tell_renewals() == 1
     time.advance(hours=11, minutes=56)
-    assert clocks.renew() == 1
+    assert token_time.renew() == 1
     with factory.begin() as session:
         assert balance(session, alice) == 0
         written = [mail.render(row, settings) for row in outbox.claim(session)]
@@ -86,7 +86,7 @@ def test_everybody_is_credited_for_an_outage_in_batches(
     time.advance(minutes=20)
     with factory.begin() as session:
         session.add(Outage(opened_at=start, last_failed_at=time(), closed_at=time()))
-    monkeypatch.setattr(clocks, "AT_ONCE", 2)
-    assert (clocks.credit_outages(), clocks.credit_outages()) == (3, 0)
+    monkeypatch.setattr(token_time, "AT_ONCE", 2)
+    assert (token_time.credit_outages(), token_time.credit_outages()) == (3, 0)
     for token in tokens:
         assert now_of(shop, alice, token).expires_at == start + timedelta(hours=1, minutes=20)

@@ -14,7 +14,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import delete, select, update
 
-from jobs import mail, runtime
+from jobs import context as jobs_context
+from jobs import mail
 from models import clock
 from models.config.operations import Mail
 from models.config.settings import Settings
@@ -48,7 +49,7 @@ def sending(shop: Committed, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Sin
 def configure(monkeypatch: pytest.MonkeyPatch, settings: Settings, **mail_settings: Any) -> None:
     """Give the jobs other settings for mail."""
     changed = settings.model_copy(update={"mail": Mail(sender="Shop <shop@example.test>", **mail_settings)})
-    monkeypatch.setattr(runtime, "settings", lambda: changed)
+    monkeypatch.setattr(jobs_context, "settings", lambda: changed)
 
 
 def write(run: Run, user: User, key: str, kind: str = "welcome", **context: Any) -> None:
@@ -301,9 +302,9 @@ def test_domains_beyond_ascii_are_sent_as_a_labels(
 ) -> None:
     """RFC 5891 4.4: a server without SMTPUTF8 takes them; only the part before the @ needs that."""
     run(lambda s: s.execute(update(OutboxMail).values(recipient="alice@почта.пример.рф")))
-    configured = runtime.settings().mail.model_copy(update={"sender": "Магазин <shop@пример.рф>"})
+    configured = jobs_context.settings().mail.model_copy(update={"sender": "Магазин <shop@пример.рф>"})
     changed = shop[0].model_copy(update={"mail": configured})
-    monkeypatch.setattr(runtime, "settings", lambda: changed)
+    monkeypatch.setattr(jobs_context, "settings", lambda: changed)
     assert mail.send_waiting() == 1
     ((recipients, raw),) = sending.envelopes
     message = message_from_string(raw, policy=policy.default)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from jobs import context
 from jobs import payments as jobs
-from jobs import runtime
 from models import clock
 from models.config.settings import Settings
 from models.database import Sessions
@@ -157,7 +157,7 @@ def portal(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ear) as server:
         changed = shop[0].portal.model_copy(update={"port": server.server_port})
-        monkeypatch.setattr(runtime, "settings", lambda: shop[0].model_copy(update={"portal": changed}))
+        monkeypatch.setattr(context, "settings", lambda: shop[0].model_copy(update={"portal": changed}))
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield arrived

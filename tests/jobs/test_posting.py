@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.posting import Bounds, post
+from jobs.http_post import Bounds, post
 from models.config.settings import Settings
 from models.services.errors import InvalidInput
 from models.services.webhooks import url_policy

@@ -87,9 +87,9 @@ def test_a_slow_job_keeps_no_other_waiting_and_its_worker_does_not_die_alone(
         slow = until(lambda: Worker.all(queue=queues.queue(queues.SLOW_QUEUE)))[0]
         queues.queue(queues.SLOW_QUEUE).enqueue("time.sleep", 30)
         until(lambda: queues.queue(queues.SLOW_QUEUE).started_job_registry.count)
-        queues.enqueue("jobs.upkeep.forget_entries")
+        queues.enqueue("jobs.cleanup.forget_entries")
         # Counted right after it has ended.
-        until(lambda: redis.hexists(audit_counters.TOTALS_KEY, "job_duration_sum|jobs.upkeep.forget_entries"))
+        until(lambda: redis.hexists(audit_counters.TOTALS_KEY, "job_duration_sum|jobs.cleanup.forget_entries"))
         os.kill(slow.pid, signal.SIGKILL)
         worker.wait(timeout=15)
 

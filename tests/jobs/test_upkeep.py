@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from jobs import mail, upkeep
+from jobs import cleanup, mail
 from models import clock
 from models.browser_access import AccessTicket
 from models.config.settings import Settings
@@ -41,7 +41,7 @@ def test_idle_sessions_and_those_of_ended_tokens_are_closed_once(shop: Committed
     of_idle = ProxySession.token_id == idle
     run(lambda s: s.execute(update(ProxySession).where(of_idle).values(last_activity=long_ago)))
     run(lambda s: revocation.revoke(s, buyer, revoked, settings=shop[0], actor=PLATFORM))
-    assert [upkeep.close_sessions() for _ in range(2)] == [2, 0]
+    assert [cleanup.close_sessions() for _ in range(2)] == [2, 0]
     still_open = run(lambda s: s.scalars(select(ProxySession.token_id).where(ProxySession.ended_at.is_(None))).all())
     assert still_open == [busy]
 
@@ -53,7 +53,7 @@ def test_tickets_that_ran_out_are_removed_once(shop: Committed, buyer: User, run
         run(lambda s: browser_access.issue_ticket(s, buyer, token.id, **ticket))
     run(lambda s: s.execute(update(AccessTicket).values(expires_at=clock.now())))
     run(lambda s: browser_access.issue_ticket(s, buyer, token.id, **ticket))
-    assert [upkeep.forget_entries() for _ in range(2)] == [3, 0]
+    assert [cleanup.forget_entries() for _ in range(2)] == [3, 0]
 
 
 def test_logins_whose_time_is_over_are_removed_once(shop: Committed, buyer: User, run: Run) -> None:
@@ -63,23 +63,23 @@ def test_logins_whose_time_is_over_are_removed_once(shop: Committed, buyer: User
     past = timedelta(minutes=61)
     moved = {"created_at": Login.created_at - past, "expires_at": Login.expires_at - past}
     run(lambda s: s.execute(update(Login).values(moved)))
-    assert [upkeep.forget_logins() for _ in range(2)] == [1, 0]
+    assert [cleanup.forget_logins() for _ in range(2)] == [1, 0]
 
 
 def test_the_ledger_is_checked_and_a_fault_is_shouted(
     shop: Committed, buyer: User, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert [upkeep.verify_ledger() for _ in range(2)] == [True, True]
+    assert [cleanup.verify_ledger() for _ in range(2)] == [True, True]
     run(lambda s: s.execute(text("UPDATE accounts SET balance = balance + 1 WHERE kind = 'wallet'")))
-    with caplog.at_level(logging.CRITICAL, "jobs.upkeep"):
-        assert not upkeep.verify_ledger()
+    with caplog.at_level(logging.CRITICAL, "jobs.cleanup"):
+        assert not cleanup.verify_ledger()
     assert "A balance differs from its transfers" in caplog.text
 
 
 def test_every_admin_is_told_of_a_fault_in_the_books_once_a_day(shop: Committed, buyer: User, run: Run) -> None:
     dana = run(lambda s: make_user(s, "dana", is_superuser=True))
     run(lambda s: s.execute(text("UPDATE accounts SET balance = balance + 1 WHERE kind = 'wallet'")))
-    assert [upkeep.verify_ledger() for _ in range(2)] == [False, False]
+    assert [cleanup.verify_ledger() for _ in range(2)] == [False, False]
     mails = run(lambda s: [row for row in outbox.claim(s) if row.kind == "ledger_fault"])
     assert [row.recipient for row in mails] == [dana.email]
     message = mail.render(mails[0], shop[0])

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from jobs import posting, runtime, webhooks
+from jobs import context, http_post, webhooks
 from models import clock
 from models.config.settings import Settings
 from models.database import Sessions
@@ -44,7 +44,7 @@ def rules(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Quick time-outs, and requests to the loopback, where the test's receivers are."""
     rules = shop[0].webhooks.model_copy(update={"allow_private": True, "timeout_seconds": 0.4, "disable_after": 5})
     settings = shop[0].model_copy(update={"webhooks": rules})
-    monkeypatch.setattr(runtime, "settings", lambda: settings)
+    monkeypatch.setattr(context, "settings", lambda: settings)
     return settings
 
 
@@ -288,9 +288,9 @@ def test_an_endpoint_removed_while_it_is_sent_to_leaves_nothing(
 ) -> None:
     endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
     tell(run, buyer)
-    really = posting.post
+    really = http_post.post
 
-    def removed_meanwhile(*arguments: Any) -> posting.Answer:
+    def removed_meanwhile(*arguments: Any) -> http_post.Answer:
         answer = really(*arguments)
         run(lambda s: endpoints.remove(s, s.get_one(WebhookEndpoint, endpoint_id), actor=PLATFORM))
         return answer
@@ -306,7 +306,7 @@ def test_without_leave_nothing_is_sent_into_our_own_network(
     add(run, buyer, receiver.url(), rules)
     tell(run, buyer)
     strict = rules.model_copy(update={"webhooks": rules.webhooks.model_copy(update={"allow_private": False})})
-    monkeypatch.setattr(runtime, "settings", lambda: strict)
+    monkeypatch.setattr(context, "settings", lambda: strict)
     assert webhooks.send_waiting() == 0
     assert only(run).error == "The host is in a private network."
     assert receiver.requests == []

@@ -9,7 +9,7 @@ from models.tables import Base
 
 
 @pytest.mark.parametrize(
-    "entry", ["models.database", "addon.worker", "jobs.runtime", "ops.launcher.first_run", "portal"]
+    "entry", ["models.database", "addon.worker", "jobs.context", "ops.launcher.first_run", "portal"]
 )
 def test_every_process_knows_all_tables(entry: str) -> None:
     """A foreign key to a table that was never imported fails at the first flush, in that process alone."""

@@ -17,7 +17,7 @@ from moto import mock_aws
 from sqlalchemy import select
 
 from jobs import backups as job
-from jobs import commands, queues, runtime
+from jobs import context, queues, subprocess_command
 from models import clock
 from models.outbox import OutboxMail
 from ops.backups import create as create_backup
@@ -173,7 +173,7 @@ def test_a_bucket_that_refuses_is_a_failure_and_the_backup_stays(
 @pytest.fixture
 def nightly(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """The job's own runtime, on this test's database."""
-    cached = (runtime.settings_at_start, runtime.sessions, queues.queue)
+    cached = (context.settings_at_start, context.sessions, queues.queue)
     for function in cached:
         function.cache_clear()
     yield shop
@@ -183,7 +183,7 @@ def nightly(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 def test_the_nightly_job_makes_one(nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert job.make().startswith("off")
-    runtime.settings_at_start.cache_clear()
+    context.settings_at_start.cache_clear()
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
     assert json.loads(job.make())["transfers"] == 2
     assert len(backup_manifest.present(folder)) == 1
@@ -208,7 +208,7 @@ def test_a_backup_that_never_ends_is_ended_and_told(
 ) -> None:
     person(nightly[1], "dana", is_superuser=True)
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
-    monkeypatch.setattr(commands, "LIMIT_SECONDS", 0.01)
+    monkeypatch.setattr(subprocess_command, "LIMIT_SECONDS", 0.01)
     with pytest.raises(job.BackupFailed, match="not done within"):
         job.make()
     with nightly[1].begin() as session:

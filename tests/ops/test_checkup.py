@@ -249,8 +249,8 @@ def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: House, red
 
 def test_jobs_that_wait_too_long_or_failed_are_told(home: House, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     lane = Queue(lanes.QUEUE, connection=redis)
-    job = lane.enqueue("jobs.upkeep.count_days")
-    lane.failed_job_registry.add(lane.enqueue("jobs.upkeep.forget_logins"), ttl=60)
+    job = lane.enqueue("jobs.cleanup.count_days")
+    lane.failed_job_registry.add(lane.enqueue("jobs.cleanup.forget_logins"), ttl=60)
     assert ill(queues.examine(home))["No job failed for good"] is WARNING
     job.enqueued_at = clock.now() - timedelta(hours=1)
     job.save()

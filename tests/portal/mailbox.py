@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import Connection
 from sqlalchemy.orm import sessionmaker
 
-from jobs import accounts, mail, runtime
+from jobs import context, email_links, mail
 from models.config.settings import Settings
 from models.services.settings.overrides import Cached
 from tests.jobs import smtp_sink
@@ -27,7 +27,7 @@ class Mailbox:
 
         The fixtures' people are all being welcomed, which is seldom what a test is about.
         """
-        accounts.send_links()
+        email_links.send_links()
         mail.send_waiting()
         came = self.sink.letters()
         self.sink.envelopes.clear()
@@ -52,7 +52,7 @@ def running(
         maker = sessionmaker(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
         monkeypatch.setitem(app.extensions, "zenzefi", changed)
         monkeypatch.setitem(app.extensions, "zenzefi-runtime", Cached(changed))
-        monkeypatch.setattr(runtime, "settings", lambda: changed)
-        monkeypatch.setattr(runtime, "sessions", lambda: maker)
-        monkeypatch.setattr(runtime, "count", lambda _results: None)
+        monkeypatch.setattr(context, "settings", lambda: changed)
+        monkeypatch.setattr(context, "sessions", lambda: maker)
+        monkeypatch.setattr(context, "count", lambda _results: None)
         yield Mailbox(sink)

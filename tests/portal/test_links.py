@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
-from jobs import accounts
+from jobs import email_links
 from models.config.settings import Settings
 from models.email_links import AccountLink
 from models.outbox import OutboxMail
@@ -51,7 +51,7 @@ def test_who_registers_through_the_api_gets_the_link_at_once_and_is_told_why_no_
     anonymous: Browser, post: Mailbox, queued: Jobs
 ) -> None:
     assert anonymous.client.post("/api/v1/auth/register", json=NEW).status_code == 201
-    assert queued == [("jobs.accounts.send_links",)]
+    assert queued == [("jobs.email_links.send_links",)]
     own = {"email": NEW["email"], "password": PASSWORD}
     early = anonymous.client.post("/api/v1/auth/login", json=own)
     assert early.status_code == 401
@@ -82,7 +82,7 @@ def test_who_registers_logs_in_after_confirming_the_address(anonymous: Browser, 
 
 def test_a_link_leaves_at_once_and_does_not_wait_for_the_next_round_of_mails(anonymous: Browser, post: Mailbox) -> None:
     anonymous.post("/register", **NEW)
-    assert accounts.send_links() == 1
+    assert email_links.send_links() == 1
     assert [(letter.to, letter.subject) for letter in post.sink.letters()] == [(NEW["email"], CONFIRM)]
 
 

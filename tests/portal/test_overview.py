@@ -140,7 +140,7 @@ def test_the_first_page_stands_without_redis_and_asks_little(
 
 def test_the_books_are_verified_when_an_admin_asks(as_dana: Browser, queued: Jobs) -> None:
     assert as_dana.post("/admin/verify").location == "/admin/"
-    assert queued == [("jobs.upkeep.verify_ledger",)]
+    assert queued == [("jobs.cleanup.verify_ledger",)]
     assert "The books are being verified." in as_dana.flashes("/admin/")
 
 

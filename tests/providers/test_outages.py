@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from jobs import context
 from jobs import payments as jobs
-from jobs import runtime
 from models import clock
 from models.config.settings import Settings
 from models.database import Sessions
@@ -35,8 +35,8 @@ def running(
 ) -> Shop:
     """A shop with real commits, whose jobs run here."""
     settings = committed[0].model_copy(update={"payments": shop.payments})
-    monkeypatch.setattr(runtime, "settings", lambda: settings)
-    monkeypatch.setattr(runtime, "sessions", lambda: committed[1])
+    monkeypatch.setattr(context, "settings", lambda: settings)
+    monkeypatch.setattr(context, "sessions", lambda: committed[1])
     return settings, committed[1], yookassa_side
 
 

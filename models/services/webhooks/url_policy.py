@@ -1,7 +1,7 @@
 """Where buyers may have requests of ours sent: to public addresses of the internet, and never into our own networks.
 
 An address is judged by what its name resolves to at the moment of sending, and the connection is made to exactly what
-was judged (jobs/posting.py): a name that is public when it is checked and private when it is used gains nothing.
+was judged (jobs/http_post.py): a name that is public when it is checked and private when it is used gains nothing.
 """
 
 import socket

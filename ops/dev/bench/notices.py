@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from jobs import mail, runtime, webhooks
+from jobs import context, mail, webhooks
 from models.notification_preferences import Topic
 from models.services.accounts import users
 from models.services.actor import PLATFORM
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
             ZENZEFI_WEBHOOKS__ALLOW_PRIVATE="true",
         )
         with Step("Database and users"):
-            migrate.migrate(runtime.settings())
+            migrate.migrate(context.settings())
             people = _people(http)
         mail.send_waiting()
         _tell("mails", count, people, "welcome", mail.send_waiting)
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
 def _people(port: int) -> list[User]:
     """Make users with a webhook each, which want no mails of what is sent there."""
     made = []
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         for number in range(USERS):
             name = f"user{number}"
             user = users.register(
@@ -113,7 +113,7 @@ def _people(port: int) -> list[User]:
                 uuid.uuid4(),
                 url=f"http://{LOOPBACK}:{port}/hook",
                 topics=[Topic.BONUS],
-                settings=runtime.settings(),
+                settings=context.settings(),
                 actor=PLATFORM,
             )
             made.append(user)
@@ -123,7 +123,7 @@ def _people(port: int) -> list[User]:
 def _tell(name: str, count: int, people: Sequence[User], kind: str, send: Callable[[], int]) -> None:
     """Write so many notices, and let the job send them."""
     began = time.perf_counter()
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         for number in range(count):
             user = people[number % len(people)]
             outbox.write(session, kind, user, dedup_key=f"bench:{number}", username=user.username, amount_znc="5.00")

@@ -63,7 +63,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
             actor=authentication.actor(),
         )
     if context.frozen_settings().mail.is_configured:
-        context.later("jobs.accounts.send_links")
+        context.later("jobs.email_links.send_links")
     return reply(User.model_validate(user), 201)
 
 
@@ -105,7 +105,7 @@ def login(body: schemas.Credentials) -> Response:
     except ProofNeeded as error:
         with context.transaction() as session:
             email_flows.ask_to_sign_in(session, user, settings=context.frozen_settings(), actor=authentication.actor())
-        context.later("jobs.accounts.send_links")
+        context.later("jobs.email_links.send_links")
         raise Refusal(401, error.code) from None
     except (LoginFailed, AccountDisabled, OtpWrong) as error:
         with context.transaction() as session:

@@ -33,7 +33,7 @@ def change() -> str | Response | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         else:
-            context.later("jobs.accounts.send_links")
+            context.later("jobs.email_links.send_links")
             flash(_("We have sent a link to the new address. Your old one stays until you follow it."), "good")
             return redirect(url_for("profile.profile"), 303)
     return render_template("profile/email.html", form=form), 400 if form.errors else 200

@@ -48,7 +48,7 @@ def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tup
         with context.transaction() as own:
             email = str(form.email.data)
             email_links.ask(own, purpose, email, settings=context.frozen_settings(), actor=context.actor())
-        context.later("jobs.accounts.send_links")
+        context.later("jobs.email_links.send_links")
         return redirect(url_for(here, sent=1), 303)
     return render_template(template, form=form, sent=SENT in request.args), 400 if form.errors else 200
 

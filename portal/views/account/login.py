@@ -40,7 +40,7 @@ def register() -> str | Response | tuple[str, int]:
             form.refuse(error, None if isinstance(error, InvalidInput) else "username")
         else:
             if context.frozen_settings().mail.is_configured:
-                context.later("jobs.accounts.send_links")
+                context.later("jobs.email_links.send_links")
                 words = _("Check your mail: it says how to go on, also if this address had an account before.")
             else:
                 words = _("Log in now. If this address had an account before, nothing has changed: use its password.")
@@ -114,7 +114,7 @@ def _log_in(email: str, password: str) -> Response:
         login_limits.refuse_beyond(attempt)
         raise
     if needs_mail:
-        context.later("jobs.accounts.send_links")
+        context.later("jobs.email_links.send_links")
         flash(_("Many logins to this account have failed, so we have mailed you a link to finish yours."), "info")
         return redirect(url_for("accounts.login", next=_next() or None), 303)
     if opened is None:

@@ -27,7 +27,7 @@ def index() -> str:
 @blueprint.post("/verify")
 def verify() -> Response:
     """Have the books verified now instead of next night."""
-    if context.later("jobs.upkeep.verify_ledger"):
+    if context.later("jobs.cleanup.verify_ledger"):
         flash(_("The books are being verified. The result will stand here in a moment."), "info")
     else:
         flash(_("Redis does not answer. Please try again later."), "bad")

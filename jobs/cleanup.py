@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from jobs import runtime
+from jobs import context
 from models import clock
 from models.services import idempotency
 from models.services.accounts import known_devices, logins, roles
@@ -19,56 +19,56 @@ logger = logging.getLogger(__name__)
 
 def close_sessions() -> int:
     """Close idle sessions and those whose token has ended; returns how many."""
-    rules = runtime.settings().sessions
-    with runtime.sessions().begin() as session:
+    rules = context.settings().sessions
+    with context.sessions().begin() as session:
         return sessions.close_idle(session, rules) + sessions.close_of_ended_tokens(session)
 
 
 def forget_entries() -> int:
     """Remove browsers' tickets and cookies that open nothing any more; returns how many."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         return browser_access.forget_ended(session)
 
 
 def forget_logins() -> int:
     """Remove logins whose time is over; returns how many."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         return logins.forget_ended(session)
 
 
 def forget_replies() -> int:
     """Remove the API's kept replies whose 24 hours are over; returns how many."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         return idempotency.forget(session)
 
 
 def forget_notices() -> int:
     """Remove mails and deliveries that are done with, and devices unused for a year; returns how many rows went."""
-    now, settings = clock.now(), runtime.settings()
+    now, settings = clock.now(), context.settings()
     mails, posts = (now - timedelta(days=rules.keep_days) for rules in (settings.mail, settings.webhooks))
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         gone = outbox.forget_before(session, mails) + deliveries.forget_before(session, posts)
         return gone + known_devices.forget_unused(session)
 
 
 def count_days() -> int:
     """Count what today and yesterday brought, for the office's first page; returns how many days were written."""
-    with runtime.sessions().begin() as session:
-        return admin_dashboard.count_days(session, runtime.settings().platform.time_zone)
+    with context.sessions().begin() as session:
+        return admin_dashboard.count_days(session, context.settings().platform.time_zone)
 
 
 def verify_ledger() -> bool:
     """Check the books, and shout and write to every admin when they do not add up; returns whether they do."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         report = ledger_verification.verify(session)
     # The check reads in a transaction that cannot write.
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         admin_dashboard.note_check(session, report)
     for rule, rows in report.faults.items():
         logger.critical("ledger: %s: %s", rule, "; ".join(rows[:10]))
     if not report.is_sound:
         faults = {rule: rows[:10] for rule, rows in report.faults.items()}
-        with runtime.sessions().begin() as session:
+        with context.sessions().begin() as session:
             for admin in roles.superusers(session):
                 key = f"ledger_fault:{clock.now():%Y-%m-%d}:{admin.id}"
                 outbox.write(session, "ledger_fault", admin, dedup_key=key, username=admin.username, faults=faults)

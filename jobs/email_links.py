@@ -4,7 +4,7 @@ import logging
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import mail, runtime
+from jobs import context, mail
 from models.services.accounts import email_links, former_accounts
 from models.services.errors import DomainError
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 def send_links() -> int:
     """Send the links that were asked for, at once: somebody sits and waits. Returns how many were looked at."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         looked_at = email_links.send_asked(session)
     if looked_at:
         mail.send_waiting()
@@ -22,12 +22,12 @@ def send_links() -> int:
 
 def carry_debts() -> int:
     """Let users owe what their former accounts owe; returns how many do now."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         waiting = former_accounts.due_to_carry(session)
     carried = 0
     for user_id in waiting:
         try:
-            with runtime.sessions().begin() as session:
+            with context.sessions().begin() as session:
                 carried += former_accounts.carry_debt(session, user_id)
         except (DomainError, SQLAlchemyError):
             logger.exception("user %s: the debt of the former account cannot be carried over", user_id)
@@ -36,5 +36,5 @@ def carry_debts() -> int:
 
 def forget_links() -> int:
     """Remove mailed links whose time is over; returns how many."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         return email_links.forget_expired(session)

@@ -6,7 +6,7 @@ from functools import cache
 from redis import Redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import counting
+from jobs import metrics
 from models import database
 from models.config import settings as config
 from models.metrics import audit_counters
@@ -43,4 +43,4 @@ def count(totals: audit_counters.Totals) -> None:
     """Add what a job has done to the metrics' totals."""
     if totals:
         with Redis.from_url(settings_at_start().frozen.redis.url, socket_timeout=1, socket_connect_timeout=1) as redis:
-            counting.add(redis, totals)
+            metrics.add(redis, totals)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from jobs import runtime
+from jobs import context
 from models.config.settings import Settings
 from models.services.errors import DomainError
 from models.services.promotions import bonus_corrections, referrals
@@ -60,14 +60,14 @@ def vest_bonuses() -> int:
 
 def credit_outages() -> int:
     """Credit tokens for outages that are over, a batch a transaction; returns how many tokens were looked at."""
-    with runtime.sessions().begin() as session:
+    with context.sessions().begin() as session:
         waiting = outage_credit.due(session)
     looked_at = 0
     for outage_id in waiting:
         found = 1
         while found:
-            with runtime.sessions().begin() as session:
-                found = outage_credit.credit(session, outage_id, runtime.settings(), limit=AT_ONCE)
+            with context.sessions().begin() as session:
+                found = outage_credit.credit(session, outage_id, context.settings(), limit=AT_ONCE)
             looked_at += found
     return looked_at
 
@@ -76,13 +76,13 @@ def _each(
     find: Callable[[Session, Settings], list[uuid.UUID]], act: Callable[[Session, uuid.UUID, Settings], bool]
 ) -> int:
     """Act on each that is found; one that fails must not keep the others waiting. Returns how many were acted on."""
-    settings = runtime.settings()
-    with runtime.sessions().begin() as session:
+    settings = context.settings()
+    with context.sessions().begin() as session:
         found = find(session, settings)
     acted = 0
     for token_id in found:
         try:
-            with runtime.sessions().begin() as session:
+            with context.sessions().begin() as session:
                 acted += act(session, token_id, settings)
         except (DomainError, SQLAlchemyError):
             logger.exception("token %s: %s failed", token_id, act.__name__)
