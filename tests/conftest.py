@@ -23,7 +23,7 @@ from models.services.ledger import adjustments
 from models.users import User
 from ops.commands import migrate
 from ops.dev import testrun
-from tests import audited
+from tests import audit_coverage
 
 PASSWORD = "correct horse battery"
 SECRETS = {
@@ -36,7 +36,7 @@ SECRETS = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say at once what is missing, instead of failing in every test; and make password hashes cheap."""
-    config.pluginmanager.register(audited.Audited())
+    config.pluginmanager.register(audit_coverage.Audited())
     process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     if testrun.REDIS_URLS in os.environ:
         os.environ["REDIS_URL"] = os.environ[testrun.REDIS_URLS].split()[int(process)]

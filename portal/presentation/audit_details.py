@@ -15,7 +15,7 @@ from portal.presentation import formatting, job_names, labels, setting_labels
 
 _NOTHING = "\u2013"
 # In the order in which they are told: the database keeps none.
-# tests/audited.py holds this over all tests: a service that records another name needs its word here.
+# tests/audit_coverage.py holds this over all tests: a service that records another name needs its word here.
 NAMES = {
     "key": _("setting"),
     "target": _("flows"),

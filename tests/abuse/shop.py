@@ -12,7 +12,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.services.payments import callbacks, topups
 from models.services.payments.providers import Event
-from tests.support import Crash, assert_sound, balance, crash_after, decided, engine_of, person, top_up
+from tests.factories import Crash, assert_sound, balance, crash_after, decided, engine_of, person, top_up
 
 
 class Shop:

@@ -24,7 +24,7 @@ from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.tokens import pause as token_pause
 from models.services.tokens import revocation
-from tests.abuse.recorder import Recorder
+from tests.abuse.statement_recorder import Recorder
 from tests.addon.conftest import Owned, sell
 from tests.addon.processes import Proxy, Reply, free_port, proxy_environment
 from tests.addon.test_worker import wait_for

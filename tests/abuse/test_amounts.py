@@ -14,6 +14,7 @@ from models.ledger import Transfer
 from models.payments import Payment
 from models.services.payments import callbacks, topups
 from models.users import User
+from tests.factories import decided, top_up
 from tests.portal.conftest import (  # noqa: F401 - fixtures
     Browser,
     app,
@@ -22,7 +23,6 @@ from tests.portal.conftest import (  # noqa: F401 - fixtures
     made_app,
     queued,
 )
-from tests.support import decided, top_up
 
 COUPONS = ("percent", "amount")
 BAD = ["0", "-1", "NaN", "sNaN", "Infinity", "1e30", "0.001", "1,5", "9" * 40, "\u0661", "\u00bd", "1_0"]

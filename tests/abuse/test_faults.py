@@ -25,12 +25,12 @@ from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from ops.commands import migrate
 from ops.servers import PostgresServer, RedisServer
-from tests.abuse.recorder import Recorder
+from tests.abuse.statement_recorder import Recorder
 from tests.addon.conftest import Owned, sell
 from tests.addon.processes import Proxy, free_port, proxy_environment, start_upstream
 from tests.conftest import SECRETS
 from tests.e2e.steps import resident_kib
-from tests.support import counted
+from tests.factories import counted
 
 SOAK = bool(os.environ.get("ZENZEFI_SOAK"))
 FAULT_SECONDS = 30.0 if SOAK else 3.0

@@ -16,7 +16,7 @@ from models.proxy_sessions import ProxySession
 from ops.bootstrap import REPOSITORY as ROOT
 from portal import create_app, i18n
 from portal.request import announcement_banner
-from tests.abuse.recorder import COOKIES
+from tests.abuse.statement_recorder import COOKIES
 from tests.abuse.test_admission import Scene, staged
 from tests.addon.conftest import sell
 

@@ -13,7 +13,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
-from tests.abuse.recorder import Recorder
+from tests.abuse.statement_recorder import Recorder
 from tests.abuse.test_faults import wait_until
 from tests.addon.conftest import sell
 from tests.addon.processes import Proxy, free_port, proxy_environment

@@ -37,7 +37,7 @@ from models.services.tokens import revocation
 from models.users import User
 from tests.abuse.shop import Shop, assert_all_or_nothing
 from tests.conftest import SECRETS, make_user
-from tests.support import assert_sound, balance, buy, race, top_up
+from tests.factories import assert_sound, balance, buy, race, top_up
 
 Committed = tuple[Settings, Sessions]
 ROUNDS = 15

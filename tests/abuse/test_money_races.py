@@ -28,10 +28,10 @@ from models.token_pauses import TokenPause
 from models.users import User
 from tests.abuse.shop import Shop, assert_all_or_nothing
 from tests.conftest import Clock
-from tests.models.test_offers import bundle_named, coupon, gift
-from tests.models.test_referrals import invited_by
-from tests.models.test_reversals import said
-from tests.support import assert_sound, balance, buy, decided, person, race, top_up
+from tests.factories import assert_sound, balance, buy, decided, person, race, top_up
+from tests.models.services.payments.test_reversals import said
+from tests.models.services.promotions.test_referrals import invited_by
+from tests.models.services.tokens.test_bundles_and_coupons import bundle_named, coupon, gift
 
 Committed = tuple[Settings, Sessions]
 Call = Callable[[Session], Any]

@@ -20,10 +20,10 @@ from models.services.payments import reversals
 from models.services.promotions import referrals
 from models.services.tokens import bundles, outage_credit, renewal, revocation
 from tests.conftest import Clock
-from tests.models.test_offers import bundle_named
-from tests.models.test_referrals import held, invited_by
-from tests.models.test_reversals import paid
-from tests.support import Crash, assert_sound, balance, buy, crash_after, engine_of, person, race
+from tests.factories import Crash, assert_sound, balance, buy, crash_after, engine_of, person, race
+from tests.models.services.payments.test_reversals import paid
+from tests.models.services.promotions.test_referrals import held, invited_by
+from tests.models.services.tokens.test_bundles_and_coupons import bundle_named
 
 Shop = tuple[Settings, Sessions]
 

@@ -15,8 +15,8 @@ from models.services.tokens import browser_access, rotation
 from portal import create_app
 from portal.request import context
 from tests.abuse.test_admission import Scene, scene, stage
+from tests.factories import person
 from tests.portal.conftest import Browser
-from tests.support import person
 
 __all__ = ["scene", "stage"]  # the fixtures: two workers on one port, and a buyer for each test
 

@@ -28,7 +28,7 @@ from models.services.reports.usage import Usage
 from models.services.tokens import revocation
 from tests.addon.conftest import Owned, Standing, sell
 from tests.addon.processes import Proxy, connections
-from tests.support import counted
+from tests.factories import counted
 
 Committed = tuple[Settings, Sessions]
 DEVICE = "a1b2c3d4e5f6a7b8c9d0"

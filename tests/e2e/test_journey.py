@@ -21,6 +21,7 @@ from jobs import queues
 from models.metrics.catalogue import METRICS
 from ops.launcher.installation import reachable
 from tests.e2e.conftest import BIG_FILE_BYTES, ROOT, Shop, clean_environment
+from tests.e2e.inspection_steps import Watch, until_nothing, watching
 from tests.e2e.steps import (
     PASSWORD,
     ask,
@@ -34,18 +35,17 @@ from tests.e2e.steps import (
     top_up,
     wait_for_status,
 )
-from tests.e2e.watching import Watch, until_nothing, watching
 
 # What stays at nothing as long as nothing goes wrong, without TLS, and while nobody watches; and who moves it instead.
 STILL = {
-    "proxy_access_log_dropped": "tests/addon/test_accesslog.py",
-    "proxy_trail_dropped": "tests/addon/test_trail.py",
-    "proxy_flows_sent": "tests/addon/test_inspecting.py",
-    "proxy_flows_dropped": "tests/addon/test_inspecting.py",
-    "certificate_expires_timestamp_seconds": "tests/addon/test_metrics.py",
-    "portal_http_request_exceptions": "tests/portal/test_metrics.py",
-    "payments_to_review": "tests/portal/test_metrics.py",
-    "backlog_given_up": "tests/portal/test_metrics.py",
+    "proxy_access_log_dropped": "tests/addon/recording/test_access_log.py",
+    "proxy_trail_dropped": "tests/addon/recording/test_recent_requests.py",
+    "proxy_flows_sent": "tests/addon/inspection/test_capture.py",
+    "proxy_flows_dropped": "tests/addon/inspection/test_capture.py",
+    "certificate_expires_timestamp_seconds": "tests/addon/recording/test_metrics.py",
+    "portal_http_request_exceptions": "tests/portal/status/test_metrics.py",
+    "payments_to_review": "tests/portal/status/test_metrics.py",
+    "backlog_given_up": "tests/portal/status/test_metrics.py",
 }
 
 

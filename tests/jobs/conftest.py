@@ -10,7 +10,7 @@ from jobs import context, queues
 from models.config.settings import Settings
 from models.database import Sessions
 from models.users import User
-from tests.support import engine_of, person
+from tests.factories import engine_of, person
 
 Committed = tuple[Settings, Sessions]
 

@@ -10,7 +10,7 @@ from jobs import context
 from models import clock
 from models.services.gateway.workers import CERTIFICATES
 from tests.jobs.conftest import Committed
-from tests.ops.test_checkup_edges import answering, issue, written
+from tests.ops.doctor.test_settings_certificates_network import answering, issue, written
 
 
 def days_left(redis: Redis, name: str) -> float:

@@ -26,8 +26,8 @@ from models.services.notifications import mail_rendering, mail_samples, outbox
 from models.translations import LANGUAGES
 from models.users import User
 from tests.addon.http1.test_tls import issue
-from tests.jobs import smtp_sink
-from tests.jobs.smtp_sink import Sink
+from tests.jobs import fake_smtp_server
+from tests.jobs.fake_smtp_server import Sink
 
 Committed = tuple[Settings, Sessions]
 Run = Callable[[Callable[..., Any]], Any]
@@ -35,7 +35,7 @@ Run = Callable[[Callable[..., Any]], Any]
 
 @pytest.fixture
 def sink() -> Iterator[Sink]:
-    with smtp_sink.running() as sink:
+    with fake_smtp_server.running() as sink:
         yield sink
 
 
@@ -271,7 +271,7 @@ def test_mail_is_encrypted_by_starttls_or_from_the_first_byte(
 ) -> None:
     """RFC 3207 and RFC 8314."""
     certificate = issue(tmp_path, "mail", "localhost")
-    with smtp_sink.running(certificate=certificate, begins_with_tls=security == "tls") as sink:
+    with fake_smtp_server.running(certificate=certificate, begins_with_tls=security == "tls") as sink:
         configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=sink.port, smtp_security=security)
         # Whoever signed the certificate is not trusted yet.
         assert mail.send_waiting() == 0

@@ -21,7 +21,7 @@ from models.services.payments.providers import mock
 from models.services.payments.providers.base import Callback
 from models.users import User
 from tests.conftest import some_id
-from tests.support import assert_sound, balance, decided, top_up
+from tests.factories import assert_sound, balance, decided, top_up
 
 Committed = tuple[Settings, Sessions]
 Run = Callable[[Callable[..., Any]], Any]

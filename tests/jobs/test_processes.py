@@ -24,7 +24,7 @@ from models.payments import PaymentEvent
 from models.services.monitoring import last_success
 from models.services.payments import callbacks
 from models.users import User
-from tests.support import balance, decided, top_up
+from tests.factories import balance, decided, top_up
 
 Committed = tuple[Settings, Sessions]
 Run = Callable[[Callable[..., Any]], Any]

@@ -16,7 +16,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.services.payments import callbacks
 from models.users import User
-from tests.support import balance, decided, top_up
+from tests.factories import balance, decided, top_up
 
 Committed = tuple[Settings, Sessions]
 Run = Callable[[Callable[..., Any]], Any]

@@ -26,8 +26,8 @@ from models.services.notifications import preferences as notification_preference
 from models.services.webhooks import deliveries, endpoints
 from models.users import User
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
-from tests.jobs import http_sink
-from tests.jobs.http_sink import Receiver
+from tests.jobs import fake_webhook_receiver
+from tests.jobs.fake_webhook_receiver import Receiver
 
 Committed = tuple[Settings, Sessions]
 Run = Callable[[Callable[[Session], Any]], Any]
@@ -35,7 +35,7 @@ Run = Callable[[Callable[[Session], Any]], Any]
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with http_sink.running() as receiver:
+    with fake_webhook_receiver.running() as receiver:
         yield receiver
 
 
@@ -170,7 +170,7 @@ def test_what_comes_back_is_kept_as_text_whatever_it_is(
 def test_an_endpoint_that_fails_rests_and_keeps_no_other_waiting(
     rules: Settings, buyer: User, run: Run, receiver: Receiver
 ) -> None:
-    with http_sink.running() as broken:
+    with fake_webhook_receiver.running() as broken:
         broken.behaviour = "hang"
         add(run, buyer, broken.url(), rules)
         add(run, buyer, receiver.url(), rules)

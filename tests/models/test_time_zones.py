@@ -11,7 +11,7 @@ from models.services.accounts import time_zones as zones
 from models.services.actor import PLATFORM
 from models.services.errors import InvalidInput
 from models.users import User
-from tests.support import actions
+from tests.factories import actions
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from ops.doctor import __main__ as doctor
 from ops.doctor import payments as attacks
 from ops.doctor.findings import House
 from portal.request import context
+from tests.factories import assert_sound
 from tests.ops.portals import serving
-from tests.providers.stripe_far_side import WEBHOOK_SECRET
-from tests.support import assert_sound
+from tests.providers.fake_stripe import WEBHOOK_SECRET
 
 Committed = tuple[Settings, Sessions]
 NOWHERE = "http://127.0.0.1:9"

@@ -9,8 +9,8 @@ from models.services.actor import PLATFORM
 from models.services.gateway import outages, sessions
 from models.users import User
 from tests.conftest import Clock
+from tests.factories import buy
 from tests.portal.conftest import Browser
-from tests.support import buy
 
 
 def test_a_token_needs_attention_in_its_last_quarter_and_within_a_day(

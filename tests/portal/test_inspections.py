@@ -7,8 +7,8 @@ from models.audit import AuditAction
 from models.config.settings import Settings
 from models.inspections import Inspection, Target
 from models.users import User
+from tests.factories import actions, buy
 from tests.portal.conftest import Browser
-from tests.support import actions, buy
 
 PAGE = "/admin/inspections"
 

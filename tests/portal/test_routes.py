@@ -28,11 +28,11 @@ from models.services.gateway import sessions
 from models.services.notifications import preferences as notification_preferences
 from models.services.payments import callbacks
 from models.users import User
-from tests.models.test_offers import coupon, gift
-from tests.portal import office
+from tests.factories import buy, decided, top_up
+from tests.models.services.tokens.test_bundles_and_coupons import coupon, gift
+from tests.portal import admin_helpers
 from tests.portal.conftest import Browser
-from tests.portal.test_hooks import hook
-from tests.support import buy, decided, top_up
+from tests.portal.views.shop.test_webhooks import hook
 
 # These are open to visitors; every other route asks for a login.
 OPEN = {
@@ -133,7 +133,7 @@ class Shop:
 
 @pytest.fixture
 def shop(session: Session, alice: User, settings: Settings) -> Shop:
-    ours = office.one_of_each(session, alice, settings)
+    ours = admin_helpers.one_of_each(session, alice, settings)
     token = buy(session, alice, settings)
     opened = sessions.begin(session, token.id, device="a" * 20, rules=settings.sessions, actor=Actor(alice.id, "::1"))
     payment = top_up(session, alice, settings)
@@ -226,7 +226,7 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
     )
     for rule in pages(app):
         if rule.arguments & {
-            *(name for name in office.NOTHING if name.endswith("_id")),
+            *(name for name in admin_helpers.NOTHING if name.endswith("_id")),
             "token_id",
             "payment_id",
             "checkout_id",

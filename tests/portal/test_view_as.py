@@ -11,9 +11,9 @@ from models.services.accounts import roles
 from models.services.actor import PLATFORM
 from models.users import User
 from tests.conftest import Clock, make_user
+from tests.factories import actions
 from tests.portal.conftest import Browser
-from tests.portal.test_admin_settings import save
-from tests.support import actions
+from tests.portal.views.admin.test_settings import save
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from models.config import settings as config
 from models.config.settings import Settings
 from portal import create_app
 from tests.portal.conftest import app, queued  # noqa: F401 - fixtures
-from tests.providers.stripe_far_side import WEBHOOK_SECRET, StripeFarSide
-from tests.providers.yookassa_far_side import YooKassaFarSide
+from tests.providers.fake_stripe import WEBHOOK_SECRET, StripeFarSide
+from tests.providers.fake_yookassa import YooKassaFarSide
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from models.services.actor import PLATFORM, Actor
 from models.services.payments import reversals, status_checks, topups
 from models.users import User
 from tests.conftest import Clock, some_id
-from tests.providers.yookassa_far_side import YooKassaFarSide
-from tests.support import assert_sound, balance, person
+from tests.factories import assert_sound, balance, person
+from tests.providers.fake_yookassa import YooKassaFarSide
 
 Shop = tuple[Settings, Sessions, YooKassaFarSide]
 

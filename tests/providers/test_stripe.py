@@ -18,9 +18,9 @@ from models.services.payments import callbacks, providers, reversals, topups
 from models.services.payments.providers import Callback, Event
 from models.users import User
 from tests.conftest import some_id
+from tests.factories import balance
 from tests.portal.conftest import Browser, Jobs
-from tests.providers.stripe_far_side import WEBHOOK_SECRET, StripeFarSide, signed
-from tests.support import balance
+from tests.providers.fake_stripe import WEBHOOK_SECRET, StripeFarSide, signed
 
 PATH = "/api/v1/webhooks/payment/stripe"
 

@@ -17,9 +17,9 @@ from models.services.payments.providers import Ask, Callback
 from models.users import User
 from portal.request import context
 from tests.conftest import some_id
+from tests.factories import balance
 from tests.portal.conftest import Jobs
-from tests.providers.yookassa_far_side import YooKassaFarSide, notification
-from tests.support import balance
+from tests.providers.fake_yookassa import YooKassaFarSide, notification
 
 PATH = "/api/v1/webhooks/payment/yookassa"
 THEIRS = "185.71.76.5"

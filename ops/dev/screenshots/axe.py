@@ -1,6 +1,6 @@
 """axe-core over a page in both themes, and targets on a narrow screen.
 
-Every rule judges the page in the light theme. A theme changes colours and nothing else (tests/test_house.py holds it to
+Every rule judges the page in the light theme. A theme changes colours and nothing else (tests/test_architecture.py holds it to
 that), so in the dark one those rules judge it again whose verdict depends on colours.
 """
 

@@ -16,9 +16,9 @@ from models.services.accounts import passwords
 from models.users import User
 from ops.dev.page_profiler.queries import heard
 from tests.conftest import PASSWORD
-from tests.portal import mailbox
+from tests.portal import mail_helpers
 from tests.portal.conftest import Browser, text_of
-from tests.portal.mailbox import Mailbox
+from tests.portal.mail_helpers import Mailbox
 
 FREE = "nobody@example.test"
 # What a process reads anew once its copy is a second or two old, whoever asks just then.
@@ -27,7 +27,7 @@ KEPT = ("FROM setting_changes", "FROM announcements")
 
 @pytest.fixture
 def post(app: Flask, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
-    with mailbox.running(app, settings, connection, monkeypatch) as box:
+    with mail_helpers.running(app, settings, connection, monkeypatch) as box:
         yield box
 
 

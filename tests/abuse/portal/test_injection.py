@@ -24,10 +24,10 @@ from models.translations import LANGUAGES
 from models.users import User
 from portal.forms.base import Form
 from tests.abuse.portal.forms import forms_of
+from tests.factories import buy
 from tests.portal.api.conftest import Program
 from tests.portal.conftest import Browser
 from tests.portal.test_routes import Shop, pages, rules
-from tests.support import buy
 
 # A formula, a tag, both kinds of quotes and a template, in few letters.
 EVIL = "=1+<b x=\"'>{{7*7}}"

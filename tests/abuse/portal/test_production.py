@@ -25,10 +25,10 @@ from models.services.accounts import email_links
 from models.services.actor import PLATFORM
 from models.services.ledger import adjustments
 from models.users import User
-from tests.abuse.portal.running import HOST, Answer, Running, Visitor, production
+from tests.abuse.portal.servers import HOST, Answer, Running, Visitor, production
 from tests.abuse.shop import every_row
 from tests.conftest import PASSWORD
-from tests.support import person
+from tests.factories import person
 
 EVIL = "evil.example"
 PAIRS = 10

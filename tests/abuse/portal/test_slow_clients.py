@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.dev.nginx_edge import Edge
-from tests.abuse.portal.running import HOST, Running, production
+from tests.abuse.portal.servers import HOST, Running, production
 from tests.addon.processes import free_port, listeners
 from tests.ops.conftest import wait_until
 

@@ -20,7 +20,7 @@ from addon.token_cache.redis_tier import SKEW_SECONDS, SharedTokens
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell
-from tests.addon.test_shared import with_redis
+from tests.addon.token_cache.test_redis_tier import with_redis
 
 
 class Outage:

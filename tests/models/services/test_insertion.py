@@ -19,7 +19,7 @@ from models.services.notifications import announcements
 from models.services.promotions import coupons
 from models.users import User
 from tests.conftest import PASSWORD
-from tests.support import race
+from tests.factories import race
 
 
 def register(session: Session, email: str, username: str) -> User:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.container.gunicorn_requests import Bounds, HeadTooLarge, RequestBuffer
-from tests.ops.test_gunicorn_worker import Gunicorn
+from tests.ops.container.test_gunicorn_worker import Gunicorn
 
 CONF = """
 from ops.container.gunicorn_requests import Bounds

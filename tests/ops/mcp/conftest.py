@@ -9,7 +9,7 @@ from models.database import Sessions
 from models.services.actor import Actor
 from models.services.gateway import sessions
 from ops.mcp.read_tools import Desk
-from tests.support import buy, person, top_up
+from tests.factories import buy, person, top_up
 
 Committed = tuple[Settings, Sessions]
 

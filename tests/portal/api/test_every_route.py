@@ -19,9 +19,9 @@ from models.services.ledger import transfers
 from models.services.tokens import queries as token_queries
 from models.users import User
 from portal.api.schemas.common import Body
+from tests.factories import buy
 from tests.portal.api.conftest import Program
 from tests.portal.conftest import Browser
-from tests.support import buy
 
 OPEN = {"api_auth.login", "api_auth.register", "api_play.mock_payment"}
 

@@ -15,11 +15,11 @@ from models.users import User
 from portal import create_app
 from portal.request.failed_attempts import FIRST_WAIT_SECONDS, WINDOW_SECONDS, FailedAttempts, Limit, _InMemory
 from tests.conftest import PASSWORD, Clock
-from tests.portal import mailbox
+from tests.factories import race
+from tests.portal import mail_helpers
 from tests.portal.conftest import Browser
-from tests.portal.mailbox import Mailbox
-from tests.portal.test_two_factor import set_up
-from tests.support import race
+from tests.portal.mail_helpers import Mailbox
+from tests.portal.views.account.test_two_factor import set_up
 
 WRONG = "a wrong password"
 NEW = {"email": "erin@example.test", "username": "erin", "password": PASSWORD}
@@ -216,7 +216,7 @@ def test_what_stands_in_for_redis_waits_as_long_as_the_script(
 
 @pytest.fixture
 def post(app: Flask, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
-    with mailbox.running(app, settings, connection, monkeypatch) as box:
+    with mail_helpers.running(app, settings, connection, monkeypatch) as box:
         yield box
 
 

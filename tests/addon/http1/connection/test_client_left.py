@@ -12,6 +12,7 @@ import pytest
 
 from addon.http1.decisions import Admit, Defer
 from addon.http1.limits import Limits
+from tests.addon.http1.connection.test_deadlines_and_cuts import SWITCH, UPGRADE
 from tests.addon.http1.playbook import GET, OK, Playbook, post
 from tests.addon.http1.processes import (
     LIMITS,
@@ -25,7 +26,6 @@ from tests.addon.http1.processes import (
     wait_until,
 )
 from tests.addon.http1.replies import status
-from tests.addon.http1.test_deadlines_and_cuts import SWITCH, UPGRADE
 
 PATIENT = {**LIMITS, "first_byte_seconds": 30.0, "body_idle_seconds": 30.0, "response_idle_seconds": 30.0}
 

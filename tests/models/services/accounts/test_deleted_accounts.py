@@ -27,8 +27,8 @@ from models.services.payments.providers import mock
 from models.services.promotions import coupons, gift_codes
 from models.users import User
 from tests.conftest import PASSWORD, Clock, make_user
-from tests.models.test_reversals import paid, said
-from tests.support import assert_sound, balance, buy, crossing, decided, person, top_up
+from tests.factories import assert_sound, balance, buy, crossing, decided, person, top_up
+from tests.models.services.payments.test_reversals import paid, said
 
 Committed = tuple[Settings, Sessions]
 

@@ -13,8 +13,8 @@ from models import database
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.gateway import leases
+from tests.factories import race
 from tests.pgbouncer import pgbouncer
-from tests.support import race
 
 MINUTE = timedelta(minutes=1)
 ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)

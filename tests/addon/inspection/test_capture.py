@@ -1,0 +1,334 @@
+"""Flows are shown while, and only while, an admin wants it: bounded everywhere, and never at the cost of a request."""
+
+import io
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mitmproxy.addons.view import View
+from mitmproxy.http import HTTPFlow
+from mitmproxy.io import FlowReader
+from mitmproxy.test import taddons
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from addon.http1.exchange import Exchange
+from addon.http1.observe.recording import Recording
+from addon.inspection import capture, publisher
+from addon.inspection.capture import Watch
+from addon.inspection.publisher import Sender
+from models import clock
+from models.config.operations import Inspection as Rules
+from models.config.settings import Settings
+from models.database import Sessions
+from models.inspections import Inspection, Target
+from models.services.actor import Actor
+from models.services.gateway import inspections
+from models.services.gateway.inspections import Watched
+from models.services.gateway.sessions import Known
+from models.services.gateway.workers import FLOWS
+from ops.inspect.flow_feed import Feed
+from tests.abuse.statement_recorder import Recorder
+from tests.addon.conftest import sell
+from tests.addon.exchanges import known, over
+from tests.addon.inspection_helpers import viewer
+from tests.addon.processes import Proxy, free_port, listeners, proxy_environment
+from tests.addon.recording.test_metrics import read
+from tests.addon.test_worker import wait_for
+from tests.factories import person
+
+type Committed = tuple[Settings, Sessions]
+
+STREAM, VIEWED = 30, 12
+LATER = clock.now() + timedelta(minutes=5)
+
+
+def with_rules(settings: Settings, **more: Any) -> Settings:
+    return settings.model_copy(update={"inspection": Rules(**more)})
+
+
+def whose(exchange: Exchange, token: Known) -> Exchange:
+    exchange.known = token
+    return exchange
+
+
+@pytest.fixture
+def watch(settings: Settings) -> Watch:
+    return Watch(with_rules(settings, flows_per_second=8), Sender(settings))
+
+
+def test_only_what_is_watched_is_recorded(watch: Watch) -> None:
+    mine, others = known(), known()
+    watch.set([Watched(Target.TOKEN, mine.token_id, LATER), Watched(Target.PATH, b"/cert", LATER)])
+    assert watch.begin(whose(over(b"/x"), mine)) is not None
+    assert watch.begin(whose(over(b"/x"), others)) is None
+    assert watch.begin(over(b"/certificates")) is not None
+    assert watch.begin(over(b"/x")) is None
+    watch.set([Watched(Target.USER, others.user_id, LATER)])
+    assert watch.begin(whose(over(b"/x"), replace(others, token_id=uuid.uuid4()))) is not None
+    assert watch.begin(whose(over(b"/x"), mine)) is None
+    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    assert watch.begin(over(b"/x")) is not None
+    assert watch.begin(over(None)) is None
+
+
+def test_what_ends_after_the_inspection_is_not_shown(watch: Watch) -> None:
+    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    recording = watch.begin(over())
+    assert recording is not None
+    watch.set([])
+    watch.end(over(), recording)
+    assert not watch._sender._waiting
+
+
+def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "AT_ONCE", 5)
+    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    recordings = [watch.begin(over()) for _ in range(7)]
+    for recording in recordings:
+        if recording is not None:
+            watch.end(over(), recording)
+    assert [watch.begin(over()) is None for _ in range(5)] == [False, False, False, True, True]
+    assert watch._sender.told() == {("flows_dropped", "busy"): 2, ("flows_dropped", "rate"): 2}
+    assert watch._sender.told() == {}
+    later = over()
+    later.started, later.ended = later.started + 1, later.ended + 1
+    assert watch.begin(later) is not None
+
+
+def test_a_full_queue_and_a_silent_redis_cost_flows_and_nothing_else(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, watch: Watch
+) -> None:
+    monkeypatch.setattr(publisher, "QUEUE_FLOWS", 2)
+    monkeypatch.setattr(publisher, "PAUSE_SECONDS", 0)
+    nowhere = settings.redis.model_copy(update={"url": "redis://127.0.0.1:1"})
+    sender = Sender(settings.model_copy(update={"redis": nowhere}))
+    began = time.monotonic()
+    for _ in range(3):
+        sender.put(over(), Recording(watch, 10))
+    assert time.monotonic() - began < 0.1
+    sender.start()
+    sender.stop()
+    sender.join()
+    assert sender.told() == {("flows_dropped", "queue"): 1, ("flows_dropped", "redis"): 2}
+
+
+def sent(redis: Redis) -> list[HTTPFlow]:
+    entries: Any = redis.xrange(FLOWS)
+    return [flow for _, fields in entries for flow in FlowReader(io.BytesIO(fields[b"flow"])).stream()]  # type: ignore[misc]
+
+
+def test_the_stream_is_bounded_in_flows_and_in_bytes(settings: Settings, redis: Redis, watch: Watch) -> None:
+    sender = Sender(with_rules(settings, stream_flows=64, stream_mib=1))
+    assert sender._rules.flow_bytes == 16 * 1024
+    for number in range(100):
+        recording = Recording(watch, 64 * 1024)
+        recording.add_request(b"x " * (100 if number % 2 else 20_000))
+        exchange = over(b"/n/%d" % number)
+        exchange.bytes_in = len(recording.request_body)
+        sender.put(exchange, recording)
+    huge = over(b"/" + b"a b" * 20_000)
+    sender.put(huge, Recording(watch, 10))
+    sender.start()
+    sender.stop()
+    sender.join()
+    flows = sent(redis)
+    assert [flow.request.path for flow in flows][-2:] == ["/n/98?secret=[redacted]", "/n/99?secret=[redacted]"]
+    assert len(flows) == 64
+    assert (flows[-2].request.raw_content, flows[-2].comment) == (b"", "The bodies are too large to be shown.")
+    assert flows[-1].request.raw_content == b"x " * 100
+    sizes = [len(fields[b"flow"]) for _, fields in redis.xrange(FLOWS)]  # type: ignore[union-attr]
+    assert max(sizes) <= 16 * 1024
+    assert sender.told() == {("flows_sent", ""): 100, ("flows_dropped", "large"): 1}
+    assert 0 < redis.ttl(FLOWS) <= 3600  # type: ignore[operator]
+
+
+@pytest.fixture
+def watched_proxy(committed: Committed, upstream: str, environment: dict[str, str], redis: Redis) -> Iterator[Proxy]:
+    """A worker whose stream is small."""
+    port = free_port()
+    variables = proxy_environment(committed[0], environment["REDIS_URL"], upstream, port)
+    variables["ZENZEFI_INSPECTION__FLOWS_PER_SECOND"] = "1000"
+    small = {"ZENZEFI_INSPECTION__STREAM_FLOWS": str(STREAM), "ZENZEFI_INSPECTION__VIEWER_FLOWS": str(VIEWED)}
+    proxy = Proxy(port, {**variables, **small, "ZENZEFI_INSPECTION__SECRET_NAMES": '["chassis"]'})
+    proxy.start_worker()
+    yield proxy
+    proxy.stop()
+
+
+@dataclass
+class Office:
+    """An admin who turns inspections on."""
+
+    committed: Committed
+    actor: Actor
+
+    def start(self, target: Target, name: str = "", seconds: float | None = None) -> Inspection:
+        """Turn one on, for seconds rather than minutes if wanted."""
+        settings, factory = self.committed
+        with factory.begin() as session:
+            facts: dict[str, Any] = {"minutes": 15, "reason": "for a test", "rules": settings.inspection}
+            found = inspections.start(session, target=target, name=name, actor=self.actor, **facts)
+            if seconds is not None:
+                found.ends_at = clock.now() + timedelta(seconds=seconds)
+        return found
+
+    def end(self, found: Inspection) -> None:
+        with self.committed[1].begin() as session:
+            inspections.end(session, found.id, actor=self.actor)
+
+
+@pytest.fixture
+def office(committed: Committed) -> Office:
+    return Office(committed, Actor(person(committed[1], "dana", is_superuser=True).id))
+
+
+def test_an_operator_sees_the_newest_flows_of_what_is_watched_and_only_while_it_is(
+    watched_proxy: Proxy, committed: Committed, office: Office, redis: Redis, tmp_path: Path
+) -> None:
+    settings, factory = committed
+    proxy, owned, other = watched_proxy, sell(factory, settings, "buyer"), sell(factory, settings, "other")
+    with viewer(proxy.environment, tmp_path) as shown:
+        assert proxy.get("/echo?before", owned.secret).status == 200
+        found = office.start(Target.TOKEN, str(owned.token.id))
+        time.sleep(1)  # the promise: every worker within a second
+        assert proxy.get("/echo?others", other.secret).status == 200
+        assert proxy.get("/echo?mine", owned.secret).status == 200
+        assert proxy.get("/%2e%2e/x", owned.secret).status == 400
+        wait_for(shown.paths, ["/echo?mine"])
+        [flow] = shown.flows()
+        assert (flow["request"]["method"], flow["response"]["status_code"]) == ("GET", 200)
+        assert json.loads(shown.content(flow, "response"))["path"] == "/echo?mine"
+        # More than there is room for: the newest stay, in Redis and in the list.
+        for number in range(STREAM + 10):
+            assert proxy.get(f"/echo?n={number}", owned.secret).status == 200
+        wait_for(lambda: shown.paths()[-1:], [f"/echo?n={STREAM + 9}"])
+        assert shown.paths() == [f"/echo?n={number}" for number in range(STREAM + 10 - VIEWED, STREAM + 10)]
+        assert redis.xlen(FLOWS) == STREAM
+        # By hand it ends within a second, and the thread with it; those that wait for the database come as needed.
+        threads = threads_of(proxy)
+        office.end(found)
+        time.sleep(1)
+        assert proxy.get("/echo?after", owned.secret).status == 200
+        wait_for(lambda: threads_of(proxy) < threads, True)
+        # By itself it ends on time, and meanwhile a mitmweb that is killed is missed by nobody.
+        office.start(Target.PATH, "/echo", seconds=6)
+        ends = time.monotonic() + 6
+        time.sleep(1)
+        assert proxy.get("/echo?again", other.secret).status == 200
+        assert proxy.get("/bytes/10", other.secret).status == 200
+        wait_for(lambda: shown.paths()[-1:], ["/echo?again"])
+        shown.process.kill()
+        assert proxy.get("/echo?unseen", other.secret).status == 200
+        time.sleep(max(0, ends + 0.6 - time.monotonic()))
+        assert proxy.get("/echo?late", other.secret).status == 200
+    time.sleep(0.3)
+    assert [flow.request.path for flow in sent(redis)][-2:] == ["/echo?again", "/echo?unseen"]
+    wait_for(lambda: read(proxy.get("/_zenzefi/metrics").body)["proxy_flows_sent_total",], 1 + STREAM + 10 + 2)
+
+
+def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
+    watched_proxy: Proxy, committed: Committed, office: Office, redis: Redis, tmp_path: Path
+) -> None:
+    settings, factory = committed
+    recorder = Recorder()
+    proxy, owned = watched_proxy.beside(UPSTREAM__URL=recorder.address), sell(factory, settings, "buyer")
+    proxy.start_worker()
+    head = f"GET /ws HTTP/1.1\r\nHost: x\r\nX-Access-Token: {owned.secret}\r\nX-Key: hush\r\n"
+    upgrade = head.encode() + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n\r\n"
+    with viewer(proxy.environment, tmp_path) as shown, proxy.connect() as watched, proxy.connect() as early:
+        early.sendall(upgrade)
+        assert early.recv(4096).startswith(b"HTTP/1.1 101 ")
+        office.start(Target.TOKEN, str(owned.token.id))
+        time.sleep(1)
+        watched.sendall(upgrade)
+        assert watched.recv(4096).startswith(b"HTTP/1.1 101 ")
+        wait_for(shown.paths, ["/ws"])
+        [flow] = shown.flows()
+        assert (flow["response"]["status_code"], flow["websocket"]["timestamp_end"]) == (101, None)
+        assert ["Upgrade", "websocket"] in flow["response"]["headers"]
+        assert flow["comment"] == "The WebSocket is open. Its messages are not shown."
+        watched.sendall(b"hush-hush")
+        wait_for(lambda: recorder.received.endswith(b"hush-hush"), True)
+        watched.close()
+        wait_for(lambda: shown.flows()[0]["websocket"]["timestamp_end"] is None, False)
+        [flow] = shown.flows()
+        assert flow["comment"].startswith("The WebSocket carried 9 bytes up and 0 bytes down in ")
+        # One that stood before anybody looked is shown when it ends.
+        early.close()
+        wait_for(lambda: len(shown.paths()), 2)
+        assert b"hush" not in b"".join(fields[b"flow"] for _, fields in redis.xrange(FLOWS))  # type: ignore[union-attr]
+    proxy.stop()
+    recorder.close()
+
+
+def of_tunnel(watch: Watch, request_id: str, *, is_over: bool) -> dict[bytes, bytes]:
+    """An entry of the stream."""
+    exchange = over(b"/ws", status=101)
+    exchange.request_id, exchange.tunnel = request_id, True
+    if not is_over:
+        exchange.ended = 0.0
+    written = watch._sender._written(exchange, Recording(watch, 10))
+    assert written is not None
+    return {b"flow": written}
+
+
+def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_turn(watch: Watch) -> None:
+    view = View()
+    with taddons.context(view):
+        feed = Feed(AsyncRedis.from_url("redis://127.0.0.1:1"), view, Rules(viewer_flows=2))
+        feed._show(of_tunnel(watch, "a-1", is_over=False))
+        view.clear()
+        for request_id in ("a-1", "b-1", "b-1"):
+            feed._show(of_tunnel(watch, request_id, is_over=True))
+        assert [flow.id for flow in view] == ["a-1", "b-1"]
+        feed._show(of_tunnel(watch, "c-1", is_over=True))
+        assert [flow.id for flow in view] == ["b-1", "c-1"]
+        assert view.store_count() == 2
+
+
+def test_tunnels_that_stand_leave_room_for_others(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "AT_ONCE", 1)
+    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    tunnel = over(status=101)
+    recording = watch.begin(tunnel)
+    assert recording is not None
+    watch.opened(tunnel, recording)
+    assert watch.begin(over()) is not None
+    watch.end(tunnel, recording)
+    assert watch.begin(over()) is None
+    assert len(watch._sender._waiting) == 2
+
+
+def threads_of(proxy: Proxy) -> int:
+    [worker] = proxy.workers
+    return len(list(Path(f"/proc/{worker.pid}/task").iterdir()))
+
+
+def test_the_viewer_lets_nobody_in_without_the_password_and_nobody_do_anything(
+    environment: dict[str, str], settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    variables = proxy_environment(settings, environment["REDIS_URL"], "http://127.0.0.1:1", free_port())
+    with viewer(variables, tmp_path) as shown:
+        assert shown.ask("/flows", password="wrong").status == 403
+        assert shown.ask("/flows", password="").status == 403
+        assert shown.ask("/flows", Host="evil.example").status == 403
+        assert shown.ask("/flows", Host=f"localhost:{shown.port}").status == 200
+        as_json = {"Content-Type": "application/json"}
+        for method, path in (("PUT", "/options"), ("POST", "/options/save"), ("POST", "/commands/replay.client")):
+            assert shown.ask(path, method, body=b'{"scripts": ["/tmp/x.py"]}', **as_json).status == 403
+        for path in ("/processes", "/executable-icon"):
+            assert shown.ask(path).status == 403
+        options = shown.ask("/options").body.decode()
+        assert shown.password not in options
+        assert json.loads(options)["web_host"]["value"] == "127.0.0.1"
+        # No listener but its own, and nothing secret where every user of the machine can look.
+        assert json.loads(shown.ask("/state").body)["servers"] == {}
+        assert shown.password not in Path(f"/proc/{shown.process.pid}/cmdline").read_text()
+        assert listeners(shown.port) == 1

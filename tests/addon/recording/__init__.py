@@ -1,0 +1,1 @@
+"""Tests of usage, access log and metrics of the gateway."""

@@ -1,0 +1,118 @@
+"""The workers' common memory in Redis: it never brings back what a notice has ended."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from addon.admission.gate import Gate
+from addon.admission.refusals import Refuse
+from addon.admission.request_facts import Admit
+from addon.token_cache.redis_tier import REST_SECONDS, SKEW_SECONDS, SharedTokens
+from models.services.actor import PLATFORM
+from models.services.tokens import revocation
+from tests.addon.conftest import Gated, facts, make_gate, sell
+from tests.addon.token_cache.test_memory_tier import make
+
+SECRET_HASH = b"h" * 32
+ALWAYS = float("-inf")
+
+
+class Passing:
+    """A monotonic time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def with_redis[T](environment: dict[str, str], call: Callable[[AsyncRedis], Awaitable[T]]) -> T:
+    """Run a coroutine with a way to Redis that gives up soon."""
+
+    async def main() -> T:
+        async with AsyncRedis.from_url(environment["REDIS_URL"], socket_timeout=0.2) as connection:
+            return await call(connection)
+
+    return asyncio.run(main())
+
+
+def test_an_older_entry_replaces_neither_a_newer_one_nor_a_tombstone(redis: Redis, environment: dict[str, str]) -> None:
+    async def call(connection: AsyncRedis) -> None:
+        shared, known = SharedTokens(connection), make(version=2)
+        await shared.put(SECRET_HASH, known)
+        await shared.put(SECRET_HASH, replace(known, version=1))
+        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) == known
+        await shared.bury(SECRET_HASH, 3)
+        await shared.put(SECRET_HASH, known)
+        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
+        assert await shared.has_newer(SECRET_HASH, 2)
+        await shared.put(SECRET_HASH, replace(known, version=3))
+        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) == replace(known, version=3)
+
+    with_redis(environment, call)
+
+
+def test_an_entry_is_not_believed_while_its_tombstone_is_on_its_way(redis: Redis, environment: dict[str, str]) -> None:
+    async def call(connection: AsyncRedis) -> None:
+        shared = SharedTokens(connection)
+        await shared.put(SECRET_HASH, make(version=1))
+        burials = [shared.bury(SECRET_HASH, version) for version in (2, 3)]
+        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
+        await asyncio.gather(*burials)
+        await shared.put(SECRET_HASH, make(version=3))
+        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is not None
+
+    with_redis(environment, call)
+
+
+def test_what_redis_held_is_not_believed_after_a_tombstone_was_lost(
+    redis: Redis, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def call(connection: AsyncRedis) -> None:
+        monotonic = Passing()
+        shared = SharedTokens(connection, monotonic)
+        await shared.put(SECRET_HASH, make(version=1))
+        # Redis takes no writes: not the first tombstone, and the second is not even tried while Redis rests.
+        redis.config_set("min-replicas-to-write", 1)
+        try:
+            await shared.bury(SECRET_HASH, 2)
+            await shared.bury(SECRET_HASH, 3)
+        finally:
+            redis.config_set("min-replicas-to-write", 0)
+        monotonic.now += REST_SECONDS
+        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
+        later = time.time() + SKEW_SECONDS
+        monkeypatch.setattr("addon.token_cache.redis_tier.time.time", lambda: later)
+        await shared.put(SECRET_HASH, make(version=3))
+        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is not None
+
+    with_redis(environment, call)
+
+
+def test_12_a_request_at_the_instant_of_a_revoke_does_not_bring_the_token_back(
+    gated: Gated, redis: Redis, environment: dict[str, str]
+) -> None:
+    """The worker that it reaches asks Redis before the tombstone is there, and would remember what it hears."""
+    owned = sell(gated.factory, gated.settings, "buyer")
+    secret_hash = owned.token.secret_hash
+
+    async def call(connection: AsyncRedis) -> None:
+        shared = SharedTokens(connection)
+        gate: Gate = make_gate(gated.settings, gated.store, gated.known, shared=shared)
+        gated.known.listening_since = time.time() - SKEW_SECONDS
+        assert isinstance(await gate.decide(facts(owned.secret)), Admit)
+        with gated.factory.begin() as session:
+            revocation.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
+        gated.known.forget(secret_hash, owned.token.id)
+        burial = shared.bury(secret_hash, owned.token.version + 1)
+        for _ in range(2):
+            assert isinstance(await gate.decide(facts(owned.secret)), Refuse)
+            await burial
+
+    with_redis(environment, call)

@@ -1,0 +1,412 @@
+"""The ways of an account in both languages: mailed links, a second factor, logins, one's own data, webhooks, keys."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyotp
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from models.translations import catalogue
+from tests.e2e.conftest import Shop, start_shop, stop_shop, visitor
+from tests.e2e.steps import PASSWORD, balance, log_in, log_out, register, register_and_log_in, tab_to, top_up
+from tests.jobs import fake_smtp_server, fake_webhook_receiver
+from tests.jobs.fake_smtp_server import Sink
+
+# The usual run walks each way once: these in Russian, those of the office in English. The long run does both.
+SOAK = bool(os.environ.get("ZENZEFI_SOAK"))
+LOCALES = {"en": "en-GB", "ru": "ru-RU"}
+ANOTHER, THIRD = "another long password", "and a third long password"
+
+Visitors = Callable[[], AbstractContextManager[Page]]
+
+
+@dataclass(frozen=True)
+class Say:
+    """What the source says, in the visitor's language."""
+
+    language: str
+
+    def __call__(self, words: str) -> str:
+        return str(catalogue(self.language).gettext(words))
+
+
+@pytest.fixture(params=LOCALES if SOAK else ["ru"])
+def say(request: pytest.FixtureRequest) -> Say:
+    return Say(str(request.param))
+
+
+@pytest.fixture
+def another(browser: Browser, say: Say) -> Visitors:
+    """Open another browser of somebody with this language."""
+    return partial(visitor, browser, LOCALES[say.language])
+
+
+@pytest.fixture
+def page(another: Visitors) -> Iterator[Page]:
+    with another() as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def post() -> Iterator[Sink]:
+    with fake_smtp_server.running() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="module")
+def mailing(tmp_path_factory: pytest.TempPathFactory, post: Sink) -> Iterator[Shop]:
+    """A platform with a mail server, on which addresses are confirmed and webhooks may lead to this machine."""
+    extra = {
+        "ZENZEFI_MAIL__SMTP_HOST": "127.0.0.1",
+        "ZENZEFI_MAIL__SMTP_PORT": str(post.port),
+        "ZENZEFI_MAIL__SMTP_STARTTLS": "false",
+        "ZENZEFI_WEBHOOKS__ALLOW_PRIVATE": "true",
+        "ZENZEFI_LIMITS__AUTH_PER_HOUR": "1000",
+        "ZENZEFI_LIMITS__AUTH_PER_ADDRESS": "1000",
+        "ZENZEFI_LIMITS__REGISTRATIONS_PER_HOUR": "1000",
+    }
+    shop = start_shop(tmp_path_factory.mktemp("mailing"), extra=extra)
+    yield shop
+    stop_shop(shop)
+
+
+def mailed(post: Sink, email: str, subject: str) -> str:
+    """Wait for a mail and return its text."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for letter in post.letters():
+            if (letter.to, letter.subject) == (email, subject):
+                return letter.text
+        time.sleep(0.05)
+    raise AssertionError(f"no mail “{subject}” for {email}: {[(each.to, each.subject) for each in post.letters()]}")
+
+
+def follow(page: Page, post: Sink, email: str, subject: str) -> None:
+    """Wait for a mail and go where its link leads."""
+    found = re.search(r"https?://\S+/links/\S+", mailed(post, email, subject))
+    assert found is not None
+    page.goto(found[0])
+
+
+def says(page: Page, words: str) -> None:
+    """Expect a sentence in what the page has to say for itself."""
+    expect(page.locator(".alert:visible, .field-error:visible").filter(has_text=words)).to_have_count(1)
+
+
+def press(page: Page, label: str) -> None:
+    page.locator("main").get_by_role("button", name=label, exact=True).click()
+
+
+def try_password(page: Page, shop: Shop, email: str, password: str) -> None:
+    page.goto(f"{shop.portal}/login")
+    page.fill("input[name=email]", email)
+    page.fill("input[name=password]", password)
+    page.click("main form button")
+
+
+def give_code(page: Page, code: str) -> None:
+    page.wait_for_url("**/login/code*")
+    page.fill("input[name=code]", code)
+    page.click("main form button")
+
+
+def join(page: Page, shop: Shop, post: Sink, name: str, say: Say) -> str:
+    """Make an account, confirm its address, log in, and return the address."""
+    email = register(page, shop, name)
+    follow(page, post, email, say("Confirm your address"))
+    press(page, say("Confirm"))
+    says(page, say("Your address is confirmed. Log in."))
+    log_in(page, shop, email, PASSWORD)
+    return email
+
+
+def ask_for_link(page: Page, shop: Shop, email: str, say: Say) -> None:
+    """Say that the password is forgotten."""
+    page.goto(f"{shop.portal}/login")
+    page.get_by_role("link", name=say("Forgot your password?")).click()
+    page.fill("input[name=email]", email)
+    press(page, say("Send the link"))
+    says(page, say("If this address has an account, a mail with a link is on its way. It is good for one hour."))
+
+
+def is_logged_out(page: Page, shop: Shop) -> bool:
+    page.goto(f"{shop.portal}/profile")
+    return "/login?" in page.url
+
+
+def test_who_registers_confirms_by_mail_and_gets_back_in_after_forgetting_the_password(
+    page: Page, mailing: Shop, post: Sink, say: Say
+) -> None:
+    refused = say("The address or the password is wrong, or the address is not confirmed yet.")
+    email = register(page, mailing, f"forgetful-{say.language}")
+    expect(page.locator("html")).to_have_attribute("lang", say.language)
+    says(page, say("Check your mail: it says how to go on, also if this address had an account before."))
+    try_password(page, mailing, email, PASSWORD)
+    says(page, refused)
+
+    follow(page, post, email, say("Confirm your address"))
+    # The link's secret is out of the address at once.
+    assert page.url.endswith("/confirm-email")
+    expect(page.locator("main")).to_contain_text(email)
+    press(page, say("Confirm"))
+    says(page, say("Your address is confirmed. Log in."))
+    log_in(page, mailing, email, PASSWORD)
+    log_out(page)
+
+    ask_for_link(page, mailing, email, say)
+    follow(page, post, email, say("Set a new password"))
+    page.fill("input[name=new_password]", ANOTHER)
+    page.fill("input[name=repeated]", THIRD)
+    press(page, say("Set the password"))
+    says(page, say("The two new passwords differ."))
+    page.fill("input[name=new_password]", ANOTHER)
+    page.fill("input[name=repeated]", ANOTHER)
+    press(page, say("Set the password"))
+    says(page, say("Your new password is set. Log in with it."))
+
+    # The link was good once, and the old password is gone.
+    follow(page, post, email, say("Set a new password"))
+    expect(page.get_by_role("heading", name=say("This link has expired."))).to_be_visible()
+    try_password(page, mailing, email, PASSWORD)
+    says(page, refused)
+    log_in(page, mailing, email, ANOTHER)
+
+
+def test_password_and_address_are_changed(page: Page, another: Visitors, mailing: Shop, post: Sink, say: Say) -> None:
+    old = join(page, mailing, post, f"moving-{say.language}", say)
+    new = f"moved-{say.language}@example.test"
+    with another() as elsewhere:
+        log_in(elsewhere, mailing, old, PASSWORD)
+
+        page.goto(f"{mailing.portal}/profile")
+        for current in (ANOTHER, PASSWORD):
+            page.fill("input[name=current_password]", current)
+            page.fill("input[name=new_password]", ANOTHER)
+            page.fill("input[name=repeated]", ANOTHER)
+            press(page, say("Change the password"))
+            right = current == PASSWORD
+            says(
+                page,
+                say("Your password is changed. All other logins have ended.")
+                if right
+                else say("This is not your current password."),
+            )
+        assert is_logged_out(elsewhere, mailing)
+
+    page.goto(f"{mailing.portal}/profile")
+    page.get_by_role("link", name=say("Change the address")).click()
+    page.fill("input[name=email]", new)
+    page.fill("input[name=current_password]", ANOTHER)
+    press(page, say("Send the link"))
+    says(page, say("We have sent a link to the new address. Your old one stays until you follow it."))
+    expect(page.locator("main .facts")).to_contain_text(old)
+    follow(page, post, new, say("Confirm your new address"))
+    press(page, say("Confirm"))
+    says(page, say("Your new address is confirmed."))
+    expect(page.locator("main .facts")).to_contain_text(new)
+    log_out(page)
+    try_password(page, mailing, old, ANOTHER)
+    says(page, say("The address or the password is wrong, or the address is not confirmed yet."))
+    log_in(page, mailing, new, ANOTHER)
+    log_out(page)
+    ask_for_link(page, mailing, new, say)
+    follow(page, post, new, say("Set a new password"))
+    mailed(post, old, say("Your password was changed"))
+    assert new in mailed(post, old, say("Your e-mail address was changed"))
+
+
+def test_a_second_factor_lets_in_by_code_or_recovery_code_and_logins_are_ended(
+    page: Page, another: Visitors, shop: Shop, say: Say
+) -> None:
+    wrong = say("This code is wrong or was used already.")
+    email = register_and_log_in(page, shop, f"careful-{say.language}")
+    page.goto(f"{shop.portal}/profile/two-factor")
+    page.fill("input[name=current_password]", PASSWORD)
+    press(page, say("Go on"))
+    expect(page.get_by_test_id("qr").locator("svg")).to_be_visible()
+    app = pyotp.TOTP(page.get_by_test_id("totp-secret").inner_text().replace(" ", ""))
+    page.fill("input[name=code]", app.now())
+    press(page, say("Turn it on"))
+    says(page, say("Two-factor login is on."))
+    recovery = page.get_by_test_id("recovery-codes").inner_text().split()[0]
+    page.get_by_role("link", name=say("I have saved them")).click()
+    expect(page.locator("main")).not_to_contain_text(recovery)
+
+    with another() as elsewhere:
+        try_password(elsewhere, shop, email, PASSWORD)
+        assert is_logged_out(elsewhere, shop)
+        elsewhere.goto(f"{shop.portal}/login/code")
+        # A code ahead of the one that was used up above; clocks may be so far apart.
+        for code in ("000000", app.at(int(time.time()) + 30)):
+            give_code(elsewhere, code)
+            if code == "000000":
+                says(elsewhere, wrong)
+        elsewhere.wait_for_url("**/dashboard")
+
+        page.goto(f"{shop.portal}/profile/logins")
+        others = page.locator("tr[data-login]").filter(has_not=page.locator(".pill-good"))
+        expect(others).to_have_count(1)
+        others.get_by_role("button", name=say("End this one")).click()
+        says(page, say("That login has ended."))
+        expect(others).to_have_count(0)
+        assert is_logged_out(elsewhere, shop)
+
+        try_password(elsewhere, shop, email, PASSWORD)
+        give_code(elsewhere, recovery)
+        elsewhere.wait_for_url("**/dashboard")
+        page.goto(f"{shop.portal}/profile/logins")
+        press(page, say("Everywhere, here too"))
+        says(page, say("You are logged out."))
+        assert is_logged_out(page, shop)
+        assert is_logged_out(elsewhere, shop)
+
+    try_password(page, shop, email, PASSWORD)
+    give_code(page, recovery)
+    says(page, wrong)
+
+
+def test_a_user_takes_his_data_along_and_his_account_is_gone(page: Page, shop: Shop, say: Say) -> None:
+    email = register_and_log_in(page, shop, f"leaving-{say.language}")
+    top_up(page, shop, "5")
+    page.goto(f"{shop.portal}/profile")
+    for _time in ("first", "again"):
+        with page.expect_download() as caught:
+            press(page, say("Download my data"))
+    assert re.fullmatch(r"zenzefi-\d{4}-\d\d-\d\d\.json", caught.value.suggested_filename)
+    taken: dict[str, Any] = json.loads(caught.value.path().read_text())
+    assert email in json.dumps(taken)
+    assert [payment["status"] for payment in taken["payments"]] == ["succeeded"]
+
+    page.get_by_role("link", name=say("Delete the account")).click()
+    lapses = page.locator(".facts > div").filter(has_text=say("Lapses from your wallet"))
+    expect(lapses.locator(".money")).to_have_text(re.compile(r"^5[.,]00\sZNC$"))
+    page.fill("input[name=current_password]", ANOTHER)
+    press(page, say("Delete my account"))
+    says(page, say("This is not your current password."))
+    page.fill("input[name=current_password]", PASSWORD)
+    press(page, say("Delete my account"))
+    says(page, say("Your account is deleted."))
+    assert is_logged_out(page, shop)
+    try_password(page, shop, email, PASSWORD)
+    says(page, say("The e-mail address or the password is wrong."))
+
+
+def add_webhook(page: Page, shop: Shop, url: str, say: Say) -> None:
+    page.goto(f"{shop.portal}/webhooks")
+    page.fill("input[name=url]", url)
+    press(page, say("Add the webhook"))
+
+
+def test_a_webhook_shows_its_secret_once_and_a_test_reaches_it(page: Page, mailing: Shop, post: Sink, say: Say) -> None:
+    join(page, mailing, post, f"hooked-{say.language}", say)
+    with fake_webhook_receiver.running() as receiver:
+        add_webhook(page, mailing, "ftp://example.org/hook", say)
+        says(page, say("Write an address like https://example.org/hook."))
+        add_webhook(page, mailing, receiver.url(), say)
+        expect(page.locator("main")).to_contain_text(say("This is the only time you see it"))
+        secret = page.get_by_test_id("webhook-secret").inner_text().strip()
+        page.click(".mainnav a >> nth=0")
+        expect(page.locator("[data-unsaved]")).to_have_text(
+            say("You have not copied the secret. It will not be shown again.")
+        )
+        page.click("a[data-saved]")
+        expect(page.locator("[data-saved]")).to_have_count(0)
+        page.wait_for_url(re.compile(r"/webhooks/[0-9a-f-]{36}$"))
+        assert secret not in page.content()
+        expect(page.locator("main")).to_contain_text(say("Nothing was sent yet."))
+
+        press(page, say("Send a test"))
+        says(page, say("A test is on its way. What comes back will stand in the list below."))
+        expect(page.locator("tr[data-delivery][data-state=delivered]")).to_have_count(1)
+        expect(page.locator("#deliveries")).not_to_have_attribute("data-refresh", re.compile(""))
+        expect(page.locator("tr[data-delivery]")).to_contain_text("200")
+        page.get_by_text(say("What came back")).click()
+        expect(page.locator("tr[data-delivery] pre")).to_have_text("fine")
+        assert receiver.paths == ["/hook"]
+
+    page.get_by_role("link", name=say("Remove the webhook")).click()
+    press(page, say("Remove the webhook"))
+    says(page, say("The webhook is removed."))
+    expect(page.locator("main")).to_contain_text(say("No webhook yet."))
+
+
+def test_an_own_network_is_refused_and_an_api_key_is_shown_once(page: Page, shop: Shop, say: Say) -> None:
+    register_and_log_in(page, shop, f"scripted-{say.language}")
+    add_webhook(page, shop, "http://127.0.0.1:8080/hook", say)
+    says(page, say("This address leads into a private network."))
+
+    page.goto(f"{shop.portal}/profile/keys")
+    page.fill("input[name=name]", "nightly")
+    press(page, say("Make the key"))
+    key = page.get_by_test_id("api-key").inner_text().strip()
+    page.click(".mainnav a >> nth=0")
+    expect(page.locator("[data-unsaved]")).to_have_text(say("You have not copied the key. It will not be shown again."))
+    expect(page.locator("[data-copy=secret]")).to_be_focused()
+    page.click("a[data-saved]")
+    expect(page.locator("[data-saved]")).to_have_count(0)
+    page.wait_for_url("**/profile/keys")
+    assert key not in page.content()
+    answer = page.request.get(f"{shop.portal}/api/v1/currency/balance", headers={"X-API-Key": key})
+    assert answer.status == 200
+    # "Back" from the page after a secret must not end in ERR_CACHE_MISS: the answer to a form is kept nowhere.
+    page.go_back()
+    expect(page.get_by_role("heading", name=say("API keys"))).to_be_visible()
+    page.goto(f"{shop.portal}/profile/keys")
+    expect(page.locator("tr[data-key]")).to_have_count(1)
+    page.get_by_role("link", name=say("Revoke")).click()
+    press(page, say("Revoke the key"))
+    expect(page.locator("tr[data-key]")).to_contain_text(say("ended"))
+
+
+def test_from_registering_to_the_secret_the_keyboard_is_enough(page: Page, shop: Shop, say: Say) -> None:
+    def type_in(*values: str) -> None:
+        for number, value in enumerate(values):
+            if number:
+                page.keyboard.press("Tab")
+            page.keyboard.type(value)
+        page.keyboard.press("Enter")
+
+    name = f"typist-{say.language}"
+    page.goto(f"{shop.portal}/register")
+    expect(page.locator("input[name=email]")).to_be_focused()
+    type_in(f"{name}@example.test", name, PASSWORD)
+    page.wait_for_url("**/login*")
+    expect(page.locator("input[name=email]")).to_be_focused()
+    type_in(f"{name}@example.test", PASSWORD)
+    page.wait_for_url("**/dashboard")
+    tab_to(page, "main a[href$='#top-up']")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/wallet#top-up")
+    tab_to(page, "input[name=amount]")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("20")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/mock-checkout/*")
+    tab_to(page, "button[name=outcome][value=pay]")
+    page.keyboard.press("Enter")
+    expect(page.locator("#payment")).to_have_attribute("data-status", "succeeded", timeout=20_000)
+
+    tab_to(page, "a[href^='/tokens/buy']")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/tokens/buy*")
+    tab_to(page, "[name=duration_hours]")
+    page.keyboard.press("ArrowLeft")
+    tab_to(page, "form[data-buy] button.button-main")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=say("Your new token"))).to_be_visible()
+    secret = page.get_by_test_id("secret").inner_text().strip()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{64}", secret)
+    tab_to(page, "a[data-saved]")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-saved]")).to_have_count(0)
+    page.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
+    assert secret not in page.content()
+    assert balance(page, shop) == 10

@@ -1,0 +1,262 @@
+"""What admins do for a living, in both languages: each thing is done in the office and seen by a buyer."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.e2e.admin_steps import Office, turn_on_two_factor, until
+from tests.e2e.conftest import Shop, visitor
+from tests.e2e.steps import PASSWORD, ask, balance, buy, log_in, log_out, register_and_log_in, wait_for_status
+
+# The usual run walks these ways in English, and those of accounts in Russian. The long run does both.
+SOAK = bool(os.environ.get("ZENZEFI_SOAK"))
+LOCALES = {"en": "en-GB", "ru": "ru-RU"}
+
+
+@pytest.fixture(scope="module", params=LOCALES if SOAK else ["en"])
+def office(request: pytest.FixtureRequest, browser: Browser, shop: Shop) -> Iterator[Office]:
+    """A new admin, made by the first one, who logs in with a second factor; and a new buyer."""
+    language = str(request.param)
+    locale, name = LOCALES[language], f"served-{language}"
+    with visitor(browser, locale) as admin, visitor(browser, locale) as buyer:
+        keeper = register_and_log_in(admin, shop, f"keeper-{language}")
+        log_in(buyer, shop, shop.ready["admin_email"], shop.ready["admin_password"])
+        buyer.goto(f"{shop.portal}/admin/users?q={keeper}")
+        buyer.click(f"main a.row-link:has-text('{keeper}')")
+        buyer.click("details.more:has(form[action$='/superuser']) > summary")
+        buyer.click("form[action$='/superuser'] button")
+        expect(buyer.locator(".flashes .alert-good")).to_be_visible()
+        buyer.goto(f"{shop.portal}/dashboard")
+        log_out(buyer)
+        turn_on_two_factor(admin, shop, keeper)
+        yield Office(shop, language, admin, buyer, name, register_and_log_in(buyer, shop, name))
+
+
+def test_an_admin_finds_a_buyer_pays_him_writes_it_down_and_shuts_him_out_for_a_while(office: Office) -> None:
+    admin, buyer, portal = office.admin, office.buyer, office.shop.portal
+    expect(admin.locator("html")).to_have_attribute("lang", office.language)
+    office.open_buyer()
+    person = admin.url
+    expect(admin.locator("main")).to_contain_text(office.say("Adjust the balance"))
+    office.fill("/adjust", amount="20.50", reason="for the trouble")
+    expect(admin.locator("main").get_by_test_id("balance")).to_have_attribute("data-amount", "20.50")
+    office.fill("/adjust", amount="-100", reason="too much")
+    expect(admin.locator(".field-error")).to_be_visible()
+    assert balance(buyer, office.shop) == Decimal("20.50")
+    expect(buyer.locator("main")).to_contain_text("for the trouble")
+
+    # By his name, by the beginning of a token, and by the request that failed for him.
+    bought = buy(buyer, office.shop, hours=1, name="found")
+    buyer.goto(f"{portal}/tokens/{uuid.uuid4()}")
+    failed = buyer.get_by_test_id("request-id").inner_text()
+    office.open("/")
+    office.find(office.name)
+    admin.wait_for_url(person)
+    office.find(bought.secret[:8])
+    expect(office.row(office.email)).to_contain_text("found")
+    office.find(failed)
+    expect(admin.get_by_test_id("asked")).to_contain_text("404")
+    admin.get_by_test_id("asked").get_by_role("link").click()
+    admin.wait_for_url(person)
+
+    office.fill("/notes", text="Calls on Mondays")
+    office.expect_said("The note is saved.")
+    expect(admin.locator("[data-note]")).to_contain_text("Calls on Mondays")
+    assert ask(office.shop, "/users/currentUser", bought.secret)[0] == 200
+    for said, status in (("The account is disabled.", 401), ("The account is enabled.", 200)):
+        admin.click("details.more:has(form[action$='/active']) > summary")
+        admin.click("form[action$='/active'] button")
+        office.expect_said(said)
+        wait_for_status(office.shop, bought.secret, status, seconds=3)
+        buyer.goto(f"{portal}/wallet")
+        # A login that has ended stays so.
+        buyer.wait_for_url(re.compile(r"/login\b"))
+    log_in(buyer, office.shop, office.email, PASSWORD)
+
+    # All of it stands in the log, which is read by action and saved as a file.
+    admin.click("section:has(#p-audit) .card-head a")
+    admin.select_option("select[name=action]", "balance.adjusted")
+    admin.click("form.filters button")
+    expect(office.row("for the trouble")).to_contain_text(office.say("Balance adjusted"))
+    head, *rows = office.saved(admin.get_by_role("link", name=office.say("Download CSV")))
+    assert {(row[head.index("action")], row[head.index("user")]) for row in rows} == {
+        ("balance.adjusted", office.email)
+    }
+    admin.select_option("select[name=action]", "")
+    admin.click("form.filters button")
+    for action in ("user.noted", "user.disabled", "user.enabled", "token.purchased"):
+        expect(admin.locator(f"tr[data-action='{action}']").first).to_be_visible()
+
+
+def test_an_admin_looks_as_the_buyer_cuts_his_session_and_ends_his_token(office: Office) -> None:
+    admin, shop = office.admin, office.shop
+    office.give("5")
+    person = admin.url
+    admin.click("main a[href$='/view-as']")
+    office.fill("/view-as", reason="He asked us to look")
+    admin.wait_for_url("**/dashboard")
+    told = office.say("You see the portal as %(name)s until %(time)s UTC, and can change nothing.")
+    expect(admin.get_by_test_id("view-as")).to_contain_text(told.partition("%(time)s")[0] % {"name": office.name})
+    admin.goto(f"{shop.portal}/wallet")
+    admin.fill("input[name=code]", "ANY-CODE")
+    admin.click("form:has(input[name=code]) button")
+    expect(admin.locator(".lone-status")).to_have_text("403")
+    office.open("/")
+    expect(admin.locator(".lone-status")).to_have_text("403")
+    admin.goto(f"{shop.portal}/dashboard")
+    admin.click("form[action='/view-as/end'] button")
+    admin.wait_for_url(person)
+
+    # A download under way ends with its session; the token itself goes on.
+    bought = buy(office.buyer, shop, hours=1, name="in use")
+    # Slow enough to be under way, fast enough to empty the sockets' buffers, after which its end is seen.
+    slow = ["curl", "-s", "-o", os.devnull, "--limit-rate", "8M", "--max-time", "20"]
+    header = f"X-Access-Token: {bought.secret}"
+    with subprocess.Popen([*slow, "-H", header, f"{shop.proxy}/files/big.bin"]) as download:
+        office.open("/sessions?open=1")
+        session = office.row(bought.secret[:8])
+        until(admin, lambda: session.count() == 1)
+        assert download.poll() is None
+        session.get_by_role("button", name=office.say("Cut now")).click()
+        office.expect_said("The session is cut. What was under way in it ends within a second.")
+        assert download.wait(timeout=5) not in {0, 28}  # 28: its own time was over
+    assert ask(shop, "/users/currentUser", bought.secret)[0] == 200
+
+    # Its flows are shown for a while.
+    office.open("/tokens")
+    admin.fill("input#q", bought.secret[:8])
+    admin.click("form.filters button")
+    expect(admin.locator("main tbody tr")).to_have_count(1)
+    office.row("in use").get_by_role("link", name=office.say("Show flows")).click()
+    expect(admin.locator("input[name=name]")).to_have_value(bought.secret[:8])
+    office.fill("/inspections", reason="It is slow, he says")
+    office.expect_said("The workers show these flows from now on. It ends by itself.")
+    shown = office.row(bought.secret[:8])
+    expect(shown).to_contain_text(office.say("running"))
+    shown.get_by_role("button").click()
+    office.expect_said("Nothing more of it is shown.")
+    expect(office.row(bought.secret[:8])).to_contain_text(office.say("over"))
+
+    office.open(f"/tokens?q={bought.secret[:8]}")
+    office.row("in use").get_by_role("link", name=office.say("End"), exact=True).click()
+    office.fill("/end", reason="It was passed around")
+    office.expect_said("The token is ended, and its owner is told why.")
+    assert wait_for_status(shop, bought.secret, 401, seconds=3) < 1
+    office.buyer.goto(bought.url)
+    expect(office.buyer.locator("main [data-state]").first).to_have_attribute("data-state", "revoked")
+
+    # He hears of both, in his language.
+    mailed, deadline = f"mail: To {office.email}: {office.say('An admin looks at your account')}", time.monotonic() + 25
+    while mailed not in shop.output.read_text() or "It was passed around" not in shop.output.read_text():
+        assert time.monotonic() < deadline, shop.output.read_text()
+        time.sleep(0.2)
+
+
+def test_an_admin_settles_a_payment_that_nobody_told_of_and_gives_it_back(office: Office) -> None:
+    admin, buyer, shop = office.admin, office.buyer, office.shop
+    before = balance(buyer, shop)
+    os.kill(shop.ready["pids"]["worker"], signal.SIGSTOP)
+    try:
+        buyer.fill("form[action='/wallet/top-up'] input[name=amount]", "7")
+        buyer.click("form[action='/wallet/top-up'] .actions button")
+        buyer.click("button[name=outcome][value=pay]")
+        expect(buyer.locator("#payment")).to_have_attribute("data-status", "pending")
+        office.open("/")
+        office.find(buyer.url.partition("?")[0].rpartition("/")[2])
+        admin.click("form[action$='/ask'] button")
+        office.expect_said("The provider has answered, and its word is booked.")
+        expect(admin.locator("h1 [data-status]")).to_have_attribute("data-status", "succeeded")
+    finally:
+        os.kill(shop.ready["pids"]["worker"], signal.SIGCONT)
+    expect(buyer.locator("#payment")).to_have_attribute("data-status", "succeeded")
+    assert balance(buyer, shop) == before + 7
+
+    office.fill("/refund", reason="He paid twice")
+    office.expect_said("The refund is booked, and the provider is being asked to carry it out.")
+    until(admin, lambda: admin.locator("[data-reversal] [data-state=done]").count() == 1, seconds=30)
+    expect(admin.locator("h1 [data-status]")).to_have_attribute("data-status", "refunded")
+    assert balance(buyer, shop) == before
+
+
+def test_a_buyer_uses_the_coupon_and_the_gift_code_that_an_admin_made(office: Office) -> None:
+    admin, buyer, shop = office.admin, office.buyer, office.shop
+    office.give("10")
+    before, coupon = balance(buyer, shop), f"HALF-{office.language.upper()}"
+    office.open("/offers")
+    admin.click("a[href$='/coupons/new']")
+    office.fill("/coupons/new", code=coupon, percent="50")
+    office.expect_said("The coupon is made.")
+    buyer.goto(f"{shop.portal}/tokens/buy?duration_hours=1")
+    buyer.fill("input[name=coupon]", coupon)
+    buyer.click("form[data-buy] button.button-main")
+    buyer.click("a[data-saved]")
+    expect(buyer.locator("[data-saved]")).to_have_count(0)
+    buyer.wait_for_url(re.compile(r"/tokens/[0-9a-f-]{36}$"))
+    assert balance(buyer, shop) == before - Decimal("0.50")
+    office.open("/offers")
+    expect(office.row(coupon).locator("[data-count]")).to_have_attribute("data-count", "1")
+
+    admin.click("a[href$='/gifts/new']")
+    for name, value in {"amount": "2.25", "count": "3", "note": f"fair {office.language}"}.items():
+        admin.fill(f"main [name={name}]", value)
+    head, *codes = office.saved(admin.locator("main button[name=as]"))
+    assert head == ["code", "amount_znc"]
+    assert {Decimal(amount) for _code, amount in codes} == {Decimal("2.25")}
+    assert len({code for code, _amount in codes}) == 3
+    buyer.fill("input[name=code]", codes[0][0])
+    buyer.click("form:has(input[name=code]) button")
+    expect(buyer.locator(".flashes .alert-good")).to_be_visible()
+    assert balance(buyer, shop) == before + Decimal("1.75")
+    office.open("/offers")
+    expect(office.row(f"fair {office.language}").filter(has_text="1 / 1")).to_have_count(1)
+
+
+def test_a_buyer_reads_in_his_language_what_is_announced_and_pays_the_price_that_is_set(office: Office) -> None:
+    admin, buyer, shop = office.admin, office.buyer, office.shop
+    office.open("/announcements")
+    words = {"en": f"Away on Friday {office.language}", "ru": f"Закрыто по пятницам {office.language}"}
+    office.fill("/announcements", words_en=words["en"], words_ru=words["ru"])
+    office.expect_said("It is announced.")
+    buyer.goto(f"{shop.portal}/dashboard")
+    notice = buyer.get_by_test_id("announcement")
+    until(buyer, lambda: notice.count() == 1)
+    expect(notice).to_contain_text(words[office.language])
+    notice.get_by_role("button").click()
+    expect(notice).to_have_count(0)
+    office.row(words["en"]).get_by_role("button").click()
+    office.expect_said("It is shown no more.")
+
+    # A price holds from now on, and is as it was before once that is undone.
+    day = "input[name=duration_hours][value='24'][data-price='{}']"
+    buyer.goto(f"{shop.portal}/tokens/buy")
+    expect(buyer.locator(day.format("18.00"))).to_have_count(1)
+    office.open("/settings")
+    admin.click("tr[data-setting='prices.znc'] a")
+    prices = re.sub(r"(?m)^24 = .*$", "24 = 17", admin.input_value("textarea[name=value]"))
+    office.fill("/prices.znc", value=prices, reason="a day is cheap")
+    office.expect_said("Saved. Portal, jobs and every proxy worker take it up within two seconds.")
+    until(buyer, lambda: buyer.locator(day.format("17.00")).count() == 1)
+    office.row("a day is cheap").first.get_by_role("button").click()
+    until(buyer, lambda: buyer.locator(day.format("18.00")).count() == 1)
+    admin.click("section:has(#changes-title) .card-head a")
+    expect(office.row("a day is cheap").first).to_contain_text(f"keeper-{office.language}")
+    head, *rows = office.saved(admin.get_by_role("link", name=office.say("Download CSV")))
+    assert [row[head.index("reason")] for row in rows[:2]] == [office.say("Undone"), "a day is cheap"]
+
+
+def test_every_list_of_the_office_is_a_file_too_and_the_jobs_are_seen_to_run(office: Office) -> None:
+    for path in ("/users", "/tokens", "/sessions", "/payments", "/announcements", "/inspections"):
+        office.open(path)
+        head, *_rows = office.saved(office.admin.get_by_role("link", name=office.say("Download CSV")))
+        assert "id" in head
+    office.open("/jobs")
+    expect(office.admin.locator("h1")).to_have_text(office.say("Jobs"))
+    expect(office.admin.locator("main .figures")).to_contain_text(office.say("runs"))

@@ -1,0 +1,269 @@
+"""The audit log's chain: every way to tamper with a sealed row is noticed, and sealing never waits for a purchase."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction, AuditEntry, Origin
+from models.audit_chain import AuditSeal
+from models.config.settings import Settings
+from models.database import Sessions
+from models.services.actor import PLATFORM
+from models.services.audit import hash_chain, retention
+from models.services.audit import log as audit_log
+from models.services.audit import verification as chain_verification
+from tests.factories import race
+
+ROWS = 8
+
+
+@pytest.fixture
+def key(settings: Settings) -> bytes:
+    return hash_chain.key_of(settings.tokens)
+
+
+def write(session: Session, count: int = 1) -> None:
+    """Write rows that differ."""
+    for number in range(count):
+        audit_log.record(
+            session, AuditAction.JOB_CHANGED, PLATFORM, user_id=None, resource=("job", None), count=number, price=0.5
+        )
+        session.flush()
+
+
+@pytest.fixture
+def sealed(session: Session, key: bytes) -> list[int]:
+    """The ids of eight rows that are sealed; place n of the chain is the nth of them."""
+    write(session, ROWS)
+    assert hash_chain.seal(session, key) == ROWS
+    return list(session.scalars(select(AuditSeal.entry_id).order_by(AuditSeal.number)))
+
+
+def proved(session: Session, key: bytes, **noted: dict[int, bytes]) -> chain_verification.Report:
+    """Prove the chain as the test's transaction sees it."""
+    return chain_verification.prove(session, key, noted=noted.get("noted", {}))
+
+
+def tamper(session: Session, *statements: str, **values: Any) -> None:
+    """Do what the owner of the tables can: neither triggers nor the foreign key hold him."""
+    for table in ("audit_entries", "audit_seals"):
+        session.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+    session.execute(text("ALTER TABLE audit_seals DROP CONSTRAINT IF EXISTS fk_audit_seals_entry_id_audit_entries"))
+    for statement in statements:
+        session.execute(text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
+
+
+def test_a_sealed_log_holds_and_a_second_run_seals_nothing(session: Session, key: bytes, sealed: list[int]) -> None:
+    assert hash_chain.seal(session, key) == 0
+    report = proved(session, key)
+    assert (report.rows, report.head.number, report.waiting, report.fault) == (ROWS, ROWS, 0, None)
+    write(session)
+    assert hash_chain.standing(session).waiting == 1
+    assert proved(session, key).is_sound
+    assert hash_chain.seal(session, key) == 1
+    assert proved(session, key).head.number == ROWS + 1
+
+
+CHANGES = {
+    "created_at": "created_at + interval '1 second'",
+    "action": "'token.purchased'",
+    "resource_type": "'token'",
+    "resource_id": "gen_random_uuid()",
+    "ip_address": "'192.0.2.1'",
+    "user_agent": "'somebody else'",
+    "request_id": "'another'",
+    "origin": "'page'",
+    "details": """'{"count": 3, "price": 0.6}'""",
+}
+
+
+@pytest.mark.parametrize("column", CHANGES)
+def test_a_row_that_was_altered_is_named(session: Session, key: bytes, sealed: list[int], column: str) -> None:
+    tamper(session, f"UPDATE audit_entries SET {column} = {CHANGES[column]} WHERE id = :id", id=sealed[3])
+    assert proved(session, key).fault == chain_verification.Fault("altered", 4, sealed[3])
+
+
+def test_an_action_that_nobody_knows_is_named_too(session: Session, key: bytes, sealed: list[int]) -> None:
+    tamper(session, "UPDATE audit_entries SET action = 'never.heard_of' WHERE id = :id", id=sealed[3])
+    assert proved(session, key).fault == chain_verification.Fault("altered", 4, sealed[3])
+
+
+def test_a_row_that_was_removed_is_named(session: Session, key: bytes, sealed: list[int]) -> None:
+    tamper(session, "DELETE FROM audit_entries WHERE id = :id", id=sealed[3])
+    fault = proved(session, key).fault
+    assert fault == chain_verification.Fault("removed", 4, sealed[3])
+    assert str(fault) == f"row 4 (id {sealed[3]}) was removed"
+
+
+def test_a_row_that_was_removed_with_its_seal_is_missed(session: Session, key: bytes, sealed: list[int]) -> None:
+    both = ("DELETE FROM audit_seals WHERE entry_id = :id", "DELETE FROM audit_entries WHERE id = :id")
+    tamper(session, *both, id=sealed[3])
+    assert proved(session, key).fault == chain_verification.Fault("removed", 4)
+    # The places behind it moved up: the hash of each covers its own place.
+    tamper(session, *(f"UPDATE audit_seals SET number = {n} WHERE number = {n + 1}" for n in range(4, ROWS)))
+    assert proved(session, key).fault == chain_verification.Fault("altered", 4, sealed[4])
+
+
+@pytest.mark.parametrize("other", [4, 6])
+def test_rows_that_changed_places_are_named(session: Session, key: bytes, sealed: list[int], other: int) -> None:
+    tamper(
+        session,
+        "UPDATE audit_seals SET entry_id = 0 WHERE number = 4",
+        "UPDATE audit_seals SET entry_id = :first WHERE number = :other",
+        "UPDATE audit_seals SET entry_id = :second WHERE number = 4",
+        first=sealed[3], second=sealed[other], other=other + 1,
+    )  # fmt: skip
+    assert proved(session, key).fault == chain_verification.Fault("reordered", 4, sealed[other])
+
+
+@pytest.mark.parametrize("other", [5, 7])
+def test_seals_that_changed_places_are_named(session: Session, key: bytes, sealed: list[int], other: int) -> None:
+    swap = [
+        f"UPDATE audit_seals SET number = {to} WHERE number = {at}" for at, to in ((4, 99), (other, 4), (99, other))
+    ]
+    tamper(session, *swap)
+    assert proved(session, key).fault == chain_verification.Fault("reordered", 4, sealed[other - 1])
+
+
+def test_a_row_that_was_inserted_between_others_is_named(session: Session, key: bytes, sealed: list[int]) -> None:
+    write(session)
+    fake = session.scalar(select(func.max(AuditEntry.id)))
+    tamper(
+        session,
+        *(f"UPDATE audit_seals SET number = {n + 1} WHERE number = {n}" for n in range(ROWS, 3, -1)),
+        "INSERT INTO audit_seals SELECT 4, :fake, sealed_at, hash FROM audit_seals WHERE number = 3",
+        fake=fake,
+    )
+    assert proved(session, key).fault == chain_verification.Fault("inserted", 4, fake)
+
+
+def test_a_row_that_says_it_is_older_than_it_can_be_is_named(session: Session, key: bytes, sealed: list[int]) -> None:
+    old = "INSERT INTO audit_entries (created_at, action, resource_type) VALUES (now() - interval '1 hour', 'x', 'y')"
+    session.execute(text(old))
+    assert hash_chain.seal(session, key) == 0, "it would be sealed as if it had been there"
+    fault = proved(session, key).fault
+    assert fault is not None
+    assert (fault.what, fault.entry) == ("inserted", session.scalar(select(func.max(AuditEntry.id))))
+
+
+def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and_are_no_fault(
+    *, session: Session, key: bytes, sealed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The order of the log is that in which rows were written. A clock that is set back changes their times only.
+    def write_at(moment: datetime) -> None:
+        session.add(
+            AuditEntry(action=AuditAction.JOB_CHANGED, resource_type="job", origin=Origin.JOB, created_at=moment)
+        )
+        session.flush()
+
+    behind = clock.now() - timedelta(hours=20)
+    monkeypatch.setattr(clock, "now", lambda: behind)
+    write_at(behind)
+    assert proved(session, key).is_sound, "a row that waits for its seal is as good"
+    assert hash_chain.standing(session).waiting == 1
+    assert hash_chain.seal(session, key) == 1
+    write_at(behind)
+    assert hash_chain.seal(session, key) == 1
+    monkeypatch.undo()
+    write(session)
+    assert hash_chain.seal(session, key) == 1
+    report = proved(session, key)
+    assert (report.rows, report.fault) == (ROWS + 3, None)
+    _head, fault = chain_verification.verify_lines(
+        key, list(hash_chain.walk(session, 0)), number=0, before=hash_chain.START
+    )
+    assert fault is None
+    # Whoever backdates a row while the clock goes right is found as before.
+    write_at(behind)
+    assert hash_chain.seal(session, key) == 0
+    assert str(proved(session, key).fault).endswith("was inserted later")
+
+
+def test_rows_taken_off_the_end_are_missed_where_the_end_was_noted(
+    session: Session, key: bytes, sealed: list[int]
+) -> None:
+    end = proved(session, key).head
+    gone = "number > 6"
+    tamper(
+        session,
+        f"DELETE FROM audit_entries WHERE id IN (SELECT entry_id FROM audit_seals WHERE {gone})",
+        f"DELETE FROM audit_seals WHERE {gone}",
+    )
+    assert proved(session, key).is_sound, "a shorter chain holds: that is why its end is noted elsewhere"
+    assert proved(session, key, noted={end.number: end.hash}).fault == chain_verification.Fault("cut off", ROWS)
+
+
+def test_a_chain_made_anew_needs_the_key_and_differs_from_what_was_noted(
+    session: Session, key: bytes, sealed: list[int]
+) -> None:
+    end = proved(session, key).head
+
+    def forge(with_key: bytes) -> None:
+        tamper(session, "UPDATE audit_entries SET details = '{}' WHERE id = :id", id=sealed[3])
+        before = hash_chain.START
+        for row in list(hash_chain.walk(session, 0)):
+            before = hash_chain.hash_of(with_key, before, row)
+            tamper(session, "UPDATE audit_seals SET hash = :hash WHERE number = :n", hash=before, n=row.number)
+
+    forge(b"guessed")
+    assert proved(session, key).fault == chain_verification.Fault("altered", 1, sealed[0])
+    forge(key)
+    assert proved(session, key).is_sound
+    assert proved(session, key, noted={end.number: end.hash}).fault == chain_verification.Fault(
+        "altered", ROWS, sealed[-1]
+    )
+
+
+def test_rows_cannot_be_passed_off_as_exported(session: Session, key: bytes, sealed: list[int]) -> None:
+    end = proved(session, key).head
+    part = retention.Part(hash_chain.Head(), 5)
+    made = retention.note(session, b"guessed", part, replace(end, number=5), file="gone.jsonl.gz", sha256="0" * 64)
+    assert retention.forget(session) == 5
+    assert proved(session, key).fault == chain_verification.Fault("archive", made.last)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_entries SET details = '{}'",
+        "DELETE FROM audit_entries WHERE id = (SELECT max(id) FROM audit_entries)",
+        "TRUNCATE audit_entries CASCADE",
+        "UPDATE audit_seals SET hash = ''",
+        "DELETE FROM audit_seals",
+        "TRUNCATE audit_seals",
+        "DELETE FROM audit_archives",
+    ],
+)
+def test_the_database_refuses_to_change_what_was_written(session: Session, sealed: list[int], statement: str) -> None:
+    with pytest.raises(IntegrityError, match=r"append-only|is kept"), session.begin_nested():
+        session.execute(text(statement))
+
+
+def test_a_long_transaction_is_sealed_after_younger_ones_and_two_sealers_seal_each_row_once(
+    committed: tuple[Settings, Sessions],
+) -> None:
+    settings, factory = committed
+    key = hash_chain.key_of(settings.tokens)
+
+    def seal() -> int:
+        with factory.begin() as session:
+            return hash_chain.seal(session, key)
+
+    with factory.begin() as slow:
+        write(slow)
+        with factory.begin() as quick:
+            write(quick, 3)
+        assert seal() == 3, "nobody waits for a transaction that is still open"
+    assert seal() == 1
+    with factory.begin() as session:
+        write(session, 20)
+    assert sum(race(*[seal] * 4)) + seal() == 20
+    with factory.begin() as session:
+        report = chain_verification.verify(session, key)
+    assert (report.rows, report.fault) == (24, None)

@@ -1,0 +1,106 @@
+"""Inspections: who may have what shown, for how long, and that it is written down."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models import clock
+from models.audit import AuditAction
+from models.config.settings import Settings
+from models.inspections import Inspection, Target
+from models.services.actor import Actor
+from models.services.errors import InvalidInput, NotFound
+from models.services.gateway import inspections
+from models.services.gateway.inspections import Watched
+from models.users import User
+from tests.conftest import Clock
+from tests.factories import actions, buy
+
+
+def begun(session: Session, dana: User, settings: Settings, target: Target, name: str = "", **more: Any) -> Inspection:
+    facts: dict[str, Any] = {"minutes": 15, "reason": "ticket 17", "rules": settings.inspection, **more}
+    return inspections.start(session, target=target, name=name, actor=Actor(dana.id), **facts)
+
+
+def test_each_target_is_found_by_what_an_admin_has_at_hand(
+    session: Session, alice: User, dana: User, settings: Settings, time: Clock
+) -> None:
+    token = buy(session, alice, settings)
+    for name in (token.prefix, f"{token.prefix}…", str(token.id)):
+        assert begun(session, dana, settings, Target.TOKEN, name).token_id == token.id
+    for name in ("alice@example.test", "ALICE", str(alice.id)):
+        assert begun(session, dana, settings, Target.USER, name).user_id == alice.id
+    begun(session, dana, settings, Target.PATH, "/certificates/")
+    begun(session, dana, settings, Target.EVERYTHING, "whatever")
+    ends = time() + timedelta(minutes=15)
+    found = inspections.running(session)
+    assert Watched(Target.PATH, b"/certificates/", ends) in found
+    assert Watched(Target.EVERYTHING, None, ends) in found
+    assert {each.subject for each in found if isinstance(each.subject, uuid.UUID)} == {token.id, alice.id}
+    assert actions(session, alice).count(AuditAction.INSPECTION_STARTED) == 6
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "more"),
+    [
+        (Target.PATH, "certificates", {}),
+        (Target.PATH, "/a/../b", {}),
+        (Target.PATH, "/é", {}),
+        (Target.TOKEN, "nothing1", {}),
+        (Target.TOKEN, "", {}),
+        (Target.USER, "nobody", {}),
+        (Target.EVERYTHING, "", {"minutes": 0}),
+        (Target.EVERYTHING, "", {"minutes": 241}),
+        (Target.EVERYTHING, "", {"reason": " "}),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    *, session: Session, dana: User, settings: Settings, target: Target, name: str, more: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        begun(session, dana, settings, target, name, **more)
+    assert refused.value.field == next(iter(more), "name")
+
+
+def test_it_ends_by_itself_or_by_hand_and_once(session: Session, dana: User, settings: Settings, time: Clock) -> None:
+    first = begun(session, dana, settings, Target.EVERYTHING)
+    second = begun(session, dana, settings, Target.EVERYTHING, minutes=60)
+    time.advance(minutes=15)
+    assert [each.ends_at for each in inspections.running(session)] == [second.ends_at]
+    for _ in range(2):
+        inspections.end(session, second.id, actor=Actor(dana.id))
+    inspections.end(session, first.id, actor=Actor(dana.id))
+    assert inspections.running(session) == []
+    assert (first.ended_at, second.ended_by_id) == (None, dana.id)
+    assert actions(session).count(AuditAction.INSPECTION_ENDED) == 1
+    with pytest.raises(NotFound):
+        inspections.end(session, uuid.uuid4(), actor=Actor(dana.id))
+
+
+def test_no_more_than_a_few_run_at_once(
+    session: Session, dana: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspections, "MOST_RUNNING", 2)
+    begun(session, dana, settings, Target.EVERYTHING)
+    ended = begun(session, dana, settings, Target.EVERYTHING)
+    with pytest.raises(InvalidInput):
+        begun(session, dana, settings, Target.EVERYTHING)
+    inspections.end(session, ended.id, actor=Actor(dana.id))
+    begun(session, dana, settings, Target.EVERYTHING)
+
+
+def test_the_table_itself_lets_nobody_be_watched_for_longer_than_a_day(
+    session: Session, dana: User, settings: Settings
+) -> None:
+    found = begun(session, dana, settings, Target.EVERYTHING)
+    session.flush()
+    with pytest.raises(IntegrityError), session.begin_nested():
+        session.execute(
+            text("UPDATE inspections SET ends_at = :late WHERE id = :id"),
+            {"late": clock.now() + timedelta(days=2), "id": found.id},
+        )

@@ -1,0 +1,98 @@
+"""A wall clock that is set back: time that has run does not come back, whatever the owner does then."""
+
+import uuid
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.access_tokens import AccessToken
+from models.config.settings import Settings
+from models.proxy_sessions import ProxySession
+from models.services.actor import PLATFORM
+from models.services.errors import TokenEnded, TokenUnusable
+from models.services.gateway import sessions, usage_counts
+from models.services.gateway.usage_counts import Count
+from models.services.tokens import extension, revocation
+from models.services.tokens import pause as token_pause
+from models.users import User
+from tests.conftest import Clock
+from tests.factories import balance, buy
+
+
+def used(session: Session, token: AccessToken, settings: Settings, time: Clock) -> ProxySession:
+    """Let a device use a token now."""
+    held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    usage_counts.add_counts(session, [Count(held.id, 1, 0, 0, time())])
+    session.expire_all()
+    return held
+
+
+@pytest.fixture
+def token(session: Session, alice: User, settings: Settings, time: Clock) -> AccessToken:
+    """A token of 24 hours, for 18 ZNC, that was used for 22 of them before the clock was set back by 20."""
+    bought = buy(session, alice, settings)
+    used(session, bought, settings, time)
+    time.advance(hours=22)
+    used(session, bought, settings, time)
+    time.advance(hours=-20)
+    return bought
+
+
+def test_a_refund_after_the_clock_was_set_back_pays_for_the_time_that_was_left(
+    session: Session, alice: User, settings: Settings, token: AccessToken
+) -> None:
+    # 18 ZNC x 2 h / 24 h.
+    assert revocation.refund_now(session, token, settings).used_seconds == 22 * 3600
+    _token, refund = revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
+    assert (str(refund), balance(session, alice)) == ("1.50", 100 - 18 + refund)
+
+
+def test_a_pause_after_the_clock_was_set_back_keeps_the_used_time(
+    session: Session, alice: User, settings: Settings, time: Clock, token: AccessToken
+) -> None:
+    token_pause.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
+    assert revocation.refund_now(session, token, settings).used_seconds == 22 * 3600
+    time.advance(hours=20, minutes=30)
+    token_pause.resume(session, alice, token.id, settings=settings, actor=PLATFORM)
+    assert token.used_seconds(time()) == 22 * 3600
+    assert revocation.refund_now(session, token, settings).used_seconds == 22 * 3600
+
+
+def test_the_activity_of_others_shows_how_late_it_is(
+    session: Session, alice: User, bob: User, settings: Settings, time: Clock
+) -> None:
+    mine, theirs = buy(session, alice, settings), buy(session, bob, settings)
+    used(session, mine, settings, time)
+    time.advance(hours=22)
+    used(session, theirs, settings, time)
+    time.advance(hours=-20)
+    assert revocation.refund_now(session, mine, settings).used_seconds == 22 * 3600
+    # A worker's clock that is some seconds fast makes nobody's refund smaller.
+    time.advance(hours=20, seconds=-30)
+    assert revocation.refund_now(session, mine, settings).used_seconds == 22 * 3600 - 30
+
+
+def test_a_token_that_has_expired_stays_so_for_its_owner(
+    *, session: Session, alice: User, settings: Settings, time: Clock, token: AccessToken
+) -> None:
+    time.advance(hours=23)
+    usage_counts.add_counts(session, [Count(session.scalars(select(ProxySession.id)).one(), 1, 0, 0, time())])
+    session.expire_all()
+    time.advance(hours=-10)
+    facts = {"settings": settings, "actor": PLATFORM}
+    with pytest.raises(TokenEnded):
+        revocation.revoke(session, alice, token.id, **facts)
+    with pytest.raises(TokenEnded):
+        extension.extend(session, alice, token.id, hours=1, key=uuid.uuid4(), **facts)
+    with pytest.raises(TokenUnusable):
+        token_pause.pause(session, alice, token.id, **facts)
+    assert revocation.refund_now(session, token, settings).amount == 0
+
+
+def test_a_token_that_was_never_used_comes_back_in_full(
+    session: Session, alice: User, settings: Settings, time: Clock, token: AccessToken
+) -> None:
+    fresh = buy(session, alice, settings)
+    time.advance(hours=-30)
+    assert revocation.refund_now(session, fresh, settings).amount == 18

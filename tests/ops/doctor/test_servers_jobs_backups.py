@@ -1,0 +1,342 @@
+"""`./zenzefi doctor` tells what is wrong with servers, jobs, backups and books, also when all of it is down."""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from rq import Queue
+from sqlalchemy import text
+
+from jobs import queues as lanes
+from models import clock
+from models.config.settings import Settings
+from models.daily_stats import LedgerCheck
+from models.database import Sessions
+from models.outbox import OutboxMail
+from models.services.audit import hash_chain
+from models.services.audit import verification as chain_verification
+from models.services.gateway import workers as gateway_workers
+from models.services.monitoring import health_report
+from models.services.monitoring.health_report import Check
+from models.services.notifications import outbox
+from ops.backups.manifest import Manifest
+from ops.bootstrap import REPOSITORY
+from ops.doctor import __main__ as doctor
+from ops.doctor import audit_log, backups, clocks, databases, ledger, machine, queues, runner, versions
+from ops.doctor.findings import Finding, House, Level, See, Subject, duration
+from ops.launcher.installation import Folders, remember, settings_of
+from tests.conftest import SECRETS, Clock
+from tests.factories import person
+from tests.ops.doctor.helpers import NOWHERE, house, ill, production
+
+OK, WARNING, BAD = Level.OK, Level.WARNING, Level.BAD
+
+
+@pytest.fixture
+def home(committed: tuple[Settings, Sessions], redis: Redis) -> House:
+    """A house with a real database and a real, empty Redis, examined without hurry."""
+    return replace(house(committed[0], hurried=False), sessions=committed[1])
+
+
+def test_when_everything_is_down_every_subject_still_has_its_line(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = {"DATABASE_URL": f"postgresql://zenzefi:hush-hush@{NOWHERE}/none", "REDIS_URL": f"redis://:quiet@{NOWHERE}"}
+    for name, value in {**environment, **given}.items():
+        monkeypatch.setenv(name, value)
+    began = time.monotonic()
+    code = doctor.main(["--json", "--data", str(tmp_path), "--portal", f"http://{NOWHERE}"])
+    assert time.monotonic() - began < 10
+    report = json.loads(said := capsys.readouterr().out)
+    assert (code, report["is_well"]) == (1, False)
+    assert {line["subject"] for line in report["findings"]} == {
+        one.name for one in doctor.SUBJECTS if not one.on_request
+    }
+    bad = {line["subject"] for line in report["findings"] if line["level"] == "bad"}
+    assert bad >= {"postgresql", "redis", "portal", "gateway", "queues", "waiting", "ledger"}
+    for secret in ("hush-hush", ":quiet@", *environment.values()):
+        assert secret not in said or secret == environment["REDIS_URL"]
+
+
+def test_settings_that_cannot_be_read_are_told_by_their_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@{NOWHERE}/none")
+    monkeypatch.setenv("ZENZEFI_PORTAL__PORT", "many")
+    assert doctor.main(["--data", str(tmp_path)]) == 2
+    said = capsys.readouterr().out
+    assert "  bad      The settings are valid: portal.port" in said
+    assert "docs/TROUBLESHOOTING.md#settings" in said
+    assert "Our release: 0.1.0" in said
+
+
+def test_a_subject_that_hangs_or_breaks_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(_house: House) -> Iterator[Finding]:
+        yield Finding("something", True, "seen in time")
+        time.sleep(3)
+
+    def breaks(_house: House) -> Iterator[Finding]:
+        yield Finding("something else", True, "seen")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(runner, "LIMIT_SECONDS", 0.2)
+    subjects = [Subject("slow", "", hangs), Subject("broken", "", breaks)]
+    found = [(subject.name, finding.level, finding.see) for subject, finding in runner.findings(subjects, house())]
+    assert found == [
+        ("slow", OK, See.NOWHERE),
+        ("slow", BAD, See.SLOW),
+        ("broken", OK, See.NOWHERE),
+        ("broken", BAD, See.FAULT),
+    ]
+
+
+def test_findings_are_told_line_by_line_and_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    subject = Subject("doors", "every door", lambda _house: iter(()))
+    found = [
+        Finding("a door is shut", True, "with opensesame"),
+        Finding("another is", False, "ajar", "Shut it.", See.SECRETS, is_urgent=False),
+    ]
+    assert doctor._tell(((subject, finding) for finding in found), {"opensesame"}, as_json=False) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "doors: every door",
+        "  ok       a door is shut: with ***",
+        "  warning  another is: ajar",
+        "           -> Shut it.",
+        "              docs/TROUBLESHOOTING.md#secrets",
+        "1 findings are well, 1 warnings, 0 bad.",
+    ]
+
+
+def test_every_advice_has_its_section_and_every_section_its_advice() -> None:
+    book = (REPOSITORY / doctor.BOOK).read_text(encoding="utf-8").partition("## What the doctor says")[2]
+    sections = {heading.lower().replace(" ", "-") for heading in re.findall(r"^### (.+)$", book, re.MULTILINE)}
+    assert sections == set(See) - {See.NOWHERE}
+    used = {
+        name
+        for path in Path(doctor.__file__).parent.glob("*.py")
+        for name in re.findall(r"See\.([A-Z_]+)", path.read_text())
+    }
+    assert {See[name] for name in used} | {See.PORTAL, See.GATEWAY} == set(See)
+
+
+def test_packages_that_differ_from_the_pins_are_named(tmp_path: Path) -> None:
+    pins = tmp_path / "requirements.txt"
+    pins.write_text("# of a test\nFlask==0.1\nnot-there-at-all==1.0\nrq==0.2 ; python_version < '3.0'\n")
+    finding = versions.packages(pins)
+    assert finding.level is BAD
+    assert re.fullmatch(r"Flask [0-9.]+ instead of ==0.1, not-there-at-all missing instead of ==1.0", finding.seen)
+    assert ill(versions.examine(None)) == {}
+
+
+def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: House) -> None:
+    assert ill(databases.examine_postgres(home)).keys() <= {"There are connections to spare"}
+    with home.sessions.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        session.execute(text("DROP EXTENSION pg_trgm CASCADE"))
+        session.execute(text("REVOKE DELETE ON transfers, users FROM PUBLIC, CURRENT_USER"))
+    found = ill(databases.examine_postgres(home))
+    assert found["The database is at the newest revision"] is BAD
+    assert found["pg_trgm is there"] is WARNING
+    with home.sessions.begin() as session:
+        is_super = session.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+    assert is_super or found["Our role may read and write every table"] is BAD
+
+
+def test_a_server_that_we_do_not_know_is_named(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = "PostgreSQL answers, in a version that we know"
+    monkeypatch.setattr(databases, "NEWEST_POSTGRES", 12)
+    assert ill(databases.examine_postgres(home))[what] is WARNING
+    monkeypatch.setattr(databases, "OLDEST_POSTGRES", 99)
+    assert ill(databases.examine_postgres(home))[what] is BAD
+    assert ill(databases.examine_redis(home)) == {}
+    monkeypatch.setattr(databases, "OLDEST_REDIS", (99, 0))
+    assert ill(databases.examine_redis(home)) == {"Redis answers, in a version that we know": BAD}
+
+
+def test_a_redis_that_throws_things_away_is_found(home: House, redis: Redis) -> None:
+    redis.config_set("maxmemory-policy", "allkeys-lru")
+    redis.config_set("maxmemory", "1")
+    try:
+        found = ill(databases.examine_redis(home))
+    finally:
+        redis.config_set("maxmemory", "0")
+        redis.config_set("maxmemory-policy", "noeviction")
+    assert found == {"Redis throws nothing away": BAD, "Redis has memory to spare": BAD}
+
+
+def test_clocks_that_differ_are_found(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ill(clocks.examine(home)) == {}
+    right = clock.now
+    monkeypatch.setattr(clock, "now", lambda: right() + timedelta(seconds=5))
+    assert ill(clocks.examine(home)) == {
+        "PostgreSQL's clock agrees with ours": BAD,
+        "Redis's clock agrees with ours": BAD,
+    }
+    assert ill(clocks.examine(house(upstream__url=f"http://{NOWHERE}"))) == {
+        f"{name}'s clock agrees with ours": WARNING for name in ("PostgreSQL", "Redis", "The upstream")
+    }
+
+
+def test_books_that_do_not_add_up_or_were_not_proved_lately_are_found(home: House, time: Clock) -> None:
+    nightly, sound = "The books are proved each night", "The books add up"
+    assert ill(ledger.examine(home)) == {nightly: WARNING}
+    with home.sessions.begin() as session:
+        session.add(LedgerCheck(is_sound=True, faults={}))
+    assert ill(ledger.examine(home)) == {}
+    time.advance(days=2)
+    assert ill(ledger.examine(home)) == {nightly: WARNING}
+    with home.sessions.begin() as session:
+        session.execute(text("UPDATE accounts SET balance = 1 WHERE kind = 'sales'"))
+        session.add(LedgerCheck(is_sound=False, faults={"A balance differs from its transfers": ["sales"]}))
+    assert ill(ledger.examine(home)) == {nightly: BAD, sound: BAD}
+
+
+def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: House, time: Clock) -> None:
+    proved, sealed, holds = (
+        "The audit log is proved each night",
+        "New audit rows are sealed",
+        "The audit log is what was written",
+    )
+    person(home.sessions, "alice")
+    time.advance(hours=1)
+    assert ill(audit_log.examine(home)) == {proved: WARNING, sealed: BAD}
+    key = hash_chain.key_of(home.settings.tokens)
+    with home.sessions.begin() as session:
+        assert hash_chain.seal(session, key)
+    with home.sessions.begin() as session:
+        chain_verification.note(session, chain_verification.prove(session, key, noted={}))
+    assert ill(audit_log.examine(home)) == {}
+    with home.sessions.begin() as session:
+        session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
+        session.execute(text("UPDATE audit_entries SET user_agent = 'somebody else'"))
+        chain_verification.note(session, chain_verification.prove(session, key, noted={}))
+    assert ill(audit_log.examine(home)) == {proved: BAD, holds: BAD}
+
+
+def test_a_large_shop_in_a_hurry_proves_the_sum_alone(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "QUICKLY_PROVED", -2)
+    what, hurried = "The sum over all accounts is zero", replace(home, is_hurried=True)
+    assert what not in ill(ledger.examine(hurried))
+    with home.sessions.begin() as session:
+        session.execute(text("UPDATE accounts SET balance = 1 WHERE kind = 'sales'"))
+    assert ill(ledger.examine(hurried))[what] is BAD
+
+
+def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: House, redis: Redis) -> None:
+    assert ill(queues.examine(home)) == {
+        "A worker takes from zenzefi": BAD,
+        "A worker takes from zenzefi-slow": BAD,
+        "The scheduler lives": BAD,
+        "The schedule is complete": BAD,
+        "The scheduled look at every part reports": WARNING,
+        "Workers of the gateway report": BAD,
+    }
+    redis.set(lanes.SCHEDULER_KEY, "now")
+    redis.set(health_report.REPORT_KEY, health_report.as_json(dict.fromkeys(health_report.PARTS, Check(is_up=True))))
+    redis.hset(gateway_workers.GAUGES, "worker", f"{clock.now().timestamp():.0f} 0")
+    assert ill(queues.examine(home)).keys() == {
+        "A worker takes from zenzefi", "A worker takes from zenzefi-slow", "The schedule is complete"
+    }  # fmt: skip
+
+
+def test_jobs_that_wait_too_long_or_failed_are_told(home: House, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = Queue(lanes.QUEUE, connection=redis)
+    job = lane.enqueue("jobs.cleanup.count_days")
+    lane.failed_job_registry.add(lane.enqueue("jobs.cleanup.forget_logins"), ttl=60)
+    assert ill(queues.examine(home))["No job failed for good"] is WARNING
+    job.enqueued_at = clock.now() - timedelta(hours=1)
+    job.save()
+    assert ill(queues.examine(home))["zenzefi is short"] is BAD
+    job.delete(remove_from_queue=False)
+    monkeypatch.setattr(queues, "LONG", 1)
+    assert ill(queues.examine(home))["zenzefi is short"] is BAD
+
+
+def test_mails_that_wait_or_were_given_up_are_told(home: House, time: Clock) -> None:
+    assert ill(queues.examine_waiting(home)) == {}
+    alice = person(home.sessions, "alice")
+    with home.sessions.begin() as session:
+        outbox.write(session, "password_changed", alice, dedup_key="one", username="alice")
+    time.advance(minutes=1)
+    assert ill(queues.examine_waiting(home)) == {}
+    time.advance(hours=1)
+    assert ill(queues.examine_waiting(home)) == {"Mails leave": BAD}
+    with home.sessions.begin() as session:
+        session.query(OutboxMail).update({"failed_at": clock.now()})
+    assert ill(queues.examine_waiting(home)) == {"No mail was given up": WARNING}
+
+
+@pytest.fixture
+def write_backup(tmp_path: Path) -> Callable[..., Manifest]:
+    """Write something that lies there as a backup does."""
+
+    def write(days: float = 0, content: bytes = b"a dump", written: bytes = b"a dump") -> Manifest:
+        moment = clock.now() - timedelta(days=days)
+        name, digest = f"zenzefi-{moment:%Y%m%d-%H%M%S}.dump", hashlib.sha256(written).hexdigest()
+        (tmp_path / name).write_bytes(content)
+        made = Manifest(name, digest, len(content), moment, ("0001",), transfers=7, server="15.1")
+        made.write(tmp_path)
+        return made
+
+    return write
+
+
+def test_a_backup_that_is_missing_old_or_broken_is_found(tmp_path: Path, write_backup: Callable[..., Any]) -> None:
+    nightly, fresh, whole = (
+        "Backups are made each night",
+        "There is a backup of the last night",
+        "The newest backup is what was written",
+    )
+    assert ill(backups.examine(house(data=tmp_path))) == {nightly: WARNING, "There is a backup": WARNING}
+    home = house(backup__folder=str(tmp_path))
+    write_backup(days=3, content=b"half a dump")
+    assert ill(backups.examine(home)) == {fresh: WARNING, whole: BAD}
+    write_backup(days=2)
+    assert ill(backups.examine(home)) == {fresh: WARNING}
+    real = house(**production(backup__folder=str(tmp_path)))
+    assert ill(backups.examine(real)) == {fresh: BAD, "Backups can be read with a key only": WARNING}
+
+
+def test_a_full_disk_too_few_files_and_large_logs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = house(data=tmp_path, proxy__connections="1000000000")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "access.log").write_bytes(b"x" * 100)
+    monkeypatch.setattr(machine, "LARGE_LOGS_MB", 0)
+    monkeypatch.setattr(machine, "FREE_MB", 10**12)
+    found = ill(machine.examine(home))
+    assert found["The disk has room"] is BAD
+    assert found["The logs are small"] is WARNING
+    assert found["A worker may open its files"] is WARNING
+
+
+def test_lengths_of_time_are_told_as_people_tell_them() -> None:
+    told = [duration(seconds) for seconds in (0.0123, 59, 600, 36000, 10**6)]
+    assert told == ["12 ms", "59 s", "10 min", "10 h", "12 days"]
+
+
+def test_a_running_up_is_found_at_the_ports_that_it_chose(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folders.make()
+    remember(folders, {"ZENZEFI_PORTAL__PORT": "4711", "ZENZEFI_PROXY__PORT": "4712"})
+    told = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}"}
+    found = settings_of(tmp_path, {**told, "ZENZEFI_PROXY__PORT": "8081"})
+    assert (found.portal.port, found.proxy.port) == (4711, 8081)
+    folders.chosen.write_text("half a fi")
+    assert settings_of(tmp_path, told).portal.port == 8000
+
+
+def test_backups_are_where_up_keeps_them_while_nothing_runs_too(tmp_path: Path) -> None:
+    told = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}"}
+    assert settings_of(tmp_path, {**told, **SECRETS}).backup.folder == ""
+    Folders(tmp_path).make()
+    assert settings_of(tmp_path, told).backup.folder == str(tmp_path / "backups")
+    for said in ("", "/elsewhere"):
+        assert settings_of(tmp_path, {**told, "ZENZEFI_BACKUP__FOLDER": said}).backup.folder == said

@@ -1,0 +1,276 @@
+"""`./zenzefi doctor` looks at settings, secrets, certificates and at everything that is reached over a wire."""
+
+import datetime
+import http.server
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from moto import mock_aws
+
+from models import clock
+from ops.doctor import certificates, configuration, connectivity, mail_server
+from ops.doctor.findings import Level
+from tests.addon.http1 import test_tls
+from tests.jobs import fake_smtp_server
+from tests.ops.doctor.helpers import NOWHERE, house, ill, production, settings
+
+WARNING, BAD = Level.WARNING, Level.BAD
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Says the same to everybody."""
+
+    def __init__(self, status: int, body: bytes, *more: Any) -> None:
+        self.said = status, body
+        super().__init__(*more)
+
+    def do_GET(self) -> None:
+        self.send_response(self.said[0])
+        self.send_header("Content-Length", str(len(self.said[1])))
+        self.end_headers()
+        self.wfile.write(self.said[1])
+
+    def log_message(self, *_words: Any) -> None:
+        pass
+
+
+@contextmanager
+def answering(status: int, body: bytes, certificate: Path | None = None) -> Iterator[str]:
+    """Serve one answer on a free port; yields host and port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Answers, status, body))
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "level"),
+    [
+        (200, b'{"status": "healthy"}', None),
+        (200, b'{"status": "degraded"}', WARNING),
+        (200, b'{"status": "unhealthy"}', BAD),
+        (503, b'{"status": "draining"}', BAD),
+        (200, b"<h1>It works!</h1>", BAD),
+        (404, b"", BAD),
+    ],
+)
+def test_portal_and_gateway_are_judged_by_what_they_say(status: int, body: bytes, level: Level | None) -> None:
+    with answering(status, body) as place:
+        home = replace(house(), portal=f"http://{place}", gateway=f"http://{place}")
+        for examine in (connectivity.examine_portal, connectivity.examine_gateway):
+            assert set(ill(examine(home)).values()) == ({level} if level else set())
+
+
+def test_another_program_on_our_port_is_told_apart_from_a_portal_that_is_down() -> None:
+    [finding] = connectivity.examine_portal(house())
+    assert finding.seen == f"nothing listens at http://{NOWHERE}"
+    with answering(200, b"hello") as place:
+        [finding] = connectivity.examine_portal(replace(house(), portal=f"http://{place}"))
+    assert "Another program listens there" in finding.do
+
+
+def test_an_upstream_is_asked_at_each_of_its_addresses() -> None:
+    with answering(204, b"") as good, answering(500, b"") as broken:
+        addresses = f'["{good}", "{broken}", "{NOWHERE}"]'
+        home = house(upstream__url="http://sold.example", upstream__addresses=addresses)
+        assert ill(connectivity.examine_upstream(home)) == {
+            f"The upstream answers at {broken}": BAD, f"The upstream answers at {NOWHERE}": BAD
+        }  # fmt: skip
+    assert ill(connectivity.examine_upstream(house())) == {"An upstream is configured": WARNING}
+
+
+def test_a_mail_server_is_greeted_and_sent_nothing() -> None:
+    with fake_smtp_server.running() as sink:
+        given = {"mail__smtp_host": "127.0.0.1", "mail__smtp_port": str(sink.port), "mail__smtp_starttls": "false"}
+        assert ill(mail_server.examine(house(**given))) == {}
+        refused = {**given, "mail__smtp_user": "zenzefi", "mail__smtp_password": "wrong"}
+        assert set(ill(mail_server.examine(house(**refused))).values()) == {BAD}
+        assert set(ill(mail_server.examine(house(**{**given, "mail__smtp_starttls": "true"}))).values()) == {BAD}
+        assert sink.envelopes == []
+    assert ill(mail_server.examine(house(mail__smtp_host="127.0.0.1", mail__smtp_port="9"))).keys() == {
+        "The mail server takes our mail"
+    }
+    assert ill(mail_server.examine(house())) == {}
+    assert set(ill(mail_server.examine(house(**production()))).values()) == {BAD}
+
+
+def test_the_cause_is_named_when_mail_cannot_be_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(port: int, **more: str) -> str:
+        given = {"mail__smtp_host": "127.0.0.1", "mail__smtp_port": str(port), **more}
+        [finding] = mail_server.examine(house(**given))
+        return finding.seen.partition(": ")[2]
+
+    certificate = test_tls.issue(tmp_path, "mail", "localhost")
+    monkeypatch.setattr(mail_server, "TIMEOUT_SECONDS", 0.5)
+    with fake_smtp_server.running() as sink:
+        assert seen(sink.port) == "it offers no STARTTLS"
+        assert seen(sink.port, mail__smtp_security="tls") == "it does not begin with TLS"
+    with fake_smtp_server.running(certificate=certificate) as sink:
+        assert seen(sink.port).startswith("its certificate is refused: self-signed certificate")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert seen(sink.port) == "it answers, TLS"
+    with fake_smtp_server.running(certificate=certificate, begins_with_tls=True) as sink:
+        assert seen(sink.port) == "it does not greet"
+        assert seen(sink.port, mail__smtp_security="tls") == "it answers, TLS"
+    assert seen(9) == "nothing listens there"
+    [finding] = mail_server.examine(house(mail__smtp_host="mail.invalid"))
+    assert "cannot be resolved" in finding.seen
+
+
+def test_a_bucket_without_the_newest_backup_is_found(tmp_path: Path) -> None:
+    what, folder = "Backups are kept elsewhere too", str(tmp_path)
+    with mock_aws():
+        away = house(
+            backup__s3_bucket="away",
+            backup__s3_access_key="key",
+            backup__s3_secret_key="a secret of sixteen",
+            backup__folder=folder,
+        )
+        assert ill(connectivity.examine_bucket(away)) == {what: BAD}
+        assert ill(connectivity.examine_bucket(house(backup__s3_bucket="away", backup__s3_access_key="key"))) == {
+            what: BAD
+        }
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="away")
+        assert ill(connectivity.examine_bucket(away)) == {}
+    assert ill(connectivity.examine_bucket(house())) == {}
+    assert ill(connectivity.examine_bucket(house(**production()))) == {what: WARNING}
+
+
+def test_short_keys_and_files_that_others_can_read_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guessed, readable = "The keys cannot be guessed", "Only this user can read the secrets"
+    folder = tmp_path / "secrets"
+    folder.mkdir(mode=0o700)
+    (folder / "tokens.hash_key").touch(0o600)
+    assert ill(configuration.examine(house(data=tmp_path))) == {}
+    (folder / "tokens.hash_key").chmod(0o640)
+    given = folder / "given"
+    given.touch()
+    given.chmod(0o644)
+    monkeypatch.setenv("ZENZEFI_MAIL__SMTP_PASSWORD_FILE", str(given))
+    weak = house(data=tmp_path, tokens__mac_keys="0123456789abcdef0123456789abcdef,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
+    assert ill(configuration.examine(weak)) == {
+        guessed: WARNING, readable: BAD, "Files that the settings name are not everybody's": WARNING
+    }  # fmt: skip
+    real = house(settings(**production(portal__secret_key="a short key of ours")))
+    assert ill(configuration.examine(real))[guessed] is BAD
+
+
+def test_unwise_settings_are_told_by_what_they_cost() -> None:
+    found = ill(configuration.examine(house(portal__host="0.0.0.0", proxy__host="192.0.2.7")))  # noqa: S104 - the fault
+    assert found == {"What only serves development stays on this machine": WARNING}
+    clear = {"DATABASE_URL": "postgresql://a@db.example/z", "REDIS_URL": "redis://cache.example/0"}
+    home = house(**production(database__url=clear["DATABASE_URL"], redis__url=clear["REDIS_URL"]))
+    assert ill(configuration.examine(home)) == dict.fromkeys(
+        [
+            "Somebody can be paid through",
+            "The portal sees buyers' addresses",
+            "The gateway sees clients' addresses",
+            "Receipts say who sells",
+            "Nobody listens on the way to PostgreSQL",
+            "Nobody listens on the way to Redis",
+        ],
+        WARNING,
+    )
+
+
+def test_every_secret_of_the_settings_is_known_so_that_none_is_printed() -> None:
+    given = settings(mail__smtp_password="a mail password", database__url="postgresql://a:db-secret@h/z")
+    hidden = configuration.secrets_of(given)
+    assert {"a mail password", "db-secret", given.portal.secret_key.get_secret_value()} <= hidden
+
+
+# Python 3.13 insists that who signs certificates says that he may, and nobody else does.
+_USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+_MAY_NOT = dict.fromkeys([*_USES, "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"], False)
+
+
+def issue(
+    name: str, *, days: float = 90, by: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Issue a certificate; by itself when nobody else is named."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    issuer = by[0].subject if by else subject
+    now = clock.now()
+    builder = (
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=100))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
+        .add_extension(
+            x509.KeyUsage(**{**_MAY_NOT, "digital_signature": True, "key_cert_sign": by is None}), critical=True
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((by[1] if by else key).public_key()), critical=False
+        )
+    )
+    return builder.sign(by[1] if by else key, hashes.SHA256()), key
+
+
+def written(path: Path, key: ec.EllipticCurvePrivateKey, *chain: x509.Certificate) -> Path:
+    """Write a key and a chain as the workers read them."""
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    parts = [key.private_bytes(encoding, form, serialization.NoEncryption())]
+    path.write_bytes(b"".join([*parts, *(one.public_bytes(encoding) for one in chain)]))
+    return path
+
+
+def test_a_certificate_file_is_held_to_its_dates_its_name_and_its_chain(tmp_path: Path) -> None:
+    def found(*chain: x509.Certificate, host: str = "proxy.example", key: Any = None) -> dict[str, Level]:
+        path = str(written(tmp_path / "all.pem", key or leaf[1], *chain))
+        home = house(proxy__tls_certificate=path, proxy__public_url=f"http://{host}")
+        return {
+            what.removeprefix("The workers' certificate "): level
+            for what, level in ill(certificates.examine(home)).items()
+        }
+
+    root = issue("An authority")
+    leaf = issue("proxy.example", by=root)
+    assert found(leaf[0], root[0]) == {}
+    assert found(leaf[0], root[0], host="other.example") == {"is for other.example": BAD}
+    assert found(leaf[0], issue("Somebody else")[0]) == {"has its chain in order": BAD}
+    assert found(leaf[0], key=root[1]) == {"can be read and fits its key": BAD}
+    for days, level in ((10, WARNING), (2, BAD), (-1, BAD)):
+        leaf = issue("proxy.example", days=days, by=root)
+        assert found(leaf[0], root[0]) == {"is valid for a while": level}
+    leaf = issue("proxy.example")
+    assert found(leaf[0]) == {"is issued by an authority": WARNING}
+
+
+def test_what_buyers_are_shown_is_judged_as_their_browser_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = issue("An authority")
+    authorities = written(tmp_path / "root.pem", root[1], root[0])
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+    for name, wanted in (("localhost", set[str]()), ("other.example", {"is one that browsers trust, for localhost"})):
+        leaf = issue(name, by=root)
+        with answering(200, b"", written(tmp_path / "leaf.pem", leaf[1], leaf[0])) as place:
+            home = house(portal__public_url=f"https://localhost:{place.partition(':')[2]}")
+            found = {what.removeprefix("The portal's certificate ") for what in ill(certificates.examine(home))}
+        assert found == wanted
+    gone = house(portal__public_url="https://localhost:9")
+    assert set(ill(certificates.examine(gone)).values()) == {BAD}
+
+
+def test_an_authority_that_cannot_be_read_is_found() -> None:
+    assert set(ill(certificates.examine(house(upstream__ca_file="/no/such/file"))).values()) == {BAD}

@@ -1,0 +1,233 @@
+"""The office's first page, announcements and jobs."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from flask import Flask
+from redis import Redis
+from rq import Queue, Worker
+from sqlalchemy import event, func, select
+from sqlalchemy.orm import Session
+
+from addon.admission import refusals
+from jobs import queues
+from models import clock
+from models.announcements import Announcement
+from models.audit import AuditAction
+from models.config.settings import Settings
+from models.daily_stats import DayFigures
+from models.ledger import Transfer, TransferKind
+from models.outbox import OutboxMail
+from models.services.admin import dashboard as admin_dashboard
+from models.services.gateway import workers as gateway_workers
+from models.services.ledger.verification import Report
+from models.services.reports import overview
+from models.users import User
+from portal import ROOT
+from portal.presentation.job_names import JOBS
+from portal.presentation.refusal_reasons import SHORT
+from portal.request import context
+from portal.request.announcement_banner import announced
+from portal.status import components
+from tests.conftest import Clock
+from tests.factories import actions, buy
+from tests.models.services.ledger.test_statements import dated
+from tests.portal.conftest import Browser, Jobs, text_of
+
+
+def fail() -> None:
+    """A job that never works."""
+    raise ValueError("<b>it is broken</b>")
+
+
+@pytest.fixture
+def lane(redis: Redis) -> Queue:
+    """The queue of the test's own Redis."""
+    return Queue(queues.QUEUE, connection=redis)
+
+
+def report(**faults: list[str]) -> Report:
+    return Report(transfers=0, turnover=Decimal(0), balances={}, faults=faults)
+
+
+def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis: Redis, lane: Queue) -> None:
+    admin_dashboard.note_check(session, report())
+    session.commit()
+    page = as_dana.get("/admin/").text
+    assert re.findall(r'data-stopped="(\w+)"', page) == ["proxy", "jobs", "scheduler"]
+    assert "Nothing now." not in page
+    redis.hset(gateway_workers.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
+    redis.set(queues.SCHEDULER_KEY, "now")
+    Worker([lane], connection=redis).register_birth()
+    assert "Nothing now." in as_dana.get("/admin/").text
+    admin_dashboard.note_check(session, report(balances=["a wallet"]))
+    session.commit()
+    page = as_dana.get("/admin/")
+    assert "The books do not add up: balances" in text_of(page, "alert alert-bad")
+    assert "Nothing now." not in page.text
+
+
+def test_days_are_counted_once_and_again(session: Session, alice: User, settings: Settings, time: Clock) -> None:
+    buy(session, alice, settings, hours=24)
+    assert admin_dashboard.count_days(session) == admin_dashboard.DAYS
+    buy(session, alice, settings, hours=1)
+    assert admin_dashboard.count_days(session) == 2
+    today = session.get_one(DayFigures, time.moment.date(), populate_existing=True)
+    assert today.sold_znc == Decimal(19)
+    assert today.new_users >= 1
+    assert len(admin_dashboard.of(session, settings).days) == admin_dashboard.DAYS
+    assert admin_dashboard.of(session, settings).sold_today == 19
+
+
+def test_the_shops_days_are_those_of_the_platforms_time_zone(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    # 31 December, 22:30 UTC is 1 January in Moscow.
+    time.moment = datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
+    buy(session, alice, settings, hours=24)
+    sold = session.scalars(select(Transfer).where(Transfer.kind == TransferKind.PURCHASE)).one()
+    dated(session, datetime(2026, 12, 31, 22, 30, tzinfo=UTC), sold)
+    platform = settings.platform.model_copy(update={"time_zone": "Europe/Moscow"})
+    admin_dashboard.count_days(session)
+    assert admin_dashboard.of(session, settings).days[-1].day == date(2026, 12, 31)
+    assert admin_dashboard.of(session, settings).sold_today == 18
+    # After a change of the zone all days are counted anew.
+    assert admin_dashboard.count_days(session, "Europe/Moscow") >= admin_dashboard.DAYS
+    today = admin_dashboard.of(session, settings.model_copy(update={"platform": platform})).days[-1]
+    assert (today.day, today.sold_znc, today.purchases) == (date(2027, 1, 1), 18, 1)
+    assert sum(row.purchases for row in session.scalars(select(DayFigures))) == 1
+    assert overview.totals(session).purchases == 1
+    assert admin_dashboard.count_days(session) >= admin_dashboard.DAYS
+    assert session.scalars(select(DayFigures.day).where(DayFigures.purchases > 0)).all() == [date(2026, 12, 31)]
+
+
+def test_the_first_page_names_the_zone_of_its_days(as_dana: Browser) -> None:
+    assert "Days are those of the time zone UTC." in as_dana.get("/admin/").text
+
+
+def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:
+    redis.hset(
+        gateway_workers.TOTALS, mapping={"refusals|scope_denied": 7, "refusals|rate_limited": 1200, "bytes|in": 5}
+    )
+    redis.hset(gateway_workers.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
+    redis.hset(gateway_workers.GAUGES, "gone", "1000 1 0 1")
+    html = as_dana.get("/admin/").text
+    assert html.index('data-refusal="rate_limited"') < html.index('data-refusal="scope_denied"')
+    assert "1 worker" in html
+    assert '<dt title="scope_denied">address not opened by the token</dt>' in html
+
+
+def test_every_refusal_of_the_proxy_has_words_for_an_admin() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "addon/http1").glob("*.py"))
+    of_the_layer = set(re.findall(r'(?:Refuse\(|HeadError\([^()]*, )\d{3}, "(\w+)"', source))
+    assert {"internal", "uri_too_long", "overloaded"} < of_the_layer
+    assert of_the_layer | set(refusals._TABLE) == set(SHORT)
+
+
+def test_the_first_page_stands_without_redis_and_asks_little(
+    app: Flask, as_dana: Browser, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(components, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
+    asked: list[str] = []
+    event.listen(session.connection(), "before_cursor_execute", lambda *call: asked.append(call[2]))
+    assert as_dana.get("/admin/").status_code == 200
+    assert len([each for each in asked if "SAVEPOINT" not in each]) <= 12, asked
+    assert 'data-stopped="redis"' in as_dana.get("/admin/").text
+    assert "nobody knows how the jobs are" in as_dana.get("/admin/jobs").text
+
+
+def test_the_books_are_verified_when_an_admin_asks(as_dana: Browser, queued: Jobs) -> None:
+    assert as_dana.post("/admin/verify").location == "/admin/"
+    assert queued == [("jobs.cleanup.verify_ledger",)]
+    assert "The books are being verified." in as_dana.flashes("/admin/")
+
+
+def test_without_redis_nobody_is_told_that_the_books_are_being_verified(
+    as_dana: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_job: str) -> None:
+        raise queues.QueueDown("connection refused")
+
+    monkeypatch.setattr(context, "enqueue", down)
+    assert as_dana.post("/admin/verify").location == "/admin/"
+    assert as_dana.flashes("/admin/") == "Redis does not answer. Please try again later."
+
+
+def announce(browser: Browser, **changes: str) -> int:
+    words = {"words_en": "We <b>relocate</b>.", "words_ru": "Мы переезжаем.", "level": "warn"}
+    return browser.post("/admin/announcements", **{**words, "starts_at": "", "ends_at": "", **changes}).status_code
+
+
+def test_a_form_that_is_sent_twice_announces_once(as_dana: Browser, session: Session) -> None:
+    found = re.search(r'name="key"[^>]*value="([^"]+)"', as_dana.get("/admin/announcements").text)
+    key = found[1] if found else ""
+    assert [announce(as_dana, key=key) for _ in range(2)] == [303, 303]
+    assert session.scalar(select(func.count()).select_from(Announcement)) == 1
+    told = select(func.count()).where(OutboxMail.kind == "announcement")
+    assert session.scalar(told) == session.scalar(select(func.count()).select_from(User))
+    assert announce(as_dana, key="x") == 400
+
+
+def test_an_announcement_is_shown_in_both_languages_and_put_away(
+    as_dana: Browser, as_alice: Browser, anonymous: Browser, session: Session
+) -> None:
+    assert announce(as_dana) == 303
+    assert "We &lt;b&gt;relocate&lt;/b&gt;." in anonymous.get("/").text
+    as_alice.post("/preferences", lang="ru")
+    assert "Мы переезжаем." in as_alice.get("/wallet").text
+    found = session.scalars(select(Announcement)).one()
+    assert anonymous.post(f"/announcements/{found.id}/seen", next="/login").location == "/login"
+    assert anonymous.post(f"/announcements/{found.id}/seen", next="//evil.test").location == "/"
+    assert "relocate" not in anonymous.get("/").text
+    assert "Мы переезжаем." in as_alice.get("/wallet").text
+    as_dana.post(f"/admin/announcements/{found.id}/withdraw")
+    assert "Мы переезжаем." not in as_alice.get("/wallet").text
+    assert as_dana.get("/admin/announcements?format=csv").text.count("\n") == 2
+
+
+def test_an_announcement_outlives_the_transaction_that_read_it(
+    app: Flask, as_dana: Browser, anonymous: Browser
+) -> None:
+    assert announce(as_dana) == 303
+    with app.test_request_context("/"):
+        assert len(announced()) == 1
+        context.session().rollback()
+    assert "relocate" in anonymous.get("/").text
+
+
+def test_an_announcement_has_a_time(as_dana: Browser, anonymous: Browser) -> None:
+    later = f"{clock.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
+    assert announce(as_dana, starts_at=later) == 303
+    assert "relocate" not in anonymous.get("/").text
+    assert announce(as_dana, ends_at="2001-01-01T00:00") == 400
+    assert announce(as_dana, words_ru="") == 400
+    assert announce(as_dana, level="loud") == 400
+
+
+def test_every_job_has_words_for_an_admin() -> None:
+    sources = [path for folder in ("jobs", "portal") for path in (ROOT / folder).rglob("*.py")]
+    sources.remove(ROOT / "portal/presentation/job_names.py")
+    asked_for = {name for path in sources for name in re.findall(r'"(jobs\.\w+\.\w+)"', path.read_text())}
+    assert asked_for == set(JOBS)
+
+
+def test_a_failed_job_is_run_again_or_removed(
+    as_dana: Browser, dana: User, session: Session, lane: Queue, redis: Redis
+) -> None:
+    for _ in range(2):
+        lane.enqueue(fail)
+    Worker([lane], connection=redis).work(burst=True)
+    page = as_dana.get("/admin/jobs").text
+    assert page.count("data-job=") == 2
+    assert "Nobody takes jobs" in page
+    assert "ValueError: &lt;b&gt;it is broken&lt;/b&gt;" in page
+    first, second = lane.failed_job_registry.get_job_ids()
+    as_dana.post("/admin/jobs/again", job=first)
+    as_dana.post("/admin/jobs/remove", job=second)
+    assert lane.get_job_ids() == [first]
+    assert lane.failed_job_registry.count == 0
+    assert actions(session, dana)[-2:] == [AuditAction.JOB_CHANGED] * 2
+    as_dana.post("/admin/jobs/again", job="nothing")
+    assert "This job is gone." in as_dana.flashes("/admin/jobs")
