@@ -43,9 +43,9 @@ ENV PATH=/opt/zenzefi/bin:$PATH \
     TZ=UTC
 USER 10001:10001
 EXPOSE 8000 8080
-# The part is read from the container's own command; an orchestrator's probes may ask over HTTP instead (ops/kubernetes).
-HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "ops.container.__main__", "health"]
+# The part is read from the container's own command; an orchestrator's probes may ask over HTTP instead (ops/deploy/kubernetes).
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-m", "ops.container", "health"]
 # Every part drains on SIGTERM; give it `--stop-timeout 60`, which is more than proxy.drain_seconds and what follows it.
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/usr/bin/tini", "--", "python", "-m", "ops.container.__main__"]
+ENTRYPOINT ["/usr/bin/tini", "--", "python", "-m", "ops.container"]
 CMD ["portal"]

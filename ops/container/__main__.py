@@ -1,4 +1,4 @@
-"""What a container runs: `python -m ops.container.__main__ portal` becomes that part of the platform.
+"""What a container runs: `python -m ops.container portal` becomes that part of the platform.
 
 `migrate` brings the database to the newest revision and makes the first admin; `health` says whether the part of this
 container serves, `gate PART` waits until it does and reaches what it needs; every other word is a command of

@@ -30,7 +30,7 @@ compose() { # VERSION ARGUMENTS…
 replace() { # PART VERSION: true when it serves
     say "$1: $2"
     compose "$2" up --detach --no-deps --no-build --wait --wait-timeout "$PATIENCE" "$1" &&
-        compose "$2" exec -T "$1" python -m ops.container.__main__ gate "${1%-[ab]}"
+        compose "$2" exec -T "$1" python -m ops.container gate "${1%-[ab]}"
 }
 
 go_back() { # OLD COMMIT PART…

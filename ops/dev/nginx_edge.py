@@ -1,4 +1,4 @@
-"""nginx in front of portals and proxies on this machine, from the files of ops/nginx: for tests and for `fleet`."""
+"""nginx in front of portals and proxies on this machine, from the files of ops/deploy/nginx: for tests and for `fleet`."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from ops.console import Failure
 from ops.container.placeholder_certificate import placeholder
 from ops.servers.binaries import SBIN
 
-FILES = REPOSITORY / "ops/nginx"
+FILES = REPOSITORY / "ops/deploy/nginx"
 PLACES = re.compile(r"/etc/nginx/(?:conf\.d|snippets)|/certs|/tmp(?=/)|/var/www/acme")
 VARIABLE = re.compile(r"\$\{(PORTAL_HOST|PROXY_HOST)\}")
 

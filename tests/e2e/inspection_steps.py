@@ -18,7 +18,7 @@ import yaml
 from models.metrics.catalogue import Kind, Metric
 from tests.e2e.conftest import ROOT, Shop, free_port, wait_until_listening
 
-COMMITTED = ROOT / "ops" / "prometheus" / "prometheus.yml"
+COMMITTED = ROOT / "ops" / "monitoring" / "prometheus" / "prometheus.yml"
 
 
 @dataclass(frozen=True)

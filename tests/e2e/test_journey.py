@@ -256,7 +256,7 @@ def test_every_rule_and_every_panel_works_in_a_real_prometheus(watch: Watch) -> 
     rules = [rule for group in watch.ask("rules")["groups"] for rule in group["rules"]]
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
     empty, asked = set(), 0
-    for path in sorted((ROOT / "ops" / "grafana" / "dashboards").glob("*.json")):
+    for path in sorted((ROOT / "ops" / "monitoring" / "grafana" / "dashboards").glob("*.json")):
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel.get("targets", ()):
                 query = re.sub(r"\$(task|hours|code)\b", ".+", target["expr"].replace("$__rate_interval", "1m"))

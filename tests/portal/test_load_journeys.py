@@ -26,7 +26,7 @@ from ops.dev.load.platform import Used
 from tests.conftest import PASSWORD
 from tests.portal.conftest import Jobs
 
-LOCUSTFILE = REPOSITORY / "ops" / "load" / "locustfile.py"
+LOCUSTFILE = REPOSITORY / "ops" / "dev" / "load" / "locustfile.py"
 
 
 @dataclass

@@ -88,7 +88,7 @@ class Shop:
     login_id: uuid.UUID
     key_id: uuid.UUID
     link: str = "x"
-    office: dict[str, Any] = field(default_factory=lambda: dict(office.NOTHING))
+    office: dict[str, Any] = field(default_factory=lambda: dict(admin_helpers.NOTHING))
     mail_id: uuid.UUID = field(default_factory=uuid.uuid4)
     signed: str = "x"
     hook: tuple[uuid.UUID, uuid.UUID] = field(default_factory=lambda: (uuid.uuid4(), uuid.uuid4()))

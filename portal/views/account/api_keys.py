@@ -49,7 +49,7 @@ def create() -> str | Response | tuple[str, int]:
     except InvalidInput as error:
         form.refuse(error)
         return _page(form), 400
-    return render_template("profile/key_secret.html", key=key, secret=secret, scope=SCOPES[key.scope])
+    return render_template("account/api_key_secret.html", key=key, secret=secret, scope=SCOPES[key.scope])
 
 
 @blueprint.get("/<uuid:key_id>/end")
@@ -77,4 +77,4 @@ def end(key_id: uuid.UUID) -> Response:
 
 def _page(form: KeyForm) -> str:
     page = api_keys.of_user(context.session(), context.user().id, **window())
-    return render_template("profile/keys.html", page=page, form=form, scopes=SCOPES, now=clock.now())
+    return render_template("account/api_keys.html", page=page, form=form, scopes=SCOPES, now=clock.now())

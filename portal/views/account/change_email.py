@@ -36,4 +36,4 @@ def change() -> str | Response | tuple[str, int]:
             context.later("jobs.email_links.send_links")
             flash(_("We have sent a link to the new address. Your old one stays until you follow it."), "good")
             return redirect(url_for("profile.profile"), 303)
-    return render_template("profile/email.html", form=form), 400 if form.errors else 200
+    return render_template("account/email.html", form=form), 400 if form.errors else 200

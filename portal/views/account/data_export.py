@@ -48,5 +48,5 @@ def delete() -> str | AnyResponse | tuple[str, int]:
             return redirect(url_for("pages.landing"), 303)
     gone = deletion.preview(context.session(), user)
     asks_code = two_factor.is_on(context.session(), user.id)
-    page = render_template("profile/delete.html", form=form, gone=gone, asks_code=asks_code)
+    page = render_template("account/delete.html", form=form, gone=gone, asks_code=asks_code)
     return page, 400 if form.errors else 200

@@ -30,13 +30,13 @@ PAGES = {
 @blueprint.route("/forgot-password", methods=["GET", "POST"])
 def forgot() -> str | Response | tuple[str, int]:
     """Ask for a link to set a new password."""
-    return _ask(LinkPurpose.RESET_PASSWORD, "accounts/forgot.html", "links.forgot")
+    return _ask(LinkPurpose.RESET_PASSWORD, "account/forgot.html", "links.forgot")
 
 
 @blueprint.route("/confirm-again", methods=["GET", "POST"])
 def confirm_again() -> str | Response | tuple[str, int]:
     """Ask for the link that confirms an address once more."""
-    return _ask(LinkPurpose.CONFIRM_EMAIL, "accounts/confirm_again.html", "links.confirm_again")
+    return _ask(LinkPurpose.CONFIRM_EMAIL, "account/confirm_again.html", "links.confirm_again")
 
 
 def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tuple[str, int]:
@@ -90,7 +90,7 @@ def reset() -> str | Response | tuple[str, int]:
             return redirect(url_for("accounts.login"), 303)
     except LinkExpired:
         return _gone()
-    return render_template("accounts/reset.html", form=form, link=link), 400 if form.errors else 200
+    return render_template("account/reset.html", form=form, link=link), 400 if form.errors else 200
 
 
 @blueprint.route("/confirm-email", methods=["GET", "POST"])
@@ -111,7 +111,7 @@ def confirm() -> str | Response | tuple[str, int]:
             return redirect(url_for("profile.profile" if changes else "accounts.login"), 303)
     except LinkExpired:
         return _gone()
-    page = render_template("accounts/confirm.html", link=link, changes=changes, is_shown=is_shown)
+    page = render_template("account/confirm.html", link=link, changes=changes, is_shown=is_shown)
     return page, 200 if is_shown else 400
 
 
@@ -135,7 +135,7 @@ def finish_login() -> str | Response | tuple[str, int]:
             return redirect(url_for("profile.dashboard"), 303)
     except LinkExpired:
         return _gone()
-    page = render_template("accounts/finish_login.html", link=link, is_shown=is_shown)
+    page = render_template("account/finish_login.html", link=link, is_shown=is_shown)
     return page, 200 if is_shown else 400
 
 
@@ -158,4 +158,4 @@ def _kept(page: str) -> AccountLink | None:
 
 def _gone() -> Response:
     session.pop(KEY, None)
-    return make_response(render_template("accounts/link_expired.html"), 410)
+    return make_response(render_template("account/link_expired.html"), 410)

@@ -46,7 +46,7 @@ def register() -> str | Response | tuple[str, int]:
                 words = _("Log in now. If this address had an account before, nothing has changed: use its password.")
             flash(words, "good")
             return redirect(url_for("accounts.login", next=_next() or None), 303)
-    return render_template("accounts/register.html", form=form, next=_next()), 400 if form.errors else 200
+    return render_template("account/register.html", form=form, next=_next()), 400 if form.errors else 200
 
 
 def _register(form: RegisterForm) -> None:
@@ -93,7 +93,7 @@ def login() -> str | Response | tuple[str, int]:
                 else:
                     form.refuse(error)
                 status = 401
-    return render_template("accounts/login.html", form=form, next=_next()), status
+    return render_template("account/login.html", form=form, next=_next()), status
 
 
 def _log_in(email: str, password: str) -> Response:
@@ -148,7 +148,7 @@ def code() -> str | Response | tuple[str, int]:
             else:
                 auth.enter(opened)
                 return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
-    return render_template("accounts/code.html", form=form, next=_next()), status
+    return render_template("account/code.html", form=form, next=_next()), status
 
 
 def _leave_trace(email: str) -> None:

@@ -19,7 +19,7 @@ blueprint.before_request(auth.require_login)
 def listing() -> str:
     """Show every open login, this one marked."""
     own = logins.of_user(context.session(), context.user().id, **window())
-    return render_template("profile/logins.html", page=own, here=context.login().id)
+    return render_template("account/logins.html", page=own, here=context.login().id)
 
 
 @blueprint.post("/<uuid:login_id>/end")

@@ -62,7 +62,7 @@ def act(signed: str) -> Response:
 
 def _answer(signed: str, *, done: bool) -> Response:
     _user, topic = notification_preferences.subscription(context.session(), context.settings().portal, signed)
-    response = make_response(render_template("notices/unsubscribe.html", topic=topic, done=done))
+    response = make_response(render_template("account/unsubscribe.html", topic=topic, done=done))
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
@@ -75,4 +75,4 @@ def _threshold(text: str) -> Decimal:
 
 def _page(form: ThresholdForm) -> str:
     choices = notification_preferences.choices(context.session(), context.user().id)
-    return render_template("notices/settings.html", form=form, choices=choices, always_mailed=ALWAYS_MAILED)
+    return render_template("account/notifications.html", form=form, choices=choices, always_mailed=ALWAYS_MAILED)

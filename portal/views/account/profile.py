@@ -26,7 +26,7 @@ def dashboard() -> str:
     user, gap = context.user(), context.settings().upstream.probe_gap
     newest = topups.listing(context.session(), limit=5, offset=0, user_id=user.id).items
     return render_template(
-        "profile/dashboard.html",
+        "account/dashboard.html",
         wallet=transfers.wallet_of(context.session(), user.id),
         figures=overview.of_user(context.session(), user.id),
         debt=transfers.debt_of(context.session(), user.id),
@@ -92,7 +92,7 @@ def logout() -> Response:
 def _profile(form: PasswordForm, zone: TimeZoneForm | None = None) -> str:
     user = context.user()
     return render_template(
-        "profile/profile.html",
+        "account/profile.html",
         form=form,
         zone=zone or TimeZoneForm.for_user(user.time_zone),
         has_two_factor=two_factor.is_on(context.session(), user.id),

@@ -16,7 +16,7 @@ def overview() -> str:
     """Show the user's code and link, and what his invitations have come to; nobody's address is told."""
     user = context.user()
     return render_template(
-        "referrals/overview.html",
+        "account/referrals.html",
         link=own_address(url_for("accounts.register", ref=user.referral_code)),
         figures=referrals.figures(context.session(), user),
         page=referrals.invited(context.session(), user, **window()),

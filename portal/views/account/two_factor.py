@@ -56,11 +56,11 @@ def setup() -> str | Response | tuple[str, int]:
         codes.extend(two_factor.confirm(own, user, code, settings=settings, actor=context.actor()))
 
     if request.method == "POST" and _tried(form, act):
-        return render_template("profile/recovery_codes.html", codes=codes, fresh=True)
+        return render_template("account/recovery_codes.html", codes=codes, fresh=True)
     address = two_factor.address(user, secret, settings)
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     return render_template(
-        "profile/two_factor_setup.html",
+        "account/two_factor_setup.html",
         form=form,
         address=address,
         secret=spaced,
@@ -84,7 +84,7 @@ def renew_codes() -> str | Response | tuple[str, int]:
         flash(_("New codes were made already. They were shown once."), "info")
         return redirect(url_for("two_factor.overview"), 303)
     if is_done:
-        return render_template("profile/recovery_codes.html", codes=codes, fresh=False)
+        return render_template("account/recovery_codes.html", codes=codes, fresh=False)
     return _overview(BeginForm(), form), 400
 
 
@@ -121,4 +121,4 @@ def _overview(begin_form: BeginForm, form: RenewCodesForm) -> str:
     if form.seen.data is None:
         form.seen.data = state.codes_generation
     must = context.user().is_superuser and context.frozen_settings().admin_two_factor
-    return render_template("profile/two_factor.html", state=state, begin_form=begin_form, form=form, must=must)
+    return render_template("account/two_factor.html", state=state, begin_form=begin_form, form=form, must=must)

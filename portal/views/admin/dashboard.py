@@ -21,7 +21,7 @@ OUTAGE_COLUMNS = ("opened_at", "closed_at", "credited_at", "credited_tokens", "c
 def index() -> str:
     """Show what needs a person, the figures of the shop with the ways to their lists, and how each part is."""
     found = admin_dashboard.of(context.session(), context.settings())
-    return render_template("admin/index.html", desk=found, parts=components.look())
+    return render_template("admin/dashboard.html", desk=found, parts=components.look())
 
 
 @blueprint.post("/verify")

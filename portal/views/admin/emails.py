@@ -47,7 +47,7 @@ def listing() -> str | FlaskResponse:
     if list_export.is_wanted():
         return list_export.as_csv("mails", COLUMNS, outbox.listing(state))
     page = outbox.listing(state).page(context.session(), **window(), count_to=LOG_COUNT)
-    return render_template("admin/mails.html", page=page, state=state, states=list(MailState))
+    return render_template("admin/emails.html", page=page, state=state, states=list(MailState))
 
 
 @blueprint.post("/<uuid:mail_id>/again")
@@ -68,7 +68,7 @@ def preview() -> Response:
     written = _letter(kind, request.args.get("lang", "en"))
     named = sorted(((each, formatting.kind_name(each)) for each in known), key=itemgetter(1))
     page = render_template(
-        "admin/mail_samples.html", kinds=named, kind=kind, lang=request.args.get("lang", "en"), letter=written
+        "admin/email_previews.html", kinds=named, kind=kind, lang=request.args.get("lang", "en"), letter=written
     )
     response = make_response(page)
     policy = f"{content_security_policy()}; frame-src 'self'"

@@ -32,7 +32,7 @@ def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
             form.refuse(error)
         else:
             return redirect(url_for("profile.dashboard"), 303)
-    return render_template("admin/view_as.html", person=person, form=form), 400 if form.errors else 200
+    return render_template("admin/impersonation.html", person=person, form=form), 400 if form.errors else 200
 
 
 @way_back.post("/view-as/end")

@@ -40,7 +40,7 @@ def listing() -> str | FlaskResponse:
     if list_export.is_wanted():
         return list_export.as_csv("webhooks", COLUMNS, deliveries.listing(state))
     page = deliveries.listing(state).page(context.session(), **window(), count_to=LOG_COUNT)
-    return render_template("admin/webhooks.html", page=page, state=state, states=list(DeliveryState))
+    return render_template("admin/webhook_deliveries.html", page=page, state=state, states=list(DeliveryState))
 
 
 @blueprint.post("/<uuid:delivery_id>/again")

@@ -52,7 +52,7 @@ def create() -> str | Response | tuple[str, int]:
         flash(_("This webhook is there already; its secret was shown once."), "info")
         return _to(uuid.UUID(str(form.endpoint_id.data)))
     context.later("jobs.webhooks.check_address", str(made[0].id))
-    return render_template("hooks/secret.html", endpoint=made[0], secret=made[1])
+    return render_template("webhooks/secret.html", endpoint=made[0], secret=made[1])
 
 
 @blueprint.get("/<uuid:endpoint_id>")
@@ -134,7 +134,7 @@ def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
     except RotatedAlready as error:
         flash(error_messages.sentence(error), "info")
         return _to(endpoint_id)
-    return render_template("hooks/secret.html", endpoint=endpoint, secret=secret)
+    return render_template("webhooks/secret.html", endpoint=endpoint, secret=secret)
 
 
 @blueprint.get("/<uuid:endpoint_id>/remove")
@@ -196,7 +196,7 @@ def _to(endpoint_id: uuid.UUID) -> Response:
 def _listing(form: NewEndpointForm, chosen: set[str]) -> str:
     endpoints = webhook_endpoints.of_user(context.session(), context.user().id)
     return render_template(
-        "hooks/list.html",
+        "webhooks/list.html",
         endpoints=endpoints,
         form=form,
         chosen=chosen,
@@ -209,7 +209,7 @@ def _detail(endpoint: WebhookEndpoint, form: EndpointForm, chosen: set[str]) -> 
     dead_only = request.args.get("show") == "dead"
     page = deliveries.of_endpoint(context.session(), endpoint.id, dead_only=dead_only, **window())
     return render_template(
-        "hooks/detail.html",
+        "webhooks/detail.html",
         endpoint=endpoint,
         form=form,
         chosen=chosen,

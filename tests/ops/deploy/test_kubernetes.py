@@ -15,7 +15,7 @@ from ops.bootstrap import REPOSITORY
 from ops.doctor import mail_server
 from tests.ops.deploy.documents import document, documents
 
-FOLDER = Path("ops/kubernetes")
+FOLDER = Path("ops/deploy/kubernetes")
 APPLICATION, MIGRATION = FOLDER / "overlays/example", FOLDER / "overlays/example/migrate"
 VERSION = "1.34"
 # Not of Kubernetes itself: these follow the Gateway API's own schema, which no package brings along.

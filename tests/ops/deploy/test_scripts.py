@@ -106,7 +106,7 @@ def test_a_roll_migrates_then_replaces_one_part_after_the_other(machine: Machine
         2,
         3,
     ]
-    assert "1.1.0 compose exec -T portal-b python -m ops.container.__main__ gate portal" in calls
+    assert "1.1.0 compose exec -T portal-b python -m ops.container gate portal" in calls
     assert machine.version == "1.1.0"
     assert "PORTAL_HOST=a" in (machine.folder / ".env").read_text()
 
@@ -204,7 +204,7 @@ def test_what_init_has_made_stays_and_what_is_lost_is_made_anew(tmp_path: Path) 
 
 def test_nginx_finds_its_templates_rendered_when_it_starts(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
-    script = (REPOSITORY / "ops/nginx/serve.sh").read_text()
+    script = (REPOSITORY / "ops/deploy/nginx/serve.sh").read_text()
     for name, content in {
         "docker-entrypoint.sh": ENTRYPOINT,
         "serve.sh": re.sub(r"(?<=[ ])/(?=certs|docker-entrypoint)", f"{tmp_path}/", script),

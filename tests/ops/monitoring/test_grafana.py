@@ -41,14 +41,14 @@ def test_panels_ask_for_what_there_is_and_link_to_alerts_that_exist() -> None:
 
 
 def test_grafana_is_told_where_dashboards_and_prometheus_are() -> None:
-    folder = ROOT / "ops" / "grafana" / "provisioning"
+    folder = ROOT / "ops" / "monitoring" / "grafana" / "provisioning"
     (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
     (provider,) = yaml.safe_load((folder / "dashboards" / "zenzefi.yml").read_text())["providers"]
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert source["url"] == "http://prometheus:9090"
-    assert f"./ops/grafana/dashboards:{provider['options']['path']}:ro" in compose["grafana"]["volumes"]
-    assert "./ops/grafana/provisioning:/etc/grafana/provisioning:ro" in compose["grafana"]["volumes"]
-    assert "./ops/prometheus:/etc/prometheus:ro" in compose["prometheus"]["volumes"]
-    jobs = yaml.safe_load((ROOT / "ops" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    assert f"./ops/monitoring/grafana/dashboards:{provider['options']['path']}:ro" in compose["grafana"]["volumes"]
+    assert "./ops/monitoring/grafana/provisioning:/etc/grafana/provisioning:ro" in compose["grafana"]["volumes"]
+    assert "./ops/monitoring/prometheus:/etc/prometheus:ro" in compose["prometheus"]["volumes"]
+    jobs = yaml.safe_load((ROOT / "ops" / "monitoring" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     hosts = {target.partition(":")[0] for job in jobs for each in job["static_configs"] for target in each["targets"]}
     assert hosts - {"localhost"} <= set(compose)

@@ -13,7 +13,7 @@ from jobs.schedule import SCHEDULE
 from models.metrics.catalogue import METRICS, Kind
 
 ROOT = Path(__file__).resolve().parents[3]
-PROMETHEUS = ROOT / "ops" / "prometheus"
+PROMETHEUS = ROOT / "ops" / "monitoring" / "prometheus"
 # Prometheus' own.
 BUILT_IN = {"up", "ALERTS"}
 ON_DEMAND = {"jobs.payments.settle", "jobs.payments.ask", "jobs.payments.send_refund"}
@@ -60,8 +60,10 @@ def test_prometheus_takes_the_configuration_and_the_rules_do_what_their_tests_sa
 
 
 def test_alertmanager_takes_the_example() -> None:
-    run("amtool", "check-config", "ops/alertmanager/alertmanager.yml")
-    named = set(re.findall(r"[A-Z][a-z]+(?:[A-Z][a-z]+)+", (ROOT / "ops/alertmanager/alertmanager.yml").read_text()))
+    run("amtool", "check-config", "ops/monitoring/alertmanager/alertmanager.yml")
+    named = set(
+        re.findall(r"[A-Z][a-z]+(?:[A-Z][a-z]+)+", (ROOT / "ops/monitoring/alertmanager/alertmanager.yml").read_text())
+    )
     assert named - set(rules("alert")) == set()
 
 
