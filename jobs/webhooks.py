@@ -1,7 +1,7 @@
 """Sending what waits for buyers' webhooks.
 
-Endpoints are served side by side and each in order. One that fails rests (models/services/webhooks/deliveries.py), so that a receiver
-which hangs costs one thread its time limit once in a while, and keeps nobody else waiting.
+Endpoints are served side by side and each in order. One that fails backs off
+(models/services/webhooks/deliveries.py), so a receiver that hangs costs one thread its time limit now and then.
 """
 
 import logging

@@ -80,7 +80,8 @@ class AccessToken(Base):
         CheckConstraint("price_paid >= 0", name="price_not_negative"),
         CheckConstraint("paid_seconds > 0", name="paid_seconds_positive"),
         CheckConstraint("paused_seconds >= 0 AND credited_seconds >= 0", name="added_seconds_not_negative"),
-        # The tokens of a bundle share one price: one may give back what another kept (models/services/tokens/bundle_refunds.py).
+        # The tokens of a bundle share one price: one may refund what another kept
+        # (models/services/tokens/bundle_refunds.py).
         CheckConstraint("refund_amount <= price_paid OR bundle_purchase_id IS NOT NULL", name="refund_within_price"),
         CheckConstraint("(revoked_at IS NULL) = (refund_amount IS NULL)", name="revoked_with_refund"),
         CheckConstraint("(paused_at IS NULL) = (pause_limit_seconds = 0)", name="paused_with_limit"),

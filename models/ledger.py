@@ -76,7 +76,7 @@ class Transfer(Base):
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint("debit_account_id <> credit_account_id", name="two_accounts"),
-        # A wallet's movements are counted, added up and leafed through in these alone; see models/services/ledger/wallet_history.py.
+        # Counts, sums and pages of a wallet need only these indexes (models/services/ledger/wallet_history.py).
         Index(
             "ix_transfers_debit_account_id_created_at",
             *("debit_account_id", "created_at", "id"),

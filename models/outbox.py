@@ -24,7 +24,8 @@ class MailState(StrEnum):
 class OutboxMail(Base):
     """A mail that waits, was sent (`sent_at`) or was given up (`failed_at`).
 
-    `models/services/notifications/mail_rendering.py` writes it from `kind` and `context` when it is sent, in the language its reader has by then.
+    It is rendered from `kind` and `context` when it is sent, in the language that its recipient has by then
+    (`models/services/notifications/mail_rendering.py`).
     `dedup_key` makes writing the same notice twice a single mail.
     """
 

@@ -1,4 +1,4 @@
-"""The sections of config.toml, one frozen class each, which `models/config/settings.py` reads: the machine and its traffic.
+"""Sections of config.toml for the platform and its traffic, one frozen class each.
 
 What is sold has its own in shop_sections.py, and what is sent and kept in upkeep_sections.py.
 """

@@ -1,5 +1,5 @@
 # ruff: noqa: N999 - the name is the one that people who run gunicorn look for
-"""How gunicorn serves the portal, here and in a container: `gunicorn -c ops/container/gunicorn.conf.py 'portal:create_app()'`."""
+"""Settings of gunicorn for the portal: `gunicorn -c ops/container/gunicorn.conf.py 'portal:create_app()'`."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""nginx in front of portals and proxies on this machine, from the files of ops/deploy/nginx: for tests and for `fleet`."""
+"""nginx in front of local portals and proxies, from the files of ops/deploy/nginx, for tests and `fleet`."""
 
 import os
 import re

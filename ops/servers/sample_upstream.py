@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server to sell when there is no real one yet: `python -m ops.servers.sample_upstream --port 9000`."""
+"""Sample HTTP/1.1 upstream for a new installation: `python -m ops.servers.sample_upstream --port 9000`."""
 
 import argparse
 import asyncio

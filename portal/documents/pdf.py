@@ -172,7 +172,7 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
 
 
 def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Seller, *, at_most: int) -> bytes:
-    """Make the PDF of a month (models.services.ledger.statements.Statement and Line), with its first `at_most` lines."""
+    """Return the PDF of a monthly statement with its first `at_most` lines."""
     paper = Paper(_("Statement %(month)s", month=month(statement.month)), seller)
     paper.facts(
         [

@@ -1,8 +1,8 @@
 """`/metrics` for the ops networks: the portal's requests, what people do, and how much there is of everything.
 
 Requests and statements are counted by prometheus_client, over all gunicorn processes when PROMETHEUS_MULTIPROC_DIR
-names a folder. What people and jobs do is counted by every process that does it, in Redis (models/metrics/audit_counters.py). How
-much there is is asked when somebody looks (figures.py).
+names a folder. Each process counts events of users and jobs in Redis (models/metrics/audit_counters.py); gauges
+are read on each scrape (portal/status/metrics_collector.py).
 """
 
 import logging

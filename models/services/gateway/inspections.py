@@ -1,7 +1,7 @@
 """Inspections: an admin lets flows be shown for a time, and every worker learns of it at once.
 
-The notice is part of the transaction, as that of a changed token is (models/services/gateway/invalidation.py); workers read anew what is
-running. The end needs no notice: a worker knows it from the beginning.
+The notification is part of the transaction, as for a changed token (models/services/gateway/invalidation.py); workers
+then read the active inspections again. The end needs none: a worker knows it from the start.
 """
 
 import json

@@ -43,7 +43,7 @@ class Known:
     seconds_left: int | None
     session_id: uuid.UUID | None
     device_id: str | None
-    # The device that a browser's cookie stands for, when the token was found by one; see models/services/tokens/browser_access.py.
+    # The device of the browser access cookie by which the token was found (models/services/tokens/browser_access.py).
     own_device: str | None = None
     # Which of the token's secrets this is about, counted from its purchase.
     generation: int = 1

@@ -1,7 +1,7 @@
 """Writing mails: a kind and its facts become a subject, a text and an HTML page in the reader's language.
 
 `templates/mail/<kind>.jinja` has two blocks, `subject` and `body`. The body is made of the pieces that
-`pieces.txt.jinja` and `pieces.html.jinja` write in their two ways, so that each sentence stands there once.
+`partials.txt.jinja` and `partials.html.jinja` write in their two ways, so that each sentence stands there once.
 A kind that is still a plain `<kind>.txt` (the subject, a blank line, the text) is sent as it is.
 """
 
@@ -24,7 +24,7 @@ from models.translations import catalogue
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates" / "mail"
 SUFFIX = ".jinja"
-PIECES = ("layout", "pieces")
+PARTIALS = ("layout", "partials")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Letter:
 def kinds() -> list[str]:
     """Return every kind of mail there is a template for."""
     names = {path.name.partition(".")[0] for path in TEMPLATES.iterdir() if path.suffix in {SUFFIX, ".txt"}}
-    return sorted(names - set(PIECES))
+    return sorted(names - set(PARTIALS))
 
 
 def compose(
@@ -107,7 +107,7 @@ def _environment(language: str, form: str, time_zone: str | None) -> Environment
     }
     environment.filters.update(filters)
     environment.globals.update(_=gettext, language=language)
-    environment.globals["mail"] = environment.get_template(f"pieces.{form}{SUFFIX}").module
+    environment.globals["mail"] = environment.get_template(f"partials.{form}{SUFFIX}").module
     return environment
 
 

@@ -1,4 +1,4 @@
-"""`python -m ops.dev.bench.notices`: how many notifications leave in a second, to a mail server and a receiver on loopback.
+"""Measure mails and webhooks sent in a second to loopback receivers: `python -m ops.dev.bench.notices`.
 
 Servers, database, mail server and receiver are started in a temporary folder and gone afterwards. What is measured is
 the jobs' own code in one process: claim, write or sign, send, mark.

@@ -79,7 +79,8 @@ class Maker:
         port = free_port()
         children = [
             self._python(
-                f"layer-{workers}-{number}", "ops.dev.bench.bare_worker", "--port", str(port), "--upstream", str(upstream),
+                f"layer-{workers}-{number}", "ops.dev.bench.bare_worker",
+                "--port", str(port), "--upstream", str(upstream),
                 port=port,
             )
             for number in range(workers)

@@ -100,7 +100,7 @@ def _walk(app: Flask, engine: Engine, times: int, only: str) -> Iterator[Page]:
         address = sample_urls.filled(rule, known)
         if address is None:
             complain(
-                f"{rule.rule}: not walked, ops/dev/page_profiler/sample_urls.py has no {', '.join(sorted(rule.arguments))}"
+                f"{rule.rule}: skipped, ops/dev/page_profiler/sample_urls.py has no {', '.join(sorted(rule.arguments))}"
             )
             continue
         role = "admin" if rule.rule.startswith(FOR_ADMINS) else "buyer"

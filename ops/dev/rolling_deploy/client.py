@@ -1,4 +1,4 @@
-"""Clients that count every answer: `python -m ops.dev.rolling_deploy.client FILE`, until SIGTERM; then JSON on standard output.
+"""Clients that count every response until SIGTERM, then print JSON: `python -m ops.dev.rolling_deploy.client FILE`.
 
 Some go through the proxy and some to the portal, reading (GET) and changing (POST) in turns, each on a connection of
 its own to the edge that it keeps. An answer that is not the one expected, or none at all, is noted with its time.

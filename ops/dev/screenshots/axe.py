@@ -1,7 +1,7 @@
 """axe-core over a page in both themes, and targets on a narrow screen.
 
-Every rule judges the page in the light theme. A theme changes colours and nothing else (tests/test_architecture.py holds it to
-that), so in the dark one those rules judge it again whose verdict depends on colours.
+Every rule runs in the light theme. A theme changes colours only (tests/test_architecture.py checks that), so in the
+dark theme only the rules run that depend on colours.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Write the dashboards anew: `python -m ops.monitoring.grafana`. They are committed, so that Grafana needs no Python."""
+"""Generate the dashboards: `python -m ops.monitoring.grafana`. They are committed, so Grafana needs no Python."""
 
 import json
 from pathlib import Path

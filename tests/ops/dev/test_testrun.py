@@ -64,7 +64,10 @@ def test_a_run_has_servers_of_its_own_and_leaves_nothing(tmp_path: Path) -> None
         "    assert os.environ['REDIS_URL']\n"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "ops.dev.testrun", str(test), "--rootdir", str(tmp_path), "-p", "no:cacheprovider"],
+        [
+            *(sys.executable, "-P", "-m", "ops.dev.testrun", str(test)),
+            *("--rootdir", str(tmp_path), "-p", "no:cacheprovider"),
+        ],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
