@@ -113,9 +113,9 @@ def _sentence(error: Exception | None, *, was_cut: bool) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"The certificate is not valid: {cause.verify_message}."
     if isinstance(cause, ssl.SSLError):
-        return "TLS failed."
+        return "TLS handshake failed."
     if was_cut or isinstance(cause, TimeoutError):
-        return "No answer in time."
+        return "No response in time."
     if isinstance(cause, ConnectionRefusedError):
         return "The connection was refused."
-    return "The connection failed or the answer is no HTTP."
+    return "The connection failed, or the response is not HTTP."

@@ -106,9 +106,9 @@ def _send(delivery: WebhookDelivery, settings: Settings) -> Outcome:
     except Unreachable as error:
         return Outcome(_since(began), error=str(error))
     except SealBroken:
-        return Outcome(_since(began), error="The secret cannot be read any more. Make a new one.")
+        return Outcome(_since(began), error="The secret can no longer be read. Create a new one.")
     logger.info("webhook %s: %s", delivery.id, answer.status)
-    refused = "A redirect is not followed." if 300 <= answer.status < 400 else None
+    refused = "Redirects are not followed." if 300 <= answer.status < 400 else None
     text = answer.start.decode("utf-8", "replace").replace("\0", "�")
     return Outcome(_since(began), status=answer.status, answer=text[:EXCERPT], error=refused)
 

@@ -46,7 +46,7 @@ class EmailTaken(DomainError):
 
 class UsernameTaken(DomainError):
     def __init__(self) -> None:
-        super().__init__("This user name is taken.")
+        super().__init__("This username is already taken.")
 
 
 class LoginFailed(DomainError):
@@ -68,14 +68,14 @@ class OtpRequired(DomainError):
     """The password was right, and this user has a second factor."""
 
     def __init__(self) -> None:
-        super().__init__("Enter the code of your authenticator app.")
+        super().__init__("Enter the code from your authenticator app.")
 
 
 class OtpWrong(DomainError):
     """A code that is not the one of now, was used already, or is no recovery code."""
 
     def __init__(self) -> None:
-        super().__init__("This code is wrong or was used already.")
+        super().__init__("This code is incorrect or already used.")
 
 
 class ProofNeeded(DomainError):
@@ -98,14 +98,14 @@ class ViewRefused(DomainError):
     """An admin may look at the portal as a user, but not as another admin or as nobody."""
 
     def __init__(self) -> None:
-        super().__init__("The portal cannot be viewed as this user.")
+        super().__init__("This user cannot be impersonated.")
 
 
 class PaymentWaits(DomainError):
     """An account cannot be deleted while a payment for it is under way."""
 
     def __init__(self) -> None:
-        super().__init__("A payment is still waiting. Come back when it has arrived or run out.")
+        super().__init__("A payment is still pending. Try again once it is completed or canceled.")
 
 
 class LastSuperuser(DomainError):
@@ -117,7 +117,7 @@ class SettingChanged(DomainError):
     """Somebody else changed this setting since the reader saw it."""
 
     def __init__(self) -> None:
-        super().__init__("Somebody else has changed this meanwhile. Look at it again.")
+        super().__init__("Someone else has changed this in the meantime. Please review it.")
 
 
 class PriceChanged(DomainError):
@@ -157,7 +157,7 @@ class DuplicateTransfer(DomainError):
     """A transfer with this idempotency key is booked already; nothing was moved again."""
 
     def __init__(self, idempotency_key: str) -> None:
-        super().__init__("This has been booked already.")
+        super().__init__("This operation has already been recorded.")
         self.idempotency_key = idempotency_key
 
 
@@ -202,16 +202,16 @@ class RotatedAlready(DomainError):
     """There is a newer secret, or a newer set of codes, than the one that the user saw when asking for another."""
 
     def __init__(self) -> None:
-        super().__init__("The secret was replaced already. The new one was shown once.")
+        super().__init__("The secret has already been replaced. The new one was shown once.")
 
 
 class PauseRefused(DomainError):
     """A token may not be paused now; `reason` is `outage`, `too_many`, `used_up` or `debt`."""
 
     SENTENCES: ClassVar[dict[str, str]] = {
-        "outage": "The service is out of order, and the lost time will be credited. A pause can begin afterwards.",
-        "too_many": "This token has been paused as often as it can be.",
-        "used_up": "This token has been paused for as long as it can be.",
+        "outage": "The service is down, and the lost time will be credited. You can pause afterwards.",
+        "too_many": "This token has used all its pauses.",
+        "used_up": "This token has used all its pause time.",
         "debt": "This token was bought with money that was charged back. It runs on once the debt is repaid.",
     }
 
@@ -277,16 +277,16 @@ class ProviderDown(DomainError):
     """The payment provider cannot be reached or does not answer sensibly; asking again later may help."""
 
     def __init__(self) -> None:
-        super().__init__("The payment provider does not answer. Please try again later.")
+        super().__init__("The payment provider is not responding. Please try again later.")
 
 
 class CouponRefused(DomainError):
     """A coupon cannot be used for this purchase; `reason` is `unknown`, `over` or `used_up`."""
 
     SENTENCES: ClassVar[dict[str, str]] = {
-        "unknown": "There is no such coupon.",
-        "over": "This coupon is not valid any more.",
-        "used_up": "This coupon has been used as often as it can be.",
+        "unknown": "Coupon not found.",
+        "over": "This coupon is no longer valid.",
+        "used_up": "This coupon has reached its usage limit.",
     }
 
     def __init__(self, reason: str) -> None:
@@ -298,9 +298,9 @@ class GiftRefused(DomainError):
     """A gift code cannot be taken; `reason` is `unknown`, `over` or `taken`."""
 
     SENTENCES: ClassVar[dict[str, str]] = {
-        "unknown": "There is no such gift code.",
-        "over": "This gift code is used up or not valid any more.",
-        "taken": "You have used this gift code already.",
+        "unknown": "Gift code not found.",
+        "over": "This gift code is used up or no longer valid.",
+        "taken": "You have already redeemed this gift code.",
     }
 
     def __init__(self, reason: str) -> None:

@@ -16,7 +16,7 @@ def one_line(text: str, *, field: str, at_most: int, at_least: int = 0) -> str:
     if len(text) < at_least:
         raise InvalidInput(field, f"Use at least {at_least} characters.")
     if not is_fit(text):
-        raise InvalidInput(field, "Use letters, digits and signs only, on one line.")
+        raise InvalidInput(field, "Use only printable characters on a single line.")
     return text
 
 

@@ -97,7 +97,7 @@ def _export(settings: Settings, sessions: Sessions, path: Path) -> int:
         _read_only(session)
         part = retention.whole(session)
         if part is None:
-            raise Failure("Nothing is sealed yet.")
+            raise Failure("No row is in the hash chain yet.")
         made, _ = _write(settings, session, part, path)
     say(f"{path.parent / made.file}: rows {made.first:,} to {made.last:,}")
     return SOUND

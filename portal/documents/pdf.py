@@ -155,17 +155,17 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
         (_("Date"), moment(receipt.entry.created_at)),
         (_("Time zone"), receipt.user.time_zone or time_zones.DEFAULT),
         (_("Customer"), receipt.user.full_name or receipt.user.email),
-        (_("What"), str(labels.TRANSFER_KINDS[receipt.entry.kind])),
-        (_("Note"), formatting.note(receipt.entry)),
+        (_("Event"), str(labels.TRANSFER_KINDS[receipt.entry.kind])),
+        (_("Comment"), formatting.note(receipt.entry)),
         (_("Amount"), f"{formatting.amount(receipt.amount)} ZNC"),
     ]
     if receipt.rubles is not None:
-        facts.append((_("Roubles"), f"{formatting.amount(receipt.rubles)}\u00a0₽"))
+        facts.append((_("RUB"), f"{formatting.amount(receipt.rubles)}\u00a0₽"))
     if receipt.payment is not None:
         rate = formatting.price(receipt.payment.rub_per_znc)
         facts += [
             (_("Rate"), f"1 ZNC = {rate}\u00a0₽"),
-            (_("Through"), str(labels.PROVIDERS.get(receipt.payment.provider, receipt.payment.provider))),
+            (_("Provider"), str(labels.PROVIDERS.get(receipt.payment.provider, receipt.payment.provider))),
             (_("Payment"), str(receipt.payment.id)),
         ]
     return facts
@@ -178,10 +178,10 @@ def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Selle
         [
             (_("Customer"), user.full_name or user.email),
             (_("Time zone"), user.time_zone or time_zones.DEFAULT),
-            (_("Balance at the beginning"), f"{formatting.amount(statement.opening)} ZNC"),
+            (_("Opening balance"), f"{formatting.amount(statement.opening)} ZNC"),
             (_("Received"), f"{formatting.amount(statement.received)} ZNC"),
             (_("Spent"), f"{formatting.amount(statement.spent)} ZNC"),
-            (_("Balance at the end"), f"{formatting.amount(statement.closing)} ZNC"),
+            (_("Closing balance"), f"{formatting.amount(statement.closing)} ZNC"),
         ]
     )
     paper.ln(4)
@@ -195,12 +195,16 @@ def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Selle
         )
         for line in islice(lines, at_most)
     )
-    head = (_("When"), _("What"), _("Note"), _("Amount"), _("Balance"))
+    head = (_("Time"), _("Event"), _("Comment"), _("Amount"), _("Balance"))
     paper.table_of(head, (40, 26, 60, 24, 24), rows)
     if statement.lines > at_most:
         paper.ln(4)
         shown, total = format_decimal(at_most), format_decimal(statement.lines)
         paper.line_of(
-            _("These are the first %(shown)s of %(total)s lines. The CSV has them all.", shown=shown, total=total)
+            _(
+                "Showing the first %(shown)s of %(total)s lines. The CSV file contains all of them.",
+                shown=shown,
+                total=total,
+            )
         )
     return paper.as_bytes()

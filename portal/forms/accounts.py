@@ -26,21 +26,21 @@ class RegisterForm(Form):
         render_kw={"autocomplete": "email", "autofocus": True},
     )
     username = StringField(
-        _("User name"),
+        _("Username"),
         [required(), at_most(50), by_service(users.check_username)],
-        description=_("3 to 50 letters, digits, points, hyphens or underscores."),
+        description=_("3 to 50 letters, digits, dots, hyphens or underscores."),
         render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
     )
     password = PasswordField(
         _("Password"),
         [required(), Length(8, LONGEST, _("Use 8 to 128 characters."))],
-        description=_("8 characters or more. A few words in a row are easy to keep in mind."),
+        description=_("At least 8 characters. A few random words are easy to remember."),
         render_kw={"autocomplete": "new-password"},
     )
     referral_code = StringField(
-        _("Invitation code"),
+        _("Referral code"),
         [at_most(12)],
-        description=_("If somebody gave you one."),
+        description=_("Optional. From the person who invited you."),
         render_kw={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"},
     )
     time_zone = browser_zone()
@@ -97,12 +97,12 @@ class PasswordForm(Form):
     new_password = PasswordField(
         _("New password"),
         [required(), Length(8, LONGEST, _("Use 8 to 128 characters.")), by_service(password_policy.check)],
-        description=_("8 characters or more."),
+        description=_("At least 8 characters."),
         render_kw={"autocomplete": "new-password"},
     )
     repeated = PasswordField(
-        _("New password again"),
-        [required(), EqualTo("new_password", _("The two new passwords differ."))],
+        _("Confirm new password"),
+        [required(), EqualTo("new_password", _("The passwords do not match."))],
         render_kw={"autocomplete": "new-password"},
     )
 

@@ -28,31 +28,31 @@ class AdjustForm(Form):
     amount = AmountField(
         _("Amount in ZNC"),
         [required(), at_most(20), by_service(partial(parse_amount, signed=True))],
-        description=_("12.50 gives, -12.50 takes."),
+        description=_("A positive amount credits the wallet, a negative one debits it."),
         render_kw=MONEY,
     )
     reason = StringField(
         _("Reason"),
         [required(), at_most(200), one_line(3)],
-        description=_("The user sees it in the list of transactions."),
+        description=_("The user sees this in their transactions."),
         render_kw={"autocomplete": "off"},
     )
     key = UuidField(validators=[required()])
 
 
 class RefundForm(Form):
-    amount = AmountField(_("Amount in roubles"), [required(), at_most(20), by_service(parse_amount)], render_kw=MONEY)
+    amount = AmountField(_("Amount in rubles"), [required(), at_most(20), by_service(parse_amount)], render_kw=MONEY)
     reason = StringField(
         _("Reason"),
         [required(), at_most(200), one_line(3)],
-        description=_("For the books; the payer does not see it."),
+        description=_("Internal; not visible to the payer."),
         render_kw={"autocomplete": "off"},
     )
     key = UuidField(validators=[required()])
 
 
 class ChargebackForm(Form):
-    amount = StringField(_("Amount in roubles"), [required(), at_most(20)], render_kw=MONEY)
+    amount = StringField(_("Amount in rubles"), [required(), at_most(20)], render_kw=MONEY)
     reference = StringField(
         _("Reference"),
         [required(), at_most(120)],
@@ -67,13 +67,13 @@ class BundleEditForm(Form):
     name = StringField(_("Name"), [required(), at_most(50), one_line(1)])
     description = StringField(_("Description"), [at_most(200), one_line()], default="")
     token_count = WholeNumberField(
-        _("Tokens"), [InputRequired(_("This field is needed.")), by_service(bundles.check_token_count)]
+        _("Tokens"), [InputRequired(_("This field is required.")), by_service(bundles.check_token_count)]
     )
-    duration_hours = SelectField(_("How long"), coerce=int)
-    scope = SelectField(_("What it opens"))
+    duration_hours = SelectField(_("Duration"), coerce=int)
+    scope = SelectField(_("Access scope"))
     discount_percent = PlainDecimalField(
         _("Discount in percent"),
-        [InputRequired(_("This field is needed.")), by_service(bundles.check_discount)],
+        [InputRequired(_("This field is required.")), by_service(bundles.check_discount)],
         places=2,
     )
 
@@ -90,13 +90,13 @@ class CouponForm(Form):
     code = StringField(_("Code"), [required(), at_most(32), one_line(3)], render_kw={"autocomplete": "off"})
     percent = PlainDecimalField(_("Percent off"), [Optional(), by_service(coupons.check_percent)], places=2)
     amount = PlainDecimalField(
-        _("ZNC off"), [Optional(), by_service(checked)], places=2, description=_("One of the two.")
+        _("ZNC off"), [Optional(), by_service(checked)], places=2, description=_("Enter one of the two.")
     )
-    uses_per_user = WholeNumberField(_("Uses for each user"), [Optional(), by_service(coupons.check_limit)], default=1)
+    uses_per_user = WholeNumberField(_("Uses per user"), [Optional(), by_service(coupons.check_limit)], default=1)
     uses_in_all = WholeNumberField(
-        _("Uses in all"), [Optional(), by_service(coupons.check_limit)], description=_("Empty: no limit.")
+        _("Total uses"), [Optional(), by_service(coupons.check_limit)], description=_("Leave empty for no limit.")
     )
-    valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
+    valid_until = DateField(_("Valid until end of day (UTC)"), [Optional()])
 
     def validate(self, extra_validators: Mapping[str, Sequence[Any]] | None = None) -> bool:
         """Refuse both kinds of discount, and none."""
@@ -113,17 +113,17 @@ class CouponForm(Form):
 class GiftCodesForm(Form):
     amount = AmountField(_("Amount in ZNC"), [required(), at_most(20), by_service(parse_amount)], render_kw=MONEY)
     count = WholeNumberField(
-        _("How many codes"), [InputRequired(_("This field is needed.")), by_service(gift_codes.check_count)], default=1
-    )
-    uses_each = WholeNumberField(
-        _("Uses of each code"),
-        [InputRequired(_("This field is needed.")), by_service(gift_codes.check_uses)],
+        _("Number of codes"),
+        [InputRequired(_("This field is required.")), by_service(gift_codes.check_count)],
         default=1,
     )
-    valid_until = DateField(_("Valid until the end of (UTC)"), [Optional()])
-    note = StringField(
-        _("What they are for"), [required(), at_most(200), one_line(3)], render_kw={"autocomplete": "off"}
+    uses_each = WholeNumberField(
+        _("Uses per code"),
+        [InputRequired(_("This field is required.")), by_service(gift_codes.check_uses)],
+        default=1,
     )
+    valid_until = DateField(_("Valid until end of day (UTC)"), [Optional()])
+    note = StringField(_("Purpose"), [required(), at_most(200), one_line(3)], render_kw={"autocomplete": "off"})
     key = UuidField(validators=[required()])
 
 
@@ -131,25 +131,25 @@ class ReasonForm(Form):
     reason = StringField(
         _("Reason"),
         [required(), at_most(200), one_line(3)],
-        description=_("The owner is told."),
+        description=_("The owner will see it."),
         render_kw={"autocomplete": "off"},
     )
 
 
 class NoteForm(Form):
-    text = StringField(_("Note"), [required(), at_most(1000), one_line(3)], render_kw={"autocomplete": "off"})
+    text = StringField(_("Comment"), [required(), at_most(1000), one_line(3)], render_kw={"autocomplete": "off"})
 
 
 class AnnouncementForm(Form):
-    level = SelectField(_("Importance"))
+    level = SelectField(_("Severity"))
     words_en = StringField(
-        _("Words in English"), [required(), at_most(300), one_line(3)], render_kw={"autocomplete": "off"}
+        _("English text"), [required(), at_most(300), one_line(3)], render_kw={"autocomplete": "off"}
     )
     words_ru = StringField(
-        _("Words in Russian"), [required(), at_most(300), one_line(3)], render_kw={"autocomplete": "off"}
+        _("Russian text"), [required(), at_most(300), one_line(3)], render_kw={"autocomplete": "off"}
     )
-    starts_at = DateTimeLocalField(_("Starts"), [Optional()], description=_("Empty: from now on."))
-    ends_at = DateTimeLocalField(_("Ends"), [Optional()], description=_("Empty: until it is withdrawn."))
+    starts_at = DateTimeLocalField(_("Starts"), [Optional()], description=_("Leave empty to start now."))
+    ends_at = DateTimeLocalField(_("Expires"), [Optional()], description=_("Leave empty to show until withdrawn."))
     key = UuidField()
 
     def validate_ends_at(self, field: DateTimeLocalField) -> None:

@@ -13,22 +13,22 @@ from portal.forms.base import Form, UuidField, at_most, required
 from portal.forms.rules import one_line
 
 SCOPES = {
-    KeyScope.READ: _("Look: balance, tokens, transactions, figures"),
-    KeyScope.BUY: _("Look and spend: buy and revoke tokens, top up"),
-    KeyScope.ADMIN: _("Everything that an admin may do"),
+    KeyScope.READ: _("Read: balance, tokens, transactions, statistics"),
+    KeyScope.BUY: _("Read and write: buy and revoke tokens, top up"),
+    KeyScope.ADMIN: _("Full admin access"),
 }
-DAYS = {30: _("30 days"), 90: _("90 days"), 365: _("A year"), 0: _("Until I end it")}
+DAYS = {30: _("30 days"), 90: _("90 days"), 365: _("1 year"), 0: _("No expiry")}
 
 
 class KeyForm(Form):
     name = StringField(
         _("Name"),
         [required(), at_most(NAME_LENGTH), one_line(1)],
-        description=_("What will use it: a script, a server."),
+        description=_("Where it will be used, for example a script or server."),
         render_kw={"autocomplete": "off"},
     )
-    scope = SelectField(_("What it may do"))
-    days = SelectField(_("How long it lasts"), coerce=int, choices=list(DAYS.items()), default=90)
+    scope = SelectField(_("Permissions"))
+    days = SelectField(_("Valid for"), coerce=int, choices=list(DAYS.items()), default=90)
     # Names the new key, so that a form sent twice makes one.
     key_id = UuidField(validators=[required()])
 

@@ -16,7 +16,7 @@ from portal.i18n import gettext, is_redraw, ngettext
 from portal.presentation.error_messages import sentence
 
 # What WTForms says by itself in our forms, listed here so that the translators find it.
-WTFORMS_SENTENCES = (_("Not a valid choice."), _("Invalid Choice: could not coerce."))
+WTFORMS_SENTENCES = (_("This option is not available."), _("This option is not valid."))
 
 
 class _Messages:
@@ -62,7 +62,7 @@ class UuidField(HiddenField):
             self.data = uuid.UUID(valuelist[0]) if valuelist else None
         except ValueError:
             self.data = None
-            raise ValidationError(gettext("Reload the page and send the form again.")) from None
+            raise ValidationError(gettext("Reload the page and submit the form again.")) from None
 
 
 class SeenField(IntegerField):
@@ -79,9 +79,9 @@ class SeenForm(Form):
 
 def required() -> DataRequired:
     """Refuse an empty field."""
-    return DataRequired(_("This field is needed."))
+    return DataRequired(_("This field is required."))
 
 
 def at_most(length: int) -> Length:
     """Refuse what would not fit."""
-    return Length(max=length, message=_("This is too long: use at most %(max)d characters."))
+    return Length(max=length, message=_("Too long: at most %(max)d characters."))

@@ -18,18 +18,20 @@ MINUTES = (5, 15, 30, 60, 240, 480, 1440)
 
 
 class InspectionForm(Form):
-    target = SelectField(_("What is shown"))
+    target = SelectField(_("What to inspect"))
     name = StringField(
-        _("Which"),
+        _("Filter value"),
         [at_most(200)],
-        description=_("The beginning of a path or of a token, an e-mail address or a user name. Empty for everything."),
+        description=_(
+            "The beginning of a path or token, an e-mail address or a username. Leave empty for all traffic."
+        ),
         render_kw={"autocomplete": "off", "spellcheck": "false", "placeholder": "/certificates/"},
     )
-    minutes = SelectField(_("For how long"), coerce=int, default=15)
+    minutes = SelectField(_("Duration of inspection"), coerce=int, default=15)
     reason = StringField(
         _("Reason"),
         [required(), at_most(200), one_line(3)],
-        description=_("For the audit log."),
+        description=_("Recorded in the audit log."),
         render_kw={"autocomplete": "off"},
     )
 

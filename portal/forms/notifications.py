@@ -10,8 +10,8 @@ class ThresholdForm(Form):
     """Below which balance the user is told; the switches beside it are read from the request by their topics."""
 
     low_balance = AmountField(
-        _("Tell me when the balance falls below"),
+        _("Notify me when the balance falls below"),
         [required(), at_most(20)],
-        description=_("0 means never."),
+        description=_("0 turns this off."),
         render_kw={"inputmode": "decimal", "autocomplete": "off"},
     )

@@ -70,7 +70,7 @@ class PlainDecimalField(DecimalField):
         """Read the reader's notation, and refuse everything else."""
         plain = [plain_number(value) for value in valuelist]
         if plain and plain[0] and not _PLAIN.fullmatch(plain[0]):
-            raise ValueError(gettext("Write an amount like 50 or 12.34, with at most two digits after the point."))
+            raise ValueError(gettext("Enter an amount such as 50 or 12.34, with at most two decimal places."))
         super().process_formdata(plain)
 
     def _value(self) -> str:

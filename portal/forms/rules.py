@@ -42,6 +42,6 @@ def one_line(at_least: int = 0) -> Validator:
         if len(text) < at_least:
             raise ValidationError(gettext("Use at least %(count)d characters.", count=at_least))
         if not text_validation.is_fit(text):
-            raise ValidationError(gettext("Use letters, digits and signs only, on one line."))
+            raise ValidationError(gettext("Use only printable characters on a single line."))
 
     return validate

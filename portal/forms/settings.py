@@ -23,7 +23,10 @@ class SettingForm(Form):
 
     value: Field
     reason = StringField(
-        _("Reason"), [required(), at_most(200)], description=_("For the history."), render_kw={"autocomplete": "off"}
+        _("Reason"),
+        [required(), at_most(200)],
+        description=_("Shown in the history."),
+        render_kw={"autocomplete": "off"},
     )
     seen = IntegerField(widget=HiddenInput(), validators=[InputRequired()])
 
@@ -80,6 +83,6 @@ def _prices(text: str) -> dict[str, str]:
         hours, separator, price = (part.strip() for part in line.partition(SEPARATOR))
         # `024` is the same duration as `24`.
         if not separator or not hours.isdecimal() or (hours := str(int(hours))) in found:
-            raise InvalidInput("value", "Write one line for each duration, like 24 = 18.")
+            raise InvalidInput("value", "Enter one line per duration, such as 24 = 18.")
         found[hours] = plain_number(price)
     return found

@@ -44,17 +44,15 @@ class ShownPrices(HiddenField):
 class BuyForm(Form):
     """Choices and prices come from the settings; the service checks them again."""
 
-    duration_hours = RadioField(_("How long"), [InputRequired(_("Choose how long."))], coerce=int)
-    scope = RadioField(_("What it opens"), [InputRequired(_("Choose what it opens."))])
+    duration_hours = RadioField(_("Duration"), [InputRequired(_("Choose a duration."))], coerce=int)
+    scope = RadioField(_("Access scope"), [InputRequired(_("Choose an access scope."))])
     name = StringField(
         _("Name"),
         [at_most(NAME_LENGTH), one_line()],
-        description=_("For your own list, for instance where you will use it. May stay empty."),
+        description=_("For your own reference, for example where you will use it. Optional."),
         render_kw={"autocomplete": "off", "maxlength": NAME_LENGTH},
     )
-    coupon = StringField(
-        _("Coupon"), [at_most(32)], description=_("If you have one."), render_kw={"autocomplete": "off"}
-    )
+    coupon = StringField(_("Coupon"), [at_most(32)], description=_("Optional."), render_kw={"autocomplete": "off"})
     token_id = UuidField(validators=[required()])
     shown = ShownPrices()
 
@@ -71,7 +69,7 @@ class BuyForm(Form):
 class ExtendForm(Form):
     """How much time to add; choices and prices come from the settings."""
 
-    hours = RadioField(_("How much more"), [InputRequired(_("Choose how long."))], coerce=int)
+    hours = RadioField(_("Extend by"), [InputRequired(_("Choose a duration."))], coerce=int)
     key = UuidField(validators=[required()])
     shown = ShownPrices()
 
@@ -87,9 +85,7 @@ class ExtendForm(Form):
 class BundleForm(Form):
     """Buying one bundle: the id names the purchase, so that a form sent twice buys once."""
 
-    coupon = StringField(
-        _("Coupon"), [at_most(32)], description=_("If you have one."), render_kw={"autocomplete": "off"}
-    )
+    coupon = StringField(_("Coupon"), [at_most(32)], description=_("Optional."), render_kw={"autocomplete": "off"})
     purchase_id = UuidField(validators=[required()])
     shown = ShownPrices()
 
@@ -105,7 +101,7 @@ class NameForm(Form):
 class RotateForm(SeenForm):
     """Also whether the old secret ends with the replacement, as when others have seen it."""
 
-    at_once = BooleanField(_("End the old secret at once: others may have seen it"))
+    at_once = BooleanField(_("End the old secret immediately: others may have seen it"))
 
 
 class TopUpForm(Form):
@@ -114,7 +110,7 @@ class TopUpForm(Form):
         [required(), at_most(20)],
         render_kw=MONEY,
     )
-    provider = SelectField(_("Pay with"))
+    provider = SelectField(_("Payment method"))
     next = HiddenField()
 
     @classmethod

@@ -20,7 +20,7 @@ class EndpointForm(Form):
     url = StringField(
         _("Address"),
         [required(), at_most(500), by_service(_check_url)],
-        description=_("We send a POST with JSON to it. It must be reachable from the internet."),
+        description=_("Receives a POST request with JSON. Must be reachable from the internet."),
         render_kw={"type": "url", "placeholder": "https://example.org/hook", "autocomplete": "off"},
     )
 
@@ -33,4 +33,4 @@ class NewEndpointForm(EndpointForm):
     def validate_endpoint_id(self, field: UuidField) -> None:
         """Refuse a form without its id."""
         if field.data is None:
-            raise ValidationError(_("Reload the page and send the form again."))
+            raise ValidationError(_("Reload the page and submit the form again."))

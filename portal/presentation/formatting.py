@@ -43,13 +43,13 @@ def note(entry: Transfer) -> str:  # noqa: PLR0911 - one for each kind
             return gettext("Bundle %(name)s", name=entry.description.removeprefix("Bundle "))
         case TransferKind.PURCHASE if _MORE_TIME in entry.description:
             hours_more, _between, prefix = entry.description.partition(_MORE_TIME)
-            return gettext("%(duration)s more for %(prefix)s", duration=duration(int(hours_more)), prefix=prefix)
+            return gettext("Extension of %(prefix)s by %(duration)s", duration=duration(int(hours_more)), prefix=prefix)
         case TransferKind.PURCHASE if hours := _FIRST_NUMBER.search(entry.description):
             return gettext("Token for %(duration)s", duration=duration(int(hours.group())))
         case TransferKind.REFUND:
             return gettext("Unused time of token %(prefix)s", prefix=entry.description.rpartition(" ")[2])
         case TransferKind.DEPOSIT:
-            return gettext("Paid in")
+            return gettext("Deposit")
         case TransferKind.REVERSAL | TransferKind.REFERRAL_BONUS:
             return gettext(entry.description)
         case TransferKind.GIFT:
@@ -70,4 +70,4 @@ def scope_name(scope: str) -> str:
 
 def scope_help(scope: str) -> str:
     """Say what the scope opens."""
-    return str(labels.SCOPES[scope][1]) if scope in labels.SCOPES else gettext("A scope set up by the operator.")
+    return str(labels.SCOPES[scope][1]) if scope in labels.SCOPES else gettext("A scope defined by the operator.")

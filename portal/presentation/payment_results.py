@@ -12,7 +12,7 @@ from portal.presentation import formatting, labels
 OUTCOMES = {
     "succeeded": _("paid"),
     "canceled": _("canceled"),
-    "refunded": _("paid back"),
+    "refunded": _("refund"),
     "refund_failed": _("refund failed"),
     "disputed": _("disputed"),
     "dispute_won": _("dispute won"),
@@ -20,12 +20,12 @@ OUTCOMES = {
 }
 _RESULTS = {
     "credited": _("ZNC credited"),
-    "canceled": _("the payment is canceled"),
-    "refunded": _("the refund is booked"),
-    "refund_failed": _("the ZNC are given back"),
-    "disputed": _("the dispute is booked"),
-    "dispute_won": _("the ZNC are given back"),
-    "a dispute was won that is not known here": _("a dispute was won that is not known here"),
+    "canceled": _("payment canceled"),
+    "refunded": _("refund recorded"),
+    "refund_failed": _("ZNC returned"),
+    "disputed": _("dispute recorded"),
+    "dispute_won": _("ZNC returned"),
+    "won dispute that is not known here": _("won dispute that is not known here"),
     "the amount does not fit the payment": _("the amount or the currency is not that of the payment"),
     "the report cannot be read": _("the report cannot be read"),
     "the payment is unknown": _("the payment is unknown"),
@@ -44,13 +44,13 @@ def result(done: str) -> str:
     """Say what was done about it, or why no rule fits."""
     verdict, _between, why = done.rpartition(": ")
     told = _told(why)
-    return gettext("nothing (%(why)s)", why=told) if verdict == "ignored" else told
+    return gettext("no action (%(why)s)", why=told) if verdict == "ignored" else told
 
 
 def _told(why: str) -> str:
     if found := _TOO_MUCH.fullmatch(why):
         back, left = (formatting.amount(Decimal(amount)) for amount in found.groups())
-        return gettext("%(back)s ₽ went back, and only %(left)s ₽ were left", back=back, left=left)
+        return gettext("%(back)s ₽ were refunded, but only %(left)s ₽ were left", back=back, left=left)
     if found := _DIFFERS.fullmatch(why):
         back, booked = (formatting.amount(Decimal(amount)) for amount in found.groups())
         return gettext("%(back)s ₽ went back, and %(booked)s ₽ are booked", back=back, booked=booked)

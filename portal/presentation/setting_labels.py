@@ -12,8 +12,8 @@ _NOTHING = "\u2013"
 _NUMBERS = ("limits.", "prices.")
 # Label and help of each setting that may change at run time.
 SETTINGS = {
-    "prices.znc": (_("Price list"), _("One line for each duration that is sold: hours = ZNC.")),
-    "prices.rub_per_znc": (_("Roubles for one ZNC"), _("Payments that were started keep their rate.")),
+    "prices.znc": (_("Prices"), _("One line per duration: hours = ZNC.")),
+    "prices.rub_per_znc": (_("Rubles per ZNC"), _("Payments already started keep their rate.")),
     "refund.used_time_rate": (
         _("Price of used time"),
         _(
@@ -42,28 +42,29 @@ SETTINGS = {
             " Renew: the price is taken in time, and the bought time comes back with the credit, beyond its limit."
         ),
     ),
-    "limits.auth_per_hour": (_("Failed logins per account"), _("Per hour; after that each attempt waits longer.")),
-    "limits.auth_per_address": (_("Failed logins per address"), _("Per hour, over all accounts.")),
+    "limits.auth_per_hour": (_("Failed sign-ins per account"), _("Per hour; after that each attempt waits longer.")),
+    "limits.auth_per_address": (_("Failed sign-ins per address"), _("Per hour, over all accounts.")),
     "limits.registrations_per_hour": (_("Registrations per address"), _("Completed ones, per hour.")),
-    "limits.api_per_minute": (_("API requests a minute"), _("Of one user.")),
-    "limits.proxy_per_minute": (_("Proxied requests a minute"), _("Of one token, over all workers.")),
-    "limits.proxy_at_once": (_("Proxied requests at once"), _("Of one token, under way at the same time.")),
-    "limits.failures_per_minute": (_("Wrong tokens a minute"), _("Of one address; good tokens pass from any address.")),
-    "limits.topup_max_znc": (_("Largest top-up in ZNC"), _("For a single payment.")),
+    "limits.api_per_minute": (_("API requests per minute"), _("Per user.")),
+    "limits.proxy_per_minute": (_("Proxy requests per minute"), _("Per token, across all workers.")),
+    "limits.proxy_at_once": (_("Concurrent proxy requests"), _("Per token.")),
+    "limits.failures_per_minute": (_("Wrong tokens per minute"), _("Per address; valid tokens pass from any address.")),
+    "limits.topup_max_znc": (_("Maximum top-up in ZNC"), _("Per payment.")),
     "sessions.device_policy": (
         _("Device policy"),
         _(
-            "When sent: a token has one device at a time, but clients that never name one can share it."
-            " Required: they can not."
+            "When sent: a token is used by one device at a time, but clients that never send a device ID can share it. Required: they cannot."
         ),
     ),
     "maintenance.on": (
         _("Maintenance mode"),
-        _("On: the proxy refuses every request, and buyers change nothing. Running tokens are credited for it."),
+        _(
+            "On: the proxy rejects all requests, and buyers cannot change anything. Active tokens are credited for the time."
+        ),
     ),
-    "maintenance.retry_after_seconds": (_("Come back after seconds"), _("What clients are told.")),
-    "maintenance.words_en": (_("Words in English"), _("What buyers read; may stay empty.")),
-    "maintenance.words_ru": (_("Words in Russian"), _("What buyers read; may stay empty.")),
+    "maintenance.retry_after_seconds": (_("Retry after, seconds"), _("Sent to clients.")),
+    "maintenance.words_en": (_("English text"), _("Shown to buyers. Optional.")),
+    "maintenance.words_ru": (_("Russian text"), _("Shown to buyers. Optional.")),
 }
 GROUPS = {
     "prices": _("Prices"),
@@ -79,8 +80,8 @@ CHOICES = {
     "refund.bundle_rate": {"share": _("share"), "list": _("list price")},
     "renewal.in_outage": {"wait": _("wait"), "renew": _("renew")},
     "sessions.device_policy": {"off": _("off"), "when_sent": _("when sent"), "required": _("required")},
-    "debt.pause_tokens": {"false": _("off"), "true": _("on")},
-    "maintenance.on": {"false": _("off"), "true": _("on")},
+    "debt.pause_tokens": {"false": _("off"), "true": _("on sale")},
+    "maintenance.on": {"false": _("off"), "true": _("on sale")},
 }
 
 

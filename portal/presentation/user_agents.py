@@ -27,7 +27,7 @@ SYSTEMS = (
     ("Mac OS X", "macOS"),
     ("Linux", "Linux"),
 )
-UNKNOWN = _("A device that does not say what it is")
+UNKNOWN = _("Unknown device")
 
 
 def device(login: Login) -> str:

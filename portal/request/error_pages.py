@@ -42,21 +42,24 @@ STATUS: dict[type[domain.DomainError], int] = {
 CONFLICT = 409
 # Title and sentence for each status; others get the last pair.
 PAGES = {
-    400: (_("We could not read this request"), _("Something in it was not as expected. Go back and try again.")),
-    401: (_("Please log in"), _("This page needs a login.")),
-    402: (_("The balance is too low"), _("Top up your wallet and try again.")),
-    403: (_("This page is not for you"), _("It is open to admins only. If you should be one, ask an admin.")),
-    404: (_("There is nothing here"), _("The address may be mistyped, or the thing may belong to somebody else.")),
-    405: (_("This address does not do that"), _("Go back to the page you came from and use its buttons.")),
-    409: (_("This is done already"), _("Nothing was changed a second time.")),
+    400: (_("Bad request"), _("The request could not be read. Go back and try again.")),
+    401: (_("Sign in to continue"), _("This page is available after you sign in.")),
+    402: (_("Insufficient balance"), _("Top up your wallet and try again.")),
+    403: (_("Access denied"), _("Only admins can open this page. If you need access, ask an admin.")),
+    404: (_("Page not found"), _("The address may be mistyped, or the page may belong to another user.")),
+    405: (_("Action not available here"), _("Go back to the previous page and use its buttons.")),
+    409: (_("Already done"), _("Nothing was changed twice.")),
     410: (
-        _("This is no longer here"),
-        _("Its time is over. Nothing is wrong on your side."),
+        _("No longer available"),
+        _("This page was temporary and has expired. You did nothing wrong."),
     ),
-    413: (_("This is too large"), _("We do not take that much at once. Shorten it and try again.")),
-    429: (_("That was too often"), _("To keep accounts safe we count failed attempts.")),
-    500: (_("Something broke on our side"), _("We have written it down. Nothing was charged for this request.")),
-    503: (_("We are not quite there"), _("A part of the shop is not answering. It usually takes a minute; try again.")),
+    413: (_("Request too large"), _("The request is larger than we accept. Make it shorter and try again.")),
+    429: (_("Too many attempts"), _("To protect accounts, failed attempts are limited.")),
+    500: (_("Something went wrong"), _("The error has been logged. You were not charged for this request.")),
+    503: (
+        _("Service temporarily unavailable"),
+        _("A part of the service is not responding. This usually takes a minute; please try again."),
+    ),
 }
 # What the API says instead, where the page's sentence is for somebody in front of a browser.
 FOR_PROGRAMS = {
@@ -64,8 +67,8 @@ FOR_PROGRAMS = {
     405: "This address does not take this method; the header Allow says which ones it takes.",
 }
 FORM_EXPIRED = (
-    _("This form is no longer good"),
-    _("It was open for too long, the login has ended, or cookies are off. Open it again and send it once more."),
+    _("This form has expired"),
+    _("The form was open too long, you were signed out, or cookies are blocked. Open it again and resubmit."),
 )
 
 

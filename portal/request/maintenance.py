@@ -34,7 +34,9 @@ def notice() -> str | None:
     if not rules.on:
         return None
     own_words = rules.words_ru if i18n.chosen_language() == "ru" else rules.words_en
-    return own_words or _("We are working on the service. Nothing can be bought or changed until we are done.")
+    return own_words or _(
+        "The service is under maintenance. Purchases and changes are unavailable until it is finished."
+    )
 
 
 def _refuse_changes() -> Response | None:

@@ -121,9 +121,9 @@ def give_code(page: Page, code: str) -> None:
 def join(page: Page, shop: Shop, post: Sink, name: str, say: Say) -> str:
     """Make an account, confirm its address, log in, and return the address."""
     email = register(page, shop, name)
-    follow(page, post, email, say("Confirm your address"))
+    follow(page, post, email, say("Confirm your e-mail address"))
     press(page, say("Confirm"))
-    says(page, say("Your address is confirmed. Log in."))
+    says(page, say("Your address is confirmed. You can sign in now."))
     log_in(page, shop, email, PASSWORD)
     return email
 
@@ -133,8 +133,8 @@ def ask_for_link(page: Page, shop: Shop, email: str, say: Say) -> None:
     page.goto(f"{shop.portal}/login")
     page.get_by_role("link", name=say("Forgot your password?")).click()
     page.fill("input[name=email]", email)
-    press(page, say("Send the link"))
-    says(page, say("If this address has an account, a mail with a link is on its way. It is good for one hour."))
+    press(page, say("Send link"))
+    says(page, say("If this address has an account, we have sent a link to it. The link is valid for one hour."))
 
 
 def is_logged_out(page: Page, shop: Shop) -> bool:
@@ -145,19 +145,19 @@ def is_logged_out(page: Page, shop: Shop) -> bool:
 def test_who_registers_confirms_by_mail_and_gets_back_in_after_forgetting_the_password(
     page: Page, mailing: Shop, post: Sink, say: Say
 ) -> None:
-    refused = say("The address or the password is wrong, or the address is not confirmed yet.")
+    refused = say("Incorrect e-mail address or password, or the address is not confirmed yet.")
     email = register(page, mailing, f"forgetful-{say.language}")
     expect(page.locator("html")).to_have_attribute("lang", say.language)
-    says(page, say("Check your mail: it says how to go on, also if this address had an account before."))
+    says(page, say("Check your e-mail for the next step, also if this address already had an account."))
     try_password(page, mailing, email, PASSWORD)
     says(page, refused)
 
-    follow(page, post, email, say("Confirm your address"))
+    follow(page, post, email, say("Confirm your e-mail address"))
     # The link's secret is out of the address at once.
     assert page.url.endswith("/confirm-email")
     expect(page.locator("main")).to_contain_text(email)
     press(page, say("Confirm"))
-    says(page, say("Your address is confirmed. Log in."))
+    says(page, say("Your address is confirmed. You can sign in now."))
     log_in(page, mailing, email, PASSWORD)
     log_out(page)
 
@@ -165,12 +165,12 @@ def test_who_registers_confirms_by_mail_and_gets_back_in_after_forgetting_the_pa
     follow(page, post, email, say("Set a new password"))
     page.fill("input[name=new_password]", ANOTHER)
     page.fill("input[name=repeated]", THIRD)
-    press(page, say("Set the password"))
-    says(page, say("The two new passwords differ."))
+    press(page, say("Set password"))
+    says(page, say("The passwords do not match."))
     page.fill("input[name=new_password]", ANOTHER)
     page.fill("input[name=repeated]", ANOTHER)
-    press(page, say("Set the password"))
-    says(page, say("Your new password is set. Log in with it."))
+    press(page, say("Set password"))
+    says(page, say("Your new password has been set. Sign in with it."))
 
     # The link was good once, and the old password is gone.
     follow(page, post, email, say("Set a new password"))
@@ -191,22 +191,22 @@ def test_password_and_address_are_changed(page: Page, another: Visitors, mailing
             page.fill("input[name=current_password]", current)
             page.fill("input[name=new_password]", ANOTHER)
             page.fill("input[name=repeated]", ANOTHER)
-            press(page, say("Change the password"))
+            press(page, say("Change password"))
             right = current == PASSWORD
             says(
                 page,
-                say("Your password is changed. All other logins have ended.")
+                say("Your password has been changed. All other login sessions have ended.")
                 if right
-                else say("This is not your current password."),
+                else say("The current password is incorrect."),
             )
         assert is_logged_out(elsewhere, mailing)
 
     page.goto(f"{mailing.portal}/profile")
-    page.get_by_role("link", name=say("Change the address")).click()
+    page.get_by_role("link", name=say("Change e-mail address")).click()
     page.fill("input[name=email]", new)
     page.fill("input[name=current_password]", ANOTHER)
-    press(page, say("Send the link"))
-    says(page, say("We have sent a link to the new address. Your old one stays until you follow it."))
+    press(page, say("Send link"))
+    says(page, say("We have sent a link to the new address. The old one stays in use until you follow the link."))
     expect(page.locator("main .facts")).to_contain_text(old)
     follow(page, post, new, say("Confirm your new address"))
     press(page, say("Confirm"))
@@ -214,7 +214,7 @@ def test_password_and_address_are_changed(page: Page, another: Visitors, mailing
     expect(page.locator("main .facts")).to_contain_text(new)
     log_out(page)
     try_password(page, mailing, old, ANOTHER)
-    says(page, say("The address or the password is wrong, or the address is not confirmed yet."))
+    says(page, say("Incorrect e-mail address or password, or the address is not confirmed yet."))
     log_in(page, mailing, new, ANOTHER)
     log_out(page)
     ask_for_link(page, mailing, new, say)
@@ -226,16 +226,16 @@ def test_password_and_address_are_changed(page: Page, another: Visitors, mailing
 def test_a_second_factor_lets_in_by_code_or_recovery_code_and_logins_are_ended(
     page: Page, another: Visitors, shop: Shop, say: Say
 ) -> None:
-    wrong = say("This code is wrong or was used already.")
+    wrong = say("This code is incorrect or already used.")
     email = register_and_log_in(page, shop, f"careful-{say.language}")
     page.goto(f"{shop.portal}/profile/two-factor")
     page.fill("input[name=current_password]", PASSWORD)
-    press(page, say("Go on"))
+    press(page, say("Continue"))
     expect(page.get_by_test_id("qr").locator("svg")).to_be_visible()
     app = pyotp.TOTP(page.get_by_test_id("totp-secret").inner_text().replace(" ", ""))
     page.fill("input[name=code]", app.now())
-    press(page, say("Turn it on"))
-    says(page, say("Two-factor login is on."))
+    press(page, say("Turn on"))
+    says(page, say("Two-factor authentication is on."))
     recovery = page.get_by_test_id("recovery-codes").inner_text().split()[0]
     page.get_by_role("link", name=say("I have saved them")).click()
     expect(page.locator("main")).not_to_contain_text(recovery)
@@ -254,8 +254,8 @@ def test_a_second_factor_lets_in_by_code_or_recovery_code_and_logins_are_ended(
         page.goto(f"{shop.portal}/profile/logins")
         others = page.locator("tr[data-login]").filter(has_not=page.locator(".pill-good"))
         expect(others).to_have_count(1)
-        others.get_by_role("button", name=say("End this one")).click()
-        says(page, say("That login has ended."))
+        others.get_by_role("button", name=say("End login session")).click()
+        says(page, say("The login session has ended."))
         expect(others).to_have_count(0)
         assert is_logged_out(elsewhere, shop)
 
@@ -263,8 +263,8 @@ def test_a_second_factor_lets_in_by_code_or_recovery_code_and_logins_are_ended(
         give_code(elsewhere, recovery)
         elsewhere.wait_for_url("**/dashboard")
         page.goto(f"{shop.portal}/profile/logins")
-        press(page, say("Everywhere, here too"))
-        says(page, say("You are logged out."))
+        press(page, say("All sessions, including this one"))
+        says(page, say("You have signed out."))
         assert is_logged_out(page, shop)
         assert is_logged_out(elsewhere, shop)
 
@@ -285,33 +285,33 @@ def test_a_user_takes_his_data_along_and_his_account_is_gone(page: Page, shop: S
     assert email in json.dumps(taken)
     assert [payment["status"] for payment in taken["payments"]] == ["succeeded"]
 
-    page.get_by_role("link", name=say("Delete the account")).click()
-    lapses = page.locator(".facts > div").filter(has_text=say("Lapses from your wallet"))
+    page.get_by_role("link", name=say("Delete my account permanently")).click()
+    lapses = page.locator(".facts > div").filter(has_text=say("Forfeited from your wallet"))
     expect(lapses.locator(".money")).to_have_text(re.compile(r"^5[.,]00\sZNC$"))
     page.fill("input[name=current_password]", ANOTHER)
-    press(page, say("Delete my account"))
-    says(page, say("This is not your current password."))
+    press(page, say("Delete account"))
+    says(page, say("The current password is incorrect."))
     page.fill("input[name=current_password]", PASSWORD)
-    press(page, say("Delete my account"))
-    says(page, say("Your account is deleted."))
+    press(page, say("Delete account"))
+    says(page, say("Your account has been deleted."))
     assert is_logged_out(page, shop)
     try_password(page, shop, email, PASSWORD)
-    says(page, say("The e-mail address or the password is wrong."))
+    says(page, say("Incorrect e-mail address or password."))
 
 
 def add_webhook(page: Page, shop: Shop, url: str, say: Say) -> None:
     page.goto(f"{shop.portal}/webhooks")
     page.fill("input[name=url]", url)
-    press(page, say("Add the webhook"))
+    press(page, say("Add webhook"))
 
 
 def test_a_webhook_shows_its_secret_once_and_a_test_reaches_it(page: Page, mailing: Shop, post: Sink, say: Say) -> None:
     join(page, mailing, post, f"hooked-{say.language}", say)
     with fake_webhook_receiver.running() as receiver:
         add_webhook(page, mailing, "ftp://example.org/hook", say)
-        says(page, say("Write an address like https://example.org/hook."))
+        says(page, say("Enter an address such as https://example.org/hook."))
         add_webhook(page, mailing, receiver.url(), say)
-        expect(page.locator("main")).to_contain_text(say("This is the only time you see it"))
+        expect(page.locator("main")).to_contain_text(say("Shown only once"))
         secret = page.get_by_test_id("webhook-secret").inner_text().strip()
         page.click(".mainnav a >> nth=0")
         expect(page.locator("[data-unsaved]")).to_have_text(
@@ -321,31 +321,33 @@ def test_a_webhook_shows_its_secret_once_and_a_test_reaches_it(page: Page, maili
         expect(page.locator("[data-saved]")).to_have_count(0)
         page.wait_for_url(re.compile(r"/webhooks/[0-9a-f-]{36}$"))
         assert secret not in page.content()
-        expect(page.locator("main")).to_contain_text(say("Nothing was sent yet."))
+        expect(page.locator("main")).to_contain_text(say("No events sent yet."))
 
-        press(page, say("Send a test"))
-        says(page, say("A test is on its way. What comes back will stand in the list below."))
+        press(page, say("Send test event"))
+        says(page, say("A test event has been queued. Its result will appear in the list below."))
         expect(page.locator("tr[data-delivery][data-state=delivered]")).to_have_count(1)
         expect(page.locator("#deliveries")).not_to_have_attribute("data-refresh", re.compile(""))
         expect(page.locator("tr[data-delivery]")).to_contain_text("200")
-        page.get_by_text(say("What came back")).click()
+        page.get_by_text(say("Response details")).click()
         expect(page.locator("tr[data-delivery] pre")).to_have_text("fine")
         assert receiver.paths == ["/hook"]
 
-    page.get_by_role("link", name=say("Remove the webhook")).click()
-    press(page, say("Remove the webhook"))
-    says(page, say("The webhook is removed."))
-    expect(page.locator("main")).to_contain_text(say("No webhook yet."))
+    page.get_by_role("link", name=say("Delete webhook")).click()
+    press(page, say("Delete webhook"))
+    says(page, say("Webhook deleted."))
+    expect(page.locator("main")).to_contain_text(
+        say("No webhooks yet. Add one to have your program notified of events.")
+    )
 
 
 def test_an_own_network_is_refused_and_an_api_key_is_shown_once(page: Page, shop: Shop, say: Say) -> None:
     register_and_log_in(page, shop, f"scripted-{say.language}")
     add_webhook(page, shop, "http://127.0.0.1:8080/hook", say)
-    says(page, say("This address leads into a private network."))
+    says(page, say("This address points to a private network."))
 
     page.goto(f"{shop.portal}/profile/keys")
     page.fill("input[name=name]", "nightly")
-    press(page, say("Make the key"))
+    press(page, say("Create key"))
     key = page.get_by_test_id("api-key").inner_text().strip()
     page.click(".mainnav a >> nth=0")
     expect(page.locator("[data-unsaved]")).to_have_text(say("You have not copied the key. It will not be shown again."))

@@ -45,7 +45,7 @@ def test_an_admin_finds_a_buyer_pays_him_writes_it_down_and_shuts_him_out_for_a_
     expect(admin.locator("html")).to_have_attribute("lang", office.language)
     office.open_buyer()
     person = admin.url
-    expect(admin.locator("main")).to_contain_text(office.say("Adjust the balance"))
+    expect(admin.locator("main")).to_contain_text(office.say("Adjust balance"))
     office.fill("/adjust", amount="20.50", reason="for the trouble")
     expect(admin.locator("main").get_by_test_id("balance")).to_have_attribute("data-amount", "20.50")
     office.fill("/adjust", amount="-100", reason="too much")
@@ -68,10 +68,10 @@ def test_an_admin_finds_a_buyer_pays_him_writes_it_down_and_shuts_him_out_for_a_
     admin.wait_for_url(person)
 
     office.fill("/notes", text="Calls on Mondays")
-    office.expect_said("The note is saved.")
+    office.expect_said("Note saved.")
     expect(admin.locator("[data-note]")).to_contain_text("Calls on Mondays")
     assert ask(office.shop, "/users/currentUser", bought.secret)[0] == 200
-    for said, status in (("The account is disabled.", 401), ("The account is enabled.", 200)):
+    for said, status in (("The account has been disabled.", 401), ("The account has been enabled.", 200)):
         admin.click("details.more:has(form[action$='/active']) > summary")
         admin.click("form[action$='/active'] button")
         office.expect_said(said)
@@ -103,7 +103,7 @@ def test_an_admin_looks_as_the_buyer_cuts_his_session_and_ends_his_token(office:
     admin.click("main a[href$='/view-as']")
     office.fill("/view-as", reason="He asked us to look")
     admin.wait_for_url("**/dashboard")
-    told = office.say("You see the portal as %(name)s until %(time)s UTC, and can change nothing.")
+    told = office.say("You are viewing the portal as %(name)s until %(time)s UTC and cannot change anything.")
     expect(admin.get_by_test_id("view-as")).to_contain_text(told.partition("%(time)s")[0] % {"name": office.name})
     admin.goto(f"{shop.portal}/wallet")
     admin.fill("input[name=code]", "ANY-CODE")
@@ -125,8 +125,8 @@ def test_an_admin_looks_as_the_buyer_cuts_his_session_and_ends_his_token(office:
         session = office.row(bought.secret[:8])
         until(admin, lambda: session.count() == 1)
         assert download.poll() is None
-        session.get_by_role("button", name=office.say("Cut now")).click()
-        office.expect_said("The session is cut. What was under way in it ends within a second.")
+        session.get_by_role("button", name=office.say("End session")).click()
+        office.expect_said("The session has ended. Its open transfers stop within a second.")
         assert download.wait(timeout=5) not in {0, 28}  # 28: its own time was over
     assert ask(shop, "/users/currentUser", bought.secret)[0] == 200
 
@@ -135,26 +135,29 @@ def test_an_admin_looks_as_the_buyer_cuts_his_session_and_ends_his_token(office:
     admin.fill("input#q", bought.secret[:8])
     admin.click("form.filters button")
     expect(admin.locator("main tbody tr")).to_have_count(1)
-    office.row("in use").get_by_role("link", name=office.say("Show flows")).click()
+    office.row("in use").get_by_role("link", name=office.say("Start inspection")).click()
     expect(admin.locator("input[name=name]")).to_have_value(bought.secret[:8])
     office.fill("/inspections", reason="It is slow, he says")
-    office.expect_said("The workers show these flows from now on. It ends by itself.")
+    office.expect_said("The inspection is active and ends automatically.")
     shown = office.row(bought.secret[:8])
-    expect(shown).to_contain_text(office.say("running"))
+    expect(shown).to_contain_text(office.say("active"))
     shown.get_by_role("button").click()
-    office.expect_said("Nothing more of it is shown.")
-    expect(office.row(bought.secret[:8])).to_contain_text(office.say("over"))
+    office.expect_said("The inspection has ended.")
+    expect(office.row(bought.secret[:8])).to_contain_text(office.say("finished"))
 
     office.open(f"/tokens?q={bought.secret[:8]}")
     office.row("in use").get_by_role("link", name=office.say("End"), exact=True).click()
     office.fill("/end", reason="It was passed around")
-    office.expect_said("The token is ended, and its owner is told why.")
+    office.expect_said("Token revoked; its owner is notified of the reason.")
     assert wait_for_status(shop, bought.secret, 401, seconds=3) < 1
     office.buyer.goto(bought.url)
     expect(office.buyer.locator("main [data-state]").first).to_have_attribute("data-state", "revoked")
 
     # He hears of both, in his language.
-    mailed, deadline = f"mail: To {office.email}: {office.say('An admin looks at your account')}", time.monotonic() + 25
+    mailed, deadline = (
+        f"mail: To {office.email}: {office.say('An admin is viewing your account')}",
+        time.monotonic() + 25,
+    )
     while mailed not in shop.output.read_text() or "It was passed around" not in shop.output.read_text():
         assert time.monotonic() < deadline, shop.output.read_text()
         time.sleep(0.2)
@@ -172,7 +175,7 @@ def test_an_admin_settles_a_payment_that_nobody_told_of_and_gives_it_back(office
         office.open("/")
         office.find(buyer.url.partition("?")[0].rpartition("/")[2])
         admin.click("form[action$='/ask'] button")
-        office.expect_said("The provider has answered, and its word is booked.")
+        office.expect_said("The provider's answer has been processed.")
         expect(admin.locator("h1 [data-status]")).to_have_attribute("data-status", "succeeded")
     finally:
         os.kill(shop.ready["pids"]["worker"], signal.SIGCONT)
@@ -180,7 +183,7 @@ def test_an_admin_settles_a_payment_that_nobody_told_of_and_gives_it_back(office
     assert balance(buyer, shop) == before + 7
 
     office.fill("/refund", reason="He paid twice")
-    office.expect_said("The refund is booked, and the provider is being asked to carry it out.")
+    office.expect_said("The refund has been recorded and sent to the provider.")
     until(admin, lambda: admin.locator("[data-reversal] [data-state=done]").count() == 1, seconds=30)
     expect(admin.locator("h1 [data-status]")).to_have_attribute("data-status", "refunded")
     assert balance(buyer, shop) == before
@@ -193,7 +196,7 @@ def test_a_buyer_uses_the_coupon_and_the_gift_code_that_an_admin_made(office: Of
     office.open("/offers")
     admin.click("a[href$='/coupons/new']")
     office.fill("/coupons/new", code=coupon, percent="50")
-    office.expect_said("The coupon is made.")
+    office.expect_said("Coupon created.")
     buyer.goto(f"{shop.portal}/tokens/buy?duration_hours=1")
     buyer.fill("input[name=coupon]", coupon)
     buyer.click("form[data-buy] button.button-main")
@@ -224,7 +227,7 @@ def test_a_buyer_reads_in_his_language_what_is_announced_and_pays_the_price_that
     office.open("/announcements")
     words = {"en": f"Away on Friday {office.language}", "ru": f"Закрыто по пятницам {office.language}"}
     office.fill("/announcements", words_en=words["en"], words_ru=words["ru"])
-    office.expect_said("It is announced.")
+    office.expect_said("The announcement has been published.")
     buyer.goto(f"{shop.portal}/dashboard")
     notice = buyer.get_by_test_id("announcement")
     until(buyer, lambda: notice.count() == 1)
@@ -232,7 +235,7 @@ def test_a_buyer_reads_in_his_language_what_is_announced_and_pays_the_price_that
     notice.get_by_role("button").click()
     expect(notice).to_have_count(0)
     office.row(words["en"]).get_by_role("button").click()
-    office.expect_said("It is shown no more.")
+    office.expect_said("The announcement has been withdrawn.")
 
     # A price holds from now on, and is as it was before once that is undone.
     day = "input[name=duration_hours][value='24'][data-price='{}']"
@@ -242,14 +245,14 @@ def test_a_buyer_reads_in_his_language_what_is_announced_and_pays_the_price_that
     admin.click("tr[data-setting='prices.znc'] a")
     prices = re.sub(r"(?m)^24 = .*$", "24 = 17", admin.input_value("textarea[name=value]"))
     office.fill("/prices.znc", value=prices, reason="a day is cheap")
-    office.expect_said("Saved. Portal, jobs and every proxy worker take it up within two seconds.")
+    office.expect_said("Saved. Portal, jobs and all proxy workers apply it within two seconds.")
     until(buyer, lambda: buyer.locator(day.format("17.00")).count() == 1)
     office.row("a day is cheap").first.get_by_role("button").click()
     until(buyer, lambda: buyer.locator(day.format("18.00")).count() == 1)
     admin.click("section:has(#changes-title) .card-head a")
     expect(office.row("a day is cheap").first).to_contain_text(f"keeper-{office.language}")
     head, *rows = office.saved(admin.get_by_role("link", name=office.say("Download CSV")))
-    assert [row[head.index("reason")] for row in rows[:2]] == [office.say("Undone"), "a day is cheap"]
+    assert [row[head.index("reason")] for row in rows[:2]] == [office.say("Reverted"), "a day is cheap"]
 
 
 def test_every_list_of_the_office_is_a_file_too_and_the_jobs_are_seen_to_run(office: Office) -> None:
@@ -259,4 +262,4 @@ def test_every_list_of_the_office_is_a_file_too_and_the_jobs_are_seen_to_run(off
         assert "id" in head
     office.open("/jobs")
     expect(office.admin.locator("h1")).to_have_text(office.say("Jobs"))
-    expect(office.admin.locator("main .figures")).to_contain_text(office.say("runs"))
+    expect(office.admin.locator("main .figures")).to_contain_text(office.say("running"))

@@ -66,12 +66,12 @@ def test_owners_are_told_and_their_tokens_renewed_and_the_mails_say_so(shop: Sho
     texts = {str(message["Subject"]): message.get_body(("plain",)) for message in written}
     told = {subject: str(part.get_content()) for subject, part in texts.items() if part and "Laptop" in subject}
     assert list(told) == [
-        "Laptop will be renewed",
+        "Laptop will be renewed soon",
         "Laptop was renewed",
-        "Your balance is too low to renew Laptop",
-        "The renewal of Laptop has stopped",
+        "Insufficient balance to renew Laptop",
+        "Auto-renewal of Laptop has stopped",
     ]
-    assert "Missing: 18.00 ZNC" in told["Your balance is too low to renew Laptop"]
+    assert "Missing: 18.00 ZNC" in told["Insufficient balance to renew Laptop"]
     assert all(f"/tokens/{token.id}" in text for text in told.values())
 
 

@@ -114,12 +114,12 @@ def test_only_what_was_asked_for_is_sent(rules: Settings, buyer: User, run: Run,
 @pytest.mark.parametrize(
     "trouble",
     [
-        ("hang", 200, "No answer in time."),
-        ("drip head", 200, "No answer in time."),
-        ("garbage", 200, "The connection failed or the answer is no HTTP."),
-        ("endless head", 200, "The connection failed or the answer is no HTTP."),
+        ("hang", 200, "No response in time."),
+        ("drip head", 200, "No response in time."),
+        ("garbage", 200, "The connection failed, or the response is not HTTP."),
+        ("endless head", 200, "The connection failed, or the response is not HTTP."),
         ("", 500, None),
-        ("", 302, "A redirect is not followed."),
+        ("", 302, "Redirects are not followed."),
     ],
 )
 def test_a_receiver_that_fails_is_tried_again_later(
@@ -325,7 +325,7 @@ def test_an_address_whose_host_cannot_be_found_is_told_before_anything_is_sent(
 
     for each in (lost, found, uuid.uuid4()):
         webhooks.check_address(str(each))
-    assert run(errors) == ["The name of the host cannot be resolved.", None]
+    assert run(errors) == ["The host name cannot be resolved.", None]
     assert receiver.paths == []
     # A finding about a former address says nothing of the new one.
     run(lambda session: endpoints.note_address(session, lost, "https://former.invalid/", None))

@@ -48,11 +48,11 @@ def test_an_outage_is_told_before_anything_else(
     as_alice: Browser, session: Session, settings: Settings, time: Clock
 ) -> None:
     gap = settings.upstream.probe_gap
-    assert "The service is out." not in as_alice.get("/dashboard").text
+    assert "The upstream is down." not in as_alice.get("/dashboard").text
     first = time() - timedelta(seconds=5)
     outages.note_failure(session, previous_failed_at=first, failed_at=time(), gap=gap)
     session.commit()
-    assert "The service is out. Running time is given back when it returns." in as_alice.get("/dashboard").text
+    assert "The upstream is down. Lost time of active tokens is credited afterwards." in as_alice.get("/dashboard").text
     outages.note_success(session, moment=time(), gap=gap)
     session.commit()
-    assert "The service is out." not in as_alice.get("/dashboard").text
+    assert "The upstream is down." not in as_alice.get("/dashboard").text

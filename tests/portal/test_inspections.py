@@ -28,12 +28,12 @@ def test_an_admin_has_a_tokens_flows_shown_and_ends_it(
     found = session.scalars(select(Inspection)).one()
     assert (found.target, found.token_id, found.reason) == (Target.TOKEN, token.id, "<b>ticket</b> 17")
     first = as_dana.get("/admin/").text.partition('data-testid="inspection"')[2].partition("</p>")[0]
-    assert [word for word in ("Flows are shown", f"{token.prefix}…", alice.email, "until") if word not in first] == []
+    assert [word for word in ("Inspection active", f"{token.prefix}…", alice.email, "until") if word not in first] == []
     page = as_dana.get(f"{PAGE}?running=1").text
     assert "&lt;b&gt;ticket&lt;/b&gt; 17" in page
     assert str(alice.email) in page
     assert as_dana.post(f"{PAGE}/{found.id}/end").status_code == 303
-    assert "Flows are shown" not in as_dana.get("/admin/").text
+    assert "Inspection active" not in as_dana.get("/admin/").text
     assert "Nothing is shown now" in as_dana.get(f"{PAGE}?running=1").text
     wanted = {AuditAction.INSPECTION_STARTED, AuditAction.INSPECTION_ENDED}
     assert wanted <= set(actions(session, alice))
@@ -45,7 +45,7 @@ def test_an_admin_has_a_tokens_flows_shown_and_ends_it(
 def test_what_is_refused_stands_at_its_field(as_dana: Browser) -> None:
     answer = as_dana.post(PAGE, target="user", name="nobody", minutes="15", reason="ticket 17")
     assert answer.status_code == 400
-    assert "There is no such user." in answer.text
+    assert "User not found." in answer.text
     # Longer than the settings allow is not offered, and not taken either.
     answer = as_dana.post(PAGE, target="everything", name="", minutes="1440", reason="ticket 17")
     assert answer.status_code == 400

@@ -72,7 +72,7 @@ def test_a_form_may_lack_what_may_be_empty(as_dana: Browser, session: Session) -
 def test_what_is_no_job_cannot_be_run_again(as_dana: Browser, job: str) -> None:
     for act in ("again", "remove"):
         assert as_dana.post(f"/admin/jobs/{act}", job=job).status_code == 303
-        assert as_dana.flashes("/admin/jobs") == "This job is gone."
+        assert as_dana.flashes("/admin/jobs") == "This job no longer exists."
 
 
 @pytest.mark.parametrize("path", ["auth/login", "auth/register", "webhooks/payment", "webhooks/payment/stripe"])

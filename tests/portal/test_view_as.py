@@ -98,7 +98,7 @@ def test_another_admin_cannot_be_viewed_and_a_reason_is_needed(as_dana: Browser,
     session.commit()
     refused = as_dana.post(f"/admin/users/{erin.id}/view-as", reason="Curious")
     assert refused.status_code == 400
-    assert "The portal cannot be viewed as this user." in refused.text
+    assert "This user cannot be impersonated." in refused.text
     assert as_dana.post(f"/admin/users/{alice.id}/view-as", reason="").status_code == 400
     assert "Hello, dana" in as_dana.get("/dashboard").text
 

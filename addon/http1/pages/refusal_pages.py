@@ -118,7 +118,7 @@ _THEIRS = {
     "ru": _Words("Запрос отклонён", "Вернитесь назад и попробуйте ещё раз."),
 }
 _OURS = {
-    "en": _Words("Something broke on our side", "Reload this page in a moment."),
+    "en": _Words("Something went wrong", "Reload this page in a moment."),
     "ru": _Words("У нас что-то сломалось", "Обновите страницу чуть позже."),
 }
 

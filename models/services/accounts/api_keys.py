@@ -48,14 +48,14 @@ def create(
     if scope is KeyScope.ADMIN and not user.is_superuser:
         raise InvalidInput("scope", "Only admins can have such a key.")
     if days is not None and not 1 <= days <= LONGEST_DAYS:
-        raise InvalidInput("days", "A key can last for 1 to 366 days.")
+        raise InvalidInput("days", "A key can be valid for 1 to 366 days.")
     # The user's row is locked, so that keys made at the same instant are counted one after the other.
     session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
     if key_id is not None and session.get(ApiKey, key_id) is not None:
         raise MadeAlready
     query = select(func.count()).where(ApiKey.user_id == user.id, ApiKey.ended_at.is_(None))
     if (session.scalar(query) or 0) >= AT_MOST:
-        raise InvalidInput("name", "You have 20 keys. End one that you do not need.")
+        raise InvalidInput("name", "You have 20 keys. Revoke one you do not need.")
     secret = secrets.new_secret(settings.tokens, Purpose.API_KEY)
     moment = clock.now()
     key = ApiKey(

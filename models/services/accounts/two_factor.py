@@ -110,7 +110,7 @@ def begin(session: Session, user: User, *, password: str, settings: Settings) ->
     """Make a secret that waits to be confirmed; one that waited before is replaced. Raises InvalidInput."""
     users.prove(user, password)
     if is_on(session, user.id):
-        raise InvalidInput("current_password", "Two-factor login is on already.")
+        raise InvalidInput("current_password", "Two-factor authentication is already on.")
     sealed = encryption.seal(
         settings.portal, pyotp.random_base32().encode(), purpose=encryption.Purpose.TOTP, owner=user.id
     )

@@ -110,13 +110,13 @@ def note_second_registration(session: Session, *, email: str, actor: Actor) -> b
 def check_username(username: str) -> None:
     """Raise InvalidInput for what is no user name."""
     if not USERNAME.fullmatch(username.strip()):
-        raise InvalidInput("username", "Use 3 to 50 letters, digits, points, hyphens or underscores.")
+        raise InvalidInput("username", "Use 3 to 50 letters, digits, dots, hyphens or underscores.")
 
 
 def check_email(email: str) -> None:
     """Raise InvalidInput for what does not look like an address."""
     if not (EMAIL.fullmatch(email.strip()) and text_validation.is_fit(email.strip())):
-        raise InvalidInput("email", "This does not look like an e-mail address.")
+        raise InvalidInput("email", "Enter a valid e-mail address.")
 
 
 def authenticate(session: Session, *, email: str, password: str) -> User:
@@ -149,7 +149,7 @@ def record_failed_login(session: Session, *, email: str, actor: Actor) -> None:
 def prove(user: User, password: str) -> None:
     """Raise InvalidInput unless this is the user's password: asked again before something that only he may do."""
     if not passwords.verify_password(user.password_hash, password):
-        raise InvalidInput("current_password", "This is not your current password.")
+        raise InvalidInput("current_password", "The current password is incorrect.")
 
 
 def change_password(

@@ -53,7 +53,7 @@ def start(
     if actor.user_id is None:
         raise ValueError("an inspection is somebody's decision")
     if not 1 <= minutes <= rules.at_most_minutes:
-        raise InvalidInput("minutes", "Choose one of the times.")
+        raise InvalidInput("minutes", "Choose a duration from the list.")
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     now = clock.now()
     found = Inspection(
@@ -66,7 +66,7 @@ def start(
     )
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     if (session.scalar(select(func.count()).select_from(Inspection).where(_is_running())) or 0) >= MOST_RUNNING:
-        raise InvalidInput("target", "Too many are running; end one first.")
+        raise InvalidInput("target", "Too many active inspections. End one first.")
     session.add(found)
     session.flush()
     _tell(session)
@@ -128,20 +128,20 @@ def _subject(session: Session, target: Target, name: str) -> dict[str, object]:
         case Target.PATH:
             raw = name.encode("ascii", "replace")
             if not name.startswith("/") or not name.isascii() or request_paths.fault(raw):
-                raise InvalidInput("name", "Write the beginning of a path, like /certificates/.")
+                raise InvalidInput("name", "Enter the beginning of a path, such as /certificates/.")
             return {"path": name}
         case Target.TOKEN:
             prefix = name.rstrip("…")[: secrets.PREFIX_LENGTH]
             tokens = session.scalars(_tokens(name, prefix).limit(2)).all()
             if len(tokens) > 1:
-                raise InvalidInput("name", "Several tokens begin so; write the id of one.")
-            return {"token_id": _the_one(tokens, "There is no such token.")}
+                raise InvalidInput("name", "Several tokens start with this. Enter the full id.")
+            return {"token_id": _the_one(tokens, "Token not found.")}
         case Target.USER:
             lower = name.lower()
             people = select(User.id).where(or_(func.lower(User.email) == lower, func.lower(User.username) == lower))
             if (user_id := _as_id(name)) is not None:
                 people = select(User.id).where(User.id == user_id)
-            return {"user_id": _the_one(session.scalars(people.limit(1)).all(), "There is no such user.")}
+            return {"user_id": _the_one(session.scalars(people.limit(1)).all(), "User not found.")}
 
 
 def _tokens(name: str, prefix: str) -> Select[uuid.UUID]:

@@ -65,7 +65,7 @@ def fault(raw_path: bytes) -> str | None:
     # Servers that decode slashes and read backslashes as slashes see dot segments between them, too.
     segments = unquote_to_bytes(raw_path).replace(b"\\", b"/").split(b"/")
     if b".." in segments or b"." in segments:
-        return "The path holds a dot segment."
+        return "The path contains a dot segment."
     return None
 
 
@@ -79,11 +79,11 @@ def restricted_fault(raw_path: bytes) -> str | None:
 def _raw_fault(raw_path: bytes) -> str | None:
     """Find what is wrong before any decoding."""
     if b"\\" in raw_path:
-        return "The path holds a backslash."
+        return "The path contains a backslash."
     if b"//" in raw_path:
-        return "The path holds an empty segment."
+        return "The path contains an empty segment."
     if _BAD_ESCAPE.search(raw_path):
-        return "The path holds a broken escape."
+        return "The path contains an invalid escape."
     return None
 
 
@@ -92,15 +92,15 @@ def _decoded_fault(raw_path: bytes) -> str | None:
     for raw in raw_path[1:].split(b"/"):
         segment = unquote_to_bytes(raw)
         if _OVERLONG.search(segment):
-            return "The path holds an overlong character."
+            return "The path contains an overlong character."
         seen = _as_seen_by_the_most_lenient(segment)
         if "/" in seen or "\\" in seen:
-            return "The path holds an encoded slash or backslash."
+            return "The path contains an encoded slash or backslash."
         name = _END.split(seen, maxsplit=1)[0]
         if name and not name.strip("."):
-            return "The path holds a dot segment."
+            return "The path contains a dot segment."
         if "%" in seen and _NESTED_ESCAPE.search(unicodedata.normalize("NFKC", seen)):
-            return "The path is escaped twice."
+            return "The path is double-escaped."
     return None
 
 

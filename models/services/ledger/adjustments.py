@@ -41,7 +41,7 @@ def adjust(
     """
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     if not amount.is_finite():
-        raise InvalidInput("amount", "The amount must be a number.")
+        raise InvalidInput("amount", "Enter a number.")
     _refuse_deleted(session, user)
     wallet = transfers.wallet_of(session, user.id)
     pool = transfers.system_account(session, AccountKind.ADJUSTMENTS)

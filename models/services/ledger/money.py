@@ -18,12 +18,12 @@ def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_m
     """
     text = text.strip()
     if not is_plain(text):
-        raise InvalidInput(field, "Write an amount like 50 or 12.34, with at most two digits after the point.")
+        raise InvalidInput(field, "Enter an amount such as 50 or 12.34, with at most two decimal places.")
     amount = Decimal(text).quantize(CENT)
     if amount == 0:
-        raise InvalidInput(field, "The amount must not be zero.")
+        raise InvalidInput(field, "The amount cannot be zero.")
     if amount < 0 and not signed:
-        raise InvalidInput(field, "The amount must be above zero.")
+        raise InvalidInput(field, "The amount must be greater than zero.")
     if abs(amount) > at_most:
         raise InvalidInput(field, f"The amount must be at most {at_most:.2f}.")
     return amount

@@ -24,7 +24,7 @@ _CHECKS = {
         GROUP BY p.id
         HAVING coalesce(sum(t.amount), 0) <> CASE WHEN p.settled_at IS NOT NULL THEN p.amount_znc ELSE 0 END
             OR count(t.id) > 1""",
-    "What is kept of a day is not what its payments and deposits come to": """
+    "Stored daily statistics differ from payments and deposits": """
         WITH found AS (
             SELECT (p.settled_at AT TIME ZONE 'UTC')::date AS day, p.provider, count(*) AS payments,
                 sum(p.amount_rub) AS rub, sum(p.amount_znc) AS znc, coalesce(sum(t.amount), 0) AS booked
@@ -34,7 +34,7 @@ _CHECKS = {
         SELECT day || ' ' || provider FROM found f FULL JOIN payment_days k USING (day, provider)
         WHERE (coalesce(f.payments, 0), coalesce(f.rub, 0), coalesce(f.znc, 0), coalesce(f.booked, 0)) <>
             (coalesce(k.payments, 0), coalesce(k.paid_rub, 0), coalesce(k.paid_znc, 0), coalesce(k.booked_znc, 0))""",
-    "What went back of a payment is not what was taken for it": """
+    "Refunds of a payment differ from what was debited for it": """
         SELECT p.id::text FROM payments p
             LEFT JOIN (SELECT t.reference_id,
                 sum(CASE WHEN c.kind = 'payments_received' THEN t.amount ELSE -t.amount END) AS znc
@@ -44,16 +44,16 @@ _CHECKS = {
                 WHERE state IN ('requested', 'done') GROUP BY 1) r ON r.payment_id = p.id
         WHERE p.returned_znc <> coalesce(t.znc, 0) OR p.returned_znc <> coalesce(r.znc, 0)
             OR p.returned_rub <> coalesce(r.rub, 0)""",
-    "Somebody who owes has money in the wallet": """
+    "A user with a debt has a balance": """
         SELECT w.user_id::text FROM accounts w JOIN accounts r ON r.user_id = w.user_id AND r.kind = 'receivable'
         WHERE w.kind = 'wallet' AND w.balance > 0 AND r.balance < 0""",
-    "Somebody who deleted the account has money": """
+    "A deleted account has a balance": """
         SELECT user_id::text FROM accounts WHERE closed_at IS NOT NULL AND kind = 'wallet' AND balance <> 0""",
-    "A token was not paid for with exactly its price": """
+    "A token's purchase differs from its price": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'purchase'
         GROUP BY k.id HAVING coalesce(sum(t.amount), 0) + coalesce(k.bundle_share, 0) <> k.price_paid""",
-    "A bundle was not paid for with exactly its price, or its shares are not that price": """
+    "A bundle's purchase or its shares differ from its price": """
         SELECT b.id::text FROM bundle_purchases b
             LEFT JOIN (SELECT reference_id, sum(amount) AS paid, count(*) AS times FROM transfers
                 WHERE reference_type = 'bundle_purchase' AND kind = 'purchase' GROUP BY 1) t ON t.reference_id = b.id
@@ -64,14 +64,14 @@ _CHECKS = {
     "The tokens of a bundle gave back more than was paid for them": """
         SELECT bundle_purchase_id::text FROM access_tokens WHERE bundle_purchase_id IS NOT NULL
         GROUP BY 1 HAVING coalesce(sum(refund_amount), 0) > sum(price_paid)""",
-    "A gift code was not credited once for each use": """
+    "A gift code's credits differ from its uses": """
         SELECT g.id::text FROM gift_codes g
             LEFT JOIN (SELECT r.gift_code_id, count(*) AS uses, sum(r.amount_znc) AS znc, sum(t.amount) AS booked
                 FROM gift_redemptions r LEFT JOIN transfers t
                     ON t.reference_type = 'gift_code' AND t.reference_id = r.id AND t.kind = 'gift'
                 GROUP BY 1) r ON r.gift_code_id = g.id
         WHERE g.uses <> coalesce(r.uses, 0) OR coalesce(r.znc, 0) IS DISTINCT FROM coalesce(r.booked, 0)""",
-    "A referral bonus is not what was booked for it": """
+    "A referral bonus differs from its transfers": """
         SELECT b.id::text FROM referral_bonuses b
             LEFT JOIN (SELECT t.reference_id,
                 sum(CASE 'bonuses' WHEN d.kind THEN t.amount WHEN c.kind THEN -t.amount END) AS paid,
@@ -83,11 +83,11 @@ _CHECKS = {
         WHERE b.amount - b.returned - b.withheld IS DISTINCT FROM t.paid
             OR CASE WHEN b.ended_at IS NULL THEN 0 ELSE b.amount - b.returned - b.withheld END
                 <> coalesce(t.vested, 0)""",
-    "A revoked token was not refunded with exactly its refund": """
+    "A revoked token's refund differs from its transfer": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'refund'
         GROUP BY k.id HAVING coalesce(sum(t.amount), 0) <> coalesce(k.refund_amount, 0) OR count(t.id) > 1""",
-    "A transfer does not join the accounts that its kind and its reference name": """
+    "A transfer connects the wrong accounts for its kind and reference": """
         SELECT t.kind || ' ' || t.id FROM transfers t
             JOIN accounts d ON d.id = t.debit_account_id JOIN accounts c ON c.id = t.credit_account_id
             LEFT JOIN payments p ON t.reference_type = 'payment' AND p.id = t.reference_id

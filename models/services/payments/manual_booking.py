@@ -61,7 +61,7 @@ def book_chargeback(
         raise NotRefundable
     amount_rub = checked(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
-        raise InvalidInput("amount", "This is more than is left of the payment.")
+        raise InvalidInput("amount", "This exceeds what is left of the payment.")
     booked = [row.provider_key for row in reversals.of_payment(session, payment.id) if row.state in IN_FORCE]
     if reference in booked:
         raise InvalidInput("reference", "This dispute is booked already.")
@@ -90,7 +90,7 @@ def end(
     if found is None or found.payment_id != payment.id:
         raise NotFound("refund")
     if state not in ENDINGS.get((found.kind, found.state), ()):
-        raise InvalidInput("reason", "Somebody else has changed this meanwhile. Look at it again.")
+        raise InvalidInput("reason", "Someone else has changed this in the meantime. Please review it.")
     if state is ReversalState.DONE:
         found.note = reason
         reversals.finish(session, payment, found, found.provider_key, actor=actor)

@@ -49,7 +49,7 @@ def rows(session: Session, first: date, last: date, zone: tzinfo = UTC) -> list[
     Raises InvalidInput for a range that is empty or longer than a year.
     """
     if not 0 <= (last - first).days < LONGEST_DAYS:
-        raise InvalidInput("last", "Choose a range of at most a year.")
+        raise InvalidInput("last", "Choose a range of up to one year.")
     starts = time_zones.starts_of(first, last, zone)
     paid = _kept(session, first, last) if zone is UTC else _by_day(session, _paid(starts), first)
     returned = _by_day(session, _returned(starts), first)

@@ -83,7 +83,7 @@ def request(
         raise NotRefundable
     amount_rub = checked(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
-        raise InvalidInput("amount", "This is more than is left of the payment.")
+        raise InvalidInput("amount", "This exceeds what is left of the payment.")
     bonus_corrections.locked_of_buyer(session, payment.user_id)
     account, left = unclaimed_money.holder(session, payment)
     if account.kind is AccountKind.WALLET:
@@ -231,7 +231,7 @@ def undo(session: Session, payment: Payment, reversal: PaymentReversal, state: R
                 debit=transfers.system_account(session, AccountKind.PAYMENTS_RECEIVED),
                 credit=account,
                 amount=amount,
-                description="Dispute won" if state is ReversalState.WON else "Refund refused by the provider",
+                description="Dispute won" if state is ReversalState.WON else "Refund rejected by the provider",
                 reference=("payment", payment.id),
                 idempotency_key=f"reversal-undone:{reversal.id}{_PART.get(account.kind, '')}",
                 actor=PLATFORM,

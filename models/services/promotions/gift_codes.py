@@ -93,7 +93,7 @@ def check_count(count: int) -> None:
 def check_uses(uses: int) -> None:
     """Raise InvalidInput for a number of uses that no code has."""
     if not 1 <= uses <= 1_000_000:
-        raise InvalidInput("uses_each", "A limit is 1 or more.")
+        raise InvalidInput("uses_each", "The limit must be at least 1.")
 
 
 def redeem(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> Decimal:

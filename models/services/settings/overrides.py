@@ -55,17 +55,17 @@ KEEP_SECONDS = 1.0
 # One change at a time, so that what somebody saw is still there when his change is judged.
 _LOCK = 7_401_993
 _SENTENCES = {
-    "int_parsing": "Write a whole number.",
-    "int_from_float": "Write a whole number.",
-    "greater_than": "This must be above zero.",
-    "less_than_equal": "This is too large.",
-    "string_too_long": "This is too long.",
-    "too_short": "At least one duration must be for sale.",
-    "decimal_parsing": "Write an amount like 50 or 12.34, with at most two digits after the point.",
-    "decimal_max_places": "Write an amount like 50 or 12.34, with at most two digits after the point.",
-    "decimal_max_digits": "This is too large.",
-    "decimal_whole_digits": "This is too large.",
-    "finite_number": "Write an amount like 50 or 12.34, with at most two digits after the point.",
+    "int_parsing": "Enter a whole number.",
+    "int_from_float": "Enter a whole number.",
+    "greater_than": "The value must be greater than zero.",
+    "less_than_equal": "The value is too large.",
+    "string_too_long": "The text is too long.",
+    "too_short": "At least one duration must be available.",
+    "decimal_parsing": "Enter an amount such as 50 or 12.34, with at most two decimal places.",
+    "decimal_max_places": "Enter an amount such as 50 or 12.34, with at most two decimal places.",
+    "decimal_max_digits": "The value is too large.",
+    "decimal_whole_digits": "The value is too large.",
+    "finite_number": "Enter an amount such as 50 or 12.34, with at most two decimal places.",
 }
 
 
@@ -232,7 +232,7 @@ def _checked(settings: Settings, key: str, value: Any) -> Any:
         section = _with(getattr(settings, name), field, value)
     except ValidationError as error:
         kind = error.errors()[0]["type"]
-        raise InvalidInput("value", _SENTENCES.get(kind, "This value does not fit.")) from None
+        raise InvalidInput("value", _SENTENCES.get(kind, "This value is not valid.")) from None
     return section.model_dump(mode="json")[field]
 
 

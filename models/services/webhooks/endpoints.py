@@ -46,7 +46,7 @@ def create(
         return None
     count = session.scalar(select(func.count()).where(WebhookEndpoint.user_id == user.id)) or 0
     if count >= AT_MOST:
-        raise InvalidInput("url", "You have as many webhooks as you can. Remove one first.")
+        raise InvalidInput("url", "You have reached the limit of webhooks. Delete one first.")
     secret = signing.new_secret()
     endpoint = WebhookEndpoint(
         id=endpoint_id,
@@ -112,7 +112,7 @@ def disable(session: Session, endpoint: WebhookEndpoint) -> None:
     """Switch off an endpoint that has failed for too long, and write to its owner."""
     endpoint.enabled, endpoint.disabled_at = False, clock.now()
     _give_up_waiting(session, endpoint)
-    _record(session, endpoint, PLATFORM, change="switched off after failures")
+    _record(session, endpoint, PLATFORM, change="disabled after failures")
     outbox.write(
         session,
         "webhook_disabled",
@@ -158,7 +158,7 @@ def _sealed(secret: bytes, endpoint_id: uuid.UUID, settings: Settings) -> bytes:
 def checked_topics(topics: Iterable[str]) -> list[str]:
     known: list[str] = [topic.value for topic in Topic if topic.value in set(topics)]
     if not known:
-        raise InvalidInput("topics", "Choose at least one thing to be told about.")
+        raise InvalidInput("topics", "Choose at least one topic.")
     return known
 
 
@@ -171,7 +171,7 @@ def _give_up_waiting(session: Session, endpoint: WebhookEndpoint) -> None:
             WebhookDelivery.dead_at.is_(None),
             WebhookDelivery.is_test.is_(False),
         )
-        .values(dead_at=clock.now(), error="The webhook is switched off.")
+        .values(dead_at=clock.now(), error="The webhook is disabled.")
     )
 
 

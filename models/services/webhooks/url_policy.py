@@ -40,16 +40,16 @@ def checked(url: str, settings: Settings) -> str:
     url = url.strip()
     parts = _parts(url)
     if parts is None or len(url) > LONGEST or not url.isascii() or not url.isprintable() or " " in url:
-        raise InvalidInput("url", "Write an address like https://example.org/hook.")
+        raise InvalidInput("url", "Enter an address such as https://example.org/hook.")
     if parts.scheme != "https" and (settings.platform.is_production or parts.scheme != "http"):
         raise InvalidInput("url", "The address must begin with https://.")
     if parts.username is not None or parts.fragment:
-        raise InvalidInput("url", "The address must not hold a password or a #.")
+        raise InvalidInput("url", "The address must not contain a password or a #.")
     port = parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
     if port not in WEB_PORTS and port < FIRST_FREE_PORT:
-        raise InvalidInput("url", "This port is not one that web servers use.")
+        raise InvalidInput("url", "This port is not used by web servers.")
     if not settings.webhooks.allow_private and _is_ours(parts.hostname or "", settings):
-        raise InvalidInput("url", "This address leads into a private network.")
+        raise InvalidInput("url", "This address points to a private network.")
     return url
 
 
@@ -58,7 +58,7 @@ def addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Unreachable("The name of the host cannot be resolved.") from None
+        raise Unreachable("The host name cannot be resolved.") from None
     resolved = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not allow_private and not all(is_public(address) for address in resolved):
         raise Unreachable("The host is in a private network.")

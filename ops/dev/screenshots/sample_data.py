@@ -199,7 +199,7 @@ def _notices(making: Making, alice: User) -> None:
         ]  # fmt: skip
         works, fails = (one[0] for one in made if one is not None)
         webhook_endpoints.switch(session, fails, on=False, actor=making.actor(alice))
-    answers = [(200, "ok", None), (500, TO_TRY, None), (None, None, "No answer in time."), (200, "", None)]
+    answers = [(200, "ok", None), (500, TO_TRY, None), (None, None, "No response in time."), (200, "", None)]
     for number, (kind, days) in enumerate((("payment", 3), ("balance_low", 2.6), ("renewed", 2), ("bonus", 0.6))):
         status, answer, error = answers[number]
         with making.past.ago(days) as session:

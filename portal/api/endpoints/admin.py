@@ -48,7 +48,7 @@ def user_list(query: schemas.UsersQuery) -> Response:
         200,
         schemas.AdminUser,
         example=schemas.ADMIN_USER_EXAMPLE,
-        errors={403: SENT, 404: "There is no such user.", 409: "The last admin cannot be removed."},
+        errors={403: SENT, 404: "User not found.", 409: "The last admin cannot be removed."},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)
@@ -100,7 +100,7 @@ def token_list(query: schemas.TokensQuery) -> Response:
         200,
         schemas.ForceRevoked,
         example=schemas.FORCE_REVOKED_EXAMPLE,
-        errors={403: SENT, 404: "There is no such token."},
+        errors={403: SENT, 404: "Token not found."},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)

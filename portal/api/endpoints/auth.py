@@ -73,7 +73,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
         200,
         schemas.LoginToken,
         example=schemas.TOKEN_EXAMPLE,
-        errors={401: "The e-mail address or the password is wrong.", 403: "This account is disabled."},
+        errors={401: "Incorrect e-mail address or password.", 403: "This account is disabled."},
         is_open=True,
     ),
 )

@@ -88,7 +88,7 @@ def purchase(header: OnceHeader, path: schemas.BundlePath, body: schemas.BundleP
 
 @blueprint.post(
     "/",
-    **documented(201, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors={400: "This duration is not for sale."}),
+    **documented(201, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors={400: "This duration is not available."}),
 )
 @authentication.needs(KeyScope.ADMIN)
 def create(body: schemas.NewBundle) -> Response:
@@ -105,7 +105,7 @@ def create(body: schemas.NewBundle) -> Response:
         200,
         schemas.Bundle,
         example=schemas.BUNDLE_EXAMPLE,
-        errors={**NO_SUCH, 400: "This duration is not for sale."},
+        errors={**NO_SUCH, 400: "This duration is not available."},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)

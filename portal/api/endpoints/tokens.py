@@ -27,7 +27,7 @@ blueprint = make_blueprint("tokens", "Access tokens.")
         schemas.Token,
         example=schemas.SOLD_EXAMPLE,
         errors={
-            400: "This duration is not for sale.",
+            400: "This duration is not available.",
             402: "The balance is too low: 18.00 ZNC are needed.",
             409: "A request with this Idempotency-Key is being carried out.",
         },
@@ -72,7 +72,7 @@ def my_tokens(query: schemas.MineQuery) -> Response:
 
 @blueprint.delete(
     "/<uuid:token_id>",
-    **documented(200, schemas.Revoked, example=schemas.REVOKED_EXAMPLE, errors={404: "There is no such token."}),
+    **documented(200, schemas.Revoked, example=schemas.REVOKED_EXAMPLE, errors={404: "Token not found."}),
 )
 @authentication.needs(KeyScope.BUY)
 def revoke(path: schemas.TokenPath) -> Response:

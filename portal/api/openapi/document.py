@@ -44,11 +44,11 @@ _MEANINGS = {
     403: ("No credentials, an account that is disabled, or too weak a role", "Not authenticated"),
     404: ("There is no such thing, or it is somebody else's", "There is nothing here."),
     409: ("It cannot be done now", "A request with this Idempotency-Key is being carried out."),
-    413: ("The body is too large", "We do not take that much at once. Shorten it and try again."),
+    413: ("The body is too large", "The request is larger than we accept. Make it shorter and try again."),
     422: ("The request does not fit its schema", ""),
     429: ("Too many requests", "Too many attempts. Please try again later."),
     502: ("The payment provider refused", "The payment provider will not do this."),
-    503: ("A part of the platform does not answer", "The payment provider does not answer. Please try again later."),
+    503: ("A part of the platform does not answer", "The payment provider is not responding. Please try again later."),
 }
 _FAULT = {
     "loc": ["body", "duration_hours"],

@@ -71,7 +71,7 @@ def end(key_id: uuid.UUID) -> Response:
     """End a key; whatever uses it is refused from then on."""
     with context.transaction() as session:
         api_keys.end(session, context.user(), key_id, actor=context.actor())
-    flash(_("The key has ended."), "good")
+    flash(_("The API key has been revoked."), "good")
     return redirect(url_for("keys.listing"), 303)
 
 

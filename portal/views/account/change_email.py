@@ -34,6 +34,8 @@ def change() -> str | Response | tuple[str, int]:
             form.refuse(error)
         else:
             context.later("jobs.email_links.send_links")
-            flash(_("We have sent a link to the new address. Your old one stays until you follow it."), "good")
+            flash(
+                _("We have sent a link to the new address. The old one stays in use until you follow the link."), "good"
+            )
             return redirect(url_for("profile.profile"), 303)
     return render_template("account/email.html", form=form), 400 if form.errors else 200

@@ -44,7 +44,7 @@ def delete() -> str | AnyResponse | tuple[str, int]:
             form.refuse(error)
         else:
             session.clear()
-            flash(_("Your account is deleted."), "info")
+            flash(_("Your account has been deleted."), "info")
             return redirect(url_for("pages.landing"), 303)
     gone = deletion.preview(context.session(), user)
     asks_code = two_factor.is_on(context.session(), user.id)

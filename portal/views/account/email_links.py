@@ -86,7 +86,7 @@ def reset() -> str | Response | tuple[str, int]:
                     own, session[KEY], new, settings=context.frozen_settings(), actor=context.actor()
                 )
             session.clear()
-            flash(_("Your new password is set. Log in with it."), "good")
+            flash(_("Your new password has been set. Sign in with it."), "good")
             return redirect(url_for("accounts.login"), 303)
     except LinkExpired:
         return _gone()
@@ -107,7 +107,12 @@ def confirm() -> str | Response | tuple[str, int]:
             with context.transaction() as own:
                 act(own, session[KEY], settings=context.frozen_settings(), actor=context.actor())
             session.pop(KEY, None)
-            flash(_("Your new address is confirmed.") if changes else _("Your address is confirmed. Log in."), "good")
+            flash(
+                _("Your new address is confirmed.")
+                if changes
+                else _("Your address is confirmed. You can sign in now."),
+                "good",
+            )
             return redirect(url_for("profile.profile" if changes else "accounts.login"), 303)
     except LinkExpired:
         return _gone()

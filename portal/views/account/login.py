@@ -41,9 +41,11 @@ def register() -> str | Response | tuple[str, int]:
         else:
             if context.frozen_settings().mail.is_configured:
                 context.later("jobs.email_links.send_links")
-                words = _("Check your mail: it says how to go on, also if this address had an account before.")
+                words = _("Check your e-mail for the next step, also if this address already had an account.")
             else:
-                words = _("Log in now. If this address had an account before, nothing has changed: use its password.")
+                words = _(
+                    "You can sign in now. If this address already had an account, nothing has changed: use its password."
+                )
             flash(words, "good")
             return redirect(url_for("accounts.login", next=_next() or None), 303)
     return render_template("account/register.html", form=form, next=_next()), 400 if form.errors else 200
@@ -88,7 +90,7 @@ def login() -> str | Response | tuple[str, int]:
             except (LoginFailed, AccountDisabled) as error:
                 if context.frozen_settings().mail.is_configured and isinstance(error, LoginFailed):
                     form.form_errors.append(
-                        _("The address or the password is wrong, or the address is not confirmed yet.")
+                        _("Incorrect e-mail address or password, or the address is not confirmed yet.")
                     )
                 else:
                     form.refuse(error)

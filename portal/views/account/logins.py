@@ -29,7 +29,7 @@ def end(login_id: uuid.UUID) -> Response:
         logins.end(own, context.user(), login_id, actor=context.actor())
     if login_id == context.login().id:
         return leave()
-    flash(_("That login has ended."), "good")
+    flash(_("The login session has ended."), "good")
     return redirect(url_for("logins.listing"), 303)
 
 
@@ -39,9 +39,12 @@ def end_others() -> Response:
     with context.transaction() as own:
         count = logins.end_others(own, context.user().id, keep=context.login().id, actor=context.actor())
     if count:
-        flash(ngettext("%(num)d other login has ended.", "%(num)d other logins have ended.", count), "good")
+        flash(
+            ngettext("%(num)d other login session has ended.", "%(num)d other login sessions have ended.", count),
+            "good",
+        )
     else:
-        flash(_("There was no other login."), "info")
+        flash(_("There were no other login sessions."), "info")
     return redirect(url_for("logins.listing"), 303)
 
 
@@ -56,5 +59,5 @@ def end_all() -> Response:
 def leave() -> Response:
     """Forget the browser's session, and say so."""
     session.clear()
-    flash(_("You are logged out."), "info")
+    flash(_("You have signed out."), "info")
     return redirect(url_for("pages.landing"), 303)

@@ -41,7 +41,7 @@ def change() -> str | Response | tuple[str, int]:
         user.low_balance_znc = threshold
         for topic in Topic:
             notification_preferences.choose(session, user, topic, mail=topic in by_mail, webhook=topic in by_webhook)
-    flash(_("Your choices are kept."), "good")
+    flash(_("Preferences saved."), "good")
     return redirect(url_for("notices.settings"), 303)
 
 

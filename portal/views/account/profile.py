@@ -63,7 +63,7 @@ def change_password() -> str | Response | tuple[str, int]:
             form.refuse(error)
         else:
             auth.enter(opened)
-            flash(_("Your password is changed. All other logins have ended."), "good")
+            flash(_("Your password has been changed. All other login sessions have ended."), "good")
             return redirect(url_for("profile.profile"), 303)
     return _profile(form), 400
 

@@ -81,7 +81,7 @@ def renew_codes() -> str | Response | tuple[str, int]:
     try:
         is_done = _tried(form, act)
     except RotatedAlready:
-        flash(_("New codes were made already. They were shown once."), "info")
+        flash(_("New codes have already been created. They were shown once."), "info")
         return redirect(url_for("two_factor.overview"), 303)
     if is_done:
         return render_template("account/recovery_codes.html", codes=codes, fresh=False)
@@ -93,7 +93,7 @@ def turn_off() -> str | Response | tuple[str, int]:
     """Turn the second factor off."""
     form = RenewCodesForm(request.form)
     if _tried(form, lambda own: two_factor.turn_off(own, context.user(), **_proof(form))):
-        flash(_("Two-factor login is off."), "info")
+        flash(_("Two-factor authentication is off."), "info")
         return redirect(url_for("two_factor.overview"), 303)
     return _overview(BeginForm(), form), 400
 

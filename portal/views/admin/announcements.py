@@ -60,7 +60,7 @@ def make() -> str | Response | tuple[str, int]:
         form.refuse(error)
         return _page(form), 400
     announcement_banner.board().forget()
-    flash(_("It is announced."), "good")
+    flash(_("The announcement has been published."), "good")
     return redirect(url_for("admin_announcements.listing"), 303)
 
 
@@ -70,7 +70,7 @@ def withdraw(announcement_id: uuid.UUID) -> Response:
     with context.transaction() as session:
         announcements.withdraw(session, announcement_id, actor=context.actor())
     announcement_banner.board().forget()
-    flash(_("It is shown no more."), "good")
+    flash(_("The announcement has been withdrawn."), "good")
     return redirect(url_for("admin_announcements.listing"), 303)
 
 

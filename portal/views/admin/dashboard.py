@@ -28,9 +28,9 @@ def index() -> str:
 def verify() -> Response:
     """Have the books verified now instead of next night."""
     if context.later("jobs.cleanup.verify_ledger"):
-        flash(_("The books are being verified. The result will stand here in a moment."), "info")
+        flash(_("Ledger verification has started. The result will appear here shortly."), "info")
     else:
-        flash(_("Redis does not answer. Please try again later."), "bad")
+        flash(_("Redis is not responding. Please try again later."), "bad")
     return redirect(url_for("admin.index"), 303)
 
 

@@ -56,7 +56,7 @@ def send_again(mail_id: uuid.UUID) -> Response:
     with context.transaction() as session:
         outbox.send_again(session, mail_id, actor=context.actor())
     context.later("jobs.mail.send_waiting")
-    flash(_("The mail will be sent again."), "good")
+    flash(_("The e-mail will be sent again."), "good")
     return redirect(local_path(request.form.get("next"), url_for("office_mails.listing")), 303)
 
 

@@ -58,7 +58,7 @@ def reset_two_factor(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         else:
-            flash(_("Two-factor login of this account is off, and its logins have ended."), "good")
+            flash(_("Two-factor authentication of this account is off, and its login sessions have ended."), "good")
             return redirect(url_for("admin.user_detail", user_id=user_id), 303)
     state = two_factor.state(context.session(), user_id)
     page = render_template("admin/reset_two_factor.html", person=person, form=form, state=state)

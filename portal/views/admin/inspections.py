@@ -66,7 +66,7 @@ def start() -> str | Response | tuple[str, int]:
     except InvalidInput as error:
         form.refuse(error)
         return _page(form), 400
-    flash(_("The workers show these flows from now on. It ends by itself."), "good")
+    flash(_("The inspection is active and ends automatically."), "good")
     return redirect(url_for("admin_inspections.listing"), 303)
 
 
@@ -75,7 +75,7 @@ def end(inspection_id: uuid.UUID) -> Response:
     """Show nothing more of it."""
     with context.transaction() as session:
         inspections.end(session, inspection_id, actor=context.actor())
-    flash(_("Nothing more of it is shown."), "good")
+    flash(_("The inspection has ended."), "good")
     return redirect(url_for("admin_inspections.listing"), 303)
 
 

@@ -31,23 +31,23 @@ def overview() -> str:
 @blueprint.post("/again")
 def run_again() -> Response:
     """Put a failed job back into its queue. Every job may run twice without harm."""
-    return _change(queues.run_again, _("The job is in its queue again."), "again")
+    return _change(queues.run_again, _("The job has been queued again."), "again")
 
 
 @blueprint.post("/remove")
 def remove() -> Response:
     """Forget a failed job."""
-    return _change(queues.remove, _("The job is removed."), "removed")
+    return _change(queues.remove, _("The job has been removed."), "removed")
 
 
 def _change(act: Callable[[Redis, str], str | None], said: str, what: str) -> Response:
     try:
         name = act(components.redis(), request.form.get("job", "")[:100])
     except QueueDown:
-        flash(_("Redis does not answer. Please try again later."), "bad")
+        flash(_("Redis is not responding. Please try again later."), "bad")
         return redirect(url_for("admin_jobs.overview"), 303)
     if name is None:
-        flash(_("This job is gone."), "info")
+        flash(_("This job no longer exists."), "info")
         return redirect(url_for("admin_jobs.overview"), 303)
     with context.transaction() as session:
         actor = context.actor()

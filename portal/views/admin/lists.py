@@ -98,10 +98,10 @@ def cut_session(session_id: uuid.UUID) -> Response:
             sessions.cut(session, session_id, context.actor())
     except NotFound:
         if sessions.exists(context.session(), session_id):
-            flash(_("This session has ended already."), "info")
+            flash(_("This session has already ended."), "info")
             return redirect(url_for("admin.session_list", open=1), 303)
         raise
-    flash(_("The session is cut. What was under way in it ends within a second."), "good")
+    flash(_("The session has ended. Its open transfers stop within a second."), "good")
     return redirect(url_for("admin.session_list", open=1), 303)
 
 

@@ -76,7 +76,7 @@ def new_coupon() -> str | Response | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         else:
-            flash(_("The coupon is made."), "good")
+            flash(_("Coupon created."), "good")
             return _back()
     return _form_page(form, _("New coupon"))
 
@@ -111,7 +111,7 @@ def new_gifts() -> Response | str | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         except DuplicateTransfer:
-            flash(_("These codes are made already; no more were made. They were shown once."), "info")
+            flash(_("These codes have already been created; no more were added. They were shown once."), "info")
             return _back()
         else:
             if request.form.get("as") == "csv":
@@ -119,7 +119,7 @@ def new_gifts() -> Response | str | tuple[str, int]:
                     "gift-codes", ["code", "amount_znc"], ((code, amount) for code in codes)
                 )
             return render_template("admin/gift_codes.html", codes=codes, amount=amount)
-    return _form_page(form, _("New gift codes"), as_file=_("Save as CSV, once"))
+    return _form_page(form, _("New gift codes"), as_file=_("Create and download CSV"))
 
 
 @blueprint.post("/gifts/<uuid:gift_id>/active")
@@ -141,13 +141,13 @@ def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 revocation.force_revoke(session, token_id, reason=str(form.reason.data), actor=context.actor())
         except InvalidInput as error:
             form.refuse(error)
-            return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
+            return _form_page(form, _("Revoke token %(prefix)s…", prefix=token.prefix), _("Revoke without refund"))
         except TokenEnded as error:
             flash(error_messages.sentence(error), "info")
         else:
-            flash(_("The token is ended, and its owner is told why."), "good")
+            flash(_("Token revoked; its owner is notified of the reason."), "good")
         return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)
-    return _form_page(form, _("End the token %(prefix)s…", prefix=token.prefix), _("End it without a refund"))
+    return _form_page(form, _("Revoke token %(prefix)s…", prefix=token.prefix), _("Revoke without refund"))
 
 
 BUNDLE_COLUMNS = ("id", "name", "description", "token_count", "duration_hours", "scope", "discount_percent")
@@ -186,7 +186,7 @@ def _cells(row: Bundle | Coupon | GiftCode, columns: Sequence[str]) -> tuple[lis
 
 
 def _bundle(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tuple[str, int]:
-    title = _("New bundle") if bundle is None else _("Change the bundle %(name)s", name=bundle.name)
+    title = _("New bundle") if bundle is None else _("Edit bundle %(name)s", name=bundle.name)
     if request.method == "POST" and form.validate():
         facts: dict[str, Any] = {name: field.data for name, field in form._fields.items()}
         try:
@@ -195,7 +195,7 @@ def _bundle(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tup
         except InvalidInput as error:
             form.refuse(error)
         else:
-            flash(_("The bundle is saved."), "good")
+            flash(_("Bundle saved."), "good")
             return _back()
     return _form_page(form, title)
 

@@ -91,7 +91,7 @@ def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
             act(session, event_id, note=note, actor=context.actor())
     except InvalidInput as error:
         return _review_page(refused=event_id, note=note, error=error_messages.sentence(error)), 400
-    flash(_("It is booked and off the list.") if is_booked else _("It is off the list."), "good")
+    flash(_("Recorded and resolved.") if is_booked else _("The review has been closed."), "good")
     return redirect(url_for("admin_payments.review_list", page=request.args.get("page")), 303)
 
 
@@ -112,9 +112,7 @@ def ask(payment_id: uuid.UUID) -> Response:
         flash(error_messages.sentence(error), "bad")
     else:
         said = (
-            _("The provider knows nothing new.")
-            if result is None
-            else _("The provider has answered, and its word is booked.")
+            _("The provider has no new status.") if result is None else _("The provider's answer has been processed.")
         )
         flash(said, "info" if result is None else "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
@@ -135,10 +133,10 @@ def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
         form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
         return _payment_page(payment_id, form), 400
     except DuplicateTransfer:
-        flash(_("This refund is booked already; it was not made twice."), "info")
+        flash(_("This refund has already been recorded and was not made twice."), "info")
     else:
         context.later("jobs.payments.send_refund", str(key))
-        flash(_("The refund is booked, and the provider is being asked to carry it out."), "good")
+        flash(_("The refund has been recorded and sent to the provider."), "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
 
@@ -182,7 +180,7 @@ def end_reversal(payment_id: uuid.UUID, reversal_id: uuid.UUID) -> Response:
     except InvalidInput as error:
         flash(error_messages.sentence(error), "bad")
     else:
-        flash(_("It is booked."), "good")
+        flash(_("Recorded."), "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
 

@@ -92,7 +92,7 @@ def undo(change_id: int) -> Response:
     form = UndoForm(request.form)
     try:
         with context.transaction() as session:
-            reason = form.reason.data or _("Undone")
+            reason = form.reason.data or _("Reverted")
             overrides.undo(session, context.frozen_settings(), change_id, reason=reason, actor=context.actor())
     except (InvalidInput, SettingChanged) as error:
         flash(error_messages.sentence(error), "bad")
@@ -102,7 +102,7 @@ def undo(change_id: int) -> Response:
 
 def _changed() -> Response:
     context.runtime_settings().forget()
-    flash(_("Saved. Portal, jobs and every proxy worker take it up within two seconds."), "good")
+    flash(_("Saved. Portal, jobs and all proxy workers apply it within two seconds."), "good")
     return redirect(url_for("admin_settings.overview"), 303)
 
 

@@ -72,7 +72,7 @@ def change_users() -> str | Response:
     active = request.form.get("action") == "enable"
     chosen = _chosen_ids()
     if not chosen:
-        flash(_("Choose somebody first."), "info")
+        flash(_("Select at least one user."), "info")
         return redirect(url_for("admin.user_list"), 303)
     if request.form.get("confirmed") != "1":
         listed = [users.by_id(context.session(), user_id) for user_id in chosen]
@@ -88,9 +88,9 @@ def change_users() -> str | Response:
         except (LastSuperuser, NotFound) as error:
             flash(error_messages.sentence(error), "bad")
     if active:
-        flash(ngettext("%(num)d account is enabled.", "%(num)d accounts are enabled.", changed), "good")
+        flash(ngettext("%(num)d account enabled.", "%(num)d accounts enabled.", changed), "good")
     else:
-        flash(ngettext("%(num)d account is disabled.", "%(num)d accounts are disabled.", changed), "good")
+        flash(ngettext("%(num)d account disabled.", "%(num)d accounts disabled.", changed), "good")
     return redirect(url_for("admin.user_list"), 303)
 
 
@@ -145,9 +145,9 @@ def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
         form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
         return _user_page(user_id, form), 400
     except DuplicateTransfer:
-        flash(_("This change is booked already; it was not made twice."), "info")
+        flash(_("This change has already been recorded and was not applied twice."), "info")
     else:
-        flash(_("The balance is now %(balance)s ZNC.", balance=formatting.amount(balance)), "good")
+        flash(_("New balance: %(balance)s ZNC.", balance=formatting.amount(balance)), "good")
     return _back(user_id)
 
 
@@ -155,7 +155,7 @@ def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
 def set_active(user_id: uuid.UUID) -> Response:
     """Disable a user, or enable him again; a disabled one's logins and tokens end at once."""
     active = request.form.get("active") == "1"
-    said = _("The account is enabled.") if active else _("The account is disabled.")
+    said = _("The account has been enabled.") if active else _("The account has been disabled.")
     return _change(user_id, said, lambda session, actor: roles.set_active(session, user_id, active=active, actor=actor))
 
 
@@ -163,7 +163,7 @@ def set_active(user_id: uuid.UUID) -> Response:
 def set_superuser(user_id: uuid.UUID) -> Response:
     """Make somebody an admin, or an admin a user again; the last one stays."""
     on = request.form.get("on") == "1"
-    said = _("This user is an admin now.") if on else _("This user is no admin any more.")
+    said = _("The user is now an admin.") if on else _("The user is no longer an admin.")
     return _change(
         user_id, said, lambda session, actor: roles.set_superuser(session, user_id, superuser=on, actor=actor)
     )
@@ -172,7 +172,7 @@ def set_superuser(user_id: uuid.UUID) -> Response:
 @blueprint.post("/users/<uuid:user_id>/logins/end")
 def end_logins(user_id: uuid.UUID) -> Response:
     """End every login of a user, in pages and in the API; his tokens keep working."""
-    said = _("Every login of this user has ended.")
+    said = _("All login sessions of this user have ended.")
     return _change(user_id, said, lambda session, actor: logins.end_all(session, user_id, actor=actor))
 
 
@@ -180,7 +180,7 @@ def end_logins(user_id: uuid.UUID) -> Response:
 def add_note(user_id: uuid.UUID) -> Response:
     """Write something down about a person, for other admins."""
     text = NoteForm(request.form).text.data or ""
-    said = _("The note is saved.")
+    said = _("Note saved.")
     return _change(
         user_id, said, lambda session, actor: user_profile.add_note(session, user_id, text=text, actor=actor)
     )

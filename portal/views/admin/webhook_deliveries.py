@@ -50,7 +50,7 @@ def send_again(delivery_id: uuid.UUID) -> Response:
         is_on = deliveries.send_again(session, delivery_id, actor=context.actor())
     if is_on:
         context.later("jobs.webhooks.send_waiting")
-        flash(_("It will be sent again."), "good")
+        flash(_("The event will be sent again."), "good")
     else:
-        flash(_("Its owner has to switch the webhook on first."), "bad")
+        flash(_("The owner has to enable the webhook first."), "bad")
     return redirect(local_path(request.form.get("next"), url_for("office_hooks.listing")), 303)

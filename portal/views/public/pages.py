@@ -70,7 +70,7 @@ def styleguide() -> str:
     """Show every piece that pages are made of."""
     login = LoginForm(data={"email": "alice@example.org"})
     faulty = RegisterForm(data={"email": "alice"})
-    faulty.email.errors = [gettext("This does not look like an e-mail address.")]
+    faulty.email.errors = [gettext("Enter a valid e-mail address.")]
     return render_template(
         "pages/styleguide.html",
         login=login,

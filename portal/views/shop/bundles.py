@@ -57,7 +57,9 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 shown=form.shown.of(THE_BUNDLE),
             )
     except DuplicateTransfer:
-        flash(_("This bundle is bought already; it was not paid for twice. Its secrets were shown once."), "info")
+        flash(
+            _("This bundle has already been purchased and was not charged twice. Its secrets were shown once."), "info"
+        )
         return redirect(url_for("tokens.listing"), 303)
     except InsufficientFunds as error:
         form.refuse(error)

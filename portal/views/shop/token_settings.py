@@ -62,7 +62,7 @@ def confirm_pause(token_id: uuid.UUID) -> str | Response:
 @blueprint.post("/<uuid:token_id>/pause")
 def pause(token_id: uuid.UUID) -> Response:
     """Stop the clock."""
-    with _told(_("The clock stands still. Nobody can use the token until you resume it.")) as session:
+    with _told(_("Token paused. It cannot be used until you resume it, and its time does not run.")) as session:
         token_pause.pause(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
     return _back(token_id)
 
@@ -70,7 +70,7 @@ def pause(token_id: uuid.UUID) -> Response:
 @blueprint.post("/<uuid:token_id>/resume")
 def resume(token_id: uuid.UUID) -> Response:
     """Let the clock run on."""
-    with _told(_("The clock runs on.")) as session:
+    with _told(_("Token resumed. Its time is running again.")) as session:
         token_pause.resume(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
     return _back(token_id)
 
@@ -79,7 +79,7 @@ def resume(token_id: uuid.UUID) -> Response:
 def rename(token_id: uuid.UUID) -> Response:
     """Give the token another name, or none."""
     form = NameForm(request.form)
-    with _told(_("The name is saved.")) as session:
+    with _told(_("Name saved.")) as session:
         rotation.rename(session, context.user(), token_id, name=form.name.data or "", actor=context.actor())
     return _back(token_id)
 
@@ -88,7 +88,7 @@ def rename(token_id: uuid.UUID) -> Response:
 def set_renewal(token_id: uuid.UUID) -> Response:
     """Switch the renewal from the balance on or off."""
     on = request.form.get("on") == "1"
-    said = _("The token will renew itself from your balance.") if on else _("The token will not renew itself.")
+    said = _("Auto-renewal is on.") if on else _("Auto-renewal is off.")
     shown = request.form.get("shown", "")
     with _told(said) as session:
         renewal.set_auto_renew(
@@ -137,7 +137,7 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 shown=form.shown.of(hours),
             )
     except DuplicateTransfer:
-        flash(_("This extension is booked already; it was not paid for twice."), "info")
+        flash(_("This extension has already been purchased and was not charged twice."), "info")
     except InsufficientFunds as error:
         form.refuse(error)
         return _extend_page(token, form, lacks=error), 402
@@ -153,7 +153,9 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
         flash(error_messages.sentence(error), "bad")
     else:
         paid = formatting.amount(price)
-        flash(_("%(duration)s more, for %(amount)s ZNC.", duration=formatting.duration(hours), amount=paid), "good")
+        flash(
+            _("Extended by %(duration)s for %(amount)s ZNC.", duration=formatting.duration(hours), amount=paid), "good"
+        )
     return _back(token_id)
 
 
@@ -210,7 +212,7 @@ def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
 @blueprint.post("/<uuid:token_id>/old-secret")
 def end_old_secret(token_id: uuid.UUID) -> Response:
     """End the secret that was replaced; a second time changes nothing."""
-    with _told(_("The old secret opens nothing any more.")) as session:
+    with _told(_("The old secret no longer works.")) as session:
         rotation.end_previous(session, context.user(), token_id, actor=context.actor())
     return _back(token_id)
 

@@ -91,7 +91,7 @@ def buy() -> str | Response | tuple[str, int]:
                 shown=form.shown.of(form.duration_hours.data),
             )
     except DuplicateTransfer:
-        flash(_("This token is bought already; it was not paid for twice. Its secret was shown once."), "info")
+        flash(_("This token has already been purchased and was not charged twice. Its secret was shown once."), "info")
         return redirect(url_for("tokens.detail", token_id=form.token_id.data), 303)
     except InsufficientFunds as error:
         form.refuse(error)
@@ -170,7 +170,7 @@ def revoke(token_id: uuid.UUID) -> Response:
         flash(error_messages.sentence(error), "info")
     else:
         given_back = formatting.amount(refund)
-        flash(_("The token is revoked. %(amount)s ZNC were refunded to your wallet.", amount=given_back), "good")
+        flash(_("Token revoked. %(amount)s ZNC refunded to your wallet.", amount=given_back), "good")
     return redirect(url_for("tokens.detail", token_id=token_id), 303)
 
 
@@ -184,9 +184,9 @@ def release(token_id: uuid.UUID, session_id: uuid.UUID) -> Response:
     except NotFound:
         if not sessions.exists(context.session(), session_id, token_id=token_id):
             raise
-        flash(_("This session has ended already."), "info")
+        flash(_("This session has already ended."), "info")
     else:
-        flash(_("The device is released. Another one may use the token now."), "good")
+        flash(_("Device released. Another device can use the token now."), "good")
     return redirect(url_for("tokens.detail", token_id=token_id), 303)
 
 

@@ -119,7 +119,7 @@ def withdraw(payment_id: uuid.UUID) -> Response:
         settings, actor = context.settings(), context.actor()
         status = topups.withdraw(session, context.user(), payment_id, settings=settings, actor=actor)
     if status is PaymentStatus.EXPIRED:
-        flash(_("The payment is withdrawn. If it was made all the same, its ZNC will be credited."), "good")
+        flash(_("Payment canceled. If it was paid anyway, its ZNC will be credited."), "good")
     return redirect(url_for("wallet.payment", payment_id=payment_id), 303)
 
 

@@ -49,7 +49,7 @@ def create() -> str | Response | tuple[str, int]:
         form.refuse(error)
         return _listing(form, topics), 400
     if made is None:
-        flash(_("This webhook is there already; its secret was shown once."), "info")
+        flash(_("This webhook already exists; its secret was shown once."), "info")
         return _to(uuid.UUID(str(form.endpoint_id.data)))
     context.later("jobs.webhooks.check_address", str(made[0].id))
     return render_template("webhooks/secret.html", endpoint=made[0], secret=made[1])
@@ -81,7 +81,7 @@ def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
             form.refuse(error)
         else:
             context.later("jobs.webhooks.check_address", str(endpoint_id))
-            flash(_("The webhook is changed."), "good")
+            flash(_("Webhook updated."), "good")
             return _to(endpoint_id)
     return _detail(_own(endpoint_id), form, topics), 400
 
@@ -92,7 +92,7 @@ def switch(endpoint_id: uuid.UUID) -> Response:
     on = request.form.get("on") == "1"
     with context.transaction() as session:
         webhook_endpoints.switch(session, _own(endpoint_id), on=on, actor=context.actor())
-    flash(_("The webhook is on.") if on else _("The webhook is off."), "good")
+    flash(_("Webhook enabled.") if on else _("Webhook disabled."), "good")
     return _to(endpoint_id)
 
 
@@ -102,7 +102,7 @@ def test(endpoint_id: uuid.UUID) -> Response:
     with context.transaction() as session:
         deliveries.write_test(session, _own(endpoint_id))
     context.later("jobs.webhooks.send_waiting")
-    flash(_("A test is on its way. What comes back will stand in the list below."), "info")
+    flash(_("A test event has been queued. Its result will appear in the list below."), "info")
     return _to(endpoint_id)
 
 
@@ -111,11 +111,11 @@ def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
     """Ask before a webhook's secret is replaced."""
     endpoint = _own(endpoint_id)
     return confirmation.ask(
-        _("Replace the secret?"),
+        _("Rotate the secret?"),
         [_("A new secret replaces the old one at once: your program refuses our requests until it knows the new one.")],
         about=endpoint.url,
         action=url_for("hooks.replace_secret", endpoint_id=endpoint_id),
-        button=_("Replace the secret"),
+        button=_("Rotate secret"),
         back=url_for("hooks.detail", endpoint_id=endpoint_id),
         hidden={"seen": endpoint.generation},
     )
@@ -146,7 +146,7 @@ def confirm_remove(endpoint_id: uuid.UUID) -> str:
         [_("Its secret and the log of its deliveries are removed with it. This cannot be undone.")],
         about=endpoint.url,
         action=url_for("hooks.remove", endpoint_id=endpoint_id),
-        button=_("Remove the webhook"),
+        button=_("Delete webhook"),
         back=url_for("hooks.detail", endpoint_id=endpoint_id),
     )
 
@@ -156,7 +156,7 @@ def remove(endpoint_id: uuid.UUID) -> Response:
     """Remove a webhook and its log."""
     with context.transaction() as session:
         webhook_endpoints.remove(session, _own(endpoint_id), actor=context.actor())
-    flash(_("The webhook is removed."), "good")
+    flash(_("Webhook deleted."), "good")
     return redirect(url_for("hooks.listing"), 303)
 
 
@@ -168,9 +168,9 @@ def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
         is_on = deliveries.send_again(session, delivery_id, endpoint_id=endpoint.id, actor=context.actor())
     if is_on:
         context.later("jobs.webhooks.send_waiting")
-        flash(_("It will be sent again."), "good")
+        flash(_("The event will be sent again."), "good")
     else:
-        flash(_("Switch the webhook on first."), "bad")
+        flash(_("Enable the webhook first."), "bad")
     return _to(endpoint_id)
 
 

@@ -136,7 +136,7 @@ def test_28_registering_a_taken_address_is_answered_like_a_free_one(
     assert passwords.verify_password(session.get_one(User, alice.id).password_hash, PASSWORD)
     if box is not None:
         told = sorted((to, subject) for to, subject, _text in box.arrived())
-        assert told == [(alice.email, "You have an account already"), (FREE, "Confirm your address")]
+        assert told == [(alice.email, "You already have an account"), (FREE, "Confirm your e-mail address")]
 
 
 def test_28_nobody_learns_by_changing_his_address_who_has_another(
@@ -149,4 +149,4 @@ def test_28_nobody_learns_by_changing_his_address_who_has_another(
     assert taken == free
     assert taken.status == 303
     told = sorted((to, subject) for to, subject, _text in post.arrived())
-    assert told == [(bob.email, "You have an account already"), (FREE, "Confirm your new address")]
+    assert told == [(bob.email, "You already have an account"), (FREE, "Confirm your new address")]

@@ -16,12 +16,12 @@ from portal.presentation.audit_details import details
         (AuditAction.TOKEN_PURCHASED, "price", "1018.00", "price 1,018.00 ZNC", "цена 1 018,00 ZNC"),
         (AuditAction.TOKEN_PURCHASED, "hours", 24, "time 1 day", "время 1 день"),
         (AuditAction.TOKEN_PURCHASED, "scope", "full", "opens Everything", "доступ Полный доступ"),
-        (AuditAction.API_KEY_MADE, "scope", "buy", "opens looking and spending", "доступ просмотр и траты"),
+        (AuditAction.API_KEY_MADE, "scope", "buy", "opens read and write", "доступ чтение и запись"),
         (AuditAction.API_KEY_MADE, "days", 1, "valid for 1 day", "срок 1 день"),
         (AuditAction.PAYMENT_REFUNDED, "amount_rub", "500.00", "in roubles 500.00 ₽", "в рублях 500,00 ₽"),
         (AuditAction.INSPECTION_STARTED, "target", "token", "flows A token", "запросы Токен"),
         (AuditAction.INSPECTION_STARTED, "minutes", 90, "for 1 hour 30 minutes", "на время 1 час 30 минут"),
-        (AuditAction.TOKEN_RENEWAL_STOPPED, "reason", "late", "reason it came too late", "причина слишком поздно"),
+        (AuditAction.TOKEN_RENEWAL_STOPPED, "reason", "late", "reason too late", "причина слишком поздно"),
         (AuditAction.TOKEN_FORCE_REVOKED, "reason", "late", "reason late", "причина late"),
         (AuditAction.SETTING_CHANGED, "key", "prices.znc", "setting Price list", "настройка Прейскурант"),
         (AuditAction.BUNDLE_CHANGED, "discount_percent", "12.50", "discount 12.50 %", "скидка 12,50 %"),
@@ -50,7 +50,7 @@ def test_the_two_values_of_a_changed_setting_are_written_as_settings_are(app: Fl
         ]
         facts = {"key": "limits.topup_max_znc", "before": "100000", "after": 50_000}
         assert told(AuditEntry(action=AuditAction.SETTING_CHANGED, details=facts)) == [
-            "setting Largest top-up in ZNC",
+            "setting Maximum top-up in ZNC",
             "before 100,000",
             "after 50,000",
         ]

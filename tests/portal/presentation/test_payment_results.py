@@ -11,13 +11,13 @@ from portal.presentation import payment_results
     ("done", "english", "russian"),
     [
         ("credited", "ZNC credited", "ZNC зачислены"),
-        ("review: the payment is canceled", "Payment: canceled", "Платёж: отменён"),
+        ("review: payment canceled", "Payment: canceled", "Платёж: отменён"),
         ("ignored: the payment is succeeded", "nothing (Payment: paid)", "ничего (Платёж: оплачен)"),
         ("ignored: the dispute is won", "nothing (Dispute: won)", "ничего (Спор: выигран)"),
         (
             "review: 500.00 RUB went back, and 120.00 RUB were left",
-            "500.00 ₽ went back, and only 120.00 ₽ were left",
-            "вернулось 500,00 ₽; оставалось только 120,00 ₽",
+            "500.00 ₽ were refunded, but only 120.00 ₽ were left",
+            "возвращено 500,00 ₽, хотя оставалось только 120,00 ₽",
         ),
         (
             "review: 120.00 RUB went back, and 100.00 RUB are booked",

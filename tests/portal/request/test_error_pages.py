@@ -42,7 +42,7 @@ def test_under_the_api_an_error_is_json(anonymous: Browser) -> None:
     answer = anonymous.get("/api/v1/nothing")
     assert answer.status_code == 404
     assert answer.json == {
-        "detail": "The address may be mistyped, or the thing may belong to somebody else.",
+        "detail": "The address may be mistyped, or the page may belong to another user.",
         "request_id": answer.headers["X-Request-ID"],
     }
 
@@ -82,13 +82,13 @@ def test_a_form_that_is_no_longer_good_leads_back_to_it(app: Flask) -> None:
         assert answer.status_code == 400
         assert "evil" not in answer.text
         assert "javascript" not in answer.text
-        assert "Open the form again" not in answer.text
+        assert "Reopen the form" not in answer.text
 
 
 def test_a_large_form_is_413(as_alice: Browser) -> None:
     answer = as_alice.client.post("/tokens/buy", data={"name": "x" * 300_000})
     assert answer.status_code == 413
-    assert "This is too large" in answer.text
+    assert "Request too large" in answer.text
 
 
 def test_a_nul_is_400_and_no_500(as_alice: Browser, as_dana: Browser) -> None:
@@ -107,7 +107,7 @@ def test_an_error_of_ours_is_a_500_page_that_gives_nothing_away(
         answer = as_alice.get("/wallet")
     assert answer.status_code == 500
     assert "a secret detail" not in answer.text
-    assert "Something broke on our side" in answer.text
+    assert "Something went wrong" in answer.text
     assert answer.headers["X-Request-ID"] in answer.text
     assert answer.headers["X-Request-ID"] in caplog.text
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

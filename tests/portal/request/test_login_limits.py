@@ -237,7 +237,7 @@ def test_a_right_password_that_was_guessed_opens_nothing_without_the_mail(
     assert (answer.status_code, answer.location) == (303, "/login")
     assert guesser.get("/dashboard").status_code == 302
     owner = at("198.51.100.1")
-    link = owner.get(post.link("Finish your login")).location
+    link = owner.get(post.link("Finish signing in")).location
     assert alice.email in owner.get(link).text
     assert owner.get("/dashboard").status_code == 302
     assert owner.post(link).location == "/dashboard"
@@ -255,7 +255,7 @@ def test_one_address_that_guesses_at_many_accounts_needs_their_mail(
     guesser = at("203.0.113.7")
     assert guesser.log_in(alice).location == "/login"
     assert guesser.get("/dashboard").status_code == 302
-    assert post.link("Finish your login")
+    assert post.link("Finish signing in")
 
 
 def test_a_known_browser_needs_no_mail_while_others_guess(
@@ -287,7 +287,7 @@ def test_a_program_is_told_to_wait_for_the_mail(
     own = {"email": alice.email, "password": PASSWORD}
     answer = program.post("/api/v1/auth/login", json=own)
     assert (answer.status_code, answer.json and answer.json["detail"]) == (401, "proof_needed")
-    link = owner.get(post.link("Finish your login")).location
+    link = owner.get(post.link("Finish signing in")).location
     owner.post(link)
     assert program.post("/api/v1/auth/login", json=own).status_code == 200
 
@@ -299,7 +299,7 @@ def test_a_link_to_finish_a_login_is_good_once_and_not_after_a_new_password(
     links = []
     for number in range(2):
         at(f"203.0.113.{200 + number}").log_in(alice)
-        links.append(post.link("Finish your login"))
+        links.append(post.link("Finish signing in"))
     owner = at("198.51.100.1")
     owner.post(owner.get(links[0]).location)
     assert at("198.51.100.2").get(links[0]).status_code == 410

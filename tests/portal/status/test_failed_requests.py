@@ -27,11 +27,11 @@ def test_an_admin_finds_what_a_request_was(as_dana: Browser, as_alice: Browser, 
     where = as_dana.post("/admin/find", q=request_id).location
     assert where == f"/admin/audit?request={request_id}"
     html = as_dana.get(where).text
-    for said in ("What this request was", f"GET {path}", ">404<", "NotFound", str(alice.id), "127.0.0.1", "Portal"):
+    for said in ("Request details", f"GET {path}", ">404<", "NotFound", str(alice.id), "127.0.0.1", "Portal"):
         assert said in html
     assert "private" not in html
     assert as_dana.post("/admin/find", q="0" * 32).location.startswith("/admin/users")
-    assert "What this request was" not in as_dana.get(f"/admin/audit?request={'0' * 32}").text
+    assert "Request details" not in as_dana.get(f"/admin/audit?request={'0' * 32}").text
 
 
 def test_refusals_of_the_api_are_found_too(as_dana: Browser, anonymous: Browser) -> None:

@@ -24,17 +24,22 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "/admin/gifts/new",
         {"amount": "x", "count": "0", "uses_each": "0", "note": "x", "key": str(uuid.uuid4())},
-        ["Write an amount like", "Make 1 to 1000 codes at once.", "A limit is 1 or more.", "at least 3 characters"],
+        [
+            "Write an amount like",
+            "Create 1 to 1000 codes at once.",
+            "The limit must be at least 1.",
+            "at least 3 characters",
+        ],
     ),
     (
         "/admin/coupons/new",
         {"code": "x", "percent": "120", "uses_per_user": "0"},
-        ["at least 3 characters", "The percentage is above 0 and below 100.", "A limit is 1 or more."],
+        ["at least 3 characters", "The percentage must be above 0 and below 100.", "The limit must be at least 1."],
     ),
     (
         "/admin/bundles/new",
         {"name": "x" * 51, "token_count": "1", "discount_percent": "95", "duration_hours": "24", "scope": "full"},
-        ["at most 50 characters", "A bundle has 2 to 100 tokens.", "The discount is 0 to 90 percent."],
+        ["at most 50 characters", "A bundle contains 2 to 100 tokens.", "The discount must be 0 to 90 percent."],
     ),
     (
         "/admin/announcements",
@@ -48,8 +53,8 @@ def test_a_new_buyer_sees_every_mistake_of_the_form_at_once(anonymous: Browser) 
     answer = anonymous.post("/register", email="alice", username="a b", password="short")
     assert answer.status_code == 400
     for mistake in (
-        "This does not look like an e-mail address.",
-        "Use 3 to 50 letters, digits, points, hyphens or underscores.",
+        "Enter a valid e-mail address.",
+        "Use 3 to 50 letters, digits, dots, hyphens or underscores.",
         "Use 8 to 128 characters.",
     ):
         assert answer.text.count(f'role="alert">{mistake}<') == 1
@@ -64,8 +69,8 @@ def test_a_taken_name_and_a_wrong_invitation_are_told_with_the_rest(anonymous: B
         referral_code="NOBODYS-CODE",
     )
     assert answer.status_code == 400
-    assert "This user name is taken." in answer.text
-    assert "Nobody has this code." in answer.text
+    assert "This username is already taken." in answer.text
+    assert "Referral code not found." in answer.text
     assert answer.text.count('class="field-error"') == 3
 
 

@@ -36,11 +36,11 @@ TWICE = (
 )
 BALANCE = "A balance differs from its transfers"
 SUM = "The sum over all accounts is not zero"
-DAY = "What is kept of a day is not what its payments and deposits come to"
+DAY = "Stored daily statistics differ from payments and deposits"
 DEPOSIT = "A settled payment does not have exactly its deposit"
-PRICE = "A token was not paid for with exactly its price"
-REFUND = "A revoked token was not refunded with exactly its refund"
-JOIN = "A transfer does not join the accounts that its kind and its reference name"
+PRICE = "A token's purchase differs from its price"
+REFUND = "A revoked token's refund differs from its transfer"
+JOIN = "A transfer connects the wrong accounts for its kind and reference"
 
 
 def history(session: Session, settings: Settings) -> None:

@@ -126,7 +126,7 @@ def test_a_success_after_a_cancellation_is_credited_once_by_an_admin(
     late = top_up(session, erin, settings)
     assert said(session, late, "canceled", "500", refund_id=None) == "canceled"
     for _ in range(2):
-        assert said(session, late, "succeeded", "500", refund_id=None) == "review: the payment is canceled"
+        assert said(session, late, "succeeded", "500", refund_id=None) == "review: payment canceled"
     first, second = session.scalars(select(PaymentEvent).where(PaymentEvent.needs_review)).all()
     book(session, first, dana)
     assert (balance(session, erin), late.status, manual_review.count(session)) == (50, PaymentStatus.SUCCEEDED, 1)

@@ -63,7 +63,7 @@ def test_a_referral_code_joins_the_two_and_a_bad_one_is_400(nobody: Program, ses
     assert row.referrer_id == alice.id
     other = {**NEW, "email": "f@example.test", "username": "fay"}
     answer = nobody.client.post("/api/v1/auth/register?ref=NOBODY", json=other)
-    assert told(answer, 400)["detail"] == "Nobody has this code."
+    assert told(answer, 400)["detail"] == "Referral code not found."
 
 
 def test_a_taken_address_or_name_is_400_in_english(nobody: Program, session: Session, alice: User) -> None:
@@ -72,7 +72,8 @@ def test_a_taken_address_or_name_is_400_in_english(nobody: Program, session: Ses
     nobody.headers["Accept-Language"] = "ru"
     assert told(nobody.post("/auth/register", taken), 400)["detail"] == "This e-mail address already has an account."
     assert (
-        told(nobody.post("/auth/register", {**NEW, "username": "Alice"}), 400)["detail"] == "This user name is taken."
+        told(nobody.post("/auth/register", {**NEW, "username": "Alice"}), 400)["detail"]
+        == "This username is already taken."
     )
 
 

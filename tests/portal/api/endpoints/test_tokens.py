@@ -62,7 +62,7 @@ def test_a_purchase_that_is_refused_costs_nothing(
 
 def test_a_debtor_is_told_why(alices: Program, session: Session, alice: User) -> None:
     answer = told(alices.post("/tokens/purchase", {"duration_hours": 720, "scope": "full"}), 402)
-    assert answer["detail"] == "The balance is too low: 300.00 ZNC are needed."
+    assert answer["detail"] == "Insufficient balance: 300.00 ZNC are needed."
 
 
 def test_only_tokens_that_have_not_ended_are_listed_unless_all_are_wanted(
@@ -104,8 +104,8 @@ def test_revoking_gives_back_and_a_second_time_is_404(
         "revoked": True,
         "refund_amount": "18.00",
         "new_balance": "100.00",
-        "message": "The token is revoked. 18.00 ZNC were refunded to your wallet.",
+        "message": "Token revoked. 18.00 ZNC refunded to your wallet.",
     }
-    assert told(alices.delete(f"/tokens/{token.id}"), 404)["detail"] == "There is no such token."
+    assert told(alices.delete(f"/tokens/{token.id}"), 404)["detail"] == "Token not found."
     told(alices.delete(f"/tokens/{uuid.uuid4()}"), 404)
     assert session.get_one(AccessToken, token.id, populate_existing=True).state(clock.now()) == "revoked"

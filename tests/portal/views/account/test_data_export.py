@@ -81,7 +81,7 @@ def test_a_deleted_account_is_nameless_and_its_tokens_are_dead(
     stolen = as_alice.session_cookie()
     answer = as_alice.post("/profile/delete", current_password=PASSWORD)
     assert (answer.status_code, answer.location) == (303, "/")
-    assert as_alice.flashes("/") == "Your account is deleted."
+    assert as_alice.flashes("/") == "Your account has been deleted."
     session.expire_all()
     gone, row = session.get_one(User, alice.id), session.scalars(select(ProxySession)).one()
     assert (gone.full_name, gone.is_active, gone.deleted_at is not None) == (None, False, True)

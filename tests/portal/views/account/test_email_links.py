@@ -26,7 +26,7 @@ from tests.portal.views.account.test_two_factor import set_up
 NEW = {"email": "erin@example.test", "username": "erin", "password": PASSWORD}
 OTHER = "another long one"
 SET = {"new_password": OTHER, "repeated": OTHER}
-RESET, CONFIRM = "Set a new password", "Confirm your address"
+RESET, CONFIRM = "Set a new password", "Confirm your e-mail address"
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def test_who_registers_logs_in_after_confirming_the_address(anonymous: Browser, 
     anonymous.post("/register", **NEW)
     assert (
         anonymous.flashes("/login")
-        == "Check your mail: it says how to go on, also if this address had an account before."
+        == "Check your e-mail for the next step, also if this address already had an account."
     )
     early = anonymous.post("/login", email=NEW["email"], password=PASSWORD)
     assert (early.status_code, text_of(early, "alert")) == (
         401,
-        "The address or the password is wrong, or the address is not confirmed yet.",
+        "Incorrect e-mail address or password, or the address is not confirmed yet.",
     )
     page = follow(anonymous, post.link(CONFIRM))
     assert NEW["email"] in page.text

@@ -31,7 +31,7 @@ def test_who_registers_can_log_in_and_sees_an_empty_wallet(anonymous: Browser) -
 def test_a_taken_user_name_is_said_plainly_whatever_the_address(anonymous: Browser, alice: User, email: str) -> None:
     answer = anonymous.post("/register", email=email, username="ALICE", password=PASSWORD)
     assert answer.status_code == 400
-    assert "This user name is taken." in answer.text
+    assert "This username is already taken." in answer.text
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_faulty_field_is_named_and_the_password_is_not_shown_again(
 def test_a_failed_login_is_written_down_whoevers_it_was(app: Flask, alice: User, session: Session) -> None:
     for email in (alice.email, "nobody@example.test"):
         answer = Browser(app.test_client()).post("/login", email=email, password="wrong password")
-        assert text_of(answer, "alert") == "The e-mail address or the password is wrong."
+        assert text_of(answer, "alert") == "Incorrect e-mail address or password."
     assert actions(session)[-2:] == [AuditAction.USER_LOGIN_FAILED] * 2
 
 
@@ -71,7 +71,7 @@ def test_a_disabled_user_cannot_log_in_and_is_logged_out(
     assert as_alice.get("/dashboard").status_code == 302
     answer = anonymous.log_in(alice)
     assert answer.status_code == 401
-    assert "This account is disabled." in answer.text
+    assert "This account disabled." in answer.text
 
 
 def test_five_failed_logins_close_the_door_for_that_address_alone(app: Flask, alice: User) -> None:
@@ -110,9 +110,9 @@ def test_a_new_password_ends_every_other_login(app: Flask, as_alice: Browser, al
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"current_password": "wrong password"}, "This is not your current password."),
+        ({"current_password": "wrong password"}, "The current password is incorrect."),
         ({"new_password": "short", "repeated": "short"}, "Use 8 to 128 characters."),
-        ({"repeated": "something else"}, "The two new passwords differ."),
+        ({"repeated": "something else"}, "The passwords do not match."),
     ],
 )
 def test_a_password_is_not_changed_by_a_faulty_form(
@@ -203,7 +203,7 @@ def test_what_registering_says_is_true_of_a_taken_address_and_helps_its_owner(
     anonymous.post("/register", **{**NEW, "email": email})
     page = anonymous.get("/login")
     assert text_of(page, "flashes") == (
-        "Log in now. If this address had an account before, nothing has changed: use its password."
+        "You can sign in now. If this address already had an account, nothing has changed: use its password."
     )
     assert 'href="/forgot-password"' in page.text
 

@@ -68,10 +68,10 @@ def test_the_cookie_of_who_logged_out_is_worth_nothing(app: Flask, as_alice: Bro
 
 def test_all_other_logins_end_and_this_one_goes_on(as_alice: Browser, elsewhere: Browser) -> None:
     as_alice.post("/profile/logins/end-others")
-    assert as_alice.flashes("/profile/logins") == "1 other login has ended."
+    assert as_alice.flashes("/profile/logins") == "1 other login session has ended."
     assert elsewhere.get("/dashboard").status_code == 302
     as_alice.post("/profile/logins/end-others")
-    assert as_alice.flashes("/profile/logins") == "There was no other login."
+    assert as_alice.flashes("/profile/logins") == "There were no other login sessions."
 
 
 def test_logging_out_everywhere_ends_this_one_too(
@@ -141,8 +141,8 @@ def test_a_wrong_password_begins_no_login(anonymous: Browser, alice: User, sessi
             "Yandex Browser on macOS",
         ),
         ("Mozilla/5.0 (Linux; Android 15) Chrome/131.0 Mobile Safari/537.36", "Chrome on Android"),
-        ("<script>alert(1)</script>", "A device that does not say what it is"),
-        ("", "A device that does not say what it is"),
+        ("<script>alert(1)</script>", "Unknown device"),
+        ("", "Unknown device"),
     ],
 )
 def test_a_user_agent_is_put_into_words(app: Flask, agent: str, words: str) -> None:

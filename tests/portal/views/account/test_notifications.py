@@ -51,7 +51,7 @@ def test_a_link_asks_first_and_acts_without_a_login(
     link = notification_preferences.unsubscribe_path(settings.portal, alice.id, "bonus")
     assert link is not None
     asked = anonymous.get(link)
-    assert "Switch these mails off?" in asked.text
+    assert "Unsubscribe from these e-mails?" in asked.text
     assert asked.headers["Referrer-Policy"] == "no-referrer"
     assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (True, True)
     # As a mail program does it (RFC 8058): no cookie, no form of ours.

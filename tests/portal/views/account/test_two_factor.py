@@ -82,7 +82,7 @@ def test_it_is_set_up_with_a_picture_a_key_and_a_first_code(
     assert " style=" not in page.text
     assert page.headers["Cache-Control"] == "no-store"
     wrong = as_alice.post("/profile/two-factor/setup", code="000000")
-    assert (wrong.status_code, text_of(wrong, "field-error")) == (400, "This code is wrong or was used already.")
+    assert (wrong.status_code, text_of(wrong, "field-error")) == (400, "This code is incorrect or already used.")
     phone = App(shown(page, "totp-secret").replace(" ", ""), time)
     assert len(shown(as_alice.post("/profile/two-factor/setup", code=phone.code()), "recovery-codes").split()) == 10
     assert actions(session, alice)[-1] == "two_factor.on"

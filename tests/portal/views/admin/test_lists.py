@@ -57,7 +57,7 @@ def test_tokens_are_found_by_state_and_owner(
         listed = admin_lists.tokens(state=state, user_id=alice.id).rows(session)
         assert [each.id for each in listed] == [token.id]
     assert as_dana.get(f"/admin/tokens?user={bob.id}").text.count("data-token=") == 1
-    assert "No token fits." in as_dana.get("/admin/tokens?owner=nobody%25").text
+    assert "No tokens match." in as_dana.get("/admin/tokens?owner=nobody%25").text
 
 
 def test_a_session_is_cut_and_that_is_written_down(
@@ -75,7 +75,7 @@ def test_a_session_is_cut_and_that_is_written_down(
     assert actions(session, alice)[-1] is AuditAction.SESSION_CUT
     as_dana.flashes()
     as_dana.post(f"/admin/sessions/{opened.id}/cut")
-    assert "This session has ended already." in as_dana.flashes()
+    assert "This session has already ended." in as_dana.flashes()
 
 
 def test_a_payment_is_settled_by_asking_its_provider(
@@ -85,7 +85,7 @@ def test_a_payment_is_settled_by_asking_its_provider(
     session.commit()
     path = f"/admin/payments/{payment.id}/ask"
     as_dana.post(path)
-    assert "The provider knows nothing new." in as_dana.flashes()
+    assert "The provider has no new status." in as_dana.flashes()
     checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one()
     mock.decide(session, checkout.id, "succeeded")
     session.commit()
@@ -174,7 +174,7 @@ def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
 ) -> None:
     key = hash_chain.key_of(settings.tokens)
     waiting = as_dana.get("/admin/audit").text
-    assert "Nothing is sealed yet." in waiting
+    assert "No row is in the hash chain yet." in waiting
     assert "for their seal." in waiting
     assert "Not verified yet." in waiting
     count = hash_chain.seal(session, key)

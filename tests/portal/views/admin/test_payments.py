@@ -121,7 +121,7 @@ def test_what_waits_for_a_person_is_listed_until_he_says_what_he_did(
     session.commit()
     assert ">1</span>" in as_dana.get("/admin/payments").text
     page = as_dana.get("/admin/payments/review")
-    assert "a dispute was won that is not known here" in page.text
+    assert "won dispute that is not known here" in page.text
     assert "format=csv" in page.text
     [line] = as_dana.get("/admin/payments/review?format=csv").text.splitlines()[1:]
     assert line.startswith(f"{stored},{payment.id},")

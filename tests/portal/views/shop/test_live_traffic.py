@@ -47,8 +47,8 @@ def test_the_owner_sees_the_last_requests_and_why_some_were_refused(
         assert 'data-refusal="scope_denied"' in shown.text
         # What comes within a minute of each other is told apart by its seconds.
         assert re.search(r'data-local="seconds">[^<]+, \d\d:\d\d:\d\d\sUTC<', shown.text)
-        assert "The token does not open this address." in shown.text
-        assert "Something went wrong at the proxy." in shown.text
+        assert "The token's scope does not include this path." in shown.text
+        assert "The proxy had an internal error." in shown.text
     assert as_charlie.get(f"/tokens/{token.id}/traffic").status_code == 404
     assert as_charlie.get(f"/tokens/{token.id}/try").status_code == 404
 
@@ -66,7 +66,7 @@ def test_what_is_older_than_the_page_says_is_not_shown(
     assert "/just-now" in page
     assert "/an-hour-ago" not in page
     assert "/a-week-ago" not in page
-    assert "No request was refused in the last seven days." in as_alice.get(f"/tokens/{token.id}").text
+    assert "No rejected requests in the last seven days." in as_alice.get(f"/tokens/{token.id}").text
 
 
 def test_the_page_refreshes_itself_until_it_is_asked_not_to(as_alice: Browser, token: AccessToken) -> None:
@@ -114,7 +114,7 @@ def test_a_token_that_opens_nothing_now_says_so_beside_what_its_scope_says(
     as_alice: Browser, token: AccessToken, alice: User, session: Session, settings: Settings
 ) -> None:
     path = f"/tokens/{token.id}/try?path=/certificates/filter"
-    said = "The proxy refuses whatever is sent with it now."
+    said = "The proxy currently rejects all requests with this token."
     assert said not in as_alice.get(path).text
     revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     session.commit()

@@ -75,10 +75,10 @@ def test_a_coupon_is_taken_off_and_a_wrong_one_is_told_at_its_field(
     session.commit()
     wrong = as_alice.post("/tokens/buy", **order(coupon="AUTUMN"))
     assert wrong.status_code == 400
-    assert "There is no such coupon." in text_of(wrong, "field-error")
+    assert "Coupon not found." in text_of(wrong, "field-error")
     for path in ("/tokens/buy", f"/bundles/{bundle_named(session).id}"):
         guess = as_alice.post(path, **order(coupon="AUTUMN", purchase_id=str(uuid.uuid4()), quote="1"))
-        assert "There is no such coupon." in text_of(guess, "field-error")
+        assert "Coupon not found." in text_of(guess, "field-error")
         asked = as_alice.post(path, **order(coupon="spring", purchase_id=str(uuid.uuid4()), quote="1"))
         assert asked.status_code == 200
         assert ("16.20" if path == "/tokens/buy" else "72.90") in asked.text
@@ -102,10 +102,10 @@ def test_a_gift_code_is_redeemed_and_guessing_is_stopped(
     assert f"Gift code {code[:4]}…" in as_charlie.get("/wallet").text
     for _ in range(9):
         wrong = as_charlie.post("/wallet/gift", code="AAAA-AAAA-AAAA-AAAA")
-    assert (wrong.status_code, text_of(wrong, "field-error")) == (400, "There is no such gift code.")
+    assert (wrong.status_code, text_of(wrong, "field-error")) == (400, "Gift code not found.")
     assert re.search(r'aria-describedby="code-error"[^>]*value="AAAA-AAAA-AAAA-AAAA"', wrong.text)
     assert 'id="amount" inputmode' in wrong.text
-    assert "This field is needed." in text_of(as_charlie.post("/wallet/gift"), "field-error")
+    assert "This field is required." in text_of(as_charlie.post("/wallet/gift"), "field-error")
     answer = as_charlie.post("/wallet/gift", code="AAAA-AAAA-AAAA-AAAA")
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 0
@@ -121,7 +121,7 @@ def test_an_invitation_brings_a_user_and_shows_what_he_earned_without_his_name(
     assert f'value="{charlie.referral_code}"' in form.text
     fields = {"email": "frank@example.test", "username": "franklin", "password": PASSWORD}
     wrong = anonymous.post("/register", **fields, referral_code="NOBODYHASIT0")
-    assert "Nobody has this code." in text_of(wrong, "field-error")
+    assert "Referral code not found." in text_of(wrong, "field-error")
     assert anonymous.post("/register", **fields, referral_code=charlie.referral_code).status_code == 303
     frank = session.scalars(select(User).where(User.username == "franklin")).one()
     assert frank.referrer_id == charlie.id
@@ -224,4 +224,4 @@ def test_an_admin_ends_a_token_for_a_reason_without_a_refund(
     session.refresh(token)
     assert (token.refund_amount, balance(session, alice)) == (0, 82)
     as_dana.post(path, reason="once more")
-    assert "This token is revoked already." in as_dana.flashes()
+    assert "This token is already revoked." in as_dana.flashes()

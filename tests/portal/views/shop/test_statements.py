@@ -125,7 +125,7 @@ def test_a_pdf_that_leaves_lines_out_says_so(
     for at_most, left_out in ((2, False), (1, True)):
         monkeypatch.setattr(views, "PDF_LINES", at_most)
         assert as_charlie.get(f"/wallet/statements/{month()}/pdf").data[:5] == b"%PDF-"
-        assert ("These are the first 1 of 2 lines. The CSV has them all." in said) is left_out
+        assert ("Showing the first 1 of 2 lines. The CSV file contains all of them." in said) is left_out
 
 
 def test_a_table_goes_on_over_pages_and_breaks_what_is_too_long(settings: Settings) -> None:

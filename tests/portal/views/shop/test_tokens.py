@@ -160,7 +160,7 @@ def test_revoking_twice_pays_once(as_alice: Browser, alice: User, session: Sessi
     as_alice.post(f"/tokens/{token.id}/revoke")
     as_alice.flashes()
     as_alice.post(f"/tokens/{token.id}/revoke")
-    assert "This token is revoked already." in as_alice.flashes()
+    assert "This token is already revoked." in as_alice.flashes()
     assert balance(session, alice) == 100
     assert as_alice.get(f"/tokens/{token.id}/revoke").status_code == 302
 
@@ -187,7 +187,7 @@ def test_the_owner_releases_a_device(as_alice: Browser, alice: User, session: Se
     assert as_alice.post(path).status_code == 303
     assert session.get_one(ProxySession, held.id, populate_existing=True).ended_at is not None
     assert as_alice.post(path).status_code == 303
-    assert "This session has ended already." in as_alice.flashes()
+    assert "This session has already ended." in as_alice.flashes()
     other = buy(session, alice, settings)
     session.commit()
     assert as_alice.post(f"/tokens/{other.id}/sessions/{held.id}/release").status_code == 404
@@ -202,7 +202,7 @@ def test_no_device_of_a_token_that_has_ended_waits_to_be_released(
     as_alice.post(f"/tokens/{token.id}/revoke")
     page = as_alice.get(f"/tokens/{token.id}").text
     assert "/release" not in page
-    assert "No device holds the token." in page
+    assert "The token is not locked to a device." in page
 
 
 def test_a_browser_is_sent_to_the_proxy_with_a_ticket_that_opens_the_token(

@@ -68,7 +68,7 @@ def test_a_payment_that_was_not_made_changes_no_balance(
 ) -> None:
     payment = paid(as_charlie, session, outcome)
     deliver(as_charlie, session, settings)
-    assert ("The payment was declined" if outcome == "fail" else "The payment was not made") in as_charlie.get(
+    assert ("The payment was declined" if outcome == "fail" else "Payment not completed") in as_charlie.get(
         f"/wallet/payments/{payment.id}"
     ).text
     assert balance(session, charlie) == 0
@@ -104,7 +104,7 @@ def test_the_way_back_to_a_purchase_survives_the_payment(
     deliver(as_charlie, session, settings)
     page = as_charlie.get(payment.return_url.removeprefix(settings.portal.address), follow_redirects=True)
     assert f'href="{back.replace("&", "&amp;")}"' in page.text
-    assert "Go on with your purchase" in page.text
+    assert "Continue your purchase" in page.text
 
 
 def test_the_return_address_does_not_follow_the_host_header(as_charlie: Browser, session: Session) -> None:
