@@ -7,28 +7,28 @@ import time
 
 from redis.asyncio import Redis
 
-from addon.admission.disconnector import Cutter
+from addon.admission.disconnector import Disconnector
 from addon.admission.gate import Gate
 from addon.admission.health import Health
-from addon.admission.live_settings import Overrides
-from addon.admission.rate_limit_sync import Exchange
+from addon.admission.live_settings import LiveSettings
+from addon.admission.rate_limit_sync import RateLimitSync
 from addon.admission.rate_limits import Rates
-from addon.browser_access.endpoint import Entrance
-from addon.http1.connection.context import Site
+from addon.browser_access.endpoint import BrowserAccessEndpoint
+from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.registry import Registry
-from addon.inspection.capture import Inspections
+from addon.inspection.capture import InspectionCapture
 from addon.policy import GatePolicy
 from addon.process.layer_settings import limits_of, rules_of, upstream_of
-from addon.recording.counters import Counts
-from addon.recording.exchange_recorder import Records
+from addon.recording.counters import Counters
+from addon.recording.exchange_recorder import ExchangeRecorder
 from addon.recording.metrics import Gauges
-from addon.recording.session_usage import FLUSH_SECONDS, Tally
-from addon.token_cache.database import Store
-from addon.token_cache.invalidation_listener import Change, Listener
-from addon.token_cache.memory_tier import KnownTokens
-from addon.token_cache.redis_tier import SharedTokens
+from addon.recording.session_usage import FLUSH_SECONDS, SessionUsage
+from addon.token_cache.database import TokenDatabase
+from addon.token_cache.invalidation_listener import InvalidationListener, TokenChange
+from addon.token_cache.memory_tier import MemoryTier
+from addon.token_cache.redis_tier import RedisTier
 from addon.upstream_health.prober import Prober
-from addon.upstream_health.status import Outlook
+from addon.upstream_health.status import UpstreamStatus
 from models.config.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -41,47 +41,47 @@ UNPROVEN_SECONDS = 0.5
 REDIS_SECONDS = 0.5
 
 
-class Engine:
+class WorkerComponents:
     """Everything one worker consists of but its sockets; `site` is what the HTTP layer is given."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        counts = Counts()
-        self._store = Store(settings, counts=counts)
-        self._known = KnownTokens(settings.proxy.known_tokens)
+        counts = Counters()
+        self._store = TokenDatabase(settings, counts=counts)
+        self._known = MemoryTier(settings.proxy.known_tokens)
         self._redis = Redis.from_url(
             settings.redis.url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
         )
-        self._shared = SharedTokens(self._redis, counts=counts)
+        self._shared = RedisTier(self._redis, counts=counts)
         self._rates = Rates(
             per_minute=settings.limits.proxy_per_minute,
             at_once=settings.limits.proxy_at_once,
             workers=settings.proxy.workers * settings.platform.machines,
         )
-        self._exchange = Exchange(self._redis, self._rates, counts)
+        self._exchange = RateLimitSync(self._redis, self._rates, counts)
         self._gate = Gate(settings, self._store, self._known, shared=self._shared, rates=self._rates, counts=counts)
-        self._overrides = Overrides(settings, self._store, self._take_up)
-        self._tally = Tally(self._store.factory)
+        self._overrides = LiveSettings(settings, self._store, self._take_up)
+        self._tally = SessionUsage(self._store.factory)
         upstream = upstream_of(settings)
-        self._outlook = Outlook(settings, self._redis, self._store, upstream)
+        self._outlook = UpstreamStatus(settings, self._redis, self._store, upstream)
         self._prober = Prober(settings, self._redis, is_closed=lambda: self._gate.is_closed)
         self._health = Health(settings, self._store, self._outlook)
         self._registry = Registry()
-        self._records = Records(settings, self._redis, counts, self._gauges)
-        self._cutter = Cutter(self._registry, self._store, self._known)
+        self._records = ExchangeRecorder(settings, self._redis, counts, self._gauges)
+        self._cutter = Disconnector(self._registry, self._store, self._known)
         self._policy = GatePolicy(
             self._gate,
             self._tally,
             self._health,
             upstream,
-            entrance=Entrance(settings, self._store),
+            entrance=BrowserAccessEndpoint(settings, self._store),
             records=self._records,
             in_use=self._cutter.in_use,
             compatibility=settings.proxy.compatibility_prefix,
         )
-        self.site = Site(self._policy, limits_of(settings), rules_of(settings), self._registry)
-        self._inspections = Inspections(settings, self._store, self.site, counts)
-        self._listener: Listener | None = None
+        self.site = WorkerContext(self._policy, limits_of(settings), rules_of(settings), self._registry)
+        self._inspections = InspectionCapture(settings, self._store, self.site, counts)
+        self._listener: InvalidationListener | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._flushing: asyncio.Task[bool] | None = None
         # The loop keeps weak references to tasks only.
@@ -95,7 +95,7 @@ class Engine:
     def start(self) -> None:
         """Begin to listen, to count and to watch; the loop is running."""
         loop = asyncio.get_running_loop()
-        self._listener = Listener(
+        self._listener = InvalidationListener(
             self._settings,
             self._known,
             loop,
@@ -135,7 +135,7 @@ class Engine:
         await self._redis.aclose()
         self._store.close()
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: TokenChange) -> None:
         """A token is no longer what it was: forget it in both tiers, and end what it must not go on with.
 
         All in one step of the loop: a request in between would remember what it hears from the other tier.

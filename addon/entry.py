@@ -3,7 +3,7 @@
 The upstream is that of the settings, whatever the mode names. This is a developer's view: the tool keeps every flow.
 """
 
-from addon.components import Engine
+from addon.components import WorkerComponents
 from addon.http1.addon import Http1
 from models.config import settings as config
 
@@ -11,7 +11,7 @@ from models.config import settings as config
 class Life:
     """Starts and ends the engine with the tool that loaded it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: WorkerComponents) -> None:
         self._engine = engine
 
     def running(self) -> None:
@@ -23,5 +23,5 @@ class Life:
         await self._engine.finish()
 
 
-_engine = Engine(config.load())
+_engine = WorkerComponents(config.load_settings())
 addons = [Http1(_engine.site), Life(_engine)]

@@ -9,26 +9,26 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from addon.admission import request_facts
-from addon.admission.credentials import Credential, cookie_value, find, without_secrets
+from addon.admission.credentials import Credential, cookie_value, find_credential, without_secrets
 from addon.admission.gate import Gate
 from addon.admission.health import Health
 from addon.admission.local_answers import Answer, as_json, token_status
 from addon.admission.rate_limits import Allowance
 from addon.admission.refusals import Refuse as Refusal
 from addon.admission.refusals import as_layer
-from addon.admission.request_facts import Facts
-from addon.browser_access.endpoint import Entrance, Look, Press
+from addon.admission.request_facts import RequestAttributes
+from addon.browser_access.endpoint import BrowserAccessEndpoint, Look, Press
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.messages.head_parser import RequestHead
 from addon.http1.policy_interface import Question
 from addon.http1.upstream import Upstream
-from addon.recording.exchange_recorder import Records
-from addon.recording.session_usage import Sum, Tally
+from addon.recording.exchange_recorder import ExchangeRecorder
+from addon.recording.session_usage import SessionUsage, UsageCounters
 from models import clock
 from models.services.gateway import request_paths
 from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 RESERVED = b"/" + RESERVED_SEGMENT
 ENTER = RESERVED + b"/enter"
@@ -37,16 +37,16 @@ FORMS = {*READS, "POST"}
 
 
 @dataclass(slots=True)
-class Visit:
+class RequestContext:
     """What the policy remembers of an admitted exchange; `total` is None until it has a session."""
 
-    facts: Facts
+    facts: RequestAttributes
     admitted: request_facts.Admit
     is_open: bool = False
-    total: Sum | None = None
+    total: UsageCounters | None = None
 
 
-class Claim(NamedTuple):
+class ParsedCredentials(NamedTuple):
     """What a client's header lines say of who it is; read once for lines that come again and again."""
 
     credential: Credential | None
@@ -60,10 +60,10 @@ class MetricsQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class DeviceConflictCheck:
     """Everything said yes, but another device may hold the token."""
 
-    facts: Facts
+    facts: RequestAttributes
     admitted: request_facts.Admit
 
 
@@ -80,12 +80,12 @@ class GatePolicy:
     def __init__(
         self,
         gate: Gate,
-        tally: Tally,
+        tally: SessionUsage,
         health: Health,
         upstream: Upstream,
         *,
-        entrance: Entrance,
-        records: Records,
+        entrance: BrowserAccessEndpoint,
+        records: ExchangeRecorder,
         in_use: Callable[[request_facts.Admit], None],
         compatibility: bool,
     ) -> None:
@@ -116,18 +116,18 @@ class GatePolicy:
         if decision is None:
             return Defer(facts=facts)
         if isinstance(decision, request_facts.Admit) and decision.is_contested:
-            return Defer(facts=Contest(facts, decision))
+            return Defer(facts=DeviceConflictCheck(facts, decision))
         return self._as_decision(facts, decision, exchange)
 
     async def admit_slow(self, question: Question) -> Decision:
         """Decide with the help of the database."""
         match question.facts:
-            case Facts() as facts:
+            case RequestAttributes() as facts:
                 decision = await self._gate.decide(facts)
                 if isinstance(decision, request_facts.Admit) and decision.is_contested:
                     decision = await self._gate.settle(decision, facts)
                 return self._as_decision(facts, decision, question.exchange)
-            case Contest(facts, admitted):
+            case DeviceConflictCheck(facts, admitted):
                 return self._as_decision(facts, await self._gate.settle(admitted, facts), question.exchange)
             case StatusQuestion(credential):
                 return _status(await self._gate.identify(credential))
@@ -174,7 +174,7 @@ class GatePolicy:
         if visit.total is not None:
             visit.total.closed()
 
-    def _count(self, visit: Visit) -> None:
+    def _count(self, visit: RequestContext) -> None:
         """Count a request once, as soon as it has a session: before its first use it has none."""
         session_id = visit.admitted.session_id
         if session_id is not None and visit.total is None:
@@ -222,28 +222,32 @@ class GatePolicy:
     def _credential(self, request: RequestHead) -> Credential | None:
         headers = request.headers
         access_token, authorization = headers.get(b"x-access-token"), headers.get(b"authorization")
-        return find(
+        return find_credential(
             None if access_token is None else access_token.decode("latin-1"),
             None if authorization is None else authorization.decode("latin-1"),
             cookie_value(headers.all(b"cookie"), self._cookie) if b"cookie" in headers.first else None,
         )
 
-    def _facts(self, request: RequestHead, peer: Peer) -> Facts:
+    def _facts(self, request: RequestHead, peer: Peer) -> RequestAttributes:
         claim = request.headers.claim
-        if not isinstance(claim, Claim):
+        if not isinstance(claim, ParsedCredentials):
             request.headers.claim = claim = self._claim(request)
-        return Facts(peer.address, request.method, request.path, claim.credential, claim.device, claim.user_agent)
+        return RequestAttributes(
+            peer.address, request.method, request.path, claim.credential, claim.device, claim.user_agent
+        )
 
-    def _claim(self, request: RequestHead) -> Claim:
+    def _claim(self, request: RequestHead) -> ParsedCredentials:
         device = request.headers.get(b"x-device-id")
         agent = request.headers.get(b"user-agent")
-        return Claim(
+        return ParsedCredentials(
             self._credential(request),
             None if device is None else self._gate.device_name(device.decode("latin-1")),
             "" if agent is None else without_secrets(agent.decode("utf-8", "replace")),
         )
 
-    def _as_decision(self, facts: Facts, decision: request_facts.Admit | Refusal, exchange: Exchange) -> Decision:
+    def _as_decision(
+        self, facts: RequestAttributes, decision: request_facts.Admit | Refusal, exchange: Exchange
+    ) -> Decision:
         exchange.known = decision.known
         if isinstance(decision, Refusal):
             return as_layer(decision)
@@ -253,7 +257,7 @@ class GatePolicy:
             user_id=_text(decision.known.user_id),
             first_use=decision.session_id is None,
             reply_lines=_limit_lines(decision.allowance),
-            facts=Visit(facts, decision),
+            facts=RequestContext(facts, decision),
         )
 
 
@@ -268,13 +272,13 @@ def _limit_lines(allowance: Allowance) -> bytes:
     )
 
 
-def _visit(exchange: Exchange) -> Visit:
-    if exchange.admission is None or not isinstance(exchange.admission.facts, Visit):
+def _visit(exchange: Exchange) -> RequestContext:
+    if exchange.admission is None or not isinstance(exchange.admission.facts, RequestContext):
         raise TypeError("the exchange was not admitted by this policy")
     return exchange.admission.facts
 
 
-def _status(found: Known | Refusal) -> Decision:
+def _status(found: TokenSnapshot | Refusal) -> Decision:
     """Answer for a token; one that is paused is refused as a request, but it has a status (contract.md, section 2)."""
     if isinstance(found, Refusal) and found.code == "token_paused" and found.known is not None:
         found = found.known

@@ -24,7 +24,7 @@ from typing import Any
 
 from addon.process import tls_files
 from addon.process.listening_sockets import listening_socket
-from addon.process.worker_slots import Place
+from addon.process.worker_slots import WorkerSlot
 from models.config import settings as config
 from models.config.settings import Settings
 
@@ -47,7 +47,7 @@ class Supervisor:
         self._file = workers_file
         self._listeners = listeners
         self._places = [
-            Place(number, [listener, *(other for other in listeners if other is not listener)], self._patience)
+            WorkerSlot(number, [listener, *(other for other in listeners if other is not listener)], self._patience)
             for number, listener in enumerate(listeners, 1)
         ]
         self._asked = asyncio.Event()
@@ -108,7 +108,7 @@ class Supervisor:
             await self._reload.wait()
             self._reload.clear()
             try:
-                tls_files.must_be_usable(config.load())
+                tls_files.must_be_usable(config.load_settings())
             except config.ConfigError as error:
                 logger.error("nothing is rolled, because the settings are wrong: %s", error)
                 continue
@@ -161,7 +161,7 @@ def main() -> int:
     """Run until asked to stop; what is wrong from the start is one sentence on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        settings = config.load()
+        settings = config.load_settings()
         tls_files.must_be_usable(settings)
         proxy = settings.proxy
         with contextlib.ExitStack() as stack:

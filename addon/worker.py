@@ -11,9 +11,9 @@ from pathlib import Path
 
 import uvloop
 
-from addon.components import Engine
+from addon.components import WorkerComponents
 from addon.process import tls_files as process_tls_files
-from addon.process.control_socket import Line, given_listeners
+from addon.process.control_socket import ControlSocket, given_listeners
 from addon.process.layer_settings import tls_files, tls_of
 from addon.process.listening_sockets import allow_many, listening_socket
 from addon.process.server import Gateway
@@ -33,7 +33,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._engine = Engine(settings)
+        self._engine = WorkerComponents(settings)
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -47,7 +47,7 @@ class Worker:
             loop.add_signal_handler(number, self._stop, number)
         loop.add_signal_handler(signal.SIGUSR1, self._engine.reopen_log)
         gateway = self._gateway(files)
-        line, drain_seconds = Line(), self._settings.proxy.drain_seconds
+        line, drain_seconds = ControlSocket(), self._settings.proxy.drain_seconds
         self._engine.start()
         await gateway.start()
         line.watch(lambda: loop.call_soon_threadsafe(self._stopping.set), drain_seconds + ORPHANED_SECONDS)
@@ -65,7 +65,7 @@ class Worker:
             await gateway.stop()
             await self._engine.finish()
 
-    async def _report(self, line: Line) -> None:
+    async def _report(self, line: ControlSocket) -> None:
         """Tell the supervisor once this worker can decide: before that it must not take another's place."""
         while not self._engine.can_decide:  # noqa: ASYNC110 - the map's trust is a time and sends no event
             await asyncio.sleep(0.02)
@@ -126,7 +126,7 @@ def main() -> int:
     allow_many()
 
     async def serve() -> None:
-        settings = config.load()
+        settings = config.load_settings()
         process_tls_files.must_be_usable(settings)
         await Worker(settings).run()
 

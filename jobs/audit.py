@@ -11,13 +11,13 @@ logger = logging.getLogger(__name__)
 BATCHES = 20
 
 
-def seal() -> int:
+def chain_new_rows() -> int:
     """Seal the rows that are there, a batch a transaction; returns how many."""
     key = hash_chain.key_of(context.settings().tokens)
     sealed = 0
     for _ in range(BATCHES):
         with context.sessions().begin() as session:
-            found = hash_chain.seal(session, key)
+            found = hash_chain.chain_new_rows(session, key)
         sealed += found
         if found < hash_chain.AT_ONCE:
             break

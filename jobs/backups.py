@@ -14,7 +14,7 @@ class BackupFailed(Exception):
     """There is no backup of tonight."""
 
 
-def make() -> str:
+def create() -> str:
     """Run `./zenzefi backup` with this process's settings; returns its manifest. Raises BackupFailed."""
     folder = context.settings().backup.folder
     if not folder:
@@ -27,5 +27,7 @@ def make() -> str:
     with context.sessions().begin() as session:
         for admin in roles.superusers(session):
             key = f"backup_failed:{clock.now():%Y-%m-%d}:{admin.id}"
-            outbox.write(session, "backup_failed", admin, dedup_key=key, username=admin.username, reason=reason[:300])
+            outbox.enqueue_mail(
+                session, "backup_failed", admin, dedup_key=key, username=admin.username, reason=reason[:300]
+            )
     raise BackupFailed(reason)

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 5.0
 
 
-def look() -> int:
+def check() -> int:
     """Shake hands with portal and proxy where their addresses are https; returns how many showed a certificate.
 
     The workers' metrics tell what was seen. An address that does not answer keeps what it showed last: a date that

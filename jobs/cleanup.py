@@ -24,31 +24,31 @@ def close_sessions() -> int:
         return sessions.close_idle(session, rules) + sessions.close_of_ended_tokens(session)
 
 
-def forget_entries() -> int:
+def delete_browser_access() -> int:
     """Remove browsers' tickets and cookies that open nothing any more; returns how many."""
     with context.sessions().begin() as session:
-        return browser_access.forget_ended(session)
+        return browser_access.delete_ended(session)
 
 
-def forget_logins() -> int:
+def delete_ended_logins() -> int:
     """Remove logins whose time is over; returns how many."""
     with context.sessions().begin() as session:
-        return logins.forget_ended(session)
+        return logins.delete_ended(session)
 
 
-def forget_replies() -> int:
+def delete_idempotent_replies() -> int:
     """Remove the API's kept replies whose 24 hours are over; returns how many."""
     with context.sessions().begin() as session:
-        return idempotency.forget(session)
+        return idempotency.delete_expired(session)
 
 
-def forget_notices() -> int:
+def delete_old_notifications() -> int:
     """Remove mails and deliveries that are done with, and devices unused for a year; returns how many rows went."""
     now, settings = clock.now(), context.settings()
     mails, posts = (now - timedelta(days=rules.keep_days) for rules in (settings.mail, settings.webhooks))
     with context.sessions().begin() as session:
-        gone = outbox.forget_before(session, mails) + deliveries.forget_before(session, posts)
-        return gone + known_devices.forget_unused(session)
+        gone = outbox.delete_before(session, mails) + deliveries.delete_before(session, posts)
+        return gone + known_devices.delete_unused(session)
 
 
 def count_days() -> int:
@@ -71,5 +71,7 @@ def verify_ledger() -> bool:
         with context.sessions().begin() as session:
             for admin in roles.superusers(session):
                 key = f"ledger_fault:{clock.now():%Y-%m-%d}:{admin.id}"
-                outbox.write(session, "ledger_fault", admin, dedup_key=key, username=admin.username, faults=faults)
+                outbox.enqueue_mail(
+                    session, "ledger_fault", admin, dedup_key=key, username=admin.username, faults=faults
+                )
     return report.is_sound

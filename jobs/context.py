@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 @cache
 def settings_at_start() -> Cached:
     """Return the settings of this process as it was started, which know what was changed since."""
-    return Cached(config.load())
+    return Cached(config.load_settings())
 
 
 def settings() -> config.Settings:

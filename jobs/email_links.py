@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 def send_links() -> int:
     """Send the links that were asked for, at once: somebody sits and waits. Returns how many were looked at."""
     with context.sessions().begin() as session:
-        looked_at = email_links.send_asked(session)
+        looked_at = email_links.send_requested(session)
     if looked_at:
-        mail.send_waiting()
+        mail.send_pending()
     return looked_at
 
 
@@ -34,7 +34,7 @@ def carry_debts() -> int:
     return carried
 
 
-def forget_links() -> int:
+def delete_expired_links() -> int:
     """Remove mailed links whose time is over; returns how many."""
     with context.sessions().begin() as session:
-        return email_links.forget_expired(session)
+        return email_links.delete_expired(session)

@@ -46,7 +46,7 @@ WRITTEN_BY_A_PERSON = frozenset({"announcement"})
 TIMEOUT_SECONDS = 20
 
 
-def send_waiting() -> int:
+def send_pending() -> int:
     """Send what waits, batch by batch, each mail marked in a transaction of its own; returns how many left.
 
     What is not done in a run's time is left to the next, so that other jobs come to their turn. A crash between sending
@@ -96,7 +96,7 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     """Make the message, in the language that its reader has set by now."""
     portal = settings.portal
     way_out = notification_preferences.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
-    letter = mail_rendering.compose(
+    letter = mail_rendering.render(
         mail.kind,
         email_links.shown(mail.context, settings),
         language=mail.user.language if mail.user else DEFAULT,

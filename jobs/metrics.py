@@ -27,7 +27,7 @@ def add(redis: Redis, totals: audit_counters.Totals) -> None:
         logger.warning("not counted for the metrics: %s (%s)", ", ".join(totals), type(error).__name__)
 
 
-def note_run(redis: Redis, job: Job, *, succeeded: bool) -> None:
+def record_run(redis: Redis, job: Job, *, succeeded: bool) -> None:
     """Count a run of a job, and remember when it last went well."""
     name = job.func_name or "unknown"
     # Of both results there is a count from the first run on: one that appears with its first failure shows no increase.

@@ -31,7 +31,7 @@ class QueueDown(Exception):
 @cache
 def queue(name: str = QUEUE) -> Queue:
     """Return this process's way to a queue."""
-    connection = Redis.from_url(config.load().redis.url, socket_connect_timeout=2, socket_timeout=5)
+    connection = Redis.from_url(config.load_settings().redis.url, socket_connect_timeout=2, socket_timeout=5)
     return Queue(name, connection=connection, default_timeout=TIMEOUT_SECONDS)
 
 
@@ -60,7 +60,7 @@ class FailedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class QueueStatus:
     """What waits in each queue, how many jobs failed for good, which workers live, and whether the scheduler does."""
 
     waiting: dict[str, int]
@@ -79,11 +79,11 @@ def scheduler_lives(connection: Redis) -> bool:
     return bool(connection.exists(SCHEDULER_KEY))
 
 
-def work(connection: Redis) -> Work:
+def queue_status(connection: Redis) -> QueueStatus:
     """Return how the queues stand. Raises QueueDown."""
     try:
         lanes = _lanes(connection)
-        return Work(
+        return QueueStatus(
             waiting={lane.name: lane.count for lane in lanes},
             failed=sum(lane.failed_job_registry.count for lane in lanes),
             workers=[(worker.name, str(worker.get_state())) for worker in Worker.all(connection)],
@@ -105,7 +105,7 @@ def failed_jobs(connection: Redis, limit: int = 50) -> list[FailedJob]:
     return sorted(found, key=lambda job: job.ended_at or datetime.min.replace(tzinfo=UTC), reverse=True)[:limit]
 
 
-def run_again(connection: Redis, job_id: str) -> str | None:
+def retry(connection: Redis, job_id: str) -> str | None:
     """Put a failed job back into its queue and return its name; None when it is gone. Raises QueueDown."""
     return _on_failed(connection, job_id, lambda lane, job: lane.failed_job_registry.requeue(job))
 

@@ -44,15 +44,15 @@ class Task:
 
 SCHEDULE = (
     Task("jobs.email_links.send_links", every=10),
-    Task("jobs.mail.send_waiting", every=10),
-    Task("jobs.webhooks.send_waiting", every=5),
-    Task("jobs.audit.seal", every=10),
+    Task("jobs.mail.send_pending", every=10),
+    Task("jobs.webhooks.send_pending", every=5),
+    Task("jobs.audit.chain_new_rows", every=10),
     Task("jobs.token_time.end_pauses", every=10),
     Task("jobs.token_time.pause_for_debt", every=10),
     Task("jobs.token_time.credit_outages", every=15),
     Task("jobs.token_time.renew", every=60),
-    Task("jobs.token_time.tell_renewals", every=60),
-    Task("jobs.token_time.tell_of_ends", every=60),
+    Task("jobs.token_time.notify_renewals", every=60),
+    Task("jobs.token_time.notify_expiries", every=60),
     Task("jobs.token_time.vest_bonuses", every=600),
     Task("jobs.payments.sweep_events", every=15),
     Task("jobs.payments.sweep_refunds", every=60),
@@ -60,22 +60,22 @@ SCHEDULE = (
     Task("jobs.payments.expire_pending", every=60),
     Task("jobs.health.check", every=CHECKED_EVERY_SECONDS),
     Task("jobs.cleanup.close_sessions", every=60),
-    Task("jobs.cleanup.forget_replies", every=3600),
-    Task("jobs.cleanup.forget_entries", every=600),
-    Task("jobs.cleanup.forget_logins", every=3600),
+    Task("jobs.cleanup.delete_idempotent_replies", every=3600),
+    Task("jobs.cleanup.delete_browser_access", every=600),
+    Task("jobs.cleanup.delete_ended_logins", every=3600),
     Task("jobs.email_links.carry_debts", every=60),
-    Task("jobs.email_links.forget_links", every=3600),
+    Task("jobs.email_links.delete_expired_links", every=3600),
     Task("jobs.cleanup.count_days", every=300),
     Task("jobs.cleanup.verify_ledger", cron="30 2 * * *", slow=True),
     Task("jobs.audit.verify", cron="45 2 * * *", slow=True),
-    Task("jobs.backups.make", cron="0 3 * * *", slow=True),
+    Task("jobs.backups.create", cron="0 3 * * *", slow=True),
     Task("jobs.audit.archive", cron="0 4 * * *", slow=True),
-    Task("jobs.certificates.look", cron="20 * * * *", slow=True),
-    Task("jobs.cleanup.forget_notices", cron="15 4 * * *"),
+    Task("jobs.certificates.check", cron="20 * * * *", slow=True),
+    Task("jobs.cleanup.delete_old_notifications", cron="15 4 * * *"),
 )
 
 
-class Timetable(Scheduler):  # type: ignore[misc]  # rq-scheduler ships no types
+class AtomicScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler ships no types
     """rq-scheduler, which also leaves word that it lives, and never has a task off the list."""
 
     def enqueue_job(self, job: Job) -> None:
@@ -109,7 +109,7 @@ class Timetable(Scheduler):  # type: ignore[misc]  # rq-scheduler ships no types
 
 def scheduler(connection: Redis) -> Scheduler:
     """Return the scheduler of this installation. It must run with TZ=UTC, or cron times shift."""
-    return Timetable(queue_name=QUEUE, connection=connection, interval=POLL_SECONDS)
+    return AtomicScheduler(queue_name=QUEUE, connection=connection, interval=POLL_SECONDS)
 
 
 def reconcile(timetable: Scheduler, tasks: tuple[Task, ...] = SCHEDULE) -> None:

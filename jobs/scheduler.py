@@ -21,7 +21,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.environ["TZ"] = "UTC"
     time.tzset()
-    timetable = schedule.scheduler(Redis.from_url(config.load().redis.url))
+    timetable = schedule.scheduler(Redis.from_url(config.load_settings().redis.url))
     try:
         schedule.reconcile(timetable)
         timetable.run()

@@ -32,9 +32,9 @@ def pause_for_debt() -> int:
     return _each(debt_pauses.due, debt_pauses.settle)
 
 
-def tell_renewals() -> int:
+def notify_renewals() -> int:
     """Tell the owners of tokens that are to be renewed what will happen; returns how many."""
-    return _each(renewal.due_to_tell, renewal.tell)
+    return _each(renewal.due_to_notify, renewal.notify)
 
 
 def renew() -> int:
@@ -42,9 +42,9 @@ def renew() -> int:
     return _each(renewal.due, renewal.renew)
 
 
-def tell_of_ends() -> int:
+def notify_expiries() -> int:
     """Tell the owners of tokens that do not renew themselves that these are about to end; returns how many."""
-    return _each(expiry_notices.due_to_tell, expiry_notices.tell)
+    return _each(expiry_notices.due_to_notify, expiry_notices.notify)
 
 
 def vest_bonuses() -> int:

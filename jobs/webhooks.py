@@ -18,7 +18,7 @@ from jobs import context
 from jobs.http_post import Bounds, post
 from models import clock
 from models.config.settings import Settings
-from models.services.crypto.encryption import SealBroken
+from models.services.crypto.encryption import DecryptionError
 from models.services.webhooks import deliveries, signing
 from models.services.webhooks import endpoints as webhook_endpoints
 from models.services.webhooks.deliveries import EXCERPT, Outcome
@@ -32,7 +32,7 @@ AT_ONCE = 16
 RUN_SECONDS = 15.0
 
 
-def send_waiting() -> int:
+def send_pending() -> int:
     """Send what waits, batch by batch, each delivery marked in a transaction of its own; returns how many arrived.
 
     A crash between sending and marking sends one twice, when its lease ends, under the same `webhook-id`; none is lost.
@@ -105,7 +105,7 @@ def _send(delivery: WebhookDelivery, settings: Settings) -> Outcome:
         answer = post(delivery.endpoint.url, body, headers, bounds, _trust())
     except Unreachable as error:
         return Outcome(_since(began), error=str(error))
-    except SealBroken:
+    except DecryptionError:
         return Outcome(_since(began), error="The secret can no longer be read. Create a new one.")
     logger.info("webhook %s: %s", delivery.id, answer.status)
     refused = "Redirects are not followed." if 300 <= answer.status < 400 else None

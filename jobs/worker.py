@@ -35,12 +35,12 @@ class DependentWorker(Worker):
     def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
         """Keep what came of a job, and count the run."""
         super().handle_job_success(job, *args, **kwargs)
-        metrics.note_run(self.connection, job, succeeded=True)
+        metrics.record_run(self.connection, job, succeeded=True)
 
     def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
         """Likewise for one that raised, or whose process was killed; it may be tried again."""
         super().handle_job_failure(job, *args, **kwargs)
-        metrics.note_run(self.connection, job, succeeded=False)
+        metrics.record_run(self.connection, job, succeeded=False)
 
 
 def main() -> None:

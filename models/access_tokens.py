@@ -27,7 +27,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models import clock
-from models.base import Base, CreatedAt, Short, UuidKey, Znc, word
+from models.base import Base, CreatedAt, Short, UuidKey, Znc, enum_column
 from models.bundles import BundlePurchase
 from models.users import User
 
@@ -129,7 +129,7 @@ class AccessToken(Base):
     generation: Mapped[int] = mapped_column(default=1, server_default=text("1"))
     previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
     previous_until: Mapped[datetime | None]
-    origin: Mapped[TokenOrigin] = mapped_column(word(TokenOrigin), default=TokenOrigin.PURCHASE)
+    origin: Mapped[TokenOrigin] = mapped_column(enum_column(TokenOrigin), default=TokenOrigin.PURCHASE)
     scope: Mapped[Short]
     duration_hours: Mapped[int]
     paid_seconds: Mapped[int] = mapped_column(BigInteger)

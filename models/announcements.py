@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, CreatedAt, Moment, UuidKey, word
+from models.base import Base, CreatedAt, Moment, UuidKey, enum_column
 from models.users import User
 
 
@@ -29,7 +29,7 @@ class Announcement(Base):
     )
 
     id: Mapped[UuidKey]
-    level: Mapped[Level] = mapped_column(word(Level, 8))
+    level: Mapped[Level] = mapped_column(enum_column(Level, 8))
     words_en: Mapped[str] = mapped_column(String(300))
     words_ru: Mapped[str] = mapped_column(String(300))
     starts_at: Mapped[Moment]

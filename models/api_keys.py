@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, CreatedAt, UuidKey, word
+from models.base import Base, CreatedAt, UuidKey, enum_column
 from models.users import User
 
 
@@ -33,7 +33,7 @@ class ApiKey(Base):
     id: Mapped[UuidKey]
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     name: Mapped[str] = mapped_column(String(50))
-    scope: Mapped[KeyScope] = mapped_column(word(KeyScope, 8))
+    scope: Mapped[KeyScope] = mapped_column(enum_column(KeyScope, 8))
     prefix: Mapped[str] = mapped_column(String(8))
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     created_at: Mapped[CreatedAt]

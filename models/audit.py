@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, CreatedAt, Short, word
+from models.base import Base, CreatedAt, Short, enum_column
 from models.users import User
 
 
@@ -129,7 +129,7 @@ class AuditEntry(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     created_at: Mapped[CreatedAt]
-    action: Mapped[AuditAction] = mapped_column(word(AuditAction, 64))
+    action: Mapped[AuditAction] = mapped_column(enum_column(AuditAction, 64))
     actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     resource_type: Mapped[Short]
@@ -139,7 +139,7 @@ class AuditEntry(Base):
     # The X-Request-ID of the answer, which a page of error names too.
     request_id: Mapped[str | None] = mapped_column(String(64))
     # Empty in rows from before it was written down.
-    origin: Mapped[Origin | None] = mapped_column(word(Origin, 16))
+    origin: Mapped[Origin | None] = mapped_column(enum_column(Origin, 16))
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
 
     actor: Mapped[User | None] = relationship(foreign_keys=[actor_id])

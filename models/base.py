@@ -32,7 +32,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012 - SQLAlchemy's own attribute
 
 
-def word(kind: type[StrEnum], length: int = 32) -> Enum:
+def enum_column(kind: type[StrEnum], length: int = 32) -> Enum:
     """Return a column type that stores the enum's value as text, so that adding a value is no ALTER TYPE."""
 
     def values(members: Any) -> list[str]:

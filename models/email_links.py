@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, Moment, UuidKey, word
+from models.base import Base, Moment, UuidKey, enum_column
 from models.users import User
 
 
@@ -35,7 +35,7 @@ class AccountLink(Base):
     )
 
     id: Mapped[UuidKey]
-    purpose: Mapped[LinkPurpose] = mapped_column(word(LinkPurpose))
+    purpose: Mapped[LinkPurpose] = mapped_column(enum_column(LinkPurpose))
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     email: Mapped[str] = mapped_column(String(254))
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)

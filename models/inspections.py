@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.access_tokens import AccessToken
-from models.base import Base, Moment, UuidKey, word
+from models.base import Base, Moment, UuidKey, enum_column
 from models.users import User
 
 
@@ -37,7 +37,7 @@ class Inspection(Base):
     )
 
     id: Mapped[UuidKey]
-    target: Mapped[Target] = mapped_column(word(Target, 16))
+    target: Mapped[Target] = mapped_column(enum_column(Target, 16))
     path: Mapped[str | None] = mapped_column(String(200))
     token_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("access_tokens.id", ondelete="RESTRICT"))
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))

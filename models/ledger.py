@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, CreatedAt, Short, UuidKey, Znc, word
+from models.base import Base, CreatedAt, Short, UuidKey, Znc, enum_column
 from models.users import User
 
 
@@ -59,7 +59,7 @@ class Account(Base):
     )
 
     id: Mapped[UuidKey]
-    kind: Mapped[AccountKind] = mapped_column(word(AccountKind))
+    kind: Mapped[AccountKind] = mapped_column(enum_column(AccountKind))
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     balance: Mapped[Znc] = mapped_column(default=Decimal(0), server_default=text("0"))
     # Of a deleted user: nothing is credited to it any more.
@@ -94,7 +94,7 @@ class Transfer(Base):
     )
 
     id: Mapped[UuidKey]
-    kind: Mapped[TransferKind] = mapped_column(word(TransferKind))
+    kind: Mapped[TransferKind] = mapped_column(enum_column(TransferKind))
     debit_account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="RESTRICT"))
     credit_account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="RESTRICT"))
     amount: Mapped[Znc]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, Moment, UuidKey, word
+from models.base import Base, Moment, UuidKey, enum_column
 from models.users import User
 
 
@@ -34,7 +34,7 @@ class Login(Base):
 
     id: Mapped[UuidKey]
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
-    kind: Mapped[LoginKind] = mapped_column(word(LoginKind, 8))
+    kind: Mapped[LoginKind] = mapped_column(enum_column(LoginKind, 8))
     password_version: Mapped[int]
     created_at: Mapped[Moment]
     last_seen_at: Mapped[Moment]

@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, word
+from models.base import Base, enum_column
 
 
 class Topic(StrEnum):
@@ -50,6 +50,6 @@ class NoticeChoice(Base):
     __tablename__ = "notice_choices"
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    topic: Mapped[Topic] = mapped_column(word(Topic), primary_key=True)
+    topic: Mapped[Topic] = mapped_column(enum_column(Topic), primary_key=True)
     mail: Mapped[bool] = mapped_column(default=True)
     webhook: Mapped[bool] = mapped_column(default=True)

@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, Uniq
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, CreatedAt, Short, UuidKey, Znc, word
+from models.base import Base, CreatedAt, Short, UuidKey, Znc, enum_column
 from models.users import User
 
 
@@ -75,7 +75,7 @@ class Payment(Base):
     amount_znc: Mapped[Znc]
     amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     rub_per_znc: Mapped[Decimal] = mapped_column(Numeric(12, 2))
-    status: Mapped[PaymentStatus] = mapped_column(word(PaymentStatus), default=PaymentStatus.PENDING)
+    status: Mapped[PaymentStatus] = mapped_column(enum_column(PaymentStatus), default=PaymentStatus.PENDING)
     return_url: Mapped[str] = mapped_column(String(500))
     checkout_url: Mapped[str] = mapped_column(String(2000), default="")
     expires_at: Mapped[datetime]
@@ -86,7 +86,7 @@ class Payment(Base):
     # When the provider is asked about the payment next, and how often in a row it has not answered.
     check_at: Mapped[datetime | None]
     check_failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    failure: Mapped[PaymentFailure | None] = mapped_column(word(PaymentFailure))
+    failure: Mapped[PaymentFailure | None] = mapped_column(enum_column(PaymentFailure))
     created_at: Mapped[CreatedAt]
 
     user: Mapped[User] = relationship()
@@ -137,8 +137,8 @@ class PaymentReversal(Base):
 
     id: Mapped[UuidKey]
     payment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payments.id", ondelete="RESTRICT"))
-    kind: Mapped[ReversalKind] = mapped_column(word(ReversalKind))
-    state: Mapped[ReversalState] = mapped_column(word(ReversalState))
+    kind: Mapped[ReversalKind] = mapped_column(enum_column(ReversalKind))
+    state: Mapped[ReversalState] = mapped_column(enum_column(ReversalState))
     amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     amount_znc: Mapped[Znc]
     reason: Mapped[str] = mapped_column(String(200))
@@ -179,7 +179,7 @@ class PaymentEvent(Base):
     outcome: Mapped[Short]
     amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     currency: Mapped[str] = mapped_column(String(3), default="RUB", server_default="RUB")
-    failure: Mapped[PaymentFailure | None] = mapped_column(word(PaymentFailure))
+    failure: Mapped[PaymentFailure | None] = mapped_column(enum_column(PaymentFailure))
     refund_id: Mapped[str | None] = mapped_column(String(120))
     refund_key: Mapped[str | None] = mapped_column(String(120))
     body: Mapped[dict[str, Any]] = mapped_column(JSONB)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, UuidKey, Znc, word
+from models.base import Base, UuidKey, Znc, enum_column
 
 
 class TokenEventKind(StrEnum):
@@ -29,7 +29,7 @@ class TokenEvent(Base):
 
     id: Mapped[UuidKey]
     token_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("access_tokens.id", ondelete="RESTRICT"))
-    kind: Mapped[TokenEventKind] = mapped_column(word(TokenEventKind))
+    kind: Mapped[TokenEventKind] = mapped_column(enum_column(TokenEventKind))
     happened_at: Mapped[datetime]
     seconds: Mapped[int] = mapped_column(BigInteger, default=0)
     price: Mapped[Znc] = mapped_column(default=0)

@@ -14,13 +14,13 @@ class Failure(Exception):
     """One clear sentence for the person at the terminal; the command ends with it and a non-zero code."""
 
 
-def say(line: str = "") -> None:
+def print_line(line: str = "") -> None:
     """Print one line at once. A terminal that has gone away must not stop what is running."""
     with contextlib.suppress(OSError):
         print(line, flush=True)
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Print one line to the error stream, under the same rule."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
@@ -48,7 +48,7 @@ class Step:
         seconds = time.monotonic() - self._began
         outcome = "" if kind is None else "stopped after "
         self._clear()
-        say(f"  {self.name:<44} {outcome}{seconds:5.1f} s")
+        print_line(f"  {self.name:<44} {outcome}{seconds:5.1f} s")
 
     def tick(self, note: str = "") -> None:
         """Show that the step is alive; `note` says how far it has come."""
@@ -60,7 +60,7 @@ class Step:
             self._write(text)
         elif now - self._shown >= HEARTBEAT_SECONDS:
             self._shown = now
-            say(text + " ...")
+            print_line(text + " ...")
 
     def _clear(self) -> None:
         if self._live:

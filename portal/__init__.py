@@ -32,7 +32,7 @@ LARGEST_BODY = 256 * 1024
 
 def create_app(settings: Settings | None = None) -> OpenAPI:
     """Make the portal; without settings they are read from config.toml and the environment."""
-    settings = settings or config.load()
+    settings = settings or config.load_settings()
     app = OpenAPI("portal", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"), **api.OPTIONS)
     app.extensions["zenzefi"] = settings
     app.extensions["zenzefi-runtime"] = Cached(settings)

@@ -29,7 +29,7 @@ from portal.request import context
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
 USER = LocalProxy(context.maybe_user)
-VIEWING = LocalProxy(context.viewing)
+VIEWING = LocalProxy(context.impersonation)
 WORDS = (
     labels.TOKEN_STATES,
     labels.PAYMENT_STATUSES,
@@ -78,13 +78,13 @@ def init_app(app: Flask) -> None:
         scope_help=formatting.scope_help,
         token_state=token_state,
         word=word,
-        note=formatting.note,
-        sentence=error_messages.sentence,
+        note=formatting.transfer_description,
+        sentence=error_messages.message_of,
         said=gettext,
         topic_help=labels.TOPIC_HELP.__getitem__,
         details=audit_details.details,
-        outcome=payment_results.outcome,
-        result=payment_results.result,
+        outcome=payment_results.event_label,
+        result=payment_results.result_label,
         happening=labels.TOKEN_HISTORY.__getitem__,
         stopped=labels.STOPPED.__getitem__,
         refusal=refusal_reasons.short,

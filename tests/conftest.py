@@ -84,7 +84,7 @@ def template(server: Engine, environment: dict[str, str]) -> Iterator[str]:
     name = f"zenzefi_template_{os.getpid()}"
     with server.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}"'))
-    migrate.migrate(config.load({**environment, "DATABASE_URL": _named(name)}))
+    migrate.migrate(config.load_settings({**environment, "DATABASE_URL": _named(name)}))
     yield name
     with server.connect() as connection:
         connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
@@ -113,7 +113,7 @@ def make_database(server: Engine, template: str) -> Iterator[Callable[[], str]]:
 @pytest.fixture(scope="session")
 def settings(make_database: Callable[[], str], environment: dict[str, str]) -> Settings:
     """The settings of the tests, on a database that savepoint tests share and leave empty."""
-    return config.load({**environment, "DATABASE_URL": make_database()})
+    return config.load_settings({**environment, "DATABASE_URL": make_database()})
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +142,7 @@ def session(connection: Connection) -> Iterator[Session]:
 @pytest.fixture
 def committed(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[tuple[Settings, Sessions]]:
     """A database of its own with real commits, for threads, notices and processes."""
-    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     engine = database.connect(settings.database)
     yield settings, database.sessions(engine)
     engine.dispose()

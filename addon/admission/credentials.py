@@ -51,7 +51,9 @@ def cookie_name(*, production: bool) -> str:
     return "__Host-zenzefi_access" if production else "zenzefi_access"
 
 
-def find(access_token: str | None, authorization: str | None, cookie: str | None = None) -> Credential | None:
+def find_credential(
+    access_token: str | None, authorization: str | None, cookie: str | None = None
+) -> Credential | None:
     """Return the first credential in the order of contract.md: our header, the browser's cookie, `Authorization`.
 
     An `X-Access-Token` or a cookie of any shape wins, so a wrong one is refused as invalid.

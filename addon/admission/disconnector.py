@@ -16,26 +16,26 @@ from datetime import datetime
 from addon.admission.refusals import Refuse, as_layer, unusable
 from addon.admission.request_facts import Admit
 from addon.http1.connection.registry import Registry
-from addon.token_cache.database import Store, StoreDown
-from addon.token_cache.memory_tier import KnownTokens
+from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.memory_tier import MemoryTier
 from models import clock
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 
 
-class Cutter:
+class Disconnector:
     """Watches the tokens that have a connection open at this worker. Only the loop touches it."""
 
-    def __init__(self, registry: Registry, store: Store, known: KnownTokens) -> None:
+    def __init__(self, registry: Registry, store: TokenDatabase, known: MemoryTier) -> None:
         self._registry = registry
         self._known = known
         self._store = store
-        self._used: dict[uuid.UUID, tuple[Known, uuid.UUID | None]] = {}
+        self._used: dict[uuid.UUID, tuple[TokenSnapshot, uuid.UUID | None]] = {}
         # Tokens with a secret before their own that still opens them.
-        self._rotated: dict[uuid.UUID, Known] = {}
+        self._rotated: dict[uuid.UUID, TokenSnapshot] = {}
         # Tokens that the database was asked about in vain.
         self._unanswered: set[uuid.UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,7 +104,7 @@ class Cutter:
                 self._used[token_id] = (known, session_id)
                 self._end_former(known, moment)
 
-    def _end_former(self, known: Known, moment: datetime) -> None:
+    def _end_former(self, known: TokenSnapshot, moment: datetime) -> None:
         """Cut what came in by a secret that opens the token no more, or by a cookie: those end with the secret."""
         self._rotated.pop(known.token_id, None)
         oldest = known.generation
@@ -113,7 +113,7 @@ class Cutter:
             oldest -= 1
 
         def is_over(held: object) -> bool:
-            if not isinstance(held, Known):
+            if not isinstance(held, TokenSnapshot):
                 return False
             return held.generation < (known.generation if held.own_device is not None else oldest)
 

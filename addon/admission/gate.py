@@ -11,15 +11,15 @@ from datetime import timedelta
 from math import ceil
 
 from addon.admission.credentials import Credential
-from addon.admission.guess_limiter import Failures
+from addon.admission.guess_limiter import GuessLimiter
 from addon.admission.rate_limits import Rates
 from addon.admission.refusals import Refuse, closed_for, unusable
-from addon.admission.request_facts import Admit, Facts
+from addon.admission.request_facts import Admit, RequestAttributes
 from addon.admission.request_rules import device_fault, device_name, device_of, scope_fault
-from addon.recording.counters import Counts
-from addon.token_cache.database import Store, StoreDown
-from addon.token_cache.memory_tier import KnownTokens
-from addon.token_cache.redis_tier import SharedTokens
+from addon.recording.counters import Counters
+from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.memory_tier import MemoryTier
+from addon.token_cache.redis_tier import RedisTier
 from models import clock
 from models.audit import Origin
 from models.config.settings import Settings
@@ -29,7 +29,7 @@ from models.services.crypto.secrets import Purpose
 from models.services.errors import DeviceConflict, TokenUnusable
 from models.services.gateway import request_paths
 from models.services.gateway.scopes import compile_all
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 # A genuine secret that nobody has is remembered as unknown for so long; a made-up one fails its MAC before that.
 UNKNOWN_SECONDS = 5.0
@@ -52,21 +52,21 @@ class Gate:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
-        known: KnownTokens,
+        store: TokenDatabase,
+        known: MemoryTier,
         *,
-        shared: SharedTokens,
+        shared: RedisTier,
         rates: Rates,
-        counts: Counts | None = None,
+        counts: Counters | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._counts = counts or Counts()
+        self._counts = counts or Counters()
         self._store = store
         self._known = known
         self._shared = shared
         self._rates = rates
-        self._failures = Failures(settings.limits.failures_per_minute, monotonic)
+        self._failures = GuessLimiter(settings.limits.failures_per_minute, monotonic)
         self._unknown: dict[bytes, float] = {}
         self._scopes = compile_all(settings.scopes)
         self._device_policy = settings.sessions.device_policy
@@ -89,7 +89,7 @@ class Gate:
         self._device_policy = settings.sessions.device_policy
         self._closed = closed_for(settings.maintenance)
 
-    def decide_now(self, facts: Facts) -> Admit | Refuse | None:
+    def decide_now(self, facts: RequestAttributes) -> Admit | Refuse | None:
         """Answer steps 1 to 7 of the contract's order from memory alone; None when the database must be asked.
 
         A token that is contested goes on to `settle`.
@@ -104,7 +104,7 @@ class Gate:
             return None
         return self._counted(_tier_of(found), self._judge(found, facts, self._known.notices))
 
-    async def decide(self, facts: Facts) -> Admit | Refuse:
+    async def decide(self, facts: RequestAttributes) -> Admit | Refuse:
         """Answer as `decide_now` does, asking the database where that is needed."""
         decision = self.decide_now(facts)
         if decision is not None:
@@ -113,7 +113,7 @@ class Gate:
         found, tier = await self._identify(facts.credential)
         return self._counted(tier, self._judge(found, facts, notices))
 
-    async def settle(self, admitted: Admit, facts: Facts) -> Admit | Refuse:
+    async def settle(self, admitted: Admit, facts: RequestAttributes) -> Admit | Refuse:
         """Answer step 8 for a contested token, before anybody goes to the upstream; `begin` has the last word."""
         try:
             held_for = await self._store.held_for(admitted.known.token_id, self._holder(admitted.known, facts))
@@ -121,7 +121,7 @@ class Gate:
             return Refuse("unavailable", retry_after=5, known=admitted.known)
         return admitted if held_for is None else self._conflict(admitted.known, held_for)
 
-    def identify_now(self, credential: Credential | None) -> Known | Refuse | None:
+    def identify_now(self, credential: Credential | None) -> TokenSnapshot | Refuse | None:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
         if credential is None:
             return Refuse("token_missing")
@@ -133,12 +133,12 @@ class Gate:
             return None
         return unusable(known, clock.now()) or known
 
-    async def identify(self, credential: Credential | None) -> Known | Refuse:
+    async def identify(self, credential: Credential | None) -> TokenSnapshot | Refuse:
         """Answer steps 2 and 3, asking the database where that is needed. Never activates anything."""
         found, _ = await self._identify(credential)
         return found
 
-    async def _identify(self, credential: Credential | None) -> tuple[Known | Refuse, str]:
+    async def _identify(self, credential: Credential | None) -> tuple[TokenSnapshot | Refuse, str]:
         """Answer as `identify` does, and name the tier that knew."""
         found = self.identify_now(credential)
         if found is not None or credential is None:
@@ -155,7 +155,7 @@ class Gate:
             return Refuse("token_invalid"), tier
         return unusable(known, clock.now()) or known, tier
 
-    async def begin(self, admitted: Admit, facts: Facts, request_id: str) -> Admit | Refuse:
+    async def begin(self, admitted: Admit, facts: RequestAttributes, request_id: str) -> Admit | Refuse:
         """Answer step 10, when the upstream can be reached and before anything is sent to it.
 
         One transaction activates the token and opens its session, or finds that somebody else was quicker.
@@ -173,7 +173,7 @@ class Gate:
             return Refuse("unavailable", retry_after=5)
         return admitted._replace(session_id=session_id)
 
-    async def _look_up(self, secret_hash: bytes, purpose: Purpose) -> tuple[Known | None, str]:
+    async def _look_up(self, secret_hash: bytes, purpose: Purpose) -> tuple[TokenSnapshot | None, str]:
         """Ask Redis, then the database; what is unknown to both is remembered as such for a moment.
 
         Returns what was found, and the tier that knew it.
@@ -199,7 +199,7 @@ class Gate:
             await self._shared.put(secret_hash, found)
         return found, "database"
 
-    async def _without_database(self, secret_hash: bytes, *, is_shared: bool) -> tuple[Known, str]:
+    async def _without_database(self, secret_hash: bytes, *, is_shared: bool) -> tuple[TokenSnapshot, str]:
         """While the database does not answer, what was proven good passes for the grace, and not longer.
 
         It may be down for this worker alone, which then hears of no change; and when no other worker runs, nobody
@@ -233,7 +233,7 @@ class Gate:
         self._counts.decided(tier, outcome)
         return decision
 
-    def _judge(self, known: Known | Refuse, facts: Facts, notices: int) -> Admit | Refuse:
+    def _judge(self, known: TokenSnapshot | Refuse, facts: RequestAttributes, notices: int) -> Admit | Refuse:
         """Answer steps 4 to 7 for a token that was found good or bad."""
         if isinstance(known, Refuse):
             return self._failed(known, facts.address)
@@ -247,13 +247,13 @@ class Gate:
             return Refuse("rate_limited", reason, retry_after=allowance.reset, known=known)
         return Admit(known, self._held_session(known, device), notices, allowance)
 
-    def _conflict(self, known: Known, idle_in: timedelta) -> Refuse:
+    def _conflict(self, known: TokenSnapshot, idle_in: timedelta) -> Refuse:
         """Name the ways out of a conflict: the page on which the owner releases the device, or waiting."""
         page = f"/tokens/{known.token_id}#device"
         reason = f"Release it at {self._settings.portal.address}{page}, or wait until it has been idle."
         return Refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), known=known, page=page)
 
-    def _held_session(self, known: Known, device: str | None) -> uuid.UUID | None:
+    def _held_session(self, known: TokenSnapshot, device: str | None) -> uuid.UUID | None:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""
         if not known.is_activated:
             return None
@@ -270,7 +270,7 @@ class Gate:
             return refusal
         return Refuse("too_many_failures", retry_after=retry_after, known=refusal.known)
 
-    def _holder(self, known: Known, facts: Facts) -> str | None:
+    def _holder(self, known: TokenSnapshot, facts: RequestAttributes) -> str | None:
         return None if self._device_policy == "off" else device_of(known, facts)
 
     def device_name(self, sent: str) -> str:
@@ -286,6 +286,6 @@ class Gate:
         return credential.secret_hash
 
 
-def _tier_of(found: Known | Refuse) -> str:
+def _tier_of(found: TokenSnapshot | Refuse) -> str:
     """Name the tier of what memory alone has answered."""
     return NOBODY if isinstance(found, Refuse) and found.known is None else "map"

@@ -10,7 +10,7 @@ WINDOW_SECONDS = 60
 ADDRESSES = 20_000
 
 
-class Failures:
+class GuessLimiter:
     """Failed admissions of each address in the running minute; the address seen longest ago goes when it is full."""
 
     def __init__(self, limit: int, monotonic: Callable[[], float] = time.monotonic) -> None:

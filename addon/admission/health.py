@@ -7,8 +7,8 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from addon.admission.local_answers import Answer, as_json, iso
-from addon.token_cache.database import Store, StoreDown
-from addon.upstream_health.status import Outlook
+from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.upstream_health.status import UpstreamStatus
 from models import clock
 from models.config.settings import Settings
 
@@ -19,7 +19,7 @@ ANSWER_WITHIN_SECONDS = 3.0
 class Health:
     """The last known state of database and Redis, None until the first check; and the prober's word on the upstream."""
 
-    def __init__(self, settings: Settings, store: Store, outlook: Outlook) -> None:
+    def __init__(self, settings: Settings, store: TokenDatabase, outlook: UpstreamStatus) -> None:
         self._store = store
         self._outlook = outlook
         self._redis = Redis.from_url(settings.redis.url, socket_timeout=ANSWER_WITHIN_SECONDS)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from addon.token_cache.database import Store, StoreDown
+from addon.token_cache.database import StoreDown, TokenDatabase
 from models.config.settings import Settings
 from models.services.settings import overrides
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 
 
-class Overrides:
+class LiveSettings:
     """Keeps `settings` true. Only the loop touches it; what was read last stays good while the database is down."""
 
-    def __init__(self, settings: Settings, store: Store, apply: Callable[[Settings], None]) -> None:
+    def __init__(self, settings: Settings, store: TokenDatabase, apply: Callable[[Settings], None]) -> None:
         self._frozen = settings
         self._store = store
         self._apply = apply
@@ -45,7 +45,7 @@ class Overrides:
 
         def ask() -> Settings:
             with self._store.factory() as session:
-                return overrides.effective(session, self._frozen)
+                return overrides.effective_settings(session, self._frozen)
 
         self._apply(await self._store.run(ask, "settings"))
         self.are_known = True

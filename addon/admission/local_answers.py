@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 NO_STORE = ("Cache-Control", "no-store")
 
@@ -24,7 +24,7 @@ def as_json(value: dict[str, Any], status: int = 200) -> Answer:
     return Answer(status, json.dumps(value, separators=(",", ":")).encode())
 
 
-def token_status(known: Known, moment: datetime) -> Answer:
+def token_status(known: TokenSnapshot, moment: datetime) -> Answer:
     """Answer for a good token, in the words of contract.md, section 2; while paused the time left stands still."""
     state: Literal["ready", "active", "paused"]
     if not known.is_activated and not known.is_paused(moment):

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from addon.admission.rate_limits import WINDOW_SECONDS, Rates, Window
-from addon.recording.counters import Counts
+from addon.recording.counters import Counters
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +62,12 @@ return cjson.encode(found)
 """
 
 
-class Exchange:
+class RateLimitSync:
     """This worker's part in the exchange."""
 
-    def __init__(self, redis: Redis, rates: Rates, counts: Counts | None = None) -> None:
+    def __init__(self, redis: Redis, rates: Rates, counts: Counters | None = None) -> None:
         self._redis = redis
-        self._counts = counts or Counts()
+        self._counts = counts or Counters()
         self._rates = rates
         self._name = uuid.uuid4().hex
         self._script = redis.register_script(_SCRIPT)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from addon.http1 import decisions
 from models.config.server import Maintenance
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 _TABLE: dict[str, tuple[int, str]] = {
     "bad_request": (400, "The request is malformed."),
@@ -39,7 +39,7 @@ class Refuse:
     code: str
     reason: str = ""
     retry_after: int | None = None
-    known: Known | None = field(default=None, compare=False, repr=False)
+    known: TokenSnapshot | None = field(default=None, compare=False, repr=False)
     note: str = ""
     page: str = ""
 
@@ -76,7 +76,7 @@ def as_layer(refusal: Refuse) -> decisions.Refuse:
     return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers, refusal.note, refusal.page)
 
 
-def unusable(known: Known, moment: datetime) -> Refuse | None:
+def unusable(known: TokenSnapshot, moment: datetime) -> Refuse | None:
     """Say why a token cannot be used at `moment`, if it cannot."""
     if not known.owner_is_active:
         return Refuse("account_disabled", known=known)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from addon.admission.credentials import Credential
 from addon.admission.rate_limits import Allowance
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 
-class Facts(NamedTuple):
+class RequestAttributes(NamedTuple):
     """What a request says of itself. `path` is the raw path without prefix and query; `address` the client's."""
 
     address: str
@@ -25,7 +25,7 @@ class Admit(NamedTuple):
     `notices` is how many notices of changes had come when the decision's facts were read.
     """
 
-    known: Known
+    known: TokenSnapshot
     session_id: uuid.UUID | None
     notices: int
     allowance: Allowance

@@ -2,17 +2,17 @@
 
 from addon.admission.credentials import has_secret_shape
 from addon.admission.refusals import Refuse
-from addon.admission.request_facts import Facts
+from addon.admission.request_facts import RequestAttributes
 from models.config.server import Tokens
 from models.services.crypto import secrets
 from models.services.gateway import request_paths
 from models.services.gateway.scopes import Scope
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 DEVICE_LENGTH = range(8, 256)
 
 
-def device_of(known: Known, facts: Facts) -> str | None:
+def device_of(known: TokenSnapshot, facts: RequestAttributes) -> str | None:
     """Return the device that asks. A browser's cookie is a device by itself, whatever `X-Device-ID` came with it."""
     return known.own_device or facts.device
 
@@ -34,7 +34,7 @@ def device_fault(policy: str, device: str | None) -> Refuse | None:
     return None
 
 
-def scope_fault(scope: Scope | None, facts: Facts) -> Refuse | None:
+def scope_fault(scope: Scope | None, facts: RequestAttributes) -> Refuse | None:
     """Say why a scope does not grant a request; an unknown scope grants nothing."""
     if scope is None:
         return Refuse("scope_denied")

@@ -13,7 +13,7 @@ from addon.browser_access import pages
 from addon.http1.decisions import Decision, Defer, Local, Peer
 from addon.http1.messages.head_parser import RequestHead
 from addon.http1.policy_interface import Question
-from addon.token_cache.database import Store, StoreDown
+from addon.token_cache.database import StoreDown, TokenDatabase
 from models.audit import Origin
 from models.config.settings import Settings
 from models.services.actor import Actor
@@ -40,10 +40,10 @@ class Press:
     """Somebody pressed the button; the ticket is in the body."""
 
 
-class Entrance:
+class BrowserAccessEndpoint:
     """The way in of one worker."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: TokenDatabase) -> None:
         self._settings = settings
         self._store = store
         # The cookie is for TLS alone exactly where its name says so.
@@ -71,7 +71,7 @@ class Entrance:
             return as_layer(Refuse("unavailable", retry_after=5))
         if prefix is None:
             return self._over(question, ticket_hash)
-        return _page(200, pages.ask(look.ticket, prefix, _languages(question.request)))
+        return _page(200, pages.confirmation_page(look.ticket, prefix, _languages(question.request)))
 
     async def enter(self, question: Question) -> Decision:
         """Take the ticket, set the cookie and lead on to the upstream's own pages."""
@@ -128,7 +128,7 @@ class Entrance:
             if len(self._dead) > DEAD_TICKETS:
                 del self._dead[next(iter(self._dead))]
         facts = (self._settings.portal.address, question.exchange.request_id, _languages(question.request))
-        return _page(410, pages.over(*facts))
+        return _page(410, pages.expired_page(*facts))
 
 
 def _ticket(fields: bytes | None) -> str:

@@ -30,9 +30,9 @@ _RUSSIAN = {
 _LANGUAGES = {"en": _ENGLISH, "ru": _RUSSIAN}
 
 
-def ask(ticket: str, prefix: str, accept_language: str) -> bytes:
+def confirmation_page(ticket: str, prefix: str, accept_language: str) -> bytes:
     """Write the page whose button takes the ticket; looking at it uses nothing up."""
-    language = frame.chosen(accept_language)
+    language = frame.choose_language(accept_language)
     words = _LANGUAGES[language]
     body = (
         f"<p>{words['explain']} <b>{escape(prefix)}…</b></p><p>{words['clock']}</p>"
@@ -42,9 +42,9 @@ def ask(ticket: str, prefix: str, accept_language: str) -> bytes:
     return frame.page(language, words["ask"], body)
 
 
-def over(portal_url: str, request_id: str, accept_language: str) -> bytes:
+def expired_page(portal_url: str, request_id: str, accept_language: str) -> bytes:
     """Write the page for a ticket that opens nothing, with the way to a new one."""
-    language = frame.chosen(accept_language)
+    language = frame.choose_language(accept_language)
     words = _LANGUAGES[language]
     body = (
         f'<p>{words["why"]}</p><p><a href="{escape(portal_url)}/tokens">{words["portal"]}</a></p>'

@@ -12,7 +12,7 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
-from addon.http1.connection.context import Site
+from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.events import ClientLeft
 from addon.http1.connection.handler_sockets import Closing, HandlerSockets
 from addon.http1.connection.hangups import HangUps
@@ -33,7 +33,7 @@ class Http1:
     option.
     """
 
-    def __init__(self, site: Site, *, client_tls: bool = False) -> None:
+    def __init__(self, site: WorkerContext, *, client_tls: bool = False) -> None:
         self.site = site
         self.client_tls = client_tls
         self._closing = Closing()

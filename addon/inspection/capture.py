@@ -13,18 +13,18 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from addon.http1.connection.context import Site
+from addon.http1.connection.context import WorkerContext
 from addon.http1.exchange import Exchange
 from addon.http1.observe.recording import Recording
-from addon.inspection.publisher import Sender
-from addon.recording.counters import Counts
-from addon.token_cache.database import Store, StoreDown
+from addon.inspection.publisher import FlowPublisher
+from addon.recording.counters import Counters
+from addon.token_cache.database import StoreDown, TokenDatabase
 from models import clock
 from models.config.settings import Settings
 from models.inspections import Target
 from models.services.gateway import inspections
 from models.services.gateway.inspections import Watched
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ AT_ONCE = 256
 class Watch:
     """What stands at the layer while something is shown. Only the loop touches it."""
 
-    def __init__(self, settings: Settings, sender: Sender) -> None:
+    def __init__(self, settings: Settings, sender: FlowPublisher) -> None:
         self._rules = settings.inspection
         self._sender = sender
         self._shows_all = False
@@ -86,17 +86,19 @@ class Watch:
         if self._shows_all or (self._paths and path.startswith(self._paths)):
             return True
         known = exchange.known
-        return isinstance(known, Known) and (known.token_id in self._subjects or known.user_id in self._subjects)
+        return isinstance(known, TokenSnapshot) and (
+            known.token_id in self._subjects or known.user_id in self._subjects
+        )
 
 
-class Inspections:
+class InspectionCapture:
     """Keeps true what is shown. Only the loop touches it; without the database it ends when the time is over."""
 
-    def __init__(self, settings: Settings, store: Store, site: Site, counts: Counts) -> None:
+    def __init__(self, settings: Settings, store: TokenDatabase, site: WorkerContext, counts: Counters) -> None:
         self._store = store
         self._site = site
         self._counts = counts
-        self._sender = Sender(settings)
+        self._sender = FlowPublisher(settings)
         self._watch = Watch(settings, self._sender)
         self._running: Sequence[Watched] = ()
         self._changed = asyncio.Event()

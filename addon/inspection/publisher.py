@@ -37,7 +37,7 @@ STOP_SECONDS = 2.0
 type _Waiting = tuple[Exchange, Recording]
 
 
-class Sender:
+class FlowPublisher:
     """One worker's way to the stream. The loop puts and counts; the thread, which lives while it is needed, sends."""
 
     def __init__(self, settings: Settings) -> None:

@@ -25,7 +25,7 @@ def describe(listeners: Sequence[socket.socket], line: socket.socket) -> dict[st
     return {LISTENERS: " ".join(str(listener.fileno()) for listener in listeners), LINE: str(line.fileno())}
 
 
-class Line:
+class ControlSocket:
     """The worker's end. Its other end closes when the supervisor dies, however it dies."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:

@@ -17,11 +17,11 @@ from mitmproxy.master import Master
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from addon.http1.addon import Http1
-from addon.http1.connection.context import Site
+from addon.http1.connection.context import WorkerContext
 from addon.http1.decisions import Refuse
 from addon.process.listening_sockets import BACKLOG, waiting
 from addon.process.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
-from addon.process.stranded_connections import Neighbours
+from addon.process.stranded_connections import StrandedConnections
 from models.addresses import is_in
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Gateway:
 
     def __init__(
         self,
-        site: Site,
+        site: WorkerContext,
         listener: socket.socket,
         *,
         neighbours: Sequence[socket.socket] = (),
@@ -71,7 +71,7 @@ class Gateway:
         self.site = site
         self.http1 = Http1(site, client_tls=tls is not None and tls.certificate is not None)
         self._listener = listener
-        self._neighbours = Neighbours(neighbours, self._accept)
+        self._neighbours = StrandedConnections(neighbours, self._accept)
         self._helping: asyncio.Task[None] | None = None
         self._tls = tls
         self._proxy_protocol = proxy_protocol

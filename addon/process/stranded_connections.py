@@ -18,7 +18,7 @@ BATCH = 64
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class Neighbours:
+class StrandedConnections:
     """Looks at the other workers' sockets a few times a second."""
 
     def __init__(self, listeners: Sequence[socket.socket], handle: Handler) -> None:

@@ -93,7 +93,7 @@ class Spawned:
             self._process.kill()
 
 
-class Place:
+class WorkerSlot:
     """Keeps one worker on one listening socket, the first of `listeners`."""
 
     def __init__(self, number: int, listeners: Sequence[socket.socket], patience: float) -> None:

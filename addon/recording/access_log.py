@@ -18,8 +18,8 @@ from collections.abc import Iterator
 
 from addon.http1.exchange import Exchange
 from addon.recording.access_log_format import Entry, entry_of, line_of
-from addon.recording.counters import Counts
-from models.services.gateway.sessions import Known
+from addon.recording.counters import Counters
+from models.services.gateway.sessions import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ PIECE_BYTES = 64 * 1024
 class AccessLog:
     """Where requests are written down: a file, standard output for "-", nowhere for ""."""
 
-    def __init__(self, target: str, counts: Counts) -> None:
+    def __init__(self, target: str, counts: Counters) -> None:
         self._target = target
         self._counts = counts
         self._entries: deque[Entry] = deque()
@@ -66,7 +66,7 @@ class AccessLog:
         """The file was moved away: write to a new one of its name from now on."""
         self._wants_reopen = True
 
-    def note(self, exchange: Exchange, known: Known | None) -> None:
+    def note(self, exchange: Exchange, known: TokenSnapshot | None) -> None:
         """Write down an exchange that is over; called on the loop."""
         if not self._target:
             return

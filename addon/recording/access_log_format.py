@@ -9,7 +9,7 @@ from json.encoder import encode_basestring_ascii as _escaped
 
 from addon.http1.exchange import Exchange
 from addon.http1.observe.redaction import decoded
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 SHORTEST_SECRET = 64
 # With every character escaped, a line stays below what a pipe takes at once (4096 bytes).
@@ -28,7 +28,7 @@ type Entry = tuple[
 ]
 
 
-def entry_of(exchange: Exchange, known: Known | None) -> Entry:
+def entry_of(exchange: Exchange, known: TokenSnapshot | None) -> Entry:
     """Take from an exchange what the log needs, so that the exchange itself need not be kept."""
     request = exchange.request
     return (

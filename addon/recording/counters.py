@@ -28,7 +28,7 @@ def _method_of(request: RequestHead | None) -> str:
     return request.method if request.method in _METHODS else "OTHER"
 
 
-class Counts:
+class Counters:
     """Increments since the last `take`, by the metric's name and its labels."""
 
     def __init__(self) -> None:

@@ -6,21 +6,21 @@ from redis.asyncio import Redis
 
 from addon.http1.exchange import Exchange
 from addon.recording.access_log import AccessLog
-from addon.recording.counters import Counts
+from addon.recording.counters import Counters
 from addon.recording.metrics import Gauges, Metrics
-from addon.recording.recent_requests import Trail
+from addon.recording.recent_requests import RecentRequests
 from models.config.settings import ConfigError, Settings
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 
-class Records:
+class ExchangeRecorder:
     """One worker's metrics, access log and trail."""
 
-    def __init__(self, settings: Settings, redis: Redis, counts: Counts, gauges: Callable[[], Gauges]) -> None:
+    def __init__(self, settings: Settings, redis: Redis, counts: Counters, gauges: Callable[[], Gauges]) -> None:
         self.counts = counts
         self.log = AccessLog(settings.proxy.access_log, counts)
         self.metrics = Metrics(settings, redis, counts, gauges)
-        self.trail = Trail(redis, counts)
+        self.trail = RecentRequests(redis, counts)
 
     def start(self) -> None:
         """Open the log. Raises ConfigError when it cannot be opened."""
@@ -38,7 +38,7 @@ class Records:
     def note(self, exchange: Exchange) -> None:
         """Record an exchange that is over; `exchange.known` is whose it was, refused or not."""
         self.counts.finished(exchange)
-        known = exchange.known if isinstance(exchange.known, Known) else None
+        known = exchange.known if isinstance(exchange.known, TokenSnapshot) else None
         self.log.note(exchange, known)
         self.trail.note_refusal(exchange, known)
         if known is not None:

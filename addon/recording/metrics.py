@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from addon.http1.decisions import Local, Peer
 from addon.http1.messages.head_parser import RequestHead
 from addon.process.tls_files import Certificates
-from addon.recording.counters import Counts, Key
+from addon.recording.counters import Counters, Key
 from addon.recording.prometheus_text import Fleet, text_of
 from models.config.settings import Settings
 from models.metrics.catalogue import LAG
@@ -63,7 +63,7 @@ class Gauges:
 class Metrics:
     """One worker's part in the metrics. Only the loop touches it."""
 
-    def __init__(self, settings: Settings, redis: Redis, counts: Counts, gauges: Callable[[], Gauges]) -> None:
+    def __init__(self, settings: Settings, redis: Redis, counts: Counters, gauges: Callable[[], Gauges]) -> None:
         self._settings = settings
         self._certificates = Certificates(settings)
         self._redis = redis

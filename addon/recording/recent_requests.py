@@ -15,11 +15,11 @@ from redis.exceptions import RedisError
 
 from addon.http1.exchange import Exchange
 from addon.recording.access_log_format import shown_path
-from addon.recording.counters import Counts
+from addon.recording.counters import Counters
 from models.services.gateway import recent_requests
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 from models.services.monitoring import failed_requests
-from models.services.monitoring.failed_requests import Asked
+from models.services.monitoring.failed_requests import FailedRequest
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +38,10 @@ type _Asked = tuple[str, float, str, bytes, int, str, uuid.UUID | None, str]
 type _Left = tuple[float, str, bytes, int, int, int, float, str]
 
 
-class Trail:
+class RecentRequests:
     """What this worker has seen since its last flush. Only the loop touches it."""
 
-    def __init__(self, redis: Redis, counts: Counts) -> None:
+    def __init__(self, redis: Redis, counts: Counters) -> None:
         self._redis = redis
         self._counts = counts
         self._requests: dict[uuid.UUID, deque[_Left]] = {}
@@ -49,7 +49,7 @@ class Trail:
         self._asked: deque[_Asked] = deque(maxlen=ASKED_AT_ONCE)
         self._is_silent = False
 
-    def note(self, exchange: Exchange, known: Known) -> None:
+    def note(self, exchange: Exchange, known: TokenSnapshot) -> None:
         """Keep an exchange of a known token that is over."""
         request, status, code = exchange.request, exchange.status, exchange.code
         if request is None:
@@ -61,7 +61,7 @@ class Trail:
         if code and status >= 400:
             self._keep(self._refusals, known.token_id, left, recent_requests.REFUSALS_KEPT)
 
-    def note_refusal(self, exchange: Exchange, known: Known | None) -> None:
+    def note_refusal(self, exchange: Exchange, known: TokenSnapshot | None) -> None:
         """Keep what was refused or failed for an admin who is told its id; of very many only the last ones."""
         if exchange.code and exchange.status >= 400:
             request = exchange.request
@@ -134,9 +134,9 @@ def _asked_line(one: _Asked) -> str:
     _id, at, method, path, status, code, user, address = one
     shown = shown_path(path)[: failed_requests.LONGEST_PATH]
     whose = None if user is None else str(user)
-    return failed_requests.written(Asked(round(at, 3), "proxy", method, shown, status, code, whose, address))
+    return failed_requests.encode(FailedRequest(round(at, 3), "proxy", method, shown, status, code, whose, address))
 
 
 def _written(left: _Left) -> str:
     at, method, path, status, bytes_in, bytes_out, took, code = left
-    return recent_requests.written(at, method, shown_path(path), (status, bytes_in, bytes_out, round(took, 1)), code)
+    return recent_requests.encode(at, method, shown_path(path), (status, bytes_in, bytes_out, round(took, 1)), code)

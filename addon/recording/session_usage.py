@@ -17,7 +17,7 @@ FLUSH_SECONDS = 1.0
 TOUCH_SECONDS = 30.0
 
 
-class Sum:
+class UsageCounters:
     """What one session's exchanges have carried since the last flush, and how many of them are open."""
 
     __slots__ = ("bytes_in", "bytes_out", "is_touched", "open", "requests")
@@ -41,12 +41,12 @@ class Sum:
         self.is_touched = True
 
 
-class Tally:
+class SessionUsage:
     """The sums of all sessions that are in use here. Only the loop touches it."""
 
     def __init__(self, factory: Sessions) -> None:
         self._factory = factory
-        self._sums: dict[uuid.UUID, Sum] = {}
+        self._sums: dict[uuid.UUID, UsageCounters] = {}
         # What was taken and could not be written.
         self._waiting: dict[uuid.UUID, Count] = {}
         self._touched = 0.0
@@ -58,11 +58,11 @@ class Tally:
         fresh = {session_id for session_id, total in self._sums.items() if total.is_touched}
         return len(fresh | self._waiting.keys())
 
-    def opened(self, session_id: uuid.UUID) -> Sum:
+    def opened(self, session_id: uuid.UUID) -> UsageCounters:
         """An exchange of this session begins: one request more, and the session is in use until the sum is closed."""
         total = self._sums.get(session_id)
         if total is None:
-            total = self._sums[session_id] = Sum()
+            total = self._sums[session_id] = UsageCounters()
         total.open += 1
         total.requests += 1
         total.is_touched = True

@@ -14,12 +14,12 @@ from datetime import timedelta
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from addon.recording.counters import Counts
+from addon.recording.counters import Counters
 from models import database
 from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.gateway import sessions
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 from models.services.tokens import browser_access
 from models.services.tokens.browser_access import Entry
 
@@ -37,13 +37,13 @@ class StoreDown(Exception):
     """The database did not answer; the caller refuses, or falls back to what the worker knows."""
 
 
-class Store:
+class TokenDatabase:
     """A pool of threads with a pool of connections."""
 
-    def __init__(self, settings: Settings, engine: Engine | None = None, counts: Counts | None = None) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None = None, counts: Counters | None = None) -> None:
         self._settings = settings
         self.rules = settings.sessions
-        self._counts = counts or Counts()
+        self._counts = counts or Counters()
         self.engine = engine or database.connect(settings.database)
         self.factory = database.sessions(self.engine)
         self._threads = ThreadPoolExecutor(settings.database.pool_size, thread_name_prefix="store")
@@ -51,19 +51,19 @@ class Store:
         # Until when nobody asks; in the past while the database answers.
         self._silent_until = float("-inf")
 
-    async def find(self, secret_hash: bytes) -> Known | None:
+    async def find(self, secret_hash: bytes) -> TokenSnapshot | None:
         """Look a token up by the hash of its secret. Raises StoreDown."""
 
-        def work() -> Known | None:
+        def work() -> TokenSnapshot | None:
             with self.factory.begin() as session:
                 return sessions.find(session, secret_hash)
 
         return await self._look_up(work, "token")
 
-    async def find_by_cookie(self, cookie_hash: bytes) -> Known | None:
+    async def find_by_cookie(self, cookie_hash: bytes) -> TokenSnapshot | None:
         """Look up the token that a browser's cookie stands for. Raises StoreDown."""
 
-        def work() -> Known | None:
+        def work() -> TokenSnapshot | None:
             with self.factory.begin() as session:
                 return browser_access.find_by_cookie(session, cookie_hash)
 
@@ -74,7 +74,7 @@ class Store:
 
         def work() -> str | None:
             with self.factory.begin() as session:
-                return browser_access.opens(session, ticket_hash)
+                return browser_access.grants_access(session, ticket_hash)
 
         return await self._look_up(work, "ticket")
 
@@ -87,10 +87,10 @@ class Store:
 
         return await self.run(work, "redeem")
 
-    async def find_by_id(self, token_ids: list[uuid.UUID]) -> dict[uuid.UUID, Known]:
+    async def find_by_id(self, token_ids: list[uuid.UUID]) -> dict[uuid.UUID, TokenSnapshot]:
         """Look tokens up by their ids. Raises StoreDown."""
 
-        def work() -> dict[uuid.UUID, Known]:
+        def work() -> dict[uuid.UUID, TokenSnapshot]:
             with self.factory.begin() as session:
                 return sessions.find_by_id(session, token_ids)
 

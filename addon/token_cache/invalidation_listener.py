@@ -18,7 +18,7 @@ import psycopg2
 from psycopg2.extensions import connection
 
 from addon.token_cache.heartbeat import INTERVAL_SECONDS, Heartbeat, connect
-from addon.token_cache.memory_tier import KnownTokens
+from addon.token_cache.memory_tier import MemoryTier
 from models.config.settings import Settings
 from models.database import behind_pooler
 from models.services.gateway.invalidation import CHANNEL
@@ -35,7 +35,7 @@ class NoHeartbeat(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TokenChange:
     """A notice: this token is at this version now."""
 
     token_id: uuid.UUID
@@ -44,16 +44,16 @@ class Change:
     version: int
 
 
-class Listener:
+class InvalidationListener:
     """Keeps `known` true while heartbeats come, and says so when they do not."""
 
     def __init__(
         self,
         settings: Settings,
-        known: KnownTokens,
+        known: MemoryTier,
         loop: asyncio.AbstractEventLoop,
         *,
-        on_change: Callable[[Change], None],
+        on_change: Callable[[TokenChange], None],
         on_return: Callable[[], None],
         on_settings: Callable[[], None],
         on_inspections: Callable[[], None],
@@ -143,7 +143,7 @@ class Listener:
                 self._on_loop(self._on_inspections if "inspections" in notice else self._on_settings)
                 continue
             hashes = tuple(bytes.fromhex(each) for each in notice["hashes"])
-            change = Change(uuid.UUID(notice["token"]), hashes, notice["version"])
+            change = TokenChange(uuid.UUID(notice["token"]), hashes, notice["version"])
             self._on_loop(self._on_change, change)
 
     def _proven(self, sent_at: float) -> None:

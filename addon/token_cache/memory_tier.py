@@ -7,10 +7,10 @@ import time
 import uuid
 from collections import OrderedDict
 
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 
-class KnownTokens:
+class MemoryTier:
     """Tokens by the hash of their secret, the one stored longest ago going first when the map is full.
 
     A browser's cookie is one more secret by which its token is known; a notice about the token drops them all.
@@ -22,7 +22,7 @@ class KnownTokens:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._entries: OrderedDict[bytes, Known] = OrderedDict()
+        self._entries: OrderedDict[bytes, TokenSnapshot] = OrderedDict()
         # The cookies among the entries, by their token.
         self._cookies: dict[uuid.UUID, set[bytes]] = {}
         self.trusted_until = float("-inf")
@@ -34,11 +34,11 @@ class KnownTokens:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, secret_hash: bytes) -> Known | None:
+    def get(self, secret_hash: bytes) -> TokenSnapshot | None:
         """Return what is known; whether it may be trusted is for the caller to ask."""
         return self._entries.get(secret_hash)
 
-    def put(self, secret_hash: bytes, known: Known, *, notices_before: int) -> bool:
+    def put(self, secret_hash: bytes, known: TokenSnapshot, *, notices_before: int) -> bool:
         """Remember the answer of a look-up, unless a notice came while it was under way or it is the older one.
 
         Returns whether it was remembered.

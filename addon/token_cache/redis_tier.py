@@ -16,16 +16,16 @@ from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.recording.counters import Counts
-from models.services.gateway.sessions import Known
+from addon.recording.counters import Counters
+from models.services.gateway.sessions import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 
 KEEP_SECONDS = 300
 # A tombstone outlives every entry that was read before it.
-TOMBSTONE_SECONDS = 2 * KEEP_SECONDS
+MARKER_SECONDS = 2 * KEEP_SECONDS
 # After a failure Redis is left alone for so long, so that nobody waits for it.
-REST_SECONDS = 1.0
+BACKOFF_SECONDS = 1.0
 
 _PUT = """
 local present = redis.call('HGET', KEYS[1], 'version')
@@ -34,19 +34,19 @@ redis.call('HSET', KEYS[1], 'version', ARGV[1], 'entry', ARGV[2], 'at', ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return 1
 """
-_KNOWN = TypeAdapter(Known)
+_KNOWN = TypeAdapter(TokenSnapshot)
 # How far the clocks of two machines may differ.
 SKEW_SECONDS = 2.0
 
 
-class SharedTokens:
+class RedisTier:
     """The workers' common memory. Every failure reads as `unknown`: the next tier decides."""
 
     def __init__(
-        self, redis: Redis, monotonic: Callable[[], float] = time.monotonic, *, counts: Counts | None = None
+        self, redis: Redis, monotonic: Callable[[], float] = time.monotonic, *, counts: Counters | None = None
     ) -> None:
         self._redis = redis
-        self._counts = counts or Counts()
+        self._counts = counts or Counters()
         self._monotonic = monotonic
         self._put = redis.register_script(_PUT)
         self._rests_until = float("-inf")
@@ -55,7 +55,7 @@ class SharedTokens:
         # How many tombstones are on their way to each hash.
         self._burials: Counter[bytes] = Counter()
 
-    async def get(self, secret_hash: bytes, *, stored_since: float) -> Known | None:
+    async def get(self, secret_hash: bytes, *, stored_since: float) -> TokenSnapshot | None:
         """Return an entry that was stored after a wall-clock time; None for a tombstone or when Redis is silent."""
         if self._monotonic() < self._rests_until or secret_hash in self._burials:
             return None
@@ -83,7 +83,7 @@ class SharedTokens:
             return False
         return present is not None and int(present) > version
 
-    async def put(self, secret_hash: bytes, known: Known) -> None:
+    async def put(self, secret_hash: bytes, known: TokenSnapshot) -> None:
         """Share what was read from the database."""
         await self._store(secret_hash, known.version, _KNOWN.dump_json(known), KEEP_SECONDS)
 
@@ -94,7 +94,7 @@ class SharedTokens:
 
     async def _bury(self, secret_hash: bytes, version: int) -> None:
         try:
-            await self._store(secret_hash, version, b"", TOMBSTONE_SECONDS)
+            await self._store(secret_hash, version, b"", MARKER_SECONDS)
         finally:
             self._burials[secret_hash] -= 1
             if not self._burials[secret_hash]:
@@ -112,7 +112,7 @@ class SharedTokens:
 
     def _rest(self, error: Exception) -> None:
         logger.warning("Redis does not answer: %s", type(error).__name__)
-        self._rests_until = self._monotonic() + REST_SECONDS
+        self._rests_until = self._monotonic() + BACKOFF_SECONDS
         self._failed_at = time.time()
 
 

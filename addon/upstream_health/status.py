@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from addon.http1.upstream import Upstream
-from addon.token_cache.database import Store, StoreDown
+from addon.token_cache.database import StoreDown, TokenDatabase
 from models.config.settings import Settings
 from models.services.gateway import outages
 from models.services.gateway.outages import STATE_KEY, UpstreamState, state_from_json
@@ -20,10 +20,10 @@ LOOK_SECONDS = 1.0
 RECORD_SECONDS = 5.0
 
 
-class Outlook:
+class UpstreamStatus:
     """Keeps `is_up` true: None while nobody has probed lately. Addresses that fail are tried last by requests."""
 
-    def __init__(self, settings: Settings, redis: Redis, store: Store, upstream: Upstream) -> None:
+    def __init__(self, settings: Settings, redis: Redis, store: TokenDatabase, upstream: Upstream) -> None:
         self._settings = settings.upstream
         self._redis = redis
         self._store = store

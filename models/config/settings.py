@@ -127,7 +127,7 @@ class _Environment(EnvSettingsSource):
         return self._variables
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Settings:
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings of this process.
 
     Raises ConfigError that names every wrong key with its value (a secret's value excepted).

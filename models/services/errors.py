@@ -71,7 +71,7 @@ class OtpRequired(DomainError):
         super().__init__("Enter the code from your authenticator app.")
 
 
-class OtpWrong(DomainError):
+class OtpInvalid(DomainError):
     """A code that is not the one of now, was used already, or is no recovery code."""
 
     def __init__(self) -> None:
@@ -94,14 +94,14 @@ class AccountClosed(AccountDisabled):
     """The account was deleted at this moment: nothing is credited to it any more."""
 
 
-class ViewRefused(DomainError):
+class ImpersonationNotAllowed(DomainError):
     """An admin may look at the portal as a user, but not as another admin or as nobody."""
 
     def __init__(self) -> None:
         super().__init__("This user cannot be impersonated.")
 
 
-class PaymentWaits(DomainError):
+class PaymentPending(DomainError):
     """An account cannot be deleted while a payment for it is under way."""
 
     def __init__(self) -> None:
@@ -161,14 +161,14 @@ class DuplicateTransfer(DomainError):
         self.idempotency_key = idempotency_key
 
 
-class KeyReused(DomainError):
+class IdempotencyKeyReused(DomainError):
     """An Idempotency-Key came again, with another request."""
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used for another request.")
 
 
-class RequestUnderWay(DomainError):
+class IdempotentRequestInProgress(DomainError):
     """A request with the same Idempotency-Key is being carried out at this moment."""
 
     def __init__(self) -> None:
@@ -198,7 +198,7 @@ class MadeAlready(DomainError):
         super().__init__("This was made already. Its secret was shown once.")
 
 
-class RotatedAlready(DomainError):
+class AlreadyRotated(DomainError):
     """There is a newer secret, or a newer set of codes, than the one that the user saw when asking for another."""
 
     def __init__(self) -> None:

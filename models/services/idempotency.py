@@ -19,7 +19,7 @@ from models import clock
 from models.config.settings import Settings
 from models.idempotency import ApiReply
 from models.services.crypto import encryption
-from models.services.errors import KeyReused, RequestUnderWay
+from models.services.errors import IdempotencyKeyReused, IdempotentRequestInProgress
 from models.users import User
 
 KEPT_FOR = timedelta(hours=24)
@@ -60,26 +60,26 @@ def claim(session: Session, user: User, key: str, request: bytes, settings: Sett
         )
     except OperationalError as error:
         if getattr(error.orig, "pgcode", None) == _LOCK_NOT_AVAILABLE:
-            raise RequestUnderWay from None
+            raise IdempotentRequestInProgress from None
         raise
     if made is not None:
         return made
     held = session.scalars(select(ApiReply).where(ApiReply.key_hash == key_hash)).one()
     if not hmac.compare_digest(held.request_hash, request_hash):
-        raise KeyReused
-    body = encryption.unseal(settings.portal, held.body, purpose=encryption.Purpose.REPLY, owner=held.id)
+        raise IdempotencyKeyReused
+    body = encryption.decrypt(settings.portal, held.body, purpose=encryption.Purpose.REPLY, owner=held.id)
     return Kept(held.status, body.decode())
 
 
-def keep(session: Session, claimed: uuid.UUID, reply: Kept, settings: Settings) -> None:
+def store_reply(session: Session, claimed: uuid.UUID, reply: Kept, settings: Settings) -> None:
     """Keep the reply under the key that was taken for it in this transaction."""
     row = session.get_one(ApiReply, claimed)
     row.status = reply.status
-    row.body = encryption.seal(settings.portal, reply.body.encode(), purpose=encryption.Purpose.REPLY, owner=row.id)
+    row.body = encryption.encrypt(settings.portal, reply.body.encode(), purpose=encryption.Purpose.REPLY, owner=row.id)
     session.flush()
 
 
-def forget(session: Session) -> int:
+def delete_expired(session: Session) -> int:
     """Delete replies whose 24 hours are over; returns how many."""
     gone = session.scalars(delete(ApiReply).where(ApiReply.expires_at <= clock.now()).returning(ApiReply.id))
     return len(gone.all())

@@ -34,7 +34,7 @@ class Page[T]:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing[T]:
+class ListQuery[T]:
     """A list before it is cut: what is in it, and in which order."""
 
     query: Select[T]
@@ -42,14 +42,14 @@ class Listing[T]:
 
     def page(self, session: Session, *, limit: int, offset: int, count_to: int | None = None) -> Page[T]:
         """Return a page of it; see `page_of`."""
-        return page_of(session, self.query, order=self.order, limit=limit, offset=offset, count_to=count_to)
+        return fetch_page(session, self.query, order=self.order, limit=limit, offset=offset, count_to=count_to)
 
     def rows(self, session: Session) -> Iterator[T]:
         """Return all of it, some hundred rows in memory at a time."""
         return iter(session.scalars(self.query.order_by(*self.order).execution_options(yield_per=IN_MEMORY)))
 
 
-def page_of[T](
+def fetch_page[T](
     session: Session,
     query: Select[T],
     *,

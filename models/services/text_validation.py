@@ -15,11 +15,11 @@ def one_line(text: str, *, field: str, at_most: int, at_least: int = 0) -> str:
         raise InvalidInput(field, f"Use at most {at_most} characters.")
     if len(text) < at_least:
         raise InvalidInput(field, f"Use at least {at_least} characters.")
-    if not is_fit(text):
+    if not is_printable(text):
         raise InvalidInput(field, "Use only printable characters on a single line.")
     return text
 
 
-def is_fit(text: str) -> bool:
+def is_printable(text: str) -> bool:
     """Say whether the text can be stored and sent as it is."""
     return all(unicodedata.category(letter) not in _UNFIT for letter in text)

@@ -14,7 +14,7 @@ from models.audit import AuditAction
 from models.services.accounts import email_flows, two_factor, users
 from models.services.actor import OPERATOR
 from models.users import User
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.launcher.installation import DATA, reachable
 from ops.processes.secret_files import readable_password
 
@@ -56,13 +56,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
                 user = users.by_email(session, options.email)
                 if user is None:
                     raise Failure(f"There is no account with the address {options.email}.")
-                say(act(session, user))
+                print_line(act(session, user))
             engine.dispose()
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 1
     except (OperationalError, ProgrammingError) as error:
-        complain(f"The database cannot be used: {str(error.orig).strip().splitlines()[0]}")
+        print_error(f"The database cannot be used: {str(error.orig).strip().splitlines()[0]}")
         return 1
     return 0
 

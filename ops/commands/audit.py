@@ -21,7 +21,7 @@ from ops.backups.chain_heads import FILE, Heads
 from ops.backups.create import recipient
 from ops.backups.restore import read_identities
 from ops.backups.s3 import Bucket
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.launcher.installation import DATA, reachable, settings_of
 
 SOUND, UNSOUND, UNKNOWN = 0, 1, 2
@@ -40,12 +40,12 @@ def main(arguments: Sequence[str]) -> int:
             finally:
                 engine.dispose()
     except audit_exports.Faulty as fault:
-        complain(str(fault))
+        print_error(str(fault))
         return UNSOUND
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
     except DBAPIError as error:
-        complain(f"The audit log cannot be read: {str(error.orig).strip().splitlines()[0]}")
+        print_error(f"The audit log cannot be read: {str(error.orig).strip().splitlines()[0]}")
     return UNKNOWN
 
 
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace, settings: Settings, sessions: Sessions) ->
     if folder is None:
         raise Failure("[backup] folder is empty: the audit log is not exported, so nothing of it is removed.")
     files, rows = archive(settings, sessions, folder)
-    say(f"{files} files written to {folder}, {rows:,} rows removed")
+    print_line(f"{files} files written to {folder}, {rows:,} rows removed")
     return SOUND
 
 
@@ -75,10 +75,12 @@ def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep
             heads.note(report.head.number, report.head.hash)
     facts = f"{report.rows:,} rows, {report.archives} exports before them, {report.waiting} rows not sealed yet"
     if report.fault:
-        complain(f"The audit log DOES NOT hold: {report.fault}.")
+        print_error(f"The audit log DOES NOT hold: {report.fault}.")
         return UNSOUND
     compared = f", {len(known)} heads noted in {FILE}" if known else ""
-    say(f"The audit log holds up to row {report.head.number:,}: {facts}{compared}; head {report.head.hash.hex()}")
+    print_line(
+        f"The audit log holds up to row {report.head.number:,}: {facts}{compared}; head {report.head.hash.hex()}"
+    )
     return SOUND
 
 
@@ -86,9 +88,9 @@ def _verify_file(settings: Settings, path: Path, identity: Path | None) -> int:
     identities = read_identities(identity) if identity else []
     head, fault = audit_exports.verify(path, hash_chain.key_of(settings.tokens), identities)
     if fault:
-        complain(f"{path.name} DOES NOT hold: {fault}.")
+        print_error(f"{path.name} DOES NOT hold: {fault}.")
         return UNSOUND
-    say(f"{path.name} holds up to row {head.number:,}; head {head.hash.hex()}")
+    print_line(f"{path.name} holds up to row {head.number:,}; head {head.hash.hex()}")
     return SOUND
 
 
@@ -99,7 +101,7 @@ def _export(settings: Settings, sessions: Sessions, path: Path) -> int:
         if part is None:
             raise Failure("No row is in the hash chain yet.")
         made, _ = _write(settings, session, part, path)
-    say(f"{path.parent / made.file}: rows {made.first:,} to {made.last:,}")
+    print_line(f"{path.parent / made.file}: rows {made.first:,} to {made.last:,}")
     return SOUND
 
 
@@ -122,7 +124,7 @@ def archive(settings: Settings, sessions: Sessions, folder: Path) -> tuple[int, 
         if settings.backup.s3_bucket:
             Bucket(settings).put(folder / made.file, audit_exports.manifest_of(folder / made.file))
         with sessions.begin() as session:
-            retention.note(session, key, part, head, file=made.file, sha256=made.sha256)
+            retention.record_export(session, key, part, head, file=made.file, sha256=made.sha256)
         files += 1
         gone += _forget(sessions)
 
@@ -139,7 +141,7 @@ def _forget(sessions: Sessions) -> int:
     gone = 0
     while True:
         with sessions.begin() as session:
-            now_gone = retention.forget(session)
+            now_gone = retention.delete_exported(session)
         if not now_gone:
             return gone
         gone += now_gone

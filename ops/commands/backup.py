@@ -16,7 +16,7 @@ from models.services.monitoring import last_success
 from ops.backups import manifest as backup_manifest
 from ops.backups.create import make
 from ops.backups.s3 import Bucket
-from ops.console import Failure, Step, complain, say
+from ops.console import Failure, Step, print_error, print_line
 from ops.launcher.installation import DATA, reachable
 
 
@@ -28,20 +28,22 @@ def main(arguments: Sequence[str]) -> int:
             folder = (options.out or Path(settings.backup.folder or options.data / "backups")).absolute()
             if options.list:
                 for manifest in backup_manifest.present(folder):
-                    say(f"{manifest.made_at:%Y-%m-%d %H:%M} UTC  {manifest.size:>14,} bytes  {folder / manifest.file}")
+                    print_line(
+                        f"{manifest.made_at:%Y-%m-%d %H:%M} UTC  {manifest.size:>14,} bytes  {folder / manifest.file}"
+                    )
                 return 0
             made = run(settings, folder)
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 1
     except DBAPIError as error:
-        complain(f"The database cannot be backed up: {str(error.orig).strip().splitlines()[0]}")
+        print_error(f"The database cannot be backed up: {str(error.orig).strip().splitlines()[0]}")
         return 1
     if options.json:
-        say(json.dumps(asdict(made) | {"made_at": made.made_at.isoformat()}))
+        print_line(json.dumps(asdict(made) | {"made_at": made.made_at.isoformat()}))
     else:
-        say(f"{folder / made.file}: {made.size:,} bytes, {made.transfers:,} transfers")
-        say(f"Try it with ./zenzefi restore --drill {folder / made.file}")
+        print_line(f"{folder / made.file}: {made.size:,} bytes, {made.transfers:,} transfers")
+        print_line(f"Try it with ./zenzefi restore --drill {folder / made.file}")
     return 0
 
 
@@ -65,9 +67,9 @@ def _tell_metrics(settings: Settings, made: backup_manifest.Manifest) -> None:
     """Leave word for the metrics; a backup is as good without."""
     try:
         with redis.Redis.from_url(settings.redis.url, socket_timeout=2, socket_connect_timeout=2) as client:
-            client.set(last_success.BACKUP_KEY, last_success.note_of(made.made_at, made.size))
+            client.set(last_success.BACKUP_KEY, last_success.read_success(made.made_at, made.size))
     except redis.RedisError as error:
-        complain(f"The metrics will not show this backup: Redis does not answer ({type(error).__name__}).")
+        print_error(f"The metrics will not show this backup: Redis does not answer ({type(error).__name__}).")
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

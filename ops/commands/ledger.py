@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from models import clock, database
 from models.services.ledger import verification as ledger_verification
 from models.services.ledger.verification import Report
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.launcher.installation import DATA, settings_of
 
 SOUND, UNSOUND, UNKNOWN = 0, 1, 2
@@ -26,12 +26,12 @@ def main(arguments: Sequence[str]) -> int:
             report = ledger_verification.verify(session)
         engine.dispose()
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return UNKNOWN
     except (OperationalError, ProgrammingError) as error:
-        complain(f"The ledger cannot be read: {str(error.orig).strip().splitlines()[0]}")
+        print_error(f"The ledger cannot be read: {str(error.orig).strip().splitlines()[0]}")
         return UNKNOWN
-    say(json.dumps(as_dict(report), indent=1) if options.json else text(report))
+    print_line(json.dumps(as_dict(report), indent=1) if options.json else text(report))
     return SOUND if report.is_sound else UNSOUND
 
 

@@ -31,4 +31,4 @@ def migrate(settings: config.Settings) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    migrate(config.load())
+    migrate(config.load_settings())

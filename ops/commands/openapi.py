@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.config import settings as config
-from ops.console import say
+from ops.console import print_line
 from portal import create_app
 from portal.api.openapi.docs_pages import whole
 
@@ -18,14 +18,14 @@ def text() -> str:
     """Return the document as the file has it."""
     nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
     secrets = {f"{config.PREFIX}{name}": "not a secret at all" for name in _SECRETS}
-    app = create_app(config.load(nowhere | secrets))
+    app = create_app(config.load_settings(nowhere | secrets))
     return json.dumps(whole(app), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def main(_arguments: Sequence[str]) -> int:
     """Write the file."""
     FILE.write_text(text(), encoding="utf-8")
-    say(f"wrote {FILE}")
+    print_line(f"wrote {FILE}")
     return 0
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from models.config.settings import Settings
 from ops.backups import restore as restore_backup
 from ops.backups.s3 import Bucket
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.launcher.installation import DATA, reachable
 from ops.processes.secret_files import private_folder
 
@@ -36,20 +36,24 @@ def main(arguments: Sequence[str]) -> int:
                 _ask(options.yes, str(settings.database.url).rpartition("/")[2].partition("?")[0])
                 done = restore_backup.restore(settings, dump, identities=options.identity, keep_old=options.keep_old)
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 1
     except (psycopg2.Error, DBAPIError, RedisError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
-        complain(f"The restore cannot go on: {str(reason).strip().splitlines()[0]}")
+        print_error(f"The restore cannot go on: {str(reason).strip().splitlines()[0]}")
         return 1
     made = done.manifest
-    say(f"Backup of {made.made_at:%Y-%m-%d %H:%M} UTC, revision {', '.join(made.revisions)}, PostgreSQL {made.server}")
-    say(f"{done.report.transfers:,} transfers; the books add up ({done.report.rules} rules). {done.seconds:.1f} s.")
+    print_line(
+        f"Backup of {made.made_at:%Y-%m-%d %H:%M} UTC, revision {', '.join(made.revisions)}, PostgreSQL {made.server}"
+    )
+    print_line(
+        f"{done.report.transfers:,} transfers; the books add up ({done.report.rules} rules). {done.seconds:.1f} s."
+    )
     if options.drill:
-        say("This was a drill: nothing was changed.")
+        print_line("This was a drill: nothing was changed.")
     else:
-        say("The database is restored." + (f" The one before is kept as {done.kept}." if done.kept else ""))
-        say("Start the platform again: it migrates the database if the backup is from an older version.")
+        print_line("The database is restored." + (f" The one before is kept as {done.kept}." if done.kept else ""))
+        print_line("Start the platform again: it migrates the database if the backup is from an older version.")
     return 0
 
 

@@ -69,7 +69,7 @@ def part_of(cmdline: Path) -> str:
 
 def is_well(part: str) -> bool:
     """Say whether a part serves. Database, Redis or upstream being down is for alerts: a restart would not help."""
-    settings = config.load()
+    settings = config.load_settings()
     match part:
         case "portal":
             return readiness.answers(local(settings.portal.host), settings.portal.port, "/health")
@@ -93,7 +93,7 @@ def passes(part: str, within: float = GATE_SECONDS) -> bool:
 
 
 def _is_fit(part: str) -> bool:
-    settings = config.load()
+    settings = config.load_settings()
     match part:
         case "portal":
             return _health(local(settings.portal.host), settings.portal.port) in {"healthy", "degraded"}

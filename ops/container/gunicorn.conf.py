@@ -11,11 +11,11 @@ from prometheus_client import multiprocess
 
 import portal  # noqa: F401 - gunicorn listens before its workers have loaded anything, and whoever connects waits for that
 from addon.process.listening_sockets import allow_many
-from models.config.settings import load
+from models.config.settings import load_settings
 from ops.container.gunicorn_requests import Bounds
 from ops.container.gunicorn_worker import DrainingWorker
 
-_portal = load().portal
+_portal = load_settings().portal
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 

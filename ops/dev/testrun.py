@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from ops.bootstrap import REPOSITORY, child_environment
-from ops.console import Failure, Step, complain, say
+from ops.console import Failure, Step, print_error, print_line
 from ops.processes import stale
 from ops.processes.child import MARK, dying_with_parent
 from ops.servers import PostgresServer, RedisServer
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the checks and the tests; returns the exit code."""
     wanted = [argument for argument in arguments if argument != "--soak"]
     if wanted in (["-h"], ["--help"]):
-        say("usage: ./zenzefi test [--soak] [pytest arguments]\n")
-        say(__doc__ or "")
+        print_line("usage: ./zenzefi test [--soak] [pytest arguments]\n")
+        print_line(__doc__ or "")
         return 0
     environment = _environment(os.environ, soak=len(wanted) < len(arguments))
     signal.signal(signal.SIGTERM, _terminate)
@@ -55,9 +55,9 @@ def main(arguments: Sequence[str]) -> int:
             _check(environment)
         return _test(wanted or [*COVERED, *SIDE_BY_SIDE], environment)
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
     except (KeyboardInterrupt, Terminated):
-        complain("The test run was interrupted.")
+        print_error("The test run was interrupted.")
     return 1
 
 
@@ -79,7 +79,7 @@ def _check(environment: Mapping[str, str]) -> None:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
         if done.returncode != 0:
-            say(done.stdout)
+            print_line(done.stdout)
             raise Failure(f"{name} found something; no test was run.")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from models import clock, database
 from models.config.settings import Settings
-from ops.console import Failure, say
+from ops.console import Failure, print_line
 from ops.doctor import (
     audit_log,
     backups,
@@ -83,16 +83,16 @@ def _tell(findings: Iterator[tuple[Subject, Finding]], hidden: set[str], *, as_j
         facts = _facts(subject, finding, hidden)
         if not as_json:
             if not told or told[-1]["subject"] != subject.name:
-                say(f"{subject.name}: {subject.about}")
+                print_line(f"{subject.name}: {subject.about}")
             for line in _lines(facts):
-                say(line)
+                print_line(line)
         told.append(facts)
     counts = {level: sum(facts["level"] == level for facts in told) for level in Level}
     if as_json:
         head = {"at": clock.now().isoformat(timespec="seconds"), "is_well": not counts[Level.BAD]}
-        say(json.dumps(head | {"findings": told}, indent=1))
+        print_line(json.dumps(head | {"findings": told}, indent=1))
     else:
-        say(_summary(counts))
+        print_line(_summary(counts))
     return ILL if counts[Level.BAD] else WELL
 
 

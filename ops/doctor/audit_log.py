@@ -25,7 +25,7 @@ def examine(house: House) -> Iterator[Finding]:
     """See that rows are sealed, ask for the last proof, and prove the chain anew unless that takes long."""
     with house.sessions.begin() as session:
         yield _last_proof(house, session)
-        standing = hash_chain.standing(session)
+        standing = hash_chain.status(session)
     waiting = timedelta(seconds=standing.seconds)
     seen = f"{standing.number:,} sealed, {standing.waiting} wait" + (
         f", the first {duration(waiting)}" if standing.waiting else ""

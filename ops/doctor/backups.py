@@ -35,7 +35,7 @@ def examine(house: House) -> Iterator[Finding]:
         return
     newest, age = kept[0], clock.now() - kept[0].made_at
     seen = f"{len(kept)} in {folder}, the newest {duration(age)} old, {newest.transfers:,} transfers"
-    do = "Run ./zenzefi backup, and see why the job jobs.backups.make failed (the office's page of jobs)."
+    do = "Run ./zenzefi backup, and see why the job jobs.backups.create failed (the office's page of jobs)."
     yield Finding("There is a backup of the last night", age < FRESH, seen, do, see, is_urgent=is_real)
     if not house.is_hurried or newest.size <= QUICKLY_READ_BYTES:
         yield _whole(folder / newest.file)

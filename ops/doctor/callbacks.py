@@ -97,7 +97,7 @@ class StripeVoice(Voice):
         return f"cs_doctor_{uuid.uuid4().hex}"
 
 
-def voices(settings: Settings) -> list[Voice]:
+def signers(settings: Settings) -> list[Voice]:
     """Return those of the providers that are switched on and sign, with the keys that they sign with."""
     rules, found = settings.payments, list[Voice]()
     if "mock" in rules.providers and rules.mock_signing_key is not None:

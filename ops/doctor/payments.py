@@ -13,7 +13,7 @@ from typing import Any
 from models.payments import Payment, PaymentStatus
 from models.services.ledger import verification as ledger_verification
 from ops.doctor import hostile
-from ops.doctor.callbacks import CUT_OFF, Address, Headers, Voice, voices, words_of
+from ops.doctor.callbacks import CUT_OFF, Address, Headers, Voice, signers, words_of
 from ops.doctor.findings import Finding, House
 from ops.doctor.patients import Patient
 
@@ -30,7 +30,7 @@ def examine(house: House) -> Iterator[Finding]:
         yield Finding(f"{provider}, which is switched off, is not heard", status == 404, f"status {status}")
     patient = Patient(house)
     try:
-        for voice in voices(house.settings):
+        for voice in signers(house.settings):
             yield from _Attack(house, voice, patient).run()
         if "yookassa" in on:
             yield from _unsigned(house, patient)

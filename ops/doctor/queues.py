@@ -10,7 +10,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from sqlalchemy import text
 
-from jobs.queues import QUEUE, SLOW_QUEUE, work
+from jobs.queues import QUEUE, SLOW_QUEUE, queue_status
 from jobs.schedule import SCHEDULE, scheduler
 from models import clock
 from models.services.gateway import workers as gateway_workers
@@ -40,7 +40,7 @@ _GIVEN_UP = text("""
 def examine(house: House) -> Iterator[Finding]:
     """Ask Redis for the queues and the workers."""
     with connect(house.settings.redis.url) as redis:
-        found = work(redis)
+        found = queue_status(redis)
         yield from _workers(redis)
         do = "Start python -m jobs.scheduler (one at a time holds the lock); see logs/scheduler.log."
         seen = "it looks for due jobs each second" if found.scheduler_lives else "no word of it in 15 s"
@@ -111,7 +111,7 @@ def _report(redis: Redis) -> Finding:
 
 def _gateway(redis: Redis) -> Finding:
     gauges: Any = redis.hgetall(gateway_workers.GAUGES)
-    alive = gateway_workers.read(gauges, {}, clock.now().timestamp()).workers
+    alive = gateway_workers.read_totals(gauges, {}, clock.now().timestamp()).workers
     do = "Start python -m addon.supervisor; see logs/proxy.log."
     seen = f"{alive} in the last {gateway_workers.GONE_SECONDS} s"
     return Finding("Workers of the gateway report", alive > 0, seen, do, See.GATEWAY)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.config.settings import Settings
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.inspect.read_only_master import Viewer
 from ops.launcher.installation import DATA, settings_of
 from ops.processes.ports import LOOPBACK, why_not_bindable
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
             raise Failure(f"Port {port} {reason}; choose another one with --port.")
         asyncio.run(_serve(settings, port))
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 1
     return 0
 
@@ -39,10 +39,10 @@ async def _serve(settings: Settings, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, viewer.shutdown)
-    say(f"Flows are shown at  http://{LOOPBACK}:{port}/")
-    say(f"Password            {'that of inspection.viewer_password' if kept else password}")
-    say(f"Switched on at      {settings.portal.address}/admin/inspections")
-    say("Ctrl-C ends this; traffic does not notice.")
+    print_line(f"Flows are shown at  http://{LOOPBACK}:{port}/")
+    print_line(f"Password            {'that of inspection.viewer_password' if kept else password}")
+    print_line(f"Switched on at      {settings.portal.address}/admin/inspections")
+    print_line("Ctrl-C ends this; traffic does not notice.")
     await viewer.run()
 
 

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from models.config.operations import Inspection
 from models.services.gateway.workers import FLOWS
-from ops.console import complain, say
+from ops.console import print_error, print_line
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +63,12 @@ class Feed:
                 entries = await (self._newest() if last is None else self._next(last))
             except (RedisError, OSError) as error:
                 if not is_silent:
-                    complain(f"Redis does not answer ({type(error).__name__}); waiting for it.")
+                    print_error(f"Redis does not answer ({type(error).__name__}); waiting for it.")
                 is_silent = True
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if is_silent:
-                say("Redis answers again.")
+                print_line("Redis answers again.")
             is_silent = False
             for _, fields in entries:
                 self._show(fields)

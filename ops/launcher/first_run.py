@@ -44,7 +44,7 @@ def main() -> int:
     """Do it all; what is wrong is one sentence on standard error and exit code 1."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        settings = config.load()
+        settings = config.load_settings()
         poolers.must_keep_sessions(settings.database)
         engine = database.connect(settings.database)
         if not schema_revision.is_newest(engine):

@@ -143,7 +143,7 @@ def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.S
 def load(variables: Mapping[str, str]) -> config.Settings:
     """Read the settings. Raises Failure with what is wrong."""
     try:
-        return config.load(variables)
+        return config.load_settings(variables)
     except config.ConfigError as error:
         raise Failure(str(error)) from None
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ops.console import say
+from ops.console import print_line
 
 MAIL = re.compile(r"(?:^|: )(mail: .*)")
 
@@ -21,7 +21,7 @@ class MailTail:
         for line in self._new_lines():
             found = MAIL.search(line)
             if found:
-                say(found.group(1))
+                print_line(found.group(1))
 
     def _new_lines(self) -> list[str]:
         try:

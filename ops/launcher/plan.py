@@ -11,7 +11,7 @@ import redis
 
 from models.config import settings as config
 from ops import bootstrap
-from ops.console import Failure, complain
+from ops.console import Failure, print_error
 from ops.launcher.installation import Folders, give_backups, give_secrets, is_configured, load, variable_of
 from ops.processes.child import MARK
 from ops.processes.ports import LOOPBACK, free_port, why_not_bindable
@@ -152,7 +152,7 @@ def _check_upstream(url: str) -> None:
     try:
         socket.create_connection((host, port), timeout=3).close()
     except OSError as error:
-        complain(f"The upstream {url} does not answer now ({error}); the proxy will say so until it does.")
+        print_error(f"The upstream {url} does not answer now ({error}); the proxy will say so until it does.")
 
 
 def _check_redis(url: str) -> None:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ops.console import say
+from ops.console import print_line
 from ops.launcher.plan import Plan
 from ops.launcher.process_table import Parts, local
 
@@ -72,18 +72,18 @@ def announce(plan: Plan, made: dict[str, Any]) -> None:
     """Tell the person where everything is, and how to try it."""
     portal, proxy = _addresses(plan)
     password = _password(plan, made)
-    say()
-    say(f"  Portal    {portal}")
-    say(f"  Proxy     {proxy}  ->  {plan.settings.upstream.url}")
-    say(f"  Admin     {made['admin_email']}")
+    print_line()
+    print_line(f"  Portal    {portal}")
+    print_line(f"  Proxy     {proxy}  ->  {plan.settings.upstream.url}")
+    print_line(f"  Admin     {made['admin_email']}")
     if password:
-        say(f"  Password  {password}  (shown this once; kept in {plan.folders.secrets / 'admin.password'})")
-    say(f"  Data      {plan.folders.data}")
+        print_line(f"  Password  {password}  (shown this once; kept in {plan.folders.secrets / 'admin.password'})")
+    print_line(f"  Data      {plan.folders.data}")
     if made["demo_token"]:
         path = "/certificates/filter" if plan.upstream_port is not None else "/"
-        say()
-        say("Try the proxy with the demo token:")
-        say(f"  curl -H 'X-Access-Token: {made['demo_token']}' {proxy}{path}")
-    say()
-    say("Press Ctrl-C to stop.")
+        print_line()
+        print_line("Try the proxy with the demo token:")
+        print_line(f"  curl -H 'X-Access-Token: {made['demo_token']}' {proxy}{path}")
+    print_line()
+    print_line("Press Ctrl-C to stop.")
     remove(_unseen(plan))

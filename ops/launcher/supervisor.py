@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.launcher.progress import Progress
 from ops.processes import stale
 from ops.processes.child import Child, stalled
@@ -116,7 +116,7 @@ class Supervisor:
                 while child.is_running and self._patience(child, asked) > time.monotonic() - asked_at:
                     self._sleep(0.05)
                 if child.is_running:
-                    complain(f"{child.name} did not stop when asked, and was killed.")
+                    print_error(f"{child.name} did not stop when asked, and was killed.")
                 child.kill()
         self._groups.clear()
         self._record.unlink(missing_ok=True)
@@ -134,21 +134,21 @@ class Supervisor:
             ended = self._failures[child.name] = self._failures.get(child.name, 0) + 1
             wait = min(0.5 * 2 ** (ended - 1), LONGEST_WAIT)
             self._due[child.name] = now + wait
-            complain(f"{child.obituary()}; starting it again in {wait:g} s")
+            print_error(f"{child.obituary()}; starting it again in {wait:g} s")
         if now < self._due[child.name]:
             return
         del self._due[child.name]
         try:
             child.spawn()
         except Failure as failure:
-            complain(str(failure))
+            print_error(str(failure))
             return
-        say(f"{child.name} was started again (pid {child.pid})")
+        print_line(f"{child.name} was started again (pid {child.pid})")
         try:
             self._write_record()
             self.changed()
         except OSError as error:  # a full disk is no reason to stop what runs
-            complain(f"The new process cannot be written down: {error.strerror} ({error.filename}).")
+            print_error(f"The new process cannot be written down: {error.strerror} ({error.filename}).")
 
     def _write_record(self) -> None:
         stale.record(self._record, {child.name: child.pid for child in self.children if child.is_running})

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.bootstrap import REPOSITORY
-from ops.console import Failure, Step, complain, say
+from ops.console import Failure, Step, print_error, print_line
 from ops.launcher.installation import DATA, Folders, remember, take
 from ops.launcher.mail_tail import MailTail
 from ops.launcher.plan import Options, Plan, make_plan
@@ -40,10 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         with take(folders):
             return _run(options, folders, supervisor)
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
-        complain(f"The platform cannot be started: {error.strerror or error}{place}.")
+        print_error(f"The platform cannot be started: {error.strerror or error}{place}.")
     return 1
 
 
@@ -58,7 +58,7 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
         plan = make_plan(options, folders, os.environ)
         remember(folders, plan.chosen)
         parts = make_parts(plan)
-        say("Zenzefi Proxy Platform")
+        print_line("Zenzefi Proxy Platform")
         made = _start(plan, parts, supervisor)
         write_ready(options.ready_file, plan, parts, made)
         supervisor.changed = lambda: write_ready(options.ready_file, plan, parts, made)
@@ -69,7 +69,7 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
     finally:
         # Whatever went wrong, nothing that was started stays, nor what it started itself.
         if supervisor.children:
-            say()
+            print_line()
             with Step("Stopping"):
                 supervisor.stop()
                 stale.end(stale.carrying(mark), signal.SIGTERM, 2)

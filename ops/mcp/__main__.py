@@ -24,9 +24,9 @@ except ImportError:
 
 from models import database
 from models.services.errors import DomainError
-from ops.console import Failure, complain
+from ops.console import Failure, print_error
 from ops.launcher.installation import DATA, settings_of
-from ops.mcp.read_tools import Desk
+from ops.mcp.read_tools import ReadTools
 from ops.mcp.write_tools import Hands
 from ops.processes.ports import LOOPBACK
 
@@ -43,9 +43,9 @@ def main(arguments: Sequence[str]) -> int:
         settings = settings_of(options.data)
         sessions = database.sessions(database.connect(settings.database))
         hands = Hands(sessions, settings, admin=options.admin) if options.allow_changes else None
-        server = _server(hands or Desk(sessions, settings), hands)
+        server = _server(hands or ReadTools(sessions, settings), hands)
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 2
     if options.http is None:
         server.run("stdio")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _server(desk: Desk, hands: Hands | None) -> MCPServer:
+def _server(desk: ReadTools, hands: Hands | None) -> MCPServer:
     server = MCPServer("zenzefi", instructions=INSTRUCTIONS, log_level="WARNING")
     for tool in desk.tools():
         server.add_tool(_told(tool), annotations=ToolAnnotations(readOnlyHint=True, openWorldHint=False))

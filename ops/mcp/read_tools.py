@@ -35,7 +35,7 @@ from portal.template_filters import iso
 LIMIT = 20
 
 
-class Desk:
+class ReadTools:
     """Looking things up; nothing here changes anything, and no secret is told, for we have none in the clear."""
 
     def __init__(self, sessions_: Sessions, settings: Settings) -> None:
@@ -104,7 +104,7 @@ class Desk:
         """List proxy sessions, newest first: of a user (id or e-mail address), of a token, or only those still open."""
         with self._sessions() as session:
             user_id = self._user(session, user).id if user else None
-            page = sessions.listing(
+            page = sessions.list_sessions(
                 session, user_id=user_id, token_id=token_id, open_only=open_only, limit=limit, offset=0
             )
             return _page(page, _session)
@@ -150,7 +150,7 @@ class Desk:
     def list_outages(self, limit: int = LIMIT, offset: int = 0) -> dict[str, Any]:
         """List the upstream's outages, newest first; an empty end means that it lasts."""
         with self._sessions() as session:
-            page = outage_credit.listing(session, limit=limit, offset=offset)
+            page = outage_credit.list_credits(session, limit=limit, offset=offset)
             return _page(
                 page,
                 lambda row: {

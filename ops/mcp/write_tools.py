@@ -18,12 +18,12 @@ from models.services.payments import topups
 from models.services.tokens import revocation
 from models.users import User
 from ops.console import Failure
-from ops.mcp.read_tools import Desk
+from ops.mcp.read_tools import ReadTools
 
 AGENT = "MCP server"
 
 
-class Hands(Desk):
+class Hands(ReadTools):
     """The desk, with what changes something."""
 
     def __init__(self, sessions_: Sessions, settings: Settings, *, admin: str) -> None:

@@ -127,7 +127,7 @@ def _caller() -> Caller:
 
 
 def _by_key(secret: str) -> Caller:
-    found = api_keys.find_open(context.session(), secret, context.settings())
+    found = api_keys.find_active(context.session(), secret, context.settings())
     if found is None:
         raise Refusal(401, BAD_CREDENTIALS)
     if not found.user.is_active:
@@ -139,7 +139,7 @@ def _by_login(token: str) -> Caller:
     named = login_tokens.named_by(context.settings().portal, token)
     if named is None:
         raise Refusal(401, BAD_CREDENTIALS)
-    login = logins.find_open(context.session(), named.login_id, kind=LoginKind.API)
+    login = logins.find_active(context.session(), named.login_id, kind=LoginKind.API)
     if login is None:
         owner = context.session().get(User, named.user_id)
         if owner is not None and not owner.is_active:

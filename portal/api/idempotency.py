@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from models.services import idempotency
-from models.services.crypto.encryption import SealBroken
-from models.services.errors import KeyReused
+from models.services.crypto.encryption import DecryptionError
+from models.services.errors import IdempotencyKeyReused
 from models.services.idempotency import Kept
 from portal.api import authentication
 from portal.api.responses import Unfit
@@ -40,15 +40,15 @@ def once(
         asked = f"{request.method} {request.full_path}\n{content}".encode()
         try:
             claimed = idempotency.claim(session, authentication.user(), header.key, asked, context.settings())
-        except KeyReused as error:
+        except IdempotencyKeyReused as error:
             raise Unfit(("header", "Idempotency-Key"), str(error), error.code) from None
-        except SealBroken:
+        except DecryptionError:
             # The portal's secret key was replaced since; what was done is done once all the same.
             raise Refusal(409, "This request was carried out, and its answer cannot be read any more.") from None
         if isinstance(claimed, Kept):
             return _reply(claimed, replayed=True)
         made = Kept(status, work(session).model_dump_json())
-        idempotency.keep(session, claimed, made, context.settings())
+        idempotency.store_reply(session, claimed, made, context.settings())
         return _reply(made)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from flask import Response, request, stream_with_context
 
 from models import clock
-from models.services.pagination import MAX_LIMIT, Listing, Page
+from models.services.pagination import MAX_LIMIT, ListQuery, Page
 from portal.documents.pdf import Cell, csv_lines
 from portal.request import context
 from portal.request.pagination import window
@@ -16,7 +16,7 @@ LINES = 200
 # A list is counted this far for reading; beyond it, it is long.
 COUNTED = 10_000
 
-__all__ = ["Cell", "Column", "as_csv", "every", "is_wanted", "lines_as_csv", "page_of"]
+__all__ = ["Cell", "Column", "all_rows", "as_csv", "is_wanted", "lines_as_csv", "page_of"]
 
 
 def is_wanted() -> bool:
@@ -24,12 +24,12 @@ def is_wanted() -> bool:
     return request.args.get("format") == "csv"
 
 
-def page_of[T](listing: Listing[T], name: str = "page") -> Page[T]:
+def page_of[T](listing: ListQuery[T], name: str = "page") -> Page[T]:
     """Return the page of a list that the address asks for."""
     return listing.page(context.session(), **window(name), count_to=COUNTED)
 
 
-def as_csv[T](name: str, columns: Mapping[str, Callable[[T], Cell]], listing: Listing[T]) -> Response:
+def as_csv[T](name: str, columns: Mapping[str, Callable[[T], Cell]], listing: ListQuery[T]) -> Response:
     """Stream a whole list, some hundred rows in memory at a time; text that a program would run is made plain."""
 
     def rows() -> Iterator[list[Cell]]:
@@ -40,7 +40,7 @@ def as_csv[T](name: str, columns: Mapping[str, Callable[[T], Cell]], listing: Li
     return lines_as_csv(name, list(columns), rows())
 
 
-def every[T](find: Callable[..., Page[T]]) -> Iterator[T]:
+def all_rows[T](find: Callable[..., Page[T]]) -> Iterator[T]:
     """Return all of a short list that is found page by page."""
     offset = 0
     while True:

@@ -156,7 +156,7 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
         (_("Time zone"), receipt.user.time_zone or time_zones.DEFAULT),
         (_("Customer"), receipt.user.full_name or receipt.user.email),
         (_("Event"), str(labels.TRANSFER_KINDS[receipt.entry.kind])),
-        (_("Comment"), formatting.note(receipt.entry)),
+        (_("Comment"), formatting.transfer_description(receipt.entry)),
         (_("Amount"), f"{formatting.amount(receipt.amount)} ZNC"),
     ]
     if receipt.rubles is not None:
@@ -189,7 +189,7 @@ def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Selle
         (
             moment(line.entry.created_at),
             str(labels.TRANSFER_KINDS[line.entry.kind]),
-            formatting.note(line.entry),
+            formatting.transfer_description(line.entry),
             formatting.amount(line.amount),
             formatting.amount(line.balance),
         )

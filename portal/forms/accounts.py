@@ -12,7 +12,7 @@ from models.services.promotions import referrals
 from portal.forms.base import Form, at_most, required
 from portal.forms.rules import by_service
 from portal.forms.time_zones import browser_zone
-from portal.presentation.error_messages import sentence
+from portal.presentation.error_messages import message_of
 from portal.request import context
 
 # The longest password that is read at all; hashing more would let a visitor buy our time cheaply.
@@ -48,7 +48,7 @@ class RegisterForm(Form):
     def validate_username(self, field: StringField) -> None:
         """Refuse a name that somebody has; the service looks again, and the index decides a race."""
         if not field.errors and users.username_taken(context.session(), str(field.data)):
-            raise ValidationError(sentence(UsernameTaken()))
+            raise ValidationError(message_of(UsernameTaken()))
 
     def validate_referral_code(self, field: StringField) -> None:
         """Refuse a code that nobody has."""

@@ -13,7 +13,7 @@ from wtforms.validators import InputRequired, Optional
 from models.announcements import Level
 from models.config.settings import Settings
 from models.services.errors import InvalidInput
-from models.services.ledger.money import checked, parse_amount
+from models.services.ledger.money import parse_amount, require_amount
 from models.services.notifications import announcements
 from models.services.promotions import coupons, gift_codes
 from models.services.tokens import bundles
@@ -90,7 +90,7 @@ class CouponForm(Form):
     code = StringField(_("Code"), [required(), at_most(32), one_line(3)], render_kw={"autocomplete": "off"})
     percent = PlainDecimalField(_("Percent off"), [Optional(), by_service(coupons.check_percent)], places=2)
     amount = PlainDecimalField(
-        _("ZNC off"), [Optional(), by_service(checked)], places=2, description=_("Enter one of the two.")
+        _("ZNC off"), [Optional(), by_service(require_amount)], places=2, description=_("Enter one of the two.")
     )
     uses_per_user = WholeNumberField(_("Uses per user"), [Optional(), by_service(coupons.check_limit)], default=1)
     uses_in_all = WholeNumberField(

@@ -13,7 +13,7 @@ from wtforms.widgets import HiddenInput
 
 from models.services.errors import DomainError, InvalidInput
 from portal.i18n import gettext, is_redraw, ngettext
-from portal.presentation.error_messages import sentence
+from portal.presentation.error_messages import message_of
 
 # What WTForms says by itself in our forms, listed here so that the translators find it.
 WTFORMS_SENTENCES = (_("This option is not available."), _("This option is not valid."))
@@ -47,9 +47,9 @@ class Form(PlainForm):
         name = field or (error.field if isinstance(error, InvalidInput) else "")
         if name in self._fields:
             bad = self._fields[name]
-            bad.errors = [*bad.errors, sentence(error)]
+            bad.errors = [*bad.errors, message_of(error)]
         else:
-            self.form_errors.append(sentence(error))
+            self.form_errors.append(message_of(error))
 
 
 class UuidField(HiddenField):

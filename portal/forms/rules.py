@@ -13,7 +13,7 @@ from wtforms import Form as PlainForm
 from models.services import text_validation
 from models.services.errors import InvalidInput
 from portal.i18n import gettext
-from portal.presentation.error_messages import sentence
+from portal.presentation.error_messages import message_of
 
 Validator = Callable[[PlainForm, Field], None]
 
@@ -27,7 +27,7 @@ def by_service(check: Callable[[Any], object]) -> Validator:
         try:
             check(field.data)
         except InvalidInput as error:
-            raise ValidationError(sentence(error)) from None
+            raise ValidationError(message_of(error)) from None
 
     return validate
 
@@ -41,7 +41,7 @@ def one_line(at_least: int = 0) -> Validator:
         text = (field.data or "").strip()
         if len(text) < at_least:
             raise ValidationError(gettext("Use at least %(count)d characters.", count=at_least))
-        if not text_validation.is_fit(text):
+        if not text_validation.is_printable(text):
             raise ValidationError(gettext("Use only printable characters on a single line."))
 
     return validate

@@ -156,7 +156,7 @@ SERVICE_SENTENCES = (
 )
 
 
-def sentence(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
+def message_of(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
     """Say in the reader's language what the domain refused."""
     match error:
         case DebtOpen():

@@ -35,7 +35,7 @@ def span(seconds: int) -> str:
     return durations.format_duration(seconds, str(get_locale()))
 
 
-def note(entry: Transfer) -> str:  # noqa: PLR0911 - one for each kind
+def transfer_description(entry: Transfer) -> str:  # noqa: PLR0911 - one for each kind
     """Say what a transfer was for; an admin's reason stays in his own words."""
     match entry.kind:
         # First of all: an admin has named it, and may have named it like anything below.

@@ -35,12 +35,12 @@ _DIFFERS = re.compile(r"([0-9.]+) RUB went back, and ([0-9.]+) RUB are booked")
 _STANDS = re.compile(r"the (payment|refund|dispute) is (\w+)")
 
 
-def outcome(said: str) -> str:
+def event_label(said: str) -> str:
     """Say what a provider said."""
     return str(OUTCOMES.get(said, said))
 
 
-def result(done: str) -> str:
+def result_label(done: str) -> str:
     """Say what was done about it, or why no rule fits."""
     verdict, _between, why = done.rpartition(": ")
     told = _told(why)

@@ -53,13 +53,15 @@ SETTINGS = {
     "sessions.device_policy": (
         _("Device policy"),
         _(
-            "When sent: a token is used by one device at a time, but clients that never send a device ID can share it. Required: they cannot."
+            "When sent: a token is used by one device at a time, but clients that never send a device ID "
+            "can share it. Required: they cannot."
         ),
     ),
     "maintenance.on": (
         _("Maintenance mode"),
         _(
-            "On: the proxy rejects all requests, and buyers cannot change anything. Active tokens are credited for the time."
+            "On: the proxy rejects all requests, and buyers cannot change anything. Active tokens are "
+            "credited for the time."
         ),
     ),
     "maintenance.retry_after_seconds": (_("Retry after, seconds"), _("Sent to clients.")),

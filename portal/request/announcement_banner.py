@@ -46,7 +46,7 @@ class Board:
         if time.monotonic() >= self._good_until:
             self._good_until = time.monotonic() + FRESH_SECONDS
             try:
-                self._known = [_notice(each) for each in announcements.showing(context.session())]
+                self._known = [_notice(each) for each in announcements.current_announcements(context.session())]
             except SQLAlchemyError:
                 context.session().rollback()
         return self._known
@@ -59,7 +59,7 @@ class Board:
 def init_app(app: Flask) -> None:
     """Let templates ask what is to be announced."""
     app.extensions["zenzefi-board"] = Board()
-    app.jinja_env.globals.update(announced=announced)
+    app.jinja_env.globals.update(announced=current_announcements)
 
 
 def board() -> Board:
@@ -68,7 +68,7 @@ def board() -> Board:
     return found
 
 
-def announced() -> list[tuple[uuid.UUID, str, str]]:
+def current_announcements() -> list[tuple[uuid.UUID, str, str]]:
     """Return id, level and words of what this reader has not put away."""
     if "announced" not in g:
         seen = request.cookies.get(COOKIE, "").split(".")

@@ -31,7 +31,7 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
 
     def __init__(self, login: Login) -> None:
         self.login = login
-        self.user = impersonation.viewed(login) or login.user
+        self.user = impersonation.impersonated_user(login) or login.user
 
     def get_id(self) -> str:
         return str(self.login.id)
@@ -47,9 +47,9 @@ def init_app(app: Flask) -> None:
     manager.init_app(app, add_context_processor=False)
 
 
-def refuse_viewers() -> None:
+def forbid_while_impersonating() -> None:
     """Guard pages that show what is for the user's own eyes, such as the secret of his second factor."""
-    if context.viewing() is not None:
+    if context.impersonation() is not None:
         abort(403)
 
 
@@ -58,7 +58,7 @@ def _load(identifier: str) -> Visitor | None:
         login_id = uuid.UUID(identifier)
     except ValueError:
         return None
-    login = logins.find_open(context.session(), login_id, kind=LoginKind.PAGE)
+    login = logins.find_active(context.session(), login_id, kind=LoginKind.PAGE)
     if login is None:
         return None
     context.note_whose(login.user_id)
@@ -68,7 +68,7 @@ def _load(identifier: str) -> Visitor | None:
 def open_login(own: Session, user: User) -> Login:
     """Begin a login in the caller's transaction; `enter` sends its cookie after the commit."""
     login = logins.begin(own, user, kind=LoginKind.PAGE, lifetime=_lifetime(), actor=context.actor())
-    known_devices.note_login(own, user, _device_cookie(), name=device(login), actor=context.actor())
+    known_devices.record_login(own, user, _device_cookie(), name=device(login), actor=context.actor())
     time_zones.note(own, user, request.form.get("time_zone", ""))
     return login
 
@@ -97,7 +97,7 @@ def _device_name() -> str:
     return "__Host-device" if context.settings().platform.is_production else "device"
 
 
-def enter(login: Login) -> None:
+def sign_in(login: Login) -> None:
     """Go on with a login in a fresh session, so that one planted before (session fixation) is worth nothing."""
     session.clear()
     session.permanent = True
@@ -105,13 +105,13 @@ def enter(login: Login) -> None:
     login_user(Visitor(login))
 
 
-def enter_half(user: User) -> None:
+def begin_second_step(user: User) -> None:
     """Remember for some minutes whose password was right, in a fresh session; a code has to follow."""
     session.clear()
     session["half"] = [str(user.id), user.password_version, clock.now().timestamp()]
 
 
-def half_entered() -> User | None:
+def pending_second_step() -> User | None:
     """Return whose password was right a moment ago in this browser, if it still is."""
     user_id, version, since = session.get("half") or ("", 0, 0.0)
     if not user_id or clock.now().timestamp() - since > HALF_SECONDS:

@@ -48,7 +48,7 @@ def settings() -> Settings:
     return cast(Settings, g.settings)
 
 
-def terms(session: Session) -> Settings:
+def fresh_settings(session: Session) -> Settings:
     """Return the settings as a transaction that sells something sees them: not a second old."""
     g.settings = runtime_settings().fresh(session)
     return cast(Settings, g.settings)
@@ -64,7 +64,7 @@ def login() -> Login:
     return cast(Login, current_user.login)
 
 
-def viewing() -> Login | None:
+def impersonation() -> Login | None:
     """Return the login of an admin who looks at the portal as another user, if it is one."""
     if not current_user.is_authenticated or current_user.user is login().user:
         return None
@@ -113,7 +113,7 @@ def transaction() -> Iterator[Session]:
         raise
 
 
-def later(job: str, *args: str) -> bool:
+def enqueue_job(job: str, *args: str) -> bool:
     """Ask for a job after the commit. With Redis down the request still succeeds: a sweep finds the work.
 
     Says whether the job is in its queue, for what no sweep does.

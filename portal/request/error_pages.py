@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from models.services import errors as domain
 from portal.extensions import db
 from portal.i18n import is_for_programs, ngettext
-from portal.presentation.error_messages import sentence
+from portal.presentation.error_messages import message_of
 from portal.request.safe_redirects import local_path
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ STATUS: dict[type[domain.DomainError], int] = {
     domain.CallbackRefused: 400,
     domain.LoginFailed: 401,
     domain.OtpRequired: 401,
-    domain.OtpWrong: 401,
+    domain.OtpInvalid: 401,
     domain.ProofNeeded: 401,
     domain.InsufficientFunds: 402,
     domain.AccountDisabled: 403,
@@ -108,7 +108,7 @@ def _words(error: domain.DomainError, status: int) -> str | None:
         minutes = ceil(_seconds(error) / 60)
         wait = ngettext("Try again in %(num)d minute.", "Try again in %(num)d minutes.", minutes)
         return f"{PAGES[status][1]} {wait}"
-    return sentence(error)
+    return message_of(error)
 
 
 def _seconds(error: domain.TooManyAttempts) -> int:

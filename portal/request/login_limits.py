@@ -16,7 +16,7 @@ from flask import Flask, current_app, g, request
 
 from models.config.settings import Settings
 from models.services.accounts import known_devices
-from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, TooManyAttempts
+from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpInvalid, TooManyAttempts
 from models.users import User
 from portal.i18n import is_for_programs
 from portal.request import auth, context
@@ -26,7 +26,7 @@ from portal.request.rate_limits import Allowance, network_of
 CODES_PER_HOUR = 20
 # So many times its limit an address may fail before nothing of it is checked any more: each check costs a hash.
 CHECKED_TIMES = 10
-FAILURES = (LoginFailed, OtpWrong, AccountDisabled)
+FAILURES = (LoginFailed, OtpInvalid, AccountDisabled)
 
 
 def init_app(app: Flask, settings: Settings) -> None:

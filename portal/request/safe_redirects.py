@@ -29,7 +29,7 @@ def own_address(path: str) -> str:
     return context.settings().portal.address + path
 
 
-def way_back(value: str) -> str | None:
+def return_path(value: str) -> str | None:
     """Return the full address to which a checkout may send its buyer; None for a place that nobody has listed.
 
     A path of ours, an address of ours, or one at an origin of `payments.return_origins`.

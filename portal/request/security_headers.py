@@ -84,7 +84,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         """Refuse all but GET while an admin views the portal as a user; he can only stop. No view can forget it."""
         if request.method in {"GET", "HEAD", "OPTIONS"} or request.endpoint == "view_as.end":
             return
-        if "_user_id" in session and context.viewing() is not None:
+        if "_user_id" in session and context.impersonation() is not None:
             abort(403)
 
     @app.after_request

@@ -11,7 +11,7 @@ from jobs import queues
 from jobs.queues import QueueDown
 from models import clock
 from models.services.gateway import workers as gateway_workers
-from models.services.gateway.workers import Fleet
+from models.services.gateway.workers import WorkerTotals
 from models.services.monitoring import health_report
 from models.services.monitoring.health_report import Report
 from portal.request import context
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """What was found; all None while Redis does not answer. `report` is that of the scheduled look."""
 
     report: Report | None = None
-    fleet: Fleet | None = None
-    work: queues.Work | None = None
+    fleet: WorkerTotals | None = None
+    work: queues.QueueStatus | None = None
 
     @property
     def stopped(self) -> list[str]:
@@ -50,7 +50,7 @@ def _connected(url: str) -> Redis:
     return Redis.from_url(url, socket_connect_timeout=1, socket_timeout=2)
 
 
-def look() -> Parts:
+def collect_components() -> Components:
     """Ask Redis for what jobs and workers left there."""
     try:
         connection = redis()
@@ -59,8 +59,8 @@ def look() -> Parts:
             pipeline.hgetall(gateway_workers.GAUGES)
             pipeline.hgetall(gateway_workers.TOTALS)
             report, gauges, totals = pipeline.execute()
-        found = gateway_workers.read(gauges, totals, clock.now().timestamp())
-        return Parts(health_report.from_json(report), found, queues.work(connection))
+        found = gateway_workers.read_totals(gauges, totals, clock.now().timestamp())
+        return Components(health_report.from_json(report), found, queues.queue_status(connection))
     except (RedisError, QueueDown) as error:
         logger.warning("the parts cannot be asked: %s", type(error).__name__)
-        return Parts()
+        return Components()

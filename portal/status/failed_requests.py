@@ -8,7 +8,7 @@ from flask import Flask, Response, g, request
 from redis.exceptions import RedisError
 
 from models.services.monitoring import failed_requests
-from models.services.monitoring.failed_requests import Asked
+from models.services.monitoring.failed_requests import FailedRequest
 from portal.status import recent_requests
 
 logger = logging.getLogger(__name__)
@@ -19,12 +19,12 @@ def init_app(app: Flask) -> None:
     app.after_request(_note)
 
 
-def find(request_id: str) -> Asked | None:
+def find(request_id: str) -> FailedRequest | None:
     """Return what a request was; None when it changed nothing unusual, is forgotten, or Redis does not answer."""
     if not failed_requests.REQUEST_ID.fullmatch(request_id):
         return None
     try:
-        return failed_requests.read(
+        return failed_requests.decode(
             cast(bytes | None, recent_requests.redis().hget(failed_requests.ASKED_KEY, request_id))
         )
     except RedisError as error:
@@ -34,7 +34,7 @@ def find(request_id: str) -> Asked | None:
 
 def _note(response: Response) -> Response:
     if response.status_code >= 400 and request.endpoint != "static" and "request_id" in g:
-        request_id, line = g.request_id, failed_requests.written(_of(response))
+        request_id, line = g.request_id, failed_requests.encode(_of(response))
         connection = recent_requests.redis()
 
         def write() -> None:
@@ -50,8 +50,8 @@ def _note(response: Response) -> Response:
     return response
 
 
-def _of(response: Response) -> Asked:
-    return Asked(
+def _of(response: Response) -> FailedRequest:
+    return FailedRequest(
         at=round(time.time(), 3),
         side="portal",
         method=request.method,

@@ -48,14 +48,14 @@ class Shop:
 def of_database(sessions: Any) -> Found:
     """Return what the database says."""
     try:
-        found = _of_standing(business_metrics.of(sessions()))
+        found = _of_standing(business_metrics.collect(sessions()))
     except SQLAlchemyError:
         sessions.rollback()
         return {"database_connected": {(): 0}}
     return {"database_connected": {(): 1}, **found}
 
 
-def _of_standing(now: business_metrics.Standing) -> Found:
+def _of_standing(now: business_metrics.BusinessMetrics) -> Found:
     shop, check = now.shop, now.check
     found: Found = {
         "user_count": {(): shop.users},

@@ -38,7 +38,7 @@ def refusals(token_id: uuid.UUID) -> Sequence[Seen] | None:
 def _read(key: str, most: int, seconds: int) -> Sequence[Seen] | None:
     try:
         lines = cast(list[bytes], redis().lrange(key, 0, most - 1))
-        return recent_requests.read(lines, since=clock.now() - timedelta(seconds=seconds))
+        return recent_requests.decode(lines, since=clock.now() - timedelta(seconds=seconds))
     except RedisError as error:
         logger.warning("the last requests cannot be read: %s", type(error).__name__)
         return None

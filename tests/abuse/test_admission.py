@@ -120,7 +120,7 @@ def staged(settings: Settings, redis_url: str) -> Iterator[Scene]:
 @pytest.fixture(scope="module")
 def stage(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[Scene]:
     """Two workers for all tests that leave them as they were."""
-    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     with staged(settings, environment["REDIS_URL"]) as scene:
         scene.proxy.start_worker()
         yield scene

@@ -100,7 +100,7 @@ def site() -> Iterator[Site]:
 
 def _site(folder: Path) -> Iterator[Site]:
     with PostgresServer(folder / "postgres", fast=True) as postgres, RedisServer(folder / "redis", fast=True) as redis:
-        settings = config.load({**SECRETS, "DATABASE_URL": postgres.url, "REDIS_URL": redis.url})
+        settings = config.load_settings({**SECRETS, "DATABASE_URL": postgres.url, "REDIS_URL": redis.url})
         migrate.migrate(settings)
         engine = database.connect(settings.database)
         factory, upstream, port = database.sessions(engine), Recorder(), free_port()

@@ -35,7 +35,7 @@ CLAIMS = (
 
 @pytest.fixture(scope="module")
 def stage(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[Scene]:
-    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     with staged(settings, environment["REDIS_URL"]) as scene:
         yield scene
 

@@ -66,7 +66,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[Stage]:
-    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     engine, upstream, port = database.connect(settings.database), Boaster(), free_port()
     variables = proxy_environment(settings, environment["REDIS_URL"], f"http://{upstream.authority}", port)
     proxy = Proxy(port, variables)

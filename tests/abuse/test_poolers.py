@@ -18,8 +18,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import func, select
 
-from addon.token_cache.invalidation_listener import Listener
-from addon.token_cache.memory_tier import KnownTokens
+from addon.token_cache.invalidation_listener import InvalidationListener
+from addon.token_cache.memory_tier import MemoryTier
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
@@ -37,7 +37,7 @@ LOOKS = 20
 class Heard:
     """A listener on a loop of its own, and what it said."""
 
-    known: KnownTokens
+    known: MemoryTier
     settings_changed: int = 0
 
     def is_trusted(self) -> bool:
@@ -48,12 +48,12 @@ def listen(settings: Settings, call: Callable[[Heard], None]) -> Heard:
     """Run a listener; `call` is run in a thread beside it."""
 
     async def main() -> Heard:
-        heard = Heard(KnownTokens(10))
+        heard = Heard(MemoryTier(10))
 
         def count() -> None:
             heard.settings_changed += 1
 
-        listener = Listener(
+        listener = InvalidationListener(
             settings,
             heard.known,
             asyncio.get_running_loop(),

@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from addon.admission.credentials import Credential
 from addon.admission.gate import Gate
 from addon.admission.rate_limits import Rates
-from addon.admission.request_facts import Facts
-from addon.token_cache.database import Store
-from addon.token_cache.memory_tier import KnownTokens
-from addon.token_cache.redis_tier import SharedTokens
+from addon.admission.request_facts import RequestAttributes
+from addon.token_cache.database import TokenDatabase
+from addon.token_cache.memory_tier import MemoryTier
+from addon.token_cache.redis_tier import RedisTier
 from models import database
 from models.access_tokens import AccessToken
 from models.config import settings as config
@@ -47,22 +47,24 @@ def sell(factory: Sessions, settings: Settings, name: str, *, scope: str = "full
     return Owned(user, token, secret)
 
 
-def facts(secret: str | None, *, path: bytes = b"/", method: str = "GET", device: str | None = None) -> Facts:
+def facts(
+    secret: str | None, *, path: bytes = b"/", method: str = "GET", device: str | None = None
+) -> RequestAttributes:
     """A request as the gate sees it."""
     credential = None if secret is None else Credential(secret, "x-access-token")
-    return Facts("127.0.0.1", method, path, credential, device, "pytest")
+    return RequestAttributes("127.0.0.1", method, path, credential, device, "pytest")
 
 
 def make_gate(
     settings: Settings,
-    store: Store,
-    known: KnownTokens,
+    store: TokenDatabase,
+    known: MemoryTier,
     monotonic: Callable[[], float] = monotonic,
     *,
-    shared: SharedTokens | None = None,
+    shared: RedisTier | None = None,
 ) -> Gate:
     """A gate; without `shared` it has no Redis, so that each look-up asks the database."""
-    shared = shared or SharedTokens(Redis.from_url("redis://127.0.0.1:1"))
+    shared = shared or RedisTier(Redis.from_url("redis://127.0.0.1:1"))
     rates = Rates(per_minute=settings.limits.proxy_per_minute, at_once=settings.limits.proxy_at_once, workers=1)
     return Gate(settings, store, known, shared=shared, rates=rates, monotonic=monotonic)
 
@@ -73,8 +75,8 @@ class Gated:
 
     settings: Settings
     factory: Sessions
-    known: KnownTokens
-    store: Store
+    known: MemoryTier
+    store: TokenDatabase
     gate: Gate
 
     def run[T](self, call: Callable[[Gate], Awaitable[T]]) -> T:
@@ -88,7 +90,7 @@ class Gated:
 def gated(committed: tuple[Settings, Sessions]) -> Iterator[Gated]:
     """A gate whose map is trusted, as if its listener heard."""
     settings, factory = committed
-    store, known = Store(settings), KnownTokens(100)
+    store, known = TokenDatabase(settings), MemoryTier(100)
     known.listening()
     yield Gated(settings, factory, known, store, make_gate(settings, store, known))
     store.close()
@@ -125,7 +127,7 @@ class Standing:
 @pytest.fixture(scope="module")
 def standing(make_database: Callable[[], str], upstream: str, environment: dict[str, str]) -> Iterator[Standing]:
     """A worker for tests that leave it as they found it: starting one takes longer than most of them."""
-    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     engine, port = database.connect(settings.database), free_port()
     proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream, port))
     proxy.start_worker()

@@ -6,12 +6,12 @@ from datetime import timedelta
 from addon.http1.exchange import Exchange
 from addon.http1.messages.head_parser import Headers, RequestHead
 from models import clock
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 
 
-def known(prefix: str = "Abc12345") -> Known:
+def known(prefix: str = "Abc12345") -> TokenSnapshot:
     """A token that was looked up."""
-    return Known(
+    return TokenSnapshot(
         token_id=uuid.uuid4(),
         user_id=uuid.uuid4(),
         prefix=prefix,

@@ -110,7 +110,7 @@ def lasting(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Supervised]:
     """One that runs for all tests that leave it with two workers."""
-    settings = config.load({**environment, "DATABASE_URL": make_database()})
+    settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     engine = database.connect(settings.database)
     folder = tmp_path_factory.mktemp("lasting")
     lasting = prepare(settings, database.sessions(engine), environment["REDIS_URL"], upstream, folder)

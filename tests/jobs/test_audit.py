@@ -23,14 +23,14 @@ def test_all_that_waits_is_sealed_batch_by_batch_and_once(
     rows = "INSERT INTO audit_entries (action, resource_type) SELECT 'job.changed', 'job' FROM generate_series(1, 25)"
     run(lambda s: s.execute(text(rows)))
     monkeypatch.setattr(hash_chain, "AT_ONCE", 10)
-    assert [audit.seal() for _ in range(2)] == [27, 0]
+    assert [audit.chain_new_rows() for _ in range(2)] == [27, 0]
     assert run(lambda s: chain_verification.verify(s, hash_chain.key_of(shop[0].tokens))).rows == 27
 
 
 def test_the_nightly_check_keeps_its_result_and_shouts_when_the_log_does_not_hold(
     shop: Committed, buyer: User, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert audit.seal() == 2
+    assert audit.chain_new_rows() == 2
     run(lambda s: s.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER")))
     run(lambda s: s.execute(text("UPDATE audit_entries SET details = '{}' WHERE action = 'balance.adjusted'")))
     with pytest.raises(subprocess_command.CommandFailed):

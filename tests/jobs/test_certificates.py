@@ -27,16 +27,16 @@ def test_the_end_of_each_public_certificate_is_kept_even_of_one_that_ran_out(
     with answering(200, b"{}", written(tmp_path / "edge.pem", key, certificate)) as address:
         monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", f"https://{address}")
         monkeypatch.setenv("ZENZEFI_PROXY__PUBLIC_URL", f"https://{address}")
-        assert job.look() == 2
+        assert job.check() == 2
     for name in ("public_portal", "public_proxy"):
         assert days_left(redis, name) == pytest.approx(days, abs=0.01)
     # Nobody answers any more: what was seen last stands, and the job goes on.
-    assert job.look() == 0
+    assert job.check() == 0
     assert days_left(redis, "public_portal") == pytest.approx(days, abs=0.01)
     # Without TLS there is nothing to watch.
     monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", "http://shop.test")
     context.settings_at_start.cache_clear()
-    job.look()
+    job.check()
     assert redis.hkeys(CERTIFICATES) == [b"public_proxy"]
 
 
@@ -45,5 +45,5 @@ def test_what_answers_without_tls_is_passed_over(
 ) -> None:
     with answering(200, b"{}") as address:
         monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", f"https://{address}")
-        assert job.look() == 0
+        assert job.check() == 0
     assert not redis.exists(CERTIFICATES)

@@ -53,7 +53,7 @@ def test_tickets_that_ran_out_are_removed_once(shop: Committed, buyer: User, run
         run(lambda s: browser_access.issue_ticket(s, buyer, token.id, **ticket))
     run(lambda s: s.execute(update(AccessTicket).values(expires_at=clock.now())))
     run(lambda s: browser_access.issue_ticket(s, buyer, token.id, **ticket))
-    assert [cleanup.forget_entries() for _ in range(2)] == [3, 0]
+    assert [cleanup.delete_browser_access() for _ in range(2)] == [3, 0]
 
 
 def test_logins_whose_time_is_over_are_removed_once(shop: Committed, buyer: User, run: Run) -> None:
@@ -63,7 +63,7 @@ def test_logins_whose_time_is_over_are_removed_once(shop: Committed, buyer: User
     past = timedelta(minutes=61)
     moved = {"created_at": Login.created_at - past, "expires_at": Login.expires_at - past}
     run(lambda s: s.execute(update(Login).values(moved)))
-    assert [cleanup.forget_logins() for _ in range(2)] == [1, 0]
+    assert [cleanup.delete_ended_logins() for _ in range(2)] == [1, 0]
 
 
 def test_the_ledger_is_checked_and_a_fault_is_shouted(

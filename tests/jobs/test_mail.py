@@ -54,7 +54,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, settings: Settings, **mail_settin
 
 def write(run: Run, user: User, key: str, kind: str = "welcome", **context: Any) -> None:
     """Leave a mail in the outbox."""
-    run(lambda s: outbox.write(s, kind, user, dedup_key=key, **{"username": user.username, **context}))
+    run(lambda s: outbox.enqueue_mail(s, kind, user, dedup_key=key, **{"username": user.username, **context}))
 
 
 def letter(kind: str, *, language: str = "en", **context: Any) -> OutboxMail:
@@ -89,15 +89,15 @@ def test_without_a_mail_server_mails_are_written_to_the_log(
     shop: Committed, buyer: User, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "jobs.mail"):
-        assert mail.send_waiting() == 1
+        assert mail.send_pending() == 1
     assert "mail: To alice@example.test: Welcome to Zenzefi" in caplog.messages
     assert only(run).sent_at is not None
 
 
 def test_a_mail_is_sent_once(sending: Sink, buyer: User, run: Run) -> None:
-    assert [mail.send_waiting() for _ in range(2)] == [1, 0]
+    assert [mail.send_pending() for _ in range(2)] == [1, 0]
     due_again(run)
-    assert mail.send_waiting() == 0
+    assert mail.send_pending() == 0
     ((recipients, raw),) = sending.envelopes
     message = message_from_string(raw, policy=policy.default)
     assert recipients == ["alice@example.test"]
@@ -209,7 +209,7 @@ def test_a_mail_whose_reader_is_gone_is_still_a_mail(settings: Settings) -> None
 
 def test_a_recipient_with_a_line_end_is_never_sent_to(sending: Sink, buyer: User, run: Run) -> None:
     run(lambda s: s.execute(update(OutboxMail).values(recipient="alice@example.test\nBcc: x@example.test")))
-    assert mail.send_waiting() == 0
+    assert mail.send_pending() == 0
     assert sending.envelopes == []
     assert only(run).last_error
 
@@ -217,7 +217,7 @@ def test_a_recipient_with_a_line_end_is_never_sent_to(sending: Sink, buyer: User
 def test_text_is_sent_as_it_was_written(sending: Sink, buyer: User, run: Run) -> None:
     run(lambda s: s.execute(delete(OutboxMail)))
     write(run, buyer, "unicode", username="Жанна <b>& Co</b>")
-    assert mail.send_waiting() == 1
+    assert mail.send_pending() == 1
     message = message_from_bytes(sending.envelopes[0][1].encode(), policy=policy.default)
     assert "Hello Жанна <b>& Co</b>," in content(message)
     assert "Hello Жанна &lt;b&gt;&amp; Co&lt;/b&gt;," in content(message, "html")
@@ -227,13 +227,13 @@ def test_a_mail_that_is_refused_is_tried_again_later_and_both_are_counted(
     sending: Sink, buyer: User, run: Run, redis: Redis
 ) -> None:
     sending.refuse, sending.refusal = "RCPT", "450 4.2.1 busy"
-    assert [mail.send_waiting() for _ in range(2)] == [0, 0]
+    assert [mail.send_pending() for _ in range(2)] == [0, 0]
     failed = only(run)
     assert (failed.attempts, failed.sent_at, failed.failed_at) == (1, None, None)
     assert failed.last_error == "450 4.2.1 busy"
     sending.refuse, failed = "", only(run)
     due_again(run)
-    assert mail.send_waiting() == 1
+    assert mail.send_pending() == 1
     assert only(run).attempts == 2
     for result in ("sent", "failed"):
         assert redis.hget(audit_counters.TOTALS_KEY, f"notices_sent|mail|{result}") == b"1"
@@ -245,9 +245,9 @@ def test_a_mail_that_the_server_refuses_for_good_is_not_sent_again(
 ) -> None:
     """RFC 5321 4.2.1: after a 5yz reply the client does not repeat the request."""
     sending.refuse, sending.refusal = command, "550 5.1.1 no such user"
-    assert mail.send_waiting() == 0
+    assert mail.send_pending() == 0
     due_again(run)
-    assert (mail.send_waiting(), only(run).attempts) == (0, 1)
+    assert (mail.send_pending(), only(run).attempts) == (0, 1)
     assert only(run).failed_at is not None
     assert only(run).last_error == "550 5.1.1 no such user"
 
@@ -259,7 +259,7 @@ def test_a_refused_login_is_no_fault_of_the_mails(
     login = {"smtp_user": "shop", "smtp_password": "wrong", "smtp_security": "none"}
     configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=sink.port, **login)
     sink.refuse, sink.refusal = "AUTH", "535 5.7.8 bad credentials"
-    assert mail.send_waiting() == 0
+    assert mail.send_pending() == 0
     rows = run(lambda s: s.execute(select(OutboxMail.attempts, OutboxMail.failed_at)).all())
     assert sorted(row.attempts for row in rows) == [0, 1]
     assert {row.failed_at for row in rows} == {None}
@@ -274,11 +274,11 @@ def test_mail_is_encrypted_by_starttls_or_from_the_first_byte(
     with fake_smtp_server.running(certificate=certificate, begins_with_tls=security == "tls") as sink:
         configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=sink.port, smtp_security=security)
         # Whoever signed the certificate is not trusted yet.
-        assert mail.send_waiting() == 0
+        assert mail.send_pending() == 0
         assert sink.envelopes == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         due_again(run)
-        assert mail.send_waiting() == 1
+        assert mail.send_pending() == 1
         assert len(sink.envelopes) == 1
 
 
@@ -305,7 +305,7 @@ def test_domains_beyond_ascii_are_sent_as_a_labels(
     configured = jobs_context.settings().mail.model_copy(update={"sender": "Магазин <shop@пример.рф>"})
     changed = shop[0].model_copy(update={"mail": configured})
     monkeypatch.setattr(jobs_context, "settings", lambda: changed)
-    assert mail.send_waiting() == 1
+    assert mail.send_pending() == 1
     ((recipients, raw),) = sending.envelopes
     message = message_from_string(raw, policy=policy.default)
     assert recipients == ["alice@xn--80a1acny.xn--e1afmkfd.xn--p1ai"]
@@ -317,7 +317,7 @@ def test_a_mail_server_that_is_away_loses_nothing(
     shop: Committed, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=1, smtp_starttls=False)
-    assert mail.send_waiting() == 0
+    assert mail.send_pending() == 0
     assert only(run).sent_at is None
 
 
@@ -328,7 +328,7 @@ def test_a_mail_that_waits_for_a_server_that_is_away_uses_up_no_attempt(
         write(run, buyer, f"more {number}")
     configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=1, smtp_starttls=False)
     for tried in (1, 2):
-        assert mail.send_waiting() == 0
+        assert mail.send_pending() == 0
         assert sum(run(lambda s: list(s.scalars(select(OutboxMail.attempts))))) == tried
         due_again(run)
 
@@ -337,7 +337,7 @@ def test_nothing_is_sent_in_the_clear_when_starttls_is_wanted(
     shop: Committed, sink: Sink, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=sink.port, smtp_starttls=True)
-    assert mail.send_waiting() == 0
+    assert mail.send_pending() == 0
     assert sink.envelopes == []
     assert only(run).last_error
 
@@ -349,7 +349,7 @@ def test_a_mail_that_cannot_be_written_keeps_no_other_waiting(sending: Sink, buy
     write(run, buyer, "broken", kind, **context)
     write(run, buyer, "sound")
     run(lambda s: s.execute(update(OutboxMail).where(OutboxMail.dedup_key == "sound").values(next_attempt_at="now")))
-    assert mail.send_waiting() == 1
+    assert mail.send_pending() == 1
     broken = run(lambda s: s.scalars(select(OutboxMail).where(OutboxMail.dedup_key == "broken")).one())
     assert (broken.sent_at, broken.attempts) == (None, 1)
     assert broken.last_error
@@ -361,8 +361,8 @@ def test_a_sender_that_dies_before_marking_sends_again_when_the_lease_ends(
     with monkeypatch.context() as patch:
         patch.setattr(mail._Postman, "deliver", dies)
         with pytest.raises(SystemExit):
-            mail.send_waiting()
-    assert mail.send_waiting() == 0
+            mail.send_pending()
+    assert mail.send_pending() == 0
     due_again(run)
-    assert mail.send_waiting() == 1
+    assert mail.send_pending() == 1
     assert len(sending.envelopes) == 1

@@ -87,9 +87,9 @@ def test_a_slow_job_keeps_no_other_waiting_and_its_worker_does_not_die_alone(
         slow = until(lambda: Worker.all(queue=queues.queue(queues.SLOW_QUEUE)))[0]
         queues.queue(queues.SLOW_QUEUE).enqueue("time.sleep", 30)
         until(lambda: queues.queue(queues.SLOW_QUEUE).started_job_registry.count)
-        queues.enqueue("jobs.cleanup.forget_entries")
+        queues.enqueue("jobs.cleanup.delete_browser_access")
         # Counted right after it has ended.
-        until(lambda: redis.hexists(audit_counters.TOTALS_KEY, "job_duration_sum|jobs.cleanup.forget_entries"))
+        until(lambda: redis.hexists(audit_counters.TOTALS_KEY, "job_duration_sum|jobs.cleanup.delete_browser_access"))
         os.kill(slow.pid, signal.SIGKILL)
         worker.wait(timeout=15)
 
@@ -102,7 +102,7 @@ def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
     for _ in range(2):
         with process("jobs.scheduler", process_environment) as scheduler:
             until(lambda: set(queues.queue().job_ids) == due)
-            until(lambda: queues.work(redis).scheduler_lives)
+            until(lambda: queues.queue_status(redis).scheduler_lives)
             until(lambda: redis.zcount(Scheduler.scheduled_jobs_key, time.time(), "+inf") == len(schedule.SCHEDULE))
             assert stop(scheduler) == 0
         # All of it is due again, and nothing waits in the queue.
@@ -110,7 +110,7 @@ def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
         redis.zadd(Scheduler.scheduled_jobs_key, dict.fromkeys(due, 0), xx=True)
     assert {job.id for job in timetable.get_jobs()} == {task.id for task in schedule.SCHEDULE}
     assert not redis.exists(Scheduler.scheduler_lock_key)
-    assert not queues.work(redis).scheduler_lives
+    assert not queues.queue_status(redis).scheduler_lives
 
 
 @pytest.mark.parametrize("module", ["jobs.scheduler", "jobs.worker"])

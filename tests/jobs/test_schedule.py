@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:rq_scheduler"),
     pytest.mark.filterwarnings("ignore::FutureWarning:rq_scheduler"),
 ]
-HOURLY = Task("jobs.mail.send_waiting", every=3600)
+HOURLY = Task("jobs.mail.send_pending", every=3600)
 NIGHTLY = Task("jobs.audit.archive", cron="0 4 * * *")
 
 
@@ -64,7 +64,7 @@ def test_a_changed_interval_replaces_the_old_one(timetable: Scheduler) -> None:
 
 
 def test_jobs_of_others_are_left_alone(timetable: Scheduler) -> None:
-    timetable.schedule(datetime(2030, 1, 1), "jobs.mail.send_waiting", id="somebodys-own")  # noqa: DTZ001
+    timetable.schedule(datetime(2030, 1, 1), "jobs.mail.send_pending", id="somebodys-own")  # noqa: DTZ001
     schedule.reconcile(timetable, (HOURLY,))
     assert ids(timetable) == {HOURLY.id, "somebodys-own"}
 
@@ -102,7 +102,7 @@ def test_a_task_is_never_off_the_list_while_it_goes_into_its_queue(timetable: Sc
 
 
 def test_what_somebody_scheduled_once_runs_once(timetable: Scheduler, redis: Redis) -> None:
-    timetable.schedule(datetime(2020, 1, 1), "jobs.mail.send_waiting", id="somebodys-own")  # noqa: DTZ001
+    timetable.schedule(datetime(2020, 1, 1), "jobs.mail.send_pending", id="somebodys-own")  # noqa: DTZ001
     timetable.enqueue_jobs()
     assert Queue(QUEUE, connection=redis).job_ids == ["somebodys-own"]
     assert not ids(timetable)

@@ -53,11 +53,11 @@ def test_owners_are_told_and_their_tokens_renewed_and_the_mails_say_so(shop: Sho
         token = begun(session, alice, settings)
         renewal.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
     time.advance(hours=12)
-    assert (token_time.tell_renewals(), token_time.renew()) == (1, 0)
+    assert (token_time.notify_renewals(), token_time.renew()) == (1, 0)
     time.advance(hours=11, minutes=56)
-    assert (token_time.tell_renewals(), token_time.renew()) == (0, 1)
+    assert (token_time.notify_renewals(), token_time.renew()) == (0, 1)
     time.advance(hours=12, minutes=4)
-    assert token_time.tell_renewals() == 1
+    assert token_time.notify_renewals() == 1
     time.advance(hours=11, minutes=56)
     assert token_time.renew() == 1
     with factory.begin() as session:

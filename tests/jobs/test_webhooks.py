@@ -63,7 +63,7 @@ def add(run: Run, user: User, url: str, settings: Settings, *topics: Topic) -> t
 
 def tell(run: Run, user: User, kind: str = "bonus", key: str = "a") -> None:
     """Leave a notice."""
-    run(lambda s: outbox.write(s, kind, user, dedup_key=key, username=user.username, amount_znc="5.00"))
+    run(lambda s: outbox.enqueue_mail(s, kind, user, dedup_key=key, username=user.username, amount_znc="5.00"))
 
 
 def due_again(run: Run) -> None:
@@ -84,7 +84,7 @@ def test_a_notice_arrives_once_and_its_signature_proves_it(
     _id, secret = add(run, buyer, receiver.url("/hook?a=1"), rules)
     tell(run, buyer)
     tell(run, buyer)
-    assert [webhooks.send_waiting() for _ in range(2)] == [1, 0]
+    assert [webhooks.send_pending() for _ in range(2)] == [1, 0]
     ((headers, body),) = receiver.requests
     delivery = only(run)
     signed = f"{delivery.id}.{headers['webhook-timestamp']}.".encode() + body
@@ -104,7 +104,7 @@ def test_a_notice_arrives_once_and_its_signature_proves_it(
 def test_only_what_was_asked_for_is_sent(rules: Settings, buyer: User, run: Run, receiver: Receiver) -> None:
     add(run, buyer, receiver.url(), rules, Topic.BONUS, Topic.RENEWAL)
     off, _secret = add(run, buyer, receiver.url("/off"), rules)
-    run(lambda s: endpoints.switch(s, s.get_one(WebhookEndpoint, off), on=False, actor=PLATFORM))
+    run(lambda s: endpoints.set_enabled(s, s.get_one(WebhookEndpoint, off), on=False, actor=PLATFORM))
     run(lambda s: notification_preferences.choose(s, buyer, Topic.RENEWAL, webhook=False))
     for kind in ("bonus", "payment", "renewed", "welcome"):
         tell(run, buyer, kind, kind)
@@ -130,7 +130,7 @@ def test_a_receiver_that_fails_is_tried_again_later(
     tell(run, buyer)
     receiver.behaviour, receiver.status = behaviour, status
     began = time.monotonic()
-    assert webhooks.send_waiting() == 0
+    assert webhooks.send_pending() == 0
     assert time.monotonic() - began < 3
     failed = only(run)
     assert (failed.state, failed.attempts, failed.error) == (DeliveryState.WAITING, 1, says)
@@ -138,7 +138,7 @@ def test_a_receiver_that_fails_is_tried_again_later(
     assert receiver.paths == ["/hook"]
     receiver.behaviour, receiver.status = "", 200
     due_again(run)
-    assert webhooks.send_waiting() == 1
+    assert webhooks.send_pending() == 1
     assert len({headers["webhook-id"] for headers, _body in receiver.requests}) == 1
 
 
@@ -150,7 +150,7 @@ def test_of_a_long_or_slow_answer_only_the_start_is_read(
     tell(run, buyer)
     receiver.behaviour = behaviour
     began = time.monotonic()
-    assert webhooks.send_waiting() == 1
+    assert webhooks.send_pending() == 1
     assert time.monotonic() - began < 3
     answer = only(run).answer or ""
     assert set(answer) == {"a"}
@@ -163,7 +163,7 @@ def test_what_comes_back_is_kept_as_text_whatever_it_is(
     add(run, buyer, receiver.url(), rules)
     tell(run, buyer)
     receiver.answer = b"\xff\x00<script>"
-    assert webhooks.send_waiting() == 1
+    assert webhooks.send_pending() == 1
     assert only(run).answer == "��<script>"
 
 
@@ -177,13 +177,13 @@ def test_an_endpoint_that_fails_rests_and_keeps_no_other_waiting(
         for key in "abcdef":
             tell(run, buyer, key=key)
         began = time.monotonic()
-        assert webhooks.send_waiting() == 6
+        assert webhooks.send_pending() == 6
         assert time.monotonic() - began < 2
         assert (len(broken.requests), len(receiver.requests)) == (1, 6)
         # The five that were not tried are as they were; while their endpoint rests, none is taken.
         waiting = run(lambda s: s.scalars(select(WebhookDelivery).where(WebhookDelivery.delivered_at.is_(None))).all())
         assert sorted(delivery.attempts for delivery in waiting) == [0, 0, 0, 0, 0, 1]
-        assert webhooks.send_waiting() == 0
+        assert webhooks.send_pending() == 0
         assert len(broken.requests) == 1
 
 
@@ -196,18 +196,18 @@ def test_an_endpoint_that_fails_for_too_long_is_switched_off_and_its_owner_told(
     tell(run, buyer)
     for _ in range(7):
         due_again(run)
-        webhooks.send_waiting()
+        webhooks.send_pending()
     assert len(receiver.requests) == 5
     endpoint = run(lambda s: s.get_one(WebhookEndpoint, endpoint_id))
     assert (endpoint.enabled, endpoint.disabled_at is not None) == (False, True)
     assert run(lambda s: s.scalars(select(OutboxMail.kind)).all()) == ["bonus", "webhook_disabled"]
     # What waited is among the dead letters, and goes once the endpoint is on again and somebody says so.
     assert only(run).state is DeliveryState.DEAD
-    assert run(lambda s: deliveries.send_again(s, only(run).id, actor=PLATFORM)) is False
-    run(lambda s: endpoints.switch(s, s.get_one(WebhookEndpoint, endpoint_id), on=True, actor=PLATFORM))
-    assert run(lambda s: deliveries.send_again(s, only(run).id, actor=PLATFORM)) is True
+    assert run(lambda s: deliveries.resend(s, only(run).id, actor=PLATFORM)) is False
+    run(lambda s: endpoints.set_enabled(s, s.get_one(WebhookEndpoint, endpoint_id), on=True, actor=PLATFORM))
+    assert run(lambda s: deliveries.resend(s, only(run).id, actor=PLATFORM)) is True
     receiver.status = 200
-    assert webhooks.send_waiting() == 1
+    assert webhooks.send_pending() == 1
 
 
 def test_a_receiver_that_is_gone_for_good_is_switched_off_at_once(
@@ -216,7 +216,7 @@ def test_a_receiver_that_is_gone_for_good_is_switched_off_at_once(
     endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
     tell(run, buyer)
     receiver.status = 410
-    webhooks.send_waiting()
+    webhooks.send_pending()
     assert run(lambda s: s.get_one(WebhookEndpoint, endpoint_id)).enabled is False
 
 
@@ -230,7 +230,7 @@ def test_a_delivery_is_given_up_after_the_last_attempt(
         assert only(run).state is DeliveryState.WAITING
         due_again(run)
         run(lambda s: s.execute(update(WebhookEndpoint).values(failures=0)))
-        webhooks.send_waiting()
+        webhooks.send_pending()
     assert (only(run).state, only(run).attempts) == (DeliveryState.DEAD, rules.webhooks.attempts)
     assert run(lambda s: s.get_one(WebhookEndpoint, endpoint_id)).enabled is True
 
@@ -239,11 +239,11 @@ def test_a_test_is_sent_whatever_the_endpoints_state_and_only_once(
     rules: Settings, buyer: User, run: Run, receiver: Receiver
 ) -> None:
     endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
-    run(lambda s: endpoints.switch(s, s.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM))
+    run(lambda s: endpoints.set_enabled(s, s.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM))
     receiver.status = 500
     for _ in range(2):
-        run(lambda s: deliveries.write_test(s, s.get_one(WebhookEndpoint, endpoint_id)))
-    webhooks.send_waiting()
+        run(lambda s: deliveries.enqueue_test(s, s.get_one(WebhookEndpoint, endpoint_id)))
+    webhooks.send_pending()
     tests = run(lambda s: s.scalars(select(WebhookDelivery)).all())
     assert {delivery.state for delivery in tests} == {DeliveryState.DEAD}
     assert len(receiver.requests) == len(tests) <= 2
@@ -263,10 +263,10 @@ def test_a_sender_that_dies_before_marking_sends_again_under_the_same_id(
     with monkeypatch.context() as patch:
         patch.setattr(deliveries, "record", dies)
         with pytest.raises(SystemExit):
-            webhooks.send_waiting()
-    assert webhooks.send_waiting() == 0
+            webhooks.send_pending()
+    assert webhooks.send_pending() == 0
     due_again(run)
-    assert webhooks.send_waiting() == 1
+    assert webhooks.send_pending() == 1
     first, second = (headers["webhook-id"] for headers, _body in receiver.requests)
     assert first == second
 
@@ -296,7 +296,7 @@ def test_an_endpoint_removed_while_it_is_sent_to_leaves_nothing(
         return answer
 
     monkeypatch.setattr(webhooks, "post", removed_meanwhile)
-    assert webhooks.send_waiting() == 1
+    assert webhooks.send_pending() == 1
     assert run(lambda s: s.scalars(select(WebhookDelivery)).all()) == []
 
 
@@ -307,7 +307,7 @@ def test_without_leave_nothing_is_sent_into_our_own_network(
     tell(run, buyer)
     strict = rules.model_copy(update={"webhooks": rules.webhooks.model_copy(update={"allow_private": False})})
     monkeypatch.setattr(context, "settings", lambda: strict)
-    assert webhooks.send_waiting() == 0
+    assert webhooks.send_pending() == 0
     assert only(run).error == "The host is in a private network."
     assert receiver.requests == []
 

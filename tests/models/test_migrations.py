@@ -34,7 +34,7 @@ def scratch(make_database: Callable[[], str], environment: dict[str, str]) -> It
     """The migrating application on a database of its own, which stands at the newest revision."""
     # Other limits than a migration's own, so that the two are told apart.
     limits = {"ZENZEFI_DATABASE__LOCK_TIMEOUT_MS": "7000", "ZENZEFI_DATABASE__STATEMENT_TIMEOUT_MS": "17000"}
-    settings = config.load({**environment, **limits, "DATABASE_URL": make_database()})
+    settings = config.load_settings({**environment, **limits, "DATABASE_URL": make_database()})
     engine = create_engine(settings.database.url)
     app = migrate.migrating_app(settings)
     with app.app_context():

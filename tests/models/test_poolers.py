@@ -113,10 +113,10 @@ def test_a_connection_whose_limits_do_not_hold_is_not_used(
 
 def test_listen_url_is_read_as_the_address_of_the_database_is(environment: dict[str, str]) -> None:
     plain = {**environment, "DATABASE_URL": "postgresql://pooler:6543/shop"}
-    assert config.load(plain).database.direct_url == "postgresql+psycopg2://pooler:6543/shop"
+    assert config.load_settings(plain).database.direct_url == "postgresql+psycopg2://pooler:6543/shop"
     both = {**plain, "ZENZEFI_DATABASE__LISTEN_URL": "postgresql://server:5432/shop"}
-    assert config.load(both).database.direct_url == "postgresql+psycopg2://server:5432/shop"
+    assert config.load_settings(both).database.direct_url == "postgresql+psycopg2://server:5432/shop"
     with pytest.raises(config.ConfigError) as caught:
-        config.load({**plain, "ZENZEFI_DATABASE__LISTEN_URL": "mysql://me:mypassword@server/shop"})
+        config.load_settings({**plain, "ZENZEFI_DATABASE__LISTEN_URL": "mysql://me:mypassword@server/shop"})
     assert "database.listen_url: must start with postgresql://" in str(caught.value)
     assert "mypassword" not in str(caught.value)

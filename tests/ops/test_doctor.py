@@ -111,7 +111,7 @@ def test_in_production_every_provider_is_attacked_and_no_znc_is_moved(
     committed: Committed, environment: dict[str, str], redis: Redis, worker: list[tuple[str, ...]]
 ) -> None:
     assert redis
-    settings = config.load({**environment, **PRODUCTION, "DATABASE_URL": committed[0].database.url})
+    settings = config.load_settings({**environment, **PRODUCTION, "DATABASE_URL": committed[0].database.url})
     with serving(settings) as address:
         findings = list(attacks.examine(House(settings, committed[1], address)))
     assert [found for found in findings if not found.is_well] == []

@@ -29,7 +29,7 @@ def one_of_each(session: Session, dana: User, settings: Settings) -> dict[str, A
     changed = overrides.change(session, settings, "limits.proxy_per_minute", **facts).change
     assert changed is not None
     words = {"words_en": "We move.", "words_ru": "Мы переезжаем.", "starts_at": None, "ends_at": None}
-    told = announcements.make(session, level=Level.INFO, actor=Actor(dana.id), **words)
+    told = announcements.create(session, level=Level.INFO, actor=Actor(dana.id), **words)
     watched = inspections.start(
         session,
         target=Target.USER,

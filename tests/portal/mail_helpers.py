@@ -28,7 +28,7 @@ class Mailbox:
         The fixtures' people are all being welcomed, which is seldom what a test is about.
         """
         email_links.send_links()
-        mail.send_waiting()
+        mail.send_pending()
         came = self.sink.letters()
         self.sink.envelopes.clear()
         return [mail for mail in came if welcomes or not mail.subject.startswith("Welcome")]

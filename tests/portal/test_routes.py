@@ -147,8 +147,8 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     other_login = logins.begin(session, alice, actor=Actor(alice.id, "::1"), **facts)
     read = {"name": "Script", "scope": KeyScope.READ, "days": None, "settings": settings, "actor": Actor(alice.id)}
     key = api_keys.create(session, alice, **read)[0]
-    email_links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
-    email_links.send_asked(session)
+    email_links.request_link(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+    email_links.send_requested(session)
     link = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
     session.commit()
     return Shop(

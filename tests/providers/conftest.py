@@ -40,7 +40,7 @@ def shop(
         "ZENZEFI_PAYMENTS__YOOKASSA_SECRET_KEY": "a yookassa key that only tests use",
         "ZENZEFI_PAYMENTS__YOOKASSA_API": yookassa_side.address,
     }
-    return config.load({**environment, **more, "DATABASE_URL": settings.database.url})
+    return config.load_settings({**environment, **more, "DATABASE_URL": settings.database.url})
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.config.settings import ConfigError, Settings, load
+from models.config.settings import ConfigError, Settings, load_settings
 from models.payments import Payment, PaymentEvent, PaymentFailure, PaymentStatus, ReversalState
 from models.services.actor import Actor
 from models.services.errors import CallbackRefused, NotFound, ProviderDown, ProviderRefused
@@ -311,7 +311,7 @@ def test_half_of_a_providers_settings_is_a_mistake_that_is_named(
 ) -> None:
     value = "a setting that only tests use"
     with pytest.raises(ConfigError, match=f"{missing} is required"):
-        load({**environment, "DATABASE_URL": settings.database.url, f"ZENZEFI_PAYMENTS__{alone}": value})
+        load_settings({**environment, "DATABASE_URL": settings.database.url, f"ZENZEFI_PAYMENTS__{alone}": value})
 
 
 def test_two_settings_switch_a_provider_on(shop: Settings, settings: Settings) -> None:
@@ -341,14 +341,14 @@ def test_the_keys_of_a_retired_provider_do_not_switch_it_on(
         "ZENZEFI_PAYMENTS__STRIPE_SECRET_KEY": "sk_test_a_key_that_only_tests_use",
         "ZENZEFI_PAYMENTS__STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
-    loaded = load({**environment, **more, "DATABASE_URL": settings.database.url})
+    loaded = load_settings({**environment, **more, "DATABASE_URL": settings.database.url})
     assert (loaded.payments.providers, loaded.payments.known) == (("mock",), ("mock", "stripe"))
     del more["ZENZEFI_PAYMENTS__STRIPE_SECRET_KEY"], more["ZENZEFI_PAYMENTS__STRIPE_WEBHOOK_SECRET"]
     with pytest.raises(ConfigError, match="stripe_secret_key is required"):
-        load({**environment, **more, "DATABASE_URL": settings.database.url})
+        load_settings({**environment, **more, "DATABASE_URL": settings.database.url})
     both = {"ZENZEFI_PAYMENTS__PROVIDERS": '["mock"]', "ZENZEFI_PAYMENTS__RETIRED": '["mock"]'}
     with pytest.raises(ConfigError, match="cannot be on and retired"):
-        load({**environment, **both, "DATABASE_URL": settings.database.url})
+        load_settings({**environment, **both, "DATABASE_URL": settings.database.url})
 
 
 def test_the_wallets_form_may_lead_to_the_checkouts_and_no_other_page_may(app: Flask, charlie: User) -> None:

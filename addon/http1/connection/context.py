@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from addon.http1.connection.registry import Registry
 from addon.http1.limits import Limits
 from addon.http1.messages.forwarding import Rules
-from addon.http1.messages.header_cache import Repeated
+from addon.http1.messages.header_cache import HeaderCache
 from addon.http1.observe.recording import Observer
 from addon.http1.policy_interface import Policy
 
 
 @dataclass(slots=True)
-class Site:
+class WorkerContext:
     """One worker's policy and settings."""
 
     policy: Policy
     limits: Limits = field(default_factory=Limits)
     rules: Rules = field(default_factory=Rules)
     registry: Registry = field(default_factory=Registry)
-    repeated: Repeated = field(default_factory=Repeated)
+    repeated: HeaderCache = field(default_factory=HeaderCache)
     # Those who watch just now.
     observers: tuple[Observer, ...] = ()
     clock: Callable[[], float] = time.monotonic

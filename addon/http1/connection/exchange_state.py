@@ -12,7 +12,7 @@ from addon.http1.policy_interface import FirstUse, Question
 from addon.http1.upstream import Address
 
 
-class Turn:
+class ExchangeState:
     """One exchange from the inside; each has a new one, so that nothing of the last can be taken for this.
 
     `request`, `peer` and `admit` have no value until they are known: to use one too early is an error, and an

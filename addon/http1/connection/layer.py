@@ -11,7 +11,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 
 from addon.http1.connection.events import ClientLeft, Cut, Drain, Tick
-from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.exchange_state import ExchangeState
 from addon.http1.connection.lifecycle import Phase
 from addon.http1.connection.requests import TOO_SLOW, Admitting
 from addon.http1.connection.upstream_connection import State
@@ -139,7 +139,7 @@ class Http1Layer(Admitting):
         else:
             self._hold(turn, data)
 
-    def _hold(self, turn: Turn, data: bytes) -> None:
+    def _hold(self, turn: ExchangeState, data: bytes) -> None:
         """Keep what came before its turn, and stop reading when it is much."""
         intake = self._intake
         intake.buffer += data

@@ -19,13 +19,13 @@ from mitmproxy.proxy import commands
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
-from addon.http1.connection.context import Site
+from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.events import Sockets
-from addon.http1.connection.exchange_state import Turn
-from addon.http1.connection.upstream_connection import Link
+from addon.http1.connection.exchange_state import ExchangeState
+from addon.http1.connection.upstream_connection import UpstreamConnection
 from addon.http1.decisions import Local, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.messages.receive_buffer import Intake
+from addon.http1.messages.receive_buffer import ReceiveBuffer
 from addon.http1.pages.error_responses import local_reply, refusal
 from models.addresses import canonical, is_in
 
@@ -49,7 +49,7 @@ class Phase(Enum):
 class Endings(Layer):
     """The state of one client connection, and every way in which it ends."""
 
-    def __init__(self, context: Context, site: Site, sockets: Sockets) -> None:
+    def __init__(self, context: Context, site: WorkerContext, sockets: Sockets) -> None:
         super().__init__(context)
         self._site = site
         self._limits = site.limits
@@ -57,8 +57,8 @@ class Endings(Layer):
         self._sockets = sockets
         self._client = context.client
         self._out: list[commands.Command] = []
-        self._link = Link(self, self._out, sockets)
-        self._intake = Intake(site.limits)
+        self._link = UpstreamConnection(self, self._out, sockets)
+        self._intake = ReceiveBuffer(site.limits)
         self._is_paused = False
         self._half_closed = False
         self._discarded = 0
@@ -73,7 +73,7 @@ class Endings(Layer):
         self.deadline = self._now + site.limits.head_seconds
         self._idle_until = self.deadline
         self._total = math.inf
-        self._turn: Turn | None = None
+        self._turn: ExchangeState | None = None
 
     @property
     def known(self) -> object:
@@ -97,7 +97,7 @@ class Endings(Layer):
             self._is_paused = False
             self._sockets.resume()
 
-    def _is_complete(self, turn: Turn) -> bool:
+    def _is_complete(self, turn: ExchangeState) -> bool:
         """Whether nothing more of the request will come; what is here of its body is discarded."""
         body = turn.body
         if body is None or body.done:
@@ -119,7 +119,7 @@ class Endings(Layer):
             return True
         return self._half_closed or self._site.registry.draining
 
-    def _refuse(self, turn: Turn, refuse: Refuse, *, close: bool = False) -> None:
+    def _refuse(self, turn: ExchangeState, refuse: Refuse, *, close: bool = False) -> None:
         """Answer with an error, at once; then go on, or linger so that the answer is not lost."""
         exchange = turn.exchange
         complete = self._is_complete(turn)
@@ -136,14 +136,14 @@ class Endings(Layer):
         exchange.code = refuse.code
         self._answered_by_us(turn, refuse.status, close)
 
-    def _answer(self, turn: Turn, local: Local) -> None:
+    def _answer(self, turn: ExchangeState, local: Local) -> None:
         """Give the policy's own answer."""
         complete = self._is_complete(turn)
         close = not complete or self._must_close(turn.exchange)
         self._send(local_reply(local, turn.request, turn.exchange.request_id, close=close, lines=turn.cors))
         self._answered_by_us(turn, local.status, close)
 
-    def _answered_by_us(self, turn: Turn, status: int, close: bool) -> None:
+    def _answered_by_us(self, turn: ExchangeState, status: int, close: bool) -> None:
         turn.exchange.status, turn.exchange.sent_head = status, True
         if self._site.observers:
             self._record(turn)
@@ -153,7 +153,7 @@ class Endings(Layer):
         else:
             self._rest()
 
-    def _record(self, turn: Turn) -> None:
+    def _record(self, turn: ExchangeState) -> None:
         """Ask those who watch, once it is known whose the exchange is, whether they want it."""
         if turn.recordings:
             return
@@ -164,7 +164,7 @@ class Endings(Layer):
         else:
             turn.recordings = [recording for recording in begun if recording is not None]
 
-    def _show_tunnel(self, turn: Turn) -> None:
+    def _show_tunnel(self, turn: ExchangeState) -> None:
         """Tell those who watch that a tunnel stands, which they would else learn at its end."""
         try:
             for recording in turn.recordings:
@@ -172,7 +172,7 @@ class Endings(Layer):
         except Exception:
             logger.exception("an observer failed; the tunnel goes on")
 
-    def _fail(self, turn: Turn, refuse: Refuse, *, close: bool = False) -> None:
+    def _fail(self, turn: ExchangeState, refuse: Refuse, *, close: bool = False) -> None:
         """The exchange cannot be completed: say so, or cut what has begun."""
         self._link.close()
         if turn.exchange.sent_head:
@@ -180,7 +180,7 @@ class Endings(Layer):
         else:
             self._refuse(turn, refuse, close=close)
 
-    def _break_off(self, turn: Turn, code: str) -> None:
+    def _break_off(self, turn: ExchangeState, code: str) -> None:
         """End a reply that cannot be completed, so that the client sees that it is incomplete."""
         # Without a framing of its own, a reply would look whole after an orderly end.
         if turn.reply is not None and turn.reply.until_close:

@@ -1,6 +1,6 @@
 """How an admitted exchange runs: the request's body goes up, the reply comes down."""
 
-from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.exchange_state import ExchangeState
 from addon.http1.connection.lifecycle import Endings, Phase
 from addon.http1.decisions import Refuse
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind, chunk, last_chunk
@@ -21,7 +21,7 @@ NOT_HTTP = Refuse(502, "upstream_invalid", "The upstream sent something that is 
 class Relaying(Endings):
     """Moves one exchange between client and upstream."""
 
-    def _forward(self, turn: Turn) -> None:
+    def _forward(self, turn: ExchangeState) -> None:
         """Send the head upstream, together with what is here of the body."""
         request, link = turn.request, self._link
         head = request_head(
@@ -50,7 +50,7 @@ class Relaying(Endings):
             if turn.expecting:
                 self._due(self._limits.expect_seconds)
 
-    def _upload(self, turn: Turn, body: BodyReader, data: bytes, head: bytes = b"") -> None:
+    def _upload(self, turn: ExchangeState, body: BodyReader, data: bytes, head: bytes = b"") -> None:
         """Pass on a piece of the request's body."""
         exchange = turn.exchange
         payload = body.receive(data) if data else b""
@@ -83,13 +83,13 @@ class Relaying(Endings):
         else:
             self._due(self._limits.body_idle_seconds)
 
-    def _continue(self, turn: Turn) -> None:
+    def _continue(self, turn: ExchangeState) -> None:
         """Tell a waiting client to send its body: the upstream said so, or took too long to say anything."""
         turn.expecting = False
         self._send(_CONTINUE)
         self._due(self._limits.body_idle_seconds)
 
-    def _download(self, turn: Turn, reply: Reply, data: bytes) -> None:
+    def _download(self, turn: ExchangeState, reply: Reply, data: bytes) -> None:
         """Take bytes from the upstream."""
         turn.repeatable = False
         if reply.head is not None:
@@ -108,11 +108,11 @@ class Relaying(Endings):
         except HeadError as error:
             self._fail(turn, _HEAD_TOO_LARGE if error.code in _TOO_LARGE_CODES else NOT_HTTP)
 
-    def _begin_tunnel(self, turn: Turn, reply: Reply, head: ResponseHead) -> None:
+    def _begin_tunnel(self, turn: ExchangeState, reply: Reply, head: ResponseHead) -> None:
         """Switch protocols; the tunnel's own module does."""
         raise NotImplementedError
 
-    def _inform(self, turn: Turn, head: ResponseHead) -> None:
+    def _inform(self, turn: ExchangeState, head: ResponseHead) -> None:
         """Pass on an informational reply to a client that can understand it."""
         if head.status == 100:
             if turn.expecting:
@@ -121,7 +121,7 @@ class Relaying(Endings):
             lines = response_lines(head, turn.request, turn.peer, self._site.rules, drop_length=True, limited=False)
             self._send(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, lines))
 
-    def _begin_reply(self, turn: Turn, reply: Reply, head: ResponseHead) -> None:
+    def _begin_reply(self, turn: ExchangeState, reply: Reply, head: ResponseHead) -> None:
         """Send the reply's head to the client, together with what is here of its body."""
         request, exchange, ours = turn.request, turn.exchange, turn.admit.reply_lines
         # A reply that comes before the request is complete leaves a connection that nobody can use again.
@@ -143,7 +143,7 @@ class Relaying(Endings):
         parts = (head.status, head.reason, lines, framing, turn.cors, ours, exchange.request_id.encode())
         self._relay(turn, reply, reply.take_rest(), whole % parts)
 
-    def _relay(self, turn: Turn, reply: Reply, data: bytes, head: bytes = b"") -> None:
+    def _relay(self, turn: ExchangeState, reply: Reply, data: bytes, head: bytes = b"") -> None:
         """Pass on a piece of the reply's body."""
         body, payload = reply.body, b""
         if body.done:
@@ -183,7 +183,7 @@ class Relaying(Endings):
         else:
             self._linger()
 
-    def _upstream_closed(self, turn: Turn, reply: Reply, lost: bool) -> None:
+    def _upstream_closed(self, turn: ExchangeState, reply: Reply, lost: bool) -> None:
         """The upstream has ended its side in the middle of an exchange."""
         if reply.head is None:
             if turn.repeatable:
@@ -196,6 +196,6 @@ class Relaying(Endings):
         else:
             self._fail(turn, _BROKE_OFF)
 
-    def _reconnect(self, turn: Turn) -> None:
+    def _reconnect(self, turn: ExchangeState) -> None:
         """Send the request again on a fresh connection, once."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ import math
 from mitmproxy.proxy import commands, events
 
 from addon.http1.connection.events import AdmitSlowHook, FirstUseHook
-from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.exchange_state import ExchangeState
 from addon.http1.connection.lifecycle import INTERNAL, Phase
 from addon.http1.connection.upstream_connection import State, not_blocking
 from addon.http1.connection.websocket import Tunnelling
@@ -61,17 +61,17 @@ class Admitting(Tunnelling):
             self._refuse(turn or self._begin_turn(), refuse, close=True)
         return True
 
-    def _begin_turn(self) -> Turn:
+    def _begin_turn(self) -> ExchangeState:
         limits = self._limits
         self._count += 1
         exchange = Exchange(f"{self._name}-{self._count:x}", self._now)
         exchange.client_address = self._address
         self._phase = Phase.HELD
         self._total = self._now + limits.total_seconds if limits.total_seconds else math.inf
-        self._turn = turn = Turn(exchange)
+        self._turn = turn = ExchangeState(exchange)
         return turn
 
-    def _begin(self, turn: Turn, request: RequestHead) -> None:
+    def _begin(self, turn: ExchangeState, request: RequestHead) -> None:
         """Check what can be checked without the policy, then ask it. Raises HeadError."""
         exchange, rules = turn.exchange, self._site.rules
         exchange.request = turn.request = request
@@ -97,7 +97,7 @@ class Admitting(Tunnelling):
         preflight = None if rules.cors is None else rules.cors.preflight(request)
         self._decide(turn, preflight or self._policy.admit(request, turn.peer, exchange))
 
-    def _take_framing(self, turn: Turn, request: RequestHead) -> None:
+    def _take_framing(self, turn: ExchangeState, request: RequestHead) -> None:
         """Prepare to read the body. Raises HeadError."""
         length, limit = request.length, self._limits.body_bytes
         if length is None:
@@ -113,7 +113,7 @@ class Admitting(Tunnelling):
             turn.expecting = turn.body is not None and not request.http10
         turn.is_websocket = request.wants_websocket
 
-    def _decide(self, turn: Turn, decision: Decision | Defer) -> None:
+    def _decide(self, turn: ExchangeState, decision: Decision | Defer) -> None:
         if isinstance(decision, Admit):
             self._admitted(turn, decision)
         elif isinstance(decision, Refuse):
@@ -123,7 +123,7 @@ class Admitting(Tunnelling):
         else:
             self._defer(turn, decision)
 
-    def _defer(self, turn: Turn, defer: Defer) -> None:
+    def _defer(self, turn: ExchangeState, defer: Defer) -> None:
         """Ask for a decision that needs I/O; collect a small body first if it is wanted."""
         turn.question = Question(turn.exchange, turn.request, turn.peer, facts=defer.facts)
         self._due(self._limits.admit_seconds)
@@ -135,7 +135,7 @@ class Admitting(Tunnelling):
         else:
             self._ask(turn, AdmitSlowHook(turn.question))
 
-    def _collect(self, turn: Turn, body: BodyReader) -> None:
+    def _collect(self, turn: ExchangeState, body: BodyReader) -> None:
         """Take what is here of a body that the policy wants to read."""
         question = turn.question
         question.body += body.receive(self._intake.take_all())
@@ -148,7 +148,7 @@ class Admitting(Tunnelling):
             turn.collecting = 0
             self._ask(turn, AdmitSlowHook(question))
 
-    def _ask(self, turn: Turn, hook: AdmitSlowHook | FirstUseHook) -> None:
+    def _ask(self, turn: ExchangeState, hook: AdmitSlowHook | FirstUseHook) -> None:
         turn.asked = not_blocking(hook, self)
         self._out.append(hook)
 
@@ -166,7 +166,7 @@ class Admitting(Tunnelling):
             turn.is_first_use_done = True
             self._find_upstream(turn)
 
-    def _admitted(self, turn: Turn, admit: Admit) -> None:
+    def _admitted(self, turn: ExchangeState, admit: Admit) -> None:
         if is_under(turn.request.path, self._site.rules.reserved):
             self._refuse(turn, _RESERVED)
             return
@@ -185,7 +185,7 @@ class Admitting(Tunnelling):
         self._policy.on_open(turn.exchange)
         self._find_upstream(turn)
 
-    def _find_upstream(self, turn: Turn) -> None:
+    def _find_upstream(self, turn: ExchangeState) -> None:
         """Use the kept connection if it is this user's, or open one."""
         if self._link.fits(turn.admit.upstream, turn.admit.user_id):
             self._connected(turn)
@@ -193,12 +193,12 @@ class Admitting(Tunnelling):
             turn.candidates = turn.admit.upstream.candidates(self._now)
             self._connect(turn)
 
-    def _reconnect(self, turn: Turn) -> None:
+    def _reconnect(self, turn: ExchangeState) -> None:
         self._phase, turn.reply, turn.repeatable = Phase.HELD, None, False
         turn.candidates = turn.admit.upstream.candidates(self._now)
         self._connect(turn)
 
-    def _connect(self, turn: Turn) -> None:
+    def _connect(self, turn: ExchangeState) -> None:
         """Try the next address."""
         if turn.candidates:
             self._link.open(turn.admit.upstream, turn.candidates.pop(0), turn.admit.user_id)
@@ -225,7 +225,7 @@ class Admitting(Tunnelling):
         if turn is not None and self._phase is Phase.HELD:
             self._connected(turn)
 
-    def _connected(self, turn: Turn) -> None:
+    def _connected(self, turn: ExchangeState) -> None:
         """The upstream connection stands and nothing was sent: now the paid clock may start."""
         turn.exchange.address = self._link.address
         if turn.admit.first_use and not turn.is_first_use_done:
@@ -235,7 +235,7 @@ class Admitting(Tunnelling):
         else:
             self._forward(turn)
 
-    def _waited_too_long(self, turn: Turn) -> None:
+    def _waited_too_long(self, turn: ExchangeState) -> None:
         """A request was held for too long: by the upstream, by its own body, or by our stores."""
         if self._link.state is State.CONNECTING:
             self._connect_failed()

@@ -51,7 +51,7 @@ class _Inside(Layer):
             self.received.append(event)
 
 
-class Link:
+class UpstreamConnection:
     """Opens, keeps and closes the upstream connection; its commands go to the layer's list.
 
     It never blocks the layer: a client that leaves, a cut and a deadline are obeyed while it connects.

@@ -4,7 +4,7 @@ import math
 
 from mitmproxy.proxy import commands
 
-from addon.http1.connection.exchange_state import Turn
+from addon.http1.connection.exchange_state import ExchangeState
 from addon.http1.connection.lifecycle import Phase
 from addon.http1.connection.relay import Relaying
 from addon.http1.decisions import Refuse
@@ -23,7 +23,7 @@ _END_SECONDS = 30.0
 class Tunnelling(Relaying):
     """Runs a tunnel in place of a reply."""
 
-    def _begin_tunnel(self, turn: Turn, reply: Reply, head: ResponseHead) -> None:
+    def _begin_tunnel(self, turn: ExchangeState, reply: Reply, head: ResponseHead) -> None:
         upgrade = head.headers.get(b"upgrade")
         if not turn.is_websocket or upgrade is None or upgrade.lower() != b"websocket":
             self._fail(turn, _UNASKED)
@@ -46,14 +46,14 @@ class Tunnelling(Relaying):
             turn.client_ended = True
             self._tunnel_side_ended(turn, False)
 
-    def _tunnel_up(self, turn: Turn, data: bytes) -> None:
+    def _tunnel_up(self, turn: ExchangeState, data: bytes) -> None:
         if data:
             turn.exchange.bytes_in += len(data)
             self._policy.on_bytes(turn.exchange, len(data), 0)
             self._link.send(data)
             self._due(self._limits.tunnel_idle_seconds)
 
-    def _tunnel_down(self, turn: Turn, data: bytes) -> None:
+    def _tunnel_down(self, turn: ExchangeState, data: bytes) -> None:
         if data:
             turn.exchange.bytes_out += len(data)
             self._policy.on_bytes(turn.exchange, 0, len(data))
@@ -64,7 +64,7 @@ class Tunnelling(Relaying):
         """The client has left: what it sent before may still be read and passed on, for a bounded while."""
         self.deadline = min(self.deadline, self._now + _END_SECONDS)
 
-    def _tunnel_side_ended(self, turn: Turn, lost: bool) -> None:
+    def _tunnel_side_ended(self, turn: ExchangeState, lost: bool) -> None:
         """Pass on the end of one side; the tunnel is over when both have ended, or one is lost."""
         if lost or (turn.client_ended and turn.upstream_ended):
             self._abandon("")

@@ -7,7 +7,7 @@ BLOCKS = 1024
 BLOCK_BYTES = 4096
 
 
-class Repeated:
+class HeaderCache:
     """Header blocks of admitted requests by their bytes, for all connections of one worker.
 
     A block that comes again byte for byte need not be checked again, nor what was worked out from it. Only what was

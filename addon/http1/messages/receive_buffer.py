@@ -7,7 +7,7 @@ from addon.http1.messages.first_line import can_be_request
 from addon.http1.messages.head_parser import HeadError
 
 
-class Intake:
+class ReceiveBuffer:
     """Collects bytes until they hold a whole head."""
 
     __slots__ = ("_can_begin", "_limit", "_searched", "_url_limit", "buffer", "skipped")

@@ -4,7 +4,7 @@ from addon.http1.limits import Limits
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind
 from addon.http1.messages.first_line import can_be_response
 from addon.http1.messages.head_parser import HeadError, RequestHead, ResponseHead, parse_response
-from addon.http1.messages.receive_buffer import Intake
+from addon.http1.messages.receive_buffer import ReceiveBuffer
 
 _UNSIZED = (Kind.CHUNKED, Kind.UNTIL_CLOSE)
 
@@ -41,7 +41,7 @@ class Reply:
     def __init__(self, method: str, limits: Limits) -> None:
         self._method = method
         self._limits = limits
-        self._intake = Intake(limits, can_be_response)
+        self._intake = ReceiveBuffer(limits, can_be_response)
         self._heads = 0
         self.head: ResponseHead | None = None
         self.body = BodyReader(0)

@@ -47,7 +47,7 @@ def page(language: str, title: str, body: str) -> bytes:
     return _FRAME.substitute(lang=language, title=title, style=STYLE, body=body).encode()
 
 
-def chosen(accept_language: str) -> str:
+def choose_language(accept_language: str) -> str:
     """Return the language of ours that the browser likes best; English when it names none of them."""
     best, liked = "en", 0.0
     for item in accept_language.split(","):

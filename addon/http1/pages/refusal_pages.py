@@ -128,7 +128,7 @@ def written(refuse: Refuse, request_id: str, portal_url: str, accept_language: s
 
     The sentence is for programs and English; other languages have it in small print, below what they say themselves.
     """
-    language = frame.chosen(accept_language)
+    language = frame.choose_language(accept_language)
     words = _WORDS.get(refuse.code, _THEIRS if refuse.status < 500 else _OURS)[language]
     detail, facts = escape(refuse.detail), f"{escape(refuse.code)} · {request_id}"
     if language == "en":

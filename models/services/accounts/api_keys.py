@@ -16,7 +16,7 @@ from models.services.audit import log as audit_log
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.errors import InvalidInput, MadeAlready, NotFound
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 from models.users import User
 
 # What a key begins with, so that scanners of leaked secrets know one when they see it.
@@ -76,7 +76,7 @@ def create(
     return key, f"{PREFIX}{secret}"
 
 
-def find_open(session: Session, shown: str, settings: Settings) -> ApiKey | None:
+def find_active(session: Session, shown: str, settings: Settings) -> ApiKey | None:
     """Return the key of this secret with its user, if it still opens anything; a made-up one is looked up nowhere.
 
     Whether its user is active is the caller's to ask.
@@ -102,7 +102,7 @@ def touch(session: Session, key: ApiKey) -> None:
     session.execute(update(ApiKey).where(ApiKey.id == key.id, is_due).values(last_used_at=moment))
 
 
-def end(session: Session, user: User, key_id: uuid.UUID, *, actor: Actor) -> None:
+def revoke(session: Session, user: User, key_id: uuid.UUID, *, actor: Actor) -> None:
     """End one of the user's keys; a second time changes nothing. Raises NotFound for a stranger's."""
     own(session, user, key_id)
     ended = update(ApiKey).where(ApiKey.id == key_id, ApiKey.ended_at.is_(None)).values(ended_at=clock.now())
@@ -121,4 +121,4 @@ def own(session: Session, user: User, key_id: uuid.UUID) -> ApiKey:
 def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) -> Page[ApiKey]:
     """Return a page of a user's keys, newest first, ended ones among them."""
     query = select(ApiKey).where(ApiKey.user_id == user_id)
-    return page_of(session, query, order=(ApiKey.created_at.desc(), ApiKey.id), limit=limit, offset=offset)
+    return fetch_page(session, query, order=(ApiKey.created_at.desc(), ApiKey.id), limit=limit, offset=offset)

@@ -50,7 +50,7 @@ _WEBHOOK = ("id", "url", "topics", "enabled", "created_at")
 _AUDIT = ("created_at", "action", "resource_type", "resource_id", "ip_address", "user_agent", "details")
 
 
-def document(session: Session, user: User) -> Iterator[str]:
+def build_document(session: Session, user: User) -> Iterator[str]:
     """Yield the document's text. Each list is read with a cursor, oldest first."""
     wallet = transfers.wallet_of(session, user.id)
 
@@ -69,7 +69,7 @@ def document(session: Session, user: User) -> Iterator[str]:
         "tokens": rows(_own(AccessToken, user, AccessToken.created_at), _TOKEN),
         "sessions": rows(_own(ProxySession, user, ProxySession.started_at), _SESSION),
         "payments": rows(_own(Payment, user, Payment.created_at), _PAYMENT),
-        "transactions": (transfer(row) for row in wallet_history.every(session, wallet)),
+        "transactions": (transfer(row) for row in wallet_history.all_entries(session, wallet)),
         "audit": rows(select(AuditEntry).where(AuditEntry.actor_id == user.id).order_by(AuditEntry.id), _AUDIT),
     }
     profile = {**_facts(user, _PROFILE), "balance": wallet.balance}

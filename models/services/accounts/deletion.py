@@ -24,7 +24,7 @@ from models.proxy_sessions import ProxySession
 from models.services.accounts import former_accounts, passwords, roles, two_factor, users
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
-from models.services.errors import LastSuperuser, PaymentWaits
+from models.services.errors import LastSuperuser, PaymentPending
 from models.services.gateway import invalidation
 from models.services.ledger import adjustments, transfers
 from models.services.notifications import outbox
@@ -39,7 +39,7 @@ HIS_OWN = (Login, ApiKey, ApiReply, WebhookEndpoint, NoticeChoice, KnownDevice, 
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
+class DeletionSummary:
     """What somebody gives up: ZNC in the wallet, and tokens that could still be used. `waits`: a payment is pending."""
 
     balance: Decimal
@@ -47,18 +47,18 @@ class Farewell:
     waits: bool
 
 
-def preview(session: Session, user: User) -> Farewell:
+def preview(session: Session, user: User) -> DeletionSummary:
     """Return what would lapse if the account were deleted now."""
     usable = select(func.count()).where(AccessToken.user_id == user.id, token_queries.has_not_ended())
     pending = select(Payment.id).where(Payment.user_id == user.id, Payment.status == PaymentStatus.PENDING).limit(1)
-    return Farewell(
+    return DeletionSummary(
         transfers.wallet_of(session, user.id).balance, session.scalar(usable) or 0, session.scalar(pending) is not None
     )
 
 
 def delete_account(
     session: Session, user: User, *, password: str, code: str | None, settings: Settings, actor: Actor
-) -> Farewell:
+) -> DeletionSummary:
     """Delete a user's own account and return what lapsed with it.
 
     1. Refuse the last admin, and who has a payment under way: its money would come to nobody.
@@ -77,7 +77,7 @@ def delete_account(
     # Two orders would be a deadlock. Who sent the form twice is nobody by the second time, whom no password proves.
     admins = roles.locked_admins(session) if user.is_superuser else []
     session.refresh(user, with_for_update={"key_share": True})
-    users.prove(user, password)
+    users.confirm_password(user, password)
     two_factor.require(session, user, code, settings=settings, actor=actor)
     if admins == [user.id]:
         raise LastSuperuser
@@ -86,16 +86,16 @@ def delete_account(
     transfers.locked_wallet(session, user.id)
     gone = preview(session, user)
     if gone.waits:
-        raise PaymentWaits
+        raise PaymentPending
     session.execute(delete(OutboxMail).where(OutboxMail.user_id == user.id))
     facts = {"username": user.username, "balance": f"{gone.balance:.2f}"}
-    outbox.write(session, "account_deleted", user, dedup_key=f"account_deleted:{user.id}", **facts)
+    outbox.enqueue_mail(session, "account_deleted", user, dedup_key=f"account_deleted:{user.id}", **facts)
     _end_tokens(session, user.id)
     if gone.balance > 0:
         adjustments.adjust(session, user, amount=-gone.balance, reason="Account deleted", actor=actor)
     for bonus in bonuses:
         bonus_corrections.lapse(session, bonus, actor=actor)
-    two_factor.forget(session, user.id)
+    two_factor.remove_secret(session, user.id)
     users.end_links(session, user.id)
     for table in HIS_OWN:
         session.execute(delete(table).where(table.user_id == user.id))
@@ -113,7 +113,7 @@ def _end_tokens(session: Session, user_id: uuid.UUID) -> None:
     if ids := _lock_tokens(session, user_id):
         ended = {"revoked_at": clock.now(), "refund_amount": 0, "auto_renew": False}
         session.execute(update(AccessToken).where(AccessToken.id.in_(ids)).values(ended))
-        invalidation.announce_tokens(session, ids)
+        invalidation.invalidate_tokens(session, ids)
 
 
 def _lock_tokens(session: Session, user_id: uuid.UUID) -> Sequence[uuid.UUID]:

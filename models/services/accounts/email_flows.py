@@ -24,7 +24,7 @@ def register(session: Session, *, email: str, settings: Settings, actor: Actor, 
     if not confirm:
         former_accounts.recognise(session, user, settings)
     else:
-        email_links.ask(session, LinkPurpose.CONFIRM_EMAIL, user.email, settings=settings, actor=actor)
+        email_links.request_link(session, LinkPurpose.CONFIRM_EMAIL, user.email, settings=settings, actor=actor)
     return user
 
 
@@ -50,7 +50,7 @@ def reset_password(session: Session, secret: str, new: str, *, settings: Setting
 
 def ask_to_sign_in(session: Session, user: User, *, settings: Settings, actor: Actor) -> None:
     """Ask for a link that finishes a login, where the right password alone proves too little."""
-    email_links.ask(session, LinkPurpose.SIGN_IN, user.email, settings=settings, actor=actor)
+    email_links.request_link(session, LinkPurpose.SIGN_IN, user.email, settings=settings, actor=actor)
 
 
 def sign_in(session: Session, secret: str, *, settings: Settings) -> User:
@@ -58,16 +58,16 @@ def sign_in(session: Session, secret: str, *, settings: Settings) -> User:
     return _user_of(session, secret, LinkPurpose.SIGN_IN, settings=settings)
 
 
-def ask_for_new_email(
+def request_email_change(
     session: Session, user: User, *, email: str, password: str, settings: Settings, actor: Actor
 ) -> None:
     """Ask for a link to a new address. Raises InvalidInput for a wrong password or what is no address.
 
     Whether somebody has that address is not looked at here, so the page does not tell.
     """
-    users.prove(user, password)
+    users.confirm_password(user, password)
     users.check_email(email)
-    email_links.ask(session, LinkPurpose.CHANGE_EMAIL, email, settings=settings, actor=actor, user=user)
+    email_links.request_link(session, LinkPurpose.CHANGE_EMAIL, email, settings=settings, actor=actor, user=user)
 
 
 def change_email(session: Session, secret: str, *, settings: Settings, actor: Actor) -> User:
@@ -75,7 +75,7 @@ def change_email(session: Session, secret: str, *, settings: Settings, actor: Ac
     link = email_links.take(session, secret, LinkPurpose.CHANGE_EMAIL, settings=settings)
     user = _lock(session, link.user_id)
     facts = {"username": user.username, "old": user.email, "new": link.email}
-    outbox.write(session, "email_changed", user, dedup_key=f"email_changed:{link.id}", **facts)
+    outbox.enqueue_mail(session, "email_changed", user, dedup_key=f"email_changed:{link.id}", **facts)
     if users.by_email(session, link.email) not in {None, user}:
         # Decided before the index would, whose error names the address in the server's log.
         raise LinkExpired
@@ -113,4 +113,4 @@ def confirmed(session: Session, user: User, actor: Actor) -> None:
     if user.awaits_confirmation:
         user.awaits_confirmation = False
         audit_log.record(session, AuditAction.USER_EMAIL_CONFIRMED, actor, user_id=user.id, resource=("user", user.id))
-        outbox.write(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)
+        outbox.enqueue_mail(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)

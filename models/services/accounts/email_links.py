@@ -37,7 +37,7 @@ LIFETIME = {
 AT_MOST = 3
 
 
-def ask(
+def request_link(
     session: Session,
     purpose: LinkPurpose,
     email: str,
@@ -66,7 +66,7 @@ def ask(
     session.flush()
 
 
-def send_asked(session: Session, *, limit: int = 50) -> int:
+def send_requested(session: Session, *, limit: int = 50) -> int:
     """Write the mails for the links that were asked for, and remove those that nobody is to get; returns how many."""
     asked = session.scalars(
         select(AccountLink)
@@ -107,7 +107,7 @@ def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Setti
     return link
 
 
-def forget_expired(session: Session) -> int:
+def delete_expired(session: Session) -> int:
     """Remove links whose time is over; returns how many went."""
     gone = session.scalars(delete(AccountLink).where(AccountLink.expires_at <= clock.now()).returning(AccountLink.id))
     return len(gone.all())
@@ -138,7 +138,7 @@ def _send(session: Session, link: AccountLink) -> bool:
         case LinkPurpose.CHANGE_EMAIL if (owner := users.by_email(session, link.email)) and owner is not user:
             # Who asked is told nothing; who has the address learns that somebody tried.
             key = f"registered_again:{owner.id}:{clock.now():%Y-%m-%d}"
-            outbox.write(session, "registered_again", owner, dedup_key=key, username=owner.username)
+            outbox.enqueue_mail(session, "registered_again", owner, dedup_key=key, username=owner.username)
             return False
         case LinkPurpose.RESET_PASSWORD:
             action, asker = AuditAction.USER_PASSWORD_RESET_ASKED, Actor(ip_address=link.ip_address)
@@ -146,7 +146,7 @@ def _send(session: Session, link: AccountLink) -> bool:
         case _:
             pass
     link.user, link.sent_at = user, clock.now()
-    outbox.write(
+    outbox.enqueue_mail(
         session,
         link.purpose,
         user,

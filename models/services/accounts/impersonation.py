@@ -12,7 +12,7 @@ from models.services import text_validation
 from models.services.accounts import users
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
-from models.services.errors import ViewRefused
+from models.services.errors import ImpersonationNotAllowed
 from models.services.notifications import outbox
 from models.users import User
 
@@ -27,7 +27,7 @@ def begin(session: Session, login: Login, user_id: uuid.UUID, *, reason: str, ac
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     user = users.by_id(session, user_id)
     if not _may_view(login.user, user):
-        raise ViewRefused
+        raise ImpersonationNotAllowed
     login.viewed_user, login.viewed_until = user, clock.now() + LASTS
     session.flush()
     audit_log.record(
@@ -35,11 +35,11 @@ def begin(session: Session, login: Login, user_id: uuid.UUID, *, reason: str, ac
     )
     key = f"viewed:{login.id}:{clock.now().timestamp():.0f}"
     facts = {"username": user.username, "reason": reason}
-    outbox.write(session, "viewed", user, dedup_key=key, minutes=int(LASTS.total_seconds() // 60), **facts)
+    outbox.enqueue_mail(session, "viewed", user, dedup_key=key, minutes=int(LASTS.total_seconds() // 60), **facts)
     return user
 
 
-def viewed(login: Login) -> User | None:
+def impersonated_user(login: Login) -> User | None:
     """Return the user whose portal this login shows now, if it shows another's."""
     if login.viewed_until is None or login.viewed_until <= clock.now() or login.viewed_user is None:
         return None

@@ -33,7 +33,7 @@ def recognise(session: Session, email: str, *, shown: str, address: str) -> Reco
 
     One statement whether or not there is such an account, so that its time says nothing about that.
     """
-    if not text_validation.is_fit(email.strip()):
+    if not text_validation.is_printable(email.strip()):
         return Recognised("", device=False, address=False)
     lowered = func.lower(email.strip())
     mark = hashlib.sha256(shown.encode()).digest()
@@ -43,7 +43,7 @@ def recognise(session: Session, email: str, *, shown: str, address: str) -> Reco
     return Recognised(*session.execute(select(lowered, device, place)).one())
 
 
-def note_login(session: Session, user: User, shown: str, *, name: str, actor: Actor) -> None:
+def record_login(session: Session, user: User, shown: str, *, name: str, actor: Actor) -> None:
     """Remember the device that shows `shown`, and write to its user when he has others but never used this one.
 
     The very first device is nobody's surprise. `name` says in words what kind of device it is.
@@ -56,7 +56,7 @@ def note_login(session: Session, user: User, shown: str, *, name: str, actor: Ac
         own = (KnownDevice.user_id == user.id, KnownDevice.mark == mark)
         session.execute(update(KnownDevice).where(*own).values(seen_at=moment))
     elif has_others:
-        outbox.write(
+        outbox.enqueue_mail(
             session,
             "login",
             user,
@@ -68,7 +68,7 @@ def note_login(session: Session, user: User, shown: str, *, name: str, actor: Ac
         )
 
 
-def forget_unused(session: Session) -> int:
+def delete_unused(session: Session) -> int:
     """Remove devices whose cookie has run out; returns how many went."""
     gone = delete(KnownDevice).where(KnownDevice.seen_at < clock.now() - REMEMBERED).returning(KnownDevice.user_id)
     return len(session.execute(gone).all())

@@ -13,7 +13,7 @@ from models.logins import Login, LoginKind
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import NotFound
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 from models.users import User
 
 # A login in use is written to this seldom, so that a page which is only read writes next to nothing.
@@ -39,7 +39,7 @@ def begin(session: Session, user: User, *, kind: LoginKind, lifetime: timedelta,
     return login
 
 
-def find_open(session: Session, login_id: uuid.UUID, *, kind: LoginKind) -> Login | None:
+def find_active(session: Session, login_id: uuid.UUID, *, kind: LoginKind) -> Login | None:
     """Return a login that still opens the account, with its user; None for one that ended, in whatever way."""
     return session.scalars(
         select(Login)
@@ -96,10 +96,10 @@ def end_all(session: Session, user_id: uuid.UUID, *, actor: Actor) -> int:
 def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) -> Page[Login]:
     """Return a page of a user's open logins, the one used last first."""
     query = select(Login).where(Login.user_id == user_id, _is_open())
-    return page_of(session, query, order=(Login.last_seen_at.desc(), Login.id), limit=limit, offset=offset)
+    return fetch_page(session, query, order=(Login.last_seen_at.desc(), Login.id), limit=limit, offset=offset)
 
 
-def forget_ended(session: Session) -> int:
+def delete_ended(session: Session) -> int:
     """Remove logins whose time is over, ended early or not; returns how many went."""
     gone = session.scalars(delete(Login).where(Login.expires_at <= clock.now()).returning(Login.id))
     return len(gone.all())

@@ -38,7 +38,7 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
         raise LastSuperuser
     if user.is_active != active:
         user.is_active = active
-        invalidation.announce_user(session, user.id)
+        invalidation.invalidate_tokens_of_user(session, user.id)
         if not active:
             logins.end_all(session, user.id, actor=actor)
         action = AuditAction.USER_ENABLED if active else AuditAction.USER_DISABLED

@@ -24,7 +24,7 @@ from models.services.accounts import logins, users
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.crypto import encryption
-from models.services.errors import InvalidInput, OtpRequired, OtpWrong, RotatedAlready
+from models.services.errors import AlreadyRotated, InvalidInput, OtpInvalid, OtpRequired
 from models.services.notifications import outbox
 from models.two_factor import RecoveryCode, TwoFactor
 from models.users import User
@@ -54,7 +54,7 @@ def state(session: Session, user_id: uuid.UUID) -> State:
     return State(found.confirmed_at if found else None, left, found.codes_generation if found else 0)
 
 
-def is_on(session: Session, user_id: uuid.UUID) -> bool:
+def is_enabled(session: Session, user_id: uuid.UUID) -> bool:
     """Say whether a code is asked for when this user logs in."""
     query = select(TwoFactor.user_id).where(TwoFactor.user_id == user_id, TwoFactor.confirmed_at.is_not(None))
     return session.scalar(query) is not None
@@ -62,12 +62,12 @@ def is_on(session: Session, user_id: uuid.UUID) -> bool:
 
 def is_missing(session: Session, user: User, settings: Settings) -> bool:
     """Say whether this admin must set up a second factor before the office opens to him."""
-    return user.is_superuser and settings.admin_two_factor and not is_on(session, user.id)
+    return user.is_superuser and settings.admin_two_factor and not is_enabled(session, user.id)
 
 
 def require(session: Session, user: User, otp: str | None, *, settings: Settings, actor: Actor) -> None:
     """Let a user with a second factor pass with a code only. Raises OtpRequired without one, OtpWrong."""
-    if not is_on(session, user.id):
+    if not is_enabled(session, user.id):
         return
     if not (otp or "").strip():
         raise OtpRequired
@@ -84,8 +84,8 @@ def check(session: Session, user: User, code: str, *, settings: Settings, actor:
     found = session.scalars(
         select(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.confirmed_at.is_not(None))
     ).one_or_none()
-    if found is None or not text_validation.is_fit(typed):
-        raise OtpWrong
+    if found is None or not text_validation.is_printable(typed):
+        raise OtpInvalid
     step = _step_of(_unsealed(found, settings), typed)
     if step is not None:
         taken = session.scalar(
@@ -103,15 +103,15 @@ def check(session: Session, user: User, code: str, *, settings: Settings, actor:
             action = AuditAction.RECOVERY_CODE_USED
             audit_log.record(session, action, who, user_id=user.id, resource=("user", user.id))
     if taken is None:
-        raise OtpWrong
+        raise OtpInvalid
 
 
 def begin(session: Session, user: User, *, password: str, settings: Settings) -> None:
     """Make a secret that waits to be confirmed; one that waited before is replaced. Raises InvalidInput."""
-    users.prove(user, password)
-    if is_on(session, user.id):
+    users.confirm_password(user, password)
+    if is_enabled(session, user.id):
         raise InvalidInput("current_password", "Two-factor authentication is already on.")
-    sealed = encryption.seal(
+    sealed = encryption.encrypt(
         settings.portal, pyotp.random_base32().encode(), purpose=encryption.Purpose.TOTP, owner=user.id
     )
     fresh = {"sealed_secret": sealed, "last_step": 0, "created_at": clock.now(), "confirmed_at": None}
@@ -150,7 +150,7 @@ def confirm(session: Session, user: User, code: str, *, settings: Settings, acto
             .execution_options(synchronize_session=False)
         )
     if turned_on is None:
-        raise OtpWrong
+        raise OtpInvalid
     _tell(session, user, AuditAction.TWO_FACTOR_ON, "two_factor_on", actor)
     return _new_codes(session, user, settings)
 
@@ -163,23 +163,23 @@ def renew_codes(
     `seen` is the set of codes that the user saw: a form sent twice makes one new set, and then raises RotatedAlready.
     """
     if state(session, user.id).codes_generation != seen:
-        raise RotatedAlready
-    users.prove(user, password)
+        raise AlreadyRotated
+    users.confirm_password(user, password)
     check(session, user, code, settings=settings, actor=actor)
     # The race: two copies of one form at the same instant, one with a recovery code. One of them changes the row.
     counted = update(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.codes_generation == seen)
     counted = counted.values(codes_generation=seen + 1).returning(TwoFactor.user_id)
     if session.scalar(counted.execution_options(synchronize_session=False)) is None:
-        raise RotatedAlready
+        raise AlreadyRotated
     audit_log.record(session, AuditAction.RECOVERY_CODES_MADE, actor, user_id=user.id, resource=("user", user.id))
     return _new_codes(session, user, settings)
 
 
 def turn_off(session: Session, user: User, *, password: str, code: str, settings: Settings, actor: Actor) -> None:
     """Turn the second factor off. Raises InvalidInput, OtpWrong."""
-    users.prove(user, password)
+    users.confirm_password(user, password)
     check(session, user, code, settings=settings, actor=actor)
-    forget(session, user.id)
+    remove_secret(session, user.id)
     _tell(session, user, AuditAction.TWO_FACTOR_OFF, "two_factor_off", actor)
 
 
@@ -190,13 +190,13 @@ def reset(session: Session, user_id: uuid.UUID, *, reason: str, actor: Actor) ->
     """
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     user = users.by_id(session, user_id)
-    forget(session, user.id)
+    remove_secret(session, user.id)
     logins.end_all(session, user.id, actor=actor)
     _tell(session, user, AuditAction.TWO_FACTOR_RESET, "two_factor_reset", actor, reason=reason)
     return user
 
 
-def forget(session: Session, user_id: uuid.UUID) -> None:
+def remove_secret(session: Session, user_id: uuid.UUID) -> None:
     """Remove secret and recovery codes."""
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
     session.execute(delete(TwoFactor).where(TwoFactor.user_id == user_id))
@@ -226,8 +226,8 @@ def _unsealed(found: TwoFactor, settings: Settings) -> str | None:
     """Return the secret, or None after the portal's key was replaced: then recovery codes still work."""
     purpose = encryption.Purpose.TOTP
     try:
-        return encryption.unseal(settings.portal, found.sealed_secret, purpose=purpose, owner=found.user_id).decode()
-    except encryption.SealBroken:
+        return encryption.decrypt(settings.portal, found.sealed_secret, purpose=purpose, owner=found.user_id).decode()
+    except encryption.DecryptionError:
         return None
 
 
@@ -247,4 +247,4 @@ def _hash(settings: Settings, user_id: uuid.UUID, code: str) -> bytes:
 def _tell(session: Session, user: User, action: AuditAction, kind: str, actor: Actor, **details: str) -> None:
     audit_log.record(session, action, actor, user_id=user.id, resource=("user", user.id), **details)
     key = f"{kind}:{user.id}:{clock.now().timestamp():.0f}"
-    outbox.write(session, kind, user, dedup_key=key, username=user.username, **details)
+    outbox.enqueue_mail(session, kind, user, dedup_key=key, username=user.username, **details)

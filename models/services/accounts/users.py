@@ -21,7 +21,7 @@ from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, Lo
 from models.services.insertion import insert_unless_taken
 from models.services.ledger import transfers
 from models.services.notifications import outbox
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 from models.services.promotions import referrals
 from models.translations import DEFAULT, LANGUAGES
 from models.users import User
@@ -78,19 +78,19 @@ def register(
     who = replace(actor, user_id=actor.user_id or user.id)
     audit_log.record(session, AuditAction.USER_REGISTERED, who, user_id=user.id, resource=("user", user.id))
     if not confirm:
-        outbox.write(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)
+        outbox.enqueue_mail(session, "welcome", user, dedup_key=f"welcome:{user.id}", username=user.username)
     return user
 
 
 def username_taken(session: Session, username: str) -> bool:
     """Say whether somebody has this user name, whatever its capitals."""
-    if not text_validation.is_fit(username.strip()):
+    if not text_validation.is_printable(username.strip()):
         return False
     query = select(User.id).where(func.lower(User.username) == func.lower(username.strip()))
     return session.scalar(query) is not None
 
 
-def note_second_registration(session: Session, *, email: str, actor: Actor) -> bool:
+def record_second_registration(session: Session, *, email: str, actor: Actor) -> bool:
     """Tell the owner of an address, by mail and at most once a day, that somebody tried to register it again.
 
     The page told that somebody nothing (never.md, 28). Returns whether the address has yet to be confirmed: then
@@ -103,7 +103,7 @@ def note_second_registration(session: Session, *, email: str, actor: Actor) -> b
     if owner.awaits_confirmation:
         return True
     dedup_key = f"registered_again:{owner.id}:{clock.now():%Y-%m-%d}"
-    outbox.write(session, "registered_again", owner, dedup_key=dedup_key, username=owner.username)
+    outbox.enqueue_mail(session, "registered_again", owner, dedup_key=dedup_key, username=owner.username)
     return False
 
 
@@ -115,7 +115,7 @@ def check_username(username: str) -> None:
 
 def check_email(email: str) -> None:
     """Raise InvalidInput for what does not look like an address."""
-    if not (EMAIL.fullmatch(email.strip()) and text_validation.is_fit(email.strip())):
+    if not (EMAIL.fullmatch(email.strip()) and text_validation.is_printable(email.strip())):
         raise InvalidInput("email", "Enter a valid e-mail address.")
 
 
@@ -146,7 +146,7 @@ def record_failed_login(session: Session, *, email: str, actor: Actor) -> None:
     audit_log.record(session, AuditAction.USER_LOGIN_FAILED, actor, user_id=user_id, resource=("user", user_id))
 
 
-def prove(user: User, password: str) -> None:
+def confirm_password(user: User, password: str) -> None:
     """Raise InvalidInput unless this is the user's password: asked again before something that only he may do."""
     if not passwords.verify_password(user.password_hash, password):
         raise InvalidInput("current_password", "The current password is incorrect.")
@@ -156,7 +156,7 @@ def change_password(
     session: Session, user: User, *, current: str, new: str, actor: Actor, keep: Login | None = None
 ) -> None:
     """Set a new password and end every login but `keep`. Raises InvalidInput when the current one is wrong."""
-    prove(user, current)
+    confirm_password(user, current)
     set_password(session, user, new, actor=actor, keep=keep)
 
 
@@ -189,7 +189,7 @@ def set_password(
     audit_log.record(session, action, actor, user_id=user.id, resource=("user", user.id))
     key = f"password_changed:{user.id}:{user.password_version}"
     facts = {"username": user.username, "ip_address": actor.ip_address or ""}
-    outbox.write(session, "password_changed", user, dedup_key=key, **facts)
+    outbox.enqueue_mail(session, "password_changed", user, dedup_key=key, **facts)
 
 
 def end_links(session: Session, user_id: uuid.UUID) -> None:
@@ -216,7 +216,7 @@ def by_id(session: Session, user_id: uuid.UUID) -> User:
 
 def by_email(session: Session, email: str) -> User | None:
     """Return the user with this address, whatever its capitals."""
-    if not text_validation.is_fit(email.strip()):
+    if not text_validation.is_printable(email.strip()):
         return None
     # PostgreSQL lowers both sides: it and Python do not agree on every letter.
     return session.scalars(select(User).where(func.lower(User.email) == func.lower(email.strip()))).one_or_none()
@@ -224,7 +224,7 @@ def by_email(session: Session, email: str) -> User | None:
 
 def words_of(words: str) -> ColumnElement[bool]:
     """Say of a user whether his address or name contains `words`."""
-    if not text_validation.is_fit(words.strip()):
+    if not text_validation.is_printable(words.strip()):
         return false()
     pattern = f"%{_escaped(words.strip())}%"
     return or_(User.email.ilike(pattern, escape="\\"), User.username.ilike(pattern, escape="\\"))
@@ -235,7 +235,7 @@ def search(session: Session, *, words: str = "", is_active: bool | None = None, 
     query = select(User) if is_active is None else select(User).where(User.is_active if is_active else ~User.is_active)
     if words.strip():
         query = query.where(words_of(words))
-    return page_of(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
+    return fetch_page(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
 
 
 def _escaped(words: str) -> str:

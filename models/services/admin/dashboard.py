@@ -37,7 +37,7 @@ VERIFIED_WITHIN = timedelta(hours=36)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Dashboard:
     """Counts over the whole shop, and the last days; `outage` is open now, `check` the last one of the books.
 
     Flows are shown of what `inspections` are about.
@@ -70,7 +70,7 @@ class Desk:
         return not waits and books_are_sound and log_is_sound
 
 
-def of(session: Session, settings: Settings) -> Desk:
+def load_dashboard(session: Session, settings: Settings) -> Dashboard:
     """Return what an admin sees first."""
     moment = clock.now()
     check = session.scalars(select(LedgerCheck).order_by(LedgerCheck.id.desc()).limit(1)).one_or_none()
@@ -90,7 +90,7 @@ def of(session: Session, settings: Settings) -> Desk:
     )
     found = session.execute(select(*(count.scalar_subquery() for count in counts))).one()
     failed_mails, dead_letters, people, running_tokens, open_sessions, pending_payments = found
-    return Desk(
+    return Dashboard(
         reviews=manual_review.count(session),
         failed_mails=failed_mails,
         dead_letters=dead_letters,

@@ -15,7 +15,7 @@ from models.proxy_sessions import ProxySession
 from models.services import text_validation
 from models.services.accounts.users import words_of
 from models.services.crypto import secrets
-from models.services.pagination import Listing
+from models.services.pagination import ListQuery
 from models.services.tokens import queries as token_queries
 from models.users import User
 
@@ -25,11 +25,11 @@ OWNERS = 100
 
 def tokens(
     *, prefix: str = "", owner: str = "", state: TokenState | None = None, user_id: uuid.UUID | None = None
-) -> Listing[AccessToken]:
+) -> ListQuery[AccessToken]:
     """Return the list of tokens with their owners, newest first; `prefix` is matched from its start, or is an id."""
     query = select(AccessToken).options(joinedload(AccessToken.user))
     prefix, owner = prefix.strip(), owner.strip()
-    if not (text_validation.is_fit(prefix) and text_validation.is_fit(owner)):
+    if not (text_validation.is_printable(prefix) and text_validation.is_printable(owner)):
         query = query.where(false())
     if prefix:
         query = query.where(_is_named(prefix))
@@ -39,31 +39,31 @@ def tokens(
         query = query.where(AccessToken.user_id == user_id)
     if state is not None:
         query = query.where(_is_in(state))
-    return Listing(query, (AccessToken.created_at.desc(), AccessToken.id))
+    return ListQuery(query, (AccessToken.created_at.desc(), AccessToken.id))
 
 
-def sessions(*, open_only: bool = False, user_id: uuid.UUID | None = None) -> Listing[ProxySession]:
+def sessions(*, open_only: bool = False, user_id: uuid.UUID | None = None) -> ListQuery[ProxySession]:
     """Return the list of proxy sessions with owner and token, newest first."""
     query = select(ProxySession).options(joinedload(ProxySession.user), joinedload(ProxySession.token))
     if open_only:
         query = query.where(ProxySession.ended_at.is_(None))
     if user_id is not None:
         query = query.where(ProxySession.user_id == user_id)
-    return Listing(query, (ProxySession.started_at.desc(), ProxySession.id))
+    return ListQuery(query, (ProxySession.started_at.desc(), ProxySession.id))
 
 
 def payments(
     *, status: PaymentStatus | None = None, provider: str = "", user_id: uuid.UUID | None = None
-) -> Listing[Payment]:
+) -> ListQuery[Payment]:
     """Return the list of payments with their payers, newest first."""
     query = select(Payment).options(joinedload(Payment.user))
     if status is not None:
         query = query.where(Payment.status == status)
     if provider:
-        query = query.where(Payment.provider == provider if text_validation.is_fit(provider) else false())
+        query = query.where(Payment.provider == provider if text_validation.is_printable(provider) else false())
     if user_id is not None:
         query = query.where(Payment.user_id == user_id)
-    return Listing(query, (Payment.created_at.desc(), Payment.id))
+    return ListQuery(query, (Payment.created_at.desc(), Payment.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,10 @@ class Happened:
     until: datetime | None = None
 
 
-def audit(wanted: Happened) -> Listing[AuditEntry]:
+def audit(wanted: Happened) -> ListQuery[AuditEntry]:
     """Return the list of what happened, newest first."""
     query = select(AuditEntry).options(joinedload(AuditEntry.actor), joinedload(AuditEntry.user))
-    if not (text_validation.is_fit(wanted.resource) and text_validation.is_fit(wanted.request_id)):
+    if not (text_validation.is_printable(wanted.resource) and text_validation.is_printable(wanted.request_id)):
         query = query.where(false())
     if wanted.action is not None:
         query = query.where(AuditEntry.action == wanted.action)
@@ -98,7 +98,7 @@ def audit(wanted: Happened) -> Listing[AuditEntry]:
         query = query.where(AuditEntry.created_at >= wanted.since)
     if wanted.until is not None:
         query = query.where(AuditEntry.created_at < wanted.until)
-    return Listing(query, (AuditEntry.id.desc(),))
+    return ListQuery(query, (AuditEntry.id.desc(),))
 
 
 def _is_named(prefix: str) -> ColumnElement[bool]:

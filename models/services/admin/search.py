@@ -37,7 +37,7 @@ def find(session: Session, text: str) -> Found:
     Of a whole secret only the beginning is used, and given back.
     """
     text = text.strip()
-    if not text_validation.is_fit(text):
+    if not text_validation.is_printable(text):
         return Found("words", "")
     try:
         found = _by_id(session, uuid.UUID(text))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from models.ledger import Account, AccountKind
 from models.services.accounts import users
-from models.services.pagination import Listing
+from models.services.pagination import ListQuery
 from models.users import User
 
 _wallet = aliased(Account, name="wallet")
@@ -26,9 +26,9 @@ class Sums:
     debt: Decimal = Decimal(0)
 
 
-def listing(
+def list_users(
     *, words: str = "", active: bool | None = None, admins: bool = False, money: str = "", sort: str = ""
-) -> Listing[User]:
+) -> ListQuery[User]:
     """Return the list of people whose address or name contains `words`, narrowed by state and money.
 
     `money` is "balance", "debt" or neither; `sort` is "created", "email" or "balance", with "-" before it downwards.
@@ -47,7 +47,7 @@ def listing(
         query = query.join(_wallet, and_(_wallet.user_id == User.id, _wallet.kind == AccountKind.WALLET))
     if money == "balance":
         query = query.where(_wallet.balance > 0)
-    return Listing(query, _order(sort))
+    return ListQuery(query, _order(sort))
 
 
 def sums_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Sums]:

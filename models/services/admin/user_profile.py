@@ -27,7 +27,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Dossier:
+class UserProfile:
     """What the office knows of a person; each list holds the newest `SHOWN`. Amounts are in ZNC."""
 
     person: User
@@ -43,7 +43,7 @@ class Dossier:
     entries: Sequence[AuditEntry]
 
 
-def of(session: Session, user_id: uuid.UUID) -> Dossier:
+def load_profile(session: Session, user_id: uuid.UUID) -> UserProfile:
     """Return what there is about a person. Raises NotFound."""
     person = users.by_id(session, user_id)
     rows = session.scalars(select(Account).where(Account.user_id == person.id, Account.kind.in_(PERSONAL)))
@@ -54,12 +54,12 @@ def of(session: Session, user_id: uuid.UUID) -> Dossier:
     def newest(query: Select[Any], *order: Any) -> Sequence[Any]:
         return session.scalars(query.order_by(*order).limit(SHOWN)).all()
 
-    return Dossier(
+    return UserProfile(
         person=person,
         wallet=wallet,
         held=held.balance if held else Decimal(0),
         debt=-owed.balance if owed else Decimal(0),
-        transactions=wallet_history.newest(session, wallet, SHOWN),
+        transactions=wallet_history.latest(session, wallet, SHOWN),
         tokens=newest(_of(AccessToken, person), AccessToken.created_at.desc(), AccessToken.id),
         sessions=newest(
             _of(ProxySession, person).options(joinedload(ProxySession.token)),

@@ -120,7 +120,7 @@ def hash_of(key: bytes, before: bytes, sealed: Sealed) -> bytes:
     return hmac.digest(key, before + text.encode(), "sha256")
 
 
-def seal(session: Session, key: bytes) -> int:
+def chain_new_rows(session: Session, key: bytes) -> int:
     """Seal the rows that are committed, a batch at once; returns how many. Whoever finds another at it does nothing."""
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
         return 0
@@ -162,7 +162,7 @@ def last_archive(session: Session) -> AuditArchive | None:
     return session.scalars(select(AuditArchive).order_by(AuditArchive.last.desc()).limit(1)).one_or_none()
 
 
-def standing(session: Session) -> Standing:
+def status(session: Session) -> Standing:
     """Return how far the log is sealed."""
     last = head(session)
     first = (

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from models.audit import AuditAction, AuditEntry
 from models.services.actor import Actor
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 
 
 def record(
@@ -55,4 +55,4 @@ def entries(
         query = query.where(AuditEntry.action == action)
     if resource_type is not None:
         query = query.where(AuditEntry.resource_type == resource_type)
-    return page_of(session, query, order=(AuditEntry.id.desc(),), limit=limit, offset=offset)
+    return fetch_page(session, query, order=(AuditEntry.id.desc(),), limit=limit, offset=offset)

@@ -56,7 +56,7 @@ def rows(session: Session, part: Part) -> Iterator[Sealed]:
     return hash_chain.walk(session, part.anchor.number, part.last)
 
 
-def note(session: Session, key: bytes, part: Part, head: Head, *, file: str, sha256: str) -> AuditArchive:
+def record_export(session: Session, key: bytes, part: Part, head: Head, *, file: str, sha256: str) -> AuditArchive:
     """Write down that a part lies safely in a file; from now on its rows may go."""
     if head.happened_at is None:
         raise ValueError("nothing was exported")
@@ -75,7 +75,7 @@ def note(session: Session, key: bytes, part: Part, head: Head, *, file: str, sha
     return made
 
 
-def forget(session: Session) -> int:
+def delete_exported(session: Session) -> int:
     """Remove a batch of the rows that were exported; returns how many went."""
     exported = hash_chain.last_archive(session)
     if exported is None:

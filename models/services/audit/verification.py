@@ -110,10 +110,10 @@ def verify(session: Session, key: bytes, *, noted: Mapping[int, bytes] | None = 
     """Walk the whole chain in one snapshot; `noted` are hashes that were written down elsewhere, by number."""
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     session.execute(text("SET LOCAL statement_timeout = 0"))
-    return prove(session, key, noted=noted or {})
+    return verify_and_record(session, key, noted=noted or {})
 
 
-def prove(session: Session, key: bytes, *, noted: Mapping[int, bytes]) -> Report:
+def verify_and_record(session: Session, key: bytes, *, noted: Mapping[int, bytes]) -> Report:
     """Walk the chain as the caller's transaction sees it; see `verify`."""
     archives = session.scalars(select(AuditArchive).order_by(AuditArchive.last)).all()
     number, before = 0, hash_chain.START
@@ -126,7 +126,7 @@ def prove(session: Session, key: bytes, *, noted: Mapping[int, bytes]) -> Report
     last = checker.head
     if fault is None and noted and max(noted) > last.number:
         fault = Fault("cut off", max(noted))
-    return Report(checker.rows, last, hash_chain.standing(session).waiting, len(archives), fault)
+    return Report(checker.rows, last, hash_chain.status(session).waiting, len(archives), fault)
 
 
 def verify_lines(key: bytes, rows: Iterable[Sealed], *, number: int, before: bytes) -> tuple[Head, Fault | None]:

@@ -30,25 +30,25 @@ class Purpose(StrEnum):
     REPLY = "reply"
 
 
-class SealBroken(Exception):
+class DecryptionError(Exception):
     """The secret was sealed under another key, for another purpose or owner, or was changed."""
 
 
-def seal(portal: Portal, secret: bytes, *, purpose: Purpose, owner: uuid.UUID) -> bytes:
+def encrypt(portal: Portal, secret: bytes, *, purpose: Purpose, owner: uuid.UUID) -> bytes:
     """Return the secret encrypted for its owner's row."""
     nonce = os.urandom(NONCE_BYTES)
     return VERSION + nonce + _cipher(portal, purpose).encrypt(nonce, secret, owner.bytes)
 
 
-def unseal(portal: Portal, sealed: bytes, *, purpose: Purpose, owner: uuid.UUID) -> bytes:
+def decrypt(portal: Portal, sealed: bytes, *, purpose: Purpose, owner: uuid.UUID) -> bytes:
     """Return the secret. Raises SealBroken."""
     if not sealed.startswith(VERSION):
-        raise SealBroken
+        raise DecryptionError
     nonce, encrypted = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
     try:
         return _cipher(portal, purpose).decrypt(nonce, encrypted, owner.bytes)
     except (InvalidTag, ValueError):
-        raise SealBroken from None
+        raise DecryptionError from None
 
 
 def _cipher(portal: Portal, purpose: Purpose) -> AESGCM:

@@ -25,7 +25,7 @@ from models.services.crypto import secrets
 from models.services.errors import InvalidInput, NotFound
 from models.services.gateway import request_paths
 from models.services.gateway.invalidation import CHANNEL
-from models.services.pagination import Listing
+from models.services.pagination import ListQuery
 from models.users import User
 
 # Every request is held against each that is running.
@@ -99,11 +99,11 @@ def running(session: Session) -> list[Watched]:
 
 def shown(session: Session) -> Sequence[Inspection]:
     """Return those that run, with whom they concern, for the office's first page; what ends first comes first."""
-    query = listing(running_only=True).query
+    query = list_inspections(running_only=True).query
     return session.scalars(query.order_by(Inspection.ends_at, Inspection.id).limit(MOST_RUNNING)).all()
 
 
-def listing(*, running_only: bool = False) -> Listing[Inspection]:
+def list_inspections(*, running_only: bool = False) -> ListQuery[Inspection]:
     """Return the list of inspections with everybody in them, newest first."""
     query = select(Inspection).options(
         joinedload(Inspection.token).joinedload(AccessToken.user),
@@ -113,7 +113,7 @@ def listing(*, running_only: bool = False) -> Listing[Inspection]:
     )
     if running_only:
         query = query.where(_is_running())
-    return Listing(query, (Inspection.started_at.desc(), Inspection.id))
+    return ListQuery(query, (Inspection.started_at.desc(), Inspection.id))
 
 
 def _is_running() -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from models.access_tokens import AccessToken
 CHANNEL = "zenzefi_changes"
 
 
-def announce_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes] = ()) -> None:
+def invalidate_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes] = ()) -> None:
     """Announce a change of a token or of its session; the caller holds the token's row lock or takes it here.
 
     `ended` are hashes of secrets that open it no more, and that its row does not name any longer.
@@ -26,12 +26,12 @@ def announce_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[byt
     _announce(session, AccessToken.id == token_id, ended)
 
 
-def announce_tokens(session: Session, token_ids: Sequence[uuid.UUID]) -> None:
+def invalidate_tokens(session: Session, token_ids: Sequence[uuid.UUID]) -> None:
     """Announce a change of several tokens, whose row locks the caller holds."""
     _announce(session, AccessToken.id.in_(token_ids))
 
 
-def announce_user(session: Session, user_id: uuid.UUID) -> None:
+def invalidate_tokens_of_user(session: Session, user_id: uuid.UUID) -> None:
     """Announce that all tokens of a user are to be looked at anew."""
     _announce(session, (AccessToken.user_id == user_id) & AccessToken.revoked_at.is_(None))
 

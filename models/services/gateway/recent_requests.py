@@ -46,12 +46,12 @@ def refusals_key(token_id: uuid.UUID) -> str:
     return f"zenzefi:refused:{token_id}"
 
 
-def written(at: float, method: str, path: str, figures: tuple[int, int, int, float], code: str) -> str:
+def encode(at: float, method: str, path: str, figures: tuple[int, int, int, float], code: str) -> str:
     """Write a request down; `at` is wall-clock time, the figures are status, bytes in and out, and milliseconds."""
     return _encode((round(at, 3), method, path, *figures, code))
 
 
-def read(lines: Iterable[bytes], *, since: datetime) -> list[Seen]:
+def decode(lines: Iterable[bytes], *, since: datetime) -> list[Seen]:
     """Return what was written since `since`, newest first whichever worker wrote it.
 
     The keys expire some time after the last entry, so an older entry lives on for as long as newer ones follow it:

@@ -93,7 +93,7 @@ class Ruling:
     rule: str = ""
 
 
-def ruling(scope: Scope | None, method: str, raw_path: bytes) -> Ruling:
+def find_rule(scope: Scope | None, method: str, raw_path: bytes) -> Ruling:
     """Say what the gate's steps 1 and 6 make of a request, and why; `raw_path` is without its query."""
     is_restricted = scope is not None and not scope.is_unrestricted
     fault = request_paths.restricted_fault(raw_path) if is_restricted else request_paths.fault(raw_path)

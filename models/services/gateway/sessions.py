@@ -17,7 +17,7 @@ from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
 from models.services.gateway import invalidation
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 from models.users import User
 
 # One run of the job closes so many sessions; the next run goes on.
@@ -25,7 +25,7 @@ CLOSED_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class TokenSnapshot:
     """What admission needs to know of a token, as read from the database in one query."""
 
     token_id: uuid.UUID
@@ -57,7 +57,7 @@ class Known:
         return self.paused_until is not None and moment < self.paused_until
 
 
-def find(session: Session, secret_hash: bytes) -> Known | None:
+def find(session: Session, secret_hash: bytes) -> TokenSnapshot | None:
     """Look a token up by the hash of its secret, or of the one before, as long as that one opens it."""
     found = next(_known(session, AccessToken.secret_hash == secret_hash), None)
     if found is not None:
@@ -68,12 +68,12 @@ def find(session: Session, secret_hash: bytes) -> Known | None:
     return replace(former, generation=former.generation - 1, secret_until=former.previous_until)
 
 
-def find_by_id(session: Session, token_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Known]:
+def find_by_id(session: Session, token_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, TokenSnapshot]:
     """Look tokens up by their ids; what does not exist is left out."""
     return {known.token_id: known for known in _known(session, AccessToken.id.in_(token_ids))}
 
 
-def _known(session: Session, which: ColumnElement[bool]) -> Iterator[Known]:
+def _known(session: Session, which: ColumnElement[bool]) -> Iterator[TokenSnapshot]:
     rows = session.execute(
         select(AccessToken, User.is_active, ProxySession.id, ProxySession.device_id)
         .join(User, User.id == AccessToken.user_id)
@@ -82,7 +82,7 @@ def _known(session: Session, which: ColumnElement[bool]) -> Iterator[Known]:
     )
     moment = clock.now()
     for token, owner_is_active, session_id, device_id in rows:
-        yield Known(
+        yield TokenSnapshot(
             token_id=token.id,
             user_id=token.user_id,
             prefix=token.prefix,
@@ -155,7 +155,7 @@ def begin(
     if held.device_id is None:
         # A session opened without a device belongs to the first device seen.
         held.device_id = device
-        invalidation.announce_token(session, token_id)
+        invalidation.invalidate_token(session, token_id)
         return held
     if (left := _idle_in(held, rules, moment)) is not None:
         raise DeviceConflict(left)
@@ -181,7 +181,7 @@ def _open(
     )
     session.add(opened)
     session.flush()
-    invalidation.announce_token(session, token.id)
+    invalidation.invalidate_token(session, token.id)
     audit_log.record(session, action, actor, user_id=token.user_id, resource=("session", opened.id), token=token.prefix)
     return opened
 
@@ -222,7 +222,7 @@ def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> in
         .execution_options(synchronize_session=False)
     ).all()
     for token_id in closed:
-        invalidation.announce_token(session, token_id)
+        invalidation.invalidate_token(session, token_id)
     return len(closed)
 
 
@@ -231,7 +231,7 @@ def release(session: Session, owner: User, session_id: uuid.UUID, actor: Actor) 
     return _end_one(session, ProxySession.user_id == owner.id, session_id, AuditAction.SESSION_RELEASED, actor)
 
 
-def cut(session: Session, session_id: uuid.UUID, actor: Actor) -> ProxySession:
+def end_by_admin(session: Session, session_id: uuid.UUID, actor: Actor) -> ProxySession:
     """End anybody's open session, as an admin; workers cut what is under way in it. Raises NotFound."""
     return _end_one(session, true(), session_id, AuditAction.SESSION_CUT, actor)
 
@@ -249,7 +249,7 @@ def _end_one(
     if held is None:
         raise NotFound("open session")
     # The announcement takes the token's row lock, and only then is the session ended: token before session.
-    invalidation.announce_token(session, held.token_id)
+    invalidation.invalidate_token(session, held.token_id)
     ended = session.scalar(
         update(ProxySession)
         .where(ProxySession.id == session_id, ProxySession.ended_at.is_(None))
@@ -262,7 +262,7 @@ def _end_one(
     return held
 
 
-def listing(
+def list_sessions(
     session: Session,
     *,
     limit: int,
@@ -279,4 +279,6 @@ def listing(
         query = query.where(ProxySession.token_id == token_id)
     if open_only:
         query = query.where(ProxySession.ended_at.is_(None))
-    return page_of(session, query, order=(ProxySession.started_at.desc(), ProxySession.id), limit=limit, offset=offset)
+    return fetch_page(
+        session, query, order=(ProxySession.started_at.desc(), ProxySession.id), limit=limit, offset=offset
+    )

@@ -14,14 +14,14 @@ GONE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class WorkerTotals:
     """How many workers reported lately, and how often they refused a request, by code, most often first."""
 
     workers: int
     refusals: Mapping[str, int]
 
 
-def read(gauges: Mapping[bytes, bytes], totals: Mapping[bytes, bytes], now: float) -> Fleet:
+def read_totals(gauges: Mapping[bytes, bytes], totals: Mapping[bytes, bytes], now: float) -> WorkerTotals:
     """Read what Redis holds; what cannot be understood is passed over."""
     alive = sum(_reported(value) >= now - GONE_SECONDS for value in gauges.values())
     refused: dict[str, int] = {}
@@ -29,7 +29,7 @@ def read(gauges: Mapping[bytes, bytes], totals: Mapping[bytes, bytes], now: floa
         kind, _, code = name.decode().partition("|")
         if kind == "refusals" and value.isdigit():
             refused[code] = int(value)
-    return Fleet(alive, dict(sorted(refused.items(), key=lambda pair: (-pair[1], pair[0]))))
+    return WorkerTotals(alive, dict(sorted(refused.items(), key=lambda pair: (-pair[1], pair[0]))))
 
 
 def _reported(gauge: bytes) -> float:

@@ -17,7 +17,7 @@ def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_m
     a negative amount does too unless `signed`.
     """
     text = text.strip()
-    if not is_plain(text):
+    if not is_plain_decimal(text):
         raise InvalidInput(field, "Enter an amount such as 50 or 12.34, with at most two decimal places.")
     amount = Decimal(text).quantize(CENT)
     if amount == 0:
@@ -29,12 +29,12 @@ def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_m
     return amount
 
 
-def is_plain(text: str) -> bool:
+def is_plain_decimal(text: str) -> bool:
     """Say whether a text is digits with at most two after a point; Python's Decimal reads `12_0` as 120."""
     return _PLAIN.fullmatch(text.strip()) is not None
 
 
-def checked(amount: Decimal, *, field: str = "amount") -> Decimal:
+def require_amount(amount: Decimal, *, field: str = "amount") -> Decimal:
     """Return an amount that can be booked: finite, above zero, in whole cents; InvalidInput otherwise.
 
     The last gate before the ledger: PostgreSQL takes NaN for larger than any number and rounds what has more places.

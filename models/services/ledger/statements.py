@@ -164,7 +164,7 @@ def lines(session: Session, owner: User, month: Month) -> Iterator[Line]:
     """Go through a month's movements, oldest first, a few hundred in memory at a time."""
     wallet = transfers.wallet_of(session, owner.id)
     balance = statement(session, owner, month).opening
-    for entry in wallet_history.every(session, wallet, _span(owner, month)):
+    for entry in wallet_history.all_entries(session, wallet, _span(owner, month)):
         amount = transfers.signed_amount(entry, wallet)
         balance += amount
         yield Line(entry, amount, balance)

@@ -13,7 +13,7 @@ from models.ledger import Account, AccountKind, Transfer, TransferKind
 from models.services.actor import Actor
 from models.services.errors import AccountClosed, DebtOpen, DuplicateTransfer, InsufficientFunds
 from models.services.ledger import wallet_history
-from models.services.ledger.money import checked
+from models.services.ledger.money import require_amount
 from models.services.notifications import outbox
 from models.services.pagination import Page
 from models.users import User
@@ -98,7 +98,7 @@ def transfer(
     Accounts are locked until the commit, and one of them is everybody's: what else belongs to the transfer is added to
     the session before it, and written here before the platform's own account is locked.
     """
-    amount = checked(amount)
+    amount = require_amount(amount)
     reference_type, reference_id = reference
     # The users' accounts are locked first, so that the time at which a transfer is claimed follows the order in which
     # its wallet is booked: a statement that ran in another order would show balances that never were.
@@ -189,7 +189,7 @@ def _tell_of_low_balance(session: Session, wallet: Account, spent: Decimal, *, b
     if user is not None and wallet.balance < user.low_balance_znc <= wallet.balance + spent:
         facts = {"balance": f"{wallet.balance:.2f}", "threshold": f"{user.low_balance_znc:.2f}"}
         key = f"balance_low:{because}"
-        outbox.write(session, "balance_low", user, dedup_key=key, username=user.username, **facts)
+        outbox.enqueue_mail(session, "balance_low", user, dedup_key=key, username=user.username, **facts)
 
 
 def _move(session: Session, account: Account, change: Decimal) -> bool:

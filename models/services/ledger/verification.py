@@ -152,11 +152,11 @@ def verify(session: Session) -> Report:
     count, turnover = session.execute(text("SELECT count(*), coalesce(sum(amount), 0) FROM transfers")).one()
     balances = session.execute(text("SELECT kind, sum(balance) FROM accounts GROUP BY kind ORDER BY kind"))
     totals = {kind: Decimal(total) for kind, total in balances}
-    faults = {rule: rows for rule in _CHECKS if (rows := broken(session, rule))}
+    faults = {rule: rows for rule in _CHECKS if (rows := failed_checks(session, rule))}
     return Report(count, turnover, totals, faults)
 
 
-def broken(session: Session, rule: str) -> list[str]:
+def failed_checks(session: Session, rule: str) -> list[str]:
     """Return what breaks one rule."""
     return list(session.scalars(text(f"SELECT * FROM ({_CHECKS[rule]}) AS fault LIMIT {SHOWN + 1}")))  # noqa: S608
 

@@ -60,12 +60,12 @@ def page(
     return Page(items, total, limit, offset)
 
 
-def newest(session: Session, wallet: Account, count: int) -> Sequence[Transfer]:
+def latest(session: Session, wallet: Account, count: int) -> Sequence[Transfer]:
     """Return a wallet's last movements, newest first, without counting the others."""
     return _slice(session, wallet, [], count, 0)
 
 
-def every(session: Session, wallet: Account, span: Span = ALWAYS) -> Iterator[Transfer]:
+def all_entries(session: Session, wallet: Account, span: Span = ALWAYS) -> Iterator[Transfer]:
     """Go through a wallet's movements, oldest first, some hundred in memory at a time."""
     moved = _merged(wallet, _within(span))
     query = select(Transfer).join(moved, moved.c.id == Transfer.id).order_by(*_in_order(moved.c, oldest_first=True))

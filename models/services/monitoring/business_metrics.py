@@ -77,7 +77,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BusinessMetrics:
     """Everything; `check` and `audit_check` are the last verifications of books and audit log, `accounts` the
     platform's own balances in ZNC.
     """
@@ -90,7 +90,7 @@ class Standing:
     accounts: Mapping[str, Decimal]
 
 
-def of(session: Session) -> Standing:
+def collect(session: Session) -> BusinessMetrics:
     """Ask the database, in few questions."""
     moment = clock.now()
     reviews = (PaymentEvent.needs_review, PaymentEvent.reviewed_at.is_(None))
@@ -108,10 +108,10 @@ def of(session: Session) -> Standing:
         name: Waiting(next(found), _since(next(found), moment), next(found) if line.given_up is not None else None)
         for name, line in _LINES.items()
     }
-    log = hash_chain.standing(session)
+    log = hash_chain.status(session)
     waiting["audit"] = Waiting(log.waiting, log.seconds, None)
     own = select(Account.kind, Account.balance).where(Account.user_id.is_(None))
-    return Standing(
+    return BusinessMetrics(
         shop=overview.of_shop(session),
         waiting=waiting,
         to_review=to_review,

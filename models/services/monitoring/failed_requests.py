@@ -35,7 +35,7 @@ Side = Literal["portal", "proxy"]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FailedRequest:
     """A request that was refused or failed. `at` is in seconds; `user_id` is whose it was, where that is known."""
 
     at: float
@@ -52,15 +52,15 @@ class Asked:
         return datetime.fromtimestamp(self.at, UTC)
 
 
-def written(asked: Asked) -> str:
+def encode(asked: FailedRequest) -> str:
     """Write it down."""
     return json.dumps(asdict(asked), separators=(",", ":"))
 
 
-def read(line: bytes | str | None) -> Asked | None:
+def decode(line: bytes | str | None) -> FailedRequest | None:
     """Read what was written; what another version wrote is as good as nothing."""
     try:
-        return None if line is None else Asked(**json.loads(line))
+        return None if line is None else FailedRequest(**json.loads(line))
     except (ValueError, TypeError):
         return None
 

@@ -17,7 +17,7 @@ class Backup:
     size: int
 
 
-def note_of(made_at: datetime, size: int) -> str:
+def read_success(made_at: datetime, size: int) -> str:
     """Write down for Redis that a backup was made."""
     return json.dumps(asdict(Backup(made_at.timestamp(), size)))
 

@@ -16,13 +16,13 @@ from models.services.audit import log as audit_log
 from models.services.errors import InvalidInput, NotFound
 from models.services.insertion import insert_unless_taken
 from models.services.notifications import broadcast
-from models.services.pagination import Listing
+from models.services.pagination import ListQuery
 
 # More than these at once nobody reads.
 SHOWN = 3
 
 
-def make(
+def create(
     session: Session,
     *,
     level: Level,
@@ -58,7 +58,7 @@ def make(
         return by_id(session, announcement_id)
     _record(session, made, actor, words=made.words_en)
     # At once, however late it starts: planned work is news before it begins.
-    broadcast.write_to_all(
+    broadcast.enqueue_for_all(
         session,
         "announcement",
         dedup_key=f"announcement:{made.id}",
@@ -93,7 +93,7 @@ def withdraw(session: Session, announcement_id: uuid.UUID, *, actor: Actor) -> A
     return found
 
 
-def showing(session: Session) -> Sequence[Announcement]:
+def current_announcements(session: Session) -> Sequence[Announcement]:
     """Return what is to be shown now, the newest first."""
     moment = clock.now()
     query = select(Announcement).where(
@@ -104,10 +104,10 @@ def showing(session: Session) -> Sequence[Announcement]:
     return session.scalars(query.order_by(Announcement.starts_at.desc(), Announcement.id).limit(SHOWN)).all()
 
 
-def listing() -> Listing[Announcement]:
+def list_announcements() -> ListQuery[Announcement]:
     """Return the list of all announcements, newest first."""
     query = select(Announcement).options(joinedload(Announcement.author))
-    return Listing(query, (Announcement.created_at.desc(), Announcement.id))
+    return ListQuery(query, (Announcement.created_at.desc(), Announcement.id))
 
 
 def _record(session: Session, found: Announcement, actor: Actor, **facts: object) -> None:

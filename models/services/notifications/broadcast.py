@@ -13,7 +13,7 @@ from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 
-def write_to_all(session: Session, kind: str, *, dedup_key: str, **context: Any) -> int:
+def enqueue_for_all(session: Session, kind: str, *, dedup_key: str, **context: Any) -> int:
     """Leave a notice of a kind that has a topic to every active user; returns how many mails were written.
 
     The same `dedup_key` writes nothing twice, so that a job which died half-way may simply run again. People who have

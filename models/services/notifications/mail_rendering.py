@@ -28,7 +28,7 @@ PARTIALS = ("layout", "partials")
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class RenderedMail:
     """A mail without its envelope. A plain kind has no HTML."""
 
     subject: str
@@ -42,7 +42,7 @@ def kinds() -> list[str]:
     return sorted(names - set(PARTIALS))
 
 
-def compose(
+def render(
     kind: str,
     context: Mapping[str, Any],
     *,
@@ -50,7 +50,7 @@ def compose(
     portal_url: str,
     unsubscribe_url: str | None = None,
     time_zone: str | None = None,
-) -> Letter:
+) -> RenderedMail:
     """Write the mail, with times in the reader's zone.
 
     Raises jinja2's TemplateError when there is no such kind or a fact is missing.
@@ -59,10 +59,10 @@ def compose(
     plain = _environment(language, "txt", time_zone)
     if f"{kind}{SUFFIX}" not in plain.list_templates():
         subject, _, text = plain.get_template(f"{kind}.txt").render(facts).partition("\n\n")
-        return Letter(_one_line(subject), text, None)
+        return RenderedMail(_one_line(subject), text, None)
     facts["subject"] = _one_line(_block(plain.get_template(f"{kind}{SUFFIX}"), "subject", facts))
     pages = [_page(_environment(language, form, time_zone), kind, form, facts) for form in ("txt", "html")]
-    return Letter(facts["subject"], *pages)
+    return RenderedMail(facts["subject"], *pages)
 
 
 def _page(environment: Environment, kind: str, form: str, facts: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from models.services.audit import log as audit_log
 from models.services.errors import NotFound
 from models.services.notifications import preferences as notification_preferences
 from models.services.notifications import webhook_fan_out
-from models.services.pagination import Listing
+from models.services.pagination import ListQuery
 from models.users import User
 
 ATTEMPTS = 8
@@ -27,7 +27,7 @@ LEASE = timedelta(minutes=5)
 NOWHERE = ".invalid"
 
 
-def write(
+def enqueue_mail(
     session: Session, kind: str, user: User, *, dedup_key: str, recipient: str | None = None, **context: Any
 ) -> None:
     """Leave a notice for the jobs: a mail to `user`, and a post to each webhook of his that wants it, as he has chosen.
@@ -37,7 +37,7 @@ def write(
     """
     by_mail, by_webhook = notification_preferences.choice(session, user.id, kind)
     if by_webhook and (topic := TOPICS.get(kind)):
-        webhook_fan_out.write(session, kind, topic, user.id, dedup_key=dedup_key, context=context)
+        webhook_fan_out.enqueue_deliveries(session, kind, topic, user.id, dedup_key=dedup_key, context=context)
     if not by_mail or user.email.endswith(NOWHERE):
         return
     row = {"id": uuid.uuid4(), "kind": kind, "user_id": user.id, "recipient": recipient or user.email}
@@ -96,7 +96,7 @@ def mark_failed(session: Session, mail_id: uuid.UUID, error: str, *, is_final: b
         mail.next_attempt_at = clock.now() + timedelta(minutes=2**mail.attempts)
 
 
-def listing(state: MailState) -> Listing[OutboxMail]:
+def list_mails(state: MailState) -> ListQuery[OutboxMail]:
     """Return the list of mails by where they stand: the next to be tried first, or what left or failed last."""
     query = select(OutboxMail)
     match state:
@@ -107,10 +107,10 @@ def listing(state: MailState) -> Listing[OutboxMail]:
             query, order = query.where(OutboxMail.sent_at.is_not(None)), OutboxMail.sent_at.desc()
         case MailState.FAILED:
             query, order = query.where(OutboxMail.failed_at.is_not(None)), OutboxMail.failed_at.desc()
-    return Listing(query, (order, OutboxMail.id))
+    return ListQuery(query, (order, OutboxMail.id))
 
 
-def send_again(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:
+def resend(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:
     """Let a mail that was given up start anew; one that is on its way is left alone. Raises NotFound."""
     mail = session.scalars(select(OutboxMail).where(OutboxMail.id == mail_id).with_for_update()).one_or_none()
     if mail is None:
@@ -121,7 +121,7 @@ def send_again(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:
         audit_log.record(session, AuditAction.MAIL_SENT_AGAIN, actor, user_id=mail.user_id, resource=resource)
 
 
-def forget_before(session: Session, moment: datetime) -> int:
+def delete_before(session: Session, moment: datetime) -> int:
     """Delete mails that left, or were given up, before `moment`; returns how many went."""
     gone = or_(OutboxMail.sent_at < moment, OutboxMail.failed_at < moment)
     return len(session.execute(delete(OutboxMail).where(gone).returning(OutboxMail.id)).all())

@@ -15,7 +15,7 @@ from models.webhooks import WebhookDelivery, WebhookEndpoint
 _FOR_MAILS = frozenset({"username"})
 
 
-def write(
+def enqueue_deliveries(
     session: Session, kind: str, topic: Topic, user_id: uuid.UUID, *, dedup_key: str, context: Mapping[str, Any]
 ) -> None:
     """Leave a delivery for each endpoint that is on and wants the topic; the same notice is not written twice."""

@@ -30,7 +30,7 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
     or it would repeat it for days and then be silent. Raises CallbackRefused for names that are none.
     """
     names = (event.event_id, event.provider_payment_id, event.charge_id, event.refund_id, event.refund_key)
-    if not all(text_validation.is_fit(name) for name in names if name is not None):
+    if not all(text_validation.is_printable(name) for name in names if name is not None):
         raise CallbackRefused("The callback names something that cannot be a name.")
     amount = event.amount_rub
     if not amount.is_finite() or abs(amount) > LARGEST or amount != amount.quantize(CENT):
@@ -93,7 +93,9 @@ def named(session: Session, provider: str, name: str) -> Payment | None:
 def asked_about(session: Session, provider: str, word: Ask) -> uuid.UUID | None:
     """Return the payment of ours that its provider is to be asked about; None for one that is not ours."""
     payment = (
-        named(session, provider, word.provider_payment_id) if text_validation.is_fit(word.provider_payment_id) else None
+        named(session, provider, word.provider_payment_id)
+        if text_validation.is_printable(word.provider_payment_id)
+        else None
     )
     return payment.id if payment else None
 

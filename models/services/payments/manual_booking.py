@@ -20,7 +20,7 @@ from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import DuplicateTransfer, InvalidInput, NotFound, NotRefundable
-from models.services.ledger.money import checked
+from models.services.ledger.money import require_amount
 from models.services.payments import manual_review, reversal_events, reversals, topups
 
 # What an admin may say of a reversal, and what is recorded of it.
@@ -59,7 +59,7 @@ def book_chargeback(
         raise DuplicateTransfer(f"reversal:{key}")
     if payment.settled_at is None:
         raise NotRefundable
-    amount_rub = checked(amount_rub)
+    amount_rub = require_amount(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
         raise InvalidInput("amount", "This exceeds what is left of the payment.")
     booked = [row.provider_key for row in reversals.of_payment(session, payment.id) if row.state in IN_FORCE]

@@ -12,7 +12,7 @@ from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import NotFound
-from models.services.pagination import Listing
+from models.services.pagination import ListQuery
 
 
 def count(session: Session) -> int:
@@ -20,11 +20,11 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(PaymentEvent).where(*_WAITING)) or 0
 
 
-def listing() -> Listing[PaymentEvent]:
+def list_reviews() -> ListQuery[PaymentEvent]:
     """Return the list of events that wait for a person, newest first."""
     payment = joinedload(PaymentEvent.payment).joinedload(Payment.user)
     query = select(PaymentEvent).options(payment).where(*_WAITING)
-    return Listing(query, (PaymentEvent.received_at.desc(), PaymentEvent.id))
+    return ListQuery(query, (PaymentEvent.received_at.desc(), PaymentEvent.id))
 
 
 def close(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor) -> PaymentEvent:

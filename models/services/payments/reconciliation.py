@@ -42,7 +42,7 @@ class Row:
         return (self.booked_znc - self.paid_znc) - (self.unbooked_znc - self.returned_znc)
 
 
-def rows(session: Session, first: date, last: date, zone: tzinfo = UTC) -> list[Row]:
+def daily_totals(session: Session, first: date, last: date, zone: tzinfo = UTC) -> list[Row]:
     """Return the days from `first` to `last`, both included, on which something happened, oldest first.
 
     A payment counts on the day on which it was settled, and what went back of one on the day on which it went.

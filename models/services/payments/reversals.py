@@ -37,7 +37,7 @@ from models.services.errors import (
     ProviderRefused,
 )
 from models.services.ledger import transfers
-from models.services.ledger.money import CENT, checked
+from models.services.ledger.money import CENT, require_amount
 from models.services.notifications import outbox
 from models.services.payments import providers, status_checks, unclaimed_money, unspent
 from models.services.promotions import bonus_corrections
@@ -81,7 +81,7 @@ def request(
         raise DuplicateTransfer(f"reversal:{key}")
     if payment.status is not PaymentStatus.SUCCEEDED:
         raise NotRefundable
-    amount_rub = checked(amount_rub)
+    amount_rub = require_amount(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
         raise InvalidInput("amount", "This exceeds what is left of the payment.")
     bonus_corrections.locked_of_buyer(session, payment.user_id)
@@ -215,7 +215,7 @@ def finish(
     user = session.get_one(User, payment.user_id)
     amounts = {"amount_rub": f"{reversal.amount_rub:.2f}", "amount_znc": f"{reversal.amount_znc:.2f}"}
     dedup_key = f"money_back:{reversal.id}"
-    outbox.write(session, "money_back", user, dedup_key=dedup_key, username=user.username, **amounts)
+    outbox.enqueue_mail(session, "money_back", user, dedup_key=dedup_key, username=user.username, **amounts)
     record(session, payment, AuditAction.PAYMENT_REFUNDED, reversal, actor=actor)
 
 

@@ -18,9 +18,9 @@ from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.errors import NotFound, ProviderDown, ProviderRefused
 from models.services.ledger import transfers
-from models.services.ledger.money import CENT, checked
+from models.services.ledger.money import CENT, require_amount
 from models.services.notifications import outbox
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 from models.services.payments import (
     callbacks,
     limits,
@@ -60,8 +60,8 @@ def start(
         id=payment_id or uuid.uuid4(),
         user_id=user.id,
         provider=provider,
-        amount_znc=checked(amount),
-        amount_rub=checked((amount * rate).quantize(CENT, rounding=ROUND_HALF_UP)),
+        amount_znc=require_amount(amount),
+        amount_rub=require_amount((amount * rate).quantize(CENT, rounding=ROUND_HALF_UP)),
         rub_per_znc=rate,
         status=PaymentStatus.PENDING,
         return_url=return_url,
@@ -175,7 +175,7 @@ def credit(session: Session, payment: Payment, *, actor: Actor) -> str:
         **amounts,
     )
     user = session.get_one(User, payment.user_id)
-    outbox.write(session, "payment", user, dedup_key=f"payment:{payment.id}", username=user.username, **amounts)
+    outbox.enqueue_mail(session, "payment", user, dedup_key=f"payment:{payment.id}", username=user.username, **amounts)
     wallet = transfers.locked_wallet(session, payment.user_id)
     is_gone = wallet.closed_at is not None
     transfers.transfer(
@@ -287,7 +287,9 @@ def events_of(session: Session, payment_id: uuid.UUID) -> list[PaymentEvent]:
 def said_of(session: Session, payment_id: uuid.UUID, *, limit: int, offset: int) -> Page[PaymentEvent]:
     """Return a page of what the provider said about a payment, newest first."""
     query = select(PaymentEvent).where(PaymentEvent.payment_id == payment_id)
-    return page_of(session, query, order=(PaymentEvent.received_at.desc(), PaymentEvent.id), limit=limit, offset=offset)
+    return fetch_page(
+        session, query, order=(PaymentEvent.received_at.desc(), PaymentEvent.id), limit=limit, offset=offset
+    )
 
 
 def listing(session: Session, *, limit: int, offset: int, user_id: uuid.UUID | None = None) -> Page[Payment]:
@@ -295,4 +297,4 @@ def listing(session: Session, *, limit: int, offset: int, user_id: uuid.UUID | N
     query = select(Payment).options(joinedload(Payment.user))
     if user_id is not None:
         query = query.where(Payment.user_id == user_id)
-    return page_of(session, query, order=(Payment.created_at.desc(), Payment.id), limit=limit, offset=offset)
+    return fetch_page(session, query, order=(Payment.created_at.desc(), Payment.id), limit=limit, offset=offset)

@@ -18,8 +18,8 @@ from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import CouponRefused, InvalidInput, NotFound
 from models.services.insertion import insert_unless_taken
-from models.services.ledger.money import CENT, checked, round_down
-from models.services.pagination import Page, page_of
+from models.services.ledger.money import CENT, require_amount, round_down
+from models.services.pagination import Page, fetch_page
 from models.users import User
 
 # A million is as good as no limit, and fits into its column.
@@ -82,7 +82,7 @@ def create(
         Coupon,
         code=code,
         percent=percent,
-        amount=None if amount is None else checked(amount),
+        amount=None if amount is None else require_amount(amount),
         uses_in_all=uses_in_all,
         uses_per_user=uses_per_user,
         valid_until=valid_until,
@@ -122,9 +122,9 @@ def set_active(session: Session, coupon_id: uuid.UUID, *, active: bool, actor: A
     return coupon
 
 
-def listing(session: Session, *, limit: int, offset: int) -> Page[tuple[Coupon, int, Decimal]]:
+def list_coupons(session: Session, *, limit: int, offset: int) -> Page[tuple[Coupon, int, Decimal]]:
     """Return a page of coupons with how often each was used and what it took off in all, newest first."""
-    page = page_of(session, select(Coupon), order=(Coupon.created_at.desc(), Coupon.id), limit=limit, offset=offset)
+    page = fetch_page(session, select(Coupon), order=(Coupon.created_at.desc(), Coupon.id), limit=limit, offset=offset)
     ids = [coupon.id for coupon in page.items]
     query = select(CouponUse.coupon_id, func.count(), func.sum(CouponUse.discount)).where(CouponUse.coupon_id.in_(ids))
     used = {row[0]: (row[1], row[2]) for row in session.execute(query.group_by(CouponUse.coupon_id))}
@@ -133,7 +133,7 @@ def listing(session: Session, *, limit: int, offset: int) -> Page[tuple[Coupon, 
 
 
 def _find(session: Session, code: str, *, lock: bool) -> Coupon:
-    if not text_validation.is_fit(code):
+    if not text_validation.is_printable(code):
         raise CouponRefused("unknown")
     query = select(Coupon).where(func.upper(Coupon.code) == code.strip().upper()[:32])
     if lock:

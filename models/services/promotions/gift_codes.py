@@ -23,8 +23,8 @@ from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.errors import AccountDisabled, DuplicateTransfer, GiftRefused, InvalidInput, NotFound
 from models.services.ledger import transfers
-from models.services.ledger.money import checked
-from models.services.pagination import Listing, Page
+from models.services.ledger.money import require_amount
+from models.services.pagination import ListQuery, Page
 from models.users import User
 
 # Nothing that looks like something else. 16 of 31 letters are 79 bits: a code cannot be guessed.
@@ -49,7 +49,7 @@ def create(
 
     A form that carries its own `key` makes them once: the second try raises DuplicateTransfer. Raises InvalidInput.
     """
-    amount = checked(amount)
+    amount = require_amount(amount)
     note = text_validation.one_line(note, field="note", at_least=3, at_most=200)
     check_count(count)
     check_uses(uses_each)
@@ -158,14 +158,14 @@ def set_active(session: Session, gift_id: uuid.UUID, *, active: bool, actor: Act
     audit_log.record(session, action, actor, user_id=actor.user_id, resource=resource, active=active)
 
 
-def listing(session: Session, *, limit: int, offset: int) -> Page[GiftCode]:
+def list_codes(session: Session, *, limit: int, offset: int) -> Page[GiftCode]:
     """Return a page of codes, newest first."""
-    return everything().page(session, limit=limit, offset=offset)
+    return all_codes().page(session, limit=limit, offset=offset)
 
 
-def everything() -> Listing[GiftCode]:
+def all_codes() -> ListQuery[GiftCode]:
     """Return the list of all codes, newest first."""
-    return Listing(select(GiftCode), (GiftCode.created_at.desc(), GiftCode.id))
+    return ListQuery(select(GiftCode), (GiftCode.created_at.desc(), GiftCode.id))
 
 
 def _new_code() -> str:

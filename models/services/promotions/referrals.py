@@ -29,7 +29,7 @@ from models.services.errors import InvalidInput
 from models.services.ledger import transfers
 from models.services.ledger.money import round_down
 from models.services.notifications import outbox
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 from models.services.promotions import bonus_backing, bonus_corrections
 from models.users import User
 
@@ -53,7 +53,7 @@ def referrer_of(session: Session, code: str) -> User | None:
     if not code:
         return None
     query = select(User).where(User.referral_code == code, User.is_active)
-    referrer = session.scalars(query).one_or_none() if text_validation.is_fit(code) else None
+    referrer = session.scalars(query).one_or_none() if text_validation.is_printable(code) else None
     if referrer is None:
         raise InvalidInput("referral_code", "Referral code not found.")
     return referrer
@@ -165,14 +165,14 @@ def vest(session: Session, bonus_id: uuid.UUID) -> bool:
         _pay_out(session, bonus, left)
         referrer = session.get_one(User, bonus.referrer_id)
         facts = {"username": referrer.username, "amount_znc": f"{left:.2f}"}
-        outbox.write(session, "bonus", referrer, dedup_key=f"bonus:{bonus.id}", **facts)
+        outbox.enqueue_mail(session, "bonus", referrer, dedup_key=f"bonus:{bonus.id}", **facts)
     resource = ("referral", bonus.id)
     action = AuditAction.BONUS_VESTED
     audit_log.record(session, action, PLATFORM, user_id=bonus.referrer_id, resource=resource, amount=str(left))
     return True
 
 
-def figures(session: Session, user: User) -> Figures:
+def totals(session: Session, user: User) -> Figures:
     """Return what somebody's invitations have come to."""
     invited = session.scalar(select(func.count()).where(User.referrer_id == user.id)) or 0
     left = ReferralBonus.amount - ReferralBonus.returned - ReferralBonus.withheld
@@ -183,10 +183,12 @@ def figures(session: Session, user: User) -> Figures:
     return Figures(invited, qualified, held_znc, earned_znc)
 
 
-def invited(session: Session, user: User, *, limit: int, offset: int) -> Page[tuple[User, ReferralBonus | None]]:
+def list_referred_users(
+    session: Session, user: User, *, limit: int, offset: int
+) -> Page[tuple[User, ReferralBonus | None]]:
     """Return a page of whom somebody brought, with the bonus for each, newest first."""
     query = select(User).where(User.referrer_id == user.id)
-    page = page_of(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
+    page = fetch_page(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
     rows = session.scalars(select(ReferralBonus).where(ReferralBonus.referred_id.in_([who.id for who in page.items])))
     by_user = {row.referred_id: row for row in rows}
     return Page([(who, by_user.get(who.id)) for who in page.items], page.total, page.limit, page.offset)

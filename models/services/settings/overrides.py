@@ -25,7 +25,7 @@ from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import InvalidInput, NotFound, SettingChanged
 from models.services.gateway.invalidation import CHANNEL
-from models.services.pagination import Listing, Page
+from models.services.pagination import ListQuery, Page
 from models.setting_changes import SettingChange
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Setting:
         return self.change.id if self.change else 0
 
 
-def effective(session: Session, settings: Settings) -> Settings:
+def effective_settings(session: Session, settings: Settings) -> Settings:
     """Return the settings with what was changed at run time.
 
     A value that the present types refuse, as an older release may have left one, is passed over and logged.
@@ -103,9 +103,9 @@ def effective(session: Session, settings: Settings) -> Settings:
     return settings.model_copy(update=made) if made else settings
 
 
-def listing(session: Session, settings: Settings) -> list[Setting]:
+def list_settings(session: Session, settings: Settings) -> list[Setting]:
     """Return every changeable setting, in the order of `CHANGEABLE`; `settings` are those of config.toml."""
-    now = effective(session, settings)
+    now = effective_settings(session, settings)
     query = select(SettingChange).options(joinedload(SettingChange.actor)).ext(distinct_on(SettingChange.key))
     rows = session.scalars(query.order_by(SettingChange.key, SettingChange.id.desc()))
     newest = {change.key: change for change in rows}
@@ -116,7 +116,7 @@ def setting(session: Session, settings: Settings, key: str) -> Setting:
     """Return one changeable setting. Raises NotFound."""
     if key not in CHANGEABLE:
         raise NotFound("setting")
-    return next(each for each in listing(session, settings) if each.key == key)
+    return next(each for each in list_settings(session, settings) if each.key == key)
 
 
 def change(
@@ -135,7 +135,7 @@ def change(
     row = SettingChange(key=key, value=kept, actor_id=actor.user_id, reason=reason)
     session.add(row)
     session.flush()
-    announce(session)
+    invalidate(session)
     after = setting(session, settings, key)
     facts = {"key": key, "before": as_json(before.value), "after": as_json(after.value), "reason": reason}
     resource = ("setting", None)
@@ -166,15 +166,15 @@ def history(session: Session, *, limit: int, offset: int, key: str | None = None
     return changes(key).page(session, limit=limit, offset=offset)
 
 
-def changes(key: str | None = None) -> Listing[SettingChange]:
+def changes(key: str | None = None) -> ListQuery[SettingChange]:
     """Return the list of all changes, or of one setting's, newest first."""
     query = select(SettingChange).options(joinedload(SettingChange.actor))
     if key is not None:
         query = query.where(SettingChange.key == key)
-    return Listing(query, (SettingChange.id.desc(),))
+    return ListQuery(query, (SettingChange.id.desc(),))
 
 
-def announce(session: Session) -> None:
+def invalidate(session: Session) -> None:
     """Tell every proxy worker, once the transaction commits, to read anew what may change at run time."""
     session.execute(select(func.pg_notify(CHANNEL, json.dumps({"runtime": True}))))
 
@@ -213,7 +213,7 @@ class Cached:
 
     def fresh(self, session: Session) -> Settings:
         """Return the settings as this very transaction sees them."""
-        return effective(session, self.frozen)
+        return effective_settings(session, self.frozen)
 
     def forget(self) -> None:
         """Read anew at the next question."""

@@ -25,7 +25,7 @@ from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.errors import AccountDisabled, TicketRefused, TokenUnusable
 from models.services.gateway import invalidation, sessions
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 from models.services.tokens import queries as token_queries
 from models.users import User
 
@@ -69,7 +69,7 @@ def issue_ticket(session: Session, owner: User, token_id: uuid.UUID, *, settings
     return secret
 
 
-def opens(session: Session, ticket_hash: bytes) -> str | None:
+def grants_access(session: Session, ticket_hash: bytes) -> str | None:
     """Return the prefix of the token that a ticket opens, without using it up; None for one that opens nothing."""
     return session.scalar(
         select(AccessToken.prefix)
@@ -127,7 +127,7 @@ def redeem(
     return Entry(secret, left, token.scope)
 
 
-def find_by_cookie(session: Session, cookie_hash: bytes) -> Known | None:
+def find_by_cookie(session: Session, cookie_hash: bytes) -> TokenSnapshot | None:
     """Look up the token that a cookie stands for, with the cookie's own device; None when there is no such cookie."""
     cookie = session.execute(
         select(AccessCookie.token_id, AccessCookie.device_id).where(
@@ -146,7 +146,7 @@ def end_of_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes
 
     A revoked token needs none of this: a cookie opens what its token opens.
     """
-    invalidation.announce_token(session, token_id, ended=ended)
+    invalidation.invalidate_token(session, token_id, ended=ended)
     session.execute(delete(AccessTicket).where(AccessTicket.token_id == token_id))
     session.execute(
         update(AccessCookie)
@@ -155,7 +155,7 @@ def end_of_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes
     )
 
 
-def forget_ended(session: Session) -> int:
+def delete_ended(session: Session) -> int:
     """Remove tickets whose time is over and cookies that open nothing any more; returns how many went."""
     moment = clock.now()
     ended_tokens = select(AccessToken.id).where(AccessToken.revoked_at.is_not(None) | ended_by(moment - KEEP_EXPIRED))
@@ -183,5 +183,5 @@ def _end_cookie(session: Session, cookie_hash: bytes, token: AccessToken) -> str
         .execution_options(synchronize_session=False)
     )
     if device is not None:
-        invalidation.announce_token(session, token.id)
+        invalidation.invalidate_token(session, token.id)
     return device

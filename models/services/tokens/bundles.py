@@ -18,7 +18,7 @@ from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import InvalidInput, NotFound
 from models.services.ledger.money import CENT
-from models.services.pagination import MAX_LIMIT, Page, page_of
+from models.services.pagination import MAX_LIMIT, Page, fetch_page
 from models.services.promotions import referrals
 from models.services.tokens import purchase as token_purchase
 from models.users import User
@@ -130,22 +130,22 @@ def on_sale(session: Session, settings: Settings, *, limit: int = MAX_LIMIT, off
     """Return a page of what is for sale, the cheapest first."""
     each = case(settings.prices.znc, value=Bundle.duration_hours)
     total = each * Bundle.token_count * (100 - Bundle.discount_percent)
-    return page_of(session, _offered(settings), order=(total, Bundle.name, Bundle.id), limit=limit, offset=offset)
+    return fetch_page(session, _offered(settings), order=(total, Bundle.name, Bundle.id), limit=limit, offset=offset)
 
 
 def offers(session: Session, settings: Settings, *, limit: int, offset: int) -> Page[Bundle]:
     """Return a page of what is for sale, newest first."""
     order = (Bundle.created_at.desc(), Bundle.id)
-    return page_of(session, _offered(settings), order=order, limit=limit, offset=offset)
+    return fetch_page(session, _offered(settings), order=order, limit=limit, offset=offset)
 
 
 def _offered(settings: Settings) -> Select[Bundle]:
     return select(Bundle).where(Bundle.is_active, Bundle.duration_hours.in_(settings.prices.znc))
 
 
-def listing(session: Session, *, limit: int, offset: int) -> Page[Bundle]:
+def list_bundles(session: Session, *, limit: int, offset: int) -> Page[Bundle]:
     """Return a page of all bundles, newest first."""
-    return page_of(session, select(Bundle), order=(Bundle.created_at.desc(), Bundle.id), limit=limit, offset=offset)
+    return fetch_page(session, select(Bundle), order=(Bundle.created_at.desc(), Bundle.id), limit=limit, offset=offset)
 
 
 def save(

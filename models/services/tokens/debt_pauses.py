@@ -51,7 +51,7 @@ def settle(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     if not was_for_debt:
         token.paused_at, token.pause_limit_seconds = moment, NO_LIMIT_SECONDS
         session.add(TokenPause(token_id=token.id, started_at=moment, for_debt=True))
-        invalidation.announce_token(session, token.id)
+        invalidation.invalidate_token(session, token.id)
         resource, facts = ("token", token.id), {"reason": "debt"}
         audit_log.record(session, AuditAction.TOKEN_PAUSED, PLATFORM, user_id=token.user_id, resource=resource, **facts)
     session.flush()

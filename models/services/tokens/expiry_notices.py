@@ -15,12 +15,12 @@ from models.users import User
 ENDS_AT = literal_column(ENDS, DateTime(timezone=False))
 
 
-def due_to_tell(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
+def due_to_notify(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens whose owners are to be told that they end, those that end first coming first."""
     return list(session.scalars(select(AccessToken.id).where(_is_to_be_told(settings)).order_by(ENDS_AT).limit(limit)))
 
 
-def tell(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
+def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     """Tell the owner of a token that it ends; says whether he was to be told.
 
     The row lock is the claim: of two jobs at the same instant one finds nothing, and so does one that comes after the
@@ -36,7 +36,7 @@ def tell(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
         return False
     token.end_told_for = token.paid_seconds
     owner = session.get_one(User, token.user_id)
-    outbox.write(
+    outbox.enqueue_mail(
         session,
         "token_expiring",
         owner,

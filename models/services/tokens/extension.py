@@ -69,7 +69,7 @@ def add_time(
     token.price_paid += price
     token.paid_seconds += seconds
     session.add(TokenEvent(token_id=token.id, kind=kind, happened_at=clock.now(), seconds=seconds, price=price))
-    invalidation.announce_token(session, token.id)
+    invalidation.invalidate_token(session, token.id)
     transfers.transfer(
         session,
         TransferKind.PURCHASE,

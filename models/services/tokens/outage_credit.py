@@ -26,7 +26,7 @@ from models.services.audit import log as audit_log
 from models.services.gateway import invalidation, outages
 from models.services.gateway.outages import Period
 from models.services.notifications import outbox
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 from models.token_events import TokenEvent, TokenEventKind
 from models.token_pauses import TokenPause
 from models.users import User
@@ -92,9 +92,9 @@ def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit:
     return len(found)
 
 
-def listing(session: Session, *, limit: int, offset: int) -> Page[Outage]:
+def list_credits(session: Session, *, limit: int, offset: int) -> Page[Outage]:
     """Return a page of outages with what was credited for them, newest first."""
-    return page_of(session, select(Outage), order=(Outage.opened_at.desc(), Outage.id), limit=limit, offset=offset)
+    return fetch_page(session, select(Outage), order=(Outage.opened_at.desc(), Outage.id), limit=limit, offset=offset)
 
 
 def _give(session: Session, outage: Outage, found: Sequence[AccessToken], period: Period, settings: Settings) -> None:
@@ -129,13 +129,13 @@ def _give(session: Session, outage: Outage, found: Sequence[AccessToken], period
         )
     _tell(session, outage, period, {token.user_id for token in credited})
     if credited:
-        invalidation.announce_tokens(session, [token.id for token in credited])
+        invalidation.invalidate_tokens(session, [token.id for token in credited])
 
 
 def _tell(session: Session, outage: Outage, period: Period, owners: set[uuid.UUID]) -> None:
     """Write once to each owner of credited tokens, however many he has and in however many batches they come."""
     for owner in session.scalars(select(User).where(User.id.in_(owners)).order_by(User.id)):
-        outbox.write(
+        outbox.enqueue_mail(
             session,
             "outage_credit",
             owner,

@@ -42,7 +42,7 @@ class Outlook:
     refused: DomainError | None
 
 
-def outlook(session: Session, token: AccessToken, settings: Settings) -> Outlook:
+def preview(session: Session, token: AccessToken, settings: Settings) -> Outlook:
     """Say what may be done about a pause of this token now."""
     moment, rules = clock.now(), settings.pause
     taken = _count(session, token)
@@ -76,7 +76,7 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
     token.pause_limit_seconds = math.floor(_time_left(session, token, moment, settings.pause).total_seconds())
     token.paused_at = moment
     session.add(TokenPause(token_id=token.id, started_at=moment))
-    invalidation.announce_token(session, token.id)
+    invalidation.invalidate_token(session, token.id)
     audit_log.record(session, AuditAction.TOKEN_PAUSED, actor, user_id=owner.id, resource=("token", token.id))
     return token
 
@@ -141,7 +141,7 @@ def end(session: Session, token: AccessToken, started_at: datetime, moment: date
     token.paused_at, token.pause_limit_seconds = None, 0
     if token.activated_at is not None:
         token.paused_seconds += seconds
-    invalidation.announce_token(session, token.id)
+    invalidation.invalidate_token(session, token.id)
     resource = ("token", token.id)
     audit_log.record(
         session, AuditAction.TOKEN_RESUMED, actor, user_id=token.user_id, resource=resource, seconds=seconds

@@ -11,7 +11,7 @@ from models.access_tokens import ENDS, AccessToken, pauses_at
 from models.services import text_validation
 from models.services.crypto import secrets
 from models.services.errors import NotFound
-from models.services.pagination import Page, page_of
+from models.services.pagination import Page, fetch_page
 from models.users import User
 
 
@@ -40,7 +40,7 @@ def of_user(
     query = select(AccessToken).where(AccessToken.user_id == user_id)
     if active_only:
         query = query.where(has_not_ended())
-    return page_of(session, query, order=(AccessToken.created_at.desc(), AccessToken.id), limit=limit, offset=offset)
+    return fetch_page(session, query, order=(AccessToken.created_at.desc(), AccessToken.id), limit=limit, offset=offset)
 
 
 def search(
@@ -56,15 +56,15 @@ def search(
     query = select(AccessToken).options(joinedload(AccessToken.user))
     if user_id is not None:
         query = query.where(AccessToken.user_id == user_id)
-    if not text_validation.is_fit(prefix.strip()):
+    if not text_validation.is_printable(prefix.strip()):
         query = query.where(false())
     elif prefix.strip():
         query = query.where(AccessToken.prefix.startswith(prefix.strip()[: secrets.PREFIX_LENGTH], autoescape=True))
     order = (AccessToken.created_at.desc(), AccessToken.id)
     if not active_only:
-        return page_of(session, query, order=order, limit=limit, offset=offset)
+        return fetch_page(session, query, order=order, limit=limit, offset=offset)
     parts = [query.where(way) for way in _ways_not_to_have_ended()]
-    return page_of(session, query.where(has_not_ended()), order=order, limit=limit, offset=offset, parts=parts)
+    return fetch_page(session, query.where(has_not_ended()), order=order, limit=limit, offset=offset, parts=parts)
 
 
 def has_not_ended() -> ColumnElement[bool]:

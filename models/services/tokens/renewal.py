@@ -70,7 +70,7 @@ def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.
     return [] if _waits_for_outage(session, settings) else _find(session, _is_due(settings), limit)
 
 
-def due_to_tell(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
+def due_to_notify(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens whose owners are to be told what will happen at their end."""
     return _find(session, _is_to_be_told(settings), limit)
 
@@ -100,7 +100,7 @@ def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     return True
 
 
-def tell(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
+def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     """Tell the owner of a token what will happen at its end; says whether it was to be told."""
     token = _claimed(session, token_id, _is_to_be_told(settings))
     if token is None:
@@ -163,7 +163,7 @@ def _stop(session: Session, token: AccessToken, owner: User, reason: str, **fact
 def _write(session: Session, kind: str, token: AccessToken, owner: User, *, key: str = "", **facts: Any) -> None:
     """Leave a mail about this period of the token; the same one is not written twice."""
     ends = token.expires_at
-    outbox.write(
+    outbox.enqueue_mail(
         session,
         kind,
         owner,

@@ -52,7 +52,7 @@ def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, cred
     return _due_of(token.price_paid, token, moment, settings, credit)
 
 
-def refund_now(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
+def refund_preview(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
     """Return what a revocation gives back at this moment, with what outages owe the token."""
     moment = own_tokens.present(session, token)
     credit = outage_credit.pending(session, token, moment, settings)
@@ -98,7 +98,7 @@ def revoke(
     token = own_tokens.locked(session, owner, token_id)
     own_tokens.refuse_ended(token.state(own_tokens.present(session, token)))
     bundle_refunds.lock(session, token)
-    due = refund_now(session, token, settings)
+    due = refund_preview(session, token, settings)
     refund = due.amount
     bonus = referrals.locked_bonus(session, token)
     token.bundle_charge = due.charge
@@ -144,7 +144,9 @@ def force_revoke(session: Session, token_id: uuid.UUID, *, reason: str, actor: A
     owner = session.get_one(User, token.user_id)
     name = token.name or f"{token.prefix}…"
     key = f"token_revoked:{token.id}"
-    outbox.write(session, "token_revoked", owner, dedup_key=key, username=owner.username, name=name, reason=reason)
+    outbox.enqueue_mail(
+        session, "token_revoked", owner, dedup_key=key, username=owner.username, name=name, reason=reason
+    )
     resource = ("token", token.id)
     action = AuditAction.TOKEN_FORCE_REVOKED
     audit_log.record(session, action, actor, user_id=token.user_id, resource=resource, reason=reason)
@@ -155,4 +157,4 @@ def end(session: Session, token: AccessToken, refund: Decimal, moment: datetime)
     """End a token, and tell everybody who holds it. What is paid back and recorded is the caller's."""
     token.revoked_at = moment
     token.refund_amount = refund
-    invalidation.announce_token(session, token.id)
+    invalidation.invalidate_token(session, token.id)

@@ -13,7 +13,7 @@ from models.services import own_tokens, text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.crypto import secrets
-from models.services.errors import RotatedAlready
+from models.services.errors import AlreadyRotated
 from models.services.gateway import invalidation
 from models.services.tokens import browser_access
 from models.services.tokens.purchase import NAME_LENGTH
@@ -55,7 +55,7 @@ def rotate(
     moment = clock.now()
     own_tokens.refuse_ended(token.state(moment))
     if seen is not None and seen != token.generation:
-        raise RotatedAlready
+        raise AlreadyRotated
     grace = 0 if at_once else settings.tokens.rotate_grace_seconds
     ended = [former for former in (token.secret_hash, token.previous_hash) if former is not None]
     secret = secrets.new_secret(settings.tokens)
@@ -83,7 +83,7 @@ def end_previous(session: Session, owner: User, token_id: uuid.UUID, *, actor: A
     if ended is None or not token.has_previous(clock.now()):
         return False
     token.previous_hash = token.previous_until = None
-    invalidation.announce_token(session, token.id, ended=[ended])
+    invalidation.invalidate_token(session, token.id, ended=[ended])
     resource = ("token", token.id)
     audit_log.record(session, AuditAction.TOKEN_SECRET_ENDED, actor, user_id=owner.id, resource=resource)
     return True

@@ -15,7 +15,7 @@ from models.config.settings import Settings
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import NotFound
-from models.services.pagination import LOG_COUNT, Listing, Page, page_of
+from models.services.pagination import LOG_COUNT, ListQuery, Page, fetch_page
 from models.services.webhooks import endpoints as webhook_endpoints
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
 
@@ -43,7 +43,7 @@ class Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
-def write_test(session: Session, endpoint: WebhookEndpoint) -> None:
+def enqueue_test(session: Session, endpoint: WebhookEndpoint) -> None:
     """Leave a test delivery, one in ten seconds at most; it is tried once."""
     moment = clock.now()
     key = f"test:{moment:%Y-%m-%dT%H:%M}:{moment.second // 10}"
@@ -120,7 +120,7 @@ def record(session: Session, delivery_id: uuid.UUID, outcome: Outcome, settings:
             webhook_endpoints.disable(session, endpoint)
 
 
-def send_again(session: Session, delivery_id: uuid.UUID, *, actor: Actor, endpoint_id: uuid.UUID | None = None) -> bool:
+def resend(session: Session, delivery_id: uuid.UUID, *, actor: Actor, endpoint_id: uuid.UUID | None = None) -> bool:
     """Let a delivery that was given up start anew, under its old id; says whether its endpoint is on.
 
     One that waits or arrived is left alone. Raises NotFound, also when it is not of the endpoint that is named.
@@ -144,10 +144,10 @@ def of_endpoint(
     if dead_only:
         query = query.where(WebhookDelivery.dead_at.is_not(None))
     order = (WebhookDelivery.created_at.desc(), WebhookDelivery.id)
-    return page_of(session, query, order=order, limit=limit, offset=offset, count_to=LOG_COUNT)
+    return fetch_page(session, query, order=order, limit=limit, offset=offset, count_to=LOG_COUNT)
 
 
-def listing(state: DeliveryState) -> Listing[WebhookDelivery]:
+def list_deliveries(state: DeliveryState) -> ListQuery[WebhookDelivery]:
     """Return the list of everybody's deliveries by where they stand, for the office."""
     query = select(WebhookDelivery).options(
         joinedload(WebhookDelivery.endpoint, innerjoin=True).joinedload(WebhookEndpoint.user, innerjoin=True)
@@ -161,10 +161,10 @@ def listing(state: DeliveryState) -> Listing[WebhookDelivery]:
             query, order = query.where(WebhookDelivery.dead_at.is_not(None)), WebhookDelivery.dead_at.desc()
         case DeliveryState.DELIVERED:
             query, order = query.where(WebhookDelivery.delivered_at.is_not(None)), WebhookDelivery.delivered_at.desc()
-    return Listing(query, (order, WebhookDelivery.id))
+    return ListQuery(query, (order, WebhookDelivery.id))
 
 
-def forget_before(session: Session, moment: datetime) -> int:
+def delete_before(session: Session, moment: datetime) -> int:
     """Delete deliveries that arrived, or were given up, before `moment`; returns how many went."""
     gone = or_(WebhookDelivery.delivered_at < moment, WebhookDelivery.dead_at < moment)
     return len(session.execute(delete(WebhookDelivery).where(gone).returning(WebhookDelivery.id)).all())

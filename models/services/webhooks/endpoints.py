@@ -13,7 +13,7 @@ from models.notification_preferences import Topic
 from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.crypto import encryption
-from models.services.errors import InvalidInput, NotFound, RotatedAlready
+from models.services.errors import AlreadyRotated, InvalidInput, NotFound
 from models.services.notifications import outbox
 from models.services.webhooks import signing, url_policy
 from models.users import User
@@ -58,7 +58,7 @@ def create(
     session.add(endpoint)
     session.flush()
     _record(session, endpoint, actor, change="added")
-    return endpoint, signing.shown(secret)
+    return endpoint, signing.mask_secret(secret)
 
 
 def change(
@@ -84,12 +84,12 @@ def replace_secret(session: Session, endpoint: WebhookEndpoint, *, seen: int, se
     # The race: two copies of one form at the same instant. The row lock lets the second see the first's generation.
     session.refresh(endpoint, with_for_update=True)
     if seen != endpoint.generation:
-        raise RotatedAlready
+        raise AlreadyRotated
     secret = signing.new_secret()
     endpoint.secret = _sealed(secret, endpoint.id, settings)
     endpoint.generation += 1
     _record(session, endpoint, actor, change="secret replaced")
-    return signing.shown(secret)
+    return signing.mask_secret(secret)
 
 
 def note_address(session: Session, endpoint_id: uuid.UUID, url: str, error: str | None) -> None:
@@ -98,7 +98,7 @@ def note_address(session: Session, endpoint_id: uuid.UUID, url: str, error: str 
     session.execute(found.values(last_error=error).execution_options(synchronize_session=False))
 
 
-def switch(session: Session, endpoint: WebhookEndpoint, *, on: bool, actor: Actor) -> None:
+def set_enabled(session: Session, endpoint: WebhookEndpoint, *, on: bool, actor: Actor) -> None:
     """Switch an endpoint on or off; what waits for one that is off is given up, and can be sent again."""
     if endpoint.enabled is not on:
         endpoint.enabled, endpoint.disabled_at = on, None
@@ -113,7 +113,7 @@ def disable(session: Session, endpoint: WebhookEndpoint) -> None:
     endpoint.enabled, endpoint.disabled_at = False, clock.now()
     _give_up_waiting(session, endpoint)
     _record(session, endpoint, PLATFORM, change="disabled after failures")
-    outbox.write(
+    outbox.enqueue_mail(
         session,
         "webhook_disabled",
         endpoint.user,
@@ -138,7 +138,7 @@ def of_user(session: Session, user_id: uuid.UUID) -> list[WebhookEndpoint]:
     return list(session.scalars(query.order_by(WebhookEndpoint.created_at, WebhookEndpoint.id).limit(AT_MOST)))
 
 
-def own(session: Session, user: User, endpoint_id: uuid.UUID) -> WebhookEndpoint:
+def require_owned(session: Session, user: User, endpoint_id: uuid.UUID) -> WebhookEndpoint:
     """Return the user's endpoint. Raises NotFound, for a stranger's too."""
     endpoint = session.get(WebhookEndpoint, endpoint_id)
     if endpoint is None or endpoint.user_id != user.id:
@@ -148,11 +148,11 @@ def own(session: Session, user: User, endpoint_id: uuid.UUID) -> WebhookEndpoint
 
 def secret_of(endpoint: WebhookEndpoint, settings: Settings) -> bytes:
     """Return what signs for an endpoint. Raises SealBroken."""
-    return encryption.unseal(settings.portal, endpoint.secret, purpose=encryption.Purpose.WEBHOOK, owner=endpoint.id)
+    return encryption.decrypt(settings.portal, endpoint.secret, purpose=encryption.Purpose.WEBHOOK, owner=endpoint.id)
 
 
 def _sealed(secret: bytes, endpoint_id: uuid.UUID, settings: Settings) -> bytes:
-    return encryption.seal(settings.portal, secret, purpose=encryption.Purpose.WEBHOOK, owner=endpoint_id)
+    return encryption.encrypt(settings.portal, secret, purpose=encryption.Purpose.WEBHOOK, owner=endpoint_id)
 
 
 def checked_topics(topics: Iterable[str]) -> list[str]:

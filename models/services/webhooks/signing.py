@@ -18,7 +18,7 @@ def new_secret() -> bytes:
     return os.urandom(SECRET_BYTES)
 
 
-def shown(secret: bytes) -> str:
+def mask_secret(secret: bytes) -> str:
     """Write a secret as its owner is shown it, once."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from models import clock
 from ops.bootstrap import REPOSITORY
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.dev.bench import chart, inspection, measure, report, revocation_latency
-from ops.dev.bench.environment import stand
+from ops.dev.bench.environment import start_environment
 from ops.dev.bench.money import run as money
 from ops.dev.bench.sizes import FULL, QUICK, Sizes
 from ops.dev.bench.targets import program
@@ -46,16 +46,16 @@ def main(arguments: Sequence[str]) -> int:
         (options.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         (options.out / "bench.txt").write_text(written, encoding="utf-8")
         (options.out / "bench.svg").write_text(chart.svg(results), encoding="utf-8")
-        say()
-        say(written)
-        say(f"Written to {options.out}: bench.txt, bench.json, bench.svg")
+        print_line()
+        print_line(written)
+        print_line(f"Written to {options.out}: bench.txt, bench.json, bench.svg")
         return 0
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
     except (OSError, ValueError) as error:
-        complain(f"The benchmark cannot go on: {error}.")
+        print_error(f"The benchmark cannot go on: {error}.")
     except (KeyboardInterrupt, Terminated):
-        complain("The benchmark was interrupted.")
+        print_error("The benchmark was interrupted.")
     return 1
 
 
@@ -66,8 +66,8 @@ def run(sizes: Sizes) -> dict[str, Any]:
     if program("nginx") is None:
         missing.append("nginx is not on this machine: no row for it, and the upstream is a slower one of our own.")
     machine = _machine()
-    say("Measuring the proxy")
-    with stand(sizes) as standing:
+    print_line("Measuring the proxy")
+    with start_environment(sizes) as standing:
         targets = standing.targets
         alone = [target for target in targets if target.name == "zenzefi, 64 tokens"]
         one, two = min(alone, key=lambda target: target.workers), max(alone, key=lambda target: target.workers)
@@ -91,11 +91,11 @@ def _measure_one(options: argparse.Namespace) -> int:
     """Run one of the smaller benchmarks."""
     machine = _machine()
     if options.money:
-        say("Measuring the shop")
+        print_line("Measuring the shop")
         name, measured = "money", money.run(money.QUICK if options.quick else money.FULL)
         words = money.text(measured)
     else:
-        say("Measuring what it costs to show flows")
+        print_line("Measuring what it costs to show flows")
         name, measured = "inspect", inspection.measure(inspection.QUICK if options.quick else inspection.FULL)
         words = inspection.text(measured)
     results = {"made_at": clock.now().isoformat(timespec="seconds"), "machine": machine, **measured}
@@ -103,9 +103,9 @@ def _measure_one(options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (options.out / f"{name}.txt").write_text(written, encoding="utf-8")
-    say()
-    say(written)
-    say(f"Written to {options.out}: {name}.txt, {name}.json")
+    print_line()
+    print_line(written)
+    print_line(f"Written to {options.out}: {name}.txt, {name}.json")
     return 0
 
 

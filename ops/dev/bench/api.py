@@ -23,7 +23,7 @@ from models.services.actor import PLATFORM
 from models.services.ledger import adjustments
 from models.services.tokens import purchase as token_purchase
 from ops.bootstrap import REPOSITORY, child_environment
-from ops.console import Failure, Step, complain, say
+from ops.console import Failure, Step, print_error, print_line
 from ops.dev.bench import wrk
 from ops.dev.bench.sample_tokens import prepare
 from ops.launcher import readiness
@@ -59,19 +59,21 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     program = shutil.which("wrk")
     if program is None:
-        complain("wrk is needed: apt-get install wrk")
+        print_error("wrk is needed: apt-get install wrk")
         return 2
     try:
         loads = _measure(program, options.seconds, options.processes)
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 1
     if options.json:
-        say(json.dumps({name: asdict(load) for name, load in loads.items()}, indent=1))
+        print_line(json.dumps({name: asdict(load) for name, load in loads.items()}, indent=1))
         return 0
-    say(f"  {CLIENTS} clients, {options.processes} process(es)   per second   p50 ms   p95 ms   p99 ms   errors")
+    print_line(f"  {CLIENTS} clients, {options.processes} process(es)   per second   p50 ms   p95 ms   p99 ms   errors")
     for name, load in loads.items():
-        say(f"  {name:<32} {load.per_second:>10} {load.p50:>8.1f} {load.p95:>8.1f} {load.p99:>8.1f} {load.errors:>8}")
+        print_line(
+            f"  {name:<32} {load.per_second:>10} {load.p50:>8.1f} {load.p95:>8.1f} {load.p99:>8.1f} {load.errors:>8}"
+        )
     return 0
 
 
@@ -111,7 +113,7 @@ def _load(program: str, port: int, shown: Path, seconds: int, title: str) -> wrk
 
 def _clients(environment: Mapping[str, str]) -> list[str]:
     """Register the clients, each with money and some tokens, and return their logins' tokens."""
-    settings = config.load(environment)
+    settings = config.load_settings(environment)
     engine = database.connect(settings.database)
     shown = []
     try:

@@ -5,7 +5,7 @@ import asyncio
 
 import uvloop
 
-from addon.http1.connection.context import Site
+from addon.http1.connection.context import WorkerContext
 from addon.http1.policy_interface import OpenPolicy
 from addon.http1.upstream import Upstream
 from addon.process.listening_sockets import listening_socket
@@ -15,7 +15,7 @@ from ops.processes.ports import LOOPBACK
 
 async def _serve(port: int, upstream: int) -> None:
     policy = OpenPolicy(Upstream(((LOOPBACK, upstream),), f"{LOOPBACK}:{upstream}".encode()))
-    gateway = Gateway(Site(policy), listening_socket(LOOPBACK, port))
+    gateway = Gateway(WorkerContext(policy), listening_socket(LOOPBACK, port))
     await gateway.start()
     await asyncio.Event().wait()
 

@@ -23,7 +23,7 @@ GOOD = "bench:good"  # the set of good tokens' hashes in Redis
 
 def asking() -> Flask:
     """Make the application that asks the database."""
-    settings = config.load()
+    settings = config.load_settings()
     factory = database.sessions(database.connect(settings.database))
 
     def is_good(secret_hash: bytes) -> bool:
@@ -36,7 +36,7 @@ def asking() -> Flask:
 
 def sharing() -> Flask:
     """Make the application that asks Redis."""
-    settings = config.load()
+    settings = config.load_settings()
     redis = Redis.from_url(settings.redis.url)
     redis.sadd(GOOD, *(secret_hash.hex() for secret_hash in _hashes(settings)))
     return _app(settings, lambda secret_hash: bool(redis.sismember(GOOD, secret_hash.hex())))
@@ -44,7 +44,7 @@ def sharing() -> Flask:
 
 def remembering() -> Flask:
     """Make the application that knows the tokens of the file that the environment names."""
-    settings = config.load()
+    settings = config.load_settings()
     return _app(settings, set(_hashes(settings)).__contains__)
 
 

@@ -10,16 +10,16 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from addon.http1.exchange import Exchange
 from addon.http1.messages.head_parser import Headers, RequestHead
-from addon.recording.counters import Counts
+from addon.recording.counters import Counters
 from models.metrics.catalogue import LATENCY
-from ops.console import say
+from ops.console import print_line
 
 TIMES, RUNS = 2_000, 1_000
 
 
 def main() -> None:
     """Measure what is counted for each request, and one more metric of each kind beside prometheus_client's own."""
-    counts = Counts()
+    counts = Counters()
     exchange = Exchange("0123456789abcdef-1", 100.0)
     exchange.request = RequestHead("GET", b"/certificates/filter", b"", False, Headers(b"", [], {}))
     exchange.status, exchange.forwarded, exchange.first_byte, exchange.ended = 200, 100.001, 100.002, 100.003
@@ -36,7 +36,7 @@ def main() -> None:
     }
     empty = _nanoseconds(lambda: None)
     for name, work in measured.items():
-        say(f"{name:<42}{_nanoseconds(work) - empty:>7.0f} ns")
+        print_line(f"{name:<42}{_nanoseconds(work) - empty:>7.0f} ns")
 
 
 def _nanoseconds(work: Callable[[], object]) -> float:

@@ -52,14 +52,14 @@ class Ground:
 
 
 @contextlib.contextmanager
-def stand(sizes: Sizes) -> Iterator[Stand]:
+def start_environment(sizes: Sizes) -> Iterator[Stand]:
     """Start servers, upstream and targets; all of it is gone afterwards."""
-    with ground() as under:
+    with start_servers() as under:
         yield _stand(under, sizes)
 
 
 @contextlib.contextmanager
-def ground() -> Iterator[Ground]:
+def start_servers() -> Iterator[Ground]:
     """Start the servers; they and everything that was started on them are gone afterwards."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

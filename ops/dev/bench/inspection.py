@@ -30,7 +30,7 @@ from models.services.gateway.workers import FLOWS
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step
 from ops.dev.bench import load_clients, memory, sample_tokens, wrk
-from ops.dev.bench.environment import TOKENS, Ground, ground, wait
+from ops.dev.bench.environment import TOKENS, Ground, start_servers, wait
 from ops.dev.bench.targets import Maker, Target, program
 from ops.launcher import readiness
 from ops.processes.child import Child
@@ -63,7 +63,7 @@ def measure(amount: Amount) -> dict[str, Any]:
     tool = program("wrk")
     if tool is None:
         raise Failure("wrk is not on this machine (apt install wrk).")
-    with ground() as under:
+    with start_servers() as under:
         tokens, demo = under.folder / "tokens", under.folder / "demo"
         demo.write_text(sample_tokens.prepare(under.environment) + "\n", encoding="utf-8")
         tokens.write_text("\n".join(sample_tokens.buy(under.environment, TOKENS)) + "\n", encoding="utf-8")
@@ -159,7 +159,7 @@ def _added(under: Ground) -> int:
 @contextlib.contextmanager
 def _everything(under: Ground) -> Iterator[None]:
     """Have everything shown, as an admin would."""
-    settings = config.load(under.environment)
+    settings = config.load_settings(under.environment)
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
     with factory.begin() as session:

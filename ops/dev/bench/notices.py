@@ -23,8 +23,8 @@ from models.services.notifications import preferences as notification_preference
 from models.services.webhooks import endpoints
 from models.users import User
 from ops.commands import migrate
-from ops.console import Step, say
-from ops.dev.bench.environment import ground
+from ops.console import Step, print_line
+from ops.dev.bench.environment import start_servers
 from ops.processes.ports import LOOPBACK
 
 USERS = 20
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.dev.bench.notices", description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="how many of each")
     count = parser.parse_args(arguments).count
-    with ground() as under, _serving(_MailServer) as smtp, _serving(_Receiver) as http:
+    with start_servers() as under, _serving(_MailServer) as smtp, _serving(_Receiver) as http:
         os.environ.clear()
         os.environ.update(
             under.environment,
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str]) -> int:
         with Step("Database and users"):
             migrate.migrate(context.settings())
             people = _people(http)
-        mail.send_waiting()
-        _tell("mails", count, people, "welcome", mail.send_waiting)
-        _tell("webhooks", count, people, "bonus", webhooks.send_waiting)
+        mail.send_pending()
+        _tell("mails", count, people, "welcome", mail.send_pending)
+        _tell("webhooks", count, people, "bonus", webhooks.send_pending)
     return 0
 
 
@@ -126,14 +126,16 @@ def _tell(name: str, count: int, people: Sequence[User], kind: str, send: Callab
     with context.sessions().begin() as session:
         for number in range(count):
             user = people[number % len(people)]
-            outbox.write(session, kind, user, dedup_key=f"bench:{number}", username=user.username, amount_znc="5.00")
+            outbox.enqueue_mail(
+                session, kind, user, dedup_key=f"bench:{number}", username=user.username, amount_znc="5.00"
+            )
     written = time.perf_counter()
     sent = 0
     while sent < count and (left := send()):
         sent += left
     ended = time.perf_counter()
     rates = f"{count / (written - began):,.0f}/s written, {sent / (ended - written):,.0f}/s sent"
-    say(f"{name}: {rates} ({sent} of {count})")
+    print_line(f"{name}: {rates} ({sent} of {count})")
 
 
 if __name__ == "__main__":

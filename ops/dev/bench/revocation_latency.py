@@ -37,7 +37,7 @@ MOST_TRIES = 200  # connections until each worker has one
 
 def measure(target: Target, environment: Mapping[str, str], spares: Sequence[str], tool: str | None) -> dict[str, Any]:
     """Revoke one token after the other; returns the seconds until the last worker obeyed, in figures."""
-    settings = config.load(environment)
+    settings = config.load_settings(environment)
     engine = database.connect(settings.database)
     took: list[float] = []
     try:

@@ -33,7 +33,7 @@ def prepare(environment: Mapping[str, str]) -> str:
 
 def buy(environment: Mapping[str, str], count: int) -> list[str]:
     """Register a buyer with money and return the secrets of that many tokens."""
-    settings = config.load(environment)
+    settings = config.load_settings(environment)
     engine = database.connect(settings.database)
     try:
         with database.sessions(engine).begin() as session:

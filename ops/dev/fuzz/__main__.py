@@ -21,7 +21,7 @@ from models.services.accounts import logins, users
 from models.services.actor import PLATFORM
 from models.services.ledger import adjustments
 from ops import bootstrap
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.dev.screenshots.scratch_portal import settings_of, stage
 from portal.api import login_tokens
 
@@ -45,7 +45,7 @@ LEFT_OUT = r"^/health/detailed$"
 def main(arguments: Sequence[str]) -> int:
     """Start a portal, attack it, and return Schemathesis's exit code."""
     if list(arguments) in (["-h"], ["--help"]):
-        say(__doc__ or "")
+        print_line(__doc__ or "")
         return 0
     try:
         python = bootstrap.ensure("fuzz", VENV)
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
             environment = {**os.environ, "PYTHONSAFEPATH": "1"}
             return subprocess.run(command, check=False, env=environment, cwd=VENV).returncode
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 2
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from models import clock
 from ops import bootstrap
-from ops.console import Failure, Step, complain, say
+from ops.console import Failure, Step, print_error, print_line
 from ops.dev.load import platform, summary
 
 VENV = bootstrap.REPOSITORY / ".venv-load"
@@ -39,12 +39,12 @@ def main(arguments: Sequence[str]) -> int:
                 used = platform.locust(python, folder, facts, options)
         written = summary.text(options.out, options, used)
     except (Failure, OSError) as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 2
     (options.out / "summary.md").write_text(written, encoding="utf-8")
-    say()
-    say(written)
-    say(f"Written to {options.out}: report.html, summary.md, load_stats.csv and more")
+    print_line()
+    print_line(written)
+    print_line(f"Written to {options.out}: report.html, summary.md, load_stats.csv and more")
     return 1 if used.exit_code else 0
 
 

@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from models import database
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.dev.page_profiler import sample_urls
 from ops.dev.page_profiler.queries import Query, big_tables, heard, scanned
 from ops.launcher.installation import DATA, reachable
@@ -74,15 +74,15 @@ def main(arguments: Sequence[str]) -> int:
             app = create_app(settings.model_copy(update={"limits": limits}))
             pages = list(_walk(app, database.connect(settings.database), options.times, options.only))
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 1
-    say("| Page | As | p50, ms | p95, ms | Queries |\n|---|---|---:|---:|---:|")
+    print_line("| Page | As | p50, ms | p95, ms | Queries |\n|---|---|---:|---:|---:|")
     for page in pages:
-        say(f"| `{page.rule}` | {page.role} | {page.p50 * 1000:.0f} | {page.p95 * 1000:.0f} | {page.queries} |")
+        print_line(f"| `{page.rule}` | {page.role} | {page.p50 * 1000:.0f} | {page.p95 * 1000:.0f} | {page.queries} |")
     faulty = [page for page in pages if page.faults]
     for page in faulty:
-        say("\n" + "\n  ".join([f"{page.rule} ({page.role}):", *page.faults]))
-    say(f"\n{len(pages)} pages, {len(faulty)} of which cost too much.")
+        print_line("\n" + "\n  ".join([f"{page.rule} ({page.role}):", *page.faults]))
+    print_line(f"\n{len(pages)} pages, {len(faulty)} of which cost too much.")
     return 1 if faulty else 0
 
 
@@ -99,7 +99,7 @@ def _walk(app: Flask, engine: Engine, times: int, only: str) -> Iterator[Page]:
             continue
         address = sample_urls.filled(rule, known)
         if address is None:
-            complain(
+            print_error(
                 f"{rule.rule}: skipped, ops/dev/page_profiler/sample_urls.py has no {', '.join(sorted(rule.arguments))}"
             )
             continue

@@ -81,7 +81,9 @@ def asked(rule: Rule, known: dict[str, str]) -> list[str]:
 def signed_values(session: Session, user_id: uuid.UUID, settings: Settings) -> dict[str, str]:
     """Make what stands in the addresses of mails: a link, which nobody is sent, and a signature."""
     user = session.get_one(User, user_id)
-    email_links.ask(session, LinkPurpose.CHANGE_EMAIL, user.email, settings=settings, actor=PLATFORM, user=user)
+    email_links.request_link(
+        session, LinkPurpose.CHANGE_EMAIL, user.email, settings=settings, actor=PLATFORM, user=user
+    )
     newest = select(AccountLink).where(AccountLink.user_id == user_id).order_by(AccountLink.created_at.desc()).limit(1)
     link = session.scalars(newest).one()
     link.sent_at = clock.now()

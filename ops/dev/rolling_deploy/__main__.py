@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from ops.console import Failure, complain, say
+from ops.console import Failure, print_error, print_line
 from ops.dev.bench import sample_tokens
-from ops.dev.bench.environment import ground
+from ops.dev.bench.environment import start_servers
 from ops.dev.bench.report import table
 from ops.dev.rolling_deploy import networks
 from ops.dev.rolling_deploy.processes import NAMES
@@ -26,13 +26,13 @@ def main(arguments: Sequence[str]) -> int:
     put = networks.in_namespaces if options.namespaces else networks.on_loopback
     try:
         # What is printed of the steps must not stand before the JSON.
-        with redirect_stdout(sys.stderr if options.json else sys.stdout), ground() as under, put(NAMES) as found:
+        with redirect_stdout(sys.stderr if options.json else sys.stdout), start_servers() as under, put(NAMES) as found:
             sample_tokens.prepare(under.environment)
             results = run(under.folder, under.environment, found, SHORT if options.short else Sizes())
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 1
-    say(json.dumps(results, indent=1) if options.json else text(results))
+    print_line(json.dumps(results, indent=1) if options.json else text(results))
     return 1 if lost(results["rolled"]) else 0
 
 

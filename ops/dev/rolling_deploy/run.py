@@ -61,7 +61,7 @@ class Shop:
 
 def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Sizes) -> dict[str, Any]:
     """Start the machines on a database that is ready, measure, and stop them; returns the figures."""
-    settings = config.load(environment)
+    settings = config.load_settings(environment)
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
     fleet = Fleet(folder, environment, places, kept_seconds=sizes.kept_seconds, failed_seconds=sizes.failed_seconds)

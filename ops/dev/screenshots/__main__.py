@@ -10,9 +10,9 @@ from itertools import product
 from pathlib import Path
 
 from models.translations import LANGUAGES
-from ops.console import Failure, Step, complain, say
+from ops.console import Failure, Step, print_error, print_line
 from ops.dev.screenshots import axe, lighthouse
-from ops.dev.screenshots.browser import WIDTHS, Camera, Variant, camera
+from ops.dev.screenshots.browser import WIDTHS, Camera, Variant, open_camera
 from ops.dev.screenshots.interactions import scenes
 from ops.dev.screenshots.pages import ROLES, Place, walked
 from ops.dev.screenshots.scratch_portal import Stage, stage
@@ -25,11 +25,11 @@ def main(arguments: Sequence[str]) -> int:
         options.folder.mkdir(parents=True, exist_ok=True)
         complaints = _shoot(options)
     except Failure as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 2
     for line in complaints:
-        say(f"  ! {line}")
-    say(f"  {options.folder}/index.html shows them all.")
+        print_line(f"  ! {line}")
+    print_line(f"  {options.folder}/index.html shows them all.")
     return 1 if complaints else 0
 
 
@@ -39,7 +39,7 @@ def _shoot(options: argparse.Namespace) -> list[str]:
     with ExitStack() as stack:
         with Step("A shop to look at"):
             set_up = stack.enter_context(stage())
-            made = stack.enter_context(camera(set_up, axe.source() if options.axe else ""))
+            made = stack.enter_context(open_camera(set_up, axe.source() if options.axe else ""))
         places, complaints = places_of(set_up, options.only)
         with Step("Pictures") as step:
             for variant, role in product([Variant(*parts) for parts in chosen], ROLES):
@@ -61,7 +61,7 @@ def _shoot(options: argparse.Namespace) -> list[str]:
 def _measured(made: Camera) -> Iterator[str]:
     for path, role in lighthouse.PAGES:
         found = lighthouse.scores(made, path, role)
-        say(f"  {path:<20}" + "  ".join(f"{name} {score}" for name, score in found.items()))
+        print_line(f"  {path:<20}" + "  ".join(f"{name} {score}" for name, score in found.items()))
         yield from (f"{path}: {name} {score}" for name, score in found.items() if score < lighthouse.LEAST)
 
 

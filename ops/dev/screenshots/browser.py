@@ -212,7 +212,7 @@ def chromium() -> str:
 
 
 @contextmanager
-def camera(set_up: Stage, script: str = "") -> Iterator[Camera]:
+def open_camera(set_up: Stage, script: str = "") -> Iterator[Camera]:
     """Start a browser before the portal at an address."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)

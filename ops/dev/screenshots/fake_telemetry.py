@@ -46,7 +46,7 @@ def make(making: Making, admin: User, alice: User) -> None:
             overrides.change(session, settings, key, value=value, reason="Agreed in the meeting", seen=0, actor=boss)
     with making.past.ago(2) as session:
         words_en, words_ru = _ALERT
-        made = announcements.make(session, level=Level.WARN, words_en=words_en, words_ru=words_ru, starts_at=None,
+        made = announcements.create(session, level=Level.WARN, words_en=words_en, words_ru=words_ru, starts_at=None,
                                   ends_at=clock.now() + timedelta(days=30), actor=boss)  # fmt: skip
         making.shop.add("announcement_id", "shown", made.id)
     with making.past.sessions.begin() as session:
@@ -60,7 +60,7 @@ def report(redis: Redis, token_id: UUID) -> None:
     """Write to Redis what workers and jobs report."""
     moment = clock.now().timestamp()
     lines = [
-        recent_requests.written(moment - 47 * number**2, method, path, figures, code)
+        recent_requests.encode(moment - 47 * number**2, method, path, figures, code)
         for number, (method, path, figures, code) in enumerate(_REQUESTS)
     ]
     refused = [line for line, (*_, code) in zip(lines, _REQUESTS, strict=True) if code == "scope_denied"]

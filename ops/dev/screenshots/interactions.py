@@ -95,8 +95,8 @@ def _outside(shop: Shop) -> Iterator[Place]:
     yield Place("mailed-finish-login", f"/links/{shop.ids['secret'][2][1]}", "visitor", portal="mailing")
     yield Place("mailed-profile-email", "/profile/email", "buyer", portal="mailing")
     for name, draw in (
-        ("ask", lambda language: pages.ask("ticket", "fPOzx1H6", language)),
-        ("over", lambda language: pages.over("", "7d1f0c2e", language)),
+        ("ask", lambda language: pages.confirmation_page("ticket", "fPOzx1H6", language)),
+        ("over", lambda language: pages.expired_page("", "7d1f0c2e", language)),
         ("refused", lambda language: refusal_pages.written(EXPIRED, "7d1f0c2e", "", language)),
     ):
         yield Place(f"gateway-{name}", "/robots.txt", "visitor", _draw(draw))

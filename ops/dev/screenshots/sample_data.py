@@ -198,7 +198,7 @@ def _notices(making: Making, alice: User) -> None:
             for url, count in (("https://hooks.example.org/zenzefi", 8), ("https://old.example.net:8443/notify", 2))
         ]  # fmt: skip
         works, fails = (one[0] for one in made if one is not None)
-        webhook_endpoints.switch(session, fails, on=False, actor=making.actor(alice))
+        webhook_endpoints.set_enabled(session, fails, on=False, actor=making.actor(alice))
     answers = [(200, "ok", None), (500, TO_TRY, None), (None, None, "No response in time."), (200, "", None)]
     for number, (kind, days) in enumerate((("payment", 3), ("balance_low", 2.6), ("renewed", 2), ("bonus", 0.6))):
         status, answer, error = answers[number]
@@ -212,7 +212,7 @@ def _notices(making: Making, alice: User) -> None:
             )  # fmt: skip
             session.add(delivery)
     with making.past.ago(0) as session:
-        deliveries.write_test(session, session.merge(works))
+        deliveries.enqueue_test(session, session.merge(works))
         mails = session.scalars(select(OutboxMail).order_by(OutboxMail.created_at)).all()
         for mail in mails[:-3]:
             mail.sent_at, mail.attempts = mail.created_at, 1
@@ -256,8 +256,8 @@ def _first(session: Session, column: object) -> object:
 
 
 def _mailed_secret(session: Session, purpose: LinkPurpose, email: str, settings: Settings) -> str:
-    email_links.ask(session, purpose, email, settings=settings, actor=Actor())
-    email_links.send_asked(session)
+    email_links.request_link(session, purpose, email, settings=settings, actor=Actor())
+    email_links.send_requested(session)
     asked = session.scalars(select(AccountLink.id).where(AccountLink.purpose == purpose)).one()
     return email_links.secret_of(settings, asked)
 

@@ -80,7 +80,7 @@ def _secrets() -> dict[str, str]:
 
 def _served(known: Mapping[str, str], stack: ExitStack) -> Stage:
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    settings = config.load(known)
+    settings = config.load_settings(known)
     migrate(settings)
     engine = database.connect(settings.database)
     made = sample_data.make(Past(engine, database.sessions(engine)), settings)
@@ -92,7 +92,7 @@ def _served(known: Mapping[str, str], stack: ExitStack) -> Stage:
         port = free_port()
         addresses[portal] = f"http://{LOOPBACK}:{port}"
         own = {**USUAL, **known, **weather, "ZENZEFI_PORTAL__PUBLIC_URL": addresses[portal]}
-        apps[portal] = create_app(config.load(own))
+        apps[portal] = create_app(config.load_settings(own))
         stack.enter_context(_answering(apps[portal], port))
     return Stage(apps["usual"], addresses, made)
 

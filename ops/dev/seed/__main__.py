@@ -18,7 +18,7 @@ from models import clock, database
 from models.config.settings import Settings
 from models.services.accounts import passwords
 from models.services.admin import dashboard as admin_dashboard
-from ops.console import Failure, Step, complain, say
+from ops.console import Failure, Step, print_error, print_line
 from ops.dev.seed import rows, secondary_rows
 from ops.dev.seed.bulk import build_again, take_away
 from ops.dev.seed.sizes import Sizes
@@ -36,12 +36,12 @@ def main(arguments: Sequence[str]) -> int:
         with reachable(options.data) as settings:
             password = seed(database.connect(settings.database), settings, sizes)
     except (Failure, ValueError) as failure:
-        complain(str(failure))
+        print_error(str(failure))
         return 1
     except DBAPIError as error:
-        complain(f"The database cannot be filled: {str(error.orig).strip().splitlines()[0]}")
+        print_error(f"The database cannot be filled: {str(error.orig).strip().splitlines()[0]}")
         return 1
-    say(f"\nBuyer seed1@example.test, admin seed2@example.test, password of both and of all others: {password}")
+    print_line(f"\nBuyer seed1@example.test, admin seed2@example.test, password of both and of all others: {password}")
     return 0
 
 

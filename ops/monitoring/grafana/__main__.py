@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ops.console import say
+from ops.console import print_line
 from ops.monitoring.grafana.business import BUSINESS
 from ops.monitoring.grafana.gateway import GATEWAY
 from ops.monitoring.grafana.health import HEALTH
@@ -29,7 +29,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for path, text in files().items():
         path.write_text(text, encoding="utf-8")
-        say(str(path))
+        print_line(str(path))
 
 
 if __name__ == "__main__":

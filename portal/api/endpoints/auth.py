@@ -8,7 +8,7 @@ from flask_openapi3 import APIBlueprint
 
 from models.logins import LoginKind
 from models.services.accounts import email_flows, known_devices, logins, two_factor, users
-from models.services.errors import AccountDisabled, LoginFailed, OtpRequired, OtpWrong, ProofNeeded
+from models.services.errors import AccountDisabled, LoginFailed, OtpInvalid, OtpRequired, ProofNeeded
 from portal.api import authentication, login_tokens
 from portal.api.openapi.blueprints import blueprint as make_blueprint
 from portal.api.openapi.document import documented
@@ -63,7 +63,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
             actor=authentication.actor(),
         )
     if context.frozen_settings().mail.is_configured:
-        context.later("jobs.email_links.send_links")
+        context.enqueue_job("jobs.email_links.send_links")
     return reply(User.model_validate(user), 201)
 
 
@@ -94,20 +94,20 @@ def login(body: schemas.Credentials) -> Response:
                 two_factor.require(
                     session, user, body.otp, settings=context.frozen_settings(), actor=authentication.actor()
                 )
-            if not two_factor.is_on(session, user.id) and login_limits.needs_mail(attempt):
+            if not two_factor.is_enabled(session, user.id) and login_limits.needs_mail(attempt):
                 raise ProofNeeded
             opened = logins.begin(
                 session, user, kind=LoginKind.API, lifetime=login_tokens.LIFETIME, actor=authentication.actor()
             )
-            known_devices.note_login(session, user, _program(), name=device(opened), actor=authentication.actor())
+            known_devices.record_login(session, user, _program(), name=device(opened), actor=authentication.actor())
     except OtpRequired as error:
         raise Refusal(401, error.code) from None
     except ProofNeeded as error:
         with context.transaction() as session:
             email_flows.ask_to_sign_in(session, user, settings=context.frozen_settings(), actor=authentication.actor())
-        context.later("jobs.email_links.send_links")
+        context.enqueue_job("jobs.email_links.send_links")
         raise Refusal(401, error.code) from None
-    except (LoginFailed, AccountDisabled, OtpWrong) as error:
+    except (LoginFailed, AccountDisabled, OtpInvalid) as error:
         with context.transaction() as session:
             users.record_failed_login(session, email=body.email, actor=authentication.actor())
         login_limits.refuse_beyond(attempt)

@@ -62,8 +62,8 @@ def change_me(body: schemas.Changes) -> Response:
 def my_referrals() -> Response:
     """Return what my invitations have come to, with the newest 100 of whom I brought."""
     user = authentication.user()
-    figures = referrals.figures(context.session(), user)
-    page = referrals.invited(context.session(), user, limit=MAX_LIMIT, offset=0)
+    figures = referrals.totals(context.session(), user)
+    page = referrals.list_referred_users(context.session(), user, limit=MAX_LIMIT, offset=0)
     referred = [
         schemas.Referred(
             username=who.username, created_at=who.created_at, bonus=bonus.amount - bonus.returned if bonus else None

@@ -16,7 +16,7 @@ from portal.api.openapi.document import documented
 from portal.api.responses import Unfit, envelope, reply, unfit_body
 from portal.api.schemas import wallet as schemas
 from portal.request import context
-from portal.request.safe_redirects import way_back
+from portal.request.safe_redirects import return_path
 
 blueprint = make_blueprint("currency", "The wallet.")
 
@@ -66,7 +66,7 @@ def top_up(header: OnceHeader, body: schemas.TopUp) -> Response:
         raise Unfit(("body", "provider"), "no such payment provider is switched on")
     payment_id = uuid.uuid4()
     usual = url_for("wallet.payment", payment_id=payment_id)
-    return_url = way_back(body.return_url or usual)
+    return_url = return_path(body.return_url or usual)
     if return_url is None:
         raise Unfit(("body", "return_url"), "must be a path of the portal, or lead to one of its return_origins")
 

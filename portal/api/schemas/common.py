@@ -14,7 +14,7 @@ from portal.template_filters import iso
 
 def fit(text: str) -> str:
     """Return a text that can be kept. Raises ValueError for one with control characters."""
-    if not text_validation.is_fit(text):
+    if not text_validation.is_printable(text):
         raise ValueError("must not hold control characters")
     return text
 
@@ -23,7 +23,7 @@ def plain(amount: object) -> object:
     """Return an amount that is a number, or a text in plain decimal notation. Raises ValueError."""
     if isinstance(amount, bool):
         raise ValueError("must be a number, or a number as a string")
-    if isinstance(amount, str) and not money.is_plain(amount):
+    if isinstance(amount, str) and not money.is_plain_decimal(amount):
         raise ValueError("write an amount like 50 or 12.34, with at most two digits after the point")
     return amount
 

@@ -44,7 +44,7 @@ def create() -> str | Response | tuple[str, int]:
                 key_id=form.key_id.data,
             )
     except MadeAlready as error:
-        flash(error_messages.sentence(error), "info")
+        flash(error_messages.message_of(error), "info")
         return redirect(url_for("keys.listing"), 303)
     except InvalidInput as error:
         form.refuse(error)
@@ -70,7 +70,7 @@ def confirm_end(key_id: uuid.UUID) -> str:
 def end(key_id: uuid.UUID) -> Response:
     """End a key; whatever uses it is refused from then on."""
     with context.transaction() as session:
-        api_keys.end(session, context.user(), key_id, actor=context.actor())
+        api_keys.revoke(session, context.user(), key_id, actor=context.actor())
     flash(_("The API key has been revoked."), "good")
     return redirect(url_for("keys.listing"), 303)
 

@@ -22,7 +22,7 @@ def change() -> str | Response | tuple[str, int]:
         rate_limits.count_mailed_link(request.remote_addr)
         try:
             with login_limits.proof_attempt(context.login().id), context.transaction() as own:
-                email_flows.ask_for_new_email(
+                email_flows.request_email_change(
                     own,
                     context.user(),
                     email=str(form.email.data),
@@ -33,7 +33,7 @@ def change() -> str | Response | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         else:
-            context.later("jobs.email_links.send_links")
+            context.enqueue_job("jobs.email_links.send_links")
             flash(
                 _("We have sent a link to the new address. The old one stays in use until you follow the link."), "good"
             )

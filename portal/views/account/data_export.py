@@ -7,7 +7,7 @@ from models import clock
 from models.audit import AuditAction
 from models.services.accounts import data_export, deletion, two_factor
 from models.services.audit import log as audit_log
-from models.services.errors import InvalidInput, LastSuperuser, OtpRequired, OtpWrong, PaymentWaits
+from models.services.errors import InvalidInput, LastSuperuser, OtpInvalid, OtpRequired, PaymentPending
 from portal.forms.two_factor import DeleteForm
 from portal.i18n import gettext as _
 from portal.request import auth, context, login_limits
@@ -23,7 +23,9 @@ def export() -> Response:
     with context.transaction() as own:
         who = context.actor()
         audit_log.record(own, AuditAction.USER_EXPORTED, who, user_id=user.id, resource=("user", user.id))
-    response = Response(stream_with_context(data_export.document(context.session(), user)), mimetype="application/json")
+    response = Response(
+        stream_with_context(data_export.build_document(context.session(), user)), mimetype="application/json"
+    )
     response.headers["Content-Disposition"] = f'attachment; filename="zenzefi-{clock.now():%Y-%m-%d}.json"'
     return response
 
@@ -38,15 +40,15 @@ def delete() -> str | AnyResponse | tuple[str, int]:
             with login_limits.proof_attempt(context.login().id), context.transaction() as own:
                 proof = {"password": str(form.current_password.data), "code": form.code.data or None}
                 deletion.delete_account(own, user, **proof, settings=context.frozen_settings(), actor=context.actor())  # type: ignore[arg-type]
-        except (InvalidInput, OtpRequired, OtpWrong) as error:
+        except (InvalidInput, OtpRequired, OtpInvalid) as error:
             form.refuse(error, None if isinstance(error, InvalidInput) else "code")
-        except (LastSuperuser, PaymentWaits) as error:
+        except (LastSuperuser, PaymentPending) as error:
             form.refuse(error)
         else:
             session.clear()
             flash(_("Your account has been deleted."), "info")
             return redirect(url_for("pages.landing"), 303)
     gone = deletion.preview(context.session(), user)
-    asks_code = two_factor.is_on(context.session(), user.id)
+    asks_code = two_factor.is_enabled(context.session(), user.id)
     page = render_template("account/delete.html", form=form, gone=gone, asks_code=asks_code)
     return page, 400 if form.errors else 200

@@ -47,8 +47,8 @@ def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tup
         rate_limits.count_mailed_link(request.remote_addr)
         with context.transaction() as own:
             email = str(form.email.data)
-            email_links.ask(own, purpose, email, settings=context.frozen_settings(), actor=context.actor())
-        context.later("jobs.email_links.send_links")
+            email_links.request_link(own, purpose, email, settings=context.frozen_settings(), actor=context.actor())
+        context.enqueue_job("jobs.email_links.send_links")
         return redirect(url_for(here, sent=1), 303)
     return render_template(template, form=form, sent=SENT in request.args), 400 if form.errors else 200
 
@@ -131,12 +131,12 @@ def finish_login() -> str | Response | tuple[str, int]:
         if request.method == "POST" and is_shown:
             with context.transaction() as own:
                 user = email_flows.sign_in(own, session[KEY], settings=context.frozen_settings())
-                needs_code = two_factor.is_on(own, user.id)
+                needs_code = two_factor.is_enabled(own, user.id)
                 opened = None if needs_code else auth.open_login(own, user)
             if opened is None:
-                auth.enter_half(user)
+                auth.begin_second_step(user)
                 return redirect(url_for("accounts.code"), 303)
-            auth.enter(opened)
+            auth.sign_in(opened)
             return redirect(url_for("profile.dashboard"), 303)
     except LinkExpired:
         return _gone()

@@ -6,7 +6,7 @@ from werkzeug.wrappers import Response
 
 from models.email_links import LinkPurpose
 from models.services.accounts import email_flows, email_links, time_zones, two_factor, users
-from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpWrong, UsernameTaken
+from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpInvalid, UsernameTaken
 from portal.forms.accounts import LoginForm, RegisterForm
 from portal.forms.two_factor import LoginCodeForm
 from portal.i18n import chosen_language
@@ -40,11 +40,12 @@ def register() -> str | Response | tuple[str, int]:
             form.refuse(error, None if isinstance(error, InvalidInput) else "username")
         else:
             if context.frozen_settings().mail.is_configured:
-                context.later("jobs.email_links.send_links")
+                context.enqueue_job("jobs.email_links.send_links")
                 words = _("Check your e-mail for the next step, also if this address already had an account.")
             else:
                 words = _(
-                    "You can sign in now. If this address already had an account, nothing has changed: use its password."
+                    "You can sign in now. If this address already had an account, nothing has changed: use its "
+                    "password."
                 )
             flash(words, "good")
             return redirect(url_for("accounts.login", next=_next() or None), 303)
@@ -71,9 +72,9 @@ def _register(form: RegisterForm) -> None:
     except EmailTaken:
         # The same answer as for a new address; the caller says why.
         with context.transaction() as session:
-            if users.note_second_registration(session, email=email, actor=context.actor()):
+            if users.record_second_registration(session, email=email, actor=context.actor()):
                 purpose = LinkPurpose.RESET_PASSWORD
-                email_links.ask(session, purpose, email, settings=settings, actor=context.actor())
+                email_links.request_link(session, purpose, email, settings=settings, actor=context.actor())
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
@@ -104,7 +105,7 @@ def _log_in(email: str, password: str) -> Response:
     try:
         with login_limits.login_attempt(email) as attempt, context.transaction() as session:
             user = users.authenticate(session, email=email, password=password)
-            if not two_factor.is_on(session, user.id):
+            if not two_factor.is_enabled(session, user.id):
                 needs_mail = login_limits.needs_mail(attempt)
                 if needs_mail:
                     settings, actor = context.frozen_settings(), context.actor()
@@ -116,20 +117,20 @@ def _log_in(email: str, password: str) -> Response:
         login_limits.refuse_beyond(attempt)
         raise
     if needs_mail:
-        context.later("jobs.email_links.send_links")
+        context.enqueue_job("jobs.email_links.send_links")
         flash(_("Many logins to this account have failed, so we have mailed you a link to finish yours."), "info")
         return redirect(url_for("accounts.login", next=_next() or None), 303)
     if opened is None:
-        auth.enter_half(user)
+        auth.begin_second_step(user)
         return redirect(url_for("accounts.code", next=_next() or None), 303)
-    auth.enter(opened)
+    auth.sign_in(opened)
     return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
 
 
 @blueprint.route("/login/code", methods=["GET", "POST"])
 def code() -> str | Response | tuple[str, int]:
     """Ask for the second factor of somebody whose password was right a moment ago."""
-    user = auth.half_entered()
+    user = auth.pending_second_step()
     if user is None:
         return redirect(url_for("accounts.login", next=_next() or None))
     form = LoginCodeForm(request.form)
@@ -143,12 +144,12 @@ def code() -> str | Response | tuple[str, int]:
                         session, user, str(form.code.data), settings=context.frozen_settings(), actor=context.actor()
                     )
                     opened = auth.open_login(session, user)
-            except OtpWrong as error:
+            except OtpInvalid as error:
                 _leave_trace(user.email)
                 form.refuse(error, "code")
                 status = 401
             else:
-                auth.enter(opened)
+                auth.sign_in(opened)
                 return redirect(local_path(_next(), url_for("profile.dashboard")), 303)
     return render_template("account/code.html", form=form, next=_next()), status
 

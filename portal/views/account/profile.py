@@ -62,7 +62,7 @@ def change_password() -> str | Response | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         else:
-            auth.enter(opened)
+            auth.sign_in(opened)
             flash(_("Your password has been changed. All other login sessions have ended."), "good")
             return redirect(url_for("profile.profile"), 303)
     return _profile(form), 400
@@ -95,5 +95,5 @@ def _profile(form: PasswordForm, zone: TimeZoneForm | None = None) -> str:
         "account/profile.html",
         form=form,
         zone=zone or TimeZoneForm.for_user(user.time_zone),
-        has_two_factor=two_factor.is_on(context.session(), user.id),
+        has_two_factor=two_factor.is_enabled(context.session(), user.id),
     )

@@ -18,6 +18,6 @@ def overview() -> str:
     return render_template(
         "account/referrals.html",
         link=own_address(url_for("accounts.register", ref=user.referral_code)),
-        figures=referrals.figures(context.session(), user),
-        page=referrals.invited(context.session(), user, **window()),
+        figures=referrals.totals(context.session(), user),
+        page=referrals.list_referred_users(context.session(), user, **window()),
     )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.services.accounts import two_factor
-from models.services.errors import InvalidInput, OtpWrong, RotatedAlready
+from models.services.errors import AlreadyRotated, InvalidInput, OtpInvalid
 from portal.forms.base import Form
 from portal.forms.two_factor import BeginForm, FirstCodeForm, RenewCodesForm
 from portal.i18n import gettext as _
@@ -18,7 +18,7 @@ from portal.request import auth, context, login_limits
 
 blueprint = Blueprint("two_factor", __name__, url_prefix="/profile/two-factor")
 blueprint.before_request(auth.require_login)
-blueprint.before_request(auth.refuse_viewers)
+blueprint.before_request(auth.forbid_while_impersonating)
 
 
 @blueprint.get("")
@@ -80,7 +80,7 @@ def renew_codes() -> str | Response | tuple[str, int]:
 
     try:
         is_done = _tried(form, act)
-    except RotatedAlready:
+    except AlreadyRotated:
         flash(_("New codes have already been created. They were shown once."), "info")
         return redirect(url_for("two_factor.overview"), 303)
     if is_done:
@@ -110,7 +110,7 @@ def _tried(form: Form, act: Callable[[Session], None]) -> bool:
     try:
         with login_limits.proof_attempt(context.login().id), context.transaction() as own:
             act(own)
-    except (InvalidInput, OtpWrong) as error:
+    except (InvalidInput, OtpInvalid) as error:
         form.refuse(error, None if isinstance(error, InvalidInput) else "code")
         return False
     return True

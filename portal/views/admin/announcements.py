@@ -34,7 +34,7 @@ COLUMNS: dict[str, list_export.Column[Announcement]] = {
 def listing() -> str | FlaskResponse:
     """List announcements, with the form for another one."""
     if list_export.is_wanted():
-        return list_export.as_csv("announcements", COLUMNS, announcements.listing())
+        return list_export.as_csv("announcements", COLUMNS, announcements.list_announcements())
     return _page(AnnouncementForm(data={"key": uuid.uuid4()}))
 
 
@@ -46,7 +46,7 @@ def make() -> str | Response | tuple[str, int]:
         return _page(form), 400
     try:
         with context.transaction() as session:
-            announcements.make(
+            announcements.create(
                 session,
                 level=Level(form.level.data),
                 words_en=str(form.words_en.data),
@@ -75,7 +75,9 @@ def withdraw(announcement_id: uuid.UUID) -> Response:
 
 
 def _page(form: AnnouncementForm) -> str:
-    return render_template("admin/announcements.html", page=list_export.page_of(announcements.listing()), form=form)
+    return render_template(
+        "admin/announcements.html", page=list_export.page_of(announcements.list_announcements()), form=form
+    )
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

@@ -20,14 +20,14 @@ OUTAGE_COLUMNS = ("opened_at", "closed_at", "credited_at", "credited_tokens", "c
 @blueprint.get("/")
 def index() -> str:
     """Show what needs a person, the figures of the shop with the ways to their lists, and how each part is."""
-    found = admin_dashboard.of(context.session(), context.settings())
-    return render_template("admin/dashboard.html", desk=found, parts=components.look())
+    found = admin_dashboard.load_dashboard(context.session(), context.settings())
+    return render_template("admin/dashboard.html", desk=found, parts=components.collect_components())
 
 
 @blueprint.post("/verify")
 def verify() -> Response:
     """Have the books verified now instead of next night."""
-    if context.later("jobs.cleanup.verify_ledger"):
+    if context.enqueue_job("jobs.cleanup.verify_ledger"):
         flash(_("Ledger verification has started. The result will appear here shortly."), "info")
     else:
         flash(_("Redis is not responding. Please try again later."), "bad")
@@ -38,7 +38,7 @@ def verify() -> Response:
 def outage_list() -> str | FlaskResponse:
     """List the upstream's outages, with what was credited for each."""
     if list_export.is_wanted():
-        found = list_export.every(outage_credit.listing)
+        found = list_export.all_rows(outage_credit.list_credits)
         rows = (tuple(getattr(outage, name) for name in OUTAGE_COLUMNS) for outage in found)
         return list_export.lines_as_csv("outages", OUTAGE_COLUMNS, rows)
-    return render_template("admin/outages.html", page=outage_credit.listing(context.session(), **window()))
+    return render_template("admin/outages.html", page=outage_credit.list_credits(context.session(), **window()))

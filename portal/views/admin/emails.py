@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from models.outbox import MailState, OutboxMail
 from models.services.notifications import mail_rendering, mail_samples, outbox
 from models.services.notifications import preferences as notification_preferences
-from models.services.notifications.mail_rendering import Letter
+from models.services.notifications.mail_rendering import RenderedMail
 from models.services.pagination import LOG_COUNT
 from models.translations import LANGUAGES
 from portal.documents import list_export
@@ -45,8 +45,8 @@ def listing() -> str | FlaskResponse:
     """List mails by where they stand."""
     state = next((known for known in MailState if known == request.args.get("state")), MailState.WAITING)
     if list_export.is_wanted():
-        return list_export.as_csv("mails", COLUMNS, outbox.listing(state))
-    page = outbox.listing(state).page(context.session(), **window(), count_to=LOG_COUNT)
+        return list_export.as_csv("mails", COLUMNS, outbox.list_mails(state))
+    page = outbox.list_mails(state).page(context.session(), **window(), count_to=LOG_COUNT)
     return render_template("admin/emails.html", page=page, state=state, states=list(MailState))
 
 
@@ -54,8 +54,8 @@ def listing() -> str | FlaskResponse:
 def send_again(mail_id: uuid.UUID) -> Response:
     """Let a mail that was given up be tried again from the start."""
     with context.transaction() as session:
-        outbox.send_again(session, mail_id, actor=context.actor())
-    context.later("jobs.mail.send_waiting")
+        outbox.resend(session, mail_id, actor=context.actor())
+    context.enqueue_job("jobs.mail.send_pending")
     flash(_("The e-mail will be sent again."), "good")
     return redirect(local_path(request.form.get("next"), url_for("office_mails.listing")), 303)
 
@@ -84,12 +84,12 @@ def preview_html(kind: str, lang: str) -> Response:
     return response
 
 
-def _letter(kind: str, lang: str) -> Letter:
+def _letter(kind: str, lang: str) -> RenderedMail:
     if kind not in mail_rendering.kinds() or lang not in LANGUAGES:
         abort(404)
     portal = context.settings().portal
     way_out = notification_preferences.unsubscribe_path(portal, uuid.UUID(int=0), kind)
-    return mail_rendering.compose(
+    return mail_rendering.render(
         kind,
         mail_samples.of(kind),
         language=lang,

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.services.accounts import impersonation, two_factor, users
-from models.services.errors import InvalidInput, ViewRefused
+from models.services.errors import ImpersonationNotAllowed, InvalidInput
 from portal.forms.admin import ReasonForm
 from portal.i18n import gettext as _
 from portal.request import auth, context
@@ -28,7 +28,7 @@ def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
             with context.transaction() as own:
                 facts = {"reason": str(form.reason.data), "actor": context.actor()}
                 impersonation.begin(own, context.login(), user_id, **facts)  # type: ignore[arg-type]
-        except (InvalidInput, ViewRefused) as error:
+        except (InvalidInput, ImpersonationNotAllowed) as error:
             form.refuse(error)
         else:
             return redirect(url_for("profile.dashboard"), 303)
@@ -38,7 +38,7 @@ def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
 @way_back.post("/view-as/end")
 def end() -> Response:
     """Stop viewing and go back to the user's page in the office."""
-    person = impersonation.viewed(context.login())
+    person = impersonation.impersonated_user(context.login())
     if person is None:
         return redirect(url_for("profile.dashboard"), 303)
     with context.transaction() as own:

@@ -10,7 +10,7 @@ from models import clock
 from models.inspections import Inspection, Target
 from models.services.errors import InvalidInput
 from models.services.gateway import inspections
-from models.services.pagination import Listing
+from models.services.pagination import ListQuery
 from portal.documents import list_export
 from portal.forms.inspections import InspectionForm
 from portal.i18n import gettext as _
@@ -88,5 +88,5 @@ def _running_only() -> bool:
     return request.args.get("running") == "1"
 
 
-def _listing() -> Listing[Inspection]:
-    return inspections.listing(running_only=_running_only())
+def _listing() -> ListQuery[Inspection]:
+    return inspections.list_inspections(running_only=_running_only())

@@ -22,7 +22,7 @@ blueprint.before_request(auth.require_admin)
 def overview() -> str:
     """Show queues, workers and failed jobs; all empty while Redis does not answer, and the page says so."""
     try:
-        work, failed = queues.work(components.redis()), queues.failed_jobs(components.redis())
+        work, failed = queues.queue_status(components.redis()), queues.failed_jobs(components.redis())
     except QueueDown:
         return render_template("admin/jobs.html", work=None, failed=[])
     return render_template("admin/jobs.html", work=work, failed=failed, slow_queue=queues.SLOW_QUEUE)
@@ -31,7 +31,7 @@ def overview() -> str:
 @blueprint.post("/again")
 def run_again() -> Response:
     """Put a failed job back into its queue. Every job may run twice without harm."""
-    return _change(queues.run_again, _("The job has been queued again."), "again")
+    return _change(queues.retry, _("The job has been queued again."), "again")
 
 
 @blueprint.post("/remove")

@@ -95,7 +95,7 @@ def cut_session(session_id: uuid.UUID) -> Response:
     """End a session, and what is under way in it, at every worker within a second."""
     try:
         with context.transaction() as session:
-            sessions.cut(session, session_id, context.actor())
+            sessions.end_by_admin(session, session_id, context.actor())
     except NotFound:
         if sessions.exists(context.session(), session_id):
             flash(_("This session has already ended."), "info")
@@ -126,7 +126,7 @@ def audit_log() -> str | FlaskResponse:
         "admin/audit.html",
         page=page,
         asked=failed_requests.find(wanted.request_id) if wanted.request_id else None,
-        standing=hash_chain.standing(context.session()),
+        standing=hash_chain.status(context.session()),
         check=chain_verification.last_check(context.session()),
         **facts,
     )

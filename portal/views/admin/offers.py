@@ -35,9 +35,9 @@ def overview() -> str | Response:
     session = context.session()
     return render_template(
         "admin/offers.html",
-        bundles=bundles.listing(session, **window("bundles")),
-        coupons=coupons.listing(session, **window("coupons")),
-        gifts=gift_codes.listing(session, **window("gifts")),
+        bundles=bundles.list_bundles(session, **window("bundles")),
+        coupons=coupons.list_coupons(session, **window("coupons")),
+        gifts=gift_codes.list_codes(session, **window("gifts")),
     )
 
 
@@ -143,7 +143,7 @@ def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
             form.refuse(error)
             return _form_page(form, _("Revoke token %(prefix)s…", prefix=token.prefix), _("Revoke without refund"))
         except TokenEnded as error:
-            flash(error_messages.sentence(error), "info")
+            flash(error_messages.message_of(error), "info")
         else:
             flash(_("Token revoked; its owner is notified of the reason."), "good")
         return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)
@@ -162,10 +162,10 @@ def _file(name: str) -> Response:
     match name:
         case "bundles":
             head = (*BUNDLE_COLUMNS, "is_active")
-            rows = (_cells(row, BUNDLE_COLUMNS) for row in list_export.every(bundles.listing))
+            rows = (_cells(row, BUNDLE_COLUMNS) for row in list_export.all_rows(bundles.list_bundles))
         case "coupons":
             head = (*COUPON_COLUMNS, "is_active", "uses", "given_znc")
-            found = list_export.every(coupons.listing)
+            found = list_export.all_rows(coupons.list_coupons)
             rows = ((*_cells(row, COUPON_COLUMNS), uses, given) for row, uses, given in found)
         case "gifts":
             head = (*GIFT_COLUMNS, "is_active")
@@ -177,7 +177,7 @@ def _file(name: str) -> Response:
 
 def _gifts() -> Iterator[GiftCode]:
     # Asked when the answer is being sent: the session of the view has ended by then.
-    yield from gift_codes.everything().rows(context.session())
+    yield from gift_codes.all_codes().rows(context.session())
 
 
 def _cells(row: Bundle | Coupon | GiftCode, columns: Sequence[str]) -> tuple[list_export.Cell, ...]:

@@ -77,7 +77,7 @@ def listing() -> str | FlaskResponse:
 def review_list() -> str | FlaskResponse:
     """List what no rule could decide."""
     if list_export.is_wanted():
-        return list_export.as_csv("payments-to-review", REVIEW_COLUMNS, manual_review.listing())
+        return list_export.as_csv("payments-to-review", REVIEW_COLUMNS, manual_review.list_reviews())
     return _review_page()
 
 
@@ -90,7 +90,7 @@ def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
         with context.transaction() as session:
             act(session, event_id, note=note, actor=context.actor())
     except InvalidInput as error:
-        return _review_page(refused=event_id, note=note, error=error_messages.sentence(error)), 400
+        return _review_page(refused=event_id, note=note, error=error_messages.message_of(error)), 400
     flash(_("Recorded and resolved.") if is_booked else _("The review has been closed."), "good")
     return redirect(url_for("admin_payments.review_list", page=request.args.get("page")), 303)
 
@@ -109,7 +109,7 @@ def ask(payment_id: uuid.UUID) -> Response:
         with context.transaction() as session:
             result = topups.ask_provider(session, payment_id, context.settings())
     except (CallbackRefused, ProviderDown, ProviderRefused) as error:
-        flash(error_messages.sentence(error), "bad")
+        flash(error_messages.message_of(error), "bad")
     else:
         said = (
             _("The provider has no new status.") if result is None else _("The provider's answer has been processed.")
@@ -135,7 +135,7 @@ def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
     except DuplicateTransfer:
         flash(_("This refund has already been recorded and was not made twice."), "info")
     else:
-        context.later("jobs.payments.send_refund", str(key))
+        context.enqueue_job("jobs.payments.send_refund", str(key))
         flash(_("The refund has been recorded and sent to the provider."), "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
@@ -178,7 +178,7 @@ def end_reversal(payment_id: uuid.UUID, reversal_id: uuid.UUID) -> Response:
         with context.transaction() as session:
             manual_booking.end(session, payment_id, reversal_id, state=state, reason=reason, actor=actor)
     except InvalidInput as error:
-        flash(error_messages.sentence(error), "bad")
+        flash(error_messages.message_of(error), "bad")
     else:
         flash(_("Recorded."), "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
@@ -205,6 +205,6 @@ def _payment_page(
 
 
 def _review_page(**of_a_note: object) -> str:
-    page = manual_review.listing().page(context.session(), **window())
+    page = manual_review.list_reviews().page(context.session(), **window())
     bookable = manual_booking.BOOKABLE
     return render_template("admin/payment_review.html", page=page, bookable=bookable, **of_a_note)

@@ -35,7 +35,7 @@ CHANGE_COLUMNS: dict[str, Callable[[SettingChange], list_export.Cell]] = {
 @blueprint.get("")
 def overview() -> str:
     """Show every setting that may change, and what was changed last."""
-    found = overrides.listing(context.session(), context.frozen_settings())
+    found = overrides.list_settings(context.session(), context.frozen_settings())
     groups: dict[str, list[overrides.Setting]] = {}
     for setting in found:
         groups.setdefault(setting.key.partition(".")[0], []).append(setting)
@@ -81,7 +81,7 @@ def change(key: str) -> str | Response | tuple[str, int]:
         filled.refuse(error)
         return _page(setting, filled), 400
     except SettingChanged as error:
-        flash(error_messages.sentence(error), "bad")
+        flash(error_messages.message_of(error), "bad")
         return redirect(url_for("admin_settings.form", key=key), 303)
     return _changed()
 
@@ -95,7 +95,7 @@ def undo(change_id: int) -> Response:
             reason = form.reason.data or _("Reverted")
             overrides.undo(session, context.frozen_settings(), change_id, reason=reason, actor=context.actor())
     except (InvalidInput, SettingChanged) as error:
-        flash(error_messages.sentence(error), "bad")
+        flash(error_messages.message_of(error), "bad")
         return redirect(url_for("admin_settings.overview"), 303)
     return _changed()
 

@@ -44,7 +44,7 @@ def user_list() -> str | FlaskResponse:
     wanted = request.args.get("q", "")[:100]
     state, money = request.args.get("state", ""), request.args.get("money", "")
     sort = request.args.get("sort", "")
-    listing = admin_user_list.listing(
+    listing = admin_user_list.list_users(
         words=wanted, active=ACTIVE.get(state), admins=state == "admins", money=money, sort=sort
     )
     if list_export.is_wanted():
@@ -86,7 +86,7 @@ def change_users() -> str | Response:
                 roles.set_active(session, user_id, active=active, actor=context.actor())
             changed += 1
         except (LastSuperuser, NotFound) as error:
-            flash(error_messages.sentence(error), "bad")
+            flash(error_messages.message_of(error), "bad")
     if active:
         flash(ngettext("%(num)d account enabled.", "%(num)d accounts enabled.", changed), "good")
     else:
@@ -193,7 +193,7 @@ def _change(user_id: uuid.UUID, said: str, call: Callable[[Session, Actor], obje
         with context.transaction() as session:
             call(session, context.actor())
     except DomainError as error:
-        flash(error_messages.sentence(error), "bad")
+        flash(error_messages.message_of(error), "bad")
     else:
         flash(said, "good")
     return _back(user_id)
@@ -211,6 +211,6 @@ def _chosen_ids() -> list[uuid.UUID]:
 
 
 def _user_page(user_id: uuid.UUID, form: AdjustForm) -> str:
-    dossier = user_profile.of(context.session(), user_id)
+    dossier = user_profile.load_profile(context.session(), user_id)
     facts = {"form": form, "note": NoteForm(), "signed_amount": transfers.signed_amount}
     return render_template("admin/user.html", dossier=dossier, person=dossier.person, wallet=dossier.wallet, **facts)

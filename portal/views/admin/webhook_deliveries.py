@@ -38,8 +38,8 @@ def listing() -> str | FlaskResponse:
     """List deliveries by where they stand; those that were given up first of all."""
     state = next((known for known in DeliveryState if known == request.args.get("state")), DeliveryState.DEAD)
     if list_export.is_wanted():
-        return list_export.as_csv("webhooks", COLUMNS, deliveries.listing(state))
-    page = deliveries.listing(state).page(context.session(), **window(), count_to=LOG_COUNT)
+        return list_export.as_csv("webhooks", COLUMNS, deliveries.list_deliveries(state))
+    page = deliveries.list_deliveries(state).page(context.session(), **window(), count_to=LOG_COUNT)
     return render_template("admin/webhook_deliveries.html", page=page, state=state, states=list(DeliveryState))
 
 
@@ -47,9 +47,9 @@ def listing() -> str | FlaskResponse:
 def send_again(delivery_id: uuid.UUID) -> Response:
     """Let a delivery that was given up be tried again."""
     with context.transaction() as session:
-        is_on = deliveries.send_again(session, delivery_id, actor=context.actor())
+        is_on = deliveries.resend(session, delivery_id, actor=context.actor())
     if is_on:
-        context.later("jobs.webhooks.send_waiting")
+        context.enqueue_job("jobs.webhooks.send_pending")
         flash(_("The event will be sent again."), "good")
     else:
         flash(_("The owner has to enable the webhook first."), "bad")

@@ -39,5 +39,5 @@ def decide(checkout_id: uuid.UUID) -> Response:
         is_first = mock.decide(session, checkout_id, outcome)
         back = session.get_one(Payment, found.payment_id).return_url
     if is_first:
-        context.later("jobs.payments.deliver_mock_callback", str(checkout_id))
+        context.enqueue_job("jobs.payments.deliver_mock_callback", str(checkout_id))
     return redirect(without_own_origin(back), 303)

@@ -54,7 +54,7 @@ def _note(provider: str, word: Ask) -> None:
         if payment_id is not None:
             status_checks.request(session, payment_id)
     if payment_id is not None:
-        context.later("jobs.payments.ask", str(payment_id))
+        context.enqueue_job("jobs.payments.ask", str(payment_id))
 
 
 def _settle(event_id: uuid.UUID) -> None:
@@ -69,4 +69,4 @@ def _settle(event_id: uuid.UUID) -> None:
             topups.settle(session, event_id)
     except (DomainError, SQLAlchemyError) as error:
         logger.warning("payment event %s is left to a job: %s", event_id, type(error).__name__)
-        context.later("jobs.payments.settle", str(event_id))
+        context.enqueue_job("jobs.payments.settle", str(event_id))

@@ -51,7 +51,7 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 context.user(),
                 bundle_id,
                 purchase_id=form.purchase_id.data,
-                settings=context.terms(session),
+                settings=context.fresh_settings(session),
                 actor=context.actor(),
                 coupon=form.coupon.data or "",
                 shown=form.shown.of(THE_BUNDLE),

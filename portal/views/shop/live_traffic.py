@@ -10,7 +10,7 @@ from models.access_tokens import AccessToken
 from models.config.settings import Settings
 from models.services.gateway import request_paths
 from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
-from models.services.gateway.scopes import ORDINARY_METHODS, Ruling, Scope, ruling
+from models.services.gateway.scopes import ORDINARY_METHODS, Ruling, Scope, find_rule
 from models.services.tokens import queries as token_queries
 from portal.request import auth, context
 from portal.status import recent_requests
@@ -59,7 +59,7 @@ def _judged(settings: Settings, token: AccessToken, method: str, typed: str) -> 
     if request_paths.fault(raw_path) is None and request_paths.is_under(raw_path, RESERVED_SEGMENT):
         return Ruling("reserved")
     rules = settings.scopes.get(token.scope)
-    return ruling(None if rules is None else Scope(rules), method, raw_path)
+    return find_rule(None if rules is None else Scope(rules), method, raw_path)
 
 
 def raw_path_of(typed: str) -> bytes:

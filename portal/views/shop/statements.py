@@ -77,7 +77,7 @@ def statement_csv(month: str) -> Response:
             line.entry.created_at,
             wallets.number_of(line.entry),
             line.entry.kind.value,
-            formatting.note(line.entry),
+            formatting.transfer_description(line.entry),
             line.amount,
             line.balance,
             f"{line.entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
@@ -104,9 +104,9 @@ def reconciliation() -> str | tuple[str, int]:
     fault, found, part = "", list[Row](), window()
     platform = context.settings().platform
     try:
-        found = payment_reconciliation.rows(context.session(), first, last, platform.zone)
+        found = payment_reconciliation.daily_totals(context.session(), first, last, platform.zone)
     except InvalidInput as error:
-        fault = error_messages.sentence(error)
+        fault = error_messages.message_of(error)
     shown = Page(found[::-1][part["offset"] :][: part["limit"]], len(found), **part)
     differing = [row.day for row in found if row.difference][:DAYS_NAMED]
     facts = {"first": first, "last": last, "fault": fault, "differing": differing, "zone": platform.time_zone}
@@ -118,7 +118,7 @@ def reconciliation_csv() -> Response:
     """Hand out the same as CSV."""
     first, last = _range()
     platform = context.settings().platform
-    found = payment_reconciliation.rows(context.session(), first, last, platform.zone)
+    found = payment_reconciliation.daily_totals(context.session(), first, last, platform.zone)
     paid = ("day", "provider", "payments", "paid_rub", "paid_znc", "booked_znc")
     head = (*paid, "reversals", "returned_rub", "returned_znc", "unbooked_znc", "difference_znc", "time_zone")
     rows = (

@@ -40,7 +40,7 @@ def confirm_pause(token_id: uuid.UUID) -> str | Response:
     """Say what a pause does before it begins: it locks the token for a least time."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     settings = context.settings()
-    outlook = token_pause.outlook(context.session(), token, settings)
+    outlook = token_pause.preview(context.session(), token, settings)
     if token.state(clock.now()) is not TokenState.ACTIVE or outlook.refused:
         return redirect(url_for("tokens.detail", token_id=token_id))
     least = formatting.span(settings.pause.at_least_minutes * 60)
@@ -96,7 +96,7 @@ def set_renewal(token_id: uuid.UUID) -> Response:
             context.user(),
             token_id,
             on=on,
-            settings=context.terms(session),
+            settings=context.fresh_settings(session),
             actor=context.actor(),
             shown=parse_amount(shown, field="shown") if on and shown else None,
         )
@@ -132,7 +132,7 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 token_id,
                 hours=hours,
                 key=key,
-                settings=context.terms(session),
+                settings=context.fresh_settings(session),
                 actor=context.actor(),
                 shown=form.shown.of(hours),
             )
@@ -150,7 +150,7 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     except NotFound:
         raise
     except DomainError as error:
-        flash(error_messages.sentence(error), "bad")
+        flash(error_messages.message_of(error), "bad")
     else:
         paid = formatting.amount(price)
         flash(
@@ -187,7 +187,7 @@ def rotate(token_id: uuid.UUID) -> str | Response:
     except NotFound:
         raise
     except DomainError as error:
-        flash(error_messages.sentence(error), "info")
+        flash(error_messages.message_of(error), "info")
         return _back(token_id)
     wallet = transfers.wallet_of(context.session(), context.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet, replaced=True)
@@ -226,7 +226,7 @@ def _told(done: str) -> Iterator[Session]:
     except NotFound:
         raise
     except DomainError as error:
-        flash(error_messages.sentence(error), "bad")
+        flash(error_messages.message_of(error), "bad")
     else:
         flash(done, "good")
 
@@ -241,7 +241,7 @@ def _changeable(token_id: uuid.UUID) -> AccessToken | None:
     try:
         own_tokens.refuse_ended(token.state(clock.now()))
     except TokenEnded as error:
-        flash(error_messages.sentence(error), "info")
+        flash(error_messages.message_of(error), "info")
         return None
     return token
 

@@ -84,7 +84,7 @@ def buy() -> str | Response | tuple[str, int]:
                 hours=form.duration_hours.data,
                 scope=str(form.scope.data),
                 name=form.name.data or "",
-                settings=context.terms(session),
+                settings=context.fresh_settings(session),
                 actor=context.actor(),
                 token_id=form.token_id.data,
                 coupon=form.coupon.data or "",
@@ -115,11 +115,11 @@ def detail(token_id: uuid.UUID) -> Response:
         render_template(
             "tokens/detail.html",
             token=token,
-            refund=revocation.refund_now(context.session(), token, context.settings()),
+            refund=revocation.refund_preview(context.session(), token, context.settings()),
             renewal_price=context.settings().prices.znc.get(token.duration_hours),
-            pause=token_pause.outlook(context.session(), token, context.settings()),
+            pause=token_pause.preview(context.session(), token, context.settings()),
             history=token_history.of_token(context.session(), token, **window("history")),
-            sessions=sessions.listing(context.session(), token_id=token.id, **window()),
+            sessions=sessions.list_sessions(context.session(), token_id=token.id, **window()),
             refusals=recent_requests.refusals(token.id),
             days=days,
             day_labels=labels(days, Period.DAY),
@@ -141,7 +141,7 @@ def open_in_browser(token_id: uuid.UUID) -> Response:
                 session, context.user(), token_id, settings=settings, actor=context.actor()
             )
     except TokenUnusable as error:
-        flash(error_messages.sentence(error), "info")
+        flash(error_messages.message_of(error), "info")
         return redirect(url_for("tokens.detail", token_id=token_id), 303)
     response = redirect(f"{settings.proxy.address}/_zenzefi/enter?ticket={ticket}", 303)
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -154,7 +154,7 @@ def confirm_revoke(token_id: uuid.UUID) -> str | Response:
     token = token_queries.owned(context.session(), context.user(), token_id)
     if token.state(clock.now()) in ENDED:
         return redirect(url_for("tokens.detail", token_id=token.id))
-    refund = revocation.refund_now(context.session(), token, context.settings())
+    refund = revocation.refund_preview(context.session(), token, context.settings())
     return render_template("tokens/revoke.html", token=token, refund=refund)
 
 
@@ -167,7 +167,7 @@ def revoke(token_id: uuid.UUID) -> Response:
                 session, context.user(), token_id, settings=context.settings(), actor=context.actor()
             )
     except TokenEnded as error:
-        flash(error_messages.sentence(error), "info")
+        flash(error_messages.message_of(error), "info")
     else:
         given_back = formatting.amount(refund)
         flash(_("Token revoked. %(amount)s ZNC refunded to your wallet.", amount=given_back), "good")

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.notification_preferences import Topic
-from models.services.errors import InvalidInput, RotatedAlready
+from models.services.errors import AlreadyRotated, InvalidInput
 from models.services.webhooks import deliveries
 from models.services.webhooks import endpoints as webhook_endpoints
 from models.webhooks import WebhookEndpoint
@@ -51,7 +51,7 @@ def create() -> str | Response | tuple[str, int]:
     if made is None:
         flash(_("This webhook already exists; its secret was shown once."), "info")
         return _to(uuid.UUID(str(form.endpoint_id.data)))
-    context.later("jobs.webhooks.check_address", str(made[0].id))
+    context.enqueue_job("jobs.webhooks.check_address", str(made[0].id))
     return render_template("webhooks/secret.html", endpoint=made[0], secret=made[1])
 
 
@@ -80,7 +80,7 @@ def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
         except InvalidInput as error:
             form.refuse(error)
         else:
-            context.later("jobs.webhooks.check_address", str(endpoint_id))
+            context.enqueue_job("jobs.webhooks.check_address", str(endpoint_id))
             flash(_("Webhook updated."), "good")
             return _to(endpoint_id)
     return _detail(_own(endpoint_id), form, topics), 400
@@ -91,7 +91,7 @@ def switch(endpoint_id: uuid.UUID) -> Response:
     """Switch a webhook on or off."""
     on = request.form.get("on") == "1"
     with context.transaction() as session:
-        webhook_endpoints.switch(session, _own(endpoint_id), on=on, actor=context.actor())
+        webhook_endpoints.set_enabled(session, _own(endpoint_id), on=on, actor=context.actor())
     flash(_("Webhook enabled.") if on else _("Webhook disabled."), "good")
     return _to(endpoint_id)
 
@@ -100,8 +100,8 @@ def switch(endpoint_id: uuid.UUID) -> Response:
 def test(endpoint_id: uuid.UUID) -> Response:
     """Send a test delivery by a job, whether the webhook is on or off."""
     with context.transaction() as session:
-        deliveries.write_test(session, _own(endpoint_id))
-    context.later("jobs.webhooks.send_waiting")
+        deliveries.enqueue_test(session, _own(endpoint_id))
+    context.enqueue_job("jobs.webhooks.send_pending")
     flash(_("A test event has been queued. Its result will appear in the list below."), "info")
     return _to(endpoint_id)
 
@@ -131,8 +131,8 @@ def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
             secret = webhook_endpoints.replace_secret(
                 session, endpoint, seen=seen, settings=context.settings(), actor=context.actor()
             )
-    except RotatedAlready as error:
-        flash(error_messages.sentence(error), "info")
+    except AlreadyRotated as error:
+        flash(error_messages.message_of(error), "info")
         return _to(endpoint_id)
     return render_template("webhooks/secret.html", endpoint=endpoint, secret=secret)
 
@@ -165,9 +165,9 @@ def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
     """Let a delivery that was given up be tried again."""
     endpoint = _own(endpoint_id)
     with context.transaction() as session:
-        is_on = deliveries.send_again(session, delivery_id, endpoint_id=endpoint.id, actor=context.actor())
+        is_on = deliveries.resend(session, delivery_id, endpoint_id=endpoint.id, actor=context.actor())
     if is_on:
-        context.later("jobs.webhooks.send_waiting")
+        context.enqueue_job("jobs.webhooks.send_pending")
         flash(_("The event will be sent again."), "good")
     else:
         flash(_("Enable the webhook first."), "bad")
@@ -186,7 +186,7 @@ def _is_fit(form: EndpointForm, topics: set[str]) -> bool:
 
 
 def _own(endpoint_id: uuid.UUID) -> WebhookEndpoint:
-    return webhook_endpoints.own(context.session(), context.user(), endpoint_id)
+    return webhook_endpoints.require_owned(context.session(), context.user(), endpoint_id)
 
 
 def _to(endpoint_id: uuid.UUID) -> Response:

@@ -230,7 +230,7 @@ def test_31_html_injected_into_any_fact_of_a_mail_is_text_and_adds_no_header(lan
                 return facts
 
     for kind in mail_rendering.kinds():
-        letter = mail_rendering.compose(
+        letter = mail_rendering.render(
             kind, evil(mail_samples.of(kind)), language=language, portal_url="https://shop.example"
         )
         assert (kind, raw(letter.html or "")) == (kind, [])
@@ -244,5 +244,5 @@ def test_31_what_a_buyer_typed_is_text_in_the_mails_that_it_caused(
     buy(session, alice, settings, hours=1, name=EVIL)
     adjustments.adjust(session, alice, amount=Decimal(1), reason=EVIL, actor=Actor(alice.id))
     for mail in session.scalars(select(OutboxMail)):
-        letter = mail_rendering.compose(mail.kind, mail.context, language="ru", portal_url="https://shop.example")
+        letter = mail_rendering.render(mail.kind, mail.context, language="ru", portal_url="https://shop.example")
         assert raw(letter.html or "") == []

@@ -58,7 +58,7 @@ class Scene:
     def link(self, purpose: LinkPurpose, email: str) -> str:
         """Let the job write the mails that were asked for, and return the secret of the link in the newest."""
         with self.factory.begin() as session:
-            while email_links.send_asked(session):
+            while email_links.send_requested(session):
                 pass
             wanted = (AccountLink.purpose == purpose, AccountLink.email == email)
             link_id = session.scalars(select(AccountLink.id).where(*wanted)).one()
@@ -76,7 +76,7 @@ def scene(
 ) -> Iterator[Scene]:
     """One portal for all tests of this module."""
     found = {**environment, "DATABASE_URL": make_database()}
-    settings = config.load(found)
+    settings = config.load_settings(found)
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
     connection = Redis.from_url(environment["REDIS_URL"])
@@ -260,7 +260,7 @@ def test_32_what_a_client_says_of_our_name_reaches_no_page_no_redirect_and_no_ma
     bob = person(scene.factory, f"bob{uuid.uuid4().hex[:8]}")
     assert visitor.post("/forgot-password", tricks, email=bob.email).status == 303
     with scene.factory.begin() as session:
-        while email_links.send_asked(session):
+        while email_links.send_requested(session):
             pass
         [mail] = session.scalars(select(OutboxMail).where(OutboxMail.user_id == bob.id, OutboxMail.kind != "welcome"))
         assert email_links.shown(mail.context, scene.own_settings)["link"].startswith(f"https://{HOST}/links/")

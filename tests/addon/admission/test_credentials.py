@@ -4,7 +4,14 @@ import base64
 
 import pytest
 
-from addon.admission.credentials import Credential, cookie_name, cookie_value, find, holds_secret, without_secrets
+from addon.admission.credentials import (
+    Credential,
+    cookie_name,
+    cookie_value,
+    find_credential,
+    holds_secret,
+    without_secrets,
+)
 from models.config.settings import Settings
 from models.services.crypto.secrets import Purpose, new_secret
 
@@ -16,15 +23,15 @@ def basic(text: str) -> str:
 
 
 def test_the_own_header_wins_over_authorization() -> None:
-    assert find("anything", f"Bearer {SECRET}") == Credential("anything", "x-access-token")
-    assert find("anything", "Bearer theirs") == Credential("anything", "x-access-token")
+    assert find_credential("anything", f"Bearer {SECRET}") == Credential("anything", "x-access-token")
+    assert find_credential("anything", "Bearer theirs") == Credential("anything", "x-access-token")
 
 
 @pytest.mark.parametrize(
     "value", [f"Bearer {SECRET}", f"bearer  {SECRET} ", basic(f"any:{SECRET}"), basic(f":{SECRET}")]
 )
 def test_authorization_carries_a_secret_of_exactly_our_shape(value: str) -> None:
-    assert find(None, value) == Credential(SECRET, "authorization")
+    assert find_credential(None, value) == Credential(SECRET, "authorization")
 
 
 @pytest.mark.parametrize(
@@ -44,14 +51,14 @@ def test_authorization_carries_a_secret_of_exactly_our_shape(value: str) -> None
     ],
 )
 def test_any_other_authorization_belongs_to_the_upstream(value: str | None) -> None:
-    assert find(None, value) is None
+    assert find_credential(None, value) is None
 
 
 def test_the_order_is_our_header_then_the_cookie_then_authorization() -> None:
-    assert find("header", f"Bearer {SECRET}", "cookie") == Credential("header", "x-access-token")
-    assert find(None, f"Bearer {SECRET}", "cookie") == Credential("cookie", "cookie")
-    assert find(None, f"Bearer {SECRET}", "") == Credential("", "cookie")
-    assert find("", None, "cookie") == Credential("", "x-access-token")
+    assert find_credential("header", f"Bearer {SECRET}", "cookie") == Credential("header", "x-access-token")
+    assert find_credential(None, f"Bearer {SECRET}", "cookie") == Credential("cookie", "cookie")
+    assert find_credential(None, f"Bearer {SECRET}", "") == Credential("", "cookie")
+    assert find_credential("", None, "cookie") == Credential("", "x-access-token")
 
 
 def test_only_a_cookie_must_have_been_made_to_be_one() -> None:

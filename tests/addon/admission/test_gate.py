@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from addon.admission.gate import Gate
 from addon.admission.refusals import Refuse
 from addon.admission.request_facts import Admit
-from addon.recording.counters import Counts
+from addon.recording.counters import Counters
 from addon.token_cache import database
 from models import clock
 from models.access_tokens import AccessToken
@@ -125,7 +125,7 @@ def test_no_token_and_a_made_up_token_are_refused_without_a_look_up(gated: Gated
 def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
     gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = Counts()
+    counts = Counters()
 
     async def ask(gate: Gate) -> None:
         gate._counts = counts

@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.admission.guess_limiter import Failures
-from addon.admission.rate_limit_sync import Exchange
+from addon.admission.guess_limiter import GuessLimiter
+from addon.admission.rate_limit_sync import RateLimitSync
 from addon.admission.rate_limits import Rates
 
 TOKEN = uuid.uuid4()
@@ -113,7 +113,7 @@ def test_the_exchange_knows_whether_redis_is_silent(seconds: Seconds) -> None:
     async def main() -> None:
         rates = make(seconds)
         nowhere = Redis.from_url("redis://127.0.0.1:1")
-        exchange = Exchange(nowhere, rates)
+        exchange = RateLimitSync(nowhere, rates)
         await exchange.exchange()
         assert not rates.is_alone
         rates.take(TOKEN)
@@ -138,7 +138,7 @@ def test_two_workers_share_one_limit_through_redis(environment: dict[str, str], 
     async def main() -> list[bool]:
         client = Redis.from_url(environment["REDIS_URL"])
         workers = [Rates(per_minute=10, at_once=2, workers=2) for _ in range(2)]
-        exchanges = [Exchange(client, rates) for rates in workers]
+        exchanges = [RateLimitSync(client, rates) for rates in workers]
         admitted = []
         for turn in range(14):
             rates = workers[turn % 2]
@@ -166,7 +166,7 @@ def test_two_workers_share_one_limit_through_redis(environment: dict[str, str], 
 
 def test_an_address_may_fail_only_so_often_in_a_minute() -> None:
     now = [0.0]
-    failures = Failures(3, monotonic=lambda: now[0])
+    failures = GuessLimiter(3, monotonic=lambda: now[0])
     for _ in range(3):
         assert failures.retry_after("10.0.0.1") is None
         failures.add("10.0.0.1")
@@ -177,14 +177,14 @@ def test_an_address_may_fail_only_so_often_in_a_minute() -> None:
 
 
 def test_ipv6_addresses_count_by_their_network() -> None:
-    failures = Failures(1)
+    failures = GuessLimiter(1)
     failures.add("2001:db8::1")
     assert failures.retry_after("2001:db8:0:0:ffff::2") is not None
     assert failures.retry_after("2001:db8:0:1::1") is None
 
 
 def test_two_mapped_ipv4_addresses_are_two_clients_and_one_spelt_twice_is_one() -> None:
-    failures = Failures(1)
+    failures = GuessLimiter(1)
     failures.add("::ffff:192.0.2.7")
     assert failures.retry_after("192.0.2.7") is not None
     assert failures.retry_after("::ffff:192.0.2.8") is None

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import select, update
 
-from addon.http1.pages.frame import chosen
+from addon.http1.pages.frame import choose_language
 from models import clock
 from models.access_tokens import AccessToken
 from models.audit import AuditAction, AuditEntry
@@ -163,7 +163,7 @@ def test_the_page_speaks_the_browsers_language(proxy: Proxy, committed: Committe
     ],
 )
 def test_the_language_that_is_liked_best_is_chosen(asks_for: str, language: str) -> None:
-    assert chosen(asks_for) == language
+    assert choose_language(asks_for) == language
 
 
 def test_a_form_from_another_site_is_refused_and_uses_nothing_up(

@@ -8,7 +8,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
-from addon.http1.connection.context import Site
+from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.events import AdmitSlowHook, ClientLeft, Cut, Drain, FirstUseHook, Tick
 from addon.http1.connection.layer import Http1Layer
 from addon.http1.decisions import Admit, Decision, Defer, Peer, Refuse
@@ -110,7 +110,7 @@ class Playbook:
         self.upstream = Upstream(hosts, HOST)
         self.policy = FakePolicy(self.upstream)
         self.sockets = FakeSockets()
-        self.site = Site(self.policy, limits or Limits(), rules or Rules(), clock=lambda: self.time)
+        self.site = WorkerContext(self.policy, limits or Limits(), rules or Rules(), clock=lambda: self.time)
         self.client = Client(peername=("192.0.2.7", 40000), sockname=("192.0.2.1", 80), state=ConnectionState.OPEN)
         self.layer = Http1Layer(Context(self.client, Options()), self.site, self.sockets)
         self.site.registry.add(self.client, self.layer, self)

@@ -13,7 +13,7 @@ from pathlib import Path
 import uvloop
 from mitmproxy import http
 
-from addon.http1.connection.context import Site
+from addon.http1.connection.context import WorkerContext
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.limits import Limits
@@ -32,7 +32,7 @@ class TokenPolicy:
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
-        self.site: Site | None = None
+        self.site: WorkerContext | None = None
         self.counted = [0, 0]
         self.open = 0
         self.codes: list[str] = []
@@ -114,7 +114,7 @@ async def main(settings: dict[str, object]) -> None:
         dead_seconds=1,
     )
     policy = TokenPolicy(upstream)
-    site = policy.site = Site(
+    site = policy.site = WorkerContext(
         policy, Limits(**settings.get("limits", {})), Rules(trusted_proxies=(ip_network("127.0.0.0/8"),))
     )
     listener = listening_socket("127.0.0.1", 0)

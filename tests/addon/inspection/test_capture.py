@@ -22,7 +22,7 @@ from addon.http1.exchange import Exchange
 from addon.http1.observe.recording import Recording
 from addon.inspection import capture, publisher
 from addon.inspection.capture import Watch
-from addon.inspection.publisher import Sender
+from addon.inspection.publisher import FlowPublisher
 from models import clock
 from models.config.operations import Inspection as Rules
 from models.config.settings import Settings
@@ -31,7 +31,7 @@ from models.inspections import Inspection, Target
 from models.services.actor import Actor
 from models.services.gateway import inspections
 from models.services.gateway.inspections import Watched
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 from models.services.gateway.workers import FLOWS
 from ops.inspect.flow_feed import Feed
 from tests.abuse.statement_recorder import Recorder
@@ -53,14 +53,14 @@ def with_rules(settings: Settings, **more: Any) -> Settings:
     return settings.model_copy(update={"inspection": Rules(**more)})
 
 
-def whose(exchange: Exchange, token: Known) -> Exchange:
+def whose(exchange: Exchange, token: TokenSnapshot) -> Exchange:
     exchange.known = token
     return exchange
 
 
 @pytest.fixture
 def watch(settings: Settings) -> Watch:
-    return Watch(with_rules(settings, flows_per_second=8), Sender(settings))
+    return Watch(with_rules(settings, flows_per_second=8), FlowPublisher(settings))
 
 
 def test_only_what_is_watched_is_recorded(watch: Watch) -> None:
@@ -108,7 +108,7 @@ def test_a_full_queue_and_a_silent_redis_cost_flows_and_nothing_else(
     monkeypatch.setattr(publisher, "QUEUE_FLOWS", 2)
     monkeypatch.setattr(publisher, "PAUSE_SECONDS", 0)
     nowhere = settings.redis.model_copy(update={"url": "redis://127.0.0.1:1"})
-    sender = Sender(settings.model_copy(update={"redis": nowhere}))
+    sender = FlowPublisher(settings.model_copy(update={"redis": nowhere}))
     began = time.monotonic()
     for _ in range(3):
         sender.put(over(), Recording(watch, 10))
@@ -125,7 +125,7 @@ def sent(redis: Redis) -> list[HTTPFlow]:
 
 
 def test_the_stream_is_bounded_in_flows_and_in_bytes(settings: Settings, redis: Redis, watch: Watch) -> None:
-    sender = Sender(with_rules(settings, stream_flows=64, stream_mib=1))
+    sender = FlowPublisher(with_rules(settings, stream_flows=64, stream_mib=1))
     assert sender._rules.flow_bytes == 16 * 1024
     for number in range(100):
         recording = Recording(watch, 64 * 1024)

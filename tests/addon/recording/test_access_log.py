@@ -17,7 +17,7 @@ import pytest
 from addon.recording import access_log
 from addon.recording.access_log import AccessLog
 from addon.recording.access_log_format import MASKED, entry_of, line_of, shown_path
-from addon.recording.counters import Counts
+from addon.recording.counters import Counters
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
@@ -43,8 +43,8 @@ def until[T](ask: Callable[[], T], wanted: Callable[[T], bool], seconds: float =
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[tuple[AccessLog, Path, Counts]]:
-    counts = Counts()
+def log(tmp_path: Path) -> Iterator[tuple[AccessLog, Path, Counters]]:
+    counts = Counters()
     log = AccessLog(str(tmp_path / "access.log"), counts)
     yield log, tmp_path / "access.log", counts
     log.stop()
@@ -129,7 +129,7 @@ def test_a_path_that_is_escaped_again_and_again_costs_no_more_than_others() -> N
 
 
 def test_a_rotated_file_is_noticed_and_so_is_a_request_to_reopen(
-    log: tuple[AccessLog, Path, Counts], monkeypatch: pytest.MonkeyPatch
+    log: tuple[AccessLog, Path, Counters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, path, _ = log
     writer.start()
@@ -146,7 +146,7 @@ def test_a_rotated_file_is_noticed_and_so_is_a_request_to_reopen(
     assert [line["path"] for line in lines(path.with_suffix(".1"))] == ["/one"]
 
 
-def test_a_full_queue_drops_and_counts(log: tuple[AccessLog, Path, Counts], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_drops_and_counts(log: tuple[AccessLog, Path, Counters], monkeypatch: pytest.MonkeyPatch) -> None:
     writer, path, counts = log
     monkeypatch.setattr(access_log, "QUEUE_LINES", 10)
     for _ in range(25):
@@ -157,7 +157,7 @@ def test_a_full_queue_drops_and_counts(log: tuple[AccessLog, Path, Counts], monk
 
 
 def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_are_whole(tmp_path: Path) -> None:
-    counts = Counts()
+    counts = Counters()
     writer = AccessLog("/dev/full", counts)
     writer.start()
     for _ in range(3):
@@ -193,7 +193,7 @@ def test_two_processes_on_one_pipe_write_whole_lines() -> None:
 
 def test_stopping_writes_what_is_left(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
-    writer = AccessLog(str(path), Counts())
+    writer = AccessLog(str(path), Counters())
     writer.start()
     for number in range(2000):
         writer.note(over(b"/%d" % number), None)
@@ -202,13 +202,13 @@ def test_stopping_writes_what_is_left(tmp_path: Path) -> None:
 
 
 def test_an_empty_target_writes_nothing_and_a_wrong_one_fails_at_the_start(tmp_path: Path) -> None:
-    silent = AccessLog("", Counts())
+    silent = AccessLog("", Counters())
     silent.start()
     silent.note(over(), None)
     assert not silent._entries
     silent.stop()
     with pytest.raises(OSError, match="No such file"):
-        AccessLog(str(tmp_path / "nowhere" / "access.log"), Counts()).start()
+        AccessLog(str(tmp_path / "nowhere" / "access.log"), Counters()).start()
 
 
 def test_two_real_workers_share_a_log_that_holds_no_secret(

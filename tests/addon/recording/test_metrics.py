@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from addon.http1.decisions import Peer
 from addon.http1.messages.head_parser import Headers, RequestHead
 from addon.process.tls_files import Certificates
-from addon.recording.counters import Counts
+from addon.recording.counters import Counters
 from addon.recording.metrics import GAUGES, Gauges, Metrics
 from addon.recording.prometheus_text import Fleet, text_of
 from models.config import settings as config
@@ -41,7 +41,7 @@ def read(text: bytes) -> Samples:
     }
 
 
-def metrics_of(settings: Settings, redis: Redis, counts: Counts, connections: int = 0) -> Metrics:
+def metrics_of(settings: Settings, redis: Redis, counts: Counters, connections: int = 0) -> Metrics:
     return Metrics(settings, redis, counts, lambda: Gauges(connections, 1, 1))
 
 
@@ -62,7 +62,7 @@ def with_redis[T](url: str, main: Callable[[Redis], Awaitable[T]]) -> T:
 
 
 def test_every_exchange_is_counted_by_method_status_and_code() -> None:
-    counts = Counts()
+    counts = Counters()
     counts.finished(over())
     counts.finished(over(status=403, code="scope_denied"))
     counts.finished(over(None, status=400, code="bad_request"))
@@ -79,7 +79,7 @@ def test_every_exchange_is_counted_by_method_status_and_code() -> None:
 
 
 def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> None:
-    counts = Counts()
+    counts = Counters()
     counts.finished(over(seconds=100.0))
     refused = over(seconds=0.3, status=401, code="token_missing")
     refused.first_byte = 0.0
@@ -90,7 +90,7 @@ def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> Non
 
 
 def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it_answered() -> None:
-    counts = Counts()
+    counts = Counters()
     answered, unanswered, refused = over(seconds=0.4), over(seconds=0.4, status=504, code="upstream_timeout"), over()
     answered.forwarded = answered.first_byte - 0.1
     unanswered.forwarded, unanswered.first_byte = 100.1, 0.0
@@ -101,7 +101,7 @@ def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it
 
 
 def test_the_text_has_the_names_of_the_contract() -> None:
-    counts = Counts()
+    counts = Counters()
     counts.finished(over(seconds=0.08))
     counts.finished(over(seconds=8.0))
     counts.took("db", "token", 0.3)
@@ -151,7 +151,7 @@ def test_certificates_are_read_from_their_files_and_again_when_these_change(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     variables = {"DATABASE_URL": "postgresql:///none", "ZENZEFI_PROXY__TLS_CERTIFICATE": str(tmp_path / "chain.pem")}
-    certificates = Certificates(config.load({**environment, **variables}))
+    certificates = Certificates(config.load_settings({**environment, **variables}))
     assert certificates.ends() == {}
     for days in (2, 30):
         fresh = tmp_path / f"{days}.pem"
@@ -170,7 +170,7 @@ def test_certificates_are_read_from_their_files_and_again_when_these_change(
 def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, redis: object) -> None:
     async def main(client: Redis) -> list[Samples]:
         seen = []
-        counts = [Counts(), Counts()]
+        counts = [Counters(), Counters()]
         workers = [metrics_of(settings, client, each, 5) for each in counts]
         for each, worker in zip(counts, workers, strict=True):
             each.finished(over())
@@ -182,7 +182,7 @@ def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, re
         seen.append(read((await workers[0].answer()).body))
         counts[0].finished(over())
         await workers[0].leave()
-        newcomer = metrics_of(settings, client, Counts())
+        newcomer = metrics_of(settings, client, Counters())
         seen.append(read((await newcomer.answer()).body))
         assert await client.hgetall(GAUGES) == {}
         return seen
@@ -197,7 +197,7 @@ def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, re
 
 def test_a_batch_whose_answer_was_lost_counts_once(settings: Settings, redis: object) -> None:
     async def main(client: Redis) -> Samples:
-        counts = Counts()
+        counts = Counters()
         worker = metrics_of(settings, client, counts)
         counts.finished(over())
         script, lost = worker._script, [True]
@@ -222,7 +222,7 @@ def test_a_batch_whose_answer_was_lost_counts_once(settings: Settings, redis: ob
 
 def test_without_redis_the_counters_are_left_out_and_nothing_is_lost(settings: Settings) -> None:
     async def main(client: Redis) -> Samples:
-        counts = Counts()
+        counts = Counters()
         worker = metrics_of(settings, client, counts, 5)
         counts.finished(over())
         for _ in range(2):
@@ -257,7 +257,7 @@ def test_without_redis_the_counters_are_left_out_and_nothing_is_lost(settings: S
     ],
 )
 def test_only_the_ops_network_may_read(settings: Settings, peer: Peer, headers: dict[str, str], allowed: bool) -> None:
-    metrics = metrics_of(settings, Redis.from_url("redis://127.0.0.1:1"), Counts())
+    metrics = metrics_of(settings, Redis.from_url("redis://127.0.0.1:1"), Counters())
     assert metrics.is_for(peer, request(**headers)) is allowed
 
 

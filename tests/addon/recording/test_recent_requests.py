@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from addon.recording import recent_requests as recording_recent_requests
 from addon.recording.access_log_format import MASKED
-from addon.recording.counters import Counts
-from addon.recording.recent_requests import Trail
+from addon.recording.counters import Counters
+from addon.recording.recent_requests import RecentRequests
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
@@ -30,10 +30,10 @@ EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def seen(redis: SyncRedis, key: str) -> list[Seen]:
-    return recent_requests.read(redis.lrange(key, 0, -1), since=EVER)  # type: ignore[arg-type]
+    return recent_requests.decode(redis.lrange(key, 0, -1), since=EVER)  # type: ignore[arg-type]
 
 
-def flushed(address: str, *trails: Trail) -> None:
+def flushed(address: str, *trails: RecentRequests) -> None:
     """Flush with a connection of this loop."""
 
     async def flush() -> None:
@@ -52,8 +52,8 @@ def address(environment: dict[str, str], redis: SyncRedis) -> str:
     return environment["REDIS_URL"]
 
 
-def made(counts: Counts | None = None) -> Trail:
-    return Trail(Redis.from_url("redis://127.0.0.1:1"), counts or Counts())
+def made(counts: Counters | None = None) -> RecentRequests:
+    return RecentRequests(Redis.from_url("redis://127.0.0.1:1"), counts or Counters())
 
 
 def test_the_last_requests_are_kept_newest_first_and_the_refusals_longer(address: str, redis: SyncRedis) -> None:
@@ -94,7 +94,7 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
     ours.note_refusal(over(), whose)
     flushed(address, ours)
     kept = {
-        name.decode(): failed_requests.read(line) for name, line in redis.hgetall(failed_requests.ASKED_KEY).items()
+        name.decode(): failed_requests.decode(line) for name, line in redis.hgetall(failed_requests.ASKED_KEY).items()
     }  # type: ignore[union-attr]
     assert set(kept) == {f"worker-id-{number}" for number in range(5, recording_recent_requests.ASKED_AT_ONCE + 5)}
     one, other = kept["worker-id-7"], kept["worker-id-8"]
@@ -112,7 +112,7 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
 
 def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording_recent_requests, "TOKENS_AT_ONCE", 2)
-    counts = Counts()
+    counts = Counters()
     ours = made(counts)
     for _ in range(5):
         ours.note(over(), replace(known(), token_id=uuid.uuid4()))
@@ -122,9 +122,9 @@ def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monk
 
 
 def test_what_another_version_wrote_is_left_out() -> None:
-    good = recent_requests.written(1.0, "GET", "/", (200, 1, 2, 3.0), "")
+    good = recent_requests.encode(1.0, "GET", "/", (200, 1, 2, 3.0), "")
     lines = [b"{}", b"[1]", b"nonsense", b"[null,1,1,1,1,1,1,1]", good.encode()]
-    assert [entry.path for entry in recent_requests.read(lines, since=EVER)] == ["/"]
+    assert [entry.path for entry in recent_requests.decode(lines, since=EVER)] == ["/"]
 
 
 def test_a_worker_shows_what_came_through_and_why_something_was_refused(

@@ -14,9 +14,9 @@ from redis.asyncio import Redis as AsyncRedis
 from addon.admission.gate import Gate
 from addon.admission.refusals import Refuse
 from addon.admission.request_facts import Admit
-from addon.token_cache.database import Store
-from addon.token_cache.memory_tier import KnownTokens
-from addon.token_cache.redis_tier import SKEW_SECONDS, SharedTokens
+from addon.token_cache.database import TokenDatabase
+from addon.token_cache.memory_tier import MemoryTier
+from addon.token_cache.redis_tier import SKEW_SECONDS, RedisTier
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell
@@ -30,16 +30,16 @@ class Outage:
         self.gated, self.redis, self.environment = gated, redis, environment
         self.now = time.monotonic()
         self.grace = gated.settings.proxy.grace_seconds
-        self.known = KnownTokens(100)
+        self.known = MemoryTier(100)
         self.owned = sell(gated.factory, gated.settings, "buyer")
 
     def run[T](self, call: Callable[[Gate], Awaitable[T]]) -> T:
         """Run a call on the gate whose database is out of reach."""
         dead = self.gated.settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
-        store = Store(self.gated.settings.model_copy(update={"database": dead}))
+        store = TokenDatabase(self.gated.settings.model_copy(update={"database": dead}))
 
         async def main(connection: AsyncRedis) -> T:
-            shared = SharedTokens(connection)
+            shared = RedisTier(connection)
             gate = make_gate(self.gated.settings, store, self.known, monotonic=lambda: self.now, shared=shared)
             return await call(gate)
 
@@ -54,7 +54,7 @@ class Outage:
         async def main(connection: AsyncRedis) -> None:
             found = await self.gated.store.find(self.owned.token.secret_hash)
             assert found is not None
-            await SharedTokens(connection).put(self.owned.token.secret_hash, found)
+            await RedisTier(connection).put(self.owned.token.secret_hash, found)
 
         with_redis(self.environment, main)
         [key] = self.redis.keys("zenzefi:token:*")

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from addon.token_cache.memory_tier import KnownTokens
-from models.services.gateway.sessions import Known
+from addon.token_cache.memory_tier import MemoryTier
+from models.services.gateway.sessions import TokenSnapshot
 
 
-def make(version: int = 1) -> Known:
-    return Known(
+def make(version: int = 1) -> TokenSnapshot:
+    return TokenSnapshot(
         token_id=uuid.uuid4(),
         user_id=uuid.uuid4(),
         prefix="prefix",
@@ -29,11 +29,11 @@ def make(version: int = 1) -> Known:
 
 
 @pytest.fixture
-def known() -> KnownTokens:
-    return KnownTokens(size=3)
+def known() -> MemoryTier:
+    return MemoryTier(size=3)
 
 
-def test_the_map_is_bounded(known: KnownTokens) -> None:
+def test_the_map_is_bounded(known: MemoryTier) -> None:
     for number in range(10):
         known.put(bytes([number]), make(), notices_before=known.notices)
     assert len(known) == 3
@@ -41,7 +41,7 @@ def test_the_map_is_bounded(known: KnownTokens) -> None:
     assert known.get(bytes([9])) is not None
 
 
-def test_a_notice_drops_the_token_it_names_and_no_other(known: KnownTokens) -> None:
+def test_a_notice_drops_the_token_it_names_and_no_other(known: MemoryTier) -> None:
     one, other = make(), make()
     known.put(b"1", one, notices_before=0)
     known.put(b"2", other, notices_before=0)
@@ -51,7 +51,7 @@ def test_a_notice_drops_the_token_it_names_and_no_other(known: KnownTokens) -> N
     assert known.get(b"2") is other
 
 
-def test_a_notice_drops_the_cookies_of_its_token_too_and_no_others(known: KnownTokens) -> None:
+def test_a_notice_drops_the_cookies_of_its_token_too_and_no_others(known: MemoryTier) -> None:
     token, other = make(), make()
     known.put(b"cookie", replace(token, own_device="browser-1"), notices_before=0)
     known.put(b"second", replace(token, own_device="browser-2"), notices_before=0)
@@ -60,7 +60,7 @@ def test_a_notice_drops_the_cookies_of_its_token_too_and_no_others(known: KnownT
     assert [known.get(name) is None for name in (b"cookie", b"second", b"others")] == [True, True, False]
 
 
-def test_a_cookie_that_made_room_is_not_kept_in_mind(known: KnownTokens) -> None:
+def test_a_cookie_that_made_room_is_not_kept_in_mind(known: MemoryTier) -> None:
     token = make()
     for number in range(10):
         known.put(bytes([number]), replace(token, own_device=f"browser-{number}"), notices_before=0)
@@ -73,21 +73,21 @@ def test_a_cookie_that_made_room_is_not_kept_in_mind(known: KnownTokens) -> None
     assert known._cookies == {}
 
 
-def test_an_answer_that_a_notice_overtook_is_not_stored(known: KnownTokens) -> None:
+def test_an_answer_that_a_notice_overtook_is_not_stored(known: MemoryTier) -> None:
     before = known.notices
     known.forget(b"another", uuid.uuid4())
     known.put(b"1", make(), notices_before=before)
     assert known.get(b"1") is None
 
 
-def test_an_older_version_never_replaces_a_newer_one(known: KnownTokens) -> None:
+def test_an_older_version_never_replaces_a_newer_one(known: MemoryTier) -> None:
     newer = make(version=5)
     known.put(b"1", newer, notices_before=0)
     known.put(b"1", replace(newer, version=4), notices_before=0)
     assert known.get(b"1") is newer
 
 
-def test_trust_ends_soon_after_the_listener_is_cut_off_and_comes_back_with_an_empty_map(known: KnownTokens) -> None:
+def test_trust_ends_soon_after_the_listener_is_cut_off_and_comes_back_with_an_empty_map(known: MemoryTier) -> None:
     assert known.trusted_until == float("-inf")
     known.listening()
     known.put(b"1", make(), notices_before=known.notices)

@@ -12,7 +12,7 @@ from redis.asyncio import Redis as AsyncRedis
 from addon.admission.gate import Gate
 from addon.admission.refusals import Refuse
 from addon.admission.request_facts import Admit
-from addon.token_cache.redis_tier import REST_SECONDS, SKEW_SECONDS, SharedTokens
+from addon.token_cache.redis_tier import BACKOFF_SECONDS, SKEW_SECONDS, RedisTier
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell
@@ -44,7 +44,7 @@ def with_redis[T](environment: dict[str, str], call: Callable[[AsyncRedis], Awai
 
 def test_an_older_entry_replaces_neither_a_newer_one_nor_a_tombstone(redis: Redis, environment: dict[str, str]) -> None:
     async def call(connection: AsyncRedis) -> None:
-        shared, known = SharedTokens(connection), make(version=2)
+        shared, known = RedisTier(connection), make(version=2)
         await shared.put(SECRET_HASH, known)
         await shared.put(SECRET_HASH, replace(known, version=1))
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) == known
@@ -60,7 +60,7 @@ def test_an_older_entry_replaces_neither_a_newer_one_nor_a_tombstone(redis: Redi
 
 def test_an_entry_is_not_believed_while_its_tombstone_is_on_its_way(redis: Redis, environment: dict[str, str]) -> None:
     async def call(connection: AsyncRedis) -> None:
-        shared = SharedTokens(connection)
+        shared = RedisTier(connection)
         await shared.put(SECRET_HASH, make(version=1))
         burials = [shared.bury(SECRET_HASH, version) for version in (2, 3)]
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
@@ -76,7 +76,7 @@ def test_what_redis_held_is_not_believed_after_a_tombstone_was_lost(
 ) -> None:
     async def call(connection: AsyncRedis) -> None:
         monotonic = Passing()
-        shared = SharedTokens(connection, monotonic)
+        shared = RedisTier(connection, monotonic)
         await shared.put(SECRET_HASH, make(version=1))
         # Redis takes no writes: not the first tombstone, and the second is not even tried while Redis rests.
         redis.config_set("min-replicas-to-write", 1)
@@ -85,7 +85,7 @@ def test_what_redis_held_is_not_believed_after_a_tombstone_was_lost(
             await shared.bury(SECRET_HASH, 3)
         finally:
             redis.config_set("min-replicas-to-write", 0)
-        monotonic.now += REST_SECONDS
+        monotonic.now += BACKOFF_SECONDS
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
         later = time.time() + SKEW_SECONDS
         monkeypatch.setattr("addon.token_cache.redis_tier.time.time", lambda: later)
@@ -103,7 +103,7 @@ def test_12_a_request_at_the_instant_of_a_revoke_does_not_bring_the_token_back(
     secret_hash = owned.token.secret_hash
 
     async def call(connection: AsyncRedis) -> None:
-        shared = SharedTokens(connection)
+        shared = RedisTier(connection)
         gate: Gate = make_gate(gated.settings, gated.store, gated.known, shared=shared)
         gated.known.listening_since = time.time() - SKEW_SECONDS
         assert isinstance(await gate.decide(facts(owned.secret)), Admit)

@@ -21,10 +21,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from addon.http1.upstream import Upstream
-from addon.token_cache.database import Store
+from addon.token_cache.database import TokenDatabase
 from addon.upstream_health.probe import Unprobed, ask_all, probe_of
 from addon.upstream_health.prober import LEASE, Prober
-from addon.upstream_health.status import Outlook
+from addon.upstream_health.status import UpstreamStatus
 from models import clock
 from models.config import server as config_server
 from models.config import settings as config
@@ -60,7 +60,7 @@ def answering() -> Iterator[Server]:
 
 def configured(environment: dict[str, str], **more: str) -> config_server.Upstream:
     variables = {f"ZENZEFI_UPSTREAM__{name.upper()}": value for name, value in more.items()}
-    return config.load({**environment, "DATABASE_URL": "postgresql:///none", **FAST, **variables}).upstream
+    return config.load_settings({**environment, "DATABASE_URL": "postgresql:///none", **FAST, **variables}).upstream
 
 
 def ask(upstream: config_server.Upstream) -> list[bool]:
@@ -126,7 +126,7 @@ def test_tls_is_verified_with_the_configured_authority(
 
 def test_an_authority_that_cannot_be_read_is_named_at_the_start(environment: dict[str, str]) -> None:
     variables = {"DATABASE_URL": "postgresql:///none", "ZENZEFI_UPSTREAM__URL": "https://up.test"}
-    settings = config.load({**environment, **variables, "ZENZEFI_UPSTREAM__CA_FILE": "/nowhere/ca.pem"})
+    settings = config.load_settings({**environment, **variables, "ZENZEFI_UPSTREAM__CA_FILE": "/nowhere/ca.pem"})
     with pytest.raises(config.ConfigError, match=r"upstream\.ca_file: cannot be used: No such file"):
         Prober(settings, AsyncRedis.from_url(settings.redis.url))
 
@@ -151,13 +151,13 @@ class Watched:
     factory: Sessions
     upstream: Upstream
 
-    def run(self, main: Callable[[Prober, Outlook], Any]) -> Any:
+    def run(self, main: Callable[[Prober, UpstreamStatus], Any]) -> Any:
         async def run() -> Any:
             redis = AsyncRedis.from_url(self.settings.redis.url)
-            store = Store(self.settings)
+            store = TokenDatabase(self.settings)
             prober = Prober(self.settings, redis)
             try:
-                return await main(prober, Outlook(self.settings, redis, store, self.upstream))
+                return await main(prober, UpstreamStatus(self.settings, redis, store, self.upstream))
             finally:
                 await prober.close()
                 await redis.aclose()
@@ -180,7 +180,7 @@ def watched(
         "ZENZEFI_UPSTREAM__URL": "http://up.test",
         "ZENZEFI_UPSTREAM__ADDRESSES": f'["127.0.0.1:{answering.port}", "127.0.0.1:1"]',
     }
-    settings = config.load({**environment, **FAST, **where, "DATABASE_URL": settings.database.url})
+    settings = config.load_settings({**environment, **FAST, **where, "DATABASE_URL": settings.database.url})
     return Watched(settings, factory, Upstream(settings.upstream.places, b"up.test"))
 
 
@@ -192,7 +192,7 @@ async def becomes(ask: Callable[[], object], wanted: object) -> None:
 
 
 def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watched, answering: Server) -> None:
-    async def main(prober: Prober, outlook: Outlook) -> None:
+    async def main(prober: Prober, outlook: UpstreamStatus) -> None:
         await outlook.look()
         assert outlook.is_up is None
         task = asyncio.create_task(prober.run())
@@ -218,7 +218,7 @@ def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watch
 
 
 def test_maintenance_is_recorded_as_an_outage_so_that_tokens_are_credited(watched: Watched) -> None:
-    async def main(prober: Prober, _outlook: Outlook) -> None:
+    async def main(prober: Prober, _outlook: UpstreamStatus) -> None:
         assert prober._take_lease()
         closed = [True, True, False]
         prober._is_closed = lambda: closed[0]
@@ -232,7 +232,7 @@ def test_maintenance_is_recorded_as_an_outage_so_that_tokens_are_credited(watche
 
 
 def test_one_failure_between_two_good_probes_is_no_outage(watched: Watched, answering: Server) -> None:
-    async def main(prober: Prober, outlook: Outlook) -> None:
+    async def main(prober: Prober, outlook: UpstreamStatus) -> None:
         assert prober._take_lease()
         for answers in (True, False, True, False, True):
             answering.answer = b"HTTP/1.1 200 OK\r\n\r\n" if answers else b""
@@ -245,7 +245,7 @@ def test_one_failure_between_two_good_probes_is_no_outage(watched: Watched, answ
 
 
 def test_without_redis_the_record_itself_is_asked(watched: Watched) -> None:
-    async def main(_prober: Prober, outlook: Outlook) -> None:
+    async def main(_prober: Prober, outlook: UpstreamStatus) -> None:
         outlook._redis = AsyncRedis.from_url("redis://127.0.0.1:1")
         await outlook.look()
         assert outlook.is_up is None
@@ -268,7 +268,7 @@ def test_an_address_that_answers_again_is_trusted_once(watched: Watched, redis: 
     def order() -> set[tuple[tuple[str, int], ...]]:
         return {tuple(watched.upstream.candidates(time.monotonic())) for _ in range(2)}
 
-    async def main(_prober: Prober, outlook: Outlook) -> None:
+    async def main(_prober: Prober, outlook: UpstreamStatus) -> None:
         say(False)
         await outlook.look()
         assert order() == {(first, second)}
@@ -290,7 +290,7 @@ def lose_the_lease(watched: Watched) -> None:
 
 
 def test_there_is_one_prober_and_without_its_lease_it_cannot_write(watched: Watched) -> None:
-    async def main(prober: Prober, _outlook: Outlook) -> None:
+    async def main(prober: Prober, _outlook: UpstreamStatus) -> None:
         other = Prober(watched.settings, AsyncRedis.from_url(watched.settings.redis.url))
         assert await prober._in_thread(prober._take_lease)
         assert not await other._in_thread(other._take_lease)

@@ -22,7 +22,7 @@ PRODUCTION = {
 
 def load(**changes: str) -> config.Settings:
     """Read the settings with some variables changed."""
-    return config.load({**NEEDED, **changes})
+    return config.load_settings({**NEEDED, **changes})
 
 
 def complaint(**changes: str) -> str:
@@ -47,7 +47,7 @@ def test_the_environment_overrides_the_file() -> None:
 def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
     secret = tmp_path / "key"
     secret.write_text("  a key that stands in a file\n")
-    settings = config.load(
+    settings = config.load_settings(
         {
             **{name: value for name, value in NEEDED.items() if name != "ZENZEFI_PORTAL__SECRET_KEY"},
             "ZENZEFI_PORTAL__SECRET_KEY_FILE": str(secret),
@@ -124,7 +124,7 @@ def test_what_has_no_default_is_missed_by_name(name: str) -> None:
     key = {"DATABASE_URL": "database.url", "REDIS_URL": "redis.url"}.get(name)
     key = key or name.removeprefix("ZENZEFI_").replace("__", ".").lower()
     with pytest.raises(ConfigError) as caught:
-        config.load({other: value for other, value in NEEDED.items() if other != name})
+        config.load_settings({other: value for other, value in NEEDED.items() if other != name})
     assert key in str(caught.value).replace("payments: ", "payments.")
 
 
@@ -187,4 +187,4 @@ def test_production_refuses_what_only_serves_development(changes: dict[str, str]
 
 def test_a_mock_provider_needs_its_key_and_none_is_needed_without_it() -> None:
     without = {name: value for name, value in NEEDED.items() if "MOCK" not in name}
-    assert config.load({**without, "ZENZEFI_PAYMENTS__PROVIDERS": "[]"}).payments.mock_signing_key is None
+    assert config.load_settings({**without, "ZENZEFI_PAYMENTS__PROVIDERS": "[]"}).payments.mock_signing_key is None

@@ -64,6 +64,6 @@ def test_a_code_that_is_taken_and_an_announcement_that_is_made_twice(session: Se
         coupons.create(session, code="spring", **facts)
     words: dict[str, Any] = {"words_en": "Planned work", "words_ru": "Плановые работы", "ends_at": None}
     words |= {"starts_at": clock.now(), "level": Level.INFO, "actor": Actor(dana.id)}
-    once = announcements.make(session, **words)
-    again = announcements.make(session, announcement_id=once.id, **words)
+    once = announcements.create(session, **words)
+    again = announcements.create(session, announcement_id=once.id, **words)
     assert again.id == once.id

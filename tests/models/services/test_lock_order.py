@@ -38,7 +38,7 @@ def hooked(factory: Sessions, settings: Settings, alice: User, notices: int) -> 
         assert made is not None
         for number in range(notices):
             facts = {"username": "alice", "amount_znc": "5.00"}
-            outbox.write(session, "bonus", owner, dedup_key=f"{made[0].id}:{number}", **facts)
+            outbox.enqueue_mail(session, "bonus", owner, dedup_key=f"{made[0].id}:{number}", **facts)
         return made[0].id, [delivery.id for delivery in deliveries.claim(session)]
 
 
@@ -48,7 +48,7 @@ def test_an_endpoint_changed_while_its_delivery_is_marked_is_no_deadlock(committ
     failed = Outcome(5, status=500)
 
     def switch_off(session: Any) -> None:
-        webhook_endpoints.switch(session, session.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM)
+        webhook_endpoints.set_enabled(session, session.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM)
 
     def remove(session: Any) -> None:
         webhook_endpoints.remove(session, session.get_one(WebhookEndpoint, endpoint_id), actor=PLATFORM)
@@ -97,7 +97,7 @@ def test_two_logins_at_once_of_a_device_that_is_new_are_told_once(committed: Com
     def log_in(shown: str) -> Callable[[Any], None]:
         def call(session: Any) -> None:
             owner = session.get_one(User, alice.id)
-            known_devices.note_login(session, owner, shown, name="Firefox", actor=PLATFORM)
+            known_devices.record_login(session, owner, shown, name="Firefox", actor=PLATFORM)
             session.flush()
 
         return call
@@ -130,8 +130,8 @@ def test_a_mailed_link_followed_while_the_password_is_changed_is_no_deadlock(com
     settings, factory = committed
     alice = logged_in(factory)
     with factory.begin() as session:
-        email_links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
-        email_links.send_asked(session)
+        email_links.request_link(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+        email_links.send_requested(session)
         secret = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
 
     def change(session: Any) -> None:

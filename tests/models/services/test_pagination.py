@@ -12,7 +12,7 @@ from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.gateway import sessions, usage_counts
 from models.services.ledger import transfers
-from models.services.pagination import MAX_LIMIT, Page, page_of
+from models.services.pagination import MAX_LIMIT, Page, fetch_page
 from models.services.reports import overview, usage
 from models.services.tokens import queries as token_queries
 from models.services.tokens import revocation
@@ -38,7 +38,7 @@ def test_a_page_is_bounded_on_both_sides(
 ) -> None:
     for number in range(5):
         make_user(session, f"user{number}")
-    page = page_of(session, select(User), order=(User.username.desc(),), limit=limit, offset=offset)
+    page = fetch_page(session, select(User), order=(User.username.desc(),), limit=limit, offset=offset)
     assert [user.username.replace("ser", "") for user in page.items] == got
     assert (page.limit, page.offset, page.total) == (*kept, 5)
 

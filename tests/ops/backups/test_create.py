@@ -182,10 +182,10 @@ def nightly(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 
 def test_the_nightly_job_makes_one(nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert job.make().startswith("off")
+    assert job.create().startswith("off")
     context.settings_at_start.cache_clear()
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
-    assert json.loads(job.make())["transfers"] == 2
+    assert json.loads(job.create())["transfers"] == 2
     assert len(backup_manifest.present(folder)) == 1
 
 
@@ -197,7 +197,7 @@ def test_a_night_without_a_backup_is_told_to_every_admin(
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
     for _ in range(2):
         with pytest.raises(job.BackupFailed):
-            job.make()
+            job.create()
     with nightly[1].begin() as session:
         [mail] = session.scalars(select(OutboxMail).where(OutboxMail.kind == "backup_failed"))
         assert mail.recipient == "dana@example.test"
@@ -210,7 +210,7 @@ def test_a_backup_that_never_ends_is_ended_and_told(
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
     monkeypatch.setattr(subprocess_command, "LIMIT_SECONDS", 0.01)
     with pytest.raises(job.BackupFailed, match="not done within"):
-        job.make()
+        job.create()
     with nightly[1].begin() as session:
         [mail] = session.scalars(select(OutboxMail).where(OutboxMail.kind == "backup_failed"))
         assert "not done within" in mail.context["reason"]

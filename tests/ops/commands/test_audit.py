@@ -42,7 +42,7 @@ def shop(committed: Shop, environment: dict[str, str], tmp_path: Path, monkeypat
     for name in ("alice", "bob", "charlie"):
         person(sessions, name)
     with sessions.begin() as session:
-        assert hash_chain.seal(session, hash_chain.key_of(settings.tokens)) == OLD + 3
+        assert hash_chain.chain_new_rows(session, hash_chain.key_of(settings.tokens)) == OLD + 3
     return committed
 
 

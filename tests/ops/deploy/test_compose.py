@@ -189,7 +189,7 @@ def load(made: Path, names: dict[str, str] | None = None, more: dict[str, str] |
         text = re.sub(r"\$\{(\w+)[^}]*\}", lambda match: (names or NAMES).get(match[1], "1"), text)
         return text.replace("/run/secrets", str(made / "secrets"))
 
-    return config.load({name: value(text) for name, text in given.items()})
+    return config.load_settings({name: value(text) for name, text in given.items()})
 
 
 @pytest.mark.parametrize("part", ["portal-a", "proxy-a", "worker", "scheduler", "migrate"])

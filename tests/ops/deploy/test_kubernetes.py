@@ -245,7 +245,7 @@ def test_the_platform_starts_with_these_settings(everything: list[Manifest], tmp
         url = {"database_url": "postgresql://db/zenzefi", "redis_url": "redis://cache"}
         (tmp_path / name).write_text(url.get(name, "0" * 64))
     told = {key: value.replace("/run/secrets/zenzefi", str(tmp_path)) for key, value in maps[0].items()}
-    settings = config.load(told)
+    settings = config.load_settings(told)
     assert settings.platform.is_production
     assert settings.proxy.address == "https://proxy.example.com"
 

@@ -20,7 +20,7 @@ def settings(**more: str) -> Settings:
     """Settings whose servers are nowhere; `mail__smtp_host="…"` sets one."""
     given = {f"ZENZEFI_{name}".upper(): value for name, value in more.items()}
     addresses = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}/0"}
-    return config.load({**GOOD_KEYS, **addresses, **given})
+    return config.load_settings({**GOOD_KEYS, **addresses, **given})
 
 
 def house(chosen: Settings | None = None, *, data: Path | None = None, hurried: bool = True, **more: str) -> House:

@@ -210,14 +210,14 @@ def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: House, ti
     assert ill(audit_log.examine(home)) == {proved: WARNING, sealed: BAD}
     key = hash_chain.key_of(home.settings.tokens)
     with home.sessions.begin() as session:
-        assert hash_chain.seal(session, key)
+        assert hash_chain.chain_new_rows(session, key)
     with home.sessions.begin() as session:
-        chain_verification.note(session, chain_verification.prove(session, key, noted={}))
+        chain_verification.note(session, chain_verification.verify_and_record(session, key, noted={}))
     assert ill(audit_log.examine(home)) == {}
     with home.sessions.begin() as session:
         session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
         session.execute(text("UPDATE audit_entries SET user_agent = 'somebody else'"))
-        chain_verification.note(session, chain_verification.prove(session, key, noted={}))
+        chain_verification.note(session, chain_verification.verify_and_record(session, key, noted={}))
     assert ill(audit_log.examine(home)) == {proved: BAD, holds: BAD}
 
 
@@ -250,7 +250,7 @@ def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: House, red
 def test_jobs_that_wait_too_long_or_failed_are_told(home: House, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     lane = Queue(lanes.QUEUE, connection=redis)
     job = lane.enqueue("jobs.cleanup.count_days")
-    lane.failed_job_registry.add(lane.enqueue("jobs.cleanup.forget_logins"), ttl=60)
+    lane.failed_job_registry.add(lane.enqueue("jobs.cleanup.delete_ended_logins"), ttl=60)
     assert ill(queues.examine(home))["No job failed for good"] is WARNING
     job.enqueued_at = clock.now() - timedelta(hours=1)
     job.save()
@@ -264,7 +264,7 @@ def test_mails_that_wait_or_were_given_up_are_told(home: House, time: Clock) -> 
     assert ill(queues.examine_waiting(home)) == {}
     alice = person(home.sessions, "alice")
     with home.sessions.begin() as session:
-        outbox.write(session, "password_changed", alice, dedup_key="one", username="alice")
+        outbox.enqueue_mail(session, "password_changed", alice, dedup_key="one", username="alice")
     time.advance(minutes=1)
     assert ill(queues.examine_waiting(home)) == {}
     time.advance(hours=1)

@@ -8,7 +8,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import Actor
 from models.services.gateway import sessions
-from ops.mcp.read_tools import Desk
+from ops.mcp.read_tools import ReadTools
 from tests.factories import buy, person, top_up
 
 Committed = tuple[Settings, Sessions]
@@ -18,7 +18,7 @@ collect_ignore = ["test_protocol.py"] if sys.version_info < (3, 13) else []
 
 
 @pytest.fixture
-def desk(committed: Committed) -> Desk:
+def desk(committed: Committed) -> ReadTools:
     """A shop with alice, who bought a token, paid something and used it, and dana, the admin."""
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
@@ -27,4 +27,4 @@ def desk(committed: Committed) -> Desk:
         token = buy(session, alice, settings)
         sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor(None, "203.0.113.7"))
         top_up(session, alice, settings)
-    return Desk(factory, settings)
+    return ReadTools(factory, settings)

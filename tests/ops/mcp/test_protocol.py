@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ops.bootstrap import REPOSITORY
-from ops.mcp.read_tools import Desk
+from ops.mcp.read_tools import ReadTools
 from tests.e2e.conftest import free_port, wait_until_listening
 from tests.ops.mcp.conftest import Committed
 
@@ -66,7 +66,7 @@ def told(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_it_speaks_the_protocol_on_standard_input_and_changes_nothing_unasked(
-    desk: Desk, environment_of: dict[str, str], committed: Committed
+    desk: ReadTools, environment_of: dict[str, str], committed: Committed
 ) -> None:
     hello, tools, users, bad, unknown = talk(
         environment_of,
@@ -88,7 +88,7 @@ def test_it_speaks_the_protocol_on_standard_input_and_changes_nothing_unasked(
 
 
 def test_with_the_switch_it_changes_in_the_admins_name(
-    desk: Desk, environment_of: dict[str, str], committed: Committed
+    desk: ReadTools, environment_of: dict[str, str], committed: Committed
 ) -> None:
     arguments = {"user": "alice@example.test", "amount": "-2.00", "reason": "Test", "key": str(uuid.uuid4())}
     _hello, first, again = talk(
@@ -101,7 +101,9 @@ def test_with_the_switch_it_changes_in_the_admins_name(
     assert desk.find_users("alice")["items"][0]["currency_balance"] == "80.00"
 
 
-def test_over_http_it_listens_on_loopback_to_whoever_shows_the_key(desk: Desk, environment_of: dict[str, str]) -> None:
+def test_over_http_it_listens_on_loopback_to_whoever_shows_the_key(
+    desk: ReadTools, environment_of: dict[str, str]
+) -> None:
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-P", "-m", "ops.mcp", "--http", str(port)],

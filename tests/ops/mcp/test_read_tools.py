@@ -11,12 +11,12 @@ from models.services.audit import log as audit_log
 from models.services.monitoring import health_report
 from models.services.monitoring.health_report import Check
 from ops.console import Failure
-from ops.mcp.read_tools import Desk
+from ops.mcp.read_tools import ReadTools
 from ops.mcp.write_tools import AGENT, Hands
 from tests.ops.mcp.conftest import Committed
 
 
-def test_everything_can_be_looked_up_and_no_secret_is_told(desk: Desk, redis: Redis) -> None:
+def test_everything_can_be_looked_up_and_no_secret_is_told(desk: ReadTools, redis: Redis) -> None:
     report = {"database": Check(True, 0.001), "redis": Check(True, 0.001), "upstream": Check(None)}
     redis.set(health_report.REPORT_KEY, health_report.as_json(report))
     [alice] = desk.find_users("alice")["items"]
@@ -40,7 +40,7 @@ def test_everything_can_be_looked_up_and_no_secret_is_told(desk: Desk, redis: Re
     assert "hash" not in said
 
 
-def test_what_changes_something_is_audited_as_the_admin(desk: Desk, committed: Committed) -> None:
+def test_what_changes_something_is_audited_as_the_admin(desk: ReadTools, committed: Committed) -> None:
     settings, factory = committed
     hands = Hands(factory, settings, admin="dana@example.test")
     [alice] = hands.find_users("alice")["items"]
@@ -67,6 +67,6 @@ def test_what_changes_something_is_audited_as_the_admin(desk: Desk, committed: C
 
 
 @pytest.mark.parametrize("name", ["alice@example.test", "nobody@example.test", ""])
-def test_changes_are_made_in_an_admins_name_only(desk: Desk, committed: Committed, name: str) -> None:
+def test_changes_are_made_in_an_admins_name_only(desk: ReadTools, committed: Committed, name: str) -> None:
     with pytest.raises(Failure, match="no active admin"):
         Hands(committed[1], committed[0], admin=name)

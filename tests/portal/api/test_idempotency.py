@@ -17,7 +17,7 @@ from models.services import idempotency
 from models.services.accounts import logins
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
-from models.services.errors import RequestUnderWay
+from models.services.errors import IdempotentRequestInProgress
 from models.users import User
 from portal import create_app
 from portal.api import login_tokens
@@ -104,14 +104,14 @@ def test_a_key_is_good_for_24_hours(session: Session, alice: User, settings: Set
     first = idempotency.claim(session, alice, "1", b"x", settings)
     assert not isinstance(first, idempotency.Kept)
     kept = idempotency.Kept(201, "{}")
-    idempotency.keep(session, first, kept, settings)
+    idempotency.store_reply(session, first, kept, settings)
     time.advance(hours=23, minutes=59)
     assert idempotency.claim(session, alice, "1", b"x", settings) == kept
-    assert idempotency.forget(session) == 0
+    assert idempotency.delete_expired(session) == 0
     time.advance(minutes=1)
     assert not isinstance(idempotency.claim(session, alice, "1", b"another", settings), idempotency.Kept)
     time.advance(hours=24)
-    assert idempotency.forget(session) == 1
+    assert idempotency.delete_expired(session) == 1
 
 
 def test_a_stolen_database_holds_neither_key_nor_reply(alices: Program, session: Session) -> None:
@@ -136,7 +136,7 @@ def test_after_a_crash_neither_money_nor_key_is_gone(
         raise RuntimeError
 
     with monkeypatch.context() as broken:
-        broken.setattr(idempotency, "keep", die)
+        broken.setattr(idempotency, "store_reply", die)
         assert alices.post("/tokens/purchase", BUY, Idempotency_Key="1").status_code == 500
     assert (balance(session, alice), count(session, ApiReply), count(session, AccessToken)) == (100, 0, 0)
     told(alices.post("/tokens/purchase", BUY, Idempotency_Key="1"), 201)
@@ -179,7 +179,7 @@ def test_a_twin_that_would_wait_too_long_is_409(committed: tuple[Settings, Sessi
             session.connection().exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
             idempotency.claim(session, alice, "1", b"x", settings)
 
-    assert isinstance(race(hold, come_second)[1], RequestUnderWay)
+    assert isinstance(race(hold, come_second)[1], IdempotentRequestInProgress)
 
 
 def test_the_audit_log_has_one_purchase(alices: Program, session: Session, alice: User) -> None:

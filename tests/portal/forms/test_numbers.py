@@ -106,6 +106,6 @@ def test_every_amount_that_a_page_takes_is_read_so(
     ):
         sent = {"value": value, "reason": "for a test", "seen": "0"}
         assert as_dana.post(f"/admin/settings/{setting}", **sent).status_code == 303, setting
-    changed = overrides.effective(session, settings)
+    changed = overrides.effective_settings(session, settings)
     assert (changed.prices.rub_per_znc, changed.prices.znc[1]) == (Decimal("10.25"), Decimal("1.50"))
     assert changed.limits.api_per_minute == 1000

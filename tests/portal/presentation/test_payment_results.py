@@ -34,6 +34,6 @@ from portal.presentation import payment_results
 )
 def test_what_was_done_is_told_in_words(app: Flask, done: str, english: str, russian: str) -> None:
     with app.test_request_context():
-        assert payment_results.result(done) == english
+        assert payment_results.result_label(done) == english
         with force_locale("ru"):
-            assert payment_results.result(done) == russian
+            assert payment_results.result_label(done) == russian

@@ -69,7 +69,7 @@ def test_only_so_many_are_kept_and_none_for_ever(redis: Redis) -> None:
 
 @pytest.mark.parametrize("line", [None, b"", b"[]", b"{}", json.dumps({"at": 1}).encode()])
 def test_what_cannot_be_read_is_as_good_as_nothing(line: bytes | None) -> None:
-    assert failed_requests.read(line) is None
+    assert failed_requests.decode(line) is None
 
 
 def test_a_silent_redis_harms_no_answer(as_dana: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

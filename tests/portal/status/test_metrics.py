@@ -93,7 +93,7 @@ def test_the_setting_names_the_networks_that_may_read(
     environment: dict[str, str], settings: Settings, address: str, forwarded: str | None, status: int
 ) -> None:
     changed = {"ZENZEFI_PROXY__OPS_NETWORKS": '["10.244.0.0/16"]', "ZENZEFI_PORTAL__TRUSTED_PROXIES": "1"}
-    portal = create_app(config.load({**environment, **changed, "DATABASE_URL": settings.database.url}))
+    portal = create_app(config.load_settings({**environment, **changed, "DATABASE_URL": settings.database.url}))
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     browser = Browser(portal.test_client())
     assert browser.get("/metrics", headers=headers, environ_base={"REMOTE_ADDR": address}).status_code == status
@@ -147,7 +147,7 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
             update(PaymentEvent).where(PaymentEvent.id == stored).values(received_at=late, needs_review=True)
         )
         for key, more in (("due", {"next_attempt_at": late}), ("later", {}), ("gone", {"failed_at": late})):
-            outbox.write(session, "welcome", alice, dedup_key=key, username="alice")
+            outbox.enqueue_mail(session, "welcome", alice, dedup_key=key, username="alice")
             later = {"next_attempt_at": clock.now() + timedelta(hours=1)}
             session.execute(update(OutboxMail).where(OutboxMail.dedup_key == key).values(**later | more))
         admin_dashboard.note_check(session, ledger_verification.verify(sessions()))
@@ -155,9 +155,11 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
         session.add(AuditEntry(created_at=late, **written))
         session.flush()
         key = hash_chain.key_of(settings.tokens)
-        chain_verification.note(session, chain_verification.prove(session, key, noted={1: b"as it was never"}))
-    redis.set(last_success.BACKUP_KEY, last_success.note_of(late, 12345))
-    queues.Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.backups.make")
+        chain_verification.note(
+            session, chain_verification.verify_and_record(session, key, noted={1: b"as it was never"})
+        )
+    redis.set(last_success.BACKUP_KEY, last_success.read_success(late, 12345))
+    queues.Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.backups.create")
     text = real.get("/metrics").text
     waiting = {name: value(text, "backlog_waiting", f'{{of="{name}"}}') for name in ("mail", "callback", "payment")}
     assert waiting == {"mail": 3, "callback": 1, "payment": 1}  # with the welcome that Alice got as she registered
@@ -180,9 +182,9 @@ def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, commit
     with committed[1].begin() as session:
         admin_dashboard.note_check(session, ledger_verification.verify(committed[1]()))
         chain_verification.note(
-            session, chain_verification.prove(session, hash_chain.key_of(committed[0].tokens), noted={})
+            session, chain_verification.verify_and_record(session, hash_chain.key_of(committed[0].tokens), noted={})
         )
-    redis.set(last_success.BACKUP_KEY, last_success.note_of(clock.now(), 1))
+    redis.set(last_success.BACKUP_KEY, last_success.read_success(clock.now(), 1))
     redis.hset(last_success.JOBS_KEY, "jobs.health.check", "1.5")
     for name in ("job_runs|a|failed", "job_duration|a|0", "notices_sent|mail|sent"):
         redis.hincrby(audit_counters.TOTALS_KEY, name, 1)

@@ -25,7 +25,7 @@ HOURS = 1
 def main(arguments: Sequence[str]) -> int:
     """Buy for some seconds with some threads from some wallets, beginning with the wallet of a number."""
     seconds, threads, wallets, first = float(arguments[0]), *(int(argument) for argument in arguments[1:4])
-    settings = config.load()
+    settings = config.load_settings()
     factory = database.sessions(database.connect(settings.database))
     with factory() as session:
         query = select(Account.user_id).where(Account.kind == AccountKind.WALLET, Account.balance > 0)

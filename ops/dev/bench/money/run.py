@@ -10,7 +10,7 @@ from models.config import settings as config
 from ops.bootstrap import REPOSITORY
 from ops.console import Step
 from ops.dev.bench import sample_tokens
-from ops.dev.bench.environment import Ground, ground, wait
+from ops.dev.bench.environment import Ground, start_servers, wait
 from ops.dev.bench.money import history, measure
 from ops.dev.bench.report import table
 from ops.launcher import readiness
@@ -31,12 +31,12 @@ FULL, QUICK = Sizes(1_000_000, 10), Sizes(100_000, 4)
 
 def run(sizes: Sizes) -> dict[str, Any]:
     """Start servers and a shop with a long history, measure, and stop all of it; returns the figures."""
-    with ground() as under:
+    with start_servers() as under:
         port = free_port()
         under.environment["ZENZEFI_PORTAL__PORT"] = str(port)
         with Step("Database"):
             sample_tokens.prepare(under.environment)
-        settings = config.load(under.environment)
+        settings = config.load_settings(under.environment)
         engine = database.connect(settings.database)
         factory = database.sessions(engine)
         try:

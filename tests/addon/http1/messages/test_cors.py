@@ -6,7 +6,7 @@ from addon.http1.decisions import Refuse
 from addon.http1.messages.cors import Cors
 from addon.http1.messages.forwarding import Rules
 from addon.process.layer_settings import rules_of
-from models.config.settings import ConfigError, Settings, load
+from models.config.settings import ConfigError, Settings, load_settings
 from tests.addon.http1.playbook import OK, Playbook
 from tests.addon.http1.replies import code, status
 from tests.conftest import SECRETS
@@ -25,7 +25,7 @@ def asking(origin: bytes, *, method: bytes = b"OPTIONS", more: bytes = b"", path
 
 
 def settings(**variables: str) -> Settings:
-    return load({**NEEDED, "ZENZEFI_UPSTREAM__URL": "http://up.example", **variables})
+    return load_settings({**NEEDED, "ZENZEFI_UPSTREAM__URL": "http://up.example", **variables})
 
 
 def test_a_preflight_of_a_listed_page_is_answered_here_and_needs_no_token() -> None:

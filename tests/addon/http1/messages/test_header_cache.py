@@ -6,7 +6,7 @@ from addon.http1.decisions import Refuse
 from addon.http1.limits import Limits
 from addon.http1.messages import header_cache
 from addon.http1.messages.head_parser import Headers, parse_request
-from addon.http1.messages.header_cache import Repeated
+from addon.http1.messages.header_cache import HeaderCache
 from tests.addon.http1.playbook import GET, OK, Playbook
 
 
@@ -29,7 +29,7 @@ def test_an_admitted_block_is_read_once_and_decided_on_each_time():
 def test_a_block_that_differs_by_a_byte_or_a_version_is_read_anew():
     play = Playbook().send(GET).reply(OK).send(GET.replace(b"Host: ", b"Host:  ")).reply(OK)
     assert play.policy.asked[1].headers is not play.policy.asked[0].headers
-    known = Repeated()
+    known = HeaderCache()
     modern = parse_request(GET, Limits(), known.get)
     known.keep(modern.headers)
     assert parse_request(GET, Limits(), known.get).headers is modern.headers
@@ -47,7 +47,7 @@ def test_what_was_refused_is_not_kept():
 
 def test_the_block_kept_longest_ago_goes_first_and_long_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(header_cache, "BLOCKS", 3)
-    known = Repeated()
+    known = HeaderCache()
     blocks = [block(number) for number in range(5)]
     for each in blocks:
         known.keep(each)

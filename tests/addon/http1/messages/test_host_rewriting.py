@@ -135,7 +135,7 @@ def test_all_of_it_can_be_turned_off(settings: Settings):
 
 def test_the_names_come_from_the_settings(environment: dict[str, str]):
     made = rules_of(
-        config.load(
+        config.load_settings(
             {
                 **environment,
                 "DATABASE_URL": "postgresql://localhost/x",

@@ -45,7 +45,7 @@ def sound(request: Any) -> Any:
     yield
     if session is not None:
         session.flush()
-        assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
+        assert [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)] == []
 
 
 def leave(session: Session, user: User, settings: Settings) -> None:
@@ -100,7 +100,10 @@ def test_what_a_provider_cannot_give_back_waits_for_an_admin_who_can_try_again(
     leave(session, frank, settings)
     settle(session, payment, settings)
     manual_review.close(
-        session, manual_review.listing().page(session, limit=1, offset=0).items[0].id, note="seen", actor=Actor(dana.id)
+        session,
+        manual_review.list_reviews().page(session, limit=1, offset=0).items[0].id,
+        note="seen",
+        actor=Actor(dana.id),
     )
     [waiting] = session.scalars(select(PaymentReversal)).all()
     with monkeypatch.context() as patch:

@@ -18,7 +18,7 @@ from models.payments import Payment
 from models.proxy_sessions import ProxySession
 from models.services.accounts import deletion, roles
 from models.services.actor import PLATFORM
-from models.services.errors import InvalidInput, NotFound, PaymentWaits
+from models.services.errors import InvalidInput, NotFound, PaymentPending
 from models.services.gateway import sessions, usage_counts
 from models.services.gateway.usage_counts import Count
 from models.services.ledger import adjustments
@@ -53,7 +53,7 @@ def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed
 
     price, gone = crossing(factory, extend, "FOR UPDATE", leaves(alice, settings))
     assert price == settings.prices.znc[24]
-    assert isinstance(gone, deletion.Farewell)
+    assert isinstance(gone, deletion.DeletionSummary)
     with factory.begin() as session:
         assert session.get_one(AccessToken, token.id).revoked_at is not None
     assert_sound(factory)
@@ -97,7 +97,7 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
             usage_counts.add_counts(session, [Count(one, 1, 2, 3, clock.now()) for one in (low, high)])
 
     gone, *others = race(leave, add_counts, hold)
-    assert isinstance(gone, deletion.Farewell)
+    assert isinstance(gone, deletion.DeletionSummary)
     assert others == [None, None]
 
 
@@ -111,7 +111,7 @@ def test_an_account_deleted_while_an_admin_disables_it_is_no_deadlock(committed:
 
     disabled, gone = crossing(factory, disable, "UPDATE users", leaves(alice, settings))
     assert isinstance(disabled, User)
-    assert isinstance(gone, deletion.Farewell)
+    assert isinstance(gone, deletion.DeletionSummary)
 
 
 def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_at_that_moment(committed: Committed) -> None:
@@ -126,7 +126,7 @@ def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_at_that_mom
         return adjustments.set_balance(session, session.get_one(User, alice.id), target=Decimal(50), **facts)
 
     gone, adjusted = crossing(factory, leaves(alice, settings), "FROM access_tokens", adjust)
-    assert isinstance(gone, deletion.Farewell)
+    assert isinstance(gone, deletion.DeletionSummary)
     assert isinstance(adjusted, NotFound)
     for change in (adjust, set_balance):
         with pytest.raises(NotFound), factory.begin() as session:
@@ -146,7 +146,7 @@ def test_an_account_deleted_while_its_balance_is_set_is_no_deadlock(committed: C
 
     held, gone = crossing(factory, set_balance, "FROM accounts", leaves(alice, settings))
     assert held == 50
-    assert isinstance(gone, deletion.Farewell)
+    assert isinstance(gone, deletion.DeletionSummary)
     assert_sound(factory)
 
 
@@ -154,7 +154,7 @@ def test_an_account_is_deleted_once(committed: Committed) -> None:
     settings, factory = committed
     alice = logged_in(factory)
     gone, again = crossing(factory, leaves(alice, settings), "FROM accounts", leaves(alice, settings))
-    assert isinstance(gone, deletion.Farewell)
+    assert isinstance(gone, deletion.DeletionSummary)
     assert isinstance(again, InvalidInput)
     assert_sound(factory)
 
@@ -168,9 +168,9 @@ def test_no_money_is_paid_for_an_account_that_goes_at_that_moment(committed: Com
 
     began, refused = crossing(factory, starts(alice), "INSERT INTO payments", leaves(alice, settings))
     assert isinstance(began, uuid.UUID)
-    assert isinstance(refused, PaymentWaits)
+    assert isinstance(refused, PaymentPending)
     gone, too_late = crossing(factory, leaves(bob, settings), "FROM accounts", starts(bob))
-    assert isinstance(gone, deletion.Farewell)
+    assert isinstance(gone, deletion.DeletionSummary)
     assert isinstance(too_late, NotFound)
     with factory.begin() as session:
         assert session.scalars(select(Payment.user_id)).all() == [alice.id]

@@ -23,12 +23,12 @@ def begin(session: Session, user: User, kind: LoginKind = LoginKind.PAGE) -> Log
 
 def is_open(session: Session, login: Login) -> bool:
     """Say whether the login still opens the account."""
-    return logins.find_open(session, login.id, kind=login.kind) is not None
+    return logins.find_active(session, login.id, kind=login.kind) is not None
 
 
 def test_a_login_is_found_with_its_user_and_leaves_a_trace(session: Session, alice: User) -> None:
     login = begin(session, alice)
-    found = logins.find_open(session, login.id, kind=LoginKind.PAGE)
+    found = logins.find_active(session, login.id, kind=LoginKind.PAGE)
     assert found is not None
     assert (found.user, found.ip_address, found.user_agent) == (alice, BROWSER.ip_address, BROWSER.user_agent)
     assert actions(session, alice)[-1] == "user.logged_in"
@@ -36,8 +36,8 @@ def test_a_login_is_found_with_its_user_and_leaves_a_trace(session: Session, ali
 
 def test_a_cookie_of_the_pages_is_no_token_of_the_api_nor_the_other_way_round(session: Session, alice: User) -> None:
     page, api = begin(session, alice), begin(session, alice, LoginKind.API)
-    assert logins.find_open(session, page.id, kind=LoginKind.API) is None
-    assert logins.find_open(session, api.id, kind=LoginKind.PAGE) is None
+    assert logins.find_active(session, page.id, kind=LoginKind.API) is None
+    assert logins.find_active(session, api.id, kind=LoginKind.PAGE) is None
 
 
 def test_a_login_runs_out_unless_it_is_used(session: Session, alice: User, time: Clock) -> None:

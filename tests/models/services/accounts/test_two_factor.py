@@ -12,7 +12,7 @@ from models.database import Sessions
 from models.email_links import AccountLink, LinkPurpose
 from models.services.accounts import email_flows, email_links, two_factor
 from models.services.actor import PLATFORM
-from models.services.errors import LinkExpired, OtpWrong
+from models.services.errors import LinkExpired, OtpInvalid
 from models.users import User
 from tests.conftest import PASSWORD
 from tests.factories import crossing, person, race
@@ -37,7 +37,7 @@ def test_one_code_sent_twice_at_the_same_instant_is_taken_once(committed: Commit
     for typed in (totp.at(clock.now() + timedelta(seconds=30)), saved[0]):
         results = race(*[lambda typed=typed: check(typed)] * 3)
         assert sorted(type(result).__name__ for result in results) == ["NoneType", "OtpWrong", "OtpWrong"]
-    assert isinstance(race(lambda: check(code))[0], OtpWrong), "the code that turned it on is used up"
+    assert isinstance(race(lambda: check(code))[0], OtpInvalid), "the code that turned it on is used up"
 
 
 def test_a_code_of_a_secret_that_is_replaced_at_the_same_instant_confirms_nothing(committed: Committed) -> None:
@@ -57,9 +57,9 @@ def test_a_code_of_a_secret_that_is_replaced_at_the_same_instant_confirms_nothin
         two_factor.begin(session, session.get_one(User, alice.id), password=PASSWORD, settings=settings)
 
     confirmed, _replaced = crossing(sessions, confirm, "FROM two_factors", replace)
-    assert isinstance(confirmed, OtpWrong)
+    assert isinstance(confirmed, OtpInvalid)
     with sessions.begin() as session:
-        assert not two_factor.is_on(session, alice.id)
+        assert not two_factor.is_enabled(session, alice.id)
 
 
 def test_a_code_of_a_factor_that_is_replaced_at_the_same_instant_opens_nothing(committed: Committed) -> None:
@@ -85,15 +85,15 @@ def test_a_code_of_a_factor_that_is_replaced_at_the_same_instant_opens_nothing(c
         set_up(session)
 
     checked, _replaced = crossing(sessions, check, "FROM two_factors", replace)
-    assert isinstance(checked, OtpWrong)
+    assert isinstance(checked, OtpInvalid)
 
 
 def test_one_link_used_twice_at_the_same_instant_works_once(committed: Committed) -> None:
     settings, sessions = committed
     alice = person(sessions, "alice")
     with sessions.begin() as session:
-        email_links.ask(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
-        email_links.send_asked(session)
+        email_links.request_link(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
+        email_links.send_requested(session)
         secret = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
 
     def reset(new: str) -> None:

@@ -41,13 +41,13 @@ def write(session: Session, count: int = 1) -> None:
 def sealed(session: Session, key: bytes) -> list[int]:
     """The ids of eight rows that are sealed; place n of the chain is the nth of them."""
     write(session, ROWS)
-    assert hash_chain.seal(session, key) == ROWS
+    assert hash_chain.chain_new_rows(session, key) == ROWS
     return list(session.scalars(select(AuditSeal.entry_id).order_by(AuditSeal.number)))
 
 
 def proved(session: Session, key: bytes, **noted: dict[int, bytes]) -> chain_verification.Report:
     """Prove the chain as the test's transaction sees it."""
-    return chain_verification.prove(session, key, noted=noted.get("noted", {}))
+    return chain_verification.verify_and_record(session, key, noted=noted.get("noted", {}))
 
 
 def tamper(session: Session, *statements: str, **values: Any) -> None:
@@ -60,13 +60,13 @@ def tamper(session: Session, *statements: str, **values: Any) -> None:
 
 
 def test_a_sealed_log_holds_and_a_second_run_seals_nothing(session: Session, key: bytes, sealed: list[int]) -> None:
-    assert hash_chain.seal(session, key) == 0
+    assert hash_chain.chain_new_rows(session, key) == 0
     report = proved(session, key)
     assert (report.rows, report.head.number, report.waiting, report.fault) == (ROWS, ROWS, 0, None)
     write(session)
-    assert hash_chain.standing(session).waiting == 1
+    assert hash_chain.status(session).waiting == 1
     assert proved(session, key).is_sound
-    assert hash_chain.seal(session, key) == 1
+    assert hash_chain.chain_new_rows(session, key) == 1
     assert proved(session, key).head.number == ROWS + 1
 
 
@@ -146,7 +146,7 @@ def test_a_row_that_was_inserted_between_others_is_named(session: Session, key: 
 def test_a_row_that_says_it_is_older_than_it_can_be_is_named(session: Session, key: bytes, sealed: list[int]) -> None:
     old = "INSERT INTO audit_entries (created_at, action, resource_type) VALUES (now() - interval '1 hour', 'x', 'y')"
     session.execute(text(old))
-    assert hash_chain.seal(session, key) == 0, "it would be sealed as if it had been there"
+    assert hash_chain.chain_new_rows(session, key) == 0, "it would be sealed as if it had been there"
     fault = proved(session, key).fault
     assert fault is not None
     assert (fault.what, fault.entry) == ("inserted", session.scalar(select(func.max(AuditEntry.id))))
@@ -166,13 +166,13 @@ def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and
     monkeypatch.setattr(clock, "now", lambda: behind)
     write_at(behind)
     assert proved(session, key).is_sound, "a row that waits for its seal is as good"
-    assert hash_chain.standing(session).waiting == 1
-    assert hash_chain.seal(session, key) == 1
+    assert hash_chain.status(session).waiting == 1
+    assert hash_chain.chain_new_rows(session, key) == 1
     write_at(behind)
-    assert hash_chain.seal(session, key) == 1
+    assert hash_chain.chain_new_rows(session, key) == 1
     monkeypatch.undo()
     write(session)
-    assert hash_chain.seal(session, key) == 1
+    assert hash_chain.chain_new_rows(session, key) == 1
     report = proved(session, key)
     assert (report.rows, report.fault) == (ROWS + 3, None)
     _head, fault = chain_verification.verify_lines(
@@ -181,7 +181,7 @@ def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and
     assert fault is None
     # Whoever backdates a row while the clock goes right is found as before.
     write_at(behind)
-    assert hash_chain.seal(session, key) == 0
+    assert hash_chain.chain_new_rows(session, key) == 0
     assert str(proved(session, key).fault).endswith("was inserted later")
 
 
@@ -223,8 +223,10 @@ def test_a_chain_made_anew_needs_the_key_and_differs_from_what_was_noted(
 def test_rows_cannot_be_passed_off_as_exported(session: Session, key: bytes, sealed: list[int]) -> None:
     end = proved(session, key).head
     part = retention.Part(hash_chain.Head(), 5)
-    made = retention.note(session, b"guessed", part, replace(end, number=5), file="gone.jsonl.gz", sha256="0" * 64)
-    assert retention.forget(session) == 5
+    made = retention.record_export(
+        session, b"guessed", part, replace(end, number=5), file="gone.jsonl.gz", sha256="0" * 64
+    )
+    assert retention.delete_exported(session) == 5
     assert proved(session, key).fault == chain_verification.Fault("archive", made.last)
 
 
@@ -253,7 +255,7 @@ def test_a_long_transaction_is_sealed_after_younger_ones_and_two_sealers_seal_ea
 
     def seal() -> int:
         with factory.begin() as session:
-            return hash_chain.seal(session, key)
+            return hash_chain.chain_new_rows(session, key)
 
     with factory.begin() as slow:
         write(slow)

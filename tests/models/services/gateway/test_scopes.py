@@ -6,7 +6,7 @@ import pytest
 
 from models.config.settings import Settings
 from models.services.gateway import request_paths
-from models.services.gateway.scopes import Scope, compile_all, ruling
+from models.services.gateway.scopes import Scope, compile_all, find_rule
 
 INSIDE = [
     "certificates/filter",
@@ -97,13 +97,13 @@ def test_a_rule_without_methods_covers_the_ordinary_ones_and_others_are_named() 
 def test_a_placeholder_stands_for_no_segment_that_is_empty_to_somebody(restricted: Scope, written: str) -> None:
     """Readers skip bytes that are no UTF-8 and drop what is invisible: `details/` is not `details/{id}`."""
     path = f"/certificates/details/{written}".encode()
-    assert ruling(restricted, "GET", path).code == "scope_denied"
-    assert ruling(restricted, "GET", path + b"17").code == ""
+    assert find_rule(restricted, "GET", path).code == "scope_denied"
+    assert find_rule(restricted, "GET", path + b"17").code == ""
 
 
 @pytest.mark.parametrize("written", ["%E2%84%85", "%E2%84%80b", "%C2%BD", "%EF%BC%A1", "%E2%85%A3"])
 def test_letters_that_are_no_separators_are_not_normalised(restricted: Scope, written: str) -> None:
-    assert ruling(restricted, "GET", f"/certificates/details/{written}".encode()).code == ""
+    assert find_rule(restricted, "GET", f"/certificates/details/{written}".encode()).code == ""
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_letters_that_are_no_separators_are_not_normalised(restricted: Scope, wr
     ],
 )
 def test_letters_that_some_readers_take_for_separators_are_refused(restricted: Scope, written: str) -> None:
-    assert ruling(restricted, "GET", f"/certificates/details/{written}".encode()).code == "bad_request"
+    assert find_rule(restricted, "GET", f"/certificates/details/{written}".encode()).code == "bad_request"
 
 
 def test_every_letter_that_is_normalised_to_separators_alone_is_taken_for_them() -> None:
@@ -129,7 +129,7 @@ def test_every_letter_that_is_normalised_to_separators_alone_is_taken_for_them()
         seen = unicodedata.normalize("NFKC", chr(code))
         if set(seen) <= separators and not 0xD800 <= code < 0xE000:
             path = b"/certificates/details/.." + chr(code).encode() + b"/.."
-            assert ruling(Scope(["certificates/**"]), "GET", path).code, hex(code)
+            assert find_rule(Scope(["certificates/**"]), "GET", path).code, hex(code)
             assert request_paths._SEPARATOR_LIKE[code] == seen, hex(code)
 
 

@@ -237,7 +237,7 @@ def test_lists_of_sessions_are_filtered_by_owner_token_and_openness(
     second, other = begin(session, mine, None), begin(session, theirs, None)
 
     def ids(**which: object) -> list[object]:
-        return [entry.id for entry in sessions.listing(session, limit=10, offset=0, **which).items]  # type: ignore[arg-type]
+        return [entry.id for entry in sessions.list_sessions(session, limit=10, offset=0, **which).items]  # type: ignore[arg-type]
 
     assert ids(user_id=alice.id) == [second.id, first.id]
     assert ids(token_id=theirs.id) == [other.id]

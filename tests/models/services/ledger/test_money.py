@@ -53,12 +53,12 @@ def test_an_amount_above_the_limit_is_refused_and_the_error_names_field_and_limi
 )
 def test_what_cannot_be_booked_is_refused_before_the_ledger(amount: str) -> None:
     with pytest.raises(InvalidInput):
-        money.checked(Decimal(amount))
+        money.require_amount(Decimal(amount))
 
 
 @pytest.mark.parametrize("amount", ["0.01", "1", "1.50", "1.5000", "9999999999.99"])
 def test_whole_cents_can_be_booked(amount: str) -> None:
-    assert money.checked(Decimal(amount)) == Decimal(amount)
+    assert money.require_amount(Decimal(amount)) == Decimal(amount)
 
 
 @pytest.mark.parametrize(("exact", "paid"), [("0.999", "0.99"), ("0.009", "0.00"), ("5", "5.00"), ("1.2399", "1.23")])

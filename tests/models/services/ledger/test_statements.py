@@ -191,11 +191,11 @@ def test_reconciliation_finds_no_difference_after_payments_refunds_and_disputes(
     refund(session, payment, dana, "200")
     said(session, other, "disputed", "200", refund_id="d-1")
     said(session, other, "dispute_won", "200", refund_id="d-1")
-    [row] = reconciliation.rows(session, today, today)
+    [row] = reconciliation.daily_totals(session, today, today)
     assert (row.day, row.provider, row.payments, row.paid_rub, row.paid_znc) == (today, "mock", 2, 700, 70)
     assert (row.booked_znc, row.returned_rub, row.returned_znc, row.unbooked_znc) == (70, 200, 20, 20)
     assert row.difference == 0
-    assert reconciliation.rows(session, today - timedelta(days=9), today - timedelta(days=1)) == []
+    assert reconciliation.daily_totals(session, today - timedelta(days=9), today - timedelta(days=1)) == []
 
 
 def test_reconciliation_shows_by_how_much_the_books_are_wrong(
@@ -204,7 +204,7 @@ def test_reconciliation_shows_by_how_much_the_books_are_wrong(
     payment = paid(session, charlie, settings)
     payment.amount_znc += 1
     session.flush()
-    [row] = reconciliation.rows(session, time().date(), time().date())
+    [row] = reconciliation.daily_totals(session, time().date(), time().date())
     assert row.difference == -1
 
 
@@ -219,12 +219,12 @@ def test_reconciliation_can_have_the_days_of_another_time_zone(
     after.settled_at = datetime(2026, 10, 31, 18, 15, tzinfo=UTC)
     session.execute(text("UPDATE payment_reversals SET created_at = '2026-10-31 18:15:00+00'"))
     session.flush()
-    first, second = reconciliation.rows(session, date(2026, 10, 31), date(2026, 11, 1), zone)
+    first, second = reconciliation.daily_totals(session, date(2026, 10, 31), date(2026, 11, 1), zone)
     assert (first.day, first.paid_rub, first.booked_znc, first.returned_rub) == (date(2026, 10, 31), 500, 50, 0)
     assert (second.day, second.paid_rub, second.booked_znc, second.returned_rub) == (date(2026, 11, 1), 200, 20, 200)
     assert first.difference == second.difference == 0
-    assert reconciliation.rows(session, date(2026, 11, 2), date(2026, 11, 2), zone) == []
-    [both] = reconciliation.rows(session, date(2026, 10, 31), date(2026, 10, 31))
+    assert reconciliation.daily_totals(session, date(2026, 11, 2), date(2026, 11, 2), zone) == []
+    [both] = reconciliation.daily_totals(session, date(2026, 10, 31), date(2026, 10, 31))
     assert (both.payments, both.paid_rub, both.returned_rub) == (2, 700, 200)
 
 
@@ -237,13 +237,13 @@ def test_a_day_counts_what_was_booked_before_and_after_its_payments_were_settled
     later = timedelta(days=2)
     payment.settled_at = settled_at + later
     session.flush()
-    assert reconciliation.rows(session, day, day) == []
-    [row] = reconciliation.rows(session, day + later, day + later)
+    assert reconciliation.daily_totals(session, day, day) == []
+    [row] = reconciliation.daily_totals(session, day + later, day + later)
     assert (row.payments, row.paid_znc, row.booked_znc, row.difference) == (1, 50, 50, 0)
     session.execute(text("UPDATE payments SET status = 'pending', settled_at = NULL"))
-    assert reconciliation.rows(session, day, day + later) == []
+    assert reconciliation.daily_totals(session, day, day + later) == []
     session.execute(text("UPDATE payments SET status = 'succeeded', settled_at = :at"), {"at": settled_at})
-    [row] = reconciliation.rows(session, day, day + later)
+    [row] = reconciliation.daily_totals(session, day, day + later)
     assert (row.day, row.payments, row.paid_znc, row.booked_znc, row.difference) == (day, 1, 50, 50, 0)
 
 
@@ -251,4 +251,4 @@ def test_a_day_counts_what_was_booked_before_and_after_its_payments_were_settled
 def test_a_range_that_is_none_is_refused(session: Session, days: int) -> None:
     first = date(2026, 1, 1)
     with pytest.raises(InvalidInput):
-        reconciliation.rows(session, first, first + timedelta(days=days))
+        reconciliation.daily_totals(session, first, first + timedelta(days=days))

@@ -49,8 +49,8 @@ def facts(session: Session, kind: str) -> dict[str, str]:
 def test_everything_is_told_until_it_is_switched_off(session: Session, alice: User) -> None:
     assert set(notification_preferences.choices(session, alice.id).values()) == {(True, True)}
     notification_preferences.choose(session, alice, Topic.BONUS, mail=False)
-    outbox.write(session, "bonus", alice, dedup_key="a", username="alice", amount_znc="1.00")
-    outbox.write(session, "renewed", alice, dedup_key="b", username="alice")
+    outbox.enqueue_mail(session, "bonus", alice, dedup_key="a", username="alice", amount_znc="1.00")
+    outbox.enqueue_mail(session, "renewed", alice, dedup_key="b", username="alice")
     assert kinds(session) == ["renewed"]
     assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (False, True)
     notification_preferences.choose(session, alice, Topic.BONUS, mail=True, webhook=False)
@@ -63,7 +63,7 @@ def test_receipts_and_warnings_cannot_be_switched_off(session: Session, alice: U
     still = {topic for topic, (mail, _webhook) in notification_preferences.choices(session, alice.id).items() if mail}
     assert still == ALWAYS_MAILED == {Topic.PAYMENT, Topic.REFUND, Topic.TOKEN_ENDED, Topic.LOGIN}
     for kind in ("payment", "money_back", "token_revoked", "login", "welcome"):
-        outbox.write(session, kind, alice, dedup_key=kind)
+        outbox.enqueue_mail(session, kind, alice, dedup_key=kind)
         assert notification_preferences.unsubscribe_path(settings.portal, alice.id, kind) is None
     assert len(kinds(session)) == 5
 
@@ -127,7 +127,7 @@ def test_of_a_token_that_does_not_simply_end_nothing_is_told(
 def tell(session: Session, settings: Settings) -> int:
     """Do what the job does."""
     session.flush()
-    return sum(expiry_notices.tell(session, key, settings) for key in expiry_notices.due_to_tell(session, settings))
+    return sum(expiry_notices.notify(session, key, settings) for key in expiry_notices.due_to_notify(session, settings))
 
 
 def test_a_balance_that_falls_below_the_threshold_is_told_when_it_does(
@@ -175,9 +175,9 @@ def test_a_login_from_a_new_device_is_told_and_from_a_known_one_is_not(
 ) -> None:
     session.execute(delete(OutboxMail))
     for shown in ("the first", "the first", "another", "another", "the first"):
-        known_devices.note_login(session, alice, shown, name="Firefox on Windows", actor=BROWSER)
+        known_devices.record_login(session, alice, shown, name="Firefox on Windows", actor=BROWSER)
         session.flush()
-    known_devices.note_login(session, bob, "the first", name="Firefox on Windows", actor=BROWSER)
+    known_devices.record_login(session, bob, "the first", name="Firefox on Windows", actor=BROWSER)
     assert kinds(session) == ["login"]
     assert facts(session, "login") == {
         "username": "alice",
@@ -186,7 +186,7 @@ def test_a_login_from_a_new_device_is_told_and_from_a_known_one_is_not(
         "address": BROWSER.ip_address,
     }
     time.advance(days=366)
-    assert known_devices.forget_unused(session) == 3
+    assert known_devices.delete_unused(session) == 3
 
 
 def test_a_notice_to_everybody_reaches_who_wants_it_once(
@@ -202,7 +202,7 @@ def test_a_notice_to_everybody_reaches_who_wants_it_once(
     notification_preferences.choose(session, alice, Topic.ANNOUNCEMENT, webhook=False)
     session.flush()
     told = {"words": mail_samples.of("announcement")["words"]}
-    counts = [broadcast.write_to_all(session, "announcement", dedup_key="announcement:1", **told) for _ in range(2)]
+    counts = [broadcast.enqueue_for_all(session, "announcement", dedup_key="announcement:1", **told) for _ in range(2)]
     assert counts == [1, 0]
     mail = session.scalars(select(OutboxMail)).one()
     assert (mail.recipient, mail.context) == (alice.email, {"username": "alice", **told})
@@ -213,7 +213,7 @@ def test_a_notice_to_everybody_reaches_who_wants_it_once(
 def test_an_announcement_is_told_to_everybody(session: Session, alice: User, dana: User) -> None:
     session.execute(delete(OutboxMail))
     words = {"words_en": "Planned work", "words_ru": "Плановые работы"}
-    announcements.make(session, level=Level.INFO, starts_at=None, ends_at=None, actor=Actor(dana.id), **words)
+    announcements.create(session, level=Level.INFO, starts_at=None, ends_at=None, actor=Actor(dana.id), **words)
     mails = session.scalars(select(OutboxMail).order_by(OutboxMail.recipient)).all()
     assert [(mail.kind, mail.recipient) for mail in mails] == [
         ("announcement", alice.email),

@@ -75,7 +75,7 @@ def act(session: Session, settings: Settings, alice: User, token: AccessToken, w
         case "claim":
             sessions.begin(session, token.id, device="laptop", rules=rules, actor=PLATFORM)
         case "release":
-            held = sessions.listing(session, limit=1, offset=0, open_only=True).items[0]
+            held = sessions.list_sessions(session, limit=1, offset=0, open_only=True).items[0]
             sessions.release(session, alice, held.id, PLATFORM)
         case "close idle":
             sessions.close_idle(session, rules.model_copy(update={"close_idle_seconds": -1}))

@@ -39,7 +39,7 @@ def sound(session: Session) -> Any:
     """The books add up after every test."""
     yield
     session.flush()
-    assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
+    assert [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)] == []
 
 
 def chargeback(session: Session, payment: Payment, dana: User, rub: str = "500", **more: Any) -> Any:
@@ -53,7 +53,7 @@ def end(session: Session, payment: Payment, reversal_id: uuid.UUID, state: Rever
 
 
 def waiting(session: Session) -> PaymentEvent:
-    return manual_review.listing().page(session, limit=10, offset=0).items[0]
+    return manual_review.list_reviews().page(session, limit=10, offset=0).items[0]
 
 
 def book(session: Session, event: PaymentEvent, dana: User) -> PaymentEvent:

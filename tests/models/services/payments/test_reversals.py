@@ -80,7 +80,7 @@ def sound(session: Session) -> Any:
     """The books add up after every test."""
     yield
     session.flush()
-    assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
+    assert [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)] == []
 
 
 def test_an_admins_refund_takes_the_znc_at_once_and_the_provider_pays(
@@ -278,7 +278,7 @@ def test_what_no_rule_decides_is_left_to_a_person_who_says_what_he_did(
     assert said(session, payment, "disputed", "300").startswith("review: 300")
     assert said(session, payment, "dispute_won", "100").startswith("review: a dispute was won")
     assert manual_review.count(session) == 3
-    event = manual_review.listing().page(session, limit=10, offset=0).items[0]
+    event = manual_review.list_reviews().page(session, limit=10, offset=0).items[0]
     with pytest.raises(InvalidInput):
         manual_review.close(session, event.id, note=" ", actor=Actor(dana.id))
     manual_review.close(session, event.id, note="asked the bank", actor=Actor(dana.id))

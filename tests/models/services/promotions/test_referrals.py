@@ -45,7 +45,7 @@ def held(session: Session, who: User) -> Decimal:
 
 def sound(session: Session) -> list[str]:
     session.flush()
-    return [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)]
+    return [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)]
 
 
 def use(session: Session, token: AccessToken, settings: Settings) -> None:
@@ -87,7 +87,7 @@ def test_the_first_large_purchase_earns_ten_percent_that_are_held_until_the_toke
     assert (vest(session), vest(session)) == (1, 0)
     assert (held(session, charlie), balance(session, charlie)) == (0, 10)
     assert actions(session, charlie)[-2:] == [AuditAction.BONUS_EARNED, AuditAction.BONUS_VESTED]
-    found = referrals.figures(session, charlie)
+    found = referrals.totals(session, charlie)
     assert (found.invited, found.qualified, found.held, found.earned) == (1, 1, 0, 10)
 
 
@@ -169,7 +169,7 @@ def test_who_was_invited_is_listed_with_his_bonus(
 ) -> None:
     invited_by(session, charlie, "grace")
     buy(session, frank, settings, hours=168)
-    page = referrals.invited(session, charlie, limit=10, offset=0)
+    page = referrals.list_referred_users(session, charlie, limit=10, offset=0)
     found = {who.username: bonus.amount if bonus else None for who, bonus in page.items}
     assert found == {"frank": 10, "grace": None}
 
@@ -257,7 +257,7 @@ def test_a_chargeback_takes_a_bonus_back_that_was_paid_out_already(
     adjustments.adjust(session, charlie, amount=Decimal(-4), reason="spent", actor=PLATFORM)
     said(session, payment, "disputed", "1000", refund_id="d-1")
     assert (balance(session, charlie), transfers.debt_of(session, charlie.id)) == (0, 4)
-    assert referrals.figures(session, charlie).earned == 0
+    assert referrals.totals(session, charlie).earned == 0
     assert (restore(session), sound(session)) == (0, [])
     said(session, payment, "dispute_won", "1000", refund_id="d-1")
     assert (restore(session), restore(session)) == (1, 0)

@@ -27,15 +27,15 @@ def change(session: Session, settings: Settings, key: str, value: Any, *, by: Us
 
 
 def test_nothing_changed_is_what_the_file_says(session: Session, settings: Settings) -> None:
-    assert overrides.effective(session, settings) is settings
-    assert [each.key for each in overrides.listing(session, settings)] == list(overrides.CHANGEABLE)
+    assert overrides.effective_settings(session, settings) is settings
+    assert [each.key for each in overrides.list_settings(session, settings)] == list(overrides.CHANGEABLE)
 
 
 def test_the_newest_change_counts_and_all_of_them_stay(session: Session, settings: Settings, dana: User) -> None:
     change(session, settings, "limits.proxy_per_minute", "5")
     change(session, settings, "limits.proxy_per_minute", "7", by=dana)
     change(session, settings, "prices.znc", {"1": "2", "24": "19.50"})
-    now = overrides.effective(session, settings)
+    now = overrides.effective_settings(session, settings)
     assert now.limits.proxy_per_minute == 7
     assert now.limits.proxy_at_once == settings.limits.proxy_at_once
     assert {hours: str(price) for hours, price in now.prices.znc.items()} == {1: "2", 24: "19.50"}
@@ -63,7 +63,7 @@ def test_a_change_does_not_undo_another_one_unseen(session: Session, settings: S
     overrides.change(session, settings, "maintenance.on", value="true", **facts)
     with pytest.raises(SettingChanged):
         overrides.change(session, settings, "maintenance.on", value="false", **facts)
-    assert overrides.effective(session, settings).maintenance.on
+    assert overrides.effective_settings(session, settings).maintenance.on
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_an_older_release_left_is_passed_over(session: Session, settings: S
     session.add(SettingChange(key="sessions.device_policy", value="by moonlight", reason="old"))
     session.add(SettingChange(key="portal.port", value=1, reason="not changeable"))
     session.add(SettingChange(key="limits.proxy_at_once", value=3, reason="good"))
-    now = overrides.effective(session, settings)
+    now = overrides.effective_settings(session, settings)
     assert now.sessions.device_policy == settings.sessions.device_policy
     assert now.portal.port == settings.portal.port
     assert now.limits.proxy_at_once == 3
@@ -135,7 +135,7 @@ def test_nobody_pays_another_price_than_he_was_shown(
     token = buy(session, alice, settings, hours=1)
     bundle = some_bundle(session)
     change(session, settings, "prices.znc", {"1": "2", "24": "20", "168": "100"})
-    now, before, who = overrides.effective(session, settings), settings.prices.znc, Actor(alice.id)
+    now, before, who = overrides.effective_settings(session, settings), settings.prices.znc, Actor(alice.id)
     left = balance(session, alice)
     key = token.id
     with pytest.raises(PriceChanged) as caught:

@@ -21,7 +21,7 @@ from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.errors import AccountDisabled, NotFound, TicketRefused, TokenUnusable
 from models.services.gateway import sessions
-from models.services.gateway.sessions import Known
+from models.services.gateway.sessions import TokenSnapshot
 from models.services.tokens import browser_access, revocation
 from models.services.tokens.browser_access import Entry
 from models.users import User
@@ -55,7 +55,7 @@ def redeem(session: Session, settings: Settings, ticket: str, held: bytes | None
     return browser_access.redeem(session, ticket_hash(settings, ticket), settings=settings, actor=BROWSER, held=held)
 
 
-def found(session: Session, settings: Settings, entry: Entry) -> Known | None:
+def found(session: Session, settings: Settings, entry: Entry) -> TokenSnapshot | None:
     return browser_access.find_by_cookie(session, cookie_hash(settings, entry))
 
 
@@ -105,9 +105,9 @@ def test_looking_at_a_ticket_does_not_use_it_up(
 ) -> None:
     ticket = issue()
     for _ in range(3):
-        assert browser_access.opens(session, ticket_hash(settings, ticket)) == token.prefix
+        assert browser_access.grants_access(session, ticket_hash(settings, ticket)) == token.prefix
     redeem(session, settings, ticket)
-    assert browser_access.opens(session, ticket_hash(settings, ticket)) is None
+    assert browser_access.grants_access(session, ticket_hash(settings, ticket)) is None
 
 
 def test_a_ticket_is_good_for_thirty_seconds(
@@ -117,7 +117,7 @@ def test_a_ticket_is_good_for_thirty_seconds(
     time.advance(seconds=29)
     redeem(session, settings, early)
     time.advance(seconds=1)
-    assert browser_access.opens(session, ticket_hash(settings, late)) is None
+    assert browser_access.grants_access(session, ticket_hash(settings, late)) is None
     with pytest.raises(TicketRefused):
         redeem(session, settings, late)
 
@@ -244,16 +244,16 @@ def test_what_opens_nothing_any_more_is_removed_and_the_rest_is_kept(
     time.advance(seconds=31)
     fresh = issue()
     # Three used tickets, the cookie of the revoked token and the one that was replaced.
-    assert [browser_access.forget_ended(session) for _ in range(2)] == [5, 0]
+    assert [browser_access.delete_ended(session) for _ in range(2)] == [5, 0]
     assert found(session, settings, kept) is not None
-    assert browser_access.opens(session, ticket_hash(settings, fresh)) is not None
+    assert browser_access.grants_access(session, ticket_hash(settings, fresh)) is not None
     # A token that ran out may run on by an outage's credit; after a week its cookies go.
     begin(session, token)
     time.advance(days=2)
-    browser_access.forget_ended(session)
+    browser_access.delete_ended(session)
     assert found(session, settings, kept) is not None
     time.advance(days=7)
-    browser_access.forget_ended(session)
+    browser_access.delete_ended(session)
     assert found(session, settings, kept) is None
 
 

@@ -191,7 +191,7 @@ def test_a_coupon_has_an_end_a_switch_and_a_number_of_uses(
     for code in ("OFF", "NOBODYS", "\0", "x" * 100):
         with pytest.raises(CouponRefused):
             buy(session, bob, settings, coupon=code)
-    [listed, *_] = [item for item in coupons.listing(session, limit=10, offset=0).items if item[0].code == "ONCE"]
+    [listed, *_] = [item for item in coupons.list_coupons(session, limit=10, offset=0).items if item[0].code == "ONCE"]
     assert listed[1:] == (2, Decimal("1.90"))
 
 

@@ -43,7 +43,7 @@ def test_a_refund_after_the_clock_was_set_back_pays_for_the_time_that_was_left(
     session: Session, alice: User, settings: Settings, token: AccessToken
 ) -> None:
     # 18 ZNC x 2 h / 24 h.
-    assert revocation.refund_now(session, token, settings).used_seconds == 22 * 3600
+    assert revocation.refund_preview(session, token, settings).used_seconds == 22 * 3600
     _token, refund = revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert (str(refund), balance(session, alice)) == ("1.50", 100 - 18 + refund)
 
@@ -52,11 +52,11 @@ def test_a_pause_after_the_clock_was_set_back_keeps_the_used_time(
     session: Session, alice: User, settings: Settings, time: Clock, token: AccessToken
 ) -> None:
     token_pause.pause(session, alice, token.id, settings=settings, actor=PLATFORM)
-    assert revocation.refund_now(session, token, settings).used_seconds == 22 * 3600
+    assert revocation.refund_preview(session, token, settings).used_seconds == 22 * 3600
     time.advance(hours=20, minutes=30)
     token_pause.resume(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert token.used_seconds(time()) == 22 * 3600
-    assert revocation.refund_now(session, token, settings).used_seconds == 22 * 3600
+    assert revocation.refund_preview(session, token, settings).used_seconds == 22 * 3600
 
 
 def test_the_activity_of_others_shows_how_late_it_is(
@@ -67,10 +67,10 @@ def test_the_activity_of_others_shows_how_late_it_is(
     time.advance(hours=22)
     used(session, theirs, settings, time)
     time.advance(hours=-20)
-    assert revocation.refund_now(session, mine, settings).used_seconds == 22 * 3600
+    assert revocation.refund_preview(session, mine, settings).used_seconds == 22 * 3600
     # A worker's clock that is some seconds fast makes nobody's refund smaller.
     time.advance(hours=20, seconds=-30)
-    assert revocation.refund_now(session, mine, settings).used_seconds == 22 * 3600 - 30
+    assert revocation.refund_preview(session, mine, settings).used_seconds == 22 * 3600 - 30
 
 
 def test_a_token_that_has_expired_stays_so_for_its_owner(
@@ -87,7 +87,7 @@ def test_a_token_that_has_expired_stays_so_for_its_owner(
         extension.extend(session, alice, token.id, hours=1, key=uuid.uuid4(), **facts)
     with pytest.raises(TokenUnusable):
         token_pause.pause(session, alice, token.id, **facts)
-    assert revocation.refund_now(session, token, settings).amount == 0
+    assert revocation.refund_preview(session, token, settings).amount == 0
 
 
 def test_a_token_that_was_never_used_comes_back_in_full(
@@ -95,4 +95,4 @@ def test_a_token_that_was_never_used_comes_back_in_full(
 ) -> None:
     fresh = buy(session, alice, settings)
     time.advance(hours=-30)
-    assert revocation.refund_now(session, fresh, settings).amount == 18
+    assert revocation.refund_preview(session, fresh, settings).amount == 18

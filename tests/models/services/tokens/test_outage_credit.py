@@ -73,7 +73,7 @@ def test_a_running_token_gets_back_what_fell_into_the_outage_and_shows_why(
     line = token_history.of_token(session, token, limit=10, offset=0).items[0]
     assert (line.kind, line.at, line.until, line.seconds) == ("credited", start, time(), 1800)
     assert actions(session, alice)[-1] is AuditAction.TOKEN_CREDITED
-    listed = outage_credit.listing(session, limit=10, offset=0).items[0]
+    listed = outage_credit.list_credits(session, limit=10, offset=0).items[0]
     assert (listed, listed.credited_tokens, listed.credited_seconds) == (held, 1, 1800)
 
 
@@ -203,11 +203,11 @@ def test_an_open_outage_counts_in_the_refund_and_the_amount_stands_still(
     token = begun()
     time.advance(hours=6)
     held = outage(session, time())
-    before = revocation.refund_now(session, token, settings)
+    before = revocation.refund_preview(session, token, settings)
     assert (before.amount, before.shrinks) == (13.5, True)
     time.advance(hours=6)
     held.last_failed_at = time()
-    now = revocation.refund_now(session, token, settings)
+    now = revocation.refund_preview(session, token, settings)
     assert (now.amount, now.used_seconds, now.shrinks) == (13.5, 6 * 3600, False)
     _, refund = revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)
     assert refund == 13.5

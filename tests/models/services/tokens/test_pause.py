@@ -109,7 +109,7 @@ def test_a_pause_does_not_end_before_its_least_length(do: Do, time: Clock) -> No
 
 def test_a_token_has_five_pauses(do: Do, time: Clock, session: Session, token: AccessToken, settings: Settings) -> None:
     for taken in range(5):
-        assert token_pause.outlook(session, token, settings).left == 4 - taken
+        assert token_pause.preview(session, token, settings).left == 4 - taken
         do("pause")
         time.advance(minutes=10)
         do("resume")
@@ -195,7 +195,7 @@ def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
     time.advance(days=30, hours=6)
     assert (token.state(time()), token.seconds_left(time())) == (TokenState.ACTIVE, 6 * 3600)
     assert token.expires_at == time() + timedelta(hours=6)
-    assert revocation.refund_now(session, token, settings).amount == Decimal("4.5")
+    assert revocation.refund_preview(session, token, settings).amount == Decimal("4.5")
     assert session.scalar(select(AccessToken.id).where(token_queries.runs(time()))) == token.id
     [known] = sessions.find_by_id(session, [token.id]).values()
     assert (known.is_paused(time()), known.expires_at) == (False, token.expires_at)
@@ -221,7 +221,7 @@ def test_a_limit_that_is_changed_later_leaves_a_pause_as_its_owner_was_told(
     do: Do, time: Clock, session: Session, token: AccessToken, settings: Settings
 ) -> None:
     do("pause", in_all_days=2)
-    assert token_pause.outlook(session, token, settings).latest_end == time() + timedelta(days=2)
+    assert token_pause.preview(session, token, settings).latest_end == time() + timedelta(days=2)
     time.advance(days=3)
     assert token.state(time()) is TokenState.EXPIRED
 

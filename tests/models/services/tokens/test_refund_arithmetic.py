@@ -150,7 +150,7 @@ def test_used_time_costs_what_the_list_said_at_the_purchase(
     session.flush()
     session.expire(sold)
     for later in (at_prices(by_list, h1="5", h12="17"), at_prices(by_list, h24="40"), at_prices(by_list, h1="0.01")):
-        assert revocation.refund_now(session, sold, later).amount == 8
+        assert revocation.refund_preview(session, sold, later).amount == 8
 
 
 def test_what_was_sold_before_the_list_was_kept_is_charged_by_the_present_one(settings: Settings) -> None:
@@ -186,11 +186,11 @@ def test_tokens_kept_of_a_bundle_cost_their_list_price_where_the_owner_wants_it(
     rule = with_refund(settings, bundle_rate="list")
     rich, sold = ultimate(session, rule)
     assert revoke_all(session, rich, sold[:4], rule) == 0
-    assert revocation.refund_now(session, sold[4], rule).amount == 100
+    assert revocation.refund_preview(session, sold[4], rule).amount == 100
     assert revoke_all(session, rich, sold[4:19], rule) == 1500
     assert revoke_all(session, rich, sold[19:], rule) == 100
     assert balance(session, rich) == 1600
-    assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
+    assert [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)] == []
 
 
 def test_used_and_extended_tokens_of_a_bundle_are_charged_alone_too(
@@ -206,7 +206,7 @@ def test_used_and_extended_tokens_of_a_bundle_are_charged_alone_too(
     assert revoke_all(session, rich, sold[1:], rule) == 1500
     # Half of two weeks at their list price is used.
     assert revoke_all(session, rich, sold[:1], rule) == 100
-    assert [rule for rule in ledger_verification.RULES if ledger_verification.broken(session, rule)] == []
+    assert [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)] == []
 
 
 def test_a_change_of_the_bundles_rule_between_two_revocations_gives_back_no_more_than_was_paid(

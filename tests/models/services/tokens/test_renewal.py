@@ -47,7 +47,7 @@ def run(session: Session, settings: Settings) -> int:
 
 
 def tell(session: Session, settings: Settings) -> int:
-    return sum(renewal.tell(session, token_id, settings) for token_id in renewal.due_to_tell(session, settings))
+    return sum(renewal.notify(session, token_id, settings) for token_id in renewal.due_to_notify(session, settings))
 
 
 def test_a_token_renews_itself_five_minutes_before_its_end_and_says_so(

@@ -12,7 +12,7 @@ from models.browser_access import AccessCookie, AccessTicket
 from models.config.settings import Settings
 from models.services.actor import PLATFORM, Actor
 from models.services.crypto import secrets
-from models.services.errors import InvalidInput, NotFound, RotatedAlready, TokenEnded
+from models.services.errors import AlreadyRotated, InvalidInput, NotFound, TokenEnded
 from models.services.gateway import sessions
 from models.services.tokens import browser_access, revocation, rotation
 from models.services.tokens import purchase as token_purchase
@@ -78,7 +78,7 @@ def test_a_form_sent_twice_rotates_once(
 ) -> None:
     token, old = sold
     new = rotate(session, alice, token, settings, seen=1)
-    with pytest.raises(RotatedAlready):
+    with pytest.raises(AlreadyRotated):
         rotate(session, alice, token, settings, seen=1)
     assert [opens(session, settings, secret) for secret in (old, new)] == [True, True]
 

@@ -82,7 +82,7 @@ def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
 ) -> None:
     session.execute(delete(OutboxMail))
     for key in ("waits", "left", "failed"):
-        outbox.write(session, "welcome", alice, dedup_key=key, username="alice")
+        outbox.enqueue_mail(session, "welcome", alice, dedup_key=key, username="alice")
     mails = {mail.dedup_key: mail for mail in session.scalars(select(OutboxMail))}
     mails["left"].sent_at = mails["failed"].failed_at = clock.now()
     mails["failed"].last_error, mails["failed"].attempts = "550 <b>no</b>", 8
@@ -102,7 +102,7 @@ def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
     assert (again.status_code, again.location) == (303, "/admin/mails?state=failed")
     session.refresh(mails["failed"])
     assert (mails["failed"].failed_at, mails["failed"].attempts) == (None, 0)
-    assert queued == [("jobs.mail.send_waiting",)]
+    assert queued == [("jobs.mail.send_pending",)]
     assert actions(session)[-1] is AuditAction.MAIL_SENT_AGAIN
     # Asked twice it is one mail, and one that has left is not sent a second time.
     as_dana.post(f"/admin/mails/{mails['left'].id}/again")

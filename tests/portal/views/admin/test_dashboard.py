@@ -29,7 +29,7 @@ from portal import ROOT
 from portal.presentation.job_names import JOBS
 from portal.presentation.refusal_reasons import SHORT
 from portal.request import context
-from portal.request.announcement_banner import announced
+from portal.request.announcement_banner import current_announcements
 from portal.status import components
 from tests.conftest import Clock
 from tests.factories import actions, buy
@@ -77,8 +77,8 @@ def test_days_are_counted_once_and_again(session: Session, alice: User, settings
     today = session.get_one(DayFigures, time.moment.date(), populate_existing=True)
     assert today.sold_znc == Decimal(19)
     assert today.new_users >= 1
-    assert len(admin_dashboard.of(session, settings).days) == admin_dashboard.DAYS
-    assert admin_dashboard.of(session, settings).sold_today == 19
+    assert len(admin_dashboard.load_dashboard(session, settings).days) == admin_dashboard.DAYS
+    assert admin_dashboard.load_dashboard(session, settings).sold_today == 19
 
 
 def test_the_shops_days_are_those_of_the_platforms_time_zone(
@@ -91,11 +91,11 @@ def test_the_shops_days_are_those_of_the_platforms_time_zone(
     dated(session, datetime(2026, 12, 31, 22, 30, tzinfo=UTC), sold)
     platform = settings.platform.model_copy(update={"time_zone": "Europe/Moscow"})
     admin_dashboard.count_days(session)
-    assert admin_dashboard.of(session, settings).days[-1].day == date(2026, 12, 31)
-    assert admin_dashboard.of(session, settings).sold_today == 18
+    assert admin_dashboard.load_dashboard(session, settings).days[-1].day == date(2026, 12, 31)
+    assert admin_dashboard.load_dashboard(session, settings).sold_today == 18
     # After a change of the zone all days are counted anew.
     assert admin_dashboard.count_days(session, "Europe/Moscow") >= admin_dashboard.DAYS
-    today = admin_dashboard.of(session, settings.model_copy(update={"platform": platform})).days[-1]
+    today = admin_dashboard.load_dashboard(session, settings.model_copy(update={"platform": platform})).days[-1]
     assert (today.day, today.sold_znc, today.purchases) == (date(2027, 1, 1), 18, 1)
     assert sum(row.purchases for row in session.scalars(select(DayFigures))) == 1
     assert overview.totals(session).purchases == 1
@@ -192,7 +192,7 @@ def test_an_announcement_outlives_the_transaction_that_read_it(
 ) -> None:
     assert announce(as_dana) == 303
     with app.test_request_context("/"):
-        assert len(announced()) == 1
+        assert len(current_announcements()) == 1
         context.session().rollback()
     assert "relocate" in anonymous.get("/").text
 

@@ -177,8 +177,8 @@ def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
     assert "No row is in the hash chain yet." in waiting
     assert "for their seal." in waiting
     assert "Not verified yet." in waiting
-    count = hash_chain.seal(session, key)
-    chain_verification.note(session, chain_verification.prove(session, key, noted={}))
+    count = hash_chain.chain_new_rows(session, key)
+    chain_verification.note(session, chain_verification.verify_and_record(session, key, noted={}))
     session.commit()
     html = as_dana.get("/admin/audit").text
     assert f'data-testid="sealed" data-number="{count}"' in html
@@ -186,7 +186,10 @@ def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
     assert "unchanged" in html
     chain_verification.note(
         session,
-        replace(chain_verification.prove(session, key, noted={}), fault=chain_verification.Fault("altered", 2, 5)),
+        replace(
+            chain_verification.verify_and_record(session, key, noted={}),
+            fault=chain_verification.Fault("altered", 2, 5),
+        ),
     )
     session.commit()
     assert "The log is not what was sealed: row 2 (id 5)" in as_dana.get("/admin/audit").text

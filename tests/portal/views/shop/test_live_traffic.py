@@ -31,7 +31,7 @@ def token(session: Session, alice: User, settings: Settings) -> AccessToken:
 
 def leave(redis: Redis, key: str, path: str, status: int, code: str = "") -> None:
     """Leave a request as a worker does."""
-    redis.lpush(key, recent_requests.written(clock.now().timestamp(), "GET", path, (status, 1, 2048, 12.5), code))
+    redis.lpush(key, recent_requests.encode(clock.now().timestamp(), "GET", path, (status, 1, 2048, 12.5), code))
 
 
 def test_the_owner_sees_the_last_requests_and_why_some_were_refused(

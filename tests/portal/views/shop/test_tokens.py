@@ -224,7 +224,7 @@ def test_a_browser_is_sent_to_the_proxy_with_a_ticket_that_opens_the_token(
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-store"
     ticket_hash = secrets.hash_of(settings.tokens, ticket, secrets.Purpose.TICKET)
-    assert browser_access.opens(session, ticket_hash) == token.prefix
+    assert browser_access.grants_access(session, ticket_hash) == token.prefix
     assert token.activated_at is None
 
 

@@ -134,7 +134,7 @@ def test_the_log_shows_what_came_back_as_text_and_sends_again(
     assert as_alice.post(f"/webhooks/{endpoint_id}/deliveries/{delivery_id}/again").status_code == 303
     delivery = session.get_one(WebhookDelivery, delivery_id, populate_existing=True)
     assert (delivery.dead_at, delivery.attempts) == (None, 0)
-    assert queued == [("jobs.webhooks.send_waiting",)]
+    assert queued == [("jobs.webhooks.send_pending",)]
     assert 'data-state="dead"' not in as_alice.get(f"/webhooks/{endpoint_id}?show=dead").text
 
 
@@ -144,7 +144,7 @@ def test_a_test_is_asked_for_and_a_webhook_is_switched_off_and_removed(
     endpoint_id, _delivery = hook(session, alice, settings)
     session.commit()
     as_alice.post(f"/webhooks/{endpoint_id}/test")
-    assert queued == [("jobs.webhooks.send_waiting",)]
+    assert queued == [("jobs.webhooks.send_pending",)]
     page = as_alice.get(f"/webhooks/{endpoint_id}").text
     assert 'data-state="waiting"' in page
     assert "data-refresh" in page
@@ -180,14 +180,14 @@ def test_the_office_sees_dead_letters_and_sends_them_again(
     [line] = as_dana.get("/admin/webhooks?format=csv").text.splitlines()[1:]
     assert line.startswith(f"{delivery_id},{alice.email},https://")
     assert as_dana.post(f"/admin/webhooks/{delivery_id}/again", next="/admin/webhooks?state=dead").status_code == 303
-    assert queued == [("jobs.webhooks.send_waiting",)]
+    assert queued == [("jobs.webhooks.send_pending",)]
     assert str(delivery_id) in as_dana.get("/admin/webhooks?state=waiting").text
     assert actions(session)[-1] is AuditAction.WEBHOOK_SENT_AGAIN
     delivery = session.get_one(WebhookDelivery, delivery_id)
     delivery.delivered_at = clock.now() - timedelta(days=40)
     session.commit()
     assert str(delivery_id) in as_dana.get("/admin/webhooks?state=delivered").text
-    assert deliveries.forget_before(session, clock.now() - timedelta(days=30)) == 1
+    assert deliveries.delete_before(session, clock.now() - timedelta(days=30)) == 1
     assert session.get_one(WebhookEndpoint, endpoint_id).enabled
 
 
