@@ -279,7 +279,7 @@ def _visit(exchange: Exchange) -> RequestContext:
 
 
 def _status(found: TokenSnapshot | Refusal) -> Decision:
-    """Answer for a token; one that is paused is refused as a request, but it has a status (contract.md, section 2)."""
+    """Return a token's status; a paused token has one too (docs/spec/http.md#token-status)."""
     if isinstance(found, Refusal) and found.code == "token_paused" and found.known is not None:
         found = found.known
     return as_layer(found) if isinstance(found, Refusal) else _local(token_status(found, clock.now()))

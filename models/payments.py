@@ -25,8 +25,7 @@ class PaymentStatus(StrEnum):
     REFUNDED = "refunded"
 
 
-# `expired` is our own word, so a success that the provider confirms late is still settled; after the provider's own
-# `canceled` it is left to an admin (contract.md, section 4). A dispute that was won undoes a refund.
+# Allowed status changes: docs/spec/business-rules.md#late-payment. A dispute that was won undoes a refund.
 MOVES = {
     PaymentStatus.PENDING: {PaymentStatus.SUCCEEDED, PaymentStatus.CANCELED, PaymentStatus.EXPIRED},
     PaymentStatus.EXPIRED: {PaymentStatus.SUCCEEDED, PaymentStatus.CANCELED},

@@ -14,7 +14,7 @@ from models.users import User
 class ProxySession(Base):
     """One device's use of one token. The partial unique index lets exactly one be open for each token.
 
-    Bytes are body bytes as carried, content coding kept and chunk framing not counted (contract.md).
+    Bytes are body bytes as carried, without chunk framing (docs/spec/http.md#sessions-and-bytes).
     """
 
     __tablename__ = "proxy_sessions"

@@ -1,7 +1,7 @@
 """Held over all tests: every action is written by some real path, what a request caused says from where, and the
 office has a word for each detail.
 
-The whole run fails when an action of the contract was never written; a part of it only looks at the rows it wrote.
+The whole run fails when an action was never written; a part of it only looks at the rows it wrote.
 """
 
 from typing import Any

@@ -54,7 +54,9 @@ def cookie_name(*, production: bool) -> str:
 def find_credential(
     access_token: str | None, authorization: str | None, cookie: str | None = None
 ) -> Credential | None:
-    """Return the first credential in the order of contract.md: our header, the browser's cookie, `Authorization`.
+    """Return the first credential: `X-Access-Token`, the browser's cookie, `Authorization`.
+
+    The order is that of docs/spec/http.md#credential-sources.
 
     An `X-Access-Token` or a cookie of any shape wins, so a wrong one is refused as invalid.
     """

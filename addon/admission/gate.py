@@ -1,6 +1,6 @@
 """Who may pass. The gate knows nothing of bytes or sockets: facts in, `Admit` or `Refuse` out.
 
-It refuses unless everything said yes. The order of the questions is that of contract.md, section 2.
+A request is rejected unless every check passed. Order of checks: docs/spec/http.md#order-of-checks.
 """
 
 import time
@@ -90,7 +90,7 @@ class Gate:
         self._closed = closed_for(settings.maintenance)
 
     def decide_now(self, facts: RequestAttributes) -> Admit | Refuse | None:
-        """Answer steps 1 to 7 of the contract's order from memory alone; None when the database must be asked.
+        """Decide steps 1 to 7 of docs/spec/http.md#order-of-checks from memory; None when the database must be asked.
 
         A token that is contested goes on to `settle`.
         """

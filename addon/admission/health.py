@@ -34,7 +34,7 @@ class Health:
         return "degraded" if self._outlook.is_up is False else "healthy"
 
     def answer(self) -> Answer:
-        """Always HTTP 200: the desktop client reads anything else as unreachable (contract.md, section 1)."""
+        """Always HTTP 200: the desktop client reads anything else as unreachable (docs/spec/http.md#desktop-client)."""
         return as_json({"status": self.status, "timestamp": iso(clock.now())})
 
     async def watch(self) -> None:

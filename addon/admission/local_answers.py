@@ -25,7 +25,7 @@ def as_json(value: dict[str, Any], status: int = 200) -> Answer:
 
 
 def token_status(known: TokenSnapshot, moment: datetime) -> Answer:
-    """Answer for a good token, in the words of contract.md, section 2; while paused the time left stands still."""
+    """Return the status of a valid token (docs/spec/http.md#token-status)."""
     state: Literal["ready", "active", "paused"]
     if not known.is_activated and not known.is_paused(moment):
         state, left = "ready", None

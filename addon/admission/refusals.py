@@ -1,4 +1,4 @@
-"""What each refusal says: its status, its code and one sentence (contract.md, section 2)."""
+"""Error responses of admission: status, code and message (docs/spec/http.md#error-responses)."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""`/_zenzefi/enter`: where a browser gives a ticket from the portal and gets a cookie for it (contract.md, section 2).
+"""`/_zenzefi/enter`: exchanges a one-time ticket for the browser access cookie (docs/spec/http.md#browser-access).
 
 Looking at the address shows a page with a button and uses nothing up, so that whoever fetches links beforehand spoils
 none. Only the button, on our own page, takes the ticket.

@@ -133,7 +133,7 @@ def upgrade() -> None:
     op.create_check_constraint(op.f('ck_access_tokens_bundle_with_share'), 'access_tokens', '(bundle_purchase_id IS NULL) = (bundle_share IS NULL)')
     op.create_check_constraint(op.f('ck_access_tokens_share_within_price'), 'access_tokens', 'bundle_share >= 0 AND bundle_share <= price_paid')
     op.create_check_constraint(op.f('ck_users_nobody_refers_himself'), 'users', 'referrer_id <> id')
-    # What a new shop offers (contract.md, section 4); admins change it in the office.
+    # Default bundles (docs/spec/business-rules.md#bundles); admins can change them.
     op.execute("""INSERT INTO bundles (id, name, description, token_count, duration_hours, scope, discount_percent) VALUES
         (gen_random_uuid(), 'Starter', '', 5, 24, 'full', 10),
         (gen_random_uuid(), 'Pro', '', 10, 24, 'full', 15),

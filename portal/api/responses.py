@@ -1,4 +1,4 @@
-"""How the API answers: models become JSON, and what pydantic refuses becomes the contract's 422."""
+"""API responses: models as JSON, and validation errors as 422 (docs/spec/http.md#json-api)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ def reply(model: BaseModel, status: int = 200) -> Response:
 
 
 def envelope[Row, Item](kind: type[Envelope[Item]], page: Page[Row], write: Callable[[Row], Item]) -> Response:
-    """Return a page of rows in the contract's envelope."""
+    """Return a page of rows as `{items, total, limit, offset}`."""
     items = [write(row) for row in page.items]
     return reply(kind(items=items, total=page.total, limit=page.limit, offset=page.offset))
 

@@ -1,4 +1,4 @@
-"""Why a request was refused, and what its owner can do: the proxy's codes (contract.md, section 2) in words."""
+"""Messages for the proxy's error codes (docs/spec/http.md#order-of-checks): the reason and what the owner can do."""
 
 from typing import NamedTuple
 

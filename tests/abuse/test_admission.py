@@ -1,4 +1,16 @@
-"""never.md, Admission: each test is the sentence, with raw sockets to a running worker."""
+"""Attacks on admission with raw sockets to a running worker.
+
+docs/spec/invariants.md#11-paths-outside-the-scope
+docs/spec/invariants.md#12-revocation-within-a-second
+docs/spec/invariants.md#13-errors-in-admission-reject
+docs/spec/invariants.md#14-rejected-uploads
+docs/spec/invariants.md#15-secrets-and-identity-headers
+docs/spec/invariants.md#16-request-smuggling
+docs/spec/invariants.md#17-two-devices-on-a-fresh-token
+docs/spec/invariants.md#18-floods-of-wrong-tokens
+docs/spec/invariants.md#19-rejections-do-not-activate
+docs/spec/invariants.md#20-limits-across-workers
+"""
 
 import base64
 import json

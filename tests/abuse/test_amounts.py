@@ -1,4 +1,7 @@
-"""never.md 10 at the forms that take an amount: refused with a message, never a 500, and nothing moves."""
+"""Invalid amounts in every form that takes an amount.
+
+docs/spec/invariants.md#10-invalid-amounts
+"""
 
 import uuid
 

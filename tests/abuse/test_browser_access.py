@@ -1,4 +1,9 @@
-"""never.md, 15 and 29, for the browser's way in: against a real worker with a real upstream and a real database."""
+"""Attacks on browser access against a real worker, upstream and database.
+
+docs/spec/invariants.md#15-secrets-and-identity-headers
+docs/spec/invariants.md#18-floods-of-wrong-tokens
+docs/spec/invariants.md#29-secrets-at-rest-and-in-logs
+"""
 
 import http.client
 import json

@@ -1,6 +1,13 @@
-"""never.md, Faults: each test is the sentence, against real servers that are killed and restarted under load.
+"""Servers killed and restarted under load, failing upstreams and slow clients.
 
-Short and small here; `./zenzefi test --soak` runs them at never.md's full figures.
+docs/spec/invariants.md#20-limits-across-workers
+docs/spec/invariants.md#21-upstream-failures
+docs/spec/invariants.md#22-restarts-of-redis-and-postgresql
+docs/spec/invariants.md#23-killed-workers
+docs/spec/invariants.md#24-slow-and-idle-clients-at-the-proxy
+docs/spec/invariants.md#25-large-transfers
+
+Sizes are small here; `./zenzefi test --soak` uses the full figures.
 """
 
 import contextlib

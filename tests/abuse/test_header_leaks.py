@@ -1,4 +1,9 @@
-"""No secret of ours reaches the upstream or the database, whatever header it is in, and no false claim does either."""
+"""No secret reaches the upstream or the database in any header, and no forged identity header passes.
+
+docs/spec/invariants.md#15-secrets-and-identity-headers
+docs/spec/invariants.md#29-secrets-at-rest-and-in-logs
+docs/spec/invariants.md#32-redirects-and-forged-headers
+"""
 
 import base64
 import uuid

@@ -1,4 +1,7 @@
-"""never.md, 29, for the flows that operators see: every place where a secret may stand, through a real worker."""
+"""No secret in inspected flows, wherever it appears in an exchange.
+
+docs/spec/invariants.md#29-secrets-at-rest-and-in-logs
+"""
 
 import base64
 import gzip

@@ -1,4 +1,6 @@
-"""never.md 11 once more: what is let through is inside the scope for every reader, however lenient, and for the strict.
+"""Generated paths that pass a scope stay inside it for lenient and strict path parsers.
+
+docs/spec/invariants.md#11-paths-outside-the-scope
 
 Made-up paths are put to the gate's own rules, and what these accept is read as upstreams have been seen to read paths.
 """

@@ -1,4 +1,7 @@
-"""never.md 24 once more: more clients than a shell lets a program open files."""
+"""More clients than the default limit of open files.
+
+docs/spec/invariants.md#24-slow-and-idle-clients-at-the-proxy
+"""
 
 import contextlib
 import resource

@@ -1,4 +1,15 @@
-"""never.md, Money: each test is the sentence, against a real database with real commits and threads."""
+"""Attacks on payments, purchases and refunds, on a real database with real commits and threads.
+
+docs/spec/invariants.md#1-replayed-payment-callbacks
+docs/spec/invariants.md#2-forged-payment-callbacks
+docs/spec/invariants.md#3-canceled-payments
+docs/spec/invariants.md#4-refunds-within-the-price
+docs/spec/invariants.md#5-concurrent-purchases
+docs/spec/invariants.md#6-revocation-and-activation-at-once
+docs/spec/invariants.md#7-crash-between-statements
+docs/spec/invariants.md#9-balances-change-through-the-ledger-only
+docs/spec/invariants.md#10-invalid-amounts
+"""
 
 import ast
 import hashlib

@@ -1,4 +1,9 @@
-"""never.md 4 to 7 for every way of spending: two at the same instant, and a crash after each statement."""
+"""Concurrent spending and a crash after each statement, for every operation that spends.
+
+docs/spec/invariants.md#4-refunds-within-the-price
+docs/spec/invariants.md#5-concurrent-purchases
+docs/spec/invariants.md#7-crash-between-statements
+"""
 
 import uuid
 from collections.abc import Callable

@@ -1,4 +1,9 @@
-"""never.md 4, 8 and 26 for bundles, bonuses and jobs, on a real database with real commits."""
+"""Attacks on bundles, bonuses and jobs, on a real database with real commits.
+
+docs/spec/invariants.md#4-refunds-within-the-price
+docs/spec/invariants.md#8-referral-bonus-paid-once
+docs/spec/invariants.md#26-repeated-jobs
+"""
 
 import uuid
 from collections.abc import Callable

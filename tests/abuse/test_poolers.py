@@ -1,4 +1,6 @@
-"""A worker that cannot prove at each beat that it hears invalidations trusts nothing it remembers.
+"""Invalidation behind a real PgBouncer, in each of its pool modes.
+
+docs/spec/invariants.md#33-proven-invalidation
 
 With a real PgBouncer, in the modes in which it is run. Its feature matrix: LISTEN does not work in transaction pooling.
 """
@@ -85,7 +87,7 @@ def through(settings: Settings, url: str, listen_url: str = "") -> Settings:
 
 # With one connection to the server, LISTEN, its question and its own notifications all meet on the same one.
 @pytest.mark.parametrize("size", ["1", "20"])
-def test_behind_a_transaction_pooler_the_cache_is_never_trusted(
+def test_33_behind_a_transaction_pooler_the_cache_is_never_trusted(
     committed: tuple[Settings, Sessions], size: str
 ) -> None:
     settings, factory = committed
@@ -101,7 +103,9 @@ def test_behind_a_transaction_pooler_the_cache_is_never_trusted(
 
 
 @pytest.mark.parametrize("way", ["direct", "session", "listen_url"])
-def test_every_notification_is_heard_where_the_cache_is_trusted(committed: tuple[Settings, Sessions], way: str) -> None:
+def test_33_every_notification_is_heard_where_the_cache_is_trusted(
+    committed: tuple[Settings, Sessions], way: str
+) -> None:
     settings, factory = committed
 
     def look(heard: Heard) -> None:
@@ -120,7 +124,7 @@ def test_every_notification_is_heard_where_the_cache_is_trusted(committed: tuple
         assert listen(through(settings, url, listen_url), look).settings_changed == LOOKS
 
 
-def test_a_listen_url_that_names_another_database_is_not_trusted(
+def test_33_a_listen_url_that_names_another_database_is_not_trusted(
     committed: tuple[Settings, Sessions], make_database: Callable[[], str]
 ) -> None:
     settings, _ = committed
@@ -133,7 +137,7 @@ def test_a_listen_url_that_names_another_database_is_not_trusted(
     listen(through(settings, settings.database.url, make_database()), look)
 
 
-def test_a_process_that_was_paused_trusts_nothing_that_it_remembers(
+def test_33_a_process_that_was_paused_trusts_nothing_that_it_remembers(
     committed: tuple[Settings, Sessions], environment: dict[str, str]
 ) -> None:
     """Whatever was notified meanwhile is read only after the pause, perhaps after the first request."""
@@ -198,14 +202,14 @@ def answers(proxy: Proxy) -> bool:
     return False
 
 
-def test_behind_a_transaction_pooler_a_revoked_token_is_refused_at_once(scene: Scene) -> None:
+def test_33_behind_a_transaction_pooler_a_revoked_token_is_refused_at_once(scene: Scene) -> None:
     for _ in range(3):
         assert scene.proxy.get("/certificates/filter", scene.owned.secret).status == 200
     scene.revoke()
     assert scene.proxy.get("/certificates/filter", scene.owned.secret).status == 401
 
 
-def test_behind_a_transaction_pooler_what_a_revoked_token_has_open_is_cut_within_a_second(scene: Scene) -> None:
+def test_33_behind_a_transaction_pooler_what_a_revoked_token_has_open_is_cut_within_a_second(scene: Scene) -> None:
     head = f"GET /slow?seconds=20 HTTP/1.1\r\nHost: x\r\nX-Access-Token: {scene.owned.secret}\r\n\r\n"
     with scene.proxy.connect() as busy:
         busy.sendall(head.encode())

@@ -1,4 +1,9 @@
-"""never.md 11, 16 and 18 once more: tricks with prefixes, reserved names, upgrades and pipelines, on raw sockets."""
+"""Request smuggling with prefixes, reserved names, upgrades and pipelines, on raw sockets.
+
+docs/spec/invariants.md#11-paths-outside-the-scope
+docs/spec/invariants.md#16-request-smuggling
+docs/spec/invariants.md#18-floods-of-wrong-tokens
+"""
 
 import time
 import uuid

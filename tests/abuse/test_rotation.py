@@ -1,4 +1,7 @@
-"""never.md 12 for a secret that was replaced and a session that was cut: with two real workers, what it opened ends."""
+"""A rotated secret and an ended session on two real workers.
+
+docs/spec/invariants.md#12-revocation-within-a-second
+"""
 
 import json
 import time

@@ -1,4 +1,8 @@
-"""never.md 12 and 22 once more: PostgreSQL that does not fail but falls silent, on connections that stand."""
+"""PostgreSQL that stops answering while its connections stay open.
+
+docs/spec/invariants.md#12-revocation-within-a-second
+docs/spec/invariants.md#22-restarts-of-redis-and-postgresql
+"""
 
 import time
 from collections.abc import Iterator

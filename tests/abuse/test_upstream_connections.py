@@ -1,4 +1,8 @@
-"""never.md 34 and the slots of requests whose client has left, against a running worker and its database."""
+"""Upstream connections are not shared between users, and abandoned requests free their slots.
+
+docs/spec/invariants.md#20-limits-across-workers
+docs/spec/invariants.md#34-responses-stay-with-their-user
+"""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""Every page answers with at most twelve queries, each of which an index serves (never.md, 30)."""
+"""Every page needs at most twelve queries, each served by an index (docs/spec/invariants.md#30-large-lists)."""
 
 import pytest
 from flask import Flask

@@ -76,7 +76,7 @@ def test_a_refund_made_at_the_provider_is_booked_though_its_api_fails_when_it_re
     assert_sound(factory)
 
 
-def test_a_refund_of_which_nothing_was_reported_is_found_by_asking_about_settled_payments(
+def test_38_a_refund_of_which_nothing_was_reported_is_found_by_asking_about_settled_payments(
     running: Shop, payment: Payment, time: Clock
 ) -> None:
     _settings, factory, side = running

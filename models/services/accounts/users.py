@@ -93,8 +93,8 @@ def username_taken(session: Session, username: str) -> bool:
 def record_second_registration(session: Session, *, email: str, actor: Actor) -> bool:
     """Tell the owner of an address, by mail and at most once a day, that somebody tried to register it again.
 
-    The page told that somebody nothing (never.md, 28). Returns whether the address has yet to be confirmed: then
-    nobody knows whose the account is, and the caller asks for a link with which its reader sets a password.
+    The page reveals nothing (docs/spec/invariants.md#28-account-enumeration). Returns whether the address is still
+    unconfirmed: then the account's owner is unknown, and the caller sends a link to set a password.
     """
     owner = by_email(session, email)
     if owner is None:

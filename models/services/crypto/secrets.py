@@ -1,8 +1,8 @@
 """Secrets: made with a keyed MAC inside, kept as a keyed hash.
 
-A secret is 40 random bytes and an 8-byte HMAC-SHA256 over them, written as 64 URL-safe characters (contract.md,
-section 2). A made-up secret therefore fails without any look-up, and a stolen database opens nothing. What it is for
-is part of the MAC and of the hash, so that a browser's cookie is never taken for a token, nor the other way round.
+A secret is 40 random bytes and an 8-byte HMAC-SHA256 over them, written as 64 URL-safe characters
+(docs/spec/http.md#tokens). A made-up secret therefore fails without a look-up, and a stolen database grants no access.
+The purpose is part of MAC and hash, so a browser's cookie is never accepted as a token, nor a token as a cookie.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Scopes: which methods and paths a token may reach. Pure functions over compiled rules.
 
 A rule is a path matched segment by segment after one decoding; `{id}` stands for exactly one segment and a last
-`**` for any depth, including none. `GET,HEAD path` limits the methods (contract.md, section 2, "Scopes").
+`**` for any depth, including none. `GET,HEAD path` limits the methods (docs/spec/http.md#scopes).
 """
 
 import re

@@ -30,7 +30,7 @@ type Report = dict[str, Check]
 
 
 def status_of(report: Report) -> str:
-    """Unhealthy without database or Redis, degraded while the upstream is out (contract.md, section 4)."""
+    """Unhealthy without database or Redis, degraded while the upstream is down (docs/spec/business-rules.md#health)."""
     if not all(report[part].is_up for part in ("database", "redis")):
         return "unhealthy"
     return "degraded" if report["upstream"].is_up is False else "healthy"

@@ -1,9 +1,8 @@
 """Money that goes back to a payer: refunds that admins make, and what the provider or a bank takes back by itself.
 
 The ZNC go back at once, from the wallet; what a chargeback finds spent already stays on the user's receivable
-account as a debt (design.md, "Money"). An admin's refund takes only what is unspent of that very payment. The provider
-is asked afterwards, by a job and with the reversal's id as its key, so that a crash or a second run gives nothing back
-twice.
+account as a debt (docs/spec/design.md#money). An admin's refund takes only what is unspent of that very payment.
+The provider is asked afterwards by a job, with the reversal's id as idempotency key, so a crash or a second run refunds once.
 """
 
 import uuid

@@ -28,7 +28,7 @@ class Period(StrEnum):
     MONTH = "month"
 
 
-# How many periods a series shows, and how many days the API calls "the last" of each (contract.md, section 3).
+# How many periods a series shows, and how many days the API calls "the last" of each (docs/spec/http.md#json-api).
 SHOWN = {Period.DAY: 30, Period.WEEK: 26, Period.MONTH: 12}
 DAYS = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 30}
 

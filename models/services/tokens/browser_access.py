@@ -1,4 +1,4 @@
-"""The browser's way in: tickets from the portal, and the cookies that browsers get for them (contract.md, section 2).
+"""Browser access: one-time tickets from the portal and the cookies issued for them (docs/spec/http.md#browser-access).
 
 A browser cannot add headers. Its owner presses "Open in browser" and is sent to the proxy with a ticket, which the
 proxy takes back for a cookie: a secret of its own, so that the token itself is in no browser and in no address.

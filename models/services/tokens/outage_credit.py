@@ -1,4 +1,4 @@
-"""Outage credit: the running time that falls into an outage is given back, once (contract.md, section 4, "Outage").
+"""Outage credit: running time that falls into an outage is given back once (docs/spec/business-rules.md#outage).
 
 For a token the clock stands still while the upstream is out. One whose time ran out in an outage gets what it lost
 from the outage's end on: until then it could not have used it. A pause is not running time, so it is not credited.

@@ -1,4 +1,4 @@
-"""Pausing a token and letting it run on: a pause freezes what is left (contract.md, section 4, "Pause").
+"""Pause and resume a token: a pause freezes the remaining time (docs/spec/business-rules.md#pause).
 
 A pause lasts a least time, because a clock that is stopped between any two requests would make an hour last a year:
 it cannot be ended before. For the same reason a token has a number of pauses and a time for all of them together;

@@ -130,7 +130,7 @@ def revoke(
 
 
 def force_revoke(session: Session, token_id: uuid.UUID, *, reason: str, actor: Actor) -> AccessToken:
-    """End anybody's token, as an admin: nothing is paid back (contract.md, section 4), and the owner is told why.
+    """Revoke any token as an admin, without refund (docs/spec/business-rules.md#refund), and notify its owner.
 
     Raises NotFound, TokenEnded, and InvalidInput for a bad reason.
     """

@@ -96,7 +96,7 @@ def _environment(folder: Path, database: str, redis: str) -> dict[str, str]:
         **made,
         "DATABASE_URL": database,
         "REDIS_URL": redis,
-        # Limits that are never reached, as the issue wants them: by configuration, so that they are still counted.
+        # Limits that are never reached but still counted.
         "ZENZEFI_LIMITS__PROXY_PER_MINUTE": UNLIMITED,
         "ZENZEFI_LIMITS__PROXY_AT_ONCE": UNLIMITED,
         "ZENZEFI_PROXY__DRAIN_SECONDS": "2",

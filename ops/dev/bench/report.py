@@ -1,4 +1,4 @@
-"""Turns what was measured into a table that a person can read, and holds it against the bars of the issue."""
+"""Report of a benchmark: a table of the measurements, compared with the targets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -122,7 +122,7 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def bars(results: Results) -> list[dict[str, Any]]:
-    """Hold the results against what issue 3 asks; what was not measured is not judged."""
+    """Compare the results with the targets; rows that were not measured are left out."""
     found: list[dict[str, Any]] = []
 
     def judge(bar: str, wanted: str, measured: str, *, met: bool | None) -> None:

@@ -15,7 +15,7 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.route("/profile/email", methods=["GET", "POST"])
 def change() -> str | Response | tuple[str, int]:
-    """Ask for a link to the new address. The page says the same whether or not somebody else has it (never.md, 28)."""
+    """Ask for a link to the new address. The response is the same whether or not it is taken."""
     form = EmailForm(request.form)
     on = context.frozen_settings().mail.is_configured
     if request.method == "POST" and on and form.validate():

@@ -40,7 +40,7 @@ def confirm_again() -> str | Response | tuple[str, int]:
 
 
 def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tuple[str, int]:
-    """Write down what is asked, the same for every address; a job looks who has it (never.md, 28)."""
+    """Enqueue the request, identically for every address (docs/spec/invariants.md#28-account-enumeration)."""
     form = AddressForm(request.form)
     on = context.frozen_settings().mail.is_configured
     if request.method == "POST" and on and form.validate():

@@ -21,7 +21,7 @@ blueprint = Blueprint("accounts", __name__)
 def register() -> str | Response | tuple[str, int]:
     """Make an account, and say the same whether or not the e-mail address has one already.
 
-    Somebody who types another person's address must not learn whether that person is a customer here (never.md, 28).
+    Whether an address has an account is not revealed (docs/spec/invariants.md#28-account-enumeration).
     So a taken address leads to the same redirect and the same words as a new one, after the same hashing of the
     password, and the words are true of both. The right owner, who had forgotten, gets a mail that says so; without mail
     the words name his old password, and the login page leads to what helps who has forgotten it.

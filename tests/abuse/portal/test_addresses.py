@@ -1,4 +1,7 @@
-"""never.md 28: whether an e-mail address has an account is told by no page, and by no work that it makes."""
+"""Account enumeration: neither a page nor its work reveals whether an address has an account.
+
+docs/spec/invariants.md#28-account-enumeration
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""never.md 27: walks over every route of the portal, pages, files and API alike; no view may forget a check."""
+"""CSRF, foreign resources and admin routes, on every route of the portal.
+
+docs/spec/invariants.md#27-csrf-foreign-resources-admin-routes
+"""
 
 from collections.abc import Iterator
 

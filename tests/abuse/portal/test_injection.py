@@ -1,4 +1,7 @@
-"""never.md 31: what is typed into any field there is comes out as text, in pages, mails, files and the API."""
+"""HTML, script and formula injection through every field, in pages, mails, files and the API.
+
+docs/spec/invariants.md#31-injection
+"""
 
 import csv
 import io

@@ -1,4 +1,7 @@
-"""never.md 30: ten thousand rows of anything; every list is paged, searched and sorted in the database."""
+"""Lists of ten thousand rows are paged, searched and sorted in the database.
+
+docs/spec/invariants.md#30-large-lists
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,10 @@
-"""never.md 27, 28, 29 and 32 against the portal as in production: gunicorn on a socket, behind a reverse proxy."""
+"""The portal as in production: gunicorn on a socket, behind a reverse proxy that ends TLS.
+
+docs/spec/invariants.md#27-csrf-foreign-resources-admin-routes
+docs/spec/invariants.md#28-account-enumeration
+docs/spec/invariants.md#29-secrets-at-rest-and-in-logs
+docs/spec/invariants.md#32-redirects-and-forged-headers
+"""
 
 import json
 import re

@@ -1,4 +1,7 @@
-"""never.md 32: no redirect leads to another site, whatever way back a request names."""
+"""Open redirects, by every parameter that names a return address.
+
+docs/spec/invariants.md#32-redirects-and-forged-headers
+"""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""never.md 35: clients that send half a request or read no response stop nobody else, however the portal is run.
+"""Half-open, slow and silent clients at the portal, in every way of running it.
+
+docs/spec/invariants.md#35-half-open-clients-everywhere
 
 `./zenzefi up`, a container and a pod run the same command, the first portal here; Compose puts nginx in front of it.
 """

@@ -1,4 +1,4 @@
-"""Who may pass: every step of contract.md's order of admission, on a real database."""
+"""The gate: every step of the admission order (docs/spec/http.md#order-of-checks), on a real database."""
 
 import asyncio
 import threading

@@ -49,7 +49,7 @@ def fail_in_every_way(url: str) -> None:
     connection.close()
 
 
-def test_no_statement_that_fails_or_is_slow_leaves_its_values_in_the_log_of_our_server(
+def test_36_no_statement_that_fails_or_is_slow_leaves_its_values_in_the_log_of_our_server(
     server: PostgresServer,
 ) -> None:
     fail_in_every_way(server.url)

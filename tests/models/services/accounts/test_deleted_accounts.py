@@ -78,7 +78,7 @@ def expired(session: Session, user: User, settings: Settings, time: Clock) -> Pa
     return payment
 
 
-def test_a_late_payment_for_a_deleted_account_goes_back_to_its_payer(
+def test_37_a_late_payment_for_a_deleted_account_goes_back_to_its_payer(
     *, session: Session, frank: User, settings: Settings, time: Clock
 ) -> None:
     payment = expired(session, frank, settings, time)
@@ -135,7 +135,7 @@ def test_a_refund_that_is_refused_after_the_deletion_repays_the_debt_and_waits_a
     assert (unclaimed(session), transfers.debt_of(session, frank.id), balance(session, frank)) == (40, 0, 0)
 
 
-def test_nothing_is_credited_to_a_deleted_account(*, session: Session, frank: User, settings: Settings) -> None:
+def test_37_nothing_is_credited_to_a_deleted_account(*, session: Session, frank: User, settings: Settings) -> None:
     leave(session, frank, settings)
     with pytest.raises(AccountClosed), session.begin_nested():
         transfers.transfer(
@@ -200,7 +200,7 @@ def test_a_chargeback_that_comes_after_the_return_is_owed_too(
     assert not former_accounts.carry_debt(session, again.id)
 
 
-def test_coupons_gifts_and_the_referral_bonus_are_not_had_again_by_a_new_account(
+def test_37_coupons_gifts_and_the_referral_bonus_are_not_had_again_by_a_new_account(
     *, session: Session, frank: User, dana: User, charlie: User, settings: Settings
 ) -> None:
     facts: dict[str, Any] = {"valid_until": None, "actor": Actor(dana.id)}

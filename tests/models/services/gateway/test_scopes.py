@@ -1,4 +1,4 @@
-"""What a scope lets through: the table of contract.md, section 2."""
+"""Scopes: the table of docs/spec/http.md#scopes."""
 
 import unicodedata
 

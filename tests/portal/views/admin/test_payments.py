@@ -92,7 +92,7 @@ def test_a_chargeback_is_booked_once_and_ended_by_hand(
     assert as_dana.post(path, reason="as the bank wrote", state="none").status_code == 404
 
 
-def test_a_reviewed_report_is_booked_from_the_list(
+def test_38_a_reviewed_report_is_booked_from_the_list(
     *, as_dana: Browser, charlie: User, session: Session, payment: Payment, settings: Settings
 ) -> None:
     event = replace(decided(session, payment, settings), outcome="refunded", event_id="e-1", refund_id="r-1")

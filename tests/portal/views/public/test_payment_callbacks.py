@@ -59,7 +59,7 @@ def stored(session: Session) -> int:
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/mock"])
-def test_a_signed_callback_is_stored_once_and_settled_before_it_is_answered(
+def test_38_a_signed_callback_is_stored_once_and_settled_before_it_is_answered(
     *,
     client: FlaskClient,
     checkout: MockCheckout,
@@ -80,7 +80,7 @@ def test_a_signed_callback_is_stored_once_and_settled_before_it_is_answered(
     assert "Set-Cookie" not in first.headers
 
 
-def test_a_callback_that_cannot_be_settled_at_once_is_stored_and_left_to_a_job(
+def test_38_a_callback_that_cannot_be_settled_at_once_is_stored_and_left_to_a_job(
     *,
     client: FlaskClient,
     checkout: MockCheckout,
