@@ -27,7 +27,7 @@ from portal.status import failed_requests, metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 # Twice the longest form of ours; a webhook has its own, smaller bound.
-LARGEST_BODY = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 
 
 def create_app(settings: Settings | None = None) -> OpenAPI:
@@ -70,8 +70,8 @@ def _configure(app: OpenAPI, settings: Settings) -> None:
         SECRET_KEY=settings.portal.secret_key.get_secret_value(),
         SQLALCHEMY_DATABASE_URI=settings.database.url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.database),
-        MAX_CONTENT_LENGTH=LARGEST_BODY,
-        MAX_FORM_MEMORY_SIZE=LARGEST_BODY,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES,
         MAX_FORM_PARTS=100,
         # A changed file has a new address (see security.py), so browsers may keep the old one for ever.
         SEND_FILE_MAX_AGE_DEFAULT=timedelta(days=365),

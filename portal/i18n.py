@@ -13,7 +13,7 @@ COOKIE = "lang"
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
 # What the fields begin with by which the menu asks for the same page in another language or theme.
-REDRAW = "redraw_"
+REDRAW_PREFIX = "redraw_"
 
 
 class PoDomain(flask_babel.Domain):  # type: ignore[misc]  # Flask-Babel ships no types
@@ -39,7 +39,7 @@ def chosen_language() -> str:
 
     The JSON API speaks English to everybody: programs read its sentences, too.
     """
-    return "en" if is_for_programs(request.path) else wanted_language()
+    return "en" if is_api_path(request.path) else wanted_language()
 
 
 def wanted_language() -> str:
@@ -49,24 +49,24 @@ def wanted_language() -> str:
     return next((language for language in (chosen, *asked_for) if language in LANGUAGES), DEFAULT)
 
 
-def is_for_programs(path: str) -> bool:
+def is_api_path(path: str) -> bool:
     """Say whether an address is the JSON API's, where no page answers."""
     return path.startswith(("/api/", "/health/"))
 
 
 def is_redraw() -> bool:
     """Say whether a form was sent only to be shown again, in another language or theme."""
-    if request.method != "POST" or is_for_programs(request.path):
+    if request.method != "POST" or is_api_path(request.path):
         return False
     try:
-        return any(REDRAW + name in request.form for name in (COOKIE, THEME_COOKIE))
+        return any(REDRAW_PREFIX + name in request.form for name in (COOKIE, THEME_COOKIE))
     except HTTPException:  # a body that is too large is told by the page that this is asked for
         return False
 
 
 def _chosen(name: str) -> str:
     kept = request.cookies.get(name, "")
-    return request.form.get(REDRAW + name, kept) if is_redraw() else kept
+    return request.form.get(REDRAW_PREFIX + name, kept) if is_redraw() else kept
 
 
 def chosen_theme() -> str:

@@ -29,8 +29,8 @@ from portal.request import context
 
 # Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
 USER = LocalProxy(context.maybe_user)
-VIEWING = LocalProxy(context.impersonation)
-WORDS = (
+IMPERSONATION = LocalProxy(context.impersonation)
+LABELS = (
     labels.TOKEN_STATES,
     labels.PAYMENT_STATUSES,
     labels.PAYMENT_FAILURES,
@@ -67,7 +67,7 @@ def init_app(app: Flask) -> None:
         day=day,
         date=full_day,
         month=month,
-        share=share,
+        share=percentage,
         iso=iso,
         span=formatting.span,
         device=user_agents.device,
@@ -77,7 +77,7 @@ def init_app(app: Flask) -> None:
         scope_name=formatting.scope_name,
         scope_help=formatting.scope_help,
         token_state=token_state,
-        word=word,
+        label=label,
         note=formatting.transfer_description,
         sentence=error_messages.message_of,
         said=gettext,
@@ -93,8 +93,10 @@ def init_app(app: Flask) -> None:
     # What may change at run time is asked of the second; the first asks nobody and never changes.
     app.jinja_env.globals.update(settings=context.frozen_settings, current_settings=context.settings)
     app.jinja_env.globals.update(setting_words=setting_labels.SETTINGS, setting_groups=setting_labels.GROUPS)
-    app.jinja_env.globals.update(viewing=VIEWING)
-    app.jinja_env.globals.update(bar_chart=charts.bars, written=written, refusal_reason=refusal_reasons.reason)
+    app.jinja_env.globals.update(viewing=IMPERSONATION)
+    app.jinja_env.globals.update(
+        bar_chart=charts.bars, written=format_chart_value, refusal_reason=refusal_reasons.reason
+    )
 
 
 def now() -> datetime:
@@ -152,14 +154,14 @@ def ago(value: datetime) -> str:
     return str(format_timedelta(value - clock.now(), add_direction=True, threshold=1))
 
 
-def written(value: Decimal | float, how: str) -> str:
+def format_chart_value(value: Decimal | float, how: str) -> str:
     """Write a value of a chart: as a "count", as "bytes" or as an "amount"."""
     if how == "bytes":
         return human_bytes(int(value))
     return formatting.amount(Decimal(value)) if how == "amount" else format_decimal(value)
 
 
-def share(value: float) -> str:
+def percentage(value: float) -> str:
     """Write a part of a whole in percent, rounded down: what was not whole never reads as whole."""
     return f"{format_decimal(floor(value * 10_000) / 100, '0.00')} %"
 
@@ -174,9 +176,9 @@ def token_state(token: AccessToken) -> TokenState:
     return token.state(clock.now())
 
 
-def word(value: object) -> str:
+def label(value: object) -> str:
     """Return the word for a value of one of the domain's enums."""
-    for known in WORDS:
+    for known in LABELS:
         if value in known and type(value) is type(next(iter(known))):
             return str(known[value])  # type: ignore[index]  # the types were just compared
     return str(labels.PROVIDERS.get(str(value), value))

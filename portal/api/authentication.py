@@ -18,7 +18,7 @@ from models.services.errors import TooManyAttempts
 from models.users import User
 from portal.api import login_tokens
 from portal.request import context, maintenance, rate_limits
-from portal.request.error_pages import Refusal
+from portal.request.error_pages import ApiError
 
 NO_CREDENTIALS = "Not authenticated"
 BAD_CREDENTIALS = "Could not validate credentials"
@@ -66,24 +66,24 @@ def admit() -> Response | None:
     view = current_app.view_functions[request.endpoint or ""]
     needed: KeyScope | None = getattr(view, "needs", KeyScope.ADMIN)
     if needed is None:
-        return maintenance.refusal(lambda: None)
+        return maintenance.maintenance_response(lambda: None)
     caller = _caller()
     g.caller = caller
-    context.note_whose(caller.user.id)
+    context.set_request_user(caller.user.id)
     if not caller.user.is_superuser:
         g.allowance = rate_limits.take_api_call(caller.user.id)
         if g.allowance.is_over:
             raise TooManyAttempts(g.allowance.resets_in)
     if needed is KeyScope.ADMIN and not caller.user.is_superuser:
-        raise Refusal(403, NOT_ADMIN)
+        raise ApiError(403, NOT_ADMIN)
     if needed is KeyScope.ADMIN and two_factor.is_missing(context.session(), caller.user, context.frozen_settings()):
-        raise Refusal(403, NO_SECOND_FACTOR)
+        raise ApiError(403, NO_SECOND_FACTOR)
     if not caller.scope.opens(needed):
-        raise Refusal(403, f"This API key is for {caller.scope} only")
+        raise ApiError(403, f"This API key is for {caller.scope} only")
     if caller.key and getattr(view, "login_only", False):
-        raise Refusal(403, LOGIN_ONLY)
+        raise ApiError(403, LOGIN_ONLY)
     _note_use(caller)
-    return maintenance.refusal(lambda: caller.user)
+    return maintenance.maintenance_response(lambda: caller.user)
 
 
 def caller() -> Caller:
@@ -120,7 +120,7 @@ def _caller() -> Caller:
     bearer = token.strip() if kind.lower() == "bearer" else ""
     key = request.headers.get("X-API-Key", "").strip()
     if not bearer and not key:
-        raise Refusal(403, NO_CREDENTIALS)
+        raise ApiError(403, NO_CREDENTIALS)
     if not bearer or bearer.startswith(api_keys.PREFIX):
         return _by_key(bearer or key)
     return _by_login(bearer)
@@ -129,22 +129,22 @@ def _caller() -> Caller:
 def _by_key(secret: str) -> Caller:
     found = api_keys.find_active(context.session(), secret, context.settings())
     if found is None:
-        raise Refusal(401, BAD_CREDENTIALS)
+        raise ApiError(401, BAD_CREDENTIALS)
     if not found.user.is_active:
-        raise Refusal(403, INACTIVE)
+        raise ApiError(403, INACTIVE)
     return Caller(found.user, key=found)
 
 
 def _by_login(token: str) -> Caller:
     named = login_tokens.named_by(context.settings().portal, token)
     if named is None:
-        raise Refusal(401, BAD_CREDENTIALS)
+        raise ApiError(401, BAD_CREDENTIALS)
     login = logins.find_active(context.session(), named.login_id, kind=LoginKind.API)
     if login is None:
         owner = context.session().get(User, named.user_id)
         if owner is not None and not owner.is_active:
-            raise Refusal(403, INACTIVE)
-        raise Refusal(401, BAD_CREDENTIALS)
+            raise ApiError(403, INACTIVE)
+        raise ApiError(401, BAD_CREDENTIALS)
     return Caller(login.user, login=login)
 
 

@@ -14,7 +14,7 @@ from portal.api import authentication
 from portal.api.responses import Unfit
 from portal.api.schemas.common import Schema, Text
 from portal.request import context
-from portal.request.error_pages import Refusal
+from portal.request.error_pages import ApiError
 
 
 class OnceHeader(Schema):
@@ -44,7 +44,7 @@ def once(
             raise Unfit(("header", "Idempotency-Key"), str(error), error.code) from None
         except DecryptionError:
             # The portal's secret key was replaced since; what was done is done once all the same.
-            raise Refusal(409, "This request was carried out, and its answer cannot be read any more.") from None
+            raise ApiError(409, "This request was carried out, and its answer cannot be read any more.") from None
         if isinstance(claimed, Kept):
             return _reply(claimed, replayed=True)
         made = Kept(status, work(session).model_dump_json())

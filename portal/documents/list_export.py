@@ -8,15 +8,15 @@ from models import clock
 from models.services.pagination import MAX_LIMIT, ListQuery, Page
 from portal.documents.pdf import Cell, csv_lines
 from portal.request import context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 
 type Column[T] = Callable[[T], Cell]
 # So many lines go into one piece of the answer.
-LINES = 200
+LINES_PER_CHUNK = 200
 # A list is counted this far for reading; beyond it, it is long.
-COUNTED = 10_000
+COUNT_LIMIT = 10_000
 
-__all__ = ["Cell", "Column", "all_rows", "as_csv", "is_wanted", "lines_as_csv", "page_of"]
+__all__ = ["Cell", "Column", "all_rows", "as_csv", "is_wanted", "page_of", "rows_as_csv"]
 
 
 def is_wanted() -> bool:
@@ -26,7 +26,7 @@ def is_wanted() -> bool:
 
 def page_of[T](listing: ListQuery[T], name: str = "page") -> Page[T]:
     """Return the page of a list that the address asks for."""
-    return listing.page(context.session(), **window(name), count_to=COUNTED)
+    return listing.page(context.session(), **page_slice(name), count_to=COUNT_LIMIT)
 
 
 def as_csv[T](name: str, columns: Mapping[str, Callable[[T], Cell]], listing: ListQuery[T]) -> Response:
@@ -37,7 +37,7 @@ def as_csv[T](name: str, columns: Mapping[str, Callable[[T], Cell]], listing: Li
         for row in listing.rows(context.session()):
             yield [cell(row) for cell in columns.values()]
 
-    return lines_as_csv(name, list(columns), rows())
+    return rows_as_csv(name, list(columns), rows())
 
 
 def all_rows[T](find: Callable[..., Page[T]]) -> Iterator[T]:
@@ -51,19 +51,19 @@ def all_rows[T](find: Callable[..., Page[T]]) -> Iterator[T]:
         offset += MAX_LIMIT
 
 
-def lines_as_csv(name: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Response:
+def rows_as_csv(name: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Response:
     """Stream rows as a file; nothing of it is kept."""
-    content = stream_with_context(_pieces(csv_lines(head, rows)))
+    content = stream_with_context(_chunks(csv_lines(head, rows)))
     response = Response(content, mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="zenzefi-{name}-{clock.now():%Y-%m-%d}.csv"'
     return response
 
 
-def _pieces(lines: Iterator[str]) -> Iterator[str]:
+def _chunks(lines: Iterator[str]) -> Iterator[str]:
     waiting: list[str] = []
     for line in lines:
         waiting.append(line)
-        if len(waiting) == LINES:
+        if len(waiting) == LINES_PER_CHUNK:
             yield "".join(waiting)
             waiting.clear()
     yield "".join(waiting)

@@ -55,7 +55,7 @@ def _plain(cell: Cell) -> str:
             return str(cell)
 
 
-class Paper(FPDF):
+class PdfDocument(FPDF):
     """An A4 page with our head: the seller on top, the title below, page numbers at the foot."""
 
     def __init__(self, title: str, seller: Seller) -> None:
@@ -68,7 +68,7 @@ class Paper(FPDF):
         self.alias_nb_pages()
         self.add_page()
         self.set_font("Roboto", "B", 18)
-        self.line_of(title, 12)
+        self.write_line(title, 12)
         self.ln(3)
 
     def header(self) -> None:
@@ -76,7 +76,7 @@ class Paper(FPDF):
         self.set_text_color(_GREY)
         for line in (self._seller.name, self._seller.address, self._seller.tax_id):
             if line:
-                self.line_of(line, 5)
+                self.write_line(line, 5)
         self.set_text_color(0)
         self.ln(4)
 
@@ -87,11 +87,11 @@ class Paper(FPDF):
         self.cell(0, 5, f"{self.page_no()} / {{nb}}", align="R")
         self.set_text_color(0)
 
-    def line_of(self, text: str, height: float = _LINE) -> None:
+    def write_line(self, text: str, height: float = _LINE) -> None:
         """Write one line."""
         self.multi_cell(0, height, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
-    def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def write_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Write pairs of a name and a value, one below the other."""
         for name, value in pairs:
             self.set_font("Roboto", "", 10)
@@ -100,7 +100,7 @@ class Paper(FPDF):
             self.set_text_color(0)
             self.multi_cell(0, _LINE + 1, value, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
-    def table_of(self, head: Sequence[str], widths: Sequence[int], rows: Iterable[Sequence[str]]) -> None:
+    def write_table(self, head: Sequence[str], widths: Sequence[int], rows: Iterable[Sequence[str]]) -> None:
         """Write a table with its head on each page; the last two columns are figures.
 
         FPDF's own tables lay out every cell as if it might span others, which takes seconds for a thousand rows.
@@ -138,15 +138,15 @@ class Paper(FPDF):
         broken: Any = self.multi_cell(width, _LINE, text, dry_run=True, output=MethodReturnValue.LINES)
         return list(broken) or [""]
 
-    def as_bytes(self) -> bytes:
+    def to_bytes(self) -> bytes:
         return bytes(self.output())
 
 
 def receipt_pdf(receipt: Any, seller: Seller) -> bytes:
     """Make the PDF of a receipt (models.services.ledger.statements.Receipt)."""
-    paper = Paper(_("Receipt %(number)s", number=receipt.number), seller)
-    paper.facts(receipt_facts(receipt))
-    return paper.as_bytes()
+    document = PdfDocument(_("Receipt %(number)s", number=receipt.number), seller)
+    document.write_pairs(receipt_facts(receipt))
+    return document.to_bytes()
 
 
 def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
@@ -173,8 +173,8 @@ def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
 
 def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Seller, *, at_most: int) -> bytes:
     """Return the PDF of a monthly statement with its first `at_most` lines."""
-    paper = Paper(_("Statement %(month)s", month=month(statement.month)), seller)
-    paper.facts(
+    document = PdfDocument(_("Statement %(month)s", month=month(statement.month)), seller)
+    document.write_pairs(
         [
             (_("Customer"), user.full_name or user.email),
             (_("Time zone"), user.time_zone or time_zones.DEFAULT),
@@ -184,7 +184,7 @@ def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Selle
             (_("Closing balance"), f"{formatting.amount(statement.closing)} ZNC"),
         ]
     )
-    paper.ln(4)
+    document.ln(4)
     rows = (
         (
             moment(line.entry.created_at),
@@ -196,15 +196,15 @@ def statement_pdf(statement: Any, lines: Iterable[Any], user: Any, seller: Selle
         for line in islice(lines, at_most)
     )
     head = (_("Time"), _("Event"), _("Comment"), _("Amount"), _("Balance"))
-    paper.table_of(head, (40, 26, 60, 24, 24), rows)
+    document.write_table(head, (40, 26, 60, 24, 24), rows)
     if statement.lines > at_most:
-        paper.ln(4)
+        document.ln(4)
         shown, total = format_decimal(at_most), format_decimal(statement.lines)
-        paper.line_of(
+        document.write_line(
             _(
                 "Showing the first %(shown)s of %(total)s lines. The CSV file contains all of them.",
                 shown=shown,
                 total=total,
             )
         )
-    return paper.as_bytes()
+    return document.to_bytes()

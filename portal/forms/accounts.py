@@ -16,7 +16,7 @@ from portal.presentation.error_messages import message_of
 from portal.request import context
 
 # The longest password that is read at all; hashing more would let a visitor buy our time cheaply.
-LONGEST = 128
+MAX_PASSWORD_LENGTH = 128
 
 
 class RegisterForm(Form):
@@ -33,7 +33,7 @@ class RegisterForm(Form):
     )
     password = PasswordField(
         _("Password"),
-        [required(), Length(8, LONGEST, _("Use 8 to 128 characters."))],
+        [required(), Length(8, MAX_PASSWORD_LENGTH, _("Use 8 to 128 characters."))],
         description=_("At least 8 characters. A few random words are easy to remember."),
         render_kw={"autocomplete": "new-password"},
     )
@@ -65,7 +65,7 @@ class LoginForm(Form):
         _("E-mail"), [required(), at_most(254)], render_kw={"autocomplete": "username", "autofocus": True}
     )
     password = PasswordField(
-        _("Password"), [required(), at_most(LONGEST)], render_kw={"autocomplete": "current-password"}
+        _("Password"), [required(), at_most(MAX_PASSWORD_LENGTH)], render_kw={"autocomplete": "current-password"}
     )
     time_zone = browser_zone()
 
@@ -79,7 +79,9 @@ class AddressForm(Form):
 def current_password() -> PasswordField:
     """Ask for the password of who is logged in, before something that only he may do."""
     return PasswordField(
-        _("Current password"), [required(), at_most(LONGEST)], render_kw={"autocomplete": "current-password"}
+        _("Current password"),
+        [required(), at_most(MAX_PASSWORD_LENGTH)],
+        render_kw={"autocomplete": "current-password"},
     )
 
 
@@ -96,7 +98,7 @@ class PasswordForm(Form):
     current_password = current_password()
     new_password = PasswordField(
         _("New password"),
-        [required(), Length(8, LONGEST, _("Use 8 to 128 characters.")), by_service(password_policy.check)],
+        [required(), Length(8, MAX_PASSWORD_LENGTH, _("Use 8 to 128 characters.")), by_service(password_policy.check)],
         description=_("At least 8 characters."),
         render_kw={"autocomplete": "new-password"},
     )

@@ -105,7 +105,7 @@ class CouponForm(Form):
             try:
                 coupons.check_one_of(self.percent.data, self.amount.data)
             except InvalidInput as error:
-                self.refuse(error)
+                self.add_error(error)
                 return False
         return is_fit
 

@@ -16,7 +16,7 @@ from portal.i18n import gettext, is_redraw, ngettext
 from portal.presentation.error_messages import message_of
 
 # What WTForms says by itself in our forms, listed here so that the translators find it.
-WTFORMS_SENTENCES = (_("This option is not available."), _("This option is not valid."))
+WTFORMS_MESSAGES = (_("This option is not available."), _("This option is not valid."))
 
 
 class _Messages:
@@ -42,7 +42,7 @@ class Form(PlainForm):
         g.has_sent_form = True
         return is_fit and not is_redraw()
 
-    def refuse(self, error: DomainError, field: str | None = None) -> None:
+    def add_error(self, error: DomainError, field: str | None = None) -> None:
         """Show a service's refusal at the field that it names, or above the form."""
         name = field or (error.field if isinstance(error, InvalidInput) else "")
         if name in self._fields:

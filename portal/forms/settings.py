@@ -37,7 +37,7 @@ class SettingForm(Form):
         class Fitting(cls):  # type: ignore[misc, valid-type]  # a form is made for each kind
             value = _field(setting)
 
-        defaults = {"value": _written(setting.value), "seen": setting.seen}
+        defaults = {"value": _as_text(setting.value), "seen": setting.seen}
         made: Self = Fitting(request.form if request.method == "POST" else None, data=defaults)
         if isinstance(made.value, SelectField):
             made.value.choices = list(CHOICES[setting.key].items())
@@ -70,7 +70,7 @@ def _field(setting: Setting) -> Field:
     return AmountField(label, [required(), at_most(20)], description=help_text, render_kw=numeric)
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """Write a value as the form's field shows it."""
     if isinstance(value, dict):
         return "\n".join(f"{hours} {SEPARATOR} {price}" for hours, price in sorted(value.items()))

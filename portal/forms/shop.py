@@ -24,7 +24,7 @@ from portal.presentation import formatting, labels
 MONEY = {"inputmode": "decimal", "autocomplete": "off"}
 
 
-class ShownPrices(HiddenField):
+class DisplayedPrices(HiddenField):
     """The prices that the page showed, so that nobody pays another one unseen. It always writes those of now."""
 
     now: Mapping[int, Decimal] = MappingProxyType({})
@@ -54,7 +54,7 @@ class BuyForm(Form):
     )
     coupon = StringField(_("Coupon"), [at_most(32)], description=_("Optional."), render_kw={"autocomplete": "off"})
     token_id = UuidField(validators=[required()])
-    shown = ShownPrices()
+    shown = DisplayedPrices()
 
     @classmethod
     def for_sale(cls, settings: Settings, **defaults: object) -> Self:
@@ -71,7 +71,7 @@ class ExtendForm(Form):
 
     hours = RadioField(_("Extend by"), [InputRequired(_("Choose a duration."))], coerce=int)
     key = UuidField(validators=[required()])
-    shown = ShownPrices()
+    shown = DisplayedPrices()
 
     @classmethod
     def for_sale(cls, settings: Settings, **defaults: object) -> Self:
@@ -87,7 +87,7 @@ class BundleForm(Form):
 
     coupon = StringField(_("Coupon"), [at_most(32)], description=_("Optional."), render_kw={"autocomplete": "off"})
     purchase_id = UuidField(validators=[required()])
-    shown = ShownPrices()
+    shown = DisplayedPrices()
 
 
 class GiftForm(Form):
@@ -117,14 +117,14 @@ class TopUpForm(Form):
     def with_providers(cls, settings: Settings, **defaults: object) -> Self:
         """Make the form for a request, with the providers that are switched on."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
-        form.provider.choices = [(name, _offer(name, settings)) for name in settings.payments.providers]
+        form.provider.choices = [(name, _provider_label(name, settings)) for name in settings.payments.providers]
         if form.provider.choices and form.provider.data in {None, "None"}:
             # A page may leave the choice out when there is only one.
             form.provider.data = form.provider.choices[0][0]
         return form
 
 
-def _offer(provider: str, settings: Settings) -> str:
+def _provider_label(provider: str, settings: Settings) -> str:
     """Name a way to pay, and how much can be paid by it."""
     least, most = limits.bounds_znc(provider, settings)
     name = str(labels.PROVIDERS.get(provider, provider))

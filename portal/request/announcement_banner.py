@@ -19,14 +19,14 @@ blueprint = Blueprint("announcements", __name__, url_prefix="/announcements")
 
 COOKIE = "seen"
 # The cookie holds so many at most; whoever has put away more sees the oldest again.
-REMEMBERED = 20
-KEEP_SECONDS = 90 * 24 * 3600
+MAX_DISMISSED = 20
+COOKIE_MAX_AGE_SECONDS = 90 * 24 * 3600
 # A process asks the database again after this long.
-FRESH_SECONDS = 2.0
+CACHE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class BannerMessage:
     """An announcement as it is shown; values of its own, for it outlives the session that read it."""
 
     id: uuid.UUID
@@ -34,19 +34,19 @@ class Notice:
     words: dict[str, str]
 
 
-class Board:
+class AnnouncementCache:
     """What one process knows of the announcements that are shown now."""
 
     def __init__(self) -> None:
-        self._known: Sequence[Notice] = ()
+        self._known: Sequence[BannerMessage] = ()
         self._good_until = float("-inf")
 
-    def get(self) -> Sequence[Notice]:
+    def get(self) -> Sequence[BannerMessage]:
         """Return what is shown; while the database does not answer, what was shown last."""
         if time.monotonic() >= self._good_until:
-            self._good_until = time.monotonic() + FRESH_SECONDS
+            self._good_until = time.monotonic() + CACHE_SECONDS
             try:
-                self._known = [_notice(each) for each in announcements.current_announcements(context.session())]
+                self._known = [_to_message(each) for each in announcements.current_announcements(context.session())]
             except SQLAlchemyError:
                 context.session().rollback()
         return self._known
@@ -58,13 +58,13 @@ class Board:
 
 def init_app(app: Flask) -> None:
     """Let templates ask what is to be announced."""
-    app.extensions["zenzefi-board"] = Board()
+    app.extensions["zenzefi-board"] = AnnouncementCache()
     app.jinja_env.globals.update(announced=current_announcements)
 
 
-def board() -> Board:
+def announcement_cache() -> AnnouncementCache:
     """Return this process's board."""
-    found: Board = current_app.extensions["zenzefi-board"]
+    found: AnnouncementCache = current_app.extensions["zenzefi-board"]
     return found
 
 
@@ -74,14 +74,16 @@ def current_announcements() -> list[tuple[uuid.UUID, str, str]]:
         seen = request.cookies.get(COOKIE, "").split(".")
         language = i18n.chosen_language()
         g.announced = [
-            (each.id, each.level, each.words[language]) for each in board().get() if each.id.hex[:12] not in seen
+            (each.id, each.level, each.words[language])
+            for each in announcement_cache().get()
+            if each.id.hex[:12] not in seen
         ]
     found: list[tuple[uuid.UUID, str, str]] = g.announced
     return found
 
 
-def _notice(found: Announcement) -> Notice:
-    return Notice(found.id, found.level.value, {"en": found.words_en, "ru": found.words_ru})
+def _to_message(found: Announcement) -> BannerMessage:
+    return BannerMessage(found.id, found.level.value, {"en": found.words_en, "ru": found.words_ru})
 
 
 @blueprint.post("/<uuid:announcement_id>/seen")
@@ -89,8 +91,10 @@ def put_away(announcement_id: uuid.UUID) -> Response:
     """Remember that this reader has seen an announcement."""
     announcements.by_id(context.session(), announcement_id)
     seen = [part for part in request.cookies.get(COOKIE, "").split(".") if part.isalnum()]
-    kept = [announcement_id.hex[:12], *seen][:REMEMBERED]
+    kept = [announcement_id.hex[:12], *seen][:MAX_DISMISSED]
     response = redirect(local_path(request.form.get("next"), url_for("pages.landing")), 303)
     secure = context.frozen_settings().platform.is_production
-    response.set_cookie(COOKIE, ".".join(kept), max_age=KEEP_SECONDS, secure=secure, httponly=True, samesite="Lax")
+    response.set_cookie(
+        COOKIE, ".".join(kept), max_age=COOKIE_MAX_AGE_SECONDS, secure=secure, httponly=True, samesite="Lax"
+    )
     return response

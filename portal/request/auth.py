@@ -20,7 +20,7 @@ from portal.request.safe_redirects import path_of_request
 
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{32}")
 # So long a right password stays good without its code.
-HALF_SECONDS = 300
+SECOND_STEP_SECONDS = 300
 
 
 class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
@@ -61,39 +61,41 @@ def _load(identifier: str) -> Visitor | None:
     login = logins.find_active(context.session(), login_id, kind=LoginKind.PAGE)
     if login is None:
         return None
-    context.note_whose(login.user_id)
+    context.set_request_user(login.user_id)
     return Visitor(login)
 
 
 def open_login(own: Session, user: User) -> Login:
     """Begin a login in the caller's transaction; `enter` sends its cookie after the commit."""
     login = logins.begin(own, user, kind=LoginKind.PAGE, lifetime=_lifetime(), actor=context.actor())
-    known_devices.record_login(own, user, _device_cookie(), name=device(login), actor=context.actor())
+    known_devices.record_login(own, user, _ensure_device_cookie(), name=device(login), actor=context.actor())
     time_zones.note(own, user, request.form.get("time_zone", ""))
     return login
 
 
-def _device_cookie() -> str:
+def _ensure_device_cookie() -> str:
     """Return what this browser is known by: a cookie of its own that outlives logins, sent anew with each."""
-    shown = shown_device() or token_urlsafe(24)
+    shown = device_cookie() or token_urlsafe(24)
 
     @after_this_request
     def send(response: Response) -> Response:
         lifetime = known_devices.REMEMBERED
         secure = context.settings().platform.is_production
-        response.set_cookie(_device_name(), shown, max_age=lifetime, secure=secure, httponly=True, samesite="Lax")
+        response.set_cookie(
+            _device_cookie_name(), shown, max_age=lifetime, secure=secure, httponly=True, samesite="Lax"
+        )
         return response
 
     return shown
 
 
-def shown_device() -> str:
+def device_cookie() -> str:
     """Return the lasting cookie that this browser shows; an empty text for none, or for one that is none of ours."""
-    given = request.cookies.get(_device_name(), "")
+    given = request.cookies.get(_device_cookie_name(), "")
     return given if _DEVICE.fullmatch(given) else ""
 
 
-def _device_name() -> str:
+def _device_cookie_name() -> str:
     return "__Host-device" if context.settings().platform.is_production else "device"
 
 
@@ -114,7 +116,7 @@ def begin_second_step(user: User) -> None:
 def pending_second_step() -> User | None:
     """Return whose password was right a moment ago in this browser, if it still is."""
     user_id, version, since = session.get("half") or ("", 0, 0.0)
-    if not user_id or clock.now().timestamp() - since > HALF_SECONDS:
+    if not user_id or clock.now().timestamp() - since > SECOND_STEP_SECONDS:
         return None
     user = context.session().get(User, uuid.UUID(user_id))
     return user if user is not None and user.is_active and user.password_version == version else None
@@ -123,13 +125,13 @@ def pending_second_step() -> User | None:
 def require_login() -> Response | None:
     """Guard a blueprint: a visitor goes to the login page and comes back."""
     if current_user.is_authenticated:
-        _touch()
+        _extend_login()
         return None
     back = path_of_request() if request.method == "GET" else None
     return redirect(url_for("accounts.login", next=back))
 
 
-def _touch() -> None:
+def _extend_login() -> None:
     """Let a login that is used last longer, and its cookie, which counts from when it was sent last."""
     if logins.is_stale(context.login()):
         with context.transaction() as own:

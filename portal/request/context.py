@@ -91,7 +91,7 @@ def actor() -> Actor:
     return Actor(user_id, request.remote_addr, request.user_agent.string, g.get("request_id"), Origin.PAGE)
 
 
-def note_whose(user_id: uuid.UUID) -> None:
+def set_request_user(user_id: uuid.UUID) -> None:
     """Note whose request this is, for what is written down of it when the database may not answer any more."""
     g.whose = str(user_id)
 

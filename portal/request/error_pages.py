@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from models.services import errors as domain
 from portal.extensions import db
-from portal.i18n import is_for_programs, ngettext
+from portal.i18n import is_api_path, ngettext
 from portal.presentation.error_messages import message_of
 from portal.request.safe_redirects import local_path
 
@@ -62,7 +62,7 @@ PAGES = {
     ),
 }
 # What the API says instead, where the page's sentence is for somebody in front of a browser.
-FOR_PROGRAMS = {
+API_MESSAGES = {
     400: "This request could not be read.",
     405: "This address does not take this method; the header Allow says which ones it takes.",
 }
@@ -72,7 +72,7 @@ FORM_EXPIRED = (
 )
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """The API does not let a request in; the message is for the caller's developer."""
 
     def __init__(self, status: int, detail: str) -> None:
@@ -85,7 +85,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(domain.DomainError, _on_domain)
-    app.register_error_handler(Refusal, lambda refusal: page(refusal.status, str(refusal)))
+    app.register_error_handler(ApiError, lambda refusal: page(refusal.status, str(refusal)))
     app.register_error_handler(OperationalError, _on_database_down)
     app.register_error_handler(PoolTimeout, _on_database_down)
 
@@ -94,33 +94,33 @@ def _on_domain(error: domain.DomainError) -> Response:
     db.session.rollback()
     g.refused = type(error).__name__
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), CONFLICT)
-    response = page(status, str(error) if _is_api() else _words(error, status))
+    response = page(status, str(error) if _is_api() else _error_message(error, status))
     if isinstance(error, domain.TooManyAttempts):
-        response.headers["Retry-After"] = str(_seconds(error))
+        response.headers["Retry-After"] = str(_retry_after_seconds(error))
     return response
 
 
-def _words(error: domain.DomainError, status: int) -> str | None:
+def _error_message(error: domain.DomainError, status: int) -> str | None:
     """Say on a page what the domain refused; None for what the page says anyway."""
     if isinstance(error, domain.NotFound):
         return None
     if isinstance(error, domain.TooManyAttempts):
-        minutes = ceil(_seconds(error) / 60)
+        minutes = ceil(_retry_after_seconds(error) / 60)
         wait = ngettext("Try again in %(num)d minute.", "Try again in %(num)d minutes.", minutes)
         return f"{PAGES[status][1]} {wait}"
     return message_of(error)
 
 
-def _seconds(error: domain.TooManyAttempts) -> int:
+def _retry_after_seconds(error: domain.TooManyAttempts) -> int:
     return max(1, ceil(error.resets_in.total_seconds()))
 
 
 def _on_csrf(_error: CSRFError) -> Response:
     title, text = FORM_EXPIRED
-    return page(400, str(text), title=str(title), again=local_path(_came_from(), ""))
+    return page(400, str(text), title=str(title), again=local_path(_referring_path(), ""))
 
 
-def _came_from() -> str:
+def _referring_path() -> str:
     """Return path and query of the page of ours that sent the request, as the visitor's browser says."""
     try:
         page_before = urlsplit(request.referrer or "")
@@ -170,7 +170,7 @@ def page(status: int, text: str | None = None, *, title: str | None = None, agai
     usual_title, usual_text = PAGES.get(status, PAGES[500] if status >= 500 else PAGES[400])
     title = title or str(usual_title)
     if _is_api():
-        detail = text or FOR_PROGRAMS.get(status) or str(usual_text)
+        detail = text or API_MESSAGES.get(status) or str(usual_text)
         response = jsonify(detail=detail, request_id=g.get("request_id"))
         if status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
@@ -182,4 +182,4 @@ def page(status: int, text: str | None = None, *, title: str | None = None, agai
 
 
 def _is_api() -> bool:
-    return is_for_programs(request.path)
+    return is_api_path(request.path)

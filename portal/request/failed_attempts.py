@@ -28,9 +28,9 @@ WINDOW_SECONDS = 3600
 # The wait after the attempt that reached the limit; each further failure doubles it, up to the window.
 FIRST_WAIT_SECONDS = 60
 # More entries of one key change no waiting time, since the longest one is reached by then.
-KEPT_BEYOND_LIMIT = 8
+EXTRA_ENTRIES = 8
 # Keys that one process keeps while Redis is down; the oldest are dropped, so that memory stays bounded.
-KEPT_KEYS = 10_000
+MAX_KEYS = 10_000
 
 # Atomic: attempts of several processes at the same instant must not all see the same count.
 # KEYS: one sorted set (time, attempt) per limit. ARGV: now, window, first wait, kept, attempt; then amount, blocks and
@@ -110,7 +110,7 @@ class FailedAttempts:
         """Count an attempt under all limits, unless one of them blocks it (`Attempt.blocked_for`)."""
         member, now = uuid.uuid4().hex, clock.now().timestamp()
         own = [str(value) for limit in limits for value in (limit.amount, int(limit.blocks), int(limit.doubles))]
-        shared = [repr(now), str(WINDOW_SECONDS), str(FIRST_WAIT_SECONDS), str(KEPT_BEYOND_LIMIT), member]
+        shared = [repr(now), str(WINDOW_SECONDS), str(FIRST_WAIT_SECONDS), str(EXTRA_ENTRIES), member]
         try:
             waits = [float(wait) for wait in self._begin(keys=_keys(limits), args=[*shared, *own])]
         except RedisError:
@@ -132,7 +132,7 @@ class FailedAttempts:
             # The attempt stays counted for an hour at most: the safe side.
             logger.warning("Redis is down: a successful attempt stays counted")
 
-    def stand(self, limit: Limit) -> Allowance:
+    def allowance(self, limit: Limit) -> Allowance:
         """Return how many failures are left under a limit, without counting one."""
         now = clock.now().timestamp()
         try:
@@ -164,8 +164,8 @@ class _InMemory:
                 for limit in limits:
                     entries = self._entries[limit.name]
                     entries.append((now, member))
-                    del entries[: -(limit.amount + KEPT_BEYOND_LIMIT)]
-            while len(self._entries) > KEPT_KEYS:
+                    del entries[: -(limit.amount + EXTRA_ENTRIES)]
+            while len(self._entries) > MAX_KEYS:
                 del self._entries[next(iter(self._entries))]
             return waits
 

@@ -18,14 +18,14 @@ from models.config.settings import Settings
 from models.services.accounts import known_devices
 from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpInvalid, TooManyAttempts
 from models.users import User
-from portal.i18n import is_for_programs
+from portal.i18n import is_api_path
 from portal.request import auth, context
 from portal.request.failed_attempts import Attempt, FailedAttempts, Limit
 from portal.request.rate_limits import Allowance, network_of
 
 CODES_PER_HOUR = 20
 # So many times its limit an address may fail before nothing of it is checked any more: each check costs a hash.
-CHECKED_TIMES = 10
+BLOCKING_FACTOR = 10
 FAILURES = (LoginFailed, OtpInvalid, AccountDisabled)
 
 
@@ -47,7 +47,7 @@ def login_attempt(email: str) -> Iterator[Attempt]:
     own = Limit(f"login:{source.name}", limits.auth_per_hour)
     g.shown_limit = own
     account = Limit(f"account:{source.account}", limits.auth_per_hour, blocks=False)
-    others = () if source.is_known else (*_of_address(), account)
+    others = () if source.is_known else (*_address_limits(), account)
     with _counted((own, *others), own=own) as attempt:
         yield attempt
 
@@ -77,7 +77,7 @@ def code_attempt(user: User) -> Iterator[Attempt]:
     source = _source(user.email)
     own = Limit(f"code:{source.name}", context.settings().limits.auth_per_hour)
     shared = Limit(f"codes:{user.id}", CODES_PER_HOUR, doubles=False)
-    others = () if source.is_known else (*_of_address(), shared)
+    others = () if source.is_known else (*_address_limits(), shared)
     with _counted((own, *others), own=own) as attempt:
         yield attempt
 
@@ -115,7 +115,7 @@ def registration() -> Iterator[Attempt]:
 
 def allowance() -> Allowance:
     """Return what is left under the limit that this request was counted by, or else of its address."""
-    return _counts().stand(g.get("shown_limit") or _of_address()[0])
+    return _counts().allowance(g.get("shown_limit") or _address_limits()[0])
 
 
 @contextmanager
@@ -163,19 +163,19 @@ def _source(email: str) -> _Source:
     A browser is known by its lasting cookie, which nobody can guess, and any client by an address from which a login of
     the account was opened. Programs keep no cookies, and what they call themselves proves nothing.
     """
-    shown = "" if is_for_programs(request.path) else auth.shown_device()
+    shown = "" if is_api_path(request.path) else auth.device_cookie()
     found = known_devices.recognise(context.session(), email, shown=shown, address=request.remote_addr or "")
     client = hashlib.sha256(shown.encode()).hexdigest()[:32] if found.device else network_of(request.remote_addr)
     account = hashlib.sha256(found.email.encode()).hexdigest()[:32]
     return _Source(account, client, found.device or found.address)
 
 
-def _of_address() -> tuple[Limit, Limit]:
+def _address_limits() -> tuple[Limit, Limit]:
     """Return the limit of an address beyond which wrong passwords are told to wait, and the one that blocks."""
     network, amount = network_of(request.remote_addr), context.settings().limits.auth_per_address
     return (
         Limit(f"address:{network}", amount, blocks=False),
-        Limit(f"address-checked:{network}", amount * CHECKED_TIMES),
+        Limit(f"address-checked:{network}", amount * BLOCKING_FACTOR),
     )
 
 

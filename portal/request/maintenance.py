@@ -9,9 +9,9 @@ from portal import i18n
 from portal.i18n import gettext as _
 from portal.request import context, error_pages
 
-READS = {"GET", "HEAD", "OPTIONS"}
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # Who wants to end the maintenance must be able to log in, and to stop looking at the portal as somebody else.
-GOES_ON = (
+EXEMPT_PATHS = (
     "/login",
     "/logout",
     "/view-as/end",
@@ -25,10 +25,10 @@ GOES_ON = (
 def init_app(app: Flask) -> None:
     """Refuse what changes something, and let templates say why."""
     app.before_request(_refuse_changes)
-    app.jinja_env.globals.update(maintenance=notice)
+    app.jinja_env.globals.update(maintenance=current_message)
 
 
-def notice() -> str | None:
+def current_message() -> str | None:
     """Return what is to be said about a maintenance that is under way, if one is."""
     rules = context.settings().maintenance
     if not rules.on:
@@ -41,14 +41,14 @@ def notice() -> str | None:
 
 def _refuse_changes() -> Response | None:
     """The JSON API asks by itself once it knows who calls: a cookie has no say there."""
-    return None if i18n.is_for_programs(request.path) else refusal(context.maybe_user)
+    return None if i18n.is_api_path(request.path) else maintenance_response(context.maybe_user)
 
 
-def refusal(who: Callable[[], User | None]) -> Response | None:
+def maintenance_response(who: Callable[[], User | None]) -> Response | None:
     """Return what to answer instead of a change; `who` is asked for the user only when it matters."""
-    if request.method in READS or request.path.startswith(GOES_ON):
+    if request.method in SAFE_METHODS or request.path.startswith(EXEMPT_PATHS):
         return None
-    said = notice()
+    said = current_message()
     somebody = who() if said else None
     if said is None or (somebody is not None and somebody.is_superuser):
         return None

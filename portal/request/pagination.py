@@ -9,14 +9,14 @@ from models.services.pagination import MAX_OFFSET
 PER_PAGE = 25
 
 
-class Window(TypedDict):
+class PageSlice(TypedDict):
     """The part of a list that one page shows."""
 
     limit: int
     offset: int
 
 
-def window(name: str = "page") -> Window:
+def page_slice(name: str = "page") -> PageSlice:
     """Return `limit` and `offset` for the page number under a name in the query; nonsense there is the first page."""
     number = request.args.get(name, 1, type=int)
-    return Window(limit=PER_PAGE, offset=min(max(number - 1, 0) * PER_PAGE, MAX_OFFSET))
+    return PageSlice(limit=PER_PAGE, offset=min(max(number - 1, 0) * PER_PAGE, MAX_OFFSET))

@@ -41,11 +41,11 @@ def keep_language_of_mails(language: str) -> None:
 
 
 def _keep_language() -> None:
-    if i18n.is_redraw() and (language := request.form.get(i18n.REDRAW + i18n.COOKIE)):
+    if i18n.is_redraw() and (language := request.form.get(i18n.REDRAW_PREFIX + i18n.COOKIE)):
         keep_language_of_mails(language)
 
 
 def _keep_choice(response: FlaskResponse) -> FlaskResponse:
     if i18n.is_redraw():
-        keep(response, i18n.REDRAW)
+        keep(response, i18n.REDRAW_PREFIX)
     return response

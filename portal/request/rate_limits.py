@@ -67,7 +67,7 @@ class Windows:
         reset = self._ask(lambda window, item: window.get_window_stats(item, name).reset_time, limit)
         return timedelta(seconds=max(1.0, reset - time.time()))
 
-    def stand(self, limit: RateLimitItem, name: str, *, is_over: bool = False) -> Allowance:
+    def allowance(self, limit: RateLimitItem, name: str, *, is_over: bool = False) -> Allowance:
         """Return how the window stands."""
         reset, remaining = self._ask(lambda window, item: window.get_window_stats(item, name), limit)
         # The window of nobody's request "resets" now.
@@ -105,7 +105,7 @@ def take_api_call(user_id: uuid.UUID) -> Allowance:
     windows = cast(Windows, current_app.extensions["zenzefi-limits"])
     limit = RateLimitItemPerMinute(context.settings().limits.api_per_minute, namespace="api")
     fits = windows.take(limit, str(user_id))
-    return windows.stand(limit, str(user_id), is_over=not fits)
+    return windows.allowance(limit, str(user_id), is_over=not fits)
 
 
 def count_mailed_link(address: str | None) -> None:

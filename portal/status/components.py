@@ -20,20 +20,20 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Components:
+class ComponentStatus:
     """What was found; all None while Redis does not answer. `report` is that of the scheduled look."""
 
     report: Report | None = None
-    fleet: WorkerTotals | None = None
+    worker_totals: WorkerTotals | None = None
     work: queues.QueueStatus | None = None
 
     @property
     def stopped(self) -> list[str]:
         """The parts that do not run, by the names that `labels.STOPPED` has words for."""
-        if self.work is None or self.fleet is None:
+        if self.work is None or self.worker_totals is None:
             return ["redis"]
         runs = {
-            "proxy": self.fleet.workers > 0,
+            "proxy": self.worker_totals.workers > 0,
             "jobs": bool(self.work.workers),
             "scheduler": self.work.scheduler_lives,
         }
@@ -50,7 +50,7 @@ def _connected(url: str) -> Redis:
     return Redis.from_url(url, socket_connect_timeout=1, socket_timeout=2)
 
 
-def collect_components() -> Components:
+def collect_components() -> ComponentStatus:
     """Ask Redis for what jobs and workers left there."""
     try:
         connection = redis()
@@ -60,7 +60,7 @@ def collect_components() -> Components:
             pipeline.hgetall(gateway_workers.TOTALS)
             report, gauges, totals = pipeline.execute()
         found = gateway_workers.read_totals(gauges, totals, clock.now().timestamp())
-        return Components(health_report.from_json(report), found, queues.queue_status(connection))
+        return ComponentStatus(health_report.from_json(report), found, queues.queue_status(connection))
     except (RedisError, QueueDown) as error:
         logger.warning("the parts cannot be asked: %s", type(error).__name__)
-        return Components()
+        return ComponentStatus()

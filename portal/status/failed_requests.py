@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 def init_app(app: Flask) -> None:
     """Note every answer that is an error."""
-    app.after_request(_note)
+    app.after_request(_store_failed_request)
 
 
 def find(request_id: str) -> FailedRequest | None:
@@ -32,9 +32,9 @@ def find(request_id: str) -> FailedRequest | None:
         return None
 
 
-def _note(response: Response) -> Response:
+def _store_failed_request(response: Response) -> Response:
     if response.status_code >= 400 and request.endpoint != "static" and "request_id" in g:
-        request_id, line = g.request_id, failed_requests.encode(_of(response))
+        request_id, line = g.request_id, failed_requests.encode(_describe(response))
         connection = recent_requests.redis()
 
         def write() -> None:
@@ -50,7 +50,7 @@ def _note(response: Response) -> Response:
     return response
 
 
-def _of(response: Response) -> FailedRequest:
+def _describe(response: Response) -> FailedRequest:
     return FailedRequest(
         at=round(time.time(), 3),
         side="portal",

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 # A method is a label, and anybody may invent one: each other name would be series that stay.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # What a statement begins with; everything else, such as SET, is "other".
-_WORDS = frozenset({"select", "insert", "update", "delete", "with"})
+_STATEMENT_KINDS = frozenset({"select", "insert", "update", "delete", "with"})
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -41,7 +41,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
     redis = Redis.from_url(settings.redis.url, socket_timeout=1, socket_connect_timeout=1)
     app.extensions["metrics"] = redis
-    _follow_commits()
+    _count_commits()
     requests = PrometheusMetrics(
         app,
         path=None,
@@ -51,10 +51,10 @@ def init_app(app: Flask, settings: Settings) -> None:
         registry=CollectorRegistry(),
         excluded_paths=["^/static/", "^/metrics$"],
     )
-    app.wsgi_app = _Named(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _NormaliseMethod(app.wsgi_app)  # type: ignore[method-assign]
     with app.app_context():
         _time_statements(db.engine, requests.registry)
-    shop = metrics_collector.Shop(redis)
+    shop = metrics_collector.MetricsCollector(redis)
 
     page = Blueprint("metrics", __name__)  # a view of the app itself would stand in the JSON API's document
 
@@ -70,7 +70,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(page)
 
 
-class _Named:
+class _NormaliseMethod:
     """Calls each method that we do not serve INVALID, as the gateway's metrics do, before anything looks at it."""
 
     def __init__(self, app: WSGIApplication) -> None:
@@ -83,9 +83,9 @@ class _Named:
 
 
 @cache
-def _follow_commits() -> None:
+def _count_commits() -> None:
     """Listen to the one factory of sessions that all apps of a process share, once."""
-    audit_counters.follow(db.session, lambda totals: add(current_app.extensions["metrics"], totals))
+    audit_counters.follow(db.session, lambda totals: add_to_totals(current_app.extensions["metrics"], totals))
 
 
 def _time_statements(engine: Engine, registry: CollectorRegistry) -> None:
@@ -100,11 +100,11 @@ def _time_statements(engine: Engine, registry: CollectorRegistry) -> None:
     @event.listens_for(engine, "after_cursor_execute")
     def end(_connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
         word = statement.lstrip()[:6].split(None, 1)[0].lower() if statement.strip() else ""
-        kind = word if word in _WORDS else "other"
+        kind = word if word in _STATEMENT_KINDS else "other"
         took.labels(kind).observe(time.perf_counter() - context.zenzefi_began)
 
 
-def add(redis: Redis, totals: audit_counters.Totals) -> None:
+def add_to_totals(redis: Redis, totals: audit_counters.Totals) -> None:
     """Add to the totals of all processes. With Redis down they are short of it, and nothing else is."""
     try:
         with redis.pipeline(transaction=False) as pipeline:

@@ -21,12 +21,12 @@ from models.metrics.prometheus import Figures, Totals
 from models.services.monitoring import business_metrics, last_success
 from portal.extensions import db
 
-KEPT_SECONDS = 5.0
+CACHE_SECONDS = 5.0
 
 type Found = dict[str, dict[tuple[str, ...], float]]
 
 
-class Shop:
+class MetricsCollector:
     """The metrics of the whole shop, asked for by one thread at a time."""
 
     def __init__(self, redis: Redis) -> None:
@@ -38,24 +38,24 @@ class Shop:
     def text(self) -> bytes:
         """Return the metrics as Prometheus text; what a part that is down would have said is left out."""
         with self._asking:
-            if time.monotonic() - self._made_at > KEPT_SECONDS:
-                figures: Figures = of_database(db.session) | of_redis(self._redis)
-                families = prometheus.families(PORTAL, figures, _or_none(lambda: totals(self._redis)))
+            if time.monotonic() - self._made_at > CACHE_SECONDS:
+                figures: Figures = collect_from_database(db.session) | collect_from_redis(self._redis)
+                families = prometheus.families(PORTAL, figures, _totals_or_none(lambda: totals(self._redis)))
                 self._made, self._made_at = prometheus.text_of(families), time.monotonic()
             return self._made
 
 
-def of_database(sessions: Any) -> Found:
+def collect_from_database(sessions: Any) -> Found:
     """Return what the database says."""
     try:
-        found = _of_standing(business_metrics.collect(sessions()))
+        found = _business_figures(business_metrics.collect(sessions()))
     except SQLAlchemyError:
         sessions.rollback()
         return {"database_connected": {(): 0}}
     return {"database_connected": {(): 1}, **found}
 
 
-def _of_standing(now: business_metrics.BusinessMetrics) -> Found:
+def _business_figures(now: business_metrics.BusinessMetrics) -> Found:
     shop, check = now.shop, now.check
     found: Found = {
         "user_count": {(): shop.users},
@@ -77,10 +77,10 @@ def _of_standing(now: business_metrics.BusinessMetrics) -> Found:
     return found
 
 
-def of_redis(redis: Redis) -> Found:
+def collect_from_redis(redis: Redis) -> Found:
     """Return what Redis and the queues in it say."""
     try:
-        found = _of_queues(redis)
+        found = _queue_figures(redis)
         ended: dict[bytes, bytes] = redis.hgetall(last_success.JOBS_KEY)  # type: ignore[assignment]  # nothing is decoded
         backup = last_success.backup_from(redis.get(last_success.BACKUP_KEY))
     except RedisError:
@@ -92,11 +92,11 @@ def of_redis(redis: Redis) -> Found:
     return {"redis_connected": {(): 1}, **found}
 
 
-def _of_queues(redis: Redis) -> Found:
+def _queue_figures(redis: Redis) -> Found:
     lanes = [Queue(name, connection=redis) for name in (queues.QUEUE, queues.SLOW_QUEUE)]
     each: dict[str, Callable[[Queue], float]] = {
         "jobs_waiting": lambda lane: lane.count,
-        "jobs_oldest_seconds": _waited,
+        "jobs_oldest_seconds": _oldest_age_seconds,
         "jobs_failed": lambda lane: lane.failed_job_registry.count,
         "job_workers": lambda lane: len(Worker.all(queue=lane)),
     }
@@ -104,7 +104,7 @@ def _of_queues(redis: Redis) -> Found:
     return found | {"job_scheduler_up": {(): int(queues.scheduler_lives(redis))}}
 
 
-def _waited(lane: Queue) -> float:
+def _oldest_age_seconds(lane: Queue) -> float:
     first = next(iter(lane.get_jobs(0, 1)), None)
     return (clock.now() - first.enqueued_at).total_seconds() if first and first.enqueued_at else 0.0
 
@@ -115,7 +115,7 @@ def totals(redis: Redis) -> Totals:
     return {tuple(name.decode().split("|")): int(count) for name, count in found.items()}
 
 
-def _or_none(ask: Callable[[], Totals]) -> Totals | None:
+def _totals_or_none(ask: Callable[[], Totals]) -> Totals | None:
     try:
         return ask()
     except RedisError:

@@ -18,7 +18,7 @@ from portal.request import context
 logger = logging.getLogger(__name__)
 
 # The page has more to show than this, so it does not wait for long.
-PATIENCE_SECONDS = 0.5
+TIMEOUT_SECONDS = 0.5
 
 
 def requests(token_id: uuid.UUID) -> Sequence[Seen] | None:
@@ -51,4 +51,4 @@ def redis() -> Redis:
 
 @cache
 def _redis(url: str) -> Redis:
-    return Redis.from_url(url, socket_connect_timeout=PATIENCE_SECONDS, socket_timeout=PATIENCE_SECONDS)
+    return Redis.from_url(url, socket_connect_timeout=TIMEOUT_SECONDS, socket_timeout=TIMEOUT_SECONDS)

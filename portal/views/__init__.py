@@ -65,7 +65,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(webhook_deliveries.blueprint)
     app.register_blueprint(emails.blueprint)
     app.register_blueprint(impersonation.blueprint)
-    app.register_blueprint(impersonation.way_back)
+    app.register_blueprint(impersonation.exit_blueprint)
     app.register_blueprint(announcements.blueprint)
     app.register_blueprint(jobs.blueprint)
     app.register_blueprint(inspections.blueprint)

@@ -18,7 +18,7 @@ from portal.api.schemas.users import USER_EXAMPLE, User
 from portal.i18n import wanted_language
 from portal.presentation.user_agents import device
 from portal.request import context, login_limits
-from portal.request.error_pages import Refusal
+from portal.request.error_pages import ApiError
 
 _DIGITS = re.compile(r"\d+")
 
@@ -101,12 +101,12 @@ def login(body: schemas.Credentials) -> Response:
             )
             known_devices.record_login(session, user, _program(), name=device(opened), actor=authentication.actor())
     except OtpRequired as error:
-        raise Refusal(401, error.code) from None
+        raise ApiError(401, error.code) from None
     except ProofNeeded as error:
         with context.transaction() as session:
             email_flows.ask_to_sign_in(session, user, settings=context.frozen_settings(), actor=authentication.actor())
         context.enqueue_job("jobs.email_links.send_links")
-        raise Refusal(401, error.code) from None
+        raise ApiError(401, error.code) from None
     except (LoginFailed, AccountDisabled, OtpInvalid) as error:
         with context.transaction() as session:
             users.record_failed_login(session, email=body.email, actor=authentication.actor())

@@ -20,7 +20,7 @@ from portal.api.openapi.document import documented
 from portal.api.responses import unfit_body
 from portal.api.schemas import wallet as schemas
 from portal.request import context
-from portal.request.error_pages import Refusal
+from portal.request.error_pages import ApiError
 from portal.request.safe_redirects import own_address, without_own_origin
 
 blueprint = make_blueprint("play", "Play money, outside production.", prefix="")
@@ -95,7 +95,7 @@ def _settled(session: Session, payment: Payment) -> schemas.Settled:
     topups.ask_provider(session, payment.id, context.settings())
     session.refresh(payment)
     if payment.status is not PaymentStatus.SUCCEEDED:
-        raise Refusal(409, DECIDED)
+        raise ApiError(409, DECIDED)
     return schemas.Settled(
         payment_id=payment.id,
         status=payment.status,

@@ -13,7 +13,7 @@ from portal.forms.api_keys import SCOPES, KeyForm
 from portal.i18n import gettext as _
 from portal.presentation import confirmation, error_messages
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 
 blueprint = Blueprint("keys", __name__, url_prefix="/profile/keys")
 blueprint.before_request(auth.require_login)
@@ -47,7 +47,7 @@ def create() -> str | Response | tuple[str, int]:
         flash(error_messages.message_of(error), "info")
         return redirect(url_for("keys.listing"), 303)
     except InvalidInput as error:
-        form.refuse(error)
+        form.add_error(error)
         return _page(form), 400
     return render_template("account/api_key_secret.html", key=key, secret=secret, scope=SCOPES[key.scope])
 
@@ -76,5 +76,5 @@ def end(key_id: uuid.UUID) -> Response:
 
 
 def _page(form: KeyForm) -> str:
-    page = api_keys.of_user(context.session(), context.user().id, **window())
+    page = api_keys.of_user(context.session(), context.user().id, **page_slice())
     return render_template("account/api_keys.html", page=page, form=form, scopes=SCOPES, now=clock.now())

@@ -31,7 +31,7 @@ def change() -> str | Response | tuple[str, int]:
                     actor=context.actor(),
                 )
         except InvalidInput as error:
-            form.refuse(error)
+            form.add_error(error)
         else:
             context.enqueue_job("jobs.email_links.send_links")
             flash(

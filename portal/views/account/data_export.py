@@ -41,9 +41,9 @@ def delete() -> str | AnyResponse | tuple[str, int]:
                 proof = {"password": str(form.current_password.data), "code": form.code.data or None}
                 deletion.delete_account(own, user, **proof, settings=context.frozen_settings(), actor=context.actor())  # type: ignore[arg-type]
         except (InvalidInput, OtpRequired, OtpInvalid) as error:
-            form.refuse(error, None if isinstance(error, InvalidInput) else "code")
+            form.add_error(error, None if isinstance(error, InvalidInput) else "code")
         except (LastSuperuser, PaymentPending) as error:
-            form.refuse(error)
+            form.add_error(error)
         else:
             session.clear()
             flash(_("Your account has been deleted."), "info")

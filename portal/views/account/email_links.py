@@ -18,7 +18,7 @@ from portal.request import auth, context, rate_limits
 blueprint = Blueprint("links", __name__)
 
 SENT = "sent"
-KEY = "link"
+SESSION_KEY = "link"
 PAGES = {
     LinkPurpose.RESET_PASSWORD: "links.reset",
     LinkPurpose.CONFIRM_EMAIL: "links.confirm",
@@ -30,16 +30,16 @@ PAGES = {
 @blueprint.route("/forgot-password", methods=["GET", "POST"])
 def forgot() -> str | Response | tuple[str, int]:
     """Ask for a link to set a new password."""
-    return _ask(LinkPurpose.RESET_PASSWORD, "account/forgot.html", "links.forgot")
+    return _request_link_page(LinkPurpose.RESET_PASSWORD, "account/forgot.html", "links.forgot")
 
 
 @blueprint.route("/confirm-again", methods=["GET", "POST"])
 def confirm_again() -> str | Response | tuple[str, int]:
     """Ask for the link that confirms an address once more."""
-    return _ask(LinkPurpose.CONFIRM_EMAIL, "account/confirm_again.html", "links.confirm_again")
+    return _request_link_page(LinkPurpose.CONFIRM_EMAIL, "account/confirm_again.html", "links.confirm_again")
 
 
-def _ask(purpose: LinkPurpose, template: str, here: str) -> str | Response | tuple[str, int]:
+def _request_link_page(purpose: LinkPurpose, template: str, here: str) -> str | Response | tuple[str, int]:
     """Enqueue the request, identically for every address (docs/spec/invariants.md#28-account-enumeration)."""
     form = AddressForm(request.form)
     on = context.frozen_settings().mail.is_configured
@@ -59,9 +59,9 @@ def follow(secret: str) -> Response:
     try:
         link = email_links.find(context.session(), secret, settings=context.frozen_settings())
     except LinkExpired:
-        response = _gone()
+        response = _expired_page()
     else:
-        session[KEY] = secret
+        session[SESSION_KEY] = secret
         response = redirect(url_for(PAGES[link.purpose]))
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
@@ -72,7 +72,7 @@ def reset() -> str | Response | tuple[str, int]:
     """Set a new password with a link; every login ends, and a second factor is still asked for at the next one."""
     form = NewPasswordForm(request.form)
     try:
-        link = _kept("links.reset")
+        link = _link_in_session("links.reset")
         if link is None:
             return redirect(url_for("links.forgot"))
         is_shown = _is_shown(link)
@@ -83,13 +83,13 @@ def reset() -> str | Response | tuple[str, int]:
             new = str(form.new_password.data)
             with context.transaction() as own:
                 email_flows.reset_password(
-                    own, session[KEY], new, settings=context.frozen_settings(), actor=context.actor()
+                    own, session[SESSION_KEY], new, settings=context.frozen_settings(), actor=context.actor()
                 )
             session.clear()
             flash(_("Your new password has been set. Sign in with it."), "good")
             return redirect(url_for("accounts.login"), 303)
     except LinkExpired:
-        return _gone()
+        return _expired_page()
     return render_template("account/reset.html", form=form, link=link), 400 if form.errors else 200
 
 
@@ -97,7 +97,7 @@ def reset() -> str | Response | tuple[str, int]:
 def confirm() -> str | Response | tuple[str, int]:
     """Confirm an address with a link: the one of a new account, or another one of an old."""
     try:
-        link = _kept("links.confirm")
+        link = _link_in_session("links.confirm")
         if link is None:
             return redirect(url_for("links.confirm_again"))
         changes = link.purpose is LinkPurpose.CHANGE_EMAIL
@@ -105,8 +105,8 @@ def confirm() -> str | Response | tuple[str, int]:
         if request.method == "POST" and is_shown:
             act = email_flows.change_email if changes else email_flows.confirm_email
             with context.transaction() as own:
-                act(own, session[KEY], settings=context.frozen_settings(), actor=context.actor())
-            session.pop(KEY, None)
+                act(own, session[SESSION_KEY], settings=context.frozen_settings(), actor=context.actor())
+            session.pop(SESSION_KEY, None)
             flash(
                 _("Your new address is confirmed.")
                 if changes
@@ -115,7 +115,7 @@ def confirm() -> str | Response | tuple[str, int]:
             )
             return redirect(url_for("profile.profile" if changes else "accounts.login"), 303)
     except LinkExpired:
-        return _gone()
+        return _expired_page()
     page = render_template("account/confirm.html", link=link, changes=changes, is_shown=is_shown)
     return page, 200 if is_shown else 400
 
@@ -124,13 +124,13 @@ def confirm() -> str | Response | tuple[str, int]:
 def finish_login() -> str | Response | tuple[str, int]:
     """Log in with a link that was mailed after the right password; a second factor is still asked for."""
     try:
-        link = _kept("links.finish_login")
+        link = _link_in_session("links.finish_login")
         if link is None:
             return redirect(url_for("accounts.login"))
         is_shown = _is_shown(link)
         if request.method == "POST" and is_shown:
             with context.transaction() as own:
-                user = email_flows.sign_in(own, session[KEY], settings=context.frozen_settings())
+                user = email_flows.sign_in(own, session[SESSION_KEY], settings=context.frozen_settings())
                 needs_code = two_factor.is_enabled(own, user.id)
                 opened = None if needs_code else auth.open_login(own, user)
             if opened is None:
@@ -139,7 +139,7 @@ def finish_login() -> str | Response | tuple[str, int]:
             auth.sign_in(opened)
             return redirect(url_for("profile.dashboard"), 303)
     except LinkExpired:
-        return _gone()
+        return _expired_page()
     page = render_template("account/finish_login.html", link=link, is_shown=is_shown)
     return page, 200 if is_shown else 400
 
@@ -152,15 +152,15 @@ def _is_shown(link: AccountLink) -> bool:
     return request.form.get("shown", str(link.id)) == str(link.id)
 
 
-def _kept(page: str) -> AccountLink | None:
+def _link_in_session(page: str) -> AccountLink | None:
     """Return the link that this browser came with, if it leads to this page. Raises LinkExpired."""
-    secret = session.get(KEY)
+    secret = session.get(SESSION_KEY)
     if not isinstance(secret, str):
         return None
     link = email_links.find(context.session(), secret, settings=context.frozen_settings())
     return link if PAGES[link.purpose] == page else None
 
 
-def _gone() -> Response:
-    session.pop(KEY, None)
+def _expired_page() -> Response:
+    session.pop(SESSION_KEY, None)
     return make_response(render_template("account/link_expired.html"), 410)

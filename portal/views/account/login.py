@@ -37,7 +37,7 @@ def register() -> str | Response | tuple[str, int]:
             with login_limits.registration():
                 _register(form)
         except (InvalidInput, UsernameTaken) as error:
-            form.refuse(error, None if isinstance(error, InvalidInput) else "username")
+            form.add_error(error, None if isinstance(error, InvalidInput) else "username")
         else:
             if context.frozen_settings().mail.is_configured:
                 context.enqueue_job("jobs.email_links.send_links")
@@ -87,19 +87,19 @@ def login() -> str | Response | tuple[str, int]:
         status = 400
         if form.validate():
             try:
-                return _log_in(str(form.email.data), str(form.password.data))
+                return _authenticate(str(form.email.data), str(form.password.data))
             except (LoginFailed, AccountDisabled) as error:
                 if context.frozen_settings().mail.is_configured and isinstance(error, LoginFailed):
                     form.form_errors.append(
                         _("Incorrect e-mail address or password, or the address is not confirmed yet.")
                     )
                 else:
-                    form.refuse(error)
+                    form.add_error(error)
                 status = 401
     return render_template("account/login.html", form=form, next=_next()), status
 
 
-def _log_in(email: str, password: str) -> Response:
+def _authenticate(email: str, password: str) -> Response:
     """Go on with the right password: to the second factor, to the mail, or in. Raises LoginFailed, AccountDisabled."""
     opened, needs_mail = None, False
     try:
@@ -113,7 +113,7 @@ def _log_in(email: str, password: str) -> Response:
                 else:
                     opened = auth.open_login(session, user)
     except (LoginFailed, AccountDisabled):
-        _leave_trace(email)
+        _record_failed_login(email)
         login_limits.refuse_beyond(attempt)
         raise
     if needs_mail:
@@ -145,8 +145,8 @@ def code() -> str | Response | tuple[str, int]:
                     )
                     opened = auth.open_login(session, user)
             except OtpInvalid as error:
-                _leave_trace(user.email)
-                form.refuse(error, "code")
+                _record_failed_login(user.email)
+                form.add_error(error, "code")
                 status = 401
             else:
                 auth.sign_in(opened)
@@ -154,7 +154,7 @@ def code() -> str | Response | tuple[str, int]:
     return render_template("account/code.html", form=form, next=_next()), status
 
 
-def _leave_trace(email: str) -> None:
+def _record_failed_login(email: str) -> None:
     """Record a failed login, in a transaction of its own: that of the attempt was rolled back."""
     with context.transaction() as session:
         users.record_failed_login(session, email=email, actor=context.actor())

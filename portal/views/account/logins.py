@@ -9,7 +9,7 @@ from models.services.accounts import logins
 from portal.i18n import gettext as _
 from portal.i18n import ngettext
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 
 blueprint = Blueprint("logins", __name__, url_prefix="/profile/logins")
 blueprint.before_request(auth.require_login)
@@ -18,7 +18,7 @@ blueprint.before_request(auth.require_login)
 @blueprint.get("")
 def listing() -> str:
     """Show every open login, this one marked."""
-    own = logins.of_user(context.session(), context.user().id, **window())
+    own = logins.of_user(context.session(), context.user().id, **page_slice())
     return render_template("account/logins.html", page=own, here=context.login().id)
 
 
@@ -28,7 +28,7 @@ def end(login_id: uuid.UUID) -> Response:
     with context.transaction() as own:
         logins.end(own, context.user(), login_id, actor=context.actor())
     if login_id == context.login().id:
-        return leave()
+        return clear_browser_session()
     flash(_("The login session has ended."), "good")
     return redirect(url_for("logins.listing"), 303)
 
@@ -53,10 +53,10 @@ def end_all() -> Response:
     """Log out everywhere, here too."""
     with context.transaction() as own:
         logins.end_all(own, context.user().id, actor=context.actor())
-    return leave()
+    return clear_browser_session()
 
 
-def leave() -> Response:
+def clear_browser_session() -> Response:
     """Forget the browser's session, and say so."""
     session.clear()
     flash(_("You have signed out."), "info")

@@ -35,7 +35,7 @@ def change() -> str | Response | tuple[str, int]:
     try:
         threshold = _threshold(str(form.low_balance.data))
     except InvalidInput as error:
-        form.refuse(error)
+        form.add_error(error)
         return _page(form), 400
     with context.transaction() as session:
         user.low_balance_znc = threshold
@@ -48,7 +48,7 @@ def change() -> str | Response | tuple[str, int]:
 @unsubscribe.get("/<signed>")
 def ask(signed: str) -> Response:
     """Ask before switching off: mail scanners follow every link, and they must not act for the reader."""
-    return _answer(signed, done=False)
+    return _unsubscribe_page(signed, done=False)
 
 
 @unsubscribe.post("/<signed>")
@@ -57,10 +57,10 @@ def act(signed: str) -> Response:
     with context.transaction() as session:
         user, topic = notification_preferences.subscription(session, context.settings().portal, signed)
         notification_preferences.choose(session, user, topic, mail=False)
-    return _answer(signed, done=True)
+    return _unsubscribe_page(signed, done=True)
 
 
-def _answer(signed: str, *, done: bool) -> Response:
+def _unsubscribe_page(signed: str, *, done: bool) -> Response:
     _user, topic = notification_preferences.subscription(context.session(), context.settings().portal, signed)
     response = make_response(render_template("account/unsubscribe.html", topic=topic, done=done))
     response.headers["Referrer-Policy"] = "no-referrer"

@@ -14,7 +14,7 @@ from portal.forms.accounts import PasswordForm
 from portal.forms.time_zones import TimeZoneForm
 from portal.i18n import gettext as _
 from portal.request import auth, context, login_limits
-from portal.views.account.logins import leave
+from portal.views.account.logins import clear_browser_session
 
 blueprint = Blueprint("profile", __name__)
 blueprint.before_request(auth.require_login)
@@ -60,7 +60,7 @@ def change_password() -> str | Response | tuple[str, int]:
                 # A fresh one for this browser, too: a stolen copy of its cookie ends with the others.
                 opened = auth.open_login(session_, user)
         except InvalidInput as error:
-            form.refuse(error)
+            form.add_error(error)
         else:
             auth.sign_in(opened)
             flash(_("Your password has been changed. All other login sessions have ended."), "good")
@@ -86,7 +86,7 @@ def logout() -> Response:
     login = context.login()
     with context.transaction() as session_:
         logins.end(session_, login.user, login.id, actor=context.actor())
-    return leave()
+    return clear_browser_session()
 
 
 def _profile(form: PasswordForm, zone: TimeZoneForm | None = None) -> str:

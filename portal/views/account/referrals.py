@@ -4,7 +4,7 @@ from flask import Blueprint, render_template, url_for
 
 from models.services.promotions import referrals
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 from portal.request.safe_redirects import own_address
 
 blueprint = Blueprint("referrals", __name__, url_prefix="/invite")
@@ -19,5 +19,5 @@ def overview() -> str:
         "account/referrals.html",
         link=own_address(url_for("accounts.register", ref=user.referral_code)),
         figures=referrals.totals(context.session(), user),
-        page=referrals.list_referred_users(context.session(), user, **window()),
+        page=referrals.list_referred_users(context.session(), user, **page_slice()),
     )

@@ -36,7 +36,7 @@ def begin() -> str | Response | tuple[str, int]:
         password = str(form.current_password.data)
         two_factor.begin(own, context.user(), password=password, settings=context.frozen_settings())
 
-    if _tried(form, act):
+    if _apply_with_proof(form, act):
         return redirect(url_for("two_factor.setup"), 303)
     return _overview(form, RenewCodesForm()), 400
 
@@ -55,7 +55,7 @@ def setup() -> str | Response | tuple[str, int]:
         code = str(form.code.data)
         codes.extend(two_factor.confirm(own, user, code, settings=settings, actor=context.actor()))
 
-    if request.method == "POST" and _tried(form, act):
+    if request.method == "POST" and _apply_with_proof(form, act):
         return render_template("account/recovery_codes.html", codes=codes, fresh=True)
     address = two_factor.address(user, secret, settings)
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
@@ -79,7 +79,7 @@ def renew_codes() -> str | Response | tuple[str, int]:
         codes.extend(two_factor.renew_codes(own, context.user(), **_proof(form), seen=form.seen.data or 0))
 
     try:
-        is_done = _tried(form, act)
+        is_done = _apply_with_proof(form, act)
     except AlreadyRotated:
         flash(_("New codes have already been created. They were shown once."), "info")
         return redirect(url_for("two_factor.overview"), 303)
@@ -92,7 +92,7 @@ def renew_codes() -> str | Response | tuple[str, int]:
 def turn_off() -> str | Response | tuple[str, int]:
     """Turn the second factor off."""
     form = RenewCodesForm(request.form)
-    if _tried(form, lambda own: two_factor.turn_off(own, context.user(), **_proof(form))):
+    if _apply_with_proof(form, lambda own: two_factor.turn_off(own, context.user(), **_proof(form))):
         flash(_("Two-factor authentication is off."), "info")
         return redirect(url_for("two_factor.overview"), 303)
     return _overview(BeginForm(), form), 400
@@ -103,7 +103,7 @@ def _proof(form: RenewCodesForm) -> dict[str, Any]:
     return {**facts, "settings": context.frozen_settings(), "actor": context.actor()}
 
 
-def _tried(form: Form, act: Callable[[Session], None]) -> bool:
+def _apply_with_proof(form: Form, act: Callable[[Session], None]) -> bool:
     """Act on a form that asks for proof; a wrong password or code is counted, and shown at its field."""
     if not form.validate():
         return False
@@ -111,7 +111,7 @@ def _tried(form: Form, act: Callable[[Session], None]) -> bool:
         with login_limits.proof_attempt(context.login().id), context.transaction() as own:
             act(own)
     except (InvalidInput, OtpInvalid) as error:
-        form.refuse(error, None if isinstance(error, InvalidInput) else "code")
+        form.add_error(error, None if isinstance(error, InvalidInput) else "code")
         return False
     return True
 

@@ -57,9 +57,9 @@ def make() -> str | Response | tuple[str, int]:
                 announcement_id=form.key.data,
             )
     except InvalidInput as error:
-        form.refuse(error)
+        form.add_error(error)
         return _page(form), 400
-    announcement_banner.board().forget()
+    announcement_banner.announcement_cache().forget()
     flash(_("The announcement has been published."), "good")
     return redirect(url_for("admin_announcements.listing"), 303)
 
@@ -69,7 +69,7 @@ def withdraw(announcement_id: uuid.UUID) -> Response:
     """Show an announcement no more."""
     with context.transaction() as session:
         announcements.withdraw(session, announcement_id, actor=context.actor())
-    announcement_banner.board().forget()
+    announcement_banner.announcement_cache().forget()
     flash(_("The announcement has been withdrawn."), "good")
     return redirect(url_for("admin_announcements.listing"), 303)
 

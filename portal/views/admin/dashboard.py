@@ -9,7 +9,7 @@ from models.services.tokens import outage_credit
 from portal.documents import list_export
 from portal.i18n import gettext as _
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 from portal.status import components
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -21,7 +21,7 @@ OUTAGE_COLUMNS = ("opened_at", "closed_at", "credited_at", "credited_tokens", "c
 def index() -> str:
     """Show what needs a person, the figures of the shop with the ways to their lists, and how each part is."""
     found = admin_dashboard.load_dashboard(context.session(), context.settings())
-    return render_template("admin/dashboard.html", desk=found, parts=components.collect_components())
+    return render_template("admin/dashboard.html", dashboard=found, parts=components.collect_components())
 
 
 @blueprint.post("/verify")
@@ -40,5 +40,5 @@ def outage_list() -> str | FlaskResponse:
     if list_export.is_wanted():
         found = list_export.all_rows(outage_credit.list_credits)
         rows = (tuple(getattr(outage, name) for name in OUTAGE_COLUMNS) for outage in found)
-        return list_export.lines_as_csv("outages", OUTAGE_COLUMNS, rows)
-    return render_template("admin/outages.html", page=outage_credit.list_credits(context.session(), **window()))
+        return list_export.rows_as_csv("outages", OUTAGE_COLUMNS, rows)
+    return render_template("admin/outages.html", page=outage_credit.list_credits(context.session(), **page_slice()))

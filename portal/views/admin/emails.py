@@ -17,7 +17,7 @@ from portal.documents import list_export
 from portal.i18n import gettext as _
 from portal.presentation import formatting
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 from portal.request.safe_redirects import local_path
 from portal.request.security_headers import HEADERS, content_security_policy
 
@@ -46,7 +46,7 @@ def listing() -> str | FlaskResponse:
     state = next((known for known in MailState if known == request.args.get("state")), MailState.WAITING)
     if list_export.is_wanted():
         return list_export.as_csv("mails", COLUMNS, outbox.list_mails(state))
-    page = outbox.list_mails(state).page(context.session(), **window(), count_to=LOG_COUNT)
+    page = outbox.list_mails(state).page(context.session(), **page_slice(), count_to=LOG_COUNT)
     return render_template("admin/emails.html", page=page, state=state, states=list(MailState))
 
 
@@ -65,7 +65,7 @@ def preview() -> Response:
     """Show one kind in one language, as text and as HTML."""
     known = mail_rendering.kinds()
     kind = request.args.get("kind", known[0])
-    written = _letter(kind, request.args.get("lang", "en"))
+    written = _render_sample(kind, request.args.get("lang", "en"))
     named = sorted(((each, formatting.kind_name(each)) for each in known), key=itemgetter(1))
     page = render_template(
         "admin/email_previews.html", kinds=named, kind=kind, lang=request.args.get("lang", "en"), letter=written
@@ -79,12 +79,12 @@ def preview() -> Response:
 @blueprint.get("/samples/<kind>/<lang>")
 def preview_html(kind: str, lang: str) -> Response:
     """Show a mail's HTML as it is sent, for the frame of the page before."""
-    response = make_response(_letter(kind, lang).html or "")
+    response = make_response(_render_sample(kind, lang).html or "")
     response.headers.update({**HEADERS, "Content-Security-Policy": MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"})
     return response
 
 
-def _letter(kind: str, lang: str) -> RenderedMail:
+def _render_sample(kind: str, lang: str) -> RenderedMail:
     if kind not in mail_rendering.kinds() or lang not in LANGUAGES:
         abort(404)
     portal = context.settings().portal

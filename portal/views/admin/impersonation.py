@@ -14,8 +14,8 @@ from portal.request import auth, context
 blueprint = Blueprint("admin_view_as", __name__, url_prefix="/admin/users")
 blueprint.before_request(auth.require_admin)
 # The way back stands outside of the office, which is closed to who looks at the portal as a user.
-way_back = Blueprint("view_as", __name__)
-way_back.before_request(auth.require_login)
+exit_blueprint = Blueprint("view_as", __name__)
+exit_blueprint.before_request(auth.require_login)
 
 
 @blueprint.route("/<uuid:user_id>/view-as", methods=["GET", "POST"])
@@ -29,13 +29,13 @@ def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 facts = {"reason": str(form.reason.data), "actor": context.actor()}
                 impersonation.begin(own, context.login(), user_id, **facts)  # type: ignore[arg-type]
         except (InvalidInput, ImpersonationNotAllowed) as error:
-            form.refuse(error)
+            form.add_error(error)
         else:
             return redirect(url_for("profile.dashboard"), 303)
     return render_template("admin/impersonation.html", person=person, form=form), 400 if form.errors else 200
 
 
-@way_back.post("/view-as/end")
+@exit_blueprint.post("/view-as/end")
 def end() -> Response:
     """Stop viewing and go back to the user's page in the office."""
     person = impersonation.impersonated_user(context.login())
@@ -56,7 +56,7 @@ def reset_two_factor(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
             with context.transaction() as own:
                 two_factor.reset(own, user_id, reason=str(form.reason.data), actor=context.actor())
         except InvalidInput as error:
-            form.refuse(error)
+            form.add_error(error)
         else:
             flash(_("Two-factor authentication of this account is off, and its login sessions have ended."), "good")
             return redirect(url_for("admin.user_detail", user_id=user_id), 303)

@@ -64,7 +64,7 @@ def start() -> str | Response | tuple[str, int]:
                 actor=context.actor(),
             )
     except InvalidInput as error:
-        form.refuse(error)
+        form.add_error(error)
         return _page(form), 400
     flash(_("The inspection is active and ends automatically."), "good")
     return redirect(url_for("admin_inspections.listing"), 303)

@@ -114,8 +114,8 @@ def audit_log() -> str | FlaskResponse:
         actor_id=request.args.get("actor", type=uuid.UUID),
         resource=request.args.get("resource", "")[:64],
         request_id=request.args.get("request", "")[:64],
-        since=_start_of(request.args.get("since", type=date.fromisoformat)),
-        until=_start_of(request.args.get("until", type=date.fromisoformat), days=1),
+        since=_start_of_day(request.args.get("since", type=date.fromisoformat)),
+        until=_start_of_day(request.args.get("until", type=date.fromisoformat), days=1),
     )
     listing = admin_lists.audit(wanted)
     if list_export.is_wanted():
@@ -132,7 +132,7 @@ def audit_log() -> str | FlaskResponse:
     )
 
 
-def _start_of(day: date | None, *, days: int = 0) -> datetime | None:
+def _start_of_day(day: date | None, *, days: int = 0) -> datetime | None:
     """Return when a day begins for the reader, or one so many days later; days at the end of time are none."""
     if day is None or day.year not in range(1970, 9999):
         return None

@@ -21,7 +21,7 @@ from portal.forms.admin import BundleEditForm, CouponForm, GiftCodesForm, Reason
 from portal.i18n import gettext as _
 from portal.presentation import error_messages
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 
 blueprint = Blueprint("admin_offers", __name__, url_prefix="/admin")
 blueprint.before_request(auth.require_admin)
@@ -31,13 +31,13 @@ blueprint.before_request(auth.require_admin)
 def overview() -> str | Response:
     """Show bundles, coupons and gift codes, each as a list of its own, or one of them as a file."""
     if list_export.is_wanted():
-        return _file(request.args.get("list", ""))
+        return _list_as_csv(request.args.get("list", ""))
     session = context.session()
     return render_template(
         "admin/offers.html",
-        bundles=bundles.list_bundles(session, **window("bundles")),
-        coupons=coupons.list_coupons(session, **window("coupons")),
-        gifts=gift_codes.list_codes(session, **window("gifts")),
+        bundles=bundles.list_bundles(session, **page_slice("bundles")),
+        coupons=coupons.list_coupons(session, **page_slice("coupons")),
+        gifts=gift_codes.list_codes(session, **page_slice("gifts")),
     )
 
 
@@ -45,7 +45,7 @@ def overview() -> str | Response:
 def new_bundle() -> str | Response | tuple[str, int]:
     """Make a bundle."""
     form = BundleEditForm.with_choices(context.settings(), discount_percent=10, token_count=5, duration_hours=24)
-    return _bundle(form, None)
+    return _bundle_form_page(form, None)
 
 
 @blueprint.route("/bundles/<uuid:bundle_id>", methods=["GET", "POST"])
@@ -53,7 +53,7 @@ def edit_bundle(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """Change a bundle for the next buyers."""
     bundle = bundles.by_id(context.session(), bundle_id)
     known = {name: getattr(bundle, name) for name in BundleEditForm()._fields}
-    return _bundle(BundleEditForm.with_choices(context.settings(), **known), bundle)
+    return _bundle_form_page(BundleEditForm.with_choices(context.settings(), **known), bundle)
 
 
 @blueprint.post("/bundles/<uuid:bundle_id>/active")
@@ -61,7 +61,7 @@ def set_bundle_active(bundle_id: uuid.UUID) -> Response:
     """Withdraw a bundle, or offer it again."""
     with context.transaction() as session:
         bundles.set_active(session, bundle_id, active=request.form.get("active") == "1", actor=context.actor())
-    return _back()
+    return _to_overview()
 
 
 @blueprint.route("/coupons/new", methods=["GET", "POST"])
@@ -72,12 +72,12 @@ def new_coupon() -> str | Response | tuple[str, int]:
         facts = {name: field.data for name, field in form._fields.items() if name != "valid_until"}
         try:
             with context.transaction() as session:
-                coupons.create(session, **facts, valid_until=_end_of(form.valid_until.data), actor=context.actor())
+                coupons.create(session, **facts, valid_until=_end_of_day(form.valid_until.data), actor=context.actor())
         except InvalidInput as error:
-            form.refuse(error)
+            form.add_error(error)
         else:
             flash(_("Coupon created."), "good")
-            return _back()
+            return _to_overview()
     return _form_page(form, _("New coupon"))
 
 
@@ -86,7 +86,7 @@ def set_coupon_active(coupon_id: uuid.UUID) -> Response:
     """Withdraw a coupon, or let it be used again."""
     with context.transaction() as session:
         coupons.set_active(session, coupon_id, active=request.form.get("active") == "1", actor=context.actor())
-    return _back()
+    return _to_overview()
 
 
 @blueprint.route("/gifts/new", methods=["GET", "POST"])
@@ -102,22 +102,20 @@ def new_gifts() -> Response | str | tuple[str, int]:
                     amount=amount,
                     count=form.count.data or 0,
                     uses_each=form.uses_each.data or 0,
-                    valid_until=_end_of(form.valid_until.data),
+                    valid_until=_end_of_day(form.valid_until.data),
                     note=str(form.note.data),
                     settings=context.settings(),
                     actor=context.actor(),
                     key=form.key.data,
                 )
         except InvalidInput as error:
-            form.refuse(error)
+            form.add_error(error)
         except DuplicateTransfer:
             flash(_("These codes have already been created; no more were added. They were shown once."), "info")
-            return _back()
+            return _to_overview()
         else:
             if request.form.get("as") == "csv":
-                return list_export.lines_as_csv(
-                    "gift-codes", ["code", "amount_znc"], ((code, amount) for code in codes)
-                )
+                return list_export.rows_as_csv("gift-codes", ["code", "amount_znc"], ((code, amount) for code in codes))
             return render_template("admin/gift_codes.html", codes=codes, amount=amount)
     return _form_page(form, _("New gift codes"), as_file=_("Create and download CSV"))
 
@@ -127,7 +125,7 @@ def set_gift_active(gift_id: uuid.UUID) -> Response:
     """Withdraw a gift code, or let it be taken again."""
     with context.transaction() as session:
         gift_codes.set_active(session, gift_id, active=request.form.get("active") == "1", actor=context.actor())
-    return _back()
+    return _to_overview()
 
 
 @blueprint.route("/tokens/<uuid:token_id>/end", methods=["GET", "POST"])
@@ -140,7 +138,7 @@ def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
             with context.transaction() as session:
                 revocation.force_revoke(session, token_id, reason=str(form.reason.data), actor=context.actor())
         except InvalidInput as error:
-            form.refuse(error)
+            form.add_error(error)
             return _form_page(form, _("Revoke token %(prefix)s…", prefix=token.prefix), _("Revoke without refund"))
         except TokenEnded as error:
             flash(error_messages.message_of(error), "info")
@@ -155,7 +153,7 @@ COUPON_COLUMNS = ("code", "percent", "amount", "uses_in_all", "valid_until", "cr
 GIFT_COLUMNS = ("prefix", "note", "amount_znc", "uses", "uses_in_all", "valid_until", "created_at")
 
 
-def _file(name: str) -> Response:
+def _list_as_csv(name: str) -> Response:
     """Return one of the lists; a gift code is shown by its beginning here, too."""
     head: tuple[str, ...]
     rows: Iterator[Sequence[list_export.Cell]]
@@ -172,7 +170,7 @@ def _file(name: str) -> Response:
             rows = (_cells(row, GIFT_COLUMNS) for row in _gifts())
         case _:
             abort(404)
-    return list_export.lines_as_csv(name, head, rows)
+    return list_export.rows_as_csv(name, head, rows)
 
 
 def _gifts() -> Iterator[GiftCode]:
@@ -185,7 +183,7 @@ def _cells(row: Bundle | Coupon | GiftCode, columns: Sequence[str]) -> tuple[lis
     return (*(str(cell) if isinstance(cell, uuid.UUID) else cell for cell in plain), str(row.is_active))
 
 
-def _bundle(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tuple[str, int]:
+def _bundle_form_page(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tuple[str, int]:
     title = _("New bundle") if bundle is None else _("Edit bundle %(name)s", name=bundle.name)
     if request.method == "POST" and form.validate():
         facts: dict[str, Any] = {name: field.data for name, field in form._fields.items()}
@@ -193,10 +191,10 @@ def _bundle(form: BundleEditForm, bundle: Bundle | None) -> str | Response | tup
             with context.transaction() as session:
                 bundles.save(session, bundle, **facts, settings=context.settings(), actor=context.actor())
         except InvalidInput as error:
-            form.refuse(error)
+            form.add_error(error)
         else:
             flash(_("Bundle saved."), "good")
-            return _back()
+            return _to_overview()
     return _form_page(form, title)
 
 
@@ -205,10 +203,10 @@ def _form_page(form: object, title: str, button: str = "", as_file: str = "") ->
     return page, 400 if request.method == "POST" else 200
 
 
-def _back() -> Response:
+def _to_overview() -> Response:
     return redirect(url_for("admin_offers.overview"), 303)
 
 
-def _end_of(day: date | None) -> datetime | None:
+def _end_of_day(day: date | None) -> datetime | None:
     """Return the end of a day in UTC; that of the last day there is has no day after it."""
     return None if day is None else datetime.combine(day, time.max, UTC)

@@ -26,7 +26,7 @@ from portal.forms.admin import ChargebackForm, RefundForm
 from portal.i18n import gettext as _
 from portal.presentation import error_messages
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 
 blueprint = Blueprint("admin_payments", __name__, url_prefix="/admin/payments")
 blueprint.before_request(auth.require_admin)
@@ -130,7 +130,7 @@ def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
         with context.transaction() as session:
             reversals.request(session, payment_id, amount_rub=amount, reason=reason, key=key, actor=actor)
     except (InvalidInput, NotRefundable, PaymentSpent) as error:
-        form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
+        form.add_error(error, None if isinstance(error, InvalidInput) else "amount")
         return _payment_page(payment_id, form), 400
     except DuplicateTransfer:
         flash(_("This refund has already been recorded and was not made twice."), "info")
@@ -158,7 +158,7 @@ def chargeback(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 actor=context.actor(),
             )
     except (InvalidInput, NotRefundable) as error:
-        form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
+        form.add_error(error, None if isinstance(error, InvalidInput) else "amount")
         return _payment_page(payment_id, chargeback_form=form), 400
     except DuplicateTransfer:
         flash(_("This chargeback is booked already; it was not booked twice."), "info")
@@ -198,13 +198,13 @@ def _payment_page(
         unspent=unspent_znc,
         reversals=reversals.of_payment(session, payment_id),
         endings=manual_booking.ENDINGS,
-        events=topups.said_of(session, payment_id, **window("events")),
+        events=topups.said_of(session, payment_id, **page_slice("events")),
         form=form or RefundForm(data={"key": uuid.uuid4(), "amount": f"{refundable:.2f}"}),
         chargeback_form=chargeback_form or ChargebackForm(data={"key": uuid.uuid4(), "amount": f"{left:.2f}"}),
     )
 
 
 def _review_page(**of_a_note: object) -> str:
-    page = manual_review.list_reviews().page(context.session(), **window())
+    page = manual_review.list_reviews().page(context.session(), **page_slice())
     bookable = manual_booking.BOOKABLE
     return render_template("admin/payment_review.html", page=page, bookable=bookable, **of_a_note)

@@ -15,12 +15,12 @@ from portal.forms.settings import SettingForm, UndoForm
 from portal.i18n import gettext as _
 from portal.presentation import error_messages
 from portal.request import auth, context
-from portal.request.pagination import Window, window
+from portal.request.pagination import PageSlice, page_slice
 
 blueprint = Blueprint("admin_settings", __name__, url_prefix="/admin/settings")
 blueprint.before_request(auth.require_admin)
 
-FEW = Window(limit=10, offset=0)
+RECENT_CHANGES = PageSlice(limit=10, offset=0)
 CHANGE_COLUMNS: dict[str, Callable[[SettingChange], list_export.Cell]] = {
     "id": lambda change: change.id,
     "created_at": lambda change: change.created_at,
@@ -39,7 +39,7 @@ def overview() -> str:
     groups: dict[str, list[overrides.Setting]] = {}
     for setting in found:
         groups.setdefault(setting.key.partition(".")[0], []).append(setting)
-    changes = overrides.history(context.session(), **FEW)
+    changes = overrides.history(context.session(), **RECENT_CHANGES)
     return render_template("admin/settings.html", groups=groups, changes=changes)
 
 
@@ -48,7 +48,7 @@ def history() -> str | FlaskResponse:
     """List every change."""
     if list_export.is_wanted():
         return list_export.as_csv("settings-history", CHANGE_COLUMNS, overrides.changes())
-    return render_template("admin/settings_history.html", changes=overrides.history(context.session(), **window()))
+    return render_template("admin/settings_history.html", changes=overrides.history(context.session(), **page_slice()))
 
 
 @blueprint.get("/<key>")
@@ -78,7 +78,7 @@ def change(key: str) -> str | Response | tuple[str, int]:
                 actor=context.actor(),
             )
     except InvalidInput as error:
-        filled.refuse(error)
+        filled.add_error(error)
         return _page(setting, filled), 400
     except SettingChanged as error:
         flash(error_messages.message_of(error), "bad")
@@ -107,5 +107,5 @@ def _changed() -> Response:
 
 
 def _page(setting: overrides.Setting, form: SettingForm) -> str:
-    changes = overrides.history(context.session(), key=setting.key, **window())
+    changes = overrides.history(context.session(), key=setting.key, **page_slice())
     return render_template("admin/setting.html", setting=setting, form=form, changes=changes)

@@ -34,7 +34,7 @@ from portal.status import failed_requests
 from portal.views.admin.dashboard import blueprint
 
 # So many people are on one page, and can be disabled or enabled by one form.
-AT_ONCE = 100
+MAX_SELECTED = 100
 ACTIVE = {"active": True, "disabled": False}
 
 
@@ -142,13 +142,13 @@ def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 key=form.key.data,
             )
     except (InvalidInput, InsufficientFunds) as error:
-        form.refuse(error, None if isinstance(error, InvalidInput) else "amount")
+        form.add_error(error, None if isinstance(error, InvalidInput) else "amount")
         return _user_page(user_id, form), 400
     except DuplicateTransfer:
         flash(_("This change has already been recorded and was not applied twice."), "info")
     else:
         flash(_("New balance: %(balance)s ZNC.", balance=formatting.amount(balance)), "good")
-    return _back(user_id)
+    return _to_user(user_id)
 
 
 @blueprint.post("/users/<uuid:user_id>/active")
@@ -196,21 +196,21 @@ def _change(user_id: uuid.UUID, said: str, call: Callable[[Session, Actor], obje
         flash(error_messages.message_of(error), "bad")
     else:
         flash(said, "good")
-    return _back(user_id)
+    return _to_user(user_id)
 
 
-def _back(user_id: uuid.UUID) -> Response:
+def _to_user(user_id: uuid.UUID) -> Response:
     return redirect(url_for("admin.user_detail", user_id=user_id), 303)
 
 
 def _chosen_ids() -> list[uuid.UUID]:
     try:
-        return [uuid.UUID(text) for text in request.form.getlist("user")[:AT_ONCE]]
+        return [uuid.UUID(text) for text in request.form.getlist("user")[:MAX_SELECTED]]
     except ValueError:
         return []
 
 
 def _user_page(user_id: uuid.UUID, form: AdjustForm) -> str:
-    dossier = user_profile.load_profile(context.session(), user_id)
+    profile = user_profile.load_profile(context.session(), user_id)
     facts = {"form": form, "note": NoteForm(), "signed_amount": transfers.signed_amount}
-    return render_template("admin/user.html", dossier=dossier, person=dossier.person, wallet=dossier.wallet, **facts)
+    return render_template("admin/user.html", profile=profile, person=profile.person, wallet=profile.wallet, **facts)

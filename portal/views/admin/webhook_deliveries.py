@@ -12,7 +12,7 @@ from models.webhooks import DeliveryState, WebhookDelivery
 from portal.documents import list_export
 from portal.i18n import gettext as _
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 from portal.request.safe_redirects import local_path
 
 blueprint = Blueprint("office_hooks", __name__, url_prefix="/admin/webhooks")
@@ -39,7 +39,7 @@ def listing() -> str | FlaskResponse:
     state = next((known for known in DeliveryState if known == request.args.get("state")), DeliveryState.DEAD)
     if list_export.is_wanted():
         return list_export.as_csv("webhooks", COLUMNS, deliveries.list_deliveries(state))
-    page = deliveries.list_deliveries(state).page(context.session(), **window(), count_to=LOG_COUNT)
+    page = deliveries.list_deliveries(state).page(context.session(), **page_slice(), count_to=LOG_COUNT)
     return render_template("admin/webhook_deliveries.html", page=page, state=state, states=list(DeliveryState))
 
 

@@ -27,7 +27,7 @@ from portal.template_filters import iso
 blueprint = Blueprint("health", __name__)
 
 # The desktop client gives up after five seconds, so a part that hangs must not take us along.
-PATIENCE_SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 _checks = ThreadPoolExecutor(max_workers=6, thread_name_prefix="health")
 
 
@@ -35,8 +35,8 @@ _checks = ThreadPoolExecutor(max_workers=6, thread_name_prefix="health")
 @blueprint.get("//health")
 def health() -> Response:
     """Say `unhealthy` without database or Redis, `degraded` while the upstream is out; always with HTTP 200."""
-    report = _ask_all()
-    return _answer(report, {part: check.word for part, check in report.items()})
+    report = _run_checks()
+    return _json_response(report, {part: check.word for part, check in report.items()})
 
 
 @blueprint.get("/health/detailed")
@@ -48,7 +48,7 @@ def detailed() -> Response:
     """
     if not auth.is_from_ops():
         authentication.admit()
-    report = _last_report() or _ask_all()
+    report = _last_report() or _run_checks()
     checks = {
         part: {
             "status": check.word,
@@ -57,10 +57,10 @@ def detailed() -> Response:
         }
         for part, check in report.items()
     }
-    return _answer(report, checks)
+    return _json_response(report, checks)
 
 
-def _answer(report: Report, checks: Mapping[str, object]) -> Response:
+def _json_response(report: Report, checks: Mapping[str, object]) -> Response:
     answer = jsonify(status=rules.status_of(report), timestamp=iso(clock.now()), checks=checks)
     answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -73,20 +73,20 @@ def _last_report() -> Report | None:
         return None
 
 
-def _ask_all() -> Report:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _run_checks() -> Report:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     # What may change at run time is not asked about, for it would be read from the database that may hang.
     settings = context.frozen_settings()
     upstream = _checks.submit(_upstream, settings.redis.url, db.engine, settings.upstream)
     asked = {
-        "database": _checks.submit(_timed, _database_answers, db.engine),
-        "redis": _checks.submit(_timed, _redis_answers, settings.redis.url),
+        "database": _checks.submit(_timed, _database_responds, db.engine),
+        "redis": _checks.submit(_timed, _redis_responds, settings.redis.url),
     }
-    report = {part: _in_time(answer, deadline, Check(is_up=False)) for part, answer in asked.items()}
-    return report | {"upstream": _in_time(upstream, deadline, Check(None))}
+    report = {part: _result_or(answer, deadline, Check(is_up=False)) for part, answer in asked.items()}
+    return report | {"upstream": _result_or(upstream, deadline, Check(None))}
 
 
-def _in_time(answer: Future[Check], deadline: float, otherwise: Check) -> Check:
+def _result_or(answer: Future[Check], deadline: float, otherwise: Check) -> Check:
     """Return what a check found, or something else when it is late."""
     try:
         return answer.result(max(0.0, deadline - time.monotonic()))
@@ -100,7 +100,7 @@ def _timed[Part](answers: Callable[[Part], bool], part: Part) -> Check:
     return Check(is_up, time.monotonic() - started if is_up else None, asked_at)
 
 
-def _database_answers(engine: Engine) -> bool:
+def _database_responds(engine: Engine) -> bool:
     try:
         with engine.connect() as connection:
             return bool(connection.scalar(text("SELECT 1")))
@@ -108,7 +108,7 @@ def _database_answers(engine: Engine) -> bool:
         return False
 
 
-def _redis_answers(url: str) -> bool:
+def _redis_responds(url: str) -> bool:
     try:
         return bool(_redis(url).ping())
     except RedisError:

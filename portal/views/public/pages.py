@@ -21,20 +21,20 @@ development = Blueprint("development", __name__)
 
 logger = logging.getLogger(__name__)
 
-DAYS_OF_RECORD = 30
+AVAILABILITY_DAYS = 30
 
 
 @blueprint.get("/")
 def landing() -> str:
     """Show what is sold, for how much, and how to use it."""
     prices = sorted(context.settings().prices.znc.items())
-    return render_template("pages/landing.html", prices=prices, service=_service())
+    return render_template("pages/landing.html", prices=prices, service=_availability())
 
 
-def _service() -> outages.Record | None:
+def _availability() -> outages.Record | None:
     """Return how the service is; None when nobody can say, for the page has more to tell than that."""
     try:
-        return outages.record(context.session(), days=DAYS_OF_RECORD, gap=context.settings().upstream.probe_gap)
+        return outages.record(context.session(), days=AVAILABILITY_DAYS, gap=context.settings().upstream.probe_gap)
     except SQLAlchemyError:
         logger.warning("the start page says nothing of the service: the database does not answer")
         context.session().rollback()

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 
 # Real callbacks have a few kilobytes.
-LARGEST_CALLBACK = 64 * 1024
+MAX_CALLBACK_BYTES = 64 * 1024
 
 
 @blueprint.post("/payment", defaults={"provider": "mock"})
@@ -31,14 +31,14 @@ def receive(provider: str) -> Response:
     One of a provider that does not sign is noted, and a job asks that provider. CallbackRefused becomes 400 and changes
     nothing, NotFound (a provider without its keys) becomes 404.
     """
-    request.max_content_length = LARGEST_CALLBACK
+    request.max_content_length = MAX_CALLBACK_BYTES
     headers = cast(Mapping[str, str], request.headers)
     callback = Callback(headers, request.get_data(), clock.now(), request.remote_addr or "")
     word = providers.known(provider, context.settings()).verify(callback)
     if word is None:
         return jsonify(received=True, processed=False)
     if isinstance(word, Ask):
-        _note(provider, word)
+        _schedule_status_check(provider, word)
         return jsonify(received=True, processed=False)
     with context.transaction() as session:
         stored = callbacks.store_event(session, provider, word)
@@ -47,7 +47,7 @@ def receive(provider: str) -> Response:
     return jsonify(received=True, processed=stored is not None)
 
 
-def _note(provider: str, word: Ask) -> None:
+def _schedule_status_check(provider: str, word: Ask) -> None:
     """Store that the provider is to be asked, and let a job do it: a provider that asks us must not wait for itself."""
     with context.transaction() as session:
         payment_id = callbacks.asked_about(session, provider, word)

@@ -11,13 +11,13 @@ from models.services.tokens import bundles
 from portal.forms.shop import BundleForm
 from portal.i18n import gettext as _
 from portal.request import auth, context
-from portal.request.pagination import window
-from portal.views.shop.coupon_quotes import quoted
+from portal.request.pagination import page_slice
+from portal.views.shop.coupon_quotes import prices_with_coupon
 
 blueprint = Blueprint("bundles", __name__)
 blueprint.before_request(auth.require_login)
 
-THE_BUNDLE = 1  # the page shows one price only
+PRICE_KEY = 1  # the page shows one price only
 
 
 @blueprint.get("/bundles")
@@ -25,7 +25,7 @@ def listing() -> str:
     """Show what is for sale."""
     wallet = transfers.wallet_of(context.session(), context.user().id)
     settings = context.settings()
-    page = bundles.on_sale(context.session(), settings, **window())
+    page = bundles.on_sale(context.session(), settings, **page_slice())
     offers = [(bundle, bundles.price_of(bundle, settings)) for bundle in page.items]
     return render_template("bundles/list.html", page=page, offers=offers, wallet=wallet)
 
@@ -54,7 +54,7 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 settings=context.fresh_settings(session),
                 actor=context.actor(),
                 coupon=form.coupon.data or "",
-                shown=form.shown.of(THE_BUNDLE),
+                shown=form.shown.of(PRICE_KEY),
             )
     except DuplicateTransfer:
         flash(
@@ -62,13 +62,13 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
         )
         return redirect(url_for("tokens.listing"), 303)
     except InsufficientFunds as error:
-        form.refuse(error)
+        form.add_error(error)
         return _buy_page(bundle_id, form, lacks=error), 402
     except PriceChanged as error:
-        form.refuse(error)
+        form.add_error(error)
         return _buy_page(bundle_id, form), 409
     except CouponRefused as error:
-        form.refuse(error, "coupon")
+        form.add_error(error, "coupon")
         return _buy_page(bundle_id, form), 400
     wallet = transfers.wallet_of(context.session(), context.user().id)
     return render_template("bundles/secrets.html", sold=sold, made=made, wallet=wallet)
@@ -82,7 +82,7 @@ def _buy_page(bundle_id: uuid.UUID, form: BundleForm, lacks: InsufficientFunds |
         back = url_for("bundles.buy_form", bundle_id=bundle_id, coupon=form.coupon.data or None)
         top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
     price = bundles.price_of(bundle, context.settings())
-    form.shown.now = {THE_BUNDLE: price.total}
-    quote = quoted(form, form.shown.now)[THE_BUNDLE]
+    form.shown.now = {PRICE_KEY: price.total}
+    quote = prices_with_coupon(form, form.shown.now)[PRICE_KEY]
     facts = {"bundle": bundle, "price": price, "quote": quote, "form": form, "wallet": wallet, "top_up": top_up}
     return render_template("bundles/buy.html", **facts)

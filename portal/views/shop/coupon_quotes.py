@@ -10,12 +10,12 @@ from portal.forms.shop import BundleForm, BuyForm
 from portal.request import context
 
 
-def quoted(form: BuyForm | BundleForm, prices: Mapping[int, Decimal]) -> dict[int, Quote]:
+def prices_with_coupon(form: BuyForm | BundleForm, prices: Mapping[int, Decimal]) -> dict[int, Quote]:
     """Return the prices with the form's coupon; one that does not hold is told at its field and takes nothing off."""
     session, buyer = context.session(), context.user()
     try:
         return coupons.quotes(session, buyer, form.coupon.data or "", prices)
     except CouponRefused as error:
         if not form.coupon.errors:
-            form.refuse(error, "coupon")
+            form.add_error(error, "coupon")
         return coupons.quotes(session, buyer, "", prices)

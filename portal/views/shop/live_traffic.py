@@ -18,10 +18,10 @@ from portal.status import recent_requests
 blueprint = Blueprint("traffic", __name__, url_prefix="/tokens/<uuid:token_id>")
 blueprint.before_request(auth.require_login)
 
-LONGEST_PATH = 2000
+MAX_PATH_LENGTH = 2000
 _ORIGIN = re.compile(r"https?://[^/?#]*")
 # What a person may type and a client would send as it stands; all else goes escaped, as a client would do it.
-_AS_TYPED = "".join(chr(code) for code in range(0x21, 0x7F))
+_UNESCAPED = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
 @blueprint.get("/traffic")
@@ -42,16 +42,16 @@ def try_request(token_id: uuid.UUID) -> str:
     """Say what the gate would make of a method and a path, and by which rule; nothing is sent anywhere."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     method = request.args.get("method", "GET")
-    path = request.args.get("path", "").strip()[:LONGEST_PATH]
+    path = request.args.get("path", "").strip()[:MAX_PATH_LENGTH]
     method = method if method in ORDINARY_METHODS else "GET"
-    found = _judged(context.settings(), token, method, path) if path else None
+    found = _find_ruling(context.settings(), token, method, path) if path else None
     rules = context.settings().scopes.get(token.scope, ())
     return render_template(
         "tokens/try.html", token=token, method=method, path=path, methods=ORDINARY_METHODS, ruling=found, rules=rules
     )
 
 
-def _judged(settings: Settings, token: AccessToken, method: str, typed: str) -> Ruling:
+def _find_ruling(settings: Settings, token: AccessToken, method: str, typed: str) -> Ruling:
     """Ask the very code that the workers ask."""
     raw_path = raw_path_of(typed)
     if settings.proxy.compatibility_prefix and raw_path.startswith(PREFIX + b"/"):
@@ -67,4 +67,4 @@ def raw_path_of(typed: str) -> bytes:
     if (origin := _ORIGIN.match(typed)) is not None:
         typed = typed[origin.end() :].partition("#")[0]
     path = typed.partition("?")[0]
-    return quote(path if path.startswith("/") else f"/{path}", safe=_AS_TYPED).encode()
+    return quote(path if path.startswith("/") else f"/{path}", safe=_UNESCAPED).encode()

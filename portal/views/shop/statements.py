@@ -17,7 +17,7 @@ from models.services.payments.reconciliation import Row
 from portal.documents import pdf
 from portal.presentation import error_messages, formatting
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 
 blueprint = Blueprint("papers", __name__, url_prefix="/wallet")
 blueprint.before_request(auth.require_login)
@@ -48,7 +48,7 @@ def receipt_pdf(transfer_id: uuid.UUID) -> Response:
 @blueprint.get("/statements")
 def statements() -> str:
     """List the months, with what each closed with."""
-    page = wallets.statements(context.session(), context.user(), **window())
+    page = wallets.statements(context.session(), context.user(), **page_slice())
     return render_template("wallet/statements.html", page=page)
 
 
@@ -60,7 +60,7 @@ def statement(month: str) -> str:
         "wallet/statement.html",
         zone=user.time_zone or time_zones.DEFAULT,
         statement=wallets.statement(session, user, chosen),
-        page=wallets.page(session, user, chosen, **window()),
+        page=wallets.page(session, user, chosen, **page_slice()),
         wallet=transfers.wallet_of(session, user.id),
         signed_amount=transfers.signed_amount,
     )
@@ -101,7 +101,7 @@ def statement_pdf(month: str) -> Response:
 def reconciliation() -> str | tuple[str, int]:
     """Compare payments with the ledger, by day and provider, the newest day first."""
     first, last = _range()
-    fault, found, part = "", list[Row](), window()
+    fault, found, part = "", list[Row](), page_slice()
     platform = context.settings().platform
     try:
         found = payment_reconciliation.daily_totals(context.session(), first, last, platform.zone)

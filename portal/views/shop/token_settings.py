@@ -62,26 +62,26 @@ def confirm_pause(token_id: uuid.UUID) -> str | Response:
 @blueprint.post("/<uuid:token_id>/pause")
 def pause(token_id: uuid.UUID) -> Response:
     """Stop the clock."""
-    with _told(_("Token paused. It cannot be used until you resume it, and its time does not run.")) as session:
+    with _flash_result(_("Token paused. It cannot be used until you resume it, and its time does not run.")) as session:
         token_pause.pause(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
-    return _back(token_id)
+    return _to_token(token_id)
 
 
 @blueprint.post("/<uuid:token_id>/resume")
 def resume(token_id: uuid.UUID) -> Response:
     """Let the clock run on."""
-    with _told(_("Token resumed. Its time is running again.")) as session:
+    with _flash_result(_("Token resumed. Its time is running again.")) as session:
         token_pause.resume(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
-    return _back(token_id)
+    return _to_token(token_id)
 
 
 @blueprint.post("/<uuid:token_id>/name")
 def rename(token_id: uuid.UUID) -> Response:
     """Give the token another name, or none."""
     form = NameForm(request.form)
-    with _told(_("Name saved.")) as session:
+    with _flash_result(_("Name saved.")) as session:
         rotation.rename(session, context.user(), token_id, name=form.name.data or "", actor=context.actor())
-    return _back(token_id)
+    return _to_token(token_id)
 
 
 @blueprint.post("/<uuid:token_id>/renewal")
@@ -90,7 +90,7 @@ def set_renewal(token_id: uuid.UUID) -> Response:
     on = request.form.get("on") == "1"
     said = _("Auto-renewal is on.") if on else _("Auto-renewal is off.")
     shown = request.form.get("shown", "")
-    with _told(said) as session:
+    with _flash_result(said) as session:
         renewal.set_auto_renew(
             session,
             context.user(),
@@ -100,15 +100,15 @@ def set_renewal(token_id: uuid.UUID) -> Response:
             actor=context.actor(),
             shown=parse_amount(shown, field="shown") if on and shown else None,
         )
-    return _back(token_id)
+    return _to_token(token_id)
 
 
 @blueprint.get("/<uuid:token_id>/extend")
 def extend_form(token_id: uuid.UUID) -> str | Response:
     """Show by how much the token can be extended, and what that costs."""
-    token = _changeable(token_id)
+    token = _find_unless_ended(token_id)
     if token is None:
-        return _back(token_id)
+        return _to_token(token_id)
     chosen = request.args.get("hours", type=int) or token.duration_hours
     form = ExtendForm.for_sale(context.settings(), hours=chosen, key=uuid.uuid4())
     return _extend_page(token, form)
@@ -117,9 +117,9 @@ def extend_form(token_id: uuid.UUID) -> str | Response:
 @blueprint.post("/<uuid:token_id>/extend")
 def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """Sell the token more time; the same form sent twice sells it once."""
-    token = _changeable(token_id)
+    token = _find_unless_ended(token_id)
     if token is None:
-        return _back(token_id)
+        return _to_token(token_id)
     form = ExtendForm.for_sale(context.settings())
     if not form.validate() or form.key.data is None:
         return _extend_page(token, form), 400
@@ -139,13 +139,13 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     except DuplicateTransfer:
         flash(_("This extension has already been purchased and was not charged twice."), "info")
     except InsufficientFunds as error:
-        form.refuse(error)
+        form.add_error(error)
         return _extend_page(token, form, lacks=error), 402
     except PriceChanged as error:
-        form.refuse(error)
+        form.add_error(error)
         return _extend_page(token, form), 409
     except InvalidInput as error:
-        form.refuse(error)
+        form.add_error(error)
         return _extend_page(token, form), 400
     except NotFound:
         raise
@@ -156,15 +156,15 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
         flash(
             _("Extended by %(duration)s for %(amount)s ZNC.", duration=formatting.duration(hours), amount=paid), "good"
         )
-    return _back(token_id)
+    return _to_token(token_id)
 
 
 @blueprint.get("/<uuid:token_id>/secret")
 def rotate_form(token_id: uuid.UUID) -> str | Response:
     """Say what a new secret does, before it is made."""
-    token = _changeable(token_id)
+    token = _find_unless_ended(token_id)
     if token is None:
-        return _back(token_id)
+        return _to_token(token_id)
     return render_template("tokens/rotate.html", token=token, form=RotateForm(data={"seen": token.generation}))
 
 
@@ -188,7 +188,7 @@ def rotate(token_id: uuid.UUID) -> str | Response:
         raise
     except DomainError as error:
         flash(error_messages.message_of(error), "info")
-        return _back(token_id)
+        return _to_token(token_id)
     wallet = transfers.wallet_of(context.session(), context.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet, replaced=True)
 
@@ -196,7 +196,7 @@ def rotate(token_id: uuid.UUID) -> str | Response:
 @blueprint.get("/<uuid:token_id>/old-secret")
 def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
     """Ask before the secret that was replaced is ended ahead of its time."""
-    token = _changeable(token_id)
+    token = _find_unless_ended(token_id)
     if token is None or not token.has_previous(clock.now()):
         return redirect(url_for("tokens.detail", token_id=token_id))
     return confirmation.ask(
@@ -212,13 +212,13 @@ def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
 @blueprint.post("/<uuid:token_id>/old-secret")
 def end_old_secret(token_id: uuid.UUID) -> Response:
     """End the secret that was replaced; a second time changes nothing."""
-    with _told(_("The old secret no longer works.")) as session:
+    with _flash_result(_("The old secret no longer works.")) as session:
         rotation.end_previous(session, context.user(), token_id, actor=context.actor())
-    return _back(token_id)
+    return _to_token(token_id)
 
 
 @contextmanager
-def _told(done: str) -> Iterator[Session]:
+def _flash_result(done: str) -> Iterator[Session]:
     """A transaction whose end is told on the next page: as done, or why not."""
     try:
         with context.transaction() as session:
@@ -231,11 +231,11 @@ def _told(done: str) -> Iterator[Session]:
         flash(done, "good")
 
 
-def _back(token_id: uuid.UUID) -> Response:
+def _to_token(token_id: uuid.UUID) -> Response:
     return redirect(url_for("tokens.detail", token_id=token_id), 303)
 
 
-def _changeable(token_id: uuid.UUID) -> AccessToken | None:
+def _find_unless_ended(token_id: uuid.UUID) -> AccessToken | None:
     """Return the user's token, or None with a word about it when it has ended."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     try:

@@ -30,9 +30,9 @@ from portal.forms.shop import BuyForm
 from portal.i18n import gettext as _
 from portal.presentation import error_messages, formatting
 from portal.request import auth, context, security_headers
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 from portal.status import recent_requests
-from portal.views.shop.coupon_quotes import quoted
+from portal.views.shop.coupon_quotes import prices_with_coupon
 from portal.views.shop.usage import labels
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/tokens")
@@ -46,7 +46,7 @@ ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
 def listing() -> str:
     """List the user's tokens, newest first."""
     return render_template(
-        "tokens/list.html", page=token_queries.of_user(context.session(), context.user().id, **window())
+        "tokens/list.html", page=token_queries.of_user(context.session(), context.user().id, **page_slice())
     )
 
 
@@ -94,13 +94,13 @@ def buy() -> str | Response | tuple[str, int]:
         flash(_("This token has already been purchased and was not charged twice. Its secret was shown once."), "info")
         return redirect(url_for("tokens.detail", token_id=form.token_id.data), 303)
     except InsufficientFunds as error:
-        form.refuse(error)
+        form.add_error(error)
         return _buy_page(form, lacks=error), 402
     except PriceChanged as error:
-        form.refuse(error)
+        form.add_error(error)
         return _buy_page(form), 409
     except (InvalidInput, CouponRefused) as error:
-        form.refuse(error, None if isinstance(error, InvalidInput) else "coupon")
+        form.add_error(error, None if isinstance(error, InvalidInput) else "coupon")
         return _buy_page(form), 400
     wallet = transfers.wallet_of(context.session(), context.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet)
@@ -118,8 +118,8 @@ def detail(token_id: uuid.UUID) -> Response:
             refund=revocation.refund_preview(context.session(), token, context.settings()),
             renewal_price=context.settings().prices.znc.get(token.duration_hours),
             pause=token_pause.preview(context.session(), token, context.settings()),
-            history=token_history.of_token(context.session(), token, **window("history")),
-            sessions=sessions.list_sessions(context.session(), token_id=token.id, **window()),
+            history=token_history.of_token(context.session(), token, **page_slice("history")),
+            sessions=sessions.list_sessions(context.session(), token_id=token.id, **page_slice()),
             refusals=recent_requests.refusals(token.id),
             days=days,
             day_labels=labels(days, Period.DAY),
@@ -207,5 +207,5 @@ def _buy_page(form: BuyForm, lacks: InsufficientFunds | None = None) -> str:
         top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
     prices = form.shown.now = context.settings().prices.znc
     form.duration_hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(prices)]
-    facts = {"wallet": wallet, "quotes": quoted(form, prices), "top_up": top_up}
+    facts = {"wallet": wallet, "quotes": prices_with_coupon(form, prices), "top_up": top_up}
     return render_template("tokens/buy.html", form=form, **facts)

@@ -51,7 +51,7 @@ def as_csv() -> Response:
         for used in (entry.usage,)
     )
     whose = token.prefix if token else "all"
-    return list_export.lines_as_csv(f"usage-{whose}-by-{period}", _HEAD, rows)
+    return list_export.rows_as_csv(f"usage-{whose}-by-{period}", _HEAD, rows)
 
 
 def labels(entries: list[Entry], period: Period) -> list[str]:

@@ -17,7 +17,7 @@ from portal.forms.shop import GiftForm, TopUpForm
 from portal.i18n import gettext as _
 from portal.presentation import formatting
 from portal.request import auth, context, rate_limits, security_headers
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 from portal.request.safe_redirects import local_path, own_address, without_own_origin
 
 logger = logging.getLogger(__name__)
@@ -68,12 +68,12 @@ def top_up() -> str | Response | tuple[str, int]:
                 actor=context.actor(),
             )
     except InvalidInput as error:
-        form.refuse(error)
+        form.add_error(error)
         return _wallet_page(form), 400
     except (ProviderDown, ProviderRefused) as error:
         logger.warning("a payment through %s was not started: %s", form.provider.data, error)
         is_amount = isinstance(error, ProviderRefused) and error.reason == "amount"
-        form.refuse(error, "amount" if is_amount else None)
+        form.add_error(error, "amount" if is_amount else None)
         return _wallet_page(form), 400 if is_amount else 503
     return redirect(without_own_origin(started.checkout_url), 303)
 
@@ -92,7 +92,7 @@ def redeem() -> str | Response | tuple[str, int]:
                 session, context.user(), code, settings=context.settings(), actor=context.actor()
             )
     except GiftRefused as error:
-        gift.refuse(error, "code")
+        gift.add_error(error, "code")
         return _wallet_page(_top_up_form(), gift), 400
     flash(_("%(amount)s ZNC were credited to your wallet.", amount=formatting.amount(credited)), "good")
     return redirect(local_path(request.args.get("next"), url_for("wallet.overview")), 303)
@@ -141,7 +141,7 @@ def _wallet_page(form: TopUpForm, gift: GiftForm | None = None) -> str:
         debt=transfers.debt_of(context.session(), user.id),
         kind=kind,
         kinds=list(TransferKind),
-        transactions=transfers.transactions(context.session(), wallet, kind=kind, **window()),
-        payments=topups.listing(context.session(), user_id=user.id, **window("payments")),
+        transactions=transfers.transactions(context.session(), wallet, kind=kind, **page_slice()),
+        payments=topups.listing(context.session(), user_id=user.id, **page_slice("payments")),
         signed_amount=transfers.signed_amount,
     )

@@ -15,7 +15,7 @@ from portal.forms.webhooks import EndpointForm, NewEndpointForm
 from portal.i18n import gettext as _
 from portal.presentation import confirmation, error_messages
 from portal.request import auth, context
-from portal.request.pagination import window
+from portal.request.pagination import page_slice
 
 blueprint = Blueprint("hooks", __name__, url_prefix="/webhooks")
 blueprint.before_request(auth.require_login)
@@ -32,7 +32,7 @@ def listing() -> str:
 def create() -> str | Response | tuple[str, int]:
     """Add a webhook and show its secret, once."""
     form, topics = NewEndpointForm(request.form), set(request.form.getlist("topic"))
-    if not _is_fit(form, topics):
+    if not _is_valid(form, topics):
         return _listing(form, topics), 400
     try:
         with context.transaction() as session:
@@ -46,11 +46,11 @@ def create() -> str | Response | tuple[str, int]:
                 actor=context.actor(),
             )
     except InvalidInput as error:
-        form.refuse(error)
+        form.add_error(error)
         return _listing(form, topics), 400
     if made is None:
         flash(_("This webhook already exists; its secret was shown once."), "info")
-        return _to(uuid.UUID(str(form.endpoint_id.data)))
+        return _to_detail(uuid.UUID(str(form.endpoint_id.data)))
     context.enqueue_job("jobs.webhooks.check_address", str(made[0].id))
     return render_template("webhooks/secret.html", endpoint=made[0], secret=made[1])
 
@@ -58,15 +58,15 @@ def create() -> str | Response | tuple[str, int]:
 @blueprint.get("/<uuid:endpoint_id>")
 def detail(endpoint_id: uuid.UUID) -> str:
     """Show a webhook with the log of its deliveries."""
-    endpoint = _own(endpoint_id)
+    endpoint = _require_owned(endpoint_id)
     return _detail(endpoint, EndpointForm(data={"url": endpoint.url}), set(endpoint.topics))
 
 
 @blueprint.post("/<uuid:endpoint_id>")
 def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """Give a webhook another address or other topics."""
-    endpoint, form, topics = _own(endpoint_id), EndpointForm(request.form), set(request.form.getlist("topic"))
-    if _is_fit(form, topics):
+    endpoint, form, topics = _require_owned(endpoint_id), EndpointForm(request.form), set(request.form.getlist("topic"))
+    if _is_valid(form, topics):
         try:
             with context.transaction() as session:
                 webhook_endpoints.change(
@@ -78,12 +78,12 @@ def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
                     actor=context.actor(),
                 )
         except InvalidInput as error:
-            form.refuse(error)
+            form.add_error(error)
         else:
             context.enqueue_job("jobs.webhooks.check_address", str(endpoint_id))
             flash(_("Webhook updated."), "good")
-            return _to(endpoint_id)
-    return _detail(_own(endpoint_id), form, topics), 400
+            return _to_detail(endpoint_id)
+    return _detail(_require_owned(endpoint_id), form, topics), 400
 
 
 @blueprint.post("/<uuid:endpoint_id>/switch")
@@ -91,25 +91,25 @@ def switch(endpoint_id: uuid.UUID) -> Response:
     """Switch a webhook on or off."""
     on = request.form.get("on") == "1"
     with context.transaction() as session:
-        webhook_endpoints.set_enabled(session, _own(endpoint_id), on=on, actor=context.actor())
+        webhook_endpoints.set_enabled(session, _require_owned(endpoint_id), on=on, actor=context.actor())
     flash(_("Webhook enabled.") if on else _("Webhook disabled."), "good")
-    return _to(endpoint_id)
+    return _to_detail(endpoint_id)
 
 
 @blueprint.post("/<uuid:endpoint_id>/test")
 def test(endpoint_id: uuid.UUID) -> Response:
     """Send a test delivery by a job, whether the webhook is on or off."""
     with context.transaction() as session:
-        deliveries.enqueue_test(session, _own(endpoint_id))
+        deliveries.enqueue_test(session, _require_owned(endpoint_id))
     context.enqueue_job("jobs.webhooks.send_pending")
     flash(_("A test event has been queued. Its result will appear in the list below."), "info")
-    return _to(endpoint_id)
+    return _to_detail(endpoint_id)
 
 
 @blueprint.get("/<uuid:endpoint_id>/secret")
 def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
     """Ask before a webhook's secret is replaced."""
-    endpoint = _own(endpoint_id)
+    endpoint = _require_owned(endpoint_id)
     return confirmation.ask(
         _("Rotate the secret?"),
         [_("A new secret replaces the old one at once: your program refuses our requests until it knows the new one.")],
@@ -124,7 +124,7 @@ def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
 @blueprint.post("/<uuid:endpoint_id>/secret")
 def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
     """Give a webhook a new secret and show it, once; a form sent twice replaces it once."""
-    endpoint, form = _own(endpoint_id), SeenForm(request.form)
+    endpoint, form = _require_owned(endpoint_id), SeenForm(request.form)
     seen = (form.seen.data if form.validate() else None) or 0
     try:
         with context.transaction() as session:
@@ -133,14 +133,14 @@ def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
             )
     except AlreadyRotated as error:
         flash(error_messages.message_of(error), "info")
-        return _to(endpoint_id)
+        return _to_detail(endpoint_id)
     return render_template("webhooks/secret.html", endpoint=endpoint, secret=secret)
 
 
 @blueprint.get("/<uuid:endpoint_id>/remove")
 def confirm_remove(endpoint_id: uuid.UUID) -> str:
     """Ask before a webhook is removed."""
-    endpoint = _own(endpoint_id)
+    endpoint = _require_owned(endpoint_id)
     return confirmation.ask(
         _("Remove this webhook?"),
         [_("Its secret and the log of its deliveries are removed with it. This cannot be undone.")],
@@ -155,7 +155,7 @@ def confirm_remove(endpoint_id: uuid.UUID) -> str:
 def remove(endpoint_id: uuid.UUID) -> Response:
     """Remove a webhook and its log."""
     with context.transaction() as session:
-        webhook_endpoints.remove(session, _own(endpoint_id), actor=context.actor())
+        webhook_endpoints.remove(session, _require_owned(endpoint_id), actor=context.actor())
     flash(_("Webhook deleted."), "good")
     return redirect(url_for("hooks.listing"), 303)
 
@@ -163,7 +163,7 @@ def remove(endpoint_id: uuid.UUID) -> Response:
 @blueprint.post("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>/again")
 def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
     """Let a delivery that was given up be tried again."""
-    endpoint = _own(endpoint_id)
+    endpoint = _require_owned(endpoint_id)
     with context.transaction() as session:
         is_on = deliveries.resend(session, delivery_id, endpoint_id=endpoint.id, actor=context.actor())
     if is_on:
@@ -171,25 +171,25 @@ def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
         flash(_("The event will be sent again."), "good")
     else:
         flash(_("Enable the webhook first."), "bad")
-    return _to(endpoint_id)
+    return _to_detail(endpoint_id)
 
 
-def _is_fit(form: EndpointForm, topics: set[str]) -> bool:
+def _is_valid(form: EndpointForm, topics: set[str]) -> bool:
     """Check the address and the topics, so that both are told at once."""
     is_fit = form.validate()
     try:
         webhook_endpoints.checked_topics(topics)
     except InvalidInput as error:
-        form.refuse(error)
+        form.add_error(error)
         return False
     return is_fit
 
 
-def _own(endpoint_id: uuid.UUID) -> WebhookEndpoint:
+def _require_owned(endpoint_id: uuid.UUID) -> WebhookEndpoint:
     return webhook_endpoints.require_owned(context.session(), context.user(), endpoint_id)
 
 
-def _to(endpoint_id: uuid.UUID) -> Response:
+def _to_detail(endpoint_id: uuid.UUID) -> Response:
     return redirect(url_for("hooks.detail", endpoint_id=endpoint_id), 303)
 
 
@@ -207,7 +207,7 @@ def _listing(form: NewEndpointForm, chosen: set[str]) -> str:
 
 def _detail(endpoint: WebhookEndpoint, form: EndpointForm, chosen: set[str]) -> str:
     dead_only = request.args.get("show") == "dead"
-    page = deliveries.of_endpoint(context.session(), endpoint.id, dead_only=dead_only, **window())
+    page = deliveries.of_endpoint(context.session(), endpoint.id, dead_only=dead_only, **page_slice())
     return render_template(
         "webhooks/detail.html",
         endpoint=endpoint,

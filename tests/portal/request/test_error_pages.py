@@ -141,7 +141,7 @@ def test_with_the_database_down_pages_say_so_and_static_files_and_health_still_a
     assert "127.0.0.1" not in answer.text
     assert browser.get("/static/css/tokens.css").status_code == 200
     assert browser.get("/nothing").status_code == 404
-    monkeypatch.setattr(health, "_database_answers", lambda _engine: False)
+    monkeypatch.setattr(health, "_database_responds", lambda _engine: False)
     report = browser.get("/health")
     assert (report.status_code, report.json and report.json["status"]) == (200, "unhealthy")
     with pytest.raises(OperationalError):
@@ -170,7 +170,7 @@ def test_health_says_which_part_is_down(settings: Settings) -> None:
 
 
 def test_health_does_not_wait_for_a_part_that_hangs(anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(health, "TIMEOUT_SECONDS", 0.0)
     answer = anonymous.get("/health")
     assert answer.json is not None
     assert answer.json["status"] in {"healthy", "unhealthy"}

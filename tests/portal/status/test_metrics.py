@@ -58,7 +58,7 @@ def value(text: str, name: str, labels: str = "") -> float | None:
 @pytest.fixture
 def real(committed: Shop, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Browser:
     """A portal with commits of its own, whose figures are never kept."""
-    monkeypatch.setattr(metrics_collector, "KEPT_SECONDS", -1.0)
+    monkeypatch.setattr(metrics_collector, "CACHE_SECONDS", -1.0)
     return Browser(create_app(committed[0]).test_client())
 
 
@@ -116,7 +116,7 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
     real: Browser, committed: Shop, redis: Redis
 ) -> None:
     settings, sessions = committed
-    audit_counters.follow(sessions, lambda totals: metrics.add(redis, totals))
+    audit_counters.follow(sessions, lambda totals: metrics.add_to_totals(redis, totals))
     alice = person(sessions, "alice", balance="500")
     with sessions.begin() as session:
         token = buy(session, alice, settings, hours=24)
@@ -279,12 +279,12 @@ def test_what_is_rolled_back_counts_for_nothing(committed: Shop) -> None:
 def test_a_part_that_is_down_says_so_and_takes_nothing_else_along(
     real: Browser, committed: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.status.metrics_collector._of_queues", away)
+    monkeypatch.setattr("portal.status.metrics_collector._queue_figures", away)
     monkeypatch.setattr("portal.status.metrics_collector.totals", away)
     text = real.get("/metrics").text
     assert (value(text, "redis_connected"), value(text, "user_count")) == (0, 0)
     assert value(text, "auth_attempts_total") is None
-    metrics.add(Redis(port=1), Counter({"auth_attempts|success": 1}))
+    metrics.add_to_totals(Redis(port=1), Counter({"auth_attempts|success": 1}))
     monkeypatch.setattr("portal.status.metrics_collector.standing.of", broken)
     text = real.get("/metrics").text
     assert (value(text, "database_connected"), value(text, "user_count")) == (0, None)

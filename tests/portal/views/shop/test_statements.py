@@ -97,7 +97,7 @@ def test_papers_name_the_time_zone(
     as_charlie: Browser, session: Session, charlie: User, payment: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[tuple[str, str]] = []
-    monkeypatch.setattr(files.Paper, "facts", lambda _paper, pairs: written.extend(pairs))
+    monkeypatch.setattr(files.PdfDocument, "write_pairs", lambda _paper, pairs: written.extend(pairs))
     entry = session.scalars(select(Transfer).where(Transfer.reference_id == payment.id)).one()
     for zone, shown, offset in ((None, "UTC", "UTC"), ("Asia/Kathmandu", "Asia/Kathmandu", "UTC+5:45")):
         charlie.time_zone = zone
@@ -121,7 +121,7 @@ def test_a_pdf_that_leaves_lines_out_says_so(
     as_charlie: Browser, payment: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(files.Paper, "line_of", lambda _paper, text, *_: said.append(text))
+    monkeypatch.setattr(files.PdfDocument, "write_line", lambda _paper, text, *_: said.append(text))
     for at_most, left_out in ((2, False), (1, True)):
         monkeypatch.setattr(views, "PDF_LINES", at_most)
         assert as_charlie.get(f"/wallet/statements/{month()}/pdf").data[:5] == b"%PDF-"
@@ -129,9 +129,9 @@ def test_a_pdf_that_leaves_lines_out_says_so(
 
 
 def test_a_table_goes_on_over_pages_and_breaks_what_is_too_long(settings: Settings) -> None:
-    paper = files.Paper("Long", settings.seller)
+    paper = files.PdfDocument("Long", settings.seller)
     long = "Two hundred letters " * 10
-    paper.table_of(("When", "Note", "Amount", "Balance"), (40, 86, 24, 24), [("now", long, "1", "2")] * 40)
+    paper.write_table(("When", "Note", "Amount", "Balance"), (40, 86, 24, 24), [("now", long, "1", "2")] * 40)
     # Three or more lines of 6 mm for each row; a page of A4 has room for some forty.
     assert len(paper.pages) >= 3
     assert paper.get_y() < paper.page_break_trigger
