@@ -1,1 +1,1 @@
-"""`./zenzefi bench`: measures the proxy beside what one would use instead, on this machine, in one run."""
+"""`./zenzefi bench`: benchmarks of the proxy, beside stock mitmproxy and the upstream alone."""

@@ -1,4 +1,4 @@
-"""`./zenzefi bench`: prints one table, and writes it with its figures as JSON and a chart into a folder."""
+"""`./zenzefi bench`: run the proxy benchmark, print a table, and write it with its figures as JSON to a folder."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from models import clock
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, print_error, print_line
-from ops.dev.bench import chart, inspection, measure, report, revocation_latency
+from ops.dev.bench import inspection, measure, report, revocation_latency
 from ops.dev.bench.environment import start_environment
 from ops.dev.bench.money import run as money
 from ops.dev.bench.sizes import FULL, QUICK, Sizes
@@ -45,10 +45,9 @@ def main(arguments: Sequence[str]) -> int:
         written = report.text(results, before)
         (options.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         (options.out / "bench.txt").write_text(written, encoding="utf-8")
-        (options.out / "bench.svg").write_text(chart.svg(results), encoding="utf-8")
         print_line()
         print_line(written)
-        print_line(f"Written to {options.out}: bench.txt, bench.json, bench.svg")
+        print_line(f"Written to {options.out}: bench.txt, bench.json")
         return 0
     except Failure as failure:
         print_error(str(failure))
@@ -64,7 +63,7 @@ def run(sizes: Sizes) -> dict[str, Any]:
     tool = program("wrk")
     missing = [] if tool else ["wrk is not on this machine, so that no small replies were measured (apt install wrk)."]
     if program("nginx") is None:
-        missing.append("nginx is not on this machine: no row for it, and the upstream is a slower one of our own.")
+        missing.append("nginx is not installed: the upstream is a slower asyncio server (apt install nginx).")
     machine = _machine()
     print_line("Measuring the proxy")
     with start_environment(sizes) as standing:
@@ -129,7 +128,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./zenzefi bench", description="Measure the proxy beside its alternatives.")
+    parser = argparse.ArgumentParser(prog="./zenzefi bench", description="Measure the proxy beside stock mitmproxy.")
     parser.add_argument("--quick", action="store_true", help="a good minute instead of nine; figures are rougher")
     parser.add_argument("--money", action="store_true", help="measure purchases, callbacks and the books instead")
     parser.add_argument("--inspect", action="store_true", help="measure what it costs to show flows instead")
@@ -137,7 +136,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of an earlier run")
     folder = REPOSITORY / ".zenzefi" / "bench" / clock.now().strftime("%Y%m%d-%H%M%S")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", default=folder, help="where table, JSON and chart are written"
+        "--out", type=Path, metavar="DIR", default=folder, help="where the table and the JSON are written"
     )
     return parser.parse_args(arguments)
 

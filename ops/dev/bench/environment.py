@@ -13,7 +13,7 @@ from ops.bootstrap import child_environment
 from ops.console import Failure, Step
 from ops.dev.bench import sample_tokens
 from ops.dev.bench.sizes import Sizes
-from ops.dev.bench.targets import NGINX, Maker, Target, program
+from ops.dev.bench.targets import Maker, Target
 from ops.launcher.installation import SECRETS
 from ops.processes import stale
 from ops.processes.child import MARK, Child
@@ -115,8 +115,6 @@ def _stand(under: Ground, sizes: Sizes) -> Stand:
         make = Maker(folder, environment, under.start, tokens, demo)
         upstream = make.upstream(sizes.transfer_bytes)
         targets = [upstream, make.mitmdump(upstream.port)]
-        if program("nginx"):
-            targets += [make.nginx(upstream.port, kind) for kind in NGINX]
         for workers in (1, 2):
             targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
         for child in under.children:

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.bootstrap import REPOSITORY
-from ops.console import Failure
-from ops.dev.bench import nginx
-from ops.dev.bench.check import SECRETS_FILE
+from ops.dev.bench import nginx_upstream
 from ops.dev.bench.memory import family
 from ops.launcher import readiness
 from ops.processes.child import Child
 from ops.processes.ports import LOOPBACK, free_port
 
-NGINX = {
-    "asking": "nginx + Flask + PostgreSQL",
-    "sharing": "nginx + Flask + Redis",
-    "remembering": "nginx + Flask, in memory",
-}
 BESIDE_PYTHON = Path(sys.executable).parent
 
 
@@ -60,7 +53,10 @@ class Maker:
         big = self.folder / "big"
         with big.open("wb") as file:
             file.truncate(size)
-        child = self._nginx(found, "upstream-nginx", port, lambda home: nginx.upstream(home, port, sink, big))
+        home = self.folder / "upstream-nginx"
+        home.mkdir()
+        written = nginx_upstream.write(home, port, sink, big)
+        child = self._child("upstream-nginx", [found, "-e", str(home / "error.log"), "-c", str(written)], port)
         self.start(child)
         return Target("upstream alone (nginx)", 1, port, lambda: family(child.pid), self.tokens)
 
@@ -112,28 +108,6 @@ class Maker:
             Target("zenzefi, 64 tokens", workers, port, pids, self.tokens),
             Target("zenzefi, demo token", workers, port, pids, self.demo, is_compared=False),
         ]
-
-    def nginx(self, upstream: int, kind: str) -> Target:
-        """nginx with auth_request, and a Flask check of that kind in two gunicorn workers (see `check`)."""
-        port, socket = free_port(), self.folder / f"{kind}.sock"
-        found = program("nginx")
-        if found is None:
-            raise Failure("nginx is not there.")
-        gunicorn = ["gunicorn", "--workers", "2", "--threads", "8", "--keep-alive", "60", "--bind", f"unix:{socket}"]
-        check = self._python(
-            f"check-{kind}", *gunicorn, f"ops.dev.bench.check:{kind}()", port=0, more={SECRETS_FILE: str(self.tokens)}
-        )
-        check.ready = lambda _: socket.exists()
-        self.start(check)
-        child = self._nginx(found, f"nginx-{kind}", port, lambda home: nginx.gateway(home, port, upstream, socket))
-        self.start(child)
-        return Target(NGINX[kind], 2, port, lambda: family(child.pid), self.tokens, kind == "asking")
-
-    def _nginx(self, found: str, name: str, port: int, write: Callable[[Path], str]) -> Child:
-        home = self.folder / name
-        home.mkdir()
-        (home / "nginx.conf").write_text(write(home), encoding="utf-8")
-        return self._child(name, [found, "-e", str(home / "error.log"), "-c", str(home / "nginx.conf")], port)
 
     def _python(self, name: str, *command: str, port: int, more: Mapping[str, str] | None = None) -> Child:
         return self._child(name, [sys.executable, "-P", "-m", *command], port, more)

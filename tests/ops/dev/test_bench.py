@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import tempfile
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from ops.console import Failure
 from ops.dev.bench import __main__ as bench
-from ops.dev.bench import chart, load_clients, memory, report, wrk
+from ops.dev.bench import load_clients, memory, report, wrk
 from ops.dev.bench.sizes import TINY
 from ops.dev.bench.targets import program
 from ops.processes.child import MARK
@@ -83,17 +82,11 @@ def test_bars_are_judged_by_one_worker_at_32_connections() -> None:
         row("zenzefi, 64 tokens", 5000, p95=12.0),
         row("zenzefi, 64 tokens", 90000, workers=2),
         row("mitmdump", 450),
-        row("nginx + Flask + PostgreSQL", 1500),
-        row("nginx + Flask + Redis", 1000),
-        row("nginx + Flask, in memory", 2000),
         row("layer without policy", 7000),
     ]
     found = {bar["bar"]: (bar["measured"], bar["met"]) for bar in report.bars(results(loads=rows))}
     assert found == {
         "one worker, times mitmdump": ("11.1", True),
-        "one worker, times nginx + Flask + PostgreSQL": ("3.3", False),
-        "one worker, times nginx + Flask + Redis": ("5.0", True),
-        "one worker, times nginx + Flask, in memory": ("2.5", None),
         "p95 at 32 connections": ("12.0 ms", True),
         "cost of the policy": ("29 %", True),
     }
@@ -138,12 +131,6 @@ def test_a_table_aligns_text_to_the_left_and_figures_to_the_right() -> None:
         "a              1",
         "long name  1,000",
     ]
-
-
-def test_the_chart_is_well_formed_and_has_a_bar_for_each_target() -> None:
-    drawn = ET.fromstring(chart.svg(results(loads=[row("a < b", 10), row("mitmdump", 5)])))  # noqa: S314 - our own
-    assert len(drawn.findall("{http://www.w3.org/2000/svg}rect")) == 3  # the paper and two bars
-    ET.fromstring(chart.svg(results()))  # noqa: S314 - our own
 
 
 def test_memory_of_a_process_and_its_growth_are_seen() -> None:
@@ -194,7 +181,6 @@ def test_a_tiny_run_measures_everything_and_leaves_nothing_behind() -> None:
 
 def test_a_missing_tool_is_named_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.dev.bench.targets.program", lambda _: None)
-    monkeypatch.setattr("ops.dev.bench.environment.program", lambda _: None)
     monkeypatch.setattr(bench, "program", lambda _: None)
 
     before = set(left())
