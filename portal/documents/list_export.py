@@ -6,7 +6,7 @@ from flask import Response, request, stream_with_context
 
 from models import clock
 from models.services.pagination import MAX_LIMIT, ListQuery, Page
-from portal.documents.pdf import Cell, csv_lines
+from portal.documents.csv_writer import Cell, csv_lines
 from portal.request import context
 from portal.request.pagination import page_slice
 

@@ -1,10 +1,6 @@
-"""Papers as files: CSV for programs, PDF for people. Fonts come from a package; it has Latin and Cyrillic letters."""
+"""PDF receipts and monthly statements; the fonts come from a package and have Latin and Cyrillic letters."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,42 +13,10 @@ from models.config.shop import Seller
 from portal.i18n import format_decimal
 from portal.i18n import gettext as _
 from portal.presentation import formatting, labels
-from portal.template_filters import moment, month, utc
+from portal.template_filters import moment, month
 
-# A cell that begins with one of these is a formula to spreadsheet programs, the wide ones in some languages.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
-            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
 _MARGIN, _LINE = 18, 6
 _GREY, _PALE = 110, 215
-
-Cell = str | int | Decimal | datetime | None
-
-
-def csv_lines(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """Write rows as CSV, line by line; amounts with two places, times in UTC, text that no program runs."""
-    yield _csv_line(head)
-    for row in rows:
-        yield _csv_line(row)
-
-
-def _csv_line(row: Sequence[Cell]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow([_plain(cell) for cell in row])
-    return buffer.getvalue()
-
-
-def _plain(cell: Cell) -> str:
-    match cell:
-        case None:
-            return ""
-        case datetime():
-            return utc(cell)
-        case Decimal():
-            return f"{cell:.2f}"
-        case str() if cell.startswith(_FORMULA):
-            return f"'{cell}"
-        case _:
-            return str(cell)
 
 
 class PdfDocument(FPDF):

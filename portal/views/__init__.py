@@ -27,6 +27,7 @@ from portal.views.admin import (
     lists,  # noqa: F401 - its routes belong to the blueprint of `admin`
     offers,
     payments,
+    reconciliation,
     users,  # noqa: F401 - its routes belong to the blueprint of `admin`
     webhook_deliveries,
 )
@@ -54,7 +55,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(referrals.blueprint)
     app.register_blueprint(wallet.blueprint)
     app.register_blueprint(statements.blueprint)
-    app.register_blueprint(statements.office)
+    app.register_blueprint(reconciliation.blueprint)
     app.register_blueprint(dashboard.blueprint)
     app.register_blueprint(payments.blueprint)
     app.register_blueprint(offers.blueprint)
