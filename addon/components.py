@@ -42,7 +42,7 @@ REDIS_SECONDS = 0.5
 
 
 class WorkerComponents:
-    """Everything one worker consists of but its sockets; `site` is what the HTTP layer is given."""
+    """Everything one worker consists of but its sockets; `worker_context` is passed to the HTTP layer."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -79,8 +79,8 @@ class WorkerComponents:
             in_use=self._cutter.in_use,
             compatibility=settings.proxy.compatibility_prefix,
         )
-        self.site = WorkerContext(self._policy, limits_of(settings), rules_of(settings), self._registry)
-        self._inspections = InspectionCapture(settings, self._store, self.site, counts)
+        self.worker_context = WorkerContext(self._policy, limits_of(settings), rules_of(settings), self._registry)
+        self._inspections = InspectionCapture(settings, self._store, self.worker_context, counts)
         self._listener: InvalidationListener | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._flushing: asyncio.Task[bool] | None = None

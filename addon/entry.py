@@ -24,4 +24,4 @@ class Life:
 
 
 _engine = WorkerComponents(config.load_settings())
-addons = [Http1(_engine.site), Life(_engine)]
+addons = [Http1(_engine.worker_context), Life(_engine)]

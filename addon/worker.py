@@ -110,7 +110,7 @@ class Worker:
         proxy = self._settings.proxy
         mine, *others = given_listeners() or [listening_socket(proxy.host, proxy.port)]
         return Gateway(
-            self._engine.site,
+            self._engine.worker_context,
             mine,
             neighbours=others,
             tls=tls_of(self._settings, files),

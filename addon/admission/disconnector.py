@@ -73,7 +73,7 @@ class Disconnector:
                 self._start(self._recheck(again))
             moment = clock.now()
             for token_id, (known, _) in list(self._used.items()):
-                if not self._registry.holds(str(token_id)):
+                if not self._registry.has_connections(str(token_id)):
                     del self._used[token_id]
                 elif known.expires_at is not None and known.expires_at <= moment:
                     self._cut(token_id, Refuse("token_expired"))

@@ -12,10 +12,10 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
+from addon.http1.connection.closed_clients import ClosedClientDetector
 from addon.http1.connection.context import WorkerContext
-from addon.http1.connection.events import ClientLeft
-from addon.http1.connection.handler_sockets import Closing, HandlerSockets
-from addon.http1.connection.hangups import HangUps
+from addon.http1.connection.events import ClientClosed
+from addon.http1.connection.handler_sockets import ClosingTransports, HandlerSockets
 from addon.http1.connection.layer import Http1Layer
 from addon.http1.observe.mitmproxy_observer import FlowObserver, is_observed
 from addon.http1.policy_interface import FirstUse, Question
@@ -33,11 +33,11 @@ class Http1:
     option.
     """
 
-    def __init__(self, site: WorkerContext, *, client_tls: bool = False) -> None:
-        self.site = site
+    def __init__(self, worker_context: WorkerContext, *, client_tls: bool = False) -> None:
+        self.worker_context = worker_context
         self.client_tls = client_tls
-        self._closing = Closing()
-        self._hangups = HangUps()
+        self._closing = ClosingTransports()
+        self._hangups = ClosedClientDetector()
         self._sockets: dict[str, HandlerSockets] = {}
         self._layers: dict[str, Http1Layer] = {}
         self._overloaded: set[str] = set()
@@ -66,11 +66,11 @@ class Http1:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 now = time.monotonic()
-                self.site.registry.sweep(now)
+                self.worker_context.registry.sweep(now)
                 self._closing.sweep(now)
-                for sockets, is_gone in self._hangups.sweep():
+                for sockets, is_lost in self._hangups.sweep():
                     if sockets.client_id in self._layers:
-                        sockets.deliver(ClientLeft(is_gone))
+                        sockets.deliver(ClientClosed(is_lost))
                 await self._look_for_observers()
             except Exception:
                 logger.exception("the sweeper failed; it goes on")
@@ -80,22 +80,22 @@ class Http1:
         observed, observer = is_observed(ctx.master), self._observer
         if observed and observer is None:
             self._observer = FlowObserver(ctx.master)
-            self.site.watch(self._observer)
+            self.worker_context.add_observer(self._observer)
         elif not observed and observer is not None:
-            self.site.unwatch(observer)
+            self.worker_context.remove_observer(observer)
             self._observer = None
             await observer.close()
 
     def client_connected(self, client: Client) -> None:
         """Count the connection, and turn it away when there are far too many."""
-        limits = self.site.limits
+        limits = self.worker_context.limits
         proxyserver = cast(Proxyserver, ctx.master.addons.lookup["proxyserver"])
         handler = proxyserver.connections[client.id]
         sockets = self._sockets[client.id] = HandlerSockets(handler, self._closing, limits.flush_seconds)
-        registry = self.site.registry
-        mine = registry.arrive(client, sockets, self.site.clock() + limits.head_seconds)
+        registry = self.worker_context.registry
+        mine = registry.add_connection(client, sockets, self.worker_context.clock() + limits.head_seconds)
         everyone, per_address = registry.connections, limits.connections_per_address
-        if is_in(client.peername[0], self.site.rules.trusted_proxies):
+        if is_in(client.peername[0], self.worker_context.rules.trusted_proxies):
             per_address = 0  # Many clients come through it.
         if everyone > limits.connections or (per_address and mine > per_address):
             self._overloaded.add(client.id)
@@ -113,8 +113,8 @@ class Http1:
         layer = self._layers.pop(client.id, None)
         if layer is not None:
             layer.lost()
-            self.site.registry.release(layer)
-        self.site.registry.depart(client)
+            self.worker_context.registry.remove_layer(layer)
+        self.worker_context.registry.remove_connection(client)
 
     def next_layer(self, next_layer: NextLayer) -> None:
         """Put TLS, if it ends here, and then our layer in place of whatever another addon chose."""
@@ -127,17 +127,17 @@ class Http1:
             next_layer.layer = ClientTLSLayer(context)
             return
         sockets = self._sockets[client.id]
-        layer = Http1Layer(context, self.site, sockets)
+        layer = Http1Layer(context, self.worker_context, sockets)
         layer.overloaded = client.id in self._overloaded
         self._layers[client.id] = layer
-        self.site.registry.add(client, layer, sockets)
+        self.worker_context.registry.add_layer(client, layer, sockets)
         next_layer.layer = layer
 
     async def admit_slow(self, question: Question) -> None:
         """Let the policy decide with its stores; without a decision the layer refuses."""
-        question.decision = await self.site.policy.admit_slow(question)
+        question.decision = await self.worker_context.policy.admit_slow(question)
 
     async def first_use(self, first_use: FirstUse) -> None:
         """Let the policy start the paid clock; without its word the layer refuses."""
-        first_use.refusal = await self.site.policy.first_use(first_use.exchange)
+        first_use.refusal = await self.worker_context.policy.first_use(first_use.exchange)
         first_use.allowed = first_use.refusal is None

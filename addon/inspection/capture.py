@@ -94,9 +94,11 @@ class Watch:
 class InspectionCapture:
     """Keeps true what is shown. Only the loop touches it; without the database it ends when the time is over."""
 
-    def __init__(self, settings: Settings, store: TokenDatabase, site: WorkerContext, counts: Counters) -> None:
+    def __init__(
+        self, settings: Settings, store: TokenDatabase, worker_context: WorkerContext, counts: Counters
+    ) -> None:
         self._store = store
-        self._site = site
+        self._worker = worker_context
         self._counts = counts
         self._sender = FlowPublisher(settings)
         self._watch = Watch(settings, self._sender)
@@ -155,10 +157,10 @@ class InspectionCapture:
         self._watch.set(self._running)
         if self._running:
             self._sender.start()
-            if self._watch not in self._site.observers:
-                self._site.watch(self._watch)
-        elif self._watch in self._site.observers:
-            self._site.unwatch(self._watch)
+            if self._watch not in self._worker.observers:
+                self._worker.add_observer(self._watch)
+        elif self._watch in self._worker.observers:
+            self._worker.remove_observer(self._watch)
             self._sender.stop()
 
     def _count(self) -> None:

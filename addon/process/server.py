@@ -53,13 +53,13 @@ class Gateway:
     2. `drain` stops accepting, lets requests finish, cuts what is left at its deadline.
     3. `stop` ends the master.
 
-    It also takes what waits for long at its neighbours' sockets. With `proxy_protocol`, the site's trusted proxies
+    It also takes what waits for long at its neighbours' sockets. With `proxy_protocol`, the trusted proxies
     must name the client in a PROXY header.
     """
 
     def __init__(
         self,
-        site: WorkerContext,
+        worker_context: WorkerContext,
         listener: socket.socket,
         *,
         neighbours: Sequence[socket.socket] = (),
@@ -68,8 +68,8 @@ class Gateway:
         observers: Sequence[str] = (),
         extra_addons: tuple[object, ...] = (),
     ) -> None:
-        self.site = site
-        self.http1 = Http1(site, client_tls=tls is not None and tls.certificate is not None)
+        self.worker_context = worker_context
+        self.http1 = Http1(worker_context, client_tls=tls is not None and tls.certificate is not None)
         self._listener = listener
         self._neighbours = StrandedConnections(neighbours, self._accept)
         self._helping: asyncio.Task[None] | None = None
@@ -143,7 +143,7 @@ class Gateway:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._proxy_protocol and self._is_trusted(writer):
-                async with asyncio.timeout(self.site.limits.head_seconds):
+                async with asyncio.timeout(self.worker_context.limits.head_seconds):
                     address = await read_proxy_header(reader)
                 if address is not None:
                     writer = cast(asyncio.StreamWriter, AddressedWriter(writer, address))
@@ -155,7 +155,7 @@ class Gateway:
             writer.close()
 
     def _is_trusted(self, writer: asyncio.StreamWriter) -> bool:
-        return is_in(writer.get_extra_info("peername")[0], self.site.rules.trusted_proxies)
+        return is_in(writer.get_extra_info("peername")[0], self.worker_context.rules.trusted_proxies)
 
     def close_listener(self) -> None:
         """Take no new connection, and leave none in the queue: the kernel would reset them."""
@@ -180,20 +180,20 @@ class Gateway:
     async def drain(self, seconds: float) -> bool:
         """Let what is running finish; return whether nothing had to be cut."""
         self.close_listener()
-        registry = self.site.registry
-        registry.drain(self.site.limits.drain_idle_seconds)
+        registry = self.worker_context.registry
+        registry.drain(self.worker_context.limits.drain_idle_seconds)
         await asyncio.sleep(min(_SETTLE_SECONDS, seconds))
         if await self._empty_within(seconds):
             return True
-        registry.cut_all(GOING_AWAY)
+        registry.abort_all(GOING_AWAY)
         await self._empty_within(_CUT_SECONDS)
         return False
 
     async def _empty_within(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        while self.site.registry.connections and time.monotonic() < until:
+        while self.worker_context.registry.connections and time.monotonic() < until:
             await asyncio.sleep(0.02)
-        return not self.site.registry.connections
+        return not self.worker_context.registry.connections
 
     async def stop(self) -> None:
         """End the master."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _escaped
 
 from addon.http1.exchange import Exchange
-from addon.http1.observe.redaction import decoded
+from addon.http1.observe.redaction import unescape
 from models.services.gateway.sessions import TokenSnapshot
 
 SHORTEST_SECRET = 64
@@ -96,7 +96,7 @@ def shown_path(path: bytes) -> str:
     is_cut = len(path) > LONGEST_PATH
     if is_cut:
         path = path[:LONGEST_PATH].rstrip(_TORN)
-    plain = decoded(path)
+    plain = unescape(path)
     if plain is None:
         return MASKED
     if plain.startswith(_ENTER):

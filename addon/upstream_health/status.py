@@ -78,7 +78,7 @@ class UpstreamStatus:
             answers = state.addresses.get(f"{host}:{port}")
             if answers is False:
                 self._failing.add(address)
-                self._upstream.failed(address, now)
+                self._upstream.mark_failed(address, now)
             elif answers and address in self._failing:
                 self._failing.discard(address)
-                self._upstream.reached(address)
+                self._upstream.mark_reachable(address)

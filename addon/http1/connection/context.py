@@ -20,19 +20,19 @@ class WorkerContext:
     limits: Limits = field(default_factory=Limits)
     rules: Rules = field(default_factory=Rules)
     registry: Registry = field(default_factory=Registry)
-    repeated: HeaderCache = field(default_factory=HeaderCache)
+    header_cache: HeaderCache = field(default_factory=HeaderCache)
     # Those who watch just now.
     observers: tuple[Observer, ...] = ()
     clock: Callable[[], float] = time.monotonic
 
-    def watch(self, observer: Observer) -> None:
+    def add_observer(self, observer: Observer) -> None:
         """Let somebody watch, from the next request on."""
-        self.observers = (*self.unwatched(observer), observer)
+        self.observers = (*self.other_observers(observer), observer)
 
-    def unwatch(self, observer: Observer) -> None:
+    def remove_observer(self, observer: Observer) -> None:
         """Somebody no longer watches; what he began to record he still gets."""
-        self.observers = self.unwatched(observer)
+        self.observers = self.other_observers(observer)
 
-    def unwatched(self, observer: Observer) -> tuple[Observer, ...]:
+    def other_observers(self, observer: Observer) -> tuple[Observer, ...]:
         """Return the others."""
         return tuple(other for other in self.observers if other is not observer)

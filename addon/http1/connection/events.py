@@ -20,15 +20,15 @@ class Drain(Event):
 
 
 @dataclass
-class ClientLeft(Event):
+class ClientClosed(Event):
     """The client has ended its side of the connection; what it sent before may not be read yet."""
 
     # It was reset, or has ended both sides: nothing more can be sent to it.
-    is_gone: bool
+    is_lost: bool
 
 
 @dataclass
-class Cut(Event):
+class Abort(Event):
     """End what is in flight, now, for the reason given."""
 
     refusal: Refuse
@@ -60,20 +60,20 @@ class Sockets(Protocol):
     def abort(self, connection: Connection) -> None:
         """Drop what was not sent and reset the connection."""
 
-    def backlog(self, connection: Connection) -> int:
+    def unsent_bytes(self, connection: Connection) -> int:
         """How many bytes the peer has not taken yet."""
 
-    def is_gone(self, connection: Connection) -> bool:
+    def is_lost(self, connection: Connection) -> bool:
         """Whether the connection was lost, other than by an orderly end of the peer's bytes."""
 
-    def hold(self, connection: Connection) -> None:
+    def keep_readable(self, connection: Connection) -> None:
         """Keep what a connection receives readable when it is reset while something is sent on it."""
 
-    def release(self) -> None:
+    def drop_readable(self) -> None:
         """Let go of the connection that is held; before its end, or the peer would not see that."""
 
-    def unread(self, connection: Connection) -> bytes:
+    def take_unread(self, connection: Connection) -> bytes:
         """Return what a lost connection had received, and nobody was given."""
 
-    def flush_soon(self, connection: Connection) -> None:
+    def abort_unless_flushed(self, connection: Connection) -> None:
         """The connection is being closed: abort it if its last bytes are not taken in time."""

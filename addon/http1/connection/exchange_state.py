@@ -6,7 +6,7 @@ from addon.http1.decisions import Admit, Peer
 from addon.http1.exchange import Exchange
 from addon.http1.messages.body_framing import BodyReader
 from addon.http1.messages.head_parser import RequestHead
-from addon.http1.messages.response import Reply
+from addon.http1.messages.response import UpstreamResponse
 from addon.http1.observe.recording import Recording
 from addon.http1.policy_interface import FirstUse, Question
 from addon.http1.upstream import Address
@@ -50,7 +50,7 @@ class ExchangeState:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.body: BodyReader | None = None
-        self.reply: Reply | None = None
+        self.reply: UpstreamResponse | None = None
         # The hook whose answer is awaited.
         self.asked: StartHook | None = None
         # The policy wants to read the body, up to so many bytes.

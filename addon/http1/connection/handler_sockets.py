@@ -17,7 +17,7 @@ _RESET = struct.pack("ii", 1, 0)
 _tasks: set[asyncio.Task[None]] = set()
 
 
-class Closing:
+class ClosingTransports:
     """Transports that are being closed and still hold bytes their peer does not take."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Closing:
 class HandlerSockets:
     """Control over one handler's sockets, and the door for our own events."""
 
-    def __init__(self, handler: ConnectionHandler, closing: Closing, flush_seconds: float) -> None:
+    def __init__(self, handler: ConnectionHandler, closing: ClosingTransports, flush_seconds: float) -> None:
         self._handler = handler
         self._closing = closing
         self._flush_seconds = flush_seconds
@@ -74,31 +74,31 @@ class HandlerSockets:
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
 
-    def backlog(self, connection: Connection) -> int:
+    def unsent_bytes(self, connection: Connection) -> int:
         """Tell how many bytes the peer has not taken yet."""
         transport = self._transport(connection)
         return 0 if transport is None else int(transport.get_write_buffer_size())
 
-    def is_gone(self, connection: Connection) -> bool:
+    def is_lost(self, connection: Connection) -> bool:
         """Tell whether the connection was lost."""
         transport = self._transport(connection)
         return transport is None or bool(transport.is_closing())
 
-    def hold(self, connection: Connection) -> None:
+    def keep_readable(self, connection: Connection) -> None:
         """Keep a second handle on a connection's socket: a failed write closes the first, with all that is unread."""
-        self.release()
+        self.drop_readable()
         transport = self._transport(connection)
         if transport is not None and not transport.is_closing():
             self._held = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
             self._held.setblocking(False)
 
-    def release(self) -> None:
+    def drop_readable(self) -> None:
         """Close the second handle."""
         if self._held is not None:
             self._held.close()
             self._held = None
 
-    def unread(self, connection: Connection) -> bytes:
+    def take_unread(self, connection: Connection) -> bytes:
         """Return what was received before the connection was lost; once its reader has failed, it gives nothing out."""
         io = self._handler.transports.get(connection)
         # asyncio has no other way to what its StreamReader still holds.
@@ -108,7 +108,7 @@ class HandlerSockets:
                 data += more
         return data
 
-    def flush_soon(self, connection: Connection) -> None:
+    def abort_unless_flushed(self, connection: Connection) -> None:
         """Abort the connection later if its last bytes are not taken."""
         transport = self._transport(connection)
         if transport is not None:

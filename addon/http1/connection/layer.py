@@ -10,7 +10,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 
-from addon.http1.connection.events import ClientLeft, Cut, Drain, Tick
+from addon.http1.connection.events import Abort, ClientClosed, Drain, Tick
 from addon.http1.connection.exchange_state import ExchangeState
 from addon.http1.connection.lifecycle import Phase
 from addon.http1.connection.requests import TOO_SLOW, Admitting
@@ -32,7 +32,7 @@ class Http1Layer(Admitting):
         out.clear()
         if self._phase is Phase.DEAD:
             return
-        self._now = self._site.clock()
+        self._now = self._worker.clock()
         try:
             self._dispatch(event)
             if self._phase is Phase.IDLE or self._half_closed:
@@ -65,10 +65,10 @@ class Http1Layer(Admitting):
         elif isinstance(event, Tick):
             if self._now >= self.deadline:
                 self._tick()
-        elif isinstance(event, Cut):
+        elif isinstance(event, Abort):
             self._cut(event.refusal)
-        elif isinstance(event, ClientLeft):
-            self._client_left(event.is_gone)
+        elif isinstance(event, ClientClosed):
+            self._client_left(event.is_lost)
         elif isinstance(event, Drain):
             if self._phase is Phase.IDLE and not self._intake.buffer:
                 # A request may be on its way: it is served, and told that it was the last.
@@ -93,9 +93,9 @@ class Http1Layer(Admitting):
         A server that refuses an upload answers and closes; what is still being sent to it then meets a reset.
         """
         server, turn = event.connection, self._turn
-        if turn is None or turn.reply is None or server is not self._link.server or not self._sockets.is_gone(server):
+        if turn is None or turn.reply is None or server is not self._link.server or not self._sockets.is_lost(server):
             return
-        data = self._sockets.unread(server)
+        data = self._sockets.take_unread(server)
         for seen in self._link.translate(events.DataReceived(server, data)) if data else ():
             self._upstream_event(seen)
 
@@ -109,7 +109,7 @@ class Http1Layer(Admitting):
             else:
                 self._link.close()  # Nobody asked: whatever it is, the connection cannot be trusted again.
         elif isinstance(event, events.ConnectionClosed):
-            lost = self._sockets.is_gone(event.connection)
+            lost = self._sockets.is_lost(event.connection)
             if self._phase is Phase.TUNNEL and turn is not None:
                 turn.upstream_ended = True
                 self._tunnel_side_ended(turn, lost)
@@ -158,7 +158,7 @@ class Http1Layer(Admitting):
         """
         turn = self._turn
         self._half_closed = True
-        lost = not self._client.state & ConnectionState.CAN_WRITE or self._sockets.is_gone(self._client)
+        lost = not self._client.state & ConnectionState.CAN_WRITE or self._sockets.is_lost(self._client)
         lost = lost or not self._limits.half_close
         if turn is None:
             if lost or self._phase is Phase.LINGER:
@@ -169,11 +169,11 @@ class Http1Layer(Admitting):
         elif lost or turn.collecting:
             self._abandon("client_closed")
 
-    def _client_left(self, is_gone: bool) -> None:
+    def _client_left(self, is_lost: bool) -> None:
         """The client's FIN is here, and may stand behind bytes that nobody reads at present."""
-        if self._turn is None or (self._limits.half_close and not is_gone):
+        if self._turn is None or (self._limits.half_close and not is_lost):
             return
-        if self._phase is Phase.TUNNEL and not is_gone:
+        if self._phase is Phase.TUNNEL and not is_lost:
             self._leave_tunnel()
         else:
             self._abandon("client_closed")
@@ -199,7 +199,7 @@ class Http1Layer(Admitting):
             self._continue(turn)
         elif phase is Phase.SENDING and not self._upstream_is_slow():
             self._fail(turn, TOO_SLOW)
-        elif self._sockets.backlog(self._client):
+        elif self._sockets.unsent_bytes(self._client):
             self._sockets.abort(self._client)
             self._abandon("client_timeout")
         else:
@@ -207,11 +207,11 @@ class Http1Layer(Admitting):
 
     def _upstream_is_slow(self) -> bool:
         server = self._link.server
-        return server is not None and self._sockets.backlog(server) > 0
+        return server is not None and self._sockets.unsent_bytes(server) > 0
 
     def lost(self) -> None:
         """The client's connection is gone for good, and no further event will come."""
         if self._phase is not Phase.DEAD:
-            self._now = self._site.clock()
+            self._now = self._worker.clock()
             self._out.clear()
             self._abandon("client_closed")

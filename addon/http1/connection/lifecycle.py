@@ -26,7 +26,7 @@ from addon.http1.connection.upstream_connection import UpstreamConnection
 from addon.http1.decisions import Local, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.messages.receive_buffer import ReceiveBuffer
-from addon.http1.pages.error_responses import local_reply, refusal
+from addon.http1.pages.error_responses import local_response, refusal_response
 from models.addresses import canonical, is_in
 
 logger = logging.getLogger(__name__)
@@ -49,28 +49,28 @@ class Phase(Enum):
 class Endings(Layer):
     """The state of one client connection, and every way in which it ends."""
 
-    def __init__(self, context: Context, site: WorkerContext, sockets: Sockets) -> None:
+    def __init__(self, context: Context, worker: WorkerContext, sockets: Sockets) -> None:
         super().__init__(context)
-        self._site = site
-        self._limits = site.limits
-        self._policy = site.policy
+        self._worker = worker
+        self._limits = worker.limits
+        self._policy = worker.policy
         self._sockets = sockets
         self._client = context.client
         self._out: list[commands.Command] = []
         self._link = UpstreamConnection(self, self._out, sockets)
-        self._intake = ReceiveBuffer(site.limits)
+        self._intake = ReceiveBuffer(worker.limits)
         self._is_paused = False
         self._half_closed = False
         self._discarded = 0
-        self._now = site.clock()
+        self._now = worker.clock()
         self._address = canonical(context.client.peername[0])
         self._peer = Peer(self._address, "https" if context.client.tls else "http")
-        self._is_behind_proxy = is_in(self._address, site.rules.trusted_proxies)
+        self._is_behind_proxy = is_in(self._address, worker.rules.trusted_proxies)
         self._name = secrets.token_hex(8)
         self._count = 0
         self._phase = Phase.IDLE
         # When the sweeper shall wake this layer.
-        self.deadline = self._now + site.limits.head_seconds
+        self.deadline = self._now + worker.limits.head_seconds
         self._idle_until = self.deadline
         self._total = math.inf
         self._turn: ExchangeState | None = None
@@ -117,19 +117,19 @@ class Endings(Layer):
         request = exchange.request
         if request is None or not request.keep_alive or (exchange.admission is None and self._intake.buffer):
             return True
-        return self._half_closed or self._site.registry.draining
+        return self._half_closed or self._worker.registry.draining
 
     def _refuse(self, turn: ExchangeState, refuse: Refuse, *, close: bool = False) -> None:
         """Answer with an error, at once; then go on, or linger so that the answer is not lost."""
         exchange = turn.exchange
         complete = self._is_complete(turn)
         close = close or not complete or self._must_close(exchange)
-        reply = refusal(
+        reply = refusal_response(
             refuse,
             exchange.request,
             exchange.request_id,
             close=close,
-            portal_url=self._site.rules.portal_url,
+            portal_url=self._worker.rules.portal_url,
             lines=turn.cors + (exchange.admission.reply_lines if exchange.admission else b""),
         )
         self._send(reply)
@@ -140,12 +140,12 @@ class Endings(Layer):
         """Give the policy's own answer."""
         complete = self._is_complete(turn)
         close = not complete or self._must_close(turn.exchange)
-        self._send(local_reply(local, turn.request, turn.exchange.request_id, close=close, lines=turn.cors))
+        self._send(local_response(local, turn.request, turn.exchange.request_id, close=close, lines=turn.cors))
         self._answered_by_us(turn, local.status, close)
 
     def _answered_by_us(self, turn: ExchangeState, status: int, close: bool) -> None:
         turn.exchange.status, turn.exchange.sent_head = status, True
-        if self._site.observers:
+        if self._worker.observers:
             self._record(turn)
         self._end_exchange()
         if close:
@@ -158,7 +158,7 @@ class Endings(Layer):
         if turn.recordings:
             return
         try:
-            begun = [observer.begin(turn.exchange) for observer in self._site.observers]
+            begun = [observer.begin(turn.exchange) for observer in self._worker.observers]
         except Exception:
             logger.exception("an observer failed; the exchange goes on")
         else:
@@ -219,7 +219,7 @@ class Endings(Layer):
         exchange = turn.exchange
         exchange.ended = self._now
         exchange.is_open = False
-        if exchange.tunnel and self._site.observers:
+        if exchange.tunnel and self._worker.observers:
             self._record(turn)  # Whoever began to watch in its midst sees how it ended.
         try:
             self._policy.on_close(exchange)
@@ -239,7 +239,7 @@ class Endings(Layer):
     def _linger(self) -> None:
         """Send no more, and discard what comes for a bounded while: a reset could destroy the answer."""
         self._link.close()
-        self._sockets.flush_soon(self._client)
+        self._sockets.abort_unless_flushed(self._client)
         if self._half_closed or not self._client.state & ConnectionState.CAN_WRITE:
             self._close()
             return
@@ -252,12 +252,12 @@ class Endings(Layer):
     def _close(self) -> None:
         """Close both sides in order; what was written to the client is still sent."""
         self._link.close()
-        self._sockets.flush_soon(self._client)
+        self._sockets.abort_unless_flushed(self._client)
         self._out.append(commands.CloseConnection(self._client))
         self._phase = Phase.DEAD
         self.deadline = math.inf
         self._intake.buffer = b""
-        self._site.registry.release(self)
+        self._worker.registry.remove_layer(self)
 
     def _crash(self) -> None:
         """A fault of our own: nothing that was about to be sent is sent, and nobody is left hanging."""
@@ -269,6 +269,6 @@ class Endings(Layer):
                 self._sockets.abort(self._client)
             self._abandon(INTERNAL.code)
             return
-        self._send(refusal(INTERNAL, None, turn.exchange.request_id, close=True))
+        self._send(refusal_response(INTERNAL, None, turn.exchange.request_id, close=True))
         turn.exchange.code = INTERNAL.code
         self._answered_by_us(turn, INTERNAL.status, True)

@@ -9,14 +9,14 @@ from typing import Protocol
 from mitmproxy.connection import Client
 from mitmproxy.proxy.events import Event
 
-from addon.http1.connection.events import Cut, Drain, Tick
+from addon.http1.connection.events import Abort, Drain, Tick
 from addon.http1.decisions import Refuse
 from models.addresses import customer_network
 
 logger = logging.getLogger(__name__)
 
 
-class Live(Protocol):
+class RegisteredLayer(Protocol):
     """A layer, as the registry sees it."""
 
     deadline: float
@@ -26,7 +26,7 @@ class Live(Protocol):
         """What the policy knows of the client whose exchange is under way; None when none is."""
 
 
-class Door(Protocol):
+class ClientHandler(Protocol):
     """The way to one client's connection handler."""
 
     def deliver(self, event: Event) -> None:
@@ -41,11 +41,11 @@ class Registry:
 
     def __init__(self) -> None:
         self.draining = False
-        self._doors: dict[Live, Door] = {}
-        self._tokens: dict[Live, str] = {}
-        self._holders: dict[str, set[Live]] = defaultdict(set)
+        self._doors: dict[RegisteredLayer, ClientHandler] = {}
+        self._tokens: dict[RegisteredLayer, str] = {}
+        self._holders: dict[str, set[RegisteredLayer]] = defaultdict(set)
         # Connections that have not sent anything yet, and until when they may stay so.
-        self._silent: dict[str, tuple[float, Door]] = {}
+        self._silent: dict[str, tuple[float, ClientHandler]] = {}
         self._addresses: dict[str, str] = {}
         self._per_address: Counter[str] = Counter()
 
@@ -54,7 +54,7 @@ class Registry:
         """How many client connections are open."""
         return len(self._addresses)
 
-    def arrive(self, client: Client, door: Door, until: float) -> int:
+    def add_connection(self, client: Client, door: ClientHandler, until: float) -> int:
         """Take note of a new connection; return how many its address (of IPv6 the /64) has now."""
         address = customer_network(client.peername[0]) or client.peername[0]
         self._addresses[client.id] = address
@@ -62,7 +62,7 @@ class Registry:
         self._silent[client.id] = (until, door)
         return self._per_address[address]
 
-    def depart(self, client: Client) -> None:
+    def remove_connection(self, client: Client) -> None:
         """Forget a connection that is closed."""
         self._silent.pop(client.id, None)
         address = self._addresses.pop(client.id, None)
@@ -71,17 +71,17 @@ class Registry:
             if not self._per_address[address]:
                 del self._per_address[address]
 
-    def add(self, client: Client, layer: Live, door: Door) -> None:
+    def add_layer(self, client: Client, layer: RegisteredLayer, door: ClientHandler) -> None:
         """The connection has a layer from now on."""
         self._silent.pop(client.id, None)
         self._doors[layer] = door
 
-    def release(self, layer: Live) -> None:
+    def remove_layer(self, layer: RegisteredLayer) -> None:
         """The layer is done."""
         self._doors.pop(layer, None)
         self._unbind(layer)
 
-    def bind(self, layer: Live, token_id: str) -> None:
+    def bind(self, layer: RegisteredLayer, token_id: str) -> None:
         """The connection was last used by this token."""
         if self._tokens.get(layer) == token_id:
             return
@@ -89,7 +89,7 @@ class Registry:
         self._tokens[layer] = token_id
         self._holders[token_id].add(layer)
 
-    def _unbind(self, layer: Live) -> None:
+    def _unbind(self, layer: RegisteredLayer) -> None:
         token_id = self._tokens.pop(layer, None)
         if token_id is not None:
             holders = self._holders[token_id]
@@ -97,25 +97,25 @@ class Registry:
             if not holders:
                 del self._holders[token_id]
 
-    def holds(self, token_id: str) -> bool:
+    def has_connections(self, token_id: str) -> bool:
         """Say whether a token has any connection here, idle ones included."""
         return token_id in self._holders
 
-    def cut(self, token_id: str, refusal: Refuse, whose: Callable[[object], bool] | None = None) -> int:
+    def abort(self, token_id: str, refusal: Refuse, whose: Callable[[object], bool] | None = None) -> int:
         """End everything a token has open, idle connections included; return how many that were.
 
         With `whose` only the exchanges under way are ended of which the policy knows such a thing.
         """
         holders = [layer for layer in self._holders.get(token_id, ()) if whose is None or whose(layer.known)]
         for layer in holders:
-            self._deliver(layer, Cut(refusal))
+            self._deliver(layer, Abort(refusal))
         return len(holders)
 
-    def cut_all(self, refusal: Refuse) -> int:
+    def abort_all(self, refusal: Refuse) -> int:
         """End everything: the time for draining is over."""
         layers = list(self._doors)
         for layer in layers:
-            self._deliver(layer, Cut(refusal))
+            self._deliver(layer, Abort(refusal))
         for _, door in list(self._silent.values()):
             door.close()
         return len(layers)
@@ -139,7 +139,7 @@ class Registry:
         for client_id in [key for key, (until, _) in self._silent.items() if until <= now]:
             self._silent.pop(client_id)[1].close()
 
-    def _deliver(self, layer: Live, event: Event) -> None:
+    def _deliver(self, layer: RegisteredLayer, event: Event) -> None:
         door = self._doors.get(layer)
         if door is None:
             return

@@ -6,7 +6,7 @@ from addon.http1.decisions import Refuse
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind, chunk, last_chunk
 from addon.http1.messages.forwarding import request_head, request_trailers, response_lines
 from addon.http1.messages.head_parser import HeadError, ResponseHead
-from addon.http1.messages.response import Reply
+from addon.http1.messages.response import UpstreamResponse
 
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -29,11 +29,11 @@ class Relaying(Endings):
             turn.peer,
             turn.admit,
             turn.exchange.request_id,
-            self._site.rules,
+            self._worker.rules,
             expect=turn.expecting,
             websocket=turn.is_websocket,
         )
-        turn.reply = Reply(request.method, self._limits)
+        turn.reply = UpstreamResponse(request.method, self._limits)
         turn.repeatable = link.used and turn.body is None and request.method in _REPEATABLE
         link.used = True
         turn.exchange.forwarded = self._now
@@ -46,7 +46,7 @@ class Relaying(Endings):
         self._resume()
         self._upload(turn, turn.body, self._intake.take_all(), head)
         if self._phase is Phase.SENDING and link.server is not None:
-            self._sockets.hold(link.server)
+            self._sockets.keep_readable(link.server)
             if turn.expecting:
                 self._due(self._limits.expect_seconds)
 
@@ -67,7 +67,7 @@ class Relaying(Endings):
         if isinstance(body, ChunkedReader):
             head += chunk(payload)
             if body.done:
-                head += last_chunk(request_trailers(body.trailers, self._site.rules))
+                head += last_chunk(request_trailers(body.trailers, self._worker.rules))
         elif payload:
             head = head + payload if head else payload
         if head:
@@ -77,7 +77,7 @@ class Relaying(Endings):
         elif body.done:
             self._intake.buffer, body.rest = body.rest, b""
             self._phase = Phase.SENT
-            self._sockets.release()
+            self._sockets.drop_readable()
             limits = self._limits
             self._due(limits.response_idle_seconds if exchange.sent_head else limits.first_byte_seconds)
         else:
@@ -89,7 +89,7 @@ class Relaying(Endings):
         self._send(_CONTINUE)
         self._due(self._limits.body_idle_seconds)
 
-    def _download(self, turn: ExchangeState, reply: Reply, data: bytes) -> None:
+    def _download(self, turn: ExchangeState, reply: UpstreamResponse, data: bytes) -> None:
         """Take bytes from the upstream."""
         turn.repeatable = False
         if reply.head is not None:
@@ -108,7 +108,7 @@ class Relaying(Endings):
         except HeadError as error:
             self._fail(turn, _HEAD_TOO_LARGE if error.code in _TOO_LARGE_CODES else NOT_HTTP)
 
-    def _begin_tunnel(self, turn: ExchangeState, reply: Reply, head: ResponseHead) -> None:
+    def _begin_tunnel(self, turn: ExchangeState, reply: UpstreamResponse, head: ResponseHead) -> None:
         """Switch protocols; the tunnel's own module does."""
         raise NotImplementedError
 
@@ -118,14 +118,14 @@ class Relaying(Endings):
             if turn.expecting:
                 self._continue(turn)
         elif not turn.request.http10:
-            lines = response_lines(head, turn.request, turn.peer, self._site.rules, drop_length=True, limited=False)
+            lines = response_lines(head, turn.request, turn.peer, self._worker.rules, drop_length=True, limited=False)
             self._send(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, lines))
 
-    def _begin_reply(self, turn: ExchangeState, reply: Reply, head: ResponseHead) -> None:
+    def _begin_reply(self, turn: ExchangeState, reply: UpstreamResponse, head: ResponseHead) -> None:
         """Send the reply's head to the client, together with what is here of its body."""
         request, exchange, ours = turn.request, turn.exchange, turn.admit.reply_lines
         # A reply that comes before the request is complete leaves a connection that nobody can use again.
-        keep = self._phase is Phase.SENT and request.keep_alive and not self._site.registry.draining
+        keep = self._phase is Phase.SENT and request.keep_alive and not self._worker.registry.draining
         reply.settle(head, request, keep)
         framing = b"Transfer-Encoding: chunked\r\n" if reply.chunked_out else b""
         if not reply.keep:
@@ -133,7 +133,7 @@ class Relaying(Endings):
         elif request.http10:
             framing += b"Connection: keep-alive\r\n"
         lines = response_lines(
-            head, turn.request, turn.peer, self._site.rules, drop_length=reply.drops_length, limited=bool(ours)
+            head, turn.request, turn.peer, self._worker.rules, drop_length=reply.drops_length, limited=bool(ours)
         )
         exchange.status, exchange.sent_head, exchange.first_byte = head.status, True, self._now
         turn.expecting = False
@@ -143,7 +143,7 @@ class Relaying(Endings):
         parts = (head.status, head.reason, lines, framing, turn.cors, ours, exchange.request_id.encode())
         self._relay(turn, reply, reply.take_rest(), whole % parts)
 
-    def _relay(self, turn: ExchangeState, reply: Reply, data: bytes, head: bytes = b"") -> None:
+    def _relay(self, turn: ExchangeState, reply: UpstreamResponse, data: bytes, head: bytes = b"") -> None:
         """Pass on a piece of the reply's body."""
         body, payload = reply.body, b""
         if body.done:
@@ -170,7 +170,7 @@ class Relaying(Endings):
         else:
             self._due(self._limits.response_idle_seconds)
 
-    def _end_reply(self, reply: Reply) -> None:
+    def _end_reply(self, reply: UpstreamResponse) -> None:
         """The reply is complete: keep what can be kept."""
         complete = self._phase is Phase.SENT
         if not (complete and reply.leaves_upstream_usable):
@@ -183,7 +183,7 @@ class Relaying(Endings):
         else:
             self._linger()
 
-    def _upstream_closed(self, turn: ExchangeState, reply: Reply, lost: bool) -> None:
+    def _upstream_closed(self, turn: ExchangeState, reply: UpstreamResponse, lost: bool) -> None:
         """The upstream has ended its side in the middle of an exchange."""
         if reply.head is None:
             if turn.repeatable:

@@ -12,7 +12,7 @@ from addon.http1.connection.websocket import Tunnelling
 from addon.http1.decisions import Admit, Decision, Defer, Local, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader
-from addon.http1.messages.forwarding import below_prefix, forwarded_peer, mask_target
+from addon.http1.messages.forwarding import forwarded_peer, mask_target, strip_prefix
 from addon.http1.messages.head_parser import HeadError, RequestHead, parse_request
 from addon.http1.policy_interface import FirstUse, Question
 from models.services.gateway.request_paths import fault, is_under
@@ -55,7 +55,7 @@ class Admitting(Tunnelling):
                     self._due(self._limits.head_seconds)
                 return False
             turn = self._begin_turn()
-            self._begin(turn, parse_request(raw, self._limits, self._site.repeated.get))
+            self._begin(turn, parse_request(raw, self._limits, self._worker.header_cache.get))
         except HeadError as error:
             refuse = Refuse(error.status, error.code, str(error))
             self._refuse(turn or self._begin_turn(), refuse, close=True)
@@ -73,7 +73,7 @@ class Admitting(Tunnelling):
 
     def _begin(self, turn: ExchangeState, request: RequestHead) -> None:
         """Check what can be checked without the policy, then ask it. Raises HeadError."""
-        exchange, rules = turn.exchange, self._site.rules
+        exchange, rules = turn.exchange, self._worker.rules
         exchange.request = turn.request = request
         if rules.cors is not None:
             turn.cors = rules.cors.lines(request)
@@ -83,12 +83,12 @@ class Admitting(Tunnelling):
         if request.raw_path == b"//health" and rules.compatibility_prefix and request.method in _READS:
             # The desktop client's base address may end in a slash.
             request.path = request.raw_path = b"/health"
-        if request.named is not None and request.named not in rules.own_authorities:
+        if request.target_authority is not None and request.target_authority not in rules.own_authorities:
             raise HeadError("The address names another server.")
         wrong = fault(request.raw_path)
         if wrong is not None:
             raise HeadError(wrong)
-        path = below_prefix(request.raw_path, rules.compatibility_prefix)
+        path = strip_prefix(request.raw_path, rules.compatibility_prefix)
         if path is not None:
             request.compat, request.path = True, path
         turn.peer = forwarded_peer(self._peer, request.headers, rules) if self._is_behind_proxy else self._peer
@@ -167,21 +167,21 @@ class Admitting(Tunnelling):
             self._find_upstream(turn)
 
     def _admitted(self, turn: ExchangeState, admit: Admit) -> None:
-        if is_under(turn.request.path, self._site.rules.reserved):
+        if is_under(turn.request.path, self._worker.rules.reserved):
             self._refuse(turn, _RESERVED)
             return
-        if not mask_target(turn.request, self._site.rules):
+        if not mask_target(turn.request, self._worker.rules):
             self._refuse(turn, _SECRET_IN_ADDRESS)
             return
         if turn.request.method == "OPTIONS" and turn.request.hops_left == 0:
             self._answer(turn, _LAST_HOP)
             return
-        if not turn.request.headers.is_kept:
-            self._site.repeated.keep(turn.request.headers)
+        if not turn.request.headers.is_cached:
+            self._worker.header_cache.add(turn.request.headers)
         turn.exchange.admission = turn.admit = admit
-        if self._site.observers:
+        if self._worker.observers:
             self._record(turn)
-        self._site.registry.bind(self, admit.token_id)
+        self._worker.registry.bind(self, admit.token_id)
         self._policy.on_open(turn.exchange)
         self._find_upstream(turn)
 
@@ -209,7 +209,7 @@ class Admitting(Tunnelling):
     def _connect_failed(self) -> None:
         link, turn = self._link, self._turn
         if link.upstream is not None and link.address is not None:
-            link.upstream.failed(link.address, self._now)
+            link.upstream.mark_failed(link.address, self._now)
         link.close()
         if turn is not None and self._phase is Phase.HELD:
             self._connect(turn)
@@ -221,7 +221,7 @@ class Admitting(Tunnelling):
             return
         link.state = State.OPEN
         if link.upstream is not None and link.address is not None:
-            link.upstream.reached(link.address)
+            link.upstream.mark_reachable(link.address)
         if turn is not None and self._phase is Phase.HELD:
             self._connected(turn)
 

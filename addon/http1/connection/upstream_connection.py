@@ -134,9 +134,9 @@ class UpstreamConnection:
 
     def close(self) -> None:
         """Close the connection, whatever it is doing."""
-        self._sockets.release()
+        self._sockets.drop_readable()
         if self.server is not None:
-            self._sockets.flush_soon(self.server)
+            self._sockets.abort_unless_flushed(self.server)
             self._out.append(commands.CloseConnection(self.server))
         self.server = self._tls = self._inside = None
         self.state = State.CLOSED

@@ -10,7 +10,7 @@ from addon.http1.connection.relay import Relaying
 from addon.http1.decisions import Refuse
 from addon.http1.messages.forwarding import response_lines
 from addon.http1.messages.head_parser import ResponseHead
-from addon.http1.messages.response import Reply
+from addon.http1.messages.response import UpstreamResponse
 
 _UNASKED = Refuse(502, "upstream_invalid", "The upstream switched protocols without being asked.")
 _SWITCH = (
@@ -23,13 +23,13 @@ _END_SECONDS = 30.0
 class Tunnelling(Relaying):
     """Runs a tunnel in place of a reply."""
 
-    def _begin_tunnel(self, turn: ExchangeState, reply: Reply, head: ResponseHead) -> None:
+    def _begin_tunnel(self, turn: ExchangeState, reply: UpstreamResponse, head: ResponseHead) -> None:
         upgrade = head.headers.get(b"upgrade")
         if not turn.is_websocket or upgrade is None or upgrade.lower() != b"websocket":
             self._fail(turn, _UNASKED)
             return
         exchange, ours = turn.exchange, turn.admit.reply_lines
-        lines = response_lines(head, turn.request, turn.peer, self._site.rules, drop_length=True, limited=bool(ours))
+        lines = response_lines(head, turn.request, turn.peer, self._worker.rules, drop_length=True, limited=bool(ours))
         self._send(_SWITCH % (lines, ours, exchange.request_id.encode()))
         exchange.status, exchange.sent_head, exchange.first_byte = 101, True, self._now
         exchange.tunnel = True

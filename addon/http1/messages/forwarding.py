@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from addon.http1.decisions import Admit, Peer
 from addon.http1.messages.cors import Cors
 from addon.http1.messages.head_parser import Header, Headers, RequestHead, ResponseHead
-from addon.http1.messages.header_rules import NEVER_DOWN, NOT_NOMINABLE, RATE_LIMIT, goes_up
+from addon.http1.messages.header_rules import (
+    NEVER_FORWARDED_TO_CLIENT,
+    NOT_NOMINABLE,
+    RATE_LIMIT,
+    is_forwarded_upstream,
+)
 from addon.http1.messages.host_rewriting import IN_REQUESTS, HostRewriting, may_name_host
 from models.addresses import Network, is_in, parse_hop
 
 # What stays behind of a reply, by whether its length and its rate limit do.
 _DROPPED_DOWN = {
-    (drop_length, limited): NEVER_DOWN
+    (drop_length, limited): NEVER_FORWARDED_TO_CLIENT
     | (frozenset({b"content-length"}) if drop_length else frozenset())
     | (RATE_LIMIT if limited else frozenset())
     for drop_length in (False, True)
@@ -75,7 +80,7 @@ def forwarded_peer(proxy: Peer, headers: Headers, rules: Rules) -> Peer:
     return Peer(address, scheme, was_forwarded=True)
 
 
-def below_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:
+def strip_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:
     """Take the compatibility prefix off a path; None when it does not stand there as whole segments."""
     if not prefix or not raw_path.startswith(prefix):
         return None
@@ -100,20 +105,20 @@ def _lines(items: list[Header]) -> bytes:
 
 def request_trailers(trailers: list[Header], rules: Rules) -> list[Header]:
     """Keep of a client's trailers what would pass as a header."""
-    return [line for line in trailers if goes_up(line[0]) and not rules.holds_secret(line[2])]
+    return [line for line in trailers if is_forwarded_upstream(line[0]) and not rules.holds_secret(line[2])]
 
 
 def _passing(request: RequestHead, peer: Peer, rules: Rules) -> bytes:
     """Write the client's header lines that may go on, in order, and what is added to them whatever the request."""
     headers, compat, is_options = request.headers, request.compat, request.method == "OPTIONS"
-    key = (compat, is_options, peer.scheme, request.named)
+    key = (compat, is_options, peer.scheme, request.target_authority)
     known = headers.memo.get(key)
     if known is not None:
         return known
     nominated = headers.connection - NOT_NOMINABLE
     kept: list[Header] = []
     for lower, name, value in headers.items:
-        if lower in nominated or not goes_up(lower):
+        if lower in nominated or not is_forwarded_upstream(lower):
             continue
         if lower == b"accept-encoding" and compat:
             continue
@@ -149,7 +154,7 @@ def _foreign_cookies(value: bytes, rules: Rules) -> bytes | None:
 
 def _forwarded(request: RequestHead, peer: Peer) -> bytes:
     headers = request.headers
-    key = (peer.address, peer.scheme, request.named)
+    key = (peer.address, peer.scheme, request.target_authority)
     known = headers.memo.get(key)
     if known is None:
         host = request.host

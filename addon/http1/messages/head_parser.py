@@ -13,7 +13,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 from addon.http1.limits import Limits
 from addon.http1.messages.header_rules import SINGLE_IN_REQUESTS
 from addon.http1.messages.request_target import AUTHORITY, parse_target
-from addon.http1.messages.response_repair import repaired
+from addon.http1.messages.response_repair import repair_head
 from models.services.gateway.scopes import ORDINARY_METHODS
 
 # Name in lower case, name as it came, value.
@@ -47,12 +47,12 @@ class HeadError(Exception):
 class Headers:
     """The header lines of one message, in order; `first` finds a value by its lower-case name."""
 
-    __slots__ = ("claim", "connection", "first", "is_kept", "items", "memo", "raw")
+    __slots__ = ("claim", "connection", "first", "is_cached", "items", "memo", "raw")
 
     def __init__(self, raw: bytes, items: list[Header], first: dict[bytes, bytes]) -> None:
         # The bytes that this was read from, with the digit of the HTTP version before them in a request.
         self.raw = raw
-        self.is_kept = False
+        self.is_cached = False
         # What the policy worked out from these lines, for the next request that has them.
         self.claim: object = None
         self.items = items
@@ -74,7 +74,7 @@ class Headers:
 class RequestHead:
     """One request as the client sent it: well-formed, but not yet admitted."""
 
-    __slots__ = ("compat", "headers", "http10", "method", "named", "path", "query", "raw_path")
+    __slots__ = ("compat", "headers", "http10", "method", "path", "query", "raw_path", "target_authority")
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class RequestHead:
         http10: bool,
         headers: Headers,
         *,
-        named: bytes | None = None,
+        target_authority: bytes | None = None,
     ) -> None:
         self.method = method
         # The path as it was sent, and as the upstream sees it: they differ below the compatibility prefix.
@@ -92,7 +92,7 @@ class RequestHead:
         self.path = raw_path
         self.query = query
         # The authority that a target in absolute form names, by its key; None in any other form.
-        self.named = named
+        self.target_authority = target_authority
         self.http10 = http10
         self.headers = headers
         self.compat = False
@@ -105,7 +105,7 @@ class RequestHead:
     @property
     def host(self) -> bytes | None:
         """The host that the client means: a target in absolute form wins over Host (RFC 9112, section 3.2.2)."""
-        return self.headers.first.get(b"host") if self.named is None else self.named
+        return self.headers.first.get(b"host") if self.target_authority is None else self.target_authority
 
     @property
     def hops_left(self) -> int | None:
@@ -258,7 +258,7 @@ def parse_request(
     target = parse_target(method, match[2])
     if target is None:
         raise HeadError("The address of the request is malformed.")
-    raw_path, query, named = target
+    raw_path, query, authority = target
     raw = head[line_end - 1 :]
     headers = known(raw)
     if headers is None:
@@ -266,7 +266,7 @@ def parse_request(
         _check(HttpRequestParser, b"GET / HTTP/1." + raw)
         headers = Headers(raw, *_split(raw[3:], SINGLE_IN_REQUESTS, limits.header_count))
         _check_request(headers.first, http10)
-    return RequestHead(method, raw_path, query, http10, headers, named=named)
+    return RequestHead(method, raw_path, query, http10, headers, target_authority=authority)
 
 
 def parse_response(head: bytes, limits: Limits) -> ResponseHead:
@@ -274,7 +274,7 @@ def parse_response(head: bytes, limits: Limits) -> ResponseHead:
     try:
         return _parse_response(head, limits)
     except HeadError as error:
-        mended = repaired(head)
+        mended = repair_head(head)
         if mended == head:
             raise
         try:

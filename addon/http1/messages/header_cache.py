@@ -21,9 +21,9 @@ class HeaderCache:
         """Return the block as it was read before."""
         return self._blocks.get(block)
 
-    def keep(self, headers: Headers) -> None:
+    def add(self, headers: Headers) -> None:
         """Remember a block whose request was admitted."""
-        headers.is_kept = True
+        headers.is_cached = True
         if len(headers.raw) > BLOCK_BYTES:
             return
         self._blocks[headers.raw] = headers

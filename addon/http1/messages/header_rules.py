@@ -198,7 +198,7 @@ _NEVER_UP_PREFIXES = (
 
 # Alt-Svc names where else the upstream itself can be reached, which is not for those who come through here. The
 # others are orders to the web server in front (nginx, Apache, lighttpd): to serve a file or an address of its own.
-NEVER_DOWN = HOP_BY_HOP | frozenset(
+NEVER_FORWARDED_TO_CLIENT = HOP_BY_HOP | frozenset(
     {
         b"alt-svc",
         b"clear-site-data",
@@ -223,7 +223,7 @@ _KEPT_NAMES = 1024
 _LONGEST_KEPT = 64
 
 
-def goes_up(lower: bytes) -> bool:
+def is_forwarded_upstream(lower: bytes) -> bool:
     """Whether a client may send this header to the upstream at all."""
     return _kept(lower) if len(lower) <= _LONGEST_KEPT else _decided(lower)
 

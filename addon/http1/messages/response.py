@@ -21,7 +21,7 @@ def body_kind(response: ResponseHead, method: str) -> Kind:
     return Kind.UNTIL_CLOSE
 
 
-class Reply:
+class UpstreamResponse:
     """The reply to one request, as far as it has come."""
 
     __slots__ = (

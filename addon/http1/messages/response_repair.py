@@ -4,7 +4,7 @@
 _REPEATABLE = frozenset({b"content-length", b"content-type", b"content-range", b"location", b"upgrade"})
 
 
-def repaired(head: bytes) -> bytes:
+def repair_head(head: bytes) -> bytes:
     """Return the head without identical duplicates of what may stand there once, and without spaces before a colon.
 
     RFC 9110, 8.6 lets a recipient replace identical lengths with one; RFC 9112, 5.1 has a proxy remove the spaces.

@@ -16,13 +16,13 @@ from addon.http1.messages.head_parser import Header
 REDACTED = b"[redacted]"
 MASKED = b"[masked]"
 # Parts of names whose values nobody may see.
-TELLING = r"pass|pwd|token|secret|key|ticket|cookie|auth|session|signature|credential|jwt|otp|code"
+SENSITIVE_NAME_PARTS = r"pass|pwd|token|secret|key|ticket|cookie|auth|session|signature|credential|jwt|otp|code"
 # JSON within a string within JSON: deeper than this it is hidden as a whole.
-DEEPEST = 3
+MAX_NESTING = 3
 # Nothing shorter has the shape of a secret.
-SHORTEST = 16
+MIN_SECRET_LENGTH = 16
 # So much of a compressed body is shown.
-MOST_UNCOMPRESSED = 16 * 1024
+MAX_DECOMPRESSED_BYTES = 16 * 1024
 _NAME = rb"[\w.%\[\]-]"
 # A name up to its value; never tried from the middle of a name, so that a long one is read once.
 _PAIR = re.compile(rb"(?<!%b)(%b++)([\"'\\]*+\s*+[=:]\s*+)" % (_NAME, _NAME))
@@ -48,17 +48,17 @@ class Redactor:
     """Knows which names are those of secrets: the usual ones, and `more`."""
 
     def __init__(self, more: Iterable[str] = ()) -> None:
-        words = [TELLING, *(re.escape(word) for word in more if word)]
+        words = [SENSITIVE_NAME_PARTS, *(re.escape(word) for word in more if word)]
         self._telling = re.compile("|".join(words).encode(), re.IGNORECASE)
 
-    def tells(self, name: bytes) -> bool:
+    def is_secret_name(self, name: bytes) -> bool:
         """Say whether a name is that of a secret, however it is escaped."""
-        plain = decoded(name)
+        plain = unescape(name)
         return plain is None or self._telling.search(plain) is not None
 
     def headers(self, items: Iterable[Header]) -> list[tuple[bytes, bytes]]:
         """Return header lines as they may be shown."""
-        return [(name, REDACTED if self.tells(lower) else self.text(value)) for lower, name, value in items]
+        return [(name, REDACTED if self.is_secret_name(lower) else self.text(value)) for lower, name, value in items]
 
     def target(self, target: bytes) -> bytes:
         """Return a path with its query as it may be shown."""
@@ -93,7 +93,7 @@ class Redactor:
         while found := _PAIR.search(text, at):
             out.append(text[at : found.end()])
             at = found.end()
-            if self.tells(found[1]):
+            if self.is_secret_name(found[1]):
                 value = _VALUE.match(text, at)
                 at = value.end() if value else at
                 out.append(REDACTED)
@@ -106,7 +106,7 @@ class Redactor:
             name, attributes = found[1], found[2]
             out.append(text[at : found.start()])
             at = found.end()
-            if self.tells(name):
+            if self.is_secret_name(name):
                 end = text.find(b"</" + name, at)
                 at = len(text) if end < 0 else end
                 out.append(b"<%b>%b" % (name, REDACTED))
@@ -124,14 +124,14 @@ class Redactor:
         for index, piece in enumerate(pieces):
             name, mark, value = piece.partition(b"=")
             if mark:
-                pieces[index] = _masked(name) + mark + (REDACTED if self.tells(name) else self._value(value))
+                pieces[index] = _masked(name) + mark + (REDACTED if self.is_secret_name(name) else self._value(value))
             else:
                 pieces[index] = _masked(piece)
         return b"".join(pieces)
 
     def _value(self, value: bytes) -> bytes:
         """Hide a secret within a value that is escaped: an address with a query of its own, or JSON."""
-        plain = decoded(value)
+        plain = unescape(value)
         if plain is None:
             return REDACTED
         shown = self.text(plain)
@@ -150,7 +150,7 @@ class Redactor:
                 inside += bool(opening) - bool(closing)
                 continue
             if name:
-                hides = hides or self.tells(_unescaped(name))
+                hides = hides or self.is_secret_name(_unescaped(name))
             elif hides and (string or opening or other.strip(b" \t\r\n:,") if not closing else b""):
                 out.append(b'"%b"' % REDACTED)
                 hides, inside = False, int(bool(opening))
@@ -164,14 +164,14 @@ class Redactor:
         return b"".join(out)
 
     def _is_name(self, string: bytes) -> bool:
-        return _WORD.fullmatch(string) is not None and self.tells(string)
+        return _WORD.fullmatch(string) is not None and self.is_secret_name(string)
 
     def _string(self, string: bytes, depth: int) -> bytes:
         """Hide the secrets within a string of JSON, which may hold JSON itself."""
         if b"\\" not in string:
             return self.text(string)
         plain = _unescaped(string)
-        if plain == string or depth == DEEPEST:  # it was cut off, or is a maze
+        if plain == string or depth == MAX_NESTING:  # it was cut off, or is a maze
             return b'"%b"' % REDACTED
         shown = self._json(plain, depth + 1) if plain.lstrip()[:1] in {b"{", b"["} else self.text(plain)
         return string if shown == plain else json.dumps(shown.decode("utf-8", "replace")).encode()
@@ -186,9 +186,9 @@ def _unescaped(string: bytes) -> bytes:
     return said.encode("utf-8", "replace") if isinstance(said, str) else string
 
 
-def decoded(text: bytes) -> bytes | None:
+def unescape(text: bytes) -> bytes | None:
     """Take off the escapes of an address, and those below them; None for what is escaped again and again."""
-    for _ in range(DEEPEST):
+    for _ in range(MAX_NESTING):
         plain = unquote_to_bytes(text) if b"%" in text else text
         if plain == text:
             return text
@@ -202,12 +202,12 @@ def _masked(text: bytes) -> bytes:
         text = _PRIVATE_KEY.sub(MASKED, text)
     if b"://" in text:
         text = _USER_INFO.sub(MASKED + b"@", text)
-    return _SECRET.sub(MASKED, text) if len(text) >= SHORTEST else text
+    return _SECRET.sub(MASKED, text) if len(text) >= MIN_SECRET_LENGTH else text
 
 
 def _hides_a_secret(text: bytes) -> bool:
     """Say whether there is a secret in a text once its escapes are taken off."""
-    plain = decoded(text)
+    plain = unescape(text)
     return plain is None or (plain != text and _masked(plain) != plain)
 
 
@@ -219,7 +219,7 @@ def _uncompressed(body: bytes, coding: bytes) -> tuple[bytes, bool]:
         return b"", False
     unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
-        return unpacking.decompress(body, MOST_UNCOMPRESSED), unpacking.eof
+        return unpacking.decompress(body, MAX_DECOMPRESSED_BYTES), unpacking.eof
     except zlib.error:
         return b"", False
 

@@ -27,7 +27,7 @@ def _languages(request: RequestHead | None) -> str:
     return asked.decode("latin-1") if asked else ""
 
 
-def refusal(
+def refusal_response(
     refuse: Refuse,
     request: RequestHead | None,
     request_id: str,
@@ -40,16 +40,16 @@ def refusal(
     headers = _HEADERS
     if _wants_page(request):
         content_type, headers = "text/html; charset=utf-8", frame.HEADERS
-        body = refusal_pages.written(refuse, request_id, portal_url, _languages(request))
+        body = refusal_pages.render(refuse, request_id, portal_url, _languages(request))
     else:
         content_type = "application/json"
         facts = {"detail": refuse.detail, "code": refuse.code, "request_id": request_id}
         body = json.dumps(facts).encode()
     local = Local(refuse.status, body, content_type, (*refuse.headers, *headers, ("Vary", "Accept, Accept-Language")))
-    return local_reply(local, request, request_id, close=close, lines=lines)
+    return local_response(local, request, request_id, close=close, lines=lines)
 
 
-def local_reply(
+def local_response(
     local: Local, request: RequestHead | None, request_id: str, *, close: bool, lines: bytes = b""
 ) -> bytes:
     """Build the whole reply for an answer of our own. Raises ValueError for a header that would split it."""

@@ -123,7 +123,7 @@ _OURS = {
 }
 
 
-def written(refuse: Refuse, request_id: str, portal_url: str, accept_language: str) -> bytes:
+def render(refuse: Refuse, request_id: str, portal_url: str, accept_language: str) -> bytes:
     """Write the page of a refusal, with the facts that the JSON has: its sentence, its code and the request's id.
 
     The sentence is for programs and English; other languages have it in small print, below what they say themselves.

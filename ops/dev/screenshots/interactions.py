@@ -97,7 +97,7 @@ def _outside(shop: Shop) -> Iterator[Place]:
     for name, draw in (
         ("ask", lambda language: pages.confirmation_page("ticket", "fPOzx1H6", language)),
         ("over", lambda language: pages.expired_page("", "7d1f0c2e", language)),
-        ("refused", lambda language: refusal_pages.written(EXPIRED, "7d1f0c2e", "", language)),
+        ("refused", lambda language: refusal_pages.render(EXPIRED, "7d1f0c2e", "", language)),
     ):
         yield Place(f"gateway-{name}", "/robots.txt", "visitor", _draw(draw))
     for path in ("/docs", "/redoc"):

@@ -9,7 +9,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
 from addon.http1.connection.context import WorkerContext
-from addon.http1.connection.events import AdmitSlowHook, ClientLeft, Cut, Drain, FirstUseHook, Tick
+from addon.http1.connection.events import Abort, AdmitSlowHook, ClientClosed, Drain, FirstUseHook, Tick
 from addon.http1.connection.layer import Http1Layer
 from addon.http1.decisions import Admit, Decision, Defer, Peer, Refuse
 from addon.http1.exchange import Exchange
@@ -42,22 +42,22 @@ class FakeSockets:
     def abort(self, connection: Connection) -> None:
         self.aborted.append(connection)
 
-    def backlog(self, connection: Connection) -> int:
+    def unsent_bytes(self, connection: Connection) -> int:
         return self.waiting.get(connection, 0)
 
-    def is_gone(self, connection: Connection) -> bool:
+    def is_lost(self, connection: Connection) -> bool:
         return connection in self.gone
 
-    def hold(self, connection: Connection) -> None:
+    def keep_readable(self, connection: Connection) -> None:
         self.held = connection
 
-    def release(self) -> None:
+    def drop_readable(self) -> None:
         self.held = None
 
-    def unread(self, connection: Connection) -> bytes:
+    def take_unread(self, connection: Connection) -> bytes:
         return self.received_unread.pop(connection, b"")
 
-    def flush_soon(self, connection: Connection) -> None:
+    def abort_unless_flushed(self, connection: Connection) -> None:
         pass
 
 
@@ -110,10 +110,10 @@ class Playbook:
         self.upstream = Upstream(hosts, HOST)
         self.policy = FakePolicy(self.upstream)
         self.sockets = FakeSockets()
-        self.site = WorkerContext(self.policy, limits or Limits(), rules or Rules(), clock=lambda: self.time)
+        self.worker_context = WorkerContext(self.policy, limits or Limits(), rules or Rules(), clock=lambda: self.time)
         self.client = Client(peername=("192.0.2.7", 40000), sockname=("192.0.2.1", 80), state=ConnectionState.OPEN)
-        self.layer = Http1Layer(Context(self.client, Options()), self.site, self.sockets)
-        self.site.registry.add(self.client, self.layer, self)
+        self.layer = Http1Layer(Context(self.client, Options()), self.worker_context, self.sockets)
+        self.worker_context.registry.add_layer(self.client, self.layer, self)
         self.connects = connects
         self.received = b""
         self.half_closed = False
@@ -200,9 +200,9 @@ class Playbook:
         self.feed(events.ConnectionClosed(self.client))
         return self
 
-    def left(self, *, is_gone: bool = False) -> "Playbook":
+    def left(self, *, is_lost: bool = False) -> "Playbook":
         """The sweeper sees the client's FIN, which stands behind bytes that are not read."""
-        self.feed(ClientLeft(is_gone))
+        self.feed(ClientClosed(is_lost))
         return self
 
     def upstream_hangs_up(self, *, lost: bool = False, index: int = -1) -> "Playbook":
@@ -241,11 +241,11 @@ class Playbook:
         return self
 
     def cut(self) -> "Playbook":
-        self.feed(Cut(Refuse(401, "token_revoked", "The access token was revoked.")))
+        self.feed(Abort(Refuse(401, "token_revoked", "The access token was revoked.")))
         return self
 
     def drain(self) -> "Playbook":
-        self.site.registry.draining = True
+        self.worker_context.registry.draining = True
         self.feed(Drain())
         return self
 

@@ -32,17 +32,17 @@ class TokenPolicy:
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
-        self.site: WorkerContext | None = None
+        self.worker_context: WorkerContext | None = None
         self.counted = [0, 0]
         self.open = 0
         self.codes: list[str] = []
 
     def admit(self, request: RequestHead, peer: Peer, exchange: Exchange) -> Decision | Defer:
         if request.raw_path == b"/_zenzefi/cut":
-            assert self.site is not None
-            return Local(200, json.dumps(self.site.registry.cut("good", REVOKED)).encode())
+            assert self.worker_context is not None
+            return Local(200, json.dumps(self.worker_context.registry.abort("good", REVOKED)).encode())
         if request.raw_path == b"/_zenzefi/counted":
-            observers = len(self.site.observers) if self.site else 0
+            observers = len(self.worker_context.observers) if self.worker_context else 0
             return Local(200, json.dumps([*self.counted, self.open, self.codes, observers]).encode())
         if request.raw_path == b"/_zenzefi/slow":
             return Defer()
@@ -114,12 +114,12 @@ async def main(settings: dict[str, object]) -> None:
         dead_seconds=1,
     )
     policy = TokenPolicy(upstream)
-    site = policy.site = WorkerContext(
+    worker_context = policy.worker_context = WorkerContext(
         policy, Limits(**settings.get("limits", {})), Rules(trusted_proxies=(ip_network("127.0.0.0/8"),))
     )
     listener = listening_socket("127.0.0.1", 0)
     gateway = Gateway(
-        site,
+        worker_context,
         listener,
         tls=Tls(Path(tls["confdir"]), Path(tls["certificate"]), Path(tls["ca"])) if tls else None,
         extra_addons=(WATCHER,) if settings.get("watch") else (),

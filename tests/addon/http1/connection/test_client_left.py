@@ -94,10 +94,10 @@ def test_a_fin_behind_unread_bytes_gives_a_tunnel_a_bounded_time_to_pass_them_on
     assert play.closed
 
 
-@pytest.mark.parametrize("is_gone", [True, False])
-def test_where_half_closed_clients_are_served_only_a_lost_one_has_left(is_gone):
-    play = Playbook(limits=Limits(half_close=True)).send(GET).left(is_gone=is_gone)
-    assert play.closed is is_gone
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_where_half_closed_clients_are_served_only_a_lost_one_has_left(is_lost):
+    play = Playbook(limits=Limits(half_close=True)).send(GET).left(is_lost=is_lost)
+    assert play.closed is is_lost
 
 
 @pytest.fixture(scope="module")

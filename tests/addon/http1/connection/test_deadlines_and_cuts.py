@@ -197,21 +197,21 @@ def test_an_idle_connection_is_cut_as_well():
 
 def test_the_registry_knows_whose_connection_it_is():
     play = Playbook().send(GET).reply(OK)
-    registry = play.site.registry
+    registry = play.worker_context.registry
     play.policy.decide = lambda _: Admit(play.upstream, "t2", "u1")
     play.send(GET).reply(OK)
     refusal = play.exchange
     assert refusal is not None
-    assert registry.cut("t1", None) == 0
-    assert registry.cut("t2", None) == 1
+    assert registry.abort("t1", None) == 0
+    assert registry.abort("t2", None) == 1
     assert play.closed
-    assert registry.cut("t2", None) == 0
+    assert registry.abort("t2", None) == 0
 
 
 def test_the_sweeper_wakes_whom_it_must():
     play = Playbook(limits=LIMITS).send(GET)
     play.time += 100
-    play.site.registry.sweep(play.time)
+    play.worker_context.registry.sweep(play.time)
     assert code(play.received) == "upstream_timeout"
 
 

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from addon.http1.decisions import Admit
-from addon.http1.messages.forwarding import Rules, below_prefix
+from addon.http1.messages.forwarding import Rules, strip_prefix
 from tests.addon.http1.playbook import CHUNKED, GET, OK, Playbook
 
 
@@ -160,7 +160,7 @@ def test_the_compatibility_prefix(path, expected):
 
 
 def test_the_prefix_can_be_turned_off():
-    assert below_prefix(b"/api/v1/proxy/a", b"") is None
+    assert strip_prefix(b"/api/v1/proxy/a", b"") is None
 
 
 def test_below_the_prefix_a_compressed_reply_has_no_length():

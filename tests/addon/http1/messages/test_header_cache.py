@@ -42,7 +42,7 @@ def test_what_was_refused_is_not_kept():
     play = Playbook()
     play.policy.decide = lambda _: Refuse(401, "token_invalid", "Invalid.")
     play.send(GET)
-    assert play.site.repeated.get(play.policy.asked[0].headers.raw) is None
+    assert play.worker_context.header_cache.get(play.policy.asked[0].headers.raw) is None
 
 
 def test_the_block_kept_longest_ago_goes_first_and_long_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch):

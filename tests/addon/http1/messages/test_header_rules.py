@@ -2,7 +2,7 @@
 
 import pytest
 
-from addon.http1.messages.header_rules import NEVER_DOWN, goes_up
+from addon.http1.messages.header_rules import NEVER_FORWARDED_TO_CLIENT, is_forwarded_upstream
 
 CLAIMS = """
     X-Original-URI X-Original-URL X-Original-Method X-Original-Host X-Rewrite-URI X-Rewrite-URL X-HTTP-Method-Override
@@ -27,15 +27,21 @@ OWN = """
 def test_a_client_cannot_claim_another_identity_address_path_or_method(name: str) -> None:
     lower = name.lower().encode()
     for spelling in (lower, lower.replace(b"-", b"_"), lower.replace(b"-", b"."), lower.replace(b"-", b"_", 1)):
-        assert not goes_up(spelling), spelling
+        assert not is_forwarded_upstream(spelling), spelling
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_what_clients_have_to_say_themselves_goes_up(name: str) -> None:
-    assert goes_up(name.lower().encode())
+    assert is_forwarded_upstream(name.lower().encode())
 
 
 def test_an_upstream_gives_no_orders_to_the_web_server_in_front() -> None:
-    assert {b"x-accel-redirect", b"x-sendfile", b"x-accel-expires", b"alt-svc", b"clear-site-data"} <= NEVER_DOWN
+    assert {
+        b"x-accel-redirect",
+        b"x-sendfile",
+        b"x-accel-expires",
+        b"alt-svc",
+        b"clear-site-data",
+    } <= NEVER_FORWARDED_TO_CLIENT
     # It says only that a stream must not wait in a buffer.
-    assert b"x-accel-buffering" not in NEVER_DOWN
+    assert b"x-accel-buffering" not in NEVER_FORWARDED_TO_CLIENT

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from addon.http1.decisions import Refuse
-from addon.http1.pages.refusal_pages import written
+from addon.http1.pages.refusal_pages import render
 from portal.presentation.refusal_reasons import REASONS
 from tests.addon.http1.playbook import GET, Playbook
 
@@ -16,10 +16,10 @@ RUSSIAN = "ru-RU,ru;q=0.9,en;q=0.8"
 @pytest.mark.parametrize("code", CODES)
 def test_every_refusal_says_in_each_language_what_happened_and_what_to_do(code: str) -> None:
     refuse = Refuse(403, code, "What <programs> read.")
-    english = written(refuse, "id-1", "https://portal.example", "de, en;q=0.5").decode()
+    english = render(refuse, "id-1", "https://portal.example", "de, en;q=0.5").decode()
     assert '<html lang="en">' in english
     assert re.search(r"<h1>[A-Z][^<]+</h1><p>What &lt;programs&gt; read\. [A-Z“][^<]+</p>", english)
-    russian = written(refuse, "id-1", "https://portal.example", RUSSIAN).decode()
+    russian = render(refuse, "id-1", "https://portal.example", RUSSIAN).decode()
     assert '<html lang="ru">' in russian
     title, advice = re.findall(r"<h1>(.+)</h1><p>([^<]+)</p>", russian)[0]
     assert not re.search("[a-z]", title + advice)
@@ -31,13 +31,13 @@ def test_every_refusal_says_in_each_language_what_happened_and_what_to_do(code: 
 
 def test_a_refusal_with_a_page_of_its_own_leads_there() -> None:
     refuse = Refuse(409, "device_conflict", "Another device.", page="/tokens/1#device")
-    shown = written(refuse, "id-1", "https://portal.example", RUSSIAN).decode()
+    shown = render(refuse, "id-1", "https://portal.example", RUSSIAN).decode()
     assert '<a href="https://portal.example/tokens/1#device">Открыть страницу токена</a>' in shown
 
 
 def test_a_note_of_the_operators_stands_in_front_and_is_text() -> None:
     refuse = Refuse(503, "maintenance", "Closed. Back at noon.", note="Вернёмся в <полдень>.")
-    assert "<p>Вернёмся в &lt;полдень&gt;. Идущее" in written(refuse, "id-1", "", RUSSIAN).decode()
+    assert "<p>Вернёмся в &lt;полдень&gt;. Идущее" in render(refuse, "id-1", "", RUSSIAN).decode()
 
 
 def test_the_browsers_language_is_read_from_its_request() -> None:

@@ -12,7 +12,7 @@ from addon.http1.connection.handler_sockets import HandlerSockets
 _GONE = select.EPOLLHUP | select.EPOLLERR
 
 
-class HangUps:
+class ClosedClientDetector:
     """The client sockets of one worker; a look at all of them costs one system call."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class HangUps:
     def sweep(self) -> list[tuple[HandlerSockets, bool]]:
         """Return the clients that have ended their side of the connection, and whether they are gone for good."""
         found = [(self._clients.get(number), bool(events & _GONE)) for number, events in self._epoll.poll(0)]
-        return [(sockets, is_gone) for sockets, is_gone in found if sockets is not None]
+        return [(sockets, is_lost) for sockets, is_lost in found if sockets is not None]
 
     def close(self) -> None:
         """Stop watching."""
