@@ -8,18 +8,18 @@ from models.services.audit import hash_chain
 logger = logging.getLogger(__name__)
 
 # So many batches in one run: the next one goes on where this one stopped.
-BATCHES = 20
+MAX_BATCHES = 20
 
 
 def chain_new_rows() -> int:
     """Seal the rows that are there, a batch a transaction; returns how many."""
     key = hash_chain.key_of(context.settings().tokens)
     sealed = 0
-    for _ in range(BATCHES):
+    for _ in range(MAX_BATCHES):
         with context.sessions().begin() as session:
             found = hash_chain.chain_new_rows(session, key)
         sealed += found
-        if found < hash_chain.AT_ONCE:
+        if found < hash_chain.BATCH_SIZE:
             break
     return sealed
 

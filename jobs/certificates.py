@@ -13,7 +13,7 @@ from models.services.gateway.workers import CERTIFICATES
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
 def check() -> int:
@@ -30,7 +30,7 @@ def check() -> int:
             redis.hdel(CERTIFICATES, name)
             continue
         try:
-            end = _end_of(parts.hostname or "", parts.port or 443)
+            end = _expiry_of(parts.hostname or "", parts.port or 443)
         except (OSError, ValueError) as error:
             logger.warning("the certificate of %s cannot be seen: %s", address, error)
         else:
@@ -39,13 +39,13 @@ def check() -> int:
     return seen
 
 
-def _end_of(host: str, port: int) -> float:
+def _expiry_of(host: str, port: int) -> float:
     """Return when the certificate ends that is shown for a name. Raises OSError and ValueError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Whether it is to be trusted is for the doctor: one that ran out must tell its date here, and nothing is sent.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection((host, port), timeout=PATIENCE_SECONDS) as plain,
+        socket.create_connection((host, port), timeout=TIMEOUT_SECONDS) as plain,
         context.wrap_socket(plain, server_hostname=host) as secure,
     ):
         shown = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")

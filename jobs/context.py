@@ -10,15 +10,15 @@ from jobs import metrics
 from models import database
 from models.config import settings as config
 from models.metrics import audit_counters
-from models.services.settings.overrides import Cached
+from models.services.settings.overrides import CachedSettings
 
 logger = logging.getLogger(__name__)
 
 
 @cache
-def settings_at_start() -> Cached:
+def settings_at_start() -> CachedSettings:
     """Return the settings of this process as it was started, which know what was changed since."""
-    return Cached(config.load_settings())
+    return CachedSettings(config.load_settings())
 
 
 def settings() -> config.Settings:

@@ -23,7 +23,7 @@ USER_AGENT = "Zenzefi-Webhook/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PostResponse:
     """The status and the first bytes of what came back."""
 
     status: int
@@ -31,7 +31,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class PostLimits:
     """What one request may take."""
 
     seconds: float
@@ -39,7 +39,9 @@ class Bounds:
     allow_private: bool
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], bounds: Bounds, context: ssl.SSLContext) -> Answer:
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], bounds: PostLimits, context: ssl.SSLContext
+) -> PostResponse:
     """Send `body` and return the start of the answer. Raises Unreachable with a sentence for the endpoint's owner."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
@@ -64,7 +66,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], bounds: Bounds, cont
             )
         else:
             connection = HTTPConnection(address, port, timeout=left)
-        with _cut_at(connection, ends) as cut:
+        with _abort_at(connection, ends) as cut:
             try:
                 connection.connect()
             except (OSError, HTTPError) as error:
@@ -77,14 +79,14 @@ def post(url: str, body: bytes, headers: Mapping[str, str], bounds: Bounds, cont
                 with suppress(OSError, HTTPError, HTTPException):
                     # A body that breaks off, or takes too long, does not change what the status has said.
                     start = response.read(bounds.answer_bytes) or b""
-                return Answer(response.status, start)
+                return PostResponse(response.status, start)
             except (OSError, HTTPError, HTTPException, ValueError) as error:
-                raise Unreachable(_sentence(error, was_cut=cut.is_set())) from None
-    raise Unreachable(_sentence(unreached, was_cut=time.monotonic() >= ends))
+                raise Unreachable(_error_text(error, was_cut=cut.is_set())) from None
+    raise Unreachable(_error_text(unreached, was_cut=time.monotonic() >= ends))
 
 
 @contextmanager
-def _cut_at(connection: HTTPConnection, ends: float) -> Iterator[threading.Event]:
+def _abort_at(connection: HTTPConnection, ends: float) -> Iterator[threading.Event]:
     """Close the connection when the time is over: a socket's own time-out starts anew with each byte that arrives."""
     was_cut = threading.Event()
 
@@ -105,7 +107,7 @@ def _cut_at(connection: HTTPConnection, ends: float) -> Iterator[threading.Event
         connection.close()
 
 
-def _sentence(error: Exception | None, *, was_cut: bool) -> str:
+def _error_text(error: Exception | None, *, was_cut: bool) -> str:
     """Say what went wrong without a word of the other side's and without an address."""
     cause = error
     while cause is not None and not isinstance(cause, ssl.SSLError) and cause.__cause__ is not None:

@@ -42,7 +42,7 @@ UNREACHABLE = (
     smtplib.SMTPAuthenticationError,
 )
 # Announcements are written by an admin; no person writes any other mail.
-WRITTEN_BY_A_PERSON = frozenset({"announcement"})
+WRITTEN_BY_ADMINS = frozenset({"announcement"})
 TIMEOUT_SECONDS = 20
 
 
@@ -56,7 +56,7 @@ def send_pending() -> int:
     """
     settings, ends = context.settings(), time.monotonic() + RUN_SECONDS
     sent = 0
-    with _postman(settings) as postman, _counted() as results:
+    with _smtp_session(settings) as postman, _counted() as results:
         while time.monotonic() < ends:
             with context.sessions().begin() as session:
                 mails = outbox.claim(session)
@@ -98,7 +98,7 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     way_out = notification_preferences.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
     letter = mail_rendering.render(
         mail.kind,
-        email_links.shown(mail.context, settings),
+        email_links.with_link_url(mail.context, settings),
         language=mail.user.language if mail.user else DEFAULT,
         portal_url=portal.address,
         unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,
@@ -112,7 +112,7 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     message["Date"] = format_datetime(clock.now())
     # RFC 5322 3.6.4: the right-hand side is a domain of who made the message; the row's id makes it unique there.
     message["Message-ID"] = f"<{mail.id}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
-    if mail.kind not in WRITTEN_BY_A_PERSON:
+    if mail.kind not in WRITTEN_BY_ADMINS:
         # RFC 3834 5: no autoresponder answers it.
         message["Auto-Submitted"] = "auto-generated"
     if way_out:
@@ -133,7 +133,7 @@ def _with_ascii_domain(address: str) -> str:
     return f"{front}@{idna.encode(name, uts46=True).decode()}{end}"
 
 
-class _Postman:
+class _SmtpSession:
     """One conversation with the mail server, begun when there is something to say and again after it broke off."""
 
     def __init__(self, settings: Settings) -> None:
@@ -168,8 +168,8 @@ class _Postman:
 
 
 @contextmanager
-def _postman(settings: Settings) -> Iterator[_Postman]:
-    postman = _Postman(settings)
+def _smtp_session(settings: Settings) -> Iterator[_SmtpSession]:
+    postman = _SmtpSession(settings)
     try:
         yield postman
     finally:

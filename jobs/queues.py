@@ -82,7 +82,7 @@ def scheduler_lives(connection: Redis) -> bool:
 def queue_status(connection: Redis) -> QueueStatus:
     """Return how the queues stand. Raises QueueDown."""
     try:
-        lanes = _lanes(connection)
+        lanes = _queues(connection)
         return QueueStatus(
             waiting={lane.name: lane.count for lane in lanes},
             failed=sum(lane.failed_job_registry.count for lane in lanes),
@@ -97,7 +97,7 @@ def failed_jobs(connection: Redis, limit: int = 50) -> list[FailedJob]:
     """Return jobs that failed for good, the last ones first. Raises QueueDown."""
     found: list[FailedJob] = []
     try:
-        for lane in _lanes(connection):
+        for lane in _queues(connection):
             ids = lane.failed_job_registry.get_job_ids(0, limit - 1, desc=True)
             found += [_failed(lane.name, job) for job in Job.fetch_many(ids, connection) if job is not None]
     except RedisError as error:
@@ -118,7 +118,7 @@ def remove(connection: Redis, job_id: str) -> str | None:
 def _on_failed(connection: Redis, job_id: str, act: Callable[[Queue, Job], object]) -> str | None:
     try:
         job = Job.fetch(job_id, connection)
-        for lane in _lanes(connection):
+        for lane in _queues(connection):
             if job_id in lane.failed_job_registry:
                 act(lane, job)
                 return str(job.func_name)
@@ -130,7 +130,7 @@ def _on_failed(connection: Redis, job_id: str, act: Callable[[Queue, Job], objec
     return None
 
 
-def _lanes(connection: Redis) -> list[Queue]:
+def _queues(connection: Redis) -> list[Queue]:
     return [Queue(name, connection=connection) for name in (QUEUE, SLOW_QUEUE)]
 
 

@@ -19,7 +19,7 @@ _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ScheduledJob:
     """A job that runs every `every` seconds, or when `cron` (in UTC) says; a `slow` one keeps no other waiting."""
 
     job: str
@@ -43,35 +43,35 @@ class Task:
 
 
 SCHEDULE = (
-    Task("jobs.email_links.send_links", every=10),
-    Task("jobs.mail.send_pending", every=10),
-    Task("jobs.webhooks.send_pending", every=5),
-    Task("jobs.audit.chain_new_rows", every=10),
-    Task("jobs.token_time.end_pauses", every=10),
-    Task("jobs.token_time.pause_for_debt", every=10),
-    Task("jobs.token_time.credit_outages", every=15),
-    Task("jobs.token_time.renew", every=60),
-    Task("jobs.token_time.notify_renewals", every=60),
-    Task("jobs.token_time.notify_expiries", every=60),
-    Task("jobs.token_time.vest_bonuses", every=600),
-    Task("jobs.payments.sweep_events", every=15),
-    Task("jobs.payments.sweep_refunds", every=60),
-    Task("jobs.payments.ask_providers", every=60),
-    Task("jobs.payments.expire_pending", every=60),
-    Task("jobs.health.check", every=CHECKED_EVERY_SECONDS),
-    Task("jobs.cleanup.close_sessions", every=60),
-    Task("jobs.cleanup.delete_idempotent_replies", every=3600),
-    Task("jobs.cleanup.delete_browser_access", every=600),
-    Task("jobs.cleanup.delete_ended_logins", every=3600),
-    Task("jobs.email_links.carry_debts", every=60),
-    Task("jobs.email_links.delete_expired_links", every=3600),
-    Task("jobs.cleanup.count_days", every=300),
-    Task("jobs.cleanup.verify_ledger", cron="30 2 * * *", slow=True),
-    Task("jobs.audit.verify", cron="45 2 * * *", slow=True),
-    Task("jobs.backups.create", cron="0 3 * * *", slow=True),
-    Task("jobs.audit.archive", cron="0 4 * * *", slow=True),
-    Task("jobs.certificates.check", cron="20 * * * *", slow=True),
-    Task("jobs.cleanup.delete_old_notifications", cron="15 4 * * *"),
+    ScheduledJob("jobs.email_links.send_links", every=10),
+    ScheduledJob("jobs.mail.send_pending", every=10),
+    ScheduledJob("jobs.webhooks.send_pending", every=5),
+    ScheduledJob("jobs.audit.chain_new_rows", every=10),
+    ScheduledJob("jobs.token_time.end_pauses", every=10),
+    ScheduledJob("jobs.token_time.pause_for_debt", every=10),
+    ScheduledJob("jobs.token_time.credit_outages", every=15),
+    ScheduledJob("jobs.token_time.renew", every=60),
+    ScheduledJob("jobs.token_time.notify_renewals", every=60),
+    ScheduledJob("jobs.token_time.notify_expiries", every=60),
+    ScheduledJob("jobs.token_time.vest_bonuses", every=600),
+    ScheduledJob("jobs.payments.sweep_events", every=15),
+    ScheduledJob("jobs.payments.sweep_refunds", every=60),
+    ScheduledJob("jobs.payments.ask_providers", every=60),
+    ScheduledJob("jobs.payments.expire_pending", every=60),
+    ScheduledJob("jobs.health.check", every=CHECKED_EVERY_SECONDS),
+    ScheduledJob("jobs.cleanup.close_sessions", every=60),
+    ScheduledJob("jobs.cleanup.delete_idempotent_replies", every=3600),
+    ScheduledJob("jobs.cleanup.delete_browser_access", every=600),
+    ScheduledJob("jobs.cleanup.delete_ended_logins", every=3600),
+    ScheduledJob("jobs.email_links.carry_debts", every=60),
+    ScheduledJob("jobs.email_links.delete_expired_links", every=3600),
+    ScheduledJob("jobs.cleanup.count_days", every=300),
+    ScheduledJob("jobs.cleanup.verify_ledger", cron="30 2 * * *", slow=True),
+    ScheduledJob("jobs.audit.verify", cron="45 2 * * *", slow=True),
+    ScheduledJob("jobs.backups.create", cron="0 3 * * *", slow=True),
+    ScheduledJob("jobs.audit.archive", cron="0 4 * * *", slow=True),
+    ScheduledJob("jobs.certificates.check", cron="20 * * * *", slow=True),
+    ScheduledJob("jobs.cleanup.delete_old_notifications", cron="15 4 * * *"),
 )
 
 
@@ -112,7 +112,7 @@ def scheduler(connection: Redis) -> Scheduler:
     return AtomicScheduler(queue_name=QUEUE, connection=connection, interval=POLL_SECONDS)
 
 
-def reconcile(timetable: Scheduler, tasks: tuple[Task, ...] = SCHEDULE) -> None:
+def reconcile(timetable: Scheduler, tasks: tuple[ScheduledJob, ...] = SCHEDULE) -> None:
     """Take away what is no longer in the list, and add what is not scheduled yet; a second run changes nothing."""
     wanted = {task.id: task for task in tasks}
     present = set()
@@ -126,7 +126,7 @@ def reconcile(timetable: Scheduler, tasks: tuple[Task, ...] = SCHEDULE) -> None:
         _add(timetable, wanted[task_id])
 
 
-def _add(timetable: Scheduler, task: Task) -> None:
+def _add(timetable: Scheduler, task: ScheduledJob) -> None:
     if task.cron is not None:
         timetable.cron(task.cron, task.job, id=task.id, queue_name=task.queue, timeout=task.timeout)
         return

@@ -16,7 +16,7 @@ from models.services.tokens import pause as token_pause
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 500  # tokens that are credited in one transaction
+BATCH_SIZE = 500  # tokens that are credited in one transaction
 
 
 def end_pauses() -> int:
@@ -67,7 +67,7 @@ def credit_outages() -> int:
         found = 1
         while found:
             with context.sessions().begin() as session:
-                found = outage_credit.credit(session, outage_id, context.settings(), limit=AT_ONCE)
+                found = outage_credit.credit(session, outage_id, context.settings(), limit=BATCH_SIZE)
             looked_at += found
     return looked_at
 

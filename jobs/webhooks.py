@@ -15,19 +15,19 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from jobs import context
-from jobs.http_post import Bounds, post
+from jobs.http_post import PostLimits, post
 from models import clock
 from models.config.settings import Settings
 from models.services.crypto.encryption import DecryptionError
 from models.services.webhooks import deliveries, signing
 from models.services.webhooks import endpoints as webhook_endpoints
-from models.services.webhooks.deliveries import EXCERPT, Outcome
+from models.services.webhooks.deliveries import EXCERPT, AttemptResult
 from models.services.webhooks.url_policy import WEB_PORTS_BY_SCHEME, Unreachable, addresses
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 16
+MAX_THREADS = 16
 # No request begins later than this in a run: the worker has other jobs to do.
 RUN_SECONDS = 15.0
 
@@ -39,7 +39,7 @@ def send_pending() -> int:
     """
     settings, ends = context.settings(), time.monotonic() + RUN_SECONDS
     arrived = 0
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhook") as threads:
+    with ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="webhook") as threads:
         while time.monotonic() < ends:
             with context.sessions().begin() as session:
                 found = deliveries.claim(session)
@@ -73,7 +73,7 @@ def check_address(endpoint_id: str) -> None:
     except Unreachable as unreachable:
         error = str(unreachable)
     with context.sessions().begin() as session:
-        webhook_endpoints.note_address(session, endpoint.id, url, error)
+        webhook_endpoints.record_address_check(session, endpoint.id, url, error)
 
 
 def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) -> Counter[str]:
@@ -93,7 +93,7 @@ def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) ->
     return results
 
 
-def _send(delivery: WebhookDelivery, settings: Settings) -> Outcome:
+def _send(delivery: WebhookDelivery, settings: Settings) -> AttemptResult:
     rules = settings.webhooks
     body = signing.body_of(str(delivery.id), delivery.kind, delivery.created_at, delivery.data)
     began = time.monotonic()
@@ -101,16 +101,16 @@ def _send(delivery: WebhookDelivery, settings: Settings) -> Outcome:
         secret = webhook_endpoints.secret_of(delivery.endpoint, settings)
         headers = signing.headers(secret, str(delivery.id), body, clock.now())
         headers["Content-Type"] = "application/json"
-        bounds = Bounds(rules.timeout_seconds, EXCERPT, rules.allow_private)
+        bounds = PostLimits(rules.timeout_seconds, EXCERPT, rules.allow_private)
         answer = post(delivery.endpoint.url, body, headers, bounds, _trust())
     except Unreachable as error:
-        return Outcome(_since(began), error=str(error))
+        return AttemptResult(_since(began), error=str(error))
     except DecryptionError:
-        return Outcome(_since(began), error="The secret can no longer be read. Create a new one.")
+        return AttemptResult(_since(began), error="The secret can no longer be read. Create a new one.")
     logger.info("webhook %s: %s", delivery.id, answer.status)
     refused = "Redirects are not followed." if 300 <= answer.status < 400 else None
     text = answer.start.decode("utf-8", "replace").replace("\0", "�")
-    return Outcome(_since(began), status=answer.status, answer=text[:EXCERPT], error=refused)
+    return AttemptResult(_since(began), status=answer.status, answer=text[:EXCERPT], error=refused)
 
 
 def _since(began: float) -> int:

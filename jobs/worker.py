@@ -49,7 +49,7 @@ def main() -> None:
     logging.getLogger("rq").setLevel(logging.WARNING)
     slow = multiprocessing.get_context("fork").Process(target=_work_on_slow_queue)
     slow.start()
-    threading.Thread(target=_end_with, args=(slow,), daemon=True).start()
+    threading.Thread(target=_stop_with, args=(slow,), daemon=True).start()
     try:
         work_on(queues.QUEUE)
     finally:
@@ -75,7 +75,7 @@ def _work_on_slow_queue() -> None:
     work_on(queues.SLOW_QUEUE)
 
 
-def _end_with(child: BaseProcess) -> None:
+def _stop_with(child: BaseProcess) -> None:
     """End this process when the child has ended, so that whoever watches it starts both again."""
     child.join()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -8,7 +8,7 @@ from models.base import Base, CreatedAt, Moment
 HASH_BYTES = 32
 
 
-class AuditSeal(Base):
+class AuditChainLink(Base):
     """The place of one audit row in the chain: its hash covers the row, its number and the hash before it.
 
     Seals are only ever added; a trigger in the database holds this. A row and its seal go together, once exported.

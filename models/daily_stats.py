@@ -12,7 +12,7 @@ from models.base import Base, CreatedAt, Short, Znc
 from models.time_zones import DEFAULT
 
 
-class DayFigures(Base):
+class DailyStats(Base):
     """What one day brought, in the platform's time zone. The job counts today and yesterday anew; older days stay.
 
     After a change of the zone all days are counted anew.
@@ -28,7 +28,7 @@ class DayFigures(Base):
     time_zone: Mapped[Short] = mapped_column(default=DEFAULT, server_default=text(f"'{DEFAULT}'"))
 
 
-class PaymentDay(Base):
+class DailyPayments(Base):
     """What was paid through one provider on one day (UTC), by the time it was settled, and what was booked for that.
 
     Triggers of `payments` and `transfers` keep it, each from its own rows: it is as true as they are at any moment, and

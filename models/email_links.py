@@ -20,7 +20,7 @@ class LinkPurpose(StrEnum):
     SIGN_IN = "sign_in"
 
 
-class AccountLink(Base):
+class EmailLink(Base):
     """A link that was asked for (`sent_at` is empty), or that waits in somebody's mail.
 
     The row is written before anybody looks whether the address has an account, so that the page which asks takes

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, Moment, UuidKey
 
 
-class ApiReply(Base):
+class IdempotentReply(Base):
     """One reply under its Idempotency-Key.
 
     The key is kept as a keyed hash and the reply, which may hold a token's secret, is sealed for this row. Both stand

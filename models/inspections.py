@@ -12,7 +12,7 @@ from models.base import Base, Moment, UuidKey, enum_column
 from models.users import User
 
 
-class Target(StrEnum):
+class InspectionTarget(StrEnum):
     """Whose flows are shown."""
 
     EVERYTHING = "everything"
@@ -37,7 +37,7 @@ class Inspection(Base):
     )
 
     id: Mapped[UuidKey]
-    target: Mapped[Target] = mapped_column(enum_column(Target, 16))
+    target: Mapped[InspectionTarget] = mapped_column(enum_column(InspectionTarget, 16))
     path: Mapped[str | None] = mapped_column(String(200))
     token_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("access_tokens.id", ondelete="RESTRICT"))
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))

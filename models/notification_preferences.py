@@ -44,7 +44,7 @@ TOPICS = {
 }
 
 
-class NoticeChoice(Base):
+class NotificationPreference(Base):
     """How a user wants to be told of a topic. Without a row: by every way."""
 
     __tablename__ = "notice_choices"

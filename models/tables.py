@@ -4,21 +4,21 @@ from models.access_tokens import AccessToken
 from models.announcements import Announcement
 from models.api_keys import ApiKey
 from models.audit import AuditEntry
-from models.audit_chain import AuditArchive, AuditCheck, AuditSeal
+from models.audit_chain import AuditArchive, AuditChainLink, AuditCheck
 from models.base import Base
 from models.browser_access import AccessCookie, AccessTicket
 from models.bundles import Bundle, BundlePurchase
 from models.coupons import Coupon, CouponUse
-from models.daily_stats import DayFigures, LedgerCheck, PaymentDay
-from models.email_links import AccountLink
+from models.daily_stats import DailyPayments, DailyStats, LedgerCheck
+from models.email_links import EmailLink
 from models.gift_codes import GiftCode, GiftRedemption
-from models.idempotency import ApiReply
+from models.idempotency import IdempotentReply
 from models.inspections import Inspection
 from models.known_devices import KnownDevice
 from models.leases import Lease
 from models.ledger import Account, Transfer
 from models.logins import Login
-from models.notification_preferences import NoticeChoice
+from models.notification_preferences import NotificationPreference
 from models.outage_credits import OutageCredit
 from models.outages import Outage
 from models.outbox import OutboxMail
@@ -39,34 +39,34 @@ __all__ = [
     "AccessTicket",
     "AccessToken",
     "Account",
-    "AccountLink",
     "Announcement",
     "ApiKey",
-    "ApiReply",
     "AuditArchive",
+    "AuditChainLink",
     "AuditCheck",
     "AuditEntry",
-    "AuditSeal",
     "Base",
     "Bundle",
     "BundlePurchase",
     "Coupon",
     "CouponUse",
-    "DayFigures",
+    "DailyPayments",
+    "DailyStats",
+    "EmailLink",
     "GiftCode",
     "GiftRedemption",
+    "IdempotentReply",
     "Inspection",
     "KnownDevice",
     "Lease",
     "LedgerCheck",
     "Login",
     "MockCheckout",
-    "NoticeChoice",
+    "NotificationPreference",
     "Outage",
     "OutageCredit",
     "OutboxMail",
     "Payment",
-    "PaymentDay",
     "PaymentEvent",
     "ProxySession",
     "RecoveryCode",

@@ -9,7 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from models.config import settings as config
 from models.config.settings import Settings
 from models.database import apply_limits, engine_options
-from models.services.settings.overrides import Cached
+from models.services.settings.overrides import CachedSettings
 from portal import api, i18n, template_filters, views
 from portal.extensions import csrf, db
 from portal.request import (
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     settings = settings or config.load_settings()
     app = OpenAPI("portal", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"), **api.OPTIONS)
     app.extensions["zenzefi"] = settings
-    app.extensions["zenzefi-runtime"] = Cached(settings)
+    app.extensions["zenzefi-runtime"] = CachedSettings(settings)
     _configure(app, settings)
     db.init_app(app)
     with app.app_context():

@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"{' and '.join(missing)} must be set; ./zenzefi test does it for you", returncode=2)
     cheap = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     passwords._hasher = cheap
-    passwords._nobodys = cheap.hash("a password that belongs to nobody")
+    passwords._dummy_hash = cheap.hash("a password that belongs to nobody")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

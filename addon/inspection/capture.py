@@ -21,7 +21,7 @@ from addon.recording.counters import Counters
 from addon.token_cache.database import StoreDown, TokenDatabase
 from models import clock
 from models.config.settings import Settings
-from models.inspections import Target
+from models.inspections import InspectionTarget
 from models.services.gateway import inspections
 from models.services.gateway.inspections import Watched
 from models.services.gateway.sessions import TokenSnapshot
@@ -50,7 +50,7 @@ class Watch:
 
     def set(self, watched: Sequence[Watched]) -> None:
         """From now on show this."""
-        self._shows_all = any(each.target is Target.EVERYTHING for each in watched)
+        self._shows_all = any(each.target is InspectionTarget.EVERYTHING for each in watched)
         self._paths = tuple(each.subject for each in watched if isinstance(each.subject, bytes))
         self._subjects = frozenset(each.subject for each in watched if not isinstance(each.subject, bytes | None))
 

@@ -29,7 +29,7 @@ def text_of(fleet: Fleet) -> bytes:
     return prometheus.text_of(prometheus.families(GATEWAY, _figures(fleet), fleet.totals))
 
 
-def _figures(fleet: Fleet) -> prometheus.Figures:
+def _figures(fleet: Fleet) -> prometheus.GaugeValues:
     connections, backlog, database = fleet.gauges
     plain: dict[str, float | None] = {
         "proxy_open_connections": connections,

@@ -21,7 +21,7 @@ from models.services.actor import Actor
 from models.services.gateway import sessions
 from models.services.gateway.sessions import TokenSnapshot
 from models.services.tokens import browser_access
-from models.services.tokens.browser_access import Entry
+from models.services.tokens.browser_access import BrowserLogin
 
 # A first use that takes longer is taken back: by then its request was refused (http1.limits, `admit_seconds`), and
 # what was refused starts no clock.
@@ -78,10 +78,10 @@ class TokenDatabase:
 
         return await self._look_up(work, "ticket")
 
-    async def redeem(self, ticket_hash: bytes, actor: Actor, held: bytes | None) -> Entry:
+    async def redeem(self, ticket_hash: bytes, actor: Actor, held: bytes | None) -> BrowserLogin:
         """Take a ticket for a cookie. Raises StoreDown and TicketRefused."""
 
-        def work() -> Entry:
+        def work() -> BrowserLogin:
             with self.factory.begin() as session:
                 return browser_access.redeem(session, ticket_hash, settings=self._settings, actor=actor, held=held)
 

@@ -14,7 +14,7 @@ from models.metrics.catalogue import Kind, Metric
 # besides, and the key `<key>_sum` for the microseconds.
 type Totals = Mapping[tuple[str, ...], int]
 # What is so just now: a metric's name, the values of its labels, and the value.
-type Figures = Mapping[str, Mapping[tuple[str, ...], float]]
+type GaugeValues = Mapping[str, Mapping[tuple[str, ...], float]]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,7 +31,7 @@ def text_of(families: Iterable[Family]) -> bytes:
     return generate_latest(registry)
 
 
-def families(metrics: Iterable[Metric], figures: Figures, totals: Totals | None) -> Iterator[Family]:
+def families(metrics: Iterable[Metric], figures: GaugeValues, totals: Totals | None) -> Iterator[Family]:
     """Yield what there is to say of each metric.
 
     A gauge of which nothing is known is left out; so are counters and histograms while nobody knows the totals: a gap

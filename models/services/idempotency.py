@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config.settings import Settings
-from models.idempotency import ApiReply
+from models.idempotency import IdempotentReply
 from models.services.crypto import encryption
 from models.services.errors import IdempotencyKeyReused, IdempotentRequestInProgress
 from models.users import User
@@ -28,14 +28,14 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredReply:
     """A reply: its status and its JSON."""
 
     status: int
     body: str
 
 
-def claim(session: Session, user: User, key: str, request: bytes, settings: Settings) -> uuid.UUID | Kept:
+def claim(session: Session, user: User, key: str, request: bytes, settings: Settings) -> uuid.UUID | StoredReply:
     """Take a key for a request, or return the reply that it has already.
 
     A twin at the same instant waits here until the first one commits, and gets its reply; RequestUnderWay when that
@@ -43,8 +43,10 @@ def claim(session: Session, user: User, key: str, request: bytes, settings: Sett
     """
     key_hash, request_hash = _hash(settings, user, key.encode()), hashlib.sha256(request).digest()
     moment = clock.now()
-    session.execute(delete(ApiReply).where(ApiReply.key_hash == key_hash, ApiReply.expires_at <= moment))
-    claimed = insert(ApiReply).values(
+    session.execute(
+        delete(IdempotentReply).where(IdempotentReply.key_hash == key_hash, IdempotentReply.expires_at <= moment)
+    )
+    claimed = insert(IdempotentReply).values(
         id=uuid.uuid4(),
         user_id=user.id,
         key_hash=key_hash,
@@ -56,7 +58,7 @@ def claim(session: Session, user: User, key: str, request: bytes, settings: Sett
     )
     try:
         made: uuid.UUID | None = session.scalar(
-            claimed.on_conflict_do_nothing(index_elements=["key_hash"]).returning(ApiReply.id)
+            claimed.on_conflict_do_nothing(index_elements=["key_hash"]).returning(IdempotentReply.id)
         )
     except OperationalError as error:
         if getattr(error.orig, "pgcode", None) == _LOCK_NOT_AVAILABLE:
@@ -64,16 +66,16 @@ def claim(session: Session, user: User, key: str, request: bytes, settings: Sett
         raise
     if made is not None:
         return made
-    held = session.scalars(select(ApiReply).where(ApiReply.key_hash == key_hash)).one()
+    held = session.scalars(select(IdempotentReply).where(IdempotentReply.key_hash == key_hash)).one()
     if not hmac.compare_digest(held.request_hash, request_hash):
         raise IdempotencyKeyReused
     body = encryption.decrypt(settings.portal, held.body, purpose=encryption.Purpose.REPLY, owner=held.id)
-    return Kept(held.status, body.decode())
+    return StoredReply(held.status, body.decode())
 
 
-def store_reply(session: Session, claimed: uuid.UUID, reply: Kept, settings: Settings) -> None:
+def store_reply(session: Session, claimed: uuid.UUID, reply: StoredReply, settings: Settings) -> None:
     """Keep the reply under the key that was taken for it in this transaction."""
-    row = session.get_one(ApiReply, claimed)
+    row = session.get_one(IdempotentReply, claimed)
     row.status = reply.status
     row.body = encryption.encrypt(settings.portal, reply.body.encode(), purpose=encryption.Purpose.REPLY, owner=row.id)
     session.flush()
@@ -81,7 +83,9 @@ def store_reply(session: Session, claimed: uuid.UUID, reply: Kept, settings: Set
 
 def delete_expired(session: Session) -> int:
     """Delete replies whose 24 hours are over; returns how many."""
-    gone = session.scalars(delete(ApiReply).where(ApiReply.expires_at <= clock.now()).returning(ApiReply.id))
+    gone = session.scalars(
+        delete(IdempotentReply).where(IdempotentReply.expires_at <= clock.now()).returning(IdempotentReply.id)
+    )
     return len(gone.all())
 
 

@@ -17,7 +17,7 @@ CLOCK_DIFFERENCE = timedelta(minutes=1)
 ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
 
 
-def locked(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
+def lock_owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
     """Lock the owner's token and return it as it is in the database now. Raises NotFound for a stranger's."""
     token = session.scalars(
         select(AccessToken)
@@ -30,13 +30,13 @@ def locked(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
     return token
 
 
-def refuse_ended(state: TokenState) -> None:
+def require_not_ended(state: TokenState) -> None:
     """Raise TokenEnded for a token that is revoked or has expired: there is nothing left to change."""
     if state in ENDED:
         raise TokenEnded(state)
 
 
-def present(session: Session, token: AccessToken) -> datetime:
+def accounting_time(session: Session, token: AccessToken) -> datetime:
     """Return the time by which a token's money and pauses are counted: now, or the latest time known if that is later.
 
     Used time does not run backwards. After a step back of the wall clock it would, and a refund would give back hours

@@ -18,8 +18,8 @@ from typing import IO, Any, Self
 import pyrage
 
 from models.services.audit import verification as chain_verification
-from models.services.audit.hash_chain import Head, Sealed
-from models.services.audit.retention import Part
+from models.services.audit.hash_chain import ChainedRow, Head
+from models.services.audit.retention import ChainPart
 from models.services.audit.verification import Checker, Fault
 from ops.backups import encryption
 from ops.backups.manifest import BLOCK
@@ -73,7 +73,7 @@ def manifest_of(path: Path) -> Path:
 
 
 def write(
-    path: Path, part: Part, rows: Iterable[Sealed], key: bytes, recipients: Sequence[pyrage.x25519.Recipient]
+    path: Path, part: ChainPart, rows: Iterable[ChainedRow], key: bytes, recipients: Sequence[pyrage.x25519.Recipient]
 ) -> tuple[Manifest, Head]:
     """Write a part of the chain into a file, verified on the way and safe on disk when this returns. Raises Failure."""
     private_folder(path.parent)
@@ -107,7 +107,7 @@ def verify(path: Path, key: bytes, identities: Sequence[pyrage.x25519.Identity])
             if told != _first_line(manifest.first, manifest.anchor):
                 raise Failure(f"{path.name} does not begin as its manifest says.")
             number, before = manifest.first - 1, bytes.fromhex(manifest.anchor)
-            rows = (Sealed.of_json(line) for line in lines)
+            rows = (ChainedRow.of_json(line) for line in lines)
             head, fault = chain_verification.verify_lines(key, rows, number=number, before=before)
     except (OSError, EOFError, ValueError, StopIteration) as error:
         raise Failure(f"{path.name} cannot be read to its end: {error}") from None
@@ -116,7 +116,7 @@ def verify(path: Path, key: bytes, identities: Sequence[pyrage.x25519.Identity])
     return head, fault
 
 
-def _compress(file: IO[bytes], part: Part, rows: Iterable[Sealed], checker: Checker) -> None:
+def _compress(file: IO[bytes], part: ChainPart, rows: Iterable[ChainedRow], checker: Checker) -> None:
     # Without name and time in it, the same rows make the same file.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
         packed.write(_line(_first_line(part.first, part.anchor.hash.hex())))

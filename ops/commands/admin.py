@@ -34,7 +34,7 @@ def reset_two_factor(session: Session, user: User) -> str:
 
 def confirm(session: Session, user: User) -> str:
     """Take the address as confirmed, such as after mail was switched off again."""
-    email_flows.confirmed(session, user, OPERATOR)
+    email_flows.mark_confirmed(session, user, OPERATOR)
     return f"{user.email} counts as confirmed."
 
 

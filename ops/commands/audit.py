@@ -15,7 +15,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.services.audit import hash_chain, retention
 from models.services.audit import verification as chain_verification
-from models.services.audit.retention import Part
+from models.services.audit.retention import ChainPart
 from ops.backups import audit_exports
 from ops.backups.chain_heads import FILE, Heads
 from ops.backups.create import recipient
@@ -70,7 +70,7 @@ def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep
     if keep:
         # The check reads in a transaction that cannot write.
         with sessions.begin() as session:
-            chain_verification.note(session, report)
+            chain_verification.record_check(session, report)
         if heads and report.is_sound:
             heads.note(report.head.number, report.head.hash)
     facts = f"{report.rows:,} rows, {report.archives} exports before them, {report.waiting} rows not sealed yet"
@@ -97,7 +97,7 @@ def _verify_file(settings: Settings, path: Path, identity: Path | None) -> int:
 def _export(settings: Settings, sessions: Sessions, path: Path) -> int:
     with sessions.begin() as session:
         _read_only(session)
-        part = retention.whole(session)
+        part = retention.everything_chained(session)
         if part is None:
             raise Failure("No row is in the hash chain yet.")
         made, _ = _write(settings, session, part, path)
@@ -130,7 +130,7 @@ def archive(settings: Settings, sessions: Sessions, folder: Path) -> tuple[int, 
 
 
 def _write(
-    settings: Settings, session: Session, part: Part, path: Path
+    settings: Settings, session: Session, part: ChainPart, path: Path
 ) -> tuple[audit_exports.Manifest, hash_chain.Head]:
     recipients = [recipient(key) for key in settings.backup.age_recipients]
     rows = retention.rows(session, part)

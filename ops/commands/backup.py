@@ -67,7 +67,7 @@ def _tell_metrics(settings: Settings, made: backup_manifest.Manifest) -> None:
     """Leave word for the metrics; a backup is as good without."""
     try:
         with redis.Redis.from_url(settings.redis.url, socket_timeout=2, socket_connect_timeout=2) as client:
-            client.set(last_success.BACKUP_KEY, last_success.read_success(made.made_at, made.size))
+            client.set(last_success.BACKUP_KEY, last_success.backup_as_json(made.made_at, made.size))
     except redis.RedisError as error:
         print_error(f"The metrics will not show this backup: Redis does not answer ({type(error).__name__}).")
 

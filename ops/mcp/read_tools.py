@@ -71,7 +71,7 @@ class ReadTools:
         with self._sessions() as session:
             found = self._user(session, user)
             wallet = transfers.wallet_of(session, found.id)
-            figures = overview.of_user(session, found.id)
+            figures = overview.user_overview(session, found.id)
             return {
                 **_plain(admin_schemas.write_user(found, wallet.balance)),
                 "debt": f"{transfers.debt_of(session, found.id):.2f}",
@@ -177,7 +177,7 @@ class ReadTools:
     def show_shop(self) -> dict[str, Any]:
         """Show the figures of the shop: users, tokens, sessions, payments, and what was sold, in ZNC."""
         with self._sessions() as session:
-            now, totals = overview.of_shop(session), overview.totals(session)
+            now, totals = overview.shop_overview(session), overview.totals(session)
             return {
                 "users": now.users,
                 "active_users": totals.active_users,

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from models.services import idempotency
 from models.services.crypto.encryption import DecryptionError
 from models.services.errors import IdempotencyKeyReused
-from models.services.idempotency import Kept
+from models.services.idempotency import StoredReply
 from portal.api import authentication
 from portal.api.responses import Unfit
 from portal.api.schemas.common import Schema, Text
@@ -35,7 +35,7 @@ def once(
     """Do `work` in a transaction and answer with what it returns, or with what it returned under this key before."""
     with context.transaction() as session:
         if header.key is None:
-            return _reply(Kept(status, work(session).model_dump_json()))
+            return _reply(StoredReply(status, work(session).model_dump_json()))
         content = body.model_dump_json() if body else ""
         asked = f"{request.method} {request.full_path}\n{content}".encode()
         try:
@@ -45,14 +45,14 @@ def once(
         except DecryptionError:
             # The portal's secret key was replaced since; what was done is done once all the same.
             raise ApiError(409, "This request was carried out, and its answer cannot be read any more.") from None
-        if isinstance(claimed, Kept):
+        if isinstance(claimed, StoredReply):
             return _reply(claimed, replayed=True)
-        made = Kept(status, work(session).model_dump_json())
+        made = StoredReply(status, work(session).model_dump_json())
         idempotency.store_reply(session, claimed, made, context.settings())
         return _reply(made)
 
 
-def _reply(kept: Kept, *, replayed: bool = False) -> Response:
+def _reply(kept: StoredReply, *, replayed: bool = False) -> Response:
     response = Response(kept.body, kept.status, mimetype="application/json")
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"

@@ -9,7 +9,7 @@ from flask_babel import lazy_gettext as _
 from wtforms import SelectField, StringField
 
 from models.config.operations import Inspection
-from models.inspections import Target
+from models.inspections import InspectionTarget
 from portal.forms.base import Form, at_most, required
 from portal.forms.rules import one_line
 from portal.presentation import labels
@@ -39,7 +39,7 @@ class InspectionForm(Form):
     def of(cls, rules: Inspection, **defaults: object) -> Self:
         """Make the form for a request, with the times that the settings allow."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
-        form.target.choices = [(each.value, labels.TARGETS[each]) for each in Target]
+        form.target.choices = [(each.value, labels.TARGETS[each]) for each in InspectionTarget]
         allowed = [minutes for minutes in MINUTES if minutes <= rules.at_most_minutes] or [rules.at_most_minutes]
         form.minutes.choices = [(each, format_timedelta(timedelta(minutes=each), threshold=1)) for each in allowed]
         return form

@@ -11,7 +11,7 @@ from portal.request import context
 
 
 def _check_url(url: str) -> None:
-    url_policy.checked(url, context.settings())
+    url_policy.require_allowed(url, context.settings())
 
 
 class EndpointForm(Form):

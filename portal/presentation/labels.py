@@ -5,7 +5,7 @@ from flask_babel import lazy_gettext as _
 from models.access_tokens import TokenState
 from models.announcements import Level
 from models.audit import AuditAction
-from models.inspections import Target
+from models.inspections import InspectionTarget
 from models.ledger import TransferKind
 from models.notification_preferences import Topic
 from models.outbox import MailState
@@ -220,10 +220,10 @@ TOKEN_HISTORY = {
     "revoked": _("Revoked"),
 }
 TARGETS = {
-    Target.EVERYTHING: _("All traffic"),
-    Target.PATH: _("Paths starting with"),
-    Target.TOKEN: _("A token"),
-    Target.USER: _("All tokens of a user"),
+    InspectionTarget.EVERYTHING: _("All traffic"),
+    InspectionTarget.PATH: _("Paths starting with"),
+    InspectionTarget.TOKEN: _("A token"),
+    InspectionTarget.USER: _("All tokens of a user"),
 }
 LEVELS = {Level.INFO: _("information"), Level.WARN: _("warning"), Level.BAD: _("critical")}
 SCOPES = {

@@ -69,7 +69,7 @@ def open_login(own: Session, user: User) -> Login:
     """Begin a login in the caller's transaction; `enter` sends its cookie after the commit."""
     login = logins.begin(own, user, kind=LoginKind.PAGE, lifetime=_lifetime(), actor=context.actor())
     known_devices.record_login(own, user, _ensure_device_cookie(), name=device(login), actor=context.actor())
-    time_zones.note(own, user, request.form.get("time_zone", ""))
+    time_zones.set_if_empty(own, user, request.form.get("time_zone", ""))
     return login
 
 
@@ -79,7 +79,7 @@ def _ensure_device_cookie() -> str:
 
     @after_this_request
     def send(response: Response) -> Response:
-        lifetime = known_devices.REMEMBERED
+        lifetime = known_devices.REMEMBERED_FOR
         secure = context.settings().platform.is_production
         response.set_cookie(
             _device_cookie_name(), shown, max_age=lifetime, secure=secure, httponly=True, samesite="Lax"

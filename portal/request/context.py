@@ -18,7 +18,7 @@ from models.audit import Origin
 from models.config.settings import Settings
 from models.logins import Login
 from models.services.actor import Actor
-from models.services.settings.overrides import Cached
+from models.services.settings.overrides import CachedSettings
 from models.users import User
 from portal.extensions import db
 
@@ -30,9 +30,9 @@ def frozen_settings() -> Settings:
     return cast(Settings, current_app.extensions["zenzefi"])
 
 
-def runtime_settings() -> Cached:
+def runtime_settings() -> CachedSettings:
     """Return this process's memory of what was changed at run time."""
-    return cast(Cached, current_app.extensions["zenzefi-runtime"])
+    return cast(CachedSettings, current_app.extensions["zenzefi-runtime"])
 
 
 def settings() -> Settings:

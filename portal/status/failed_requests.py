@@ -55,7 +55,7 @@ def _describe(response: Response) -> FailedRequest:
         at=round(time.time(), 3),
         side="portal",
         method=request.method,
-        path=failed_requests.shown_path(request.path),
+        path=failed_requests.redacted_path(request.path),
         status=response.status_code,
         code=g.get("refused", ""),
         user_id=g.get("whose"),

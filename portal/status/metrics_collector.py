@@ -17,7 +17,7 @@ from jobs import queues
 from models import clock
 from models.metrics import audit_counters, prometheus
 from models.metrics.catalogue import PORTAL
-from models.metrics.prometheus import Figures, Totals
+from models.metrics.prometheus import GaugeValues, Totals
 from models.services.monitoring import business_metrics, last_success
 from portal.extensions import db
 
@@ -39,7 +39,7 @@ class MetricsCollector:
         """Return the metrics as Prometheus text; what a part that is down would have said is left out."""
         with self._asking:
             if time.monotonic() - self._made_at > CACHE_SECONDS:
-                figures: Figures = collect_from_database(db.session) | collect_from_redis(self._redis)
+                figures: GaugeValues = collect_from_database(db.session) | collect_from_redis(self._redis)
                 families = prometheus.families(PORTAL, figures, _totals_or_none(lambda: totals(self._redis)))
                 self._made, self._made_at = prometheus.text_of(families), time.monotonic()
             return self._made
@@ -82,7 +82,7 @@ def collect_from_redis(redis: Redis) -> Found:
     try:
         found = _queue_figures(redis)
         ended: dict[bytes, bytes] = redis.hgetall(last_success.JOBS_KEY)  # type: ignore[assignment]  # nothing is decoded
-        backup = last_success.backup_from(redis.get(last_success.BACKUP_KEY))
+        backup = last_success.backup_from_json(redis.get(last_success.BACKUP_KEY))
     except RedisError:
         return {"redis_connected": {(): 0}}
     found["job_last_success_timestamp_seconds"] = {(name.decode(),): float(at) for name, at in ended.items()}

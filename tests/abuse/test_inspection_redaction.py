@@ -15,7 +15,7 @@ from mitmproxy.io import FlowReader
 from redis import Redis
 
 from models.config.settings import Settings
-from models.inspections import Target
+from models.inspections import InspectionTarget
 from models.services.actor import Actor
 from models.services.gateway import inspections
 from models.services.gateway.workers import FLOWS
@@ -40,7 +40,7 @@ def show_everything(committed: Committed) -> None:
     dana = person(factory, "dana", is_superuser=True)
     with factory.begin() as session:
         facts: dict[str, Any] = {"minutes": 15, "reason": "for a test", "rules": settings.inspection}
-        inspections.start(session, target=Target.EVERYTHING, name="", actor=Actor(dana.id), **facts)
+        inspections.start(session, target=InspectionTarget.EVERYTHING, name="", actor=Actor(dana.id), **facts)
     time.sleep(1)
 
 

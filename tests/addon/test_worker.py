@@ -73,7 +73,7 @@ def test_what_a_request_began_is_found_by_its_id(proxy: Proxy, committed: Commit
     first, second = proxy.get("/echo", owned.secret), proxy.get("/echo", owned.secret)
     with committed[1]() as session:
         ids = [first.headers["X-Request-ID"], second.headers["X-Request-ID"]]
-        found = admin_lists.audit(admin_lists.Happened(request_id=ids[0])).query
+        found = admin_lists.audit(admin_lists.AuditFilter(request_id=ids[0])).query
         assert {entry.action for entry in session.scalars(found)} == {
             AuditAction.TOKEN_ACTIVATED,
             AuditAction.SESSION_OPENED,

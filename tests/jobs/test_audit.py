@@ -22,7 +22,7 @@ def test_all_that_waits_is_sealed_batch_by_batch_and_once(
 ) -> None:
     rows = "INSERT INTO audit_entries (action, resource_type) SELECT 'job.changed', 'job' FROM generate_series(1, 25)"
     run(lambda s: s.execute(text(rows)))
-    monkeypatch.setattr(hash_chain, "AT_ONCE", 10)
+    monkeypatch.setattr(hash_chain, "BATCH_SIZE", 10)
     assert [audit.chain_new_rows() for _ in range(2)] == [27, 0]
     assert run(lambda s: chain_verification.verify(s, hash_chain.key_of(shop[0].tokens))).rows == 27
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.http_post import Bounds, post
+from jobs.http_post import PostLimits, post
 from models.config.settings import Settings
 from models.services.errors import InvalidInput
 from models.services.webhooks import url_policy
@@ -17,8 +17,8 @@ from tests.addon.http1.test_tls import issue
 from tests.jobs import fake_webhook_receiver
 from tests.jobs.fake_webhook_receiver import Receiver
 
-OPEN = Bounds(seconds=2, answer_bytes=100, allow_private=True)
-STRICT = Bounds(seconds=2, answer_bytes=100, allow_private=False)
+OPEN = PostLimits(seconds=2, answer_bytes=100, allow_private=True)
+STRICT = PostLimits(seconds=2, answer_bytes=100, allow_private=False)
 NO_TLS = ssl.create_default_context()
 
 
@@ -145,15 +145,15 @@ def test_a_host_that_has_no_address_or_no_server_is_said_to_be_so(monkeypatch: p
 )  # fmt: skip
 def test_an_address_that_may_not_be_sent_to_is_refused_with_a_sentence(settings: Settings, url: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        url_policy.checked(url, settings)
+        url_policy.require_allowed(url, settings)
     assert (refused.value.field, str(refused.value)[-1]) == ("url", ".")
 
 
 def test_plain_http_is_for_development_only(settings: Settings) -> None:
-    assert url_policy.checked(" http://example.org:8080/hook ", settings) == "http://example.org:8080/hook"
+    assert url_policy.require_allowed(" http://example.org:8080/hook ", settings) == "http://example.org:8080/hook"
     production = settings.model_copy(
         update={"platform": settings.platform.model_copy(update={"environment": "production"})}
     )
-    assert url_policy.checked("https://example.org/hook", production) == "https://example.org/hook"
+    assert url_policy.require_allowed("https://example.org/hook", production) == "https://example.org/hook"
     with pytest.raises(InvalidInput):
-        url_policy.checked("http://example.org/hook", production)
+        url_policy.require_allowed("http://example.org/hook", production)

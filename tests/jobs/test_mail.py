@@ -113,7 +113,7 @@ def test_a_mail_is_sent_once(sending: Sink, buyer: User, run: Run) -> None:
 def test_every_kind_makes_a_mail_in_every_language_with_no_leftovers(
     settings: Settings, kind: str, language: str
 ) -> None:
-    message = mail.render(letter(kind, language=language, **mail_samples.of(kind)), settings)
+    message = mail.render(letter(kind, language=language, **mail_samples.sample_context(kind)), settings)
     assert message["Subject"]
     assert "\n" not in message["Subject"]
     for subtype in ("plain", "html"):
@@ -138,7 +138,7 @@ def test_every_kind_makes_a_mail_in_every_language_with_no_leftovers(
     ],
 )
 def test_a_mail_that_says_several_things_can_say_each(settings: Settings, kind: str, facts: dict[str, Any]) -> None:
-    message = mail.render(letter(kind, **{**mail_samples.of(kind), **facts}), settings)
+    message = mail.render(letter(kind, **{**mail_samples.sample_context(kind), **facts}), settings)
     assert "Laptop" in message["Subject"]
     assert "Laptop" in content(message, "html")
 
@@ -160,7 +160,7 @@ def test_a_kind_that_is_still_a_plain_text_file_is_sent_as_it_is(
 
 
 def test_numbers_and_times_are_written_as_the_readers_language_does(settings: Settings) -> None:
-    facts = mail_samples.of("renewed") | {"price": "1300.5"}
+    facts = mail_samples.sample_context("renewed") | {"price": "1300.5"}
     english, russian = (content(mail.render(letter("renewed", language=it, **facts), settings)) for it in LANGUAGES)
     assert "1,300.50 ZNC" in english
     assert "30 Nov 2026, 12:00 UTC" in english
@@ -174,7 +174,8 @@ def test_nothing_that_a_user_typed_becomes_a_header_or_markup(settings: Settings
     evil = "x\r\nBcc: everybody@example.test\r\n\r\n<script>alert(1)</script><a href='//evil'>free</a>"
     for kind in set(mail_rendering.kinds()) - {"ledger_fault"}:
         message = mail.render(
-            letter(kind, **{**mail_samples.of(kind), "username": evil, "name": evil, "reason": evil}), settings
+            letter(kind, **{**mail_samples.sample_context(kind), "username": evil, "name": evil, "reason": evil}),
+            settings,
         )
         read: EmailMessage = message_from_string(message.as_string(), policy=policy.default)
         assert {"From", "To", "Date", "Subject", "Message-ID", "MIME-Version"} <= set(read.keys())
@@ -190,20 +191,20 @@ def test_nothing_that_a_user_typed_becomes_a_header_or_markup(settings: Settings
 
 
 def test_a_mail_can_be_unsubscribed_from_with_one_click_unless_it_must_come(settings: Settings) -> None:
-    optional = mail.render(letter("renewed", **mail_samples.of("renewed")), settings)
+    optional = mail.render(letter("renewed", **mail_samples.sample_context("renewed")), settings)
     link = optional["List-Unsubscribe"].strip("<>")
     assert link.startswith(f"{settings.portal.address}/unsubscribe/")
     assert optional["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     for subtype in ("plain", "html"):
         assert link in content(optional, subtype)
     for kind in ("welcome", "payment", "money_back", "token_revoked"):
-        must = mail.render(letter(kind, **mail_samples.of(kind)), settings)
+        must = mail.render(letter(kind, **mail_samples.sample_context(kind)), settings)
         assert must["List-Unsubscribe"] is None
         assert "unsubscribe" not in content(must, "html")
 
 
 def test_a_mail_whose_reader_is_gone_is_still_a_mail(settings: Settings) -> None:
-    orphan = OutboxMail(kind="renewed", recipient="alice@example.test", context=mail_samples.of("renewed"))
+    orphan = OutboxMail(kind="renewed", recipient="alice@example.test", context=mail_samples.sample_context("renewed"))
     assert mail.render(orphan, settings)["List-Unsubscribe"] is None
 
 
@@ -290,7 +291,7 @@ def test_the_older_setting_for_starttls_still_counts(given: dict[str, bool], sec
 def test_only_what_a_person_wrote_is_not_marked_as_sent_by_a_program(settings: Settings) -> None:
     """RFC 3834 5: Auto-Submitted."""
     marked = {
-        kind: mail.render(letter(kind, **mail_samples.of(kind)), settings)["Auto-Submitted"]
+        kind: mail.render(letter(kind, **mail_samples.sample_context(kind)), settings)["Auto-Submitted"]
         for kind in mail_rendering.kinds()
     }
     assert marked.pop("announcement") is None
@@ -359,7 +360,7 @@ def test_a_sender_that_dies_before_marking_sends_again_when_the_lease_ends(
     sending: Sink, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(mail._Postman, "deliver", dies)
+        patch.setattr(mail._SmtpSession, "deliver", dies)
         with pytest.raises(SystemExit):
             mail.send_pending()
     assert mail.send_pending() == 0

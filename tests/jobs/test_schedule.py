@@ -12,7 +12,7 @@ from rq_scheduler import Scheduler
 
 from jobs import schedule
 from jobs.queues import QUEUE, SLOW_QUEUE
-from jobs.schedule import SCHEDULE, Task
+from jobs.schedule import SCHEDULE, ScheduledJob
 from models.config.settings import Settings
 from models.database import Sessions
 
@@ -21,8 +21,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:rq_scheduler"),
     pytest.mark.filterwarnings("ignore::FutureWarning:rq_scheduler"),
 ]
-HOURLY = Task("jobs.mail.send_pending", every=3600)
-NIGHTLY = Task("jobs.audit.archive", cron="0 4 * * *")
+HOURLY = ScheduledJob("jobs.mail.send_pending", every=3600)
+NIGHTLY = ScheduledJob("jobs.audit.archive", cron="0 4 * * *")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_what_is_gone_from_the_list_is_taken_away(timetable: Scheduler, redis: R
 
 def test_a_changed_interval_replaces_the_old_one(timetable: Scheduler) -> None:
     schedule.reconcile(timetable, (HOURLY, NIGHTLY))
-    changed = (Task(HOURLY.job, every=60), Task(NIGHTLY.job, cron="0 5 * * *"))
+    changed = (ScheduledJob(HOURLY.job, every=60), ScheduledJob(NIGHTLY.job, cron="0 5 * * *"))
     schedule.reconcile(timetable, changed)
     assert ids(timetable) == {task.id for task in changed}
     assert not ids(timetable) & {HOURLY.id, NIGHTLY.id}
@@ -121,7 +121,7 @@ def test_the_record_of_a_job_does_not_expire_between_two_runs(
 
 
 @pytest.mark.parametrize("task", SCHEDULE, ids=lambda task: task.job)
-def test_every_task_names_a_job_that_exists_and_one_way_to_run(task: Task) -> None:
+def test_every_task_names_a_job_that_exists_and_one_way_to_run(task: ScheduledJob) -> None:
     module, _, name = task.job.rpartition(".")
     assert callable(getattr(importlib.import_module(module), name))
     assert (task.every is None) != (task.cron is None)

@@ -31,7 +31,7 @@ def begun(session: Session, owner: User, settings: Settings, *, hours: int = 24)
 
 def now_of(shop: Shop, owner: User, token: AccessToken) -> AccessToken:
     with shop[1].begin() as session:
-        return own_tokens.locked(session, owner, token.id)
+        return own_tokens.lock_owned(session, owner, token.id)
 
 
 def test_a_pause_that_used_its_time_up_is_ended(shop: Shop, time: Clock) -> None:
@@ -86,7 +86,7 @@ def test_everybody_is_credited_for_an_outage_in_batches(
     time.advance(minutes=20)
     with factory.begin() as session:
         session.add(Outage(opened_at=start, last_failed_at=time(), closed_at=time()))
-    monkeypatch.setattr(token_time, "AT_ONCE", 2)
+    monkeypatch.setattr(token_time, "BATCH_SIZE", 2)
     assert (token_time.credit_outages(), token_time.credit_outages()) == (3, 0)
     for token in tokens:
         assert now_of(shop, alice, token).expires_at == start + timedelta(hours=1, minutes=20)

@@ -290,7 +290,7 @@ def test_an_endpoint_removed_while_it_is_sent_to_leaves_nothing(
     tell(run, buyer)
     really = http_post.post
 
-    def removed_meanwhile(*arguments: Any) -> http_post.Answer:
+    def removed_meanwhile(*arguments: Any) -> http_post.PostResponse:
         answer = really(*arguments)
         run(lambda s: endpoints.remove(s, s.get_one(WebhookEndpoint, endpoint_id), actor=PLATFORM))
         return answer
@@ -328,5 +328,5 @@ def test_an_address_whose_host_cannot_be_found_is_told_before_anything_is_sent(
     assert run(errors) == ["The host name cannot be resolved.", None]
     assert receiver.paths == []
     # A finding about a former address says nothing of the new one.
-    run(lambda session: endpoints.note_address(session, lost, "https://former.invalid/", None))
+    run(lambda session: endpoints.record_address_check(session, lost, "https://former.invalid/", None))
     assert run(errors)[0] is not None

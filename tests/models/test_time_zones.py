@@ -63,13 +63,13 @@ def test_a_zone_is_written_with_its_difference_from_utc(name: str, label: str) -
 
 def test_the_browsers_zone_is_kept_once_and_the_users_choice_stays(session: Session, alice: User) -> None:
     for nonsense in ("", "posix/UTC", "../etc/passwd", "Factory", "Europe/Nowhere", "x" * 500, "\0"):
-        zones.note(session, alice, nonsense)
+        zones.set_if_empty(session, alice, nonsense)
         assert alice.time_zone is None
-    zones.note(session, alice, "Asia/Calcutta")
-    zones.note(session, alice, "Europe/Moscow")
+    zones.set_if_empty(session, alice, "Asia/Calcutta")
+    zones.set_if_empty(session, alice, "Europe/Moscow")
     assert alice.time_zone == "Asia/Calcutta"
     zones.choose(session, alice, "Europe/Moscow", actor=PLATFORM)
-    zones.note(session, alice, "Asia/Calcutta")
+    zones.set_if_empty(session, alice, "Asia/Calcutta")
     assert alice.time_zone == "Europe/Moscow"
     assert actions(session, alice)[-1] is AuditAction.USER_CHANGED
     with pytest.raises(InvalidInput):

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.announcements import Level
 from models.config.settings import Settings
-from models.inspections import Target
+from models.inspections import InspectionTarget
 from models.services.actor import Actor
 from models.services.gateway import inspections
 from models.services.notifications import announcements
@@ -32,7 +32,7 @@ def one_of_each(session: Session, dana: User, settings: Settings) -> dict[str, A
     told = announcements.create(session, level=Level.INFO, actor=Actor(dana.id), **words)
     watched = inspections.start(
         session,
-        target=Target.USER,
+        target=InspectionTarget.USER,
         name=dana.email,
         minutes=15,
         reason="a question of alice's",

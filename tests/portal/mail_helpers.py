@@ -11,7 +11,7 @@ from sqlalchemy.orm import sessionmaker
 
 from jobs import context, email_links, mail
 from models.config.settings import Settings
-from models.services.settings.overrides import Cached
+from models.services.settings.overrides import CachedSettings
 from tests.jobs import fake_smtp_server
 from tests.jobs.fake_smtp_server import Letter, Sink
 
@@ -51,7 +51,7 @@ def running(
         changed = settings.model_copy(update={"mail": settings.mail.model_copy(update=smtp)})
         maker = sessionmaker(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
         monkeypatch.setitem(app.extensions, "zenzefi", changed)
-        monkeypatch.setitem(app.extensions, "zenzefi-runtime", Cached(changed))
+        monkeypatch.setitem(app.extensions, "zenzefi-runtime", CachedSettings(changed))
         monkeypatch.setattr(context, "settings", lambda: changed)
         monkeypatch.setattr(context, "sessions", lambda: maker)
         monkeypatch.setattr(context, "count", lambda _results: None)

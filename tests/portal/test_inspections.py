@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.inspections import Inspection, Target
+from models.inspections import Inspection, InspectionTarget
 from models.users import User
 from tests.factories import actions, buy
 from tests.portal.conftest import Browser
@@ -26,7 +26,7 @@ def test_an_admin_has_a_tokens_flows_shown_and_ends_it(
     answer = as_dana.post(PAGE, **sent)
     assert (answer.status_code, answer.location) == (303, PAGE)
     found = session.scalars(select(Inspection)).one()
-    assert (found.target, found.token_id, found.reason) == (Target.TOKEN, token.id, "<b>ticket</b> 17")
+    assert (found.target, found.token_id, found.reason) == (InspectionTarget.TOKEN, token.id, "<b>ticket</b> 17")
     first = as_dana.get("/admin/").text.partition('data-testid="inspection"')[2].partition("</p>")[0]
     assert [word for word in ("Inspection active", f"{token.prefix}…", alice.email, "until") if word not in first] == []
     page = as_dana.get(f"{PAGE}?running=1").text

@@ -114,7 +114,7 @@ def test_a_duration_is_written_one_way_on_every_page_and_in_mail(
         with force_locale("ru"):
             assert formatting.span(seconds) == russian
     for language, week in (("en", "7 days"), ("ru", "7 дней")):
-        facts = mail_samples.of("renewed") | {"hours": 168}
+        facts = mail_samples.sample_context("renewed") | {"hours": 168}
         letter = mail_rendering.render("renewed", facts, language=language, portal_url="https://portal.test")
         assert week in letter.text
 

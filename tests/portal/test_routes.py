@@ -16,7 +16,7 @@ from models import clock
 from models.api_keys import KeyScope
 from models.bundles import Bundle
 from models.config.settings import Settings
-from models.email_links import AccountLink, LinkPurpose
+from models.email_links import EmailLink, LinkPurpose
 from models.gift_codes import GiftCode
 from models.ledger import Transfer
 from models.logins import LoginKind
@@ -149,7 +149,7 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
     key = api_keys.create(session, alice, **read)[0]
     email_links.request_link(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
     email_links.send_requested(session)
-    link = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+    link = email_links.secret_of(settings, session.scalars(select(EmailLink.id)).one())
     session.commit()
     return Shop(
         alice,

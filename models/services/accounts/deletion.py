@@ -14,10 +14,10 @@ from models.access_tokens import AccessToken
 from models.api_keys import ApiKey
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.idempotency import ApiReply
+from models.idempotency import IdempotentReply
 from models.known_devices import KnownDevice
 from models.logins import Login
-from models.notification_preferences import NoticeChoice
+from models.notification_preferences import NotificationPreference
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
 from models.proxy_sessions import ProxySession
@@ -35,7 +35,7 @@ from models.users import User
 from models.webhooks import WebhookEndpoint
 
 # What is his alone and nothing else stands on; the deliveries of a webhook go with it.
-HIS_OWN = (Login, ApiKey, ApiReply, WebhookEndpoint, NoticeChoice, KnownDevice, UserNote)
+OWNED_TABLES = (Login, ApiKey, IdempotentReply, WebhookEndpoint, NotificationPreference, KnownDevice, UserNote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def delete_account(
     if admins == [user.id]:
         raise LastSuperuser
     _lock_tokens(session, user.id)
-    bonuses = bonus_corrections.locked_of_leaver(session, user.id)
+    bonuses = bonus_corrections.lock_of_deleted_user(session, user.id)
     transfers.locked_wallet(session, user.id)
     gone = preview(session, user)
     if gone.waits:
@@ -97,13 +97,13 @@ def delete_account(
         bonus_corrections.lapse(session, bonus, actor=actor)
     two_factor.remove_secret(session, user.id)
     users.end_links(session, user.id)
-    for table in HIS_OWN:
+    for table in OWNED_TABLES:
         session.execute(delete(table).where(table.user_id == user.id))
     details = {"tokens": gone.tokens, "lapsed": str(gone.balance)}
     audit_log.record(session, AuditAction.USER_DELETED, actor, user_id=user.id, resource=("user", user.id), **details)
     transfers.close_accounts(session, user.id, clock.now())
     user.address_hash = former_accounts.address_hash(user.email, settings)
-    _make_nameless(session, user)
+    _anonymise(session, user)
     return gone
 
 
@@ -121,7 +121,7 @@ def _lock_tokens(session: Session, user_id: uuid.UUID) -> Sequence[uuid.UUID]:
     return session.scalars(query.order_by(AccessToken.id).with_for_update()).all()
 
 
-def _make_nameless(session: Session, user: User) -> None:
+def _anonymise(session: Session, user: User) -> None:
     name = f"deleted-{user.id.hex[:20]}"
     user.email, user.username, user.full_name = f"{name}@deleted.invalid", name, None
     user.password_hash = passwords.hash_password(secrets.token_urlsafe(32))

@@ -31,7 +31,7 @@ def register(session: Session, *, email: str, settings: Settings, actor: Actor, 
 def confirm_email(session: Session, secret: str, *, settings: Settings, actor: Actor) -> User:
     """Let the owner of an address log in from now on. Raises LinkExpired."""
     user = _user_of(session, secret, LinkPurpose.CONFIRM_EMAIL, settings=settings)
-    confirmed(session, user, actor)
+    mark_confirmed(session, user, actor)
     former_accounts.recognise(session, user, settings)
     return user
 
@@ -43,12 +43,12 @@ def reset_password(session: Session, secret: str, new: str, *, settings: Setting
     """
     user = _user_of(session, secret, LinkPurpose.RESET_PASSWORD, settings=settings)
     users.set_password(session, user, new, actor=actor, action=AuditAction.USER_PASSWORD_RESET)
-    confirmed(session, user, actor)
+    mark_confirmed(session, user, actor)
     former_accounts.recognise(session, user, settings)
     return user
 
 
-def ask_to_sign_in(session: Session, user: User, *, settings: Settings, actor: Actor) -> None:
+def request_sign_in_link(session: Session, user: User, *, settings: Settings, actor: Actor) -> None:
     """Ask for a link that finishes a login, where the right password alone proves too little."""
     email_links.request_link(session, LinkPurpose.SIGN_IN, user.email, settings=settings, actor=actor)
 
@@ -108,7 +108,7 @@ def _lock(session: Session, user_id: object) -> User:
     return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
-def confirmed(session: Session, user: User, actor: Actor) -> None:
+def mark_confirmed(session: Session, user: User, actor: Actor) -> None:
     """Let a user log in whose address has proved to be his; a second time changes nothing."""
     if user.awaits_confirmation:
         user.awaits_confirmation = False

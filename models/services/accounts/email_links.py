@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.email_links import AccountLink, LinkPurpose
+from models.email_links import EmailLink, LinkPurpose
 from models.services.accounts import users
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -34,7 +34,7 @@ LIFETIME = {
     LinkPurpose.SIGN_IN: timedelta(hours=1),
 }
 # So many mails of one kind an hour and user, however many addresses ask for them.
-AT_MOST = 3
+MAX_PER_HOUR = 3
 
 
 def request_link(
@@ -52,7 +52,7 @@ def request_link(
     """
     link_id, moment = uuid.uuid4(), clock.now()
     session.add(
-        AccountLink(
+        EmailLink(
             id=link_id,
             purpose=purpose,
             user_id=user.id if user else None,
@@ -69,9 +69,9 @@ def request_link(
 def send_requested(session: Session, *, limit: int = 50) -> int:
     """Write the mails for the links that were asked for, and remove those that nobody is to get; returns how many."""
     asked = session.scalars(
-        select(AccountLink)
-        .where(AccountLink.sent_at.is_(None))
-        .order_by(AccountLink.created_at)
+        select(EmailLink)
+        .where(EmailLink.sent_at.is_(None))
+        .order_by(EmailLink.created_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
@@ -82,15 +82,15 @@ def send_requested(session: Session, *, limit: int = 50) -> int:
     return len(asked)
 
 
-def find(session: Session, secret: str, *, settings: Settings) -> AccountLink:
+def find(session: Session, secret: str, *, settings: Settings) -> EmailLink:
     """Return the link with its user, without using it up. Raises LinkExpired."""
-    link = session.scalars(select(AccountLink).where(AccountLink.secret_hash == _hash(settings, secret))).one_or_none()
+    link = session.scalars(select(EmailLink).where(EmailLink.secret_hash == _hash(settings, secret))).one_or_none()
     if link is None or link.user is None or not link.user.is_active or link.expires_at <= clock.now():
         raise LinkExpired
     return link
 
 
-def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> AccountLink:
+def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> EmailLink:
     """Use a link up and return it. Raises LinkExpired.
 
     The race: one link used twice at the same instant. Both may find it, but only one deletes the row.
@@ -99,7 +99,7 @@ def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Setti
     # The user before his links, as with whatever ends them all: two orders would be a deadlock.
     session.execute(select(User.id).where(User.id == link.user_id).with_for_update(key_share=True))
     gone = session.scalar(
-        delete(AccountLink).where(AccountLink.id == link.id, AccountLink.purpose == purpose).returning(AccountLink.id)
+        delete(EmailLink).where(EmailLink.id == link.id, EmailLink.purpose == purpose).returning(EmailLink.id)
     )
     if gone is None:
         raise LinkExpired
@@ -109,7 +109,7 @@ def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Setti
 
 def delete_expired(session: Session) -> int:
     """Remove links whose time is over; returns how many went."""
-    gone = session.scalars(delete(AccountLink).where(AccountLink.expires_at <= clock.now()).returning(AccountLink.id))
+    gone = session.scalars(delete(EmailLink).where(EmailLink.expires_at <= clock.now()).returning(EmailLink.id))
     return len(gone.all())
 
 
@@ -120,7 +120,7 @@ def secret_of(settings: Settings, link_id: uuid.UUID) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def shown(context: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+def with_link_url(context: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Return the facts of a mail with the address of the link that they name, if they name one."""
     if "link_id" not in context:
         return dict(context)
@@ -128,9 +128,9 @@ def shown(context: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     return {**context, "link": f"{settings.portal.address}/links/{secret}"}
 
 
-def _send(session: Session, link: AccountLink) -> bool:
+def _send(session: Session, link: EmailLink) -> bool:
     user = link.user if link.purpose is LinkPurpose.CHANGE_EMAIL else users.by_email(session, link.email)
-    if user is None or not user.is_active or _had_enough(session, user, link.purpose):
+    if user is None or not user.is_active or _is_over_limit(session, user, link.purpose):
         return False
     match link.purpose:
         case LinkPurpose.CONFIRM_EMAIL if not user.awaits_confirmation:
@@ -158,10 +158,10 @@ def _send(session: Session, link: AccountLink) -> bool:
     return True
 
 
-def _had_enough(session: Session, user: User, purpose: LinkPurpose) -> bool:
-    recent = AccountLink.sent_at > clock.now() - timedelta(hours=1)
-    query = select(func.count()).where(AccountLink.user_id == user.id, AccountLink.purpose == purpose, recent)
-    return (session.scalar(query) or 0) >= AT_MOST
+def _is_over_limit(session: Session, user: User, purpose: LinkPurpose) -> bool:
+    recent = EmailLink.sent_at > clock.now() - timedelta(hours=1)
+    query = select(func.count()).where(EmailLink.user_id == user.id, EmailLink.purpose == purpose, recent)
+    return (session.scalar(query) or 0) >= MAX_PER_HOUR
 
 
 def _hash(settings: Settings, secret: str) -> bytes:

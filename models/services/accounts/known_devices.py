@@ -17,10 +17,10 @@ from models.services.notifications import outbox
 from models.users import User
 
 # As long as the cookie that a browser is known by.
-REMEMBERED = timedelta(days=365)
+REMEMBERED_FOR = timedelta(days=365)
 
 
-class Recognised(NamedTuple):
+class RecognisedDevice(NamedTuple):
     """An e-mail address as PostgreSQL lowers it, and by what its account knows a client."""
 
     email: str
@@ -28,19 +28,19 @@ class Recognised(NamedTuple):
     address: bool
 
 
-def recognise(session: Session, email: str, *, shown: str, address: str) -> Recognised:
+def recognise(session: Session, email: str, *, shown: str, address: str) -> RecognisedDevice:
     """Say whether the account of an e-mail address was used with this device, or from this IP address, before.
 
     One statement whether or not there is such an account, so that its time says nothing about that.
     """
     if not text_validation.is_printable(email.strip()):
-        return Recognised("", device=False, address=False)
+        return RecognisedDevice("", device=False, address=False)
     lowered = func.lower(email.strip())
     mark = hashlib.sha256(shown.encode()).digest()
     owner = select(User.id).where(func.lower(User.email) == lowered).scalar_subquery()
     device = exists().where(KnownDevice.user_id == owner, KnownDevice.mark == mark)
     place = exists().where(Login.user_id == owner, Login.ip_address == address)
-    return Recognised(*session.execute(select(lowered, device, place)).one())
+    return RecognisedDevice(*session.execute(select(lowered, device, place)).one())
 
 
 def record_login(session: Session, user: User, shown: str, *, name: str, actor: Actor) -> None:
@@ -70,5 +70,5 @@ def record_login(session: Session, user: User, shown: str, *, name: str, actor: 
 
 def delete_unused(session: Session) -> int:
     """Remove devices whose cookie has run out; returns how many went."""
-    gone = delete(KnownDevice).where(KnownDevice.seen_at < clock.now() - REMEMBERED).returning(KnownDevice.user_id)
+    gone = delete(KnownDevice).where(KnownDevice.seen_at < clock.now() - REMEMBERED_FOR).returning(KnownDevice.user_id)
     return len(session.execute(gone).all())

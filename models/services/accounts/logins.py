@@ -30,7 +30,7 @@ def begin(session: Session, user: User, *, kind: LoginKind, lifetime: timedelta,
         created_at=moment,
         last_seen_at=moment,
         expires_at=moment + lifetime,
-        **_whence(actor),
+        **_origin_details(actor),
     )
     session.add(login)
     session.flush()
@@ -71,7 +71,7 @@ def touch(session: Session, login: Login, *, actor: Actor, lifetime: timedelta |
     session.execute(
         update(Login)
         .where(Login.id == login.id, _is_open())
-        .values(last_seen_at=moment, expires_at=expires_at, **_whence(actor))
+        .values(last_seen_at=moment, expires_at=expires_at, **_origin_details(actor))
     )
 
 
@@ -127,5 +127,5 @@ def _end_recorded(session: Session, user_id: uuid.UUID, *which: ColumnElement[bo
     return count
 
 
-def _whence(actor: Actor) -> dict[str, str | None]:
+def _origin_details(actor: Actor) -> dict[str, str | None]:
     return {"ip_address": (actor.ip_address or "")[:45] or None, "user_agent": (actor.user_agent or "")[:300]}

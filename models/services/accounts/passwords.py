@@ -5,7 +5,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 _hasher = PasswordHasher()
 # Verified when there is no such user, so that the answer takes as long as for a wrong password.
-_nobodys = _hasher.hash("a password that belongs to nobody")
+_dummy_hash = _hasher.hash("a password that belongs to nobody")
 
 
 def hash_password(password: str) -> str:
@@ -16,7 +16,7 @@ def hash_password(password: str) -> str:
 def verify_password(stored: str | None, password: str) -> bool:
     """Compare in the same time whether or not there is a stored hash."""
     try:
-        matches = _hasher.verify(stored or _nobodys, password)
+        matches = _hasher.verify(stored or _dummy_hash, password)
     except (VerificationError, InvalidHashError):
         return False
     return matches and stored is not None

@@ -10,7 +10,7 @@ from models.services.errors import InvalidInput
 from models.users import User
 
 
-def note(session: Session, user: User, name: str) -> None:
+def set_if_empty(session: Session, user: User, name: str) -> None:
     """Keep what a browser says for a user who has no time zone yet; what is no zone is ignored."""
     if user.time_zone is None and name in time_zones.names():
         user.time_zone = name

@@ -39,7 +39,7 @@ CODE_LENGTH = 10
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class TwoFactorStatus:
     """Since when somebody has a second factor, if he has one, how many recovery codes are left, and of which set."""
 
     since: datetime | None
@@ -47,11 +47,11 @@ class State:
     codes_generation: int
 
 
-def state(session: Session, user_id: uuid.UUID) -> State:
+def status(session: Session, user_id: uuid.UUID) -> TwoFactorStatus:
     """Return how a user's second factor stands."""
     found = session.get(TwoFactor, user_id, populate_existing=True)
     left = session.scalar(select(func.count()).where(RecoveryCode.user_id == user_id)) or 0
-    return State(found.confirmed_at if found else None, left, found.codes_generation if found else 0)
+    return TwoFactorStatus(found.confirmed_at if found else None, left, found.codes_generation if found else 0)
 
 
 def is_enabled(session: Session, user_id: uuid.UUID) -> bool:
@@ -86,7 +86,7 @@ def check(session: Session, user: User, code: str, *, settings: Settings, actor:
     ).one_or_none()
     if found is None or not text_validation.is_printable(typed):
         raise OtpInvalid
-    step = _step_of(_unsealed(found, settings), typed)
+    step = _step_of(_decrypted(found, settings), typed)
     if step is not None:
         taken = session.scalar(
             update(TwoFactor)
@@ -127,7 +127,7 @@ def begin(session: Session, user: User, *, password: str, settings: Settings) ->
 def waiting_secret(session: Session, user: User, settings: Settings) -> str | None:
     """Return the secret that waits to be confirmed, as the app takes it; None when none does."""
     found = _waiting(session, user)
-    return _unsealed(found, settings) if found else None
+    return _decrypted(found, settings) if found else None
 
 
 def address(user: User, secret: str, settings: Settings) -> str:
@@ -138,7 +138,7 @@ def address(user: User, secret: str, settings: Settings) -> str:
 def confirm(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> list[str]:
     """Turn the waiting factor on and return the recovery codes, which are known only now. Raises OtpWrong."""
     found = _waiting(session, user)
-    step = _step_of(_unsealed(found, settings), "".join(code.split())) if found else None
+    step = _step_of(_decrypted(found, settings), "".join(code.split())) if found else None
     turned_on = None
     if found is not None and step is not None:
         # The race: another window replaces the waiting secret at this instant. The app does not have the new one.
@@ -151,7 +151,7 @@ def confirm(session: Session, user: User, code: str, *, settings: Settings, acto
         )
     if turned_on is None:
         raise OtpInvalid
-    _tell(session, user, AuditAction.TWO_FACTOR_ON, "two_factor_on", actor)
+    _record_and_notify(session, user, AuditAction.TWO_FACTOR_ON, "two_factor_on", actor)
     return _new_codes(session, user, settings)
 
 
@@ -162,7 +162,7 @@ def renew_codes(
 
     `seen` is the set of codes that the user saw: a form sent twice makes one new set, and then raises RotatedAlready.
     """
-    if state(session, user.id).codes_generation != seen:
+    if status(session, user.id).codes_generation != seen:
         raise AlreadyRotated
     users.confirm_password(user, password)
     check(session, user, code, settings=settings, actor=actor)
@@ -180,7 +180,7 @@ def turn_off(session: Session, user: User, *, password: str, code: str, settings
     users.confirm_password(user, password)
     check(session, user, code, settings=settings, actor=actor)
     remove_secret(session, user.id)
-    _tell(session, user, AuditAction.TWO_FACTOR_OFF, "two_factor_off", actor)
+    _record_and_notify(session, user, AuditAction.TWO_FACTOR_OFF, "two_factor_off", actor)
 
 
 def reset(session: Session, user_id: uuid.UUID, *, reason: str, actor: Actor) -> User:
@@ -192,7 +192,7 @@ def reset(session: Session, user_id: uuid.UUID, *, reason: str, actor: Actor) ->
     user = users.by_id(session, user_id)
     remove_secret(session, user.id)
     logins.end_all(session, user.id, actor=actor)
-    _tell(session, user, AuditAction.TWO_FACTOR_RESET, "two_factor_reset", actor, reason=reason)
+    _record_and_notify(session, user, AuditAction.TWO_FACTOR_RESET, "two_factor_reset", actor, reason=reason)
     return user
 
 
@@ -222,7 +222,7 @@ def _step_of(secret: str | None, code: str) -> int | None:
     return next((step for step in steps if hmac.compare_digest(totp.generate_otp(step), code)), None)
 
 
-def _unsealed(found: TwoFactor, settings: Settings) -> str | None:
+def _decrypted(found: TwoFactor, settings: Settings) -> str | None:
     """Return the secret, or None after the portal's key was replaced: then recovery codes still work."""
     purpose = encryption.Purpose.TOTP
     try:
@@ -244,7 +244,9 @@ def _hash(settings: Settings, user_id: uuid.UUID, code: str) -> bytes:
     return hmac.digest(key, b"recovery:" + user_id.bytes + code.encode(), hashlib.sha256)
 
 
-def _tell(session: Session, user: User, action: AuditAction, kind: str, actor: Actor, **details: str) -> None:
+def _record_and_notify(
+    session: Session, user: User, action: AuditAction, kind: str, actor: Actor, **details: str
+) -> None:
     audit_log.record(session, action, actor, user_id=user.id, resource=("user", user.id), **details)
     key = f"{kind}:{user.id}:{clock.now().timestamp():.0f}"
     outbox.enqueue_mail(session, kind, user, dedup_key=key, username=user.username, **details)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.email_links import AccountLink
+from models.email_links import EmailLink
 from models.logins import Login
 from models.services import text_validation
 from models.services.accounts import logins, password_policy, passwords
@@ -194,7 +194,7 @@ def set_password(
 
 def end_links(session: Session, user_id: uuid.UUID) -> None:
     """End every mailed link of a user whose password or address has changed: older mails must open nothing."""
-    session.execute(delete(AccountLink).where(AccountLink.user_id == user_id))
+    session.execute(delete(EmailLink).where(EmailLink.user_id == user_id))
 
 
 def set_full_name(session: Session, user: User, full_name: str, *, actor: Actor) -> None:
@@ -222,7 +222,7 @@ def by_email(session: Session, email: str) -> User | None:
     return session.scalars(select(User).where(func.lower(User.email) == func.lower(email.strip()))).one_or_none()
 
 
-def words_of(words: str) -> ColumnElement[bool]:
+def matches_text(words: str) -> ColumnElement[bool]:
     """Say of a user whether his address or name contains `words`."""
     if not text_validation.is_printable(words.strip()):
         return false()
@@ -234,7 +234,7 @@ def search(session: Session, *, words: str = "", is_active: bool | None = None, 
     """Return a page of users, newest first, whose address or name contains `words`."""
     query = select(User) if is_active is None else select(User).where(User.is_active if is_active else ~User.is_active)
     if words.strip():
-        query = query.where(words_of(words))
+        query = query.where(matches_text(words))
     return fetch_page(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
 
 

@@ -14,7 +14,7 @@ from models import clock, time_zones
 from models.access_tokens import AccessToken
 from models.audit_chain import AuditCheck
 from models.config.settings import Settings
-from models.daily_stats import DayFigures, LedgerCheck
+from models.daily_stats import DailyStats, LedgerCheck
 from models.inspections import Inspection
 from models.ledger import Transfer, TransferKind
 from models.outages import Outage
@@ -55,7 +55,7 @@ class Dashboard:
     running_tokens: int
     open_sessions: int
     pending_payments: int
-    days: Sequence[DayFigures]
+    days: Sequence[DailyStats]
 
     @property
     def sold_today(self) -> Decimal:
@@ -78,7 +78,7 @@ def load_dashboard(session: Session, settings: Settings) -> Dashboard:
     failed = select(func.count()).where(OutboxMail.failed_at > lately)
     dead = select(func.count()).where(WebhookDelivery.dead_at > lately)
     # Not of the ids: they are not in the index, and a hundred thousand rows would be fetched for them.
-    running = select(func.count()).select_from(AccessToken).where(token_queries.runs(moment))
+    running = select(func.count()).select_from(AccessToken).where(token_queries.is_running(moment))
     # One question for all the counts: a page must not ask for each.
     counts = (
         failed,
@@ -122,9 +122,9 @@ def count_days(session: Session, zone_name: str = time_zones.DEFAULT) -> int:
     Days are those of the zone. The same ones may have been counted in another one before.
     """
     zone = time_zones.zone_of(zone_name)
-    session.execute(delete(DayFigures).where(DayFigures.time_zone != zone_name))
+    session.execute(delete(DailyStats).where(DailyStats.time_zone != zone_name))
     today = time_zones.day_of(clock.now(), zone)
-    known = session.scalar(select(func.max(DayFigures.day)))
+    known = session.scalar(select(func.max(DailyStats.day)))
     first = min(today - timedelta(days=1), known) if known else _first_day(session, today, zone)
     starts = time_zones.starts_of(first, today, zone)
     bought = Transfer.kind == TransferKind.PURCHASE
@@ -144,9 +144,9 @@ def count_days(session: Session, zone_name: str = time_zones.DEFAULT) -> int:
         }
         for number, day in enumerate(days, start=1)
     ]
-    statement = insert(DayFigures).values(rows)
+    statement = insert(DailyStats).values(rows)
     fresh = {name: statement.excluded[name] for name in ("sold_znc", "revenue_rub", "new_users", "purchases")}
-    session.execute(statement.on_conflict_do_update(index_elements=[DayFigures.day], set_=fresh))
+    session.execute(statement.on_conflict_do_update(index_elements=[DailyStats.day], set_=fresh))
     return len(rows)
 
 
@@ -168,10 +168,10 @@ def _by_day(
     return {row[0]: row[1] for row in rows}
 
 
-def _days(session: Session, today: date) -> Sequence[DayFigures]:
+def _days(session: Session, today: date) -> Sequence[DailyStats]:
     """Return the last days, oldest first; a day that was not counted yet is a day of nothing."""
     first = today - timedelta(days=DAYS - 1)
-    found = {row.day: row for row in session.scalars(select(DayFigures).where(DayFigures.day >= first))}
+    found = {row.day: row for row in session.scalars(select(DailyStats).where(DailyStats.day >= first))}
     nothing = {"sold_znc": Decimal(0), "revenue_rub": Decimal(0), "new_users": 0}
     days = [first + timedelta(days=number) for number in range(DAYS)]
-    return [found.get(day) or DayFigures(day=day, **nothing) for day in days]
+    return [found.get(day) or DailyStats(day=day, **nothing) for day in days]

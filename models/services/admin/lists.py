@@ -13,7 +13,7 @@ from models.audit import AuditAction, AuditEntry
 from models.payments import Payment, PaymentStatus
 from models.proxy_sessions import ProxySession
 from models.services import text_validation
-from models.services.accounts.users import words_of
+from models.services.accounts.users import matches_text
 from models.services.crypto import secrets
 from models.services.pagination import ListQuery
 from models.services.tokens import queries as token_queries
@@ -34,7 +34,7 @@ def tokens(
     if prefix:
         query = query.where(_is_named(prefix))
     if owner:
-        query = query.where(AccessToken.user_id.in_(select(User.id).where(words_of(owner)).limit(OWNERS)))
+        query = query.where(AccessToken.user_id.in_(select(User.id).where(matches_text(owner)).limit(OWNERS)))
     if user_id is not None:
         query = query.where(AccessToken.user_id == user_id)
     if state is not None:
@@ -67,7 +67,7 @@ def payments(
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class AuditFilter:
     """What to look for in the audit log; what is None or empty is not asked about."""
 
     action: AuditAction | None = None
@@ -79,7 +79,7 @@ class Happened:
     until: datetime | None = None
 
 
-def audit(wanted: Happened) -> ListQuery[AuditEntry]:
+def audit(wanted: AuditFilter) -> ListQuery[AuditEntry]:
     """Return the list of what happened, newest first."""
     query = select(AuditEntry).options(joinedload(AuditEntry.actor), joinedload(AuditEntry.user))
     if not (text_validation.is_printable(wanted.resource) and text_validation.is_printable(wanted.request_id)):
@@ -118,6 +118,6 @@ def _is_in(state: TokenState) -> ColumnElement[bool]:
     if state is TokenState.PAUSED:
         return and_(AccessToken.revoked_at.is_(None), pauses_at(now))
     if state is TokenState.ACTIVE:
-        return token_queries.runs(now)
+        return token_queries.is_running(now)
     started = and_(AccessToken.revoked_at.is_(None), AccessToken.activated_at.is_not(None))
     return and_(started, literal_column(ENDS, DateTime(timezone=False)) <= now.replace(tzinfo=None))

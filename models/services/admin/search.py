@@ -24,21 +24,21 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z-]{8,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """Where to look: a user's or payment's id, the prefix of tokens, a request's id, or the words themselves."""
 
     kind: Kind
     name: str
 
 
-def find(session: Session, text: str) -> Found:
+def find(session: Session, text: str) -> SearchResult:
     """Return what `text` names: an e-mail address, a user name, a token or its beginning, or an id of anything.
 
     Of a whole secret only the beginning is used, and given back.
     """
     text = text.strip()
     if not text_validation.is_printable(text):
-        return Found("words", "")
+        return SearchResult("words", "")
     try:
         found = _by_id(session, uuid.UUID(text))
     except ValueError:
@@ -46,47 +46,47 @@ def find(session: Session, text: str) -> Found:
     return found or _by_name(session, text) or _by_prefix(session, text) or _by_request(session, text) or _words(text)
 
 
-def _by_id(session: Session, wanted: uuid.UUID) -> Found | None:
+def _by_id(session: Session, wanted: uuid.UUID) -> SearchResult | None:
     if session.get(Payment, wanted) is not None:
-        return Found("payment", str(wanted))
+        return SearchResult("payment", str(wanted))
     token = session.get(AccessToken, wanted)
     if token is not None:
-        return Found("tokens", token.prefix)
+        return SearchResult("tokens", token.prefix)
     if session.get(User, wanted) is not None:
-        return Found("user", str(wanted))
+        return SearchResult("user", str(wanted))
     used = session.get(ProxySession, wanted)
     if used is not None:
-        return Found("user", str(used.user_id))
+        return SearchResult("user", str(used.user_id))
     owner = session.scalars(
         select(Account.user_id)
         .join(Transfer, or_(Transfer.debit_account_id == Account.id, Transfer.credit_account_id == Account.id))
         .where(Transfer.id == wanted, Account.kind == AccountKind.WALLET)
         .limit(1)
     ).one_or_none()
-    return Found("user", str(owner)) if owner else None
+    return SearchResult("user", str(owner)) if owner else None
 
 
-def _by_name(session: Session, text: str) -> Found | None:
+def _by_name(session: Session, text: str) -> SearchResult | None:
     name = func.lower(text)
     query = select(User.id).where(or_(func.lower(User.email) == name, func.lower(User.username) == name))
     found = session.scalars(query.limit(1)).one_or_none()
-    return Found("user", str(found)) if found else None
+    return SearchResult("user", str(found)) if found else None
 
 
-def _by_prefix(session: Session, text: str) -> Found | None:
+def _by_prefix(session: Session, text: str) -> SearchResult | None:
     prefix = text.rstrip("…")[: secrets.PREFIX_LENGTH]
     if len(prefix) < secrets.PREFIX_LENGTH:
         return None
     found = session.scalars(select(AccessToken.id).where(AccessToken.prefix == prefix).limit(1)).one_or_none()
-    return Found("tokens", prefix) if found else None
+    return SearchResult("tokens", prefix) if found else None
 
 
-def _by_request(session: Session, text: str) -> Found | None:
+def _by_request(session: Session, text: str) -> SearchResult | None:
     if not _REQUEST_ID.fullmatch(text):
         return None
     found = session.scalars(select(AuditEntry.id).where(AuditEntry.request_id == text).limit(1)).one_or_none()
-    return Found("request", text) if found else None
+    return SearchResult("request", text) if found else None
 
 
-def _words(text: str) -> Found:
-    return Found("words", text if len(text) < SECRET_LENGTH else text[: secrets.PREFIX_LENGTH])
+def _words(text: str) -> SearchResult:
+    return SearchResult("words", text if len(text) < SECRET_LENGTH else text[: secrets.PREFIX_LENGTH])

@@ -19,7 +19,7 @@ _debt = aliased(Account, name="debt")
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class UserBalances:
     """What somebody has and owes, in ZNC."""
 
     balance: Decimal = Decimal(0)
@@ -35,7 +35,7 @@ def list_users(
     """
     query = select(User)
     if words.strip():
-        query = query.where(users.words_of(words))
+        query = query.where(users.matches_text(words))
     if active is not None:
         query = query.where(User.is_active if active else ~User.is_active)
     if admins:
@@ -50,7 +50,7 @@ def list_users(
     return ListQuery(query, _order(sort))
 
 
-def sums_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Sums]:
+def balances_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, UserBalances]:
     """Return what each of these has and owes."""
     kinds = (AccountKind.WALLET, AccountKind.RECEIVABLE)
     rows = session.execute(
@@ -63,7 +63,7 @@ def sums_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, 
         if user_id is not None:
             found[user_id][kind] = balance
     return {
-        user_id: Sums(have.get(AccountKind.WALLET, Decimal(0)), -have.get(AccountKind.RECEIVABLE, Decimal(0)))
+        user_id: UserBalances(have.get(AccountKind.WALLET, Decimal(0)), -have.get(AccountKind.RECEIVABLE, Decimal(0)))
         for user_id, have in found.items()
     }
 

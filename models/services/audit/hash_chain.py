@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditEntry
-from models.audit_chain import HASH_BYTES, AuditArchive, AuditSeal
+from models.audit_chain import HASH_BYTES, AuditArchive, AuditChainLink
 from models.config.server import Tokens
 
 # Before the first row.
 START = bytes(HASH_BYTES)
 # So many rows are sealed in one transaction, and read at once.
-AT_ONCE = 2000
+BATCH_SIZE = 2000
 COUNTED = 1000
 # No transaction of ours lasts longer: a row that turns up later among older ones was not written when it says.
 LATE = timedelta(minutes=10)
@@ -67,7 +67,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class ChainedRow:
     """A seal with what it covers, ready for JSON; None where the row is not there any more."""
 
     number: int
@@ -93,7 +93,7 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ChainStatus:
     """How far the log is sealed, how many rows wait (counted to `COUNTED`), and since when the first of them does."""
 
     number: int
@@ -113,7 +113,7 @@ def key_of(tokens: Tokens) -> bytes:
     return key.derive(tokens.hash_key.get_secret_value().encode())
 
 
-def hash_of(key: bytes, before: bytes, sealed: Sealed) -> bytes:
+def hash_of(key: bytes, before: bytes, sealed: ChainedRow) -> bytes:
     """Return the hash that the seal of a row must have after the hash before it."""
     covered = [sealed.number, _moment(sealed.sealed_at), sealed.facts]
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"))
@@ -126,13 +126,13 @@ def chain_new_rows(session: Session, key: bytes) -> int:
         return 0
     last, moment, seals = head(session), now(session), []
     number, before = last.number, last.hash
-    for row in session.execute(_unsealed(last, moment, *_COLUMNS).order_by(AuditEntry.id).limit(AT_ONCE)):
+    for row in session.execute(_unsealed(last, moment, *_COLUMNS).order_by(AuditEntry.id).limit(BATCH_SIZE)):
         number += 1
-        sealed = Sealed(number, moment, b"", row.id, _facts(row))
+        sealed = ChainedRow(number, moment, b"", row.id, _facts(row))
         before = hash_of(key, before, sealed)
         seals.append({"number": number, "entry_id": row.id, "sealed_at": moment, "hash": before})
     if seals:
-        session.execute(insert(AuditSeal), seals)
+        session.execute(insert(AuditChainLink), seals)
     return len(seals)
 
 
@@ -147,9 +147,11 @@ def now(session: Session) -> datetime:
 
 def head(session: Session) -> Head:
     """Return the end of the chain; that of the last export where nothing was sealed since."""
-    query = select(AuditSeal.number, AuditSeal.hash, AuditEntry.created_at, AuditSeal.sealed_at)
+    query = select(AuditChainLink.number, AuditChainLink.hash, AuditEntry.created_at, AuditChainLink.sealed_at)
     found = session.execute(
-        query.outerjoin(AuditEntry, AuditEntry.id == AuditSeal.entry_id).order_by(AuditSeal.number.desc()).limit(1)
+        query.outerjoin(AuditEntry, AuditEntry.id == AuditChainLink.entry_id)
+        .order_by(AuditChainLink.number.desc())
+        .limit(1)
     ).first()
     if found is not None:
         return Head(*found)
@@ -162,31 +164,37 @@ def last_archive(session: Session) -> AuditArchive | None:
     return session.scalars(select(AuditArchive).order_by(AuditArchive.last.desc()).limit(1)).one_or_none()
 
 
-def status(session: Session) -> Standing:
+def status(session: Session) -> ChainStatus:
     """Return how far the log is sealed."""
     last = head(session)
     first = (
         _unsealed(last, now(session), AuditEntry.created_at).order_by(AuditEntry.created_at).limit(COUNTED).subquery()
     )
     waiting, oldest = session.execute(select(func.count(), func.min(first.c.created_at))).one()
-    return Standing(last.number, last.sealed_at, waiting, oldest)
+    return ChainStatus(last.number, last.sealed_at, waiting, oldest)
 
 
-def walk(session: Session, after: int, until: int | None = None) -> Iterator[Sealed]:
+def walk(session: Session, after: int, until: int | None = None) -> Iterator[ChainedRow]:
     """Yield the chain behind a number, a batch in memory at a time."""
-    query = select(AuditSeal.number, AuditSeal.sealed_at, AuditSeal.hash, AuditSeal.entry_id, *_COLUMNS)
-    query = query.outerjoin(AuditEntry, AuditEntry.id == AuditSeal.entry_id).order_by(AuditSeal.number).limit(AT_ONCE)
+    query = select(
+        AuditChainLink.number, AuditChainLink.sealed_at, AuditChainLink.hash, AuditChainLink.entry_id, *_COLUMNS
+    )
+    query = (
+        query.outerjoin(AuditEntry, AuditEntry.id == AuditChainLink.entry_id)
+        .order_by(AuditChainLink.number)
+        .limit(BATCH_SIZE)
+    )
     if until is not None:
-        query = query.where(AuditSeal.number <= until)
-    while found := session.execute(query.where(AuditSeal.number > after)).all():
+        query = query.where(AuditChainLink.number <= until)
+    while found := session.execute(query.where(AuditChainLink.number > after)).all():
         for row in found:
-            yield Sealed(row.number, row.sealed_at, row.hash, row.entry_id, None if row.id is None else _facts(row))
+            yield ChainedRow(row.number, row.sealed_at, row.hash, row.entry_id, None if row.id is None else _facts(row))
         after = found[-1].number
 
 
 def _unsealed(last: Head, moment: datetime, *columns: Any) -> Select[Any]:
-    query = select(*columns).select_from(AuditEntry).outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
-    query = query.where(AuditSeal.number.is_(None))
+    query = select(*columns).select_from(AuditEntry).outerjoin(AuditChainLink, AuditChainLink.entry_id == AuditEntry.id)
+    query = query.where(AuditChainLink.number.is_(None))
     floor = last.floor(moment)
     return query if floor is None else query.where(AuditEntry.created_at >= floor)
 

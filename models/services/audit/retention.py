@@ -8,17 +8,17 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditEntry
-from models.audit_chain import AuditArchive, AuditSeal
+from models.audit_chain import AuditArchive, AuditChainLink
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification
-from models.services.audit.hash_chain import Head, Sealed
+from models.services.audit.hash_chain import ChainedRow, Head
 
 # So many rows are in one file, and so many are removed in one transaction.
-IN_A_FILE, AT_ONCE = 500_000, 5000
+ROWS_PER_FILE, BATCH_SIZE = 500_000, 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ChainPart:
     """A part of the chain: from the row behind `anchor` to the row `last`."""
 
     anchor: Head
@@ -29,34 +29,34 @@ class Part:
         return self.anchor.number + 1
 
 
-def due(session: Session, moment: datetime) -> Part | None:
+def due(session: Session, moment: datetime) -> ChainPart | None:
     """Return the next part that is older than a moment as a whole, and was not exported."""
     exported = hash_chain.last_archive(session)
     anchor = Head(exported.last, exported.head, exported.newest_at) if exported else Head()
-    behind = (AuditSeal.number > anchor.number, AuditSeal.number <= anchor.number + IN_A_FILE)
-    query = select(AuditSeal.number).join(AuditEntry).where(*behind)
+    behind = (AuditChainLink.number > anchor.number, AuditChainLink.number <= anchor.number + ROWS_PER_FILE)
+    query = select(AuditChainLink.number).join(AuditEntry).where(*behind)
     young = session.scalars(
-        query.where(AuditEntry.created_at >= moment).order_by(AuditSeal.number).limit(1)
+        query.where(AuditEntry.created_at >= moment).order_by(AuditChainLink.number).limit(1)
     ).one_or_none()
     # A row that was removed from under its seal is left for the verification to name, and all behind it with it.
-    last = young - 1 if young else session.scalar(select(func.max(AuditSeal.number)).where(*behind))
-    return Part(anchor, last) if last and last > anchor.number else None
+    last = young - 1 if young else session.scalar(select(func.max(AuditChainLink.number)).where(*behind))
+    return ChainPart(anchor, last) if last and last > anchor.number else None
 
 
-def whole(session: Session) -> Part | None:
+def everything_chained(session: Session) -> ChainPart | None:
     """Return all that is sealed and still here."""
     exported = hash_chain.last_archive(session)
     anchor = Head(exported.last, exported.head, exported.newest_at) if exported else Head()
     last = hash_chain.head(session).number
-    return Part(anchor, last) if last > anchor.number else None
+    return ChainPart(anchor, last) if last > anchor.number else None
 
 
-def rows(session: Session, part: Part) -> Iterator[Sealed]:
+def rows(session: Session, part: ChainPart) -> Iterator[ChainedRow]:
     """Yield the rows of a part in their order, some thousand in memory at a time."""
     return hash_chain.walk(session, part.anchor.number, part.last)
 
 
-def record_export(session: Session, key: bytes, part: Part, head: Head, *, file: str, sha256: str) -> AuditArchive:
+def record_export(session: Session, key: bytes, part: ChainPart, head: Head, *, file: str, sha256: str) -> AuditArchive:
     """Write down that a part lies safely in a file; from now on its rows may go."""
     if head.happened_at is None:
         raise ValueError("nothing was exported")
@@ -80,6 +80,11 @@ def delete_exported(session: Session) -> int:
     exported = hash_chain.last_archive(session)
     if exported is None:
         return 0
-    old = select(AuditSeal.entry_id).where(AuditSeal.number <= exported.last).order_by(AuditSeal.number).limit(AT_ONCE)
+    old = (
+        select(AuditChainLink.entry_id)
+        .where(AuditChainLink.number <= exported.last)
+        .order_by(AuditChainLink.number)
+        .limit(BATCH_SIZE)
+    )
     gone = session.execute(delete(AuditEntry).where(AuditEntry.id.in_(old)).returning(AuditEntry.id))
     return len(gone.all())

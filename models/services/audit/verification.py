@@ -12,9 +12,9 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models.audit import AuditEntry
-from models.audit_chain import AuditArchive, AuditCheck, AuditSeal
+from models.audit_chain import AuditArchive, AuditChainLink, AuditCheck
 from models.services.audit import hash_chain
-from models.services.audit.hash_chain import Head, Sealed
+from models.services.audit.hash_chain import ChainedRow, Head
 
 What = Literal["altered", "removed", "inserted", "reordered", "cut off", "archive"]
 _WORDS: Mapping[What, str] = {
@@ -65,7 +65,7 @@ class Checker:
         self.head = Head(number, before, happened_at)
         self.rows = 0
 
-    def wrong(self, sealed: Sealed) -> Fault | None:
+    def wrong(self, sealed: ChainedRow) -> Fault | None:
         """Say what is wrong with the next row, if anything is."""
         due = self.head.number + 1
         if sealed.number != due:
@@ -83,11 +83,11 @@ class Checker:
         self.rows += 1
         return None
 
-    def fits(self, sealed: Sealed) -> bool:
+    def fits(self, sealed: ChainedRow) -> bool:
         """Say whether a row belongs behind the last one."""
         return hmac.compare_digest(hash_chain.hash_of(self._key, self.head.hash, sealed), sealed.hash)
 
-    def named(self, fault: Fault, others: Sequence[Sealed]) -> Fault:
+    def named(self, fault: Fault, others: Sequence[ChainedRow]) -> Fault:
         """Say more of a row that is not what was sealed, by the rows from its place on."""
         if fault.what != "altered" or not others:
             return fault
@@ -100,7 +100,7 @@ class Checker:
                 return replace(fault, what="reordered")
         return fault
 
-    def _follows(self, later: Sequence[Sealed]) -> bool:
+    def _follows(self, later: Sequence[ChainedRow]) -> bool:
         aside = Checker(self._key, self.head.number, self.head.hash)
         first = self.head.number + 1
         return all(aside.wrong(replace(row, number=first + place)) is None for place, row in enumerate(later[:2]))
@@ -129,12 +129,12 @@ def verify_and_record(session: Session, key: bytes, *, noted: Mapping[int, bytes
     return Report(checker.rows, last, hash_chain.status(session).waiting, len(archives), fault)
 
 
-def verify_lines(key: bytes, rows: Iterable[Sealed], *, number: int, before: bytes) -> tuple[Head, Fault | None]:
+def verify_lines(key: bytes, rows: Iterable[ChainedRow], *, number: int, before: bytes) -> tuple[Head, Fault | None]:
     """Follow a chain that was exported, from the number and hash before it; returns how far it holds."""
     checker, following = Checker(key, number, before), iter(rows)
     for sealed in following:
         if fault := checker.wrong(sealed):
-            return checker.head, checker.named(fault, [sealed, *islice(following, hash_chain.AT_ONCE)])
+            return checker.head, checker.named(fault, [sealed, *islice(following, hash_chain.BATCH_SIZE)])
     return checker.head, None
 
 
@@ -145,7 +145,7 @@ def mark_of(key: bytes, archive: AuditArchive) -> bytes:
     return hmac.digest(key, json.dumps(covered).encode(), "sha256")
 
 
-def note(session: Session, report: Report) -> AuditCheck:
+def record_check(session: Session, report: Report) -> AuditCheck:
     """Keep what a verification has found."""
     check = AuditCheck(number=report.head.number, head=report.head.hash, fault=str(report.fault or "")[:300])
     session.add(check)
@@ -168,11 +168,11 @@ def _walked(session: Session, checker: Checker, noted: Mapping[int, bytes]) -> F
     return None
 
 
-def _from(session: Session, sealed: Sealed) -> list[Sealed]:
-    return list(islice(_rows(session, sealed.number - 1), hash_chain.AT_ONCE))
+def _from(session: Session, sealed: ChainedRow) -> list[ChainedRow]:
+    return list(islice(_rows(session, sealed.number - 1), hash_chain.BATCH_SIZE))
 
 
-def _rows(session: Session, after: int) -> Iterator[Sealed]:
+def _rows(session: Session, after: int) -> Iterator[ChainedRow]:
     return (sealed for sealed in hash_chain.walk(session, after) if sealed.facts is not None)
 
 
@@ -181,7 +181,7 @@ def _backdated(session: Session, last: Head) -> Fault | None:
     floor = last.floor(hash_chain.now(session))
     if floor is None:
         return None
-    query = select(AuditEntry.id).outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
-    query = query.where(AuditSeal.number.is_(None), AuditEntry.created_at < floor)
+    query = select(AuditEntry.id).outerjoin(AuditChainLink, AuditChainLink.entry_id == AuditEntry.id)
+    query = query.where(AuditChainLink.number.is_(None), AuditEntry.created_at < floor)
     found = session.scalars(query.order_by(AuditEntry.id).limit(1)).one_or_none()
     return None if found is None else Fault("inserted", None, found)

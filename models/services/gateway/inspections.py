@@ -17,7 +17,7 @@ from models import clock
 from models.access_tokens import AccessToken
 from models.audit import AuditAction
 from models.config.operations import Inspection as Rules
-from models.inspections import Inspection, Target
+from models.inspections import Inspection, InspectionTarget
 from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -38,13 +38,13 @@ _LOCK = 7_401_994
 class Watched:
     """A running inspection, as a worker sees it."""
 
-    target: Target
+    target: InspectionTarget
     subject: uuid.UUID | bytes | None
     ends_at: datetime
 
 
 def start(
-    session: Session, *, target: Target, name: str, minutes: int, reason: str, rules: Rules, actor: Actor
+    session: Session, *, target: InspectionTarget, name: str, minutes: int, reason: str, rules: Rules, actor: Actor
 ) -> Inspection:
     """Show flows from now on. `name` is a path's beginning, a token's, or an e-mail address, user name or id.
 
@@ -120,23 +120,23 @@ def _is_running() -> ColumnElement[bool]:
     return Inspection.ended_at.is_(None) & (Inspection.ends_at > clock.now())
 
 
-def _subject(session: Session, target: Target, name: str) -> dict[str, object]:
+def _subject(session: Session, target: InspectionTarget, name: str) -> dict[str, object]:
     """Find what is meant. Raises InvalidInput."""
     match target:
-        case Target.EVERYTHING:
+        case InspectionTarget.EVERYTHING:
             return {}
-        case Target.PATH:
+        case InspectionTarget.PATH:
             raw = name.encode("ascii", "replace")
             if not name.startswith("/") or not name.isascii() or request_paths.fault(raw):
                 raise InvalidInput("name", "Enter the beginning of a path, such as /certificates/.")
             return {"path": name}
-        case Target.TOKEN:
+        case InspectionTarget.TOKEN:
             prefix = name.rstrip("…")[: secrets.PREFIX_LENGTH]
             tokens = session.scalars(_tokens(name, prefix).limit(2)).all()
             if len(tokens) > 1:
                 raise InvalidInput("name", "Several tokens start with this. Enter the full id.")
             return {"token_id": _the_one(tokens, "Token not found.")}
-        case Target.USER:
+        case InspectionTarget.USER:
             lower = name.lower()
             people = select(User.id).where(or_(func.lower(User.email) == lower, func.lower(User.username) == lower))
             if (user_id := _as_id(name)) is not None:

@@ -18,15 +18,15 @@ from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatu
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification
 from models.services.reports import overview
-from models.services.reports.overview import ShopFigures
+from models.services.reports.overview import ShopOverview
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 # What was given up longer ago than this is no news.
-GIVEN_UP_WITHIN = timedelta(days=7)
+FAILED_WITHIN = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _BacklogQuery:
     """Rows that wait for a job: which they are, since when they are due, and when one was given up, if ever.
 
     One that may not be tried now is not due.
@@ -49,26 +49,26 @@ def _takes_deliveries() -> ColumnElement[bool]:
 
 
 # Each is served by a partial index on just these rows.
-_LINES: Mapping[str, _Line] = {
-    "mail": _Line(
+_BACKLOGS: Mapping[str, _BacklogQuery] = {
+    "mail": _BacklogQuery(
         (OutboxMail.sent_at.is_(None), OutboxMail.failed_at.is_(None)),
         OutboxMail.next_attempt_at,
         OutboxMail.failed_at,
     ),
-    "webhook": _Line(
+    "webhook": _BacklogQuery(
         (WebhookDelivery.delivered_at.is_(None), WebhookDelivery.dead_at.is_(None)),
         WebhookDelivery.next_attempt_at,
         WebhookDelivery.dead_at,
         WebhookDelivery.endpoint.has(_takes_deliveries()),
     ),
-    "callback": _Line((PaymentEvent.processed_at.is_(None),), PaymentEvent.received_at),
-    "payment": _Line((Payment.status == PaymentStatus.PENDING,), Payment.expires_at),
-    "refund": _Line((PaymentReversal.state == ReversalState.REQUESTED,), PaymentReversal.created_at),
+    "callback": _BacklogQuery((PaymentEvent.processed_at.is_(None),), PaymentEvent.received_at),
+    "payment": _BacklogQuery((Payment.status == PaymentStatus.PENDING,), Payment.expires_at),
+    "refund": _BacklogQuery((PaymentReversal.state == ReversalState.REQUESTED,), PaymentReversal.created_at),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Backlog:
     """How many wait, for how many seconds the first has been due (0: none is), and how many were given up lately."""
 
     count: int
@@ -82,8 +82,8 @@ class BusinessMetrics:
     platform's own balances in ZNC.
     """
 
-    shop: ShopFigures
-    waiting: Mapping[str, Waiting]
+    shop: ShopOverview
+    waiting: Mapping[str, Backlog]
     to_review: int
     check: LedgerCheck | None
     audit_check: AuditCheck | None
@@ -95,24 +95,24 @@ def collect(session: Session) -> BusinessMetrics:
     moment = clock.now()
     reviews = (PaymentEvent.needs_review, PaymentEvent.reviewed_at.is_(None))
     asked: list[Any] = [select(func.count()).select_from(PaymentEvent).where(*reviews)]
-    for line in _LINES.values():
+    for line in _BACKLOGS.values():
         asked += [
             select(func.count(line.due)).where(*line.waits),
             select(func.min(line.due)).where(*line.is_due),
         ]
         if line.given_up is not None:
-            asked.append(select(func.count(line.given_up)).where(line.given_up > moment - GIVEN_UP_WITHIN))
+            asked.append(select(func.count(line.given_up)).where(line.given_up > moment - FAILED_WITHIN))
     found = iter(session.execute(select(*(question.scalar_subquery() for question in asked))).one())
     to_review = next(found)
     waiting = {
-        name: Waiting(next(found), _since(next(found), moment), next(found) if line.given_up is not None else None)
-        for name, line in _LINES.items()
+        name: Backlog(next(found), _since(next(found), moment), next(found) if line.given_up is not None else None)
+        for name, line in _BACKLOGS.items()
     }
     log = hash_chain.status(session)
-    waiting["audit"] = Waiting(log.waiting, log.seconds, None)
+    waiting["audit"] = Backlog(log.waiting, log.seconds, None)
     own = select(Account.kind, Account.balance).where(Account.user_id.is_(None))
     return BusinessMetrics(
-        shop=overview.of_shop(session),
+        shop=overview.shop_overview(session),
         waiting=waiting,
         to_review=to_review,
         check=session.scalars(select(LedgerCheck).order_by(LedgerCheck.id.desc()).limit(1)).one_or_none(),

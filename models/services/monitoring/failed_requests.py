@@ -65,7 +65,7 @@ def decode(line: bytes | str | None) -> FailedRequest | None:
         return None
 
 
-def shown_path(path: str) -> str:
+def redacted_path(path: str) -> str:
     """Return a path of the portal as it may be written down: an id stays, a link's secret does not."""
     return _LONG.sub(lambda found: found[0] if _is_id(found[0]) else MASKED, path)[:LONGEST_PATH]
 

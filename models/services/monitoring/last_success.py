@@ -17,12 +17,12 @@ class Backup:
     size: int
 
 
-def read_success(made_at: datetime, size: int) -> str:
+def backup_as_json(made_at: datetime, size: int) -> str:
     """Write down for Redis that a backup was made."""
     return json.dumps(asdict(Backup(made_at.timestamp(), size)))
 
 
-def backup_from(text: str | bytes | None) -> Backup | None:
+def backup_from_json(text: str | bytes | None) -> Backup | None:
     """Read what `note_of` wrote; None when there is nothing that can be understood."""
     try:
         return Backup(**json.loads(text or ""))

@@ -6,9 +6,9 @@ from sqlalchemy import and_, bindparam, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
-from models.notification_preferences import TOPICS, NoticeChoice
+from models.notification_preferences import TOPICS, NotificationPreference
 from models.outbox import OutboxMail
-from models.services.notifications.outbox import NOWHERE
+from models.services.notifications.outbox import UNDELIVERABLE_SUFFIX
 from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
@@ -21,7 +21,7 @@ def enqueue_for_all(session: Session, kind: str, *, dedup_key: str, **context: A
     """
     topic = TOPICS[kind]
     facts = bindparam(None, context, type_=JSONB)
-    refused = and_(NoticeChoice.user_id == User.id, NoticeChoice.topic == topic)
+    refused = and_(NotificationPreference.user_id == User.id, NotificationPreference.topic == topic)
     mails = select(
         func.gen_random_uuid(),
         literal(kind),
@@ -32,8 +32,8 @@ def enqueue_for_all(session: Session, kind: str, *, dedup_key: str, **context: A
     ).where(
         User.is_active,
         ~User.awaits_confirmation,
-        ~User.email.endswith(NOWHERE),
-        ~exists().where(refused, ~NoticeChoice.mail),
+        ~User.email.endswith(UNDELIVERABLE_SUFFIX),
+        ~exists().where(refused, ~NotificationPreference.mail),
     )
     columns = ["id", "kind", "user_id", "recipient", "context", "dedup_key"]
     written = session.scalars(
@@ -50,7 +50,7 @@ def enqueue_for_all(session: Session, kind: str, *, dedup_key: str, **context: A
             User.is_active,
             WebhookEndpoint.enabled,
             WebhookEndpoint.topics.contains([topic.value]),
-            ~exists().where(refused, ~NoticeChoice.webhook),
+            ~exists().where(refused, ~NotificationPreference.webhook),
         )
     )
     columns = ["id", "endpoint_id", "kind", "data", "dedup_key"]

@@ -45,6 +45,6 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 
 
-def of(kind: str) -> dict[str, Any]:
+def sample_context(kind: str) -> dict[str, Any]:
     """Return what a mail of this kind might be about."""
     return {**_FACTS, **_OWN.get(kind, {})}

@@ -24,7 +24,7 @@ from models.users import User
 ATTEMPTS = 8
 LEASE = timedelta(minutes=5)
 # No address below this name ever gets mail (RFC 2606); the platform's own users, as `doctor`'s, have one there.
-NOWHERE = ".invalid"
+UNDELIVERABLE_SUFFIX = ".invalid"
 
 
 def enqueue_mail(
@@ -38,7 +38,7 @@ def enqueue_mail(
     by_mail, by_webhook = notification_preferences.choice(session, user.id, kind)
     if by_webhook and (topic := TOPICS.get(kind)):
         webhook_fan_out.enqueue_deliveries(session, kind, topic, user.id, dedup_key=dedup_key, context=context)
-    if not by_mail or user.email.endswith(NOWHERE):
+    if not by_mail or user.email.endswith(UNDELIVERABLE_SUFFIX):
         return
     row = {"id": uuid.uuid4(), "kind": kind, "user_id": user.id, "recipient": recipient or user.email}
     session.execute(

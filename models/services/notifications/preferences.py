@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.config.server import Portal
-from models.notification_preferences import ALWAYS_MAILED, TOPICS, NoticeChoice, Topic
+from models.notification_preferences import ALWAYS_MAILED, TOPICS, NotificationPreference, Topic
 from models.services.errors import NotFound
 from models.users import User
 
@@ -17,7 +17,7 @@ _EVERYTHING = (True, True)
 
 def choices(session: Session, user_id: uuid.UUID) -> dict[Topic, tuple[bool, bool]]:
     """Return for every topic whether the user is told by mail and by webhook."""
-    rows = session.scalars(select(NoticeChoice).where(NoticeChoice.user_id == user_id))
+    rows = session.scalars(select(NotificationPreference).where(NotificationPreference.user_id == user_id))
     made = {row.topic: (row.mail or row.topic in ALWAYS_MAILED, row.webhook) for row in rows}
     return {topic: made.get(topic, _EVERYTHING) for topic in Topic}
 
@@ -27,7 +27,7 @@ def choice(session: Session, user_id: uuid.UUID, kind: str) -> tuple[bool, bool]
     topic = TOPICS.get(kind)
     if topic is None:
         return True, False
-    made = session.get(NoticeChoice, (user_id, topic), populate_existing=True)
+    made = session.get(NotificationPreference, (user_id, topic), populate_existing=True)
     if made is None:
         return _EVERYTHING
     return made.mail or topic in ALWAYS_MAILED, made.webhook
@@ -42,7 +42,7 @@ def choose(
         changed.pop("mail", None)
     if changed:
         row = {"mail": True, "webhook": True, **changed}
-        made = insert(NoticeChoice).values(user_id=user.id, topic=topic, **row)
+        made = insert(NotificationPreference).values(user_id=user.id, topic=topic, **row)
         session.execute(made.on_conflict_do_update(index_elements=["user_id", "topic"], set_=changed))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session, aliased
 
 from models import time_zones
-from models.daily_stats import PaymentDay
+from models.daily_stats import DailyPayments
 from models.ledger import Transfer, TransferKind
 from models.payments import Payment, PaymentReversal, ReversalState
 from models.services.errors import InvalidInput
@@ -62,7 +62,9 @@ def daily_totals(session: Session, first: date, last: date, zone: tzinfo = UTC) 
 
 def _kept(session: Session, first: date, last: date) -> Figures:
     """Return what was paid and booked by days of UTC, which are kept by what pays and books (models.daily_stats)."""
-    kept = session.scalars(select(PaymentDay).where(PaymentDay.day.between(first, last), PaymentDay.payments != 0))
+    kept = session.scalars(
+        select(DailyPayments).where(DailyPayments.day.between(first, last), DailyPayments.payments != 0)
+    )
     return {(row.day, row.provider): (row.payments, row.paid_rub, row.paid_znc, row.booked_znc) for row in kept}
 
 

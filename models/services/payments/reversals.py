@@ -83,7 +83,7 @@ def request(
     amount_rub = require_amount(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
         raise InvalidInput("amount", "This exceeds what is left of the payment.")
-    bonus_corrections.locked_of_buyer(session, payment.user_id)
+    bonus_corrections.lock_of_buyer(session, payment.user_id)
     account, left = unclaimed_money.holder(session, payment)
     if account.kind is AccountKind.WALLET:
         left = unspent.of_payment(session, payment)
@@ -180,7 +180,7 @@ def begin(
         actor_id=actor.user_id,
     )
     session.add(reversal)
-    bonus = bonus_corrections.locked_of_buyer(session, payment.user_id)
+    bonus = bonus_corrections.lock_of_buyer(session, payment.user_id)
     wallet, balance = unclaimed_money.holder(session, payment)
     if bonus is not None:
         transfers.locked_wallet(session, bonus.referrer_id)

@@ -25,7 +25,7 @@ def earning_part(session: Session, buyer_id: uuid.UUID, price: Decimal) -> Decim
     return max(Decimal(0), min(price, wallet.balance + price - left))
 
 
-def backed(session: Session, buyer_id: uuid.UUID, price: Decimal) -> Decimal:
+def backed_part(session: Session, buyer_id: uuid.UUID, price: Decimal) -> Decimal:
     """Return how much of a price is backed by money that the buyer paid in, did not get back, and does not owe."""
     received = select(func.sum(Payment.amount_znc - Payment.returned_znc))
     paid = session.scalar(received.where(Payment.user_id == buyer_id, Payment.settled_at.is_not(None))) or Decimal(0)

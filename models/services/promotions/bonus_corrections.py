@@ -24,7 +24,7 @@ from models.services.promotions import bonus_backing
 from models.users import User
 
 
-def give_back(session: Session, bonus: ReferralBonus, token: AccessToken, refund: Decimal, *, actor: Actor) -> None:
+def deduct_refund(session: Session, bonus: ReferralBonus, token: AccessToken, refund: Decimal, *, actor: Actor) -> None:
     """Take the share of a token's refund out of the locked bonus.
 
     Money that was paid later, for extensions, earned nothing and is refunded first.
@@ -38,7 +38,7 @@ def give_back(session: Session, bonus: ReferralBonus, token: AccessToken, refund
     _settle(session, bonus, returned, because=f"{token.id}", actor=actor)
 
 
-def locked_of_buyer(session: Session, buyer_id: uuid.UUID) -> ReferralBonus | None:
+def lock_of_buyer(session: Session, buyer_id: uuid.UUID) -> ReferralBonus | None:
     """Lock the bonus that a buyer's purchase earned, held or paid out, before any account is locked."""
     query = select(ReferralBonus).where(ReferralBonus.referred_id == buyer_id)
     return session.scalars(query.with_for_update().execution_options(populate_existing=True)).one_or_none()
@@ -67,14 +67,14 @@ def restore(session: Session, bonus_id: uuid.UUID) -> bool:
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     ).one_or_none()
-    if bonus is None or is_gone(session, bonus.referrer_id):
+    if bonus is None or is_deleted(session, bonus.referrer_id):
         return False
     before = bonus.left
     _settle(session, bonus, bonus.returned, because=f"{uuid.uuid4()}", actor=PLATFORM)
     return bonus.left > before
 
 
-def locked_of_leaver(session: Session, user_id: uuid.UUID) -> Sequence[ReferralBonus]:
+def lock_of_deleted_user(session: Session, user_id: uuid.UUID) -> Sequence[ReferralBonus]:
     """Lock the held bonuses that a user earned or is to get, before any account is locked."""
     is_theirs = or_(ReferralBonus.referred_id == user_id, ReferralBonus.referrer_id == user_id)
     query = select(ReferralBonus).where(is_theirs, ReferralBonus.ended_at.is_(None)).order_by(ReferralBonus.id)
@@ -92,7 +92,7 @@ def lapse(session: Session, bonus: ReferralBonus, *, actor: Actor) -> None:
     audit_log.record(session, AuditAction.BONUS_LAPSED, actor, user_id=bonus.referrer_id, resource=resource)
 
 
-def is_gone(session: Session, user_id: uuid.UUID) -> bool:
+def is_deleted(session: Session, user_id: uuid.UUID) -> bool:
     """Say whether a user has deleted their account."""
     return session.scalar(select(User.deleted_at).where(User.id == user_id)) is not None
 
@@ -105,7 +105,7 @@ def buyer_owes() -> ColumnElement[bool]:
 
 def _settle(session: Session, bonus: ReferralBonus, returned: Decimal, *, because: str, actor: Actor) -> None:
     """Bring a locked bonus to what refunds leave of it and the buyer's money backs, and move the difference."""
-    backed = bonus_backing.backed(session, bonus.referred_id, bonus.price)
+    backed = bonus_backing.backed_part(session, bonus.referred_id, bonus.price)
     left = min(bonus.amount - returned, round_down(bonus.amount * backed / bonus.price))
     change = left - bonus.left
     if change:

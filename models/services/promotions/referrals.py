@@ -38,7 +38,7 @@ SETTLED_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ReferralTotals:
     """What somebody's invitations have come to; amounts in ZNC."""
 
     invited: int
@@ -73,7 +73,7 @@ def earn(
     The unique index on the buyer lets one purchase earn it, however many are made at the same instant.
     """
     rules = settings.referral
-    if buyer.referrer_id is None or price < rules.from_znc or bonus_corrections.is_gone(session, buyer.referrer_id):
+    if buyer.referrer_id is None or price < rules.from_znc or bonus_corrections.is_deleted(session, buyer.referrer_id):
         return None
     former = ReferralBonus.referred_id.in_(former_accounts.lineage(buyer.id))
     if session.scalar(select(exists().where(former))):
@@ -119,7 +119,7 @@ def earn(
     return amount
 
 
-def locked_bonus(session: Session, token: AccessToken) -> ReferralBonus | None:
+def lock_bonus(session: Session, token: AccessToken) -> ReferralBonus | None:
     """Lock the held bonus that the token's purchase earned, if it earned one.
 
     Before any account is: `vest` holds a bonus while it waits for accounts, so that the other order could deadlock.
@@ -156,7 +156,7 @@ def vest(session: Session, bonus_id: uuid.UUID) -> bool:
     ).one_or_none()
     if bonus is None or transfers.debt_of(session, bonus.referred_id):
         return False
-    if bonus_corrections.is_gone(session, bonus.referrer_id):
+    if bonus_corrections.is_deleted(session, bonus.referrer_id):
         bonus_corrections.lapse(session, bonus, actor=PLATFORM)
         return True
     left = bonus.left
@@ -172,7 +172,7 @@ def vest(session: Session, bonus_id: uuid.UUID) -> bool:
     return True
 
 
-def totals(session: Session, user: User) -> Figures:
+def totals(session: Session, user: User) -> ReferralTotals:
     """Return what somebody's invitations have come to."""
     invited = session.scalar(select(func.count()).where(User.referrer_id == user.id)) or 0
     left = ReferralBonus.amount - ReferralBonus.returned - ReferralBonus.withheld
@@ -180,7 +180,7 @@ def totals(session: Session, user: User) -> Figures:
     earned = func.coalesce(func.sum(left).filter(ReferralBonus.ended_at.is_not(None)), 0)
     query = select(func.count(), held, earned).where(ReferralBonus.referrer_id == user.id)
     qualified, held_znc, earned_znc = session.execute(query).one()
-    return Figures(invited, qualified, held_znc, earned_znc)
+    return ReferralTotals(invited, qualified, held_znc, earned_znc)
 
 
 def list_referred_users(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models import clock, time_zones
 from models.access_tokens import AccessToken, pauses_at
-from models.daily_stats import DayFigures
+from models.daily_stats import DailyStats
 from models.ledger import AccountKind, Transfer, TransferKind
 from models.payments import Payment, PaymentStatus
 from models.proxy_sessions import ProxySession
@@ -27,7 +27,7 @@ SOON, LAST_PARTS = timedelta(hours=24), 4
 
 
 @dataclass(frozen=True, slots=True)
-class BuyerFigures:
+class UserOverview:
     """What one user has at hand, and what went through: today, and on each of the last days, oldest first.
 
     `running` are tokens that have not ended, paused ones among them; `usable_tokens` counts those that open something
@@ -37,7 +37,7 @@ class BuyerFigures:
     usable_tokens: int
     running: list[AccessToken]
     ending: list[AccessToken]
-    days: list[usage.Entry]
+    days: list[usage.UsageEntry]
 
     @property
     def today(self) -> usage.Usage:
@@ -45,7 +45,7 @@ class BuyerFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class ShopFigures:
+class ShopOverview:
     """Counts over the whole shop; sold is in ZNC over the last 24 hours."""
 
     users: int
@@ -55,7 +55,7 @@ class ShopFigures:
     sold: Decimal
 
 
-def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
+def user_overview(session: Session, user_id: uuid.UUID) -> UserOverview:
     """Return the figures of one user: up to `SHOWN` tokens at hand, what ends soonest first, those not started last."""
     moment = clock.now()
     at_hand = select(AccessToken).where(AccessToken.user_id == user_id, token_queries.has_not_ended())
@@ -64,7 +64,7 @@ def of_user(session: Session, user_id: uuid.UUID) -> BuyerFigures:
     order = (AccessToken.activated_at.is_(None), ends, AccessToken.created_at.desc())
     running = list(session.scalars(at_hand.order_by(*order).limit(SHOWN)))
     zone = time_zones.zone_of(session.get_one(User, user_id).time_zone)
-    return BuyerFigures(
+    return UserOverview(
         usable_tokens=session.scalar(select(func.count()).select_from(usable.subquery())) or 0,
         running=running,
         ending=[token for token in running if not token.auto_renew and _is_about_to_end(token, moment)],
@@ -93,12 +93,12 @@ def totals(session: Session) -> ShopTotals:
     transfers only those of the last two days are read.
     """
     purchases = select(func.count()).where(Transfer.kind == TransferKind.PURCHASE)
-    counted = session.scalars(select(DayFigures).order_by(DayFigures.day.desc()).limit(1)).one_or_none()
+    counted = session.scalars(select(DailyStats).order_by(DailyStats.day.desc()).limit(1)).one_or_none()
     before = 0
     if counted is not None:
         # What began before midnight and ended after it may be missing in a day that was counted at once.
         first = counted.day - timedelta(days=1)
-        before = session.scalar(select(func.sum(DayFigures.purchases)).where(DayFigures.day < first)) or 0
+        before = session.scalar(select(func.sum(DailyStats.purchases)).where(DailyStats.day < first)) or 0
         purchases = purchases.where(
             Transfer.created_at >= time_zones.start_of(first, time_zones.zone_of(counted.time_zone))
         )
@@ -109,12 +109,12 @@ def totals(session: Session) -> ShopTotals:
     )
 
 
-def of_shop(session: Session) -> ShopFigures:
+def shop_overview(session: Session) -> ShopOverview:
     """Return the figures of the shop, all of one moment."""
     moment = clock.now()
     counts = (
         select(func.count()).select_from(User),
-        select(func.count()).select_from(AccessToken).where(token_queries.runs(moment)),
+        select(func.count()).select_from(AccessToken).where(token_queries.is_running(moment)),
         select(func.count()).where(ProxySession.ended_at.is_(None)),
         select(func.count()).where(Payment.status == PaymentStatus.PENDING),
         select(func.coalesce(func.sum(Transfer.amount), 0)).where(
@@ -123,4 +123,4 @@ def of_shop(session: Session) -> ShopFigures:
     )
     found: Any = session.execute(select(*(count.scalar_subquery() for count in counts))).one()
     users, running, sessions, pending, sold = found
-    return ShopFigures(users, running, sessions, pending, Decimal(sold))
+    return ShopOverview(users, running, sessions, pending, Decimal(sold))

@@ -48,7 +48,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class UsageEntry:
     """One period of a series, by its first day."""
 
     first: date
@@ -63,7 +63,7 @@ def series(
     token_id: uuid.UUID | None = None,
     shown: int | None = None,
     zone: tzinfo = UTC,
-) -> list[Entry]:
+) -> list[UsageEntry]:
     """Return the last periods, oldest first, the one that is running last; nothing used is a row of zeros.
 
     With `user_id`, of that user's tokens; with `token_id`, of that token; with neither, of all. `zone` says which day
@@ -76,7 +76,7 @@ def series(
         select(start, *_sums(days)).where(days.day >= starts[0], *_whose(user_id, token_id)).group_by(start)
     )
     found = {row[0]: _usage(row[1:]) for row in rows}
-    return [Entry(first, found.get(first, Usage())) for first in starts]
+    return [UsageEntry(first, found.get(first, Usage())) for first in starts]
 
 
 def total(
@@ -95,7 +95,7 @@ def total(
     return _usage(session.execute(query).one())
 
 
-def added(entries: Iterable[Entry]) -> Usage:
+def sum_entries(entries: Iterable[UsageEntry]) -> Usage:
     """Return the sum of a series."""
     used = [entry.usage for entry in entries]
     return Usage(

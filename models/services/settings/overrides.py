@@ -1,7 +1,7 @@
 """What may be changed at run time: prices, limits, device policy and maintenance; everything else is frozen.
 
-`effective` is the one way to read it. The portal and the jobs keep its answer for a second (`Cached`); the proxy's
-workers read it when a notice says so. A change is validated by the very types that read config.toml.
+`effective_settings` is the one way to read it. Portal and jobs cache its result for a second (`CachedSettings`); the
+proxy workers read it when an invalidation message arrives. A change is validated by the types that read config.toml.
 """
 
 import json
@@ -184,7 +184,7 @@ def as_json(value: Any) -> Any:
     return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else _plain(value)
 
 
-class Cached:
+class CachedSettings:
     """One process's settings, read anew when they are older than a second.
 
     While the database does not answer, what was `known` last stays good: who needs the database will notice himself.

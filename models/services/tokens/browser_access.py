@@ -36,7 +36,7 @@ KEEP_EXPIRED = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BrowserLogin:
     """A browser was let in: its cookie, known only now, and the seconds for which the browser should keep it."""
 
     secret: str
@@ -80,7 +80,7 @@ def grants_access(session: Session, ticket_hash: bytes) -> str | None:
 
 def redeem(
     session: Session, ticket_hash: bytes, *, settings: Settings, actor: Actor, held: bytes | None = None
-) -> Entry:
+) -> BrowserLogin:
     """Take a ticket and return the cookie it is good for. Raises TicketRefused.
 
     `held` is the hash of the cookie that the browser has already. If that one opens the same token, the new one takes
@@ -124,7 +124,7 @@ def redeem(
     audit_log.record(session, AuditAction.COOKIE_OPENED, visitor, user_id=owner.id, resource=("token", token.id))
     expires_at = token.expires_at
     left = token.paid_seconds if expires_at is None else math.ceil((expires_at - moment).total_seconds())
-    return Entry(secret, left, token.scope)
+    return BrowserLogin(secret, left, token.scope)
 
 
 def find_by_cookie(session: Session, cookie_hash: bytes) -> TokenSnapshot | None:

@@ -68,9 +68,9 @@ def purchase(
     as well.
     """
     bundle = offered(session, bundle_id)
-    token_purchase.refuse_disabled(session, user)
+    token_purchase.require_active(session, user)
     price = price_of(bundle, settings).total
-    token_purchase.refuse_other_price(price, shown)
+    token_purchase.require_price_shown(price, shown)
     reference = ("bundle_purchase", purchase_id)
     price = token_purchase.take_coupon(session, user, coupon, price, reference=reference)
     sold = BundlePurchase(

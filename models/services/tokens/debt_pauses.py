@@ -64,11 +64,11 @@ def _differs(settings: Settings) -> ColumnElement[bool]:
         return AccessToken.revoked_at.is_(None) & held
     # From the few who owe, so that no other tokens are read.
     debtors = select(Account.user_id).where(Account.kind == AccountKind.RECEIVABLE, Account.balance < 0)
-    has_to = token_queries.has_not_ended() & AccessToken.user_id.in_(debtors) & _was_bought_with_it()
+    has_to = token_queries.has_not_ended() & AccessToken.user_id.in_(debtors) & _was_bought_with_reversed_money()
     return AccessToken.revoked_at.is_(None) & or_(and_(has_to, ~held), and_(held, ~has_to))
 
 
-def _was_bought_with_it() -> ColumnElement[bool]:
+def _was_bought_with_reversed_money() -> ColumnElement[bool]:
     """Say of a token whether it was bought or extended after a payment came in that went back to its payer."""
     deposit, purchase = aliased(Transfer), aliased(Transfer)
     is_its = or_(

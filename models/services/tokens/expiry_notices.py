@@ -17,7 +17,9 @@ ENDS_AT = literal_column(ENDS, DateTime(timezone=False))
 
 def due_to_notify(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens whose owners are to be told that they end, those that end first coming first."""
-    return list(session.scalars(select(AccessToken.id).where(_is_to_be_told(settings)).order_by(ENDS_AT).limit(limit)))
+    return list(
+        session.scalars(select(AccessToken.id).where(_needs_notification(settings)).order_by(ENDS_AT).limit(limit))
+    )
 
 
 def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
@@ -28,7 +30,7 @@ def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     """
     token = session.scalars(
         select(AccessToken)
-        .where(AccessToken.id == token_id, _is_to_be_told(settings))
+        .where(AccessToken.id == token_id, _needs_notification(settings))
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     ).one_or_none()
@@ -49,7 +51,7 @@ def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     return True
 
 
-def _is_to_be_told(settings: Settings) -> ColumnElement[bool]:
+def _needs_notification(settings: Settings) -> ColumnElement[bool]:
     """Running tokens that end within the hours of the settings, or half of what they buy if that is less.
 
     `ENDS_AT` is what the index is made of: times without a zone, in UTC.

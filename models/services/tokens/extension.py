@@ -39,11 +39,11 @@ def extend(
     InsufficientFunds and AccountDisabled as well.
     """
     price = token_purchase.price_of(settings, hours)
-    token_purchase.refuse_other_price(price, shown)
+    token_purchase.require_price_shown(price, shown)
     if not owner.is_active:
         raise AccountDisabled
-    token = own_tokens.locked(session, owner, token_id)
-    own_tokens.refuse_ended(token.state(own_tokens.present(session, token)))
+    token = own_tokens.lock_owned(session, owner, token_id)
+    own_tokens.require_not_ended(token.state(own_tokens.accounting_time(session, token)))
     resource = ("token", token.id)
     facts = {"hours": hours, "price": str(price)}
     audit_log.record(session, AuditAction.TOKEN_EXTENDED, actor, user_id=owner.id, resource=resource, **facts)

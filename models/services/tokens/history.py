@@ -33,7 +33,7 @@ _PRICE = Numeric(18, 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """One line: `kind` is bought, used, paused, credited, extended, renewed, rotated or revoked.
 
     `until` ends what lasted (None while it lasts), `seconds` is what it added to the clock, `price` what it cost.
@@ -46,7 +46,7 @@ class Entry:
     price: Decimal | None
 
 
-def of_token(session: Session, token: AccessToken, *, limit: int, offset: int) -> Page[Entry]:
+def of_token(session: Session, token: AccessToken, *, limit: int, offset: int) -> Page[HistoryEntry]:
     """Return a page of what happened, newest first."""
     limit, offset = min(max(limit, 1), MAX_LIMIT), min(max(offset, 0), MAX_OFFSET)
     lines = _lines(token.id).cte()
@@ -55,7 +55,7 @@ def of_token(session: Session, token: AccessToken, *, limit: int, offset: int) -
     total = select(func.count().label("total")).select_from(lines).subquery()
     query = select(total.c.total, part).select_from(total.outerjoin(part, true()))
     rows = session.execute(query.order_by(part.c.at.desc(), part.c.kind)).all()
-    return Page([Entry(*row[1:]) for row in rows if row.kind is not None], rows[0].total, limit, offset)
+    return Page([HistoryEntry(*row[1:]) for row in rows if row.kind is not None], rows[0].total, limit, offset)
 
 
 def _lines(token_id: uuid.UUID) -> CompoundSelect[Any]:

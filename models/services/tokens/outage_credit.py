@@ -85,7 +85,7 @@ def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit:
             .execution_options(populate_existing=True)
         ).all()
     if found:
-        _give(session, outage, found, period, settings)
+        _credit_tokens(session, outage, found, period, settings)
     elif not _is_worth_it(period, settings) or not session.scalar(select(affected.exists())):
         outage.credited_at = clock.now()
     session.flush()
@@ -97,7 +97,9 @@ def list_credits(session: Session, *, limit: int, offset: int) -> Page[Outage]:
     return fetch_page(session, select(Outage), order=(Outage.opened_at.desc(), Outage.id), limit=limit, offset=offset)
 
 
-def _give(session: Session, outage: Outage, found: Sequence[AccessToken], period: Period, settings: Settings) -> None:
+def _credit_tokens(
+    session: Session, outage: Outage, found: Sequence[AccessToken], period: Period, settings: Settings
+) -> None:
     pauses = _pauses(session, [token.id for token in found])
     renewed = _renewed(session, [token.id for token in found], period)
     owed = {
@@ -127,12 +129,12 @@ def _give(session: Session, outage: Outage, found: Sequence[AccessToken], period
             outage=str(outage.id),
             seconds=owed[token.id],
         )
-    _tell(session, outage, period, {token.user_id for token in credited})
+    _notify_owners(session, outage, period, {token.user_id for token in credited})
     if credited:
         invalidation.invalidate_tokens(session, [token.id for token in credited])
 
 
-def _tell(session: Session, outage: Outage, period: Period, owners: set[uuid.UUID]) -> None:
+def _notify_owners(session: Session, outage: Outage, period: Period, owners: set[uuid.UUID]) -> None:
     """Write once to each owner of credited tokens, however many he has and in however many batches they come."""
     for owner in session.scalars(select(User).where(User.id.in_(owners)).order_by(User.id)):
         outbox.enqueue_mail(

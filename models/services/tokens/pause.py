@@ -30,7 +30,7 @@ DAY = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class PauseOptions:
     """What a pause would be, or is: when it may end, when it ends by itself, how many are left after it.
 
     `refused` says why none can begin now.
@@ -42,14 +42,14 @@ class Outlook:
     refused: DomainError | None
 
 
-def preview(session: Session, token: AccessToken, settings: Settings) -> Outlook:
+def preview(session: Session, token: AccessToken, settings: Settings) -> PauseOptions:
     """Say what may be done about a pause of this token now."""
     moment, rules = clock.now(), settings.pause
     taken = _count(session, token)
     is_on = token.is_paused(moment)
     start = token.paused_at if is_on and token.paused_at else moment
     latest = token.paused_until if is_on and token.paused_until else start + _time_left(session, token, moment, rules)
-    return Outlook(
+    return PauseOptions(
         earliest_end=min(_earliest_end(start, rules), latest),
         latest_end=latest,
         left=max(0, rules.at_most - taken - (not is_on)),
@@ -62,8 +62,8 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
 
     Raises NotFound, TokenUnusable for a token that is not running, PauseRefused.
     """
-    token = own_tokens.locked(session, owner, token_id)
-    moment = own_tokens.present(session, token)
+    token = own_tokens.lock_owned(session, owner, token_id)
+    moment = own_tokens.accounting_time(session, token)
     state = token.state(moment)
     if state is not TokenState.ACTIVE:
         raise TokenUnusable(state)
@@ -86,8 +86,8 @@ def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Sett
 
     Raises NotFound, TokenUnusable for a token that is not paused, PauseTooShort.
     """
-    token = own_tokens.locked(session, owner, token_id)
-    moment = own_tokens.present(session, token)
+    token = own_tokens.lock_owned(session, owner, token_id)
+    moment = own_tokens.accounting_time(session, token)
     state = token.state(moment)
     if state in own_tokens.ENDED or token.paused_at is None or token.paused_until is None:
         raise TokenUnusable(state)

@@ -34,7 +34,7 @@ def price_of(settings: Settings, hours: int) -> Decimal:
     return price
 
 
-def refuse_other_price(price: Decimal, shown: Decimal | None) -> None:
+def require_price_shown(price: Decimal, shown: Decimal | None) -> None:
     """Raise PriceChanged when the buyer was shown another list price; None: he was shown none."""
     if shown is not None and shown != price:
         raise PriceChanged(price)
@@ -60,9 +60,9 @@ def purchase(
     InsufficientFunds and DebtOpen as well.
     """
     price = price_of(settings, hours)
-    refuse_other_price(price, shown)
+    require_price_shown(price, shown)
     _check(scope, name, settings)
-    refuse_disabled(session, user)
+    require_active(session, user)
     token_id = token_id or uuid.uuid4()
     reference = ("token", token_id)
     price = take_coupon(session, user, coupon, price, reference=reference)
@@ -92,7 +92,7 @@ def purchase(
     return token, secret
 
 
-def refuse_disabled(session: Session, user: User) -> None:
+def require_active(session: Session, user: User) -> None:
     """Raise AccountDisabled for a buyer who is disabled; while this runs nobody can disable him.
 
     Whoever disables him announces the tokens that he sees: one bought meanwhile would be let through for good.

@@ -86,6 +86,6 @@ def has_time_left(moment: datetime) -> ColumnElement[bool]:
     )
 
 
-def runs(moment: datetime) -> ColumnElement[bool]:
+def is_running(moment: datetime) -> ColumnElement[bool]:
     """Say in SQL that a token's clock is running at `moment`."""
     return has_time_left(moment) & ~pauses_at(moment)

@@ -49,12 +49,12 @@ def set_auto_renew(
     `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, and InvalidInput when its
     duration is not for sale any more.
     """
-    token = own_tokens.locked(session, owner, token_id)
-    own_tokens.refuse_ended(token.state(clock.now()))
+    token = own_tokens.lock_owned(session, owner, token_id)
+    own_tokens.require_not_ended(token.state(clock.now()))
     agreed = None
     if on:
         agreed = token_purchase.price_of(settings, token.duration_hours)
-        token_purchase.refuse_other_price(agreed, shown)
+        token_purchase.require_price_shown(agreed, shown)
     if token.auto_renew is not on or token.renewal_asked_price is not None:
         token.renewal_price, token.renewal_asked_price = agreed, None
     if token.auto_renew is not on:
@@ -72,7 +72,7 @@ def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.
 
 def due_to_notify(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens whose owners are to be told what will happen at their end."""
-    return _find(session, _is_to_be_told(settings), limit)
+    return _find(session, _needs_notification(settings), limit)
 
 
 def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
@@ -94,7 +94,7 @@ def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     elif price is None:
         _stop(session, token, owner, "not_for_sale")
     elif token.renewal_price is None or price > token.renewal_price:
-        _ask(session, token, owner, price)
+        _ask_for_consent(session, token, owner, price)
     else:
         _buy(session, token, owner, price)
     return True
@@ -102,27 +102,27 @@ def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
 
 def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     """Tell the owner of a token what will happen at its end; says whether it was to be told."""
-    token = _claimed(session, token_id, _is_to_be_told(settings))
+    token = _claimed(session, token_id, _needs_notification(settings))
     if token is None:
         return False
     owner = session.get_one(User, token.user_id)
     price = settings.prices.znc.get(token.duration_hours)
     if token.renewal_told_for == token.paid_seconds and price is not None:
-        _ask(session, token, owner, price)
+        _ask_for_consent(session, token, owner, price)
         return True
     balance = transfers.wallet_of(session, owner.id).balance
     short = None if price is None else max(Decimal(0), price - balance)
     facts: dict[str, Any] = {"price": _znc(price), "balance": _znc(balance), "short": _znc(short or None)}
-    _write(session, "renewal_ahead", token, owner, **facts)
+    _enqueue_mail(session, "renewal_ahead", token, owner, **facts)
     token.renewal_told_for = token.paid_seconds
     token.renewal_price, token.renewal_asked_price = price, None
     return True
 
 
-def _ask(session: Session, token: AccessToken, owner: User, price: Decimal) -> None:
+def _ask_for_consent(session: Session, token: AccessToken, owner: User, price: Decimal) -> None:
     """Tell the owner of a price that rose since they were told one; it is not taken unless they agree."""
     facts: dict[str, Any] = {"price": _znc(price), "told": _znc(token.renewal_price)}
-    _write(session, "renewal_price", token, owner, key=f"{token.paid_seconds}:{price}", **facts)
+    _enqueue_mail(session, "renewal_price", token, owner, key=f"{token.paid_seconds}:{price}", **facts)
     token.renewal_asked_price = price
 
 
@@ -146,7 +146,7 @@ def _buy(session: Session, token: AccessToken, owner: User, price: Decimal) -> N
         _stop(session, token, owner, "balance", price=_znc(price))
         return
     balance = transfers.wallet_of(session, owner.id).balance
-    _write(session, "renewed", token, owner, price=_znc(price), balance=_znc(balance))
+    _enqueue_mail(session, "renewed", token, owner, price=_znc(price), balance=_znc(balance))
     facts: dict[str, Any] = {"hours": token.duration_hours, "price": str(price)}
     resource = ("token", token.id)
     audit_log.record(session, AuditAction.TOKEN_RENEWED, PLATFORM, user_id=owner.id, resource=resource, **facts)
@@ -154,13 +154,13 @@ def _buy(session: Session, token: AccessToken, owner: User, price: Decimal) -> N
 
 def _stop(session: Session, token: AccessToken, owner: User, reason: str, **facts: Any) -> None:
     token.auto_renew = False
-    _write(session, "renewal_stopped", token, owner, reason=reason, **facts)
+    _enqueue_mail(session, "renewal_stopped", token, owner, reason=reason, **facts)
     resource = ("token", token.id)
     action = AuditAction.TOKEN_RENEWAL_STOPPED
     audit_log.record(session, action, PLATFORM, user_id=owner.id, resource=resource, reason=reason)
 
 
-def _write(session: Session, kind: str, token: AccessToken, owner: User, *, key: str = "", **facts: Any) -> None:
+def _enqueue_mail(session: Session, kind: str, token: AccessToken, owner: User, *, key: str = "", **facts: Any) -> None:
     """Leave a mail about this period of the token; the same one is not written twice."""
     ends = token.expires_at
     outbox.enqueue_mail(
@@ -205,7 +205,7 @@ def _is_due(settings: Settings) -> ColumnElement[bool]:
     return _ends_within(settings.renewal.claim_seconds) & ~waits
 
 
-def _is_to_be_told(settings: Settings) -> ColumnElement[bool]:
+def _needs_notification(settings: Settings) -> ColumnElement[bool]:
     """Tokens of whose next end, or its price, nobody was told: a day before, or half of what they buy if less."""
     ahead = func.least(settings.renewal.tell_hours * HOUR, AccessToken.duration_hours * (HOUR // 2))
     untold = AccessToken.renewal_told_for.is_distinct_from(AccessToken.paid_seconds)

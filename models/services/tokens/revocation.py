@@ -54,7 +54,7 @@ def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, cred
 
 def refund_preview(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
     """Return what a revocation gives back at this moment, with what outages owe the token."""
-    moment = own_tokens.present(session, token)
+    moment = own_tokens.accounting_time(session, token)
     credit = outage_credit.pending(session, token, moment, settings)
     stands_still = credit > 0 and outages.current(session, settings.upstream.probe_gap) is not None
     amount, charge = refund_due(token, moment, settings, credit=credit), None
@@ -95,12 +95,12 @@ def revoke(
     Raises NotFound for a stranger's token, TokenEnded for one that is revoked or has expired. The row lock makes
     a first use at the same instant come either before (pro-rata refund) or after (refused), never both.
     """
-    token = own_tokens.locked(session, owner, token_id)
-    own_tokens.refuse_ended(token.state(own_tokens.present(session, token)))
+    token = own_tokens.lock_owned(session, owner, token_id)
+    own_tokens.require_not_ended(token.state(own_tokens.accounting_time(session, token)))
     bundle_refunds.lock(session, token)
     due = refund_preview(session, token, settings)
     refund = due.amount
-    bonus = referrals.locked_bonus(session, token)
+    bonus = referrals.lock_bonus(session, token)
     token.bundle_charge = due.charge
     end(session, token, refund, clock.now())
     audit_log.record(
@@ -125,7 +125,7 @@ def revoke(
             actor=actor,
         )
         if bonus is not None:
-            bonus_corrections.give_back(session, bonus, token, refund, actor=actor)
+            bonus_corrections.deduct_refund(session, bonus, token, refund, actor=actor)
     return token, refund
 
 
@@ -139,7 +139,7 @@ def force_revoke(session: Session, token_id: uuid.UUID, *, reason: str, actor: A
     token = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
     if token is None:
         raise NotFound("token")
-    own_tokens.refuse_ended(token.state(clock.now()))
+    own_tokens.require_not_ended(token.state(clock.now()))
     end(session, token, Decimal(0), clock.now())
     owner = session.get_one(User, token.user_id)
     name = token.name or f"{token.prefix}…"

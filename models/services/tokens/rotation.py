@@ -26,7 +26,7 @@ def rename(session: Session, owner: User, token_id: uuid.UUID, *, name: str, act
 
     Raises NotFound and InvalidInput. Admission knows no names, so there is nothing to announce.
     """
-    token = own_tokens.locked(session, owner, token_id)
+    token = own_tokens.lock_owned(session, owner, token_id)
     text_validation.one_line(name, field="name", at_most=NAME_LENGTH)
     former, token.name = token.name, name.strip()
     if former != token.name:
@@ -51,9 +51,9 @@ def rotate(
     before that no longer. Tickets and browsers' cookies end at once. `seen` is the generation that the owner saw: a
     form sent twice rotates once, and the second time raises RotatedAlready. Raises NotFound and TokenEnded as well.
     """
-    token = own_tokens.locked(session, owner, token_id)
+    token = own_tokens.lock_owned(session, owner, token_id)
     moment = clock.now()
-    own_tokens.refuse_ended(token.state(moment))
+    own_tokens.require_not_ended(token.state(moment))
     if seen is not None and seen != token.generation:
         raise AlreadyRotated
     grace = 0 if at_once else settings.tokens.rotate_grace_seconds
@@ -78,7 +78,7 @@ def end_previous(session: Session, owner: User, token_id: uuid.UUID, *, actor: A
 
     Raises NotFound.
     """
-    token = own_tokens.locked(session, owner, token_id)
+    token = own_tokens.lock_owned(session, owner, token_id)
     ended = token.previous_hash
     if ended is None or not token.has_previous(clock.now()):
         return False

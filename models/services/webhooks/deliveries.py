@@ -22,15 +22,15 @@ from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
 # Longer than one run of the job can take.
 LEASE = timedelta(minutes=5)
 # After the first failure, then four times as long after each: the eighth attempt comes nearly a day after the first.
-FIRST_WAIT = timedelta(seconds=15)
+FIRST_RETRY_DELAY = timedelta(seconds=15)
 # An endpoint that fails is left in peace for twice as long after each failure, an hour at most.
-LONGEST_REST = timedelta(hours=1)
+MAX_BACKOFF = timedelta(hours=1)
 GONE = 410
 EXCERPT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttemptResult:
     """What came of an attempt: a status and the start of the answer, or why there is none."""
 
     milliseconds: int
@@ -92,7 +92,7 @@ def release(session: Session, delivery_id: uuid.UUID) -> None:
     session.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery_id).values(back))
 
 
-def record(session: Session, delivery_id: uuid.UUID, outcome: Outcome, settings: Settings) -> None:
+def record(session: Session, delivery_id: uuid.UUID, outcome: AttemptResult, settings: Settings) -> None:
     """Keep what came of an attempt. Too many failures in a row, or a 410, switch the endpoint off.
 
     A delivery whose endpoint was removed meanwhile is gone with it.
@@ -111,10 +111,10 @@ def record(session: Session, delivery_id: uuid.UUID, outcome: Outcome, settings:
     if delivery.is_test or delivery.attempts >= settings.webhooks.attempts:
         delivery.dead_at = moment
     else:
-        delivery.next_attempt_at = moment + FIRST_WAIT * 4 ** (delivery.attempts - 1)
+        delivery.next_attempt_at = moment + FIRST_RETRY_DELAY * 4 ** (delivery.attempts - 1)
     if not delivery.is_test and endpoint.enabled:
         endpoint.failures += 1
-        endpoint.rests_until = moment + min(FIRST_WAIT * 2 ** min(endpoint.failures - 1, 8), LONGEST_REST)
+        endpoint.rests_until = moment + min(FIRST_RETRY_DELAY * 2 ** min(endpoint.failures - 1, 8), MAX_BACKOFF)
         if endpoint.failures >= settings.webhooks.disable_after or outcome.status == GONE:
             session.flush()
             webhook_endpoints.disable(session, endpoint)

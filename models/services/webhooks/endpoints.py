@@ -19,7 +19,7 @@ from models.services.webhooks import signing, url_policy
 from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
-AT_MOST = 5
+MAX_ENDPOINTS = 5
 
 
 def create(
@@ -45,14 +45,14 @@ def create(
             raise NotFound("webhook")
         return None
     count = session.scalar(select(func.count()).where(WebhookEndpoint.user_id == user.id)) or 0
-    if count >= AT_MOST:
+    if count >= MAX_ENDPOINTS:
         raise InvalidInput("url", "You have reached the limit of webhooks. Delete one first.")
     secret = signing.new_secret()
     endpoint = WebhookEndpoint(
         id=endpoint_id,
         user=user,
-        url=url_policy.checked(url, settings),
-        secret=_sealed(secret, endpoint_id, settings),
+        url=url_policy.require_allowed(url, settings),
+        secret=_encrypted(secret, endpoint_id, settings),
         topics=checked_topics(topics),
     )
     session.add(endpoint)
@@ -71,7 +71,7 @@ def change(
     actor: Actor,
 ) -> None:
     """Give an endpoint another address or other topics. Raises InvalidInput."""
-    endpoint.url, endpoint.topics = url_policy.checked(url, settings), checked_topics(topics)
+    endpoint.url, endpoint.topics = url_policy.require_allowed(url, settings), checked_topics(topics)
     endpoint.failures, endpoint.rests_until, endpoint.last_error = 0, None, None
     _record(session, endpoint, actor, change="changed")
 
@@ -86,13 +86,13 @@ def replace_secret(session: Session, endpoint: WebhookEndpoint, *, seen: int, se
     if seen != endpoint.generation:
         raise AlreadyRotated
     secret = signing.new_secret()
-    endpoint.secret = _sealed(secret, endpoint.id, settings)
+    endpoint.secret = _encrypted(secret, endpoint.id, settings)
     endpoint.generation += 1
     _record(session, endpoint, actor, change="secret replaced")
     return signing.mask_secret(secret)
 
 
-def note_address(session: Session, endpoint_id: uuid.UUID, url: str, error: str | None) -> None:
+def record_address_check(session: Session, endpoint_id: uuid.UUID, url: str, error: str | None) -> None:
     """Note whether the host of an endpoint's address can be found; a finding about a former address is dropped."""
     found = update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.url == url)
     session.execute(found.values(last_error=error).execution_options(synchronize_session=False))
@@ -104,14 +104,14 @@ def set_enabled(session: Session, endpoint: WebhookEndpoint, *, on: bool, actor:
         endpoint.enabled, endpoint.disabled_at = on, None
         endpoint.failures, endpoint.rests_until = 0, None
         if not on:
-            _give_up_waiting(session, endpoint)
+            _fail_pending(session, endpoint)
         _record(session, endpoint, actor, change="switched on" if on else "switched off")
 
 
 def disable(session: Session, endpoint: WebhookEndpoint) -> None:
     """Switch off an endpoint that has failed for too long, and write to its owner."""
     endpoint.enabled, endpoint.disabled_at = False, clock.now()
-    _give_up_waiting(session, endpoint)
+    _fail_pending(session, endpoint)
     _record(session, endpoint, PLATFORM, change="disabled after failures")
     outbox.enqueue_mail(
         session,
@@ -135,7 +135,7 @@ def remove(session: Session, endpoint: WebhookEndpoint, *, actor: Actor) -> None
 def of_user(session: Session, user_id: uuid.UUID) -> list[WebhookEndpoint]:
     """Return a user's endpoints, oldest first; there are at most `AT_MOST`."""
     query = select(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id)
-    return list(session.scalars(query.order_by(WebhookEndpoint.created_at, WebhookEndpoint.id).limit(AT_MOST)))
+    return list(session.scalars(query.order_by(WebhookEndpoint.created_at, WebhookEndpoint.id).limit(MAX_ENDPOINTS)))
 
 
 def require_owned(session: Session, user: User, endpoint_id: uuid.UUID) -> WebhookEndpoint:
@@ -151,7 +151,7 @@ def secret_of(endpoint: WebhookEndpoint, settings: Settings) -> bytes:
     return encryption.decrypt(settings.portal, endpoint.secret, purpose=encryption.Purpose.WEBHOOK, owner=endpoint.id)
 
 
-def _sealed(secret: bytes, endpoint_id: uuid.UUID, settings: Settings) -> bytes:
+def _encrypted(secret: bytes, endpoint_id: uuid.UUID, settings: Settings) -> bytes:
     return encryption.encrypt(settings.portal, secret, purpose=encryption.Purpose.WEBHOOK, owner=endpoint_id)
 
 
@@ -162,7 +162,7 @@ def checked_topics(topics: Iterable[str]) -> list[str]:
     return known
 
 
-def _give_up_waiting(session: Session, endpoint: WebhookEndpoint) -> None:
+def _fail_pending(session: Session, endpoint: WebhookEndpoint) -> None:
     session.execute(
         update(WebhookDelivery)
         .where(

@@ -32,7 +32,7 @@ class Unreachable(Exception):
     """A request may not be sent there, or cannot; `str(error)` says why and names no address of ours."""
 
 
-def checked(url: str, settings: Settings) -> str:
+def require_allowed(url: str, settings: Settings) -> str:
     """Return an address that an endpoint may have. Raises InvalidInput that says what is wrong with it.
 
     Names are not looked up here: that is done, and judged, for each request.

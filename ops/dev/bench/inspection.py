@@ -22,7 +22,7 @@ from redis import Redis
 
 from models import database
 from models.config import settings as config
-from models.inspections import Target as Shown
+from models.inspections import InspectionTarget as Shown
 from models.services.accounts import roles
 from models.services.actor import Actor
 from models.services.gateway import inspections

@@ -9,7 +9,7 @@ from werkzeug.routing import Rule
 
 from models import clock
 from models.config.settings import Settings
-from models.email_links import AccountLink, LinkPurpose
+from models.email_links import EmailLink, LinkPurpose
 from models.logins import LoginKind
 from models.services.accounts import email_links, logins
 from models.services.actor import PLATFORM
@@ -84,7 +84,7 @@ def signed_values(session: Session, user_id: uuid.UUID, settings: Settings) -> d
     email_links.request_link(
         session, LinkPurpose.CHANGE_EMAIL, user.email, settings=settings, actor=PLATFORM, user=user
     )
-    newest = select(AccountLink).where(AccountLink.user_id == user_id).order_by(AccountLink.created_at.desc()).limit(1)
+    newest = select(EmailLink).where(EmailLink.user_id == user_id).order_by(EmailLink.created_at.desc()).limit(1)
     link = session.scalars(newest).one()
     link.sent_at = clock.now()
     signed = notification_preferences.unsubscribe_path(settings.portal, user_id, "bonus") or ""

@@ -12,8 +12,8 @@ from models import clock
 from models.api_keys import KeyScope
 from models.bundles import Bundle
 from models.config.settings import Settings
-from models.email_links import AccountLink, LinkPurpose
-from models.inspections import Target
+from models.email_links import EmailLink, LinkPurpose
+from models.inspections import InspectionTarget
 from models.notification_preferences import Topic
 from models.outages import Outage
 from models.outbox import OutboxMail
@@ -86,9 +86,9 @@ def _offers(making: Making, admin: User, alice: User) -> None:
 
 def _inspections(making: Making, admin: User) -> None:
     shown = (
-        (6, Target.EVERYTHING, "", 15, "Slow hour, all of it", True),
-        (0.2, Target.PATH, "/certificates/export/", 60, "Exports that end early", False),
-        (0.01, Target.USER, "alice", 30, "Ticket 4711: 403 at noon", False),
+        (6, InspectionTarget.EVERYTHING, "", 15, "Slow hour, all of it", True),
+        (0.2, InspectionTarget.PATH, "/certificates/export/", 60, "Exports that end early", False),
+        (0.01, InspectionTarget.USER, "alice", 30, "Ticket 4711: 403 at noon", False),
     )
     boss, rules = Actor(admin.id, "192.0.2.10", LAPTOP), making.settings.inspection
     for days, target, name, minutes, reason, is_ended in shown:
@@ -258,7 +258,7 @@ def _first(session: Session, column: object) -> object:
 def _mailed_secret(session: Session, purpose: LinkPurpose, email: str, settings: Settings) -> str:
     email_links.request_link(session, purpose, email, settings=settings, actor=Actor())
     email_links.send_requested(session)
-    asked = session.scalars(select(AccountLink.id).where(AccountLink.purpose == purpose)).one()
+    asked = session.scalars(select(EmailLink.id).where(EmailLink.purpose == purpose)).one()
     return email_links.secret_of(settings, asked)
 
 

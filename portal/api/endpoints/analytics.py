@@ -27,7 +27,7 @@ def of_me(query: schemas.UsageQuery) -> Response:
         schemas.Usage(
             **schemas.counts(whole),
             period=query.period,
-            active_tokens=overview.of_user(context.session(), user.id).usable_tokens,
+            active_tokens=overview.user_overview(context.session(), user.id).usable_tokens,
             days=[schemas.Day(date=entry.first, **schemas.counts(entry.usage)) for entry in series],
         )
     )
@@ -40,7 +40,7 @@ def of_me(query: schemas.UsageQuery) -> Response:
 def of_all() -> Response:
     """Return the figures of the whole shop, as an admin."""
     totals = overview.totals(context.session())
-    shop = overview.of_shop(context.session())
+    shop = overview.shop_overview(context.session())
     return reply(
         schemas.GlobalStats(
             **schemas.counts(usage.total(context.session())),

@@ -104,7 +104,9 @@ def login(body: schemas.Credentials) -> Response:
         raise ApiError(401, error.code) from None
     except ProofNeeded as error:
         with context.transaction() as session:
-            email_flows.ask_to_sign_in(session, user, settings=context.frozen_settings(), actor=authentication.actor())
+            email_flows.request_sign_in_link(
+                session, user, settings=context.frozen_settings(), actor=authentication.actor()
+            )
         context.enqueue_job("jobs.email_links.send_links")
         raise ApiError(401, error.code) from None
     except (LoginFailed, AccountDisabled, OtpInvalid) as error:

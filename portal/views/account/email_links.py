@@ -8,7 +8,7 @@ Referer of the page that follows.
 from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
-from models.email_links import AccountLink, LinkPurpose
+from models.email_links import EmailLink, LinkPurpose
 from models.services.accounts import email_flows, email_links, two_factor
 from models.services.errors import LinkExpired
 from portal.forms.accounts import AddressForm, NewPasswordForm
@@ -144,7 +144,7 @@ def finish_login() -> str | Response | tuple[str, int]:
     return page, 200 if is_shown else 400
 
 
-def _is_shown(link: AccountLink) -> bool:
+def _is_shown(link: EmailLink) -> bool:
     """Say whether a form was made for this link; another tab may have followed a different one since.
 
     A page of an older release names none.
@@ -152,7 +152,7 @@ def _is_shown(link: AccountLink) -> bool:
     return request.form.get("shown", str(link.id)) == str(link.id)
 
 
-def _link_in_session(page: str) -> AccountLink | None:
+def _link_in_session(page: str) -> EmailLink | None:
     """Return the link that this browser came with, if it leads to this page. Raises LinkExpired."""
     secret = session.get(SESSION_KEY)
     if not isinstance(secret, str):

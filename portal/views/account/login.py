@@ -68,7 +68,7 @@ def _register(form: RegisterForm) -> None:
                 language=chosen_language(),
                 settings=settings,
             )
-            time_zones.note(session, user, form.time_zone.data or "")
+            time_zones.set_if_empty(session, user, form.time_zone.data or "")
     except EmailTaken:
         # The same answer as for a new address; the caller says why.
         with context.transaction() as session:
@@ -109,7 +109,7 @@ def _authenticate(email: str, password: str) -> Response:
                 needs_mail = login_limits.needs_mail(attempt)
                 if needs_mail:
                     settings, actor = context.frozen_settings(), context.actor()
-                    email_flows.ask_to_sign_in(session, user, settings=settings, actor=actor)
+                    email_flows.request_sign_in_link(session, user, settings=settings, actor=actor)
                 else:
                     opened = auth.open_login(session, user)
     except (LoginFailed, AccountDisabled):

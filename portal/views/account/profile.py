@@ -28,7 +28,7 @@ def dashboard() -> str:
     return render_template(
         "account/dashboard.html",
         wallet=transfers.wallet_of(context.session(), user.id),
-        figures=overview.of_user(context.session(), user.id),
+        figures=overview.user_overview(context.session(), user.id),
         debt=transfers.debt_of(context.session(), user.id),
         outage=outages.current(context.session(), gap),
         pending=[payment for payment in newest if payment.status is PaymentStatus.PENDING],

@@ -117,7 +117,7 @@ def _apply_with_proof(form: Form, act: Callable[[Session], None]) -> bool:
 
 
 def _overview(begin_form: BeginForm, form: RenewCodesForm) -> str:
-    state = two_factor.state(context.session(), context.user().id)
+    state = two_factor.status(context.session(), context.user().id)
     if form.seen.data is None:
         form.seen.data = state.codes_generation
     must = context.user().is_superuser and context.frozen_settings().admin_two_factor

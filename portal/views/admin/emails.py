@@ -91,7 +91,7 @@ def _render_sample(kind: str, lang: str) -> RenderedMail:
     way_out = notification_preferences.unsubscribe_path(portal, uuid.UUID(int=0), kind)
     return mail_rendering.render(
         kind,
-        mail_samples.of(kind),
+        mail_samples.sample_context(kind),
         language=lang,
         portal_url=portal.address,
         unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,

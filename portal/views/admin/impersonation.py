@@ -60,6 +60,6 @@ def reset_two_factor(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
         else:
             flash(_("Two-factor authentication of this account is off, and its login sessions have ended."), "good")
             return redirect(url_for("admin.user_detail", user_id=user_id), 303)
-    state = two_factor.state(context.session(), user_id)
+    state = two_factor.status(context.session(), user_id)
     page = render_template("admin/reset_two_factor.html", person=person, form=form, state=state)
     return page, 400 if form.errors else 200

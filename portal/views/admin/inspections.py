@@ -7,7 +7,7 @@ from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models import clock
-from models.inspections import Inspection, Target
+from models.inspections import Inspection, InspectionTarget
 from models.services.errors import InvalidInput
 from models.services.gateway import inspections
 from models.services.pagination import ListQuery
@@ -40,7 +40,9 @@ def listing() -> str | FlaskResponse:
     """List inspections, with the form for another one; `target` and `name` in the address fill it in."""
     if list_export.is_wanted():
         return list_export.as_csv("inspections", COLUMNS, _listing())
-    target = next((known for known in Target if known == request.args.get("target")), Target.EVERYTHING)
+    target = next(
+        (known for known in InspectionTarget if known == request.args.get("target")), InspectionTarget.EVERYTHING
+    )
     rules = context.settings().inspection
     return _page(InspectionForm.of(rules, target=target.value, name=request.args.get("name", "")[:200]))
 
@@ -56,7 +58,7 @@ def start() -> str | Response | tuple[str, int]:
         with context.transaction() as session:
             inspections.start(
                 session,
-                target=Target(form.target.data),
+                target=InspectionTarget(form.target.data),
                 name=str(form.name.data or ""),
                 minutes=form.minutes.data,
                 reason=str(form.reason.data),

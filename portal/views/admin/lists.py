@@ -108,7 +108,7 @@ def cut_session(session_id: uuid.UUID) -> Response:
 @blueprint.get("/audit")
 def audit_log() -> str | FlaskResponse:
     """List what happened: by action, person, actor, kind of thing, request and time."""
-    wanted = admin_lists.Happened(
+    wanted = admin_lists.AuditFilter(
         action=next((known for known in AuditAction if known == request.args.get("action")), None),
         user_id=request.args.get("user", type=uuid.UUID),
         actor_id=request.args.get("actor", type=uuid.UUID),

@@ -50,7 +50,7 @@ def user_list() -> str | FlaskResponse:
     if list_export.is_wanted():
         return list_export.as_csv("users", USER_COLUMNS, listing)
     page = list_export.page_of(listing)
-    sums = admin_user_list.sums_of(context.session(), [person.id for person in page.items])
+    sums = admin_user_list.balances_of(context.session(), [person.id for person in page.items])
     facts = {"q": wanted, "state": state, "money": money, "sort": sort}
     return render_template("admin/users.html", page=page, sums=sums, **facts)
 

@@ -8,7 +8,7 @@ from flask_babel import format_date
 from models import time_zones
 from models.access_tokens import AccessToken
 from models.services.reports import usage
-from models.services.reports.usage import Entry, Period
+from models.services.reports.usage import Period, UsageEntry
 from models.services.tokens import queries as token_queries
 from portal.documents import list_export
 from portal.request import auth, context
@@ -36,7 +36,7 @@ def overview() -> str:
         tokens=token_queries.of_user(session, user.id, limit=CHOICES, offset=0).items,
         entries=entries,
         labels=labels(entries, period),
-        total=usage.added(entries),
+        total=usage.sum_entries(entries),
     )
 
 
@@ -54,12 +54,12 @@ def as_csv() -> Response:
     return list_export.rows_as_csv(f"usage-{whose}-by-{period}", _HEAD, rows)
 
 
-def labels(entries: list[Entry], period: Period) -> list[str]:
+def labels(entries: list[UsageEntry], period: Period) -> list[str]:
     """Write each period in the reader's language."""
     return [format_date(entry.first, _LABELS[period]) for entry in entries]
 
 
-def _entries(token: AccessToken | None, period: Period) -> list[Entry]:
+def _entries(token: AccessToken | None, period: Period) -> list[UsageEntry]:
     token_id = token.id if token else None
     return usage.series(context.session(), period, user_id=context.user().id, token_id=token_id, zone=context.zone())
 

@@ -201,7 +201,7 @@ def _listing(form: NewEndpointForm, chosen: set[str]) -> str:
         form=form,
         chosen=chosen,
         topics=list(Topic),
-        is_full=len(endpoints) >= webhook_endpoints.AT_MOST,
+        is_full=len(endpoints) >= webhook_endpoints.MAX_ENDPOINTS,
     )
 
 

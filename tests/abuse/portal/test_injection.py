@@ -234,7 +234,7 @@ def test_31_html_injected_into_any_fact_of_a_mail_is_text_and_adds_no_header(lan
 
     for kind in mail_rendering.kinds():
         letter = mail_rendering.render(
-            kind, evil(mail_samples.of(kind)), language=language, portal_url="https://shop.example"
+            kind, evil(mail_samples.sample_context(kind)), language=language, portal_url="https://shop.example"
         )
         assert (kind, raw(letter.html or "")) == (kind, [])
         assert "\n" not in letter.subject.strip()

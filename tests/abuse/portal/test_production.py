@@ -25,7 +25,7 @@ from models.audit import AuditEntry
 from models.config import settings as config
 from models.config.settings import Settings
 from models.database import Sessions
-from models.email_links import AccountLink, LinkPurpose
+from models.email_links import EmailLink, LinkPurpose
 from models.outbox import OutboxMail
 from models.services.accounts import email_links
 from models.services.actor import PLATFORM
@@ -66,8 +66,8 @@ class Scene:
         with self.factory.begin() as session:
             while email_links.send_requested(session):
                 pass
-            wanted = (AccountLink.purpose == purpose, AccountLink.email == email)
-            link_id = session.scalars(select(AccountLink.id).where(*wanted)).one()
+            wanted = (EmailLink.purpose == purpose, EmailLink.email == email)
+            link_id = session.scalars(select(EmailLink.id).where(*wanted)).one()
         return email_links.secret_of(self.settings, link_id)
 
     def rows(self) -> str:
@@ -269,7 +269,7 @@ def test_32_what_a_client_says_of_our_name_reaches_no_page_no_redirect_and_no_ma
         while email_links.send_requested(session):
             pass
         [mail] = session.scalars(select(OutboxMail).where(OutboxMail.user_id == bob.id, OutboxMail.kind != "welcome"))
-        assert email_links.shown(mail.context, scene.own_settings)["link"].startswith(f"https://{HOST}/links/")
+        assert email_links.with_link_url(mail.context, scene.own_settings)["link"].startswith(f"https://{HOST}/links/")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from models import clock
 from models.config.operations import Inspection as Rules
 from models.config.settings import Settings
 from models.database import Sessions
-from models.inspections import Inspection, Target
+from models.inspections import Inspection, InspectionTarget
 from models.services.actor import Actor
 from models.services.gateway import inspections
 from models.services.gateway.inspections import Watched
@@ -65,21 +65,21 @@ def watch(settings: Settings) -> Watch:
 
 def test_only_what_is_watched_is_recorded(watch: Watch) -> None:
     mine, others = known(), known()
-    watch.set([Watched(Target.TOKEN, mine.token_id, LATER), Watched(Target.PATH, b"/cert", LATER)])
+    watch.set([Watched(InspectionTarget.TOKEN, mine.token_id, LATER), Watched(InspectionTarget.PATH, b"/cert", LATER)])
     assert watch.begin(whose(over(b"/x"), mine)) is not None
     assert watch.begin(whose(over(b"/x"), others)) is None
     assert watch.begin(over(b"/certificates")) is not None
     assert watch.begin(over(b"/x")) is None
-    watch.set([Watched(Target.USER, others.user_id, LATER)])
+    watch.set([Watched(InspectionTarget.USER, others.user_id, LATER)])
     assert watch.begin(whose(over(b"/x"), replace(others, token_id=uuid.uuid4()))) is not None
     assert watch.begin(whose(over(b"/x"), mine)) is None
-    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    watch.set([Watched(InspectionTarget.EVERYTHING, None, LATER)])
     assert watch.begin(over(b"/x")) is not None
     assert watch.begin(over(None)) is None
 
 
 def test_what_ends_after_the_inspection_is_not_shown(watch: Watch) -> None:
-    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    watch.set([Watched(InspectionTarget.EVERYTHING, None, LATER)])
     recording = watch.begin(over())
     assert recording is not None
     watch.set([])
@@ -89,7 +89,7 @@ def test_what_ends_after_the_inspection_is_not_shown(watch: Watch) -> None:
 
 def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "AT_ONCE", 5)
-    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    watch.set([Watched(InspectionTarget.EVERYTHING, None, LATER)])
     recordings = [watch.begin(over()) for _ in range(7)]
     for recording in recordings:
         if recording is not None:
@@ -169,7 +169,7 @@ class Office:
     committed: Committed
     actor: Actor
 
-    def start(self, target: Target, name: str = "", seconds: float | None = None) -> Inspection:
+    def start(self, target: InspectionTarget, name: str = "", seconds: float | None = None) -> Inspection:
         """Turn one on, for seconds rather than minutes if wanted."""
         settings, factory = self.committed
         with factory.begin() as session:
@@ -196,7 +196,7 @@ def test_an_operator_sees_the_newest_flows_of_what_is_watched_and_only_while_it_
     proxy, owned, other = watched_proxy, sell(factory, settings, "buyer"), sell(factory, settings, "other")
     with viewer(proxy.environment, tmp_path) as shown:
         assert proxy.get("/echo?before", owned.secret).status == 200
-        found = office.start(Target.TOKEN, str(owned.token.id))
+        found = office.start(InspectionTarget.TOKEN, str(owned.token.id))
         time.sleep(1)  # the promise: every worker within a second
         assert proxy.get("/echo?others", other.secret).status == 200
         assert proxy.get("/echo?mine", owned.secret).status == 200
@@ -218,7 +218,7 @@ def test_an_operator_sees_the_newest_flows_of_what_is_watched_and_only_while_it_
         assert proxy.get("/echo?after", owned.secret).status == 200
         wait_for(lambda: threads_of(proxy) < threads, True)
         # By itself it ends on time, and meanwhile a mitmweb that is killed is missed by nobody.
-        office.start(Target.PATH, "/echo", seconds=6)
+        office.start(InspectionTarget.PATH, "/echo", seconds=6)
         ends = time.monotonic() + 6
         time.sleep(1)
         assert proxy.get("/echo?again", other.secret).status == 200
@@ -245,7 +245,7 @@ def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
     with viewer(proxy.environment, tmp_path) as shown, proxy.connect() as watched, proxy.connect() as early:
         early.sendall(upgrade)
         assert early.recv(4096).startswith(b"HTTP/1.1 101 ")
-        office.start(Target.TOKEN, str(owned.token.id))
+        office.start(InspectionTarget.TOKEN, str(owned.token.id))
         time.sleep(1)
         watched.sendall(upgrade)
         assert watched.recv(4096).startswith(b"HTTP/1.1 101 ")
@@ -295,7 +295,7 @@ def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_tu
 
 def test_tunnels_that_stand_leave_room_for_others(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "AT_ONCE", 1)
-    watch.set([Watched(Target.EVERYTHING, None, LATER)])
+    watch.set([Watched(InspectionTarget.EVERYTHING, None, LATER)])
     tunnel = over(status=101)
     recording = watch.begin(tunnel)
     assert recording is not None

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from models.config.settings import Settings
 from models.database import Sessions
-from models.email_links import AccountLink, LinkPurpose
+from models.email_links import EmailLink, LinkPurpose
 from models.known_devices import KnownDevice
 from models.notification_preferences import Topic
 from models.outbox import OutboxMail
@@ -18,7 +18,7 @@ from models.services.errors import LinkExpired
 from models.services.notifications import outbox
 from models.services.webhooks import deliveries
 from models.services.webhooks import endpoints as webhook_endpoints
-from models.services.webhooks.deliveries import Outcome
+from models.services.webhooks.deliveries import AttemptResult
 from models.users import User
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 from tests.conftest import PASSWORD
@@ -45,7 +45,7 @@ def hooked(factory: Sessions, settings: Settings, alice: User, notices: int) -> 
 def test_an_endpoint_changed_while_its_delivery_is_marked_is_no_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice")
-    failed = Outcome(5, status=500)
+    failed = AttemptResult(5, status=500)
 
     def switch_off(session: Any) -> None:
         webhook_endpoints.set_enabled(session, session.get_one(WebhookEndpoint, endpoint_id), on=False, actor=PLATFORM)
@@ -68,7 +68,7 @@ def test_an_endpoint_that_two_senders_mark_as_it_is_switched_off_is_no_deadlock(
     _endpoint_id, (one, other) = hooked(factory, settings, alice, 2)
 
     def record(delivery_id: uuid.UUID) -> Callable[[Any], None]:
-        return lambda session: deliveries.record(session, delivery_id, Outcome(5, status=500), settings)
+        return lambda session: deliveries.record(session, delivery_id, AttemptResult(5, status=500), settings)
 
     assert crossing(factory, record(one), "FOR UPDATE", record(other)) == [None, None]
     with factory.begin() as session:
@@ -132,7 +132,7 @@ def test_a_mailed_link_followed_while_the_password_is_changed_is_no_deadlock(com
     with factory.begin() as session:
         email_links.request_link(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
         email_links.send_requested(session)
-        secret = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+        secret = email_links.secret_of(settings, session.scalars(select(EmailLink.id)).one())
 
     def change(session: Any) -> None:
         owner = session.get_one(User, alice.id)

@@ -130,13 +130,13 @@ def test_the_first_pages_figures_count_what_they_say(
     revocation.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     top_up(session, bob, settings)
     time.advance(hours=1)
-    figures = overview.of_user(session, alice.id)
-    carried = usage.added(figures.days)
+    figures = overview.user_overview(session, alice.id)
+    carried = usage.sum_entries(figures.days)
     assert (figures.usable_tokens, carried.requests, carried.bytes_transferred) == (2, 6, 330)
     assert {token.id for token in figures.running} == {ready.id, running.id, paused.id}
-    nothing = overview.of_user(session, bob.id)
+    nothing = overview.user_overview(session, bob.id)
     assert (nothing.usable_tokens, nothing.running, nothing.today) == (0, [], usage.Usage())
-    shop = overview.of_shop(session)
+    shop = overview.shop_overview(session)
     assert (shop.users, shop.running_tokens, shop.open_sessions, shop.pending_payments) == (2, 1, 3, 1)
     assert shop.sold == 23
     assert ready.activated_at is None

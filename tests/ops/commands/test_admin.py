@@ -47,7 +47,7 @@ def test_the_last_admin_who_lost_his_phone_is_let_in_again(committed: Committed,
         two_factor.begin(session, session.get_one(User, dana.id), password=PASSWORD, settings=committed[0])
     assert run("two-factor", dana.email)[0] == 0
     with committed[1].begin() as session:
-        assert two_factor.state(session, dana.id).since is None
+        assert two_factor.status(session, dana.id).since is None
         assert actions(session, dana)[-1] is AuditAction.TWO_FACTOR_RESET
 
 

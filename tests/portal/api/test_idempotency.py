@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models.access_tokens import AccessToken
 from models.config.settings import Settings
 from models.database import Sessions
-from models.idempotency import ApiReply
+from models.idempotency import IdempotentReply
 from models.logins import LoginKind
 from models.services import idempotency
 from models.services.accounts import logins
@@ -51,7 +51,7 @@ def test_a_reply_that_another_key_of_the_portals_sealed_is_told_of_and_nothing_m
     alices: Program, session: Session, alice: User
 ) -> None:
     told(alices.post("/tokens/purchase", BUY, Idempotency_Key="order-1"), 201)
-    session.execute(update(ApiReply).values(body=b"\x01" + bytes(60)))
+    session.execute(update(IdempotentReply).values(body=b"\x01" + bytes(60)))
     session.commit()
     again = told(alices.post("/tokens/purchase", BUY, Idempotency_Key="order-1"), 409)
     assert again["detail"] == "This request was carried out, and its answer cannot be read any more."
@@ -102,21 +102,21 @@ def test_what_was_refused_is_tried_again(alices: Program) -> None:
 
 def test_a_key_is_good_for_24_hours(session: Session, alice: User, settings: Settings, time: Clock) -> None:
     first = idempotency.claim(session, alice, "1", b"x", settings)
-    assert not isinstance(first, idempotency.Kept)
-    kept = idempotency.Kept(201, "{}")
+    assert not isinstance(first, idempotency.StoredReply)
+    kept = idempotency.StoredReply(201, "{}")
     idempotency.store_reply(session, first, kept, settings)
     time.advance(hours=23, minutes=59)
     assert idempotency.claim(session, alice, "1", b"x", settings) == kept
     assert idempotency.delete_expired(session) == 0
     time.advance(minutes=1)
-    assert not isinstance(idempotency.claim(session, alice, "1", b"another", settings), idempotency.Kept)
+    assert not isinstance(idempotency.claim(session, alice, "1", b"another", settings), idempotency.StoredReply)
     time.advance(hours=24)
     assert idempotency.delete_expired(session) == 1
 
 
 def test_a_stolen_database_holds_neither_key_nor_reply(alices: Program, session: Session) -> None:
     sold = told(alices.post("/tokens/purchase", BUY, Idempotency_Key="order-1"), 201)
-    row = session.scalars(select(ApiReply)).one()
+    row = session.scalars(select(IdempotentReply)).one()
     stored = b"".join(bytes(getattr(row, name)) for name in ("key_hash", "request_hash", "body"))
     assert sold["token"].encode() not in stored
     assert b"order-1" not in stored
@@ -138,7 +138,7 @@ def test_after_a_crash_neither_money_nor_key_is_gone(
     with monkeypatch.context() as broken:
         broken.setattr(idempotency, "store_reply", die)
         assert alices.post("/tokens/purchase", BUY, Idempotency_Key="1").status_code == 500
-    assert (balance(session, alice), count(session, ApiReply), count(session, AccessToken)) == (100, 0, 0)
+    assert (balance(session, alice), count(session, IdempotentReply), count(session, AccessToken)) == (100, 0, 0)
     told(alices.post("/tokens/purchase", BUY, Idempotency_Key="1"), 201)
 
 

@@ -155,10 +155,10 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
         session.add(AuditEntry(created_at=late, **written))
         session.flush()
         key = hash_chain.key_of(settings.tokens)
-        chain_verification.note(
+        chain_verification.record_check(
             session, chain_verification.verify_and_record(session, key, noted={1: b"as it was never"})
         )
-    redis.set(last_success.BACKUP_KEY, last_success.read_success(late, 12345))
+    redis.set(last_success.BACKUP_KEY, last_success.backup_as_json(late, 12345))
     queues.Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.backups.create")
     text = real.get("/metrics").text
     waiting = {name: value(text, "backlog_waiting", f'{{of="{name}"}}') for name in ("mail", "callback", "payment")}
@@ -181,10 +181,10 @@ def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, commit
     person(committed[1], "alice")
     with committed[1].begin() as session:
         admin_dashboard.note_check(session, ledger_verification.verify(committed[1]()))
-        chain_verification.note(
+        chain_verification.record_check(
             session, chain_verification.verify_and_record(session, hash_chain.key_of(committed[0].tokens), noted={})
         )
-    redis.set(last_success.BACKUP_KEY, last_success.read_success(clock.now(), 1))
+    redis.set(last_success.BACKUP_KEY, last_success.backup_as_json(clock.now(), 1))
     redis.hset(last_success.JOBS_KEY, "jobs.health.check", "1.5")
     for name in ("job_runs|a|failed", "job_duration|a|0", "notices_sent|mail|sent"):
         redis.hincrby(audit_counters.TOTALS_KEY, name, 1)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config.settings import Settings
 from models.database import Sessions
-from models.email_links import AccountLink, LinkPurpose
+from models.email_links import EmailLink, LinkPurpose
 from models.services.accounts import email_flows, email_links, two_factor
 from models.services.actor import PLATFORM
 from models.services.errors import LinkExpired, OtpInvalid
@@ -94,7 +94,7 @@ def test_one_link_used_twice_at_the_same_instant_works_once(committed: Committed
     with sessions.begin() as session:
         email_links.request_link(session, LinkPurpose.RESET_PASSWORD, alice.email, settings=settings, actor=PLATFORM)
         email_links.send_requested(session)
-        secret = email_links.secret_of(settings, session.scalars(select(AccountLink.id)).one())
+        secret = email_links.secret_of(settings, session.scalars(select(EmailLink.id)).one())
 
     def reset(new: str) -> None:
         with sessions.begin() as session:

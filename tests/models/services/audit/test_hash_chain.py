@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction, AuditEntry, Origin
-from models.audit_chain import AuditSeal
+from models.audit_chain import AuditChainLink
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
@@ -42,7 +42,7 @@ def sealed(session: Session, key: bytes) -> list[int]:
     """The ids of eight rows that are sealed; place n of the chain is the nth of them."""
     write(session, ROWS)
     assert hash_chain.chain_new_rows(session, key) == ROWS
-    return list(session.scalars(select(AuditSeal.entry_id).order_by(AuditSeal.number)))
+    return list(session.scalars(select(AuditChainLink.entry_id).order_by(AuditChainLink.number)))
 
 
 def proved(session: Session, key: bytes, **noted: dict[int, bytes]) -> chain_verification.Report:
@@ -222,7 +222,7 @@ def test_a_chain_made_anew_needs_the_key_and_differs_from_what_was_noted(
 
 def test_rows_cannot_be_passed_off_as_exported(session: Session, key: bytes, sealed: list[int]) -> None:
     end = proved(session, key).head
-    part = retention.Part(hash_chain.Head(), 5)
+    part = retention.ChainPart(hash_chain.Head(), 5)
     made = retention.record_export(
         session, b"guessed", part, replace(end, number=5), file="gone.jsonl.gz", sha256="0" * 64
     )

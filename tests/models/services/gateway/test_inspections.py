@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.inspections import Inspection, Target
+from models.inspections import Inspection, InspectionTarget
 from models.services.actor import Actor
 from models.services.errors import InvalidInput, NotFound
 from models.services.gateway import inspections
@@ -22,7 +22,9 @@ from tests.conftest import Clock
 from tests.factories import actions, buy
 
 
-def begun(session: Session, dana: User, settings: Settings, target: Target, name: str = "", **more: Any) -> Inspection:
+def begun(
+    session: Session, dana: User, settings: Settings, target: InspectionTarget, name: str = "", **more: Any
+) -> Inspection:
     facts: dict[str, Any] = {"minutes": 15, "reason": "ticket 17", "rules": settings.inspection, **more}
     return inspections.start(session, target=target, name=name, actor=Actor(dana.id), **facts)
 
@@ -32,15 +34,15 @@ def test_each_target_is_found_by_what_an_admin_has_at_hand(
 ) -> None:
     token = buy(session, alice, settings)
     for name in (token.prefix, f"{token.prefix}…", str(token.id)):
-        assert begun(session, dana, settings, Target.TOKEN, name).token_id == token.id
+        assert begun(session, dana, settings, InspectionTarget.TOKEN, name).token_id == token.id
     for name in ("alice@example.test", "ALICE", str(alice.id)):
-        assert begun(session, dana, settings, Target.USER, name).user_id == alice.id
-    begun(session, dana, settings, Target.PATH, "/certificates/")
-    begun(session, dana, settings, Target.EVERYTHING, "whatever")
+        assert begun(session, dana, settings, InspectionTarget.USER, name).user_id == alice.id
+    begun(session, dana, settings, InspectionTarget.PATH, "/certificates/")
+    begun(session, dana, settings, InspectionTarget.EVERYTHING, "whatever")
     ends = time() + timedelta(minutes=15)
     found = inspections.running(session)
-    assert Watched(Target.PATH, b"/certificates/", ends) in found
-    assert Watched(Target.EVERYTHING, None, ends) in found
+    assert Watched(InspectionTarget.PATH, b"/certificates/", ends) in found
+    assert Watched(InspectionTarget.EVERYTHING, None, ends) in found
     assert {each.subject for each in found if isinstance(each.subject, uuid.UUID)} == {token.id, alice.id}
     assert actions(session, alice).count(AuditAction.INSPECTION_STARTED) == 6
 
@@ -48,19 +50,19 @@ def test_each_target_is_found_by_what_an_admin_has_at_hand(
 @pytest.mark.parametrize(
     ("target", "name", "more"),
     [
-        (Target.PATH, "certificates", {}),
-        (Target.PATH, "/a/../b", {}),
-        (Target.PATH, "/é", {}),
-        (Target.TOKEN, "nothing1", {}),
-        (Target.TOKEN, "", {}),
-        (Target.USER, "nobody", {}),
-        (Target.EVERYTHING, "", {"minutes": 0}),
-        (Target.EVERYTHING, "", {"minutes": 241}),
-        (Target.EVERYTHING, "", {"reason": " "}),
+        (InspectionTarget.PATH, "certificates", {}),
+        (InspectionTarget.PATH, "/a/../b", {}),
+        (InspectionTarget.PATH, "/é", {}),
+        (InspectionTarget.TOKEN, "nothing1", {}),
+        (InspectionTarget.TOKEN, "", {}),
+        (InspectionTarget.USER, "nobody", {}),
+        (InspectionTarget.EVERYTHING, "", {"minutes": 0}),
+        (InspectionTarget.EVERYTHING, "", {"minutes": 241}),
+        (InspectionTarget.EVERYTHING, "", {"reason": " "}),
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    *, session: Session, dana: User, settings: Settings, target: Target, name: str, more: dict[str, Any]
+    *, session: Session, dana: User, settings: Settings, target: InspectionTarget, name: str, more: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
         begun(session, dana, settings, target, name, **more)
@@ -68,8 +70,8 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_it_ends_by_itself_or_by_hand_and_once(session: Session, dana: User, settings: Settings, time: Clock) -> None:
-    first = begun(session, dana, settings, Target.EVERYTHING)
-    second = begun(session, dana, settings, Target.EVERYTHING, minutes=60)
+    first = begun(session, dana, settings, InspectionTarget.EVERYTHING)
+    second = begun(session, dana, settings, InspectionTarget.EVERYTHING, minutes=60)
     time.advance(minutes=15)
     assert [each.ends_at for each in inspections.running(session)] == [second.ends_at]
     for _ in range(2):
@@ -86,18 +88,18 @@ def test_no_more_than_a_few_run_at_once(
     session: Session, dana: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspections, "MOST_RUNNING", 2)
-    begun(session, dana, settings, Target.EVERYTHING)
-    ended = begun(session, dana, settings, Target.EVERYTHING)
+    begun(session, dana, settings, InspectionTarget.EVERYTHING)
+    ended = begun(session, dana, settings, InspectionTarget.EVERYTHING)
     with pytest.raises(InvalidInput):
-        begun(session, dana, settings, Target.EVERYTHING)
+        begun(session, dana, settings, InspectionTarget.EVERYTHING)
     inspections.end(session, ended.id, actor=Actor(dana.id))
-    begun(session, dana, settings, Target.EVERYTHING)
+    begun(session, dana, settings, InspectionTarget.EVERYTHING)
 
 
 def test_the_table_itself_lets_nobody_be_watched_for_longer_than_a_day(
     session: Session, dana: User, settings: Settings
 ) -> None:
-    found = begun(session, dana, settings, Target.EVERYTHING)
+    found = begun(session, dana, settings, InspectionTarget.EVERYTHING)
     session.flush()
     with pytest.raises(IntegrityError), session.begin_nested():
         session.execute(

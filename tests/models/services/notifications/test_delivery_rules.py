@@ -201,7 +201,7 @@ def test_a_notice_to_everybody_reaches_who_wants_it_once(
         webhook_endpoints.create(session, user, uuid.uuid4(), topics=[Topic.ANNOUNCEMENT], **facts)
     notification_preferences.choose(session, alice, Topic.ANNOUNCEMENT, webhook=False)
     session.flush()
-    told = {"words": mail_samples.of("announcement")["words"]}
+    told = {"words": mail_samples.sample_context("announcement")["words"]}
     counts = [broadcast.enqueue_for_all(session, "announcement", dedup_key="announcement:1", **told) for _ in range(2)]
     assert counts == [1, 0]
     mail = session.scalars(select(OutboxMail)).one()

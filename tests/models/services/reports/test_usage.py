@@ -72,7 +72,7 @@ def test_days_of_a_token_are_those_of_its_owners_time_zone(
     assert (month.first, month.usage.requests) == (date(2027, 1, 1), 1)
     [of_bob] = usage.series(session, **day, user_id=bob.id)
     assert (of_bob.first, of_bob.usage.requests) == (date(2026, 12, 31), 1)
-    assert overview.of_user(session, alice.id).today.requests == 1
+    assert overview.user_overview(session, alice.id).today.requests == 1
     # The platform's own days stay those of UTC.
     assert session.scalars(select(UsageDay.day)).all() == [date(2026, 12, 31)]
     # A zone of another machine's edition stops nobody's counts.

@@ -111,7 +111,7 @@ def test_what_an_older_release_left_is_passed_over(session: Session, settings: S
 
 def test_a_process_asks_once_a_second_and_lives_without_the_database(session: Session, settings: Settings) -> None:
     moment = 100.0
-    cached = overrides.Cached(settings, lambda: moment)
+    cached = overrides.CachedSettings(settings, lambda: moment)
     change(session, settings, "limits.proxy_at_once", "3")
     session.flush()
     asked: list[str] = []

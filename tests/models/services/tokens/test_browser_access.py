@@ -23,7 +23,7 @@ from models.services.errors import AccountDisabled, NotFound, TicketRefused, Tok
 from models.services.gateway import sessions
 from models.services.gateway.sessions import TokenSnapshot
 from models.services.tokens import browser_access, revocation
-from models.services.tokens.browser_access import Entry
+from models.services.tokens.browser_access import BrowserLogin
 from models.users import User
 from tests.conftest import Clock
 from tests.factories import BROWSER, actions, buy, person, race
@@ -47,15 +47,15 @@ def ticket_hash(settings: Settings, ticket: str) -> bytes:
     return secrets.hash_of(settings.tokens, ticket, Purpose.TICKET)
 
 
-def cookie_hash(settings: Settings, entry: Entry) -> bytes:
+def cookie_hash(settings: Settings, entry: BrowserLogin) -> bytes:
     return secrets.hash_of(settings.tokens, entry.secret, Purpose.COOKIE)
 
 
-def redeem(session: Session, settings: Settings, ticket: str, held: bytes | None = None) -> Entry:
+def redeem(session: Session, settings: Settings, ticket: str, held: bytes | None = None) -> BrowserLogin:
     return browser_access.redeem(session, ticket_hash(settings, ticket), settings=settings, actor=BROWSER, held=held)
 
 
-def found(session: Session, settings: Settings, entry: Entry) -> TokenSnapshot | None:
+def found(session: Session, settings: Settings, entry: BrowserLogin) -> TokenSnapshot | None:
     return browser_access.find_by_cookie(session, cookie_hash(settings, entry))
 
 
@@ -308,7 +308,7 @@ def test_a_rotation_and_a_ticket_at_the_same_instant_leave_no_cookie_behind_and_
                 browser_access.end_of_token(session, token.id)
 
         taken, rotated = race(take, rotate)
-        assert isinstance(taken, Entry | TicketRefused)
+        assert isinstance(taken, BrowserLogin | TicketRefused)
         assert rotated is None
         with factory() as session:
             assert session.scalars(select(AccessCookie).where(AccessCookie.ended_at.is_(None))).all() == []

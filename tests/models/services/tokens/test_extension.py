@@ -108,7 +108,7 @@ def test_the_same_form_sent_twice_at_once_extends_once(committed: tuple[Settings
     results = race(run, run)
     assert {type(result) for result in results} == {Decimal, DuplicateTransfer}
     with factory.begin() as session:
-        assert own_tokens.locked(session, alice, token.id).paid_seconds == 2 * 3600
+        assert own_tokens.lock_owned(session, alice, token.id).paid_seconds == 2 * 3600
         assert balance(session, alice) == 98
     assert_sound(factory)
 

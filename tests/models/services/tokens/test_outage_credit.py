@@ -174,7 +174,7 @@ def test_an_outage_waits_for_the_one_before_it(committed: tuple[Settings, Sessio
             outage(session, start, time())
         time.advance(minutes=1)
     with factory.begin() as holder:
-        own_tokens.locked(holder, alice, token.id)
+        own_tokens.lock_owned(holder, alice, token.id)
         with factory.begin() as session:
             credit(session, settings)
     with factory.begin() as session:

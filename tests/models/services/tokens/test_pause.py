@@ -196,7 +196,7 @@ def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
     assert (token.state(time()), token.seconds_left(time())) == (TokenState.ACTIVE, 6 * 3600)
     assert token.expires_at == time() + timedelta(hours=6)
     assert revocation.refund_preview(session, token, settings).amount == Decimal("4.5")
-    assert session.scalar(select(AccessToken.id).where(token_queries.runs(time()))) == token.id
+    assert session.scalar(select(AccessToken.id).where(token_queries.is_running(time()))) == token.id
     [known] = sessions.find_by_id(session, [token.id]).values()
     assert (known.is_paused(time()), known.expires_at) == (False, token.expires_at)
     with pytest.raises(PauseRefused, match="as long"):

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config.settings import Settings
-from models.daily_stats import DayFigures
+from models.daily_stats import DailyStats
 from models.services.actor import Actor
 from models.services.admin import dashboard as admin_dashboard
 from models.services.gateway import sessions, usage_counts
@@ -74,7 +74,7 @@ def test_purchases_are_added_up_from_days_and_only_the_last_two_are_counted(
 ) -> None:
     assert admin_dashboard.count_days(session) >= admin_dashboard.DAYS
     long_ago = clock.now().date() - timedelta(days=400)
-    session.add(DayFigures(day=long_ago, sold_znc=0, revenue_rub=0, new_users=0, purchases=5_000_000))
+    session.add(DailyStats(day=long_ago, sold_znc=0, revenue_rub=0, new_users=0, purchases=5_000_000))
     session.commit()
     with heard() as found:
         assert told(danas.get("/analytics/admin/global-stats"), 200)["purchases"] == 5_000_002

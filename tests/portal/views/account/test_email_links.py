@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs import email_links
 from models.config.settings import Settings
-from models.email_links import AccountLink
+from models.email_links import EmailLink
 from models.outbox import OutboxMail
 from models.services.accounts import roles, users
 from models.services.actor import PLATFORM
@@ -219,7 +219,7 @@ def test_no_secret_of_a_link_is_in_the_database(
 ) -> None:
     browsers().post("/forgot-password", email=alice.email)
     secret = post.link(RESET).removeprefix("/links/")
-    row = session.scalars(select(AccountLink)).one()
+    row = session.scalars(select(EmailLink)).one()
     mails = session.scalars(select(OutboxMail)).all()
     assert secret not in str([vars(mail) for mail in mails]) + str(vars(row))
     assert secret.encode() not in row.secret_hash

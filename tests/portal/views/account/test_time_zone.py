@@ -53,7 +53,9 @@ def test_a_zone_is_chosen_in_the_profile_and_used_on_every_page(
 
 def test_mails_have_times_in_the_zone_of_their_reader(session: Session, alice: User, settings: Settings) -> None:
     moment = {"at": "2026-10-31T22:30:00+00:00"}
-    outbox.enqueue_mail(session, "login", alice, dedup_key="a test", **{**mail_samples.of("login"), **moment})
+    outbox.enqueue_mail(
+        session, "login", alice, dedup_key="a test", **{**mail_samples.sample_context("login"), **moment}
+    )
     written = session.scalars(select(OutboxMail).where(OutboxMail.dedup_key == "a test")).one()
     assert "31 Oct 2026, 22:30 UTC" in str(mail.render(written, settings).get_body(("plain",)))
     alice.time_zone = "Asia/Kathmandu"

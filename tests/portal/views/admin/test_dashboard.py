@@ -17,7 +17,7 @@ from models import clock
 from models.announcements import Announcement
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.daily_stats import DayFigures
+from models.daily_stats import DailyStats
 from models.ledger import Transfer, TransferKind
 from models.outbox import OutboxMail
 from models.services.admin import dashboard as admin_dashboard
@@ -74,7 +74,7 @@ def test_days_are_counted_once_and_again(session: Session, alice: User, settings
     assert admin_dashboard.count_days(session) == admin_dashboard.DAYS
     buy(session, alice, settings, hours=1)
     assert admin_dashboard.count_days(session) == 2
-    today = session.get_one(DayFigures, time.moment.date(), populate_existing=True)
+    today = session.get_one(DailyStats, time.moment.date(), populate_existing=True)
     assert today.sold_znc == Decimal(19)
     assert today.new_users >= 1
     assert len(admin_dashboard.load_dashboard(session, settings).days) == admin_dashboard.DAYS
@@ -97,10 +97,10 @@ def test_the_shops_days_are_those_of_the_platforms_time_zone(
     assert admin_dashboard.count_days(session, "Europe/Moscow") >= admin_dashboard.DAYS
     today = admin_dashboard.load_dashboard(session, settings.model_copy(update={"platform": platform})).days[-1]
     assert (today.day, today.sold_znc, today.purchases) == (date(2027, 1, 1), 18, 1)
-    assert sum(row.purchases for row in session.scalars(select(DayFigures))) == 1
+    assert sum(row.purchases for row in session.scalars(select(DailyStats))) == 1
     assert overview.totals(session).purchases == 1
     assert admin_dashboard.count_days(session) >= admin_dashboard.DAYS
-    assert session.scalars(select(DayFigures.day).where(DayFigures.purchases > 0)).all() == [date(2026, 12, 31)]
+    assert session.scalars(select(DailyStats.day).where(DailyStats.purchases > 0)).all() == [date(2026, 12, 31)]
 
 
 def test_the_first_page_names_the_zone_of_its_days(as_dana: Browser) -> None:

@@ -178,13 +178,13 @@ def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
     assert "for their seal." in waiting
     assert "Not verified yet." in waiting
     count = hash_chain.chain_new_rows(session, key)
-    chain_verification.note(session, chain_verification.verify_and_record(session, key, noted={}))
+    chain_verification.record_check(session, chain_verification.verify_and_record(session, key, noted={}))
     session.commit()
     html = as_dana.get("/admin/audit").text
     assert f'data-testid="sealed" data-number="{count}"' in html
     assert "seal." not in html
     assert "unchanged" in html
-    chain_verification.note(
+    chain_verification.record_check(
         session,
         replace(
             chain_verification.verify_and_record(session, key, noted={}),

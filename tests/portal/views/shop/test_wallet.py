@@ -12,7 +12,7 @@ from models.config.settings import Settings
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentFailure, PaymentStatus
 from models.services.payments import topups
 from models.services.payments.providers.mock import MockProvider
-from models.services.settings.overrides import Cached
+from models.services.settings.overrides import CachedSettings
 from models.users import User
 from portal import create_app
 from portal.request import context
@@ -174,7 +174,7 @@ def test_a_shop_that_has_no_provider_yet_says_so_and_shows_the_wallet(
     app: Flask, as_alice: Browser, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     off = settings.payments.model_copy(update={"providers": ()})
-    bare = Cached(settings.model_copy(update={"payments": off}))
+    bare = CachedSettings(settings.model_copy(update={"payments": off}))
     monkeypatch.setitem(app.extensions, "zenzefi-runtime", bare)
     answer = as_alice.get("/wallet?amount=5&next=/tokens/buy")
     assert answer.status_code == 200
