@@ -1,5 +1,4 @@
-"""Held over all tests: every action is written by some real path, what a request caused says from where, and the
-office has a word for each detail.
+"""Checks over the whole test run that every audit action is written, with its request and a label for each detail.
 
 The whole run fails when an action was never written; a part of it only looks at the rows it wrote.
 """

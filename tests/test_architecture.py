@@ -1,11 +1,17 @@
-"""The house rules about imports, held by walking every module's syntax tree, and one about themes."""
+"""Architecture rules: import direction, layers, folder sizes, cited pages and the list of invariants."""
 
 import ast
+import graphlib
 import re
+import subprocess
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.docs import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("addon", "portal", "jobs", "models", "ops", "tests")
@@ -20,11 +26,30 @@ MAY_IMPORT = {
 }
 FORBIDDEN_IN_MODELS = {"flask", "flask_login", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 FORBIDDEN_IN_MODELS |= {"mitmproxy", "rq", "rq_scheduler", "redis"}
+# A folder with more modules is hard to find one's way in.
+MOST_MODULES = 15
+LARGE_FOLDERS = {
+    "models": "one module for each group of tables",
+    "jobs": "one module for each subject of background work",
+    "ops/doctor": "one module for each subject that the doctor examines",
+    "ops/dev/bench": "one module for each thing that is measured",
+    "tests/abuse": "one module for each attack; docs/spec/invariants.md lists them",
+}
+TEXT_SUFFIXES = {"", ".py", ".md", ".toml", ".yml", ".yaml", ".sh", ".conf", ".template", ".jinja", ".html", ".po"}
+CITED = re.compile(r"(?<![\w:/.*<>-])((?:\.\./)*(?:[\w-]+/)*[\w-]+(?:\.ru)?\.md)\b(?:#([\w-]+))?")
+# Written by a tool into a folder outside the repository.
+GENERATED_PAGES = {"summary.md"}
 
 
 def sources(package: str) -> list[Path]:
-    """Return the modules of a package of ours."""
+    """Return the modules of a package of the project."""
     return sorted((ROOT / package).rglob("*.py"))
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    """Return the syntax tree of a module, parsed once."""
+    return ast.parse(path.read_text())
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -38,21 +63,26 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def is_within(name: str, package: str) -> bool:
-    """Say whether a dotted name is the package or lies in it."""
+    """Return whether a dotted name is the package or inside it."""
     return name == package or name.startswith(f"{package}.")
 
 
-def told(path: Path, line: int, name: str) -> str:
-    """Name an offending import for the reader of a failure."""
+def dotted_name(path: Path) -> str:
+    """Return the name under which a module is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def describe(path: Path, line: int, name: str) -> str:
+    """Describe a forbidden import."""
     return f"{path.relative_to(ROOT)}:{line} imports {name}"
 
 
 @pytest.mark.parametrize("package", OURS)
 def test_imports_run_one_way(package: str) -> None:
     wrong = [
-        told(path, line, name)
+        describe(path, line, name)
         for path in sources(package)
-        for line, name in imports(ast.parse(path.read_text()))
+        for line, name in imports(parse(path))
         if name.partition(".")[0] in OURS
         and not is_within(name, package)
         and not any(is_within(name, allowed) for allowed in MAY_IMPORT[package])
@@ -62,9 +92,9 @@ def test_imports_run_one_way(package: str) -> None:
 
 def test_models_know_no_framework() -> None:
     wrong = [
-        told(path, line, name)
+        describe(path, line, name)
         for path in sources("models")
-        for line, name in imports(ast.parse(path.read_text()))
+        for line, name in imports(parse(path))
         if name.partition(".")[0] in FORBIDDEN_IN_MODELS
     ]
     assert wrong == []
@@ -72,9 +102,10 @@ def test_models_know_no_framework() -> None:
 
 def test_tables_do_not_know_the_services() -> None:
     wrong = [
-        told(path, line, name)
-        for path in (ROOT / "models").glob("*.py")
-        for line, name in imports(ast.parse(path.read_text()))
+        describe(path, line, name)
+        for path in sources("models")
+        if (ROOT / "models" / "services") not in path.parents
+        for line, name in imports(parse(path))
         if is_within(name, "models.services")
     ]
     assert wrong == []
@@ -84,9 +115,9 @@ def test_tables_do_not_know_the_services() -> None:
 def test_nothing_is_imported_inside_a_function(package: str) -> None:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
     wrong = [
-        told(path, line, name)
+        describe(path, line, name)
         for path in sources(package)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parse(path))
         if isinstance(node, functions)
         for line, name in imports(node)
     ]
@@ -97,14 +128,14 @@ def test_services_never_commit() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in (ROOT / "models" / "services").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parse(path))
         if isinstance(node, ast.Attribute) and node.attr in {"commit", "rollback"}
     ]
     assert wrong == []
 
 
 def test_a_theme_changes_colours_and_nothing_else() -> None:
-    """So what a rule finds in one theme holds in the other, unless it asks for colours (ops/dev/screenshots/axe.py)."""
+    """So accessibility findings hold in both themes, except those about colours (ops/dev/screenshots/axe.py)."""
     ways = ("light-dark(", "prefers-color-scheme", "data-theme", "dataset.theme")
     knowing = {
         str(path.relative_to(ROOT))
@@ -117,3 +148,66 @@ def test_a_theme_changes_colours_and_nothing_else() -> None:
     varying = re.findall(r"--([\w-]+): light-dark\(([^;]+)\);", tokens)
     assert varying
     assert all(re.fullmatch(r"#[0-9a-f]{6}, #[0-9a-f]{6}", colours) for _name, colours in varying)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {dotted_name(path): path for package in OURS for path in sources(package)}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        names = [name for _line, name in imports(parse(path))]
+        found = {name if name in modules else name.rpartition(".")[0] for name in names}
+        graph[module] = (found & modules.keys()) - {module}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_no_folder_has_too_many_modules() -> None:
+    folders = Counter(
+        str(path.parent.relative_to(ROOT))
+        for package in OURS
+        for path in sources(package)
+        if path.name not in {"__init__.py", "__main__.py", "conftest.py"}
+    )
+    assert {name for name, count in folders.items() if count > MOST_MODULES} == set(LARGE_FOLDERS)
+
+
+def test_every_module_docstring_begins_with_one_plain_sentence() -> None:
+    wrong = []
+    for package in OURS:
+        for path in sources(package):
+            first = (ast.get_docstring(parse(path)) or "").partition("\n\n")[0]
+            is_empty = path.name == "__init__.py" and not path.read_text().strip()
+            if not is_empty and ("\n" in first or not first.endswith(".")):
+                wrong.append(str(path.relative_to(ROOT)))
+    assert wrong == []
+
+
+def cited_pages() -> Iterator[tuple[Path, str, str]]:
+    """Yield each file, page and anchor where a text file of the repository names a Markdown page."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for path in map(ROOT.joinpath, listed.splitlines()):
+        if path.suffix in TEXT_SUFFIXES and path.is_file():
+            for page, anchor in CITED.findall(path.read_text(encoding="utf-8")):
+                yield path, page, anchor
+
+
+def test_every_page_and_section_that_is_cited_exists() -> None:
+    wrong = []
+    for path, page, anchor in cited_pages():
+        if page in GENERATED_PAGES:
+            continue
+        places = (folder / page for folder in (path.parent, ROOT, ROOT / "docs"))
+        target = next((place for place in places if place.is_file()), None)
+        if target is None or (anchor and anchor not in pages.anchors(target)):
+            wrong.append(f"{path.relative_to(ROOT)}: {page}{'#' if anchor else ''}{anchor}")
+    assert wrong == []
+
+
+def test_the_invariants_page_lists_the_tests_that_carry_each_number() -> None:
+    carrying: dict[str, set[str]] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for number in re.findall(r"^(?:async )?def test_(\d+)_", path.read_text(), re.MULTILINE):
+            carrying.setdefault(number, set()).add(str(path.relative_to(ROOT)))
+    text = (ROOT / "docs/spec/invariants.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### (\d+)\. .+?^Tests: (.+?)$", text, re.MULTILINE | re.DOTALL)
+    listed = {number: set(re.findall(r"`([^`]+)`", line)) for number, line in sections}
+    assert listed == {number: carrying.get(number, set()) for number in listed}

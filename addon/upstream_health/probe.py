@@ -1,4 +1,4 @@
-"""One probe of the upstream: does an address answer an HTTP request with anything below 500, in time?"""
+"""One probe of the upstream: an HTTP request to one address, good if answered below 500 in time."""
 
 import asyncio
 import errno

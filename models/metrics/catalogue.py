@@ -1,5 +1,6 @@
-"""Every metric that the platform answers with, declared once: the pages of `/metrics`, docs/metrics.md, the alerts'
-and dashboards' tests and the end-to-end run all go by this list.
+"""Every Prometheus metric of the platform: name, type, labels and help text.
+
+The `/metrics` pages, docs/metrics.md and the tests of alerts and dashboards use this list.
 
 A name is what Prometheus shows without the `_total` of counters. `key` is the first part of a field in Redis where
 processes add up what they count.

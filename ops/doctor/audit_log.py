@@ -1,4 +1,4 @@
-"""Is the audit log what was written, and when was that proved?"""
+"""Doctor checks of the audit log's hash chain and of its last verification."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Is there a backup, is it whole, and will there be room for the next one?"""
+"""Doctor checks of the newest backup and of the disk space for the next one."""
 
 import shutil
 from collections.abc import Iterator

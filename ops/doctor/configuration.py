@@ -1,4 +1,4 @@
-"""Are the settings such as a shop may be run with, and can nobody else read the secrets?"""
+"""Doctor checks of settings and of the permissions of secret files."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Can what the platform talks to, and what buyers talk to, be reached?"""
+"""Doctor checks of outgoing and incoming connections: portal, gateway, upstream, mail, providers."""
 
 import http.client
 import json

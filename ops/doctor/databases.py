@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis: do they answer, are they of a version that we know, and may we do there what we must?"""
+"""Doctor checks of PostgreSQL and Redis: reachable, supported version, permissions."""
 
 from collections.abc import Iterator
 from typing import Any

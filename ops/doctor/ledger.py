@@ -1,4 +1,4 @@
-"""Do the books add up, and when was that proved?"""
+"""Doctor checks of the ledger and of its last verification."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Has this machine what the platform needs: disk, file descriptors, and ports that nobody else has?"""
+"""Doctor checks of the machine: disk, file descriptors and ports."""
 
 import os
 import resource

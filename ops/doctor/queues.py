@@ -1,4 +1,4 @@
-"""Does the work in the background get done: workers, scheduler, queues, and what waits in the database for them?"""
+"""Doctor checks of background work: job workers, scheduler, queues and backlogs."""
 
 from collections.abc import Iterator
 from datetime import UTC, timedelta

@@ -1,4 +1,4 @@
-"""Does PostgreSQL's own log keep values of our statements: password hashes, addresses, secrets?"""
+"""Doctor check that PostgreSQL's log keeps no values of statements."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Do processes that are being waited for still make progress, or is it time to give up?"""
+"""Detects whether starting processes still make progress, for timeouts of the launcher."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Does a pooler stand between us and PostgreSQL, and does it keep a connection for its client?"""
+"""Detects a connection pooler in front of PostgreSQL and its pool mode."""
 
 import select
 import time

@@ -1,5 +1,4 @@
-"""Secrets that must be read again, kept encrypted: what signs a buyer's webhooks, what checks a six-digit code, what
-the API answered.
+"""Encryption of secrets that must be read again: webhook signing keys, two-factor secrets, stored API replies.
 
 AES-256-GCM under a key that HKDF derives from `portal.secret_key`, one for each purpose. Whose secret it is goes into
 what is authenticated, so that a sealed secret copied into another row opens nothing there. A new `portal.secret_key`

@@ -2,7 +2,7 @@
 
 The ZNC go back at once, from the wallet; what a chargeback finds spent already stays on the user's receivable
 account as a debt (docs/spec/design.md#money). An admin's refund takes only what is unspent of that very payment.
-The provider is asked afterwards by a job, with the reversal's id as idempotency key, so a crash or a second run refunds once.
+The provider is asked afterwards by a job, with the reversal's id as idempotency key, so a second run refunds once.
 """
 
 import uuid

@@ -1,5 +1,4 @@
-"""The rules of guessing: 5 failures an hour and account, 30 an hour and address, waits that double, and no lock-out of
-an account's owner by somebody else's failures."""
+"""Login limits: failures per account and address, growing delays, and no lock-out of an account's owner."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
