@@ -78,6 +78,7 @@ def init_app(app: Flask) -> None:
         scope_help=formatting.scope_help,
         token_state=token_state,
         label=label,
+        sentence_case=sentence_case,
         note=formatting.transfer_description,
         sentence=error_messages.message_of,
         said=gettext,
@@ -182,6 +183,11 @@ def label(value: object) -> str:
         if value in known and type(value) is type(next(iter(known))):
             return str(known[value])  # type: ignore[index]  # the types were just compared
     return str(labels.PROVIDERS.get(str(value), value))
+
+
+def sentence_case(text: object) -> str:
+    """Return a text with its first letter in upper case, for options and tabs, which CSS cannot change."""
+    return f"{str(text)[:1].upper()}{str(text)[1:]}"
 
 
 def with_query(endpoint: str | None = None, **changes: str | int | None) -> str:

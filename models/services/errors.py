@@ -82,7 +82,7 @@ class ProofNeeded(DomainError):
     """The password was right, but others fail on this account so often that it proves too little: a link is mailed."""
 
     def __init__(self) -> None:
-        super().__init__("Many logins to this account have failed, so we have mailed you a link to finish yours.")
+        super().__init__("After many failed attempts to sign in, we have e-mailed you a link to finish signing in.")
 
 
 class AccountDisabled(DomainError):
@@ -212,7 +212,7 @@ class PauseRefused(DomainError):
         "outage": "The service is down, and the lost time will be credited. You can pause afterwards.",
         "too_many": "This token has used all its pauses.",
         "used_up": "This token has used all its pause time.",
-        "debt": "This token was bought with money that was charged back. It runs on once the debt is repaid.",
+        "debt": "This token was bought with money that was charged back. It resumes once the debt is repaid.",
     }
 
     def __init__(self, reason: str) -> None:

@@ -56,7 +56,7 @@ class ChargebackForm(Form):
     reference = StringField(
         _("Reference"),
         [required(), at_most(120)],
-        description=_("The bank's or the provider's name of the chargeback."),
+        description=_("The bank's or provider's identifier of the chargeback."),
         render_kw={"autocomplete": "off"},
     )
     reason = StringField(_("Reason"), [required(), at_most(200)], render_kw={"autocomplete": "off"})

@@ -101,7 +101,7 @@ class NameForm(Form):
 class RotateForm(SeenForm):
     """Also whether the old secret ends with the replacement, as when others have seen it."""
 
-    at_once = BooleanField(_("End the old secret immediately: others may have seen it"))
+    at_once = BooleanField(_("Revoke the old secret immediately (it may have been exposed)"))
 
 
 class TopUpForm(Form):

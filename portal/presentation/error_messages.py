@@ -100,8 +100,8 @@ SERVICE_SENTENCES = (
     _("Bonus reversed after a refund"),
     _("This payment cannot be refunded."),
     _("This exceeds what is left of the payment."),
-    _("This dispute is booked already."),
-    _("There is nothing left to book. Say what you have done and take it off the list."),
+    _("This dispute has already been recorded."),
+    _("Nothing is left to record. Describe what you did and mark it as resolved."),
     _("The payment provider is not responding. Please try again later."),
     _("Payment disputed"),
     _("A balance differs from its transfers"),
@@ -125,14 +125,14 @@ SERVICE_SENTENCES = (
     _("Refund rejected by the provider"),
     _("Debt repayment"),
     _("This token has used all its pause time."),
-    _("This token was bought with money that was charged back. It runs on once the debt is repaid."),
+    _("This token was bought with money that was charged back. It resumes once the debt is repaid."),
     _("Someone else has changed this in the meantime. Please review it."),
     _("Enter a whole number."),
     _("The end must be after the start and in the future."),
     _("The value must be greater than zero."),
     _("The value is too large."),
     _("The text is too long."),
-    _("There is no such time zone."),
+    _("This time zone does not exist."),
     _("At least one duration must be available."),
     _("This value is not valid."),
     _("Enter one line per duration, such as 24 = 18."),
@@ -195,7 +195,7 @@ def message_of(error: DomainError) -> str:  # noqa: PLR0911 - one for each kind
 def _refused_by_provider(error: ProviderRefused) -> str:
     match error.reason:
         case "amount":
-            return gettext("The payment provider does not take this amount.")
+            return gettext("The payment provider does not accept this amount.")
         case "setup":
             return gettext("This payment method is currently unavailable. Choose another one or contact the shop.")
         case _:

@@ -25,7 +25,7 @@ REASONS = {
     "token_revoked": Reason(_("The token had been revoked."), _NEW_TOKEN),
     "token_invalid": Reason(
         _("The secret had been replaced, and the old one no longer works."),
-        _("Use the new secret, or replace it again if you have lost it."),
+        _("Use the new secret, or rotate it again if you have lost it."),
     ),
     "account_disabled": Reason(_("Your account had been disabled."), _("Contact the shop.")),
     "token_paused": Reason(_("The token was paused."), _("Resume it on the token's page.")),
@@ -67,7 +67,7 @@ SHORT = {
     "bad_request": _("malformed request"),
     "headers_too_large": _("headers too large"),
     "uri_too_long": _("address too long"),
-    "not_implemented": _("method not passed on"),
+    "not_implemented": _("method not forwarded"),
     "expectation_failed": _("unsupported Expect header"),
     "token_missing": _("no token"),
     "token_invalid": _("wrong token"),

@@ -17,29 +17,29 @@ SETTINGS = {
     "refund.used_time_rate": (
         _("Price of used time"),
         _(
-            "Decided when a token is revoked, for all tokens. Pro rata: a part of what was paid, so 720 hours for"
-            " 300 ZNC revoked after one hour cost 0.42 ZNC, and nobody needs to buy a single hour. List price: the"
-            " price of the shortest duration that covers the use, from the list at the purchase; the same hour costs"
-            " 1 ZNC."
+            "Applied to all tokens when they are revoked. Pro rata: a proportional part of the price paid, so 720"
+            " hours for 300 ZNC revoked after one hour cost 0.42 ZNC, less than a single hour. List price: the price"
+            " of the shortest duration that covers the usage, at the prices of the purchase; the same hour costs 1"
+            " ZNC."
         ),
     ),
     "refund.bundle_rate": (
         _("Refund for a token of a bundle"),
         _(
-            "Share: each token gives back its share of the bundle's price, so one token can be kept at the discount."
-            " List price: tokens that are kept cost their list price, and the rest comes back as more are revoked;"
-            " the whole bundle, unused, gives back all of it."
+            "Share: each token refunds its share of the bundle's price, so one token can be kept at the discount."
+            " List price: tokens that are kept cost their list price, and the rest is refunded as more are revoked;"
+            " an unused bundle is refunded in full."
         ),
     ),
     "debt.pause_tokens": (
         _("Pause tokens while a debt is open"),
-        _("Tokens that were bought with money that was charged back stand still until the debt is repaid."),
+        _("Tokens bought with money that was charged back are paused until the debt is repaid."),
     ),
     "renewal.in_outage": (
         _("Auto-renewal in an outage"),
         _(
-            "Wait: nothing is taken while an outage is open, and a token is renewed once its credit is booked."
-            " Renew: the price is taken in time, and the bought time comes back with the credit, beyond its limit."
+            "Wait: nothing is charged during an outage, and a token is renewed after its outage credit. Renew: the"
+            " price is charged on time, and the purchased time is credited on top of the limit."
         ),
     ),
     "limits.auth_per_hour": (_("Failed sign-ins per account"), _("Per hour; after that each attempt waits longer.")),

@@ -48,10 +48,10 @@ PAGES = {
     403: (_("Access denied"), _("Only admins can open this page. If you need access, ask an admin.")),
     404: (_("Page not found"), _("The address may be mistyped, or the page may belong to another user.")),
     405: (_("Action not available here"), _("Go back to the previous page and use its buttons.")),
-    409: (_("Already done"), _("Nothing was changed twice.")),
+    409: (_("Already done"), _("The change has already been applied.")),
     410: (
         _("No longer available"),
-        _("This page was temporary and has expired. You did nothing wrong."),
+        _("This page was temporary and has expired."),
     ),
     413: (_("Request too large"), _("The request is larger than we accept. Make it shorter and try again.")),
     429: (_("Too many attempts"), _("To protect accounts, failed attempts are limited.")),

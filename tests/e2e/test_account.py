@@ -364,7 +364,7 @@ def test_an_own_network_is_refused_and_an_api_key_is_shown_once(page: Page, shop
     page.goto(f"{shop.portal}/profile/keys")
     expect(page.locator("tr[data-key]")).to_have_count(1)
     page.get_by_role("link", name=say("Revoke")).click()
-    press(page, say("Revoke the key"))
+    press(page, say("Revoke key"))
     expect(page.locator("tr[data-key]")).to_contain_text(say("ended"))
 
 

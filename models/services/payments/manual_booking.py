@@ -64,7 +64,7 @@ def book_chargeback(
         raise InvalidInput("amount", "This exceeds what is left of the payment.")
     booked = [row.provider_key for row in reversals.of_payment(session, payment.id) if row.state in IN_FORCE]
     if reference in booked:
-        raise InvalidInput("reference", "This dispute is booked already.")
+        raise InvalidInput("reference", "This dispute has already been recorded.")
     return _take(
         session, payment, ReversalKind.DISPUTE, amount_rub, key=key, reference=reference, reason=reason, actor=actor
     )
@@ -112,7 +112,7 @@ def book_event(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor
         raise NotFound("payment")
     payment = reversals.locked(session, event.payment_id)
     if not _book(session, payment, event, actor):
-        raise InvalidInput("note", "There is nothing left to book. Say what you have done and take it off the list.")
+        raise InvalidInput("note", "Nothing is left to record. Describe what you did and mark it as resolved.")
     session.flush()
     return event
 

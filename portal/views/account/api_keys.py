@@ -58,10 +58,10 @@ def confirm_end(key_id: uuid.UUID) -> str:
     key = api_keys.own(context.session(), context.user(), key_id)
     return confirmation.ask(
         _("Revoke this API key?"),
-        [_("Programs that use this key are refused from now on. This cannot be undone.")],
+        [_("Programs that use this key lose access immediately. This cannot be undone.")],
         about=f"{key.name} · {api_keys.PREFIX}{key.prefix}…",
         action=url_for("keys.end", key_id=key_id),
-        button=_("Revoke the key"),
+        button=_("Revoke key"),
         back=url_for("keys.listing"),
     )
 

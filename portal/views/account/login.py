@@ -118,7 +118,7 @@ def _authenticate(email: str, password: str) -> Response:
         raise
     if needs_mail:
         context.enqueue_job("jobs.email_links.send_links")
-        flash(_("Many logins to this account have failed, so we have mailed you a link to finish yours."), "info")
+        flash(_("After many failed attempts to sign in, we have e-mailed you a link to finish signing in."), "info")
         return redirect(url_for("accounts.login", next=_next() or None), 303)
     if opened is None:
         auth.begin_second_step(user)

@@ -161,9 +161,9 @@ def chargeback(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
         form.add_error(error, None if isinstance(error, InvalidInput) else "amount")
         return _payment_page(payment_id, chargeback_form=form), 400
     except DuplicateTransfer:
-        flash(_("This chargeback is booked already; it was not booked twice."), "info")
+        flash(_("This chargeback has already been recorded and was not recorded twice."), "info")
     else:
-        flash(_("The chargeback is booked."), "good")
+        flash(_("The chargeback has been recorded."), "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
 

@@ -47,13 +47,13 @@ def confirm_pause(token_id: uuid.UUID) -> str | Response:
     return confirmation.ask(
         _("Pause this token?"),
         [
-            _("Nobody can use the token while it is paused, and no time runs."),
-            _("The pause cannot be ended before %(least)s have passed.", least=least),
+            _("A paused token cannot be used, and its time does not run."),
+            _("You can resume it after %(least)s at the earliest.", least=least),
             _("Pauses left after this one: %(left)d.", left=outlook.left),
         ],
         about=token.name or f"{token.prefix}…",
         action=url_for("token_changes.pause", token_id=token_id),
-        button=_("Pause the token"),
+        button=_("Pause token"),
         back=url_for("tokens.detail", token_id=token_id),
         is_dangerous=False,
     )
@@ -200,11 +200,11 @@ def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
     if token is None or not token.has_previous(clock.now()):
         return redirect(url_for("tokens.detail", token_id=token_id))
     return confirmation.ask(
-        _("End the old secret now?"),
-        [_("Clients that still use the old secret are cut off within a second. The new one goes on.")],
+        _("Revoke the old secret now?"),
+        [_("Clients that still use the old secret are disconnected within a second. The new secret keeps working.")],
         about=token.name or f"{token.prefix}…",
         action=url_for("token_changes.end_old_secret", token_id=token_id),
-        button=_("End the old secret"),
+        button=_("Revoke old secret"),
         back=url_for("tokens.detail", token_id=token_id),
     )
 

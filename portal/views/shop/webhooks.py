@@ -112,7 +112,12 @@ def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
     endpoint = _require_owned(endpoint_id)
     return confirmation.ask(
         _("Rotate the secret?"),
-        [_("A new secret replaces the old one at once: your program refuses our requests until it knows the new one.")],
+        [
+            _(
+                "A new secret replaces the old one immediately: update it in your program, which rejects our"
+                " requests until then."
+            )
+        ],
         about=endpoint.url,
         action=url_for("hooks.replace_secret", endpoint_id=endpoint_id),
         button=_("Rotate secret"),
@@ -142,8 +147,8 @@ def confirm_remove(endpoint_id: uuid.UUID) -> str:
     """Ask before a webhook is removed."""
     endpoint = _require_owned(endpoint_id)
     return confirmation.ask(
-        _("Remove this webhook?"),
-        [_("Its secret and the log of its deliveries are removed with it. This cannot be undone.")],
+        _("Delete this webhook?"),
+        [_("Its secret and delivery log are deleted too. This cannot be undone.")],
         about=endpoint.url,
         action=url_for("hooks.remove", endpoint_id=endpoint_id),
         button=_("Delete webhook"),

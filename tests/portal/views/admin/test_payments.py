@@ -78,7 +78,7 @@ def test_a_chargeback_is_booked_once_and_ended_by_hand(
     *, as_dana: Browser, charlie: User, session: Session, payment: Payment
 ) -> None:
     sent = {**form(amount="500"), "reference": "ARN 1"}
-    for said in ("The chargeback is booked", "it was not booked twice"):
+    for said in ("The chargeback has been recorded", "was not recorded twice"):
         assert as_dana.post(f"/admin/payments/{payment.id}/chargeback", **sent).status_code == 303
         assert said in as_dana.flashes()
     assert balance(session, charlie) == 0
