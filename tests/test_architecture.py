@@ -32,7 +32,6 @@ LARGE_FOLDERS = {
     "models": "one module for each group of tables",
     "jobs": "one module for each subject of background work",
     "ops/doctor": "one module for each subject that the doctor examines",
-    "ops/dev/bench": "one module for each thing that is measured",
     "tests/abuse": "one module for each attack; docs/spec/invariants.md lists them",
 }
 TEXT_SUFFIXES = {"", ".py", ".md", ".toml", ".yml", ".yaml", ".sh", ".conf", ".template", ".jinja", ".html", ".po"}
@@ -167,7 +166,7 @@ def test_no_folder_has_too_many_modules() -> None:
         for path in sources(package)
         if path.name not in {"__init__.py", "__main__.py", "conftest.py"}
     )
-    assert {name for name, count in folders.items() if count > MOST_MODULES} == set(LARGE_FOLDERS)
+    assert {name for name, count in folders.items() if count > MOST_MODULES} <= LARGE_FOLDERS.keys()
 
 
 def test_every_module_docstring_begins_with_one_plain_sentence() -> None:
