@@ -7,10 +7,10 @@ from jobs import context
 from models import clock
 from models.services import idempotency
 from models.services.accounts import known_devices, logins, roles
-from models.services.admin import dashboard as admin_dashboard
 from models.services.gateway import sessions
 from models.services.ledger import verification as ledger_verification
 from models.services.notifications import outbox
+from models.services.reports import daily_stats
 from models.services.tokens import browser_access
 from models.services.webhooks import deliveries
 
@@ -54,7 +54,7 @@ def delete_old_notifications() -> int:
 def count_days() -> int:
     """Count what today and yesterday brought, for the office's first page; returns how many days were written."""
     with context.sessions().begin() as session:
-        return admin_dashboard.count_days(session, context.settings().platform.time_zone)
+        return daily_stats.update_days(session, context.settings().platform.time_zone)
 
 
 def verify_ledger() -> bool:
@@ -63,7 +63,7 @@ def verify_ledger() -> bool:
         report = ledger_verification.verify(session)
     # The check reads in a transaction that cannot write.
     with context.sessions().begin() as session:
-        admin_dashboard.note_check(session, report)
+        ledger_verification.record_check(session, report)
     for rule, rows in report.faults.items():
         logger.critical("ledger: %s: %s", rule, "; ".join(rows[:10]))
     if not report.is_sound:

@@ -1,14 +1,12 @@
-"""Figures of whole days, and when the books were found sound: counted by jobs, read by the office's first page."""
+"""Daily statistics of the platform, written by a job and by triggers, and read by the admin dashboard."""
 
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import BigInteger, Identity, Numeric, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, Numeric, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, CreatedAt, Short, Znc
+from models.base import Base, Short, Znc
 from models.time_zones import DEFAULT
 
 
@@ -43,14 +41,3 @@ class DailyPayments(Base):
     paid_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     paid_znc: Mapped[Znc]
     booked_znc: Mapped[Znc]
-
-
-class LedgerCheck(Base):
-    """One verification of the books; `faults` has the first rows of each rule that is broken."""
-
-    __tablename__ = "ledger_checks"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    checked_at: Mapped[CreatedAt]
-    is_sound: Mapped[bool]
-    faults: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))

@@ -4,8 +4,10 @@ import uuid
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, String, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, CreatedAt, Short, UuidKey, Znc, enum_column
@@ -108,3 +110,14 @@ class Transfer(Base):
 
     debit_account: Mapped[Account] = relationship(foreign_keys=[debit_account_id])
     credit_account: Mapped[Account] = relationship(foreign_keys=[credit_account_id])
+
+
+class LedgerCheck(Base):
+    """One ledger verification; `faults` has the first rows of each broken rule."""
+
+    __tablename__ = "ledger_checks"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    checked_at: Mapped[CreatedAt]
+    is_sound: Mapped[bool]
+    faults: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))

@@ -9,14 +9,14 @@ from models.base import Base
 from models.browser_access import AccessCookie, AccessTicket
 from models.bundles import Bundle, BundlePurchase
 from models.coupons import Coupon, CouponUse
-from models.daily_stats import DailyPayments, DailyStats, LedgerCheck
+from models.daily_stats import DailyPayments, DailyStats
 from models.email_links import EmailLink
 from models.gift_codes import GiftCode, GiftRedemption
 from models.idempotency import IdempotentReply
 from models.inspections import Inspection
 from models.known_devices import KnownDevice
 from models.leases import Lease
-from models.ledger import Account, Transfer
+from models.ledger import Account, LedgerCheck, Transfer
 from models.logins import Login
 from models.notification_preferences import NotificationPreference
 from models.outage_credits import OutageCredit

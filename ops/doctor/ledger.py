@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models import clock
-from models.daily_stats import LedgerCheck
 from models.services.ledger import verification as ledger_verification
 from ops.doctor.findings import Finding, House, See, duration
 
@@ -43,7 +42,7 @@ def _sum(session: Session) -> Finding:
 
 def _last_proof(house: House, session: Session) -> Iterator[Finding]:
     see, urgent = See.BOOKS, house.settings.platform.is_production
-    check: Any = session.scalars(select(LedgerCheck).order_by(LedgerCheck.id.desc()).limit(1)).one_or_none()
+    check: Any = ledger_verification.last_check(session)
     if check is None:
         do = "Wait for 02:30 UTC: the nightly job keeps what it finds. The line below is how they stand now."
         yield Finding("The books are proved each night", False, "not yet", do, see, is_urgent=False)

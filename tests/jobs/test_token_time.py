@@ -10,11 +10,11 @@ from models.access_tokens import AccessToken, TokenState
 from models.config.settings import Settings
 from models.database import Sessions
 from models.outages import Outage
-from models.services import own_tokens
 from models.services.actor import PLATFORM
 from models.services.gateway import sessions
 from models.services.notifications import outbox
 from models.services.tokens import pause as token_pause
+from models.services.tokens import queries as token_queries
 from models.services.tokens import renewal
 from models.users import User
 from tests.conftest import Clock
@@ -31,7 +31,7 @@ def begun(session: Session, owner: User, settings: Settings, *, hours: int = 24)
 
 def now_of(shop: Shop, owner: User, token: AccessToken) -> AccessToken:
     with shop[1].begin() as session:
-        return own_tokens.lock_owned(session, owner, token.id)
+        return token_queries.lock_owned(session, owner, token.id)
 
 
 def test_a_pause_that_used_its_time_up_is_ended(shop: Shop, time: Clock) -> None:

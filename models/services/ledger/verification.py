@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
+
+from models.ledger import LedgerCheck
 
 # Each query returns one row for each fault; a sound ledger returns none.
 _CHECKS = {
@@ -159,6 +161,20 @@ def verify(session: Session) -> Report:
 def failed_checks(session: Session, rule: str) -> list[str]:
     """Return what breaks one rule."""
     return list(session.scalars(text(f"SELECT * FROM ({_CHECKS[rule]}) AS fault LIMIT {SHOWN + 1}")))  # noqa: S608
+
+
+def record_check(session: Session, report: Report) -> LedgerCheck:
+    """Store the result of a verification, with the first rows of each broken rule."""
+    faults = {rule: rows[:10] for rule, rows in report.faults.items()}
+    check = LedgerCheck(is_sound=report.is_sound, faults=faults)
+    session.add(check)
+    session.flush()
+    return check
+
+
+def last_check(session: Session) -> LedgerCheck | None:
+    """Return the newest stored verification."""
+    return session.scalars(select(LedgerCheck).order_by(LedgerCheck.id.desc()).limit(1)).one_or_none()
 
 
 RULES = tuple(_CHECKS)

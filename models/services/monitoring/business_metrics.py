@@ -11,12 +11,12 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models import clock
 from models.audit_chain import AuditCheck
-from models.daily_stats import LedgerCheck
-from models.ledger import Account
+from models.ledger import Account, LedgerCheck
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentEvent, PaymentReversal, PaymentStatus, ReversalState
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification
+from models.services.ledger import verification as ledger_verification
 from models.services.reports import overview
 from models.services.reports.overview import ShopOverview
 from models.webhooks import WebhookDelivery, WebhookEndpoint
@@ -115,7 +115,7 @@ def collect(session: Session) -> BusinessMetrics:
         shop=overview.shop_overview(session),
         waiting=waiting,
         to_review=to_review,
-        check=session.scalars(select(LedgerCheck).order_by(LedgerCheck.id.desc()).limit(1)).one_or_none(),
+        check=ledger_verification.last_check(session),
         audit_check=chain_verification.last_check(session),
         accounts={kind.value: balance for kind, balance in session.execute(own)},
     )

@@ -10,13 +10,13 @@ from models.access_tokens import HOUR, AccessToken
 from models.audit import AuditAction
 from models.config.settings import Settings
 from models.ledger import AccountKind, TransferKind
-from models.services import own_tokens
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import AccountDisabled
 from models.services.gateway import invalidation
 from models.services.ledger import transfers
 from models.services.tokens import purchase as token_purchase
+from models.services.tokens import queries as token_queries
 from models.token_events import TokenEvent, TokenEventKind
 from models.users import User
 
@@ -42,8 +42,8 @@ def extend(
     token_purchase.require_price_shown(price, shown)
     if not owner.is_active:
         raise AccountDisabled
-    token = own_tokens.lock_owned(session, owner, token_id)
-    own_tokens.require_not_ended(token.state(own_tokens.accounting_time(session, token)))
+    token = token_queries.lock_owned(session, owner, token_id)
+    token_queries.require_not_ended(token.state(token_queries.accounting_time(session, token)))
     resource = ("token", token.id)
     facts = {"hours": hours, "price": str(price)}
     audit_log.record(session, AuditAction.TOKEN_EXTENDED, actor, user_id=owner.id, resource=resource, **facts)

@@ -18,11 +18,11 @@ from models.access_tokens import AccessToken, TokenState
 from models.audit import AuditAction
 from models.config.settings import Settings
 from models.config.shop import Pause as PauseRules
-from models.services import own_tokens
 from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.errors import DomainError, PauseRefused, PauseTooShort, TokenUnusable
 from models.services.gateway import invalidation, outages
+from models.services.tokens import queries as token_queries
 from models.token_pauses import TokenPause
 from models.users import User
 
@@ -62,8 +62,8 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
 
     Raises NotFound, TokenUnusable for a token that is not running, PauseRefused.
     """
-    token = own_tokens.lock_owned(session, owner, token_id)
-    moment = own_tokens.accounting_time(session, token)
+    token = token_queries.lock_owned(session, owner, token_id)
+    moment = token_queries.accounting_time(session, token)
     state = token.state(moment)
     if state is not TokenState.ACTIVE:
         raise TokenUnusable(state)
@@ -86,10 +86,10 @@ def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Sett
 
     Raises NotFound, TokenUnusable for a token that is not paused, PauseTooShort.
     """
-    token = own_tokens.lock_owned(session, owner, token_id)
-    moment = own_tokens.accounting_time(session, token)
+    token = token_queries.lock_owned(session, owner, token_id)
+    moment = token_queries.accounting_time(session, token)
     state = token.state(moment)
-    if state in own_tokens.ENDED or token.paused_at is None or token.paused_until is None:
+    if state in token_queries.ENDED or token.paused_at is None or token.paused_until is None:
         raise TokenUnusable(state)
     if is_for_debt(session, token):
         raise PauseRefused("debt")

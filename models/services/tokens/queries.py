@@ -1,18 +1,23 @@
-"""Finding and listing tokens."""
+"""Find, list and lock access tokens, and filter them in SQL by state."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, DateTime, and_, false, literal_column, or_, select
+from sqlalchemy import ColumnElement, DateTime, and_, false, func, literal_column, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from models import clock
-from models.access_tokens import ENDS, AccessToken, pauses_at
+from models.access_tokens import ENDS, AccessToken, TokenState, pauses_at
+from models.proxy_sessions import ProxySession
 from models.services import text_validation
 from models.services.crypto import secrets
-from models.services.errors import NotFound
+from models.services.errors import NotFound, TokenEnded
 from models.services.pagination import Page, fetch_page
 from models.users import User
+
+# Clocks of machines that are kept right differ by less; the doctor reports more.
+CLOCK_DIFFERENCE = timedelta(minutes=1)
+ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
 
 
 def by_id(session: Session, token_id: uuid.UUID) -> AccessToken:
@@ -89,3 +94,41 @@ def has_time_left(moment: datetime) -> ColumnElement[bool]:
 def is_running(moment: datetime) -> ColumnElement[bool]:
     """Say in SQL that a token's clock is running at `moment`."""
     return has_time_left(moment) & ~pauses_at(moment)
+
+
+def lock_owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
+    """Lock the owner's token and return it as it is in the database now. Raises NotFound for a stranger's."""
+    token = session.scalars(
+        select(AccessToken)
+        .where(AccessToken.id == token_id, AccessToken.user_id == owner.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if token is None:
+        raise NotFound("token")
+    return token
+
+
+def require_not_ended(state: TokenState) -> None:
+    """Raise TokenEnded for a token that is revoked or has expired: there is nothing left to change."""
+    if state in ENDED:
+        raise TokenEnded(state)
+
+
+def accounting_time(session: Session, token: AccessToken) -> datetime:
+    """Return the time by which a token's money and pauses are counted: now, or the latest time known if that is later.
+
+    Used time does not run backwards. After a step back of the wall clock it would, and a refund would give back hours
+    that have run. The latest time known is the last activity of the token itself or of any open session. Clocks of
+    workers differ a little, so the activity of others counts only beyond a difference that no such clock has.
+    """
+    moment = clock.now()
+    if token.activated_at is None:
+        return moment
+    own = select(func.max(ProxySession.last_activity)).where(ProxySession.token_id == token.id)
+    others = select(func.max(ProxySession.last_activity)).where(ProxySession.ended_at.is_(None))
+    last_own, last_of_all = session.execute(select(own.scalar_subquery(), others.scalar_subquery())).one()
+    known = [token.activated_at, *([last_own] if last_own else [])]
+    if last_of_all is not None and last_of_all > moment + CLOCK_DIFFERENCE:
+        known.append(last_of_all)
+    return max(moment, *known)

@@ -18,7 +18,6 @@ from models.access_tokens import HOUR, AccessToken, TokenState, pauses_at
 from models.audit import AuditAction
 from models.config.settings import Settings
 from models.outages import Outage
-from models.services import own_tokens
 from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.errors import DomainError, DuplicateTransfer
@@ -27,6 +26,7 @@ from models.services.ledger import transfers
 from models.services.notifications import outbox
 from models.services.tokens import extension
 from models.services.tokens import purchase as token_purchase
+from models.services.tokens import queries as token_queries
 from models.token_events import TokenEventKind
 from models.users import User
 
@@ -49,8 +49,8 @@ def set_auto_renew(
     `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, and InvalidInput when its
     duration is not for sale any more.
     """
-    token = own_tokens.lock_owned(session, owner, token_id)
-    own_tokens.require_not_ended(token.state(clock.now()))
+    token = token_queries.lock_owned(session, owner, token_id)
+    token_queries.require_not_ended(token.state(clock.now()))
     agreed = None
     if on:
         agreed = token_purchase.price_of(settings, token.duration_hours)

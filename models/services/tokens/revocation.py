@@ -14,7 +14,7 @@ from models.access_tokens import HOUR, AccessToken, TokenState
 from models.audit import AuditAction
 from models.config.settings import Settings
 from models.ledger import AccountKind, TransferKind
-from models.services import own_tokens, text_validation
+from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import NotFound
@@ -24,6 +24,7 @@ from models.services.ledger.money import round_down
 from models.services.notifications import outbox
 from models.services.promotions import bonus_corrections, referrals
 from models.services.tokens import bundle_refunds, outage_credit
+from models.services.tokens import queries as token_queries
 from models.users import User
 
 
@@ -54,14 +55,14 @@ def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, cred
 
 def refund_preview(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
     """Return what a revocation gives back at this moment, with what outages owe the token."""
-    moment = own_tokens.accounting_time(session, token)
+    moment = token_queries.accounting_time(session, token)
     credit = outage_credit.pending(session, token, moment, settings)
     stands_still = credit > 0 and outages.current(session, settings.upstream.probe_gap) is not None
     amount, charge = refund_due(token, moment, settings, credit=credit), None
     if token.bundle_purchase_id is not None:
         alone = bundle_refunds.price_alone(token, settings)
         charge = alone - _due_of(alone, token, moment, settings, credit)
-        if settings.refund.bundle_rate == "list" and token.state(moment) not in own_tokens.ENDED:
+        if settings.refund.bundle_rate == "list" and token.state(moment) not in token_queries.ENDED:
             amount = bundle_refunds.due(session, token, charge, settings)
     return RefundPreview(
         amount=amount,
@@ -74,7 +75,7 @@ def refund_preview(session: Session, token: AccessToken, settings: Settings) -> 
 
 def _due_of(price: Decimal, token: AccessToken, moment: datetime, settings: Settings, credit: int) -> Decimal:
     """Return what comes back of a price that was paid for the token's time."""
-    if token.state(moment) in own_tokens.ENDED:
+    if token.state(moment) in token_queries.ENDED:
         return Decimal(0)
     used = max(0, token.used_seconds(moment) - credit)
     share = round_down(price * max(0, token.paid_seconds - used) / token.paid_seconds)
@@ -95,8 +96,8 @@ def revoke(
     Raises NotFound for a stranger's token, TokenEnded for one that is revoked or has expired. The row lock makes
     a first use at the same instant come either before (pro-rata refund) or after (refused), never both.
     """
-    token = own_tokens.lock_owned(session, owner, token_id)
-    own_tokens.require_not_ended(token.state(own_tokens.accounting_time(session, token)))
+    token = token_queries.lock_owned(session, owner, token_id)
+    token_queries.require_not_ended(token.state(token_queries.accounting_time(session, token)))
     bundle_refunds.lock(session, token)
     due = refund_preview(session, token, settings)
     refund = due.amount
@@ -139,7 +140,7 @@ def force_revoke(session: Session, token_id: uuid.UUID, *, reason: str, actor: A
     token = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
     if token is None:
         raise NotFound("token")
-    own_tokens.require_not_ended(token.state(clock.now()))
+    token_queries.require_not_ended(token.state(clock.now()))
     end(session, token, Decimal(0), clock.now())
     owner = session.get_one(User, token.user_id)
     name = token.name or f"{token.prefix}…"

@@ -9,13 +9,14 @@ from models import clock
 from models.access_tokens import AccessToken
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.services import own_tokens, text_validation
+from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.crypto import secrets
 from models.services.errors import AlreadyRotated
 from models.services.gateway import invalidation
 from models.services.tokens import browser_access
+from models.services.tokens import queries as token_queries
 from models.services.tokens.purchase import NAME_LENGTH
 from models.token_events import TokenEvent, TokenEventKind
 from models.users import User
@@ -26,7 +27,7 @@ def rename(session: Session, owner: User, token_id: uuid.UUID, *, name: str, act
 
     Raises NotFound and InvalidInput. Admission knows no names, so there is nothing to announce.
     """
-    token = own_tokens.lock_owned(session, owner, token_id)
+    token = token_queries.lock_owned(session, owner, token_id)
     text_validation.one_line(name, field="name", at_most=NAME_LENGTH)
     former, token.name = token.name, name.strip()
     if former != token.name:
@@ -51,9 +52,9 @@ def rotate(
     before that no longer. Tickets and browsers' cookies end at once. `seen` is the generation that the owner saw: a
     form sent twice rotates once, and the second time raises RotatedAlready. Raises NotFound and TokenEnded as well.
     """
-    token = own_tokens.lock_owned(session, owner, token_id)
+    token = token_queries.lock_owned(session, owner, token_id)
     moment = clock.now()
-    own_tokens.require_not_ended(token.state(moment))
+    token_queries.require_not_ended(token.state(moment))
     if seen is not None and seen != token.generation:
         raise AlreadyRotated
     grace = 0 if at_once else settings.tokens.rotate_grace_seconds
@@ -78,7 +79,7 @@ def end_previous(session: Session, owner: User, token_id: uuid.UUID, *, actor: A
 
     Raises NotFound.
     """
-    token = own_tokens.lock_owned(session, owner, token_id)
+    token = token_queries.lock_owned(session, owner, token_id)
     ended = token.previous_hash
     if ended is None or not token.has_previous(clock.now()):
         return False

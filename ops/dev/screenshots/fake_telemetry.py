@@ -8,13 +8,13 @@ from redis import Redis
 from models import clock
 from models.announcements import Level
 from models.services.actor import Actor
-from models.services.admin import dashboard as admin_dashboard
 from models.services.admin import user_profile
 from models.services.gateway import recent_requests
 from models.services.gateway import workers as gateway_workers
 from models.services.ledger import verification as ledger_verification
 from models.services.monitoring import health_report
 from models.services.notifications import announcements
+from models.services.reports import daily_stats
 from models.services.settings import overrides
 from models.users import User
 from ops.dev.screenshots.actors import LAPTOP, TO_TRY, Making
@@ -52,8 +52,8 @@ def make(making: Making, admin: User, alice: User) -> None:
     with making.past.sessions.begin() as session:
         verified = ledger_verification.verify(session)
     with making.past.ago(0.1) as session:
-        admin_dashboard.count_days(session)
-        admin_dashboard.note_check(session, verified)
+        daily_stats.update_days(session)
+        ledger_verification.record_check(session, verified)
 
 
 def report(redis: Redis, token_id: UUID) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from models import clock, database
 from models.config.settings import Settings
 from models.services.accounts import passwords
-from models.services.admin import dashboard as admin_dashboard
+from models.services.reports import daily_stats
 from ops.console import Failure, Step, print_error, print_line
 from ops.dev.seed import rows, secondary_rows
 from ops.dev.seed.bulk import build_again, take_away
@@ -85,7 +85,7 @@ def seed(engine: Engine, settings: Settings, sizes: Sizes) -> str:
                 for statement in statements:
                     connection.execute(text(statement), facts)
         with Step("figures of the last days"), Session(connection) as session:
-            admin_dashboard.count_days(session)
+            daily_stats.update_days(session)
             session.flush()
         with Step("indexes and constraints"):
             build_again(connection, taken)

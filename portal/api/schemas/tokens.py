@@ -6,8 +6,8 @@ from pydantic import Field, RootModel
 
 from models import clock
 from models.access_tokens import AccessToken
-from models.services.own_tokens import ENDED
 from models.services.pagination import MAX_OFFSET
+from models.services.tokens.queries import ENDED
 from portal.api.schemas.common import Body, Hours, Money, Schema, Text, Time
 
 

@@ -11,7 +11,6 @@ from werkzeug.wrappers import Response
 
 from models import clock
 from models.access_tokens import AccessToken, TokenState
-from models.services import own_tokens
 from models.services.errors import (
     DomainError,
     DuplicateTransfer,
@@ -239,7 +238,7 @@ def _find_unless_ended(token_id: uuid.UUID) -> AccessToken | None:
     """Return the user's token, or None with a word about it when it has ended."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     try:
-        own_tokens.require_not_ended(token.state(clock.now()))
+        token_queries.require_not_ended(token.state(clock.now()))
     except TokenEnded as error:
         flash(error_messages.message_of(error), "info")
         return None

@@ -18,8 +18,8 @@ from sqlalchemy import text
 from jobs import queues as lanes
 from models import clock
 from models.config.settings import Settings
-from models.daily_stats import LedgerCheck
 from models.database import Sessions
+from models.ledger import LedgerCheck
 from models.outbox import OutboxMail
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification

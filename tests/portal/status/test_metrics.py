@@ -29,7 +29,6 @@ from models.metrics.catalogue import PORTAL
 from models.outbox import OutboxMail
 from models.payments import PaymentEvent
 from models.services.actor import PLATFORM
-from models.services.admin import dashboard as admin_dashboard
 from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification
 from models.services.ledger import verification as ledger_verification
@@ -150,7 +149,7 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
             outbox.enqueue_mail(session, "welcome", alice, dedup_key=key, username="alice")
             later = {"next_attempt_at": clock.now() + timedelta(hours=1)}
             session.execute(update(OutboxMail).where(OutboxMail.dedup_key == key).values(**later | more))
-        admin_dashboard.note_check(session, ledger_verification.verify(sessions()))
+        ledger_verification.record_check(session, ledger_verification.verify(sessions()))
         written = {"action": AuditAction.JOB_CHANGED, "origin": PLATFORM.origin, "resource_type": "job"}
         session.add(AuditEntry(created_at=late, **written))
         session.flush()
@@ -180,7 +179,7 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
 def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, committed: Shop, redis: Redis) -> None:
     person(committed[1], "alice")
     with committed[1].begin() as session:
-        admin_dashboard.note_check(session, ledger_verification.verify(committed[1]()))
+        ledger_verification.record_check(session, ledger_verification.verify(committed[1]()))
         chain_verification.record_check(
             session, chain_verification.verify_and_record(session, hash_chain.key_of(committed[0].tokens), noted={})
         )

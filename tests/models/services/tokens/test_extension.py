@@ -11,7 +11,6 @@ from models.access_tokens import AccessToken
 from models.audit import AuditAction
 from models.config.settings import Settings
 from models.database import Sessions
-from models.services import own_tokens
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import (
     AccountDisabled,
@@ -25,6 +24,7 @@ from models.services.gateway import sessions
 from models.services.tokens import extension, revocation
 from models.services.tokens import history as token_history
 from models.services.tokens import pause as token_pause
+from models.services.tokens import queries as token_queries
 from models.users import User
 from tests.conftest import Clock
 from tests.factories import actions, assert_sound, balance, buy, person, race
@@ -108,7 +108,7 @@ def test_the_same_form_sent_twice_at_once_extends_once(committed: tuple[Settings
     results = race(run, run)
     assert {type(result) for result in results} == {Decimal, DuplicateTransfer}
     with factory.begin() as session:
-        assert own_tokens.lock_owned(session, alice, token.id).paid_seconds == 2 * 3600
+        assert token_queries.lock_owned(session, alice, token.id).paid_seconds == 2 * 3600
         assert balance(session, alice) == 98
     assert_sound(factory)
 

@@ -13,12 +13,12 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.outage_credits import OutageCredit
 from models.outages import Outage
-from models.services import own_tokens
 from models.services.actor import PLATFORM
 from models.services.gateway import sessions
 from models.services.tokens import history as token_history
 from models.services.tokens import outage_credit, revocation
 from models.services.tokens import pause as token_pause
+from models.services.tokens import queries as token_queries
 from models.users import User
 from tests.conftest import Clock
 from tests.factories import actions, buy, person, race
@@ -174,7 +174,7 @@ def test_an_outage_waits_for_the_one_before_it(committed: tuple[Settings, Sessio
             outage(session, start, time())
         time.advance(minutes=1)
     with factory.begin() as holder:
-        own_tokens.lock_owned(holder, alice, token.id)
+        token_queries.lock_owned(holder, alice, token.id)
         with factory.begin() as session:
             credit(session, settings)
     with factory.begin() as session:

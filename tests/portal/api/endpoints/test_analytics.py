@@ -10,9 +10,9 @@ from models import clock
 from models.config.settings import Settings
 from models.daily_stats import DailyStats
 from models.services.actor import Actor
-from models.services.admin import dashboard as admin_dashboard
 from models.services.gateway import sessions, usage_counts
 from models.services.gateway.usage_counts import Count
+from models.services.reports import daily_stats
 from models.services.tokens import revocation
 from models.users import User
 from ops.dev.page_profiler.queries import heard, scanned
@@ -72,7 +72,7 @@ def test_the_whole_shop_for_admins(danas: Program, alices: Program, used: None) 
 def test_purchases_are_added_up_from_days_and_only_the_last_two_are_counted(
     danas: Program, used: None, session: Session, connection: Connection
 ) -> None:
-    assert admin_dashboard.count_days(session) >= admin_dashboard.DAYS
+    assert daily_stats.update_days(session) >= daily_stats.DAYS
     long_ago = clock.now().date() - timedelta(days=400)
     session.add(DailyStats(day=long_ago, sold_znc=0, revenue_rub=0, new_users=0, purchases=5_000_000))
     session.commit()
@@ -86,6 +86,6 @@ def test_purchases_are_added_up_from_days_and_only_the_last_two_are_counted(
 def test_all_days_since_the_first_are_counted_once(session: Session, alice: User, time: Clock) -> None:
     alice.created_at = time.moment - timedelta(days=100)
     session.flush()
-    assert admin_dashboard.count_days(session) == 101
+    assert daily_stats.update_days(session) == 101
     time.advance(days=3)
-    assert admin_dashboard.count_days(session) == 4
+    assert daily_stats.update_days(session) == 4

@@ -22,8 +22,9 @@ from models.ledger import Transfer, TransferKind
 from models.outbox import OutboxMail
 from models.services.admin import dashboard as admin_dashboard
 from models.services.gateway import workers as gateway_workers
+from models.services.ledger import verification as ledger_verification
 from models.services.ledger.verification import Report
-from models.services.reports import overview
+from models.services.reports import daily_stats, overview
 from models.users import User
 from portal import ROOT
 from portal.presentation.job_names import JOBS
@@ -53,7 +54,7 @@ def report(**faults: list[str]) -> Report:
 
 
 def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis: Redis, lane: Queue) -> None:
-    admin_dashboard.note_check(session, report())
+    ledger_verification.record_check(session, report())
     session.commit()
     page = as_dana.get("/admin/").text
     assert re.findall(r'data-stopped="(\w+)"', page) == ["proxy", "jobs", "scheduler"]
@@ -62,7 +63,7 @@ def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis
     redis.set(queues.SCHEDULER_KEY, "now")
     Worker([lane], connection=redis).register_birth()
     assert "Nothing now." in as_dana.get("/admin/").text
-    admin_dashboard.note_check(session, report(balances=["a wallet"]))
+    ledger_verification.record_check(session, report(balances=["a wallet"]))
     session.commit()
     page = as_dana.get("/admin/")
     assert "The books do not add up: balances" in text_of(page, "alert alert-bad")
@@ -71,13 +72,13 @@ def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis
 
 def test_days_are_counted_once_and_again(session: Session, alice: User, settings: Settings, time: Clock) -> None:
     buy(session, alice, settings, hours=24)
-    assert admin_dashboard.count_days(session) == admin_dashboard.DAYS
+    assert daily_stats.update_days(session) == daily_stats.DAYS
     buy(session, alice, settings, hours=1)
-    assert admin_dashboard.count_days(session) == 2
+    assert daily_stats.update_days(session) == 2
     today = session.get_one(DailyStats, time.moment.date(), populate_existing=True)
     assert today.sold_znc == Decimal(19)
     assert today.new_users >= 1
-    assert len(admin_dashboard.load_dashboard(session, settings).days) == admin_dashboard.DAYS
+    assert len(admin_dashboard.load_dashboard(session, settings).days) == daily_stats.DAYS
     assert admin_dashboard.load_dashboard(session, settings).sold_today == 19
 
 
@@ -90,16 +91,16 @@ def test_the_shops_days_are_those_of_the_platforms_time_zone(
     sold = session.scalars(select(Transfer).where(Transfer.kind == TransferKind.PURCHASE)).one()
     dated(session, datetime(2026, 12, 31, 22, 30, tzinfo=UTC), sold)
     platform = settings.platform.model_copy(update={"time_zone": "Europe/Moscow"})
-    admin_dashboard.count_days(session)
+    daily_stats.update_days(session)
     assert admin_dashboard.load_dashboard(session, settings).days[-1].day == date(2026, 12, 31)
     assert admin_dashboard.load_dashboard(session, settings).sold_today == 18
     # After a change of the zone all days are counted anew.
-    assert admin_dashboard.count_days(session, "Europe/Moscow") >= admin_dashboard.DAYS
+    assert daily_stats.update_days(session, "Europe/Moscow") >= daily_stats.DAYS
     today = admin_dashboard.load_dashboard(session, settings.model_copy(update={"platform": platform})).days[-1]
     assert (today.day, today.sold_znc, today.purchases) == (date(2027, 1, 1), 18, 1)
     assert sum(row.purchases for row in session.scalars(select(DailyStats))) == 1
     assert overview.totals(session).purchases == 1
-    assert admin_dashboard.count_days(session) >= admin_dashboard.DAYS
+    assert daily_stats.update_days(session) >= daily_stats.DAYS
     assert session.scalars(select(DailyStats.day).where(DailyStats.purchases > 0)).all() == [date(2026, 12, 31)]
 
 
