@@ -12,6 +12,7 @@ from rq import Queue, Retry, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
+from jobs.renamed import CurrentJob
 from models.config import settings as config
 
 QUEUE = "zenzefi"
@@ -99,7 +100,7 @@ def failed_jobs(connection: Redis, limit: int = 50) -> list[FailedJob]:
     try:
         for lane in _queues(connection):
             ids = lane.failed_job_registry.get_job_ids(0, limit - 1, desc=True)
-            found += [_failed(lane.name, job) for job in Job.fetch_many(ids, connection) if job is not None]
+            found += [_failed(lane.name, job) for job in CurrentJob.fetch_many(ids, connection) if job is not None]
     except RedisError as error:
         raise QueueDown(str(error)) from error
     return sorted(found, key=lambda job: job.ended_at or datetime.min.replace(tzinfo=UTC), reverse=True)[:limit]
@@ -117,7 +118,7 @@ def remove(connection: Redis, job_id: str) -> str | None:
 
 def _on_failed(connection: Redis, job_id: str, act: Callable[[Queue, Job], object]) -> str | None:
     try:
-        job = Job.fetch(job_id, connection)
+        job = CurrentJob.fetch(job_id, connection)
         for lane in _queues(connection):
             if job_id in lane.failed_job_registry:
                 act(lane, job)
@@ -131,7 +132,7 @@ def _on_failed(connection: Redis, job_id: str, act: Callable[[Queue, Job], objec
 
 
 def _queues(connection: Redis) -> list[Queue]:
-    return [Queue(name, connection=connection) for name in (QUEUE, SLOW_QUEUE)]
+    return [Queue(name, connection=connection, job_class=CurrentJob) for name in (QUEUE, SLOW_QUEUE)]
 
 
 def _failed(name: str, job: Job) -> FailedJob:

@@ -5,11 +5,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from redis import Redis
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq_scheduler import Scheduler
 from rq_scheduler.utils import get_next_scheduled_time
 
-from jobs.queues import QUEUE, SCHEDULER_KEY, SCHEDULER_SECONDS, SLOW_QUEUE, SLOW_TIMEOUT_SECONDS, TIMEOUT_SECONDS
+from jobs.queues import (
+    KEEP_RESULT_SECONDS,
+    QUEUE,
+    SCHEDULER_KEY,
+    SCHEDULER_SECONDS,
+    SLOW_QUEUE,
+    SLOW_TIMEOUT_SECONDS,
+    TIMEOUT_SECONDS,
+)
 from models import clock
 from models.services.monitoring.health_report import CHECKED_EVERY_SECONDS
 
@@ -121,7 +129,11 @@ def reconcile(timetable: Scheduler, tasks: tuple[ScheduledJob, ...] = SCHEDULE) 
             present.add(job.id)
         elif job.id.startswith(PREFIX):
             timetable.cancel(job)
-            job.delete()
+            if job.get_status() == JobStatus.QUEUED:
+                # Due just now: it still runs once, under its present name, and its record expires afterwards.
+                timetable.connection.hset(job.key, "result_ttl", KEEP_RESULT_SECONDS)
+            else:
+                job.delete()
     for task_id in wanted.keys() - present:
         _add(timetable, wanted[task_id])
 

@@ -7,7 +7,7 @@ import time
 from redis import Redis
 from redis.exceptions import RedisError
 
-from jobs import schedule
+from jobs import renamed, schedule
 from models.config import settings as config
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ def main() -> None:
     timetable = schedule.scheduler(Redis.from_url(config.load_settings().redis.url))
     try:
         schedule.reconcile(timetable)
+        renamed.rename_metrics(timetable.connection)
         timetable.run()
     except RedisError as error:
         logger.error("the scheduler ends: Redis does not answer: %s", error)

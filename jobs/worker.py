@@ -15,6 +15,7 @@ from rq import Worker
 from rq.job import Job
 
 from jobs import audit, backups, cleanup, email_links, health, mail, metrics, payments, queues, token_time, webhooks
+from jobs.renamed import CurrentJob
 
 # Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
 PRELOADED = (email_links, audit, backups, token_time, health, mail, payments, cleanup, webhooks)
@@ -26,6 +27,8 @@ PR_SET_PDEATHSIG = 1
 
 class DependentWorker(Worker):
     """A worker whose forked job dies with it: a job that nobody supervises would hold its locks for nobody."""
+
+    job_class = CurrentJob
 
     def main_work_horse(self, *args: Any, **kwargs: Any) -> None:
         """Run one job in the forked process."""

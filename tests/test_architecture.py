@@ -32,6 +32,7 @@ LARGE_FOLDERS = {
     "models": "one module for each group of tables",
     "jobs": "one module for each subject of background work",
     "ops/doctor": "one module for each subject that the doctor examines",
+    "tests/jobs": "one module for each module of jobs",
     "tests/abuse": "one module for each attack; docs/spec/invariants.md lists them",
 }
 TEXT_SUFFIXES = {"", ".py", ".md", ".toml", ".yml", ".yaml", ".sh", ".conf", ".template", ".jinja", ".html", ".po"}

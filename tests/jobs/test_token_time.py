@@ -67,7 +67,7 @@ def test_owners_are_told_and_their_tokens_renewed_and_the_mails_say_so(shop: Sho
     told = {subject: str(part.get_content()) for subject, part in texts.items() if part and "Laptop" in subject}
     assert list(told) == [
         "Laptop will be renewed soon",
-        "Laptop was renewed",
+        "Laptop has been renewed",
         "Insufficient balance to renew Laptop",
         "Auto-renewal of Laptop has stopped",
     ]

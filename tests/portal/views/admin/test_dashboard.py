@@ -209,7 +209,7 @@ def test_an_announcement_has_a_time(as_dana: Browser, anonymous: Browser) -> Non
 
 def test_every_job_has_words_for_an_admin() -> None:
     sources = [path for folder in ("jobs", "portal") for path in (ROOT / folder).rglob("*.py")]
-    sources.remove(ROOT / "portal/presentation/job_names.py")
+    sources = [path for path in sources if path.name not in {"job_names.py", "renamed.py"}]
     asked_for = {name for path in sources for name in re.findall(r'"(jobs\.\w+\.\w+)"', path.read_text())}
     assert asked_for == set(JOBS)
 
