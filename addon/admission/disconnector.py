@@ -117,11 +117,11 @@ class Disconnector:
                 return False
             return held.generation < (known.generation if held.own_device is not None else oldest)
 
-        self._registry.cut(str(known.token_id), as_layer(Refuse("token_invalid")), is_over)
+        self._registry.abort(str(known.token_id), as_layer(Refuse("token_invalid")), is_over)
 
     def _cut(self, token_id: uuid.UUID, refusal: Refuse) -> None:
         self._used.pop(token_id, None)
-        count = self._registry.cut(str(token_id), as_layer(refusal))
+        count = self._registry.abort(str(token_id), as_layer(refusal))
         logger.info("%d connections of token %s were cut: %s", count, token_id, refusal.code)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
