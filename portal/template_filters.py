@@ -82,6 +82,7 @@ def init_app(app: Flask) -> None:
         note=formatting.transfer_description,
         sentence=error_messages.message_of,
         said=gettext,
+        path_fault=error_messages.path_fault,
         topic_help=labels.TOPIC_HELP.__getitem__,
         details=audit_details.details,
         outcome=payment_results.event_label,

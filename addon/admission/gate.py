@@ -30,6 +30,7 @@ from models.services.errors import DeviceConflict, TokenUnusable
 from models.services.gateway import request_paths
 from models.services.gateway.scopes import compile_all
 from models.services.gateway.sessions import TokenSnapshot
+from models.services.message_catalogue import PATH_FAULTS
 
 # A genuine secret that nobody has is remembered as unknown for so long; a made-up one fails its MAC before that.
 UNKNOWN_SECONDS = 5.0
@@ -96,7 +97,7 @@ class Gate:
         """
         fault = request_paths.fault(facts.path)
         if fault is not None:
-            return self._counted(NOBODY, Refuse("bad_request", fault))
+            return self._counted(NOBODY, Refuse("bad_request", PATH_FAULTS[fault]))
         if self._closed is not None:
             return self._counted(NOBODY, self._closed)
         found = self.identify_now(facts.credential)

@@ -8,6 +8,7 @@ from models.services.crypto import secrets
 from models.services.gateway import request_paths
 from models.services.gateway.scopes import Scope
 from models.services.gateway.sessions import TokenSnapshot
+from models.services.message_catalogue import PATH_FAULTS
 
 DEVICE_LENGTH = range(8, 256)
 
@@ -42,5 +43,5 @@ def scope_fault(scope: Scope | None, facts: RequestAttributes) -> Refuse | None:
         return None
     fault = request_paths.restricted_fault(facts.path)
     if fault is not None:
-        return Refuse("bad_request", fault)
+        return Refuse("bad_request", PATH_FAULTS[fault])
     return None if scope.allows(facts.method, request_paths.decoded_segments(facts.path)) else Refuse("scope_denied")

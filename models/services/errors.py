@@ -1,33 +1,46 @@
-"""What can go wrong in the domain. Each side maps these to its own answers in one place."""
+"""Domain errors: a stable code and parameters; models/services/messages.py turns them into text for people."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
+type Parameter = str | int | Decimal | datetime
+
 
 class DomainError(Exception):
-    """The parent of every refusal by a rule; `str(error)` is a sentence for people."""
+    """The parent of every refusal by a business rule. `str(error)` is for logs: the code with its parameters."""
+
+    # Classes whose code depends on a reason name all of them, so that a test finds those without a message.
+    REASONS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, code: str | None = None, **params: Parameter) -> None:
+        self.code = code or self.kind
+        self.params: Mapping[str, Parameter] = params
+        super().__init__(self.code)
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.params.items())
+        return f"{self.code} ({values})" if values else self.code
 
     @property
-    def code(self) -> str:
-        """A word for programs, from the class name: InsufficientFunds is `insufficient_funds`."""
-        name = type(self).__name__
-        return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    def kind(self) -> str:
+        """The class as a word for programs: InsufficientFunds is `insufficient_funds`."""
+        return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(self).__name__)[1:]
 
 
 class NotFound(DomainError):
-    """The thing does not exist, or is a stranger's."""
+    """The object does not exist, or belongs to another user; the code is `token_not_found` and the like."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"There is no such {what}.")
-        self.what = what
+        super().__init__(f"{what}_not_found")
 
 
 class InvalidInput(DomainError):
-    """A value was refused; `field` names it."""
+    """A value was refused; `field` names it, and `code` says why."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, field: str, code: str, **params: Parameter) -> None:
+        super().__init__(code, **params)
         self.field = field
 
 
@@ -35,274 +48,224 @@ class AmountOutOfBounds(InvalidInput):
     """A payment provider takes amounts from `least` to `most` ZNC only."""
 
     def __init__(self, field: str, least: Decimal, most: Decimal) -> None:
-        super().__init__(field, f"With this way to pay, top up from {least:.2f} to {most:.2f} ZNC.")
+        super().__init__(field, "amount_out_of_bounds", least=least, most=most)
         self.least, self.most = least, most
 
 
 class EmailTaken(DomainError):
-    def __init__(self) -> None:
-        super().__init__("This e-mail address already has an account.")
+    """The e-mail address already has an account."""
 
 
 class UsernameTaken(DomainError):
-    def __init__(self) -> None:
-        super().__init__("This username is already taken.")
+    """The username already has an account."""
 
 
 class LoginFailed(DomainError):
-    """Wrong address or wrong password: the two are never told apart, nor from an address that is `unconfirmed`."""
+    """Wrong address or wrong password: never distinguished, nor from an address that is not confirmed."""
 
     def __init__(self, *, unconfirmed: bool = False) -> None:
-        wrong = "The e-mail address or the password is wrong"
-        super().__init__(f"{wrong}, or the address is not confirmed yet." if unconfirmed else f"{wrong}.")
+        super().__init__("login_failed_or_unconfirmed" if unconfirmed else "login_failed")
 
 
 class LinkExpired(DomainError):
-    """A mailed link that was used, is too old, is unknown, or is not good any more: never told apart."""
-
-    def __init__(self) -> None:
-        super().__init__("This link has expired.")
+    """A mailed link that is used, too old, unknown or no longer valid: never distinguished."""
 
 
 class OtpRequired(DomainError):
-    """The password was right, and this user has a second factor."""
-
-    def __init__(self) -> None:
-        super().__init__("Enter the code from your authenticator app.")
+    """The password is right, and this user has a second factor."""
 
 
 class OtpInvalid(DomainError):
-    """A code that is not the one of now, was used already, or is no recovery code."""
-
-    def __init__(self) -> None:
-        super().__init__("This code is incorrect or already used.")
+    """A one-time code that is wrong or already used, or an unknown recovery code."""
 
 
 class ProofNeeded(DomainError):
-    """The password was right, but others fail on this account so often that it proves too little: a link is mailed."""
-
-    def __init__(self) -> None:
-        super().__init__("After many failed attempts to sign in, we have e-mailed you a link to finish signing in.")
+    """The password is right, but so many logins to this account fail that a mailed link is needed, too."""
 
 
 class AccountDisabled(DomainError):
-    def __init__(self) -> None:
-        super().__init__("This account is disabled.")
+    """The account is disabled."""
 
 
 class AccountClosed(AccountDisabled):
-    """The account was deleted at this moment: nothing is credited to it any more."""
+    """The account was deleted concurrently: nothing can be credited to it."""
 
 
 class ImpersonationNotAllowed(DomainError):
-    """An admin may look at the portal as a user, but not as another admin or as nobody."""
-
-    def __init__(self) -> None:
-        super().__init__("This user cannot be impersonated.")
+    """Admins can impersonate active users only, and no other admin."""
 
 
 class PaymentPending(DomainError):
-    """An account cannot be deleted while a payment for it is under way."""
-
-    def __init__(self) -> None:
-        super().__init__("A payment is still pending. Try again once it is completed or canceled.")
+    """An account cannot be deleted while it has a pending payment."""
 
 
 class LastSuperuser(DomainError):
-    def __init__(self) -> None:
-        super().__init__("The last admin cannot be removed.")
+    """The last admin can be neither demoted, disabled nor deleted."""
 
 
 class SettingChanged(DomainError):
-    """Somebody else changed this setting since the reader saw it."""
-
-    def __init__(self) -> None:
-        super().__init__("Someone else has changed this in the meantime. Please review it.")
+    """Another admin has changed this setting since the page was loaded."""
 
 
 class PriceChanged(DomainError):
-    """What is to be bought costs `price` ZNC now, which is not what the buyer was shown."""
+    """The price is `price` ZNC now, which is not what the buyer was shown."""
 
     def __init__(self, price: Decimal) -> None:
-        super().__init__(f"The price has changed: it is {price:.2f} ZNC now.")
+        super().__init__(amount=price)
         self.price = price
 
 
 class TooManyAttempts(DomainError):
-    """A limit was reached; `resets_in` says when to come back."""
+    """A rate limit was reached; it resets in `resets_in`."""
 
     def __init__(self, resets_in: timedelta) -> None:
-        super().__init__("Too many attempts. Please try again later.")
+        super().__init__()
         self.resets_in = resets_in
 
 
 class InsufficientFunds(DomainError):
-    """The wallet does not hold `needed` ZNC."""
+    """The wallet does not have `needed` ZNC."""
 
     def __init__(self, needed: Decimal) -> None:
-        super().__init__(f"The balance is too low: {needed:.2f} ZNC are needed.")
+        super().__init__(amount=needed)
         self.needed = needed
 
 
 class DebtOpen(InsufficientFunds):
-    """The user owes `debt` ZNC from a payment that was taken back, and cannot spend before it is repaid."""
+    """The user owes `debt` ZNC from a reversed payment, and cannot buy before it is repaid."""
 
     def __init__(self, debt: Decimal, price: Decimal) -> None:
         super().__init__(debt + price)
-        self.args = (f"A payment was taken back, and {debt:.2f} ZNC of it are still owed. A top-up repays them first.",)
-        self.debt = debt
+        self.debt, self.params = debt, {"debt": debt}
 
 
 class DuplicateTransfer(DomainError):
     """A transfer with this idempotency key is booked already; nothing was moved again."""
 
     def __init__(self, idempotency_key: str) -> None:
-        super().__init__("This operation has already been recorded.")
+        super().__init__()
         self.idempotency_key = idempotency_key
 
 
 class IdempotencyKeyReused(DomainError):
-    """An Idempotency-Key came again, with another request."""
-
-    def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used for another request.")
+    """An Idempotency-Key was sent again with another request."""
 
 
 class IdempotentRequestInProgress(DomainError):
-    """A request with the same Idempotency-Key is being carried out at this moment."""
-
-    def __init__(self) -> None:
-        super().__init__("A request with this Idempotency-Key is being carried out.")
+    """A request with the same Idempotency-Key is in progress."""
 
 
 class TokenEnded(DomainError):
-    """The token is revoked or has expired, so there is nothing left to change."""
+    """The token is revoked or has expired, so that nothing about it can change."""
 
     def __init__(self, state: str) -> None:
-        super().__init__(f"This token is {state} already.")
+        super().__init__(state=state)
         self.state = state
 
 
 class TokenUnusable(DomainError):
-    """A token that admission took for good cannot be used any more; `state` says why."""
+    """The token's state does not allow this; `state` says which one it is."""
 
     def __init__(self, state: str) -> None:
-        super().__init__(f"This token is {state}.")
+        super().__init__(state=state)
         self.state = state
 
 
-class MadeAlready(DomainError):
-    """The form that makes a secret was sent before, and what it made is there."""
-
-    def __init__(self) -> None:
-        super().__init__("This was made already. Its secret was shown once.")
+class AlreadyCreated(DomainError):
+    """The form that creates a secret was sent twice; the secret exists and was shown once."""
 
 
 class AlreadyRotated(DomainError):
-    """There is a newer secret, or a newer set of codes, than the one that the user saw when asking for another."""
-
-    def __init__(self) -> None:
-        super().__init__("The secret has already been replaced. The new one was shown once.")
+    """There is a newer secret, or newer recovery codes, than those on the page that asked for a replacement."""
 
 
 class PauseRefused(DomainError):
-    """A token may not be paused now; `reason` is `outage`, `too_many`, `used_up` or `debt`."""
+    """A token cannot be paused now; `reason` says why."""
 
-    SENTENCES: ClassVar[dict[str, str]] = {
-        "outage": "The service is down, and the lost time will be credited. You can pause afterwards.",
-        "too_many": "This token has used all its pauses.",
-        "used_up": "This token has used all its pause time.",
-        "debt": "This token was bought with money that was charged back. It resumes once the debt is repaid.",
-    }
+    REASONS = ("outage", "too_many", "used_up", "debt")
 
     def __init__(self, reason: str) -> None:
-        super().__init__(self.SENTENCES[reason])
+        super().__init__(f"pause_refused_{reason}")
         self.reason = reason
 
 
 class PauseTooShort(DomainError):
-    """A pause has a least length; it cannot end before `until`."""
+    """A pause has a minimum length; it cannot end before `until`."""
 
     def __init__(self, until: datetime) -> None:
-        super().__init__(f"This pause cannot end before {until:%H:%M:%S} UTC.")
+        super().__init__(time=until)
         self.until = until
 
 
 class TicketRefused(DomainError):
-    """A ticket for a browser that is used, too old, unknown, or of a token that has ended: never told apart."""
-
-    def __init__(self) -> None:
-        super().__init__("This link has expired.")
+    """A one-time browser ticket that is used, too old, unknown, or of an ended token: never distinguished."""
 
 
 class DeviceConflict(DomainError):
-    """Another device holds the token's session, and does so for `idle_in` more at least."""
+    """Another device has the token's session, and keeps it for at least `idle_in`."""
 
     def __init__(self, idle_in: timedelta) -> None:
-        super().__init__("Another device is using this token.")
+        super().__init__()
         self.idle_in = idle_in
 
 
 class CallbackRefused(DomainError):
-    """A payment callback that cannot be trusted, or does not match our payment; nothing was changed."""
+    """A payment callback that cannot be trusted or stored; nothing was changed."""
+
+    REASONS = (
+        *("malformed", "signature_invalid", "stale", "unsigned", "untrusted_address"),
+        *("name_invalid", "amount_invalid", "not_storable"),
+    )
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"callback_{reason}")
+        self.reason = reason
 
 
 class NotRefundable(DomainError):
-    """A payment that was not settled, or went back already, cannot go back."""
-
-    def __init__(self) -> None:
-        super().__init__("This payment cannot be refunded.")
+    """A payment that is not settled, or already refunded, cannot be refunded."""
 
 
 class PaymentSpent(DomainError):
-    """More is to be refunded of a payment than its `unspent` ZNC are worth."""
+    """The refund would take more than the payment's `unspent` ZNC."""
 
     def __init__(self, unspent: Decimal) -> None:
-        super().__init__(f"Of this payment {unspent:.2f} ZNC are unspent; no more can be refunded.")
+        super().__init__(amount=unspent)
         self.unspent = unspent
 
 
 class ProviderRefused(DomainError):
-    """The payment provider will not do what it was asked, now or later; the message is its own.
+    """The payment provider refuses for good; `message` is its own text.
 
     `reason` is `amount` for one that it does not take, `setup` for keys or an account that it does not accept.
     """
 
+    REASONS = ("amount", "setup", "other")
+
     def __init__(self, message: str, *, reason: str = "other") -> None:
-        super().__init__(message)
-        self.reason = reason
+        super().__init__(f"provider_refused_{reason}", reason=message)
+        self.message, self.reason = message, reason
 
 
 class ProviderDown(DomainError):
-    """The payment provider cannot be reached or does not answer sensibly; asking again later may help."""
-
-    def __init__(self) -> None:
-        super().__init__("The payment provider is not responding. Please try again later.")
+    """The payment provider cannot be reached or its reply is invalid; a later try may succeed."""
 
 
 class CouponRefused(DomainError):
-    """A coupon cannot be used for this purchase; `reason` is `unknown`, `over` or `used_up`."""
+    """A coupon cannot be used for this purchase; `reason` says why."""
 
-    SENTENCES: ClassVar[dict[str, str]] = {
-        "unknown": "Coupon not found.",
-        "over": "This coupon is no longer valid.",
-        "used_up": "This coupon has reached its usage limit.",
-    }
+    REASONS = ("unknown", "over", "used_up")
 
     def __init__(self, reason: str) -> None:
-        super().__init__(self.SENTENCES[reason])
+        super().__init__(f"coupon_refused_{reason}")
         self.reason = reason
 
 
 class GiftRefused(DomainError):
-    """A gift code cannot be taken; `reason` is `unknown`, `over` or `taken`."""
+    """A gift code cannot be redeemed; `reason` says why."""
 
-    SENTENCES: ClassVar[dict[str, str]] = {
-        "unknown": "Gift code not found.",
-        "over": "This gift code is used up or no longer valid.",
-        "taken": "You have already redeemed this gift code.",
-    }
+    REASONS = ("unknown", "over", "taken")
 
     def __init__(self, reason: str) -> None:
-        super().__init__(self.SENTENCES[reason])
+        super().__init__(f"gift_refused_{reason}")
         self.reason = reason

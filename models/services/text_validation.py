@@ -12,11 +12,11 @@ def one_line(text: str, *, field: str, at_most: int, at_least: int = 0) -> str:
     """Return the text without surrounding blanks; InvalidInput when it is too short, too long or not one line."""
     text = text.strip()
     if len(text) > at_most:
-        raise InvalidInput(field, f"Use at most {at_most} characters.")
+        raise InvalidInput(field, "text_too_long", count=at_most)
     if len(text) < at_least:
-        raise InvalidInput(field, f"Use at least {at_least} characters.")
+        raise InvalidInput(field, "text_too_short", count=at_least)
     if not is_printable(text):
-        raise InvalidInput(field, "Use only printable characters on a single line.")
+        raise InvalidInput(field, "text_not_printable")
     return text
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from models import database
 from models.config import settings as config
+from models.services import messages
 from models.services.accounts import roles
 from models.services.actor import OPERATOR
 from models.services.errors import DomainError, InvalidInput
@@ -32,7 +33,7 @@ def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
                 email, secret = settings.admin.email, password.get_secret_value()
                 admin = roles.create_first_admin(session, email=email, password=secret)
             except InvalidInput as error:
-                raise config.ConfigError(f"admin.{error.field}: {error}") from None
+                raise config.ConfigError(f"admin.{error.field}: {messages.error_text(error)}") from None
             created = True
         demo = None
         if not settings.platform.is_production:

@@ -23,6 +23,7 @@ except ImportError:
     sys.exit("./zenzefi mcp needs an environment with Python 3.13; the rest of the platform does not.")
 
 from models import database
+from models.services import messages
 from models.services.errors import DomainError
 from ops.console import Failure, print_error
 from ops.launcher.installation import DATA, settings_of
@@ -71,7 +72,7 @@ def _told(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         try:
             return tool(*args, **kwargs)
         except DomainError as error:
-            return {"error": error.code, "message": str(error)}
+            return {"error": error.kind, "code": error.code, "message": messages.error_text(error)}
 
     return call
 

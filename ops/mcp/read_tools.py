@@ -141,7 +141,7 @@ class ReadTools:
         """List who did what to whom, newest first; `action` is a word such as token.purchased or user.login_failed."""
         known = next((each for each in AuditAction if each == action), None)
         if action and known is None:
-            raise InvalidInput("action", f"Actions are: {', '.join(AuditAction)}.")
+            raise InvalidInput("action", "audit_action_unknown", actions=", ".join(AuditAction))
         with self._sessions() as session:
             user_id = self._user(session, user).id if user else None
             facts = {"user_id": user_id, "action": known, "resource_type": resource_type or None}
@@ -210,7 +210,7 @@ class ReadTools:
         try:
             return users.by_id(session, uuid.UUID(named))
         except ValueError:
-            raise InvalidInput("user", "Name a user by id or by e-mail address.") from None
+            raise InvalidInput("user", "user_reference_malformed") from None
 
 
 def _page[Row](page: Page[Row], write: Callable[[Row], dict[str, Any]]) -> dict[str, Any]:

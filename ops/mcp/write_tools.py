@@ -71,7 +71,7 @@ class Hands(ReadTools):
         with self._sessions.begin() as session:
             held = session.get(ProxySession, session_id)
             if held is None:
-                raise NotFound("open session")
+                raise NotFound("session")
             owner = session.get_one(User, held.user_id)
             sessions.release(session, owner, session_id, self._actor)
         return {"released": True}

@@ -20,13 +20,6 @@ from portal.api import login_tokens
 from portal.request import context, maintenance, rate_limits
 from portal.request.error_pages import ApiError
 
-NO_CREDENTIALS = "Not authenticated"
-BAD_CREDENTIALS = "Could not validate credentials"
-INACTIVE = "Inactive user"
-NOT_ADMIN = "Not enough permissions"
-NO_SECOND_FACTOR = "Admins need two-factor login here; set it up in the portal"
-LOGIN_ONLY = "An API key does not open this; log in"
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -59,7 +52,7 @@ def open_to_all[View: Callable[..., Any]](view: View) -> View:
 
 
 def admit() -> Response | None:
-    """Let a request in, or raise Refusal or TooManyAttempts: before anything of it is read.
+    """Let a request in, or raise ApiError or TooManyAttempts: before anything of it is read.
 
     During maintenance what changes something is answered here, admins excepted.
     """
@@ -75,13 +68,13 @@ def admit() -> Response | None:
         if g.allowance.is_over:
             raise TooManyAttempts(g.allowance.resets_in)
     if needed is KeyScope.ADMIN and not caller.user.is_superuser:
-        raise ApiError(403, NOT_ADMIN)
+        raise ApiError(403, "admin_role_required")
     if needed is KeyScope.ADMIN and two_factor.is_missing(context.session(), caller.user, context.frozen_settings()):
-        raise ApiError(403, NO_SECOND_FACTOR)
+        raise ApiError(403, "admin_two_factor_required")
     if not caller.scope.opens(needed):
-        raise ApiError(403, f"This API key is for {caller.scope} only")
+        raise ApiError(403, "api_key_scope_too_narrow", scope=caller.scope)
     if caller.key and getattr(view, "login_only", False):
-        raise ApiError(403, LOGIN_ONLY)
+        raise ApiError(403, "login_required")
     _note_use(caller)
     return maintenance.maintenance_response(lambda: caller.user)
 
@@ -120,7 +113,7 @@ def _caller() -> Caller:
     bearer = token.strip() if kind.lower() == "bearer" else ""
     key = request.headers.get("X-API-Key", "").strip()
     if not bearer and not key:
-        raise ApiError(403, NO_CREDENTIALS)
+        raise ApiError(403, "credentials_missing")
     if not bearer or bearer.startswith(api_keys.PREFIX):
         return _by_key(bearer or key)
     return _by_login(bearer)
@@ -129,22 +122,22 @@ def _caller() -> Caller:
 def _by_key(secret: str) -> Caller:
     found = api_keys.find_active(context.session(), secret, context.settings())
     if found is None:
-        raise ApiError(401, BAD_CREDENTIALS)
+        raise ApiError(401, "credentials_invalid")
     if not found.user.is_active:
-        raise ApiError(403, INACTIVE)
+        raise ApiError(403, "user_inactive")
     return Caller(found.user, key=found)
 
 
 def _by_login(token: str) -> Caller:
     named = login_tokens.named_by(context.settings().portal, token)
     if named is None:
-        raise ApiError(401, BAD_CREDENTIALS)
+        raise ApiError(401, "credentials_invalid")
     login = logins.find_active(context.session(), named.login_id, kind=LoginKind.API)
     if login is None:
         owner = context.session().get(User, named.user_id)
         if owner is not None and not owner.is_active:
-            raise ApiError(403, INACTIVE)
-        raise ApiError(401, BAD_CREDENTIALS)
+            raise ApiError(403, "user_inactive")
+        raise ApiError(401, "credentials_invalid")
     return Caller(login.user, login=login)
 
 

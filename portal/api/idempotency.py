@@ -6,7 +6,7 @@ from flask import Response, request
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from models.services import idempotency
+from models.services import idempotency, messages
 from models.services.crypto.encryption import DecryptionError
 from models.services.errors import IdempotencyKeyReused
 from models.services.idempotency import StoredReply
@@ -41,10 +41,10 @@ def once(
         try:
             claimed = idempotency.claim(session, authentication.user(), header.key, asked, context.settings())
         except IdempotencyKeyReused as error:
-            raise Unfit(("header", "Idempotency-Key"), str(error), error.code) from None
+            raise Unfit(("header", "Idempotency-Key"), messages.error_text(error), "key_reused", error.code) from None
         except DecryptionError:
             # The portal's secret key was replaced since; what was done is done once all the same.
-            raise ApiError(409, "This request was carried out, and its answer cannot be read any more.") from None
+            raise ApiError(409, "reply_unreadable") from None
         if isinstance(claimed, StoredReply):
             return _reply(claimed, replayed=True)
         made = StoredReply(status, work(session).model_dump_json())

@@ -9,6 +9,7 @@ from flask.json.provider import DefaultJSONProvider
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
+from models.services import messages
 from models.services.errors import InvalidInput
 from models.services.pagination import Page
 from portal.api.schemas.common import Envelope
@@ -28,10 +29,11 @@ class Json(DefaultJSONProvider):
 class Unfit(Exception):
     """A request that does not fit; `where` names the part of it, as in `("body", "password")`."""
 
-    def __init__(self, where: tuple[str, ...], message: str, kind: str = "value_error") -> None:
+    def __init__(self, where: tuple[str, ...], message: str, kind: str = "value_error", code: str = "") -> None:
         super().__init__(message)
         self.where = where
         self.kind = kind
+        self.code = code or kind
 
 
 def refuse_unreadable_body() -> None:
@@ -64,18 +66,22 @@ def on_validation_error(error: ValidationError) -> Response:
     """Return what pydantic refused; the model's name says whether it read the path, the query, headers or the body."""
     where = next((word.lower() for word in ("Path", "Query", "Header") if error.title.endswith(word)), "body")
     return faults(
-        [((where, *map(str, fault["loc"])), fault["msg"], fault["type"]) for fault in error.errors(include_input=False)]
+        [
+            ((where, *map(str, fault["loc"])), fault["msg"], fault["type"], fault["type"])
+            for fault in error.errors(include_input=False)
+        ]
     )
 
 
 def on_unfit(error: Unfit) -> Response:
     """Return what we refused ourselves, in the same shape."""
-    return faults([(error.where, str(error), error.kind)])
+    return faults([(error.where, str(error), error.kind, error.code)])
 
 
-def faults(found: Sequence[tuple[Sequence[str], str, str]]) -> Response:
-    """Return 422 with where, what and which word for each fault."""
-    response = jsonify(detail=[{"loc": list(loc), "msg": message, "type": kind} for loc, message, kind in found])
+def faults(found: Sequence[tuple[Sequence[str], str, str, str]]) -> Response:
+    """Return 422 with location, message, type and code of each fault."""
+    detail = [{"loc": list(loc), "msg": message, "type": kind, "code": code} for loc, message, kind, code in found]
+    response = jsonify(detail=detail, code="invalid_request")
     response.status_code = 422
     return response
 
@@ -91,4 +97,6 @@ def unfit_body(only: str | None = None, **names: str) -> Iterator[None]:
     except InvalidInput as error:
         if only is not None and error.field != only:
             raise
-        raise Unfit(("body", names.get(error.field, error.field)), str(error)) from error
+        raise Unfit(
+            ("body", names.get(error.field, error.field)), messages.error_text(error), code=error.code
+        ) from error

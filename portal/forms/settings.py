@@ -83,6 +83,6 @@ def _prices(text: str) -> dict[str, str]:
         hours, separator, price = (part.strip() for part in line.partition(SEPARATOR))
         # `024` is the same duration as `24`.
         if not separator or not hours.isdecimal() or (hours := str(int(hours))) in found:
-            raise InvalidInput("value", "Enter one line per duration, such as 24 = 18.")
+            raise InvalidInput("value", "setting_duration_lines_malformed")
         found[hours] = plain_number(price)
     return found

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from werkzeug.wrappers import Response as BaseResponse
 
 from models.services import errors as domain
+from models.services import messages
 from portal.extensions import db
 from portal.i18n import is_api_path, ngettext
 from portal.presentation.error_messages import message_of
@@ -72,12 +73,32 @@ FORM_EXPIRED = (
 )
 
 
-class ApiError(Exception):
-    """The API does not let a request in; the message is for the caller's developer."""
+# The `code` of an API error that has only a status.
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    402: "insufficient_funds",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    410: "gone",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    422: "invalid_request",
+    429: "too_many_requests",
+    502: "provider_refused",
+    503: "service_unavailable",
+}
 
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
+
+class ApiError(Exception):
+    """The API refuses a request before a service is called; `detail` replaces the text that belongs to the code."""
+
+    def __init__(self, status: int, code: str, detail: str | None = None, **params: object) -> None:
+        super().__init__(code)
+        self.status, self.code = status, code
+        self.detail = detail or messages.api_error_text(code, **params)
 
 
 def init_app(app: Flask) -> None:
@@ -85,16 +106,21 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(domain.DomainError, _on_domain)
-    app.register_error_handler(ApiError, lambda refusal: page(refusal.status, str(refusal)))
+    app.register_error_handler(ApiError, _on_api_error)
     app.register_error_handler(OperationalError, _on_database_down)
     app.register_error_handler(PoolTimeout, _on_database_down)
+
+
+def _on_api_error(error: ApiError) -> Response:
+    return page(error.status, error.detail, code=error.code)
 
 
 def _on_domain(error: domain.DomainError) -> Response:
     db.session.rollback()
     g.refused = type(error).__name__
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), CONFLICT)
-    response = page(status, str(error) if _is_api() else _error_message(error, status))
+    text = messages.error_text(error) if _is_api() else _error_message(error, status)
+    response = page(status, text, code=error.code)
     if isinstance(error, domain.TooManyAttempts):
         response.headers["Retry-After"] = str(_retry_after_seconds(error))
     return response
@@ -165,13 +191,17 @@ def _on_database_down(error: Exception) -> Response:
     return response
 
 
-def page(status: int, text: str | None = None, *, title: str | None = None, again: str = "") -> Response:
-    """Return an error page, or its JSON form under /api/; `again` is where the form is that was not taken."""
+def page(
+    status: int, text: str | None = None, *, title: str | None = None, again: str = "", code: str = ""
+) -> Response:
+    """Return an error page, or JSON under /api/; `again` is the address of the form that was refused."""
     usual_title, usual_text = PAGES.get(status, PAGES[500] if status >= 500 else PAGES[400])
     title = title or str(usual_title)
     if _is_api():
         detail = text or API_MESSAGES.get(status) or str(usual_text)
-        response = jsonify(detail=detail, request_id=g.get("request_id"))
+        response = jsonify(
+            detail=detail, code=code or CODES.get(status, "internal_error"), request_id=g.get("request_id")
+        )
         if status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
     else:

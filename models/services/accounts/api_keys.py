@@ -15,7 +15,7 @@ from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
-from models.services.errors import InvalidInput, MadeAlready, NotFound
+from models.services.errors import AlreadyCreated, InvalidInput, NotFound
 from models.services.pagination import Page, fetch_page
 from models.users import User
 
@@ -41,21 +41,21 @@ def create(
 ) -> tuple[ApiKey, str]:
     """Make a key and return it with its secret, which is known only now; without `days` it lasts until it is ended.
 
-    A form that carries `key_id` makes one key: sent again it raises MadeAlready. Raises InvalidInput: for a bad name,
-    an admin's scope for somebody who is none, too many keys, or too many days.
+    A form that carries `key_id` makes one key: sent again it raises AlreadyCreated. Raises InvalidInput for a bad
+    name, an admin's scope for another user, too many keys, or too many days.
     """
     name = text_validation.one_line(name, field="name", at_least=1, at_most=NAME_LENGTH)
     if scope is KeyScope.ADMIN and not user.is_superuser:
-        raise InvalidInput("scope", "Only admins can have such a key.")
+        raise InvalidInput("scope", "api_key_scope_not_allowed")
     if days is not None and not 1 <= days <= LONGEST_DAYS:
-        raise InvalidInput("days", "A key can be valid for 1 to 366 days.")
+        raise InvalidInput("days", "api_key_lifetime_out_of_range")
     # The user's row is locked, so that keys made at the same instant are counted one after the other.
     session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
     if key_id is not None and session.get(ApiKey, key_id) is not None:
-        raise MadeAlready
+        raise AlreadyCreated
     query = select(func.count()).where(ApiKey.user_id == user.id, ApiKey.ended_at.is_(None))
     if (session.scalar(query) or 0) >= AT_MOST:
-        raise InvalidInput("name", "You have 20 keys. Revoke one you do not need.")
+        raise InvalidInput("name", "api_key_limit_reached")
     secret = secrets.new_secret(settings.tokens, Purpose.API_KEY)
     moment = clock.now()
     key = ApiKey(
@@ -114,7 +114,7 @@ def own(session: Session, user: User, key_id: uuid.UUID) -> ApiKey:
     """Return the user's key. Raises NotFound, for a stranger's too."""
     key = session.get(ApiKey, key_id)
     if key is None or key.user_id != user.id:
-        raise NotFound("key")
+        raise NotFound("api_key")
     return key
 
 

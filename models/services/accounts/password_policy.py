@@ -20,13 +20,11 @@ _KEYS = str.maketrans("йцукенгшщзхъфывапролджэячсми�
 def check(password: str, *, field: str = "password", own: Iterable[str] = ()) -> None:
     """Raise InvalidInput for a password that may not be set. `own` are names and addresses of its user."""
     if len(password) not in LENGTH:
-        raise InvalidInput(field, "Use 8 to 128 characters.")
+        raise InvalidInput(field, "password_length")
     words = [_SERVICE, *_words(own)]
     plain = password.casefold().strip()
     if plain in words or any(_is_guessable(typed, words) for typed in {password, plain.translate(_KEYS)}):
-        raise InvalidInput(
-            field, "This password is easy to guess. Do not use a common password, your name or your e-mail address."
-        )
+        raise InvalidInput(field, "password_guessable")
 
 
 def _words(own: Iterable[str]) -> list[str]:

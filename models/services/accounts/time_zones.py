@@ -20,7 +20,7 @@ def set_if_empty(session: Session, user: User, name: str) -> None:
 def choose(session: Session, user: User, name: str, *, actor: Actor) -> None:
     """Set the user's time zone. Raises InvalidInput for one that is not known."""
     if name not in time_zones.names():
-        raise InvalidInput("time_zone", "This time zone does not exist.")
+        raise InvalidInput("time_zone", "time_zone_unknown")
     if user.time_zone != name:
         user.time_zone = name
         session.flush()

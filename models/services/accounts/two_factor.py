@@ -110,7 +110,7 @@ def begin(session: Session, user: User, *, password: str, settings: Settings) ->
     """Make a secret that waits to be confirmed; one that waited before is replaced. Raises InvalidInput."""
     users.confirm_password(user, password)
     if is_enabled(session, user.id):
-        raise InvalidInput("current_password", "Two-factor authentication is already on.")
+        raise InvalidInput("current_password", "two_factor_already_on")
     sealed = encryption.encrypt(
         settings.portal, pyotp.random_base32().encode(), purpose=encryption.Purpose.TOTP, owner=user.id
     )

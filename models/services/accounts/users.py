@@ -110,13 +110,13 @@ def record_second_registration(session: Session, *, email: str, actor: Actor) ->
 def check_username(username: str) -> None:
     """Raise InvalidInput for what is no user name."""
     if not USERNAME.fullmatch(username.strip()):
-        raise InvalidInput("username", "Use 3 to 50 letters, digits, dots, hyphens or underscores.")
+        raise InvalidInput("username", "username_malformed")
 
 
 def check_email(email: str) -> None:
     """Raise InvalidInput for what does not look like an address."""
     if not (EMAIL.fullmatch(email.strip()) and text_validation.is_printable(email.strip())):
-        raise InvalidInput("email", "Enter a valid e-mail address.")
+        raise InvalidInput("email", "email_malformed")
 
 
 def authenticate(session: Session, *, email: str, password: str) -> User:
@@ -149,7 +149,7 @@ def record_failed_login(session: Session, *, email: str, actor: Actor) -> None:
 def confirm_password(user: User, password: str) -> None:
     """Raise InvalidInput unless this is the user's password: asked again before something that only he may do."""
     if not passwords.verify_password(user.password_hash, password):
-        raise InvalidInput("current_password", "The current password is incorrect.")
+        raise InvalidInput("current_password", "current_password_incorrect")
 
 
 def change_password(
@@ -175,7 +175,7 @@ def set_password(
     """
     password_policy.check(new, field="new_password", own=(user.email, user.username, user.full_name or ""))
     if passwords.verify_password(user.password_hash, new):
-        raise InvalidInput("new_password", "This is the password that you have already. Choose another one.")
+        raise InvalidInput("new_password", "password_unchanged")
     user.password_hash = passwords.hash_password(new)
     user.password_version = User.password_version + 1
     session.flush()

@@ -53,7 +53,7 @@ def start(
     if actor.user_id is None:
         raise ValueError("an inspection is somebody's decision")
     if not 1 <= minutes <= rules.at_most_minutes:
-        raise InvalidInput("minutes", "Choose a duration from the list.")
+        raise InvalidInput("minutes", "inspection_duration_unavailable")
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     now = clock.now()
     found = Inspection(
@@ -66,7 +66,7 @@ def start(
     )
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     if (session.scalar(select(func.count()).select_from(Inspection).where(_is_running())) or 0) >= MOST_RUNNING:
-        raise InvalidInput("target", "Too many active inspections. End one first.")
+        raise InvalidInput("target", "inspection_limit_reached")
     session.add(found)
     session.flush()
     _tell(session)
@@ -128,20 +128,20 @@ def _subject(session: Session, target: InspectionTarget, name: str) -> dict[str,
         case InspectionTarget.PATH:
             raw = name.encode("ascii", "replace")
             if not name.startswith("/") or not name.isascii() or request_paths.fault(raw):
-                raise InvalidInput("name", "Enter the beginning of a path, such as /certificates/.")
+                raise InvalidInput("name", "path_prefix_malformed")
             return {"path": name}
         case InspectionTarget.TOKEN:
             prefix = name.rstrip("…")[: secrets.PREFIX_LENGTH]
             tokens = session.scalars(_tokens(name, prefix).limit(2)).all()
             if len(tokens) > 1:
-                raise InvalidInput("name", "Several tokens start with this. Enter the full id.")
-            return {"token_id": _the_one(tokens, "Token not found.")}
+                raise InvalidInput("name", "token_prefix_ambiguous")
+            return {"token_id": _the_one(tokens, "token_not_found")}
         case InspectionTarget.USER:
             lower = name.lower()
             people = select(User.id).where(or_(func.lower(User.email) == lower, func.lower(User.username) == lower))
             if (user_id := _as_id(name)) is not None:
                 people = select(User.id).where(User.id == user_id)
-            return {"user_id": _the_one(session.scalars(people.limit(1)).all(), "User not found.")}
+            return {"user_id": _the_one(session.scalars(people.limit(1)).all(), "user_not_found")}
 
 
 def _tokens(name: str, prefix: str) -> Select[uuid.UUID]:
@@ -151,9 +151,9 @@ def _tokens(name: str, prefix: str) -> Select[uuid.UUID]:
     return select(AccessToken.id).where(AccessToken.prefix == prefix)
 
 
-def _the_one(found: Sequence[uuid.UUID], otherwise: str) -> uuid.UUID:
+def _the_one(found: Sequence[uuid.UUID], code: str) -> uuid.UUID:
     if not found:
-        raise InvalidInput("name", otherwise)
+        raise InvalidInput("name", code)
     return found[0]
 
 

@@ -6,7 +6,23 @@ scope a path must mean the same thing to every server that reads it, however len
 
 import re
 import unicodedata
+from enum import StrEnum
 from urllib.parse import unquote_to_bytes
+
+
+class PathFault(StrEnum):
+    """Why a request path is rejected."""
+
+    NO_SLASH = "no_slash"
+    CONTROL = "control"
+    DOT_SEGMENT = "dot_segment"
+    BACKSLASH = "backslash"
+    EMPTY_SEGMENT = "empty_segment"
+    INVALID_ESCAPE = "invalid_escape"
+    OVERLONG = "overlong"
+    ENCODED_SLASH = "encoded_slash"
+    DOUBLE_ESCAPE = "double_escape"
+
 
 # What the first backend's clients put before every path, and what no upstream is ever asked for.
 PREFIX = b"/api/v1/proxy"
@@ -54,53 +70,53 @@ _OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]|\xf8[\x80-\
 _END = re.compile(r"[;?#]")
 
 
-def fault(raw_path: bytes) -> str | None:
+def fault(raw_path: bytes) -> PathFault | None:
     """Say what is wrong with a path (without its query) under every scope, or None when it may go on as it is."""
     if _PLAIN.fullmatch(raw_path) or raw_path == ASTERISK:
         return None
     if not raw_path.startswith(b"/"):
-        return "The path must start with a slash."
+        return PathFault.NO_SLASH
     if _CONTROL.search(raw_path):
-        return "The path holds a space, a control byte or a fragment."
+        return PathFault.CONTROL
     # Servers that decode slashes and read backslashes as slashes see dot segments between them, too.
     segments = unquote_to_bytes(raw_path).replace(b"\\", b"/").split(b"/")
     if b".." in segments or b"." in segments:
-        return "The path contains a dot segment."
+        return PathFault.DOT_SEGMENT
     return None
 
 
-def restricted_fault(raw_path: bytes) -> str | None:
+def restricted_fault(raw_path: bytes) -> PathFault | None:
     """Say what else is wrong with a path under a restricted scope: all that two servers might read differently."""
     if _PLAIN.fullmatch(raw_path):
         return None
     return fault(raw_path) or _raw_fault(raw_path) or _decoded_fault(raw_path)
 
 
-def _raw_fault(raw_path: bytes) -> str | None:
+def _raw_fault(raw_path: bytes) -> PathFault | None:
     """Find what is wrong before any decoding."""
     if b"\\" in raw_path:
-        return "The path contains a backslash."
+        return PathFault.BACKSLASH
     if b"//" in raw_path:
-        return "The path contains an empty segment."
+        return PathFault.EMPTY_SEGMENT
     if _BAD_ESCAPE.search(raw_path):
-        return "The path contains an invalid escape."
+        return PathFault.INVALID_ESCAPE
     return None
 
 
-def _decoded_fault(raw_path: bytes) -> str | None:
+def _decoded_fault(raw_path: bytes) -> PathFault | None:
     """Find what only shows after the path was decoded once, segment by segment."""
     for raw in raw_path[1:].split(b"/"):
         segment = unquote_to_bytes(raw)
         if _OVERLONG.search(segment):
-            return "The path contains an overlong character."
+            return PathFault.OVERLONG
         seen = _as_seen_by_the_most_lenient(segment)
         if "/" in seen or "\\" in seen:
-            return "The path contains an encoded slash or backslash."
+            return PathFault.ENCODED_SLASH
         name = _END.split(seen, maxsplit=1)[0]
         if name and not name.strip("."):
-            return "The path contains a dot segment."
+            return PathFault.DOT_SEGMENT
         if "%" in seen and _NESTED_ESCAPE.search(unicodedata.normalize("NFKC", seen)):
-            return "The path is double-escaped."
+            return PathFault.DOUBLE_ESCAPE
     return None
 
 

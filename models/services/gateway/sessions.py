@@ -247,7 +247,7 @@ def _end_one(
 ) -> ProxySession:
     held = session.scalars(select(ProxySession).where(ProxySession.id == session_id, whose)).one_or_none()
     if held is None:
-        raise NotFound("open session")
+        raise NotFound("session")
     # The announcement takes the token's row lock, and only then is the session ended: token before session.
     invalidation.invalidate_token(session, held.token_id)
     ended = session.scalar(
@@ -257,7 +257,7 @@ def _end_one(
         .returning(ProxySession.id)
     )
     if ended is None:
-        raise NotFound("open session")
+        raise NotFound("session")
     audit_log.record(session, action, actor, user_id=held.user_id, resource=("session", held.id))
     return held
 

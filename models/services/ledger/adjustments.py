@@ -26,7 +26,7 @@ def set_balance(session: Session, user: User, *, target: Decimal, reason: str, a
     difference = target - transfers.locked_wallet(session, user.id).balance
     debt = transfers.debt_of(session, user.id)
     if difference > 0 and debt:
-        raise InvalidInput("amount", f"This user owes {debt:.2f} ZNC, which every credit repays first.")
+        raise InvalidInput("amount", "user_in_debt", debt=debt)
     return adjust(session, user, amount=difference, reason=reason, actor=actor) if difference else target
 
 
@@ -41,7 +41,7 @@ def adjust(
     """
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     if not amount.is_finite():
-        raise InvalidInput("amount", "Enter a number.")
+        raise InvalidInput("amount", "number_malformed")
     _refuse_deleted(session, user)
     wallet = transfers.wallet_of(session, user.id)
     pool = transfers.system_account(session, AccountKind.ADJUSTMENTS)

@@ -18,14 +18,14 @@ def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_m
     """
     text = text.strip()
     if not is_plain_decimal(text):
-        raise InvalidInput(field, "Enter an amount such as 50 or 12.34, with at most two decimal places.")
+        raise InvalidInput(field, "amount_malformed")
     amount = Decimal(text).quantize(CENT)
     if amount == 0:
-        raise InvalidInput(field, "The amount cannot be zero.")
+        raise InvalidInput(field, "amount_zero")
     if amount < 0 and not signed:
-        raise InvalidInput(field, "The amount must be greater than zero.")
+        raise InvalidInput(field, "amount_not_positive")
     if abs(amount) > at_most:
-        raise InvalidInput(field, f"The amount must be at most {at_most:.2f}.")
+        raise InvalidInput(field, "amount_too_large", limit=at_most)
     return amount
 
 
@@ -40,7 +40,7 @@ def require_amount(amount: Decimal, *, field: str = "amount") -> Decimal:
     The last gate before the ledger: PostgreSQL takes NaN for larger than any number and rounds what has more places.
     """
     if not amount.is_finite() or not 0 < amount <= LARGEST or amount != amount.quantize(CENT):
-        raise InvalidInput(field, f"The amount must be above zero, at most {LARGEST}, and in whole cents.")
+        raise InvalidInput(field, "amount_not_bookable", limit=LARGEST)
     return amount
 
 

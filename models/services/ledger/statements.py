@@ -39,10 +39,10 @@ class Month:
         try:
             first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
         except ValueError:
-            raise InvalidInput("month", "Enter a month such as 2026-11.") from None
+            raise InvalidInput("month", "month_malformed") from None
         # The last month there is has no end.
         if str(cls.of(first)) != text or first.year not in range(2000, 9999):
-            raise InvalidInput("month", "Enter a month such as 2026-11.")
+            raise InvalidInput("month", "month_malformed")
         return cls.of(first)
 
     def span(self, zone: tzinfo) -> Span:

@@ -72,7 +72,7 @@ def create(
 def check_end(starts_at: datetime | None, ends_at: datetime) -> None:
     """Raise InvalidInput for an end at which nothing would have been announced."""
     if ends_at <= max(starts_at or clock.now(), clock.now()):
-        raise InvalidInput("ends_at", "The end must be after the start and in the future.")
+        raise InvalidInput("ends_at", "announcement_end_invalid")
 
 
 def by_id(session: Session, announcement_id: uuid.UUID, *, lock: bool = False) -> Announcement:

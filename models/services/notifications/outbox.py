@@ -114,7 +114,7 @@ def resend(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:
     """Let a mail that was given up start anew; one that is on its way is left alone. Raises NotFound."""
     mail = session.scalars(select(OutboxMail).where(OutboxMail.id == mail_id).with_for_update()).one_or_none()
     if mail is None:
-        raise NotFound("mail")
+        raise NotFound("email")
     if mail.failed_at is not None:
         mail.failed_at, mail.attempts, mail.next_attempt_at = None, 0, clock.now()
         resource = ("mail", mail.id)

@@ -31,10 +31,10 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
     """
     names = (event.event_id, event.provider_payment_id, event.charge_id, event.refund_id, event.refund_key)
     if not all(text_validation.is_printable(name) for name in names if name is not None):
-        raise CallbackRefused("The callback names something that cannot be a name.")
+        raise CallbackRefused("name_invalid")
     amount = event.amount_rub
     if not amount.is_finite() or abs(amount) > LARGEST or amount != amount.quantize(CENT):
-        raise CallbackRefused("The amount is no amount.")
+        raise CallbackRefused("amount_invalid")
     payment = named(session, provider, event.provider_payment_id)
     if payment is None and event.outcome not in OF_A_PART:
         # A payment is known under its first id before its payer hears of it, so this one is not ours.
@@ -42,7 +42,7 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
     try:
         return _store(session, provider, payment, event)
     except DataError:
-        raise CallbackRefused("The callback cannot be stored.") from None
+        raise CallbackRefused("not_storable") from None
 
 
 def _store(session: Session, provider: str, payment: Payment | None, event: Event) -> uuid.UUID | None:

@@ -61,10 +61,10 @@ def book_chargeback(
         raise NotRefundable
     amount_rub = require_amount(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
-        raise InvalidInput("amount", "This exceeds what is left of the payment.")
+        raise InvalidInput("amount", "amount_exceeds_payment")
     booked = [row.provider_key for row in reversals.of_payment(session, payment.id) if row.state in IN_FORCE]
     if reference in booked:
-        raise InvalidInput("reference", "This dispute has already been recorded.")
+        raise InvalidInput("reference", "dispute_already_booked")
     return _take(
         session, payment, ReversalKind.DISPUTE, amount_rub, key=key, reference=reference, reason=reason, actor=actor
     )
@@ -90,7 +90,7 @@ def end(
     if found is None or found.payment_id != payment.id:
         raise NotFound("refund")
     if state not in ENDINGS.get((found.kind, found.state), ()):
-        raise InvalidInput("reason", "Someone else has changed this in the meantime. Please review it.")
+        raise InvalidInput("reason", "changed_meanwhile")
     if state is ReversalState.DONE:
         found.note = reason
         reversals.finish(session, payment, found, found.provider_key, actor=actor)
@@ -112,7 +112,7 @@ def book_event(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor
         raise NotFound("payment")
     payment = reversals.locked(session, event.payment_id)
     if not _book(session, payment, event, actor):
-        raise InvalidInput("note", "Nothing is left to record. Describe what you did and mark it as resolved.")
+        raise InvalidInput("note", "nothing_to_book")
     session.flush()
     return event
 

@@ -37,7 +37,7 @@ def close(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor) -> 
         .execution_options(populate_existing=True)
     ).one_or_none()
     if event is None:
-        raise NotFound("event to look at")
+        raise NotFound("payment_event")
     event.reviewed_at, event.reviewed_by, event.review_note = clock.now(), actor.user_id, note
     payment = session.get_one(Payment, event.payment_id)
     facts = {"event": event.event_id, "note": note}

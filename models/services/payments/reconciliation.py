@@ -49,7 +49,7 @@ def daily_totals(session: Session, first: date, last: date, zone: tzinfo = UTC) 
     Raises InvalidInput for a range that is empty or longer than a year.
     """
     if not 0 <= (last - first).days < LONGEST_DAYS:
-        raise InvalidInput("last", "Choose a range of up to one year.")
+        raise InvalidInput("last", "range_too_long")
     starts = time_zones.starts_of(first, last, zone)
     paid = _kept(session, first, last) if zone is UTC else _by_day(session, _paid(starts), first)
     returned = _by_day(session, _returned(starts), first)

@@ -82,7 +82,7 @@ def request(
         raise NotRefundable
     amount_rub = require_amount(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
-        raise InvalidInput("amount", "This exceeds what is left of the payment.")
+        raise InvalidInput("amount", "amount_exceeds_payment")
     bonus_corrections.lock_of_buyer(session, payment.user_id)
     account, left = unclaimed_money.holder(session, payment)
     if account.kind is AccountKind.WALLET:
@@ -112,7 +112,7 @@ def send(session: Session, reversal_id: uuid.UUID, settings: Settings) -> Revers
     try:
         made = providers.known(payment.provider, settings).refund(session, payment, found.amount_rub, str(found.id))
     except ProviderRefused as refusal:
-        refused = str(refusal)
+        refused = refusal.message
     locked(session, payment.id)
     session.refresh(found)
     if found.state is not ReversalState.REQUESTED:

@@ -94,7 +94,7 @@ def settle(session: Session, event_id: uuid.UUID) -> str:
     """
     event = session.scalars(select(PaymentEvent).where(PaymentEvent.id == event_id).with_for_update()).one_or_none()
     if event is None:
-        raise NotFound("payment event")
+        raise NotFound("payment_event")
     if event.processed_at is not None:
         return event.result or ""
     payment = _payment_of(session, event)

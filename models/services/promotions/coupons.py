@@ -88,7 +88,7 @@ def create(
         valid_until=valid_until,
     )
     if coupon is None:
-        raise InvalidInput("code", "This code already exists.")
+        raise InvalidInput("code", "code_taken")
     _record(session, coupon, actor, code=code)
     return coupon
 
@@ -96,19 +96,19 @@ def create(
 def check_one_of(percent: Decimal | None, amount: Decimal | None) -> None:
     """Raise InvalidInput unless a coupon takes off either a percentage or an amount."""
     if (percent is None) == (amount is None):
-        raise InvalidInput("percent", "Enter either a percentage or an amount.")
+        raise InvalidInput("percent", "discount_ambiguous")
 
 
 def check_percent(percent: Decimal) -> None:
     """Raise InvalidInput for a percentage that no coupon takes off."""
     if not (percent.is_finite() and 0 < percent < 100 and percent == percent.quantize(CENT)):
-        raise InvalidInput("percent", "The percentage must be above 0 and below 100.")
+        raise InvalidInput("percent", "percent_out_of_range")
 
 
 def check_limit(limit: int) -> None:
     """Raise InvalidInput for a number of uses that no coupon has."""
     if not 1 <= limit <= MOST_USES:
-        raise InvalidInput("uses_in_all", "The limit must be at least 1.")
+        raise InvalidInput("uses_in_all", "usage_limit_too_small")
 
 
 def set_active(session: Session, coupon_id: uuid.UUID, *, active: bool, actor: Actor) -> Coupon:

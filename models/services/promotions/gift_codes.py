@@ -87,13 +87,13 @@ def create(
 def check_count(count: int) -> None:
     """Raise InvalidInput for a number of codes that are not made at once."""
     if not 1 <= count <= AT_ONCE:
-        raise InvalidInput("count", f"Make 1 to {AT_ONCE} codes at once.")
+        raise InvalidInput("count", "gift_count_out_of_range", count=AT_ONCE)
 
 
 def check_uses(uses: int) -> None:
     """Raise InvalidInput for a number of uses that no code has."""
     if not 1 <= uses <= 1_000_000:
-        raise InvalidInput("uses_each", "The limit must be at least 1.")
+        raise InvalidInput("uses_each", "usage_limit_too_small")
 
 
 def redeem(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> Decimal:
@@ -150,7 +150,7 @@ def set_active(session: Session, gift_id: uuid.UUID, *, active: bool, actor: Act
     """Withdraw a code, or let it be taken again. Raises NotFound."""
     gift = session.get(GiftCode, gift_id)
     if gift is None:
-        raise NotFound("gift code")
+        raise NotFound("gift_code")
     gift.is_active = active
     session.flush()
     resource = ("gift_code", gift_id)

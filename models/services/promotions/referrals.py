@@ -55,7 +55,7 @@ def referrer_of(session: Session, code: str) -> User | None:
     query = select(User).where(User.referral_code == code, User.is_active)
     referrer = session.scalars(query).one_or_none() if text_validation.is_printable(code) else None
     if referrer is None:
-        raise InvalidInput("referral_code", "Referral code not found.")
+        raise InvalidInput("referral_code", "referral_code_unknown")
     return referrer
 
 

@@ -54,18 +54,18 @@ CHANGEABLE = (
 KEEP_SECONDS = 1.0
 # One change at a time, so that what somebody saw is still there when his change is judged.
 _LOCK = 7_401_993
-_SENTENCES = {
-    "int_parsing": "Enter a whole number.",
-    "int_from_float": "Enter a whole number.",
-    "greater_than": "The value must be greater than zero.",
-    "less_than_equal": "The value is too large.",
-    "string_too_long": "The text is too long.",
-    "too_short": "At least one duration must be available.",
-    "decimal_parsing": "Enter an amount such as 50 or 12.34, with at most two decimal places.",
-    "decimal_max_places": "Enter an amount such as 50 or 12.34, with at most two decimal places.",
-    "decimal_max_digits": "The value is too large.",
-    "decimal_whole_digits": "The value is too large.",
-    "finite_number": "Enter an amount such as 50 or 12.34, with at most two decimal places.",
+_CODES = {
+    "int_parsing": "setting_not_whole",
+    "int_from_float": "setting_not_whole",
+    "greater_than": "setting_not_positive",
+    "less_than_equal": "setting_too_large",
+    "string_too_long": "setting_text_too_long",
+    "too_short": "setting_durations_empty",
+    "decimal_parsing": "setting_amount_malformed",
+    "decimal_max_places": "setting_amount_malformed",
+    "decimal_max_digits": "setting_too_large",
+    "decimal_whole_digits": "setting_too_large",
+    "finite_number": "setting_amount_malformed",
 }
 
 
@@ -150,7 +150,7 @@ def undo(session: Session, settings: Settings, change_id: int, *, reason: str, a
     """
     row = session.get(SettingChange, change_id)
     if row is None:
-        raise NotFound("change")
+        raise NotFound("setting_change")
     before = session.scalars(
         select(SettingChange)
         .where(SettingChange.key == row.key, SettingChange.id < row.id)
@@ -232,7 +232,7 @@ def _checked(settings: Settings, key: str, value: Any) -> Any:
         section = _with(getattr(settings, name), field, value)
     except ValidationError as error:
         kind = error.errors()[0]["type"]
-        raise InvalidInput("value", _SENTENCES.get(kind, "This value is not valid.")) from None
+        raise InvalidInput("value", _CODES.get(kind, "setting_invalid")) from None
     return section.model_dump(mode="json")[field]
 
 

@@ -164,7 +164,7 @@ def save(
     """Make a bundle, or change one for the next buyers; what was sold stays as it was. Raises InvalidInput."""
     token_purchase.price_of(settings, duration_hours)
     if scope not in settings.scopes:
-        raise InvalidInput("scope", "This scope does not exist.")
+        raise InvalidInput("scope", "scope_unknown")
     check_token_count(token_count)
     check_discount(discount_percent)
     values = {
@@ -189,13 +189,13 @@ def save(
 def check_token_count(token_count: int) -> None:
     """Raise InvalidInput for a number of tokens that no bundle has."""
     if not 2 <= token_count <= 100:
-        raise InvalidInput("token_count", "A bundle contains 2 to 100 tokens.")
+        raise InvalidInput("token_count", "bundle_size_out_of_range")
 
 
 def check_discount(percent: Decimal) -> None:
     """Raise InvalidInput for a discount that no bundle has."""
     if not (percent.is_finite() and 0 <= percent <= 90) or percent != percent.quantize(CENT):
-        raise InvalidInput("discount_percent", "The discount must be 0 to 90 percent.")
+        raise InvalidInput("discount_percent", "bundle_discount_out_of_range")
 
 
 def set_active(session: Session, bundle_id: uuid.UUID, *, active: bool, actor: Actor) -> Bundle:

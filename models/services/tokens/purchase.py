@@ -30,7 +30,7 @@ def price_of(settings: Settings, hours: int) -> Decimal:
     """Return the list price in ZNC of a duration, or raise InvalidInput when it is not for sale."""
     price = settings.prices.znc.get(hours)
     if price is None:
-        raise InvalidInput("duration_hours", "This duration is not available.")
+        raise InvalidInput("duration_hours", "duration_unavailable")
     return price
 
 
@@ -166,7 +166,7 @@ def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Acto
 
 def _check(scope: str, name: str, settings: Settings) -> None:
     if scope not in settings.scopes:
-        raise InvalidInput("scope", "This scope does not exist.")
+        raise InvalidInput("scope", "scope_unknown")
     text_validation.one_line(name, field="name", at_most=NAME_LENGTH)
 
 

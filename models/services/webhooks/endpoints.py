@@ -46,7 +46,7 @@ def create(
         return None
     count = session.scalar(select(func.count()).where(WebhookEndpoint.user_id == user.id)) or 0
     if count >= MAX_ENDPOINTS:
-        raise InvalidInput("url", "You have reached the limit of webhooks. Delete one first.")
+        raise InvalidInput("url", "webhook_limit_reached")
     secret = signing.new_secret()
     endpoint = WebhookEndpoint(
         id=endpoint_id,
@@ -158,7 +158,7 @@ def _encrypted(secret: bytes, endpoint_id: uuid.UUID, settings: Settings) -> byt
 def checked_topics(topics: Iterable[str]) -> list[str]:
     known: list[str] = [topic.value for topic in Topic if topic.value in set(topics)]
     if not known:
-        raise InvalidInput("topics", "Choose at least one topic.")
+        raise InvalidInput("topics", "webhook_topics_empty")
     return known
 
 

@@ -40,16 +40,16 @@ def require_allowed(url: str, settings: Settings) -> str:
     url = url.strip()
     parts = _parts(url)
     if parts is None or len(url) > LONGEST or not url.isascii() or not url.isprintable() or " " in url:
-        raise InvalidInput("url", "Enter an address such as https://example.org/hook.")
+        raise InvalidInput("url", "webhook_url_malformed")
     if parts.scheme != "https" and (settings.platform.is_production or parts.scheme != "http"):
-        raise InvalidInput("url", "The address must begin with https://.")
+        raise InvalidInput("url", "webhook_url_not_https")
     if parts.username is not None or parts.fragment:
-        raise InvalidInput("url", "The address must not contain a password or a #.")
+        raise InvalidInput("url", "webhook_url_has_credentials")
     port = parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
     if port not in WEB_PORTS and port < FIRST_FREE_PORT:
-        raise InvalidInput("url", "This port is not used by web servers.")
+        raise InvalidInput("url", "webhook_port_not_allowed")
     if not settings.webhooks.allow_private and _is_ours(parts.hostname or "", settings):
-        raise InvalidInput("url", "This address points to a private network.")
+        raise InvalidInput("url", "webhook_url_private")
     return url
 
 

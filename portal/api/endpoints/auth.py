@@ -101,14 +101,14 @@ def login(body: schemas.Credentials) -> Response:
             )
             known_devices.record_login(session, user, _program(), name=device(opened), actor=authentication.actor())
     except OtpRequired as error:
-        raise ApiError(401, error.code) from None
+        raise ApiError(401, error.code, error.code) from None
     except ProofNeeded as error:
         with context.transaction() as session:
             email_flows.request_sign_in_link(
                 session, user, settings=context.frozen_settings(), actor=authentication.actor()
             )
         context.enqueue_job("jobs.email_links.send_links")
-        raise ApiError(401, error.code) from None
+        raise ApiError(401, error.code, error.code) from None
     except (LoginFailed, AccountDisabled, OtpInvalid) as error:
         with context.transaction() as session:
             users.record_failed_login(session, email=body.email, actor=authentication.actor())

@@ -20,7 +20,7 @@ from portal.request import context
 
 blueprint = make_blueprint("bundles", "Several tokens at once, for less.")
 
-NO_SUCH = {404: "There is no such bundle."}
+NO_SUCH = {404: "Bundle not found."}
 
 
 @blueprint.get(
@@ -53,7 +53,7 @@ def detail(path: schemas.BundlePath) -> Response:
         example=schemas.SALE_EXAMPLE,
         errors={
             **NO_SUCH,
-            402: "The balance is too low: 81.00 ZNC are needed.",
+            402: "Insufficient balance: 81.00 ZNC required.",
             409: "A request with this Idempotency-Key is being carried out.",
         },
     ),

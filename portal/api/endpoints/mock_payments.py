@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.api_keys import KeyScope
 from models.payments import Payment, PaymentStatus
+from models.services import messages
 from models.services.errors import NotFound
 from models.services.ledger import transfers
 from models.services.ledger.money import parse_amount
@@ -25,8 +26,8 @@ from portal.request.safe_redirects import own_address, without_own_origin
 
 blueprint = make_blueprint("play", "Play money, outside production.", prefix="")
 
-UNDER_WAY = "A request with this Idempotency-Key is being carried out."
-DECIDED = "This payment was decided otherwise already."
+UNDER_WAY = "A request with this Idempotency-Key is in progress."
+DECIDED = messages.api_error_text("already_decided")
 
 
 @blueprint.post(
@@ -60,7 +61,7 @@ def mock_purchase(header: OnceHeader, body: schemas.MockPurchase) -> Response:
 @blueprint.post(
     "/currency/admin/simulate-payment/<uuid:payment_id>",
     **documented(
-        200, schemas.Settled, example=schemas.SETTLED_EXAMPLE, errors={404: "There is no such payment.", 409: DECIDED}
+        200, schemas.Settled, example=schemas.SETTLED_EXAMPLE, errors={404: "Payment not found.", 409: DECIDED}
     ),
 )
 @authentication.needs(KeyScope.ADMIN)
@@ -75,7 +76,7 @@ def simulate_payment(header: OnceHeader, path: schemas.PaymentPath) -> Response:
 
 @blueprint.get(
     "/webhooks/mock-payment",
-    **documented(303, None, errors={404: "There is no such payment."}, is_open=True),
+    **documented(303, None, errors={404: "Payment not found."}, is_open=True),
 )
 @authentication.open_to_all
 def mock_payment(query: schemas.MockPaymentQuery) -> AnyResponse:
@@ -95,7 +96,7 @@ def _settled(session: Session, payment: Payment) -> schemas.Settled:
     topups.ask_provider(session, payment.id, context.settings())
     session.refresh(payment)
     if payment.status is not PaymentStatus.SUCCEEDED:
-        raise ApiError(409, DECIDED)
+        raise ApiError(409, "already_decided")
     return schemas.Settled(
         payment_id=payment.id,
         status=payment.status,

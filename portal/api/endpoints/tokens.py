@@ -28,7 +28,7 @@ blueprint = make_blueprint("tokens", "Access tokens.")
         example=schemas.SOLD_EXAMPLE,
         errors={
             400: "This duration is not available.",
-            402: "The balance is too low: 18.00 ZNC are needed.",
+            402: "Insufficient balance: 18.00 ZNC required.",
             409: "A request with this Idempotency-Key is being carried out.",
         },
     ),

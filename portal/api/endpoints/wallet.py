@@ -54,7 +54,7 @@ def transactions(query: schemas.TransactionsQuery) -> Response:
         201,
         schemas.Started,
         example=schemas.STARTED_EXAMPLE,
-        errors={409: "A request with this Idempotency-Key is being carried out.", 502: ""},
+        errors={409: "A request with this Idempotency-Key is in progress.", 502: ""},
     ),
 )
 @authentication.needs(KeyScope.BUY)

@@ -10,7 +10,9 @@ from flask_openapi3.models import OPENAPI3_REF_PREFIX
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
+from models.services import message_catalogue
 from portal.api.schemas.common import Faults, Problem
+from portal.request.error_pages import CODES
 
 VERSION = "1"
 INFO = Info(
@@ -40,20 +42,21 @@ _RATES = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 _MEANINGS = {
     400: ("Refused by a rule, or not readable", "This request could not be read."),
     401: ("The credentials are wrong, expired or ended", "Could not validate credentials"),
-    402: ("The balance is too low", "The balance is too low: 18.00 ZNC are needed."),
+    402: ("The balance is too low", "Insufficient balance: 18.00 ZNC required."),
     403: ("No credentials, an account that is disabled, or too weak a role", "Not authenticated"),
-    404: ("There is no such thing, or it is somebody else's", "There is nothing here."),
-    409: ("It cannot be done now", "A request with this Idempotency-Key is being carried out."),
+    404: ("Not found, or it belongs to another user", "Page not found"),
+    409: ("It cannot be done now", "A request with this Idempotency-Key is in progress."),
     413: ("The body is too large", "The request is larger than we accept. Make it shorter and try again."),
     422: ("The request does not fit its schema", ""),
     429: ("Too many requests", "Too many attempts. Please try again later."),
-    502: ("The payment provider refused", "The payment provider will not do this."),
+    502: ("The payment provider refused", "The payment provider does not accept this amount."),
     503: ("A part of the platform does not answer", "The payment provider is not responding. Please try again later."),
 }
 _FAULT = {
     "loc": ["body", "duration_hours"],
     "msg": "Input should be greater than 0",
     "type": "greater_than",
+    "code": "greater_than",
 }
 _SECURITY: list[dict[str, list[Any]]] = [{"login": []}, {"key": []}]
 
@@ -97,13 +100,22 @@ def _success(model: type[BaseModel] | None, example: Any) -> dict[str, Any]:
 def _error(code: int, detail: str) -> dict[str, Any]:
     meaning, usual = _MEANINGS[code]
     name = "Faults" if code == 422 else "Problem"
-    value: dict[str, Any] = {"detail": [_FAULT]} if code == 422 else {"detail": detail or usual}
+    text = detail or usual
+    value: dict[str, Any] = {"detail": text, "code": _code_of(code, text)}
+    if code == 422:
+        value = {"detail": [_FAULT], "code": "invalid_request"}
     headers = {401: ("WWW-Authenticate",), 429: (*_RATES, "Retry-After"), 503: ("Retry-After",)}.get(code, ())
     reply: dict[str, Any] = {
         "description": meaning,
         "content": {"application/json": {"schema": {"$ref": f"{OPENAPI3_REF_PREFIX}/{name}"}, "example": value}},
     }
     return reply | ({"headers": {header: _header(header) for header in headers}} if headers else {})
+
+
+def _code_of(status: int, detail: str) -> str:
+    """Return the code of an example: that of its text in the catalogue, or of its status."""
+    texts = {text: code for code, text in (message_catalogue.API_ERRORS | message_catalogue.ERRORS).items()}
+    return texts.get(detail) or CODES[status]
 
 
 def _header(name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _CALLBACK: dict[str, Any] = {
         200,
         Received,
         example={"received": True, "processed": True},
-        errors={400: "The signature is wrong.", 404: "There is no such payment provider.", 413: ""},
+        errors={400: "The signature of the callback is not valid.", 404: "Payment method not found.", 413: ""},
         is_open=True,
         validates=False,
     ),

@@ -78,21 +78,24 @@ class Envelope[Item](Schema):
 
 
 class Problem(Schema):
-    """What every error says."""
+    """An error: `detail` is for people and may change, `code` is for programs and stays."""
 
     detail: str
+    code: str
     request_id: str | None = None
 
 
 class Fault(Schema):
-    """One thing that is wrong with a request: where, what, and a word for programs."""
+    """One value of a request that is not valid: its location, a message for people, and a code for programs."""
 
     loc: list[str | int]
     msg: str
     type: str
+    code: str
 
 
 class Faults(Schema):
     """A request that does not fit its schema."""
 
     detail: list[Fault]
+    code: str

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from models import clock
 from models.api_keys import KeyScope
 from models.services.accounts import api_keys
-from models.services.errors import InvalidInput, MadeAlready
+from models.services.errors import AlreadyCreated, InvalidInput
 from portal.forms.api_keys import SCOPES, KeyForm
 from portal.i18n import gettext as _
 from portal.presentation import confirmation, error_messages
@@ -43,7 +43,7 @@ def create() -> str | Response | tuple[str, int]:
                 actor=context.actor(),
                 key_id=form.key_id.data,
             )
-    except MadeAlready as error:
+    except AlreadyCreated as error:
         flash(error_messages.message_of(error), "info")
         return redirect(url_for("keys.listing"), 303)
     except InvalidInput as error:

@@ -43,6 +43,7 @@ class Program:
 def told(answer: TestResponse, status: int) -> Any:
     """Return what a reply says, once its status is as expected."""
     assert (answer.status_code, answer.text[:300] if answer.status_code != status else "") == (status, "")
+    assert status < 400 or (answer.json and answer.json["code"]), "every error has a code for programs"
     return answer.json
 
 

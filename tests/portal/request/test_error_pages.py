@@ -43,6 +43,7 @@ def test_under_the_api_an_error_is_json(anonymous: Browser) -> None:
     assert answer.status_code == 404
     assert answer.json == {
         "detail": "The address may be mistyped, or the page may belong to another user.",
+        "code": "not_found",
         "request_id": answer.headers["X-Request-ID"],
     }
 

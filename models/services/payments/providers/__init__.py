@@ -19,12 +19,12 @@ _PROVIDERS: dict[str, type[MockProvider | StripeCheckout | YooKassaRedirect]] = 
 def get(name: str, settings: Settings) -> Provider:
     """Return a provider that something new can be paid through; NotFound for any other."""
     if name not in settings.payments.providers:
-        raise NotFound("payment provider")
+        raise NotFound("payment_provider")
     return _PROVIDERS[name](settings)
 
 
 def known(name: str, settings: Settings) -> Provider:
     """Return a provider that has something to report, also a retired one; NotFound for one without its keys."""
     if name not in settings.payments.known:
-        raise NotFound("payment provider")
+        raise NotFound("payment_provider")
     return _PROVIDERS[name](settings)

@@ -49,13 +49,13 @@ class MockProvider:
         stamp, signature = _read_signature(callback.headers.get(SIGNATURE_HEADER, ""))
         expected = _signature(self._key(), stamp, body)
         if not hmac.compare_digest(expected, signature):
-            raise CallbackRefused("The signature is wrong.")
+            raise CallbackRefused("signature_invalid")
         if abs(callback.received_at.timestamp() - stamp) > self._settings.payments.callback_tolerance_seconds:
-            raise CallbackRefused("The callback is stale.")
+            raise CallbackRefused("stale")
         try:
             return _event(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation, RecursionError):
-            raise CallbackRefused("The body is not a callback of the mock provider.") from None
+            raise CallbackRefused("malformed") from None
 
     def cancel(self, session: Session, payment: Payment) -> None:
         """Leave the checkout open: it is paid at nobody's cost."""
@@ -87,7 +87,7 @@ class MockProvider:
     def _key(self) -> bytes:
         key = self._settings.payments.mock_signing_key
         if key is None:
-            raise CallbackRefused("The mock provider has no key.")
+            raise CallbackRefused("signature_invalid")
         return key.get_secret_value().encode()
 
 
@@ -145,5 +145,5 @@ def _read_signature(header: str) -> tuple[int, str]:
     parts = dict(part.partition("=")[::2] for part in header.split(","))
     stamp, signature = parts.get("t", ""), parts.get("v1", "")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12 and signature.isascii()):
-        raise CallbackRefused("The callback is not signed.")
+        raise CallbackRefused("unsigned")
     return int(stamp), signature

@@ -86,12 +86,12 @@ class StripeCheckout:
             made = stripe.Webhook.construct_event(callback.body, header, self._webhook_secret, tolerance)
             if _signed_at(header) > callback.received_at.timestamp() + tolerance:
                 # The library takes any time that is yet to come, and what it signs would stay good until then.
-                raise CallbackRefused("The callback is stale.")
+                raise CallbackRefused("stale")
             return _read(made.to_dict())
         except stripe.SignatureVerificationError:
-            raise CallbackRefused("The signature is wrong, or the callback is stale.") from None
+            raise CallbackRefused("signature_invalid") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise CallbackRefused("The body is not a callback of Stripe.") from None
+            raise CallbackRefused("malformed") from None
 
     def cancel(self, session: Session, payment: Payment) -> None:  # noqa: ARG002 - the interface's
         self._ask(self._client.v1.checkout.sessions.expire, str(payment.provider_payment_id))

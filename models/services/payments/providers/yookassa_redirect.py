@@ -71,13 +71,13 @@ class YooKassaRedirect:
 
     def verify(self, callback: Callback) -> Ask | None:
         if not addresses.is_in(callback.address, self._rules.yookassa_networks):
-            raise CallbackRefused("This address is not one of YooKassa's.")
+            raise CallbackRefused("untrusted_address")
         try:
             said = json.loads(callback.body)
             kind = str(said["event"]).partition(".")[0]
             return Ask(str(said["object"][_PAYMENT_AT[kind]])) if kind in _PAYMENT_AT else None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise CallbackRefused("The body is not a callback of YooKassa.") from None
+            raise CallbackRefused("malformed") from None
 
     def cancel(self, session: Session, payment: Payment) -> None:
         """Let the payment lapse: YooKassa cancels only what is paid and not captured (API, "Cancel a payment")."""

@@ -95,7 +95,7 @@ def test_a_chargeback_is_booked_once_and_only_of_what_was_paid(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment
 ) -> None:
     chargeback(session, payment, dana, "100")
-    with pytest.raises(InvalidInput, match="booked already"):
+    with pytest.raises(InvalidInput, match="dispute_already_booked"):
         chargeback(session, payment, dana, "100")
     with pytest.raises(NotRefundable):
         chargeback(session, top_up(session, erin, settings), dana)
@@ -114,7 +114,7 @@ def test_a_refund_whose_provider_is_gone_is_settled_or_withdrawn_by_hand(
         reversals.send(session, requested.id, gone)
     end(session, payment, requested.id, state, dana)
     assert (balance(session, erin), requested.state, requested.note) == (left, state, "as the provider wrote")
-    with pytest.raises(InvalidInput, match="changed this meanwhile"):
+    with pytest.raises(InvalidInput, match="changed_meanwhile"):
         end(session, payment, requested.id, ReversalState.DONE, dana)
     with pytest.raises(NotFound):
         end(session, payment, some_id(), ReversalState.DONE, dana)
@@ -130,7 +130,7 @@ def test_a_success_after_a_cancellation_is_credited_once_by_an_admin(
     first, second = session.scalars(select(PaymentEvent).where(PaymentEvent.needs_review)).all()
     book(session, first, dana)
     assert (balance(session, erin), late.status, manual_review.count(session)) == (50, PaymentStatus.SUCCEEDED, 1)
-    with pytest.raises(InvalidInput, match="nothing left to book"), session.begin_nested():
+    with pytest.raises(InvalidInput, match="nothing_to_book"), session.begin_nested():
         book(session, second, dana)
     assert balance(session, erin) == 50
 
@@ -158,6 +158,6 @@ def test_what_went_back_and_no_rule_decides_is_booked_by_an_admin(
 
 def test_what_cannot_be_booked_says_so_and_stays_on_the_list(session: Session, dana: User, payment: Payment) -> None:
     said(session, payment, "disputed", "4", currency="USD")
-    with pytest.raises(InvalidInput, match="nothing left to book"), session.begin_nested():
+    with pytest.raises(InvalidInput, match="nothing_to_book"), session.begin_nested():
         book(session, waiting(session), dana)
     assert manual_review.count(session) == 1

@@ -234,7 +234,7 @@ def test_a_balance_that_a_debt_would_take_is_not_set(
     buy(session, erin, settings)
     said(session, payment, "disputed", "500", refund_id="d-1")
     facts = {"reason": "goodwill", "actor": PLATFORM}
-    with pytest.raises(InvalidInput, match=r"18\.00"):
+    with pytest.raises(InvalidInput, match=r"user_in_debt \(debt=18\.00\)"):
         adjustments.set_balance(session, erin, target=Decimal(18), **facts)
     assert (balance(session, erin), transfers.debt_of(session, erin.id)) == (0, 18)
     assert adjustments.set_balance(session, erin, target=Decimal(0), **facts) == 0

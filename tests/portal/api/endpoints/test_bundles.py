@@ -127,5 +127,6 @@ def test_a_body_that_cannot_be_read_buys_nothing_and_is_told_apart_from_none(
     path = f"{API}/bundles/{named(alices, 'Starter')['id']}/purchase"
     answer = alices.client.post(path, data=content, content_type=kind, headers=alices.headers)
     hint = "This is not JSON" if "json" in kind else "Send JSON, with the header Content-Type: application/json"
-    assert told(answer, 422) == {"detail": [{"loc": ["body"], "msg": hint, "type": "json_invalid"}]}
+    fault = {"loc": ["body"], "msg": hint, "type": "json_invalid", "code": "json_invalid"}
+    assert told(answer, 422) == {"detail": [fault], "code": "invalid_request"}
     assert balance(session, alice) == 100

@@ -62,7 +62,7 @@ def test_a_purchase_that_is_refused_costs_nothing(
 
 def test_a_debtor_is_told_why(alices: Program, session: Session, alice: User) -> None:
     answer = told(alices.post("/tokens/purchase", {"duration_hours": 720, "scope": "full"}), 402)
-    assert answer["detail"] == "Insufficient balance: 300.00 ZNC are needed."
+    assert answer["detail"] == "Insufficient balance: 300.00 ZNC required."
 
 
 def test_only_tokens_that_have_not_ended_are_listed_unless_all_are_wanted(

@@ -56,7 +56,7 @@ def test_who_registers_through_the_api_gets_the_link_at_once_and_is_told_why_no_
     early = anonymous.client.post("/api/v1/auth/login", json=own)
     assert early.status_code == 401
     assert early.json is not None
-    assert early.json["detail"] == ("The e-mail address or the password is wrong, or the address is not confirmed yet.")
+    assert early.json["detail"] == "Incorrect e-mail address or password, or the address is not confirmed yet."
     follow(anonymous, post.link(CONFIRM))
     anonymous.post("/confirm-email")
     assert anonymous.client.post("/api/v1/auth/login", json=own).status_code == 200

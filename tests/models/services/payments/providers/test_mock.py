@@ -90,7 +90,7 @@ def test_a_callback_is_believed_for_five_minutes(settings: Settings, time: Clock
     if accepted:
         assert verify(settings, headers, body).outcome == "succeeded"
     else:
-        with pytest.raises(CallbackRefused, match="stale"):
+        with pytest.raises(CallbackRefused, match="callback_stale"):
             verify(settings, headers, body)
 
 
