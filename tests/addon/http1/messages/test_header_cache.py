@@ -31,7 +31,7 @@ def test_a_block_that_differs_by_a_byte_or_a_version_is_read_anew():
     assert play.policy.asked[1].headers is not play.policy.asked[0].headers
     known = HeaderCache()
     modern = parse_request(GET, Limits(), known.get)
-    known.keep(modern.headers)
+    known.add(modern.headers)
     assert parse_request(GET, Limits(), known.get).headers is modern.headers
     old = parse_request(GET.replace(b"HTTP/1.1", b"HTTP/1.0"), Limits(), known.get)
     assert old.headers is not modern.headers
@@ -50,8 +50,8 @@ def test_the_block_kept_longest_ago_goes_first_and_long_ones_are_not_kept(monkey
     known = HeaderCache()
     blocks = [block(number) for number in range(5)]
     for each in blocks:
-        known.keep(each)
+        known.add(each)
     assert [known.get(each.raw) is each for each in blocks] == [False, False, True, True, True]
     long = block(9, header_cache.BLOCK_BYTES)
-    known.keep(long)
+    known.add(long)
     assert known.get(long.raw) is None
