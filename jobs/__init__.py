@@ -1,1 +1,1 @@
-"""Work that is not done while somebody waits: settlement, mail, clean-up."""
+"""Background jobs: payment settlement, mail, webhooks, token time, clean-up and backups."""

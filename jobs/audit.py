@@ -1,4 +1,4 @@
-"""Jobs about the audit log: seal what was written, prove it each night, and move what is old into files."""
+"""Audit log jobs: chain new rows, verify the chain each night, and archive old rows into files."""
 
 import logging
 
@@ -7,12 +7,12 @@ from models.services.audit import hash_chain
 
 logger = logging.getLogger(__name__)
 
-# So many batches in one run: the next one goes on where this one stopped.
+# Batches per run; the next run continues with the rest.
 MAX_BATCHES = 20
 
 
 def chain_new_rows() -> int:
-    """Seal the rows that are there, a batch a transaction; returns how many."""
+    """Append new audit rows to the hash chain, one transaction per batch; return the number of rows."""
     key = hash_chain.key_of(context.settings().tokens)
     sealed = 0
     for _ in range(MAX_BATCHES):
@@ -25,12 +25,12 @@ def chain_new_rows() -> int:
 
 
 def verify() -> str:
-    """Prove the log, keep the result for the office, and shout when it does not hold; returns what was found."""
+    """Verify the hash chain, store the result, and log an error when it fails; return the command's last line."""
     return _run("verify", "--note")
 
 
 def archive() -> str:
-    """Export rows that are older than the settings keep, then remove them; returns what was done."""
+    """Export rows older than the retention period, then delete them; return the command's last line."""
     if not context.settings().backup.folder:
         return "off: [backup] folder is empty"
     return _run("archive")
@@ -42,6 +42,6 @@ def _run(*options: str) -> str:
     except subprocess_command.CommandFailed as failure:
         logger.critical("audit: %s", failure)
         raise
-    # The end of the chain stands in the log too, where who can write to the database alone does not reach.
+    # The end of the chain is logged too: somebody who can write to the database alone cannot change the log.
     logger.info("audit: %s", said)
     return said

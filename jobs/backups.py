@@ -1,4 +1,4 @@
-"""The nightly backup. It runs as the command does, in a process of its own, and tells every admin when it fails."""
+"""Nightly backup job: runs the backup command in a subprocess and mails every admin when it fails."""
 
 import logging
 
@@ -11,11 +11,11 @@ logger = logging.getLogger(__name__)
 
 
 class BackupFailed(Exception):
-    """There is no backup of tonight."""
+    """Tonight's backup was not created."""
 
 
 def create() -> str:
-    """Run `./zenzefi backup` with this process's settings; returns its manifest. Raises BackupFailed."""
+    """Run `./zenzefi backup` with this process's settings and return its manifest. Raises BackupFailed."""
     folder = context.settings().backup.folder
     if not folder:
         return "off: [backup] folder is empty"

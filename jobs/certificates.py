@@ -1,4 +1,4 @@
-"""When the certificates end that buyers are shown at the public addresses, wherever TLS ends there."""
+"""Certificate expiry check: read the expiry dates of the certificates served at the public addresses."""
 
 import logging
 import socket
@@ -17,10 +17,10 @@ TIMEOUT_SECONDS = 5.0
 
 
 def check() -> int:
-    """Shake hands with portal and proxy where their addresses are https; returns how many showed a certificate.
+    """Connect to the https addresses of portal and proxy; return the number of certificates that were read.
 
-    The workers' metrics tell what was seen. An address that does not answer keeps what it showed last: a date that
-    nobody can see any more still comes nearer.
+    The expiry dates are exposed as metrics. An address that does not answer keeps its last known date, since that date
+    comes nearer all the same.
     """
     settings, redis = jobs_context.settings_at_start().frozen, queue().connection
     seen = 0
@@ -32,7 +32,7 @@ def check() -> int:
         try:
             end = _expiry_of(parts.hostname or "", parts.port or 443)
         except (OSError, ValueError) as error:
-            logger.warning("the certificate of %s cannot be seen: %s", address, error)
+            logger.warning("the certificate of %s cannot be read: %s", address, error)
         else:
             redis.hset(CERTIFICATES, name, str(end))
             seen += 1
@@ -40,9 +40,9 @@ def check() -> int:
 
 
 def _expiry_of(host: str, port: int) -> float:
-    """Return when the certificate ends that is shown for a name. Raises OSError and ValueError."""
+    """Return the expiry (Unix time) of the certificate served for a host name. Raises OSError and ValueError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Whether it is to be trusted is for the doctor: one that ran out must tell its date here, and nothing is sent.
+    # Trust is checked by the doctor: an expired certificate has to report its date here, and nothing is sent.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
         socket.create_connection((host, port), timeout=TIMEOUT_SECONDS) as plain,

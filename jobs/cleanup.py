@@ -1,4 +1,4 @@
-"""Jobs that keep the house in order."""
+"""Clean-up jobs: idle sessions, expired logins and replies, old notifications; daily statistics, ledger verification."""
 
 import logging
 from datetime import timedelta
@@ -18,32 +18,32 @@ logger = logging.getLogger(__name__)
 
 
 def close_sessions() -> int:
-    """Close idle sessions and those whose token has ended; returns how many."""
+    """Close idle proxy sessions and those of ended tokens; return the number closed."""
     rules = context.settings().sessions
     with context.sessions().begin() as session:
         return sessions.close_idle(session, rules) + sessions.close_of_ended_tokens(session)
 
 
 def delete_browser_access() -> int:
-    """Remove browsers' tickets and cookies that open nothing any more; returns how many."""
+    """Delete used and expired browser login tickets and cookies; return the number deleted."""
     with context.sessions().begin() as session:
         return browser_access.delete_ended(session)
 
 
 def delete_ended_logins() -> int:
-    """Remove logins whose time is over; returns how many."""
+    """Delete login sessions that have expired; return the number deleted."""
     with context.sessions().begin() as session:
         return logins.delete_ended(session)
 
 
 def delete_idempotent_replies() -> int:
-    """Remove the API's kept replies whose 24 hours are over; returns how many."""
+    """Delete idempotent API replies older than 24 hours; return the number deleted."""
     with context.sessions().begin() as session:
         return idempotency.delete_expired(session)
 
 
 def delete_old_notifications() -> int:
-    """Remove mails and deliveries that are done with, and devices unused for a year; returns how many rows went."""
+    """Delete old mails and deliveries, and devices unused for a year; return the number of rows deleted."""
     now, settings = clock.now(), context.settings()
     mails, posts = (now - timedelta(days=rules.keep_days) for rules in (settings.mail, settings.webhooks))
     with context.sessions().begin() as session:
@@ -52,16 +52,16 @@ def delete_old_notifications() -> int:
 
 
 def count_days() -> int:
-    """Count what today and yesterday brought, for the office's first page; returns how many days were written."""
+    """Update the daily statistics of today and yesterday; return the number of days written."""
     with context.sessions().begin() as session:
         return daily_stats.update_days(session, context.settings().platform.time_zone)
 
 
 def verify_ledger() -> bool:
-    """Check the books, and shout and write to every admin when they do not add up; returns whether they do."""
+    """Verify the ledger; log and mail every admin when it fails; return whether it passed."""
     with context.sessions().begin() as session:
         report = ledger_verification.verify(session)
-    # The check reads in a transaction that cannot write.
+    # The verification runs in a read-only transaction.
     with context.sessions().begin() as session:
         ledger_verification.record_check(session, report)
     for rule, rows in report.faults.items():

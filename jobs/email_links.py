@@ -1,4 +1,4 @@
-"""Jobs about accounts."""
+"""Account jobs: send requested e-mail links, delete expired ones, carry debts over to new accounts."""
 
 import logging
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def send_links() -> int:
-    """Send the links that were asked for, at once: somebody sits and waits. Returns how many were looked at."""
+    """Send the requested e-mail links at once, since users wait for them; return the number of requests processed."""
     with context.sessions().begin() as session:
         looked_at = email_links.send_requested(session)
     if looked_at:
@@ -21,7 +21,7 @@ def send_links() -> int:
 
 
 def carry_debts() -> int:
-    """Let users owe what their former accounts owe; returns how many do now."""
+    """Carry the debts of former accounts over to the users' present ones; return the number of users."""
     with context.sessions().begin() as session:
         waiting = former_accounts.due_to_carry(session)
     carried = 0
@@ -35,6 +35,6 @@ def carry_debts() -> int:
 
 
 def delete_expired_links() -> int:
-    """Remove mailed links whose time is over; returns how many."""
+    """Delete expired e-mail links; return the number deleted."""
     with context.sessions().begin() as session:
         return email_links.delete_expired(session)

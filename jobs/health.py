@@ -1,4 +1,4 @@
-"""The scheduled look at every part."""
+"""Health check job: database, Redis and upstream."""
 
 import time
 from collections.abc import Callable
@@ -16,9 +16,10 @@ from models.services.monitoring.health_report import Check
 
 
 def check() -> str:
-    """Ask database and Redis, read the prober's last word, and leave the report in Redis; returns the status.
+    """Check database and Redis, read the last upstream probe, store the report in Redis; return the status.
 
-    With Redis down this does not run, and the last report goes after two minutes: portal and proxy see for themselves.
+    While Redis is down this does not run and the last report expires after two minutes; portal and proxy then check for
+    themselves.
     """
     redis = queue().connection
     report = {

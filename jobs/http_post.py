@@ -1,7 +1,7 @@
-"""One POST to an address that a buyer gave: to public networks only, followed nowhere, bounded in time and size.
+"""POST to a user-supplied URL: public networks only, no redirects, bounded in time and size.
 
-The name is resolved once. What it resolves to is judged, and the connection is made to exactly that address, while TLS
-and Host still name the host: a name that changes its mind between check and use (DNS rebinding) gains nothing.
+The host name is resolved once. The resolved address is checked and the connection is made to exactly that address,
+while TLS and Host still name the host: this defeats DNS rebinding.
 """
 
 import socket
@@ -24,7 +24,7 @@ USER_AGENT = "Zenzefi-Webhook/1"
 
 @dataclass(frozen=True, slots=True)
 class PostResponse:
-    """The status and the first bytes of what came back."""
+    """Status and first bytes of the response."""
 
     status: int
     start: bytes
@@ -32,7 +32,7 @@ class PostResponse:
 
 @dataclass(frozen=True, slots=True)
 class PostLimits:
-    """What one request may take."""
+    """Limits of one request."""
 
     seconds: float
     answer_bytes: int
@@ -42,13 +42,16 @@ class PostLimits:
 def post(
     url: str, body: bytes, headers: Mapping[str, str], bounds: PostLimits, context: ssl.SSLContext
 ) -> PostResponse:
-    """Send `body` and return the start of the answer. Raises Unreachable with a sentence for the endpoint's owner."""
+    """Send `body` and return the start of the response.
+
+    Raises Unreachable, whose text is shown to the endpoint's owner.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
     ends = time.monotonic() + bounds.seconds
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     sent = {
-        # Set here, as the connection itself knows an address only; without a user name, whatever the URL holds.
+        # The connection only knows an address, so Host is set here; user info in the URL is left out.
         "Host": parts.netloc.rpartition("@")[2],
         "User-Agent": USER_AGENT,
         "Accept-Encoding": "identity",
@@ -77,7 +80,7 @@ def post(
                 response = connection.getresponse()
                 start = b""
                 with suppress(OSError, HTTPError, HTTPException):
-                    # A body that breaks off, or takes too long, does not change what the status has said.
+                    # A response body that breaks off or times out does not change the status.
                     start = response.read(bounds.answer_bytes) or b""
                 return PostResponse(response.status, start)
             except (OSError, HTTPError, HTTPException, ValueError) as error:
@@ -87,7 +90,7 @@ def post(
 
 @contextmanager
 def _abort_at(connection: HTTPConnection, ends: float) -> Iterator[threading.Event]:
-    """Close the connection when the time is over: a socket's own time-out starts anew with each byte that arrives."""
+    """Close the connection at a deadline: a socket's own time-out restarts with each byte received."""
     was_cut = threading.Event()
 
     def cut() -> None:
@@ -108,7 +111,7 @@ def _abort_at(connection: HTTPConnection, ends: float) -> Iterator[threading.Eve
 
 
 def _error_text(error: Exception | None, *, was_cut: bool) -> str:
-    """Say what went wrong without a word of the other side's and without an address."""
+    """Return an error message that contains no address and nothing that the server sent."""
     cause = error
     while cause is not None and not isinstance(cause, ssl.SSLError) and cause.__cause__ is not None:
         cause = cause.__cause__ if isinstance(cause.__cause__, Exception) else None

@@ -1,4 +1,4 @@
-"""Sending what waits in the outbox."""
+"""Mail delivery job: sends the pending mails of the outbox over SMTP."""
 
 import logging
 import smtplib
@@ -26,11 +26,11 @@ from models.translations import DEFAULT
 
 logger = logging.getLogger(__name__)
 
-# One mail that cannot be rendered or is not taken must not keep the others waiting. RQ's own timeout is none of these.
+# One mail that cannot be rendered or is rejected must not block the others. RQ's job timeout is none of these.
 UNSENDABLE = (OSError, smtplib.SMTPException, TemplateError, MessageError, ValueError, ArithmeticError, LookupError)
-# No batch begins later than this in a run.
+# No batch starts after this many seconds of a run.
 RUN_SECONDS = 20.0
-# What would happen to every other mail, too: a server that does not answer, cannot be trusted or refuses the login.
+# Errors that would affect every other mail too: no answer, untrusted certificate, rejected login.
 UNREACHABLE = (
     ConnectionError,
     TimeoutError,
@@ -41,18 +41,18 @@ UNREACHABLE = (
     smtplib.SMTPHeloError,
     smtplib.SMTPAuthenticationError,
 )
-# Announcements are written by an admin; no person writes any other mail.
+# Announcements are written by admins; all other mails are generated.
 WRITTEN_BY_ADMINS = frozenset({"announcement"})
 TIMEOUT_SECONDS = 20
 
 
 def send_pending() -> int:
-    """Send what waits, batch by batch, each mail marked in a transaction of its own; returns how many left.
+    """Send pending mails batch by batch, each marked in its own transaction; return the number sent.
 
-    What is not done in a run's time is left to the next, so that other jobs come to their turn. A crash between sending
-    and marking sends one mail twice, when its lease ends, under the same Message-ID, by which mail programs know it
-    again; none is lost. When the server itself does not answer, the rest waits for its lease instead of for a time-out
-    each.
+    The rest of a long queue is left to the next run, so that other jobs get their turn. After a crash between sending
+    and marking, the mail is sent again when its lease ends, with the same Message-ID, by which mail clients recognise
+    the duplicate. When the server is unreachable, the rest of the batch keeps its lease instead of timing out one by
+    one.
     """
     settings, ends = context.settings(), time.monotonic() + RUN_SECONDS
     sent = 0
@@ -66,7 +66,7 @@ def send_pending() -> int:
                 try:
                     postman.deliver(render(mail, settings))
                 except UNSENDABLE as error:
-                    logger.warning("mail %s was not taken: %s", mail.id, type(error).__name__)
+                    logger.warning("mail %s was not sent: %s", mail.id, type(error).__name__)
                     results["notices_sent|mail|failed"] += 1
                     with context.sessions().begin() as session:
                         outbox.mark_failed(session, mail.id, smtp.describe(error), is_final=smtp.is_final(error))
@@ -84,7 +84,7 @@ def send_pending() -> int:
 
 @contextmanager
 def _counted() -> Iterator[Counter[str]]:
-    """Hand on to the metrics what was counted in a run, however it ends."""
+    """Yield a counter and add it to the metrics at the end of the run, also after an error."""
     results: Counter[str] = Counter()
     try:
         yield results
@@ -93,7 +93,7 @@ def _counted() -> Iterator[Counter[str]]:
 
 
 def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
-    """Make the message, in the language that its reader has set by now."""
+    """Render the message in its recipient's current language."""
     portal = settings.portal
     way_out = notification_preferences.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
     letter = mail_rendering.render(
@@ -110,10 +110,10 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     message["To"] = _with_ascii_domain(mail.recipient)
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(clock.now())
-    # RFC 5322 3.6.4: the right-hand side is a domain of who made the message; the row's id makes it unique there.
+    # RFC 5322 3.6.4: the right-hand side is a domain of the sender; the row's id makes the left-hand side unique.
     message["Message-ID"] = f"<{mail.id}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
     if mail.kind not in WRITTEN_BY_ADMINS:
-        # RFC 3834 5: no autoresponder answers it.
+        # RFC 3834 5: prevents automatic replies.
         message["Auto-Submitted"] = "auto-generated"
     if way_out:
         message["List-Unsubscribe"] = f"<{portal.address}{way_out}>"
@@ -125,7 +125,7 @@ def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
 
 
 def _with_ascii_domain(address: str) -> str:
-    """Write the domain of an address in A-labels (RFC 5891), which every mail server takes. Raises ValueError."""
+    """Encode an address's domain as A-labels (RFC 5891), which every mail server accepts. Raises ValueError."""
     front, at, domain = address.rpartition("@")
     if not at or domain.isascii():
         return address
@@ -134,14 +134,14 @@ def _with_ascii_domain(address: str) -> str:
 
 
 class _SmtpSession:
-    """One conversation with the mail server, begun when there is something to say and again after it broke off."""
+    """One SMTP connection, opened for the first message and reopened after it broke."""
 
     def __init__(self, settings: Settings) -> None:
         self.mail = settings.mail
         self.server: smtplib.SMTP | None = None
 
     def deliver(self, message: EmailMessage) -> None:
-        """Hand one message over; without a server it goes to the log."""
+        """Send one message; without a configured server, write it to the log."""
         if not self.mail.is_configured:
             text = message.get_body(("plain",)) or message
             for line in f"To {message['To']}: {message['Subject']}\n{text.get_content()}".splitlines():
@@ -159,7 +159,7 @@ class _SmtpSession:
         return self.server
 
     def hang_up(self) -> None:
-        """End the conversation, whatever state it is in."""
+        """Close the connection, whatever state it is in."""
         server, self.server = self.server, None
         if server is not None:
             with suppress(OSError, smtplib.SMTPException):

@@ -1,4 +1,4 @@
-"""What jobs count for the metrics, in Redis, where all processes add up. Redis being down is no reason to fail."""
+"""Job metrics, added up in Redis across processes. A failing Redis only logs a warning."""
 
 import logging
 from bisect import bisect_left
@@ -17,20 +17,20 @@ logger = logging.getLogger(__name__)
 
 
 def add(redis: Redis, totals: audit_counters.Totals) -> None:
-    """Add to the totals of all processes."""
+    """Add counts to the totals of all processes."""
     try:
         with redis.pipeline(transaction=False) as pipeline:
             for name, by in totals.items():
                 pipeline.hincrby(audit_counters.TOTALS_KEY, name, by)
             pipeline.execute()
     except RedisError as error:
-        logger.warning("not counted for the metrics: %s (%s)", ", ".join(totals), type(error).__name__)
+        logger.warning("metrics not counted: %s (%s)", ", ".join(totals), type(error).__name__)
 
 
 def record_run(redis: Redis, job: Job, *, succeeded: bool) -> None:
-    """Count a run of a job, and remember when it last went well."""
+    """Count a run of a job and store the time of its last success."""
     name = job.func_name or "unknown"
-    # Of both results there is a count from the first run on: one that appears with its first failure shows no increase.
+    # Both results are counted from the first run on: a series that first appears with a failure shows no increase.
     totals: audit_counters.Totals = Counter(
         {f"job_runs|{name}|succeeded": int(succeeded), f"job_runs|{name}|failed": int(not succeeded)}
     )
@@ -43,4 +43,4 @@ def record_run(redis: Redis, job: Job, *, succeeded: bool) -> None:
         try:
             redis.hset(last_success.JOBS_KEY, name, str(clock.now().timestamp()))
         except RedisError as error:
-            logger.warning("when %s last succeeded is not known: %s", name, type(error).__name__)
+            logger.warning("last success of %s not stored: %s", name, type(error).__name__)

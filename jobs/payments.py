@@ -1,4 +1,4 @@
-"""Jobs about payments. Each takes ids, and a second run finds the work done."""
+"""Payment jobs: settle callbacks, query providers, send refunds. Each is idempotent."""
 
 import logging
 import urllib.error
@@ -20,9 +20,9 @@ SWEEP_AFTER = timedelta(seconds=15)
 
 
 def settle(event_id: str) -> str:
-    """Act on a stored callback, and then on those that wait behind it.
+    """Settle a stored callback, and then all others that are pending.
 
-    A job costs more than a settlement, so of a heap of callbacks the first job does the work of all.
+    Starting a job costs more than a settlement, so the first job of a burst does the work of all.
     """
     result = _settle(uuid.UUID(event_id))
     _settle_waiting(older_than=timedelta(0))
@@ -30,7 +30,7 @@ def settle(event_id: str) -> str:
 
 
 def sweep_events() -> int:
-    """Settle stored callbacks whose own job was lost; returns how many."""
+    """Settle stored callbacks whose own job was lost; return the number settled."""
     return _settle_waiting(older_than=SWEEP_AFTER)
 
 
@@ -50,7 +50,7 @@ def _settle_waiting(*, older_than: timedelta) -> int:
             _settle(event_id)
             settled += 1
         except (DomainError, SQLAlchemyError):
-            # One event that cannot be settled must not keep the others waiting.
+            # One event that cannot be settled must not block the others.
             logger.exception("payment event %s: cannot be settled", event_id)
             with context.sessions().begin() as session:
                 callbacks.postpone(session, event_id)
@@ -58,29 +58,29 @@ def _settle_waiting(*, older_than: timedelta) -> int:
 
 
 def ask(payment_id: str) -> str | None:
-    """Ask a payment's provider what became of it, because somebody said that something did."""
+    """Query a payment's provider for its status, after a hint that it has changed."""
     return _ask(uuid.UUID(payment_id))
 
 
 def ask_providers() -> int:
-    """Ask providers about the payments whose turn it is, each in its own transaction; returns of how many was news."""
+    """Query providers about the payments that are due, one transaction each; return the number of changed ones."""
     with context.sessions().begin() as session:
         waiting = status_checks.due(session)
     return sum(_ask(payment_id) is not None for payment_id in waiting)
 
 
 def _ask(payment_id: uuid.UUID) -> str | None:
-    """Ask about one payment; what its provider does not explain is asked again later and keeps no other waiting."""
+    """Query the status of one payment; a provider error is retried later and does not block other payments."""
     settings = context.settings()
     try:
         with context.sessions().begin() as session:
             result = topups.ask_provider(session, payment_id, settings)
     except ProviderDown:
-        logger.warning("payment %s: the provider does not answer; it will be asked again", payment_id)
+        logger.warning("payment %s: the provider does not answer; the query will be retried", payment_id)
     except (DomainError, SQLAlchemyError):
-        logger.exception("payment %s: the provider's answer does not fit", payment_id)
+        logger.exception("payment %s: the provider's response was rejected", payment_id)
     else:
-        logger.info("payment %s, asked about: %s", payment_id, result or "nothing new")
+        logger.info("payment %s, provider queried: %s", payment_id, result or "nothing new")
         return result
     with context.sessions().begin() as session:
         status_checks.unanswered(session, payment_id, settings)
@@ -88,13 +88,13 @@ def _ask(payment_id: uuid.UUID) -> str | None:
 
 
 def send_refund(reversal_id: str) -> str:
-    """Let the provider carry out a refund that an admin has made; the sweep tries again what fails."""
+    """Send an admin's refund to the provider; the sweep retries failures."""
     name = uuid.UUID(reversal_id)
     try:
         with context.sessions().begin() as session:
             state = reversals.send(session, name, context.settings())
     except ProviderDown:
-        logger.warning("refund %s: the provider does not answer; it will be asked again", name)
+        logger.warning("refund %s: the provider does not answer; it will be retried", name)
     except (DomainError, SQLAlchemyError):
         logger.exception("refund %s: cannot be sent", name)
     else:
@@ -106,22 +106,22 @@ def send_refund(reversal_id: str) -> str:
 
 
 def sweep_refunds() -> int:
-    """Send refunds whose own job was lost or found the provider down; returns how many were carried out."""
+    """Send refunds whose own job was lost or failed; return the number carried out."""
     with context.sessions().begin() as session:
         waiting = reversals.waiting(session, older_than=SWEEP_AFTER)
     return sum(send_refund(str(reversal_id)) != ReversalState.REQUESTED for reversal_id in waiting)
 
 
 def expire_pending() -> int:
-    """Expire payments that nobody paid in time; returns how many."""
+    """Expire payments that were not paid in time; return the number expired."""
     with context.sessions().begin() as session:
         return topups.expire(session)
 
 
 def deliver_mock_callback(checkout_id: str) -> int:
-    """Play the mock provider's far side: report its customer's decision to our callback address.
+    """Simulate the mock provider: send its customer's decision to our callback address.
 
-    Returns the HTTP status. A refusal raises, and RQ tries again as a real provider would.
+    Return the HTTP status. An error status raises, and RQ retries as a real provider would.
     """
     settings = context.settings()
     with context.sessions().begin() as session:
@@ -130,6 +130,6 @@ def deliver_mock_callback(checkout_id: str) -> int:
     request = urllib.request.Request(  # noqa: S310 - the address is our own portal's, from the settings
         f"{settings.portal.loopback}/api/v1/webhooks/payment", data=body, headers=headers, method="POST"
     )
-    # Straight to the portal: an http_proxy in the environment is not for this machine's own loopback.
+    # Directly to the portal: an http_proxy of the environment must not apply to loopback.
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
         return int(answer.status)

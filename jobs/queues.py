@@ -1,4 +1,4 @@
-"""The way to ask for a job: by its dotted path, after the commit that made it necessary."""
+"""Job queues: enqueue a job by its dotted path after the commit, list failed jobs, report queue status."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,30 +16,30 @@ from jobs.renamed import CurrentJob
 from models.config import settings as config
 
 QUEUE = "zenzefi"
-# What may run for hours has a queue and a worker of its own: payments are never settled after a backup.
+# Jobs that may run for hours have their own queue and worker: settlements never wait for a backup.
 SLOW_QUEUE = "zenzefi-slow"
 TIMEOUT_SECONDS, SLOW_TIMEOUT_SECONDS = 120, 5 * 3600
 KEEP_RESULT_SECONDS = 600
 KEEP_FAILURE_SECONDS = 7 * 24 * 3600
-# At once and again: what still fails then is found by the sweeps of the schedule.
+# Retried at once; what still fails then is found by the scheduled sweeps.
 RETRY = Retry(max=3)
 
 
 class QueueDown(Exception):
-    """Redis did not take the job. What it was for is in the database, and a sweep will find it."""
+    """Redis did not accept the job. Its work is in the database, and a sweep will find it."""
 
 
 @cache
 def queue(name: str = QUEUE) -> Queue:
-    """Return this process's way to a queue."""
+    """Return a queue, connected once per process."""
     connection = Redis.from_url(config.load_settings().redis.url, socket_connect_timeout=2, socket_timeout=5)
     return Queue(name, connection=connection, default_timeout=TIMEOUT_SECONDS)
 
 
 def enqueue(name: str, *args: str) -> None:
-    """Ask for the job `name`, a dotted path such as `jobs.payments.settle`. Raises QueueDown.
+    """Enqueue the job `name`, a dotted path such as `jobs.payments.settle`. Raises QueueDown.
 
-    Somebody waits for it, so it goes before what the schedule has put into the queue, which nobody does.
+    A user waits for it, so it is put before the scheduled jobs.
     """
     kept = {"result_ttl": KEEP_RESULT_SECONDS, "failure_ttl": KEEP_FAILURE_SECONDS}
     try:
@@ -50,7 +50,7 @@ def enqueue(name: str, *args: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FailedJob:
-    """A job that failed as often as it may: what it was, when it gave up, and the last line of why."""
+    """A job that failed permanently: its name and arguments, the time, and the last line of the error."""
 
     id: str
     queue: str
@@ -62,7 +62,7 @@ class FailedJob:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What waits in each queue, how many jobs failed for good, which workers live, and whether the scheduler does."""
+    """Backlog of each queue, number of failed jobs, live workers, and whether the scheduler is alive."""
 
     waiting: dict[str, int]
     failed: int
@@ -70,18 +70,17 @@ class QueueStatus:
     scheduler_lives: bool
 
 
-# What the scheduler leaves each time that it looks for due jobs, and for how long; rq-scheduler's own lock is free
-# between two looks, and so says nothing.
+# The scheduler's heartbeat and its lifetime; rq-scheduler's own lock is free between two polls, so it says nothing.
 SCHEDULER_KEY, SCHEDULER_SECONDS = "zenzefi:scheduler", 15
 
 
 def scheduler_lives(connection: Redis) -> bool:
-    """Say whether somebody puts due jobs into the queues. Raises RedisError."""
+    """Return whether a scheduler is alive. Raises RedisError."""
     return bool(connection.exists(SCHEDULER_KEY))
 
 
 def queue_status(connection: Redis) -> QueueStatus:
-    """Return how the queues stand. Raises QueueDown."""
+    """Return the status of the queues. Raises QueueDown."""
     try:
         lanes = _queues(connection)
         return QueueStatus(
@@ -95,7 +94,7 @@ def queue_status(connection: Redis) -> QueueStatus:
 
 
 def failed_jobs(connection: Redis, limit: int = 50) -> list[FailedJob]:
-    """Return jobs that failed for good, the last ones first. Raises QueueDown."""
+    """Return permanently failed jobs, newest first. Raises QueueDown."""
     found: list[FailedJob] = []
     try:
         for lane in _queues(connection):
@@ -107,12 +106,12 @@ def failed_jobs(connection: Redis, limit: int = 50) -> list[FailedJob]:
 
 
 def retry(connection: Redis, job_id: str) -> str | None:
-    """Put a failed job back into its queue and return its name; None when it is gone. Raises QueueDown."""
+    """Requeue a failed job and return its name; None when it no longer exists. Raises QueueDown."""
     return _on_failed(connection, job_id, lambda lane, job: lane.failed_job_registry.requeue(job))
 
 
 def remove(connection: Redis, job_id: str) -> str | None:
-    """Forget a failed job and return its name; None when it is gone. Raises QueueDown."""
+    """Delete a failed job and return its name; None when it no longer exists. Raises QueueDown."""
     return _on_failed(connection, job_id, lambda lane, job: lane.failed_job_registry.remove(job, delete_job=True))
 
 
@@ -124,7 +123,7 @@ def _on_failed(connection: Redis, job_id: str, act: Callable[[Queue, Job], objec
                 act(lane, job)
                 return str(job.func_name)
     except (NoSuchJobError, ValueError):
-        # The second is RQ's word for what cannot be an id.
+        # RQ raises ValueError for a malformed id.
         return None
     except RedisError as error:
         raise QueueDown(str(error)) from error

@@ -1,4 +1,4 @@
-"""The schedule: one list, made true in Redis at every start."""
+"""The job schedule, and its reconciliation with Redis at every start."""
 
 import re
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """A job that runs every `every` seconds, or when `cron` (in UTC) says; a `slow` one keeps no other waiting."""
+    """A job that runs every `every` seconds or by `cron` (UTC); a `slow` one runs on the slow queue."""
 
     job: str
     every: int | None = None
@@ -41,12 +41,12 @@ class ScheduledJob:
 
     @property
     def timeout(self) -> int:
-        """How long it may run, in seconds."""
+        """Time limit in seconds."""
         return SLOW_TIMEOUT_SECONDS if self.slow else TIMEOUT_SECONDS
 
     @property
     def id(self) -> str:
-        """An id that changes with the task, so that a changed one replaces the old. RQ takes no points or colons."""
+        """An id derived from all fields, so that a changed entry replaces the old one. RQ allows no dots or colons."""
         return _NOT_IN_IDS.sub("-", f"{PREFIX}{self.job}-{self.every or self.cron}{'-slow' if self.slow else ''}")
 
 
@@ -84,13 +84,13 @@ SCHEDULE = (
 
 
 class AtomicScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler ships no types
-    """rq-scheduler, which also leaves word that it lives, and never has a task off the list."""
+    """rq-scheduler with a heartbeat and an atomic enqueue."""
 
     def enqueue_job(self, job: Job) -> None:
-        """Put a due `job` into its queue, and on the schedule again, in one step.
+        """Enqueue a due `job` and reschedule it in one transaction.
 
-        rq-scheduler takes the job off the list and puts it back in two. Killed between them it would lose the task
-        until its next start, and whoever looks between them sees a schedule with a hole.
+        rq-scheduler removes the job from the schedule and adds it again in two steps: killed in between, it would lose
+        the job until its next start, and a reader in between would see a gap.
         """
         cron, interval = job.meta.get("cron_string"), job.meta.get("interval")
         with self.connection.pipeline() as step:
@@ -105,12 +105,12 @@ class AtomicScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler ships no
             step.execute()
 
     def heartbeat(self) -> None:
-        """Say that this scheduler is at work."""
+        """Refresh the heartbeat key."""
         super().heartbeat()
         self.connection.set(SCHEDULER_KEY, clock.now().isoformat(), ex=SCHEDULER_SECONDS)
 
     def register_death(self) -> None:
-        """Say that it is not any more."""
+        """Delete the heartbeat key."""
         super().register_death()
         self.connection.delete(SCHEDULER_KEY)
 
@@ -121,7 +121,7 @@ def scheduler(connection: Redis) -> Scheduler:
 
 
 def reconcile(timetable: Scheduler, tasks: tuple[ScheduledJob, ...] = SCHEDULE) -> None:
-    """Take away what is no longer in the list, and add what is not scheduled yet; a second run changes nothing."""
+    """Remove scheduled jobs that are no longer listed and add missing ones; a second run changes nothing."""
     wanted = {task.id: task for task in tasks}
     present = set()
     for job in timetable.get_jobs():
@@ -149,6 +149,6 @@ def _add(timetable: Scheduler, task: ScheduledJob) -> None:
         id=task.id,
         queue_name=task.queue,
         timeout=task.timeout,
-        # For ever: a job whose record expires between two runs is taken off the schedule without a word.
+        # Keep it for ever: rq-scheduler silently drops a job whose record expires between two runs.
         result_ttl=-1,
     )

@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Make the schedule true and put due jobs into the queue until stopped.
+    """Reconcile the schedule and enqueue due jobs until stopped.
 
-    Without Redis it ends, to be started again.
+    Exits when Redis is down; the supervisor restarts it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.environ["TZ"] = "UTC"

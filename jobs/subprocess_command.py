@@ -1,4 +1,4 @@
-"""Jobs that are a command of `./zenzefi`: run as a person would run it, in a process of its own."""
+"""Run a `./zenzefi` command as a subprocess of a job."""
 
 import subprocess
 import sys
@@ -9,11 +9,11 @@ LIMIT_SECONDS = 4 * 3600
 
 
 class CommandFailed(Exception):
-    """What the command said last, or that it had to be ended."""
+    """The command's last line of output, or that it timed out."""
 
 
 def run(module: str, *options: str) -> str:
-    """Run a command with this process's settings; returns its last line. Raises CommandFailed."""
+    """Run a command with this process's settings and return its last line. Raises CommandFailed."""
     command = [sys.executable, "-P", "-m", module, *options]
     try:
         done = subprocess.run(  # noqa: S603 - our own command

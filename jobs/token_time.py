@@ -1,4 +1,4 @@
-"""Jobs about the time that was bought. Each token is a transaction of its own, and a second run finds the work done."""
+"""Token time jobs: end pauses, credit outages, renew, notify of expiry, pay out bonuses; one transaction per token."""
 
 import logging
 import uuid
@@ -16,11 +16,11 @@ from models.services.tokens import pause as token_pause
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 500  # tokens that are credited in one transaction
+BATCH_SIZE = 500  # tokens credited in one transaction
 
 
 def end_pauses() -> int:
-    """End the pauses whose time is used up, as of the moment when it was; returns how many."""
+    """End the pauses that have reached their limit, as of that moment; return the number ended."""
     return _each(
         lambda session, _settings: token_pause.due(session),
         lambda session, key, _: token_pause.resume_due(session, key),
@@ -28,27 +28,27 @@ def end_pauses() -> int:
 
 
 def pause_for_debt() -> int:
-    """Pause tokens that were bought with money that is owed, and resume them once it is repaid; returns how many."""
+    """Pause tokens bought with money that is owed, and resume them once it is repaid; return the number changed."""
     return _each(debt_pauses.due, debt_pauses.settle)
 
 
 def notify_renewals() -> int:
-    """Tell the owners of tokens that are to be renewed what will happen; returns how many."""
+    """Notify owners of upcoming renewals; return the number notified."""
     return _each(renewal.due_to_notify, renewal.notify)
 
 
 def renew() -> int:
-    """Renew the tokens that are due from their owners' balances, or stop their renewal; returns how many."""
+    """Renew the tokens that are due from their owners' balances, or stop their renewal; return the number processed."""
     return _each(renewal.due, renewal.renew)
 
 
 def notify_expiries() -> int:
-    """Tell the owners of tokens that do not renew themselves that these are about to end; returns how many."""
+    """Notify owners of tokens without auto-renewal that are about to expire; return the number notified."""
     return _each(expiry_notices.due_to_notify, expiry_notices.notify)
 
 
 def vest_bonuses() -> int:
-    """Pay out bonuses whose purchase cannot be refunded any more, and give back withheld ones; returns how many."""
+    """Pay out bonuses whose purchase can no longer be refunded, and return withheld ones; return the number changed."""
     restored = _each(
         lambda session, _settings: bonus_corrections.due_to_restore(session),
         lambda session, key, _: bonus_corrections.restore(session, key),
@@ -59,7 +59,7 @@ def vest_bonuses() -> int:
 
 
 def credit_outages() -> int:
-    """Credit tokens for outages that are over, a batch a transaction; returns how many tokens were looked at."""
+    """Credit tokens for closed outages, one transaction per batch; return the number of tokens processed."""
     with context.sessions().begin() as session:
         waiting = outage_credit.due(session)
     looked_at = 0
@@ -75,7 +75,7 @@ def credit_outages() -> int:
 def _each(
     find: Callable[[Session, Settings], list[uuid.UUID]], act: Callable[[Session, uuid.UUID, Settings], bool]
 ) -> int:
-    """Act on each that is found; one that fails must not keep the others waiting. Returns how many were acted on."""
+    """Act on each id that is found; a failure does not block the others. Return the number acted on."""
     settings = context.settings()
     with context.sessions().begin() as session:
         found = find(session, settings)

@@ -1,7 +1,7 @@
-"""Sending what waits for buyers' webhooks.
+"""Webhook delivery job: sends pending deliveries.
 
-Endpoints are served side by side and each in order. One that fails backs off
-(models/services/webhooks/deliveries.py), so a receiver that hangs costs one thread its time limit now and then.
+Endpoints are served in parallel, each in order. A failing endpoint backs off (models/services/webhooks/deliveries.py),
+so a hanging receiver costs one thread its time-out now and then.
 """
 
 import logging
@@ -28,14 +28,15 @@ from models.webhooks import WebhookDelivery, WebhookEndpoint
 logger = logging.getLogger(__name__)
 
 MAX_THREADS = 16
-# No request begins later than this in a run: the worker has other jobs to do.
+# No request starts after this many seconds of a run, so that other jobs get their turn.
 RUN_SECONDS = 15.0
 
 
 def send_pending() -> int:
-    """Send what waits, batch by batch, each delivery marked in a transaction of its own; returns how many arrived.
+    """Send pending deliveries batch by batch, each recorded in its own transaction; return the number delivered.
 
-    A crash between sending and marking sends one twice, when its lease ends, under the same `webhook-id`; none is lost.
+    After a crash between sending and recording, the delivery is sent again when its lease ends, with the same
+    `webhook-id`.
     """
     settings, ends = context.settings(), time.monotonic() + RUN_SECONDS
     arrived = 0
@@ -57,9 +58,9 @@ def send_pending() -> int:
 
 
 def check_address(endpoint_id: str) -> None:
-    """Look up the host of a new address, so that its owner is told at once that nothing can be sent there.
+    """Resolve the host of a new endpoint, so that its owner learns at once when it is unreachable.
 
-    Nothing is sent. It is done here and not in the portal, where a slow name server would hold a thread.
+    Nothing is sent. It is a job because a slow name server would block a thread of the portal.
     """
     with context.sessions().begin() as session:
         endpoint = session.get(WebhookEndpoint, uuid.UUID(endpoint_id))
@@ -77,7 +78,7 @@ def check_address(endpoint_id: str) -> None:
 
 
 def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) -> Counter[str]:
-    """Send one endpoint's deliveries until one fails or the run's time is over; the rest goes back."""
+    """Send one endpoint's deliveries until one fails or the run ends; release the rest."""
     results: Counter[str] = Counter()
     stopped = False
     for delivery in those:
@@ -119,5 +120,5 @@ def _since(began: float) -> int:
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """The authorities of this machine, read once in a process."""
+    """The system's certificate authorities, loaded once per process."""
     return ssl.create_default_context()

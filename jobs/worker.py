@@ -1,4 +1,4 @@
-"""The worker process: `python -m jobs.worker`. A child of it works on the slow queue."""
+"""The worker process (`python -m jobs.worker`), with a child process for the slow queue."""
 
 import ctypes
 import logging
@@ -17,7 +17,7 @@ from rq.job import Job
 from jobs import audit, backups, cleanup, email_links, health, mail, metrics, payments, queues, token_time, webhooks
 from jobs.renamed import CurrentJob
 
-# Imported before the first job: each job runs in a fork of this process and finds its code already loaded.
+# Imported before the first job: each job runs in a fork of this process with its code already loaded.
 PRELOADED = (email_links, audit, backups, token_time, health, mail, payments, cleanup, webhooks)
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class DependentWorker(Worker):
-    """A worker whose forked job dies with it: a job that nobody supervises would hold its locks for nobody."""
+    """A worker whose forked job is killed with it: an orphaned job would keep its locks."""
 
     job_class = CurrentJob
 
@@ -36,18 +36,18 @@ class DependentWorker(Worker):
         super().main_work_horse(*args, **kwargs)
 
     def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
-        """Keep what came of a job, and count the run."""
+        """Store a job's result and count the run."""
         super().handle_job_success(job, *args, **kwargs)
         metrics.record_run(self.connection, job, succeeded=True)
 
     def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
-        """Likewise for one that raised, or whose process was killed; it may be tried again."""
+        """Count a run that raised or whose process was killed; it may be retried."""
         super().handle_job_failure(job, *args, **kwargs)
         metrics.record_run(self.connection, job, succeeded=False)
 
 
 def main() -> None:
-    """Run jobs, each in a process of its own, until stopped; a job under way is finished first."""
+    """Run jobs, each in its own process, until stopped; a running job is finished first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("rq").setLevel(logging.WARNING)
     slow = multiprocessing.get_context("fork").Process(target=_work_on_slow_queue)
@@ -61,14 +61,14 @@ def main() -> None:
 
 
 def work_on(name: str) -> None:
-    """Run the jobs of one queue until SIGTERM. Ends without Redis, to be started again; later it waits for Redis."""
+    """Run the jobs of one queue until SIGTERM. Exits when Redis is down at the start; later it waits for Redis."""
     queue = queues.queue(name)
-    # A container that is started again has the host and the process id of the killed worker, whose name is still taken.
+    # A restarted container has the host name and process id of the killed worker, whose name is still registered.
     own = f"zenzefi-{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         DependentWorker([queue], connection=queue.connection, name=own).work()
     except RedisError as error:
-        # Said at once: whichever of the two processes ends first takes the other with it.
+        # Logged at once: the first of the two processes to exit stops the other.
         logger.error("the worker of %s ends: Redis does not answer: %s", name, error)
         raise SystemExit(1) from None
 
@@ -79,7 +79,7 @@ def _work_on_slow_queue() -> None:
 
 
 def _stop_with(child: BaseProcess) -> None:
-    """End this process when the child has ended, so that whoever watches it starts both again."""
+    """Stop this process when the child has exited, so that the supervisor restarts both."""
     child.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
