@@ -34,7 +34,7 @@ class Level(StrEnum):
 
 
 class See(StrEnum):
-    """The sections of docs/TROUBLESHOOTING.md that tell what to do."""
+    """The sections of docs/TROUBLESHOOTING.md."""
 
     NOWHERE = ""
     PYTHON = "python-and-packages"
@@ -42,7 +42,7 @@ class See(StrEnum):
     POSTGRESQL = "postgresql-does-not-answer"
     CONNECTIONS = "connections"
     POOLERS = "poolers"
-    SERVER_LOG = "what-postgresql-logs"
+    SERVER_LOG = "postgresql-logs-values"
     MIGRATIONS = "migrations"
     PERMISSIONS = "database-permissions"
     REDIS_MEMORY = "redis-memory"
@@ -55,8 +55,8 @@ class See(StrEnum):
     MAILS = "mails-do-not-arrive"
     BACKUPS = "backups"
     DISK_FULL = "disk-full"
-    AUDIT = "the-audit-log-does-not-hold"
-    BOOKS = "the-books-do-not-add-up"
+    AUDIT = "audit-log-verification-fails"
+    BOOKS = "ledger-verification-fails"
     JOBS = "jobs-do-not-run"
     REVIEWS = "payments-to-review"
     SETTINGS = "settings"
