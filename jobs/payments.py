@@ -36,7 +36,7 @@ def sweep_events() -> int:
 
 def _settle(event_id: uuid.UUID) -> str:
     with context.sessions().begin() as session:
-        result = topups.settle(session, event_id)
+        result = topups.settle(session, event_id, pause_tokens=context.settings().debt.pause_tokens)
     logger.info("payment event %s: %s", event_id, result)
     return result
 

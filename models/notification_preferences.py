@@ -21,6 +21,7 @@ class Topic(StrEnum):
     PAYMENT = "payment"
     REFUND = "refund"
     TOKEN_ENDED = "token_ended"  # noqa: S105
+    TOKEN_PAUSED = "token_paused"  # noqa: S105
     LOGIN = "login"
 
 
@@ -40,6 +41,7 @@ TOPICS = {
     "payment": Topic.PAYMENT,
     "money_back": Topic.REFUND,
     "token_revoked": Topic.TOKEN_ENDED,
+    "tokens_paused": Topic.TOKEN_PAUSED,
     "login": Topic.LOGIN,
 }
 

@@ -3,9 +3,10 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, false, text
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, exists, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models.access_tokens import AccessToken
 from models.base import Base, UuidKey
 
 
@@ -28,3 +29,8 @@ class TokenPause(Base):
     token_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("access_tokens.id", ondelete="RESTRICT"))
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+
+
+def is_paused_for_debt() -> ColumnElement[bool]:
+    """Return in SQL whether a token's current pause lasts until its owner's debt is repaid."""
+    return exists().where(TokenPause.token_id == AccessToken.id, TokenPause.ended_at.is_(None), TokenPause.for_debt)

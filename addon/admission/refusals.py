@@ -83,9 +83,19 @@ def unusable(known: TokenSnapshot, moment: datetime) -> Refuse | None:
     if known.is_revoked:
         return Refuse("token_revoked", known=known)
     if known.is_paused(moment):
-        return Refuse("token_paused", known=known)
+        return _paused(known)
     if known.expires_at is not None and known.expires_at <= moment:
         return Refuse("token_expired", known=known)
     if known.secret_until is not None and known.secret_until <= moment:
         return Refuse("token_invalid", known=known)
     return None
+
+
+def _paused(known: TokenSnapshot) -> Refuse:
+    """Name what ends the pause, and the portal's page that shows it."""
+    page = f"/tokens/{known.token_id}"
+    if not known.is_paused_for_debt:
+        return Refuse("token_paused", known=known, page=page)
+    reason = "A payment for it was charged back; it resumes once the debt is repaid."
+    note = "Платёж за него был оспорен; токен возобновится, когда долг будет погашен."
+    return Refuse("token_paused", reason, known=known, note=note, page=page)

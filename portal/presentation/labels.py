@@ -143,6 +143,7 @@ TOPICS = {
     Topic.PAYMENT: _("Payment received"),
     Topic.REFUND: _("Refund of a payment"),
     Topic.TOKEN_ENDED: _("Token revoked by an admin"),
+    Topic.TOKEN_PAUSED: _("Tokens paused because of a debt"),
     Topic.LOGIN: _("New device sign-in"),
 }
 # What an audit row is about.
@@ -191,6 +192,7 @@ KINDS = {
     "test": _("Test event"),
     "token_expiring": _("Token expires soon"),
     "token_revoked": _("Token revoked by an admin"),
+    "tokens_paused": _("Tokens paused because of a debt"),
     "two_factor_off": _("Two-factor authentication turned off"),
     "two_factor_on": _("Two-factor authentication turned on"),
     "two_factor_reset": _("Two-factor authentication reset"),
@@ -208,6 +210,7 @@ TOPIC_HELP = {
     Topic.PAYMENT: _("Receipt for a top-up."),
     Topic.REFUND: _("When a top-up is refunded."),
     Topic.TOKEN_ENDED: _("With the reason."),
+    Topic.TOKEN_PAUSED: _("After a chargeback that your balance did not cover."),
     Topic.LOGIN: _("From a browser or program you have not used before."),
 }
 TOKEN_HISTORY = {

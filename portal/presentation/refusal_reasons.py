@@ -28,7 +28,9 @@ REASONS = {
         _("Use the new secret, or rotate it again if you have lost it."),
     ),
     "account_disabled": Reason(_("Your account had been disabled."), _("Contact the shop.")),
-    "token_paused": Reason(_("The token was paused."), _("Resume it on the token's page.")),
+    "token_paused": Reason(
+        _("The token was paused."), _("Resume it on the token's page. After a chargeback, repay the debt first.")
+    ),
     "too_many_failures": Reason(
         _("Too many wrong tokens were sent from this address."),
         _("Find the client that sends a wrong token, and wait a minute."),

@@ -60,8 +60,8 @@ _WORDS = {
         "ru": _Words("Аккаунт отключён", "Напишите владельцу магазина."),
     },
     "token_paused": {
-        "en": _Words("The token is paused", "Resume it on its page in the portal, then reload this page."),
-        "ru": _Words("Токен на паузе", "Нажмите «Возобновить» на его странице на портале и обновите эту страницу."),
+        "en": _Words("The token is paused", "Its page in the portal shows how to resume it; then reload this page."),
+        "ru": _Words("Токен на паузе", "На его странице на портале видно, как его возобновить; потом обновите эту."),
     },
     "scope_denied": {
         "en": _Words(

@@ -18,6 +18,7 @@ from models.services.audit import log as audit_log
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
 from models.services.gateway import invalidation
 from models.services.pagination import Page, fetch_page
+from models.token_pauses import is_paused_for_debt
 from models.users import User
 
 # One run of the job closes so many sessions; the next run goes on.
@@ -45,6 +46,8 @@ class TokenSnapshot:
     device_id: str | None
     # The device of the browser access cookie by which the token was found (models/services/tokens/browser_access.py).
     own_device: str | None = None
+    # Whether the pause lasts until a debt is repaid (models/services/tokens/debt_pauses.py).
+    is_paused_for_debt: bool = False
     # Which of the token's secrets this is about, counted from its purchase.
     generation: int = 1
     # Until when the secret by which the token was found opens it, once another took its place.
@@ -75,13 +78,13 @@ def find_by_id(session: Session, token_ids: Sequence[uuid.UUID]) -> dict[uuid.UU
 
 def _known(session: Session, which: ColumnElement[bool]) -> Iterator[TokenSnapshot]:
     rows = session.execute(
-        select(AccessToken, User.is_active, ProxySession.id, ProxySession.device_id)
+        select(AccessToken, User.is_active, ProxySession.id, ProxySession.device_id, is_paused_for_debt())
         .join(User, User.id == AccessToken.user_id)
         .outerjoin(ProxySession, (ProxySession.token_id == AccessToken.id) & ProxySession.ended_at.is_(None))
         .where(which)
     )
     moment = clock.now()
-    for token, owner_is_active, session_id, device_id in rows:
+    for token, owner_is_active, session_id, device_id, is_for_debt in rows:
         yield TokenSnapshot(
             token_id=token.id,
             user_id=token.user_id,
@@ -97,6 +100,7 @@ def _known(session: Session, which: ColumnElement[bool]) -> Iterator[TokenSnapsh
             seconds_left=token.seconds_left(moment),
             session_id=session_id,
             device_id=device_id,
+            is_paused_for_debt=is_for_debt,
             generation=token.generation,
             previous_until=token.previous_until,
         )

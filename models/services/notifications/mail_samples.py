@@ -12,6 +12,7 @@ _FACTS: dict[str, Any] = {
     "price": "18.00",
     "balance": "12.40",
     "short": "5.60",
+    "debt": "18.00",
     "told": "12.00",
     "amount_znc": "50.00",
     "amount_rub": "500.00",

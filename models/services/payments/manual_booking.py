@@ -46,6 +46,7 @@ def book_chargeback(
     reason: str,
     key: uuid.UUID,
     actor: Actor,
+    pause_tokens: bool = True,
 ) -> PaymentReversal:
     """Book that a bank has taken money of a payment: the ZNC leave the wallet, and what is spent becomes a debt.
 
@@ -66,7 +67,15 @@ def book_chargeback(
     if reference in booked:
         raise InvalidInput("reference", "dispute_already_booked")
     return _take(
-        session, payment, ReversalKind.DISPUTE, amount_rub, key=key, reference=reference, reason=reason, actor=actor
+        session,
+        payment,
+        ReversalKind.DISPUTE,
+        amount_rub,
+        key=key,
+        reference=reference,
+        reason=reason,
+        actor=actor,
+        pause_tokens=pause_tokens,
     )
 
 
@@ -100,7 +109,9 @@ def end(
     return found
 
 
-def book_event(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor) -> PaymentEvent:
+def book_event(
+    session: Session, event_id: uuid.UUID, *, note: str, actor: Actor, pause_tokens: bool = True
+) -> PaymentEvent:
     """Book a reviewed report as an admin decides, and take it off the list.
 
     A success credits the payment, though it was canceled or its amount is another; money that went back is taken, as
@@ -111,13 +122,13 @@ def book_event(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor
     if event.payment_id is None:
         raise NotFound("payment")
     payment = reversals.locked(session, event.payment_id)
-    if not _book(session, payment, event, actor):
+    if not _book(session, payment, event, actor, pause_tokens=pause_tokens):
         raise InvalidInput("note", "nothing_to_book")
     session.flush()
     return event
 
 
-def _book(session: Session, payment: Payment, event: PaymentEvent, actor: Actor) -> bool:
+def _book(session: Session, payment: Payment, event: PaymentEvent, actor: Actor, *, pause_tokens: bool) -> bool:
     held = reversal_events.find(session, payment, event)
     in_force = held is not None and held.state in IN_FORCE
     match event.outcome:
@@ -136,7 +147,7 @@ def _book(session: Session, payment: Payment, event: PaymentEvent, actor: Actor)
                 return False
             kind = ReversalKind.DISPUTE if event.outcome == "disputed" else ReversalKind.REFUND
             facts = {"key": uuid.uuid4(), "reference": event.refund_id, "reason": event.review_note, "actor": actor}
-            _take(session, payment, kind, amount, **facts)  # type: ignore[arg-type]
+            _take(session, payment, kind, amount, pause_tokens=pause_tokens, **facts)  # type: ignore[arg-type]
         case _:
             return False
     return True
@@ -152,8 +163,18 @@ def _take(
     reference: str | None,
     reason: str,
     actor: Actor,
+    pause_tokens: bool,
 ) -> PaymentReversal:
-    reversal = reversals.begin(session, payment, kind, amount_rub, reversal_id=key, reason=reason, actor=actor)
+    reversal = reversals.begin(
+        session,
+        payment,
+        kind,
+        amount_rub,
+        reversal_id=key,
+        reason=reason,
+        actor=actor,
+        pause_tokens=pause_tokens,
+    )
     reversal.provider_key, reversal.state, reversal.ended_at = reference, ReversalState.DONE, clock.now()
     session.flush()
     action = AuditAction.PAYMENT_DISPUTED if kind is ReversalKind.DISPUTE else AuditAction.PAYMENT_REFUNDED

@@ -11,7 +11,7 @@ from models.services.actor import PLATFORM
 from models.services.payments import callbacks, reversals
 
 
-def settle(session: Session, payment: Payment, event: PaymentEvent) -> str | None:
+def settle(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> str | None:
     """Book what a provider says of a refund or a dispute of a locked payment, and return what was done.
 
     None while the payment itself is not settled: that word may be on its way still. A result that begins with
@@ -25,7 +25,7 @@ def settle(session: Session, payment: Payment, event: PaymentEvent) -> str | Non
     if event.outcome in _UNDOES:
         return _undone(session, payment, held, event.outcome)
     if held is None:
-        return _book(session, payment, event)
+        return _book(session, payment, event, pause_tokens=pause_tokens)
     if held.state is ReversalState.REQUESTED and held.amount_rub == event.amount_rub:
         reversals.finish(session, payment, held, event.refund_id)
         return "refunded"
@@ -43,7 +43,7 @@ def _against(held: PaymentReversal, event: PaymentEvent) -> str:
     return f"ignored: the {held.kind} is {held.state}"
 
 
-def _book(session: Session, payment: Payment, event: PaymentEvent) -> str:
+def _book(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> str:
     """Book a refund or a dispute that did not begin here."""
     left = payment.amount_rub - payment.returned_rub
     if event.amount_rub > left:
@@ -52,7 +52,14 @@ def _book(session: Session, payment: Payment, event: PaymentEvent) -> str:
     kind = ReversalKind.DISPUTE if disputed else ReversalKind.REFUND
     reason = "Disputed by the payer's bank" if disputed else "Refunded at the provider"
     reversal = reversals.begin(
-        session, payment, kind, event.amount_rub, reversal_id=uuid.uuid4(), reason=reason, actor=PLATFORM
+        session,
+        payment,
+        kind,
+        event.amount_rub,
+        reversal_id=uuid.uuid4(),
+        reason=reason,
+        actor=PLATFORM,
+        pause_tokens=pause_tokens,
     )
     reversal.provider_key, reversal.state, reversal.ended_at = event.refund_id, ReversalState.DONE, clock.now()
     reversals.record(

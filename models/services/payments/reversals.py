@@ -8,6 +8,7 @@ The provider is asked afterwards by a job, with the reversal's id as idempotency
 import uuid
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -40,6 +41,7 @@ from models.services.ledger.money import CENT, require_amount
 from models.services.notifications import outbox
 from models.services.payments import providers, status_checks, unclaimed_money, unspent
 from models.services.promotions import bonus_corrections
+from models.services.tokens import debt_pauses
 from models.users import User
 
 # In the key of the second transfer for one reversal.
@@ -89,7 +91,9 @@ def request(
         left = unspent.of_payment(session, payment)
     if _znc_of(payment, amount_rub) > left:
         raise PaymentSpent(left)
-    reversal = begin(session, payment, ReversalKind.REFUND, amount_rub, reversal_id=key, reason=reason, actor=actor)
+    facts: dict[str, Any] = {"reversal_id": key, "reason": reason, "actor": actor}
+    # What is refunded is unspent, so it makes no debt.
+    reversal = begin(session, payment, ReversalKind.REFUND, amount_rub, pause_tokens=False, **facts)
     resource, facts = ("payment", payment.id), {"amount_rub": str(amount_rub), "reason": reason}
     action = AuditAction.PAYMENT_REFUND_REQUESTED
     audit_log.record(session, action, actor, user_id=payment.user_id, resource=resource, **facts)
@@ -162,11 +166,13 @@ def begin(
     reversal_id: uuid.UUID,
     reason: str,
     actor: Actor,
+    pause_tokens: bool,
 ) -> PaymentReversal:
     """Take the ZNC of a locked payment back: from the wallet, and what is not there as a debt.
 
     A referral bonus that stood on them goes back, too. Its row is locked before any account, as in a revocation, and
-    the wallets of both before accounts of the platform: the other order could deadlock.
+    the wallets of both before accounts of the platform: the other order could deadlock. With
+    `pause_tokens` a debt pauses the tokens bought with the payment, which are locked first.
     """
     amount_znc = _znc_of(payment, amount_rub)
     reversal = PaymentReversal(
@@ -180,20 +186,27 @@ def begin(
         actor_id=actor.user_id,
     )
     session.add(reversal)
+    if pause_tokens:
+        debt_pauses.lock_tokens(session, payment.user_id)
     bonus = bonus_corrections.lock_of_buyer(session, payment.user_id)
     wallet, balance = unclaimed_money.holder(session, payment)
     if bonus is not None:
         transfers.locked_wallet(session, bonus.referrer_id)
     from_wallet = min(balance, amount_znc)
+    payment.returned_rub += amount_rub
+    payment.returned_znc += amount_znc
+    if payment.returned_rub == payment.amount_rub:
+        move(payment, PaymentStatus.REFUNDED)
+    session.flush()
+    if pause_tokens and amount_znc > from_wallet:
+        # Before the platform's account is locked, which all payments share.
+        debt = transfers.debt_of(session, payment.user_id) + amount_znc - from_wallet
+        debt_pauses.pause_for(session, payment.user_id, debt, because=reversal_id)
     if from_wallet:
         _take(session, reversal, payment, wallet, from_wallet, f"reversal:{reversal_id}")
     if amount_znc > from_wallet:
         receivable = transfers.personal_account(session, payment.user_id, AccountKind.RECEIVABLE)
         _take(session, reversal, payment, receivable, amount_znc - from_wallet, f"reversal-debt:{reversal_id}")
-    payment.returned_rub += amount_rub
-    payment.returned_znc += amount_znc
-    if payment.returned_rub == payment.amount_rub:
-        move(payment, PaymentStatus.REFUNDED)
     session.flush()
     if bonus is not None:
         bonus_corrections.withhold(session, bonus, because=reversal.id, actor=actor)

@@ -87,10 +87,11 @@ def start(
     return payment
 
 
-def settle(session: Session, event_id: uuid.UUID) -> str:
+def settle(session: Session, event_id: uuid.UUID, *, pause_tokens: bool = True) -> str:
     """Act on a stored event once and return what was done; a second run finds it processed and does nothing.
 
-    A refund whose payment is not settled yet, or not known yet, waits and is acted on by a later run.
+    A refund whose payment is not settled yet, or not known yet, waits and is acted on by a later run. `pause_tokens` is
+    `[debt] pause_tokens`: whether a debt pauses the tokens bought with the payment.
     """
     event = session.scalars(select(PaymentEvent).where(PaymentEvent.id == event_id).with_for_update()).one_or_none()
     if event is None:
@@ -98,7 +99,10 @@ def settle(session: Session, event_id: uuid.UUID) -> str:
     if event.processed_at is not None:
         return event.result or ""
     payment = _payment_of(session, event)
-    result = _without_payment(event) if payment is None else _misfit(payment, event) or _act_on(session, payment, event)
+    if payment is None:
+        result = _without_payment(event)
+    else:
+        result = _misfit(payment, event) or _act_on(session, payment, event, pause_tokens=pause_tokens)
     if result is None:
         callbacks.postpone(session, event.id)
         return "waits for the payment"
@@ -138,9 +142,9 @@ def _misfit(payment: Payment, event: PaymentEvent) -> str | None:
     return None if callbacks.fits(payment, event) else "review: the amount does not fit the payment"
 
 
-def _act_on(session: Session, payment: Payment, event: PaymentEvent) -> str | None:
+def _act_on(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> str | None:
     if event.outcome in OF_A_PART:
-        return reversal_events.settle(session, payment, event)
+        return reversal_events.settle(session, payment, event, pause_tokens=pause_tokens)
     succeeded = event.outcome == "succeeded"
     if succeeded and PaymentStatus.SUCCEEDED in MOVES[payment.status] and payment.settled_at is None:
         return credit(session, payment, actor=PLATFORM)
@@ -192,7 +196,7 @@ def credit(session: Session, payment: Payment, *, actor: Actor) -> str:
     if is_gone:
         # Paid after the deletion: it goes back to the payer, and an admin sees whether it could.
         facts: dict[str, Any] = {"reversal_id": uuid.uuid4(), "reason": "The account is deleted", "actor": PLATFORM}
-        reversals.begin(session, payment, ReversalKind.REFUND, payment.amount_rub, **facts)
+        reversals.begin(session, payment, ReversalKind.REFUND, payment.amount_rub, pause_tokens=False, **facts)
         return unclaimed_money.REVIEW
     return "credited"
 
@@ -210,7 +214,7 @@ def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) ->
     for event in providers.known(payment.provider, settings).fetch(session, payment):
         stored = callbacks.store_event(session, payment.provider, event)
         if stored:
-            results.append(settle(session, stored))
+            results.append(settle(session, stored, pause_tokens=settings.debt.pause_tokens))
     status_checks.answered(session, payment_id, asked_at=asked_at, settings=settings)
     return results[-1] if results else None
 

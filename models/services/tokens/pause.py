@@ -9,8 +9,9 @@ import math
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -22,8 +23,9 @@ from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.errors import DomainError, PauseRefused, PauseTooShort, TokenUnusable
 from models.services.gateway import invalidation, outages
+from models.services.ledger import transfers
 from models.services.tokens import queries as token_queries
-from models.token_pauses import TokenPause
+from models.token_pauses import TokenPause, is_paused_for_debt
 from models.users import User
 
 DAY = 24 * 3600
@@ -33,13 +35,14 @@ DAY = 24 * 3600
 class PauseOptions:
     """What a pause would be, or is: when it may end, when it ends by itself, how many are left after it.
 
-    `refused` says why none can begin now.
+    `refused` says why none can begin now; `debt` is what the owner has to repay to end a pause for a debt, in ZNC.
     """
 
     earliest_end: datetime
     latest_end: datetime
     left: int
     refused: DomainError | None
+    debt: Decimal | None
 
 
 def preview(session: Session, token: AccessToken, settings: Settings) -> PauseOptions:
@@ -54,6 +57,7 @@ def preview(session: Session, token: AccessToken, settings: Settings) -> PauseOp
         latest_end=latest,
         left=max(0, rules.at_most - taken - (not is_on)),
         refused=_fault(session, token, taken, settings),
+        debt=transfers.debt_of(session, token.user_id) if is_for_debt(session, token) else None,
     )
 
 
@@ -127,8 +131,7 @@ def resume_due(session: Session, token_id: uuid.UUID) -> bool:
 
 def is_for_debt(session: Session, token: AccessToken) -> bool:
     """Say whether the pause that is on, if one is, lasts until a debt is repaid."""
-    lasts = (TokenPause.token_id == token.id) & TokenPause.ended_at.is_(None) & TokenPause.for_debt
-    return session.scalar(select(exists().where(lasts))) is True
+    return session.scalar(select(AccessToken.id).where(AccessToken.id == token.id, is_paused_for_debt())) is not None
 
 
 def end(session: Session, token: AccessToken, started_at: datetime, moment: datetime, actor: Actor) -> None:

@@ -85,10 +85,13 @@ def review_list() -> str | FlaskResponse:
 def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
     """Take an event off the list, with a note of what was done, and book it if that was chosen."""
     note, is_booked = request.form.get("note", ""), "book" in request.form
-    act = manual_booking.book_event if is_booked else manual_review.close
     try:
         with context.transaction() as session:
-            act(session, event_id, note=note, actor=context.actor())
+            if is_booked:
+                pausing = context.fresh_settings(session).debt.pause_tokens
+                manual_booking.book_event(session, event_id, note=note, actor=context.actor(), pause_tokens=pausing)
+            else:
+                manual_review.close(session, event_id, note=note, actor=context.actor())
     except InvalidInput as error:
         return _review_page(refused=event_id, note=note, error=error_messages.message_of(error)), 400
     flash(_("Recorded and resolved.") if is_booked else _("The review has been closed."), "good")
@@ -156,6 +159,7 @@ def chargeback(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
                 reason=str(form.reason.data),
                 key=form.key.data,
                 actor=context.actor(),
+                pause_tokens=context.fresh_settings(session).debt.pause_tokens,
             )
     except (InvalidInput, NotRefundable) as error:
         form.add_error(error, None if isinstance(error, InvalidInput) else "amount")

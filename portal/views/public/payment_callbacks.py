@@ -66,7 +66,7 @@ def _settle(event_id: uuid.UUID) -> None:
         with context.transaction() as session:
             # A provider does not wait for long, and a thread of the portal should not.
             session.execute(text("SET LOCAL lock_timeout = '1s'"))
-            topups.settle(session, event_id)
+            topups.settle(session, event_id, pause_tokens=context.settings().debt.pause_tokens)
     except (DomainError, SQLAlchemyError) as error:
         logger.warning("payment event %s is left to a job: %s", event_id, type(error).__name__)
         context.enqueue_job("jobs.payments.settle", str(event_id))

@@ -20,7 +20,8 @@ from models.services.accounts import roles
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.gateway import sessions as proxy_sessions
-from models.services.tokens import revocation
+from models.services.tokens import debt_pauses, revocation
+from models.token_pauses import TokenPause
 from tests.addon.conftest import Gated, Owned, facts, make_gate, sell
 from tests.conftest import Clock
 
@@ -172,6 +173,18 @@ def test_a_paused_token_is_refused(gated: Gated, owned: Owned) -> None:
             .values(paused_at=clock.now(), pause_limit_seconds=3600)
         )
     assert code(decide(gated, facts(owned.secret))) == "token_paused"
+
+
+def test_a_token_paused_for_a_debt_is_refused_with_what_ends_the_pause(gated: Gated, owned: Owned) -> None:
+    with gated.factory.begin() as session:
+        token = session.get_one(AccessToken, owned.token.id)
+        token.paused_at, token.pause_limit_seconds = clock.now(), debt_pauses.NO_LIMIT_SECONDS
+        session.add(TokenPause(token_id=token.id, started_at=token.paused_at, for_debt=True))
+    refusal = decide(gated, facts(owned.secret))
+    assert isinstance(refusal, Refuse)
+    assert refusal.code == "token_paused"
+    assert "once the debt is repaid" in refusal.detail
+    assert ("долг" in refusal.note, refusal.page) == (True, f"/tokens/{owned.token.id}")
 
 
 def test_a_token_of_a_disabled_user_is_refused(gated: Gated, owned: Owned) -> None:

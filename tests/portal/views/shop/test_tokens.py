@@ -17,11 +17,13 @@ from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM, Actor
 from models.services.crypto import secrets
 from models.services.gateway import sessions, usage_counts
+from models.services.ledger import adjustments
 from models.services.settings import overrides
 from models.services.tokens import browser_access
 from models.users import User
 from tests.conftest import Clock
 from tests.factories import balance, buy
+from tests.models.services.payments.test_reversals import paid, said
 from tests.portal.conftest import Browser, attribute, text_of
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -285,3 +287,18 @@ def test_what_is_refunded_is_promised_in_znc(anonymous: Browser, as_alice: Brows
     for readme, promise in (("README.md", "in ZNC"), ("README.ru.md", "ZNC возвращаются")):
         start = (ROOT / readme).read_text().partition("![")[0]
         assert promise in start
+
+
+def test_the_page_of_a_token_paused_for_a_debt_says_what_ends_the_pause(
+    as_alice: Browser, alice: User, session: Session, settings: Settings
+) -> None:
+    payment = paid(session, alice, settings, "100")
+    token = buy(session, alice, settings, hours=168)
+    adjustments.adjust(session, alice, amount=-balance(session, alice), reason="spent", actor=PLATFORM)
+    said(session, payment, "disputed", "1000", refund_id="d-1")
+    session.commit()
+    page = as_alice.get(f"/tokens/{token.id}")
+    assert "you owe 100.00 ZNC" in page.text
+    assert f"/tokens/{token.id}/resume" not in page.text
+    assert "/wallet?amount=100.00#top-up" in page.text
+    assert "2126" not in page.text, "no end of a pause that has none"
