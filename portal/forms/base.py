@@ -43,7 +43,7 @@ class Form(PlainForm):
         return is_fit and not is_redraw()
 
     def add_error(self, error: DomainError, field: str | None = None) -> None:
-        """Show a service's refusal at the field that it names, or above the form."""
+        """Show a domain error at `field` or at the field that it names; above the form when there is no such field."""
         name = field or (error.field if isinstance(error, InvalidInput) else "")
         if name in self._fields:
             bad = self._fields[name]

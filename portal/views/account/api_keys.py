@@ -8,10 +8,10 @@ from werkzeug.wrappers import Response
 from models import clock
 from models.api_keys import KeyScope
 from models.services.accounts import api_keys
-from models.services.errors import AlreadyCreated, InvalidInput
 from portal.forms.api_keys import SCOPES, KeyForm
+from portal.forms.domain_errors import form_errors
 from portal.i18n import gettext as _
-from portal.presentation import confirmation, error_messages
+from portal.presentation import confirmation
 from portal.request import auth, context
 from portal.request.pagination import page_slice
 
@@ -31,24 +31,21 @@ def create() -> str | Response | tuple[str, int]:
     form = KeyForm.of(context.user())
     if not form.validate():
         return _page(form), 400
-    try:
-        with context.transaction() as session:
-            key, secret = api_keys.create(
-                session,
-                context.user(),
-                name=str(form.name.data),
-                scope=KeyScope(form.scope.data),
-                days=form.days.data or None,
-                settings=context.settings(),
-                actor=context.actor(),
-                key_id=form.key_id.data,
-            )
-    except AlreadyCreated as error:
-        flash(error_messages.message_of(error), "info")
+    with form_errors(form) as result, context.transaction() as session:
+        key, secret = api_keys.create(
+            session,
+            context.user(),
+            name=str(form.name.data),
+            scope=KeyScope(form.scope.data),
+            days=form.days.data or None,
+            settings=context.settings(),
+            actor=context.actor(),
+            key_id=form.key_id.data,
+        )
+    if result.is_form_error:
+        return _page(form), result.status
+    if not result.is_done:
         return redirect(url_for("keys.listing"), 303)
-    except InvalidInput as error:
-        form.add_error(error)
-        return _page(form), 400
     return render_template("account/api_key_secret.html", key=key, secret=secret, scope=SCOPES[key.scope])
 
 

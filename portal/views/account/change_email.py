@@ -4,8 +4,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.services.accounts import email_flows
-from models.services.errors import InvalidInput
 from portal.forms.accounts import EmailForm
+from portal.forms.domain_errors import form_errors
 from portal.i18n import gettext as _
 from portal.request import auth, context, login_limits, rate_limits
 
@@ -20,19 +20,20 @@ def change() -> str | Response | tuple[str, int]:
     on = context.frozen_settings().mail.is_configured
     if request.method == "POST" and on and form.validate():
         rate_limits.count_mailed_link(request.remote_addr)
-        try:
-            with login_limits.proof_attempt(context.login().id), context.transaction() as own:
-                email_flows.request_email_change(
-                    own,
-                    context.user(),
-                    email=str(form.email.data),
-                    password=str(form.current_password.data),
-                    settings=context.frozen_settings(),
-                    actor=context.actor(),
-                )
-        except InvalidInput as error:
-            form.add_error(error)
-        else:
+        with (
+            form_errors(form) as result,
+            login_limits.proof_attempt(context.login().id),
+            context.transaction() as own,
+        ):
+            email_flows.request_email_change(
+                own,
+                context.user(),
+                email=str(form.email.data),
+                password=str(form.current_password.data),
+                settings=context.frozen_settings(),
+                actor=context.actor(),
+            )
+        if result.is_done:
             context.enqueue_job("jobs.email_links.send_links")
             flash(
                 _("We have sent a link to the new address. The old one stays in use until you follow the link."), "good"

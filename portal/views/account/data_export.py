@@ -7,7 +7,7 @@ from models import clock
 from models.audit import AuditAction
 from models.services.accounts import data_export, deletion, two_factor
 from models.services.audit import log as audit_log
-from models.services.errors import InvalidInput, LastSuperuser, OtpInvalid, OtpRequired, PaymentPending
+from portal.forms.domain_errors import form_errors
 from portal.forms.two_factor import DeleteForm
 from portal.i18n import gettext as _
 from portal.request import auth, context, login_limits
@@ -36,15 +36,20 @@ def delete() -> str | AnyResponse | tuple[str, int]:
     form = DeleteForm(request.form)
     user = context.user()
     if request.method == "POST" and form.validate():
-        try:
-            with login_limits.proof_attempt(context.login().id), context.transaction() as own:
-                proof = {"password": str(form.current_password.data), "code": form.code.data or None}
-                deletion.delete_account(own, user, **proof, settings=context.frozen_settings(), actor=context.actor())  # type: ignore[arg-type]
-        except (InvalidInput, OtpRequired, OtpInvalid) as error:
-            form.add_error(error, None if isinstance(error, InvalidInput) else "code")
-        except (LastSuperuser, PaymentPending) as error:
-            form.add_error(error)
-        else:
+        with (
+            form_errors(form) as result,
+            login_limits.proof_attempt(context.login().id),
+            context.transaction() as own,
+        ):
+            deletion.delete_account(
+                own,
+                user,
+                password=str(form.current_password.data),
+                code=form.code.data or None,
+                settings=context.frozen_settings(),
+                actor=context.actor(),
+            )
+        if result.is_done:
             session.clear()
             flash(_("Your account has been deleted."), "info")
             return redirect(url_for("pages.landing"), 303)

@@ -6,8 +6,9 @@ from werkzeug.wrappers import Response
 
 from models.email_links import LinkPurpose
 from models.services.accounts import email_flows, email_links, time_zones, two_factor, users
-from models.services.errors import AccountDisabled, EmailTaken, InvalidInput, LoginFailed, OtpInvalid, UsernameTaken
+from models.services.errors import AccountDisabled, EmailTaken, LoginFailed, OtpInvalid, UsernameTaken
 from portal.forms.accounts import LoginForm, RegisterForm
+from portal.forms.domain_errors import form_errors
 from portal.forms.two_factor import LoginCodeForm
 from portal.i18n import chosen_language
 from portal.i18n import gettext as _
@@ -33,12 +34,9 @@ def register() -> str | Response | tuple[str, int]:
         return redirect(url_for("profile.dashboard"))
     form = RegisterForm(request.form, data={"referral_code": request.args.get("ref", "")[:12]})
     if request.method == "POST" and form.validate():
-        try:
-            with login_limits.registration():
-                _register(form)
-        except (InvalidInput, UsernameTaken) as error:
-            form.add_error(error, None if isinstance(error, InvalidInput) else "username")
-        else:
+        with form_errors(form) as result, login_limits.registration():
+            _register(form)
+        if result.is_done:
             if context.frozen_settings().mail.is_configured:
                 context.enqueue_job("jobs.email_links.send_links")
                 words = _("Check your e-mail for the next step, also if this address already had an account.")

@@ -6,9 +6,9 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from werkzeug.wrappers import Response
 
 from models.notification_preferences import ALWAYS_MAILED, Topic
-from models.services.errors import InvalidInput
 from models.services.ledger.money import parse_amount
 from models.services.notifications import preferences as notification_preferences
+from portal.forms.domain_errors import form_errors
 from portal.forms.notifications import ThresholdForm
 from portal.i18n import gettext as _
 from portal.request import auth, context
@@ -32,11 +32,10 @@ def change() -> str | Response | tuple[str, int]:
     if not form.validate():
         return _page(form), 400
     by_mail, by_webhook = set(request.form.getlist("mail")), set(request.form.getlist("webhook"))
-    try:
+    with form_errors(form) as result:
         threshold = _threshold(str(form.low_balance.data))
-    except InvalidInput as error:
-        form.add_error(error)
-        return _page(form), 400
+    if not result.is_done:
+        return _page(form), result.status
     with context.transaction() as session:
         user.low_balance_znc = threshold
         for topic in Topic:

@@ -5,12 +5,12 @@ from werkzeug.wrappers import Response
 
 from models.payments import PaymentStatus
 from models.services.accounts import logins, time_zones, two_factor, users
-from models.services.errors import InvalidInput
 from models.services.gateway import outages
 from models.services.ledger import transfers
 from models.services.payments import topups
 from models.services.reports import overview
 from portal.forms.accounts import PasswordForm
+from portal.forms.domain_errors import form_errors
 from portal.forms.time_zones import TimeZoneForm
 from portal.i18n import gettext as _
 from portal.request import auth, context, login_limits
@@ -47,21 +47,22 @@ def change_password() -> str | Response | tuple[str, int]:
     user = context.user()
     form = PasswordForm(request.form)
     if form.validate():
-        try:
+        with (
+            form_errors(form) as result,
             # A stolen login must not be a way to guess the password.
-            with login_limits.proof_attempt(context.login().id), context.transaction() as session_:
-                users.change_password(
-                    session_,
-                    user,
-                    current=str(form.current_password.data),
-                    new=str(form.new_password.data),
-                    actor=context.actor(),
-                )
-                # A fresh one for this browser, too: a stolen copy of its cookie ends with the others.
-                opened = auth.open_login(session_, user)
-        except InvalidInput as error:
-            form.add_error(error)
-        else:
+            login_limits.proof_attempt(context.login().id),
+            context.transaction() as session_,
+        ):
+            users.change_password(
+                session_,
+                user,
+                current=str(form.current_password.data),
+                new=str(form.new_password.data),
+                actor=context.actor(),
+            )
+            # This browser gets a new login too, so that a stolen copy of its cookie ends with the others.
+            opened = auth.open_login(session_, user)
+        if result.is_done:
             auth.sign_in(opened)
             flash(_("Your password has been changed. All other login sessions have ended."), "good")
             return redirect(url_for("profile.profile"), 303)

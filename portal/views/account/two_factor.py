@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.services.accounts import two_factor
-from models.services.errors import AlreadyRotated, InvalidInput, OtpInvalid
 from portal.forms.base import Form
+from portal.forms.domain_errors import ChangeResult, form_errors
 from portal.forms.two_factor import BeginForm, FirstCodeForm, RenewCodesForm
 from portal.i18n import gettext as _
 from portal.request import auth, context, login_limits
@@ -36,7 +36,7 @@ def begin() -> str | Response | tuple[str, int]:
         password = str(form.current_password.data)
         two_factor.begin(own, context.user(), password=password, settings=context.frozen_settings())
 
-    if _apply_with_proof(form, act):
+    if _apply_with_proof(form, act).is_done:
         return redirect(url_for("two_factor.setup"), 303)
     return _overview(form, RenewCodesForm()), 400
 
@@ -55,7 +55,7 @@ def setup() -> str | Response | tuple[str, int]:
         code = str(form.code.data)
         codes.extend(two_factor.confirm(own, user, code, settings=settings, actor=context.actor()))
 
-    if request.method == "POST" and _apply_with_proof(form, act):
+    if request.method == "POST" and _apply_with_proof(form, act).is_done:
         return render_template("account/recovery_codes.html", codes=codes, fresh=True)
     address = two_factor.address(user, secret, settings)
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
@@ -78,21 +78,19 @@ def renew_codes() -> str | Response | tuple[str, int]:
     def act(own: Session) -> None:
         codes.extend(two_factor.renew_codes(own, context.user(), **_proof(form), seen=form.seen.data or 0))
 
-    try:
-        is_done = _apply_with_proof(form, act)
-    except AlreadyRotated:
-        flash(_("New codes have already been created. They were shown once."), "info")
+    result = _apply_with_proof(form, act)
+    if result.is_form_error:
+        return _overview(BeginForm(), form), 400
+    if not result.is_done:
         return redirect(url_for("two_factor.overview"), 303)
-    if is_done:
-        return render_template("account/recovery_codes.html", codes=codes, fresh=False)
-    return _overview(BeginForm(), form), 400
+    return render_template("account/recovery_codes.html", codes=codes, fresh=False)
 
 
 @blueprint.post("/off")
 def turn_off() -> str | Response | tuple[str, int]:
     """Turn the second factor off."""
     form = RenewCodesForm(request.form)
-    if _apply_with_proof(form, lambda own: two_factor.turn_off(own, context.user(), **_proof(form))):
+    if _apply_with_proof(form, lambda own: two_factor.turn_off(own, context.user(), **_proof(form))).is_done:
         flash(_("Two-factor authentication is off."), "info")
         return redirect(url_for("two_factor.overview"), 303)
     return _overview(BeginForm(), form), 400
@@ -103,17 +101,17 @@ def _proof(form: RenewCodesForm) -> dict[str, Any]:
     return {**facts, "settings": context.frozen_settings(), "actor": context.actor()}
 
 
-def _apply_with_proof(form: Form, act: Callable[[Session], None]) -> bool:
+def _apply_with_proof(form: Form, act: Callable[[Session], None]) -> ChangeResult:
     """Act on a form that asks for proof; a wrong password or code is counted, and shown at its field."""
     if not form.validate():
-        return False
-    try:
-        with login_limits.proof_attempt(context.login().id), context.transaction() as own:
-            act(own)
-    except (InvalidInput, OtpInvalid) as error:
-        form.add_error(error, None if isinstance(error, InvalidInput) else "code")
-        return False
-    return True
+        return ChangeResult(status=400)
+    with (
+        form_errors(form, repeated=_("New codes have already been created. They were shown once.")) as result,
+        login_limits.proof_attempt(context.login().id),
+        context.transaction() as own,
+    ):
+        act(own)
+    return result
 
 
 def _overview(begin_form: BeginForm, form: RenewCodesForm) -> str:

@@ -8,10 +8,10 @@ from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from models.announcements import Announcement, Level
-from models.services.errors import InvalidInput
 from models.services.notifications import announcements
 from portal.documents import list_export
 from portal.forms.admin import AnnouncementForm
+from portal.forms.domain_errors import form_errors
 from portal.i18n import gettext as _
 from portal.request import announcement_banner, auth, context
 
@@ -44,21 +44,19 @@ def make() -> str | Response | tuple[str, int]:
     form = AnnouncementForm(request.form)
     if not form.validate():
         return _page(form), 400
-    try:
-        with context.transaction() as session:
-            announcements.create(
-                session,
-                level=Level(form.level.data),
-                words_en=str(form.words_en.data),
-                words_ru=str(form.words_ru.data),
-                starts_at=_in_utc(form.starts_at.data),
-                ends_at=_in_utc(form.ends_at.data),
-                actor=context.actor(),
-                announcement_id=form.key.data,
-            )
-    except InvalidInput as error:
-        form.add_error(error)
-        return _page(form), 400
+    with form_errors(form) as result, context.transaction() as session:
+        announcements.create(
+            session,
+            level=Level(form.level.data),
+            words_en=str(form.words_en.data),
+            words_ru=str(form.words_ru.data),
+            starts_at=_in_utc(form.starts_at.data),
+            ends_at=_in_utc(form.ends_at.data),
+            actor=context.actor(),
+            announcement_id=form.key.data,
+        )
+    if not result.is_done:
+        return _page(form), result.status
     announcement_banner.announcement_cache().forget()
     flash(_("The announcement has been published."), "good")
     return redirect(url_for("admin_announcements.listing"), 303)

@@ -6,8 +6,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.services.accounts import impersonation, two_factor, users
-from models.services.errors import ImpersonationNotAllowed, InvalidInput
 from portal.forms.admin import ReasonForm
+from portal.forms.domain_errors import form_errors
 from portal.i18n import gettext as _
 from portal.request import auth, context
 
@@ -24,13 +24,9 @@ def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
     person = users.by_id(context.session(), user_id)
     form = ReasonForm(request.form)
     if request.method == "POST" and form.validate():
-        try:
-            with context.transaction() as own:
-                facts = {"reason": str(form.reason.data), "actor": context.actor()}
-                impersonation.begin(own, context.login(), user_id, **facts)  # type: ignore[arg-type]
-        except (InvalidInput, ImpersonationNotAllowed) as error:
-            form.add_error(error)
-        else:
+        with form_errors(form) as result, context.transaction() as own:
+            impersonation.begin(own, context.login(), user_id, reason=str(form.reason.data), actor=context.actor())
+        if result.is_done:
             return redirect(url_for("profile.dashboard"), 303)
     return render_template("admin/impersonation.html", person=person, form=form), 400 if form.errors else 200
 
@@ -52,12 +48,9 @@ def reset_two_factor(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
     person = users.by_id(context.session(), user_id)
     form = ReasonForm(request.form)
     if request.method == "POST" and form.validate():
-        try:
-            with context.transaction() as own:
-                two_factor.reset(own, user_id, reason=str(form.reason.data), actor=context.actor())
-        except InvalidInput as error:
-            form.add_error(error)
-        else:
+        with form_errors(form) as result, context.transaction() as own:
+            two_factor.reset(own, user_id, reason=str(form.reason.data), actor=context.actor())
+        if result.is_done:
             flash(_("Two-factor authentication of this account is off, and its login sessions have ended."), "good")
             return redirect(url_for("admin.user_detail", user_id=user_id), 303)
     state = two_factor.status(context.session(), user_id)

@@ -8,10 +8,10 @@ from werkzeug.wrappers import Response
 
 from models import clock
 from models.inspections import Inspection, InspectionTarget
-from models.services.errors import InvalidInput
 from models.services.gateway import inspections
 from models.services.pagination import ListQuery
 from portal.documents import list_export
+from portal.forms.domain_errors import form_errors
 from portal.forms.inspections import InspectionForm
 from portal.i18n import gettext as _
 from portal.request import auth, context
@@ -54,20 +54,18 @@ def start() -> str | Response | tuple[str, int]:
     form = InspectionForm.of(rules)
     if not form.validate():
         return _page(form), 400
-    try:
-        with context.transaction() as session:
-            inspections.start(
-                session,
-                target=InspectionTarget(form.target.data),
-                name=str(form.name.data or ""),
-                minutes=form.minutes.data,
-                reason=str(form.reason.data),
-                rules=rules,
-                actor=context.actor(),
-            )
-    except InvalidInput as error:
-        form.add_error(error)
-        return _page(form), 400
+    with form_errors(form) as result, context.transaction() as session:
+        inspections.start(
+            session,
+            target=InspectionTarget(form.target.data),
+            name=str(form.name.data or ""),
+            minutes=form.minutes.data,
+            reason=str(form.reason.data),
+            rules=rules,
+            actor=context.actor(),
+        )
+    if not result.is_done:
+        return _page(form), result.status
     flash(_("The inspection is active and ends automatically."), "good")
     return redirect(url_for("admin_inspections.listing"), 303)
 

@@ -11,15 +11,14 @@ from werkzeug.wrappers import Response
 from models.bundles import Bundle
 from models.coupons import Coupon
 from models.gift_codes import GiftCode
-from models.services.errors import DuplicateTransfer, InvalidInput, TokenEnded
 from models.services.ledger.money import parse_amount
 from models.services.promotions import coupons, gift_codes
 from models.services.tokens import bundles, revocation
 from models.services.tokens import queries as token_queries
 from portal.documents import list_export
 from portal.forms.admin import BundleEditForm, CouponForm, GiftCodesForm, ReasonForm
+from portal.forms.domain_errors import flashed_errors, form_errors
 from portal.i18n import gettext as _
-from portal.presentation import error_messages
 from portal.request import auth, context
 from portal.request.pagination import page_slice
 
@@ -70,12 +69,9 @@ def new_coupon() -> str | Response | tuple[str, int]:
     form = CouponForm(request.form if request.method == "POST" else None)
     if request.method == "POST" and form.validate():
         facts = {name: field.data for name, field in form._fields.items() if name != "valid_until"}
-        try:
-            with context.transaction() as session:
-                coupons.create(session, **facts, valid_until=_end_of_day(form.valid_until.data), actor=context.actor())
-        except InvalidInput as error:
-            form.add_error(error)
-        else:
+        with form_errors(form) as result, context.transaction() as session:
+            coupons.create(session, **facts, valid_until=_end_of_day(form.valid_until.data), actor=context.actor())
+        if result.is_done:
             flash(_("Coupon created."), "good")
             return _to_overview()
     return _form_page(form, _("New coupon"))
@@ -94,26 +90,23 @@ def new_gifts() -> Response | str | tuple[str, int]:
     """Make gift codes and show them, in this one reply and nowhere else; a form sent twice makes them once."""
     form = GiftCodesForm(request.form if request.method == "POST" else None, data={"key": uuid.uuid4()})
     if request.method == "POST" and form.validate():
-        try:
+        repeated = _("These codes have already been created; no more were added. They were shown once.")
+        with form_errors(form, repeated=repeated) as result, context.transaction() as session:
             amount = parse_amount(str(form.amount.data))
-            with context.transaction() as session:
-                codes = gift_codes.create(
-                    session,
-                    amount=amount,
-                    count=form.count.data or 0,
-                    uses_each=form.uses_each.data or 0,
-                    valid_until=_end_of_day(form.valid_until.data),
-                    note=str(form.note.data),
-                    settings=context.settings(),
-                    actor=context.actor(),
-                    key=form.key.data,
-                )
-        except InvalidInput as error:
-            form.add_error(error)
-        except DuplicateTransfer:
-            flash(_("These codes have already been created; no more were added. They were shown once."), "info")
+            codes = gift_codes.create(
+                session,
+                amount=amount,
+                count=form.count.data or 0,
+                uses_each=form.uses_each.data or 0,
+                valid_until=_end_of_day(form.valid_until.data),
+                note=str(form.note.data),
+                settings=context.settings(),
+                actor=context.actor(),
+                key=form.key.data,
+            )
+        if not result.is_done and not result.is_form_error:
             return _to_overview()
-        else:
+        if result.is_done:
             if request.form.get("as") == "csv":
                 return list_export.rows_as_csv("gift-codes", ["code", "amount_znc"], ((code, amount) for code in codes))
             return render_template("admin/gift_codes.html", codes=codes, amount=amount)
@@ -134,17 +127,16 @@ def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     token = token_queries.by_id(context.session(), token_id)
     form = ReasonForm(request.form if request.method == "POST" else None)
     if request.method == "POST" and form.validate():
-        try:
-            with context.transaction() as session:
-                revocation.force_revoke(session, token_id, reason=str(form.reason.data), actor=context.actor())
-        except InvalidInput as error:
-            form.add_error(error)
-            return _form_page(form, _("Revoke token %(prefix)s…", prefix=token.prefix), _("Revoke without refund"))
-        except TokenEnded as error:
-            flash(error_messages.message_of(error), "info")
-        else:
+        with (
+            flashed_errors(category="info") as change,
+            form_errors(form) as result,
+            context.transaction() as session,
+        ):
+            revocation.force_revoke(session, token_id, reason=str(form.reason.data), actor=context.actor())
+        if change.is_done and result.is_done:
             flash(_("Token revoked; its owner is notified of the reason."), "good")
-        return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)
+        if not result.is_form_error:
+            return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)
     return _form_page(form, _("Revoke token %(prefix)s…", prefix=token.prefix), _("Revoke without refund"))
 
 
@@ -187,12 +179,9 @@ def _bundle_form_page(form: BundleEditForm, bundle: Bundle | None) -> str | Resp
     title = _("New bundle") if bundle is None else _("Edit bundle %(name)s", name=bundle.name)
     if request.method == "POST" and form.validate():
         facts: dict[str, Any] = {name: field.data for name, field in form._fields.items()}
-        try:
-            with context.transaction() as session:
-                bundles.save(session, bundle, **facts, settings=context.settings(), actor=context.actor())
-        except InvalidInput as error:
-            form.add_error(error)
-        else:
+        with form_errors(form) as result, context.transaction() as session:
+            bundles.save(session, bundle, **facts, settings=context.settings(), actor=context.actor())
+        if result.is_done:
             flash(_("Bundle saved."), "good")
             return _to_overview()
     return _form_page(form, title)

@@ -10,19 +10,14 @@ from werkzeug.wrappers import Response
 from models.payments import Payment, PaymentEvent, PaymentStatus, ReversalState
 from models.services.admin import lists as admin_lists
 from models.services.errors import (
-    CallbackRefused,
-    DuplicateTransfer,
     InvalidInput,
     NotFound,
-    NotRefundable,
-    PaymentSpent,
-    ProviderDown,
-    ProviderRefused,
 )
 from models.services.ledger.money import parse_amount
 from models.services.payments import manual_booking, manual_review, reversals, topups, unspent
 from portal.documents import list_export
 from portal.forms.admin import ChargebackForm, RefundForm
+from portal.forms.domain_errors import flashed_errors, form_errors
 from portal.i18n import gettext as _
 from portal.presentation import error_messages
 from portal.request import auth, context
@@ -108,16 +103,12 @@ def detail(payment_id: uuid.UUID) -> str:
 def ask(payment_id: uuid.UUID) -> Response:
     """Ask the provider what became of a payment, and settle it by what it says."""
     topups.by_id(context.session(), payment_id)
-    try:
-        with context.transaction() as session:
-            result = topups.ask_provider(session, payment_id, context.settings())
-    except (CallbackRefused, ProviderDown, ProviderRefused) as error:
-        flash(error_messages.message_of(error), "bad")
-    else:
-        said = (
-            _("The provider has no new status.") if result is None else _("The provider's answer has been processed.")
-        )
-        flash(said, "info" if result is None else "good")
+    with flashed_errors() as change, context.transaction() as session:
+        result = topups.ask_provider(session, payment_id, context.settings())
+    if change.is_done and result is None:
+        flash(_("The provider has no new status."), "info")
+    elif change.is_done:
+        flash(_("The provider's answer has been processed."), "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
 
@@ -127,17 +118,14 @@ def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
     form = RefundForm(request.form)
     if not form.validate() or form.key.data is None:
         return _payment_page(payment_id, form), 400
-    try:
-        amount = parse_amount(str(form.amount.data))
-        reason, key, actor = str(form.reason.data), form.key.data, context.actor()
-        with context.transaction() as session:
-            reversals.request(session, payment_id, amount_rub=amount, reason=reason, key=key, actor=actor)
-    except (InvalidInput, NotRefundable, PaymentSpent) as error:
-        form.add_error(error, None if isinstance(error, InvalidInput) else "amount")
-        return _payment_page(payment_id, form), 400
-    except DuplicateTransfer:
-        flash(_("This refund has already been recorded and was not made twice."), "info")
-    else:
+    repeated = _("This refund has already been recorded and was not made twice.")
+    with form_errors(form, repeated=repeated) as result, context.transaction() as session:
+        amount, reason = parse_amount(str(form.amount.data)), str(form.reason.data)
+        key, actor = form.key.data, context.actor()
+        reversals.request(session, payment_id, amount_rub=amount, reason=reason, key=key, actor=actor)
+    if result.is_form_error:
+        return _payment_page(payment_id, form), result.status
+    if result.is_done:
         context.enqueue_job("jobs.payments.send_refund", str(key))
         flash(_("The refund has been recorded and sent to the provider."), "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
@@ -149,24 +137,21 @@ def chargeback(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
     form = ChargebackForm(request.form)
     if not form.validate() or form.key.data is None:
         return _payment_page(payment_id, chargeback_form=form), 400
-    try:
-        with context.transaction() as session:
-            manual_booking.book_chargeback(
-                session,
-                payment_id,
-                amount_rub=parse_amount(str(form.amount.data)),
-                reference=str(form.reference.data),
-                reason=str(form.reason.data),
-                key=form.key.data,
-                actor=context.actor(),
-                pause_tokens=context.fresh_settings(session).debt.pause_tokens,
-            )
-    except (InvalidInput, NotRefundable) as error:
-        form.add_error(error, None if isinstance(error, InvalidInput) else "amount")
-        return _payment_page(payment_id, chargeback_form=form), 400
-    except DuplicateTransfer:
-        flash(_("This chargeback has already been recorded and was not recorded twice."), "info")
-    else:
+    repeated = _("This chargeback has already been recorded and was not recorded twice.")
+    with form_errors(form, repeated=repeated) as result, context.transaction() as session:
+        manual_booking.book_chargeback(
+            session,
+            payment_id,
+            amount_rub=parse_amount(str(form.amount.data)),
+            reference=str(form.reference.data),
+            reason=str(form.reason.data),
+            key=form.key.data,
+            actor=context.actor(),
+            pause_tokens=context.fresh_settings(session).debt.pause_tokens,
+        )
+    if result.is_form_error:
+        return _payment_page(payment_id, chargeback_form=form), result.status
+    if result.is_done:
         flash(_("The chargeback has been recorded."), "good")
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
@@ -178,13 +163,8 @@ def end_reversal(payment_id: uuid.UUID, reversal_id: uuid.UUID) -> Response:
     if state is None:
         raise NotFound("state")
     reason, actor = request.form.get("reason", ""), context.actor()
-    try:
-        with context.transaction() as session:
-            manual_booking.end(session, payment_id, reversal_id, state=state, reason=reason, actor=actor)
-    except InvalidInput as error:
-        flash(error_messages.message_of(error), "bad")
-    else:
-        flash(_("Recorded."), "good")
+    with flashed_errors(_("Recorded.")), context.transaction() as session:
+        manual_booking.end(session, payment_id, reversal_id, state=state, reason=reason, actor=actor)
     return redirect(url_for("admin_payments.detail", payment_id=payment_id), 303)
 
 

@@ -7,13 +7,12 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
-from models.services.errors import InvalidInput, SettingChanged
 from models.services.settings import overrides
 from models.setting_changes import SettingChange
 from portal.documents import list_export
+from portal.forms.domain_errors import flashed_errors, form_errors
 from portal.forms.settings import SettingForm, UndoForm
 from portal.i18n import gettext as _
-from portal.presentation import error_messages
 from portal.request import auth, context
 from portal.request.pagination import PageSlice, page_slice
 
@@ -65,39 +64,29 @@ def change(key: str) -> str | Response | tuple[str, int]:
     filled = SettingForm.of(setting)
     if not filled.validate():
         return _page(setting, filled), 400
-    try:
-        value = None if request.form.get("back") else filled.parsed()
-        with context.transaction() as session:
-            overrides.change(
-                session,
-                context.frozen_settings(),
-                key,
-                value=value,
-                reason=str(filled.reason.data),
-                seen=filled.seen.data or 0,
-                actor=context.actor(),
-            )
-    except InvalidInput as error:
-        filled.add_error(error)
-        return _page(setting, filled), 400
-    except SettingChanged as error:
-        flash(error_messages.message_of(error), "bad")
-        return redirect(url_for("admin_settings.form", key=key), 303)
-    return _changed()
+    with flashed_errors() as change, form_errors(filled) as result, context.transaction() as session:
+        overrides.change(
+            session,
+            context.frozen_settings(),
+            key,
+            value=None if request.form.get("back") else filled.parsed(),
+            reason=str(filled.reason.data),
+            seen=filled.seen.data or 0,
+            actor=context.actor(),
+        )
+    if result.is_form_error:
+        return _page(setting, filled), result.status
+    return _changed() if change.is_done else redirect(url_for("admin_settings.form", key=key), 303)
 
 
 @blueprint.post("/changes/<int:change_id>/undo")
 def undo(change_id: int) -> Response:
     """Bring back what was good before a change."""
     form = UndoForm(request.form)
-    try:
-        with context.transaction() as session:
-            reason = form.reason.data or _("Reverted")
-            overrides.undo(session, context.frozen_settings(), change_id, reason=reason, actor=context.actor())
-    except (InvalidInput, SettingChanged) as error:
-        flash(error_messages.message_of(error), "bad")
-        return redirect(url_for("admin_settings.overview"), 303)
-    return _changed()
+    with flashed_errors() as change, context.transaction() as session:
+        reason = form.reason.data or _("Reverted")
+        overrides.undo(session, context.frozen_settings(), change_id, reason=reason, actor=context.actor())
+    return _changed() if change.is_done else redirect(url_for("admin_settings.overview"), 303)
 
 
 def _changed() -> Response:

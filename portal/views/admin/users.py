@@ -15,9 +15,6 @@ from models.services.admin import user_list as admin_user_list
 from models.services.admin import user_profile
 from models.services.errors import (
     DomainError,
-    DuplicateTransfer,
-    InsufficientFunds,
-    InvalidInput,
     LastSuperuser,
     NotFound,
 )
@@ -26,6 +23,7 @@ from models.services.ledger.money import parse_amount
 from models.users import User
 from portal.documents import list_export
 from portal.forms.admin import AdjustForm, NoteForm
+from portal.forms.domain_errors import form_errors
 from portal.i18n import gettext as _
 from portal.i18n import ngettext
 from portal.presentation import error_messages, formatting
@@ -130,23 +128,19 @@ def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
     form = AdjustForm(request.form)
     if not form.validate():
         return _user_page(user_id, form), 400
-    try:
-        amount = parse_amount(str(form.amount.data), signed=True)
-        with context.transaction() as session:
-            balance = adjustments.adjust(
-                session,
-                person,
-                amount=amount,
-                reason=str(form.reason.data),
-                actor=context.actor(),
-                key=form.key.data,
-            )
-    except (InvalidInput, InsufficientFunds) as error:
-        form.add_error(error, None if isinstance(error, InvalidInput) else "amount")
+    repeated = _("This change has already been recorded and was not applied twice.")
+    with form_errors(form, repeated=repeated) as result, context.transaction() as session:
+        balance = adjustments.adjust(
+            session,
+            person,
+            amount=parse_amount(str(form.amount.data), signed=True),
+            reason=str(form.reason.data),
+            actor=context.actor(),
+            key=form.key.data,
+        )
+    if result.is_form_error:
         return _user_page(user_id, form), 400
-    except DuplicateTransfer:
-        flash(_("This change has already been recorded and was not applied twice."), "info")
-    else:
+    if result.is_done:
         flash(_("New balance: %(balance)s ZNC.", balance=formatting.amount(balance)), "good")
     return _to_user(user_id)
 

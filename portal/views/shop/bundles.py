@@ -2,12 +2,13 @@
 
 import uuid
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from models.services.errors import CouponRefused, DuplicateTransfer, InsufficientFunds, PriceChanged
+from models.services.errors import DomainError, InsufficientFunds
 from models.services.ledger import transfers
 from models.services.tokens import bundles
+from portal.forms.domain_errors import form_errors
 from portal.forms.shop import BundleForm
 from portal.i18n import gettext as _
 from portal.request import auth, context
@@ -44,43 +45,33 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
     is_fit = form.validate()
     if not is_fit or form.purchase_id.data is None or "quote" in request.form:
         return _buy_page(bundle_id, form), 200 if is_fit else 400
-    try:
-        with context.transaction() as session:
-            sold, made = bundles.purchase(
-                session,
-                context.user(),
-                bundle_id,
-                purchase_id=form.purchase_id.data,
-                settings=context.fresh_settings(session),
-                actor=context.actor(),
-                coupon=form.coupon.data or "",
-                shown=form.shown.of(PRICE_KEY),
-            )
-    except DuplicateTransfer:
-        flash(
-            _("This bundle has already been purchased and was not charged twice. Its secrets were shown once."), "info"
+    repeated = _("This bundle has already been purchased and was not charged twice. Its secrets were shown once.")
+    with form_errors(form, repeated=repeated) as result, context.transaction() as session:
+        sold, made = bundles.purchase(
+            session,
+            context.user(),
+            bundle_id,
+            purchase_id=form.purchase_id.data,
+            settings=context.fresh_settings(session),
+            actor=context.actor(),
+            coupon=form.coupon.data or "",
+            shown=form.shown.of(PRICE_KEY),
         )
+    if result.is_form_error:
+        return _buy_page(bundle_id, form, result.error), result.status
+    if not result.is_done:
         return redirect(url_for("tokens.listing"), 303)
-    except InsufficientFunds as error:
-        form.add_error(error)
-        return _buy_page(bundle_id, form, lacks=error), 402
-    except PriceChanged as error:
-        form.add_error(error)
-        return _buy_page(bundle_id, form), 409
-    except CouponRefused as error:
-        form.add_error(error, "coupon")
-        return _buy_page(bundle_id, form), 400
     wallet = transfers.wallet_of(context.session(), context.user().id)
     return render_template("bundles/secrets.html", sold=sold, made=made, wallet=wallet)
 
 
-def _buy_page(bundle_id: uuid.UUID, form: BundleForm, lacks: InsufficientFunds | None = None) -> str:
+def _buy_page(bundle_id: uuid.UUID, form: BundleForm, error: DomainError | None = None) -> str:
     bundle = bundles.offered(context.session(), bundle_id)
     wallet = transfers.wallet_of(context.session(), context.user().id)
     top_up = None
-    if lacks is not None:
+    if isinstance(error, InsufficientFunds):
         back = url_for("bundles.buy_form", bundle_id=bundle_id, coupon=form.coupon.data or None)
-        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+        top_up = url_for("wallet.overview", amount=f"{error.needed - wallet.balance:.2f}", next=back)
     price = bundles.price_of(bundle, context.settings())
     form.shown.now = {PRICE_KEY: price.total}
     quote = prices_with_coupon(form, form.shown.now)[PRICE_KEY]

@@ -1,33 +1,26 @@
 """What an owner changes about a token he has: its clock, its name, its renewal, its secret."""
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import clock
 from models.access_tokens import AccessToken, TokenState
 from models.services.errors import (
     DomainError,
-    DuplicateTransfer,
     InsufficientFunds,
-    InvalidInput,
-    NotFound,
-    PriceChanged,
-    TokenEnded,
 )
 from models.services.ledger import transfers
 from models.services.ledger.money import parse_amount
 from models.services.tokens import extension, renewal, rotation
 from models.services.tokens import pause as token_pause
 from models.services.tokens import queries as token_queries
+from portal.forms.domain_errors import flashed_errors, form_errors
 from portal.forms.shop import ExtendForm, NameForm, RotateForm
 from portal.i18n import gettext as _
-from portal.presentation import confirmation, error_messages, formatting
+from portal.presentation import confirmation, formatting
 from portal.request import auth, context
 
 blueprint = Blueprint("token_changes", __name__, url_prefix="/tokens")
@@ -61,7 +54,10 @@ def confirm_pause(token_id: uuid.UUID) -> str | Response:
 @blueprint.post("/<uuid:token_id>/pause")
 def pause(token_id: uuid.UUID) -> Response:
     """Stop the clock."""
-    with _flash_result(_("Token paused. It cannot be used until you resume it, and its time does not run.")) as session:
+    with (
+        flashed_errors(_("Token paused. It cannot be used until you resume it, and its time does not run.")),
+        context.transaction() as session,
+    ):
         token_pause.pause(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
     return _to_token(token_id)
 
@@ -69,7 +65,7 @@ def pause(token_id: uuid.UUID) -> Response:
 @blueprint.post("/<uuid:token_id>/resume")
 def resume(token_id: uuid.UUID) -> Response:
     """Let the clock run on."""
-    with _flash_result(_("Token resumed. Its time is running again.")) as session:
+    with flashed_errors(_("Token resumed. Its time is running again.")), context.transaction() as session:
         token_pause.resume(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
     return _to_token(token_id)
 
@@ -78,7 +74,7 @@ def resume(token_id: uuid.UUID) -> Response:
 def rename(token_id: uuid.UUID) -> Response:
     """Give the token another name, or none."""
     form = NameForm(request.form)
-    with _flash_result(_("Name saved.")) as session:
+    with flashed_errors(_("Name saved.")), context.transaction() as session:
         rotation.rename(session, context.user(), token_id, name=form.name.data or "", actor=context.actor())
     return _to_token(token_id)
 
@@ -89,7 +85,7 @@ def set_renewal(token_id: uuid.UUID) -> Response:
     on = request.form.get("on") == "1"
     said = _("Auto-renewal is on.") if on else _("Auto-renewal is off.")
     shown = request.form.get("shown", "")
-    with _flash_result(said) as session:
+    with flashed_errors(said), context.transaction() as session:
         renewal.set_auto_renew(
             session,
             context.user(),
@@ -123,34 +119,25 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     if not form.validate() or form.key.data is None:
         return _extend_page(token, form), 400
     hours, key = form.hours.data, form.key.data
-    try:
-        with context.transaction() as session:
-            price = extension.extend(
-                session,
-                context.user(),
-                token_id,
-                hours=hours,
-                key=key,
-                settings=context.fresh_settings(session),
-                actor=context.actor(),
-                shown=form.shown.of(hours),
-            )
-    except DuplicateTransfer:
-        flash(_("This extension has already been purchased and was not charged twice."), "info")
-    except InsufficientFunds as error:
-        form.add_error(error)
-        return _extend_page(token, form, lacks=error), 402
-    except PriceChanged as error:
-        form.add_error(error)
-        return _extend_page(token, form), 409
-    except InvalidInput as error:
-        form.add_error(error)
-        return _extend_page(token, form), 400
-    except NotFound:
-        raise
-    except DomainError as error:
-        flash(error_messages.message_of(error), "bad")
-    else:
+    repeated = _("This extension has already been purchased and was not charged twice.")
+    with (
+        flashed_errors() as change,
+        form_errors(form, repeated=repeated) as result,
+        context.transaction() as session,
+    ):
+        price = extension.extend(
+            session,
+            context.user(),
+            token_id,
+            hours=hours,
+            key=key,
+            settings=context.fresh_settings(session),
+            actor=context.actor(),
+            shown=form.shown.of(hours),
+        )
+    if result.is_form_error:
+        return _extend_page(token, form, result.error), result.status
+    if change.is_done and result.is_done:
         paid = formatting.amount(price)
         flash(
             _("Extended by %(duration)s for %(amount)s ZNC.", duration=formatting.duration(hours), amount=paid), "good"
@@ -172,21 +159,17 @@ def rotate(token_id: uuid.UUID) -> str | Response:
     """Replace the secret and show the new one, in this one reply and nowhere else."""
     form = RotateForm(request.form)
     seen = form.seen.data if form.validate() else 0
-    try:
-        with context.transaction() as session:
-            token, secret = rotation.rotate(
-                session,
-                context.user(),
-                token_id,
-                settings=context.settings(),
-                actor=context.actor(),
-                seen=seen,
-                at_once=form.at_once.data,
-            )
-    except NotFound:
-        raise
-    except DomainError as error:
-        flash(error_messages.message_of(error), "info")
+    with flashed_errors(category="info") as result, context.transaction() as session:
+        token, secret = rotation.rotate(
+            session,
+            context.user(),
+            token_id,
+            settings=context.settings(),
+            actor=context.actor(),
+            seen=seen,
+            at_once=form.at_once.data,
+        )
+    if not result.is_done:
         return _to_token(token_id)
     wallet = transfers.wallet_of(context.session(), context.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet, replaced=True)
@@ -211,23 +194,9 @@ def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
 @blueprint.post("/<uuid:token_id>/old-secret")
 def end_old_secret(token_id: uuid.UUID) -> Response:
     """End the secret that was replaced; a second time changes nothing."""
-    with _flash_result(_("The old secret no longer works.")) as session:
+    with flashed_errors(_("The old secret no longer works.")), context.transaction() as session:
         rotation.end_previous(session, context.user(), token_id, actor=context.actor())
     return _to_token(token_id)
-
-
-@contextmanager
-def _flash_result(done: str) -> Iterator[Session]:
-    """A transaction whose end is told on the next page: as done, or why not."""
-    try:
-        with context.transaction() as session:
-            yield session
-    except NotFound:
-        raise
-    except DomainError as error:
-        flash(error_messages.message_of(error), "bad")
-    else:
-        flash(done, "good")
 
 
 def _to_token(token_id: uuid.UUID) -> Response:
@@ -237,22 +206,19 @@ def _to_token(token_id: uuid.UUID) -> Response:
 def _find_unless_ended(token_id: uuid.UUID) -> AccessToken | None:
     """Return the user's token, or None with a word about it when it has ended."""
     token = token_queries.owned(context.session(), context.user(), token_id)
-    try:
+    with flashed_errors(category="info") as result:
         token_queries.require_not_ended(token.state(clock.now()))
-    except TokenEnded as error:
-        flash(error_messages.message_of(error), "info")
-        return None
-    return token
+    return token if result.is_done else None
 
 
-def _extend_page(token: AccessToken, form: ExtendForm, lacks: InsufficientFunds | None = None) -> str:
+def _extend_page(token: AccessToken, form: ExtendForm, error: DomainError | None = None) -> str:
     wallet = transfers.wallet_of(context.session(), context.user().id)
     prices = form.shown.now = context.settings().prices.znc
     form.hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(prices)]
     top_up = None
-    if lacks is not None:
+    if isinstance(error, InsufficientFunds):
         back = url_for("token_changes.extend_form", token_id=token.id, hours=form.hours.data)
-        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+        top_up = url_for("wallet.overview", amount=f"{error.needed - wallet.balance:.2f}", next=back)
     ends = {hours: token.expires_at and token.expires_at + timedelta(hours=hours) for hours in prices}
     facts = {"wallet": wallet, "prices": prices, "top_up": top_up, "ends": ends}
     return render_template("tokens/extend.html", token=token, form=form, **facts)

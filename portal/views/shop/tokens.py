@@ -8,14 +8,9 @@ from werkzeug.wrappers import Response
 from models import clock
 from models.access_tokens import TokenState
 from models.services.errors import (
-    CouponRefused,
-    DuplicateTransfer,
+    DomainError,
     InsufficientFunds,
-    InvalidInput,
     NotFound,
-    PriceChanged,
-    TokenEnded,
-    TokenUnusable,
 )
 from models.services.gateway import sessions
 from models.services.ledger import transfers
@@ -26,9 +21,10 @@ from models.services.tokens import history as token_history
 from models.services.tokens import pause as token_pause
 from models.services.tokens import purchase as token_purchase
 from models.services.tokens import queries as token_queries
+from portal.forms.domain_errors import flashed_errors, form_errors
 from portal.forms.shop import BuyForm
 from portal.i18n import gettext as _
-from portal.presentation import error_messages, formatting
+from portal.presentation import formatting
 from portal.request import auth, context, security_headers
 from portal.request.pagination import page_slice
 from portal.status import recent_requests
@@ -76,32 +72,24 @@ def buy() -> str | Response | tuple[str, int]:
     is_fit = form.validate()
     if not is_fit or "quote" in request.form:
         return _buy_page(form), 200 if is_fit else 400
-    try:
-        with context.transaction() as session:
-            token, secret = token_purchase.purchase(
-                session,
-                context.user(),
-                hours=form.duration_hours.data,
-                scope=str(form.scope.data),
-                name=form.name.data or "",
-                settings=context.fresh_settings(session),
-                actor=context.actor(),
-                token_id=form.token_id.data,
-                coupon=form.coupon.data or "",
-                shown=form.shown.of(form.duration_hours.data),
-            )
-    except DuplicateTransfer:
-        flash(_("This token has already been purchased and was not charged twice. Its secret was shown once."), "info")
+    repeated = _("This token has already been purchased and was not charged twice. Its secret was shown once.")
+    with form_errors(form, repeated=repeated) as result, context.transaction() as session:
+        token, secret = token_purchase.purchase(
+            session,
+            context.user(),
+            hours=form.duration_hours.data,
+            scope=str(form.scope.data),
+            name=form.name.data or "",
+            settings=context.fresh_settings(session),
+            actor=context.actor(),
+            token_id=form.token_id.data,
+            coupon=form.coupon.data or "",
+            shown=form.shown.of(form.duration_hours.data),
+        )
+    if result.is_form_error:
+        return _buy_page(form, result.error), result.status
+    if not result.is_done:
         return redirect(url_for("tokens.detail", token_id=form.token_id.data), 303)
-    except InsufficientFunds as error:
-        form.add_error(error)
-        return _buy_page(form, lacks=error), 402
-    except PriceChanged as error:
-        form.add_error(error)
-        return _buy_page(form), 409
-    except (InvalidInput, CouponRefused) as error:
-        form.add_error(error, None if isinstance(error, InvalidInput) else "coupon")
-        return _buy_page(form), 400
     wallet = transfers.wallet_of(context.session(), context.user().id)
     return render_template("tokens/secret.html", token=token, secret=secret, wallet=wallet)
 
@@ -135,13 +123,11 @@ def detail(token_id: uuid.UUID) -> Response:
 def open_in_browser(token_id: uuid.UUID) -> Response:
     """Send this browser to the proxy with a ticket, which it takes back for a cookie of its own."""
     settings = context.settings()
-    try:
-        with context.transaction() as session:
-            ticket = browser_access.issue_ticket(
-                session, context.user(), token_id, settings=settings, actor=context.actor()
-            )
-    except TokenUnusable as error:
-        flash(error_messages.message_of(error), "info")
+    with flashed_errors(category="info") as result, context.transaction() as session:
+        ticket = browser_access.issue_ticket(
+            session, context.user(), token_id, settings=settings, actor=context.actor()
+        )
+    if not result.is_done:
         return redirect(url_for("tokens.detail", token_id=token_id), 303)
     response = redirect(f"{settings.proxy.address}/_zenzefi/enter?ticket={ticket}", 303)
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -161,14 +147,11 @@ def confirm_revoke(token_id: uuid.UUID) -> str | Response:
 @blueprint.post("/<uuid:token_id>/revoke")
 def revoke(token_id: uuid.UUID) -> Response:
     """End the token and pay back its unused time."""
-    try:
-        with context.transaction() as session:
-            _token, refund = revocation.revoke(
-                session, context.user(), token_id, settings=context.settings(), actor=context.actor()
-            )
-    except TokenEnded as error:
-        flash(error_messages.message_of(error), "info")
-    else:
+    with flashed_errors(category="info") as result, context.transaction() as session:
+        _token, refund = revocation.revoke(
+            session, context.user(), token_id, settings=context.settings(), actor=context.actor()
+        )
+    if result.is_done:
         given_back = formatting.amount(refund)
         flash(_("Token revoked. %(amount)s ZNC refunded to your wallet.", amount=given_back), "good")
     return redirect(url_for("tokens.detail", token_id=token_id), 303)
@@ -196,15 +179,15 @@ def _usual_duration() -> int:
     return on_sale[len(on_sale) // 2]
 
 
-def _buy_page(form: BuyForm, lacks: InsufficientFunds | None = None) -> str:
-    """Render the purchase; with `lacks`, the way to a top-up that leads back to the same purchase."""
+def _buy_page(form: BuyForm, error: DomainError | None = None) -> str:
+    """Render the purchase; after InsufficientFunds with a link to a top-up that leads back to it."""
     wallet = transfers.wallet_of(context.session(), context.user().id)
     top_up = None
-    if lacks is not None:
+    if isinstance(error, InsufficientFunds):
         chosen = {"duration_hours": form.duration_hours.data, "scope": form.scope.data, "name": form.name.data or None}
         chosen["coupon"] = form.coupon.data or None
         back = url_for("tokens.buy_form", **chosen)
-        top_up = url_for("wallet.overview", amount=f"{lacks.needed - wallet.balance:.2f}", next=back)
+        top_up = url_for("wallet.overview", amount=f"{error.needed - wallet.balance:.2f}", next=back)
     prices = form.shown.now = context.settings().prices.znc
     form.duration_hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(prices)]
     facts = {"wallet": wallet, "quotes": prices_with_coupon(form, prices), "top_up": top_up}

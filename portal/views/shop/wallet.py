@@ -8,11 +8,12 @@ from werkzeug.wrappers import Response
 
 from models.ledger import TransferKind
 from models.payments import PaymentStatus
-from models.services.errors import GiftRefused, InvalidInput, ProviderDown, ProviderRefused
+from models.services.errors import ProviderDown, ProviderRefused
 from models.services.ledger import transfers
 from models.services.ledger.money import parse_amount
 from models.services.payments import providers, topups
 from models.services.promotions import gift_codes
+from portal.forms.domain_errors import form_errors
 from portal.forms.shop import GiftForm, TopUpForm
 from portal.i18n import gettext as _
 from portal.presentation import formatting
@@ -53,28 +54,22 @@ def top_up() -> str | Response | tuple[str, int]:
     if not form.validate():
         return _wallet_page(form), 400
     back = local_path(form.next.data, "") or None
-    try:
-        amount = parse_amount(str(form.amount.data), at_most=settings.limits.topup_max_znc)
-        with context.transaction() as session:
-            payment_id = uuid.uuid4()
-            started = topups.start(
-                session,
-                context.user(),
-                payment_id=payment_id,
-                amount=amount,
-                provider=str(form.provider.data),
-                return_url=own_address(url_for("wallet.payment", payment_id=payment_id, next=back, returned=1)),
-                settings=settings,
-                actor=context.actor(),
-            )
-    except InvalidInput as error:
-        form.add_error(error)
-        return _wallet_page(form), 400
-    except (ProviderDown, ProviderRefused) as error:
-        logger.warning("a payment through %s was not started: %s", form.provider.data, error)
-        is_amount = isinstance(error, ProviderRefused) and error.reason == "amount"
-        form.add_error(error, "amount" if is_amount else None)
-        return _wallet_page(form), 400 if is_amount else 503
+    with form_errors(form) as result, context.transaction() as session:
+        payment_id = uuid.uuid4()
+        started = topups.start(
+            session,
+            context.user(),
+            payment_id=payment_id,
+            amount=parse_amount(str(form.amount.data), at_most=settings.limits.topup_max_znc),
+            provider=str(form.provider.data),
+            return_url=own_address(url_for("wallet.payment", payment_id=payment_id, next=back, returned=1)),
+            settings=settings,
+            actor=context.actor(),
+        )
+    if not result.is_done:
+        if isinstance(result.error, ProviderDown | ProviderRefused):
+            logger.warning("a payment through %s was not started: %s", form.provider.data, result.error)
+        return _wallet_page(form), result.status
     return redirect(without_own_origin(started.checkout_url), 303)
 
 
@@ -85,15 +80,11 @@ def redeem() -> str | Response | tuple[str, int]:
     if not gift.validate():
         return _wallet_page(_top_up_form(), gift), 400
     rate_limits.count_gift_code(context.user().id)
-    try:
-        with context.transaction() as session:
-            code = str(gift.code.data)
-            credited = gift_codes.redeem(
-                session, context.user(), code, settings=context.settings(), actor=context.actor()
-            )
-    except GiftRefused as error:
-        gift.add_error(error, "code")
-        return _wallet_page(_top_up_form(), gift), 400
+    with form_errors(gift) as result, context.transaction() as session:
+        code = str(gift.code.data)
+        credited = gift_codes.redeem(session, context.user(), code, settings=context.settings(), actor=context.actor())
+    if not result.is_done:
+        return _wallet_page(_top_up_form(), gift), result.status
     flash(_("%(amount)s ZNC were credited to your wallet.", amount=formatting.amount(credited)), "good")
     return redirect(local_path(request.args.get("next"), url_for("wallet.overview")), 303)
 

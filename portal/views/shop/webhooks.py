@@ -6,14 +6,15 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from models.notification_preferences import Topic
-from models.services.errors import AlreadyRotated, InvalidInput
+from models.services.errors import InvalidInput
 from models.services.webhooks import deliveries
 from models.services.webhooks import endpoints as webhook_endpoints
 from models.webhooks import WebhookEndpoint
 from portal.forms.base import SeenForm
+from portal.forms.domain_errors import flashed_errors, form_errors
 from portal.forms.webhooks import EndpointForm, NewEndpointForm
 from portal.i18n import gettext as _
-from portal.presentation import confirmation, error_messages
+from portal.presentation import confirmation
 from portal.request import auth, context
 from portal.request.pagination import page_slice
 
@@ -34,20 +35,18 @@ def create() -> str | Response | tuple[str, int]:
     form, topics = NewEndpointForm(request.form), set(request.form.getlist("topic"))
     if not _is_valid(form, topics):
         return _listing(form, topics), 400
-    try:
-        with context.transaction() as session:
-            made = webhook_endpoints.create(
-                session,
-                context.user(),
-                form.endpoint_id.data or uuid.uuid4(),
-                url=str(form.url.data),
-                topics=topics,
-                settings=context.settings(),
-                actor=context.actor(),
-            )
-    except InvalidInput as error:
-        form.add_error(error)
-        return _listing(form, topics), 400
+    with form_errors(form) as result, context.transaction() as session:
+        made = webhook_endpoints.create(
+            session,
+            context.user(),
+            form.endpoint_id.data or uuid.uuid4(),
+            url=str(form.url.data),
+            topics=topics,
+            settings=context.settings(),
+            actor=context.actor(),
+        )
+    if not result.is_done:
+        return _listing(form, topics), result.status
     if made is None:
         flash(_("This webhook already exists; its secret was shown once."), "info")
         return _to_detail(uuid.UUID(str(form.endpoint_id.data)))
@@ -67,19 +66,16 @@ def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """Give a webhook another address or other topics."""
     endpoint, form, topics = _require_owned(endpoint_id), EndpointForm(request.form), set(request.form.getlist("topic"))
     if _is_valid(form, topics):
-        try:
-            with context.transaction() as session:
-                webhook_endpoints.change(
-                    session,
-                    endpoint,
-                    url=str(form.url.data),
-                    topics=topics,
-                    settings=context.settings(),
-                    actor=context.actor(),
-                )
-        except InvalidInput as error:
-            form.add_error(error)
-        else:
+        with form_errors(form) as result, context.transaction() as session:
+            webhook_endpoints.change(
+                session,
+                endpoint,
+                url=str(form.url.data),
+                topics=topics,
+                settings=context.settings(),
+                actor=context.actor(),
+            )
+        if result.is_done:
             context.enqueue_job("jobs.webhooks.check_address", str(endpoint_id))
             flash(_("Webhook updated."), "good")
             return _to_detail(endpoint_id)
@@ -131,13 +127,11 @@ def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
     """Give a webhook a new secret and show it, once; a form sent twice replaces it once."""
     endpoint, form = _require_owned(endpoint_id), SeenForm(request.form)
     seen = (form.seen.data if form.validate() else None) or 0
-    try:
-        with context.transaction() as session:
-            secret = webhook_endpoints.replace_secret(
-                session, endpoint, seen=seen, settings=context.settings(), actor=context.actor()
-            )
-    except AlreadyRotated as error:
-        flash(error_messages.message_of(error), "info")
+    with flashed_errors(category="info") as result, context.transaction() as session:
+        secret = webhook_endpoints.replace_secret(
+            session, endpoint, seen=seen, settings=context.settings(), actor=context.actor()
+        )
+    if not result.is_done:
         return _to_detail(endpoint_id)
     return render_template("webhooks/secret.html", endpoint=endpoint, secret=secret)
 
