@@ -1,4 +1,4 @@
-"""Clean-up jobs: idle sessions, expired logins and replies, old notifications; daily statistics, ledger verification."""
+"""Clean-up jobs: idle sessions, expired logins and replies, old notifications; daily statistics and ledger checks."""
 
 import logging
 from datetime import timedelta
