@@ -1,1 +1,1 @@
-"""The rules: plain functions with the session first. They flush and never commit; the caller owns the transaction."""
+"""Domain services: plain functions, session first. They flush and never commit; the caller owns the transaction."""

@@ -1,4 +1,4 @@
-"""Durations as people read them, the same in pages and in mail: "7 days 11 hours"."""
+"""Durations in words, the same on pages and in mails: "7 days 11 hours"."""
 
 from babel.units import format_unit
 
@@ -6,9 +6,9 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 def format_duration(seconds: int, language: str) -> str:
-    """Return a duration in its two largest units, without a second one that is zero.
+    """Return a duration in its two largest units, leaving out a second one that is zero.
 
-    The words and their plural forms are CLDR's. `static/js/countdown.js` takes the same ones from the browser.
+    Words and plural forms come from CLDR. `static/js/countdown.js` takes the same ones from the browser.
     """
     rest = max(0, seconds)
     first = next((index for index, (_, size) in enumerate(_UNITS) if rest >= size), len(_UNITS) - 1)

@@ -1,7 +1,7 @@
-"""Idempotency-Key: the same request with the same key is carried out once and answered alike for 24 hours.
+"""Idempotency-Key of the API: a repeated request is executed once and gets the same reply for 24 hours.
 
-The reply is kept in the transaction that moves the money, so no crash can separate the two. What was refused has moved
-nothing and is not kept: sent again with its key, it is tried again.
+The reply is stored in the transaction that moves the money, so a crash cannot separate them. A refused request has
+changed nothing and is not stored: repeated with its key, it is tried again.
 """
 
 import hashlib
@@ -29,17 +29,17 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 @dataclass(frozen=True, slots=True)
 class StoredReply:
-    """A reply: its status and its JSON."""
+    """A stored reply: status and JSON."""
 
     status: int
     body: str
 
 
 def claim(session: Session, user: User, key: str, request: bytes, settings: Settings) -> uuid.UUID | StoredReply:
-    """Take a key for a request, or return the reply that it has already.
+    """Claim a key for a request, or return its stored reply.
 
-    A twin at the same instant waits here until the first one commits, and gets its reply; RequestUnderWay when that
-    takes longer than the database lets it wait. KeyReused when the key was used for another request.
+    A concurrent duplicate waits for the first to commit and gets its reply; IdempotentRequestInProgress when that
+    exceeds the lock time-out. IdempotencyKeyReused when the key was used for another request.
     """
     key_hash, request_hash = _hash(settings, user, key.encode()), hashlib.sha256(request).digest()
     moment = clock.now()
@@ -74,7 +74,7 @@ def claim(session: Session, user: User, key: str, request: bytes, settings: Sett
 
 
 def store_reply(session: Session, claimed: uuid.UUID, reply: StoredReply, settings: Settings) -> None:
-    """Keep the reply under the key that was taken for it in this transaction."""
+    """Store the reply under the key claimed in this transaction."""
     row = session.get_one(IdempotentReply, claimed)
     row.status = reply.status
     row.body = encryption.encrypt(settings.portal, reply.body.encode(), purpose=encryption.Purpose.REPLY, owner=row.id)
@@ -82,7 +82,7 @@ def store_reply(session: Session, claimed: uuid.UUID, reply: StoredReply, settin
 
 
 def delete_expired(session: Session) -> int:
-    """Delete replies whose 24 hours are over; returns how many."""
+    """Delete replies older than 24 hours; return the number deleted."""
     gone = session.scalars(
         delete(IdempotentReply).where(IdempotentReply.expires_at <= clock.now()).returning(IdempotentReply.id)
     )
@@ -90,5 +90,5 @@ def delete_expired(session: Session) -> int:
 
 
 def _hash(settings: Settings, user: User, key: bytes) -> bytes:
-    """Whose key it is goes into the hash: two users may choose the same one."""
+    """The user's id is part of the hash: two users may choose the same key."""
     return hmac.digest(settings.tokens.hash_key.get_secret_value().encode(), b"reply:" + user.id.bytes + key, "sha256")

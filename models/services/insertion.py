@@ -1,7 +1,7 @@
-"""Inserting rows that a unique index may refuse, without an error.
+"""Insert a row unless a unique index refuses it, without an error.
 
-PostgreSQL writes a failed statement and the duplicate key into its log: the address of an account, a password hash.
-ON CONFLICT DO NOTHING decides the same, also between two transactions at once, and logs nothing.
+PostgreSQL logs a failed statement with the duplicate key: an e-mail address, a password hash. ON CONFLICT DO NOTHING
+decides the same, also between concurrent transactions, and logs nothing.
 """
 
 from typing import Any
@@ -13,6 +13,6 @@ from models.base import Base
 
 
 def insert_unless_taken[Row: Base](session: Session, kind: type[Row], **values: Any) -> Row | None:
-    """Insert a row and return it; None when a unique index holds one like it, also one that was committed meanwhile."""
+    """Insert a row and return it; None when a unique index has a matching one, also one committed concurrently."""
     row = insert(kind).values(**values).on_conflict_do_nothing().returning(kind)
     return session.scalars(row).one_or_none()

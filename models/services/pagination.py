@@ -1,4 +1,4 @@
-"""Lists are cut into pages in the database, never in Python."""
+"""Pagination in the database."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
 IN_MEMORY = 500
-# In a log of millions nobody asks for the exact number.
+# Lists of a log are counted up to this number.
 LOG_COUNT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Page[T]:
-    """A slice of a list; `total` counts the whole, or where the list ends: there is more where `is_exact` is False."""
+    """A slice of a list; `total` is its length, or a lower bound where `is_exact` is False."""
 
     items: Sequence[T]
     total: int
@@ -35,17 +35,17 @@ class Page[T]:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery[T]:
-    """A list before it is cut: what is in it, and in which order."""
+    """A list before it is cut into pages: query and order."""
 
     query: Select[T]
     order: tuple[Any, ...]
 
     def page(self, session: Session, *, limit: int, offset: int, count_to: int | None = None) -> Page[T]:
-        """Return a page of it; see `page_of`."""
+        """Return one page; see `fetch_page`."""
         return fetch_page(session, self.query, order=self.order, limit=limit, offset=offset, count_to=count_to)
 
     def rows(self, session: Session) -> Iterator[T]:
-        """Return all of it, some hundred rows in memory at a time."""
+        """Return all rows, some hundred in memory at a time."""
         return iter(session.scalars(self.query.order_by(*self.order).execution_options(yield_per=IN_MEMORY)))
 
 
@@ -59,11 +59,11 @@ def fetch_page[T](
     count_to: int | None = None,
     parts: Sequence[Select[T]] = (),
 ) -> Page[T]:
-    """Run `query` for one page; limit and offset are bounded on both sides here, whatever the caller passed.
+    """Run `query` for one page; limit and offset are clamped here, whatever the caller passed.
 
-    With `count_to` the list ends after so many rows, for counting a list and leafing through it: in one of millions
-    the exact number costs more than the page, and who looks for the older ones narrows the list. `parts` are
-    the rows of the query in several queries, none of which has any of another's, that are counted more easily.
+    With `count_to` the list ends after that many rows, for counting and paging: in a list of millions the exact count
+    costs more than the page. `parts` are disjoint queries that together have the rows of `query` and are cheaper to
+    count.
     """
     limit = min(max(limit, 1), MAX_LIMIT)
     offset = min(max(offset, 0), MAX_OFFSET)
@@ -77,9 +77,9 @@ def fetch_page[T](
 
 
 def _rows[T](session: Session, query: Select[T], order: tuple[Any, ...], limit: int, offset: int) -> Sequence[T]:
-    """Read a slice by the keys of its rows: what is passed over on the way is then read from an index alone.
+    """Read a slice by its rows' keys: the skipped rows are then read from an index alone.
 
-    What the query joins in for each row is joined to the rows of the slice, not to all that come before them.
+    Joins of the query apply to the rows of the slice, not to all rows before them.
     """
     (key,) = inspect(query.column_descriptions[0]["entity"]).primary_key
     asked = query.with_only_columns(key).order_by(*order).limit(limit).offset(offset)

@@ -1,1 +1,1 @@
-"""Users' accounts."""
+"""User accounts: registration, passwords, logins, two-factor authentication, API keys, deletion."""

@@ -1,4 +1,4 @@
-"""Making, finding and ending personal API keys."""
+"""Personal API keys: create, look up, revoke."""
 
 import uuid
 from datetime import timedelta
@@ -19,12 +19,12 @@ from models.services.errors import AlreadyCreated, InvalidInput, NotFound
 from models.services.pagination import Page, fetch_page
 from models.users import User
 
-# What a key begins with, so that scanners of leaked secrets know one when they see it.
+# The prefix by which secret scanners recognise a leaked key.
 PREFIX = "zk_"
 NAME_LENGTH = 50
 AT_MOST = 20
 LONGEST_DAYS = 366
-# A key in use is written to this seldom.
+# The last use of a key is written at most this often.
 TOUCH_EVERY = timedelta(minutes=1)
 
 
@@ -39,17 +39,17 @@ def create(
     actor: Actor,
     key_id: uuid.UUID | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key and return it with its secret, which is known only now; without `days` it lasts until it is ended.
+    """Create a key and return it with its secret, which is shown once; without `days` it never expires.
 
-    A form that carries `key_id` makes one key: sent again it raises AlreadyCreated. Raises InvalidInput for a bad
-    name, an admin's scope for another user, too many keys, or too many days.
+    A form that carries `key_id` creates one key: sent again it raises AlreadyCreated. Raises InvalidInput for a bad
+    name, an admin scope for a user who is no admin, too many keys, or too many days.
     """
     name = text_validation.one_line(name, field="name", at_least=1, at_most=NAME_LENGTH)
     if scope is KeyScope.ADMIN and not user.is_superuser:
         raise InvalidInput("scope", "api_key_scope_not_allowed")
     if days is not None and not 1 <= days <= LONGEST_DAYS:
         raise InvalidInput("days", "api_key_lifetime_out_of_range")
-    # The user's row is locked, so that keys made at the same instant are counted one after the other.
+    # The user's row is locked, so that concurrent requests cannot exceed the limit.
     session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
     if key_id is not None and session.get(ApiKey, key_id) is not None:
         raise AlreadyCreated
@@ -77,9 +77,9 @@ def create(
 
 
 def find_active(session: Session, shown: str, settings: Settings) -> ApiKey | None:
-    """Return the key of this secret with its user, if it still opens anything; a made-up one is looked up nowhere.
+    """Return the active key of a secret, with its user; a secret with a wrong checksum is rejected without a query.
 
-    Whether its user is active is the caller's to ask.
+    The caller checks whether the user is active.
     """
     secret = shown.removeprefix(PREFIX)
     if secret == shown or not secrets.is_genuine(settings.tokens, secret, Purpose.API_KEY):
@@ -91,19 +91,19 @@ def find_active(session: Session, shown: str, settings: Settings) -> ApiKey | No
 
 
 def is_stale(key: ApiKey) -> bool:
-    """Say whether it is time to `touch` a key again."""
+    """Return whether the last use of a key should be written again."""
     return key.last_used_at is None or clock.now() - key.last_used_at >= TOUCH_EVERY
 
 
 def touch(session: Session, key: ApiKey) -> None:
-    """Note that a key is in use; of several requests at the same instant one writes."""
+    """Store the time of a key's last use; of concurrent requests only one writes."""
     moment = clock.now()
     is_due = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= moment - TOUCH_EVERY)
     session.execute(update(ApiKey).where(ApiKey.id == key.id, is_due).values(last_used_at=moment))
 
 
 def revoke(session: Session, user: User, key_id: uuid.UUID, *, actor: Actor) -> None:
-    """End one of the user's keys; a second time changes nothing. Raises NotFound for a stranger's."""
+    """Revoke one of the user's keys; a second call changes nothing. Raises NotFound for another user's key."""
     own(session, user, key_id)
     ended = update(ApiKey).where(ApiKey.id == key_id, ApiKey.ended_at.is_(None)).values(ended_at=clock.now())
     if session.scalar(ended.returning(ApiKey.id)) is not None:
@@ -111,7 +111,7 @@ def revoke(session: Session, user: User, key_id: uuid.UUID, *, actor: Actor) -> 
 
 
 def own(session: Session, user: User, key_id: uuid.UUID) -> ApiKey:
-    """Return the user's key. Raises NotFound, for a stranger's too."""
+    """Return the user's key. Raises NotFound, also for another user's key."""
     key = session.get(ApiKey, key_id)
     if key is None or key.user_id != user.id:
         raise NotFound("api_key")
@@ -119,6 +119,6 @@ def own(session: Session, user: User, key_id: uuid.UUID) -> ApiKey:
 
 
 def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) -> Page[ApiKey]:
-    """Return a page of a user's keys, newest first, ended ones among them."""
+    """Return a page of a user's keys, newest first, revoked ones included."""
     query = select(ApiKey).where(ApiKey.user_id == user_id)
     return fetch_page(session, query, order=(ApiKey.created_at.desc(), ApiKey.id), limit=limit, offset=offset)

@@ -1,4 +1,4 @@
-"""A user's own data as one JSON document, written piece by piece so that years of it need no memory. No secrets."""
+"""Export of a user's own data as one JSON document, streamed so that its size needs no memory. Contains no secrets."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""Deleting one's account: what ends, what lapses, and what is made nameless. Ledger and audit log stay."""
+"""Account deletion: end tokens and logins, write off the wallet, anonymise what remains. Ledger and audit log stay."""
 
 import secrets
 import uuid
@@ -34,13 +34,13 @@ from models.user_notes import UserNote
 from models.users import User
 from models.webhooks import WebhookEndpoint
 
-# What is his alone and nothing else stands on; the deliveries of a webhook go with it.
+# Tables whose rows belong to the user alone; a webhook's deliveries are deleted by cascade.
 OWNED_TABLES = (Login, ApiKey, IdempotentReply, WebhookEndpoint, NotificationPreference, KnownDevice, UserNote)
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionSummary:
-    """What somebody gives up: ZNC in the wallet, and tokens that could still be used. `waits`: a payment is pending."""
+    """What a deletion forfeits: ZNC in the wallet and usable tokens. `waits`: a payment is pending."""
 
     balance: Decimal
     tokens: int
@@ -48,7 +48,7 @@ class DeletionSummary:
 
 
 def preview(session: Session, user: User) -> DeletionSummary:
-    """Return what would lapse if the account were deleted now."""
+    """Return what would be forfeited if the account were deleted now."""
     usable = select(func.count()).where(AccessToken.user_id == user.id, token_queries.has_not_ended())
     pending = select(Payment.id).where(Payment.user_id == user.id, Payment.status == PaymentStatus.PENDING).limit(1)
     return DeletionSummary(
@@ -59,22 +59,22 @@ def preview(session: Session, user: User) -> DeletionSummary:
 def delete_account(
     session: Session, user: User, *, password: str, code: str | None, settings: Settings, actor: Actor
 ) -> DeletionSummary:
-    """Delete a user's own account and return what lapsed with it.
+    """Delete a user's own account and return what was forfeited.
 
-    1. Refuse the last admin, and who has a payment under way: its money would come to nobody.
-    2. Tell him at his address, which is forgotten afterwards.
-    3. End his tokens, without a refund, since there is no wallet for it, and his links and second factor; remove his
-       logins, API keys, webhooks, choices, known devices, and what admins noted about him.
-    4. Book what is in his wallet out of it, and let referral bonuses lapse that are still held: no money may come to
-       a deleted account, and a deletion must not pay a bonus out before its time.
-    5. Close his accounts, so that nothing comes to them any more, and keep a keyed hash of his address, by which his
-       debts and limits find him should he register again.
-    6. Take his name, addresses and devices out of what stays.
+    1. Refuse for the last admin and while a payment is pending, which could be credited to nobody.
+    2. Notify the user by mail, before the address is deleted.
+    3. End their tokens without a refund, as there is no wallet left for it, and their links and second factor; delete
+       their logins, API keys, webhooks, preferences, known devices and admins' notes.
+    4. Book the wallet's balance out and let held referral bonuses lapse: no money may reach a deleted account, and a
+       deletion must not pay a bonus out early.
+    5. Close the user's accounts, and keep a keyed hash of the address, by which debts and limits apply again after a
+       new registration.
+    6. Anonymise names, addresses and devices in the rows that remain.
 
-    Raises InvalidInput for a wrong password, OtpRequired, OtpWrong, LastSuperuser, PaymentWaits.
+    Raises InvalidInput for a wrong password, OtpRequired, OtpInvalid, LastSuperuser, PaymentPending.
     """
-    # Admins, user, tokens, bonuses, wallet, logins: in the order of all that changes an account, sells or pays back.
-    # Two orders would be a deadlock. Who sent the form twice is nobody by the second time, whom no password proves.
+    # Lock order: admins, user, tokens, bonuses, wallet, logins, as everywhere; another order could deadlock. A form
+    # sent twice finds the password gone the second time.
     admins = roles.locked_admins(session) if user.is_superuser else []
     session.refresh(user, with_for_update={"key_share": True})
     users.confirm_password(user, password)
@@ -108,8 +108,8 @@ def delete_account(
 
 
 def _end_tokens(session: Session, user_id: uuid.UUID) -> None:
-    """End what could still be used, under the tokens' row locks, and announce it to the workers."""
-    # Asked again: one may have been bought just before the wallet was locked.
+    """End usable tokens under their row locks, and invalidate them in the workers' caches."""
+    # Checked again: a token may have been bought just before the wallet was locked.
     if ids := _lock_tokens(session, user_id):
         ended = {"revoked_at": clock.now(), "refund_amount": 0, "auto_renew": False}
         session.execute(update(AccessToken).where(AccessToken.id.in_(ids)).values(ended))
@@ -130,7 +130,7 @@ def _anonymise(session: Session, user: User) -> None:
     user.deleted_at, user.time_zone = clock.now(), None
     session.execute(update(AccessToken).where(AccessToken.user_id == user.id).values(name=""))
     nobody = {"ip_address": "", "user_agent": "", "device_id": None}
-    # In the order in which workers take them (counting.py): two orders would be a deadlock.
+    # Lock order of the workers (models/services/gateway/usage_counts.py); another order could deadlock.
     his = select(ProxySession.id).where(ProxySession.user_id == user.id).order_by(ProxySession.id)
     session.execute(update(ProxySession).where(ProxySession.id.in_(his.with_for_update(key_share=True))).values(nobody))
     session.flush()

@@ -1,4 +1,4 @@
-"""Accounts and mailed links: registering, confirming an address, setting a new password, taking another address."""
+"""Account flows with e-mail links: registration, address confirmation, password reset, change of address."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from models.users import User
 
 
 def register(session: Session, *, email: str, settings: Settings, actor: Actor, **facts: Any) -> User:
-    """Make a user (`users.register`); once mail can be sent, he has to confirm his address before he logs in."""
+    """Create a user (`users.register`); when mail is configured, they have to confirm their address before signing in."""
     confirm = settings.mail.is_configured
     user = users.register(session, email=email, actor=actor, confirm=confirm, **facts)
     if not confirm:
@@ -29,7 +29,7 @@ def register(session: Session, *, email: str, settings: Settings, actor: Actor, 
 
 
 def confirm_email(session: Session, secret: str, *, settings: Settings, actor: Actor) -> User:
-    """Let the owner of an address log in from now on. Raises LinkExpired."""
+    """Confirm an address, so that its owner can sign in. Raises LinkExpired."""
     user = _user_of(session, secret, LinkPurpose.CONFIRM_EMAIL, settings=settings)
     mark_confirmed(session, user, actor)
     former_accounts.recognise(session, user, settings)
@@ -37,9 +37,9 @@ def confirm_email(session: Session, secret: str, *, settings: Settings, actor: A
 
 
 def reset_password(session: Session, secret: str, new: str, *, settings: Settings, actor: Actor) -> User:
-    """Set a new password for who reads the mail of the address; every login ends. Raises LinkExpired, InvalidInput.
+    """Set a new password for the owner of the address and end every login. Raises LinkExpired, InvalidInput.
 
-    Whoever set the old password may never have had the address, so this confirms it, too.
+    This also confirms the address: whoever set the old password may never have owned it.
     """
     user = _user_of(session, secret, LinkPurpose.RESET_PASSWORD, settings=settings)
     users.set_password(session, user, new, actor=actor, action=AuditAction.USER_PASSWORD_RESET)
@@ -49,21 +49,21 @@ def reset_password(session: Session, secret: str, new: str, *, settings: Setting
 
 
 def request_sign_in_link(session: Session, user: User, *, settings: Settings, actor: Actor) -> None:
-    """Ask for a link that finishes a login, where the right password alone proves too little."""
+    """Request a link that completes a login for which the password alone is not enough."""
     email_links.request_link(session, LinkPurpose.SIGN_IN, user.email, settings=settings, actor=actor)
 
 
 def sign_in(session: Session, secret: str, *, settings: Settings) -> User:
-    """Return the user who proved by mail, after the right password, that the account is his. Raises LinkExpired."""
+    """Return the user who followed a sign-in link after entering the right password. Raises LinkExpired."""
     return _user_of(session, secret, LinkPurpose.SIGN_IN, settings=settings)
 
 
 def request_email_change(
     session: Session, user: User, *, email: str, password: str, settings: Settings, actor: Actor
 ) -> None:
-    """Ask for a link to a new address. Raises InvalidInput for a wrong password or what is no address.
+    """Request a link to a new address. Raises InvalidInput for a wrong password or a malformed address.
 
-    Whether somebody has that address is not looked at here, so the page does not tell.
+    Whether the address is taken is not checked here, so the page cannot reveal it.
     """
     users.confirm_password(user, password)
     users.check_email(email)
@@ -71,20 +71,20 @@ def request_email_change(
 
 
 def change_email(session: Session, secret: str, *, settings: Settings, actor: Actor) -> User:
-    """Give a user the address to which his link was sent, and tell the old one. Raises LinkExpired."""
+    """Change a user's address to the one their link was sent to, and notify the old one. Raises LinkExpired."""
     link = email_links.take(session, secret, LinkPurpose.CHANGE_EMAIL, settings=settings)
     user = _lock(session, link.user_id)
     facts = {"username": user.username, "old": user.email, "new": link.email}
     outbox.enqueue_mail(session, "email_changed", user, dedup_key=f"email_changed:{link.id}", **facts)
     if users.by_email(session, link.email) not in {None, user}:
-        # Decided before the index would, whose error names the address in the server's log.
+        # Checked before the unique index would, whose error puts the address into the server's log.
         raise LinkExpired
     try:
         with session.begin_nested():
             user.email = link.email
             session.flush()
     except IntegrityError:
-        # The race: somebody has taken the address since the mail was sent. To whom it belongs is told to nobody.
+        # Race: the address was taken after the mail was sent. The error does not say by whom.
         raise LinkExpired from None
     users.end_links(session, user.id)
     former_accounts.recognise(session, user, settings)
@@ -93,7 +93,7 @@ def change_email(session: Session, secret: str, *, settings: Settings, actor: Ac
 
 
 def _user_of(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> User:
-    """Take a link and return whose it is, unless his address is another by now. Raises LinkExpired."""
+    """Use a link and return its user, unless their address has changed since. Raises LinkExpired."""
     link = email_links.take(session, secret, purpose, settings=settings)
     user = _lock(session, link.user_id)
     same = session.scalar(select(func.lower(link.email) == func.lower(user.email)))
@@ -103,13 +103,13 @@ def _user_of(session: Session, secret: str, purpose: LinkPurpose, *, settings: S
 
 
 def _lock(session: Session, user_id: object) -> User:
-    """Return the user as he is now, held until the end of the transaction."""
+    """Lock the user's row and return its current state."""
     query = select(User).where(User.id == user_id).with_for_update(key_share=True)
     return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
 def mark_confirmed(session: Session, user: User, actor: Actor) -> None:
-    """Let a user log in whose address has proved to be his; a second time changes nothing."""
+    """Mark a user's address as confirmed; a second call changes nothing."""
     if user.awaits_confirmation:
         user.awaits_confirmation = False
         audit_log.record(session, AuditAction.USER_EMAIL_CONFIRMED, actor, user_id=user.id, resource=("user", user.id))

@@ -1,7 +1,7 @@
-"""Mailed links: asked for without a look at who has the address, sent by a job, good once and for a short time.
+"""E-mail links: requested without checking who has the address, sent by a job, single-use and short-lived.
 
-The secret in a link is derived from the row's id under the portal's key, so that neither the row nor the mail that
-waits in the outbox holds it: a stolen database opens nothing.
+The secret of a link is derived from the row's id under the portal's key, so neither the row nor the pending mail
+contains it: a stolen database grants no access.
 """
 
 import base64
@@ -33,7 +33,7 @@ LIFETIME = {
     LinkPurpose.CHANGE_EMAIL: timedelta(hours=1),
     LinkPurpose.SIGN_IN: timedelta(hours=1),
 }
-# So many mails of one kind an hour and user, however many addresses ask for them.
+# Mails of one kind per user and hour, however many client addresses request them.
 MAX_PER_HOUR = 3
 
 
@@ -46,9 +46,9 @@ def request_link(
     actor: Actor,
     user: User | None = None,
 ) -> None:
-    """Ask for a mail with a link to an address, whether or not anybody has it.
+    """Request a mail with a link to an address, whether or not it has an account.
 
-    A change of address names its `user`; the other links are for whoever has the address.
+    A change of address names its `user`; the other links go to whoever has the address.
     """
     link_id, moment = uuid.uuid4(), clock.now()
     session.add(
@@ -67,7 +67,7 @@ def request_link(
 
 
 def send_requested(session: Session, *, limit: int = 50) -> int:
-    """Write the mails for the links that were asked for, and remove those that nobody is to get; returns how many."""
+    """Enqueue the mails for requested links and delete requests without a recipient; return the number processed."""
     asked = session.scalars(
         select(EmailLink)
         .where(EmailLink.sent_at.is_(None))
@@ -83,7 +83,7 @@ def send_requested(session: Session, *, limit: int = 50) -> int:
 
 
 def find(session: Session, secret: str, *, settings: Settings) -> EmailLink:
-    """Return the link with its user, without using it up. Raises LinkExpired."""
+    """Return the link with its user, without using it. Raises LinkExpired."""
     link = session.scalars(select(EmailLink).where(EmailLink.secret_hash == _hash(settings, secret))).one_or_none()
     if link is None or link.user is None or not link.user.is_active or link.expires_at <= clock.now():
         raise LinkExpired
@@ -91,12 +91,12 @@ def find(session: Session, secret: str, *, settings: Settings) -> EmailLink:
 
 
 def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> EmailLink:
-    """Use a link up and return it. Raises LinkExpired.
+    """Use a link and return it. Raises LinkExpired.
 
-    The race: one link used twice at the same instant. Both may find it, but only one deletes the row.
+    Race: one link used twice concurrently. Both may find it, but only one deletes the row.
     """
     link = find(session, secret, settings=settings)
-    # The user before his links, as with whatever ends them all: two orders would be a deadlock.
+    # Lock order: the user before their links, as in `end_links`; another order could deadlock.
     session.execute(select(User.id).where(User.id == link.user_id).with_for_update(key_share=True))
     gone = session.scalar(
         delete(EmailLink).where(EmailLink.id == link.id, EmailLink.purpose == purpose).returning(EmailLink.id)
@@ -108,20 +108,20 @@ def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Setti
 
 
 def delete_expired(session: Session) -> int:
-    """Remove links whose time is over; returns how many went."""
+    """Delete expired links; return the number deleted."""
     gone = session.scalars(delete(EmailLink).where(EmailLink.expires_at <= clock.now()).returning(EmailLink.id))
     return len(gone.all())
 
 
 def secret_of(settings: Settings, link_id: uuid.UUID) -> str:
-    """Return the secret of a link, which stands in its address and nowhere else."""
+    """Return the secret of a link, which appears in its URL only."""
     key = settings.portal.secret_key.get_secret_value().encode()
     digest = hmac.digest(key, b"mailed link:" + link_id.bytes, hashlib.sha256)
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def with_link_url(context: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Return the facts of a mail with the address of the link that they name, if they name one."""
+    """Return a mail's context with the URL of its link, if it has one."""
     if "link_id" not in context:
         return dict(context)
     secret = secret_of(settings, uuid.UUID(context["link_id"]))
@@ -136,7 +136,7 @@ def _send(session: Session, link: EmailLink) -> bool:
         case LinkPurpose.CONFIRM_EMAIL if not user.awaits_confirmation:
             return False
         case LinkPurpose.CHANGE_EMAIL if (owner := users.by_email(session, link.email)) and owner is not user:
-            # Who asked is told nothing; who has the address learns that somebody tried.
+            # The requester learns nothing; the owner of the address is notified that somebody tried.
             key = f"registered_again:{owner.id}:{clock.now():%Y-%m-%d}"
             outbox.enqueue_mail(session, "registered_again", owner, dedup_key=key, username=owner.username)
             return False

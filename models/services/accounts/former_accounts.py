@@ -1,6 +1,6 @@
-"""Recognising somebody who deletes the account and registers again: debts and limits per user come with them.
+"""Former accounts: recognise a user who deleted the account and registers again, so that debts and limits still apply.
 
-Of a deleted account only a keyed hash of its address is kept.
+Only a keyed hash of a deleted account's address is kept.
 """
 
 import uuid
@@ -19,12 +19,12 @@ from models.users import User
 
 
 def address_hash(email: str, settings: Settings) -> bytes:
-    """Return the keyed hash by which an address is recognised, whatever its capitals."""
+    """Return the keyed hash of an address, ignoring case."""
     return secrets.hash_of(settings.tokens, email.strip().lower(), Purpose.ADDRESS)
 
 
 def recognise(session: Session, user: User, settings: Settings) -> None:
-    """Tie an account whose address is proved, or need not be, to the deleted one that had the address before."""
+    """Link an account with a confirmed address to the deleted account that had the same address."""
     if user.former_id is not None:
         return
     had_it = (User.address_hash == address_hash(user.email, settings)) & User.deleted_at.is_not(None)
@@ -37,7 +37,7 @@ def recognise(session: Session, user: User, settings: Settings) -> None:
 
 
 def lineage(user_id: uuid.UUID) -> Select[uuid.UUID]:
-    """Select the ids of a user's account and of those before it."""
+    """Select the ids of a user's account and of their former ones."""
     first = select(User.id, User.former_id).where(User.id == user_id).cte(recursive=True)
     before = aliased(User)
     chain = first.union(select(before.id, before.former_id).join(first, before.id == first.c.former_id))
@@ -45,18 +45,18 @@ def lineage(user_id: uuid.UUID) -> Select[uuid.UUID]:
 
 
 def due_to_carry(session: Session, *, limit: int = 500) -> Sequence[uuid.UUID]:
-    """Return users whose former account owes: a chargeback may come after they have registered again."""
+    """Return users whose former account is in debt: a chargeback may arrive after they registered again."""
     owes = (Account.kind == AccountKind.RECEIVABLE) & (Account.balance < 0)
     query = select(User.id).join(Account, Account.user_id == User.former_id).where(owes)
     return session.scalars(query.order_by(func.random()).limit(limit)).all()
 
 
 def carry_debt(session: Session, user_id: uuid.UUID) -> bool:
-    """Let a user owe what their former account owes, repaid from the wallet as far as it goes; says whether it did."""
+    """Transfer a former account's debt to the user, repaid from the wallet if possible; return whether there was one."""
     user = session.get_one(User, user_id)
     if user.former_id is None:
         return False
-    # A receivable changes only while its user's wallet is locked; the older account comes first, everywhere.
+    # A receivable changes only while its user's wallet is locked; lock order: the older account first.
     transfers.locked_wallet(session, user.former_id)
     wallet = transfers.locked_wallet(session, user.id)
     debt = transfers.debt_of(session, user.former_id)

@@ -1,4 +1,4 @@
-"""View as user: an admin sees the portal as a user sees it, for a quarter of an hour, and can change nothing."""
+"""Impersonation ("view as user"): an admin sees the portal as a user for 15 minutes, read-only."""
 
 import uuid
 from datetime import timedelta
@@ -20,9 +20,9 @@ LASTS = timedelta(minutes=15)
 
 
 def begin(session: Session, login: Login, user_id: uuid.UUID, *, reason: str, actor: Actor) -> User:
-    """Let this login of an admin's see what a user sees; the user is told.
+    """Let an admin's login show a user's portal; the user is notified.
 
-    Raises NotFound, InvalidInput for a bad reason, ViewRefused for another admin.
+    Raises NotFound, InvalidInput for a bad reason, ImpersonationNotAllowed for another admin.
     """
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     user = users.by_id(session, user_id)
@@ -40,18 +40,18 @@ def begin(session: Session, login: Login, user_id: uuid.UUID, *, reason: str, ac
 
 
 def impersonated_user(login: Login) -> User | None:
-    """Return the user whose portal this login shows now, if it shows another's."""
+    """Return the user whom this login impersonates now, or None."""
     if login.viewed_until is None or login.viewed_until <= clock.now() or login.viewed_user is None:
         return None
     return login.viewed_user if _may_view(login.user, login.viewed_user) else None
 
 
 def end(session: Session, login: Login) -> None:
-    """Show the admin's own portal again."""
+    """End the impersonation."""
     login.viewed_user = login.viewed_until = None
     session.flush()
 
 
 def _may_view(admin: User, user: User) -> bool:
-    """Say whether one may see the portal as the other sees it; asked at each request, as both may change meanwhile."""
+    """Return whether an admin may impersonate a user; checked at each request, as both may change."""
     return admin.is_superuser and not user.is_superuser and user.deleted_at is None

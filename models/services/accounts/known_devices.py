@@ -1,4 +1,4 @@
-"""Known devices: recognising clients that an account was used with, and the alert on a login from a new device."""
+"""Known devices: recognise the clients an account was used with, and alert on a login from a new device."""
 
 import hashlib
 from datetime import timedelta
@@ -16,12 +16,12 @@ from models.services.actor import Actor
 from models.services.notifications import outbox
 from models.users import User
 
-# As long as the cookie that a browser is known by.
+# The lifetime of the cookie that identifies a browser.
 REMEMBERED_FOR = timedelta(days=365)
 
 
 class RecognisedDevice(NamedTuple):
-    """An e-mail address as PostgreSQL lowers it, and by what its account knows a client."""
+    """An e-mail address in lower case as PostgreSQL writes it, and how the account knows the client."""
 
     email: str
     device: bool
@@ -29,9 +29,9 @@ class RecognisedDevice(NamedTuple):
 
 
 def recognise(session: Session, email: str, *, shown: str, address: str) -> RecognisedDevice:
-    """Say whether the account of an e-mail address was used with this device, or from this IP address, before.
+    """Return whether an account was used with this device, or from this IP address, before.
 
-    One statement whether or not there is such an account, so that its time says nothing about that.
+    One statement whether or not the account exists, so that response times do not reveal it.
     """
     if not text_validation.is_printable(email.strip()):
         return RecognisedDevice("", device=False, address=False)
@@ -44,13 +44,13 @@ def recognise(session: Session, email: str, *, shown: str, address: str) -> Reco
 
 
 def record_login(session: Session, user: User, shown: str, *, name: str, actor: Actor) -> None:
-    """Remember the device that shows `shown`, and write to its user when he has others but never used this one.
+    """Remember the device that sent `shown`; notify the user if it is new and not their first.
 
-    The very first device is nobody's surprise. `name` says in words what kind of device it is.
+    `name` describes the device, such as "Firefox on Windows".
     """
     moment, mark = clock.now(), hashlib.sha256(shown.encode()).digest()
     has_others = session.scalar(select(exists().where(KnownDevice.user_id == user.id, KnownDevice.mark != mark)))
-    # The race: two logins of one device at the same instant. The second waits here for the first, and finds it known.
+    # Race: two concurrent logins of one device. The second waits here for the first and finds the device known.
     met = insert(KnownDevice).values(user_id=user.id, mark=mark, seen_at=moment)
     if session.scalar(met.on_conflict_do_nothing().returning(KnownDevice.mark)) is None:
         own = (KnownDevice.user_id == user.id, KnownDevice.mark == mark)
@@ -69,6 +69,6 @@ def record_login(session: Session, user: User, shown: str, *, name: str, actor: 
 
 
 def delete_unused(session: Session) -> int:
-    """Remove devices whose cookie has run out; returns how many went."""
+    """Delete devices whose cookie has expired; return the number deleted."""
     gone = delete(KnownDevice).where(KnownDevice.seen_at < clock.now() - REMEMBERED_FOR).returning(KnownDevice.user_id)
     return len(session.execute(gone).all())

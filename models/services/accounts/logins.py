@@ -1,4 +1,4 @@
-"""Logins as rows: beginning, finding, ending. Whoever shows a cookie or a token is looked up here at each request."""
+"""Login sessions: begin, look up, end. Every request with a cookie or API token looks up its row here."""
 
 import uuid
 from dataclasses import replace
@@ -16,12 +16,12 @@ from models.services.errors import NotFound
 from models.services.pagination import Page, fetch_page
 from models.users import User
 
-# A login in use is written to this seldom, so that a page which is only read writes next to nothing.
+# The last use of a login is written at most this often, so that reading pages writes almost nothing.
 TOUCH_EVERY = timedelta(minutes=5)
 
 
 def begin(session: Session, user: User, *, kind: LoginKind, lifetime: timedelta, actor: Actor) -> Login:
-    """Open a login for a user who has just proved who he is; its id goes into the signed cookie or token."""
+    """Create a login session for an authenticated user; its id goes into the signed cookie or token."""
     moment = clock.now()
     login = Login(
         user=user,
@@ -40,7 +40,7 @@ def begin(session: Session, user: User, *, kind: LoginKind, lifetime: timedelta,
 
 
 def find_active(session: Session, login_id: uuid.UUID, *, kind: LoginKind) -> Login | None:
-    """Return a login that still opens the account, with its user; None for one that ended, in whatever way."""
+    """Return an active login with its user; None for one that has ended."""
     return session.scalars(
         select(Login)
         .join(Login.user)
@@ -56,18 +56,18 @@ def find_active(session: Session, login_id: uuid.UUID, *, kind: LoginKind) -> Lo
 
 
 def is_stale(login: Login) -> bool:
-    """Say whether it is time to `touch` a login again."""
+    """Return whether the last use of a login should be written again."""
     return clock.now() - login.last_seen_at >= TOUCH_EVERY
 
 
 def touch(session: Session, login: Login, *, actor: Actor, lifetime: timedelta | None = None) -> None:
-    """Note that a login is in use and from where; ask `is_stale` first.
+    """Store when and from where a login was last used; check `is_stale` first.
 
-    With a `lifetime` it lasts so long from now; without one it ends when it was going to.
+    With a `lifetime` its expiry moves; without one it stays.
     """
     moment = clock.now()
     expires_at = login.expires_at if lifetime is None else moment + lifetime
-    # The race: the login is ended at this instant. What has ended is not written to, and so not revived.
+    # Race: the login ends concurrently. A login that has ended is not written, and so not revived.
     session.execute(
         update(Login)
         .where(Login.id == login.id, _is_open())
@@ -76,7 +76,7 @@ def touch(session: Session, login: Login, *, actor: Actor, lifetime: timedelta |
 
 
 def end(session: Session, user: User, login_id: uuid.UUID, *, actor: Actor) -> None:
-    """End one login of this user's; a second time changes nothing. Raises NotFound for a stranger's."""
+    """End one of the user's logins; a second call changes nothing. Raises NotFound for another user's login."""
     if session.scalar(select(Login.id).where(Login.id == login_id, Login.user_id == user.id)) is None:
         raise NotFound("login")
     if _end(session, user.id, Login.id == login_id):
@@ -84,23 +84,23 @@ def end(session: Session, user: User, login_id: uuid.UUID, *, actor: Actor) -> N
 
 
 def end_others(session: Session, user_id: uuid.UUID, *, keep: uuid.UUID, actor: Actor) -> int:
-    """End every login of a user but one; returns how many ended."""
+    """End every login of a user but one; return the number ended."""
     return _end_recorded(session, user_id, Login.id != keep, actor=actor)
 
 
 def end_all(session: Session, user_id: uuid.UUID, *, actor: Actor) -> int:
-    """End every login of a user; returns how many ended."""
+    """End every login of a user; return the number ended."""
     return _end_recorded(session, user_id, actor=actor)
 
 
 def of_user(session: Session, user_id: uuid.UUID, *, limit: int, offset: int) -> Page[Login]:
-    """Return a page of a user's open logins, the one used last first."""
+    """Return a page of a user's active logins, last used first."""
     query = select(Login).where(Login.user_id == user_id, _is_open())
     return fetch_page(session, query, order=(Login.last_seen_at.desc(), Login.id), limit=limit, offset=offset)
 
 
 def delete_ended(session: Session) -> int:
-    """Remove logins whose time is over, ended early or not; returns how many went."""
+    """Delete expired and ended logins; return the number deleted."""
     gone = session.scalars(delete(Login).where(Login.expires_at <= clock.now()).returning(Login.id))
     return len(gone.all())
 

@@ -1,10 +1,10 @@
-"""Passwords are kept as Argon2id hashes."""
+"""Password hashing with Argon2id."""
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 _hasher = PasswordHasher()
-# Verified when there is no such user, so that the answer takes as long as for a wrong password.
+# Verified when there is no such user, so that the response takes as long as for a wrong password.
 _dummy_hash = _hasher.hash("a password that belongs to nobody")
 
 
@@ -14,7 +14,7 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(stored: str | None, password: str) -> bool:
-    """Compare in the same time whether or not there is a stored hash."""
+    """Verify a password, in the same time whether or not there is a stored hash."""
     try:
         matches = _hasher.verify(stored or _dummy_hash, password)
     except (VerificationError, InvalidHashError):
@@ -23,5 +23,5 @@ def verify_password(stored: str | None, password: str) -> bool:
 
 
 def needs_rehash(stored: str) -> bool:
-    """Say whether the hash was made with older parameters."""
+    """Return whether the hash was made with outdated parameters."""
     return _hasher.check_needs_rehash(stored)

@@ -1,4 +1,4 @@
-"""Who may come in and who is an admin: enabling and disabling people, promoting and demoting them."""
+"""Roles: enable and disable users, promote and demote admins."""
 
 import uuid
 
@@ -15,7 +15,7 @@ from models.users import User
 
 
 def set_superuser(session: Session, user_id: uuid.UUID, *, superuser: bool, actor: Actor) -> User:
-    """Make an admin of a user, or a user of an admin. Raises NotFound, LastSuperuser."""
+    """Grant or remove the admin role. Raises NotFound, LastSuperuser."""
     admins, user = locked_admins(session), _locked(session, user_id)
     if superuser and user.deleted_at is not None:
         raise NotFound("user")
@@ -30,7 +30,7 @@ def set_superuser(session: Session, user_id: uuid.UUID, *, superuser: bool, acto
 
 
 def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Actor) -> User:
-    """Enable or disable a user; a disabled one's tokens are refused at once. Raises NotFound, LastSuperuser."""
+    """Enable or disable a user; a disabled user's tokens are refused at once. Raises NotFound, LastSuperuser."""
     admins, user = locked_admins(session), _locked(session, user_id)
     if active and user.deleted_at is not None:
         raise NotFound("user")
@@ -47,13 +47,13 @@ def set_active(session: Session, user_id: uuid.UUID, *, active: bool, actor: Act
 
 
 def locked_admins(session: Session) -> list[uuid.UUID]:
-    """Lock all admins in one order, so that two of them cannot remove each other at the same instant."""
+    """Lock all admins in one order, so that two of them cannot demote each other concurrently."""
     query = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
     return list(session.scalars(query.with_for_update(key_share=True)))
 
 
 def _locked(session: Session, user_id: uuid.UUID) -> User:
-    """Lock a user and return him as he is in the database now, whatever this session read before. Raises NotFound."""
+    """Lock a user and return the row as it is in the database now. Raises NotFound."""
     user = session.get(User, user_id, with_for_update={"key_share": True}, populate_existing=True)
     if user is None:
         raise NotFound("user")
@@ -66,12 +66,12 @@ def superusers(session: Session) -> list[User]:
 
 
 def first_superuser(session: Session) -> User | None:
-    """Return the oldest active admin, if there is any."""
+    """Return the oldest active admin, if there is one."""
     return session.scalars(
         select(User).where(User.is_superuser, User.is_active).order_by(User.created_at, User.id).limit(1)
     ).one_or_none()
 
 
 def create_first_admin(session: Session, *, email: str, password: str) -> User:
-    """Make the admin of a new installation."""
+    """Create the first admin of a new installation."""
     return users.register(session, email=email, username="admin", password=password, actor=OPERATOR, is_superuser=True)

@@ -1,4 +1,4 @@
-"""The time zone in which a user reads times and counts days: the browser's at first, then what the user chooses."""
+"""A user's time zone, for displayed times and daily counts: taken from the browser at first, then chosen by the user."""
 
 from sqlalchemy.orm import Session
 
@@ -11,14 +11,14 @@ from models.users import User
 
 
 def set_if_empty(session: Session, user: User, name: str) -> None:
-    """Keep what a browser says for a user who has no time zone yet; what is no zone is ignored."""
+    """Store the browser's time zone for a user who has none yet; unknown zones are ignored."""
     if user.time_zone is None and name in time_zones.names():
         user.time_zone = name
         session.flush()
 
 
 def choose(session: Session, user: User, name: str, *, actor: Actor) -> None:
-    """Set the user's time zone. Raises InvalidInput for one that is not known."""
+    """Set the user's time zone. Raises InvalidInput for an unknown one."""
     if name not in time_zones.names():
         raise InvalidInput("time_zone", "time_zone_unknown")
     if user.time_zone != name:

@@ -1,7 +1,6 @@
-"""Two-factor login with time-based codes (RFC 6238): setting it up, checking a code, recovery, turning it off.
+"""Two-factor login with time-based codes (RFC 6238): set up, verify, recover, turn off.
 
-Whoever lets somebody in calls `require` after `users.authenticate`, in the same transaction: a code that was taken is
-used up with it.
+A login calls `require` after `users.authenticate` in the same transaction, in which the accepted code is used up.
 """
 
 import hashlib
@@ -30,17 +29,17 @@ from models.two_factor import RecoveryCode, TwoFactor
 from models.users import User
 
 STEP_SECONDS = 30
-# A clock that is half a minute off still works.
+# Accepts a clock that is half a minute off.
 STEPS_AROUND = (-1, 0, 1)
 RECOVERY_CODES = 10
-# No letters or digits that look like others: 32 of them, so that ten make 50 bits.
+# Without letters and digits that look alike: 32 symbols, so that ten make 50 bits.
 LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 CODE_LENGTH = 10
 
 
 @dataclass(frozen=True, slots=True)
 class TwoFactorStatus:
-    """Since when somebody has a second factor, if he has one, how many recovery codes are left, and of which set."""
+    """When a second factor was enabled (None: it is not), the recovery codes left, and the generation of their set."""
 
     since: datetime | None
     codes_left: int
@@ -48,25 +47,25 @@ class TwoFactorStatus:
 
 
 def status(session: Session, user_id: uuid.UUID) -> TwoFactorStatus:
-    """Return how a user's second factor stands."""
+    """Return the status of a user's second factor."""
     found = session.get(TwoFactor, user_id, populate_existing=True)
     left = session.scalar(select(func.count()).where(RecoveryCode.user_id == user_id)) or 0
     return TwoFactorStatus(found.confirmed_at if found else None, left, found.codes_generation if found else 0)
 
 
 def is_enabled(session: Session, user_id: uuid.UUID) -> bool:
-    """Say whether a code is asked for when this user logs in."""
+    """Return whether this user needs a code to sign in."""
     query = select(TwoFactor.user_id).where(TwoFactor.user_id == user_id, TwoFactor.confirmed_at.is_not(None))
     return session.scalar(query) is not None
 
 
 def is_missing(session: Session, user: User, settings: Settings) -> bool:
-    """Say whether this admin must set up a second factor before the office opens to him."""
+    """Return whether this admin has to set up a second factor before using the admin area."""
     return user.is_superuser and settings.admin_two_factor and not is_enabled(session, user.id)
 
 
 def require(session: Session, user: User, otp: str | None, *, settings: Settings, actor: Actor) -> None:
-    """Let a user with a second factor pass with a code only. Raises OtpRequired without one, OtpWrong."""
+    """Require a code from a user with a second factor. Raises OtpRequired without one, OtpInvalid."""
     if not is_enabled(session, user.id):
         return
     if not (otp or "").strip():
@@ -75,10 +74,10 @@ def require(session: Session, user: User, otp: str | None, *, settings: Settings
 
 
 def check(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> None:
-    """Use up a code of the app or a recovery code. Raises OtpWrong.
+    """Use up an authenticator code or a recovery code. Raises OtpInvalid.
 
-    The races: one code sent twice at the same instant, of which only one changes the row; and a secret that is replaced
-    between reading it and here, of which this code proves nothing.
+    Races: the same code sent twice concurrently (only one changes the row), and a secret replaced after it was read
+    (this code proves nothing about the new one).
     """
     typed = "".join(code.split()).replace("-", "").lower()
     found = session.scalars(
@@ -107,7 +106,7 @@ def check(session: Session, user: User, code: str, *, settings: Settings, actor:
 
 
 def begin(session: Session, user: User, *, password: str, settings: Settings) -> None:
-    """Make a secret that waits to be confirmed; one that waited before is replaced. Raises InvalidInput."""
+    """Create a pending secret, replacing one that was pending. Raises InvalidInput."""
     users.confirm_password(user, password)
     if is_enabled(session, user.id):
         raise InvalidInput("current_password", "two_factor_already_on")
@@ -116,7 +115,7 @@ def begin(session: Session, user: User, *, password: str, settings: Settings) ->
     )
     fresh = {"sealed_secret": sealed, "last_step": 0, "created_at": clock.now(), "confirmed_at": None}
     made = insert(TwoFactor).values(user_id=user.id, **fresh)
-    # The race: another window of his confirms the waiting one at this instant. What is confirmed is not replaced.
+    # Race: another window confirms the pending secret concurrently. A confirmed secret is not replaced.
     session.execute(
         made.on_conflict_do_update(
             index_elements=[TwoFactor.user_id], set_=fresh, where=TwoFactor.confirmed_at.is_(None)
@@ -125,23 +124,23 @@ def begin(session: Session, user: User, *, password: str, settings: Settings) ->
 
 
 def waiting_secret(session: Session, user: User, settings: Settings) -> str | None:
-    """Return the secret that waits to be confirmed, as the app takes it; None when none does."""
+    """Return the pending secret in the form that authenticator apps accept, or None."""
     found = _waiting(session, user)
     return _decrypted(found, settings) if found else None
 
 
 def address(user: User, secret: str, settings: Settings) -> str:
-    """Return the address that an app reads from the QR code."""
+    """Return the otpauth:// URL for the QR code."""
     return str(pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=settings.seller.name))
 
 
 def confirm(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> list[str]:
-    """Turn the waiting factor on and return the recovery codes, which are known only now. Raises OtpWrong."""
+    """Enable the pending factor and return the recovery codes, which are shown once. Raises OtpInvalid."""
     found = _waiting(session, user)
     step = _step_of(_decrypted(found, settings), "".join(code.split())) if found else None
     turned_on = None
     if found is not None and step is not None:
-        # The race: another window replaces the waiting secret at this instant. The app does not have the new one.
+        # Race: another window replaces the pending secret concurrently. The app does not have the new one.
         turned_on = session.scalar(
             update(TwoFactor)
             .where(*_same(found), TwoFactor.confirmed_at.is_(None))
@@ -158,15 +157,15 @@ def confirm(session: Session, user: User, code: str, *, settings: Settings, acto
 def renew_codes(
     session: Session, user: User, *, password: str, code: str, seen: int, settings: Settings, actor: Actor
 ) -> list[str]:
-    """Make new recovery codes; the old ones end. Raises InvalidInput, OtpWrong.
+    """Create new recovery codes and invalidate the old ones. Raises InvalidInput, OtpInvalid.
 
-    `seen` is the set of codes that the user saw: a form sent twice makes one new set, and then raises RotatedAlready.
+    `seen` is the generation that the user saw: a form sent twice creates one new set, and then raises AlreadyRotated.
     """
     if status(session, user.id).codes_generation != seen:
         raise AlreadyRotated
     users.confirm_password(user, password)
     check(session, user, code, settings=settings, actor=actor)
-    # The race: two copies of one form at the same instant, one with a recovery code. One of them changes the row.
+    # Race: two copies of one form, one with a recovery code. Only one of them changes the row.
     counted = update(TwoFactor).where(TwoFactor.user_id == user.id, TwoFactor.codes_generation == seen)
     counted = counted.values(codes_generation=seen + 1).returning(TwoFactor.user_id)
     if session.scalar(counted.execution_options(synchronize_session=False)) is None:
@@ -176,7 +175,7 @@ def renew_codes(
 
 
 def turn_off(session: Session, user: User, *, password: str, code: str, settings: Settings, actor: Actor) -> None:
-    """Turn the second factor off. Raises InvalidInput, OtpWrong."""
+    """Turn the second factor off. Raises InvalidInput, OtpInvalid."""
     users.confirm_password(user, password)
     check(session, user, code, settings=settings, actor=actor)
     remove_secret(session, user.id)
@@ -184,9 +183,9 @@ def turn_off(session: Session, user: User, *, password: str, code: str, settings
 
 
 def reset(session: Session, user_id: uuid.UUID, *, reason: str, actor: Actor) -> User:
-    """Take the second factor from somebody who has lost it, as an admin; his logins end. Raises NotFound.
+    """Remove a user's lost second factor, as an admin, and end their logins. Raises NotFound.
 
-    He logs in with his password alone then, and can set up another.
+    The user then signs in with the password alone and can set up a new one.
     """
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     user = users.by_id(session, user_id)
@@ -197,7 +196,7 @@ def reset(session: Session, user_id: uuid.UUID, *, reason: str, actor: Actor) ->
 
 
 def remove_secret(session: Session, user_id: uuid.UUID) -> None:
-    """Remove secret and recovery codes."""
+    """Delete secret and recovery codes."""
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
     session.execute(delete(TwoFactor).where(TwoFactor.user_id == user_id))
 
@@ -208,12 +207,12 @@ def _waiting(session: Session, user: User) -> TwoFactor | None:
 
 
 def _same(found: TwoFactor) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Match the row only as long as it holds the secret that was read: each one is sealed differently."""
+    """Match the row only while it holds the secret that was read: every encryption differs."""
     return TwoFactor.user_id == found.user_id, TwoFactor.sealed_secret == found.sealed_secret
 
 
 def _step_of(secret: str | None, code: str) -> int | None:
-    """Return the time step whose code this is, if it is one of now."""
+    """Return the time step that a code belongs to, if it is a current one."""
     if secret is None or len(code) != 6 or not code.isascii() or not code.isdigit():
         return None
     now = int(clock.now().timestamp()) // STEP_SECONDS
@@ -223,7 +222,7 @@ def _step_of(secret: str | None, code: str) -> int | None:
 
 
 def _decrypted(found: TwoFactor, settings: Settings) -> str | None:
-    """Return the secret, or None after the portal's key was replaced: then recovery codes still work."""
+    """Return the decrypted secret, or None after the portal's key was replaced: recovery codes still work then."""
     purpose = encryption.Purpose.TOTP
     try:
         return encryption.decrypt(settings.portal, found.sealed_secret, purpose=purpose, owner=found.user_id).decode()

@@ -1,4 +1,4 @@
-"""Accounts of people: registering, proving who one is, changing a password, being found."""
+"""Users: registration, authentication, password changes and search."""
 
 import re
 import secrets
@@ -27,8 +27,8 @@ from models.translations import DEFAULT, LANGUAGES
 from models.users import User
 
 USERNAME = re.compile(r"[\w.-]{3,50}")
-# The address is checked for its rough shape only: whether it works is known when a mail arrives.
-# Signs with a meaning of their own in a mail's header are refused, so that one address never reads as two.
+# Only the rough shape is checked: whether an address works is known when a mail arrives. Characters with a meaning in
+# mail headers are refused, so that one address never reads as two.
 EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@[^\s@<>()\[\],;:\\\"]{1,189}")
 FULL_NAME_LENGTH = 100
 _CODE_LETTERS = string.ascii_uppercase + string.digits
@@ -47,12 +47,11 @@ def register(
     language: str = DEFAULT,
     confirm: bool = False,
 ) -> User:
-    """Make a user with an empty wallet, brought by whose referral code it is.
+    """Create a user with an empty wallet, referred by the owner of the referral code.
 
-    With `confirm` he cannot log in before he has followed a link, which the caller asks for (`links.ask`).
-
-    Raises InvalidInput, EmailTaken or UsernameTaken; two registrations at the same instant are decided by the
-    unique indexes, so the loser gets the same errors.
+    With `confirm` they cannot sign in before following a link, which the caller requests (`email_links.request_link`).
+    Raises InvalidInput, EmailTaken or UsernameTaken; of concurrent registrations the unique indexes let one win, and
+    the others get the same errors.
     """
     email, username = email.strip(), username.strip()
     check_email(email)
@@ -83,7 +82,7 @@ def register(
 
 
 def username_taken(session: Session, username: str) -> bool:
-    """Say whether somebody has this user name, whatever its capitals."""
+    """Return whether a user name is taken, ignoring case."""
     if not text_validation.is_printable(username.strip()):
         return False
     query = select(User.id).where(func.lower(User.username) == func.lower(username.strip()))
@@ -108,29 +107,28 @@ def record_second_registration(session: Session, *, email: str, actor: Actor) ->
 
 
 def check_username(username: str) -> None:
-    """Raise InvalidInput for what is no user name."""
+    """Raise InvalidInput for an invalid user name."""
     if not USERNAME.fullmatch(username.strip()):
         raise InvalidInput("username", "username_malformed")
 
 
 def check_email(email: str) -> None:
-    """Raise InvalidInput for what does not look like an address."""
+    """Raise InvalidInput for a malformed address."""
     if not (EMAIL.fullmatch(email.strip()) and text_validation.is_printable(email.strip())):
         raise InvalidInput("email", "email_malformed")
 
 
 def authenticate(session: Session, *, email: str, password: str) -> User:
-    """Return the user whose address and password these are; `logins.begin` is what logs him in.
+    """Return the user with this address and password; `logins.begin` then creates the login.
 
-    Raises LoginFailed, also while the address is to be confirmed, or AccountDisabled once the password is right. A
-    failure takes as long for an address that nobody has as for one that somebody has; recording it is the caller's
-    (see `record_failed_login`).
+    Raises LoginFailed, also while the address is unconfirmed, or AccountDisabled once the password is right. A failure
+    takes equally long for unknown and known addresses; the caller records it (`record_failed_login`).
     """
     user = by_email(session, email)
     if not passwords.verify_password(user.password_hash if user else None, password) or user is None:
         raise LoginFailed
     if user.awaits_confirmation:
-        # No other answer than to a wrong password: it would tell whose registration found the address free.
+        # The same error as for a wrong password: another one would reveal whose registration found the address free.
         raise LoginFailed
     if not user.is_active:
         raise AccountDisabled
@@ -140,14 +138,14 @@ def authenticate(session: Session, *, email: str, password: str) -> User:
 
 
 def record_failed_login(session: Session, *, email: str, actor: Actor) -> None:
-    """Leave a trace of a failed login; the caller runs it in a transaction of its own, after the rollback."""
+    """Record a failed login; the caller runs it in a transaction of its own, after the rollback."""
     user = by_email(session, email)
     user_id = user.id if user else None
     audit_log.record(session, AuditAction.USER_LOGIN_FAILED, actor, user_id=user_id, resource=("user", user_id))
 
 
 def confirm_password(user: User, password: str) -> None:
-    """Raise InvalidInput unless this is the user's password: asked again before something that only he may do."""
+    """Raise InvalidInput unless this is the user's password: required again before sensitive actions."""
     if not passwords.verify_password(user.password_hash, password):
         raise InvalidInput("current_password", "current_password_incorrect")
 
@@ -169,9 +167,9 @@ def set_password(
     keep: Login | None = None,
     action: AuditAction = AuditAction.USER_PASSWORD_CHANGED,
 ) -> None:
-    """Set a password, end every login but `keep` and every mailed link, and notify the user by mail.
+    """Set a password, end every login but `keep` and every e-mail link, and notify the user by mail.
 
-    Raises InvalidInput for a password that is easy to guess, or is the one that the user has.
+    Raises InvalidInput for a guessable password or the present one.
     """
     password_policy.check(new, field="new_password", own=(user.email, user.username, user.full_name or ""))
     if passwords.verify_password(user.password_hash, new):
@@ -193,12 +191,12 @@ def set_password(
 
 
 def end_links(session: Session, user_id: uuid.UUID) -> None:
-    """End every mailed link of a user whose password or address has changed: older mails must open nothing."""
+    """Delete every e-mail link of a user whose password or address has changed: older mails must not work any more."""
     session.execute(delete(EmailLink).where(EmailLink.user_id == user_id))
 
 
 def set_full_name(session: Session, user: User, full_name: str, *, actor: Actor) -> None:
-    """Set or clear the name that somebody goes by. Raises InvalidInput."""
+    """Set or clear a user's full name. Raises InvalidInput."""
     name = text_validation.one_line(full_name, field="full_name", at_most=FULL_NAME_LENGTH) or None
     if user.full_name != name:
         user.full_name = name
@@ -215,15 +213,15 @@ def by_id(session: Session, user_id: uuid.UUID) -> User:
 
 
 def by_email(session: Session, email: str) -> User | None:
-    """Return the user with this address, whatever its capitals."""
+    """Return the user with this address, ignoring case."""
     if not text_validation.is_printable(email.strip()):
         return None
-    # PostgreSQL lowers both sides: it and Python do not agree on every letter.
+    # PostgreSQL lowers both sides: it and Python differ in some letters.
     return session.scalars(select(User).where(func.lower(User.email) == func.lower(email.strip()))).one_or_none()
 
 
 def matches_text(words: str) -> ColumnElement[bool]:
-    """Say of a user whether his address or name contains `words`."""
+    """Return an SQL condition: the user's address or name contains `words`."""
     if not text_validation.is_printable(words.strip()):
         return false()
     pattern = f"%{_escaped(words.strip())}%"
@@ -239,5 +237,5 @@ def search(session: Session, *, words: str = "", is_active: bool | None = None, 
 
 
 def _escaped(words: str) -> str:
-    """Take the meaning from LIKE's own signs."""
+    """Escape LIKE's special characters."""
     return words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

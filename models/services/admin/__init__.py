@@ -1,1 +1,1 @@
-"""What the admin area shows: dashboard, lists, search, user profiles."""
+"""Admin area: dashboard, lists, search and user profiles."""

@@ -1,4 +1,4 @@
-"""The office's first page: what needs a person, and the figures of the shop."""
+"""Admin dashboard: items that need attention, and counts and statistics of the platform."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ from models.services.tokens import queries as token_queries
 from models.users import User
 from models.webhooks import WebhookDelivery
 
-# A mail or delivery that failed longer ago than this is no news.
+# Mails and deliveries that failed longer ago are no longer shown.
 FAILED_DAYS = 7
-# The books are verified each night; a day and a half without is worth a look.
+# The ledger is verified each night; after a day and a half without a check the dashboard warns.
 VERIFIED_WITHIN = timedelta(hours=36)
 
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """Counts over the whole shop, and the last days; `outage` is open now, `check` the last one of the books.
+    """Platform-wide counts and daily statistics; `outage` is the open one, `check` the last ledger verification.
 
-    Flows are shown of what `inspections` are about.
+    `inspections` are the running ones.
     """
 
     reviews: int
@@ -61,7 +61,7 @@ class Dashboard:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing needs a person now."""
+        """Whether nothing needs attention."""
         books_are_sound = self.check is not None and self.check.is_sound and not self.is_check_late
         log_is_sound = self.audit_check is None or self.audit_check.is_sound
         waits = self.reviews or self.failed_mails or self.dead_letters or self.outage
@@ -69,15 +69,15 @@ class Dashboard:
 
 
 def load_dashboard(session: Session, settings: Settings) -> Dashboard:
-    """Return what an admin sees first."""
+    """Return the content of the admin dashboard."""
     moment = clock.now()
     check = ledger_verification.last_check(session)
     lately = moment - timedelta(days=FAILED_DAYS)
     failed = select(func.count()).where(OutboxMail.failed_at > lately)
     dead = select(func.count()).where(WebhookDelivery.dead_at > lately)
-    # Not of the ids: they are not in the index, and a hundred thousand rows would be fetched for them.
+    # Counts rows, not ids: ids are not in the index, and 100,000 rows would be fetched for them.
     running = select(func.count()).select_from(AccessToken).where(token_queries.is_running(moment))
-    # One question for all the counts: a page must not ask for each.
+    # One query for all the counts.
     counts = (
         failed,
         dead,

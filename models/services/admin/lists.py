@@ -1,4 +1,4 @@
-"""The office's lists of tokens, sessions, payments and what happened, with filters and an index for each."""
+"""Admin lists of tokens, sessions, payments and audit entries, with filters, each served by an index."""
 
 import uuid
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from models.services.pagination import ListQuery
 from models.services.tokens import queries as token_queries
 from models.users import User
 
-# So many people may own what is looked for by its owner.
+# At most this many users match an owner filter.
 OWNERS = 100
 
 
 def tokens(
     *, prefix: str = "", owner: str = "", state: TokenState | None = None, user_id: uuid.UUID | None = None
 ) -> ListQuery[AccessToken]:
-    """Return the list of tokens with their owners, newest first; `prefix` is matched from its start, or is an id."""
+    """Return the list of tokens with their owners, newest first; `prefix` matches from the start, or is an id."""
     query = select(AccessToken).options(joinedload(AccessToken.user))
     prefix, owner = prefix.strip(), owner.strip()
     if not (text_validation.is_printable(prefix) and text_validation.is_printable(owner)):
@@ -68,7 +68,7 @@ def payments(
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """What to look for in the audit log; what is None or empty is not asked about."""
+    """Filter of the audit log; None and empty fields do not restrict."""
 
     action: AuditAction | None = None
     user_id: uuid.UUID | None = None
@@ -80,7 +80,7 @@ class AuditFilter:
 
 
 def audit(wanted: AuditFilter) -> ListQuery[AuditEntry]:
-    """Return the list of what happened, newest first."""
+    """Return the list of audit entries, newest first."""
     query = select(AuditEntry).options(joinedload(AuditEntry.actor), joinedload(AuditEntry.user))
     if not (text_validation.is_printable(wanted.resource) and text_validation.is_printable(wanted.request_id)):
         query = query.where(false())
@@ -109,7 +109,7 @@ def _is_named(prefix: str) -> ColumnElement[bool]:
 
 
 def _is_in(state: TokenState) -> ColumnElement[bool]:
-    """Say of a token, as `AccessToken.state` does, where it stands now."""
+    """Return an SQL condition for a token's current state, equivalent to `AccessToken.state`."""
     if state is TokenState.REVOKED:
         return AccessToken.revoked_at.is_not(None)
     if state is TokenState.READY:

@@ -1,4 +1,4 @@
-"""One search box for the office: what somebody wrote or read out leads to the thing it names."""
+"""Admin search: find what an id, prefix, e-mail address or name refers to."""
 
 import re
 import uuid
@@ -18,23 +18,23 @@ from models.services.crypto import secrets
 from models.users import User
 
 Kind = Literal["user", "payment", "tokens", "request", "words"]
-# A whole secret is as long as this; a name or an address that is looked for is not kept any longer.
+# The length of a whole secret; longer search terms are cut to it.
 SECRET_LENGTH = 64
 _REQUEST_ID = re.compile(r"[0-9A-Za-z-]{8,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Where to look: a user's or payment's id, the prefix of tokens, a request's id, or the words themselves."""
+    """Where a search leads: a user's or payment's id, a token prefix, a request id, or the search terms themselves."""
 
     kind: Kind
     name: str
 
 
 def find(session: Session, text: str) -> SearchResult:
-    """Return what `text` names: an e-mail address, a user name, a token or its beginning, or an id of anything.
+    """Find an e-mail address, a user name, a token or its prefix, or an id of anything.
 
-    Of a whole secret only the beginning is used, and given back.
+    Of a whole secret only the prefix is used and returned.
     """
     text = text.strip()
     if not text_validation.is_printable(text):

@@ -1,4 +1,4 @@
-"""People as the office lists them: by words, state and money, in an order of choice."""
+"""Admin list of users: filter by name, state and balance, and sort."""
 
 import uuid
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _debt = aliased(Account, name="debt")
 
 @dataclass(frozen=True, slots=True)
 class UserBalances:
-    """What somebody has and owes, in ZNC."""
+    """A user's balance and debt, in ZNC."""
 
     balance: Decimal = Decimal(0)
     debt: Decimal = Decimal(0)
@@ -29,9 +29,9 @@ class UserBalances:
 def list_users(
     *, words: str = "", active: bool | None = None, admins: bool = False, money: str = "", sort: str = ""
 ) -> ListQuery[User]:
-    """Return the list of people whose address or name contains `words`, narrowed by state and money.
+    """Return the list of users whose address or name contains `words`, filtered by state and balance.
 
-    `money` is "balance", "debt" or neither; `sort` is "created", "email" or "balance", with "-" before it downwards.
+    `money` is "balance", "debt" or empty; `sort` is "created", "email" or "balance", descending with a leading "-".
     """
     query = select(User)
     if words.strip():
@@ -51,7 +51,7 @@ def list_users(
 
 
 def balances_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, UserBalances]:
-    """Return what each of these has and owes."""
+    """Return the balances of some users."""
     kinds = (AccountKind.WALLET, AccountKind.RECEIVABLE)
     rows = session.execute(
         select(Account.user_id, Account.kind, Account.balance).where(
@@ -69,9 +69,9 @@ def balances_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UU
 
 
 def _order(sort: str) -> tuple[Any, ...]:
-    """Return the order for a column's name, "-" before it for downwards; newest first for anything else.
+    """Return the order for a column name, descending with a leading "-"; newest first by default.
 
-    Each is that of an index, read in one way or the other; of equals, the other way puts the last one first.
+    Each is an index's order, read in one direction or the other; the tie-breaker is reversed with it.
     """
     orders = {
         "created": (User.created_at, User.id.desc()),

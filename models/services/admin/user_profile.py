@@ -1,4 +1,4 @@
-"""Everything about one person in one place, for the office: the newest of each kind, without counting the rest."""
+"""Admin's view of one user: the newest rows of each kind, without counting the rest."""
 
 import uuid
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class UserProfile:
-    """What the office knows of a person; each list holds the newest `SHOWN`. Amounts are in ZNC."""
+    """A user's profile for admins; each list holds the newest `SHOWN` rows. Amounts are in ZNC."""
 
     person: User
     wallet: Account
@@ -44,7 +44,7 @@ class UserProfile:
 
 
 def load_profile(session: Session, user_id: uuid.UUID) -> UserProfile:
-    """Return what there is about a person. Raises NotFound."""
+    """Return a user's profile. Raises NotFound."""
     person = users.by_id(session, user_id)
     rows = session.scalars(select(Account).where(Account.user_id == person.id, Account.kind.in_(PERSONAL)))
     accounts = {account.kind: account for account in rows}
@@ -77,7 +77,7 @@ def load_profile(session: Session, user_id: uuid.UUID) -> UserProfile:
 
 
 def add_note(session: Session, user_id: uuid.UUID, *, text: str, actor: Actor) -> UserNote:
-    """Write something down about a person. Raises NotFound and InvalidInput."""
+    """Add an admin's note about a user. Raises NotFound and InvalidInput."""
     person = users.by_id(session, user_id)
     if actor.user_id is None:
         raise ValueError("a note has an author")

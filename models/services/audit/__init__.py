@@ -1,1 +1,1 @@
-"""The audit log: recording, hash chain, verification, retention."""
+"""Audit log: recording, hash chain, verification, retention."""

@@ -1,8 +1,7 @@
-"""The chain over the audit log: each sealed row's hash covers the row and the hash before it (docs/adr/0009).
+"""Audit hash chain: each link's hash covers an audit row and the previous hash (docs/adr/0009).
 
-Rows are sealed after their commit, by whoever holds one lock, in the order of their ids as far as they are there; no
-transaction that writes rows waits for another. The hash is keyed, so that who can write to the database alone cannot
-write the chain anew.
+Rows are chained after their commit, under one lock, in the order of their ids; no transaction that writes rows waits
+for another. The hash is keyed, so that write access to the database alone is not enough to forge the chain.
 """
 
 import hmac
@@ -22,12 +21,12 @@ from models.audit import AuditEntry
 from models.audit_chain import HASH_BYTES, AuditArchive, AuditChainLink
 from models.config.server import Tokens
 
-# Before the first row.
+# The hash before the first row.
 START = bytes(HASH_BYTES)
-# So many rows are sealed in one transaction, and read at once.
+# Rows chained in one transaction, and read at once.
 BATCH_SIZE = 2000
 COUNTED = 1000
-# No transaction of ours lasts longer: a row that turns up later among older ones was not written when it says.
+# No transaction of ours lasts longer: a row that appears later among older ones was backdated.
 LATE = timedelta(minutes=10)
 _LOCK = 0x5A454E5A_41554454
 _COLUMNS = (
@@ -50,7 +49,7 @@ type Facts = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of the chain: the last number and hash, and when what was sealed last had happened and been sealed."""
+    """The end of the chain: last number and hash, and when the last row happened and was chained."""
 
     number: int = 0
     hash: bytes = START
@@ -58,9 +57,9 @@ class Head:
     sealed_at: datetime | None = None
 
     def floor(self, moment: datetime) -> datetime | None:
-        """Return the time before which no row can have happened that is sealed at `moment`, or waits for its seal then.
+        """Return the earliest time of a row that is chained at `moment` or still pending then.
 
-        After a step back of the wall clock `moment` lies before the last row: then it is the newest time there is.
+        After the wall clock stepped back, `moment` lies before the last row: then the newest known time counts.
         """
         moments = [known for known in (self.happened_at, self.sealed_at) if known is not None]
         return min(*moments, moment) - LATE if moments else None
@@ -68,7 +67,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class ChainedRow:
-    """A seal with what it covers, ready for JSON; None where the row is not there any more."""
+    """A link with the audit row it covers, ready for JSON; None where the row no longer exists."""
 
     number: int
     sealed_at: datetime
@@ -77,13 +76,13 @@ class ChainedRow:
     facts: Facts | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is exported."""
+        """Return it as exported JSON."""
         at = _moment(self.sealed_at)
         return {"number": self.number, "sealed_at": at, "hash": self.hash.hex(), "entry": self.facts}
 
     @classmethod
     def of_json(cls, line: str | bytes) -> Self:
-        """Read what was exported. Raises ValueError."""
+        """Parse an exported row. Raises ValueError."""
         try:
             told = json.loads(line)
             at, facts = datetime.fromisoformat(told["sealed_at"]), dict(told["entry"])
@@ -94,7 +93,7 @@ class ChainedRow:
 
 @dataclass(frozen=True, slots=True)
 class ChainStatus:
-    """How far the log is sealed, how many rows wait (counted to `COUNTED`), and since when the first of them does."""
+    """How far the log is chained, how many rows are pending (counted up to `COUNTED`), and since when."""
 
     number: int
     sealed_at: datetime | None
@@ -103,7 +102,7 @@ class ChainStatus:
 
     @property
     def seconds(self) -> float:
-        """How long the first row has waited."""
+        """Seconds that the first row has been pending."""
         return max((clock.now() - self.oldest).total_seconds(), 0.0) if self.oldest else 0.0
 
 
@@ -114,14 +113,14 @@ def key_of(tokens: Tokens) -> bytes:
 
 
 def hash_of(key: bytes, before: bytes, sealed: ChainedRow) -> bytes:
-    """Return the hash that the seal of a row must have after the hash before it."""
+    """Return the hash that a row's link must have after the previous hash."""
     covered = [sealed.number, _moment(sealed.sealed_at), sealed.facts]
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"))
     return hmac.digest(key, before + text.encode(), "sha256")
 
 
 def chain_new_rows(session: Session, key: bytes) -> int:
-    """Seal the rows that are committed, a batch at once; returns how many. Whoever finds another at it does nothing."""
+    """Chain the committed rows of one batch; return how many. Does nothing while another process holds the lock."""
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
         return 0
     last, moment, seals = head(session), now(session), []
@@ -137,16 +136,16 @@ def chain_new_rows(session: Session, key: bytes) -> int:
 
 
 def now(session: Session) -> datetime:
-    """Return the time, by the slower of our clock and the database's.
+    """Return the time by the slower of our clock and the database's.
 
-    Rows have the database's time. Where its clock steps back alone, the seals have to show that as well.
+    Rows carry the database's time; if only its clock stepped back, the links have to show that too.
     """
     of_database: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
     return min(clock.now(), of_database)
 
 
 def head(session: Session) -> Head:
-    """Return the end of the chain; that of the last export where nothing was sealed since."""
+    """Return the end of the chain; that of the last export when nothing was chained since."""
     query = select(AuditChainLink.number, AuditChainLink.hash, AuditEntry.created_at, AuditChainLink.sealed_at)
     found = session.execute(
         query.outerjoin(AuditEntry, AuditEntry.id == AuditChainLink.entry_id)
@@ -165,7 +164,7 @@ def last_archive(session: Session) -> AuditArchive | None:
 
 
 def status(session: Session) -> ChainStatus:
-    """Return how far the log is sealed."""
+    """Return how far the log is chained."""
     last = head(session)
     first = (
         _unsealed(last, now(session), AuditEntry.created_at).order_by(AuditEntry.created_at).limit(COUNTED).subquery()
@@ -175,7 +174,7 @@ def status(session: Session) -> ChainStatus:
 
 
 def walk(session: Session, after: int, until: int | None = None) -> Iterator[ChainedRow]:
-    """Yield the chain behind a number, a batch in memory at a time."""
+    """Yield the chain after a number, one batch in memory at a time."""
     query = select(
         AuditChainLink.number, AuditChainLink.sealed_at, AuditChainLink.hash, AuditChainLink.entry_id, *_COLUMNS
     )

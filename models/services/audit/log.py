@@ -1,4 +1,4 @@
-"""Writing and reading the audit log."""
+"""Write and read the audit log."""
 
 import uuid
 from typing import Any
@@ -20,7 +20,7 @@ def record(
     resource: tuple[str, uuid.UUID | None],
     **details: Any,
 ) -> None:
-    """Add one row in the caller's transaction. `user_id` is whom it concerns; `details` must be JSON."""
+    """Add one row in the caller's transaction. `user_id` is the affected user; `details` must be JSON."""
     resource_type, resource_id = resource
     session.add(
         AuditEntry(

@@ -1,4 +1,4 @@
-"""Which part of the audit log is old enough to be exported, and letting go of what was."""
+"""Audit log retention: which part is old enough to export, and deletion of exported rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from models.services.audit import hash_chain
 from models.services.audit import verification as chain_verification
 from models.services.audit.hash_chain import ChainedRow, Head
 
-# So many rows are in one file, and so many are removed in one transaction.
+# Rows per file, and rows deleted in one transaction.
 ROWS_PER_FILE, BATCH_SIZE = 500_000, 5000
 
 
 @dataclass(frozen=True, slots=True)
 class ChainPart:
-    """A part of the chain: from the row behind `anchor` to the row `last`."""
+    """A part of the chain: from the row after `anchor` up to the row `last`."""
 
     anchor: Head
     last: int
@@ -30,7 +30,7 @@ class ChainPart:
 
 
 def due(session: Session, moment: datetime) -> ChainPart | None:
-    """Return the next part that is older than a moment as a whole, and was not exported."""
+    """Return the next part that lies completely before a moment and was not exported."""
     exported = hash_chain.last_archive(session)
     anchor = Head(exported.last, exported.head, exported.newest_at) if exported else Head()
     behind = (AuditChainLink.number > anchor.number, AuditChainLink.number <= anchor.number + ROWS_PER_FILE)
@@ -38,13 +38,13 @@ def due(session: Session, moment: datetime) -> ChainPart | None:
     young = session.scalars(
         query.where(AuditEntry.created_at >= moment).order_by(AuditChainLink.number).limit(1)
     ).one_or_none()
-    # A row that was removed from under its seal is left for the verification to name, and all behind it with it.
+    # A row deleted under its link, and all rows after it, are left for the verification to report.
     last = young - 1 if young else session.scalar(select(func.max(AuditChainLink.number)).where(*behind))
     return ChainPart(anchor, last) if last and last > anchor.number else None
 
 
 def everything_chained(session: Session) -> ChainPart | None:
-    """Return all that is sealed and still here."""
+    """Return everything that is chained and not yet deleted."""
     exported = hash_chain.last_archive(session)
     anchor = Head(exported.last, exported.head, exported.newest_at) if exported else Head()
     last = hash_chain.head(session).number
@@ -52,12 +52,12 @@ def everything_chained(session: Session) -> ChainPart | None:
 
 
 def rows(session: Session, part: ChainPart) -> Iterator[ChainedRow]:
-    """Yield the rows of a part in their order, some thousand in memory at a time."""
+    """Yield the rows of a part in order, some thousand in memory at a time."""
     return hash_chain.walk(session, part.anchor.number, part.last)
 
 
 def record_export(session: Session, key: bytes, part: ChainPart, head: Head, *, file: str, sha256: str) -> AuditArchive:
-    """Write down that a part lies safely in a file; from now on its rows may go."""
+    """Record that a part is stored in a file; from now on its rows may be deleted."""
     if head.happened_at is None:
         raise ValueError("nothing was exported")
     made = AuditArchive(
@@ -76,7 +76,7 @@ def record_export(session: Session, key: bytes, part: ChainPart, head: Head, *, 
 
 
 def delete_exported(session: Session) -> int:
-    """Remove a batch of the rows that were exported; returns how many went."""
+    """Delete a batch of exported rows; return the number deleted."""
     exported = hash_chain.last_archive(session)
     if exported is None:
         return 0

@@ -1,4 +1,4 @@
-"""Proving that the audit log is what was sealed: in the database, or in a file that was exported."""
+"""Verification of the audit hash chain, in the database or in an exported file."""
 
 import hmac
 import json
@@ -29,7 +29,7 @@ _WORDS: Mapping[What, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The first thing that is wrong. `number` is a place in the chain, `entry` the id of an audit row."""
+    """The first error found. `number` is a position in the chain, `entry` the id of an audit row."""
 
     what: What
     number: int | None
@@ -44,7 +44,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a walk has seen: rows, the end of the chain, rows that wait for their seal, exports, and what is wrong."""
+    """Result of a verification: rows, end of the chain, pending rows, exports, and the first error."""
 
     rows: int
     head: Head
@@ -58,7 +58,7 @@ class Report:
 
 
 class Checker:
-    """Follows a chain from one of its hashes on; asked in the order of the rows."""
+    """Follows a chain from one of its hashes; called in the order of the rows."""
 
     def __init__(self, key: bytes, number: int, before: bytes, happened_at: datetime | None = None) -> None:
         self._key = key
@@ -66,7 +66,7 @@ class Checker:
         self.rows = 0
 
     def wrong(self, sealed: ChainedRow) -> Fault | None:
-        """Say what is wrong with the next row, if anything is."""
+        """Return the error of the next row, or None."""
         due = self.head.number + 1
         if sealed.number != due:
             return Fault("removed" if sealed.number > due else "reordered", min(due, sealed.number))
@@ -84,17 +84,17 @@ class Checker:
         return None
 
     def fits(self, sealed: ChainedRow) -> bool:
-        """Say whether a row belongs behind the last one."""
+        """Return whether a row fits after the last one."""
         return hmac.compare_digest(hash_chain.hash_of(self._key, self.head.hash, sealed), sealed.hash)
 
     def named(self, fault: Fault, others: Sequence[ChainedRow]) -> Fault:
-        """Say more of a row that is not what was sealed, by the rows from its place on."""
+        """Refine an error of a changed row, using the rows from its position on."""
         if fault.what != "altered" or not others:
             return fault
         here, *later = others
         for number, other in enumerate(later):
             if self.fits(replace(other, number=here.number)):
-                # Where only this one is too much, the next belongs here and all others behind it.
+                # If only this row is extra, the next one fits here and all others after it.
                 return replace(fault, what="inserted" if number == 0 and self._follows(later) else "reordered")
             if other.facts and self.fits(replace(here, facts=other.facts)):
                 return replace(fault, what="reordered")
@@ -107,14 +107,14 @@ class Checker:
 
 
 def verify(session: Session, key: bytes, *, noted: Mapping[int, bytes] | None = None) -> Report:
-    """Walk the whole chain in one snapshot; `noted` are hashes that were written down elsewhere, by number."""
+    """Verify the whole chain in one snapshot; `noted` are hashes recorded elsewhere, by number."""
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     session.execute(text("SET LOCAL statement_timeout = 0"))
     return verify_and_record(session, key, noted=noted or {})
 
 
 def verify_and_record(session: Session, key: bytes, *, noted: Mapping[int, bytes]) -> Report:
-    """Walk the chain as the caller's transaction sees it; see `verify`."""
+    """Verify the chain within the caller's transaction; see `verify`."""
     archives = session.scalars(select(AuditArchive).order_by(AuditArchive.last)).all()
     number, before = 0, hash_chain.START
     for archive in archives:
@@ -130,7 +130,7 @@ def verify_and_record(session: Session, key: bytes, *, noted: Mapping[int, bytes
 
 
 def verify_lines(key: bytes, rows: Iterable[ChainedRow], *, number: int, before: bytes) -> tuple[Head, Fault | None]:
-    """Follow a chain that was exported, from the number and hash before it; returns how far it holds."""
+    """Verify an exported chain from the number and hash before it; return its end and the first error."""
     checker, following = Checker(key, number, before), iter(rows)
     for sealed in following:
         if fault := checker.wrong(sealed):
@@ -146,7 +146,7 @@ def mark_of(key: bytes, archive: AuditArchive) -> bytes:
 
 
 def record_check(session: Session, report: Report) -> AuditCheck:
-    """Keep what a verification has found."""
+    """Store the result of a verification."""
     check = AuditCheck(number=report.head.number, head=report.head.hash, fault=str(report.fault or "")[:300])
     session.add(check)
     session.flush()
@@ -177,7 +177,7 @@ def _rows(session: Session, after: int) -> Iterator[ChainedRow]:
 
 
 def _backdated(session: Session, last: Head) -> Fault | None:
-    """Find a row that was never sealed although it says that it is old: it was not there when it should have been."""
+    """Find a row that was never chained although its time is old: it was inserted later."""
     floor = last.floor(hash_chain.now(session))
     if floor is None:
         return None

@@ -1,1 +1,1 @@
-"""Secrets and encryption."""
+"""Encryption and keyed secrets."""

@@ -1,8 +1,8 @@
 """Encryption of secrets that must be read again: webhook signing keys, two-factor secrets, stored API replies.
 
-AES-256-GCM under a key that HKDF derives from `portal.secret_key`, one for each purpose. Whose secret it is goes into
-what is authenticated, so that a sealed secret copied into another row opens nothing there. A new `portal.secret_key`
-makes all of them unreadable: they are made anew then.
+AES-256-GCM with a key that HKDF derives from `portal.secret_key`, one for each purpose. The owner's id is authenticated
+too, so that a ciphertext copied into another row cannot be decrypted. After a change of `portal.secret_key` all of them
+are unreadable and have to be created again.
 """
 
 import os
@@ -22,7 +22,7 @@ VERSION = b"\x01"
 
 
 class Purpose(StrEnum):
-    """What a sealed secret is for; each has a key of its own."""
+    """What an encrypted secret is for; each purpose has its own key."""
 
     WEBHOOK = "webhook"
     TOTP = "totp"
@@ -30,17 +30,17 @@ class Purpose(StrEnum):
 
 
 class DecryptionError(Exception):
-    """The secret was sealed under another key, for another purpose or owner, or was changed."""
+    """The secret was encrypted with another key, for another purpose or owner, or was changed."""
 
 
 def encrypt(portal: Portal, secret: bytes, *, purpose: Purpose, owner: uuid.UUID) -> bytes:
-    """Return the secret encrypted for its owner's row."""
+    """Return the secret, encrypted for its owner's row."""
     nonce = os.urandom(NONCE_BYTES)
     return VERSION + nonce + _cipher(portal, purpose).encrypt(nonce, secret, owner.bytes)
 
 
 def decrypt(portal: Portal, sealed: bytes, *, purpose: Purpose, owner: uuid.UUID) -> bytes:
-    """Return the secret. Raises SealBroken."""
+    """Return the decrypted secret. Raises DecryptionError."""
     if not sealed.startswith(VERSION):
         raise DecryptionError
     nonce, encrypted = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]

@@ -22,7 +22,7 @@ _SHAPE = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH}}}")
 
 
 class Purpose(StrEnum):
-    """What a secret is for: the word that goes before what is signed and hashed. Tokens were here first."""
+    """What a secret is for: the prefix of what is signed and hashed. Empty for tokens, which came first."""
 
     TOKEN = ""
     TICKET = "ticket:"
@@ -34,13 +34,13 @@ class Purpose(StrEnum):
 
 
 def new_secret(settings: Tokens, purpose: Purpose = Purpose.TOKEN) -> str:
-    """Make a secret; the newest key signs it."""
+    """Create a secret, signed with the newest key."""
     random = os.urandom(RANDOM_BYTES)
     return base64.urlsafe_b64encode(random + _mac(settings.macs[0], random, purpose)).decode()
 
 
 def is_genuine(settings: Tokens, secret: str, purpose: Purpose = Purpose.TOKEN) -> bool:
-    """Say whether one of our keys made this secret for this purpose; looks nothing up."""
+    """Return whether one of our keys made this secret for this purpose, without a query."""
     if not _SHAPE.fullmatch(secret):
         return False
     raw = base64.urlsafe_b64decode(secret)

@@ -1,4 +1,4 @@
-"""How the shop stands, for its metrics: how much there is of everything, what waits and since when, and the books."""
+"""Business metrics: counts of users, tokens and payments, backlogs and their age, ledger and audit checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from models.services.reports import overview
 from models.services.reports.overview import ShopOverview
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
-# What was given up longer ago than this is no news.
+# Permanent failures older than this are not counted.
 FAILED_WITHIN = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class _BacklogQuery:
-    """Rows that wait for a job: which they are, since when they are due, and when one was given up, if ever.
+    """A backlog: its pending rows, since when they are due, and when one failed permanently, if ever.
 
-    One that may not be tried now is not due.
+    A row that may not be tried yet is not due.
     """
 
     waits: tuple[ColumnElement[bool], ...]
@@ -43,7 +43,7 @@ class _BacklogQuery:
 
 
 def _takes_deliveries() -> ColumnElement[bool]:
-    """Say of an endpoint that it is switched on and does not rest after a failure."""
+    """Return an SQL condition: the endpoint is enabled and does not back off."""
     rests_until = WebhookEndpoint.rests_until
     return WebhookEndpoint.enabled & or_(rests_until.is_(None), rests_until <= func.now())
 
@@ -69,7 +69,7 @@ _BACKLOGS: Mapping[str, _BacklogQuery] = {
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many wait, for how many seconds the first has been due (0: none is), and how many were given up lately."""
+    """Number of pending rows, seconds that the first has been due (0: none is), and recent permanent failures."""
 
     count: int
     due_seconds: float
@@ -78,9 +78,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class BusinessMetrics:
-    """Everything; `check` and `audit_check` are the last verifications of books and audit log, `accounts` the
-    platform's own balances in ZNC.
-    """
+    """All figures; `check` and `audit_check` are the last verifications, `accounts` the platform's own balances in ZNC."""
 
     shop: ShopOverview
     waiting: Mapping[str, Backlog]
@@ -91,7 +89,7 @@ class BusinessMetrics:
 
 
 def collect(session: Session) -> BusinessMetrics:
-    """Ask the database, in few questions."""
+    """Query all figures, in few statements."""
     moment = clock.now()
     reviews = (PaymentEvent.needs_review, PaymentEvent.reviewed_at.is_(None))
     asked: list[Any] = [select(func.count()).select_from(PaymentEvent).where(*reviews)]

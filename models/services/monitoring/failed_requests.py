@@ -1,7 +1,7 @@
-"""What was refused or failed lately, by the id that the answer named: proxy and portal write it to Redis.
+"""Recent failed requests by request id, written to Redis by proxy and portal.
 
-Only the form is here, and how much is kept; nothing in `models` talks to Redis. A path is written down without its
-query and without anything of a secret's shape.
+Only the format and the limits are here; nothing in `models` connects to Redis. A path is stored without its query and
+without anything that looks like a secret.
 """
 
 import json
@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-# So many are kept in all, the newest ones, and none longer than this after the last one.
+# At most this many are kept, the newest ones, and none longer than this after the last one.
 KEPT, SECONDS = 20_000, 7 * 24 * 3600
 ASKED_KEY, ORDER_KEY = "zenzefi:asked:1", "zenzefi:asked:order:1"
-# Adds what was asked, an id and a line each, and lets the oldest go: the number is bounded, whoever asks how often.
+# Adds requests (an id and a line each) and trims the oldest, so the list is bounded at any rate.
 ADD = f"""
 for place = 1, #ARGV, 2 do
     redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1])
@@ -36,7 +36,7 @@ Side = Literal["portal", "proxy"]
 
 @dataclass(frozen=True, slots=True)
 class FailedRequest:
-    """A request that was refused or failed. `at` is in seconds; `user_id` is whose it was, where that is known."""
+    """A request that was refused or failed. `at` is in seconds; `user_id` is known only if it was authenticated."""
 
     at: float
     side: Side
@@ -53,12 +53,12 @@ class FailedRequest:
 
 
 def encode(asked: FailedRequest) -> str:
-    """Write it down."""
+    """Encode a request for Redis."""
     return json.dumps(asdict(asked), separators=(",", ":"))
 
 
 def decode(line: bytes | str | None) -> FailedRequest | None:
-    """Read what was written; what another version wrote is as good as nothing."""
+    """Decode a request from Redis; None for another version's format."""
     try:
         return None if line is None else FailedRequest(**json.loads(line))
     except (ValueError, TypeError):
@@ -66,7 +66,7 @@ def decode(line: bytes | str | None) -> FailedRequest | None:
 
 
 def redacted_path(path: str) -> str:
-    """Return a path of the portal as it may be written down: an id stays, a link's secret does not."""
+    """Return a path of the portal without secrets: ids stay, a link's secret is removed."""
     return _LONG.sub(lambda found: found[0] if _is_id(found[0]) else MASKED, path)[:LONGEST_PATH]
 
 

@@ -1,7 +1,7 @@
-"""How the platform is: what each part's check found, and what follows from all of them.
+"""Platform health report: what each component's check found, and the overall status.
 
-A job asks every 50 seconds and leaves its report in Redis for 120: who reads it knows when each part was asked, and a
-report that has gone means that nobody asks any more.
+A job checks every 50 seconds and keeps its report in Redis for 120: a missing report means that nothing checks any
+more.
 """
 
 import json
@@ -15,7 +15,7 @@ PARTS = ("database", "redis", "upstream")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a check found: is the part up (None: nobody knows), how long it took to answer, and when it was asked."""
+    """Result of a check: whether the component is up (None: unknown), its response time, and when it was checked."""
 
     is_up: bool | None
     seconds: float | None = None
@@ -37,12 +37,12 @@ def status_of(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Write a report down for Redis."""
+    """Encode a report for Redis."""
     return json.dumps({part: asdict(check) for part, check in report.items()})
 
 
 def from_json(text: str | bytes | None) -> Report | None:
-    """Read the last report; None when there is none that can be understood."""
+    """Decode the last report; None when it is missing or malformed."""
     try:
         found = json.loads(text or "")
         return {part: Check(**found[part]) for part in PARTS}

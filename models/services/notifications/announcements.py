@@ -1,4 +1,4 @@
-"""Announcements: made and withdrawn by admins, shown to everybody while their time runs."""
+"""Announcements: created and withdrawn by admins, shown to everybody while active."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from models.services.insertion import insert_unless_taken
 from models.services.notifications import broadcast
 from models.services.pagination import ListQuery
 
-# More than these at once nobody reads.
+# At most this many are shown at once.
 SHOWN = 3
 
 
@@ -33,9 +33,9 @@ def create(
     actor: Actor,
     announcement_id: uuid.UUID | None = None,
 ) -> Announcement:
-    """Announce something in both languages, from now or later on, and write to everybody who wants it.
+    """Create an announcement in both languages, starting now or later, and notify everybody who wants it.
 
-    A form that carries the id announces once: the second time returns what there is. Raises InvalidInput.
+    A form that carries the id creates one: the second time returns the existing one. Raises InvalidInput.
     """
     if actor.user_id is None:
         raise ValueError("an announcement has an author")
@@ -57,7 +57,7 @@ def create(
     if made is None:
         return by_id(session, announcement_id)
     _record(session, made, actor, words=made.words_en)
-    # At once, however late it starts: planned work is news before it begins.
+    # Notified at once even with a later start: planned maintenance is news before it begins.
     broadcast.enqueue_for_all(
         session,
         "announcement",
@@ -70,7 +70,7 @@ def create(
 
 
 def check_end(starts_at: datetime | None, ends_at: datetime) -> None:
-    """Raise InvalidInput for an end at which nothing would have been announced."""
+    """Raise InvalidInput for an end in the past or before the start."""
     if ends_at <= max(starts_at or clock.now(), clock.now()):
         raise InvalidInput("ends_at", "announcement_end_invalid")
 
@@ -84,7 +84,7 @@ def by_id(session: Session, announcement_id: uuid.UUID, *, lock: bool = False) -
 
 
 def withdraw(session: Session, announcement_id: uuid.UUID, *, actor: Actor) -> Announcement:
-    """Show an announcement no more; a second time changes nothing. Raises NotFound."""
+    """Withdraw an announcement; a second call changes nothing. Raises NotFound."""
     found = by_id(session, announcement_id, lock=True)
     if found.withdrawn_at is None:
         found.withdrawn_at = clock.now()
@@ -94,7 +94,7 @@ def withdraw(session: Session, announcement_id: uuid.UUID, *, actor: Actor) -> A
 
 
 def current_announcements(session: Session) -> Sequence[Announcement]:
-    """Return what is to be shown now, the newest first."""
+    """Return the active announcements, newest first."""
     moment = clock.now()
     query = select(Announcement).where(
         Announcement.withdrawn_at.is_(None),

@@ -1,4 +1,4 @@
-"""A notice to everybody who wants it: one statement for all mails and one for all webhooks, however many people."""
+"""Broadcast: notify every user who wants it, with one statement for all mails and one for all webhooks."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 
 def enqueue_for_all(session: Session, kind: str, *, dedup_key: str, **context: Any) -> int:
-    """Leave a notice of a kind that has a topic to every active user; returns how many mails were written.
+    """Enqueue a notification with a topic for every active user; return the number of mails.
 
-    The same `dedup_key` writes nothing twice, so that a job which died half-way may simply run again. People who have
-    not confirmed their address yet get no mail.
+    With the same `dedup_key` nothing is enqueued twice, so a job that died half-way can simply run again. Users with an
+    unconfirmed address get no mail.
     """
     topic = TOPICS[kind]
     facts = bindparam(None, context, type_=JSONB)

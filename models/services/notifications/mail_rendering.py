@@ -1,8 +1,8 @@
-"""Writing mails: a kind and its facts become a subject, a text and an HTML page in the reader's language.
+"""Mail rendering: a kind and its context become subject, text and HTML in the reader's language.
 
-`templates/mail/<kind>.jinja` has two blocks, `subject` and `body`. The body is made of the pieces that
-`partials.txt.jinja` and `partials.html.jinja` write in their two ways, so that each sentence stands there once.
-A kind that is still a plain `<kind>.txt` (the subject, a blank line, the text) is sent as it is.
+`templates/mail/<kind>.jinja` has two blocks, `subject` and `body`. The body uses macros that `partials.txt.jinja` and
+`partials.html.jinja` implement for both formats, so that each sentence exists once. A kind with a plain `<kind>.txt`
+(subject, blank line, text) is sent as text only.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ PARTIALS = ("layout", "partials")
 
 @dataclass(frozen=True, slots=True)
 class RenderedMail:
-    """A mail without its envelope. A plain kind has no HTML."""
+    """A rendered mail without its headers. A plain kind has no HTML."""
 
     subject: str
     text: str
@@ -37,7 +37,7 @@ class RenderedMail:
 
 
 def kinds() -> list[str]:
-    """Return every kind of mail there is a template for."""
+    """Return every kind of mail that has a template."""
     names = {path.name.partition(".")[0] for path in TEMPLATES.iterdir() if path.suffix in {SUFFIX, ".txt"}}
     return sorted(names - set(PARTIALS))
 
@@ -51,9 +51,9 @@ def render(
     unsubscribe_url: str | None = None,
     time_zone: str | None = None,
 ) -> RenderedMail:
-    """Write the mail, with times in the reader's zone.
+    """Render the mail, with times in the reader's zone.
 
-    Raises jinja2's TemplateError when there is no such kind or a fact is missing.
+    Raises jinja2's TemplateError for an unknown kind or a missing variable.
     """
     facts = {**context, "portal_url": portal_url, "unsubscribe_url": unsubscribe_url}
     plain = _environment(language, "txt", time_zone)
@@ -67,7 +67,7 @@ def render(
 
 def _page(environment: Environment, kind: str, form: str, facts: Mapping[str, Any]) -> str:
     body = _block(environment.get_template(f"{kind}{SUFFIX}"), "body", facts)
-    # The block is a part of a template that escapes by itself where there is something to escape.
+    # The block was rendered by a template that escapes where needed.
     return environment.get_template(f"layout.{form}{SUFFIX}").render(facts, body=Markup(body))  # noqa: S704
 
 
@@ -79,10 +79,10 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-# There are some hundred zones, and an environment keeps compiled templates: the rarest make room.
+# There are hundreds of zones, and an environment keeps compiled templates: the least used are evicted.
 @lru_cache(maxsize=64)
 def _environment(language: str, form: str, time_zone: str | None) -> Environment:
-    """Return how templates are read for a reader: `html` escapes, `txt` shows what a user typed as it is."""
+    """Return the template environment for a reader: `html` escapes, `txt` shows user input as it is."""
     messages = catalogue(language)
 
     def gettext(message: str, **values: object) -> str:
@@ -116,7 +116,7 @@ def _filled(text: str, values: Mapping[str, object]) -> str:
 
 
 def _moment(value: str, language: str, time_zone: str | None) -> str:
-    """Write a time that stands in a context as ISO-8601, with its difference from UTC."""
+    """Format a time given as ISO 8601 with its UTC offset."""
     moment, zone = datetime.fromisoformat(str(value)), time_zones.zone_of(time_zone)
     written = format_datetime(moment.astimezone(zone), "d MMM y, HH:mm", locale=language)
     return f"{written} {time_zones.offset_of(moment, zone)}"

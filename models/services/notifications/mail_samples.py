@@ -1,8 +1,8 @@
-"""Made-up facts for every kind of mail, for admins who want to see one and for the test that writes them all."""
+"""Sample contexts for every kind of mail, for admins' previews and for tests."""
 
 from typing import Any
 
-# A new kind adds here what it needs beyond these.
+# A new kind adds the variables it needs.
 _FACTS: dict[str, Any] = {
     "username": "alice",
     "name": "Laptop",
@@ -47,5 +47,5 @@ _OWN: dict[str, dict[str, Any]] = {
 
 
 def sample_context(kind: str) -> dict[str, Any]:
-    """Return what a mail of this kind might be about."""
+    """Return the sample context of a kind of mail."""
     return {**_FACTS, **_OWN.get(kind, {})}

@@ -1,4 +1,4 @@
-"""Mails are written here in the transaction that causes them; `jobs.mail` sends them."""
+"""Mail outbox: mails are enqueued in the transaction that causes them; `jobs.mail` sends them."""
 
 import uuid
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ from models.users import User
 
 ATTEMPTS = 8
 LEASE = timedelta(minutes=5)
-# No address below this name ever gets mail (RFC 2606); the platform's own users, as `doctor`'s, have one there.
+# Addresses in this domain never receive mail (RFC 2606); the platform's own users have one.
 UNDELIVERABLE_SUFFIX = ".invalid"
 
 
 def enqueue_mail(
     session: Session, kind: str, user: User, *, dedup_key: str, recipient: str | None = None, **context: Any
 ) -> None:
-    """Leave a notice for the jobs: a mail to `user`, and a post to each webhook of his that wants it, as he has chosen.
+    """Enqueue a notification: a mail to `user` and a delivery to each of their webhooks, as their preferences say.
 
-    A second one with the same `dedup_key` is not written; `recipient` is another address of his. Times in `context` are
-    ISO-8601, amounts plain decimals: they become words in the reader's language when the mail is sent.
+    Nothing is enqueued twice with the same `dedup_key`; `recipient` is another address of theirs. Times in `context`
+    are ISO 8601, amounts plain decimals: they are formatted when the mail is rendered.
     """
     by_mail, by_webhook = notification_preferences.choice(session, user.id, kind)
     if by_webhook and (topic := TOPICS.get(kind)):
@@ -49,9 +49,9 @@ def enqueue_mail(
 
 
 def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
-    """Take waiting mails and push their next attempt away, so that two senders never hold the same one.
+    """Claim pending mails by postponing their next attempt, so that two senders never have the same one.
 
-    A sender that dies after this commits loses nothing: the mail is due again when the lease ends.
+    If a sender dies after the commit, the mails are due again when the lease ends.
     """
     now = clock.now()
     waiting = (
@@ -71,20 +71,20 @@ def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
 
 
 def release(session: Session, mail_ids: Sequence[uuid.UUID]) -> None:
-    """Count no attempt of mails that were claimed and not tried; they wait for the end of their lease."""
+    """Count no attempt for mails that were claimed and not tried; they stay leased."""
     untried = update(OutboxMail).where(OutboxMail.id.in_(mail_ids)).values(attempts=OutboxMail.attempts - 1)
     session.execute(untried)
 
 
 def mark_sent(session: Session, mail_id: uuid.UUID) -> None:
-    """Record that the mail has left. One whose reader has deleted his account meanwhile is gone with it."""
+    """Mark a mail as sent. It may be gone, if its recipient deleted the account meanwhile."""
     session.execute(update(OutboxMail).where(OutboxMail.id == mail_id).values(sent_at=clock.now()))
 
 
 def mark_failed(session: Session, mail_id: uuid.UUID, error: str, *, is_final: bool = False) -> None:
-    """Try again later, each time after twice as long; fail for good after the last attempt, or when `is_final`.
+    """Schedule a retry with doubled delay; fail permanently after the last attempt, or when `is_final`.
 
-    A mail whose row was deleted meanwhile stays deleted.
+    A mail deleted meanwhile stays deleted.
     """
     mail = session.get(OutboxMail, mail_id, with_for_update=True)
     if mail is None:
@@ -97,7 +97,7 @@ def mark_failed(session: Session, mail_id: uuid.UUID, error: str, *, is_final: b
 
 
 def list_mails(state: MailState) -> ListQuery[OutboxMail]:
-    """Return the list of mails by where they stand: the next to be tried first, or what left or failed last."""
+    """Return the list of mails in a state: next attempt first, or last sent or failed first."""
     query = select(OutboxMail)
     match state:
         case MailState.WAITING:
@@ -111,7 +111,7 @@ def list_mails(state: MailState) -> ListQuery[OutboxMail]:
 
 
 def resend(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:
-    """Let a mail that was given up start anew; one that is on its way is left alone. Raises NotFound."""
+    """Restart a mail that failed permanently; a pending one is left alone. Raises NotFound."""
     mail = session.scalars(select(OutboxMail).where(OutboxMail.id == mail_id).with_for_update()).one_or_none()
     if mail is None:
         raise NotFound("email")
@@ -122,6 +122,6 @@ def resend(session: Session, mail_id: uuid.UUID, *, actor: Actor) -> None:
 
 
 def delete_before(session: Session, moment: datetime) -> int:
-    """Delete mails that left, or were given up, before `moment`; returns how many went."""
+    """Delete mails sent or failed before `moment`; return the number deleted."""
     gone = or_(OutboxMail.sent_at < moment, OutboxMail.failed_at < moment)
     return len(session.execute(delete(OutboxMail).where(gone).returning(OutboxMail.id)).all())

@@ -1,4 +1,4 @@
-"""What a user wants to be told, and by which way: his choices, and links that switch one off without a login."""
+"""Notification preferences: what a user wants by mail and by webhook, and unsubscribe links that need no login."""
 
 import uuid
 
@@ -16,14 +16,17 @@ _EVERYTHING = (True, True)
 
 
 def choices(session: Session, user_id: uuid.UUID) -> dict[Topic, tuple[bool, bool]]:
-    """Return for every topic whether the user is told by mail and by webhook."""
+    """Return for every topic whether the user wants mail and webhooks."""
     rows = session.scalars(select(NotificationPreference).where(NotificationPreference.user_id == user_id))
     made = {row.topic: (row.mail or row.topic in ALWAYS_MAILED, row.webhook) for row in rows}
     return {topic: made.get(topic, _EVERYTHING) for topic in Topic}
 
 
 def choice(session: Session, user_id: uuid.UUID, kind: str) -> tuple[bool, bool]:
-    """Say whether a notice of this kind goes out by mail and by webhook. One about the account is mailed only."""
+    """Return whether a notification of this kind is sent by mail and by webhook.
+
+    Account notifications are mail only.
+    """
     topic = TOPICS.get(kind)
     if topic is None:
         return True, False
@@ -36,7 +39,7 @@ def choice(session: Session, user_id: uuid.UUID, kind: str) -> tuple[bool, bool]
 def choose(
     session: Session, user: User, topic: Topic, *, mail: bool | None = None, webhook: bool | None = None
 ) -> None:
-    """Switch a way of being told on or off; None leaves it. What must be mailed stays on."""
+    """Set a preference; None leaves it. Mandatory mails stay on."""
     changed = {name: value for name, value in (("mail", mail), ("webhook", webhook)) if value is not None}
     if topic in ALWAYS_MAILED:
         changed.pop("mail", None)
@@ -47,9 +50,9 @@ def choose(
 
 
 def unsubscribe_path(portal: Portal, user_id: uuid.UUID, kind: str) -> str | None:
-    """Return the path that switches mails of this kind off for somebody, or None when they always come.
+    """Return the path of the unsubscribe link for this kind, or None for mandatory mails.
 
-    The signature is all that it needs: mail programs call it without a login (RFC 8058), and long after.
+    The signature suffices: mail clients call it without a login (RFC 8058), and long afterwards.
     """
     topic = TOPICS.get(kind)
     if topic is None or topic in ALWAYS_MAILED:
@@ -58,7 +61,7 @@ def unsubscribe_path(portal: Portal, user_id: uuid.UUID, kind: str) -> str | Non
 
 
 def subscription(session: Session, portal: Portal, signed: str) -> tuple[User, Topic]:
-    """Return whose mails about what a link is for. Raises NotFound for one that we did not make."""
+    """Return the user and topic of an unsubscribe link. Raises NotFound for a forged one."""
     try:
         user_id, word = _signer(portal).loads(signed)
     except BadSignature:

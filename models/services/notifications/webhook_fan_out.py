@@ -1,4 +1,4 @@
-"""A notice goes to the webhooks of its user that want its topic; `outbox.write` calls this beside the mail."""
+"""Webhook fan-out: a notification becomes a delivery for each of the user's endpoints that want its topic."""
 
 import uuid
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 from models.notification_preferences import Topic
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
-# How a mail greets its reader is no fact for a program.
+# A mail's greeting is no data for a program.
 _FOR_MAILS = frozenset({"username"})
 
 
 def enqueue_deliveries(
     session: Session, kind: str, topic: Topic, user_id: uuid.UUID, *, dedup_key: str, context: Mapping[str, Any]
 ) -> None:
-    """Leave a delivery for each endpoint that is on and wants the topic; the same notice is not written twice."""
+    """Enqueue a delivery for each enabled endpoint that wants the topic; the same notification is not enqueued twice."""
     wanted = select(WebhookEndpoint.id).where(
         WebhookEndpoint.user_id == user_id, WebhookEndpoint.enabled, WebhookEndpoint.topics.contains([topic.value])
     )

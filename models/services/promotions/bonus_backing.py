@@ -1,4 +1,4 @@
-"""How much of a purchase is backed by money that the buyer paid in: only that earns and keeps a referral bonus."""
+"""Backing of purchases: how much was paid with the buyer's own money, which alone earns and keeps a referral bonus."""
 
 import uuid
 from decimal import Decimal
@@ -14,10 +14,10 @@ PROMOTIONAL = (TransferKind.GIFT, TransferKind.REFERRAL_BONUS)
 
 
 def earning_part(session: Session, buyer_id: uuid.UUID, price: Decimal) -> Decimal:
-    """Return how much of a price that has just been paid was paid with the buyer's own money.
+    """Return how much of a price just paid was the buyer's own money.
 
-    Gifts and bonuses are promotional, and count as spent by the purchases before this one; what is left of them pays
-    for this one last. So a refund brings promotional money back as what it was.
+    Gifts and bonuses are promotional and count as spent by earlier purchases first; what is left of them pays for this
+    one last. So a refund returns promotional money as what it was.
     """
     wallet = transfers.wallet_of(session, buyer_id)
     promotional, spent = _promotional(session, wallet), _spent(session, wallet) - price
@@ -26,7 +26,7 @@ def earning_part(session: Session, buyer_id: uuid.UUID, price: Decimal) -> Decim
 
 
 def backed_part(session: Session, buyer_id: uuid.UUID, price: Decimal) -> Decimal:
-    """Return how much of a price is backed by money that the buyer paid in, did not get back, and does not owe."""
+    """Return how much of a price is backed by money that the buyer paid in, was not refunded and does not owe."""
     received = select(func.sum(Payment.amount_znc - Payment.returned_znc))
     paid = session.scalar(received.where(Payment.user_id == buyer_id, Payment.settled_at.is_not(None))) or Decimal(0)
     adjusted = _sum(session, transfers.wallet_of(session, buyer_id), TransferKind.ADJUSTMENT)
@@ -47,7 +47,7 @@ def _spent(session: Session, wallet: Account) -> Decimal:
 
 
 def _sum(session: Session, wallet: Account, *kinds: TransferKind) -> Decimal:
-    """Return what transfers of some kinds came to, as a wallet sees them."""
+    """Return the sum of a wallet's transfers of some kinds, signed from the wallet's view."""
     signed = case((Transfer.credit_account_id == wallet.id, Transfer.amount), else_=-Transfer.amount)
     is_its = (Transfer.credit_account_id == wallet.id) | (Transfer.debit_account_id == wallet.id)
     return session.scalar(select(func.sum(signed)).where(is_its, Transfer.kind.in_(kinds))) or Decimal(0)

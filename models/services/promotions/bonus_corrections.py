@@ -1,7 +1,7 @@
-"""What takes a referral bonus back: refunds of its purchase, the buyer's money going back to them, deleted accounts.
+"""Referral bonus corrections: refunds of the purchase, reversals of the buyer's payments, deleted accounts.
 
-A refund takes its share, rounded up. Money that is reversed takes what it backed, also after the bonus was paid out; a
-job gives that back once the money is here again. A bonus that is still held lapses with either account.
+A refund takes its share, rounded up. A reversal takes what the money backed, also after the bonus was paid out; a job
+returns it once the money is back. A held bonus lapses when either account is deleted.
 """
 
 import uuid
@@ -25,9 +25,9 @@ from models.users import User
 
 
 def deduct_refund(session: Session, bonus: ReferralBonus, token: AccessToken, refund: Decimal, *, actor: Actor) -> None:
-    """Take the share of a token's refund out of the locked bonus.
+    """Deduct the share of a token's refund from the locked bonus.
 
-    Money that was paid later, for extensions, earned nothing and is refunded first.
+    Money paid later, for extensions, earned nothing and is refunded first.
     """
     earning = bonus.price
     if token.bundle_share is not None and token.bundle_purchase is not None:
@@ -39,28 +39,28 @@ def deduct_refund(session: Session, bonus: ReferralBonus, token: AccessToken, re
 
 
 def lock_of_buyer(session: Session, buyer_id: uuid.UUID) -> ReferralBonus | None:
-    """Lock the bonus that a buyer's purchase earned, held or paid out, before any account is locked."""
+    """Lock the bonus that a buyer's purchase earned, held or paid out. Lock order: before any account."""
     query = select(ReferralBonus).where(ReferralBonus.referred_id == buyer_id)
     return session.scalars(query.with_for_update().execution_options(populate_existing=True)).one_or_none()
 
 
 def withhold(session: Session, bonus: ReferralBonus, *, because: uuid.UUID, actor: Actor) -> None:
-    """Take back what of a locked bonus is no longer backed by the buyer's money, which `because` has just reversed.
+    """Deduct the part of a locked bonus that is no longer backed, after the reversal `because`.
 
-    The caller has locked the wallets of the buyer and the referrer. What was paid out comes from the wallet, and what
-    is spent is the referrer's debt.
+    The caller has locked the wallets of buyer and referrer. A bonus already paid out is deducted from the wallet; what
+    was spent becomes the referrer's debt.
     """
     _settle(session, bonus, bonus.returned, because=f"{because}", actor=actor)
 
 
 def due_to_restore(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
-    """Return bonuses of which something is withheld though the buyer owes nothing, in any order."""
+    """Return bonuses with a withheld part whose buyer is not in debt, in any order."""
     query = select(ReferralBonus.id).where(ReferralBonus.withheld > 0, ~buyer_owes())
     return list(session.scalars(query.order_by(func.random()).limit(limit)))
 
 
 def restore(session: Session, bonus_id: uuid.UUID) -> bool:
-    """Give a withheld bonus back once the buyer's money is here again; says whether anything was given back."""
+    """Return a withheld part once the buyer's money is back; return whether there was one."""
     bonus = session.scalars(
         select(ReferralBonus)
         .where(ReferralBonus.id == bonus_id, ReferralBonus.withheld > 0)
@@ -75,14 +75,14 @@ def restore(session: Session, bonus_id: uuid.UUID) -> bool:
 
 
 def lock_of_deleted_user(session: Session, user_id: uuid.UUID) -> Sequence[ReferralBonus]:
-    """Lock the held bonuses that a user earned or is to get, before any account is locked."""
+    """Lock the held bonuses that a user earned or is to receive. Lock order: before any account."""
     is_theirs = or_(ReferralBonus.referred_id == user_id, ReferralBonus.referrer_id == user_id)
     query = select(ReferralBonus).where(is_theirs, ReferralBonus.ended_at.is_(None)).order_by(ReferralBonus.id)
     return session.scalars(query.with_for_update().execution_options(populate_existing=True)).all()
 
 
 def lapse(session: Session, bonus: ReferralBonus, *, actor: Actor) -> None:
-    """End a locked, held bonus for nothing: a deleted account earns none, and gets none."""
+    """End a locked, held bonus without paying it: a deleted account neither earns nor receives one."""
     if bonus.left > 0:
         _move(session, bonus, bonus.left, back=True, key=f"bonus-lapsed:{bonus.id}", actor=actor)
         bonus.returned += bonus.left
@@ -93,18 +93,18 @@ def lapse(session: Session, bonus: ReferralBonus, *, actor: Actor) -> None:
 
 
 def is_deleted(session: Session, user_id: uuid.UUID) -> bool:
-    """Say whether a user has deleted their account."""
+    """Return whether a user has deleted their account."""
     return session.scalar(select(User.deleted_at).where(User.id == user_id)) is not None
 
 
 def buyer_owes() -> ColumnElement[bool]:
-    """Say in SQL of a bonus whether its buyer is in debt."""
+    """Return an SQL condition: the bonus's buyer is in debt."""
     is_his = and_(Account.user_id == ReferralBonus.referred_id, Account.kind == AccountKind.RECEIVABLE)
     return exists().where(is_his, Account.balance < 0)
 
 
 def _settle(session: Session, bonus: ReferralBonus, returned: Decimal, *, because: str, actor: Actor) -> None:
-    """Bring a locked bonus to what refunds leave of it and the buyer's money backs, and move the difference."""
+    """Adjust a locked bonus to what is neither refunded nor unbacked, and transfer the difference."""
     backed = bonus_backing.backed_part(session, bonus.referred_id, bonus.price)
     left = min(bonus.amount - returned, round_down(bonus.amount * backed / bonus.price))
     change = left - bonus.left
@@ -118,7 +118,7 @@ def _settle(session: Session, bonus: ReferralBonus, returned: Decimal, *, becaus
 
 
 def _move(session: Session, bonus: ReferralBonus, amount: Decimal, *, back: bool, key: str, actor: Actor) -> None:
-    """Move a part of a bonus: back to the pool, or on to where the referrer has it now."""
+    """Transfer a part of a bonus: back to the pool, or to the account where the referrer has it now."""
     held = transfers.personal_account(session, bonus.referrer_id, AccountKind.HELD)
     wallet, pool = (
         transfers.wallet_of(session, bonus.referrer_id),

@@ -1,4 +1,4 @@
-"""Coupons: what a code takes off a price, within its limits; a cent is always left to be paid."""
+"""Coupons: validate a code, compute the discount within its limits; at least 0.01 remains to be paid."""
 
 import uuid
 from collections.abc import Mapping
@@ -22,20 +22,20 @@ from models.services.ledger.money import CENT, require_amount, round_down
 from models.services.pagination import Page, fetch_page
 from models.users import User
 
-# A million is as good as no limit, and fits into its column.
+# As good as unlimited, and it fits its column.
 MOST_USES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What is to be paid, and what was taken off, in ZNC."""
+    """The price to pay and the discount, in ZNC."""
 
     price: Decimal
     discount: Decimal
 
 
 def quotes(session: Session, user: User, code: str, prices: Mapping[int, Decimal]) -> dict[int, Quote]:
-    """Say what a code would make of each price; without a code, the prices as they are. Raises CouponRefused."""
+    """Return what a code makes of each price; without a code, the prices unchanged. Raises CouponRefused."""
     if not code.strip():
         return {key: Quote(price, Decimal(0)) for key, price in prices.items()}
     coupon = _find(session, code, lock=False)
@@ -44,7 +44,7 @@ def quotes(session: Session, user: User, code: str, prices: Mapping[int, Decimal
 
 
 def take(session: Session, user: User, code: str, price: Decimal, *, reference: tuple[str, uuid.UUID]) -> Quote:
-    """Use a code for a purchase. Its row lock keeps two buyers from taking the last use. Raises CouponRefused."""
+    """Use a code for a purchase. Its row lock keeps two buyers from sharing the last use. Raises CouponRefused."""
     if not code.strip():
         return Quote(price, Decimal(0))
     coupon = _find(session, code, lock=True)
@@ -68,8 +68,8 @@ def create(
     valid_until: datetime | None,
     actor: Actor,
 ) -> Coupon:
-    """Make a coupon. Raises InvalidInput."""
-    # Some letters become two when they are capitals.
+    """Create a coupon. Raises InvalidInput."""
+    # Some letters become two in upper case.
     code = text_validation.one_line(code.upper(), field="code", at_least=3, at_most=32)
     check_one_of(percent, amount)
     if percent is not None:
@@ -94,25 +94,25 @@ def create(
 
 
 def check_one_of(percent: Decimal | None, amount: Decimal | None) -> None:
-    """Raise InvalidInput unless a coupon takes off either a percentage or an amount."""
+    """Raise InvalidInput unless a coupon has either a percentage or an amount."""
     if (percent is None) == (amount is None):
         raise InvalidInput("percent", "discount_ambiguous")
 
 
 def check_percent(percent: Decimal) -> None:
-    """Raise InvalidInput for a percentage that no coupon takes off."""
+    """Raise InvalidInput for an invalid percentage."""
     if not (percent.is_finite() and 0 < percent < 100 and percent == percent.quantize(CENT)):
         raise InvalidInput("percent", "percent_out_of_range")
 
 
 def check_limit(limit: int) -> None:
-    """Raise InvalidInput for a number of uses that no coupon has."""
+    """Raise InvalidInput for an invalid number of uses."""
     if not 1 <= limit <= MOST_USES:
         raise InvalidInput("uses_in_all", "usage_limit_too_small")
 
 
 def set_active(session: Session, coupon_id: uuid.UUID, *, active: bool, actor: Actor) -> Coupon:
-    """Withdraw a coupon, or let it be used again. Raises NotFound."""
+    """Withdraw a coupon or enable it again. Raises NotFound."""
     coupon = session.get(Coupon, coupon_id)
     if coupon is None:
         raise NotFound("coupon")
@@ -123,7 +123,7 @@ def set_active(session: Session, coupon_id: uuid.UUID, *, active: bool, actor: A
 
 
 def list_coupons(session: Session, *, limit: int, offset: int) -> Page[tuple[Coupon, int, Decimal]]:
-    """Return a page of coupons with how often each was used and what it took off in all, newest first."""
+    """Return a page of coupons with number of uses and total discount, newest first."""
     page = fetch_page(session, select(Coupon), order=(Coupon.created_at.desc(), Coupon.id), limit=limit, offset=offset)
     ids = [coupon.id for coupon in page.items]
     query = select(CouponUse.coupon_id, func.count(), func.sum(CouponUse.discount)).where(CouponUse.coupon_id.in_(ids))
@@ -148,7 +148,7 @@ def _check_usable(session: Session, user: User, coupon: Coupon) -> None:
     if not coupon.is_active or (coupon.valid_until is not None and coupon.valid_until <= clock.now()):
         raise CouponRefused("over")
     in_all = select(func.count()).where(CouponUse.coupon_id == coupon.id)
-    # Somebody who deletes the account and registers again has used what they used before.
+    # Uses of a user's former accounts count too.
     by_user = in_all.where(CouponUse.user_id.in_(former_accounts.lineage(user.id)))
     limits = ((coupon.uses_in_all, in_all), (coupon.uses_per_user, by_user))
     for limit, uses in limits:

@@ -1,4 +1,4 @@
-"""Gift codes: made by admins, shown once, taken by users; kept as a keyed hash, like every secret here."""
+"""Gift codes: created by admins, shown once, redeemed by users; stored as a keyed hash."""
 
 import secrets as random_source
 import uuid
@@ -27,7 +27,7 @@ from models.services.ledger.money import require_amount
 from models.services.pagination import ListQuery, Page
 from models.users import User
 
-# Nothing that looks like something else. 16 of 31 letters are 79 bits: a code cannot be guessed.
+# No look-alike letters. 16 of 31 letters are 79 bits: a code cannot be guessed.
 LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 GROUPS, GROUP = 4, 4
 AT_ONCE = 1000
@@ -45,9 +45,9 @@ def create(
     actor: Actor,
     key: uuid.UUID | None = None,
 ) -> list[str]:
-    """Make `count` codes worth `amount` ZNC for each use, and return them; they are known only now.
+    """Create `count` codes worth `amount` ZNC per use and return them; they are shown once.
 
-    A form that carries its own `key` makes them once: the second try raises DuplicateTransfer. Raises InvalidInput.
+    A form that carries its own `key` creates them once: the second time raises DuplicateTransfer. Raises InvalidInput.
     """
     amount = require_amount(amount)
     note = text_validation.one_line(note, field="note", at_least=3, at_most=200)
@@ -57,7 +57,7 @@ def create(
     codes = [_new_code() for _ in range(count)]
     made = [
         GiftCode(
-            # Told by the form and the place in it, so that the same form finds its codes there.
+            # Derived from the form's key and the index, so that the same form finds its codes.
             id=uuid.uuid5(key, str(place)),
             code_hash=_hash(settings, code),
             prefix=code[:GROUP],
@@ -85,21 +85,21 @@ def create(
 
 
 def check_count(count: int) -> None:
-    """Raise InvalidInput for a number of codes that are not made at once."""
+    """Raise InvalidInput for an invalid number of codes."""
     if not 1 <= count <= AT_ONCE:
         raise InvalidInput("count", "gift_count_out_of_range", count=AT_ONCE)
 
 
 def check_uses(uses: int) -> None:
-    """Raise InvalidInput for a number of uses that no code has."""
+    """Raise InvalidInput for an invalid number of uses."""
     if not 1 <= uses <= 1_000_000:
         raise InvalidInput("uses_each", "usage_limit_too_small")
 
 
 def redeem(session: Session, user: User, code: str, *, settings: Settings, actor: Actor) -> Decimal:
-    """Credit a code's ZNC to the user's wallet and return how many; each code once for each user.
+    """Credit a code's ZNC to the user's wallet and return the amount; each user can redeem a code once.
 
-    Raises GiftRefused for a code that is unknown, over, used up, or taken by this user before, AccountDisabled.
+    Raises GiftRefused for a code that is unknown, expired, used up or already redeemed by this user; AccountDisabled.
     """
     if not user.is_active:
         raise AccountDisabled
@@ -110,7 +110,7 @@ def redeem(session: Session, user: User, code: str, *, settings: Settings, actor
     is_theirs = GiftRedemption.user_id.in_(former_accounts.lineage(user.id))
     if session.scalar(select(exists().where(GiftRedemption.gift_code_id == found.id, is_theirs))):
         raise GiftRefused("taken")
-    # The user's own use is claimed first, so that his second try at the same instant takes no use from others.
+    # The user's own redemption is claimed first, so that a concurrent second try uses up nothing.
     redemption_id = session.scalar(
         insert(GiftRedemption)
         .values(id=uuid.uuid4(), gift_code_id=found.id, user_id=user.id, amount_znc=found.amount_znc)
@@ -147,7 +147,7 @@ def redeem(session: Session, user: User, code: str, *, settings: Settings, actor
 
 
 def set_active(session: Session, gift_id: uuid.UUID, *, active: bool, actor: Actor) -> None:
-    """Withdraw a code, or let it be taken again. Raises NotFound."""
+    """Withdraw a code or enable it again. Raises NotFound."""
     gift = session.get(GiftCode, gift_id)
     if gift is None:
         raise NotFound("gift_code")
@@ -174,6 +174,6 @@ def _new_code() -> str:
 
 
 def _hash(settings: Settings, code: str) -> bytes:
-    """Return the keyed hash of a code, however it was typed: hyphens, blanks and capitals do not matter."""
+    """Return the keyed hash of a code, ignoring hyphens, blanks and case."""
     plain = "".join(letter for letter in code.upper()[:100] if letter.isalnum())
     return secrets.hash_of(settings.tokens, plain, Purpose.GIFT)

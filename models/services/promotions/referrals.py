@@ -1,8 +1,8 @@
-"""The referral bonus: one for each referred user, for their first large purchase with their own money.
+"""Referral bonus: one per referred user, for their first large purchase with their own money.
 
-The bonus is booked with the purchase that earns it, onto the referrer's held account, and goes to the wallet when
-nothing of the purchase can be refunded any more; of time that was added later, only the later money can be. What takes
-it back before and after that is in promotions/bonus_corrections.py.
+The bonus is booked with the purchase onto the referrer's held account and paid out to the wallet when nothing of the
+purchase can be refunded any more; of time added later, only the later money can be. Deductions before and after that
+are in promotions/bonus_corrections.py.
 """
 
 import uuid
@@ -33,13 +33,13 @@ from models.services.pagination import Page, fetch_page
 from models.services.promotions import bonus_backing, bonus_corrections
 from models.users import User
 
-# A probe that failed in a token's last seconds may open an outage a little later, and give the token time back.
+# A probe that failed in a token's last seconds may open an outage a little later and credit time to the token.
 SETTLED_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ReferralTotals:
-    """What somebody's invitations have come to; amounts in ZNC."""
+    """Totals of a user's referrals; amounts in ZNC."""
 
     invited: int
     qualified: int
@@ -48,7 +48,7 @@ class ReferralTotals:
 
 
 def referrer_of(session: Session, code: str) -> User | None:
-    """Return whose code this is, or None without a code. Raises InvalidInput for one that nobody has."""
+    """Return the owner of a referral code, or None without a code. Raises InvalidInput for an unknown code."""
     code = code.strip().upper()
     if not code:
         return None
@@ -68,9 +68,9 @@ def earn(
     settings: Settings,
     actor: Actor,
 ) -> Decimal | None:
-    """Book the bonus of the buyer's referrer, if this purchase earns it; returns it in ZNC.
+    """Book the referrer's bonus if this purchase earns it; return its amount in ZNC.
 
-    The unique index on the buyer lets one purchase earn it, however many are made at the same instant.
+    The unique index on the buyer lets one purchase earn it, however many are concurrent.
     """
     rules = settings.referral
     if buyer.referrer_id is None or price < rules.from_znc or bonus_corrections.is_deleted(session, buyer.referrer_id):
@@ -120,9 +120,9 @@ def earn(
 
 
 def lock_bonus(session: Session, token: AccessToken) -> ReferralBonus | None:
-    """Lock the held bonus that the token's purchase earned, if it earned one.
+    """Lock the held bonus that the token's purchase earned, if any.
 
-    Before any account is: `vest` holds a bonus while it waits for accounts, so that the other order could deadlock.
+    Lock order: before any account, since `vest` holds a bonus while it waits for accounts.
     """
     return session.scalars(
         select(ReferralBonus)
@@ -133,9 +133,9 @@ def lock_bonus(session: Session, token: AccessToken) -> ReferralBonus | None:
 
 
 def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
-    """Return bonuses whose purchase cannot be refunded any more, oldest first.
+    """Return bonuses whose purchase can no longer be refunded, oldest first.
 
-    Those of debtors are left out: they may wait for ever, and must not keep the others waiting.
+    Those of debtors are left out: they may stay for ever and must not block the others.
     """
     query = select(ReferralBonus.id).where(
         ReferralBonus.ended_at.is_(None), ~_is_refundable(), ~bonus_corrections.buyer_owes()
@@ -144,9 +144,9 @@ def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
 
 
 def vest(session: Session, bonus_id: uuid.UUID) -> bool:
-    """Pay out what is left of a bonus; says whether it was due.
+    """Pay out what is left of a bonus; return whether it was due.
 
-    A bonus whose buyer owes us for a payment that was taken back waits until that is repaid.
+    A bonus whose buyer owes money for a reversed payment waits until it is repaid.
     """
     bonus = session.scalars(
         select(ReferralBonus)
@@ -173,7 +173,7 @@ def vest(session: Session, bonus_id: uuid.UUID) -> bool:
 
 
 def totals(session: Session, user: User) -> ReferralTotals:
-    """Return what somebody's invitations have come to."""
+    """Return the totals of a user's referrals."""
     invited = session.scalar(select(func.count()).where(User.referrer_id == user.id)) or 0
     left = ReferralBonus.amount - ReferralBonus.returned - ReferralBonus.withheld
     held = func.coalesce(func.sum(left).filter(ReferralBonus.ended_at.is_(None)), 0)
@@ -186,7 +186,7 @@ def totals(session: Session, user: User) -> ReferralTotals:
 def list_referred_users(
     session: Session, user: User, *, limit: int, offset: int
 ) -> Page[tuple[User, ReferralBonus | None]]:
-    """Return a page of whom somebody brought, with the bonus for each, newest first."""
+    """Return a page of referred users with the bonus for each, newest first."""
     query = select(User).where(User.referrer_id == user.id)
     page = fetch_page(session, query, order=(User.created_at.desc(), User.id), limit=limit, offset=offset)
     rows = session.scalars(select(ReferralBonus).where(ReferralBonus.referred_id.in_([who.id for who in page.items])))
@@ -217,10 +217,10 @@ def _is_of(token: AccessToken) -> ColumnElement[bool]:
 
 
 def _is_refundable() -> ColumnElement[bool]:
-    """Say whether money of the purchase may still be refunded, or be given time back by an outage's credit.
+    """Return an SQL condition: money of the purchase may still be refunded, or credited by an outage.
 
-    The purchase's own time has to be used up; and where later time was cheaper, so much that the refund of all that is
-    left stays within the later money.
+    The purchase's own time has to be used up; where later time was cheaper, so much that a refund of the rest stays
+    within the later money.
     """
     token = aliased(AccessToken)
     is_its = or_(
@@ -231,5 +231,5 @@ def _is_refundable() -> ColumnElement[bool]:
     used = used_by(clock.now() - SETTLED_AFTER, token)
     earning = func.coalesce(token.bundle_share, ReferralBonus.price)
     is_over = and_(used >= token.duration_hours * HOUR, used * token.price_paid >= earning * token.paid_seconds, ~waits)
-    # A token that was never used has no end, which is not over.
+    # A token that was never used has no end, so it has not ended.
     return exists().where(is_its, token.revoked_at.is_(None), func.coalesce(is_over, False).is_(False))

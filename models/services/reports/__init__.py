@@ -1,1 +1,1 @@
-"""Reports: usage and daily statistics."""
+"""Reports: usage, overview and daily statistics."""

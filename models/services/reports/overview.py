@@ -1,4 +1,4 @@
-"""The few figures that the first page of a buyer and of an admin shows."""
+"""Overview figures for the user's start page and for the API's admin totals."""
 
 import uuid
 from dataclasses import dataclass
@@ -22,16 +22,15 @@ from models.users import User
 
 SHOWN = 5
 DAYS_SHOWN = 14
-# A token is about to end in the last quarter of what was bought, and not earlier than a day ahead.
+# A token is "expiring soon" in the last quarter of its time, at most a day ahead.
 SOON, LAST_PARTS = timedelta(hours=24), 4
 
 
 @dataclass(frozen=True, slots=True)
 class UserOverview:
-    """What one user has at hand, and what went through: today, and on each of the last days, oldest first.
+    """A user's current tokens and traffic: today and on each of the last days, oldest first.
 
-    `running` are tokens that have not ended, paused ones among them; `usable_tokens` counts those that open something
-    now, which a paused one does not.
+    `running` are tokens that have not ended, paused ones included; `usable_tokens` excludes paused ones.
     """
 
     usable_tokens: int
@@ -46,7 +45,7 @@ class UserOverview:
 
 @dataclass(frozen=True, slots=True)
 class ShopOverview:
-    """Counts over the whole shop; sold is in ZNC over the last 24 hours."""
+    """Platform-wide counts; sales are in ZNC over the last 24 hours."""
 
     users: int
     running_tokens: int
@@ -56,7 +55,7 @@ class ShopOverview:
 
 
 def user_overview(session: Session, user_id: uuid.UUID) -> UserOverview:
-    """Return the figures of one user: up to `SHOWN` tokens at hand, what ends soonest first, those not started last."""
+    """Return a user's overview: up to `SHOWN` current tokens, first to expire first, unused ones last."""
     moment = clock.now()
     at_hand = select(AccessToken).where(AccessToken.user_id == user_id, token_queries.has_not_ended())
     usable = at_hand.where(~pauses_at(moment))
@@ -81,7 +80,7 @@ def _is_about_to_end(token: AccessToken, moment: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ShopTotals:
-    """What the shop has come to; `revenue` is what was sold less what was refunded, in ZNC."""
+    """All-time totals; `revenue` is sales less refunds, in ZNC."""
 
     active_users: int
     purchases: int
@@ -89,14 +88,15 @@ class ShopTotals:
 
 
 def totals(session: Session) -> ShopTotals:
-    """Return the figures of all time. What was sold stands on one account, and whole days are counted already: of the
-    transfers only those of the last two days are read.
+    """Return the all-time totals.
+
+    Sales are one account's balance and whole days are stored: only the transfers of the last two days are read.
     """
     purchases = select(func.count()).where(Transfer.kind == TransferKind.PURCHASE)
     counted = session.scalars(select(DailyStats).order_by(DailyStats.day.desc()).limit(1)).one_or_none()
     before = 0
     if counted is not None:
-        # What began before midnight and ended after it may be missing in a day that was counted at once.
+        # A transaction that spans midnight may be missing from a day that was counted right after it.
         first = counted.day - timedelta(days=1)
         before = session.scalar(select(func.sum(DailyStats.purchases)).where(DailyStats.day < first)) or 0
         purchases = purchases.where(
@@ -110,7 +110,7 @@ def totals(session: Session) -> ShopTotals:
 
 
 def shop_overview(session: Session) -> ShopOverview:
-    """Return the figures of the shop, all of one moment."""
+    """Return the platform's figures, all of one moment."""
     moment = clock.now()
     counts = (
         select(func.count()).select_from(User),

@@ -1,7 +1,7 @@
-"""What went through: by day, week or month, of a token, of a user, or of the whole platform.
+"""Usage reports by day, week or month: of a token, of a user, or of the platform.
 
-Days of tokens are those of their owner's time zone, as it was when they were counted; days of the platform are those of
-UTC. A session counts on the day of its first request, so that days add up to weeks and months.
+Days of tokens are those of their owner's time zone when they were counted; days of the platform are UTC days. A session
+counts on the day of its first request, so that days add up to weeks and months.
 """
 
 import uuid
@@ -21,7 +21,7 @@ type _Days = type[TokenUsageDay] | type[UsageDay]
 
 
 class Period(StrEnum):
-    """What one figure of a series covers."""
+    """The length of one period of a series."""
 
     DAY = "day"
     WEEK = "week"
@@ -35,7 +35,7 @@ DAYS = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 30}
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts of some time; bytes are body bytes, `bytes_in` those that the clients sent."""
+    """Usage counts; bytes are body bytes, `bytes_in` are those sent by clients."""
 
     requests: int = 0
     bytes_in: int = 0
@@ -64,10 +64,10 @@ def series(
     shown: int | None = None,
     zone: tzinfo = UTC,
 ) -> list[UsageEntry]:
-    """Return the last periods, oldest first, the one that is running last; nothing used is a row of zeros.
+    """Return the last periods, oldest first, the current one last; a period without usage is zero.
 
-    With `user_id`, of that user's tokens; with `token_id`, of that token; with neither, of all. `zone` says which day
-    it is now.
+    With `user_id`, of that user's tokens; with `token_id`, of that token; with neither, of all. `zone` determines the
+    current day.
     """
     days = _days(user_id, token_id)
     starts = _starts(period, shown or SHOWN[period], time_zones.day_of(clock.now(), zone))
@@ -87,7 +87,7 @@ def total(
     last_days: int | None = None,
     zone: tzinfo = UTC,
 ) -> Usage:
-    """Return the sum over the last days in a zone, today included; without `last_days` over all time."""
+    """Return the sum over the last days in a zone, today included; without `last_days` the all-time sum."""
     days = _days(user_id, token_id)
     query = select(*_sums(days)).where(*_whose(user_id, token_id))
     if last_days is not None:
@@ -107,7 +107,7 @@ def sum_entries(entries: Iterable[UsageEntry]) -> Usage:
 
 
 def _days(user_id: uuid.UUID | None, token_id: uuid.UUID | None) -> _Days:
-    """Return the table to read: the sums of all are kept, not added up."""
+    """Return the table to read: the platform's sums are stored, not computed."""
     return UsageDay if user_id is None and token_id is None else TokenUsageDay
 
 

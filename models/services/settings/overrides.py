@@ -52,7 +52,7 @@ CHANGEABLE = (
     "maintenance.words_ru",
 )
 KEEP_SECONDS = 1.0
-# One change at a time, so that what somebody saw is still there when his change is judged.
+# Serialises changes, so that `seen` is compared with the latest one.
 _LOCK = 7_401_993
 _CODES = {
     "int_parsing": "setting_not_whole",
@@ -71,7 +71,7 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A changeable setting: what is good now, what config.toml says, and the change that made the difference."""
+    """A changeable setting: its effective value, the one in config.toml, and the overriding change."""
 
     key: str
     value: Any
@@ -80,14 +80,14 @@ class Setting:
 
     @property
     def seen(self) -> int:
-        """Names the state that a reader saw, so that his change does not undo another's unseen."""
+        """The id of the state a reader saw, so that a change does not silently undo another."""
         return self.change.id if self.change else 0
 
 
 def effective_settings(session: Session, settings: Settings) -> Settings:
-    """Return the settings with what was changed at run time.
+    """Return the settings with all run-time overrides.
 
-    A value that the present types refuse, as an older release may have left one, is passed over and logged.
+    An override that the present types reject, for instance from an older release, is ignored and logged.
     """
     newest = select(SettingChange.key, SettingChange.value).ext(distinct_on(SettingChange.key))
     made: dict[str, Section] = {}
@@ -99,7 +99,7 @@ def effective_settings(session: Session, settings: Settings) -> Settings:
         try:
             made[name] = _with(section, field, value)
         except ValidationError:
-            logger.error("setting %s: what was set at run time does not fit, and is passed over", key)
+            logger.error("setting %s: the run-time value is invalid and ignored", key)
     return settings.model_copy(update=made) if made else settings
 
 
@@ -122,7 +122,7 @@ def setting(session: Session, settings: Settings, key: str) -> Setting:
 def change(
     session: Session, settings: Settings, key: str, *, value: Any, reason: str, seen: int, actor: Actor
 ) -> Setting:
-    """Set a value from now on; None makes what config.toml says good again. `settings` are those of config.toml.
+    """Override a setting; None restores the value of config.toml. `settings` are those of config.toml.
 
     Raises NotFound, InvalidInput for `value` or `reason`, and SettingChanged when the newest change is not `seen`.
     """
@@ -144,9 +144,9 @@ def change(
 
 
 def undo(session: Session, settings: Settings, change_id: int, *, reason: str, actor: Actor) -> Setting:
-    """Bring back what was good before the newest change of a setting.
+    """Restore the value before the newest change of a setting.
 
-    Raises NotFound, InvalidInput for `reason`, and SettingChanged when there is a newer change of it.
+    Raises NotFound, InvalidInput for `reason`, and SettingChanged when there is a newer change.
     """
     row = session.get(SettingChange, change_id)
     if row is None:
@@ -175,19 +175,19 @@ def changes(key: str | None = None) -> ListQuery[SettingChange]:
 
 
 def invalidate(session: Session) -> None:
-    """Tell every proxy worker, once the transaction commits, to read anew what may change at run time."""
+    """Notify every proxy worker at the commit to reload its settings."""
     session.execute(select(func.pg_notify(CHANNEL, json.dumps({"runtime": True}))))
 
 
 def as_json(value: Any) -> Any:
-    """Return a setting's value as it is kept: amounts as text, a mapping's keys too."""
+    """Return a setting's value as stored: amounts as text, also the keys of mappings."""
     return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else _plain(value)
 
 
 class CachedSettings:
-    """One process's settings, read anew when they are older than a second.
+    """One process's effective settings, reloaded when older than a second.
 
-    While the database does not answer, what was `known` last stays good: who needs the database will notice himself.
+    While the database is down, the last `known` settings stay in force.
     """
 
     def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -198,11 +198,11 @@ class CachedSettings:
         self._reading = threading.Lock()
 
     def get(self, session: Session) -> Settings:
-        """Return the settings that are good now, or were a second ago at most.
+        """Return the effective settings, at most one second old.
 
-        Raises SQLAlchemyError, once a second at most; the caller ends his transaction and goes on with `known`.
+        Raises SQLAlchemyError, at most once a second; the caller rolls back and uses `known`.
         """
-        # Whoever comes while another thread reads takes the old ones rather than to wait.
+        # While another thread reloads, the old settings are returned without waiting.
         if self._monotonic() >= self._good_until and self._reading.acquire(blocking=False):
             try:
                 self.known = self.fresh(session)
@@ -212,11 +212,11 @@ class CachedSettings:
         return self.known
 
     def fresh(self, session: Session) -> Settings:
-        """Return the settings as this very transaction sees them."""
+        """Return the settings as this transaction sees them."""
         return effective_settings(session, self.frozen)
 
     def forget(self) -> None:
-        """Read anew at the next question."""
+        """Reload at the next call."""
         self._good_until = float("-inf")
 
 
@@ -226,7 +226,7 @@ def _value(settings: Settings, key: str) -> Any:
 
 
 def _checked(settings: Settings, key: str, value: Any) -> Any:
-    """Return the value as it is kept, once config.toml's own types have taken it."""
+    """Return the value as stored, validated by config.toml's own types."""
     name, _, field = key.partition(".")
     try:
         section = _with(getattr(settings, name), field, value)

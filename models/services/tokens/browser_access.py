@@ -31,13 +31,13 @@ from models.users import User
 
 TICKET_SECONDS = 30
 USABLE = {TokenState.READY, TokenState.ACTIVE}
-# The cookies of a token that ran out are kept so long: credit for an outage may let it run on.
+# Cookies of an expired token are kept this long: an outage credit may extend the token.
 KEEP_EXPIRED = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class BrowserLogin:
-    """A browser was let in: its cookie, known only now, and the seconds for which the browser should keep it."""
+    """A redeemed ticket: the cookie, shown once, and the seconds for which the browser should keep it."""
 
     secret: str
     seconds: int
@@ -45,9 +45,9 @@ class BrowserLogin:
 
 
 def issue_ticket(session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor) -> str:
-    """Make a ticket for the owner's token and return its secret.
+    """Create a one-time ticket for the owner's token and return its secret.
 
-    Raises NotFound for a stranger's token, TokenUnusable for one that would not be let through, AccountDisabled.
+    Raises NotFound for another user's token, TokenUnusable for one that would be refused, AccountDisabled.
     """
     token = token_queries.owned(session, owner, token_id)
     if not owner.is_active:
@@ -70,7 +70,7 @@ def issue_ticket(session: Session, owner: User, token_id: uuid.UUID, *, settings
 
 
 def grants_access(session: Session, ticket_hash: bytes) -> str | None:
-    """Return the prefix of the token that a ticket opens, without using it up; None for one that opens nothing."""
+    """Return the prefix of the token that a ticket grants access to, without using it; None for an invalid ticket."""
     return session.scalar(
         select(AccessToken.prefix)
         .join(AccessTicket, AccessTicket.token_id == AccessToken.id)
@@ -81,12 +81,12 @@ def grants_access(session: Session, ticket_hash: bytes) -> str | None:
 def redeem(
     session: Session, ticket_hash: bytes, *, settings: Settings, actor: Actor, held: bytes | None = None
 ) -> BrowserLogin:
-    """Take a ticket and return the cookie it is good for. Raises TicketRefused.
+    """Redeem a ticket and return its cookie. Raises TicketRefused.
 
-    `held` is the hash of the cookie that the browser has already. If that one opens the same token, the new one takes
-    its place and its device: otherwise a browser that came in twice would be refused for its own earlier visit.
+    `held` is the hash of the browser's present cookie. If it belongs to the same token, the new cookie replaces it and
+    keeps its device: otherwise a browser that returns would conflict with its own earlier session.
     """
-    # Token before ticket, as in `end_of_token`: two orders would be a deadlock.
+    # Lock order: token before ticket, as in `end_of_token`; another order could deadlock.
     found = session.execute(
         select(AccessToken, User)
         .join(User, User.id == AccessToken.user_id)
@@ -99,7 +99,7 @@ def redeem(
         raise TicketRefused
     token, owner = found
     moment = clock.now()
-    # The race: one ticket sent twice at the same instant. Both come here, but only one of them changes the row.
+    # Race: one ticket sent twice concurrently. Only one of them changes the row.
     used = session.scalar(
         update(AccessTicket)
         .where(AccessTicket.secret_hash == ticket_hash, _is_fresh())
@@ -119,7 +119,7 @@ def redeem(
     )
     session.add(cookie)
     session.flush()
-    # Who comes with a ticket has no login here; it was the token's owner who gave it to him.
+    # The visitor has no login; the token's owner gave them the ticket.
     visitor = replace(actor, user_id=owner.id)
     audit_log.record(session, AuditAction.COOKIE_OPENED, visitor, user_id=owner.id, resource=("token", token.id))
     expires_at = token.expires_at
@@ -128,7 +128,7 @@ def redeem(
 
 
 def find_by_cookie(session: Session, cookie_hash: bytes) -> TokenSnapshot | None:
-    """Look up the token that a cookie stands for, with the cookie's own device; None when there is no such cookie."""
+    """Return the token of a cookie, with the cookie's own device; None for an unknown cookie."""
     cookie = session.execute(
         select(AccessCookie.token_id, AccessCookie.device_id).where(
             AccessCookie.secret_hash == cookie_hash, AccessCookie.ended_at.is_(None)
@@ -136,15 +136,15 @@ def find_by_cookie(session: Session, cookie_hash: bytes) -> TokenSnapshot | None
     ).one_or_none()
     if cookie is None:
         return None
-    # A change between the two reads is announced after them, and whoever keeps this answer hears of it.
+    # A change between the two reads is announced after them, so a cache that stores this result is invalidated.
     known = sessions.find_by_id(session, [cookie.token_id])[cookie.token_id]
     return replace(known, own_device=cookie.device_id)
 
 
 def end_of_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes] = ()) -> None:
-    """End the tickets and cookies of a token whose secret changes, and announce it; `ended` as in `announce_token`.
+    """End the tickets and cookies of a token whose secret changes, and invalidate it; `ended` as in `invalidate_token`.
 
-    A revoked token needs none of this: a cookie opens what its token opens.
+    Not needed for a revoked token: a cookie grants no more than its token.
     """
     invalidation.invalidate_token(session, token_id, ended=ended)
     session.execute(delete(AccessTicket).where(AccessTicket.token_id == token_id))
@@ -156,7 +156,7 @@ def end_of_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes
 
 
 def delete_ended(session: Session) -> int:
-    """Remove tickets whose time is over and cookies that open nothing any more; returns how many went."""
+    """Delete expired tickets and cookies without effect; return the number deleted."""
     moment = clock.now()
     ended_tokens = select(AccessToken.id).where(AccessToken.revoked_at.is_not(None) | ended_by(moment - KEEP_EXPIRED))
     dead = AccessCookie.ended_at.is_not(None) | AccessCookie.token_id.in_(ended_tokens)
@@ -170,7 +170,7 @@ def _is_fresh() -> ColumnElement[bool]:
 
 
 def _end_cookie(session: Session, cookie_hash: bytes, token: AccessToken) -> str | None:
-    """End a cookie of this token and return its device; None when it is no such cookie."""
+    """End a cookie of this token and return its device; None for another token's cookie."""
     device: str | None = session.scalar(
         update(AccessCookie)
         .where(

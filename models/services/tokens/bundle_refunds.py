@@ -1,4 +1,4 @@
-"""What the tokens of a bundle give back while those that are kept cost their list price (`refund.bundle_rate`)."""
+"""Refunds of bundle tokens while the kept ones are charged at list price (`refund.bundle_rate`)."""
 
 from decimal import Decimal
 
@@ -11,24 +11,24 @@ from models.config.settings import Settings
 
 
 def price_alone(token: AccessToken, settings: Settings) -> Decimal:
-    """Return what a bundle's token would have cost by itself: the list price at its purchase, and its extensions."""
+    """Return what a bundle's token would have cost alone: the list price at its purchase, and its extensions."""
     share = token.bundle_share or Decimal(0)
     listed = token.list_prices_or(settings.prices.znc).get(token.duration_hours, share)
     return max(listed, share) + token.price_paid - share
 
 
 def lock(session: Session, token: AccessToken) -> None:
-    """Hold the purchase of a bundle's token: of two that are revoked at once, the second counts the first."""
+    """Lock the purchase of a bundle's token: of two concurrent revocations, the second counts the first."""
     if token.bundle_purchase_id is not None:
         held = select(BundlePurchase.id).where(BundlePurchase.id == token.bundle_purchase_id)
         session.execute(held.with_for_update(key_share=True))
 
 
 def due(session: Session, token: AccessToken, charge: Decimal, settings: Settings) -> Decimal:
-    """Return what comes back for a token of a bundle that itself cost `charge` at the list price.
+    """Return the refund for a bundle's token that costs `charge` at the list price.
 
-    All that was paid for the bundle's tokens, less the list price of those that are kept, less what the revoked ones
-    cost, less what came back already. The whole bundle revoked unused gives back the whole price.
+    The price paid for the bundle's tokens, less the list price of the kept ones, less what the revoked ones cost, less
+    earlier refunds. The whole bundle revoked unused refunds the whole price.
     """
     others = select(AccessToken).where(
         AccessToken.bundle_purchase_id == token.bundle_purchase_id, AccessToken.id != token.id

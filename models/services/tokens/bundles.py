@@ -1,4 +1,4 @@
-"""Selling several tokens at once: one price, one transfer, and shares that add up to it."""
+"""Bundles: sell several tokens with one price and one transfer, whose shares add up to the price."""
 
 import uuid
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from models.users import User
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a bundle costs, in ZNC: its tokens one by one, and together."""
+    """The price of a bundle in ZNC: of its tokens bought singly, and together."""
 
     base: Decimal
     total: Decimal
@@ -37,14 +37,14 @@ class Price:
 
 
 def price_of(bundle: Bundle, settings: Settings) -> Price:
-    """Return what a bundle costs now, at least a cent. Raises InvalidInput when its duration is no longer for sale."""
+    """Return the current price of a bundle, at least 0.01. Raises InvalidInput when its duration is no longer sold."""
     base = token_purchase.price_of(settings, bundle.duration_hours) * bundle.token_count
     total = (base * (100 - bundle.discount_percent) / 100).quantize(CENT, rounding=ROUND_HALF_UP)
     return Price(base, max(total, CENT))
 
 
 def shares(price: Decimal, count: int) -> list[Decimal]:
-    """Part a price into so many shares that differ by a cent at most and add up to it."""
+    """Split a price into shares that differ by 0.01 at most and add up to it."""
     cents = int(price / CENT)
     low, more = divmod(cents, count)
     return [(low + (number < more)) * CENT for number in range(count)]
@@ -61,11 +61,11 @@ def purchase(
     coupon: str = "",
     shown: Decimal | None = None,
 ) -> tuple[BundlePurchase, list[tuple[AccessToken, str]]]:
-    """Sell a bundle and return its tokens with their secrets, which are known only now.
+    """Sell a bundle and return its tokens with their secrets, which are shown once.
 
-    A form that carries the purchase's id buys once: the second try raises DuplicateTransfer. `shown` is the price that
-    the buyer saw. Raises NotFound, AccountDisabled, PriceChanged, CouponRefused, InvalidInput and InsufficientFunds
-    as well.
+    A form that carries the purchase's id buys once: the second time raises DuplicateTransfer. `shown` is the price that
+    the buyer saw. Raises NotFound, AccountDisabled, PriceChanged, CouponRefused, InvalidInput and InsufficientFunds as
+    well.
     """
     bundle = offered(session, bundle_id)
     token_purchase.require_active(session, user)
@@ -89,7 +89,7 @@ def purchase(
             settings,
             id=uuid.uuid4(),
             user_id=user.id,
-            # A long name makes room for the number.
+            # A long name is cut to leave room for the number.
             name=f"{bundle.name[: token_purchase.NAME_LENGTH - len(str(number)) - 1]} {number}",
             origin=TokenOrigin.PURCHASE,
             scope=bundle.scope,
@@ -97,7 +97,7 @@ def purchase(
             price_paid=share,
             bundle_purchase=sold,
             bundle_share=share,
-            # Lists show the newest first, so that the first token is made the youngest: they read 1, 2, 3.
+            # Lists are newest first, so the first token gets the latest time: they read 1, 2, 3.
             created_at=moment - timedelta(microseconds=number),
         )
         for number, share in enumerate(shares(price, bundle.token_count), start=1)
@@ -127,14 +127,14 @@ def by_id(session: Session, bundle_id: uuid.UUID) -> Bundle:
 
 
 def on_sale(session: Session, settings: Settings, *, limit: int = MAX_LIMIT, offset: int = 0) -> Page[Bundle]:
-    """Return a page of what is for sale, the cheapest first."""
+    """Return a page of bundles for sale, cheapest first."""
     each = case(settings.prices.znc, value=Bundle.duration_hours)
     total = each * Bundle.token_count * (100 - Bundle.discount_percent)
     return fetch_page(session, _offered(settings), order=(total, Bundle.name, Bundle.id), limit=limit, offset=offset)
 
 
 def offers(session: Session, settings: Settings, *, limit: int, offset: int) -> Page[Bundle]:
-    """Return a page of what is for sale, newest first."""
+    """Return a page of bundles for sale, newest first."""
     order = (Bundle.created_at.desc(), Bundle.id)
     return fetch_page(session, _offered(settings), order=order, limit=limit, offset=offset)
 
@@ -161,7 +161,7 @@ def save(
     settings: Settings,
     actor: Actor,
 ) -> Bundle:
-    """Make a bundle, or change one for the next buyers; what was sold stays as it was. Raises InvalidInput."""
+    """Create a bundle, or change one for future buyers; sold ones stay unchanged. Raises InvalidInput."""
     token_purchase.price_of(settings, duration_hours)
     if scope not in settings.scopes:
         raise InvalidInput("scope", "scope_unknown")
@@ -187,19 +187,19 @@ def save(
 
 
 def check_token_count(token_count: int) -> None:
-    """Raise InvalidInput for a number of tokens that no bundle has."""
+    """Raise InvalidInput for an invalid number of tokens."""
     if not 2 <= token_count <= 100:
         raise InvalidInput("token_count", "bundle_size_out_of_range")
 
 
 def check_discount(percent: Decimal) -> None:
-    """Raise InvalidInput for a discount that no bundle has."""
+    """Raise InvalidInput for an invalid discount."""
     if not (percent.is_finite() and 0 <= percent <= 90) or percent != percent.quantize(CENT):
         raise InvalidInput("discount_percent", "bundle_discount_out_of_range")
 
 
 def set_active(session: Session, bundle_id: uuid.UUID, *, active: bool, actor: Actor) -> Bundle:
-    """Withdraw a bundle, or offer it again. Raises NotFound."""
+    """Withdraw a bundle or offer it again. Raises NotFound."""
     bundle = by_id(session, bundle_id)
     bundle.is_active = active
     session.flush()

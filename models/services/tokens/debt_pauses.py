@@ -26,7 +26,7 @@ from models.services.tokens import queries as token_queries
 from models.token_pauses import TokenPause, is_paused_for_debt
 from models.users import User
 
-# A debt has no limit, and the end of a token has to be a date: a hundred years.
+# A debt has no limit, but a token's end has to be a date: a hundred years.
 NO_LIMIT_SECONDS = 100 * 365 * 86400
 
 
@@ -109,7 +109,7 @@ def _differs(settings: Settings) -> ColumnElement[bool]:
     held = is_paused_for_debt()
     if not settings.debt.pause_tokens:
         return AccessToken.revoked_at.is_(None) & held
-    # From the few who owe, so that no other tokens are read.
+    # Starts from the few debtors, so that no other tokens are read.
     debtors = select(Account.user_id).where(Account.kind == AccountKind.RECEIVABLE, Account.balance < 0)
     has_to = token_queries.has_not_ended() & AccessToken.user_id.in_(debtors) & _was_bought_with_reversed_money()
     return AccessToken.revoked_at.is_(None) & or_(and_(has_to, ~held), and_(held, ~has_to))

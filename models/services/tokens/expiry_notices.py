@@ -1,4 +1,4 @@
-"""Telling owners that a token which does not renew itself is about to end, once for each time that was paid."""
+"""Expiry notifications for tokens without auto-renewal, once for each paid period."""
 
 import uuid
 from datetime import UTC, timedelta
@@ -16,17 +16,17 @@ ENDS_AT = literal_column(ENDS, DateTime(timezone=False))
 
 
 def due_to_notify(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
-    """Return tokens whose owners are to be told that they end, those that end first coming first."""
+    """Return tokens whose owners have to be notified of the expiry, first to expire first."""
     return list(
         session.scalars(select(AccessToken.id).where(_needs_notification(settings)).order_by(ENDS_AT).limit(limit))
     )
 
 
 def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
-    """Tell the owner of a token that it ends; says whether he was to be told.
+    """Notify a token's owner of its expiry; return whether that was due.
 
-    The row lock is the claim: of two jobs at the same instant one finds nothing, and so does one that comes after the
-    token was extended, paused or revoked.
+    The row lock is the claim: a concurrent job finds nothing, and neither does one after an extension, pause or
+    revocation.
     """
     token = session.scalars(
         select(AccessToken)
@@ -52,9 +52,9 @@ def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
 
 
 def _needs_notification(settings: Settings) -> ColumnElement[bool]:
-    """Running tokens that end within the hours of the settings, or half of what they buy if that is less.
+    """Return an SQL condition: running tokens that expire within the configured hours, or half their duration if less.
 
-    `ENDS_AT` is what the index is made of: times without a zone, in UTC.
+    `ENDS_AT` matches the index: a time without zone, in UTC.
     """
     hours = settings.notices.expiring_hours
     now = clock.now().astimezone(UTC).replace(tzinfo=None)

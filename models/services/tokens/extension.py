@@ -1,4 +1,4 @@
-"""Adding time to a token: price and paid time grow together, so that the refund's formula stays right."""
+"""Extension: add time to a token; price and paid time grow together, so that the refund formula stays valid."""
 
 import uuid
 from decimal import Decimal
@@ -32,9 +32,9 @@ def extend(
     actor: Actor,
     shown: Decimal | None = None,
 ) -> Decimal:
-    """Sell the owner's token so many hours more, at the list price, and return what they cost in ZNC.
+    """Add hours to the owner's token at the list price and return the price in ZNC.
 
-    It may be ready, running or paused. A form that carries its own `key` extends once: the second try raises
+    The token may be unused, running or paused. A form that carries its own `key` extends once: the second time raises
     DuplicateTransfer. `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, InvalidInput,
     InsufficientFunds and AccountDisabled as well.
     """
@@ -61,7 +61,7 @@ def add_time(
     key: str,
     actor: Actor,
 ) -> None:
-    """Take the price from the owner's wallet and add the time; the caller holds the token's row lock.
+    """Debit the owner's wallet and add the time; the caller holds the token's row lock.
 
     Raises DuplicateTransfer and InsufficientFunds.
     """

@@ -1,4 +1,4 @@
-"""What happened to a token, in one list: first use, pauses, outage credit, extensions, renewals, new secrets."""
+"""Token history in one list: activation, pauses, outage credit, extensions, renewals, rotations."""
 
 import uuid
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ _PRICE = Numeric(18, 2)
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One line: `kind` is bought, used, paused, credited, extended, renewed, rotated or revoked.
+    """One event: `kind` is bought, used, paused, credited, extended, renewed, rotated or revoked.
 
-    `until` ends what lasted (None while it lasts), `seconds` is what it added to the clock, `price` what it cost.
+    `until` ends a period (None while it lasts), `seconds` is the time added, `price` its cost.
     """
 
     kind: str
@@ -47,11 +47,11 @@ class HistoryEntry:
 
 
 def of_token(session: Session, token: AccessToken, *, limit: int, offset: int) -> Page[HistoryEntry]:
-    """Return a page of what happened, newest first."""
+    """Return a page of the history, newest first."""
     limit, offset = min(max(limit, 1), MAX_LIMIT), min(max(offset, 0), MAX_OFFSET)
     lines = _lines(token.id).cte()
     part = select(lines).order_by(lines.c.at.desc(), lines.c.kind).limit(limit).offset(offset).subquery()
-    # One row at least, so that a page behind the last one has the total as well.
+    # At least one row, so that a page past the end has the total as well.
     total = select(func.count().label("total")).select_from(lines).subquery()
     query = select(total.c.total, part).select_from(total.outerjoin(part, true()))
     rows = session.execute(query.order_by(part.c.at.desc(), part.c.kind)).all()

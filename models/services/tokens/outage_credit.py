@@ -33,7 +33,7 @@ from models.users import User
 
 
 def pending(session: Session, token: AccessToken, moment: datetime, settings: Settings) -> int:
-    """Return the seconds that outages not yet credited owe a token, as if the open one ended at `moment`."""
+    """Return the seconds that outages not yet credited owe a token, as if an open one ended at `moment`."""
     if token.activated_at is None or token.revoked_at is not None:
         return 0
     has_credit = exists().where(OutageCredit.outage_id == Outage.id, OutageCredit.token_id == token.id)
@@ -52,17 +52,17 @@ def pending(session: Session, token: AccessToken, moment: datetime, settings: Se
 
 
 def due(session: Session) -> list[uuid.UUID]:
-    """Return closed outages that not everybody has been credited for, oldest first."""
+    """Return closed outages that are not fully credited, oldest first."""
     closed = Outage.closed_at.is_not(None) & Outage.credited_at.is_(None)
     return list(session.scalars(select(Outage.id).where(closed).order_by(Outage.opened_at)))
 
 
 def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit: int) -> int:
-    """Credit up to `limit` tokens for a closed outage and return how many were looked at; 0 when that was all.
+    """Credit up to `limit` tokens for a closed outage and return the number processed; 0 when it is complete.
 
-    The outage's row lock lets one job work on it at a time. A token that somebody else holds just now is left for the
-    next run, and until nobody is left the outage is not done. It waits for the outage before it, whose credit may let a
-    token run on into this one.
+    The outage's row lock lets one job work on it at a time. A token locked by another transaction is left for the next
+    run; the outage is complete when none is left. Outages are credited in order, as a credit may extend a token into
+    the next one.
     """
     before = aliased(Outage)
     waits = exists().where(before.credited_at.is_(None), before.opened_at < Outage.opened_at)
@@ -93,7 +93,7 @@ def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit:
 
 
 def list_credits(session: Session, *, limit: int, offset: int) -> Page[Outage]:
-    """Return a page of outages with what was credited for them, newest first."""
+    """Return a page of outages with their credits, newest first."""
     return fetch_page(session, select(Outage), order=(Outage.opened_at.desc(), Outage.id), limit=limit, offset=offset)
 
 
@@ -106,7 +106,7 @@ def _credit_tokens(
         token.id: _lost(token, pauses[token.id], period, settings, renewed=renewed.get(token.id, 0)) for token in found
     }
     rows = [{"id": uuid.uuid4(), "outage_id": outage.id, "token_id": key, "seconds": n} for key, n in owed.items()]
-    # The unique index has the last word on who was credited already.
+    # The unique index decides which tokens were credited already.
     booked = set(
         session.scalars(
             insert(OutageCredit)
@@ -135,7 +135,7 @@ def _credit_tokens(
 
 
 def _notify_owners(session: Session, outage: Outage, period: Period, owners: set[uuid.UUID]) -> None:
-    """Write once to each owner of credited tokens, however many he has and in however many batches they come."""
+    """Notify each owner of credited tokens once, over all batches."""
     for owner in session.scalars(select(User).where(User.id.in_(owners)).order_by(User.id)):
         outbox.enqueue_mail(
             session,
@@ -149,7 +149,7 @@ def _notify_owners(session: Session, outage: Outage, period: Period, owners: set
 
 
 def _affected(outage: Outage, period: Period) -> Select[AccessToken]:
-    """Tokens that ran at some time in the period, or may have, and have not been looked at."""
+    """Return the tokens that ran, or may have run, in the period and are not yet processed."""
     has_credit = exists().where(OutageCredit.outage_id == outage.id, OutageCredit.token_id == AccessToken.id)
     return select(AccessToken).where(
         AccessToken.activated_at < period.end,
@@ -160,7 +160,7 @@ def _affected(outage: Outage, period: Period) -> Select[AccessToken]:
 
 
 def _period(session: Session, outage: Outage, end: datetime) -> Period:
-    """Return the outage's own minutes: those that no outage opened before it has."""
+    """Return the outage's own period: without the part of any earlier outage."""
     earlier = (Outage.opened_at < outage.opened_at) | ((Outage.opened_at == outage.opened_at) & (Outage.id < outage.id))
     taken = session.scalar(select(func.max(Outage.closed_at)).where(earlier))
     start = max(outage.opened_at, taken) if taken is not None else outage.opened_at
@@ -168,9 +168,9 @@ def _period(session: Session, outage: Outage, end: datetime) -> Period:
 
 
 def _lost(token: AccessToken, pauses: Sequence[TokenPause], period: Period, settings: Settings, *, renewed: int) -> int:
-    """Return the whole seconds of a period in which the token would have run, bounded by the settings.
+    """Return the whole seconds of a period in which the token would have run, limited by the settings.
 
-    What renewals bought in the period comes on top of the bound: it was paid for while nothing could be had for it.
+    Time renewed within the period comes on top of the limit: it was paid for while the upstream was down.
     """
     if token.activated_at is None or not _is_worth_it(period, settings):
         return 0

@@ -33,7 +33,7 @@ DAY = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class PauseOptions:
-    """What a pause would be, or is: when it may end, when it ends by itself, how many are left after it.
+    """What the owner can do about a pause: when it may end, when it ends by itself, how many are left after it.
 
     `refused` says why none can begin now; `debt` is what the owner has to repay to end a pause for a debt, in ZNC.
     """
@@ -46,7 +46,7 @@ class PauseOptions:
 
 
 def preview(session: Session, token: AccessToken, settings: Settings) -> PauseOptions:
-    """Say what may be done about a pause of this token now."""
+    """Return the pause options of a token."""
     moment, rules = clock.now(), settings.pause
     taken = _count(session, token)
     is_on = token.is_paused(moment)
@@ -62,7 +62,7 @@ def preview(session: Session, token: AccessToken, settings: Settings) -> PauseOp
 
 
 def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor) -> AccessToken:
-    """Stop the clock of the owner's running token; every worker refuses it from then on.
+    """Pause the owner's running token; every worker refuses it from then on.
 
     Raises NotFound, TokenUnusable for a token that is not running, PauseRefused.
     """
@@ -75,7 +75,7 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
     if fault is not None:
         raise fault
     if token.paused_at is not None:
-        # Over since it reached its limit; the job has not come round to it.
+        # It reached its limit, but the job has not ended it yet.
         end(session, token, token.paused_at, moment, PLATFORM)
     token.pause_limit_seconds = math.floor(_time_left(session, token, moment, settings.pause).total_seconds())
     token.paused_at = moment
@@ -86,7 +86,7 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
 
 
 def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor) -> AccessToken:
-    """Let the clock of the owner's paused token run on.
+    """Resume the owner's paused token.
 
     Raises NotFound, TokenUnusable for a token that is not paused, PauseTooShort.
     """
@@ -105,16 +105,16 @@ def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Sett
 
 
 def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
-    """Return tokens whose pauses have used up their time, the longest ago first."""
+    """Return tokens whose pauses have reached their limit, the earliest first."""
     over = AccessToken.paused_at.is_not(None) & (AccessToken.paused_until <= clock.now())
     query = select(AccessToken.id).where(AccessToken.revoked_at.is_(None), over)
     return list(session.scalars(query.order_by(AccessToken.paused_at).limit(limit)))
 
 
 def resume_due(session: Session, token_id: uuid.UUID) -> bool:
-    """End a pause whose time is used up, as of that moment; says whether there was one to end.
+    """End a pause that has reached its limit, as of that moment; return whether there was one.
 
-    A token that somebody else holds just now is left for the next run.
+    A token locked by another transaction is left for the next run.
     """
     token = session.scalars(
         select(AccessToken)
@@ -135,7 +135,7 @@ def is_for_debt(session: Session, token: AccessToken) -> bool:
 
 
 def end(session: Session, token: AccessToken, started_at: datetime, moment: datetime, actor: Actor) -> None:
-    """End a pause, at its limit if that is over. It counts in whole seconds, so that no pause gives time away."""
+    """End a pause, at its limit if that has passed. Counted in whole seconds, so that no pause adds time."""
     seconds = token.stopped_seconds(moment) - token.paused_seconds
     held = session.scalars(
         select(TokenPause).where(TokenPause.token_id == token.id, TokenPause.ended_at.is_(None))
@@ -167,7 +167,7 @@ def _earliest_end(start: datetime, rules: PauseRules) -> datetime:
 
 
 def _time_left(session: Session, token: AccessToken, moment: datetime, rules: PauseRules) -> timedelta:
-    """Return for how long the owner may still pause the token, from `moment` on."""
+    """Return how long the owner may still pause the token, from `moment` on."""
     lasted = func.sum(func.extract("epoch", TokenPause.ended_at - TokenPause.started_at))
     for_debt = session.scalar(select(lasted).where(TokenPause.token_id == token.id, TokenPause.for_debt)) or 0
     return timedelta(seconds=max(0, rules.in_all_days * DAY + int(for_debt) - token.stopped_seconds(moment)))

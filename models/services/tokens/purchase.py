@@ -1,4 +1,4 @@
-"""Buying access tokens."""
+"""Purchase of access tokens: price check, payment, coupons, demo tokens."""
 
 import uuid
 from decimal import Decimal
@@ -27,7 +27,7 @@ DEMO_HOURS = 24
 
 
 def price_of(settings: Settings, hours: int) -> Decimal:
-    """Return the list price in ZNC of a duration, or raise InvalidInput when it is not for sale."""
+    """Return the list price of a duration in ZNC. Raises InvalidInput when it is not for sale."""
     price = settings.prices.znc.get(hours)
     if price is None:
         raise InvalidInput("duration_hours", "duration_unavailable")
@@ -35,7 +35,7 @@ def price_of(settings: Settings, hours: int) -> Decimal:
 
 
 def require_price_shown(price: Decimal, shown: Decimal | None) -> None:
-    """Raise PriceChanged when the buyer was shown another list price; None: he was shown none."""
+    """Raise PriceChanged when the buyer saw another list price; None: no price was shown."""
     if shown is not None and shown != price:
         raise PriceChanged(price)
 
@@ -53,11 +53,11 @@ def purchase(
     coupon: str = "",
     shown: Decimal | None = None,
 ) -> tuple[AccessToken, str]:
-    """Sell a token and return it with its secret, which is known only now.
+    """Sell a token and return it with its secret, which is shown once.
 
-    A form that carries the id of the token-to-be cannot buy twice: the second try raises DuplicateTransfer.
-    `shown` is the list price that the buyer saw. Raises PriceChanged, InvalidInput, AccountDisabled, CouponRefused,
-    InsufficientFunds and DebtOpen as well.
+    A form that carries the new token's id buys once: the second time raises DuplicateTransfer. `shown` is the list
+    price that the buyer saw. Raises PriceChanged, InvalidInput, AccountDisabled, CouponRefused, InsufficientFunds and
+    DebtOpen as well.
     """
     price = price_of(settings, hours)
     require_price_shown(price, shown)
@@ -93,9 +93,10 @@ def purchase(
 
 
 def require_active(session: Session, user: User) -> None:
-    """Raise AccountDisabled for a buyer who is disabled; while this runs nobody can disable him.
+    """Raise AccountDisabled for a disabled buyer, and lock the user against being disabled until the commit.
 
-    Whoever disables him announces the tokens that he sees: one bought meanwhile would be let through for good.
+    Disabling a user invalidates the tokens visible to that transaction; a token bought concurrently would stay valid in
+    the workers' caches.
     """
     if not session.scalar(select(User.is_active).where(User.id == user.id).with_for_update(read=True)):
         raise AccountDisabled
@@ -104,11 +105,11 @@ def require_active(session: Session, user: User) -> None:
 def take_coupon(
     session: Session, user: User, code: str, price: Decimal, *, reference: tuple[str, uuid.UUID]
 ) -> Decimal:
-    """Return what a code leaves of a price. Raises CouponRefused, and DuplicateTransfer for what is paid already."""
+    """Return what a coupon leaves of a price. Raises CouponRefused, and DuplicateTransfer if it was already paid."""
     try:
         return coupons.take(session, user, code, price, reference=reference).price
     except CouponRefused:
-        # Of a form that was sent twice, the first may have used the coupon up.
+        # Of a form sent twice, the first may have used up the coupon.
         transfers.refuse_booked(session, _key(reference))
         raise
 
@@ -116,10 +117,9 @@ def take_coupon(
 def pay(
     session: Session, user: User, price: Decimal, words: str, *, reference: tuple[str, uuid.UUID], actor: Actor
 ) -> None:
-    """Take the price of a purchase from the wallet. Raises DuplicateTransfer, InsufficientFunds and DebtOpen.
+    """Debit the price of a purchase from the wallet. Raises DuplicateTransfer, InsufficientFunds and DebtOpen.
 
-    What was sold is in the session, and is written once the purchase's key is claimed: of a form that was sent twice
-    only the key is found to be there already.
+    The purchase is flushed after its key is claimed: of a form sent twice, the second finds only the key.
     """
     with session.no_autoflush:
         transfers.transfer(
@@ -140,7 +140,7 @@ def _key(reference: tuple[str, uuid.UUID]) -> str:
 
 
 def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Actor) -> str:
-    """Give `owner` a fresh token at no price, end the demo tokens issued before, and return the secret."""
+    """Issue a free token to `owner`, end the demo tokens issued before, and return the secret."""
     moment = clock.now()
     older = select(AccessToken).where(AccessToken.origin == TokenOrigin.DEMO, AccessToken.revoked_at.is_(None))
     for token in session.scalars(older.with_for_update()):
@@ -171,7 +171,7 @@ def _check(scope: str, name: str, settings: Settings) -> None:
 
 
 def make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessToken, str]:
-    """Add a token with a fresh secret to the session and return both; who calls sees to its price."""
+    """Add a token with a new secret to the session and return both; the caller takes care of the price."""
     secret = secrets.new_secret(settings.tokens)
     token = AccessToken(
         prefix=secret[: secrets.PREFIX_LENGTH],

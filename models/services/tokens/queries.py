@@ -15,13 +15,13 @@ from models.services.errors import NotFound, TokenEnded
 from models.services.pagination import Page, fetch_page
 from models.users import User
 
-# Clocks of machines that are kept right differ by less; the doctor reports more.
+# Clocks that are kept in sync differ by less; the doctor reports more.
 CLOCK_DIFFERENCE = timedelta(minutes=1)
 ENDED = {TokenState.REVOKED, TokenState.EXPIRED}
 
 
 def by_id(session: Session, token_id: uuid.UUID) -> AccessToken:
-    """Return anybody's token, for admins. Raises NotFound."""
+    """Return any user's token, for admins. Raises NotFound."""
     token = session.get(AccessToken, token_id)
     if token is None:
         raise NotFound("token")
@@ -29,7 +29,7 @@ def by_id(session: Session, token_id: uuid.UUID) -> AccessToken:
 
 
 def owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
-    """Return the owner's token; a stranger's is NotFound."""
+    """Return the owner's token; another user's is NotFound."""
     token = session.scalars(
         select(AccessToken).where(AccessToken.id == token_id, AccessToken.user_id == owner.id)
     ).one_or_none()
@@ -57,7 +57,7 @@ def search(
     limit: int,
     offset: int,
 ) -> Page[AccessToken]:
-    """Return a page of all tokens with their owners, newest first; `prefix` is matched from its start."""
+    """Return a page of all tokens with their owners, newest first; `prefix` matches from the start."""
     query = select(AccessToken).options(joinedload(AccessToken.user))
     if user_id is not None:
         query = query.where(AccessToken.user_id == user_id)
@@ -73,17 +73,17 @@ def search(
 
 
 def has_not_ended() -> ColumnElement[bool]:
-    """Say in SQL that a token is neither revoked nor expired; one that was never used has no end."""
+    """Return an SQL condition: the token is neither revoked nor expired; an unused one has no end."""
     return or_(*_ways_not_to_have_ended())
 
 
 def _ways_not_to_have_ended() -> tuple[ColumnElement[bool], ...]:
-    """Return each of them as it stands in an index of its own; no token is in two of them."""
+    """Return the disjoint cases, each written as in its index."""
     return AccessToken.revoked_at.is_(None) & AccessToken.activated_at.is_(None), has_time_left(clock.now())
 
 
 def has_time_left(moment: datetime) -> ColumnElement[bool]:
-    """Say in SQL that a token that was used has not ended at `moment`, word for word as its index has it."""
+    """Return an SQL condition: a used token has not ended at `moment`, written exactly as in its index."""
     return and_(
         AccessToken.revoked_at.is_(None),
         AccessToken.activated_at.is_not(None),
@@ -92,12 +92,12 @@ def has_time_left(moment: datetime) -> ColumnElement[bool]:
 
 
 def is_running(moment: datetime) -> ColumnElement[bool]:
-    """Say in SQL that a token's clock is running at `moment`."""
+    """Return an SQL condition: the token's time is running at `moment`."""
     return has_time_left(moment) & ~pauses_at(moment)
 
 
 def lock_owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToken:
-    """Lock the owner's token and return it as it is in the database now. Raises NotFound for a stranger's."""
+    """Lock the owner's token and return it as it is in the database now. Raises NotFound for another user's token."""
     token = session.scalars(
         select(AccessToken)
         .where(AccessToken.id == token_id, AccessToken.user_id == owner.id)
@@ -110,17 +110,17 @@ def lock_owned(session: Session, owner: User, token_id: uuid.UUID) -> AccessToke
 
 
 def require_not_ended(state: TokenState) -> None:
-    """Raise TokenEnded for a token that is revoked or has expired: there is nothing left to change."""
+    """Raise TokenEnded for a token that is revoked or has expired."""
     if state in ENDED:
         raise TokenEnded(state)
 
 
 def accounting_time(session: Session, token: AccessToken) -> datetime:
-    """Return the time by which a token's money and pauses are counted: now, or the latest time known if that is later.
+    """Return the time for billing and pauses of a token: now, or the latest known activity if that is later.
 
-    Used time does not run backwards. After a step back of the wall clock it would, and a refund would give back hours
-    that have run. The latest time known is the last activity of the token itself or of any open session. Clocks of
-    workers differ a little, so the activity of others counts only beyond a difference that no such clock has.
+    Used time must not decrease: after a step back of the wall clock, a refund would otherwise pay back used hours.
+    Known is the last activity of the token itself and of open sessions. Workers' clocks differ slightly, so the
+    activity of other sessions counts only beyond `CLOCK_DIFFERENCE`.
     """
     moment = clock.now()
     if token.activated_at is None:

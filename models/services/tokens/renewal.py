@@ -1,8 +1,8 @@
-"""Auto-renewal: a token whose owner asked for it buys the same duration again, from the balance, before it ends.
+"""Auto-renewal: extend a token by the same duration from the owner's balance before it expires.
 
-Its owner is told the price when they switch it on and again a day ahead, and afterwards what was done. A price that
-rose since then is told anew, and nothing is taken unless the owner agrees to it. When it cannot be done, the renewal is
-switched off, and they are told that too. What is renewed is named by token and paid time: a period of it.
+Owners are notified of the price when they switch it on and a day ahead, and of the result. A price that rose since is
+announced again, and nothing is charged unless the owner agrees. If a renewal fails, it is switched off and the owner
+notified. A renewal is identified by token and paid time: one period.
 """
 
 import uuid
@@ -30,7 +30,7 @@ from models.services.tokens import queries as token_queries
 from models.token_events import TokenEventKind
 from models.users import User
 
-# Closed, and its credit not booked yet.
+# Closed, but its credit is not booked yet.
 UNCREDITED = Outage.closed_at.is_not(None) & Outage.credited_at.is_(None)
 
 
@@ -44,10 +44,10 @@ def set_auto_renew(
     actor: Actor,
     shown: Decimal | None = None,
 ) -> AccessToken:
-    """Switch the renewal of the owner's token on or off; `on` once more agrees to a price that has risen.
+    """Switch a token's auto-renewal on or off; `on` again accepts a raised price.
 
-    `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, and InvalidInput when its
-    duration is not for sale any more.
+    `shown` is the price that the owner saw. Raises NotFound, TokenEnded, PriceChanged, and InvalidInput when the
+    duration is no longer sold.
     """
     token = token_queries.lock_owned(session, owner, token_id)
     token_queries.require_not_ended(token.state(clock.now()))
@@ -66,20 +66,20 @@ def set_auto_renew(
 
 
 def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
-    """Return tokens that are to be renewed now, those that end first coming first."""
+    """Return tokens to be renewed now, first to expire first."""
     return [] if _waits_for_outage(session, settings) else _find(session, _is_due(settings), limit)
 
 
 def due_to_notify(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
-    """Return tokens whose owners are to be told what will happen at their end."""
+    """Return tokens whose owners have to be notified of the coming renewal."""
     return _find(session, _needs_notification(settings), limit)
 
 
 def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
-    """Renew a token that is due, or stop its renewal; says whether there was anything to do.
+    """Renew a token that is due, or stop its renewal; return whether it was due.
 
-    The row lock is the claim: of two jobs at the same instant one finds nothing. A token that somebody else holds is
-    left for the next run, and one that was revoked, paused or extended meanwhile is no longer due.
+    The row lock is the claim: a concurrent job finds nothing. A token locked by another transaction is left for the
+    next run; one revoked, paused or extended meanwhile is no longer due.
     """
     token = None if _waits_for_outage(session, settings) else _claimed(session, token_id, _is_due(settings))
     if token is None:
@@ -101,7 +101,7 @@ def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
 
 
 def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
-    """Tell the owner of a token what will happen at its end; says whether it was to be told."""
+    """Notify a token's owner of the coming renewal; return whether that was due."""
     token = _claimed(session, token_id, _needs_notification(settings))
     if token is None:
         return False
@@ -120,7 +120,7 @@ def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
 
 
 def _ask_for_consent(session: Session, token: AccessToken, owner: User, price: Decimal) -> None:
-    """Tell the owner of a price that rose since they were told one; it is not taken unless they agree."""
+    """Notify the owner of a raised price, which is charged only if they agree."""
     facts: dict[str, Any] = {"price": _znc(price), "told": _znc(token.renewal_price)}
     _enqueue_mail(session, "renewal_price", token, owner, key=f"{token.paid_seconds}:{price}", **facts)
     token.renewal_asked_price = price
@@ -129,7 +129,7 @@ def _ask_for_consent(session: Session, token: AccessToken, owner: User, price: D
 def _buy(session: Session, token: AccessToken, owner: User, price: Decimal) -> None:
     period = token.paid_seconds
     try:
-        # A savepoint: what a refused transfer has left behind must go, and the token's lock must stay.
+        # A savepoint: a refused transfer is rolled back while the token's lock is kept.
         with session.begin_nested():
             extension.add_time(
                 session,
@@ -161,7 +161,7 @@ def _stop(session: Session, token: AccessToken, owner: User, reason: str, **fact
 
 
 def _enqueue_mail(session: Session, kind: str, token: AccessToken, owner: User, *, key: str = "", **facts: Any) -> None:
-    """Leave a mail about this period of the token; the same one is not written twice."""
+    """Enqueue a mail about this period of the token, once."""
     ends = token.expires_at
     outbox.enqueue_mail(
         session,
@@ -191,7 +191,7 @@ def _find(session: Session, which: ColumnElement[bool], limit: int) -> list[uuid
 
 
 def _ends_within(seconds: Any) -> ColumnElement[bool]:
-    """Tokens to be renewed that run and end within so many seconds."""
+    """Return an SQL condition: running tokens with auto-renewal that expire within some seconds."""
     moment: datetime = clock.now()
     renewing = AccessToken.auto_renew & AccessToken.revoked_at.is_(None) & ~pauses_at(moment)
     until = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
@@ -199,14 +199,17 @@ def _ends_within(seconds: Any) -> ColumnElement[bool]:
 
 
 def _is_due(settings: Settings) -> ColumnElement[bool]:
-    """Tokens that are about to end, or have; not those whose owner has yet to agree to the price."""
+    """Return an SQL condition: tokens about to expire or expired, unless the owner has yet to agree to the price."""
     asked = AccessToken.renewal_asked_price.is_not_distinct_from(_listed(settings))
     waits = AccessToken.renewal_asked_price.is_not(None) & asked & (AccessToken.ends_at > clock.now())
     return _ends_within(settings.renewal.claim_seconds) & ~waits
 
 
 def _needs_notification(settings: Settings) -> ColumnElement[bool]:
-    """Tokens of whose next end, or its price, nobody was told: a day before, or half of what they buy if less."""
+    """Return an SQL condition: the owner has to be notified of the next end or its price.
+
+    That is a day before the end, or half the token's duration if that is less.
+    """
     ahead = func.least(settings.renewal.tell_hours * HOUR, AccessToken.duration_hours * (HOUR // 2))
     untold = AccessToken.renewal_told_for.is_distinct_from(AccessToken.paid_seconds)
     rose = (_listed(settings) > AccessToken.renewal_price) & AccessToken.renewal_asked_price.is_distinct_from(
@@ -216,14 +219,14 @@ def _needs_notification(settings: Settings) -> ColumnElement[bool]:
 
 
 def _listed(settings: Settings) -> ColumnElement[Any]:
-    """Return in SQL what the token's duration costs now; NULL when it is not sold."""
+    """Return in SQL the current price of the token's duration; NULL when it is not sold."""
     return case(settings.prices.znc, value=AccessToken.duration_hours)
 
 
 def _waits_for_outage(session: Session, settings: Settings) -> bool:
-    """Say whether renewals wait: the time that an open outage takes comes back, so a token may end later than it seems.
+    """Return whether renewals wait for an open outage, whose credit may extend the tokens.
 
-    They go on once the credit is booked.
+    They continue once the credit is booked.
     """
     if settings.renewal.in_outage == "renew":
         return False

@@ -1,4 +1,4 @@
-"""Ending a token, and what comes back for the time that was not used."""
+"""Revocation: end a token and refund its unused time."""
 
 import uuid
 from collections.abc import Mapping
@@ -30,10 +30,10 @@ from models.users import User
 
 @dataclass(frozen=True, slots=True)
 class RefundPreview:
-    """What a revocation gives back in ZNC, the paid time that counts as used, and whether the one shrinks now.
+    """A revocation's refund in ZNC, the time counted as used, and whether the refund is shrinking now.
 
-    `prices` is the list by which used time is charged, None where it is charged pro rata. `charge` is what the token
-    then cost of its bundle; None for one that was sold alone.
+    `prices` is the list by which used time is charged, None for pro rata. `charge` is what a bundle's token then costs;
+    None for a single token.
     """
 
     amount: Decimal
@@ -44,17 +44,17 @@ class RefundPreview:
 
 
 def refund_due(token: AccessToken, moment: datetime, settings: Settings, *, credit: int = 0) -> Decimal:
-    """Return what comes back if the owner revokes at `moment`, rounded down to 0.01.
+    """Return the refund if the owner revokes at `moment`, rounded down to 0.01.
 
     price_paid x max(0, paid_seconds - used_seconds) / paid_seconds; with the list rate, price_paid less the list price,
-    at the time of the purchase, of the shortest duration that covers the time used. A token never used gives back all
-    of it. `credit` is what outages owe it besides (`crediting.pending`), in seconds: time that was not used.
+    at the time of the purchase, of the shortest duration that covers the time used. An unused token is refunded in
+    full. `credit` is the unbooked outage credit (`outage_credit.pending`) in seconds.
     """
     return _due_of(token.price_paid, token, moment, settings, credit)
 
 
 def refund_preview(session: Session, token: AccessToken, settings: Settings) -> RefundPreview:
-    """Return what a revocation gives back at this moment, with what outages owe the token."""
+    """Return the refund of a revocation now, including unbooked outage credit."""
     moment = token_queries.accounting_time(session, token)
     credit = outage_credit.pending(session, token, moment, settings)
     stands_still = credit > 0 and outages.current(session, settings.upstream.probe_gap) is not None
@@ -74,7 +74,7 @@ def refund_preview(session: Session, token: AccessToken, settings: Settings) -> 
 
 
 def _due_of(price: Decimal, token: AccessToken, moment: datetime, settings: Settings, credit: int) -> Decimal:
-    """Return what comes back of a price that was paid for the token's time."""
+    """Return the refund of a price that was paid for the token's time."""
     if token.state(moment) in token_queries.ENDED:
         return Decimal(0)
     used = max(0, token.used_seconds(moment) - credit)
@@ -91,10 +91,10 @@ def _due_of(price: Decimal, token: AccessToken, moment: datetime, settings: Sett
 def revoke(
     session: Session, owner: User, token_id: uuid.UUID, *, settings: Settings, actor: Actor
 ) -> tuple[AccessToken, Decimal]:
-    """End the owner's token and pay back its unused time; returns the token and the refund in ZNC.
+    """Revoke the owner's token and refund its unused time; return the token and the refund in ZNC.
 
-    Raises NotFound for a stranger's token, TokenEnded for one that is revoked or has expired. The row lock makes
-    a first use at the same instant come either before (pro-rata refund) or after (refused), never both.
+    Raises NotFound for another user's token, TokenEnded for one that is revoked or has expired. The row lock orders a
+    concurrent activation before (pro-rata refund) or after (refused) the revocation.
     """
     token = token_queries.lock_owned(session, owner, token_id)
     token_queries.require_not_ended(token.state(token_queries.accounting_time(session, token)))
@@ -155,7 +155,7 @@ def force_revoke(session: Session, token_id: uuid.UUID, *, reason: str, actor: A
 
 
 def end(session: Session, token: AccessToken, refund: Decimal, moment: datetime) -> None:
-    """End a token, and tell everybody who holds it. What is paid back and recorded is the caller's."""
+    """Revoke a token and invalidate it in all caches. The caller books the refund and writes the audit row."""
     token.revoked_at = moment
     token.refund_amount = refund
     invalidation.invalidate_token(session, token.id)

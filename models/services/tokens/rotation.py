@@ -1,4 +1,4 @@
-"""Changing a token's name, and its secret: the new one is shown once, the old one opens the token a little longer."""
+"""Rename a token and rotate its secret: the new one is shown once, the old one works for a grace period."""
 
 import uuid
 from datetime import timedelta
@@ -23,9 +23,9 @@ from models.users import User
 
 
 def rename(session: Session, owner: User, token_id: uuid.UUID, *, name: str, actor: Actor) -> AccessToken:
-    """Give the owner's token another name, which may be empty; an ended one too, for its place in the list.
+    """Rename the owner's token, also an ended one; the name may be empty.
 
-    Raises NotFound and InvalidInput. Admission knows no names, so there is nothing to announce.
+    Raises NotFound and InvalidInput. Admission does not use names, so no cache is invalidated.
     """
     token = token_queries.lock_owned(session, owner, token_id)
     text_validation.one_line(name, field="name", at_most=NAME_LENGTH)
@@ -46,11 +46,11 @@ def rotate(
     seen: int | None = None,
     at_once: bool = False,
 ) -> tuple[AccessToken, str]:
-    """Give the owner's token a new secret and return it with the token; it is known only now.
+    """Rotate a token's secret and return the new one with the token; it is shown once.
 
-    The secret before it opens the token for `rotate_grace_seconds` more, or no longer with `at_once`, and the one
-    before that no longer. Tickets and browsers' cookies end at once. `seen` is the generation that the owner saw: a
-    form sent twice rotates once, and the second time raises RotatedAlready. Raises NotFound and TokenEnded as well.
+    The previous secret works for `rotate_grace_seconds`, or not at all with `at_once`; the one before it ends. Tickets
+    and browser cookies end at once. `seen` is the generation that the owner saw: a form sent twice rotates once, and
+    then raises AlreadyRotated. Raises NotFound and TokenEnded as well.
     """
     token = token_queries.lock_owned(session, owner, token_id)
     moment = clock.now()
@@ -75,7 +75,7 @@ def rotate(
 
 
 def end_previous(session: Session, owner: User, token_id: uuid.UUID, *, actor: Actor) -> bool:
-    """End the secret before the token's own at once, as when others have it; says whether one was still good.
+    """End the previous secret at once, for instance because it leaked; return whether it was still valid.
 
     Raises NotFound.
     """

@@ -1,4 +1,4 @@
-"""Deliveries to webhooks: written with what causes them, claimed by one sender at a time, tried again, given up."""
+"""Webhook deliveries: enqueued with their cause, claimed by one sender at a time, retried, failed permanently."""
 
 import uuid
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from models.services.pagination import LOG_COUNT, ListQuery, Page, fetch_page
 from models.services.webhooks import endpoints as webhook_endpoints
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
 
-# Longer than one run of the job can take.
+# Longer than one run of the job.
 LEASE = timedelta(minutes=5)
-# After the first failure, then four times as long after each: the eighth attempt comes nearly a day after the first.
+# Delay after the first failure, multiplied by four after each: the eighth attempt comes nearly a day after the first.
 FIRST_RETRY_DELAY = timedelta(seconds=15)
-# An endpoint that fails is left in peace for twice as long after each failure, an hour at most.
+# Maximum back-off of a failing endpoint; it doubles with each failure.
 MAX_BACKOFF = timedelta(hours=1)
 GONE = 410
 EXCERPT = 500
@@ -31,7 +31,7 @@ EXCERPT = 500
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What came of an attempt: a status and the start of the answer, or why there is none."""
+    """Result of an attempt: status and start of the response, or the error."""
 
     milliseconds: int
     status: int | None = None
@@ -44,7 +44,7 @@ class AttemptResult:
 
 
 def enqueue_test(session: Session, endpoint: WebhookEndpoint) -> None:
-    """Leave a test delivery, one in ten seconds at most; it is tried once."""
+    """Enqueue a test delivery, at most one in ten seconds; it is tried once."""
     moment = clock.now()
     key = f"test:{moment:%Y-%m-%dT%H:%M}:{moment.second // 10}"
     facts: dict[str, Any] = {"message": "This is a test."}
@@ -57,10 +57,10 @@ def enqueue_test(session: Session, endpoint: WebhookEndpoint) -> None:
 
 
 def claim(session: Session, *, limit: int = 60) -> list[WebhookDelivery]:
-    """Take waiting deliveries, with their endpoints, and push their next attempt away.
+    """Claim pending deliveries with their endpoints, and postpone their next attempt.
 
-    A sender that dies after this commits loses nothing: a delivery is due again when its lease ends. An endpoint that
-    rests after a failure, or is switched off, gets tests only.
+    If a sender dies after the commit, the deliveries are due again when their lease ends. An endpoint that backs off or
+    is disabled gets tests only.
     """
     now = clock.now()
     is_open = WebhookEndpoint.enabled & or_(WebhookEndpoint.rests_until.is_(None), WebhookEndpoint.rests_until <= now)
@@ -87,15 +87,15 @@ def claim(session: Session, *, limit: int = 60) -> list[WebhookDelivery]:
 
 
 def release(session: Session, delivery_id: uuid.UUID) -> None:
-    """Put back a delivery that was claimed and not tried."""
+    """Release a delivery that was claimed and not tried."""
     back = {"attempts": WebhookDelivery.attempts - 1, "next_attempt_at": clock.now()}
     session.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery_id).values(back))
 
 
 def record(session: Session, delivery_id: uuid.UUID, outcome: AttemptResult, settings: Settings) -> None:
-    """Keep what came of an attempt. Too many failures in a row, or a 410, switch the endpoint off.
+    """Store the result of an attempt. Too many failures in a row, or a 410, disable the endpoint.
 
-    A delivery whose endpoint was removed meanwhile is gone with it.
+    The delivery may be gone, if its endpoint was removed meanwhile.
     """
     delivery = _locked(session, delivery_id)
     if delivery is None:
@@ -121,9 +121,9 @@ def record(session: Session, delivery_id: uuid.UUID, outcome: AttemptResult, set
 
 
 def resend(session: Session, delivery_id: uuid.UUID, *, actor: Actor, endpoint_id: uuid.UUID | None = None) -> bool:
-    """Let a delivery that was given up start anew, under its old id; says whether its endpoint is on.
+    """Restart a permanently failed delivery under its id; return whether its endpoint is enabled.
 
-    One that waits or arrived is left alone. Raises NotFound, also when it is not of the endpoint that is named.
+    A pending or delivered one is left alone. Raises NotFound, also for another endpoint's delivery.
     """
     delivery = _locked(session, delivery_id)
     if delivery is None or endpoint_id not in {None, delivery.endpoint_id}:
@@ -139,7 +139,7 @@ def resend(session: Session, delivery_id: uuid.UUID, *, actor: Actor, endpoint_i
 def of_endpoint(
     session: Session, endpoint_id: uuid.UUID, *, dead_only: bool, limit: int, offset: int
 ) -> Page[WebhookDelivery]:
-    """Return a page of an endpoint's log, newest first."""
+    """Return a page of an endpoint's deliveries, newest first."""
     query = select(WebhookDelivery).where(WebhookDelivery.endpoint_id == endpoint_id)
     if dead_only:
         query = query.where(WebhookDelivery.dead_at.is_not(None))
@@ -148,7 +148,7 @@ def of_endpoint(
 
 
 def list_deliveries(state: DeliveryState) -> ListQuery[WebhookDelivery]:
-    """Return the list of everybody's deliveries by where they stand, for the office."""
+    """Return the list of all deliveries in a state, for admins."""
     query = select(WebhookDelivery).options(
         joinedload(WebhookDelivery.endpoint, innerjoin=True).joinedload(WebhookEndpoint.user, innerjoin=True)
     )
@@ -165,15 +165,15 @@ def list_deliveries(state: DeliveryState) -> ListQuery[WebhookDelivery]:
 
 
 def delete_before(session: Session, moment: datetime) -> int:
-    """Delete deliveries that arrived, or were given up, before `moment`; returns how many went."""
+    """Delete deliveries finished or failed before `moment`; return the number deleted."""
     gone = or_(WebhookDelivery.delivered_at < moment, WebhookDelivery.dead_at < moment)
     return len(session.execute(delete(WebhookDelivery).where(gone).returning(WebhookDelivery.id)).all())
 
 
 def _locked(session: Session, delivery_id: uuid.UUID) -> WebhookDelivery | None:
-    """Lock a delivery's endpoint, and then the delivery; None when it is gone.
+    """Lock a delivery's endpoint and then the delivery; None when it is gone.
 
-    Whoever changes an endpoint goes on to its deliveries: two orders would be a deadlock.
+    Lock order: endpoint before deliveries, as in every change of an endpoint; another order could deadlock.
     """
     endpoint = session.scalars(
         select(WebhookEndpoint)

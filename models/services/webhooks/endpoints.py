@@ -1,4 +1,4 @@
-"""The webhooks of a buyer: adding, changing and removing endpoints."""
+"""Webhook endpoints of a user: add, change, enable, remove."""
 
 import uuid
 from collections.abc import Iterable
@@ -32,13 +32,12 @@ def create(
     settings: Settings,
     actor: Actor,
 ) -> tuple[WebhookEndpoint, str] | None:
-    """Add an endpoint and return it with its secret, which nobody is shown again.
+    """Create an endpoint and return it with its secret, which is shown once.
 
-    Returns None when this user's endpoint of that id is there already: a form sent twice acts once. Raises
-    InvalidInput for an address that may not be sent to, for no topic and for too many endpoints.
+    Returns None when the user has an endpoint with that id: a form sent twice acts once. Raises InvalidInput for a
+    forbidden address, no topic or too many endpoints.
     """
-    # The user's row is the lock that counts: two forms at the same instant make neither one endpoint too many nor the
-    # same one twice.
+    # The user's row lock serialises concurrent forms: neither too many endpoints nor the same one twice.
     session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
     if (there := session.get(WebhookEndpoint, endpoint_id)) is not None:
         if there.user_id != user.id:
@@ -70,18 +69,18 @@ def change(
     settings: Settings,
     actor: Actor,
 ) -> None:
-    """Give an endpoint another address or other topics. Raises InvalidInput."""
+    """Change an endpoint's address or topics. Raises InvalidInput."""
     endpoint.url, endpoint.topics = url_policy.require_allowed(url, settings), checked_topics(topics)
     endpoint.failures, endpoint.rests_until, endpoint.last_error = 0, None, None
     _record(session, endpoint, actor, change="changed")
 
 
 def replace_secret(session: Session, endpoint: WebhookEndpoint, *, seen: int, settings: Settings, actor: Actor) -> str:
-    """Give an endpoint a new secret and return it; the old one signs nothing any more.
+    """Replace an endpoint's secret and return the new one; the old one is no longer used.
 
-    `seen` is the generation that the owner saw: a form sent twice replaces once, and then raises RotatedAlready.
+    `seen` is the generation that the owner saw: a form sent twice replaces once, and then raises AlreadyRotated.
     """
-    # The race: two copies of one form at the same instant. The row lock lets the second see the first's generation.
+    # Race: two copies of one form. The row lock lets the second see the first's generation.
     session.refresh(endpoint, with_for_update=True)
     if seen != endpoint.generation:
         raise AlreadyRotated
@@ -93,13 +92,13 @@ def replace_secret(session: Session, endpoint: WebhookEndpoint, *, seen: int, se
 
 
 def record_address_check(session: Session, endpoint_id: uuid.UUID, url: str, error: str | None) -> None:
-    """Note whether the host of an endpoint's address can be found; a finding about a former address is dropped."""
+    """Store whether an endpoint's host could be resolved; a result about a former address is dropped."""
     found = update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.url == url)
     session.execute(found.values(last_error=error).execution_options(synchronize_session=False))
 
 
 def set_enabled(session: Session, endpoint: WebhookEndpoint, *, on: bool, actor: Actor) -> None:
-    """Switch an endpoint on or off; what waits for one that is off is given up, and can be sent again."""
+    """Enable or disable an endpoint; pending deliveries of a disabled one fail permanently and can be sent again."""
     if endpoint.enabled is not on:
         endpoint.enabled, endpoint.disabled_at = on, None
         endpoint.failures, endpoint.rests_until = 0, None
@@ -109,7 +108,7 @@ def set_enabled(session: Session, endpoint: WebhookEndpoint, *, on: bool, actor:
 
 
 def disable(session: Session, endpoint: WebhookEndpoint) -> None:
-    """Switch off an endpoint that has failed for too long, and write to its owner."""
+    """Disable an endpoint that has failed for too long, and notify its owner."""
     endpoint.enabled, endpoint.disabled_at = False, clock.now()
     _fail_pending(session, endpoint)
     _record(session, endpoint, PLATFORM, change="disabled after failures")
@@ -126,20 +125,20 @@ def disable(session: Session, endpoint: WebhookEndpoint) -> None:
 
 
 def remove(session: Session, endpoint: WebhookEndpoint, *, actor: Actor) -> None:
-    """Remove an endpoint with the log of its deliveries."""
+    """Remove an endpoint with its deliveries."""
     _record(session, endpoint, actor, change="removed")
     session.delete(endpoint)
     session.flush()
 
 
 def of_user(session: Session, user_id: uuid.UUID) -> list[WebhookEndpoint]:
-    """Return a user's endpoints, oldest first; there are at most `AT_MOST`."""
+    """Return a user's endpoints, oldest first; there are at most `MAX_ENDPOINTS`."""
     query = select(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id)
     return list(session.scalars(query.order_by(WebhookEndpoint.created_at, WebhookEndpoint.id).limit(MAX_ENDPOINTS)))
 
 
 def require_owned(session: Session, user: User, endpoint_id: uuid.UUID) -> WebhookEndpoint:
-    """Return the user's endpoint. Raises NotFound, for a stranger's too."""
+    """Return the user's endpoint. Raises NotFound, also for another user's."""
     endpoint = session.get(WebhookEndpoint, endpoint_id)
     if endpoint is None or endpoint.user_id != user.id:
         raise NotFound("webhook")
@@ -147,7 +146,7 @@ def require_owned(session: Session, user: User, endpoint_id: uuid.UUID) -> Webho
 
 
 def secret_of(endpoint: WebhookEndpoint, settings: Settings) -> bytes:
-    """Return what signs for an endpoint. Raises SealBroken."""
+    """Return an endpoint's signing secret. Raises DecryptionError."""
     return encryption.decrypt(settings.portal, endpoint.secret, purpose=encryption.Purpose.WEBHOOK, owner=endpoint.id)
 
 

@@ -1,4 +1,4 @@
-"""How a webhook is signed: after the open Standard Webhooks scheme (docs/webhooks.md), for which libraries exist."""
+"""Webhook signatures by the open Standard Webhooks scheme (docs/webhooks.md), for which libraries exist."""
 
 import base64
 import hashlib
@@ -14,23 +14,23 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - the start of every secret, and none its
 
 
 def new_secret() -> bytes:
-    """Make the secret of an endpoint."""
+    """Create an endpoint's secret."""
     return os.urandom(SECRET_BYTES)
 
 
 def mask_secret(secret: bytes) -> str:
-    """Write a secret as its owner is shown it, once."""
+    """Return a secret in the form in which its owner sees it, once."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
 def body_of(delivery_id: str, kind: str, created_at: datetime, data: Mapping[str, Any]) -> bytes:
-    """Write what is sent."""
+    """Return the request body."""
     facts = {"id": delivery_id, "type": kind, "created_at": created_at.isoformat(), "data": data}
     return json.dumps(facts, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
 def headers(secret: bytes, delivery_id: str, body: bytes, moment: datetime) -> dict[str, str]:
-    """Return the headers that prove who sent `body`, and when: the id and the time are signed with it."""
+    """Return the headers that authenticate `body`: the id and the time are part of the signed content."""
     timestamp = str(int(moment.timestamp()))
     signed = f"{delivery_id}.{timestamp}.".encode() + body
     signature = base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()

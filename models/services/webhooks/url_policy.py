@@ -1,7 +1,7 @@
-"""Where buyers may have requests of ours sent: to public addresses of the internet, and never into our own networks.
+"""Webhook URL policy: only public addresses of the internet, never our own networks.
 
-An address is judged by what its name resolves to at the moment of sending, and the connection is made to exactly what
-was judged (jobs/http_post.py): a name that is public when it is checked and private when it is used gains nothing.
+An address is judged by what its name resolves to at the moment of sending, and the connection is made to exactly that
+address (jobs/http_post.py), which defeats DNS rebinding.
 """
 
 import socket
@@ -12,30 +12,30 @@ from models.config.settings import Settings
 from models.services.errors import InvalidInput
 
 LONGEST = 500
-# Web servers listen here. Below are mail servers and the like, which a POST must not be able to talk to.
+# Ports of web servers. A POST must not reach mail servers and the like.
 WEB_PORTS = frozenset({80, 443})
 FIRST_FREE_PORT = 1024
-# All that IPv6 hands out to the public is here. What embeds an IPv4 address, and could lead anywhere with it, is not:
-# mapped ones and NAT64 lie outside, 6to4 is named below.
+# All public IPv6. Addresses that embed an IPv4 address could lead anywhere: mapped ones and NAT64 are outside, 6to4 is
+# listed below.
 PUBLIC_V6 = IPv6Network("2000::/3")
-# Global by registry, and still not for requests of ours: 6to4 (and its relay), documentation, a cloud's inner service.
+# Globally routable by registry, but refused: 6to4 and its relay, documentation, a cloud's metadata service.
 REFUSED = (
     IPv6Network("2002::/16"),
     IPv6Network("3fff::/20"),
-    IPv4Network("192.0.0.0/24"),  # Python before 3.12.4 takes most of these for public.
+    IPv4Network("192.0.0.0/24"),  # Python before 3.12.4 treats most of these as public.
     IPv4Network("192.88.99.0/24"),
     IPv4Network("168.63.129.16/32"),
 )
 
 
 class Unreachable(Exception):
-    """A request may not be sent there, or cannot; `str(error)` says why and names no address of ours."""
+    """A request must not or cannot be sent there; `str(error)` says why and names no address of ours."""
 
 
 def require_allowed(url: str, settings: Settings) -> str:
-    """Return an address that an endpoint may have. Raises InvalidInput that says what is wrong with it.
+    """Return the URL if an endpoint may have it. Raises InvalidInput.
 
-    Names are not looked up here: that is done, and judged, for each request.
+    Names are not resolved here: that happens, and is checked, for each request.
     """
     url = url.strip()
     parts = _parts(url)
@@ -54,7 +54,7 @@ def require_allowed(url: str, settings: Settings) -> str:
 
 
 def addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """Return what a name resolves to, once. Raises Unreachable unless every address of it may be connected to."""
+    """Resolve a host once and return its addresses. Raises Unreachable unless all of them are allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -66,7 +66,7 @@ def addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
 
 
 def is_public(text: str) -> bool:
-    """Say whether an address may be connected to for a buyer."""
+    """Return whether a connection to an address is allowed for a user's webhook."""
     try:
         address: IPv4Address | IPv6Address = ip_address(text)
     except ValueError:
@@ -91,7 +91,7 @@ def _parts(url: str) -> SplitResult | None:
 
 
 def _is_ours(host: str, settings: Settings) -> bool:
-    """Say whether a host is ourselves by name, or is written as an address that is not public."""
+    """Return whether a host is one of ours by name, or a literal address that is not public."""
     own = {urlsplit(settings.portal.address).hostname, urlsplit(settings.proxy.address).hostname, "localhost"}
     try:
         ip_address(host)
