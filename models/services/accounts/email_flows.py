@@ -18,7 +18,7 @@ from models.users import User
 
 
 def register(session: Session, *, email: str, settings: Settings, actor: Actor, **facts: Any) -> User:
-    """Create a user (`users.register`); when mail is configured, they have to confirm their address before signing in."""
+    """Create a user (`users.register`); with mail configured, they have to confirm their address first."""
     confirm = settings.mail.is_configured
     user = users.register(session, email=email, actor=actor, confirm=confirm, **facts)
     if not confirm:

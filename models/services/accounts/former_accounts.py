@@ -52,7 +52,7 @@ def due_to_carry(session: Session, *, limit: int = 500) -> Sequence[uuid.UUID]:
 
 
 def carry_debt(session: Session, user_id: uuid.UUID) -> bool:
-    """Transfer a former account's debt to the user, repaid from the wallet if possible; return whether there was one."""
+    """Transfer a former account's debt to the user, repaid from the wallet if possible; return whether it did."""
     user = session.get_one(User, user_id)
     if user.former_id is None:
         return False

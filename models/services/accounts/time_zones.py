@@ -1,4 +1,4 @@
-"""A user's time zone, for displayed times and daily counts: taken from the browser at first, then chosen by the user."""
+"""A user's time zone, for displayed times and daily counts: from the browser at first, then chosen by the user."""
 
 from sqlalchemy.orm import Session
 

@@ -78,7 +78,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class BusinessMetrics:
-    """All figures; `check` and `audit_check` are the last verifications, `accounts` the platform's own balances in ZNC."""
+    """All figures; `check` and `audit_check` are the last verifications, `accounts` the platform's balances in ZNC."""
 
     shop: ShopOverview
     waiting: Mapping[str, Backlog]

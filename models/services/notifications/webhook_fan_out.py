@@ -18,7 +18,7 @@ _FOR_MAILS = frozenset({"username"})
 def enqueue_deliveries(
     session: Session, kind: str, topic: Topic, user_id: uuid.UUID, *, dedup_key: str, context: Mapping[str, Any]
 ) -> None:
-    """Enqueue a delivery for each enabled endpoint that wants the topic; the same notification is not enqueued twice."""
+    """Enqueue a delivery for each enabled endpoint that wants the topic; the same one is not enqueued twice."""
     wanted = select(WebhookEndpoint.id).where(
         WebhookEndpoint.user_id == user_id, WebhookEndpoint.enabled, WebhookEndpoint.topics.contains([topic.value])
     )
