@@ -1,1 +1,1 @@
-"""The data and its rules, shared by the proxy, the portal and the jobs."""
+"""Database tables, settings, metrics and domain services, shared by gateway, portal and jobs."""

@@ -1,4 +1,4 @@
-"""Access tokens: a secret that we keep only as a keyed hash, and the time that was bought with it."""
+"""Access tokens: keyed hash of the secret, paid time, state and expiry."""
 
 import math
 import uuid
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 HOUR = 3600
-# `AccessToken.ends_at` in UTC without a zone: only so may PostgreSQL keep it in an index.
+# `AccessToken.ends_at` in UTC without a zone: an index expression must be immutable.
 ENDS = (
     "((access_tokens.activated_at AT TIME ZONE 'UTC') + make_interval(secs => (access_tokens.paid_seconds + "
     "access_tokens.paused_seconds + access_tokens.pause_limit_seconds + access_tokens.credited_seconds)"
@@ -48,14 +48,14 @@ _STARTED = text("revoked_at IS NULL AND activated_at IS NOT NULL")
 
 
 class TokenOrigin(StrEnum):
-    """How a token came to its owner."""
+    """How a token was created."""
 
     PURCHASE = "purchase"
     DEMO = "demo"
 
 
 class TokenState(StrEnum):
-    """Where a token stands at a given moment; computed, never stored."""
+    """A token's state at a given moment; computed, never stored."""
 
     READY = "ready"
     ACTIVE = "active"
@@ -65,14 +65,13 @@ class TokenState(StrEnum):
 
 
 class AccessToken(Base):
-    """Bought time. Its clock starts at the first admitted request.
+    """Paid time, which starts to run at the first admitted request.
 
-    Everything about the clock is computed here, for any moment, from the columns: state, used and remaining seconds,
-    and the end. `pause_limit_seconds` is how long the pause that is on may last; at that limit the clock runs on,
-    whether or not the job that ends the pause has come round to it.
-
-    `version` grows with every change, so that a worker never puts an older row in place of a newer one; `generation`
-    with every new secret. The secret before this one (`previous_hash`) opens the token until `previous_until`.
+    State, used and remaining seconds and the expiry are computed here for any moment from the columns.
+    `pause_limit_seconds` limits the current pause; at that limit the time runs on, whether or not the job has ended the
+    pause yet.
+    `version` grows with every change, so that a worker never replaces a newer row by an older one; `generation` with
+    every new secret. The previous secret (`previous_hash`) is accepted until `previous_until`.
     """
 
     __tablename__ = "access_tokens"
@@ -80,7 +79,7 @@ class AccessToken(Base):
         CheckConstraint("price_paid >= 0", name="price_not_negative"),
         CheckConstraint("paid_seconds > 0", name="paid_seconds_positive"),
         CheckConstraint("paused_seconds >= 0 AND credited_seconds >= 0", name="added_seconds_not_negative"),
-        # The tokens of a bundle share one price: one may refund what another kept
+        # The tokens of a bundle share one price: one may be refunded what another kept
         # (models/services/tokens/bundle_refunds.py).
         CheckConstraint("refund_amount <= price_paid OR bundle_purchase_id IS NOT NULL", name="refund_within_price"),
         CheckConstraint("(revoked_at IS NULL) = (refund_amount IS NULL)", name="revoked_with_refund"),
@@ -90,7 +89,7 @@ class AccessToken(Base):
         CheckConstraint("(bundle_purchase_id IS NULL) = (bundle_share IS NULL)", name="bundle_with_share"),
         CheckConstraint("bundle_share >= 0 AND bundle_share <= price_paid", name="share_within_price"),
         Index("ix_access_tokens_prefix", "prefix", postgresql_ops={"prefix": "text_pattern_ops"}),
-        # With all that says in which state a token is.
+        # With all columns that determine a token's state.
         Index(
             "ix_access_tokens_created_at",
             *(text("created_at DESC"), "id"),
@@ -101,7 +100,7 @@ class AccessToken(Base):
             "ix_access_tokens_ends",
             _ENDS,
             postgresql_where=_STARTED,
-            # PostgreSQL reads an expression from an index only where the columns that it is made of stand there, too.
+            # PostgreSQL reads an indexed expression from an index-only scan only if its columns are in the index, too.
             postgresql_include=["activated_at", "paused_at", *_CLOCK],
         ),
         Index("ix_access_tokens_user_id_ends", "user_id", _ENDS, postgresql_where=_STARTED),
@@ -111,7 +110,7 @@ class AccessToken(Base):
             "id",
             postgresql_where=text("revoked_at IS NOT NULL"),
         ),
-        # One for each way not to have ended: PostgreSQL takes the parts of an OR one by one.
+        # One for each case of a token that has not ended: PostgreSQL takes the parts of an OR one by one.
         Index(
             "ix_access_tokens_user_id_unused",
             "user_id",
@@ -136,14 +135,14 @@ class AccessToken(Base):
     paused_seconds: Mapped[int] = mapped_column(BigInteger, default=0)
     credited_seconds: Mapped[int] = mapped_column(BigInteger, default=0)
     price_paid: Mapped[Znc]
-    # Of a token from a bundle: the purchase, and its share of that price.
+    # Bundle tokens: the purchase, and the token's share of its price.
     bundle_purchase_id: Mapped[uuid.UUID | None] = mapped_column(
         ForeignKey("bundle_purchases.id", ondelete="RESTRICT"), index=True
     )
     bundle_share: Mapped[Znc | None]
-    # Of one that was revoked: what it cost at the list price. None: what it gave back settled it.
+    # Revoked bundle tokens: the price at the list rate. None: the refund settled it.
     bundle_charge: Mapped[Znc | None]
-    # The price list at its purchase, hours to ZNC; None for what was sold before it was kept.
+    # The price list at the purchase, hours to ZNC; None for older tokens.
     list_prices: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
     activated_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
@@ -151,13 +150,13 @@ class AccessToken(Base):
     revoked_at: Mapped[datetime | None]
     refund_amount: Mapped[Znc | None]
     auto_renew: Mapped[bool] = mapped_column(default=False, server_default=false())
-    # The paid time at whose end the owner was told what will happen; see models/services/tokens/renewal.py.
+    # The paid time for whose end the owner was notified; see models/services/tokens/renewal.py.
     renewal_told_for: Mapped[int | None] = mapped_column(BigInteger)
-    # What the next renewal costs, as its owner was told: more is not taken. And the higher price that he was told of
-    # since, and has not agreed to yet.
+    # The price announced for the next renewal: more is not charged. And a higher price announced since, which the owner
+    # has not accepted yet.
     renewal_price: Mapped[Znc | None]
     renewal_asked_price: Mapped[Znc | None]
-    # The paid time of whose end the owner was told; see models/services/tokens/expiry_notices.py.
+    # The paid time for whose end the owner was notified; see models/services/tokens/expiry_notices.py.
     end_told_for: Mapped[int | None] = mapped_column(BigInteger)
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[CreatedAt]
@@ -166,17 +165,17 @@ class AccessToken(Base):
     bundle_purchase: Mapped[BundlePurchase | None] = relationship()
 
     def list_prices_or(self, present: Mapping[int, Decimal]) -> Mapping[int, Decimal]:
-        """Return the price list at the token's purchase, hours to ZNC; `present` where it was not kept."""
+        """Return the price list at the token's purchase, hours to ZNC; `present` where it was not stored."""
         if self.list_prices is None:
             return present
         return {int(hours): Decimal(price) for hours, price in self.list_prices.items()}
 
     @hybrid_property
     def ends_at(self) -> datetime | None:
-        """Return when the time runs out, if a pause that is on lasts up to its limit; None before the first use.
+        """Return when the token expires if its current pause lasts to its limit; None before activation.
 
-        activated_at + paid time + time paused + outage credit. A pause begins while time is left, so that a token has
-        ended if and only if this moment has passed, paused or not.
+        activated_at + paid time + paused time + outage credit. A pause begins while time is left, so a token has
+        expired if and only if this moment has passed, paused or not.
         """
         if self.activated_at is None:
             return None
@@ -191,7 +190,7 @@ class AccessToken(Base):
 
     @hybrid_property
     def paused_until(self) -> datetime | None:
-        """Return when the pause that is on reaches its limit; None without one."""
+        """Return when the current pause reaches its limit; None without one."""
         return None if self.paused_at is None else self.paused_at + timedelta(seconds=self.pause_limit_seconds)
 
     @paused_until.inplace.expression
@@ -201,23 +200,23 @@ class AccessToken(Base):
 
     @property
     def expires_at(self) -> datetime | None:
-        """Return when the token ends, as it stands now; None before its first use and in a pause."""
+        """Return when the token expires as of now; None before activation and while paused."""
         return self.expiry(clock.now())
 
     def expiry(self, moment: datetime) -> datetime | None:
-        """Return when the token ends, as it stands at `moment`; None before its first use and in a pause."""
+        """Return when the token expires as of `moment`; None before activation and while paused."""
         return None if self.is_paused(moment) else self.ends_at
 
     def is_paused(self, moment: datetime) -> bool:
-        """Say whether the clock stands still at `moment` because of a pause."""
+        """Return whether the token's time is paused at `moment`."""
         return self.paused_until is not None and moment < self.paused_until
 
     def has_previous(self, moment: datetime) -> bool:
-        """Say whether the secret before the token's own still opens it."""
+        """Return whether the previous secret is still accepted."""
         return self.previous_until is not None and self.previous_until > moment
 
     def state(self, moment: datetime) -> TokenState:
-        """Say where the token stands at `moment`."""
+        """Return the token's state at `moment`."""
         if self.revoked_at is not None:
             return TokenState.REVOKED
         if self.is_paused(moment):
@@ -227,28 +226,28 @@ class AccessToken(Base):
         return TokenState.EXPIRED if self.ends_at <= moment else TokenState.ACTIVE
 
     def used_seconds(self, moment: datetime) -> int:
-        """Seconds of paid time that have run by `moment`: since activation, less pauses and outage credit.
+        """Return the paid seconds used by `moment`: since activation, less pauses and outage credit.
 
-        A second that has begun counts as used, so that no token that ran is paid back in full.
+        A begun second counts as used, so that no token that ran is refunded in full.
         """
         if self.activated_at is None:
             return 0
         ran_until = moment
         if self.paused_at is not None:
-            # In a pause the clock stands at its beginning; after the limit it is behind by the limit.
+            # While paused, the time stands at the pause's start; after the limit it lags by the limit.
             ran_until = max(min(moment, self.paused_at), moment - timedelta(seconds=self.pause_limit_seconds))
         elapsed = math.ceil((ran_until - self.activated_at).total_seconds())
         return max(0, elapsed - self.paused_seconds - self.credited_seconds)
 
     def stopped_seconds(self, moment: datetime) -> int:
-        """Whole seconds of pauses by `moment`, the one that is on included."""
+        """Return the whole seconds of pauses by `moment`, the current one included."""
         if self.paused_at is None:
             return self.paused_seconds
         lasted = math.floor((moment - self.paused_at).total_seconds())
         return self.paused_seconds + min(max(0, lasted), self.pause_limit_seconds)
 
     def seconds_left(self, moment: datetime) -> int | None:
-        """Whole seconds of paid time that are left at `moment`; None before the first use."""
+        """Return the whole paid seconds left at `moment`; None before activation."""
         if self.activated_at is None:
             return None
         return max(0, self.paid_seconds - self.used_seconds(moment))
@@ -258,14 +257,14 @@ class AccessToken(Base):
 
 
 def pauses_at(moment: datetime) -> "ColumnElement[bool]":
-    """Say in SQL that a token's clock stands still at `moment` because of a pause, as `AccessToken.is_paused` does."""
+    """Return an SQL condition: the token's time is paused at `moment`, as `AccessToken.is_paused`."""
     return AccessToken.paused_at.is_not(None) & (AccessToken.paused_until > moment)
 
 
 def used_by(moment: datetime, token: Any = None) -> "ColumnElement[int]":
-    """Return in SQL the whole seconds of paid time that have run by `moment`, as `AccessToken.used_seconds` does.
+    """Return in SQL the whole paid seconds used by `moment`, as `AccessToken.used_seconds`.
 
-    A second that has only begun is not counted here; `token` may be an alias.
+    A begun second is not counted here; `token` may be an alias.
     """
     token = AccessToken if token is None else token
     now = literal(moment, DateTime(timezone=True))
@@ -276,5 +275,5 @@ def used_by(moment: datetime, token: Any = None) -> "ColumnElement[int]":
 
 
 def ended_by(moment: datetime) -> "ColumnElement[bool]":
-    """Say in SQL that a token's time has run out by `moment`; one that was never used has no end."""
+    """Return an SQL condition: the token's time has expired by `moment`; an unused one has no end."""
     return AccessToken.activated_at.is_not(None) & (AccessToken.ends_at <= moment)

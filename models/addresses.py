@@ -1,9 +1,9 @@
-"""IP addresses as everything here parses, writes and compares them: one form for each address.
+"""IP addresses: one canonical form for parsing, writing and comparing.
 
-A zone (`fe80::1%eth0`) names an interface of whoever wrote it and is no part of the address (RFC 4007, section 11). An
-IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.7`, RFC 4291, section 2.5.5.2) is that IPv4 address: a socket
-for both families and some proxies write it so. Two spellings of one address must not be two clients, and two clients
-must not share one counter.
+A zone (`fe80::1%eth0`) names an interface of the sender and is no part of the address (RFC 4007, section 11). An
+IPv4-mapped IPv6 address (`::ffff:192.0.2.7`, RFC 4291, section 2.5.5.2) is the IPv4 address: dual-stack sockets and
+some proxies write it so. Two spellings of one address must not be two clients, and two clients must not share a
+counter.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
 
-# One customer of an IPv6 provider has at least a /64 and can use every address of it (RFC 6177).
+# One IPv6 customer has at least a /64 and can use every address in it (RFC 6177).
 _IPV6_PREFIX = 64
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def parse(text: str) -> Address | None:
-    """Return the address that a text is, without its zone; None when it is no address."""
+    """Return the parsed address without its zone; None when it is malformed."""
     try:
         address = ip_address(text.partition("%")[0] if "%" in text else text)
     except ValueError:
@@ -29,9 +29,9 @@ def parse(text: str) -> Address | None:
 
 
 def canonical(text: str) -> str:
-    """Write an address in its one form; what is no address stays as it is."""
+    """Return an address in canonical form; anything else unchanged."""
     if ":" not in text:
-        return text  # IPv4 has only one spelling that is accepted.
+        return text  # IPv4 has only one accepted spelling.
     address = parse(text)
     return text if address is None else str(address)
 
@@ -47,13 +47,13 @@ def parse_hop(text: str) -> Address | None:
 
 
 def is_in(address: Address | str, networks: Iterable[Network]) -> bool:
-    """Whether an address lies in one of the networks; what is no address lies in none."""
+    """Return whether an address is in one of the networks; a malformed one is in none."""
     found = parse(address) if isinstance(address, str) else address
     return found is not None and any(found in network for network in networks)
 
 
 def customer_network(text: str) -> str | None:
-    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 address; None for no address."""
+    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 address; None when malformed."""
     address = parse(text)
     if isinstance(address, IPv6Address):
         return str(ip_network((address, _IPV6_PREFIX), strict=False))
@@ -61,7 +61,7 @@ def customer_network(text: str) -> str | None:
 
 
 def unmapped(network: Network) -> Network:
-    """Return a network in the form in which addresses are compared: one of mapped addresses is an IPv4 network."""
+    """Return a network in canonical form: one of mapped addresses becomes an IPv4 network."""
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network

@@ -1,4 +1,4 @@
-"""What admins tell everybody in the portal, for a time."""
+"""Announcements: messages from admins to all users, shown for a time."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from models.users import User
 
 
 class Level(StrEnum):
-    """How loud it is."""
+    """How urgent an announcement is."""
 
     INFO = "info"
     WARN = "warn"
@@ -20,7 +20,7 @@ class Level(StrEnum):
 
 
 class Announcement(Base):
-    """Words in both languages, shown between two times; without an end until it is withdrawn."""
+    """A text in both languages, shown between two times; without an end until it is withdrawn."""
 
     __tablename__ = "announcements"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Personal API keys: what a buyer's script shows instead of a password."""
+"""Personal API keys for users' scripts."""
 
 import uuid
 from datetime import datetime
@@ -12,20 +12,20 @@ from models.users import User
 
 
 class KeyScope(StrEnum):
-    """What a key opens; each one opens what stands before it, too."""
+    """What a key may do; each scope includes the ones before it."""
 
     READ = "read"
     BUY = "buy"
     ADMIN = "admin"
 
     def opens(self, needed: "KeyScope") -> bool:
-        """Say whether this is enough for what is needed."""
+        """Return whether this scope includes the one needed."""
         order = list(KeyScope)
         return order.index(self) >= order.index(needed)
 
 
 class ApiKey(Base):
-    """A key, kept as a keyed hash and its first characters; without `expires_at` it lasts until it is ended."""
+    """A key, stored as a keyed hash and its first characters; without `expires_at` it is valid until revoked."""
 
     __tablename__ = "api_keys"
     __table_args__ = (Index("ix_api_keys_user_id_created_at", "user_id", "created_at"),)
@@ -44,5 +44,5 @@ class ApiKey(Base):
     user: Mapped[User] = relationship()
 
     def is_open(self, moment: datetime) -> bool:
-        """Say whether the key opens anything at `moment`."""
+        """Return whether the key is valid at `moment`."""
         return self.ended_at is None and (self.expires_at is None or self.expires_at > moment)

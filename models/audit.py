@@ -1,4 +1,4 @@
-"""The audit log: one row for each change that matters, written in the transaction that makes the change."""
+"""Audit log: one row for each relevant change, written in the same transaction."""
 
 import uuid
 from enum import StrEnum
@@ -13,7 +13,7 @@ from models.users import User
 
 
 class AuditAction(StrEnum):
-    """Every action that can be recorded; a reader filters by these words."""
+    """Every audited action; the log can be filtered by these values."""
 
     USER_REGISTERED = "user.registered"
     USER_REGISTERED_AGAIN = "user.registered_again"
@@ -96,7 +96,7 @@ class AuditAction(StrEnum):
 
 
 class Origin(StrEnum):
-    """Which side wrote a row: a page, the API, the proxy, a job of the platform's own, or a command at the machine."""
+    """Which component wrote a row: a page, the API, the gateway, a job, or a command."""
 
     PAGE = "page"
     API = "api"
@@ -106,14 +106,14 @@ class Origin(StrEnum):
 
     @property
     def is_request(self) -> bool:
-        """Whether somebody's request caused the row, so that it has an address."""
+        """Whether a request caused the row, so that it has an IP address."""
         return self in {Origin.PAGE, Origin.API, Origin.PROXY}
 
 
 class AuditEntry(Base):
-    """Who did what to whom, from where. `actor_id` is empty when the platform itself acted.
+    """Who did what to whom, and from where. `actor_id` is empty when the platform itself acted.
 
-    Rows are only ever added; a trigger in the database holds this, and lets go of what was exported.
+    Rows are only ever added; a trigger enforces this and allows deleting exported ones.
     """
 
     __tablename__ = "audit_entries"
@@ -136,9 +136,9 @@ class AuditEntry(Base):
     resource_id: Mapped[uuid.UUID | None]
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(300))
-    # The X-Request-ID of the answer, which a page of error names too.
+    # The response's X-Request-ID, also shown on error pages.
     request_id: Mapped[str | None] = mapped_column(String(64))
-    # Empty in rows from before it was written down.
+    # Empty in rows from before this column.
     origin: Mapped[Origin | None] = mapped_column(enum_column(Origin, 16))
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
 

@@ -1,4 +1,4 @@
-"""What makes the audit log tamper-evident: a seal for each row, the record of what was exported, and each check."""
+"""Audit hash chain: a link for each audit row, records of exports, and results of verifications."""
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,9 +9,9 @@ HASH_BYTES = 32
 
 
 class AuditChainLink(Base):
-    """The place of one audit row in the chain: its hash covers the row, its number and the hash before it.
+    """The link of one audit row: its hash covers the row, its number and the previous hash.
 
-    Seals are only ever added; a trigger in the database holds this. A row and its seal go together, once exported.
+    Links are only ever added; a trigger enforces this. A row and its link are deleted together after the export.
     """
 
     __tablename__ = "audit_seals"
@@ -24,9 +24,9 @@ class AuditChainLink(Base):
 
 
 class AuditArchive(Base):
-    """A part of the chain that lies in a file, and may be gone from here: from which hash to which, with our mark.
+    """An exported part of the chain, whose rows may be deleted: first and last hash, and a mark.
 
-    `newest_at` is when the newest row of it happened; `mark` is a keyed hash over the record itself.
+    `newest_at` is the time of its newest row; `mark` is a keyed hash over this record.
     """
 
     __tablename__ = "audit_archives"
@@ -44,7 +44,7 @@ class AuditArchive(Base):
 
 
 class AuditCheck(Base):
-    """One verification of the chain: up to which row it was looked at, and what is wrong, if anything is."""
+    """One verification of the chain: how far it went, and the first error."""
 
     __tablename__ = "audit_checks"
 

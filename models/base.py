@@ -1,4 +1,4 @@
-"""What all tables share: the metadata with its naming convention, and typed column shorthands."""
+"""Common base of all tables: metadata with naming convention, typed column shorthands."""
 
 import uuid
 from datetime import datetime
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from sqlalchemy import DateTime, Enum, MetaData, Numeric, String, Uuid, text
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-# Named constraints, so that a migration can drop what another one made.
+# Named constraints, so that a migration can drop those of another one.
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -26,14 +26,14 @@ Short = Annotated[str, mapped_column(String(64))]
 
 
 class Base(DeclarativeBase):
-    """The parent of every table."""
+    """The base class of every table."""
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012 - SQLAlchemy's own attribute
 
 
 def enum_column(kind: type[StrEnum], length: int = 32) -> Enum:
-    """Return a column type that stores the enum's value as text, so that adding a value is no ALTER TYPE."""
+    """Return a column type that stores the enum's value as text, so that a new value needs no ALTER TYPE."""
 
     def values(members: Any) -> list[str]:
         return [member.value for member in members]

@@ -1,6 +1,6 @@
-"""The browser's way in: a ticket from the portal, and the cookie that a browser gets for it.
+"""Browser access: one-time tickets from the portal, and the cookies that browsers get for them.
 
-Both are secrets that we keep only as keyed hashes, and both hang on a token: whatever ends the token ends them.
+Both are stored as keyed hashes and belong to a token: whatever ends the token ends them.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from models.base import Base, CreatedAt, UuidKey
 
 
 class AccessTicket(Base):
-    """A link that opens a token to one browser: good once, and for seconds only."""
+    """A link that grants one browser access to a token: single-use, valid for seconds."""
 
     __tablename__ = "access_tickets"
     __table_args__ = (Index("ix_access_tickets_expires_at", "expires_at"),)
@@ -30,7 +30,7 @@ class AccessTicket(Base):
 
 
 class AccessCookie(Base):
-    """What a browser shows instead of the token. It counts as a device of its own, `device_id`."""
+    """What a browser sends instead of the token. It counts as a device of its own, `device_id`."""
 
     __tablename__ = "access_cookies"
     __table_args__ = (CheckConstraint("char_length(device_id) BETWEEN 8 AND 255", name="device_id_length"),)

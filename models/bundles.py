@@ -1,4 +1,4 @@
-"""Bundles: several tokens at once, for less."""
+"""Bundles: several tokens at a discount."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from models.users import User
 
 
 class Bundle(Base):
-    """What is offered. Its price follows from the price list and the discount; one that is withdrawn stays."""
+    """An offer. Its price follows from the price list and the discount; a withdrawn one is kept."""
 
     __tablename__ = "bundles"
     __table_args__ = (
@@ -33,7 +33,7 @@ class Bundle(Base):
 
 
 class BundlePurchase(Base):
-    """One sale. `price_paid` is what left the wallet; the shares of its tokens add up to it."""
+    """One sale. `price_paid` was debited from the wallet; the shares of its tokens add up to it."""
 
     __tablename__ = "bundle_purchases"
     __table_args__ = (

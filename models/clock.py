@@ -1,4 +1,4 @@
-"""The only clock: every time in the platform is an aware UTC datetime that comes from here."""
+"""The platform's only clock: all times are aware UTC datetimes from here."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Coupons: a code that makes a purchase cheaper."""
+"""Coupons: discount codes for purchases."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from models.base import Base, CreatedAt, Short, UuidKey, Znc
 
 
 class Coupon(Base):
-    """A percentage or an amount off. Codes are told to the public, so they are kept as they are."""
+    """A percentage or an amount off. Codes are public, so they are stored as they are."""
 
     __tablename__ = "coupons"
     __table_args__ = (
@@ -34,7 +34,7 @@ class Coupon(Base):
 
 
 class CouponUse(Base):
-    """One purchase that a coupon made cheaper."""
+    """One purchase with a coupon."""
 
     __tablename__ = "coupon_uses"
     __table_args__ = (

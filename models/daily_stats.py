@@ -11,9 +11,9 @@ from models.time_zones import DEFAULT
 
 
 class DailyStats(Base):
-    """What one day brought, in the platform's time zone. The job counts today and yesterday anew; older days stay.
+    """Statistics of one day in the platform's time zone. The job updates today and yesterday; older days stay.
 
-    After a change of the zone all days are counted anew.
+    After a change of the zone all days are recounted.
     """
 
     __tablename__ = "day_figures"
@@ -27,10 +27,9 @@ class DailyStats(Base):
 
 
 class DailyPayments(Base):
-    """What was paid through one provider on one day (UTC), by the time it was settled, and what was booked for that.
+    """Payments through one provider on one UTC day, by settlement time, and what was booked for them.
 
-    Triggers of `payments` and `transfers` keep it, each from its own rows: it is as true as they are at any moment, and
-    a payment without its deposit shows.
+    Triggers on `payments` and `transfers` keep it, each from its own rows, so a payment without its deposit shows.
     """
 
     __tablename__ = "payment_days"

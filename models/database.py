@@ -1,10 +1,10 @@
-"""The connection to PostgreSQL: one engine for each process, with the same limits everywhere, also behind a pooler.
+"""Database connections: one engine per process, with the same limits everywhere, also behind a pooler.
 
 A pooler in transaction mode (PgBouncer, Odyssey, Supabase's port 6543, Neon's `-pooler` hosts) gives each transaction
-another server connection, and refuses a connection that sends `options`. So no limit is sent when connecting. On a
-direct connection the limits are set once, for the session; behind a pooler they are set at the start of each
-transaction, for that transaction, because what is set for the session would stay with a server connection that other
-clients use. Either way each new connection proves that its limits hold before it is used.
+another server connection, and refuses connections that send `options`. So no limit is sent when connecting. On a direct
+connection the limits are set once, for the session; behind a pooler they are set at the start of each transaction, for
+that transaction, because session settings would stay with a server connection that other clients use. Each new
+connection verifies that its limits hold before it is used.
 """
 
 from typing import Any
@@ -31,11 +31,11 @@ _SHOW = "SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s)"
 
 
 class LimitsNotApplied(SQLAlchemyError):
-    """The server, or a pooler in front of it, does not keep the limits that were set for a connection."""
+    """The server, or a pooler in front of it, does not apply the limits set for a connection."""
 
 
 def engine_options(settings: Database) -> dict[str, Any]:
-    """Return what every engine of ours is made with; the portal hands the same to Flask-SQLAlchemy."""
+    """Return the options of every engine; the portal passes the same to Flask-SQLAlchemy."""
     return {
         "pool_size": settings.pool_size,
         "max_overflow": settings.pool_size,
@@ -43,7 +43,7 @@ def engine_options(settings: Database) -> dict[str, Any]:
         "pool_timeout": 5,
         "connect_args": {
             "connect_timeout": 5,
-            # A machine that is gone without a word is noticed, while a statement is waited for and while none is.
+            # Detects a peer that vanished, while waiting for a statement and while idle.
             "tcp_user_timeout": 10_000,
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -54,7 +54,7 @@ def engine_options(settings: Database) -> dict[str, Any]:
 
 
 def connect(settings: Database, *, name: str = "zenzefi") -> Engine:
-    """Make the engine of a process that is not the portal; `name` is shown in pg_stat_activity."""
+    """Create the engine of a process other than the portal; `name` is shown in pg_stat_activity."""
     options = engine_options(settings)
     options["connect_args"]["application_name"] = name
     engine = create_engine(settings.url, **options)
@@ -63,7 +63,7 @@ def connect(settings: Database, *, name: str = "zenzefi") -> Engine:
 
 
 def apply_limits(engine: Engine, settings: Database) -> None:
-    """Let every connection of an engine have our time zone and time-outs; called once, before it is used."""
+    """Give every connection of an engine our time zone and time-outs; called once, before it is used."""
     limits = {
         "statement_timeout": str(settings.statement_timeout_ms),
         "lock_timeout": str(settings.lock_timeout_ms),
@@ -87,7 +87,7 @@ def apply_limits(engine: Engine, settings: Database) -> None:
         database.commit()
 
     def executing(opened: cursor, *_statement: object) -> None:
-        # Inside SQLAlchemy's own error handling, unlike its event "begin": a lost connection is recognised as one.
+        # Runs inside SQLAlchemy's own error handling, unlike its event "begin": a lost connection is recognised as one.
         database = opened.connection
         if database in pooled and database.status == STATUS_READY and not database.autocommit:
             opened.execute(_SET, {**limits, "is_local": True})
@@ -98,12 +98,12 @@ def apply_limits(engine: Engine, settings: Database) -> None:
 
 
 def behind_pooler(database: connection) -> bool:
-    """Say whether a pooler answers for the server: it names a process of its own when a client connects."""
+    """Return whether a pooler answers instead of the server: it reports its own process id."""
     with database.cursor() as opened:
         opened.execute("SELECT pg_backend_pid()")
         return bool(opened.fetchone() != (database.info.backend_pid,))
 
 
 def sessions(engine: Engine) -> Sessions:
-    """Return a factory of sessions: `with sessions(engine).begin() as session` is one transaction."""
+    """Return a session factory: `with sessions(engine).begin() as session` is one transaction."""
     return sessionmaker(engine, expire_on_commit=False)

@@ -1,4 +1,4 @@
-"""Links that are mailed: they prove that somebody reads the mail of an address, and let him do one thing once."""
+"""E-mail links: prove access to a mailbox and allow one action once."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from models.users import User
 
 
 class LinkPurpose(StrEnum):
-    """What a link lets its reader do."""
+    """What a link allows."""
 
     CONFIRM_EMAIL = "confirm_email"
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a name, not a password
@@ -21,10 +21,10 @@ class LinkPurpose(StrEnum):
 
 
 class EmailLink(Base):
-    """A link that was asked for (`sent_at` is empty), or that waits in somebody's mail.
+    """A requested link (`sent_at` is empty), or one that was mailed.
 
-    The row is written before anybody looks whether the address has an account, so that the page which asks takes
-    equally long either way; a job finds the user and sends the mail, or removes the row. A link that was used is gone.
+    The row is written before anything checks whether the address has an account, so that response times do not reveal
+    it; a job finds the user and sends the mail, or deletes the row. A used link is deleted.
     """
 
     __tablename__ = "account_links"

@@ -1,4 +1,4 @@
-"""Gift codes: ZNC for whoever knows the code."""
+"""Gift codes: ZNC for the holder of a code."""
 
 import uuid
 from datetime import datetime
@@ -10,7 +10,7 @@ from models.base import Base, CreatedAt, UuidKey, Znc
 
 
 class GiftCode(Base):
-    """A code that we keep only as a keyed hash; `prefix` tells one from another in the office."""
+    """A code, stored as a keyed hash; `prefix` identifies it in the admin area."""
 
     __tablename__ = "gift_codes"
     __table_args__ = (
@@ -33,7 +33,7 @@ class GiftCode(Base):
 
 
 class GiftRedemption(Base):
-    """One code taken by one user; nobody takes the same code twice."""
+    """One code redeemed by one user; nobody redeems the same code twice."""
 
     __tablename__ = "gift_redemptions"
     __table_args__ = (UniqueConstraint("gift_code_id", "user_id"),)

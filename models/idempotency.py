@@ -1,4 +1,4 @@
-"""Replies of the API that are kept for 24 hours, so that a request sent again gets the same one."""
+"""Stored API replies for idempotent requests, kept for 24 hours."""
 
 import uuid
 from datetime import datetime
@@ -12,8 +12,8 @@ from models.base import Base, Moment, UuidKey
 class IdempotentReply(Base):
     """One reply under its Idempotency-Key.
 
-    The key is kept as a keyed hash and the reply, which may hold a token's secret, is sealed for this row. Both stand
-    in the transaction that moved the money. `body` is empty only within that transaction.
+    The key is stored as a keyed hash; the reply, which may contain a token's secret, is encrypted for this row. Both
+    are written in the transaction that moved the money. `body` is empty only within that transaction.
     """
 
     __tablename__ = "api_replies"

@@ -1,4 +1,4 @@
-"""Inspections: for a time, the proxy's workers show finished flows to the operators, without secrets."""
+"""Traffic inspections: for a time, the proxy workers publish finished flows to operators, without secrets."""
 
 import uuid
 from datetime import datetime
@@ -13,7 +13,7 @@ from models.users import User
 
 
 class InspectionTarget(StrEnum):
-    """Whose flows are shown."""
+    """What an inspection is about."""
 
     EVERYTHING = "everything"
     PATH = "path"
@@ -22,14 +22,14 @@ class InspectionTarget(StrEnum):
 
 
 class Inspection(Base):
-    """What is watched, who turned that on, and until when; it ends by itself, or by an admin's hand before."""
+    """What is inspected, by whom, and until when; it ends by itself or earlier by an admin."""
 
     __tablename__ = "inspections"
     __table_args__ = (
         CheckConstraint("(target = 'path') = (path IS NOT NULL)", name="path_of_a_path"),
         CheckConstraint("(target = 'token') = (token_id IS NOT NULL)", name="token_of_a_token"),
         CheckConstraint("(target = 'user') = (user_id IS NOT NULL)", name="user_of_a_user"),
-        # Whatever the settings say: nobody is watched for longer than a day by one decision.
+        # Whatever the settings say: one decision inspects for a day at most.
         CheckConstraint("ends_at > started_at AND ends_at - started_at <= interval '1 day'", name="ends_within_a_day"),
         CheckConstraint("(ended_at IS NULL) = (ended_by_id IS NULL)", name="ended_by_somebody"),
         Index("ix_inspections_started_at_id", text("started_at DESC"), "id"),
@@ -54,5 +54,5 @@ class Inspection(Base):
     ended_by: Mapped[User | None] = relationship(foreign_keys=[ended_by_id])
 
     def is_running(self, moment: datetime) -> bool:
-        """Say whether flows are shown at `moment`."""
+        """Return whether flows are published at `moment`."""
         return self.ended_at is None and self.ends_at > moment

@@ -1,4 +1,4 @@
-"""Which browsers and programs somebody has logged in with before."""
+"""Known devices: browsers and programs that a user has logged in with."""
 
 import uuid
 
@@ -9,7 +9,7 @@ from models.base import Base, Moment
 
 
 class KnownDevice(Base):
-    """A device that a user has logged in with. `mark` is the hash of what it shows: a browser's lasting cookie."""
+    """A device that a user has logged in with. `mark` is the hash of what it sends: a browser's long-lived cookie."""
 
     __tablename__ = "known_devices"
     __table_args__ = (Index("ix_known_devices_seen_at", "seen_at"),)

@@ -1,4 +1,4 @@
-"""Leases: which of several processes does a task that only one of them may do at a time, and until when."""
+"""Leases: which of several processes performs a task that only one may perform, and until when."""
 
 import uuid
 
@@ -9,7 +9,7 @@ from models.base import Base, Moment, Short
 
 
 class Lease(Base):
-    """The process that holds a task, named by an id that it made up, until a moment of the database's clock."""
+    """The process that holds a task, by a random id, until a moment of the database's clock."""
 
     __tablename__ = "leases"
 

@@ -1,4 +1,4 @@
-"""Accounts and the transfers between them, after the TigerBeetle model: money is never made, only moved."""
+"""Ledger: accounts and transfers between them, after the TigerBeetle model, and results of verifications."""
 
 import uuid
 from datetime import datetime
@@ -18,16 +18,16 @@ class AccountKind(StrEnum):
     """A user has one of each of `PERSONAL`; all others are the platform's own, one of each."""
 
     WALLET = "wallet"
-    # Bonuses that vest as the purchase that earned them stops being refundable.
+    # Pending balance: bonuses whose purchase can still be refunded.
     HELD = "held"
-    # What a user owes after a chargeback that the wallet could not cover: zero or below.
+    # A user's debt after a chargeback that the wallet could not cover: zero or below.
     RECEIVABLE = "receivable"
     PAYMENTS_RECEIVED = "payments_received"
     SALES = "sales"
     ADJUSTMENTS = "adjustments"
     BONUSES = "bonuses"
     GIFTS = "gifts"
-    # Money that came for a deleted account: an admin decides, or it is refunded to the payer.
+    # Money received for a deleted account: an admin decides, or it is refunded to the payer.
     UNCLAIMED = "unclaimed"
 
 
@@ -35,7 +35,7 @@ PERSONAL = (AccountKind.WALLET, AccountKind.HELD, AccountKind.RECEIVABLE)
 
 
 class TransferKind(StrEnum):
-    """What a transfer is for; a user sees it as the type of a transaction."""
+    """What a transfer is for; users see it as the type of a transaction."""
 
     DEPOSIT = "deposit"
     PURCHASE = "purchase"
@@ -47,7 +47,7 @@ class TransferKind(StrEnum):
 
 
 class Account(Base):
-    """A balance in ZNC: what was credited less what was debited. The sum over all accounts is zero."""
+    """A balance in ZNC: credits less debits. The sum over all accounts is zero."""
 
     __tablename__ = "accounts"
     __table_args__ = (
@@ -64,7 +64,7 @@ class Account(Base):
     kind: Mapped[AccountKind] = mapped_column(enum_column(AccountKind))
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     balance: Mapped[Znc] = mapped_column(default=Decimal(0), server_default=text("0"))
-    # Of a deleted user: nothing is credited to it any more.
+    # Set for a deleted user: nothing is credited any more.
     closed_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
 
@@ -72,7 +72,7 @@ class Account(Base):
 
 
 class Transfer(Base):
-    """One movement of money; rows are only ever added (a trigger in the database holds this)."""
+    """One ledger entry; rows are only ever added (a trigger enforces this)."""
 
     __tablename__ = "transfers"
     __table_args__ = (
@@ -105,7 +105,7 @@ class Transfer(Base):
     reference_id: Mapped[uuid.UUID]
     idempotency_key: Mapped[str] = mapped_column(String(120), unique=True)
     actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
-    # Not now(), which stands still in a transaction: what repays a debt comes after what brought the money.
+    # Not now(), which is constant in a transaction: the repayment of a debt comes after the deposit.
     created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"), index=True)
 
     debit_account: Mapped[Account] = relationship(foreign_keys=[debit_account_id])

@@ -1,4 +1,4 @@
-"""Logins: which browsers and programs somebody is logged in with."""
+"""Login sessions: browsers and programs that a user is logged in with."""
 
 import uuid
 from datetime import datetime
@@ -12,17 +12,17 @@ from models.users import User
 
 
 class LoginKind(StrEnum):
-    """What names a login: a cookie of the portal's pages, or a token of the JSON API (its `jti`)."""
+    """What identifies a login: a cookie of the portal's pages, or a token of the JSON API (its `jti`)."""
 
     PAGE = "page"
     API = "api"
 
 
 class Login(Base):
-    """One login. The signed cookie or token that names it is worth nothing once the row is ended.
+    """One login session. The signed cookie or token is worthless once the row has ended.
 
-    `password_version` is the user's at that time: a login that began with an old password while the new one was being
-    set is dead, whichever of the two commits came first.
+    `password_version` is the user's at that time: a login that began with the old password during a password change is
+    invalid, whichever of the two commits came first.
     """
 
     __tablename__ = "logins"
@@ -43,7 +43,7 @@ class Login(Base):
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str] = mapped_column(String(300), default="")
 
-    # An admin looks at the portal as this user sees it, until then.
+    # The user whom an admin impersonates, and until when.
     viewed_user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     viewed_until: Mapped[datetime | None]
 

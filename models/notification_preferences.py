@@ -1,4 +1,4 @@
-"""What people are told about, and by which way each of them wants to be told."""
+"""Notification preferences: topics, and whether a user wants each by mail and by webhook."""
 
 import uuid
 from enum import StrEnum
@@ -10,7 +10,7 @@ from models.base import Base, enum_column
 
 
 class Topic(StrEnum):
-    """What a user may switch on and off; a kind of mail without one is about his account and always sent."""
+    """A topic that a user can switch on and off; mails without a topic are about the account and always sent."""
 
     TOKEN_EXPIRING = "token_expiring"  # noqa: S105 - a name, not a password
     RENEWAL = "renewal"
@@ -25,7 +25,7 @@ class Topic(StrEnum):
     LOGIN = "login"
 
 
-# Receipts and what protects an account: their mails cannot be switched off, nor unsubscribed from.
+# Receipts and account protection: these mails cannot be switched off.
 ALWAYS_MAILED = frozenset({Topic.PAYMENT, Topic.REFUND, Topic.TOKEN_ENDED, Topic.LOGIN})
 
 TOPICS = {
@@ -47,7 +47,7 @@ TOPICS = {
 
 
 class NotificationPreference(Base):
-    """How a user wants to be told of a topic. Without a row: by every way."""
+    """A user's preference for a topic. Without a row: everything is sent."""
 
     __tablename__ = "notice_choices"
 

@@ -1,4 +1,4 @@
-"""Outage credit: the running time that a token lost to an outage and got back."""
+"""Outage credit: running time that a token lost to an outage and got back."""
 
 import uuid
 
@@ -10,9 +10,9 @@ from models.outages import Outage
 
 
 class OutageCredit(Base):
-    """What one token got for one outage, in seconds; zero for one whose clock stood still all the while.
+    """One token's credit for one outage, in seconds; zero for a token that was paused all the time.
 
-    The unique index is what keeps anybody from being credited twice for the same minutes.
+    The unique index keeps the same minutes from being credited twice.
     """
 
     __tablename__ = "outage_credits"

@@ -1,4 +1,4 @@
-"""Outages: our own record of when the upstream did not serve."""
+"""Outages: our own record of upstream downtime."""
 
 from datetime import datetime
 
@@ -9,9 +9,9 @@ from models.base import Base, UuidKey
 
 
 class Outage(Base):
-    """One outage, from the first of the failed probes to the good one that closed it.
+    """One outage, from the first failed probe to the successful one that closed it.
 
-    `last_failed_at` is when we last saw for ourselves that it lasts; the partial unique index lets one be open.
+    `last_failed_at` is the last failure that we observed; the partial unique index allows one open outage.
     """
 
     __tablename__ = "outages"
@@ -26,8 +26,8 @@ class Outage(Base):
     opened_at: Mapped[datetime] = mapped_column(index=True)
     last_failed_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
-    # When everybody had been credited for it; see models/services/tokens/outage_credit.py.
+    # When all credits were booked; see models/services/tokens/outage_credit.py.
     credited_at: Mapped[datetime | None]
-    # The sums of its credits, kept by what gives them.
+    # Sums of its credits, updated with them.
     credited_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
     credited_seconds: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))

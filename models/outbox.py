@@ -1,4 +1,4 @@
-"""The outbox: a mail is a row in the transaction that caused it, and a job sends it afterwards."""
+"""Mail outbox: a mail is a row in the transaction that caused it, and a job sends it afterwards."""
 
 import uuid
 from datetime import datetime
@@ -14,7 +14,7 @@ from models.users import User
 
 
 class MailState(StrEnum):
-    """Where a mail stands; computed from its times."""
+    """A mail's state; computed from its times."""
 
     WAITING = "waiting"
     FAILED = "failed"
@@ -22,11 +22,11 @@ class MailState(StrEnum):
 
 
 class OutboxMail(Base):
-    """A mail that waits, was sent (`sent_at`) or was given up (`failed_at`).
+    """A mail that is pending, was sent (`sent_at`) or failed permanently (`failed_at`).
 
-    It is rendered from `kind` and `context` when it is sent, in the language that its recipient has by then
-    (`models/services/notifications/mail_rendering.py`).
-    `dedup_key` makes writing the same notice twice a single mail.
+    It is rendered from `kind` and `context` when it is sent, in its recipient's language at that time
+    (`models/services/notifications/mail_rendering.py`). `dedup_key` makes enqueuing the same notification twice a
+    single mail.
     """
 
     __tablename__ = "outbox_mails"

@@ -1,4 +1,4 @@
-"""Payments: roubles in, ZNC out, through a provider that tells us by callback."""
+"""Payments: RUB in, ZNC out, through a provider that reports by callback."""
 
 import uuid
 from datetime import datetime
@@ -15,13 +15,13 @@ from models.users import User
 
 
 class PaymentStatus(StrEnum):
-    """Where a payment stands. `MOVES` names every step from one to another that there is."""
+    """A payment's status. `MOVES` lists every allowed transition."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     CANCELED = "canceled"
     EXPIRED = "expired"
-    # All of it went back to the payer; what went back in part stays `succeeded`.
+    # Refunded in full; a partly refunded one stays `succeeded`.
     REFUNDED = "refunded"
 
 
@@ -36,7 +36,7 @@ MOVES = {
 
 
 class PaymentFailure(StrEnum):
-    """Why a payment was not made, as far as its provider or its payer has said."""
+    """Why a payment failed, as far as its provider or payer has said."""
 
     DECLINED = "declined"
     ABANDONED = "abandoned"
@@ -44,7 +44,7 @@ class PaymentFailure(StrEnum):
 
 
 class Payment(Base):
-    """A top-up. The rate is kept, so that a later change of price rewrites no history."""
+    """A top-up. The rate is stored, so a later change of price rewrites no history."""
 
     __tablename__ = "payments"
     __table_args__ = (
@@ -69,7 +69,7 @@ class Payment(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     provider: Mapped[Short]
     provider_payment_id: Mapped[str | None] = mapped_column(String(120))
-    # What some providers call the payment once it is paid, and name in refunds and disputes.
+    # Some providers' second id of the payment once it is paid, used in refunds and disputes.
     provider_charge_id: Mapped[str | None] = mapped_column(String(120))
     amount_znc: Mapped[Znc]
     amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
@@ -79,10 +79,10 @@ class Payment(Base):
     checkout_url: Mapped[str] = mapped_column(String(2000), default="")
     expires_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
-    # What went back to the payer so far, or is on its way; see PaymentReversal.
+    # Refunded to the payer so far, or in progress; see PaymentReversal.
     returned_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2), default=0, server_default=text("0"))
     returned_znc: Mapped[Znc] = mapped_column(default=0, server_default=text("0"))
-    # When the provider is asked about the payment next, and how often in a row it has not answered.
+    # When the provider is queried next, and how many queries in a row it has not answered.
     check_at: Mapped[datetime | None]
     check_failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     failure: Mapped[PaymentFailure | None] = mapped_column(enum_column(PaymentFailure))
@@ -92,31 +92,31 @@ class Payment(Base):
 
 
 class ReversalKind(StrEnum):
-    """Why money goes back: we gave it back, or the payer's bank took it."""
+    """Why money is returned: our refund, or the bank's chargeback."""
 
     REFUND = "refund"
     DISPUTE = "dispute"
 
 
 class ReversalState(StrEnum):
-    """`requested` is an admin's wish that the provider has not carried out yet."""
+    """`requested`: an admin's refund that the provider has not carried out yet."""
 
     REQUESTED = "requested"
     DONE = "done"
-    # The provider would not do it, or the bank gave the money back: its ZNC are the user's again.
+    # The provider refused, or the bank returned the money: its ZNC are the user's again.
     REFUSED = "refused"
     WON = "won"
 
 
-# Reversals whose ZNC are taken.
+# Reversals whose ZNC are debited.
 IN_FORCE = (ReversalState.REQUESTED, ReversalState.DONE)
 
 
 class PaymentReversal(Base):
-    """Money of one payment that goes back to the payer, and the ZNC that are taken for it.
+    """Money of one payment that is returned to the payer, and the ZNC debited for it.
 
-    `provider_key` is the provider's own id of the refund or dispute, so that what it reports twice is booked once. One
-    that was undone may be booked again under the same id: a bank can withdraw the money of a dispute a second time.
+    `provider_key` is the provider's id of the refund or dispute, so that a repeated report is booked once. An undone
+    one may be booked again under the same id: a bank can withdraw the money of a dispute a second time.
     """
 
     __tablename__ = "payment_reversals"
@@ -144,7 +144,7 @@ class PaymentReversal(Base):
     actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     provider_key: Mapped[str | None] = mapped_column(String(120))
     note: Mapped[str] = mapped_column(String(200), default="")
-    # When the provider is asked next to carry it out, and how often in a row it has not answered.
+    # When the provider is asked next to carry it out, and how many requests in a row it has not answered.
     retry_at: Mapped[CreatedAt]
     failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     created_at: Mapped[CreatedAt]
@@ -154,11 +154,11 @@ class PaymentReversal(Base):
 
 
 class PaymentEvent(Base):
-    """What a provider has reported, signed or asked for, kept under the provider's own event id.
+    """A provider's report, received by a signed callback or by a query, stored under the provider's event id.
 
-    `amount_rub` is in `currency`, which is another one only in what waits for a review. `payment_id` is empty while no
-    payment of ours has the `provider_payment_id` that the event names: the provider may report a refund before it
-    reports under which second id it was paid.
+    `amount_rub` is in `currency`, which differs from RUB only in events that need a review. `payment_id` is empty while
+    none of our payments has the `provider_payment_id` of the event: a provider may report a refund before it reports
+    the second id under which it was paid.
     """
 
     __tablename__ = "payment_events"
@@ -186,7 +186,7 @@ class PaymentEvent(Base):
     retry_at: Mapped[CreatedAt]
     processed_at: Mapped[datetime | None]
     result: Mapped[str | None] = mapped_column(String(200))
-    # What no rule can decide is left to a person, who says what he did.
+    # Events that no rule can decide are left to an admin, who records the decision.
     needs_review: Mapped[bool] = mapped_column(default=False, server_default=false())
     reviewed_at: Mapped[datetime | None]
     reviewed_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
@@ -196,9 +196,9 @@ class PaymentEvent(Base):
 
 
 class MockCheckout(Base):
-    """The mock provider's own books: what its customer decided on its checkout page.
+    """The mock provider's own record: its customer's decision on the checkout page.
 
-    As at any provider a checkout is opened before our payment is stored, so the reference is checked at the commit.
+    As with any provider, a checkout is opened before our payment is stored, so the reference is checked at the commit.
     """
 
     __tablename__ = "mock_checkouts"

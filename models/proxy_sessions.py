@@ -1,4 +1,4 @@
-"""Proxy sessions: who used a token from where, how often, and how many bytes went through."""
+"""Proxy sessions: which device used a token, from where, and with how many requests and bytes."""
 
 import uuid
 from datetime import datetime

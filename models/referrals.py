@@ -1,4 +1,4 @@
-"""Referral bonuses: what somebody gets for whom he brought."""
+"""Referral bonuses: rewards for referred users."""
 
 import uuid
 from datetime import datetime
@@ -11,10 +11,10 @@ from models.base import Base, CreatedAt, Short, UuidKey, Znc
 
 
 class ReferralBonus(Base):
-    """The one bonus for one referred user: held until the purchase that earned it stops being refundable.
+    """The one bonus for one referred user: held until the purchase that earned it can no longer be refunded.
 
-    `price` is what the buyer paid for it with their own money. `returned` went back with refunds of that purchase, and
-    `withheld` because the buyer's money went back or is owed; what is left goes to the referrer's wallet at `ended_at`.
+    `price` is the part of the purchase paid with the buyer's own money. `returned` was deducted for refunds of that
+    purchase, and `withheld` because the buyer's money was reversed or is owed; the rest is paid out at `ended_at`.
     """
 
     __tablename__ = "referral_bonuses"
@@ -41,5 +41,5 @@ class ReferralBonus(Base):
 
     @property
     def left(self) -> Decimal:
-        """What the referrer has of it, or will have."""
+        """The referrer's present or future amount."""
         return self.amount - self.returned - self.withheld

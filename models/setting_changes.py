@@ -1,4 +1,4 @@
-"""What was set at run time, over config.toml: every change with who made it and why. The newest of a key counts."""
+"""Settings changed at run time, over config.toml: every change with actor and reason. The newest of a key counts."""
 
 import uuid
 from typing import Any
@@ -12,7 +12,7 @@ from models.users import User
 
 
 class SettingChange(Base):
-    """`key` is "section.field" of the settings; without a value, what config.toml says is good again."""
+    """`key` is "section.field"; without a value, the one of config.toml applies again."""
 
     __tablename__ = "setting_changes"
     __table_args__ = (Index("ix_setting_changes_key_id", "key", text("id DESC")),)

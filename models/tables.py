@@ -1,4 +1,4 @@
-"""Every table in one import, for migrations and for tests that compare the two."""
+"""Imports every table, for migrations and for tests that compare the two."""
 
 from models.access_tokens import AccessToken
 from models.announcements import Announcement

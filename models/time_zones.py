@@ -1,7 +1,7 @@
-"""Time zones: which there are, and the days and months of one as times that the database can compare.
+"""Time zones: valid names, and day and month boundaries as UTC times that the database can compare.
 
-Boundaries are computed here, by the zones that Python knows. The database may have another edition of them, so it is
-never asked what day a time falls on.
+Boundaries are computed with Python's time zone data. The database's edition may differ, so it is never asked which day
+a time falls on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ _AREAS = ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Aust
 
 @cache
 def names() -> frozenset[str]:
-    """Return every zone that can be set: places, as browsers name them, and UTC."""
+    """Return every valid zone: those that browsers report, and UTC."""
     return frozenset({DEFAULT, *(name for name in available_timezones() if name.partition("/")[0] in _AREAS)})
 
 
 def zone_of(name: str | None) -> tzinfo:
-    """Return a zone by its name; UTC for none, and for one that this machine does not know."""
+    """Return a zone by its name; UTC for None and for unknown zones."""
     return ZoneInfo(name) if name and name != DEFAULT and name in names() else UTC
 
 
 def day_of(moment: datetime, zone: tzinfo) -> date:
-    """Return the day on which a time falls in a zone."""
+    """Return the day of a time in a zone."""
     return moment.astimezone(zone).date()
 
 
@@ -36,7 +36,7 @@ def start_of(day: date, zone: tzinfo) -> datetime:
     try:
         return datetime.combine(day, time(), zone).astimezone(UTC)
     except OverflowError:
-        # Of the first and the last day that there are, a part lies outside what a time can be.
+        # Parts of the first and the last possible day lie outside the range of datetime.
         return _FIRST if day.year == 1 else _LAST
 
 
@@ -47,8 +47,8 @@ def starts_of(first: date, last: date, zone: tzinfo) -> Sequence[datetime]:
 
 
 def offsets_at(moment: datetime) -> Mapping[str, int]:
-    """Return by how many minutes each zone is ahead of UTC at a time."""
-    # No zone changes its clock within a quarter of an hour that begins at a full one.
+    """Return each zone's offset from UTC at a time, in minutes."""
+    # Zones change their clocks only at quarter hours.
     return _offsets_in(int(moment.timestamp()) // _QUARTER)
 
 
@@ -63,7 +63,7 @@ def _minutes(moment: datetime, zone: tzinfo) -> int:
 
 
 def offset_of(moment: datetime, zone: tzinfo) -> str:
-    """Write by how much a zone differs from UTC at a time: `UTC`, `UTC+3`, `UTC-9:30`."""
+    """Return a zone's offset from UTC at a time: `UTC`, `UTC+3`, `UTC-9:30`."""
     minutes = _minutes(moment, zone)
     hours, rest = divmod(abs(minutes), 60)
     if not minutes:
@@ -72,6 +72,6 @@ def offset_of(moment: datetime, zone: tzinfo) -> str:
 
 
 def label_of(moment: datetime, name: str | None) -> str:
-    """Write a zone's name with its difference from UTC at a time: `Europe/Moscow (UTC+3)`."""
+    """Return a zone's name with its offset at a time: `Europe/Moscow (UTC+3)`."""
     zone = zone_of(name)
     return DEFAULT if zone is UTC else f"{name} ({offset_of(moment, zone)})"

@@ -1,4 +1,4 @@
-"""What happened to a token after its purchase: what its owner sees beside the pauses and the outage credit."""
+"""Token events after the purchase: what its owner sees beside pauses and outage credit."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from models.base import Base, UuidKey, Znc, enum_column
 
 
 class TokenEventKind(StrEnum):
-    """What can happen to a token."""
+    """The kinds of token events."""
 
     EXTENDED = "extended"
     RENEWED = "renewed"
@@ -19,7 +19,7 @@ class TokenEventKind(StrEnum):
 
 
 class TokenEvent(Base):
-    """One event, with the seconds it added and the ZNC they cost; a rotation adds none."""
+    """One event, with the seconds added and their cost in ZNC; a rotation adds none."""
 
     __tablename__ = "token_events"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Pauses: when a token's clock stood still because its owner wished it."""
+"""Token pauses: periods in which a token's time was stopped."""
 
 import uuid
 from datetime import datetime
@@ -11,9 +11,9 @@ from models.base import Base, UuidKey
 
 
 class TokenPause(Base):
-    """One pause, in whole seconds; `access_tokens.paused_seconds` is the sum of those that have ended.
+    """One pause, in whole seconds; `access_tokens.paused_seconds` is the sum of the ended ones.
 
-    The pause that lasts has no end; so has one that a revocation met.
+    A current pause has no end; neither has one that a revocation met.
     """
 
     __tablename__ = "token_pauses"
@@ -24,7 +24,7 @@ class TokenPause(Base):
     )
 
     id: Mapped[UuidKey]
-    # Not by its owner, but while money that bought the token is owed: without a limit, and none of the owner's pauses.
+    # Paused for a debt instead of by the owner: without a limit, and not counted as one of the owner's pauses.
     for_debt: Mapped[bool] = mapped_column(default=False, server_default=false())
     token_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("access_tokens.id", ondelete="RESTRICT"))
     started_at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""The languages of the platform, and where their words come from: pages and mails read the same catalogue."""
+"""Languages, and the message catalogue that pages and mails share."""
 
 from functools import cache
 from io import BytesIO
@@ -9,14 +9,14 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
 LANGUAGES = {"en": "English", "ru": "Русский"}
-# What the sources say.
+# The language of the sources.
 DEFAULT = "en"
 _CATALOGUES = Path(__file__).resolve().parent.parent / "portal" / "translations"
 
 
 @cache
 def catalogue(language: str) -> NullTranslations:
-    """Return a language's messages, compiled in memory, so that nothing compiled lies in the repository."""
+    """Return a language's messages, compiled in memory, so that the repository contains no compiled file."""
     path = _CATALOGUES / language / "LC_MESSAGES" / "messages.po"
     if not path.is_file():
         return NullTranslations()

@@ -1,4 +1,4 @@
-"""The second factor: a secret shared with an authenticator app, and codes for who has lost it."""
+"""Two-factor authentication: TOTP secrets and recovery codes."""
 
 import uuid
 from datetime import datetime
@@ -11,10 +11,10 @@ from models.users import User
 
 
 class TwoFactor(Base):
-    """A user's TOTP secret, sealed (`models.services.crypto.encryption`). It counts once a code has confirmed it.
+    """A user's TOTP secret, encrypted (`models.services.crypto.encryption`), and in force once confirmed by a code.
 
-    `last_step` is the time step of the code that was taken last: none at or before it is taken again.
-    `codes_generation` counts the sets of recovery codes that were made.
+    `last_step` is the time step of the last accepted code: none at or before it is accepted again. `codes_generation`
+    counts the sets of recovery codes.
     """
 
     __tablename__ = "two_factors"
@@ -30,7 +30,7 @@ class TwoFactor(Base):
 
 
 class RecoveryCode(Base):
-    """A code that stands in for the app once. The row goes when it is used."""
+    """A code that replaces the app once. The row is deleted when it is used."""
 
     __tablename__ = "recovery_codes"
 

@@ -1,4 +1,4 @@
-"""Usage by day: what went through, of each token and of the whole platform."""
+"""Usage by day, for each token and for the whole platform."""
 
 import uuid
 from datetime import date
@@ -12,11 +12,11 @@ _NOT_NEGATIVE = "requests >= 0 AND bytes_in >= 0 AND bytes_out >= 0 AND sessions
 
 
 class TokenUsageDay(Base):
-    """What one token carried on one day of its owner's time zone, written with the counts of its sessions only.
+    """One token's usage on one day of its owner's time zone, updated with its sessions' counts.
 
-    `sessions` are those whose first request came on that day, so that days add up. There are no foreign keys: the ids
-    are copied from a session that has them, and their check would lock the token's row after its session's, against
-    the order that everybody else keeps.
+    `sessions` are those whose first request was on that day, so that days add up. There are no foreign keys: the ids
+    are copied from a session that has them, and their check would lock the token's row after its session's, against the
+    lock order.
     """
 
     __tablename__ = "token_usage_days"
@@ -35,7 +35,7 @@ class TokenUsageDay(Base):
 
 
 class UsageDay(Base):
-    """What all tokens together carried on one day (UTC), kept beside their own days by the same statement."""
+    """The usage of all tokens on one UTC day, updated by the same statement."""
 
     __tablename__ = "usage_days"
     __table_args__ = (CheckConstraint(_NOT_NEGATIVE, name="not_negative"),)

@@ -1,4 +1,4 @@
-"""What admins write down about a person, for each other. Only ever added to."""
+"""Admins' notes about users. Only ever added to."""
 
 import uuid
 
@@ -10,7 +10,7 @@ from models.users import User
 
 
 class UserNote(Base):
-    """One note; the person never sees it in the portal."""
+    """One note; the user never sees it in the portal."""
 
     __tablename__ = "user_notes"
     __table_args__ = (Index("ix_user_notes_user_id_id", "user_id", text("id DESC")),)

@@ -1,4 +1,4 @@
-"""People: buyers and admins."""
+"""Users: customers and admins."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from models.translations import DEFAULT
 
 
 class User(Base):
-    """Somebody with a login. `password_version` grows with each change and ends every older login."""
+    """A user account. `password_version` grows with each change and invalidates older logins."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -21,7 +21,7 @@ class User(Base):
         CheckConstraint("char_length(username) BETWEEN 3 AND 50", name="username_length"),
         CheckConstraint("char_length(referral_code) = 12", name="referral_code_length"),
         CheckConstraint("referrer_id <> id", name="nobody_refers_himself"),
-        # Any part of an address or a name is found by its groups of three letters.
+        # Searched by trigrams: any part of an address or a name.
         Index(
             "ix_users_words",
             "email",
@@ -45,19 +45,19 @@ class User(Base):
     password_version: Mapped[int] = mapped_column(default=1)
     is_active: Mapped[bool] = mapped_column(default=True)
     is_superuser: Mapped[bool] = mapped_column(default=False)
-    # Set for who registers while mail can be sent, until he follows the link that he gets.
+    # Set on registration while mail can be sent, until the user follows the link in it.
     awaits_confirmation: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     referral_code: Mapped[str] = mapped_column(String(12), unique=True)
     referrer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
-    # Mails are written in it: what the portal was set to when he registered, or when he changed it last.
+    # The language of mails: the portal's when the user registered, or the user's last choice.
     language: Mapped[str] = mapped_column(String(2), default=DEFAULT, server_default=text(f"'{DEFAULT}'"))
-    # In which times are read and days are counted: the browser's at first, then what the user chose. Empty: UTC.
+    # For displayed times and daily counts: from the browser at first, then the user's choice. Empty: UTC.
     time_zone: Mapped[str | None] = mapped_column(String(64))
-    # Notified when the balance falls below it; 0: never, until the user asks for it.
+    # The user is notified when the balance falls below it; 0: never.
     low_balance_znc: Mapped[Znc] = mapped_column(default=Decimal(0), server_default=text("0"))
     deleted_at: Mapped[datetime | None]
-    # Of a deleted user: the keyed hash of the address, by which somebody who registers again is recognised. Of that
-    # somebody: the account before this one.
+    # Of a deleted user: the keyed hash of the address, by which a new registration is recognised. Of the new user: the
+    # id of that former account.
     address_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32), index=True)
     former_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
     created_at: Mapped[CreatedAt]

@@ -1,4 +1,4 @@
-"""Buyers' webhooks: where notices are sent to, and every delivery as a row that waits, arrived or was given up."""
+"""Webhooks of users: endpoints, and deliveries as rows that are pending, delivered or failed permanently."""
 
 import uuid
 from datetime import datetime
@@ -16,11 +16,11 @@ _WAITS = "delivered_at IS NULL AND dead_at IS NULL"
 
 
 class WebhookEndpoint(Base):
-    """An address of a buyer's. `secret` is sealed (models/services/crypto/encryption.py) and signs what is sent.
+    """A user's endpoint. `secret` is encrypted (models/services/crypto/encryption.py) and signs deliveries.
 
-    `generation` counts its secrets. `failures` counts failed attempts since the last that arrived; after one, nothing
-    is tried before `rests_until`. `last_error` says why the address cannot be reached, as far as it is known.
-    `disabled_at` is set when the platform switched it off, not its owner.
+    `generation` counts its secrets. `failures` counts failed attempts since the last success; after one, nothing is
+    sent before `rests_until`. `last_error` says why the address cannot be reached, if known. `disabled_at` is set when
+    the platform disabled it, not its owner.
     """
 
     __tablename__ = "webhook_endpoints"
@@ -43,7 +43,7 @@ class WebhookEndpoint(Base):
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands; computed from its times."""
+    """A delivery's state; computed from its times."""
 
     WAITING = "waiting"
     DEAD = "dead"
@@ -51,7 +51,7 @@ class DeliveryState(StrEnum):
 
 
 class WebhookDelivery(Base):
-    """One notice for one endpoint, with what came of the last attempt. `answer` is the start of what came back."""
+    """One notification for one endpoint, with the result of the last attempt. `answer` is the start of the response."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
@@ -88,7 +88,7 @@ class WebhookDelivery(Base):
 
     @property
     def state(self) -> DeliveryState:
-        """Say where the delivery stands."""
+        """Return the delivery's state."""
         if self.delivered_at is not None:
             return DeliveryState.DELIVERED
         return DeliveryState.WAITING if self.dead_at is None else DeliveryState.DEAD

@@ -1,1 +1,1 @@
-"""Settings: their sections and types, and how they are read from config.toml and the environment."""
+"""Settings: sections, types, and reading them from config.toml and the environment."""

@@ -1,4 +1,4 @@
-"""The sections of config.toml for what is sent, kept and shown to those who run the platform."""
+"""Settings sections: mail, notifications, webhooks, audit log, traffic inspection, backups, admin area."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ class Mail(Section):
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
-    # The older name: false means "none". It takes nothing away from "tls", which it did not know.
+    # The older name: false means "none". It does not override "tls", which it predates.
     smtp_starttls: bool = True
     sender: str = "Zenzefi <no-reply@localhost>"
     keep_days: Positive = 30
@@ -25,7 +25,7 @@ class Mail(Section):
 
     @property
     def security(self) -> Literal["starttls", "tls", "none"]:
-        """How the connection to the mail server is encrypted."""
+        """The encryption of the connection to the mail server."""
         return "none" if self.smtp_security == "starttls" and not self.smtp_starttls else self.smtp_security
 
 
@@ -34,7 +34,7 @@ class Notices(Section):
 
 
 class Webhooks(Section):
-    """Requests to addresses that buyers give. Each takes two time-outs at most: one to resolve, one for the rest."""
+    """Requests to user-supplied URLs. Each takes at most two time-outs: one to resolve, one for the rest."""
 
     allow_private: bool = False
     timeout_seconds: Seconds = 10
@@ -48,7 +48,7 @@ class Audit(Section):
 
 
 class Inspection(Section):
-    """How much of the traffic may be shown while somebody watches; `secret_names` are hidden beside the usual ones."""
+    """Limits of traffic inspection; `secret_names` are redacted in addition to the usual ones."""
 
     at_most_minutes: Annotated[int, Field(gt=0, le=1440)] = 240
     flows_per_second: Positive = 20
@@ -62,12 +62,12 @@ class Inspection(Section):
 
     @property
     def flow_bytes(self) -> int:
-        """How large one flow may be, so that the stream keeps to its size whatever is in it."""
+        """Maximum size of one flow, so that the stream keeps its size."""
         return self.stream_mib * 1024 * 1024 // self.stream_flows
 
 
 class Backup(Section):
-    """Where backups go. Each `age_recipients` is a public key, so that this machine cannot read what it wrote."""
+    """Backup target. Each `age_recipients` is a public key, so this machine cannot read its backups."""
 
     folder: str = ""
     keep_days: Positive = 30

@@ -1,6 +1,6 @@
-"""Sections of config.toml for the platform and its traffic, one frozen class each.
+"""Settings sections: platform, database, Redis, portal, proxy, upstream, tokens and limits, one frozen class each.
 
-What is sold has its own in shop_sections.py, and what is sent and kept in upkeep_sections.py.
+The sections for what is sold are in shop.py, those for mail and operations in operations.py.
 """
 
 from datetime import timedelta, tzinfo
@@ -31,13 +31,13 @@ from models.config.types import (
 
 
 class Section(BaseModel):
-    """One table of config.toml: frozen, and a key that nobody knows is an error."""
+    """One table of config.toml: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _on_this_machine(host: str) -> str:
-    """Return where this machine reaches what listens on `host`."""
+    """Return the host at which this machine reaches a listener on `host`."""
     return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
 
 
@@ -48,7 +48,7 @@ class Platform(Section):
 
     @property
     def zone(self) -> tzinfo:
-        """The zone in which the shop's own days are counted."""
+        """The zone of the platform's daily statistics."""
         return time_zones.zone_of(self.time_zone)
 
     @property
@@ -65,12 +65,12 @@ class Database(Section):
 
     @property
     def direct_url(self) -> str:
-        """The address for what needs a server connection of its own: LISTEN, backups and restores."""
+        """The URL for direct server connections: LISTEN, backups and restores."""
         return self.listen_url or self.url
 
     @property
     def direct(self) -> Self:
-        """These settings for an engine that needs server connections of its own."""
+        """These settings for an engine that needs direct server connections."""
         return self.model_copy(update={"url": self.direct_url})
 
 
@@ -95,7 +95,7 @@ class Portal(Section):
 
     @property
     def address(self) -> str:
-        """The portal's origin as buyers type it, without a trailing slash."""
+        """The portal's origin as users type it, without a trailing slash."""
         return self.public_url or f"http://{self.host}:{self.port}"
 
     @property
@@ -151,7 +151,7 @@ class Proxy(Section):
     cors: Cors = Cors()
 
     def is_ops(self, address: str) -> bool:
-        """Say whether an address lies in an ops network."""
+        """Return whether an address is in an ops network."""
         return addresses.is_in(address, self.ops_networks)
 
     @property
@@ -179,7 +179,7 @@ class Upstream(Section):
 
     @property
     def places(self) -> tuple[tuple[str, int], ...]:
-        """Every host and port that serves the upstream; none while no upstream is configured."""
+        """Every host and port of the upstream; none while no upstream is configured."""
         url = urlsplit(self.url)
         if not url.hostname:
             return ()
@@ -190,12 +190,12 @@ class Upstream(Section):
 
     @property
     def probe_gap(self) -> timedelta:
-        """How long after a probe its result still stands: a time without probes tells nothing."""
+        """How long a probe's result is valid."""
         return timedelta(seconds=3 * self.probe_interval_seconds + self.probe_timeout_seconds)
 
     @property
     def probe_lease(self) -> timedelta:
-        """How long a worker stays the prober after its last probe: until the next one is over, and a second more."""
+        """How long a worker remains the prober after its last probe: until the next one is over, plus a second."""
         return timedelta(seconds=self.probe_interval_seconds + self.probe_timeout_seconds + 1)
 
 
@@ -229,7 +229,7 @@ class Sessions(Section):
 
 
 class Maintenance(Section):
-    """While it is on, the proxy refuses requests and buyers change nothing in the portal; admins go on."""
+    """While enabled, the proxy refuses requests and users change nothing in the portal; admins can."""
 
     on: bool = False
     retry_after_seconds: Annotated[int, Field(gt=0, le=86400)] = 300

@@ -1,4 +1,4 @@
-"""Settings: config.toml, overridden by the environment and by secret files, read once into frozen objects."""
+"""Settings: config.toml, overridden by environment variables and secret files, read once into frozen objects."""
 
 import os
 import re
@@ -37,18 +37,18 @@ from models.config.shop import Debt, OutageCredit, Pause, Payments, Prices, Refe
 
 PREFIX = "ZENZEFI_"
 SHORT_NAMES = {"DATABASE_URL": f"{PREFIX}DATABASE__URL", "REDIS_URL": f"{PREFIX}REDIS__URL"}
-# The value of such a key is never printed; a database's address may carry a password. Nor is that of a key that
-# nobody knows: it may be a secret under a misspelt name.
+# The values of these keys are never printed; a database URL may contain a password. Nor are values of unknown keys: one
+# may be a secret under a misspelt name.
 SECRET_KEY = re.compile(r"key|password|secret|database\.(listen_)?url|redis\.url")
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "config.toml"
 
 
 class ConfigError(Exception):
-    """A setting is missing or wrong; the message names the key and the value."""
+    """A setting is missing or wrong; the message names key and value."""
 
 
 class Settings(BaseSettings):
-    """Everything that can be set; one frozen object for the life of a process."""
+    """All settings; one frozen object for the lifetime of a process."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__")
 
@@ -82,7 +82,7 @@ class Settings(BaseSettings):
 
     @property
     def admin_two_factor(self) -> bool:
-        """Whether admins need a second factor; in production they do unless it is set otherwise."""
+        """Whether admins need a second factor; in production they do unless configured otherwise."""
         needed = self.portal.admin_two_factor
         return self.platform.is_production if needed is None else needed
 
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         **_unused: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take the sources that `load` built, so that a test needs no real environment."""
+        """Use the sources built by `load_settings`, so that a test needs no real environment."""
         assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - for the type checker
         sources: tuple[PydanticBaseSettingsSource, ...] = init_settings.init_kwargs["sources"]
         return sources
@@ -130,7 +130,7 @@ class _Environment(EnvSettingsSource):
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings of this process.
 
-    Raises ConfigError that names every wrong key with its value (a secret's value excepted).
+    Raises ConfigError that names every wrong key with its value (secret values excepted).
     """
     path = Path(environ.get(f"{PREFIX}CONFIG", DEFAULT_FILE))
     if not path.is_file():
@@ -147,9 +147,9 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _resolved(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the ZENZEFI_ variables, with files read and short names spelt out.
+    """Return the ZENZEFI_ variables, with files read and short names expanded.
 
-    The plainest way of saying a thing wins: the long name over a file, and both over a short name.
+    The most explicit form wins: the long name over a file, and both over a short name.
     """
     found: dict[str, str] = {}
     for name, given in sorted(environ.items(), key=_plainness):
@@ -171,13 +171,13 @@ def _resolved(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _plainness(variable: tuple[str, str]) -> int:
-    """Order variables so that a plainer one comes later and overrides the others."""
+    """Order variables so that a more explicit one comes later and overrides the others."""
     name = variable[0]
     return 0 if name in SHORT_NAMES else 1 if name.endswith("_FILE") else 2
 
 
 def _sentence(item: ErrorDetails) -> str:
-    """Turn one complaint of pydantic into `key: what is wrong (value)`."""
+    """Format one pydantic error as `key: what is wrong (value)`."""
     key = ".".join(str(part) for part in item["loc"]) or "settings"
     message = item["msg"].removeprefix("Value error, ")
     value = item["input"]

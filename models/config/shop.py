@@ -1,4 +1,4 @@
-"""The sections of config.toml for what is sold and how it is paid for."""
+"""Settings sections: prices, refunds, pauses, debts, renewal, outage credit, referrals, payments, seller."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from models.config.server import Section
 from models.config.types import Money, Network, Origin, Positive, Secret
 
-# A hundred years and more: what is longer ends after the last day that a date can have, once it was extended.
+# More than a hundred years: a longer token, once extended, would end after the last possible date.
 LONGEST_HOURS = 1_000_000
 
 
@@ -50,7 +50,7 @@ class Referral(Section):
     percent: Annotated[Decimal, Field(ge=0, le=50)] = Decimal(10)
 
 
-# Where YooKassa says that its callbacks come from (its documentation, "Webhooks").
+# YooKassa's published callback networks (its documentation, "Webhooks").
 YOOKASSA_NETWORKS = (
     IPv4Network("77.75.153.0/25"),
     IPv4Network("77.75.154.128/25"),
@@ -63,16 +63,17 @@ YOOKASSA_NETWORKS = (
 
 
 ProviderName = Literal["mock", "stripe", "yookassa"]
-# Stripe takes the worth of half a dollar at least and eight digits of kopecks at most (docs.stripe.com/currencies,
-# "Minimum and maximum charge amounts"); YooKassa a rouble at least, and of most bank cards 350,000 at most.
+# Stripe accepts the equivalent of half a dollar at least and eight digits of kopecks at most
+# (docs.stripe.com/currencies, "Minimum and maximum charge amounts"); YooKassa 1 RUB at least, and most bank cards
+# 350,000 at most.
 MINIMUM_RUB: Mapping[ProviderName, Decimal] = {"stripe": Decimal(50), "yookassa": Decimal(1)}
 MAXIMUM_RUB: Mapping[ProviderName, Decimal] = {"stripe": Decimal("999999.99"), "yookassa": Decimal(350000)}
 
 
 class Payments(Section):
-    """Each real provider is switched on by its two settings, unless it is `retired`.
+    """Each real provider is enabled by its two settings, unless it is `retired`.
 
-    Of a retired provider callbacks are still taken, and its old payments are settled, asked about and refunded.
+    A retired provider's callbacks are still accepted, and its old payments are settled, queried and refunded.
     """
 
     providers: tuple[ProviderName, ...] = ("mock",)
@@ -120,7 +121,7 @@ class Payments(Section):
 
     @property
     def known(self) -> tuple[str, ...]:
-        """The providers whose reports are taken: those that can be paid through, and the retired ones."""
+        """The providers whose callbacks are accepted: the enabled and the retired ones."""
         return (*self.providers, *self.retired)
 
 
@@ -131,7 +132,7 @@ _SETTINGS_OF = {
 
 
 class Seller(Section):
-    """Who sells, as it stands on receipts, and where buyers turn to when no page can help them."""
+    """The seller named on receipts, and the support contact."""
 
     name: str = "Zenzefi Proxy Platform"
     address: str = ""

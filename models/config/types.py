@@ -1,4 +1,4 @@
-"""The values that settings may have, each with the check that gives a clear message."""
+"""Types of settings values, each with a check that gives a clear message."""
 
 import re
 from decimal import Decimal
@@ -12,7 +12,7 @@ from models import addresses, time_zones
 
 
 def _psycopg2_url(url: str) -> str:
-    """SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, so the driver is named."""
+    """Name the driver: SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
         raise ValueError("must start with postgresql://")
@@ -30,7 +30,7 @@ def _redis_url(url: str) -> str:
 
 
 def _http_origin(url: str) -> str:
-    """Accept an http(s) origin, or nothing; a trailing slash is taken off."""
+    """Accept an http(s) origin or nothing, without a trailing slash."""
     if not url:
         return url
     parts = urlsplit(url)
@@ -49,7 +49,7 @@ def _http_origin(url: str) -> str:
 
 
 def _host_and_port(address: str) -> str:
-    """Accept host:port; an IPv6 address stands in brackets."""
+    """Accept host:port; an IPv6 address is in brackets."""
     parts = urlsplit(f"//{address}")
     if not parts.hostname or not parts.port or parts.netloc != address or parts.username is not None:
         raise ValueError("must be host:port")

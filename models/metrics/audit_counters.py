@@ -1,7 +1,7 @@
-"""What is counted for Prometheus of what people do: read off a transaction's audit rows, and handed on if it commits.
+"""Metrics counters derived from a transaction's audit rows and reported when it commits.
 
-The audit rows are there anyway, name each thing once, and stand or fall with their transaction. So a purchase that was
-rolled back counts for nothing, and no service has to remember to count.
+The audit rows name each event once and are rolled back with their transaction, so a rolled-back purchase counts for
+nothing and no service has to count.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from models.audit import AuditAction, AuditEntry
 
-# One hash in Redis for all processes: a field is a counter with its label's value, as in "token_purchases|24".
+# One Redis hash for all processes: a field is a counter with its label's value, such as "token_purchases|24".
 TOTALS_KEY = "zenzefi:totals:1"
 _PENDING = "counted audit rows"
 
@@ -21,7 +21,7 @@ type Totals = Counter[str]
 
 
 def counted(entry: AuditEntry) -> Totals:
-    """Say what an audit row counts for."""
+    """Return what an audit row counts for."""
     facts = entry.details
     name, by = "", 1
     match entry.action:
@@ -41,7 +41,7 @@ def counted(entry: AuditEntry) -> Totals:
 
 
 def follow(sessions: sessionmaker[Session] | scoped_session[Any], send: Callable[[Totals], None]) -> None:
-    """Call `send` with what each commit of these sessions counts for, if anything. `send` must not raise."""
+    """Call `send` with the counts of each commit of these sessions, if there are any. `send` must not raise."""
 
     def remember(session: Session, row: Any) -> None:
         if isinstance(row, AuditEntry):
@@ -52,7 +52,7 @@ def follow(sessions: sessionmaker[Session] | scoped_session[Any], send: Callable
             return  # a savepoint may still be rolled back
         totals: Totals = Counter()
         for row in session.info.pop(_PENDING, ()):
-            # What a savepoint's rollback took away is no longer in the database.
+            # Rows rolled back with a savepoint are not in the database any more.
             if not inspect(row).transient:
                 totals.update(counted(row))
         if totals:

@@ -1,4 +1,4 @@
-"""From what was counted and what was asked to Prometheus' families of samples. Pure functions."""
+"""Conversion of counts and gauges to Prometheus metric families. Pure functions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,17 +10,17 @@ from prometheus_client.registry import Collector
 
 from models.metrics.catalogue import Kind, Metric
 
-# What processes have added up: a metric's key and the values of its labels. A histogram has the number of a bucket
-# besides, and the key `<key>_sum` for the microseconds.
+# Counters of all processes: a metric's key and its label values. A histogram has the bucket's number in addition, and
+# the key `<key>_sum` for the microseconds.
 type Totals = Mapping[tuple[str, ...], int]
-# What is so just now: a metric's name, the values of its labels, and the value.
+# Gauges: a metric's name, its label values, and the value.
 type GaugeValues = Mapping[str, Mapping[tuple[str, ...], float]]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def text_of(families: Iterable[Family]) -> bytes:
-    """Write families down in Prometheus' text format."""
+    """Write families in the Prometheus text format."""
 
     class _Once(Collector):
         def collect(self) -> Iterator[Family]:
@@ -32,10 +32,10 @@ def text_of(families: Iterable[Family]) -> bytes:
 
 
 def families(metrics: Iterable[Metric], figures: GaugeValues, totals: Totals | None) -> Iterator[Family]:
-    """Yield what there is to say of each metric.
+    """Yield the families of all metrics that have values.
 
-    A gauge of which nothing is known is left out; so are counters and histograms while nobody knows the totals: a gap
-    is harmless, and a step back would be read as a restart.
+    A gauge without a value is left out; so are counters and histograms while the totals are unavailable: a gap is
+    harmless, while a decrease would be read as a restart.
     """
     by_key: defaultdict[str, dict[tuple[str, ...], int]] = defaultdict(dict)
     for (key, *values), count in (totals or {}).items():
@@ -58,7 +58,7 @@ def _gauge(metric: Metric, values: Mapping[tuple[str, ...], float]) -> Family:
 
 def _counter(metric: Metric, counted: Mapping[tuple[str, ...], int]) -> Family:
     width = len(metric.labels)
-    # One without labels is there before it is counted for the first time.
+    # A metric without labels is exposed before its first count.
     found: defaultdict[tuple[str, ...], int] = defaultdict(int, {} if width else {(): 0})
     for values, count in counted.items():
         found[values[:width]] += count
