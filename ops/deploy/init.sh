@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes what docker-compose.yml needs and no repository may hold: .env with names and addresses, and secrets/ with keys and
-# passwords. What is there already stays as it is, so that running it again changes nothing and a lost file is made anew.
+# Creates .env with names and addresses, and secrets/ with keys and passwords, for docker-compose.yml. Existing files are
+# kept, so a second run only creates missing ones.
 #
 #   PORTAL_HOST=portal.example.com PROXY_HOST=proxy.example.com UPSTREAM_URL=https://… ADMIN_EMAIL=… \
 #       [ACME_EMAIL=…] [ZENZEFI_IMAGE=ghcr.io/you/zenzefi] [ZENZEFI_VERSION=1.2.3] ops/deploy/init.sh
@@ -11,10 +11,10 @@ cd "${ZENZEFI_HOME:-$(dirname "$0")/../..}"
 say() { printf '%s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
 
-# The folder keeps everybody but its owner out; the files are bound into containers, whose users differ and must read them.
+# Only the owner can enter the folder; the files are mounted into containers, whose users must be able to read them.
 install --directory --mode=0700 secrets
 
-keep() { # FILE: what standard input says, unless the file is there
+keep() { # FILE: write standard input, unless the file exists
     local fresh
     if [[ -s secrets/$1 ]]; then
         cat > /dev/null
@@ -33,7 +33,7 @@ random() { # hexadecimal, 256 bits
     echo
 }
 
-readable() { # 100 bits, in groups that can be read aloud
+readable() { # 100 bits, in short groups
     od -An -N13 -tx1 /dev/urandom | tr -d ' \n' | cut -c1-25 | sed 's/...../&-/g; s/-$//'
 }
 
@@ -46,7 +46,7 @@ readable | keep admin_password
 random | sed 's/^/requirepass /' | keep redis_conf
 printf 'postgresql+psycopg2://zenzefi:%s@postgres:5432/zenzefi\n' "$(< secrets/postgres_password)" | keep database_url
 printf 'redis://:%s@redis:6379/0\n' "$(sed -n 's/^requirepass //p' secrets/redis_conf)" | keep redis_url
-# Read by `docker compose` itself, so it needs no other reader.
+# Only `docker compose` itself reads it.
 echo '# ZENZEFI_<SECTION>__<KEY>=value, one a line: payment providers, SMTP, storage for backups (see config.toml).' |
     keep settings.env 0600
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Rolls a version out on the machine that serves, from elsewhere (.github/workflows/deploy.yml):
+# Deploys a version on the server from another machine (.github/workflows/deploy.yml):
 #
 #   DEPLOY_HOST=deploy@zenzefi.example DEPLOY_FOLDER=/srv/zenzefi ops/deploy/remote.sh VERSION COMMIT
 #
-# ssh finds the host's key in ~/.ssh/known_hosts and asks nobody; no secret stands in an argument or in what is printed.
+# ssh takes the host key from ~/.ssh/known_hosts without prompting; no secret is in an argument or in the output.
 set -euo pipefail
 
 version=${1:?VERSION is missing} commit=${2:?COMMIT is missing}

@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
-# Rolls a version out on this machine without a gap, and back again when it is not well:
+# Deploys a version on this machine without downtime, and rolls back if it is unhealthy:
 #
 #   ops/deploy/roll.sh VERSION [--commit COMMIT] [--no-backup]
 #
-# 1. Take the image (or what `docker compose build migrate` has made of it here), and with --commit the files of that commit (compose file, nginx, alert rules).
-# 2. Make a backup, then migrate. A migration must leave a database that the old version works with; when it fails,
+# 1. Pull the image (or use the one from `docker compose build migrate`), and with --commit check out that commit's files
+#    (compose file, nginx, alert rules).
+# 2. Make a backup, then migrate. A migration must leave a database that the old version works with; if it fails,
 #    nothing has been replaced yet.
-# 3. Replace one part after the other. SIGTERM lets the old container finish what it has begun; its twin serves meanwhile.
-#    The new one must become healthy and pass the gate (database and Redis within reach, tokens decided).
-# 4. When one does not, it and all that were replaced before go back to the old version, in the reverse order.
-# 5. Only when everything serves does .env name the new version.
+# 3. Replace one part after the other. SIGTERM lets the old container finish its requests; the other instance serves meanwhile.
+#    The new one must become healthy and pass the gate (database and Redis reachable, tokens looked up).
+# 4. Otherwise it and all parts replaced before are rolled back, in reverse order.
+# 5. .env is changed to the new version only at the end.
 #
-# Exit code 0: the new version runs. 1: the old one runs, as before. 2: it could not even go back; somebody has to look.
+# Exit code 0: the new version runs. 1: the old one runs, as before. 2: the rollback failed; check by hand.
 set -euo pipefail
 
 PARTS=(portal-a portal-b proxy-a proxy-b worker scheduler)
 PATIENCE=180 # seconds for one part to become healthy
-SETTLE=${SETTLE:-5} # more than nginx leaves a machine alone that has refused (fail_timeout): only then may its twin go
+SETTLE=${SETTLE:-5} # longer than nginx's fail_timeout: only then may the other instance be stopped
 
 say() { printf '%s  %s\n' "$(date -u +%H:%M:%S)" "$*"; }
 fail() { say "$*" >&2; exit 1; }
@@ -27,7 +28,7 @@ compose() { # VERSION ARGUMENTS…
     ZENZEFI_VERSION=$version docker compose "$@"
 }
 
-replace() { # PART VERSION: true when it serves
+replace() { # PART VERSION: succeeds when it serves
     say "$1: $2"
     compose "$2" up --detach --no-deps --no-build --wait --wait-timeout "$PATIENCE" "$1" &&
         compose "$2" exec -T "$1" python -m ops.container gate "${1%-[ab]}"
@@ -99,5 +100,5 @@ main() {
     say "$new runs; $old can be rolled out again in the same way"
 }
 
-# Read as a whole before anything happens: a checkout may change this very file.
+# bash reads the whole script first: a checkout may change this file.
 main "$@"; exit

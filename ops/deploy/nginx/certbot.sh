@@ -1,13 +1,13 @@
 #!/bin/sh
-# Keeps a certificate for both names, and puts it where nginx takes it up. Asks again every twelve hours, which renews it a
-# month before its end; after a refusal every hour, which stays below Let's Encrypt's limit of five failures.
+# Keeps a certificate for both names and installs it for nginx. Runs every twelve hours, which renews it a month before
+# expiry; after a failure every hour, which stays below Let's Encrypt's limit of five failures.
 set -eu
 trap 'exit 0' TERM INT
 
 live=/etc/letsencrypt/live/zenzefi
 
 put() {
-    # The new file is whole before it gets its name, and nginx's user alone may read the key.
+    # The new file is complete before it is renamed, and only nginx's user may read the key.
     cp "$live/$1" "/certs/$1.new"
     chmod 0400 "/certs/$1.new"
     chown 101:101 "/certs/$1.new"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs nginx, and takes up a new certificate within a minute. The image's entrypoint renders the templates for a command
-# called nginx and for no other, so it is asked again.
+# Runs nginx and reloads it within a minute of a new certificate. The image's entrypoint renders the templates only for a
+# command called nginx, so this script calls it again.
 set -eu
 
 fingerprint() {
