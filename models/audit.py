@@ -54,6 +54,7 @@ class AuditAction(StrEnum):
     PAYMENT_DISPUTE_WON = "payment.dispute_won"
     PAYMENT_REVIEWED = "payment.reviewed"
     PAYMENT_NEEDS_REVIEW = "payment.needs_review"
+    UNCLAIMED_BOOKED = "unclaimed.booked"
     TOKEN_PURCHASED = "token.purchased"  # noqa: S105
     TOKEN_ACTIVATED = "token.activated"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105

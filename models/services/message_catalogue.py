@@ -214,6 +214,7 @@ TRANSFERS = {
     "refund_rejected": _("Refund rejected by the provider"),
     "debt_repaid": _("Debt repayment"),
     "former_account_debt": _("Debt of the former account"),
+    "former_account_money": _("Money of the former account"),
     # Texts that an admin typed, and old ones that no rule could read.
     "adjustment": "%(text)s",
     "other": "%(text)s",

@@ -87,6 +87,7 @@ AUDIT_ACTIONS = {
     AuditAction.PAYMENT_DISPUTE_WON: _("Dispute won"),
     AuditAction.PAYMENT_REVIEWED: _("Payment reviewed"),
     AuditAction.PAYMENT_NEEDS_REVIEW: _("Payment needs review"),
+    AuditAction.UNCLAIMED_BOOKED: _("Unclaimed money booked"),
     AuditAction.TOKEN_PURCHASED: _("Token purchased"),
     AuditAction.TOKEN_ACTIVATED: _("Token activated"),
     AuditAction.TOKEN_REVOKED: _("Token revoked"),

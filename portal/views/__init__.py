@@ -28,6 +28,7 @@ from portal.views.admin import (
     offers,
     payments,
     reconciliation,
+    unclaimed_money,
     users,  # noqa: F401 - its routes belong to the blueprint of `admin`
     webhook_deliveries,
 )
@@ -56,6 +57,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(wallet.blueprint)
     app.register_blueprint(statements.blueprint)
     app.register_blueprint(reconciliation.blueprint)
+    app.register_blueprint(unclaimed_money.blueprint)
     app.register_blueprint(dashboard.blueprint)
     app.register_blueprint(payments.blueprint)
     app.register_blueprint(offers.blueprint)

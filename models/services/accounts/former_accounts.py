@@ -44,6 +44,15 @@ def lineage(user_id: uuid.UUID) -> Select[uuid.UUID]:
     return select(chain.c.id)
 
 
+def returned_as(session: Session, user_id: uuid.UUID) -> User | None:
+    """Return the account, not deleted, with which the owner of a deleted one has registered again."""
+    first = select(User.id).where(User.id == user_id).cte(recursive=True)
+    after = aliased(User)
+    chain = first.union(select(after.id).join(first, after.former_id == first.c.id))
+    query = select(User).where(User.id.in_(select(chain.c.id)), User.id != user_id, User.deleted_at.is_(None))
+    return session.scalars(query.order_by(User.created_at.desc()).limit(1)).one_or_none()
+
+
 def due_to_carry(session: Session, *, limit: int = 500) -> Sequence[uuid.UUID]:
     """Return users whose former account is in debt: a chargeback may arrive after they registered again."""
     owes = (Account.kind == AccountKind.RECEIVABLE) & (Account.balance < 0)

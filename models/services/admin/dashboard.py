@@ -14,13 +14,14 @@ from models.audit_chain import AuditCheck
 from models.config.settings import Settings
 from models.daily_stats import DailyStats
 from models.inspections import Inspection
-from models.ledger import LedgerCheck
+from models.ledger import AccountKind, LedgerCheck
 from models.outages import Outage
 from models.outbox import OutboxMail
 from models.payments import Payment, PaymentStatus
 from models.proxy_sessions import ProxySession
 from models.services.audit import verification as chain_verification
 from models.services.gateway import inspections, outages
+from models.services.ledger import transfers
 from models.services.ledger import verification as ledger_verification
 from models.services.payments import manual_review
 from models.services.reports import daily_stats
@@ -42,6 +43,7 @@ class Dashboard:
     """
 
     reviews: int
+    unclaimed: Decimal
     failed_mails: int
     dead_letters: int
     outage: Outage | None
@@ -64,7 +66,7 @@ class Dashboard:
         """Whether nothing needs attention."""
         books_are_sound = self.check is not None and self.check.is_sound and not self.is_check_late
         log_is_sound = self.audit_check is None or self.audit_check.is_sound
-        waits = self.reviews or self.failed_mails or self.dead_letters or self.outage
+        waits = self.reviews or self.unclaimed or self.failed_mails or self.dead_letters or self.outage
         return not waits and books_are_sound and log_is_sound
 
 
@@ -90,6 +92,7 @@ def load_dashboard(session: Session, settings: Settings) -> Dashboard:
     failed_mails, dead_letters, people, running_tokens, open_sessions, pending_payments = found
     return Dashboard(
         reviews=manual_review.count(session),
+        unclaimed=transfers.system_account(session, AccountKind.UNCLAIMED).balance,
         failed_mails=failed_mails,
         dead_letters=dead_letters,
         outage=outages.current(session, settings.upstream.probe_gap),

@@ -8,6 +8,11 @@ from sqlalchemy.orm import Session
 
 from models.ledger import LedgerCheck
 
+# The credited user's account and the deleted ones with the same address before it.
+_FORMER = """(WITH RECURSIVE former AS (
+                        SELECT id, former_id FROM users WHERE id = c.user_id
+                        UNION SELECT u.id, u.former_id FROM users u JOIN former f ON u.id = f.former_id)
+                        SELECT id FROM former)"""
 # Each query returns one row for each fault; a sound ledger returns none.
 _CHECKS = {
     "A balance differs from its transfers": """
@@ -41,7 +46,9 @@ _CHECKS = {
             LEFT JOIN (SELECT t.reference_id,
                 sum(CASE WHEN c.kind = 'payments_received' THEN t.amount ELSE -t.amount END) AS znc
                 FROM transfers t JOIN accounts c ON c.id = t.credit_account_id
-                WHERE t.kind = 'reversal' AND t.reference_type = 'payment' GROUP BY 1) t ON t.reference_id = p.id
+                    JOIN accounts d ON d.id = t.debit_account_id
+                WHERE t.kind = 'reversal' AND t.reference_type = 'payment'
+                    AND 'payments_received' IN (c.kind, d.kind) GROUP BY 1) t ON t.reference_id = p.id
             LEFT JOIN (SELECT payment_id, sum(amount_znc) AS znc, sum(amount_rub) AS rub FROM payment_reversals
                 WHERE state IN ('requested', 'done') GROUP BY 1) r ON r.payment_id = p.id
         WHERE p.returned_znc <> coalesce(t.znc, 0) OR p.returned_znc <> coalesce(r.znc, 0)
@@ -111,16 +118,18 @@ _CHECKS = {
                         OR (d.kind IN ('wallet', 'receivable') AND d.user_id = p.user_id)))
                     OR (d.kind = 'payments_received' AND (c.kind = 'unclaimed'
                         OR (c.kind IN ('wallet', 'receivable') AND c.user_id = p.user_id)))
+                    OR (d.kind = 'unclaimed' AND c.kind = 'wallet' AND p.user_id IN {former})
                 WHEN 'referral' THEN d.kind IN ('held', 'wallet', 'receivable') AND c.kind = 'bonuses'
                     AND d.user_id = r.referrer_id
-                WHEN 'user' THEN d.user_id = t.reference_id AND ((d.kind = 'wallet' AND c.kind = 'unclaimed')
+                WHEN 'user' THEN (d.kind = 'unclaimed' AND c.kind = 'wallet' AND t.reference_id IN {former})
+                    OR d.user_id = t.reference_id AND ((d.kind = 'wallet' AND c.kind = 'unclaimed')
                     OR (d.kind = 'wallet' AND c.kind = 'receivable' AND d.user_id = c.user_id)
                     OR (d.kind IN ('wallet', 'receivable') AND c.kind = 'receivable'
                         AND c.user_id = (SELECT former_id FROM users WHERE id = d.user_id))) END
             WHEN 'adjustment' THEN t.reference_type = 'user' AND (
                 (d.kind = 'adjustments' AND c.kind = 'wallet' AND c.user_id = t.reference_id)
                 OR (c.kind = 'adjustments' AND d.kind = 'wallet' AND d.user_id = t.reference_id))
-            END, false)""",
+            END, false)""".replace("{former}", _FORMER),
 }
 
 

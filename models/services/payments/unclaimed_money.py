@@ -21,7 +21,7 @@ def holder(session: Session, payment: Payment) -> tuple[Account, Decimal]:
     wallet = transfers.locked_wallet(session, payment.user_id)
     if wallet.closed_at is None:
         return wallet, wallet.balance
-    return transfers.system_account(session, AccountKind.UNCLAIMED), _of_payment(session, payment.id)
+    return transfers.system_account(session, AccountKind.UNCLAIMED), of_reference(session, "payment", payment.id)
 
 
 def receivers(session: Session, payment: Payment, amount: Decimal) -> list[tuple[Account, Decimal]]:
@@ -54,9 +54,17 @@ def put_before_an_admin(session: Session, payment_id: uuid.UUID) -> None:
     )
 
 
-def _of_payment(session: Session, payment_id: uuid.UUID) -> Decimal:
+def of_payment(session: Session, payment: Payment) -> Decimal | None:
+    """Return how many ZNC of a deleted user's payment are unclaimed; None for a user who is not deleted."""
+    if transfers.wallet_of(session, payment.user_id).closed_at is None:
+        return None
+    return of_reference(session, "payment", payment.id)
+
+
+def of_reference(session: Session, kind: str, reference_id: uuid.UUID) -> Decimal:
+    """Return how many ZNC of a payment, or of a deleted user's wallet (`user`), are unclaimed."""
     pool = transfers.system_account(session, AccountKind.UNCLAIMED)
     signed = case((Transfer.credit_account_id == pool.id, Transfer.amount), else_=-Transfer.amount)
     is_its = (Transfer.credit_account_id == pool.id) | (Transfer.debit_account_id == pool.id)
-    about = (Transfer.reference_type == "payment") & (Transfer.reference_id == payment_id)
+    about = (Transfer.reference_type == kind) & (Transfer.reference_id == reference_id)
     return session.scalar(select(func.sum(signed)).where(about, is_its)) or Decimal(0)

@@ -14,7 +14,7 @@ from models.services.errors import (
     NotFound,
 )
 from models.services.ledger.money import parse_amount
-from models.services.payments import manual_booking, manual_review, reversals, topups, unspent
+from models.services.payments import manual_booking, manual_review, reversals, topups, unclaimed_money, unspent
 from portal.documents import list_export
 from portal.forms.admin import ChargebackForm, RefundForm
 from portal.forms.domain_errors import flashed_errors, form_errors
@@ -174,7 +174,9 @@ def _payment_page(
     session = context.session()
     payment = topups.by_id(session, payment_id)
     left = payment.amount_rub - payment.returned_rub
-    unspent_znc = unspent.of_payment(session, payment)
+    unspent_znc = unclaimed_money.of_payment(session, payment)
+    if unspent_znc is None:
+        unspent_znc = unspent.of_payment(session, payment)
     refundable = min(left, unspent_znc * payment.rub_per_znc) if unspent_znc < payment.amount_znc else left
     return render_template(
         "admin/payment.html",
