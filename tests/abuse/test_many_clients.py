@@ -45,7 +45,9 @@ def test_24_many_idle_clients_neither_shut_others_out_nor_deafen_the_worker(
 ) -> None:
     settings, factory = committed
     upstream, port = Recorder(), free_port()
-    proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream.address, port))
+    # All clients come from one address here, and the default admits 1,000 of one.
+    any_number = {"ZENZEFI_PROXY__CONNECTIONS_PER_ADDRESS": "0"}
+    proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream.address, port) | any_number)
     owned, log = sell(factory, settings, "buyer"), tmp_path / "log"
     try:
         with files(USUAL), log.open("wb") as output:

@@ -1,17 +1,23 @@
 """Connections of one address at a worker are limited; a trusted proxy, through which many clients come, is not."""
 
 import contextlib
+from pathlib import Path
 
 import pytest
 
 from models.config.settings import Settings
 from tests.addon.conftest import Standing
 
+ROOT = Path(__file__).resolve().parents[4]
 GET = b"GET /_zenzefi/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def test_one_address_cannot_hold_all_connections_by_default(settings: Settings) -> None:
-    assert 0 < settings.proxy.connections_per_address <= settings.proxy.connections / 10
+    """5,000 idle clients (docs/spec/invariants.md#24-slow-and-idle-clients-at-the-proxy) leave room for others."""
+    limit = settings.proxy.connections_per_address
+    assert 0 < limit <= settings.proxy.connections / 10
+    assert settings.proxy.connections >= 2 * 5000
+    assert f"`proxy.connections_per_address` ({limit})" in (ROOT / "docs" / "gateway.md").read_text()
 
 
 @pytest.mark.parametrize(
