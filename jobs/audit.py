@@ -38,10 +38,10 @@ def archive() -> str:
 
 def _run(*options: str) -> str:
     try:
-        said = subprocess_command.run("ops.commands.audit", *options)
+        output = subprocess_command.run("ops.commands.audit", *options)
     except subprocess_command.CommandFailed as failure:
         logger.critical("audit: %s", failure)
         raise
     # The end of the chain is logged too: somebody who can write to the database alone cannot change the log.
-    logger.info("audit: %s", said)
-    return said
+    logger.info("audit: %s", output)
+    return output

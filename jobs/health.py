@@ -45,6 +45,6 @@ def _ask_database() -> None:
         session.execute(text("SELECT 1"))
 
 
-def _upstream(word: str | bytes | None) -> Check:
-    state = outages.state_from_json(word, context.settings().upstream.url)
+def _upstream(stored: str | bytes | None) -> Check:
+    state = outages.state_from_json(stored, context.settings().upstream.url)
     return Check(None) if state is None else Check(state.is_up, state.seconds, state.asked_at)

@@ -56,22 +56,22 @@ def send_pending() -> int:
     """
     settings, ends = context.settings(), time.monotonic() + RUN_SECONDS
     sent = 0
-    with _smtp_session(settings) as postman, _counted() as results:
+    with _smtp_session(settings) as connection, _counted() as results:
         while time.monotonic() < ends:
             with context.sessions().begin() as session:
                 mails = outbox.claim(session)
             if not mails:
                 break
-            for place, mail in enumerate(mails, start=1):
+            for position, mail in enumerate(mails, start=1):
                 try:
-                    postman.deliver(render(mail, settings))
+                    connection.deliver(render(mail, settings))
                 except UNSENDABLE as error:
                     logger.warning("mail %s was not sent: %s", mail.id, type(error).__name__)
                     results["notices_sent|mail|failed"] += 1
                     with context.sessions().begin() as session:
                         outbox.mark_failed(session, mail.id, smtp.describe(error), is_final=smtp.is_final(error))
                         if isinstance(error, UNREACHABLE):
-                            outbox.release(session, [untried.id for untried in mails[place:]])
+                            outbox.release(session, [untried.id for untried in mails[position:]])
                     if isinstance(error, UNREACHABLE):
                         return sent
                 else:
@@ -95,32 +95,32 @@ def _counted() -> Iterator[Counter[str]]:
 def render(mail: OutboxMail, settings: Settings) -> EmailMessage:
     """Render the message in its recipient's current language."""
     portal = settings.portal
-    way_out = notification_preferences.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
-    letter = mail_rendering.render(
+    unsubscribe_path = notification_preferences.unsubscribe_path(portal, mail.user.id, mail.kind) if mail.user else None
+    rendered = mail_rendering.render(
         mail.kind,
         email_links.with_link_url(mail.context, settings),
         language=mail.user.language if mail.user else DEFAULT,
         portal_url=portal.address,
-        unsubscribe_url=f"{portal.address}{way_out}" if way_out else None,
+        unsubscribe_url=f"{portal.address}{unsubscribe_path}" if unsubscribe_path else None,
         time_zone=mail.user.time_zone if mail.user else None,
     )
     message = EmailMessage()
     sender = _with_ascii_domain(settings.mail.sender)
     message["From"] = sender
     message["To"] = _with_ascii_domain(mail.recipient)
-    message["Subject"] = letter.subject
+    message["Subject"] = rendered.subject
     message["Date"] = format_datetime(clock.now())
     # RFC 5322 3.6.4: the right-hand side is a domain of the sender; the row's id makes the left-hand side unique.
     message["Message-ID"] = f"<{mail.id}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
     if mail.kind not in WRITTEN_BY_ADMINS:
         # RFC 3834 5: prevents automatic replies.
         message["Auto-Submitted"] = "auto-generated"
-    if way_out:
-        message["List-Unsubscribe"] = f"<{portal.address}{way_out}>"
+    if unsubscribe_path:
+        message["List-Unsubscribe"] = f"<{portal.address}{unsubscribe_path}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.set_content(letter.text)
-    if letter.html is not None:
-        message.add_alternative(letter.html, subtype="html")
+    message.set_content(rendered.text)
+    if rendered.html is not None:
+        message.add_alternative(rendered.html, subtype="html")
     return message
 
 
@@ -150,7 +150,7 @@ class _SmtpSession:
         try:
             self._connected().send_message(message)
         except (OSError, smtplib.SMTPServerDisconnected):
-            self.hang_up()
+            self.close()
             raise
 
     def _connected(self) -> smtplib.SMTP:
@@ -158,7 +158,7 @@ class _SmtpSession:
             self.server = smtp.connect(self.mail, timeout=TIMEOUT_SECONDS)
         return self.server
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Close the connection, whatever state it is in."""
         server, self.server = self.server, None
         if server is not None:
@@ -169,8 +169,8 @@ class _SmtpSession:
 
 @contextmanager
 def _smtp_session(settings: Settings) -> Iterator[_SmtpSession]:
-    postman = _SmtpSession(settings)
+    connection = _SmtpSession(settings)
     try:
-        yield postman
+        yield connection
     finally:
-        postman.hang_up()
+        connection.close()

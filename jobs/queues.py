@@ -82,10 +82,10 @@ def scheduler_lives(connection: Redis) -> bool:
 def queue_status(connection: Redis) -> QueueStatus:
     """Return the status of the queues. Raises QueueDown."""
     try:
-        lanes = _queues(connection)
+        rq_queues = _queues(connection)
         return QueueStatus(
-            waiting={lane.name: lane.count for lane in lanes},
-            failed=sum(lane.failed_job_registry.count for lane in lanes),
+            waiting={rq_queue.name: rq_queue.count for rq_queue in rq_queues},
+            failed=sum(rq_queue.failed_job_registry.count for rq_queue in rq_queues),
             workers=[(worker.name, str(worker.get_state())) for worker in Worker.all(connection)],
             scheduler_lives=scheduler_lives(connection),
         )
@@ -97,9 +97,9 @@ def failed_jobs(connection: Redis, limit: int = 50) -> list[FailedJob]:
     """Return permanently failed jobs, newest first. Raises QueueDown."""
     found: list[FailedJob] = []
     try:
-        for lane in _queues(connection):
-            ids = lane.failed_job_registry.get_job_ids(0, limit - 1, desc=True)
-            found += [_failed(lane.name, job) for job in CurrentJob.fetch_many(ids, connection) if job is not None]
+        for rq_queue in _queues(connection):
+            ids = rq_queue.failed_job_registry.get_job_ids(0, limit - 1, desc=True)
+            found += [_failed(rq_queue.name, job) for job in CurrentJob.fetch_many(ids, connection) if job is not None]
     except RedisError as error:
         raise QueueDown(str(error)) from error
     return sorted(found, key=lambda job: job.ended_at or datetime.min.replace(tzinfo=UTC), reverse=True)[:limit]
@@ -107,20 +107,22 @@ def failed_jobs(connection: Redis, limit: int = 50) -> list[FailedJob]:
 
 def retry(connection: Redis, job_id: str) -> str | None:
     """Requeue a failed job and return its name; None when it no longer exists. Raises QueueDown."""
-    return _on_failed(connection, job_id, lambda lane, job: lane.failed_job_registry.requeue(job))
+    return _on_failed(connection, job_id, lambda q, job: q.failed_job_registry.requeue(job))
 
 
 def remove(connection: Redis, job_id: str) -> str | None:
     """Delete a failed job and return its name; None when it no longer exists. Raises QueueDown."""
-    return _on_failed(connection, job_id, lambda lane, job: lane.failed_job_registry.remove(job, delete_job=True))
+    return _on_failed(
+        connection, job_id, lambda rq_queue, job: rq_queue.failed_job_registry.remove(job, delete_job=True)
+    )
 
 
 def _on_failed(connection: Redis, job_id: str, act: Callable[[Queue, Job], object]) -> str | None:
     try:
         job = CurrentJob.fetch(job_id, connection)
-        for lane in _queues(connection):
-            if job_id in lane.failed_job_registry:
-                act(lane, job)
+        for rq_queue in _queues(connection):
+            if job_id in rq_queue.failed_job_registry:
+                act(rq_queue, job)
                 return str(job.func_name)
     except (NoSuchJobError, ValueError):
         # RQ raises ValueError for a malformed id.

@@ -53,6 +53,6 @@ def _reply(error: Exception) -> tuple[int, str]:
         code, text = next(iter(error.recipients.values()), (0, b""))
         return code, text.decode("utf-8", "replace")
     if isinstance(error, smtplib.SMTPResponseException):
-        said = error.smtp_error
-        return error.smtp_code, said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+        reply = error.smtp_error
+        return error.smtp_code, reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
     return 0, ""

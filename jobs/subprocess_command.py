@@ -21,7 +21,7 @@ def run(module: str, *options: str) -> str:
         )
     except subprocess.TimeoutExpired:
         raise CommandFailed(f"It was not done within {LIMIT_SECONDS / 3600:.2g} hours, and was ended.") from None
-    said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     if done.returncode:
-        raise CommandFailed(said[-1] if said else f"exit code {done.returncode}")
-    return said[-1] if said else ""
+        raise CommandFailed(lines[-1] if lines else f"exit code {done.returncode}")
+    return lines[-1] if lines else ""

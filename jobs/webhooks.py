@@ -50,7 +50,7 @@ def send_pending() -> int:
             for delivery in found:
                 by_endpoint[delivery.endpoint_id].append(delivery)
             results: Counter[str] = Counter()
-            for outcomes in threads.map(lambda those: _serve(those, settings, ends), by_endpoint.values()):
+            for outcomes in threads.map(lambda batch: _serve(batch, settings, ends), by_endpoint.values()):
                 results += outcomes
             context.count(Counter({f"notices_sent|webhook|{result}": count for result, count in results.items()}))
             arrived += results["sent"]
@@ -77,11 +77,11 @@ def check_address(endpoint_id: str) -> None:
         webhook_endpoints.record_address_check(session, endpoint.id, url, error)
 
 
-def _serve(those: Sequence[WebhookDelivery], settings: Settings, ends: float) -> Counter[str]:
+def _serve(batch: Sequence[WebhookDelivery], settings: Settings, ends: float) -> Counter[str]:
     """Send one endpoint's deliveries until one fails or the run ends; release the rest."""
     results: Counter[str] = Counter()
     stopped = False
-    for delivery in those:
+    for delivery in batch:
         if stopped or time.monotonic() > ends:
             with context.sessions().begin() as session:
                 deliveries.release(session, delivery.id)
@@ -103,15 +103,15 @@ def _send(delivery: WebhookDelivery, settings: Settings) -> AttemptResult:
         headers = signing.headers(secret, str(delivery.id), body, clock.now())
         headers["Content-Type"] = "application/json"
         bounds = PostLimits(rules.timeout_seconds, EXCERPT, rules.allow_private)
-        answer = post(delivery.endpoint.url, body, headers, bounds, _trust())
+        response = post(delivery.endpoint.url, body, headers, bounds, _trust())
     except Unreachable as error:
         return AttemptResult(_since(began), error=str(error))
     except DecryptionError:
         return AttemptResult(_since(began), error="The secret can no longer be read. Create a new one.")
-    logger.info("webhook %s: %s", delivery.id, answer.status)
-    refused = "Redirects are not followed." if 300 <= answer.status < 400 else None
-    text = answer.start.decode("utf-8", "replace").replace("\0", "�")
-    return AttemptResult(_since(began), status=answer.status, answer=text[:EXCERPT], error=refused)
+    logger.info("webhook %s: %s", delivery.id, response.status)
+    refused = "Redirects are not followed." if 300 <= response.status < 400 else None
+    text = response.start.decode("utf-8", "replace").replace("\0", "�")
+    return AttemptResult(_since(began), status=response.status, answer=text[:EXCERPT], error=refused)
 
 
 def _since(began: float) -> int:

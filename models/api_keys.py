@@ -18,7 +18,7 @@ class KeyScope(StrEnum):
     BUY = "buy"
     ADMIN = "admin"
 
-    def opens(self, needed: "KeyScope") -> bool:
+    def includes(self, needed: "KeyScope") -> bool:
         """Return whether this scope includes the one needed."""
         order = list(KeyScope)
         return order.index(self) >= order.index(needed)

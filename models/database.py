@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from models import tables  # noqa: F401 - a row may refer to any table, so whoever connects knows them all
+from models import tables  # noqa: F401 - a row may refer to any table, so every process needs them all
 from models.config.server import Database
 
 Sessions = sessionmaker[Session]

@@ -71,7 +71,7 @@ def admit() -> Response | None:
         raise ApiError(403, "admin_role_required")
     if needed is KeyScope.ADMIN and two_factor.is_missing(context.session(), caller.user, context.frozen_settings()):
         raise ApiError(403, "admin_two_factor_required")
-    if not caller.scope.opens(needed):
+    if not caller.scope.includes(needed):
         raise ApiError(403, "api_key_scope_too_narrow", scope=caller.scope)
     if caller.key and getattr(view, "login_only", False):
         raise ApiError(403, "login_required")

@@ -131,6 +131,8 @@ def _anonymise(session: Session, user: User) -> None:
     session.execute(update(AccessToken).where(AccessToken.user_id == user.id).values(name=""))
     nobody = {"ip_address": "", "user_agent": "", "device_id": None}
     # Lock order of the workers (models/services/gateway/usage_counts.py); another order could deadlock.
-    his = select(ProxySession.id).where(ProxySession.user_id == user.id).order_by(ProxySession.id)
-    session.execute(update(ProxySession).where(ProxySession.id.in_(his.with_for_update(key_share=True))).values(nobody))
+    session_ids = select(ProxySession.id).where(ProxySession.user_id == user.id).order_by(ProxySession.id)
+    session.execute(
+        update(ProxySession).where(ProxySession.id.in_(session_ids.with_for_update(key_share=True))).values(nobody)
+    )
     session.flush()

@@ -39,7 +39,7 @@ def confirm_email(session: Session, secret: str, *, settings: Settings, actor: A
 def reset_password(session: Session, secret: str, new: str, *, settings: Settings, actor: Actor) -> User:
     """Set a new password for the owner of the address and end every login. Raises LinkExpired, InvalidInput.
 
-    This also confirms the address: whoever set the old password may never have owned it.
+    This also confirms the address: the old password may have been set by somebody who never owned it.
     """
     user = _user_of(session, secret, LinkPurpose.RESET_PASSWORD, settings=settings)
     users.set_password(session, user, new, actor=actor, action=AuditAction.USER_PASSWORD_RESET)

@@ -48,7 +48,7 @@ def request_link(
 ) -> None:
     """Request a mail with a link to an address, whether or not it has an account.
 
-    A change of address names its `user`; the other links go to whoever has the address.
+    A change of address names its `user`; the other links go to the owner of the address.
     """
     link_id, moment = uuid.uuid4(), clock.now()
     session.add(

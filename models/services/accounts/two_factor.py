@@ -110,10 +110,10 @@ def begin(session: Session, user: User, *, password: str, settings: Settings) ->
     users.confirm_password(user, password)
     if is_enabled(session, user.id):
         raise InvalidInput("current_password", "two_factor_already_on")
-    sealed = encryption.encrypt(
+    ciphertext = encryption.encrypt(
         settings.portal, pyotp.random_base32().encode(), purpose=encryption.Purpose.TOTP, owner=user.id
     )
-    fresh = {"sealed_secret": sealed, "last_step": 0, "created_at": clock.now(), "confirmed_at": None}
+    fresh = {"sealed_secret": ciphertext, "last_step": 0, "created_at": clock.now(), "confirmed_at": None}
     made = insert(TwoFactor).values(user_id=user.id, **fresh)
     # Race: another window confirms the pending secret concurrently. A confirmed secret is not replaced.
     session.execute(

@@ -89,7 +89,7 @@ def load_dashboard(session: Session, settings: Settings) -> Dashboard:
         select(func.count()).where(Payment.status == PaymentStatus.PENDING),
     )
     found = session.execute(select(*(count.scalar_subquery() for count in counts))).one()
-    failed_mails, dead_letters, people, running_tokens, open_sessions, pending_payments = found
+    failed_mails, dead_letters, user_count, running_tokens, open_sessions, pending_payments = found
     return Dashboard(
         reviews=manual_review.count(session),
         unclaimed=transfers.system_account(session, AccountKind.UNCLAIMED).balance,
@@ -100,7 +100,7 @@ def load_dashboard(session: Session, settings: Settings) -> Dashboard:
         is_check_late=check is not None and moment - check.checked_at > VERIFIED_WITHIN,
         audit_check=chain_verification.last_check(session),
         inspections=inspections.shown(session),
-        users=people,
+        users=user_count,
         running_tokens=running_tokens,
         open_sessions=open_sessions,
         pending_payments=pending_payments,

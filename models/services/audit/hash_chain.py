@@ -84,9 +84,9 @@ class ChainedRow:
     def of_json(cls, line: str | bytes) -> Self:
         """Parse an exported row. Raises ValueError."""
         try:
-            told = json.loads(line)
-            at, facts = datetime.fromisoformat(told["sealed_at"]), dict(told["entry"])
-            return cls(int(told["number"]), at, bytes.fromhex(told["hash"]), int(facts["id"]), facts)
+            document = json.loads(line)
+            at, facts = datetime.fromisoformat(document["sealed_at"]), dict(document["entry"])
+            return cls(int(document["number"]), at, bytes.fromhex(document["hash"]), int(facts["id"]), facts)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a row of an audit log: {error}") from None
 
@@ -112,9 +112,9 @@ def key_of(tokens: Tokens) -> bytes:
     return key.derive(tokens.hash_key.get_secret_value().encode())
 
 
-def hash_of(key: bytes, before: bytes, sealed: ChainedRow) -> bytes:
+def hash_of(key: bytes, before: bytes, chained: ChainedRow) -> bytes:
     """Return the hash that a row's link must have after the previous hash."""
-    covered = [sealed.number, _moment(sealed.sealed_at), sealed.facts]
+    covered = [chained.number, _moment(chained.sealed_at), chained.facts]
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"))
     return hmac.digest(key, before + text.encode(), "sha256")
 
@@ -123,16 +123,16 @@ def chain_new_rows(session: Session, key: bytes) -> int:
     """Chain the committed rows of one batch; return how many. Does nothing while another process holds the lock."""
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
         return 0
-    last, moment, seals = head(session), now(session), []
+    last, moment, links = head(session), now(session), []
     number, before = last.number, last.hash
     for row in session.execute(_unsealed(last, moment, *_COLUMNS).order_by(AuditEntry.id).limit(BATCH_SIZE)):
         number += 1
-        sealed = ChainedRow(number, moment, b"", row.id, _facts(row))
-        before = hash_of(key, before, sealed)
-        seals.append({"number": number, "entry_id": row.id, "sealed_at": moment, "hash": before})
-    if seals:
-        session.execute(insert(AuditChainLink), seals)
-    return len(seals)
+        chained = ChainedRow(number, moment, b"", row.id, _facts(row))
+        before = hash_of(key, before, chained)
+        links.append({"number": number, "entry_id": row.id, "sealed_at": moment, "hash": before})
+    if links:
+        session.execute(insert(AuditChainLink), links)
+    return len(links)
 
 
 def now(session: Session) -> datetime:
@@ -199,10 +199,10 @@ def _unsealed(last: Head, moment: datetime, *columns: Any) -> Select[Any]:
 
 
 def _facts(row: Row[Any]) -> Facts:
-    told = {column.key: getattr(row, column.key) for column in _COLUMNS}
+    document = {column.key: getattr(row, column.key) for column in _COLUMNS}
     for name in ("actor_id", "user_id", "resource_id"):
-        told[name] = None if told[name] is None else str(told[name])
-    return {**told, "created_at": _moment(row.created_at)}
+        document[name] = None if document[name] is None else str(document[name])
+    return {**document, "created_at": _moment(row.created_at)}
 
 
 def _moment(moment: datetime) -> str:

@@ -17,13 +17,13 @@ from models.services.audit import hash_chain
 from models.services.audit.hash_chain import ChainedRow, Head
 
 What = Literal["altered", "removed", "inserted", "reordered", "cut off", "archive"]
-_WORDS: Mapping[What, str] = {
-    "altered": "row {number} (id {entry}) is not what was sealed",
+_TEXTS: Mapping[What, str] = {
+    "altered": "row {number} (id {entry}) was altered after it was chained",
     "removed": "row {number} (id {entry}) was removed",
     "inserted": "row {number} (id {entry}) was inserted later",
-    "reordered": "row {number} (id {entry}) stands in another row's place",
-    "cut off": "the rows up to {number} that were sealed were removed, or an older backup was restored",
-    "archive": "the record of the export that ends with row {number} is not ours, or not in order",
+    "reordered": "row {number} (id {entry}) is in another row's position",
+    "cut off": "the chained rows up to {number} were removed, or an older backup was restored",
+    "archive": "the record of the export that ends with row {number} is forged or out of order",
 }
 
 
@@ -37,7 +37,7 @@ class Fault:
 
     def __str__(self) -> str:
         unknown = "?"
-        return _WORDS[self.what].format(
+        return _TEXTS[self.what].format(
             number=unknown if self.number is None else f"{self.number:,}", entry=self.entry or unknown
         )
 
@@ -65,27 +65,27 @@ class Checker:
         self.head = Head(number, before, happened_at)
         self.rows = 0
 
-    def wrong(self, sealed: ChainedRow) -> Fault | None:
+    def wrong(self, chained: ChainedRow) -> Fault | None:
         """Return the error of the next row, or None."""
         due = self.head.number + 1
-        if sealed.number != due:
-            return Fault("removed" if sealed.number > due else "reordered", min(due, sealed.number))
-        if sealed.facts is None:
-            return Fault("removed", sealed.number, sealed.entry_id)
-        if not self.fits(sealed):
-            return Fault("altered", sealed.number, sealed.entry_id)
-        happened = datetime.fromisoformat(sealed.facts["created_at"])
-        floor = self.head.floor(sealed.sealed_at)
+        if chained.number != due:
+            return Fault("removed" if chained.number > due else "reordered", min(due, chained.number))
+        if chained.facts is None:
+            return Fault("removed", chained.number, chained.entry_id)
+        if not self.fits(chained):
+            return Fault("altered", chained.number, chained.entry_id)
+        happened = datetime.fromisoformat(chained.facts["created_at"])
+        floor = self.head.floor(chained.sealed_at)
         if floor is not None and happened < floor:
-            return Fault("inserted", sealed.number, sealed.entry_id)
+            return Fault("inserted", chained.number, chained.entry_id)
         newest = max(happened, self.head.happened_at or happened)
-        self.head = Head(sealed.number, sealed.hash, min(newest, sealed.sealed_at), sealed.sealed_at)
+        self.head = Head(chained.number, chained.hash, min(newest, chained.sealed_at), chained.sealed_at)
         self.rows += 1
         return None
 
-    def fits(self, sealed: ChainedRow) -> bool:
+    def fits(self, chained: ChainedRow) -> bool:
         """Return whether a row fits after the last one."""
-        return hmac.compare_digest(hash_chain.hash_of(self._key, self.head.hash, sealed), sealed.hash)
+        return hmac.compare_digest(hash_chain.hash_of(self._key, self.head.hash, chained), chained.hash)
 
     def named(self, fault: Fault, others: Sequence[ChainedRow]) -> Fault:
         """Refine an error of a changed row, using the rows from its position on."""
@@ -103,7 +103,7 @@ class Checker:
     def _follows(self, later: Sequence[ChainedRow]) -> bool:
         aside = Checker(self._key, self.head.number, self.head.hash)
         first = self.head.number + 1
-        return all(aside.wrong(replace(row, number=first + place)) is None for place, row in enumerate(later[:2]))
+        return all(aside.wrong(replace(row, number=first + offset)) is None for offset, row in enumerate(later[:2]))
 
 
 def verify(session: Session, key: bytes, *, noted: Mapping[int, bytes] | None = None) -> Report:
@@ -132,9 +132,9 @@ def verify_and_record(session: Session, key: bytes, *, noted: Mapping[int, bytes
 def verify_lines(key: bytes, rows: Iterable[ChainedRow], *, number: int, before: bytes) -> tuple[Head, Fault | None]:
     """Verify an exported chain from the number and hash before it; return its end and the first error."""
     checker, following = Checker(key, number, before), iter(rows)
-    for sealed in following:
-        if fault := checker.wrong(sealed):
-            return checker.head, checker.named(fault, [sealed, *islice(following, hash_chain.BATCH_SIZE)])
+    for chained in following:
+        if fault := checker.wrong(chained):
+            return checker.head, checker.named(fault, [chained, *islice(following, hash_chain.BATCH_SIZE)])
     return checker.head, None
 
 
@@ -159,21 +159,21 @@ def last_check(session: Session) -> AuditCheck | None:
 
 
 def _walked(session: Session, checker: Checker, noted: Mapping[int, bytes]) -> Fault | None:
-    for sealed in hash_chain.walk(session, checker.head.number):
-        fault = checker.wrong(sealed)
-        if fault is None and noted.get(sealed.number, sealed.hash) != sealed.hash:
-            fault = Fault("altered", sealed.number, sealed.entry_id)
+    for chained in hash_chain.walk(session, checker.head.number):
+        fault = checker.wrong(chained)
+        if fault is None and noted.get(chained.number, chained.hash) != chained.hash:
+            fault = Fault("altered", chained.number, chained.entry_id)
         if fault is not None:
-            return checker.named(fault, _from(session, sealed))
+            return checker.named(fault, _from(session, chained))
     return None
 
 
-def _from(session: Session, sealed: ChainedRow) -> list[ChainedRow]:
-    return list(islice(_rows(session, sealed.number - 1), hash_chain.BATCH_SIZE))
+def _from(session: Session, chained: ChainedRow) -> list[ChainedRow]:
+    return list(islice(_rows(session, chained.number - 1), hash_chain.BATCH_SIZE))
 
 
 def _rows(session: Session, after: int) -> Iterator[ChainedRow]:
-    return (sealed for sealed in hash_chain.walk(session, after) if sealed.facts is not None)
+    return (chained for chained in hash_chain.walk(session, after) if chained.facts is not None)
 
 
 def _backdated(session: Session, last: Head) -> Fault | None:

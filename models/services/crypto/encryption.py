@@ -39,11 +39,11 @@ def encrypt(portal: Portal, secret: bytes, *, purpose: Purpose, owner: uuid.UUID
     return VERSION + nonce + _cipher(portal, purpose).encrypt(nonce, secret, owner.bytes)
 
 
-def decrypt(portal: Portal, sealed: bytes, *, purpose: Purpose, owner: uuid.UUID) -> bytes:
+def decrypt(portal: Portal, ciphertext: bytes, *, purpose: Purpose, owner: uuid.UUID) -> bytes:
     """Return the decrypted secret. Raises DecryptionError."""
-    if not sealed.startswith(VERSION):
+    if not ciphertext.startswith(VERSION):
         raise DecryptionError
-    nonce, encrypted = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+    nonce, encrypted = ciphertext[1 : 1 + NONCE_BYTES], ciphertext[1 + NONCE_BYTES :]
     try:
         return _cipher(portal, purpose).decrypt(nonce, encrypted, owner.bytes)
     except (InvalidTag, ValueError):

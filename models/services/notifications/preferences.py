@@ -63,13 +63,13 @@ def unsubscribe_path(portal: Portal, user_id: uuid.UUID, kind: str) -> str | Non
 def subscription(session: Session, portal: Portal, signed: str) -> tuple[User, Topic]:
     """Return the user and topic of an unsubscribe link. Raises NotFound for a forged one."""
     try:
-        user_id, word = _signer(portal).loads(signed)
+        user_id, topic_name = _signer(portal).loads(signed)
     except BadSignature:
         raise NotFound("link") from None
     user = session.get(User, uuid.UUID(user_id))
-    if user is None or word not in set(Topic):
+    if user is None or topic_name not in set(Topic):
         raise NotFound("link")
-    return user, Topic(word)
+    return user, Topic(topic_name)
 
 
 def _signer(portal: Portal) -> URLSafeSerializer:

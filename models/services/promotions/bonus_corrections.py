@@ -99,8 +99,8 @@ def is_deleted(session: Session, user_id: uuid.UUID) -> bool:
 
 def buyer_owes() -> ColumnElement[bool]:
     """Return an SQL condition: the bonus's buyer is in debt."""
-    is_his = and_(Account.user_id == ReferralBonus.referred_id, Account.kind == AccountKind.RECEIVABLE)
-    return exists().where(is_his, Account.balance < 0)
+    is_buyers_debt = and_(Account.user_id == ReferralBonus.referred_id, Account.kind == AccountKind.RECEIVABLE)
+    return exists().where(is_buyers_debt, Account.balance < 0)
 
 
 def _settle(session: Session, bonus: ReferralBonus, returned: Decimal, *, because: str, actor: Actor) -> None:

@@ -58,7 +58,7 @@ def create(
     made = [
         GiftCode(
             # Derived from the form's key and the index, so that the same form finds its codes.
-            id=uuid.uuid5(key, str(place)),
+            id=uuid.uuid5(key, str(index)),
             code_hash=_hash(settings, code),
             prefix=code[:GROUP],
             amount_znc=amount,
@@ -67,7 +67,7 @@ def create(
             note=note,
             created_by=actor.user_id,
         )
-        for place, code in enumerate(codes)
+        for index, code in enumerate(codes)
     ]
     if session.get(GiftCode, made[0].id) is not None:
         raise DuplicateTransfer(f"gifts:{key}")

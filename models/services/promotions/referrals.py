@@ -1,6 +1,6 @@
 """Referral bonus: one per referred user, for their first large purchase with their own money.
 
-The bonus is booked with the purchase onto the referrer's held account and paid out to the wallet when nothing of the
+The bonus is booked with the purchase as pending balance of the referrer and paid out to the wallet when nothing of the
 purchase can be refunded any more; of time added later, only the later money can be. Deductions before and after that
 are in promotions/bonus_corrections.py.
 """

@@ -1,8 +1,8 @@
 """Outage credit: running time that falls into an outage is given back once (docs/spec/business-rules.md#outage).
 
-For a token the clock stands still while the upstream is out. One whose time ran out in an outage gets what it lost
-from the outage's end on: until then it could not have used it. A pause is not running time, so it is not credited.
-Outages do not overlap; should two of them ever, the minutes belong to the one that was opened first.
+A token's time is stopped while the upstream is down. A token that expired during an outage gets the lost time from the
+outage's end on: until then it could not be used. A pause is not running time, so it is not credited. Outages do not
+overlap; should two of them ever, the shared minutes belong to the one that was opened first.
 """
 
 import math

@@ -68,16 +68,16 @@ def search(
     order = (AccessToken.created_at.desc(), AccessToken.id)
     if not active_only:
         return fetch_page(session, query, order=order, limit=limit, offset=offset)
-    parts = [query.where(way) for way in _ways_not_to_have_ended()]
+    parts = [query.where(case) for case in _not_ended_cases()]
     return fetch_page(session, query.where(has_not_ended()), order=order, limit=limit, offset=offset, parts=parts)
 
 
 def has_not_ended() -> ColumnElement[bool]:
     """Return an SQL condition: the token is neither revoked nor expired; an unused one has no end."""
-    return or_(*_ways_not_to_have_ended())
+    return or_(*_not_ended_cases())
 
 
-def _ways_not_to_have_ended() -> tuple[ColumnElement[bool], ...]:
+def _not_ended_cases() -> tuple[ColumnElement[bool], ...]:
     """Return the disjoint cases, each written as in its index."""
     return AccessToken.revoked_at.is_(None) & AccessToken.activated_at.is_(None), has_time_left(clock.now())
 

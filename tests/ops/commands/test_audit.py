@@ -65,7 +65,7 @@ def test_a_log_that_holds_is_told_in_one_line_and_one_that_does_not_by_its_first
         session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
         session.execute(text("UPDATE audit_entries SET ip_address = '192.0.2.9' WHERE id = 6"))
     assert audit.main(["verify", "--note"]) == 1
-    assert "DOES NOT hold: row 6 (id 6) is not what was sealed." in capsys.readouterr().err
+    assert "DOES NOT hold: row 6 (id 6) was altered after it was chained." in capsys.readouterr().err
     with shop[1].begin() as session:
         checks = session.scalars(select(AuditCheck).order_by(AuditCheck.id)).all()
         assert [(check.number, check.is_sound) for check in checks] == [(8, True), (5, False)]
@@ -102,7 +102,7 @@ def test_an_export_that_was_changed_is_found_out_even_with_its_checksum(
     manifest = file.with_name("audit-000000000001-000000000005.json")
     whole = gzip.decompress(file.read_bytes())
     ways = {
-        "row 1 (id 1) is not what was sealed": whole.replace(b"192.0.2.1", b"192.0.2.9", 1),
+        "row 1 (id 1) was altered after it was chained": whole.replace(b"192.0.2.1", b"192.0.2.9", 1),
         "row 5 (id ?) was removed": b"".join(whole.splitlines(keepends=True)[:-1]),
         "row 2 (id ?) was removed": b"".join(whole.splitlines(keepends=True)[at] for at in (0, 1, 3, 4, 5)),
     }
