@@ -1,4 +1,4 @@
-"""Jobs run on a database and a Redis of their own, through their own runtime."""
+"""Fixtures for job tests: a committed database, a Redis, and the jobs' own context."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +17,7 @@ Committed = tuple[Settings, Sessions]
 
 @pytest.fixture
 def process_environment(committed: Committed, environment: dict[str, str]) -> dict[str, str]:
-    """What a process of ours is given."""
+    """Environment of a started process."""
     return {**environment, "DATABASE_URL": committed[0].database.url}
 
 
@@ -25,7 +25,7 @@ def process_environment(committed: Committed, environment: dict[str, str]) -> di
 def shop(
     committed: Committed, process_environment: dict[str, str], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Committed]:
-    """Settings and sessions of the test; the jobs find the same by the environment, as in their own process."""
+    """Settings and sessions of the test; jobs read the same ones from the environment, as in their own process."""
     for name, value in process_environment.items():
         monkeypatch.setenv(name, value)
     cached = (context.settings_at_start, context.sessions, queues.queue)
@@ -39,13 +39,13 @@ def shop(
 
 @pytest.fixture
 def buyer(shop: Committed) -> User:
-    """Alice, with 100 ZNC, for good."""
+    """Alice with 100 ZNC, committed."""
     return person(shop[1], "alice", balance="100")
 
 
 @pytest.fixture
 def run(shop: Committed) -> Callable[[Callable[..., Any]], Any]:
-    """Commit one call of services."""
+    """Run and commit one service call."""
 
     def committed_call(call: Callable[..., Any]) -> Any:
         with shop[1].begin() as session:

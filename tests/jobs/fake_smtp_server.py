@@ -1,4 +1,4 @@
-"""A mail server of a few lines that keeps what it is given."""
+"""A small SMTP server that stores what it receives."""
 
 import socketserver
 import ssl
@@ -21,7 +21,7 @@ class Letter(NamedTuple):
 
 @dataclass
 class Sink:
-    """What has arrived: the recipients of each envelope and its text."""
+    """Received mails: the recipients of each envelope and its text."""
 
     port: int = 0
     refuse: str = ""
@@ -30,7 +30,7 @@ class Sink:
     envelopes: list[tuple[list[str], str]] = field(default_factory=list)
 
     def letters(self) -> list[Letter]:
-        """Return what has arrived, oldest first."""
+        """Return the received mails, oldest first."""
         return [_read(recipients, raw) for recipients, raw in list(self.envelopes)]
 
 
@@ -43,7 +43,7 @@ def _read(recipients: list[str], raw: str) -> Letter:
 
 @contextmanager
 def running(*, certificate: Path | None = None, begins_with_tls: bool = False) -> Iterator[Sink]:
-    """Run a sink on a free port of the loopback; with a certificate it offers STARTTLS, or begins with TLS."""
+    """Run a sink on a free loopback port; with a certificate it offers STARTTLS, or implicit TLS."""
     sink = Sink()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
     if tls and certificate:
@@ -92,7 +92,7 @@ def running(*, certificate: Path | None = None, begins_with_tls: bool = False) -
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Silent about clients that break off, as those do that find another kind of TLS than they wanted."""
+    """Ignores clients that disconnect, as they do on an unexpected kind of TLS."""
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Let the client's own error tell."""
+        """Leave the error to the client."""

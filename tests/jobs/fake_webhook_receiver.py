@@ -1,4 +1,4 @@
-"""A receiver of webhooks that can be slow, broken or hostile."""
+"""A webhook receiver that can be slow, broken or malicious."""
 
 import ssl
 import threading
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass
 class Receiver:
-    """How it answers, and what has arrived: each request's headers (names in small letters) and body."""
+    """Its behaviour, and received requests: headers (names in lower case) and body."""
 
     port: int = 0
     status: int = 200
@@ -22,13 +22,13 @@ class Receiver:
     paths: list[str] = field(default_factory=list)
 
     def url(self, path: str = "/hook") -> str:
-        """Return where it listens."""
+        """Return its URL."""
         return f"http://127.0.0.1:{self.port}{path}"
 
 
 @contextmanager
 def running(certificate: Path | None = None) -> Iterator[Receiver]:
-    """Run a receiver on a free port of the loopback, with TLS when it is given a certificate with its key."""
+    """Run a receiver on a free loopback port, with TLS if a certificate is given."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +78,7 @@ def running(certificate: Path | None = None) -> Iterator[Receiver]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        # A handler that still drips must not keep the test waiting.
+        # A handler that still sends slowly must not block the test.
         server.block_on_close = False
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,4 +1,4 @@
-"""The jobs of the audit log seal all that waits, and run the commands that prove and export it."""
+"""Audit log jobs chain all new rows, and run the commands that verify and export the log."""
 
 from collections.abc import Callable
 from typing import Any

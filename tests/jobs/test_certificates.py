@@ -1,4 +1,4 @@
-"""The certificates that buyers are shown are looked at from outside, wherever TLS ends."""
+"""Certificate expiry is read from outside, wherever TLS ends."""
 
 from pathlib import Path
 
@@ -30,10 +30,10 @@ def test_the_end_of_each_public_certificate_is_kept_even_of_one_that_ran_out(
         assert job.check() == 2
     for name in ("public_portal", "public_proxy"):
         assert days_left(redis, name) == pytest.approx(days, abs=0.01)
-    # Nobody answers any more: what was seen last stands, and the job goes on.
+    # Nothing answers any more: the last known date stays, and the job succeeds.
     assert job.check() == 0
     assert days_left(redis, "public_portal") == pytest.approx(days, abs=0.01)
-    # Without TLS there is nothing to watch.
+    # Without TLS there is no certificate to check.
     monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", "http://shop.test")
     context.settings_at_start.cache_clear()
     job.check()

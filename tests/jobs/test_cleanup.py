@@ -1,4 +1,4 @@
-"""The jobs that keep the house in order find what is due, and a second run finds nothing."""
+"""Clean-up jobs find what is due, and a second run finds nothing."""
 
 import logging
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Run = Callable[[Callable[..., Any]], Any]
 
 
 def use(run: Run, settings: Settings, buyer: User) -> Any:
-    """Sell a token and use it; returns its id."""
+    """Sell and activate a token; return its id."""
     token = run(lambda s: buy(s, buyer, settings))
     run(lambda s: sessions.begin(s, token.id, device=None, rules=settings.sessions, actor=PLATFORM))
     return token.id

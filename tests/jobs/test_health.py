@@ -1,4 +1,4 @@
-"""The scheduled look at every part leaves a report for two minutes."""
+"""The health check job stores a report that expires after two minutes."""
 
 import pytest
 from redis import Redis

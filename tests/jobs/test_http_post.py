@@ -1,4 +1,4 @@
-"""A request goes to the address that was judged, under the name that was asked for, and to no address of ours."""
+"""A POST goes to the checked address under the requested host name, and to none of our own addresses."""
 
 import socket
 import ssl
@@ -24,7 +24,7 @@ NO_TLS = ssl.create_default_context()
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for hook.example, with its key, that signs itself."""
+    """A self-signed certificate for hook.example, with its key."""
     return issue(tmp_path_factory.mktemp("tls"), "hook", "hook.example")
 
 
@@ -36,7 +36,7 @@ def secure(certificate: Path) -> Iterator[Receiver]:
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Let names resolve to these addresses, one list for each question; returns the questions."""
+    """Resolve names to these addresses, one list per lookup; return the lookups."""
     asked: list[str] = []
     real = socket.getaddrinfo
 
@@ -100,7 +100,7 @@ def test_a_name_is_resolved_once_so_that_it_cannot_change_its_mind(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(url_policy, "is_public", lambda address: address == "127.0.0.1")
-    # The first answer passes the check and is what is connected to; the second, which would not pass, is never asked.
+    # The first result passes the check and is connected to; the second, which would not pass, is never requested.
     asked = resolving(monkeypatch, ["127.0.0.1"], ["10.0.0.1"])
     answer = post(f"http://hook.example:{receiver.port}/x", b"{}", {}, STRICT, NO_TLS)
     assert (answer.status, asked) == (200, ["hook.example"])

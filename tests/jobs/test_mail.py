@@ -1,4 +1,4 @@
-"""Waiting mails are sent once, with nothing in them that a user could smuggle in, and tried again on failure."""
+"""Pending mails are sent once, without header or markup injection, and retried on failure."""
 
 import logging
 import shutil
@@ -41,47 +41,47 @@ def sink() -> Iterator[Sink]:
 
 @pytest.fixture
 def sending(shop: Committed, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Sink:
-    """SMTP is configured, and leads to the sink."""
+    """SMTP is configured and leads to the sink."""
     configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=sink.port, smtp_starttls=False)
     return sink
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, settings: Settings, **mail_settings: Any) -> None:
-    """Give the jobs other settings for mail."""
+    """Give the jobs other mail settings."""
     changed = settings.model_copy(update={"mail": Mail(sender="Shop <shop@example.test>", **mail_settings)})
     monkeypatch.setattr(jobs_context, "settings", lambda: changed)
 
 
 def write(run: Run, user: User, key: str, kind: str = "welcome", **context: Any) -> None:
-    """Leave a mail in the outbox."""
+    """Enqueue a mail."""
     run(lambda s: outbox.enqueue_mail(s, kind, user, dedup_key=key, **{"username": user.username, **context}))
 
 
 def letter(kind: str, *, language: str = "en", **context: Any) -> OutboxMail:
-    """A mail that is in no database."""
+    """A mail that is not in the database."""
     user = User(id=uuid.UUID(int=1), language=language)
     return OutboxMail(kind=kind, recipient="alice@example.test", context=context, user=user)
 
 
 def content(message: EmailMessage, subtype: Literal["plain", "html"] = "plain") -> str:
-    """Return what the reader of the text, or of the HTML, sees."""
+    """Return the text, or the HTML, as its reader sees it."""
     part = message.get_body((subtype,))
     assert part is not None
     return str(part.get_content())
 
 
 def due_again(run: Run) -> None:
-    """Let the wait for the next attempt be over."""
+    """Make the next attempt due."""
     run(lambda s: s.execute(update(OutboxMail).values(next_attempt_at=OutboxMail.created_at)))
 
 
 def dies(*_arguments: Any, **_named: Any) -> None:
-    """Stand for a process that is killed here."""
+    """Stand in for a process that is killed here."""
     raise SystemExit
 
 
 def only(run: Run) -> OutboxMail:
-    """Return the one mail there is."""
+    """Return the only mail."""
     return run(lambda s: s.scalars(select(OutboxMail)).one())
 
 
@@ -274,7 +274,7 @@ def test_mail_is_encrypted_by_starttls_or_from_the_first_byte(
     certificate = issue(tmp_path, "mail", "localhost")
     with fake_smtp_server.running(certificate=certificate, begins_with_tls=security == "tls") as sink:
         configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=sink.port, smtp_security=security)
-        # Whoever signed the certificate is not trusted yet.
+        # The certificate's issuer is not trusted yet.
         assert mail.send_pending() == 0
         assert sink.envelopes == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

@@ -1,4 +1,4 @@
-"""Payments are settled though callbacks, jobs or providers fail, and each job run twice is as one run."""
+"""Payments are settled although callbacks, jobs or providers fail, and every job is idempotent."""
 
 import http.server
 import threading
@@ -29,7 +29,7 @@ Run = Callable[[Callable[..., Any]], Any]
 
 @pytest.fixture
 def pay(shop: Committed, buyer: User, run: Run) -> Callable[..., Payment]:
-    """Start a payment that began a while ago, with the customer's decision if wanted."""
+    """Start a payment some time ago, with the customer's decision if wanted."""
 
     def started(outcome: Any = None, *, stored: bool = False) -> Payment:
         payment = run(lambda s: top_up(s, buyer, shop[0], "10"))
@@ -50,12 +50,12 @@ def pay(shop: Committed, buyer: User, run: Run) -> Callable[..., Payment]:
 
 
 def dies(*_arguments: Any, **_named: Any) -> None:
-    """Stand for a process that is killed here."""
+    """Stand in for a process that is killed here."""
     raise SystemExit
 
 
 def status(run: Run, payment: Payment) -> str:
-    """Say where a payment stands."""
+    """Return a payment's status."""
     return run(lambda s: s.get_one(Payment, payment.id).status)
 
 
@@ -142,7 +142,7 @@ def test_payments_expire_once(run: Run, pay: Callable[..., Payment]) -> None:
 
 @pytest.fixture
 def portal(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes, dict[str, str]]]]:
-    """What arrives at the portal's address; a body that says so is answered with 503."""
+    """Requests to the portal's address; a body that asks for it is answered with 503."""
     arrived: list[tuple[str, bytes, dict[str, str]]] = []
 
     class Ear(http.server.BaseHTTPRequestHandler):
@@ -153,7 +153,7 @@ def portal(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
             self.end_headers()
 
         def log_message(self, *_arguments: object) -> None:
-            """Stay quiet."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ear) as server:
         changed = shop[0].portal.model_copy(update={"port": server.server_port})

@@ -1,4 +1,4 @@
-"""The worker and the scheduler as they really run: processes of their own, ended by SIGTERM."""
+"""Worker and scheduler as real processes, ended by SIGTERM."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -55,7 +55,7 @@ def process(module: str, environment: dict[str, str], **pipes: int) -> Iterator[
 
 
 def stop(running: subprocess.Popen[bytes]) -> int:
-    """Ask the process to end, and return its exit code."""
+    """Stop the process and return its exit code."""
     running.send_signal(signal.SIGTERM)
     return running.wait(timeout=15)
 
@@ -74,7 +74,7 @@ def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
         assert run(lambda s: balance(s, buyer)) == 150
         until(lambda: redis.hexists(last_success.JOBS_KEY, "jobs.payments.settle"))
         queues.enqueue("jobs.payments.settle", "no id at all")
-        # At once and three times again.
+        # Tried at once and three times again.
         until(lambda: redis.hget(audit_counters.TOTALS_KEY, "job_runs|jobs.payments.settle|failed") == b"4")
         assert stop(worker) == 0
     assert Worker.all(connection=redis) == []
@@ -88,7 +88,7 @@ def test_a_slow_job_keeps_no_other_waiting_and_its_worker_does_not_die_alone(
         queues.queue(queues.SLOW_QUEUE).enqueue("time.sleep", 30)
         until(lambda: queues.queue(queues.SLOW_QUEUE).started_job_registry.count)
         queues.enqueue("jobs.cleanup.delete_browser_access")
-        # Counted right after it has ended.
+        # Counted right after the job has ended.
         until(lambda: redis.hexists(audit_counters.TOTALS_KEY, "job_duration_sum|jobs.cleanup.delete_browser_access"))
         os.kill(slow.pid, signal.SIGKILL)
         worker.wait(timeout=15)
@@ -105,7 +105,7 @@ def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
             until(lambda: queues.queue_status(redis).scheduler_lives)
             until(lambda: redis.zcount(Scheduler.scheduled_jobs_key, time.time(), "+inf") == len(schedule.SCHEDULE))
             assert stop(scheduler) == 0
-        # All of it is due again, and nothing waits in the queue.
+        # Every job is due again, and the queue is empty.
         redis.delete(queues.queue().key)
         redis.zadd(Scheduler.scheduled_jobs_key, dict.fromkeys(due, 0), xx=True)
     assert {job.id for job in timetable.get_jobs()} == {task.id for task in schedule.SCHEDULE}

@@ -1,4 +1,4 @@
-"""A job that is asked for arrives, is done by a real worker, and is asked for in vain only loudly."""
+"""Enqueued jobs run in a real worker, are retried, and failures are reported."""
 
 import time
 import uuid
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def paid(run: Run, settings: Settings, buyer: User) -> str:
-    """Leave a stored callback that waits for its job; returns its id."""
+    """Store a callback whose job has not run yet; return its id."""
     stored = run(lambda s: callbacks.store_event(s, "mock", decided(s, top_up(s, buyer, settings), settings)))
     return str(stored)
 

@@ -1,4 +1,4 @@
-"""The schedule in Redis becomes the list, however often and from whatever state it is made true."""
+"""The schedule in Redis matches the list after reconciliation, from any earlier state."""
 
 import importlib
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from jobs.schedule import SCHEDULE, ScheduledJob
 from models.config.settings import Settings
 from models.database import Sessions
 
-# rq-scheduler asks for the time in ways that newer versions of Python and of crontab frown upon.
+# rq-scheduler reads the time in ways that newer versions of Python and crontab deprecate.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:rq_scheduler"),
     pytest.mark.filterwarnings("ignore::FutureWarning:rq_scheduler"),
@@ -27,12 +27,12 @@ NIGHTLY = ScheduledJob("jobs.audit.archive", cron="0 4 * * *")
 
 @pytest.fixture
 def timetable(redis: Redis) -> Scheduler:
-    """The scheduler on an empty Redis."""
+    """The scheduler with an empty Redis."""
     return schedule.scheduler(redis)
 
 
 def ids(timetable: Scheduler) -> set[str]:
-    """Return the ids of what is scheduled."""
+    """Return the ids of the scheduled jobs."""
     return {job.id for job in timetable.get_jobs()}
 
 
@@ -87,7 +87,7 @@ def test_due_jobs_go_into_our_queue_and_come_back_after_their_interval(timetable
 
 
 def test_a_task_is_never_off_the_list_while_it_goes_into_its_queue(timetable: Scheduler, redis: Redis) -> None:
-    """Killed in between, the scheduler would lose it; and the doctor, looking in between, saw a hole."""
+    """Killed in between, the scheduler would lose the job, and the doctor would see a gap."""
     schedule.reconcile(timetable, (HOURLY, NIGHTLY))
     redis.zadd(Scheduler.scheduled_jobs_key, {HOURLY.id: 0, NIGHTLY.id: 0})
     with redis.monitor() as watched:
@@ -111,7 +111,7 @@ def test_what_somebody_scheduled_once_runs_once(timetable: Scheduler, redis: Red
 def test_the_record_of_a_job_does_not_expire_between_two_runs(
     timetable: Scheduler, redis: Redis, shop: tuple[Settings, Sessions]
 ) -> None:
-    """rq-scheduler drops a job whose record is gone, so nothing would ever run it again."""
+    """rq-scheduler drops a job whose record has expired, so it would never run again."""
     schedule.reconcile(timetable)
     for job in timetable.get_jobs():
         timetable.enqueue_job(job)

@@ -1,4 +1,4 @@
-"""The jobs that keep a token's clock: each row in a transaction of its own, and one that fails holds up no other."""
+"""Token time jobs: one transaction per row, and a failing row does not block the others."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What docs/webhooks.md tells receivers is true: its snippet accepts what we sign, and nothing else."""
+"""The claims of docs/webhooks.md hold: its snippet accepts our signatures and nothing else."""
 
 import base64
 import re
@@ -21,7 +21,7 @@ Verify = Callable[[str, dict[str, str], bytes], bool]
 
 @pytest.fixture(scope="module")
 def verify() -> Verify:
-    """The function of the snippet, as a reader would copy it."""
+    """The snippet's function, as a reader would copy it."""
     snippet = re.search(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     assert snippet is not None
     names: dict[str, Verify] = {}
@@ -64,7 +64,7 @@ def test_the_snippet_refuses_what_was_changed_replayed_or_signed_by_another(veri
 
 
 def test_the_signature_is_that_of_the_open_standard() -> None:
-    """The example that the Standard Webhooks libraries are tested with."""
+    """The example used by the tests of the Standard Webhooks libraries."""
     secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     moment = datetime.fromtimestamp(1614265330, UTC)
     headers = signing.headers(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}', moment)

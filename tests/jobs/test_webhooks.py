@@ -1,4 +1,4 @@
-"""Webhooks arrive signed, once for each notice; a receiver that is slow, broken or hostile harms nobody but itself."""
+"""Webhooks are signed and delivered once; a slow, broken or malicious receiver affects only itself."""
 
 import base64
 import hashlib
@@ -41,7 +41,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def rules(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Quick time-outs, and requests to the loopback, where the test's receivers are."""
+    """Short time-outs, and deliveries to loopback, where the test's receivers are."""
     rules = shop[0].webhooks.model_copy(update={"allow_private": True, "timeout_seconds": 0.4, "disable_after": 5})
     settings = shop[0].model_copy(update={"webhooks": rules})
     monkeypatch.setattr(context, "settings", lambda: settings)
@@ -49,7 +49,7 @@ def rules(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def add(run: Run, user: User, url: str, settings: Settings, *topics: Topic) -> tuple[uuid.UUID, bytes]:
-    """Add an endpoint for some topics, or for all; return its id and its secret."""
+    """Create an endpoint for some topics, or for all; return its id and secret."""
     words = topics or tuple(Topic)
 
     def call(session: Session) -> tuple[uuid.UUID, bytes]:
@@ -62,19 +62,19 @@ def add(run: Run, user: User, url: str, settings: Settings, *topics: Topic) -> t
 
 
 def tell(run: Run, user: User, kind: str = "bonus", key: str = "a") -> None:
-    """Leave a notice."""
+    """Enqueue a notification."""
     run(lambda s: outbox.enqueue_mail(s, kind, user, dedup_key=key, username=user.username, amount_znc="5.00"))
 
 
 def due_again(run: Run) -> None:
-    """Let every wait be over."""
+    """Make every delivery due."""
     past = clock.now() - timedelta(seconds=1)
     run(lambda s: s.execute(update(WebhookDelivery).values(next_attempt_at=past)))
     run(lambda s: s.execute(update(WebhookEndpoint).values(rests_until=None)))
 
 
 def only(run: Run) -> WebhookDelivery:
-    """Return the one delivery there is."""
+    """Return the only delivery."""
     return run(lambda s: s.scalars(select(WebhookDelivery)).one())
 
 
@@ -180,7 +180,7 @@ def test_an_endpoint_that_fails_rests_and_keeps_no_other_waiting(
         assert webhooks.send_pending() == 6
         assert time.monotonic() - began < 2
         assert (len(broken.requests), len(receiver.requests)) == (1, 6)
-        # The five that were not tried are as they were; while their endpoint rests, none is taken.
+        # The five that were not tried are unchanged; while their endpoint backs off, none is claimed.
         waiting = run(lambda s: s.scalars(select(WebhookDelivery).where(WebhookDelivery.delivered_at.is_(None))).all())
         assert sorted(delivery.attempts for delivery in waiting) == [0, 0, 0, 0, 0, 1]
         assert webhooks.send_pending() == 0
@@ -201,7 +201,7 @@ def test_an_endpoint_that_fails_for_too_long_is_switched_off_and_its_owner_told(
     endpoint = run(lambda s: s.get_one(WebhookEndpoint, endpoint_id))
     assert (endpoint.enabled, endpoint.disabled_at is not None) == (False, True)
     assert run(lambda s: s.scalars(select(OutboxMail.kind)).all()) == ["bonus", "webhook_disabled"]
-    # What waited is among the dead letters, and goes once the endpoint is on again and somebody says so.
+    # Pending deliveries failed permanently; they are sent after the endpoint is enabled and they are resent.
     assert only(run).state is DeliveryState.DEAD
     assert run(lambda s: deliveries.resend(s, only(run).id, actor=PLATFORM)) is False
     run(lambda s: endpoints.set_enabled(s, s.get_one(WebhookEndpoint, endpoint_id), on=True, actor=PLATFORM))
@@ -316,7 +316,7 @@ def test_without_leave_nothing_is_sent_into_our_own_network(
 def test_an_address_whose_host_cannot_be_found_is_told_before_anything_is_sent(
     run: Run, alice: User, rules: Settings, receiver: Receiver
 ) -> None:
-    """A name under `.invalid` is never found (RFC 6761, 6.4): such a webhook is not simply "on"."""
+    """A name under `.invalid` is never resolved (RFC 6761, 6.4): such an endpoint is not simply "on"."""
     lost, _secret = add(run, alice, "https://hooks.invalid/zenzefi", rules)
     found, _secret = add(run, alice, receiver.url(), rules)
 
@@ -327,6 +327,6 @@ def test_an_address_whose_host_cannot_be_found_is_told_before_anything_is_sent(
         webhooks.check_address(str(each))
     assert run(errors) == ["The host name cannot be resolved.", None]
     assert receiver.paths == []
-    # A finding about a former address says nothing of the new one.
+    # A result about a former address is ignored for the new one.
     run(lambda session: endpoints.record_address_check(session, lost, "https://former.invalid/", None))
     assert run(errors)[0] is not None

@@ -1,4 +1,4 @@
-"""One form for each IP address, whoever wrote it (RFC 4007, section 11; RFC 4291, section 2.5.5.2)."""
+"""Canonical form of IP addresses, whatever the spelling (RFC 4007, section 11; RFC 4291, section 2.5.5.2)."""
 
 from ipaddress import ip_network
 

@@ -1,4 +1,4 @@
-"""The way to the database, as a process takes it that imports nothing else of ours."""
+"""Database connections of a process that imports nothing else of ours."""
 
 import subprocess
 import sys

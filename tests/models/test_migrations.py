@@ -1,4 +1,4 @@
-"""The migrations and the tables say the same, both ways, and a migration never waits long for a lock."""
+"""Migrations and models agree in both directions, and a migration never waits long for a lock."""
 
 import functools
 import os
@@ -31,8 +31,8 @@ COMPARE = {"compare_type": True, "compare_server_default": True}
 
 @pytest.fixture
 def scratch(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[tuple[Flask, Engine]]:
-    """The migrating application on a database of its own, which stands at the newest revision."""
-    # Other limits than a migration's own, so that the two are told apart.
+    """The migrating application on a database of its own, at the newest revision."""
+    # Other limits than a migration's own, so that they can be distinguished.
     limits = {"ZENZEFI_DATABASE__LOCK_TIMEOUT_MS": "7000", "ZENZEFI_DATABASE__STATEMENT_TIMEOUT_MS": "17000"}
     settings = config.load_settings({**environment, **limits, "DATABASE_URL": make_database()})
     engine = create_engine(settings.database.url)
@@ -48,13 +48,13 @@ def differences(connection: Connection) -> list[Any]:
 
 
 def heads(engine: Engine) -> tuple[str, ...]:
-    """Return the revision that a database is at."""
+    """Return the revision of a database."""
     with engine.connect() as connection:
         return schema_revision.current(connection)
 
 
 def left(engine: Engine) -> tuple[list[str], list[str], list[str]]:
-    """Name the tables, functions and types of ours that are in the database."""
+    """Return our tables, functions and types in the database."""
     with engine.connect() as connection:
         routines = connection.scalars(text("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"))
         types = connection.scalars(
@@ -105,7 +105,7 @@ def test_a_migration_runs_under_timeouts_and_one_at_a_time(scratch: tuple[Flask,
                 for name in ("lock_timeout", "statement_timeout"):
                     beside.execute(f"SHOW {name}")
                     found[name] = beside.fetchone()[0]
-                # Other tests of this run have locks in databases of their own.
+                # Other tests of this run hold locks in databases of their own.
                 beside.execute(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {HERE}")
                 found["locks"] = beside.fetchone()[0]
 

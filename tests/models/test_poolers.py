@@ -1,4 +1,4 @@
-"""The limits of our connections hold directly and through PgBouncer, whatever its pooling mode.
+"""Connection limits hold directly and through PgBouncer, in every pooling mode.
 
 PgBouncer's documentation (config, `ignore_startup_parameters`): it tracks a few startup parameters only and refuses a
 connection that sends others, such as `options`. Its feature matrix: SET is not supported in transaction pooling.
@@ -25,7 +25,7 @@ LIMITS = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "1min",
 }
-# With so few connections to the server, each transaction gets one that another client of ours has used.
+# With so few server connections, each transaction gets one that another client of ours has used.
 FEW = {"default_pool_size": "2"}
 
 
@@ -37,7 +37,7 @@ def limits(engine: Engine) -> dict[str, str]:
 
 @pytest.fixture(params=["session", "transaction"])
 def pooled(request: pytest.FixtureRequest, committed: tuple[Settings, Sessions]) -> Iterator[Settings]:
-    """The settings of a process whose way to the database leads through PgBouncer."""
+    """Settings of a process that connects through PgBouncer."""
     settings, _ = committed
     more = FEW if request.param == "transaction" else {}
     with pgbouncer(settings.database.url, request.param, more=more) as url:
@@ -70,7 +70,7 @@ def test_what_a_transaction_sets_for_itself_goes_before_the_limits_of_the_proces
 def test_our_limits_stay_with_our_transactions_and_not_with_the_poolers_connections(
     committed: tuple[Settings, Sessions],
 ) -> None:
-    """A connection of the pooler serves other programs too."""
+    """The pooler's connections serve other programs too."""
     settings, _ = committed
     with pgbouncer(settings.database.url, "transaction", more={"default_pool_size": "1"}) as url:
         ours = database.connect(settings.database.model_copy(update={"url": url}))

@@ -1,4 +1,4 @@
-"""Days of a time zone, over changes of clocks and odd differences; and who sets a user's zone."""
+"""Time zones: day boundaries across clock changes and unusual offsets; and setting a user's zone."""
 
 from datetime import UTC, date, datetime
 
@@ -17,7 +17,7 @@ from tests.factories import actions
 @pytest.mark.parametrize(
     ("name", "day", "start"),
     [
-        # By the rules of the IANA time zone database for these places.
+        # According to the IANA time zone database.
         ("UTC", date(2026, 11, 29), datetime(2026, 11, 29, tzinfo=UTC)),
         ("Europe/Moscow", date(2026, 11, 29), datetime(2026, 11, 28, 21, tzinfo=UTC)),
         ("Asia/Kathmandu", date(2026, 11, 29), datetime(2026, 11, 28, 18, 15, tzinfo=UTC)),

@@ -1,4 +1,4 @@
-"""Settings are read once, checked at start, and complain by key and value, but never with a secret's value."""
+"""Settings are read once, checked at start, and errors name key and value, but never a secret's value."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -26,7 +26,7 @@ def load(**changes: str) -> config.Settings:
 
 
 def complaint(**changes: str) -> str:
-    """Return what the settings say is wrong."""
+    """Return the error message."""
     with pytest.raises(ConfigError) as caught:
         load(**changes)
     return str(caught.value)

@@ -1,4 +1,4 @@
-"""What a unique index decides is decided without an error, which PostgreSQL would log with its values."""
+"""Unique index conflicts are decided without an error, which PostgreSQL would log with its values."""
 
 from decimal import Decimal
 from typing import Any

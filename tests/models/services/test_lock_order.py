@@ -1,4 +1,4 @@
-"""Two transactions that need the same rows: whichever order they come in, neither is thrown out for a deadlock."""
+"""Concurrent transactions on the same rows do not deadlock, in either order."""
 
 import uuid
 from collections.abc import Callable
@@ -29,7 +29,7 @@ HOOK = "https://example.org/hook"
 
 
 def hooked(factory: Sessions, settings: Settings, alice: User, notices: int) -> tuple[uuid.UUID, list[uuid.UUID]]:
-    """Give alice an endpoint with deliveries that a sender holds."""
+    """Create an endpoint with claimed deliveries for alice."""
     with factory.begin() as session:
         owner, topics = session.get_one(User, alice.id), list(Topic)
         made = webhook_endpoints.create(

@@ -1,4 +1,4 @@
-"""Lists are cut in the database with bounds on both sides, and the audit log stands with its changes."""
+"""Pages are cut in the database with clamped bounds, and the audit log commits with its changes."""
 
 import pytest
 from sqlalchemy import func, select

@@ -1,4 +1,4 @@
-"""What two do at the same instant: one wins by the database's own rules, and the other hears a plain sentence."""
+"""Races: of two concurrent changes, the database lets one win and the other gets a clear error."""
 
 import functools
 import uuid
@@ -64,7 +64,7 @@ def test_two_devices_on_a_fresh_token_one_wins_and_one_session_exists(
         with factory.begin() as session:
             held = session.scalars(select(ProxySession).where(ProxySession.token_id == token.id)).all()
         if None in devices and len(won) == 2:
-            # Nobody's session came first and was claimed.
+            # The session without a device came first and was claimed.
             assert held[0].device_id == "laptop"
         else:
             assert len(won) == 1
@@ -115,7 +115,7 @@ def test_workers_that_share_sessions_add_their_counts_without_a_deadlock(committ
         token_ids = [buy(session, alice, settings, hours=1).id for _ in range(100)]
     with factory.begin() as session:
         rules = settings.sessions
-        # A table of some size, so that rows are found by their index, in the order in which they are asked for.
+        # A table large enough that rows are found by index, in the requested order.
         session.execute(text(CROWD), {"user": alice.id, "token": token_ids[0]})
         held = [
             sessions.begin(session, token_id, device=None, rules=rules, actor=PLATFORM).id for token_id in token_ids
@@ -191,7 +191,7 @@ def test_who_is_being_disabled_buys_nothing_that_is_not_announced(committed: Com
             bundles.purchase(session, alice, bundle_id, purchase_id=uuid.uuid4(), **facts)
 
     disable = functools.partial(roles.set_active, user_id=alice.id, active=False, actor=PLATFORM)
-    # As far as the tokens' announcement: what it does not see must not be bought any more.
+    # Up to the invalidation of the tokens: what it does not see must not be sold any more.
     results = crossing(factory, disable, "UPDATE access_tokens", purchase)
     assert isinstance(results[1], AccountDisabled), results
     with factory.begin() as session:

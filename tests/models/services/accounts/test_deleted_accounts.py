@@ -1,7 +1,7 @@
-"""Money and a deleted account: nothing is credited to it, and its debts and limits find who registers again.
+"""Deleted accounts: nothing is credited to them, and debts and limits apply again after a new registration.
 
 The rule: no order of payments, reversals, deletions and returns of the same person leaves a bonus, gift or credit
-standing on money that went back, or money credited to nobody.
+backed by reversed money, or money credited to nobody.
 """
 
 import uuid
@@ -40,7 +40,7 @@ def frank(session: Session) -> User:
 
 @pytest.fixture(autouse=True)
 def sound(request: Any) -> Any:
-    """The books add up after every test."""
+    """Ledger verification passes after every test."""
     session = request.getfixturevalue("session") if "session" in request.fixturenames else None
     yield
     if session is not None:
@@ -53,7 +53,7 @@ def leave(session: Session, user: User, settings: Settings) -> None:
 
 
 def back(session: Session, settings: Settings, name: str = "frank2", email: str = "Frank@Example.test") -> User:
-    """Somebody who registers with the address of the deleted account."""
+    """Register a user with the address of the deleted account."""
     facts = {"email": email, "username": name, "password": PASSWORD, "settings": settings, "actor": PLATFORM}
     return email_flows.register(session, **facts)  # type: ignore[arg-type]
 
@@ -70,7 +70,7 @@ def unclaimed(session: Session) -> Decimal:
 
 
 def expired(session: Session, user: User, settings: Settings, time: Clock) -> Payment:
-    """A payment that nobody paid in time, so that it does not keep the account from being deleted."""
+    """A payment that expired, so that it does not block the deletion."""
     payment = top_up(session, user, settings)
     time.advance(hours=2)
     topups.expire(session)

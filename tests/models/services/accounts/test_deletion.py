@@ -1,4 +1,4 @@
-"""Deleting an account at the very moment at which something else happens to it: no deadlock, and nothing is lost."""
+"""Account deletion concurrent with other changes: no deadlock, and nothing is lost."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ Committed = tuple[Settings, Sessions]
 
 
 def leaves(user: User, settings: Settings) -> Callable[[Any], Any]:
-    """Return a call by which somebody deletes his account."""
+    """Return a call that deletes a user's account."""
 
     def call(session: Any) -> Any:
         proof = {"password": PASSWORD, "code": None}
@@ -62,7 +62,7 @@ def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed
 def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice, is_held = person(factory, "alice", balance="100"), threading.Event()
-    # They lie the other way round than a worker takes them.
+    # In the opposite order to the workers'.
     low, high = uuid.UUID(int=1), uuid.UUID(int=2)
     with factory.begin() as session:
         for wanted in (high, low):

@@ -1,4 +1,4 @@
-"""Logins: how one begins, lasts and ends, and that nothing revives it."""
+"""Login sessions: begin, expiry, end, and no revival."""
 
 from datetime import timedelta
 
@@ -17,12 +17,12 @@ HOUR = timedelta(hours=1)
 
 
 def begin(session: Session, user: User, kind: LoginKind = LoginKind.PAGE) -> Login:
-    """Log somebody in for an hour."""
+    """Create a login for one hour."""
     return logins.begin(session, user, kind=kind, lifetime=HOUR, actor=BROWSER)
 
 
 def is_open(session: Session, login: Login) -> bool:
-    """Say whether the login still opens the account."""
+    """Return whether the login is active."""
     return logins.find_active(session, login.id, kind=login.kind) is not None
 
 
@@ -107,7 +107,7 @@ def test_a_new_password_ends_every_login_but_the_one_that_is_kept(session: Sessi
 
 
 def test_a_login_begun_with_the_old_password_while_it_was_changed_is_dead(session: Session, alice: User) -> None:
-    """The new password was committed between the check of the old one and the beginning of the login."""
+    """The new password was committed between the check of the old one and the creation of the login."""
     users.change_password(session, alice, current=PASSWORD, new="another good one", actor=PLATFORM)
     late = begin(session, alice)
     late.password_version -= 1

@@ -1,4 +1,4 @@
-"""Passwords that are guessed first are refused (NIST SP 800-63B-4, 3.1.1.2), wherever a password is set."""
+"""Guessable passwords are refused wherever a password is set (NIST SP 800-63B-4, 3.1.1.2)."""
 
 import time
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Second factors and mailed links under races: what is good once is good once, also at the same instant."""
+"""Second factors and e-mail links under races: single-use also when used concurrently."""
 
 from datetime import timedelta
 
@@ -41,7 +41,7 @@ def test_one_code_sent_twice_at_the_same_instant_is_taken_once(committed: Commit
 
 
 def test_a_code_of_a_secret_that_is_replaced_at_the_same_instant_confirms_nothing(committed: Committed) -> None:
-    """The app holds the first secret: were the second one turned on by its code, the owner would be locked out."""
+    """The app has the first secret: if its code enabled the second one, the owner would be locked out."""
     settings, sessions = committed
     alice = person(sessions, "alice")
     with sessions.begin() as session:

@@ -1,4 +1,4 @@
-"""Accounts: who may register, log in, change a password, and who can be switched off."""
+"""Users: registration, authentication, password changes, and disabling."""
 
 import pytest
 from sqlalchemy import select
@@ -23,7 +23,7 @@ from tests.factories import BROWSER, actions, balance
 
 
 def register(session: Session, **changes: str) -> User:
-    """Register erin, with some facts changed."""
+    """Register erin, with some fields changed."""
     facts = {"email": "erin@example.test", "username": "erin", "password": PASSWORD, **changes}
     return users.register(session, actor=BROWSER, **facts)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The audit log's chain: every way to tamper with a sealed row is noticed, and sealing never waits for a purchase."""
+"""Audit hash chain: every kind of tampering is detected, and chaining never waits for a purchase."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -39,19 +39,19 @@ def write(session: Session, count: int = 1) -> None:
 
 @pytest.fixture
 def sealed(session: Session, key: bytes) -> list[int]:
-    """The ids of eight rows that are sealed; place n of the chain is the nth of them."""
+    """Return the ids of eight chained rows; row n has number n in the chain."""
     write(session, ROWS)
     assert hash_chain.chain_new_rows(session, key) == ROWS
     return list(session.scalars(select(AuditChainLink.entry_id).order_by(AuditChainLink.number)))
 
 
 def proved(session: Session, key: bytes, **noted: dict[int, bytes]) -> chain_verification.Report:
-    """Prove the chain as the test's transaction sees it."""
+    """Verify the chain as the test's transaction sees it."""
     return chain_verification.verify_and_record(session, key, noted=noted.get("noted", {}))
 
 
 def tamper(session: Session, *statements: str, **values: Any) -> None:
-    """Do what the owner of the tables can: neither triggers nor the foreign key hold him."""
+    """Change rows as the tables' owner can, without triggers and foreign keys."""
     for table in ("audit_entries", "audit_seals"):
         session.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
     session.execute(text("ALTER TABLE audit_seals DROP CONSTRAINT IF EXISTS fk_audit_seals_entry_id_audit_entries"))
@@ -105,7 +105,7 @@ def test_a_row_that_was_removed_with_its_seal_is_missed(session: Session, key: b
     both = ("DELETE FROM audit_seals WHERE entry_id = :id", "DELETE FROM audit_entries WHERE id = :id")
     tamper(session, *both, id=sealed[3])
     assert proved(session, key).fault == chain_verification.Fault("removed", 4)
-    # The places behind it moved up: the hash of each covers its own place.
+    # The later numbers moved up: each hash covers its own number.
     tamper(session, *(f"UPDATE audit_seals SET number = {n} WHERE number = {n + 1}" for n in range(4, ROWS)))
     assert proved(session, key).fault == chain_verification.Fault("altered", 4, sealed[4])
 
@@ -155,7 +155,7 @@ def test_a_row_that_says_it_is_older_than_it_can_be_is_named(session: Session, k
 def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and_are_no_fault(
     *, session: Session, key: bytes, sealed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The order of the log is that in which rows were written. A clock that is set back changes their times only.
+    # The log's order is that in which rows were written. A clock that is set back changes their times only.
     def write_at(moment: datetime) -> None:
         session.add(
             AuditEntry(action=AuditAction.JOB_CHANGED, resource_type="job", origin=Origin.JOB, created_at=moment)
@@ -179,7 +179,7 @@ def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and
         key, list(hash_chain.walk(session, 0)), number=0, before=hash_chain.START
     )
     assert fault is None
-    # Whoever backdates a row while the clock goes right is found as before.
+    # A row that is backdated while the clock is right is found as before.
     write_at(behind)
     assert hash_chain.chain_new_rows(session, key) == 0
     assert str(proved(session, key).fault).endswith("was inserted later")

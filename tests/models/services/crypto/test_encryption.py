@@ -1,4 +1,4 @@
-"""A sealed secret opens with its own key, for its own purpose and owner, and nowhere else."""
+"""An encrypted secret can be decrypted with its own key, purpose and owner only."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""Token secrets carry their own proof, and the database never sees them."""
+"""Token secrets carry a MAC, and the database never sees them."""
 
 import base64
 import uuid

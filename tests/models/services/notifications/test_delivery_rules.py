@@ -1,4 +1,4 @@
-"""People are told what they want to be told, once, when it happens."""
+"""Notifications: users get what they subscribed to, once, at the time of the event."""
 
 import uuid
 from datetime import timedelta
@@ -37,12 +37,12 @@ def no_mails_yet(session: Session, alice: User) -> None:
 
 
 def kinds(session: Session) -> list[str]:
-    """Return the kinds of the mails that wait, oldest first."""
+    """Return the kinds of the pending mails, oldest first."""
     return list(session.scalars(select(OutboxMail.kind).order_by(OutboxMail.created_at, OutboxMail.id)))
 
 
 def facts(session: Session, kind: str) -> dict[str, str]:
-    """Return what the only mail of a kind is about."""
+    """Return the context of the only mail of a kind."""
     return session.scalars(select(OutboxMail.context).where(OutboxMail.kind == kind)).one()
 
 
@@ -125,7 +125,7 @@ def test_of_a_token_that_does_not_simply_end_nothing_is_told(
 
 
 def tell(session: Session, settings: Settings) -> int:
-    """Do what the job does."""
+    """Run the job."""
     session.flush()
     return sum(expiry_notices.notify(session, key, settings) for key in expiry_notices.due_to_notify(session, settings))
 
@@ -149,7 +149,7 @@ def test_a_balance_that_falls_below_the_threshold_is_told_when_it_does(
 
 
 def test_who_sets_no_threshold_is_never_told(session: Session, alice: User, settings: Settings) -> None:
-    """Nobody is mailed about a balance who has not asked to be: there is no threshold until one is set."""
+    """No low-balance mail without a threshold, which is not set at first."""
     assert alice.low_balance_znc == 0
     buy(session, alice, settings, hours=168)
     assert kinds(session) == []

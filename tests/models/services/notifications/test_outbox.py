@@ -1,4 +1,4 @@
-"""A mail is written with what causes it, taken by one sender at a time, and tried again until it is given up."""
+"""Mail outbox: enqueued with the cause, claimed by one sender at a time, retried until it fails permanently."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,13 +18,13 @@ from tests.factories import person, race
 
 @pytest.fixture
 def empty(session: Session, alice: User) -> User:
-    """Alice, with her welcome out of the way."""
+    """Alice, without the welcome mail."""
     session.execute(delete(OutboxMail))
     return alice
 
 
 def write(session: Session, user: User, *keys: str, **context: Any) -> None:
-    """Leave a welcome under each key."""
+    """Enqueue a welcome mail under each key."""
     for key in keys:
         outbox.enqueue_mail(session, "welcome", user, dedup_key=key, username=user.username, **context)
 
@@ -57,7 +57,7 @@ def test_a_mail_that_is_gone_when_it_is_marked_stays_gone(session: Session, empt
     time.advance(minutes=1)
     sent, refused = outbox.claim(session)
     session.commit()
-    # What deleting an account does, in a transaction of its own.
+    # What the deletion of an account does, in a transaction of its own.
     session.execute(delete(OutboxMail).execution_options(synchronize_session=False))
     outbox.mark_sent(session, sent.id)
     outbox.mark_failed(session, refused.id, "no such reader")

@@ -1,4 +1,4 @@
-"""A change is announced to the workers when it commits, and only then."""
+"""Cache invalidation: workers are notified of a change at its commit, and only then."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ Committed = tuple[Settings, Sessions]
 
 
 class Ear:
-    """A connection of its own that listens, as every worker's does."""
+    """A connection that listens, as every worker's does."""
 
     def __init__(self, settings: Settings) -> None:
         url = make_url(settings.database.url)
@@ -34,20 +34,20 @@ class Ear:
         self._connection.cursor().execute(f"LISTEN {invalidation.CHANNEL}")
 
     def heard(self) -> list[dict[str, Any]]:
-        """Return what has arrived since the last time; the empty query makes the server hand it over."""
+        """Return the messages since the last call; the empty query makes the server deliver them."""
         self._connection.cursor().execute("SELECT 1")
         self._connection.poll()
         notices, self._connection.notifies = list(self._connection.notifies), []
         return [json.loads(notice.payload) for notice in notices]
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 
 @pytest.fixture
 def shop(committed: Committed) -> tuple[Settings, Sessions, User, AccessToken]:
-    """Alice and a fresh token of hers, committed."""
+    """Alice and an unused token of hers, committed."""
     settings, factory = committed
     with factory.begin() as session:
         alice = make_user(session, "alice", balance="100")
@@ -63,7 +63,7 @@ def ear(shop: tuple[Settings, Sessions, User, AccessToken]) -> Iterator[Ear]:
 
 
 def act(session: Session, settings: Settings, alice: User, token: AccessToken, what: str) -> None:
-    """Do one of the things that workers must hear of."""
+    """Make one of the changes that workers are notified of."""
     rules = settings.sessions
     match what:
         case "revoke":

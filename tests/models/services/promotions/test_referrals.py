@@ -1,4 +1,4 @@
-"""The referral bonus: one for each referred user, held while money can go back, and not kept on what does."""
+"""Referral bonus: one for each referred user, pending while the purchase can be refunded, deducted if it is."""
 
 import uuid
 from decimal import Decimal
@@ -31,7 +31,7 @@ from tests.models.services.tokens.test_bundles_and_coupons import bundle_named
 
 
 def invited_by(session: Session, referrer: User, name: str = "frank", balance: str = "500") -> User:
-    """Somebody who came with a code, and money."""
+    """A user registered with a referral code, with money."""
     facts = {"email": f"{name}@example.test", "username": name, "password": PASSWORD, "actor": PLATFORM}
     who = users.register(session, **facts, referral_code=referrer.referral_code.lower())  # type: ignore[arg-type]
     if Decimal(balance):
@@ -66,7 +66,7 @@ def restore(session: Session) -> int:
 
 @pytest.fixture
 def frank(session: Session, charlie: User) -> User:
-    """Whom charlie brought."""
+    """A user referred by charlie."""
     return invited_by(session, charlie)
 
 
@@ -243,7 +243,7 @@ def test_a_crash_between_any_two_statements_books_purchase_and_bonus_or_neither(
     assert_sound(factory)
 
 
-# A bonus never stands on money that went back, whatever the order of payments, reversals and deletions.
+# A bonus is never backed by reversed money, whatever the order of payments, reversals and deletions.
 
 
 def test_37_a_chargeback_takes_a_bonus_back_that_was_paid_out_already(
@@ -320,7 +320,7 @@ def test_a_gift_earns_no_bonus_however_often_it_is_spent_and_refunded(
     paid(session, frank, settings, "99.99")
     buy(session, frank, settings, hours=168)
     assert held(session, charlie) == 0
-    # The gift is spent by now, and what is left is their own money.
+    # The gift is spent by now; the rest is their own money.
     paid(session, frank, settings, "0.01")
     buy(session, frank, settings, hours=168)
     assert held(session, charlie) == 10

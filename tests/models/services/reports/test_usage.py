@@ -1,4 +1,4 @@
-"""What went through is known by day, of a token, of its owner and of all, and the days add up to the sessions."""
+"""Usage is counted by day for tokens, owners and the platform, and the days add up to the sessions."""
 
 import uuid
 from datetime import UTC, date, datetime
@@ -29,13 +29,13 @@ def thursday(time: Clock) -> Clock:
 
 
 def opened(session: Session, user: User, settings: Settings) -> ProxySession:
-    """A session of a token of its own."""
+    """A session of a new token."""
     token = buy(session, user, settings, hours=1)
     return sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
 
 
 def count(session: Session, held: ProxySession, at: Clock, *figures: int) -> None:
-    """Flush what one worker counted."""
+    """Flush the counts of one worker."""
     usage_counts.add_counts(session, [Count(held.id, *(figures or (1, 10, 100)), at())])
 
 
@@ -73,9 +73,9 @@ def test_days_of_a_token_are_those_of_its_owners_time_zone(
     [of_bob] = usage.series(session, **day, user_id=bob.id)
     assert (of_bob.first, of_bob.usage.requests) == (date(2026, 12, 31), 1)
     assert overview.user_overview(session, alice.id).today.requests == 1
-    # The platform's own days stay those of UTC.
+    # The platform's own days are UTC days.
     assert session.scalars(select(UsageDay.day)).all() == [date(2026, 12, 31)]
-    # A zone of another machine's edition stops nobody's counts.
+    # An unknown zone does not stop the counting.
     alice.time_zone = "Mars/Olympus_Mons"
     count(session, mine, thursday)
     assert usage.total(session, user_id=alice.id).requests == 2
@@ -127,7 +127,7 @@ def test_many_counts_are_one_statement_and_the_days_add_up_to_the_sessions(
     ).one()
     for table in (TokenUsageDay, UsageDay):
         assert session.execute(select(*(func.sum(getattr(table, name)) for name in names))).one() == wanted
-        # The session that carried nothing has not begun.
+        # The session without traffic has not begun.
         assert session.scalar(select(func.sum(table.sessions))) == 9
 
 

@@ -1,4 +1,4 @@
-"""Settings that change at run time: validated as config.toml is, with history and undo."""
+"""Run-time settings: validated as config.toml is, with history and undo."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A ticket opens a token to one browser once; the cookie it becomes lives and dies with its token."""
+"""A ticket grants one browser access once; its cookie lasts as long as its token."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,7 +33,7 @@ Committed = tuple[Settings, Sessions]
 
 @pytest.fixture
 def token(session: Session, alice: User, settings: Settings, time: Clock) -> AccessToken:
-    """A token of alice's that nobody has used yet."""
+    """An unused token of alice's."""
     return buy(session, alice, settings)
 
 
@@ -192,7 +192,7 @@ def test_a_browser_that_comes_in_again_keeps_its_device_and_its_old_cookie_ends(
     assert after is not None
     assert after.own_device == before.own_device
     assert found(session, settings, first) is None
-    # Workers hear of it.
+    # Workers are notified.
     session.refresh(token)
     assert token.version == version + 1
 
@@ -243,11 +243,11 @@ def test_what_opens_nothing_any_more_is_removed_and_the_rest_is_kept(
     kept = redeem(session, settings, issue(), held=cookie_hash(settings, replaced))
     time.advance(seconds=31)
     fresh = issue()
-    # Three used tickets, the cookie of the revoked token and the one that was replaced.
+    # Three used tickets, the cookie of the revoked token, and the replaced one.
     assert [browser_access.delete_ended(session) for _ in range(2)] == [5, 0]
     assert found(session, settings, kept) is not None
     assert browser_access.grants_access(session, ticket_hash(settings, fresh)) is not None
-    # A token that ran out may run on by an outage's credit; after a week its cookies go.
+    # An outage credit may extend an expired token; after a week its cookies are deleted.
     begin(session, token)
     time.advance(days=2)
     browser_access.delete_ended(session)

@@ -1,4 +1,4 @@
-"""Bundles and coupons: prices that add up, limits that hold, and each form acts once."""
+"""Bundles and coupons: prices add up, limits hold, and each form acts once."""
 
 import uuid
 from datetime import timedelta
@@ -154,7 +154,7 @@ def test_a_coupon_leaves_a_cent_and_works_for_bundles(
 def test_a_bundle_that_rounds_to_nothing_costs_a_cent_with_and_without_a_coupon(
     session: Session, alice: User, dana: User, settings: Settings
 ) -> None:
-    # A purchase is paid: a cent is the least that can be booked, so it is the least that anything costs.
+    # 0.01 is the smallest amount that can be booked, so it is the lowest price.
     prices = settings.prices.model_copy(update={"znc": {1: Decimal("0.01"), 24: Decimal(18)}})
     cheap = settings.model_copy(update={"prices": prices})
     coupon(session, dana)

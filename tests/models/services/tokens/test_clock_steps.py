@@ -1,4 +1,4 @@
-"""A wall clock that is set back: time that has run does not come back, whatever the owner does then."""
+"""Wall clock set back: used time does not return, whatever the owner does then."""
 
 import uuid
 
@@ -21,7 +21,7 @@ from tests.factories import balance, buy
 
 
 def used(session: Session, token: AccessToken, settings: Settings, time: Clock) -> ProxySession:
-    """Let a device use a token now."""
+    """Use a token now."""
     held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     usage_counts.add_counts(session, [Count(held.id, 1, 0, 0, time())])
     session.expire_all()
@@ -30,7 +30,7 @@ def used(session: Session, token: AccessToken, settings: Settings, time: Clock) 
 
 @pytest.fixture
 def token(session: Session, alice: User, settings: Settings, time: Clock) -> AccessToken:
-    """A token of 24 hours, for 18 ZNC, that was used for 22 of them before the clock was set back by 20."""
+    """A 24-hour token for 18 ZNC, used for 22 hours before the clock was set back by 20."""
     bought = buy(session, alice, settings)
     used(session, bought, settings, time)
     time.advance(hours=22)
@@ -68,7 +68,7 @@ def test_the_activity_of_others_shows_how_late_it_is(
     used(session, theirs, settings, time)
     time.advance(hours=-20)
     assert revocation.refund_preview(session, mine, settings).used_seconds == 22 * 3600
-    # A worker's clock that is some seconds fast makes nobody's refund smaller.
+    # A worker's clock that is some seconds fast reduces nobody's refund.
     time.advance(hours=20, seconds=-30)
     assert revocation.refund_preview(session, mine, settings).used_seconds == 22 * 3600 - 30
 

@@ -71,7 +71,7 @@ def test_tokens_bought_with_money_that_was_charged_back_stand_still_until_the_de
     assert (run(session, settings), run(session, settings)) == (2, 0)
     assert (running.state(time()), running.seconds_left(time())) == (TokenState.ACTIVE, 24 * 3600 - 1800)
     assert (fresh.state(time()), fresh.paused_seconds) == (TokenState.READY, 0)
-    # None of it counts as a pause of the owner's.
+    # None of it counts as one of the owner's pauses.
     outlook = token_pause.preview(session, running, settings)
     assert (outlook.left, outlook.latest_end) == (4, time() + timedelta(days=30))
 

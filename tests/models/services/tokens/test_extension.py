@@ -1,4 +1,4 @@
-"""Adding time to a token: paid once, for whoever owns it, and refunded by the same formula."""
+"""Extensions: paid once, for the owner only, and refunded by the same formula."""
 
 import uuid
 from datetime import timedelta
@@ -131,7 +131,7 @@ def test_an_extension_and_a_revocation_at_the_same_instant_leave_the_books_right
                 return revocation.revoke(session, alice, token.id, settings=settings, actor=PLATFORM)[1]
 
         extended, refunded = race(lengthen, end)
-        # Either the extension came first and is paid back too, or it was refused.
+        # Either the extension came first and is refunded too, or it was refused.
         assert refunded == (2 if isinstance(extended, Decimal) else 1)
     with factory.begin() as session:
         assert balance(session, alice) == 100

@@ -1,4 +1,4 @@
-"""Outage credit: every minute that was lost comes back, and none comes back twice."""
+"""Outage credit: every lost minute is credited, and none twice."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -47,7 +47,7 @@ def outage(session: Session, start: datetime, end: datetime | None = None) -> Ou
 
 
 def credit(session: Session, settings: Settings) -> int:
-    """Run the job until it finds nothing; returns how many tokens it looked at."""
+    """Run the job until it finds nothing; return the number of tokens processed."""
     looked_at = 0
     for outage_id in outage_credit.due(session):
         while found := outage_credit.credit(session, outage_id, settings, limit=2):

@@ -1,4 +1,4 @@
-"""Pauses: what is left stands still, within rules that keep an hour from lasting a year."""
+"""Pauses: the remaining time is kept, within limits that keep an hour from lasting a year."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -29,7 +29,7 @@ Do = Callable[..., AccessToken]
 
 @pytest.fixture
 def token(session: Session, alice: User, settings: Settings, time: Clock) -> AccessToken:
-    """A running token of alice's with 24 hours."""
+    """A running 24-hour token of alice's."""
     sold = buy(session, alice, settings)
     sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
     return sold
@@ -189,7 +189,7 @@ def test_a_revoked_token_in_a_pause_pays_back_what_was_left_when_it_began(
 def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
     *, do: Do, time: Clock, session: Session, alice: User, settings: Settings, token: AccessToken
 ) -> None:
-    """A token's pauses last 30 days in all; at that limit its time runs on, whoever asks and whenever the job runs."""
+    """A token's pauses last 30 days in all; at that limit its time runs on, whether or not the job has run."""
     time.advance(hours=12)
     do("pause")
     time.advance(days=30, hours=6)

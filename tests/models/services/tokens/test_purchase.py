@@ -1,4 +1,4 @@
-"""Buying time and ending a token."""
+"""Purchase and revocation of tokens."""
 
 import uuid
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What comes back for unused time, and when a token expires: pure arithmetic on its columns."""
+"""Refund and expiry arithmetic on a token's columns."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ DAY = 86400
 
 
 def token(*, price: str = "18", hours: int = 24, activated: bool = True, **columns: object) -> AccessToken:
-    """A token that was first used at START, in memory only."""
+    """A token activated at START, in memory only."""
     facts = {
         "paid_seconds": hours * 3600,
         "paused_seconds": 0,
@@ -39,7 +39,7 @@ def token(*, price: str = "18", hours: int = 24, activated: bool = True, **colum
 
 
 REFUNDS = [
-    # (what happened, the token's columns, hours since first use, prorata, list)
+    # (case, the token's columns, hours since activation, pro rata, list)
     ("never used", {"activated": False}, 500, "18.00", "18.00"),
     ("just started", {}, 0, "18.00", "17.00"),
     ("a second used", {}, 1 / 3600, "17.99", "17.00"),
@@ -129,7 +129,7 @@ def test_expiry_is_computed_from_what_was_paid_paused_and_credited(
 
 
 def with_refund(settings: Settings, **rules: str) -> Settings:
-    """The settings with other rules for refunds."""
+    """The settings with other refund rules."""
     return settings.model_copy(update={"refund": Refund(**rules)})  # type: ignore[arg-type]
 
 
@@ -142,7 +142,7 @@ def at_prices(settings: Settings, **prices: str) -> Settings:
 def test_used_time_costs_what_the_list_said_at_the_purchase(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
-    """A price that is raised or lowered later changes nothing about what was sold before."""
+    """A later change of a price does not affect earlier sales."""
     by_list = with_refund(settings, used_time_rate="list")
     sold = buy(session, alice, by_list)
     sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
@@ -159,7 +159,7 @@ def test_what_was_sold_before_the_list_was_kept_is_charged_by_the_present_one(se
 
 
 def ultimate(session: Session, settings: Settings) -> tuple[User, list[AccessToken]]:
-    """Somebody with an Ultimate bundle: 20 tokens of 168 hours for 1600 ZNC instead of 2000."""
+    """A user with an Ultimate bundle: 20 tokens of 168 hours for 1600 ZNC instead of 2000."""
     rich = make_user(session, "rich", balance="1600")
     facts = {"purchase_id": some_id(), "settings": settings, "actor": PLATFORM}
     sold = bundles.purchase(session, rich, some_bundle(session, "Ultimate").id, **facts)[1]  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def ultimate(session: Session, settings: Settings) -> tuple[User, list[AccessTok
 
 
 def revoke_all(session: Session, owner: User, tokens: Sequence[AccessToken], settings: Settings) -> Decimal:
-    """Revoke one after the other; returns what came back in all."""
+    """Revoke one after the other; return the sum of the refunds."""
     facts = {"settings": settings, "actor": PLATFORM}
     return sum((revocation.revoke(session, owner, one.id, **facts)[1] for one in tokens), Decimal(0))  # type: ignore[arg-type]
 

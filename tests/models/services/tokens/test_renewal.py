@@ -1,4 +1,4 @@
-"""Auto-renewal: told before, done once, stopped with a notice when it cannot be done."""
+"""Auto-renewal: announced, done once, and stopped with a notification when it fails."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,7 +27,7 @@ from tests.factories import Crash, actions, assert_sound, balance, buy, crash_af
 
 
 def begun(session: Session, owner: User, settings: Settings, *, hours: int = 24) -> AccessToken:
-    """A running token that renews itself."""
+    """A running token with auto-renewal."""
     token = buy(session, owner, settings, hours=hours)
     sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     renewal.set_auto_renew(session, owner, token.id, on=True, settings=settings, actor=Actor(owner.id))
@@ -221,7 +221,7 @@ def with_price(settings: Settings, znc: str, hours: int = 24) -> Settings:
 def test_a_price_that_rises_after_it_was_told_is_told_anew_and_not_taken(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
-    """Nobody is charged a price that they were not told."""
+    """Nobody is charged a price that was not announced to them."""
     token = begun(session, alice, settings)
     time.advance(hours=13)
     assert tell(session, settings) == 1

@@ -1,4 +1,4 @@
-"""A new name, and a new secret: the old one opens a little longer, the one before it no more."""
+"""Rename and rotate tokens: the previous secret works for a grace period, the one before it no more."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from tests.factories import actions
 
 @pytest.fixture
 def sold(session: Session, alice: User, settings: Settings, time: Clock) -> tuple[AccessToken, str]:
-    """A token of alice's, never used, with its secret."""
+    """An unused token of alice's, with its secret."""
     facts = {"hours": 24, "scope": "full", "name": "Laptop", "settings": settings, "actor": PLATFORM}
     return token_purchase.purchase(session, alice, **facts)  # type: ignore[arg-type]
 
@@ -132,7 +132,7 @@ def test_a_token_is_renamed_even_when_it_has_ended(
 def test_the_old_secret_can_be_ended_before_its_time_and_with_the_replacement(
     *, session: Session, alice: User, bob: User, settings: Settings, sold: tuple[AccessToken, str]
 ) -> None:
-    """Who replaces a secret because others have seen it must not wait for its grace to pass."""
+    """An owner whose secret has leaked must not have to wait for the end of the grace period."""
     token, first = sold
     second = rotate(session, alice, token, settings)
     assert opens(session, settings, first)
