@@ -17,7 +17,7 @@ Committed = tuple[Settings, Sessions]
 Run = Callable[[Callable[..., Any]], Any]
 
 
-def test_all_that_waits_is_sealed_batch_by_batch_and_once(
+def test_all_new_rows_are_chained_in_batches_and_once(
     shop: Committed, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = "INSERT INTO audit_entries (action, resource_type) SELECT 'job.changed', 'job' FROM generate_series(1, 25)"
@@ -27,7 +27,7 @@ def test_all_that_waits_is_sealed_batch_by_batch_and_once(
     assert run(lambda s: chain_verification.verify(s, hash_chain.key_of(shop[0].tokens))).rows == 27
 
 
-def test_the_nightly_check_keeps_its_result_and_shouts_when_the_log_does_not_hold(
+def test_the_nightly_verification_stores_its_result_and_logs_a_failure(
     shop: Committed, buyer: User, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert audit.chain_new_rows() == 2

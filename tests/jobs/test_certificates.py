@@ -20,7 +20,7 @@ def days_left(redis: Redis, name: str) -> float:
 
 
 @pytest.mark.parametrize("days", [9, -2])
-def test_the_end_of_each_public_certificate_is_kept_even_of_one_that_ran_out(
+def test_the_expiry_of_each_public_certificate_is_stored_even_of_an_expired_one(
     shop: Committed, redis: Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, days: int
 ) -> None:
     certificate, key = issue("shop.test", days=days)
@@ -40,9 +40,7 @@ def test_the_end_of_each_public_certificate_is_kept_even_of_one_that_ran_out(
     assert redis.hkeys(CERTIFICATES) == [b"public_proxy"]
 
 
-def test_what_answers_without_tls_is_passed_over(
-    shop: Committed, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_without_tls_is_ignored(shop: Committed, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(200, b"{}") as address:
         monkeypatch.setenv("ZENZEFI_PORTAL__PUBLIC_URL", f"https://{address}")
         assert job.check() == 0

@@ -46,7 +46,7 @@ def test_idle_sessions_and_those_of_ended_tokens_are_closed_once(shop: Committed
     assert still_open == [busy]
 
 
-def test_tickets_that_ran_out_are_removed_once(shop: Committed, buyer: User, run: Run) -> None:
+def test_expired_tickets_are_deleted_once(shop: Committed, buyer: User, run: Run) -> None:
     token = run(lambda s: buy(s, buyer, shop[0]))
     ticket = {"settings": shop[0], "actor": PLATFORM}
     for _ in range(3):
@@ -56,7 +56,7 @@ def test_tickets_that_ran_out_are_removed_once(shop: Committed, buyer: User, run
     assert [cleanup.delete_browser_access() for _ in range(2)] == [3, 0]
 
 
-def test_logins_whose_time_is_over_are_removed_once(shop: Committed, buyer: User, run: Run) -> None:
+def test_expired_logins_are_deleted_once(shop: Committed, buyer: User, run: Run) -> None:
     facts = {"kind": LoginKind.PAGE, "actor": PLATFORM}
     for hours in (1, 2):
         run(lambda s, hours=hours: logins.begin(s, buyer, lifetime=timedelta(hours=hours), **facts))
@@ -66,7 +66,7 @@ def test_logins_whose_time_is_over_are_removed_once(shop: Committed, buyer: User
     assert [cleanup.delete_ended_logins() for _ in range(2)] == [1, 0]
 
 
-def test_the_ledger_is_checked_and_a_fault_is_shouted(
+def test_the_ledger_is_verified_and_a_fault_is_logged(
     shop: Committed, buyer: User, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert [cleanup.verify_ledger() for _ in range(2)] == [True, True]
@@ -76,7 +76,7 @@ def test_the_ledger_is_checked_and_a_fault_is_shouted(
     assert "A balance differs from its transfers" in caplog.text
 
 
-def test_every_admin_is_told_of_a_fault_in_the_books_once_a_day(shop: Committed, buyer: User, run: Run) -> None:
+def test_every_admin_is_notified_of_a_ledger_fault_once_a_day(shop: Committed, buyer: User, run: Run) -> None:
     dana = run(lambda s: make_user(s, "dana", is_superuser=True))
     run(lambda s: s.execute(text("UPDATE accounts SET balance = balance + 1 WHERE kind = 'wallet'")))
     assert [cleanup.verify_ledger() for _ in range(2)] == [False, False]

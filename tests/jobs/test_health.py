@@ -9,7 +9,9 @@ from models.services.monitoring import health_report
 from tests.jobs.conftest import Committed
 
 
-def test_the_report_has_each_part_with_its_time_and_goes_after_two_minutes(shop: Committed, redis: Redis) -> None:
+def test_the_report_has_every_component_and_expires_after_two_minutes(
+    shop: Committed, redis: Redis
+) -> None:
     settings, _sessions = shop
     state = UpstreamState(settings.upstream.url, False, {}, 0.25, "2026-11-24T08:00:00+00:00")
     redis.set(STATE_KEY, state.as_json())
@@ -22,5 +24,5 @@ def test_the_report_has_each_part_with_its_time_and_goes_after_two_minutes(shop:
 
 
 @pytest.mark.parametrize("text", [None, b"", b"{", b"[]", b"{}", b'{"database": 1}', b'{"database": {"x": 1}}'])
-def test_what_is_no_report_is_none(text: bytes | None) -> None:
+def test_a_malformed_report_is_none(text: bytes | None) -> None:
     assert health_report.from_json(text) is None

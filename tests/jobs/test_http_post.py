@@ -67,7 +67,7 @@ def test_an_address_of_no_public_network_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450::1"])
-def test_a_public_address_is_not(address: str) -> None:
+def test_a_public_address_is_allowed(address: str) -> None:
     assert is_public(address)
 
 
@@ -96,9 +96,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
     assert receiver.requests == []
 
 
-def test_a_name_is_resolved_once_so_that_it_cannot_change_its_mind(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_is_resolved_once_against_dns_rebinding(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(url_policy, "is_public", lambda address: address == "127.0.0.1")
     # The first result passes the check and is connected to; the second, which would not pass, is never requested.
     asked = resolving(monkeypatch, ["127.0.0.1"], ["10.0.0.1"])
@@ -121,7 +119,7 @@ def test_tls_names_and_proves_the_host_although_an_address_is_connected_to(
     assert len(secure.requests) == 1
 
 
-def test_a_host_that_has_no_address_or_no_server_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_address_or_server_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unreachable, match="refused"):
         post("http://127.0.0.1:1/", b"{}", {}, OPEN, NO_TLS)
 
@@ -143,7 +141,7 @@ def test_a_host_that_has_no_address_or_no_server_is_said_to_be_so(monkeypatch: p
         "https://example.org/\r\nHost: x", "https://example.org/" + "a" * 500,
     ],
 )  # fmt: skip
-def test_an_address_that_may_not_be_sent_to_is_refused_with_a_sentence(settings: Settings, url: str) -> None:
+def test_a_forbidden_address_is_refused_with_a_message(settings: Settings, url: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         url_policy.require_allowed(url, settings)
     assert (refused.value.field, refused.value.code.partition("_")[0]) == ("url", "webhook")

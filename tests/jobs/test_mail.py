@@ -70,12 +70,12 @@ def content(message: EmailMessage, subtype: Literal["plain", "html"] = "plain") 
     return str(part.get_content())
 
 
-def due_again(run: Run) -> None:
+def make_due(run: Run) -> None:
     """Make the next attempt due."""
     run(lambda s: s.execute(update(OutboxMail).values(next_attempt_at=OutboxMail.created_at)))
 
 
-def dies(*_arguments: Any, **_named: Any) -> None:
+def kill(*_arguments: Any, **_named: Any) -> None:
     """Stand in for a process that is killed here."""
     raise SystemExit
 
@@ -96,7 +96,7 @@ def test_without_a_mail_server_mails_are_written_to_the_log(
 
 def test_a_mail_is_sent_once(sending: Sink, buyer: User, run: Run) -> None:
     assert [mail.send_pending() for _ in range(2)] == [1, 0]
-    due_again(run)
+    make_due(run)
     assert mail.send_pending() == 0
     ((recipients, raw),) = sending.envelopes
     message = message_from_string(raw, policy=policy.default)
@@ -137,7 +137,7 @@ def test_every_kind_makes_a_mail_in_every_language_with_no_leftovers(
         ("renewal_stopped", {"reason": "disabled"}),
     ],
 )
-def test_a_mail_that_says_several_things_can_say_each(settings: Settings, kind: str, facts: dict[str, Any]) -> None:
+def test_every_variant_of_a_mail_can_be_rendered(settings: Settings, kind: str, facts: dict[str, Any]) -> None:
     message = mail.render(letter(kind, **{**mail_samples.sample_context(kind), **facts}), settings)
     assert "Laptop" in message["Subject"]
     assert "Laptop" in content(message, "html")
@@ -190,7 +190,7 @@ def test_nothing_that_a_user_typed_becomes_a_header_or_markup(settings: Settings
         assert "<a href='" not in content(read, "html")
 
 
-def test_a_mail_can_be_unsubscribed_from_with_one_click_unless_it_must_come(settings: Settings) -> None:
+def test_a_mail_can_be_unsubscribed_from_with_one_click_unless_it_is_mandatory(settings: Settings) -> None:
     optional = mail.render(letter("renewed", **mail_samples.sample_context("renewed")), settings)
     link = optional["List-Unsubscribe"].strip("<>")
     assert link.startswith(f"{settings.portal.address}/unsubscribe/")
@@ -203,7 +203,7 @@ def test_a_mail_can_be_unsubscribed_from_with_one_click_unless_it_must_come(sett
         assert "unsubscribe" not in content(must, "html")
 
 
-def test_a_mail_whose_reader_is_gone_is_still_a_mail(settings: Settings) -> None:
+def test_a_mail_to_a_deleted_user_can_be_rendered(settings: Settings) -> None:
     orphan = OutboxMail(kind="renewed", recipient="alice@example.test", context=mail_samples.sample_context("renewed"))
     assert mail.render(orphan, settings)["List-Unsubscribe"] is None
 
@@ -224,7 +224,7 @@ def test_text_is_sent_as_it_was_written(sending: Sink, buyer: User, run: Run) ->
     assert "Hello Жанна &lt;b&gt;&amp; Co&lt;/b&gt;," in content(message, "html")
 
 
-def test_a_mail_that_is_refused_is_tried_again_later_and_both_are_counted(
+def test_a_refused_mail_is_retried_later_and_both_attempts_are_counted(
     sending: Sink, buyer: User, run: Run, redis: Redis
 ) -> None:
     sending.refuse, sending.refusal = "RCPT", "450 4.2.1 busy"
@@ -233,7 +233,7 @@ def test_a_mail_that_is_refused_is_tried_again_later_and_both_are_counted(
     assert (failed.attempts, failed.sent_at, failed.failed_at) == (1, None, None)
     assert failed.last_error == "450 4.2.1 busy"
     sending.refuse, failed = "", only(run)
-    due_again(run)
+    make_due(run)
     assert mail.send_pending() == 1
     assert only(run).attempts == 2
     for result in ("sent", "failed"):
@@ -241,19 +241,17 @@ def test_a_mail_that_is_refused_is_tried_again_later_and_both_are_counted(
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
-def test_a_mail_that_the_server_refuses_for_good_is_not_sent_again(
-    sending: Sink, buyer: User, run: Run, command: str
-) -> None:
+def test_a_permanently_refused_mail_is_not_sent_again(sending: Sink, buyer: User, run: Run, command: str) -> None:
     """RFC 5321 4.2.1: after a 5yz reply the client does not repeat the request."""
     sending.refuse, sending.refusal = command, "550 5.1.1 no such user"
     assert mail.send_pending() == 0
-    due_again(run)
+    make_due(run)
     assert (mail.send_pending(), only(run).attempts) == (0, 1)
     assert only(run).failed_at is not None
     assert only(run).last_error == "550 5.1.1 no such user"
 
 
-def test_a_refused_login_is_no_fault_of_the_mails(
+def test_a_refused_login_does_not_fail_the_mails(
     shop: Committed, sink: Sink, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(run, buyer, "another")
@@ -278,7 +276,7 @@ def test_mail_is_encrypted_by_starttls_or_from_the_first_byte(
         assert mail.send_pending() == 0
         assert sink.envelopes == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        due_again(run)
+        make_due(run)
         assert mail.send_pending() == 1
         assert len(sink.envelopes) == 1
 
@@ -288,7 +286,7 @@ def test_the_older_setting_for_starttls_still_counts(given: dict[str, bool], sec
     assert Mail(**given).security == security  # type: ignore[arg-type]
 
 
-def test_only_what_a_person_wrote_is_not_marked_as_sent_by_a_program(settings: Settings) -> None:
+def test_only_announcements_are_not_marked_as_auto_generated(settings: Settings) -> None:
     """RFC 3834 5: Auto-Submitted."""
     marked = {
         kind: mail.render(letter(kind, **mail_samples.sample_context(kind)), settings)["Auto-Submitted"]
@@ -314,7 +312,7 @@ def test_domains_beyond_ascii_are_sent_as_a_labels(
     assert message["Message-ID"].endswith("@xn--e1afmkfd.xn--p1ai>")
 
 
-def test_a_mail_server_that_is_away_loses_nothing(
+def test_an_unreachable_mail_server_loses_nothing(
     shop: Committed, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(monkeypatch, shop[0], smtp_host="127.0.0.1", smtp_port=1, smtp_starttls=False)
@@ -322,7 +320,7 @@ def test_a_mail_server_that_is_away_loses_nothing(
     assert only(run).sent_at is None
 
 
-def test_a_mail_that_waits_for_a_server_that_is_away_uses_up_no_attempt(
+def test_an_unreachable_server_uses_up_no_attempt(
     shop: Committed, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
@@ -331,7 +329,7 @@ def test_a_mail_that_waits_for_a_server_that_is_away_uses_up_no_attempt(
     for tried in (1, 2):
         assert mail.send_pending() == 0
         assert sum(run(lambda s: list(s.scalars(select(OutboxMail.attempts))))) == tried
-        due_again(run)
+        make_due(run)
 
 
 def test_nothing_is_sent_in_the_clear_when_starttls_is_wanted(
@@ -344,7 +342,7 @@ def test_nothing_is_sent_in_the_clear_when_starttls_is_wanted(
 
 
 @pytest.mark.parametrize("kind", ["nothing of that name", "payment", "../mail/welcome"])
-def test_a_mail_that_cannot_be_written_keeps_no_other_waiting(sending: Sink, buyer: User, run: Run, kind: str) -> None:
+def test_a_mail_that_cannot_be_rendered_does_not_block_others(sending: Sink, buyer: User, run: Run, kind: str) -> None:
     run(lambda s: s.execute(delete(OutboxMail)))
     context = {"amount_znc": "1"} if kind == "payment" else {}
     write(run, buyer, "broken", kind, **context)
@@ -360,10 +358,10 @@ def test_a_sender_that_dies_before_marking_sends_again_when_the_lease_ends(
     sending: Sink, buyer: User, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(mail._SmtpSession, "deliver", dies)
+        patch.setattr(mail._SmtpSession, "deliver", kill)
         with pytest.raises(SystemExit):
             mail.send_pending()
     assert mail.send_pending() == 0
-    due_again(run)
+    make_due(run)
     assert mail.send_pending() == 1
     assert len(sending.envelopes) == 1

@@ -59,7 +59,7 @@ def status(run: Run, payment: Payment) -> str:
     return run(lambda s: s.get_one(Payment, payment.id).status)
 
 
-def test_the_sweep_settles_what_lost_its_job_and_a_second_run_does_nothing(
+def test_the_sweep_settles_events_without_a_job_and_a_second_run_does_nothing(
     shop: Committed, buyer: User, run: Run, pay: Callable[..., Payment]
 ) -> None:
     pay("succeeded", stored=True)
@@ -69,13 +69,13 @@ def test_the_sweep_settles_what_lost_its_job_and_a_second_run_does_nothing(
     assert_sound(shop[1])
 
 
-def test_the_sweep_leaves_young_events_to_their_own_job(run: Run, pay: Callable[..., Payment]) -> None:
+def test_the_sweep_leaves_new_events_to_their_own_job(run: Run, pay: Callable[..., Payment]) -> None:
     pay("succeeded", stored=True)
     run(lambda s: s.execute(update(PaymentEvent).values(received_at=clock.now())))
     assert jobs.sweep_events() == 0
 
 
-def test_an_event_that_cannot_be_settled_keeps_no_other_waiting(
+def test_an_event_that_cannot_be_settled_does_not_block_others(
     buyer: User, run: Run, pay: Callable[..., Payment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, sound = pay("succeeded", stored=True), pay("succeeded", stored=True)
@@ -91,7 +91,7 @@ def test_an_event_that_cannot_be_settled_keeps_no_other_waiting(
     assert (status(run, broken), status(run, sound)) == (PaymentStatus.PENDING, PaymentStatus.SUCCEEDED)
 
 
-def test_settling_twice_is_settling_once(buyer: User, run: Run, pay: Callable[..., Payment]) -> None:
+def test_settling_is_idempotent(buyer: User, run: Run, pay: Callable[..., Payment]) -> None:
     pay("succeeded", stored=True)
     event_id = str(run(lambda s: s.scalars(select(PaymentEvent.id)).one()))
     assert [jobs.settle(event_id) for _ in range(2)] == ["credited", "credited"]
@@ -112,7 +112,7 @@ def test_a_settlement_whose_worker_dies_half_way_is_done_by_the_next(
     assert run(lambda s: balance(s, buyer)) == 110
 
 
-def test_providers_are_asked_about_what_stays_pending_and_once_is_enough(
+def test_providers_are_queried_about_pending_payments_and_a_second_run_does_nothing(
     shop: Committed, buyer: User, run: Run, pay: Callable[..., Payment]
 ) -> None:
     paid, refused, open_still = pay("succeeded"), pay("canceled"), pay()
@@ -122,7 +122,7 @@ def test_providers_are_asked_about_what_stays_pending_and_once_is_enough(
     assert_sound(shop[1])
 
 
-def test_an_answer_that_does_not_fit_is_reviewed_and_keeps_no_other_waiting(
+def test_a_rejected_response_is_reviewed_and_does_not_block_others(
     buyer: User, run: Run, pay: Callable[..., Payment]
 ) -> None:
     odd, sound = pay("succeeded"), pay("succeeded")
@@ -145,7 +145,7 @@ def portal(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
     """Requests to the portal's address; a body that asks for it is answered with 503."""
     arrived: list[tuple[str, bytes, dict[str, str]]] = []
 
-    class Ear(http.server.BaseHTTPRequestHandler):
+    class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             arrived.append((self.path, body, dict(self.headers)))
@@ -155,7 +155,7 @@ def portal(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
         def log_message(self, *_arguments: object) -> None:
             """Log nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ear) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         changed = shop[0].portal.model_copy(update={"port": server.server_port})
         monkeypatch.setattr(context, "settings", lambda: shop[0].model_copy(update={"portal": changed}))
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -164,7 +164,7 @@ def portal(shop: Committed, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
         server.shutdown()
 
 
-def test_the_mock_providers_far_side_signs_and_tries_again_until_it_is_heard(
+def test_the_mock_provider_signs_its_callback_and_retries_until_it_is_accepted(
     shop: Committed, run: Run, pay: Callable[..., Payment], portal: list[tuple[str, bytes, dict[str, str]]]
 ) -> None:
     payment = pay("succeeded")
@@ -180,6 +180,6 @@ def test_the_mock_providers_far_side_signs_and_tries_again_until_it_is_heard(
     assert events[0].provider_payment_id == payment.provider_payment_id
 
 
-def test_nothing_is_reported_of_a_checkout_that_does_not_exist(shop: Committed) -> None:
+def test_an_unknown_checkout_is_not_reported(shop: Committed) -> None:
     with pytest.raises(NotFound):
         jobs.deliver_mock_callback(str(some_id()))

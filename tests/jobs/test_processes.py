@@ -60,7 +60,7 @@ def stop(running: subprocess.Popen[bytes]) -> int:
     return running.wait(timeout=15)
 
 
-def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
+def test_the_worker_settles_an_event_enqueued_twice_once_and_stops_cleanly(
     shop: Committed, process_environment: dict[str, str], redis: Redis, buyer: User, run: Run
 ) -> None:
     settings = shop[0]
@@ -80,7 +80,7 @@ def test_the_worker_settles_what_was_asked_for_twice_once_and_ends_in_peace(
     assert Worker.all(connection=redis) == []
 
 
-def test_a_slow_job_keeps_no_other_waiting_and_its_worker_does_not_die_alone(
+def test_a_slow_job_does_not_block_others_and_its_worker_stops_the_main_one(
     shop: Committed, process_environment: dict[str, str], redis: Redis
 ) -> None:
     with process("jobs.worker", process_environment) as worker:
@@ -94,7 +94,7 @@ def test_a_slow_job_keeps_no_other_waiting_and_its_worker_does_not_die_alone(
         worker.wait(timeout=15)
 
 
-def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
+def test_the_scheduler_enqueues_due_jobs_and_keeps_the_schedule(
     shop: Committed, process_environment: dict[str, str], redis: Redis
 ) -> None:
     due = {task.id for task in schedule.SCHEDULE if task.every is not None}
@@ -114,7 +114,7 @@ def test_the_scheduler_puts_due_jobs_into_the_queue_and_keeps_the_list(
 
 
 @pytest.mark.parametrize("module", ["jobs.scheduler", "jobs.worker"])
-def test_without_redis_a_process_says_so_in_one_line_and_ends(module: str, process_environment: dict[str, str]) -> None:
+def test_without_redis_a_process_logs_one_line_and_exits(module: str, process_environment: dict[str, str]) -> None:
     nowhere = {**process_environment, "REDIS_URL": "redis://127.0.0.1:1/0"}
     with process(module, nowhere, stderr=subprocess.PIPE) as running:
         said = running.communicate(timeout=20)[1].decode()

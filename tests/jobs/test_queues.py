@@ -29,7 +29,7 @@ def paid(run: Run, settings: Settings, buyer: User) -> str:
     return str(stored)
 
 
-def test_a_job_is_put_into_the_queue_with_its_arguments_and_retries(shop: Committed, redis: Redis) -> None:
+def test_a_job_is_enqueued_with_its_arguments_and_retries(shop: Committed, redis: Redis) -> None:
     event_id = str(uuid.uuid4())
     queues.enqueue("jobs.payments.settle", event_id)
     (job,) = queues.queue().jobs
@@ -37,7 +37,9 @@ def test_a_job_is_put_into_the_queue_with_its_arguments_and_retries(shop: Commit
     assert job.timeout == queues.TIMEOUT_SECONDS
 
 
-def test_a_queue_that_is_down_says_so(shop: Committed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_queue_without_redis_raises_queue_down(
+    shop: Committed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path}/nobody.sock")
     queues.queue.cache_clear()
     started = time.monotonic()
@@ -46,13 +48,13 @@ def test_a_queue_that_is_down_says_so(shop: Committed, monkeypatch: pytest.Monke
     assert time.monotonic() - started < 8
 
 
-def test_a_worker_settles_what_was_asked_for(shop: Committed, redis: Redis, buyer: User, run: Run) -> None:
+def test_a_worker_runs_an_enqueued_settlement(shop: Committed, redis: Redis, buyer: User, run: Run) -> None:
     queues.enqueue("jobs.payments.settle", paid(run, shop[0], buyer))
     SimpleWorker([queues.queue()], connection=redis).work(burst=True)
     assert run(lambda s: balance(s, buyer)) == 150
 
 
-def test_a_job_that_fails_is_tried_again_and_kept_for_inspection(shop: Committed, redis: Redis) -> None:
+def test_a_failed_job_is_retried_and_then_kept(shop: Committed, redis: Redis) -> None:
     queues.enqueue("jobs.payments.settle", str(uuid.uuid4()))
     (job_id,) = queues.queue().job_ids
     SimpleWorker([queues.queue()], connection=redis).work(burst=True)

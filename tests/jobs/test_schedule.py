@@ -36,7 +36,7 @@ def ids(timetable: Scheduler) -> set[str]:
     return {job.id for job in timetable.get_jobs()}
 
 
-def test_an_empty_redis_gets_the_whole_list(timetable: Scheduler) -> None:
+def test_an_empty_redis_gets_the_whole_schedule(timetable: Scheduler) -> None:
     schedule.reconcile(timetable)
     assert ids(timetable) == {task.id for task in SCHEDULE}
 
@@ -48,7 +48,7 @@ def test_a_second_run_changes_nothing_not_even_the_times(timetable: Scheduler) -
     assert [(job.id, moment) for job, moment in timetable.get_jobs(with_times=True)] == before
 
 
-def test_what_is_gone_from_the_list_is_taken_away(timetable: Scheduler, redis: Redis) -> None:
+def test_unlisted_jobs_are_removed(timetable: Scheduler, redis: Redis) -> None:
     schedule.reconcile(timetable, (HOURLY, NIGHTLY))
     schedule.reconcile(timetable, (NIGHTLY,))
     assert ids(timetable) == {NIGHTLY.id}
@@ -63,7 +63,7 @@ def test_a_changed_interval_replaces_the_old_one(timetable: Scheduler) -> None:
     assert not ids(timetable) & {HOURLY.id, NIGHTLY.id}
 
 
-def test_jobs_of_others_are_left_alone(timetable: Scheduler) -> None:
+def test_other_scheduled_jobs_are_left_alone(timetable: Scheduler) -> None:
     timetable.schedule(datetime(2030, 1, 1), "jobs.mail.send_pending", id="somebodys-own")  # noqa: DTZ001
     schedule.reconcile(timetable, (HOURLY,))
     assert ids(timetable) == {HOURLY.id, "somebodys-own"}
@@ -78,7 +78,7 @@ def test_intervals_start_at_once_and_nightly_jobs_at_their_hour(timetable: Sched
     assert (times[NIGHTLY.id].hour, times[NIGHTLY.id].minute) == (4, 0)
 
 
-def test_due_jobs_go_into_our_queue_and_come_back_after_their_interval(timetable: Scheduler, redis: Redis) -> None:
+def test_due_jobs_are_enqueued_and_rescheduled(timetable: Scheduler, redis: Redis) -> None:
     schedule.reconcile(timetable, (HOURLY,))
     timetable.enqueue_jobs()
     assert [job.id for job in timetable.get_jobs_to_queue()] == []
@@ -86,22 +86,24 @@ def test_due_jobs_go_into_our_queue_and_come_back_after_their_interval(timetable
     assert ids(timetable) == {HOURLY.id}
 
 
-def test_a_task_is_never_off_the_list_while_it_goes_into_its_queue(timetable: Scheduler, redis: Redis) -> None:
+def test_a_job_stays_scheduled_while_it_is_enqueued(timetable: Scheduler, redis: Redis) -> None:
     """Killed in between, the scheduler would lose the job, and the doctor would see a gap."""
     schedule.reconcile(timetable, (HOURLY, NIGHTLY))
     redis.zadd(Scheduler.scheduled_jobs_key, {HOURLY.id: 0, NIGHTLY.id: 0})
     with redis.monitor() as watched:
         timetable.enqueue_jobs()
         redis.echo("the end")
-        said = list(takewhile(lambda line: "the end" not in line, (told["command"] for told in watched.listen())))
-    of_the_list = [line.split()[0] for line in said if Scheduler.scheduled_jobs_key in line]
+        commands = list(
+            takewhile(lambda line: "the end" not in line, (line_read["command"] for line_read in watched.listen()))
+        )
+    of_the_list = [line.split()[0] for line in commands if Scheduler.scheduled_jobs_key in line]
     assert of_the_list == ["ZRANGEBYSCORE", "ZADD", "ZADD"]
     times = {job.id: moment.replace(tzinfo=UTC) for job, moment in timetable.get_jobs(with_times=True)}
     assert abs(times[HOURLY.id] - datetime.now(UTC) - timedelta(hours=1)) < timedelta(seconds=10)
     assert (times[NIGHTLY.id].hour, times[NIGHTLY.id].minute) == (4, 0)
 
 
-def test_what_somebody_scheduled_once_runs_once(timetable: Scheduler, redis: Redis) -> None:
+def test_a_job_scheduled_once_runs_once(timetable: Scheduler, redis: Redis) -> None:
     timetable.schedule(datetime(2020, 1, 1), "jobs.mail.send_pending", id="somebodys-own")  # noqa: DTZ001
     timetable.enqueue_jobs()
     assert Queue(QUEUE, connection=redis).job_ids == ["somebodys-own"]

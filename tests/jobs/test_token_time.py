@@ -34,7 +34,7 @@ def now_of(shop: Shop, owner: User, token: AccessToken) -> AccessToken:
         return token_queries.lock_owned(session, owner, token.id)
 
 
-def test_a_pause_that_used_its_time_up_is_ended(shop: Shop, time: Clock) -> None:
+def test_a_pause_at_its_limit_is_ended(shop: Shop, time: Clock) -> None:
     settings, factory = shop
     alice = person(factory, "alice", balance="100")
     with factory.begin() as session:
@@ -46,7 +46,7 @@ def test_a_pause_that_used_its_time_up_is_ended(shop: Shop, time: Clock) -> None
     assert now_of(shop, alice, token).state(time()) is TokenState.ACTIVE
 
 
-def test_owners_are_told_and_their_tokens_renewed_and_the_mails_say_so(shop: Shop, time: Clock) -> None:
+def test_owners_are_notified_and_their_tokens_renewed(shop: Shop, time: Clock) -> None:
     settings, factory = shop
     alice = person(factory, "alice", balance="36")
     with factory.begin() as session:
@@ -64,20 +64,18 @@ def test_owners_are_told_and_their_tokens_renewed_and_the_mails_say_so(shop: Sho
         assert balance(session, alice) == 0
         written = [mail.render(row, settings) for row in outbox.claim(session)]
     texts = {str(message["Subject"]): message.get_body(("plain",)) for message in written}
-    told = {subject: str(part.get_content()) for subject, part in texts.items() if part and "Laptop" in subject}
-    assert list(told) == [
+    mails = {subject: str(part.get_content()) for subject, part in texts.items() if part and "Laptop" in subject}
+    assert list(mails) == [
         "Laptop will be renewed soon",
         "Laptop has been renewed",
         "Insufficient balance to renew Laptop",
         "Auto-renewal of Laptop has stopped",
     ]
-    assert "Missing: 18.00 ZNC" in told["Insufficient balance to renew Laptop"]
-    assert all(f"/tokens/{token.id}" in text for text in told.values())
+    assert "Missing: 18.00 ZNC" in mails["Insufficient balance to renew Laptop"]
+    assert all(f"/tokens/{token.id}" in text for text in mails.values())
 
 
-def test_everybody_is_credited_for_an_outage_in_batches(
-    shop: Shop, time: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outage_is_credited_in_batches(shop: Shop, time: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, factory = shop
     alice = person(factory, "alice", balance="100")
     with factory.begin() as session:

@@ -75,7 +75,7 @@ def test_the_signature_is_that_of_the_open_standard() -> None:
     }
 
 
-def test_every_type_and_setting_stands_in_the_document(settings: Settings) -> None:
+def test_every_type_and_setting_is_documented(settings: Settings) -> None:
     text = DOCS.read_text()
     assert [kind for kind in TOPICS if f"`{kind}`" not in text] == []
     for name, value in settings.webhooks.model_dump().items():

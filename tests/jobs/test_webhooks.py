@@ -61,12 +61,12 @@ def add(run: Run, user: User, url: str, settings: Settings, *topics: Topic) -> t
     return run(call)
 
 
-def tell(run: Run, user: User, kind: str = "bonus", key: str = "a") -> None:
+def notify(run: Run, user: User, kind: str = "bonus", key: str = "a") -> None:
     """Enqueue a notification."""
     run(lambda s: outbox.enqueue_mail(s, kind, user, dedup_key=key, username=user.username, amount_znc="5.00"))
 
 
-def due_again(run: Run) -> None:
+def make_due(run: Run) -> None:
     """Make every delivery due."""
     past = clock.now() - timedelta(seconds=1)
     run(lambda s: s.execute(update(WebhookDelivery).values(next_attempt_at=past)))
@@ -78,12 +78,12 @@ def only(run: Run) -> WebhookDelivery:
     return run(lambda s: s.scalars(select(WebhookDelivery)).one())
 
 
-def test_a_notice_arrives_once_and_its_signature_proves_it(
+def test_a_delivery_arrives_once_with_a_valid_signature(
     rules: Settings, buyer: User, run: Run, receiver: Receiver
 ) -> None:
     _id, secret = add(run, buyer, receiver.url("/hook?a=1"), rules)
-    tell(run, buyer)
-    tell(run, buyer)
+    notify(run, buyer)
+    notify(run, buyer)
     assert [webhooks.send_pending() for _ in range(2)] == [1, 0]
     ((headers, body),) = receiver.requests
     delivery = only(run)
@@ -101,13 +101,13 @@ def test_a_notice_arrives_once_and_its_signature_proves_it(
     assert secret not in stored
 
 
-def test_only_what_was_asked_for_is_sent(rules: Settings, buyer: User, run: Run, receiver: Receiver) -> None:
+def test_only_subscribed_topics_are_sent(rules: Settings, buyer: User, run: Run, receiver: Receiver) -> None:
     add(run, buyer, receiver.url(), rules, Topic.BONUS, Topic.RENEWAL)
     off, _secret = add(run, buyer, receiver.url("/off"), rules)
     run(lambda s: endpoints.set_enabled(s, s.get_one(WebhookEndpoint, off), on=False, actor=PLATFORM))
     run(lambda s: notification_preferences.choose(s, buyer, Topic.RENEWAL, webhook=False))
     for kind in ("bonus", "payment", "renewed", "welcome"):
-        tell(run, buyer, kind, kind)
+        notify(run, buyer, kind, kind)
     assert run(lambda s: s.scalars(select(WebhookDelivery.kind)).all()) == ["bonus"]
 
 
@@ -122,12 +122,12 @@ def test_only_what_was_asked_for_is_sent(rules: Settings, buyer: User, run: Run,
         ("", 302, "Redirects are not followed."),
     ],
 )
-def test_a_receiver_that_fails_is_tried_again_later(
+def test_a_failing_receiver_is_retried_later(
     rules: Settings, buyer: User, run: Run, receiver: Receiver, trouble: tuple[str, int, str | None]
 ) -> None:
     behaviour, status, says = trouble
     add(run, buyer, receiver.url(), rules)
-    tell(run, buyer)
+    notify(run, buyer)
     receiver.behaviour, receiver.status = behaviour, status
     began = time.monotonic()
     assert webhooks.send_pending() == 0
@@ -137,17 +137,17 @@ def test_a_receiver_that_fails_is_tried_again_later(
     assert failed.next_attempt_at > clock.now() + timedelta(seconds=10)
     assert receiver.paths == ["/hook"]
     receiver.behaviour, receiver.status = "", 200
-    due_again(run)
+    make_due(run)
     assert webhooks.send_pending() == 1
     assert len({headers["webhook-id"] for headers, _body in receiver.requests}) == 1
 
 
 @pytest.mark.parametrize("behaviour", ["huge", "drip body"])
-def test_of_a_long_or_slow_answer_only_the_start_is_read(
+def test_only_the_start_of_a_long_or_slow_response_is_read(
     rules: Settings, buyer: User, run: Run, receiver: Receiver, behaviour: str
 ) -> None:
     add(run, buyer, receiver.url(), rules)
-    tell(run, buyer)
+    notify(run, buyer)
     receiver.behaviour = behaviour
     began = time.monotonic()
     assert webhooks.send_pending() == 1
@@ -157,17 +157,15 @@ def test_of_a_long_or_slow_answer_only_the_start_is_read(
     assert (len(answer) == deliveries.EXCERPT) is (behaviour == "huge")
 
 
-def test_what_comes_back_is_kept_as_text_whatever_it_is(
-    rules: Settings, buyer: User, run: Run, receiver: Receiver
-) -> None:
+def test_any_response_is_stored_as_text(rules: Settings, buyer: User, run: Run, receiver: Receiver) -> None:
     add(run, buyer, receiver.url(), rules)
-    tell(run, buyer)
+    notify(run, buyer)
     receiver.answer = b"\xff\x00<script>"
     assert webhooks.send_pending() == 1
     assert only(run).answer == "��<script>"
 
 
-def test_an_endpoint_that_fails_rests_and_keeps_no_other_waiting(
+def test_a_failing_endpoint_backs_off_and_does_not_block_others(
     rules: Settings, buyer: User, run: Run, receiver: Receiver
 ) -> None:
     with fake_webhook_receiver.running() as broken:
@@ -175,7 +173,7 @@ def test_an_endpoint_that_fails_rests_and_keeps_no_other_waiting(
         add(run, buyer, broken.url(), rules)
         add(run, buyer, receiver.url(), rules)
         for key in "abcdef":
-            tell(run, buyer, key=key)
+            notify(run, buyer, key=key)
         began = time.monotonic()
         assert webhooks.send_pending() == 6
         assert time.monotonic() - began < 2
@@ -187,15 +185,15 @@ def test_an_endpoint_that_fails_rests_and_keeps_no_other_waiting(
         assert len(broken.requests) == 1
 
 
-def test_an_endpoint_that_fails_for_too_long_is_switched_off_and_its_owner_told(
+def test_an_endpoint_that_fails_for_too_long_is_disabled_and_its_owner_notified(
     rules: Settings, buyer: User, run: Run, receiver: Receiver
 ) -> None:
     endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
     run(lambda s: s.execute(delete(OutboxMail)))
     receiver.status = 500
-    tell(run, buyer)
+    notify(run, buyer)
     for _ in range(7):
-        due_again(run)
+        make_due(run)
         webhooks.send_pending()
     assert len(receiver.requests) == 5
     endpoint = run(lambda s: s.get_one(WebhookEndpoint, endpoint_id))
@@ -210,25 +208,25 @@ def test_an_endpoint_that_fails_for_too_long_is_switched_off_and_its_owner_told(
     assert webhooks.send_pending() == 1
 
 
-def test_a_receiver_that_is_gone_for_good_is_switched_off_at_once(
+def test_an_endpoint_that_answers_410_is_disabled_at_once(
     rules: Settings, buyer: User, run: Run, receiver: Receiver
 ) -> None:
     endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
-    tell(run, buyer)
+    notify(run, buyer)
     receiver.status = 410
     webhooks.send_pending()
     assert run(lambda s: s.get_one(WebhookEndpoint, endpoint_id)).enabled is False
 
 
-def test_a_delivery_is_given_up_after_the_last_attempt(
+def test_a_delivery_fails_permanently_after_the_last_attempt(
     rules: Settings, buyer: User, run: Run, receiver: Receiver
 ) -> None:
     endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
     receiver.status = 500
-    tell(run, buyer)
+    notify(run, buyer)
     for _ in range(rules.webhooks.attempts):
         assert only(run).state is DeliveryState.WAITING
-        due_again(run)
+        make_due(run)
         run(lambda s: s.execute(update(WebhookEndpoint).values(failures=0)))
         webhooks.send_pending()
     assert (only(run).state, only(run).attempts) == (DeliveryState.DEAD, rules.webhooks.attempts)
@@ -255,7 +253,7 @@ def test_a_sender_that_dies_before_marking_sends_again_under_the_same_id(
     rules: Settings, buyer: User, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(run, buyer, receiver.url(), rules)
-    tell(run, buyer)
+    notify(run, buyer)
 
     def dies(*_arguments: Any) -> None:
         raise SystemExit
@@ -265,7 +263,7 @@ def test_a_sender_that_dies_before_marking_sends_again_under_the_same_id(
         with pytest.raises(SystemExit):
             webhooks.send_pending()
     assert webhooks.send_pending() == 0
-    due_again(run)
+    make_due(run)
     assert webhooks.send_pending() == 1
     first, second = (headers["webhook-id"] for headers, _body in receiver.requests)
     assert first == second
@@ -276,7 +274,7 @@ def test_two_senders_at_once_send_each_delivery_once(
 ) -> None:
     add(run, buyer, receiver.url(), rules)
     for key in "abcd":
-        tell(run, buyer, key=key)
+        notify(run, buyer, key=key)
     with shop[1]() as one, shop[1]() as other:
         held = {delivery.id for delivery in deliveries.claim(one, limit=2)}
         rest = {delivery.id for delivery in deliveries.claim(other)}
@@ -287,7 +285,7 @@ def test_an_endpoint_removed_while_it_is_sent_to_leaves_nothing(
     rules: Settings, buyer: User, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint_id, _secret = add(run, buyer, receiver.url(), rules)
-    tell(run, buyer)
+    notify(run, buyer)
     really = http_post.post
 
     def removed_meanwhile(*arguments: Any) -> http_post.PostResponse:
@@ -300,11 +298,11 @@ def test_an_endpoint_removed_while_it_is_sent_to_leaves_nothing(
     assert run(lambda s: s.scalars(select(WebhookDelivery)).all()) == []
 
 
-def test_without_leave_nothing_is_sent_into_our_own_network(
+def test_private_networks_are_refused_unless_allowed(
     rules: Settings, buyer: User, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(run, buyer, receiver.url(), rules)
-    tell(run, buyer)
+    notify(run, buyer)
     strict = rules.model_copy(update={"webhooks": rules.webhooks.model_copy(update={"allow_private": False})})
     monkeypatch.setattr(context, "settings", lambda: strict)
     assert webhooks.send_pending() == 0
@@ -313,7 +311,7 @@ def test_without_leave_nothing_is_sent_into_our_own_network(
 
 
 @pytest.mark.usefixtures("rules")
-def test_an_address_whose_host_cannot_be_found_is_told_before_anything_is_sent(
+def test_an_unresolvable_host_is_reported_before_anything_is_sent(
     run: Run, alice: User, rules: Settings, receiver: Receiver
 ) -> None:
     """A name under `.invalid` is never resolved (RFC 6761, 6.4): such an endpoint is not simply "on"."""

@@ -42,7 +42,7 @@ def test_a_hop_may_carry_a_port(hop: str, address: str) -> None:
     assert str(addresses.parse_hop(hop)) == address
 
 
-def test_networks_hold_every_spelling_of_an_address() -> None:
+def test_networks_match_every_spelling_of_an_address() -> None:
     networks = (ip_network("192.0.2.0/24"), ip_network("fe80::/10"))
     for inside in ("192.0.2.7", "::ffff:192.0.2.7", "fe80::1%eth0"):
         assert addresses.is_in(inside, networks), inside

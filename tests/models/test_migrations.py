@@ -63,7 +63,7 @@ def left(engine: Engine) -> tuple[list[str], list[str], list[str]]:
         return inspect(connection).get_table_names(), list(routines), list(types)
 
 
-def test_the_newest_revision_is_what_the_models_say(engine: Engine) -> None:
+def test_the_newest_revision_matches_the_models(engine: Engine) -> None:
     with engine.connect() as connection:
         assert differences(connection) == []
 
@@ -79,7 +79,7 @@ def test_the_newest_revision_has_the_models_checks_and_indexes(engine: Engine) -
             assert indexes >= {index.name for index in table.indexes}
 
 
-def test_downgrading_leaves_nothing_and_upgrading_again_makes_all_of_it(scratch: tuple[Flask, Engine]) -> None:
+def test_downgrading_leaves_nothing_and_upgrading_again_restores_everything(scratch: tuple[Flask, Engine]) -> None:
     _app, engine = scratch
     flask_migrate.downgrade(revision="base")
     assert left(engine) == (["alembic_version"], [], [])

@@ -59,7 +59,7 @@ def test_a_statement_that_takes_too_long_is_cancelled_behind_a_pooler(pooled: Se
     engine.dispose()
 
 
-def test_what_a_transaction_sets_for_itself_goes_before_the_limits_of_the_process(pooled: Settings) -> None:
+def test_a_transactions_own_limits_override_those_of_the_process(pooled: Settings) -> None:
     engine = database.connect(pooled.database)
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -67,7 +67,7 @@ def test_what_a_transaction_sets_for_itself_goes_before_the_limits_of_the_proces
     engine.dispose()
 
 
-def test_our_limits_stay_with_our_transactions_and_not_with_the_poolers_connections(
+def test_limits_apply_to_our_transactions_and_not_to_the_poolers_connections(
     committed: tuple[Settings, Sessions],
 ) -> None:
     """The pooler's connections serve other programs too."""

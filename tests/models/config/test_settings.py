@@ -120,7 +120,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*SECRETS, "DATABASE_URL", "REDIS_URL"])
-def test_what_has_no_default_is_missed_by_name(name: str) -> None:
+def test_a_missing_required_setting_is_named(name: str) -> None:
     key = {"DATABASE_URL": "database.url", "REDIS_URL": "redis.url"}.get(name)
     key = key or name.removeprefix("ZENZEFI_").replace("__", ".").lower()
     with pytest.raises(ConfigError) as caught:
@@ -167,7 +167,7 @@ def test_settings_are_frozen() -> None:
         load().portal.port = 1  # type: ignore[misc]
 
 
-def test_production_starts_when_everything_is_right() -> None:
+def test_production_accepts_valid_settings() -> None:
     assert load(**PRODUCTION).platform.is_production
 
 

@@ -45,7 +45,7 @@ def test_registering_a_taken_address_or_name_is_no_error_of_the_database(
     assert register(session, "another@example.test", "another").id != alice.id
 
 
-def test_two_who_register_the_same_address_at_once_are_told_apart(committed: tuple[Settings, Sessions]) -> None:
+def test_of_two_concurrent_registrations_with_one_address_one_succeeds(committed: tuple[Settings, Sessions]) -> None:
     _, factory = committed
 
     def call(name: str) -> str:
@@ -56,7 +56,7 @@ def test_two_who_register_the_same_address_at_once_are_told_apart(committed: tup
     assert sorted(type(one).__name__ for one in done) == ["EmailTaken", "str"]
 
 
-def test_a_code_that_is_taken_and_an_announcement_that_is_made_twice(session: Session, dana: User) -> None:
+def test_a_taken_code_and_a_repeated_announcement_are_no_database_errors(session: Session, dana: User) -> None:
     facts: dict[str, Any] = dict.fromkeys(("percent", "uses_in_all", "uses_per_user", "valid_until"))
     facts |= {"amount": Decimal(5), "actor": Actor(dana.id)}
     coupons.create(session, code="SPRING", **facts)

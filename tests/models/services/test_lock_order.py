@@ -76,7 +76,7 @@ def test_an_endpoint_that_two_senders_mark_as_it_is_switched_off_is_no_deadlock(
         assert session.scalar(select(func.count()).where(WebhookDelivery.dead_at.is_(None))) == 0
 
 
-def test_an_endpoint_made_by_a_form_that_was_sent_twice_is_one(committed: Committed) -> None:
+def test_a_form_sent_twice_creates_one_endpoint(committed: Committed) -> None:
     settings, factory = committed
     alice, endpoint_id = person(factory, "alice"), uuid.uuid4()
 
@@ -90,7 +90,7 @@ def test_an_endpoint_made_by_a_form_that_was_sent_twice_is_one(committed: Commit
     assert again is None
 
 
-def test_two_logins_at_once_of_a_device_that_is_new_are_told_once(committed: Committed) -> None:
+def test_two_concurrent_logins_of_a_new_device_are_notified_once(committed: Committed) -> None:
     _settings, factory = committed
     alice = person(factory, "alice")
 
@@ -109,7 +109,7 @@ def test_two_logins_at_once_of_a_device_that_is_new_are_told_once(committed: Com
         assert session.scalars(select(OutboxMail.kind).where(OutboxMail.kind == "login")).all() == ["login"]
 
 
-def test_what_two_admins_do_to_one_account_at_once_is_done_by_both(committed: Committed) -> None:
+def test_concurrent_changes_of_one_account_by_two_admins_both_apply(committed: Committed) -> None:
     _settings, factory = committed
     alice = person(factory, "alice")
     person(factory, "dana", is_superuser=True)

@@ -33,7 +33,7 @@ from tests.factories import buy, person, top_up
         (1, 10**30, [], (1, 1_000_000)),
     ],
 )
-def test_a_page_is_bounded_on_both_sides(
+def test_limit_and_offset_are_clamped(
     session: Session, limit: int, offset: int, got: list[str], kept: tuple[int, int]
 ) -> None:
     for number in range(5):
@@ -72,7 +72,7 @@ def test_the_audit_log_is_read_newest_first_and_by_user_and_action(
     assert audit_log.entries(session, limit=10, offset=0, user_id=alice.id, action=AuditAction.USER_DISABLED).total == 0
 
 
-def test_a_long_user_agent_or_address_is_cut_and_breaks_nothing(session: Session, alice: User) -> None:
+def test_a_long_user_agent_or_address_is_truncated(session: Session, alice: User) -> None:
     actor = Actor(None, "f" * 100, "x" * 10_000)
     audit_log.record(session, AuditAction.USER_LOGGED_OUT, actor, user_id=alice.id, resource=("user", alice.id))
     session.flush()
@@ -119,7 +119,7 @@ def test_a_change_that_is_rolled_back_leaves_no_trace(committed: tuple[Settings,
     assert rows() > before
 
 
-def test_the_first_pages_figures_count_what_they_say(
+def test_the_overview_figures_are_correct(
     session: Session, alice: User, bob: User, settings: Settings, time: Clock
 ) -> None:
     ready, running, expired, revoked, paused = (buy(session, alice, settings, hours=h) for h in (12, 12, 1, 1, 1))

@@ -177,7 +177,9 @@ def test_using_releasing_and_closing_a_session_at_the_same_instant_is_no_deadloc
 
 
 @pytest.mark.parametrize("what", ["token", "bundle"])
-def test_who_is_being_disabled_buys_nothing_that_is_not_announced(committed: Committed, what: str) -> None:
+def test_a_user_who_is_disabled_concurrently_buys_no_token_that_is_not_invalidated(
+    committed: Committed, what: str
+) -> None:
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
     with factory.begin() as session:

@@ -90,7 +90,7 @@ def test_37_a_late_payment_for_a_deleted_account_goes_back_to_its_payer(
     assert (unclaimed(session), balance(session, frank)) == (0, 0)
 
 
-def test_what_a_provider_cannot_give_back_waits_for_an_admin_who_can_try_again(
+def test_a_refund_that_the_provider_refuses_waits_for_an_admin_who_can_retry(
     *, session: Session, frank: User, dana: User, settings: Settings, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no(*_: Any) -> str:
@@ -152,7 +152,7 @@ def test_37_nothing_is_credited_to_a_deleted_account(*, session: Session, frank:
     assert balance(session, frank) == 0
 
 
-def test_a_gift_code_redeemed_as_the_account_goes_is_not_lost_in_it(committed: Committed) -> None:
+def test_a_gift_code_redeemed_during_the_deletion_is_not_lost(committed: Committed) -> None:
     settings, factory = committed
     frank, dana = person(factory, "frank"), person(factory, "dana", is_superuser=True)
     with factory.begin() as session:
@@ -185,7 +185,7 @@ def test_a_debtor_who_registers_again_owes_as_before(*, session: Session, frank:
     assert transfers.debt_of(session, back(session, settings, "grace", "grace@example.test").id) == 0
 
 
-def test_a_chargeback_that_comes_after_the_return_is_owed_too(
+def test_a_chargeback_after_the_new_registration_is_owed_too(
     *, session: Session, frank: User, settings: Settings
 ) -> None:
     payment = paid(session, frank, settings, "50")
@@ -229,7 +229,7 @@ def test_37_coupons_gifts_and_the_referral_bonus_are_not_had_again_by_a_new_acco
     assert held() == 0
 
 
-def test_of_a_deleted_account_no_address_is_kept(session: Session, frank: User, settings: Settings) -> None:
+def test_a_deleted_accounts_address_is_not_kept(session: Session, frank: User, settings: Settings) -> None:
     adjustments.adjust(session, frank, amount=Decimal(1), reason="test", actor=PLATFORM)
     leave(session, frank, settings)
     assert "frank" not in f"{frank.email}{frank.username}{frank.address_hash!r}"

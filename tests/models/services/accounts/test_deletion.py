@@ -30,7 +30,7 @@ from tests.factories import assert_sound, balance, buy, crossing, logged_in, per
 Committed = tuple[Settings, Sessions]
 
 
-def leaves(user: User, settings: Settings) -> Callable[[Any], Any]:
+def deletes_account(user: User, settings: Settings) -> Callable[[Any], Any]:
     """Return a call that deletes a user's account."""
 
     def call(session: Any) -> Any:
@@ -51,7 +51,7 @@ def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed
         facts = {"hours": 24, "key": uuid.uuid4(), "settings": settings, "actor": PLATFORM}
         return extension.extend(session, session.get_one(User, alice.id), token.id, **facts)
 
-    price, gone = crossing(factory, extend, "FOR UPDATE", leaves(alice, settings))
+    price, gone = crossing(factory, extend, "FOR UPDATE", deletes_account(alice, settings))
     assert price == settings.prices.znc[24]
     assert isinstance(gone, deletion.DeletionSummary)
     with factory.begin() as session:
@@ -88,7 +88,7 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
     def leave() -> Any:
         is_held.wait(timeout=10)
         with factory.begin() as session:
-            return leaves(alice, settings)(session)
+            return deletes_account(alice, settings)(session)
 
     def add_counts() -> None:
         is_held.wait(timeout=10)
@@ -109,12 +109,12 @@ def test_an_account_deleted_while_an_admin_disables_it_is_no_deadlock(committed:
     def disable(session: Any) -> Any:
         return roles.set_active(session, alice.id, active=False, actor=PLATFORM)
 
-    disabled, gone = crossing(factory, disable, "UPDATE users", leaves(alice, settings))
+    disabled, gone = crossing(factory, disable, "UPDATE users", deletes_account(alice, settings))
     assert isinstance(disabled, User)
     assert isinstance(gone, deletion.DeletionSummary)
 
 
-def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_at_that_moment(committed: Committed) -> None:
+def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_concurrently(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
     facts = {"reason": "goodwill", "actor": PLATFORM}
@@ -125,7 +125,7 @@ def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_at_that_mom
     def set_balance(session: Any) -> Any:
         return adjustments.set_balance(session, session.get_one(User, alice.id), target=Decimal(50), **facts)
 
-    gone, adjusted = crossing(factory, leaves(alice, settings), "FROM access_tokens", adjust)
+    gone, adjusted = crossing(factory, deletes_account(alice, settings), "FROM access_tokens", adjust)
     assert isinstance(gone, deletion.DeletionSummary)
     assert isinstance(adjusted, NotFound)
     for change in (adjust, set_balance):
@@ -144,7 +144,7 @@ def test_an_account_deleted_while_its_balance_is_set_is_no_deadlock(committed: C
     def set_balance(session: Any) -> Any:
         return adjustments.set_balance(session, session.get_one(User, alice.id), target=Decimal(50), **facts)
 
-    held, gone = crossing(factory, set_balance, "FROM accounts", leaves(alice, settings))
+    held, gone = crossing(factory, set_balance, "FROM accounts", deletes_account(alice, settings))
     assert held == 50
     assert isinstance(gone, deletion.DeletionSummary)
     assert_sound(factory)
@@ -153,23 +153,23 @@ def test_an_account_deleted_while_its_balance_is_set_is_no_deadlock(committed: C
 def test_an_account_is_deleted_once(committed: Committed) -> None:
     settings, factory = committed
     alice = logged_in(factory)
-    gone, again = crossing(factory, leaves(alice, settings), "FROM accounts", leaves(alice, settings))
+    gone, again = crossing(factory, deletes_account(alice, settings), "FROM accounts", deletes_account(alice, settings))
     assert isinstance(gone, deletion.DeletionSummary)
     assert isinstance(again, InvalidInput)
     assert_sound(factory)
 
 
-def test_no_money_is_paid_for_an_account_that_goes_at_that_moment(committed: Committed) -> None:
+def test_no_payment_starts_for_an_account_that_is_deleted_concurrently(committed: Committed) -> None:
     settings, factory = committed
     alice, bob = person(factory, "alice"), person(factory, "bob")
 
     def starts(user: User) -> Callable[[Any], Any]:
         return lambda session: top_up(session, session.get_one(User, user.id), settings).id
 
-    began, refused = crossing(factory, starts(alice), "INSERT INTO payments", leaves(alice, settings))
+    began, refused = crossing(factory, starts(alice), "INSERT INTO payments", deletes_account(alice, settings))
     assert isinstance(began, uuid.UUID)
     assert isinstance(refused, PaymentPending)
-    gone, too_late = crossing(factory, leaves(bob, settings), "FROM accounts", starts(bob))
+    gone, too_late = crossing(factory, deletes_account(bob, settings), "FROM accounts", starts(bob))
     assert isinstance(gone, deletion.DeletionSummary)
     assert isinstance(too_late, NotFound)
     with factory.begin() as session:

@@ -26,7 +26,7 @@ def is_open(session: Session, login: Login) -> bool:
     return logins.find_active(session, login.id, kind=login.kind) is not None
 
 
-def test_a_login_is_found_with_its_user_and_leaves_a_trace(session: Session, alice: User) -> None:
+def test_a_login_is_found_with_its_user_and_audited(session: Session, alice: User) -> None:
     login = begin(session, alice)
     found = logins.find_active(session, login.id, kind=LoginKind.PAGE)
     assert found is not None
@@ -40,7 +40,7 @@ def test_a_cookie_of_the_pages_is_no_token_of_the_api_nor_the_other_way_round(se
     assert logins.find_active(session, api.id, kind=LoginKind.PAGE) is None
 
 
-def test_a_login_runs_out_unless_it_is_used(session: Session, alice: User, time: Clock) -> None:
+def test_a_login_expires_unless_it_is_used(session: Session, alice: User, time: Clock) -> None:
     used, unused, api = begin(session, alice), begin(session, alice), begin(session, alice, LoginKind.API)
     time.advance(minutes=40)
     elsewhere = Actor(alice.id, "198.51.100.1", "Another browser")
@@ -53,7 +53,7 @@ def test_a_login_runs_out_unless_it_is_used(session: Session, alice: User, time:
     assert not is_open(session, used)
 
 
-def test_a_login_is_noted_as_used_every_five_minutes_at_most(session: Session, alice: User, time: Clock) -> None:
+def test_a_logins_last_use_is_written_every_five_minutes_at_most(session: Session, alice: User, time: Clock) -> None:
     login = begin(session, alice)
     time.advance(seconds=299)
     assert not logins.is_stale(login)
@@ -84,7 +84,7 @@ def test_a_login_ends_once_and_only_its_owner_ends_it(session: Session, alice: U
     assert actions(session, alice).count("user.logged_out") == 1  # type: ignore[arg-type]
 
 
-def test_all_others_end_and_a_strangers_do_not(session: Session, alice: User, bob: User) -> None:
+def test_all_other_logins_of_the_user_end_and_nobody_elses(session: Session, alice: User, bob: User) -> None:
     here, page, api, bobs = (
         begin(session, alice),
         begin(session, alice),
@@ -106,7 +106,7 @@ def test_a_new_password_ends_every_login_but_the_one_that_is_kept(session: Sessi
     assert not is_open(session, here)
 
 
-def test_a_login_begun_with_the_old_password_while_it_was_changed_is_dead(session: Session, alice: User) -> None:
+def test_a_login_begun_with_the_old_password_during_a_change_is_invalid(session: Session, alice: User) -> None:
     """The new password was committed between the check of the old one and the creation of the login."""
     users.change_password(session, alice, current=PASSWORD, new="another good one", actor=PLATFORM)
     late = begin(session, alice)

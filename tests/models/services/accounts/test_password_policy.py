@@ -33,7 +33,7 @@ EASY = "password_guessable"
         "пароль123",  # noqa: RUF001 - Cyrillic letters are the point
     ],
 )
-def test_a_password_that_is_guessed_first_is_refused(password: str) -> None:
+def test_a_guessable_password_is_refused(password: str) -> None:
     with pytest.raises(InvalidInput, match=EASY):
         password_policy.check(password)
 
@@ -51,7 +51,7 @@ def test_neither_the_name_nor_the_address_is_a_password(password: str) -> None:
 @pytest.mark.parametrize(
     "password", [PASSWORD, "alice likes long walks", "mjq4-vw2t", "тёплый дождь в июле", "x7" * 3 + "Kp!vb2"]
 )
-def test_what_is_not_easily_guessed_is_taken(password: str) -> None:
+def test_a_strong_password_is_accepted(password: str) -> None:
     password_policy.check(password, own=("alice@example.test", "alice"))
 
 

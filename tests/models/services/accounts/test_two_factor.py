@@ -62,7 +62,7 @@ def test_a_code_of_a_secret_that_is_replaced_at_the_same_instant_confirms_nothin
         assert not two_factor.is_enabled(session, alice.id)
 
 
-def test_a_code_of_a_factor_that_is_replaced_at_the_same_instant_opens_nothing(committed: Committed) -> None:
+def test_a_code_of_a_factor_that_is_replaced_concurrently_is_refused(committed: Committed) -> None:
     settings, sessions = committed
     alice = person(sessions, "alice")
 

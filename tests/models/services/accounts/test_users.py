@@ -28,7 +28,7 @@ def register(session: Session, **changes: str) -> User:
     return users.register(session, actor=BROWSER, **facts)  # type: ignore[arg-type]
 
 
-def test_a_new_user_has_an_empty_wallet_a_code_a_welcome_and_a_trace(session: Session) -> None:
+def test_a_new_user_has_an_empty_wallet_a_referral_code_a_welcome_mail_and_an_audit_row(session: Session) -> None:
     erin = register(session, full_name="  Erin Example ")
     assert balance(session, erin) == 0
     assert len(erin.referral_code) == 12
@@ -38,7 +38,7 @@ def test_a_new_user_has_an_empty_wallet_a_code_a_welcome_and_a_trace(session: Se
     assert [mail.recipient for mail in session.scalars(select(OutboxMail))] == ["erin@example.test"]
 
 
-def test_only_a_hash_of_the_password_is_kept(session: Session) -> None:
+def test_only_a_hash_of_the_password_is_stored(session: Session) -> None:
     assert register(session).password_hash.startswith("$argon2id$")
 
 
@@ -72,7 +72,7 @@ def test_an_address_with_any_letters_can_log_in(session: Session, email: str) ->
         *("erin@example.test\nBcc: x@example.test", "erin\x00@example.test", "erin@example.test\x7f", "\ud800@x.test"),
     ],
 )
-def test_what_is_no_address_is_refused(session: Session, email: str) -> None:
+def test_a_malformed_address_is_refused(session: Session, email: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         register(session, email=email)
     assert caught.value.field == "email"
@@ -81,7 +81,7 @@ def test_what_is_no_address_is_refused(session: Session, email: str) -> None:
 @pytest.mark.parametrize(
     "username", ["", "ab", "x" * 51, "a b", "erin\nBcc", "<b>erin</b>", "a@b", "nul\x00", "a\ud800b"]
 )
-def test_what_is_no_user_name_is_refused(session: Session, username: str) -> None:
+def test_an_invalid_user_name_is_refused(session: Session, username: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         register(session, username=username)
     assert caught.value.field == "username"
@@ -111,7 +111,7 @@ def test_a_wrong_password_and_an_unknown_address_read_the_same(session: Session,
         users.authenticate(session, email=email, password="wrong")
 
 
-def test_a_disabled_user_learns_so_only_with_the_right_password(session: Session, alice: User, dana: User) -> None:
+def test_a_disabled_user_is_told_apart_only_with_the_right_password(session: Session, alice: User, dana: User) -> None:
     roles.set_active(session, alice.id, active=False, actor=Actor(dana.id))
     with pytest.raises(LoginFailed):
         users.authenticate(session, email=alice.email, password="wrong")
@@ -119,7 +119,7 @@ def test_a_disabled_user_learns_so_only_with_the_right_password(session: Session
         users.authenticate(session, email=alice.email, password=PASSWORD)
 
 
-def test_a_failed_login_leaves_a_trace_with_and_without_a_user(session: Session, alice: User) -> None:
+def test_a_failed_login_is_audited_with_and_without_a_user(session: Session, alice: User) -> None:
     users.record_failed_login(session, email=alice.email, actor=BROWSER)
     users.record_failed_login(session, email="nobody@example.test", actor=BROWSER)
     session.flush()
@@ -135,7 +135,7 @@ def test_a_hash_with_older_parameters_is_renewed_at_login(session: Session, alic
     assert passwords.verify_password(alice.password_hash, PASSWORD)
 
 
-def test_a_garbled_hash_in_the_database_lets_nobody_in() -> None:
+def test_a_malformed_hash_never_verifies() -> None:
     assert not passwords.verify_password("not a hash", PASSWORD)
     assert not passwords.verify_password(None, "a password that belongs to nobody")
 
@@ -178,7 +178,7 @@ def test_the_last_admin_cannot_be_disabled(session: Session, dana: User) -> None
         roles.set_active(session, other.id, active=False, actor=Actor(other.id))
 
 
-def test_somebody_who_does_not_exist_cannot_be_disabled(session: Session) -> None:
+def test_an_unknown_user_cannot_be_disabled(session: Session) -> None:
     with pytest.raises(NotFound):
         roles.set_active(session, some_id(), active=False, actor=PLATFORM)
 

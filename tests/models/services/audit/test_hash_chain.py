@@ -38,14 +38,14 @@ def write(session: Session, count: int = 1) -> None:
 
 
 @pytest.fixture
-def sealed(session: Session, key: bytes) -> list[int]:
+def chained(session: Session, key: bytes) -> list[int]:
     """Return the ids of eight chained rows; row n has number n in the chain."""
     write(session, ROWS)
     assert hash_chain.chain_new_rows(session, key) == ROWS
     return list(session.scalars(select(AuditChainLink.entry_id).order_by(AuditChainLink.number)))
 
 
-def proved(session: Session, key: bytes, **noted: dict[int, bytes]) -> chain_verification.Report:
+def verified(session: Session, key: bytes, **noted: dict[int, bytes]) -> chain_verification.Report:
     """Verify the chain as the test's transaction sees it."""
     return chain_verification.verify_and_record(session, key, noted=noted.get("noted", {}))
 
@@ -59,15 +59,17 @@ def tamper(session: Session, *statements: str, **values: Any) -> None:
         session.execute(text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
 
 
-def test_a_sealed_log_holds_and_a_second_run_seals_nothing(session: Session, key: bytes, sealed: list[int]) -> None:
+def test_a_chained_log_is_valid_and_a_second_run_chains_nothing(
+    session: Session, key: bytes, chained: list[int]
+) -> None:
     assert hash_chain.chain_new_rows(session, key) == 0
-    report = proved(session, key)
+    report = verified(session, key)
     assert (report.rows, report.head.number, report.waiting, report.fault) == (ROWS, ROWS, 0, None)
     write(session)
     assert hash_chain.status(session).waiting == 1
-    assert proved(session, key).is_sound
+    assert verified(session, key).is_sound
     assert hash_chain.chain_new_rows(session, key) == 1
-    assert proved(session, key).head.number == ROWS + 1
+    assert verified(session, key).head.number == ROWS + 1
 
 
 CHANGES = {
@@ -84,54 +86,54 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("column", CHANGES)
-def test_a_row_that_was_altered_is_named(session: Session, key: bytes, sealed: list[int], column: str) -> None:
-    tamper(session, f"UPDATE audit_entries SET {column} = {CHANGES[column]} WHERE id = :id", id=sealed[3])
-    assert proved(session, key).fault == chain_verification.Fault("altered", 4, sealed[3])
+def test_an_altered_row_is_reported(session: Session, key: bytes, chained: list[int], column: str) -> None:
+    tamper(session, f"UPDATE audit_entries SET {column} = {CHANGES[column]} WHERE id = :id", id=chained[3])
+    assert verified(session, key).fault == chain_verification.Fault("altered", 4, chained[3])
 
 
-def test_an_action_that_nobody_knows_is_named_too(session: Session, key: bytes, sealed: list[int]) -> None:
-    tamper(session, "UPDATE audit_entries SET action = 'never.heard_of' WHERE id = :id", id=sealed[3])
-    assert proved(session, key).fault == chain_verification.Fault("altered", 4, sealed[3])
+def test_an_unknown_action_is_reported(session: Session, key: bytes, chained: list[int]) -> None:
+    tamper(session, "UPDATE audit_entries SET action = 'never.heard_of' WHERE id = :id", id=chained[3])
+    assert verified(session, key).fault == chain_verification.Fault("altered", 4, chained[3])
 
 
-def test_a_row_that_was_removed_is_named(session: Session, key: bytes, sealed: list[int]) -> None:
-    tamper(session, "DELETE FROM audit_entries WHERE id = :id", id=sealed[3])
-    fault = proved(session, key).fault
-    assert fault == chain_verification.Fault("removed", 4, sealed[3])
-    assert str(fault) == f"row 4 (id {sealed[3]}) was removed"
+def test_a_removed_row_is_reported(session: Session, key: bytes, chained: list[int]) -> None:
+    tamper(session, "DELETE FROM audit_entries WHERE id = :id", id=chained[3])
+    fault = verified(session, key).fault
+    assert fault == chain_verification.Fault("removed", 4, chained[3])
+    assert str(fault) == f"row 4 (id {chained[3]}) was removed"
 
 
-def test_a_row_that_was_removed_with_its_seal_is_missed(session: Session, key: bytes, sealed: list[int]) -> None:
+def test_a_row_removed_with_its_link_is_reported(session: Session, key: bytes, chained: list[int]) -> None:
     both = ("DELETE FROM audit_seals WHERE entry_id = :id", "DELETE FROM audit_entries WHERE id = :id")
-    tamper(session, *both, id=sealed[3])
-    assert proved(session, key).fault == chain_verification.Fault("removed", 4)
+    tamper(session, *both, id=chained[3])
+    assert verified(session, key).fault == chain_verification.Fault("removed", 4)
     # The later numbers moved up: each hash covers its own number.
     tamper(session, *(f"UPDATE audit_seals SET number = {n} WHERE number = {n + 1}" for n in range(4, ROWS)))
-    assert proved(session, key).fault == chain_verification.Fault("altered", 4, sealed[4])
+    assert verified(session, key).fault == chain_verification.Fault("altered", 4, chained[4])
 
 
 @pytest.mark.parametrize("other", [4, 6])
-def test_rows_that_changed_places_are_named(session: Session, key: bytes, sealed: list[int], other: int) -> None:
+def test_swapped_rows_are_reported(session: Session, key: bytes, chained: list[int], other: int) -> None:
     tamper(
         session,
         "UPDATE audit_seals SET entry_id = 0 WHERE number = 4",
         "UPDATE audit_seals SET entry_id = :first WHERE number = :other",
         "UPDATE audit_seals SET entry_id = :second WHERE number = 4",
-        first=sealed[3], second=sealed[other], other=other + 1,
+        first=chained[3], second=chained[other], other=other + 1,
     )  # fmt: skip
-    assert proved(session, key).fault == chain_verification.Fault("reordered", 4, sealed[other])
+    assert verified(session, key).fault == chain_verification.Fault("reordered", 4, chained[other])
 
 
 @pytest.mark.parametrize("other", [5, 7])
-def test_seals_that_changed_places_are_named(session: Session, key: bytes, sealed: list[int], other: int) -> None:
+def test_swapped_links_are_reported(session: Session, key: bytes, chained: list[int], other: int) -> None:
     swap = [
         f"UPDATE audit_seals SET number = {to} WHERE number = {at}" for at, to in ((4, 99), (other, 4), (99, other))
     ]
     tamper(session, *swap)
-    assert proved(session, key).fault == chain_verification.Fault("reordered", 4, sealed[other - 1])
+    assert verified(session, key).fault == chain_verification.Fault("reordered", 4, chained[other - 1])
 
 
-def test_a_row_that_was_inserted_between_others_is_named(session: Session, key: bytes, sealed: list[int]) -> None:
+def test_an_inserted_row_is_reported(session: Session, key: bytes, chained: list[int]) -> None:
     write(session)
     fake = session.scalar(select(func.max(AuditEntry.id)))
     tamper(
@@ -140,20 +142,20 @@ def test_a_row_that_was_inserted_between_others_is_named(session: Session, key: 
         "INSERT INTO audit_seals SELECT 4, :fake, sealed_at, hash FROM audit_seals WHERE number = 3",
         fake=fake,
     )
-    assert proved(session, key).fault == chain_verification.Fault("inserted", 4, fake)
+    assert verified(session, key).fault == chain_verification.Fault("inserted", 4, fake)
 
 
-def test_a_row_that_says_it_is_older_than_it_can_be_is_named(session: Session, key: bytes, sealed: list[int]) -> None:
+def test_a_backdated_row_is_reported(session: Session, key: bytes, chained: list[int]) -> None:
     old = "INSERT INTO audit_entries (created_at, action, resource_type) VALUES (now() - interval '1 hour', 'x', 'y')"
     session.execute(text(old))
     assert hash_chain.chain_new_rows(session, key) == 0, "it would be sealed as if it had been there"
-    fault = proved(session, key).fault
+    fault = verified(session, key).fault
     assert fault is not None
     assert (fault.what, fault.entry) == ("inserted", session.scalar(select(func.max(AuditEntry.id))))
 
 
-def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and_are_no_fault(
-    *, session: Session, key: bytes, sealed: list[int], monkeypatch: pytest.MonkeyPatch
+def test_rows_written_after_the_clock_stepped_back_are_chained_in_order_and_valid(
+    *, session: Session, key: bytes, chained: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The log's order is that in which rows were written. A clock that is set back changes their times only.
     def write_at(moment: datetime) -> None:
@@ -165,7 +167,7 @@ def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and
     behind = clock.now() - timedelta(hours=20)
     monkeypatch.setattr(clock, "now", lambda: behind)
     write_at(behind)
-    assert proved(session, key).is_sound, "a row that waits for its seal is as good"
+    assert verified(session, key).is_sound, "a row that waits for its seal is as good"
     assert hash_chain.status(session).waiting == 1
     assert hash_chain.chain_new_rows(session, key) == 1
     write_at(behind)
@@ -173,7 +175,7 @@ def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and
     monkeypatch.undo()
     write(session)
     assert hash_chain.chain_new_rows(session, key) == 1
-    report = proved(session, key)
+    report = verified(session, key)
     assert (report.rows, report.fault) == (ROWS + 3, None)
     _head, fault = chain_verification.verify_lines(
         key, list(hash_chain.walk(session, 0)), number=0, before=hash_chain.START
@@ -182,52 +184,52 @@ def test_rows_written_after_the_clock_stepped_back_are_sealed_in_their_order_and
     # A row that is backdated while the clock is right is found as before.
     write_at(behind)
     assert hash_chain.chain_new_rows(session, key) == 0
-    assert str(proved(session, key).fault).endswith("was inserted later")
+    assert str(verified(session, key).fault).endswith("was inserted later")
 
 
-def test_rows_taken_off_the_end_are_missed_where_the_end_was_noted(
-    session: Session, key: bytes, sealed: list[int]
+def test_rows_removed_from_the_end_are_reported_where_the_end_was_recorded(
+    session: Session, key: bytes, chained: list[int]
 ) -> None:
-    end = proved(session, key).head
+    end = verified(session, key).head
     gone = "number > 6"
     tamper(
         session,
         f"DELETE FROM audit_entries WHERE id IN (SELECT entry_id FROM audit_seals WHERE {gone})",
         f"DELETE FROM audit_seals WHERE {gone}",
     )
-    assert proved(session, key).is_sound, "a shorter chain holds: that is why its end is noted elsewhere"
-    assert proved(session, key, noted={end.number: end.hash}).fault == chain_verification.Fault("cut off", ROWS)
+    assert verified(session, key).is_sound, "a shorter chain holds: that is why its end is noted elsewhere"
+    assert verified(session, key, noted={end.number: end.hash}).fault == chain_verification.Fault("cut off", ROWS)
 
 
-def test_a_chain_made_anew_needs_the_key_and_differs_from_what_was_noted(
-    session: Session, key: bytes, sealed: list[int]
+def test_a_forged_chain_needs_the_key_and_differs_from_the_recorded_end(
+    session: Session, key: bytes, chained: list[int]
 ) -> None:
-    end = proved(session, key).head
+    end = verified(session, key).head
 
     def forge(with_key: bytes) -> None:
-        tamper(session, "UPDATE audit_entries SET details = '{}' WHERE id = :id", id=sealed[3])
+        tamper(session, "UPDATE audit_entries SET details = '{}' WHERE id = :id", id=chained[3])
         before = hash_chain.START
         for row in list(hash_chain.walk(session, 0)):
             before = hash_chain.hash_of(with_key, before, row)
             tamper(session, "UPDATE audit_seals SET hash = :hash WHERE number = :n", hash=before, n=row.number)
 
     forge(b"guessed")
-    assert proved(session, key).fault == chain_verification.Fault("altered", 1, sealed[0])
+    assert verified(session, key).fault == chain_verification.Fault("altered", 1, chained[0])
     forge(key)
-    assert proved(session, key).is_sound
-    assert proved(session, key, noted={end.number: end.hash}).fault == chain_verification.Fault(
-        "altered", ROWS, sealed[-1]
+    assert verified(session, key).is_sound
+    assert verified(session, key, noted={end.number: end.hash}).fault == chain_verification.Fault(
+        "altered", ROWS, chained[-1]
     )
 
 
-def test_rows_cannot_be_passed_off_as_exported(session: Session, key: bytes, sealed: list[int]) -> None:
-    end = proved(session, key).head
+def test_rows_cannot_be_passed_off_as_exported(session: Session, key: bytes, chained: list[int]) -> None:
+    end = verified(session, key).head
     part = retention.ChainPart(hash_chain.Head(), 5)
     made = retention.record_export(
         session, b"guessed", part, replace(end, number=5), file="gone.jsonl.gz", sha256="0" * 64
     )
     assert retention.delete_exported(session) == 5
-    assert proved(session, key).fault == chain_verification.Fault("archive", made.last)
+    assert verified(session, key).fault == chain_verification.Fault("archive", made.last)
 
 
 @pytest.mark.parametrize(
@@ -242,18 +244,18 @@ def test_rows_cannot_be_passed_off_as_exported(session: Session, key: bytes, sea
         "DELETE FROM audit_archives",
     ],
 )
-def test_the_database_refuses_to_change_what_was_written(session: Session, sealed: list[int], statement: str) -> None:
+def test_the_database_refuses_to_change_audit_rows(session: Session, chained: list[int], statement: str) -> None:
     with pytest.raises(IntegrityError, match=r"append-only|is kept"), session.begin_nested():
         session.execute(text(statement))
 
 
-def test_a_long_transaction_is_sealed_after_younger_ones_and_two_sealers_seal_each_row_once(
+def test_a_long_transaction_is_chained_after_younger_ones_and_two_workers_chain_each_row_once(
     committed: tuple[Settings, Sessions],
 ) -> None:
     settings, factory = committed
     key = hash_chain.key_of(settings.tokens)
 
-    def seal() -> int:
+    def chain_rows() -> int:
         with factory.begin() as session:
             return hash_chain.chain_new_rows(session, key)
 
@@ -261,11 +263,11 @@ def test_a_long_transaction_is_sealed_after_younger_ones_and_two_sealers_seal_ea
         write(slow)
         with factory.begin() as quick:
             write(quick, 3)
-        assert seal() == 3, "nobody waits for a transaction that is still open"
-    assert seal() == 1
+        assert chain_rows() == 3, "nobody waits for a transaction that is still open"
+    assert chain_rows() == 1
     with factory.begin() as session:
         write(session, 20)
-    assert sum(race(*[seal] * 4)) + seal() == 20
+    assert sum(race(*[chain_rows] * 4)) + chain_rows() == 20
     with factory.begin() as session:
         report = chain_verification.verify(session, key)
     assert (report.rows, report.fault) == (24, None)

@@ -12,7 +12,7 @@ from models.services.crypto.encryption import DecryptionError, Purpose
 SECRET = b"a secret that must be read again"
 
 
-def test_a_secret_comes_back_as_it_was_and_is_never_stored_in_the_clear(settings: Settings) -> None:
+def test_a_secret_is_decrypted_unchanged_and_never_stored_in_plain_text(settings: Settings) -> None:
     owner = uuid.uuid4()
     sealed = [encryption.encrypt(settings.portal, SECRET, purpose=Purpose.WEBHOOK, owner=owner) for _ in range(2)]
     assert sealed[0] != sealed[1]
@@ -21,7 +21,7 @@ def test_a_secret_comes_back_as_it_was_and_is_never_stored_in_the_clear(settings
         assert encryption.decrypt(settings.portal, one, purpose=Purpose.WEBHOOK, owner=owner) == SECRET
 
 
-def test_a_secret_opens_in_no_other_row_and_for_no_other_purpose(settings: Settings) -> None:
+def test_a_secret_cannot_be_decrypted_in_another_row_or_for_another_purpose(settings: Settings) -> None:
     owner = uuid.uuid4()
     sealed = encryption.encrypt(settings.portal, SECRET, purpose=Purpose.TOTP, owner=owner)
     with pytest.raises(DecryptionError):

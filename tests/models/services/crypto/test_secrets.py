@@ -43,7 +43,7 @@ def test_an_old_key_still_verifies_and_the_newest_signs() -> None:
 
 
 @pytest.mark.parametrize("position", [0, 8, 31, 52, 53, 54, 63])
-def test_a_changed_character_anywhere_is_found_out(position: int) -> None:
+def test_a_changed_character_anywhere_is_detected(position: int) -> None:
     secret = secrets.new_secret(keys(NEW))
     other = "A" if secret[position] != "A" else "B"
     assert not secrets.is_genuine(keys(NEW), secret[:position] + other + secret[position + 1 :])
@@ -56,7 +56,7 @@ def test_a_changed_character_anywhere_is_found_out(position: int) -> None:
         *("ä" * 64, "\ud800" * 64, " " + "A" * 63, "\uff21" * 64, "A" * 60 + "\x00\x00\x00\x00"),
     ],
 )
-def test_what_is_made_up_is_refused_without_an_exception(made_up: str) -> None:
+def test_a_forged_secret_is_refused_without_an_exception(made_up: str) -> None:
     assert not secrets.is_genuine(keys(NEW), made_up)
 
 
@@ -76,7 +76,7 @@ def test_the_stored_hash_is_keyed() -> None:
     assert stored != secrets.hash_of(keys(NEW, hash_key="another hash key entirely"), secret)
 
 
-def test_the_secret_stands_nowhere_in_the_database(session: Session, alice: User, settings: Settings) -> None:
+def test_the_secret_is_nowhere_in_the_database(session: Session, alice: User, settings: Settings) -> None:
     _token, secret = token_purchase.purchase(
         session, alice, hours=1, scope="full", name="", settings=settings, actor=PLATFORM, token_id=uuid.uuid4()
     )

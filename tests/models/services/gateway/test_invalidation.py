@@ -24,7 +24,7 @@ from tests.factories import buy
 Committed = tuple[Settings, Sessions]
 
 
-class Ear:
+class Listener:
     """A connection that listens, as every worker's does."""
 
     def __init__(self, settings: Settings) -> None:
@@ -33,7 +33,7 @@ class Ear:
         self._connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         self._connection.cursor().execute(f"LISTEN {invalidation.CHANNEL}")
 
-    def heard(self) -> list[dict[str, Any]]:
+    def received(self) -> list[dict[str, Any]]:
         """Return the messages since the last call; the empty query makes the server deliver them."""
         self._connection.cursor().execute("SELECT 1")
         self._connection.poll()
@@ -56,10 +56,10 @@ def shop(committed: Committed) -> tuple[Settings, Sessions, User, AccessToken]:
 
 
 @pytest.fixture
-def ear(shop: tuple[Settings, Sessions, User, AccessToken]) -> Iterator[Ear]:
-    ear = Ear(shop[0])
-    yield ear
-    ear.close()
+def listener(shop: tuple[Settings, Sessions, User, AccessToken]) -> Iterator[Listener]:
+    listener = Listener(shop[0])
+    yield listener
+    listener.close()
 
 
 def act(session: Session, settings: Settings, alice: User, token: AccessToken, what: str) -> None:
@@ -82,23 +82,23 @@ def act(session: Session, settings: Settings, alice: User, token: AccessToken, w
 
 
 @pytest.mark.parametrize("what", ["revoke", "disable", "first use", "claim", "release", "close idle"])
-def test_workers_hear_of_a_change_after_its_commit_and_never_of_one_rolled_back(
-    shop: tuple[Settings, Sessions, User, AccessToken], ear: Ear, what: str
+def test_workers_are_notified_of_a_change_after_its_commit_and_never_of_one_rolled_back(
+    shop: tuple[Settings, Sessions, User, AccessToken], listener: Listener, what: str
 ) -> None:
     settings, factory, alice, token = shop
     if what in {"claim", "release", "close idle"}:
         with factory.begin() as session:
             act(session, settings, alice, token, "first use")
-        ear.heard()
+        listener.received()
     session = factory()
     act(session, settings, alice, token, what)
-    assert ear.heard() == []
+    assert listener.received() == []
     session.rollback()
-    assert ear.heard() == []
+    assert listener.received() == []
     act(session, settings, alice, token, what)
     session.commit()
     session.close()
-    [notice] = ear.heard()
+    [notice] = listener.received()
     with factory() as session:
         fresh = session.get_one(AccessToken, token.id)
     assert notice == {"token": str(token.id), "hashes": [fresh.secret_hash.hex()], "version": fresh.version}
@@ -114,13 +114,13 @@ def test_a_change_raises_the_tokens_version(shop: tuple[Settings, Sessions, User
 
 
 def test_a_purchase_and_a_second_request_of_the_same_device_are_not_announced(
-    shop: tuple[Settings, Sessions, User, AccessToken], ear: Ear
+    shop: tuple[Settings, Sessions, User, AccessToken], listener: Listener
 ) -> None:
     settings, factory, alice, token = shop
     with factory.begin() as session:
         buy(session, alice, settings)
-    assert ear.heard() == []
+    assert listener.received() == []
     for _ in range(2):
         with factory.begin() as session:
             act(session, settings, alice, token, "claim")
-    assert len(ear.heard()) == 1
+    assert len(listener.received()) == 1

@@ -46,7 +46,7 @@ def facts(session: Session, kind: str) -> dict[str, str]:
     return session.scalars(select(OutboxMail.context).where(OutboxMail.kind == kind)).one()
 
 
-def test_everything_is_told_until_it_is_switched_off(session: Session, alice: User) -> None:
+def test_every_topic_is_sent_until_it_is_switched_off(session: Session, alice: User) -> None:
     assert set(notification_preferences.choices(session, alice.id).values()) == {(True, True)}
     notification_preferences.choose(session, alice, Topic.BONUS, mail=False)
     outbox.enqueue_mail(session, "bonus", alice, dedup_key="a", username="alice", amount_znc="1.00")
@@ -68,7 +68,7 @@ def test_receipts_and_warnings_cannot_be_switched_off(session: Session, alice: U
     assert len(kinds(session)) == 5
 
 
-def test_a_link_says_whose_mails_about_what_and_nobody_else_can_make_one(
+def test_an_unsubscribe_link_names_user_and_topic_and_cannot_be_forged(
     session: Session, alice: User, settings: Settings
 ) -> None:
     path = notification_preferences.unsubscribe_path(settings.portal, alice.id, "bonus")
@@ -83,32 +83,30 @@ def test_a_link_says_whose_mails_about_what_and_nobody_else_can_make_one(
             notification_preferences.subscription(session, settings.portal, bad)
 
 
-def test_an_owner_is_told_once_that_a_token_ends(
-    session: Session, alice: User, settings: Settings, time: Clock
-) -> None:
+def test_an_owner_is_notified_once_of_an_expiry(session: Session, alice: User, settings: Settings, time: Clock) -> None:
     token = buy(session, alice, settings, hours=168)
     token.activated_at = time()
     session.flush()
     time.advance(hours=143, minutes=59)
-    assert tell(session, settings) == 0
+    assert run_job(session, settings) == 0
     time.advance(minutes=2)
-    assert (tell(session, settings), tell(session, settings)) == (1, 0)
+    assert (run_job(session, settings), run_job(session, settings)) == (1, 0)
     assert facts(session, "token_expiring")["ends"] == (time() + timedelta(hours=23, minutes=59)).isoformat()
 
 
-def test_of_a_short_tokens_end_he_is_told_when_half_is_gone(
+def test_a_short_tokens_owner_is_notified_at_half_time(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     buy(session, alice, settings, hours=12).activated_at = time()
     session.flush()
     time.advance(hours=5, minutes=59)
-    assert tell(session, settings) == 0
+    assert run_job(session, settings) == 0
     time.advance(minutes=2)
-    assert tell(session, settings) == 1
+    assert run_job(session, settings) == 1
 
 
 @pytest.mark.parametrize("why", ["unused", "paused", "renewing", "revoked", "over"])
-def test_of_a_token_that_does_not_simply_end_nothing_is_told(
+def test_no_expiry_is_announced_for_other_tokens(
     session: Session, alice: User, settings: Settings, time: Clock, why: str
 ) -> None:
     token = buy(session, alice, settings, hours=24)
@@ -121,16 +119,16 @@ def test_of_a_token_that_does_not_simply_end_nothing_is_told(
     if why == "revoked":
         revocation.revoke(session, alice, token.id, settings=settings, actor=Actor(alice.id))
     session.flush()
-    assert tell(session, settings) == 0
+    assert run_job(session, settings) == 0
 
 
-def tell(session: Session, settings: Settings) -> int:
+def run_job(session: Session, settings: Settings) -> int:
     """Run the job."""
     session.flush()
     return sum(expiry_notices.notify(session, key, settings) for key in expiry_notices.due_to_notify(session, settings))
 
 
-def test_a_balance_that_falls_below_the_threshold_is_told_when_it_does(
+def test_a_balance_that_falls_below_the_threshold_is_notified_once(
     session: Session, alice: User, settings: Settings
 ) -> None:
     alice.low_balance_znc = Decimal(50)
@@ -148,14 +146,14 @@ def test_a_balance_that_falls_below_the_threshold_is_told_when_it_does(
     assert kinds(session) == ["balance_low"] * 2
 
 
-def test_who_sets_no_threshold_is_never_told(session: Session, alice: User, settings: Settings) -> None:
+def test_a_user_without_threshold_is_never_notified(session: Session, alice: User, settings: Settings) -> None:
     """No low-balance mail without a threshold, which is not set at first."""
     assert alice.low_balance_znc == 0
     buy(session, alice, settings, hours=168)
     assert kinds(session) == []
 
 
-def test_an_outage_is_told_once_to_each_owner_however_many_tokens_he_has(
+def test_an_outage_is_notified_once_to_each_owner_however_many_tokens_they_have(
     session: Session, alice: User, bob: User, settings: Settings
 ) -> None:
     now = clock.now()
@@ -170,7 +168,7 @@ def test_an_outage_is_told_once_to_each_owner_however_many_tokens_he_has(
     assert facts(session, "outage_credit")["began"] == found.opened_at.isoformat()
 
 
-def test_a_login_from_a_new_device_is_told_and_from_a_known_one_is_not(
+def test_a_login_from_a_new_device_is_notified_and_from_a_known_one_is_not(
     session: Session, alice: User, bob: User, time: Clock
 ) -> None:
     session.execute(delete(OutboxMail))
@@ -189,7 +187,7 @@ def test_a_login_from_a_new_device_is_told_and_from_a_known_one_is_not(
     assert known_devices.delete_unused(session) == 3
 
 
-def test_a_notice_to_everybody_reaches_who_wants_it_once(
+def test_a_broadcast_reaches_every_subscriber_once(
     session: Session, alice: User, bob: User, charlie: User, settings: Settings
 ) -> None:
     dana = make_user(session, "dana")
@@ -210,7 +208,7 @@ def test_a_notice_to_everybody_reaches_who_wants_it_once(
     assert (delivery.endpoint.user_id, delivery.data) == (bob.id, told)
 
 
-def test_an_announcement_is_told_to_everybody(session: Session, alice: User, dana: User) -> None:
+def test_an_announcement_is_sent_to_everybody(session: Session, alice: User, dana: User) -> None:
     session.execute(delete(OutboxMail))
     words = {"words_en": "Planned work", "words_ru": "Плановые работы"}
     announcements.create(session, level=Level.INFO, starts_at=None, ends_at=None, actor=Actor(dana.id), **words)

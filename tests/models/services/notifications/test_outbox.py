@@ -36,7 +36,7 @@ def test_a_mail_is_written_once_for_each_key(session: Session, empty: User) -> N
     assert {mail.recipient for mail in mails} == {empty.email}
 
 
-def test_a_claimed_mail_is_nobodys_until_its_lease_ends(session: Session, empty: User, time: Clock) -> None:
+def test_a_claimed_mail_is_not_claimed_again_until_its_lease_ends(session: Session, empty: User, time: Clock) -> None:
     write(session, empty, "a")
     time.advance(minutes=1)
     (mail,) = outbox.claim(session)
@@ -52,7 +52,7 @@ def test_no_more_are_claimed_than_asked_for(session: Session, empty: User, time:
     assert [len(outbox.claim(session, limit=2)) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_a_mail_that_is_gone_when_it_is_marked_stays_gone(session: Session, empty: User, time: Clock) -> None:
+def test_a_mail_deleted_before_it_is_marked_stays_deleted(session: Session, empty: User, time: Clock) -> None:
     write(session, empty, "a", "b")
     time.advance(minutes=1)
     sent, refused = outbox.claim(session)
@@ -75,7 +75,7 @@ def test_a_sent_mail_is_done(session: Session, empty: User, time: Clock) -> None
     assert outbox.claim(session) == []
 
 
-def test_a_failed_mail_waits_twice_as_long_each_time_and_is_given_up_at_last(
+def test_a_failed_mail_is_retried_with_doubled_delay_and_fails_permanently(
     session: Session, empty: User, time: Clock
 ) -> None:
     write(session, empty, "a")
@@ -97,7 +97,7 @@ def test_a_failed_mail_waits_twice_as_long_each_time_and_is_given_up_at_last(
     assert outbox.claim(session) == []
 
 
-def test_two_senders_at_the_same_instant_never_hold_the_same_mail(committed: tuple[Settings, Sessions]) -> None:
+def test_two_concurrent_senders_never_claim_the_same_mail(committed: tuple[Settings, Sessions]) -> None:
     _settings, factory = committed
     alice = person(factory, "alice")
     with factory.begin() as session:

@@ -28,7 +28,7 @@ def redeem(session: Session, user: User, code: str, settings: Settings) -> Decim
     return gift_codes.redeem(session, user, code, settings=settings, actor=Actor(user.id))
 
 
-def test_a_gift_code_is_credited_once_and_kept_only_as_a_hash(
+def test_a_gift_code_is_credited_once_and_stored_only_as_a_hash(
     session: Session, charlie: User, dana: User, settings: Settings
 ) -> None:
     code = gift(session, dana, settings)
@@ -42,7 +42,7 @@ def test_a_gift_code_is_credited_once_and_kept_only_as_a_hash(
     assert actions(session, charlie)[-1] is AuditAction.GIFT_REDEEMED
 
 
-def test_a_gift_code_has_an_end_a_switch_and_a_number_of_uses(
+def test_a_gift_code_can_expire_be_withdrawn_and_be_used_up(
     *, session: Session, alice: User, bob: User, charlie: User, dana: User, settings: Settings, time: Clock
 ) -> None:
     code = gift(session, dana, settings, uses_each=2, valid_until=time() + timedelta(hours=1))
@@ -68,7 +68,7 @@ def test_a_gift_code_has_an_end_a_switch_and_a_number_of_uses(
     "facts",
     [{"amount": Decimal(0)}, {"amount": Decimal("NaN")}, {"count": 0}, {"count": 1001}, {"uses_each": 0}, {"note": ""}],
 )
-def test_gift_codes_outside_the_rules_are_not_made(
+def test_invalid_gift_codes_are_not_created(
     session: Session, dana: User, settings: Settings, facts: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput):
@@ -76,7 +76,7 @@ def test_gift_codes_outside_the_rules_are_not_made(
 
 
 @pytest.mark.parametrize("same_user", [True, False])
-def test_two_at_once_take_the_last_use_of_a_gift_code_once(
+def test_of_two_concurrent_users_one_redeems_the_last_use(
     committed: tuple[Settings, Sessions], same_user: bool
 ) -> None:
     settings, factory = committed

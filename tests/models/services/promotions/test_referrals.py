@@ -30,7 +30,7 @@ from tests.models.services.payments.test_reversals import paid, said
 from tests.models.services.tokens.test_bundles_and_coupons import bundle_named
 
 
-def invited_by(session: Session, referrer: User, name: str = "frank", balance: str = "500") -> User:
+def referred_by(session: Session, referrer: User, name: str = "frank", balance: str = "500") -> User:
     """A user registered with a referral code, with money."""
     facts = {"email": f"{name}@example.test", "username": name, "password": PASSWORD, "actor": PLATFORM}
     who = users.register(session, **facts, referral_code=referrer.referral_code.lower())  # type: ignore[arg-type]
@@ -67,10 +67,10 @@ def restore(session: Session) -> int:
 @pytest.fixture
 def frank(session: Session, charlie: User) -> User:
     """A user referred by charlie."""
-    return invited_by(session, charlie)
+    return referred_by(session, charlie)
 
 
-def test_the_first_large_purchase_earns_ten_percent_that_are_held_until_the_token_is_over(
+def test_the_first_large_purchase_earns_ten_percent_that_are_pending_until_the_token_has_ended(
     *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
 ) -> None:
     buy(session, frank, settings, hours=24)
@@ -91,7 +91,7 @@ def test_the_first_large_purchase_earns_ten_percent_that_are_held_until_the_toke
     assert (found.invited, found.qualified, found.held, found.earned) == (1, 1, 0, 10)
 
 
-def test_nothing_is_kept_on_money_that_is_given_back(
+def test_no_bonus_is_kept_for_refunded_money(
     *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, frank, settings, hours=168)
@@ -104,7 +104,7 @@ def test_nothing_is_kept_on_money_that_is_given_back(
     assert balance(session, charlie) == Decimal("3.33")
 
 
-def test_a_bundles_bonus_goes_back_token_by_token(
+def test_a_bundles_bonus_is_deducted_token_by_token(
     *, session: Session, charlie: User, frank: User, settings: Settings
 ) -> None:
     facts = {"purchase_id": uuid.uuid4(), "settings": settings, "actor": Actor(frank.id)}
@@ -118,7 +118,7 @@ def test_a_bundles_bonus_goes_back_token_by_token(
     assert (vest(session), held(session, charlie), balance(session, charlie)) == (1, 0, 0)
 
 
-def test_what_an_admin_ends_without_a_refund_is_over(
+def test_a_token_revoked_without_refund_counts_as_used_up(
     session: Session, charlie: User, frank: User, settings: Settings
 ) -> None:
     token = buy(session, frank, settings, hours=168)
@@ -126,7 +126,7 @@ def test_what_an_admin_ends_without_a_refund_is_over(
     assert (vest(session), balance(session, charlie)) == (1, 10)
 
 
-def test_a_token_that_an_outage_may_give_time_back_is_not_over(
+def test_a_token_with_a_possible_outage_credit_has_not_ended(
     *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, frank, settings, hours=168)
@@ -140,10 +140,10 @@ def test_a_token_that_an_outage_may_give_time_back_is_not_over(
     assert vest(session) == 1
 
 
-def test_a_buyer_who_owes_for_a_payment_that_was_taken_back_keeps_the_bonus_waiting(
+def test_a_bonus_stays_pending_while_its_buyer_is_in_debt(
     *, session: Session, charlie: User, settings: Settings
 ) -> None:
-    frank = invited_by(session, charlie, balance="0")
+    frank = referred_by(session, charlie, balance="0")
     payment = paid(session, frank, settings, "100")
     token = buy(session, frank, settings, hours=168)
     said(session, payment, "disputed", "1000", refund_id="d-1")
@@ -153,7 +153,7 @@ def test_a_buyer_who_owes_for_a_payment_that_was_taken_back_keeps_the_bonus_wait
     assert (restore(session), vest(session), balance(session, charlie)) == (1, 1, 10)
 
 
-def test_only_a_code_that_somebody_has_is_taken_and_nobody_refers_himself(session: Session, charlie: User) -> None:
+def test_only_an_existing_code_is_accepted_and_nobody_refers_themselves(session: Session, charlie: User) -> None:
     facts = {"email": "g@example.test", "username": "grace", "password": PASSWORD, "actor": PLATFORM}
     for code in ("NOBODYHASIT0", "x", "\0"):
         with pytest.raises(InvalidInput):
@@ -164,10 +164,10 @@ def test_only_a_code_that_somebody_has_is_taken_and_nobody_refers_himself(sessio
         users.register(session, **facts, referral_code=charlie.referral_code)  # type: ignore[arg-type]
 
 
-def test_who_was_invited_is_listed_with_his_bonus(
+def test_referred_users_are_listed_with_their_bonus(
     session: Session, charlie: User, frank: User, settings: Settings
 ) -> None:
-    invited_by(session, charlie, "grace")
+    referred_by(session, charlie, "grace")
     buy(session, frank, settings, hours=168)
     page = referrals.list_referred_users(session, charlie, limit=10, offset=0)
     found = {who.username: bonus.amount if bonus else None for who, bonus in page.items}
@@ -178,7 +178,7 @@ def test_two_large_purchases_at_the_same_instant_earn_one_bonus(committed: tuple
     settings, factory = committed
     charlie = person(factory, "charlie")
     with factory.begin() as session:
-        frank = invited_by(session, charlie)
+        frank = referred_by(session, charlie)
 
     def purchase() -> Any:
         with factory.begin() as session:
@@ -196,9 +196,9 @@ def test_vesting_refunding_and_buying_at_the_same_instant_never_deadlock(committ
     charlie = person(factory, "charlie", balance="500")
     for number in range(4):
         with factory.begin() as session:
-            frank = invited_by(session, charlie, f"frank{number}")
+            frank = referred_by(session, charlie, f"frank{number}")
             sold = buy(session, frank, settings, hours=168)
-            grace = invited_by(session, charlie, f"grace{number}")
+            grace = referred_by(session, charlie, f"grace{number}")
             other = buy(session, grace, settings, hours=168)
             revocation.force_revoke(session, other.id, reason="over", actor=PLATFORM)
             bonus_id = session.scalars(select(ReferralBonus.id).where(ReferralBonus.referred_id == grace.id)).one()
@@ -227,7 +227,7 @@ def test_a_crash_between_any_two_statements_books_purchase_and_bonus_or_neither(
     settings, factory = committed
     charlie = person(factory, "charlie")
     with factory.begin() as session:
-        frank = invited_by(session, charlie)
+        frank = referred_by(session, charlie)
     for statements in range(1, 60):
         try:
             with crash_after(engine_of(factory), statements), factory.begin() as session:
@@ -249,7 +249,7 @@ def test_a_crash_between_any_two_statements_books_purchase_and_bonus_or_neither(
 def test_37_a_chargeback_takes_a_bonus_back_that_was_paid_out_already(
     *, session: Session, charlie: User, settings: Settings
 ) -> None:
-    frank = invited_by(session, charlie, balance="0")
+    frank = referred_by(session, charlie, balance="0")
     payment = paid(session, frank, settings, "100")
     token = buy(session, frank, settings, hours=168)
     revocation.force_revoke(session, token.id, reason="over", actor=PLATFORM)
@@ -265,10 +265,10 @@ def test_37_a_chargeback_takes_a_bonus_back_that_was_paid_out_already(
     assert sound(session) == []
 
 
-def test_a_refund_at_the_provider_takes_the_part_back_that_it_was_earned_with(
+def test_a_refund_at_the_provider_deducts_its_part_of_the_bonus(
     *, session: Session, charlie: User, settings: Settings
 ) -> None:
-    frank = invited_by(session, charlie, balance="0")
+    frank = referred_by(session, charlie, balance="0")
     payment = paid(session, frank, settings, "150")
     buy(session, frank, settings, hours=168)
     said(session, payment, "refunded", "500", refund_id="r-1")
@@ -278,10 +278,10 @@ def test_a_refund_at_the_provider_takes_the_part_back_that_it_was_earned_with(
     assert sound(session) == []
 
 
-def test_deleting_the_account_is_no_way_to_a_bonus(
+def test_deleting_the_account_does_not_pay_out_a_bonus(
     *, session: Session, charlie: User, settings: Settings, time: Clock
 ) -> None:
-    frank = invited_by(session, charlie, balance="0")
+    frank = referred_by(session, charlie, balance="0")
     payment = paid(session, frank, settings, "100")
     buy(session, frank, settings, hours=168)
     deletion.delete_account(session, frank, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
@@ -298,7 +298,7 @@ def test_a_bonus_for_a_deleted_referrer_lapses(
     buy(session, frank, settings, hours=168)
     deletion.delete_account(session, charlie, password=PASSWORD, code=None, settings=settings, actor=PLATFORM)
     assert (held(session, charlie), balance(session, charlie), vest(session)) == (0, 0, 0)
-    grace = invited_by(session, frank, "grace")
+    grace = referred_by(session, frank, "grace")
     frank.deleted_at = frank.created_at
     session.flush()
     buy(session, grace, settings, hours=168)
@@ -309,7 +309,7 @@ def test_a_bonus_for_a_deleted_referrer_lapses(
 def test_a_gift_earns_no_bonus_however_often_it_is_spent_and_refunded(
     *, session: Session, charlie: User, settings: Settings
 ) -> None:
-    frank = invited_by(session, charlie, balance="0")
+    frank = referred_by(session, charlie, balance="0")
     facts = {"valid_until": None, "note": "test", "settings": settings, "actor": Actor(charlie.id)}
     [code] = gift_codes.create(session, amount=Decimal(100), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
     gift_codes.redeem(session, frank, code, settings=settings, actor=PLATFORM)
@@ -327,7 +327,7 @@ def test_a_gift_earns_no_bonus_however_often_it_is_spent_and_refunded(
 
 
 def test_own_money_beside_a_gift_earns_the_bonus(*, session: Session, charlie: User, settings: Settings) -> None:
-    frank = invited_by(session, charlie, balance="0")
+    frank = referred_by(session, charlie, balance="0")
     facts = {"valid_until": None, "note": "test", "settings": settings, "actor": Actor(charlie.id)}
     [code] = gift_codes.create(session, amount=Decimal(200), count=1, uses_each=1, **facts)  # type: ignore[arg-type]
     gift_codes.redeem(session, frank, code, settings=settings, actor=PLATFORM)
@@ -354,7 +354,7 @@ def test_a_bonus_vests_as_the_time_of_its_purchase_is_used_up_though_the_token_i
     assert (refund, balance(session, charlie), sound(session)) == (Decimal("99.40"), 10, [])
 
 
-def test_of_a_refund_the_later_money_goes_back_first(
+def test_a_refund_returns_the_later_money_first(
     *, session: Session, charlie: User, frank: User, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, frank, settings, hours=168)
@@ -374,7 +374,7 @@ def test_a_chargeback_vesting_and_a_payment_of_the_referrer_at_the_same_instant_
     charlie = person(factory, "charlie")
     for number in range(4):
         with factory.begin() as session:
-            frank = invited_by(session, charlie, f"frank{number}", balance="0")
+            frank = referred_by(session, charlie, f"frank{number}", balance="0")
             payment = paid(session, frank, settings, "100")
             token = buy(session, frank, settings, hours=168)
             revocation.force_revoke(session, token.id, reason="over", actor=PLATFORM)

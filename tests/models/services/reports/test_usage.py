@@ -81,7 +81,7 @@ def test_days_of_a_token_are_those_of_its_owners_time_zone(
     assert usage.total(session, user_id=alice.id).requests == 2
 
 
-def test_figures_are_those_of_the_token_of_its_owner_or_of_all(
+def test_usage_is_that_of_a_token_of_its_owner_or_of_all(
     session: Session, alice: User, bob: User, settings: Settings, thursday: Clock
 ) -> None:
     first, second, theirs = (opened(session, user, settings) for user in (alice, alice, bob))
@@ -131,7 +131,7 @@ def test_many_counts_are_one_statement_and_the_days_add_up_to_the_sessions(
         assert session.scalar(select(func.sum(table.sessions))) == 9
 
 
-def test_counts_of_a_session_that_nobody_knows_make_no_day(session: Session, time: Clock) -> None:
+def test_counts_of_an_unknown_session_make_no_day(session: Session, time: Clock) -> None:
     usage_counts.add_counts(session, [Count(uuid.uuid4(), 1, 1, 1, time())])
     assert session.scalars(select(TokenUsageDay)).all() == []
     assert usage.total(session) == Usage()

@@ -26,12 +26,12 @@ def change(session: Session, settings: Settings, key: str, value: Any, *, by: Us
     return overrides.change(session, settings, key, value=value, reason="for a test", seen=seen, actor=actor)
 
 
-def test_nothing_changed_is_what_the_file_says(session: Session, settings: Settings) -> None:
+def test_without_changes_the_file_applies(session: Session, settings: Settings) -> None:
     assert overrides.effective_settings(session, settings) is settings
     assert [each.key for each in overrides.list_settings(session, settings)] == list(overrides.CHANGEABLE)
 
 
-def test_the_newest_change_counts_and_all_of_them_stay(session: Session, settings: Settings, dana: User) -> None:
+def test_the_newest_change_applies_and_all_of_them_are_kept(session: Session, settings: Settings, dana: User) -> None:
     change(session, settings, "limits.proxy_per_minute", "5")
     change(session, settings, "limits.proxy_per_minute", "7", by=dana)
     change(session, settings, "prices.znc", {"1": "2", "24": "19.50"})
@@ -45,7 +45,7 @@ def test_the_newest_change_counts_and_all_of_them_stay(session: Session, setting
     assert entry.details == {"key": "limits.proxy_per_minute", "before": 5, "after": 7, "reason": "for a test"}
 
 
-def test_undo_brings_back_what_was_good_before(session: Session, settings: Settings) -> None:
+def test_undo_restores_the_previous_value(session: Session, settings: Settings) -> None:
     first = change(session, settings, "sessions.device_policy", "required")
     second = change(session, settings, "sessions.device_policy", "off")
     assert first.change is not None
@@ -84,7 +84,7 @@ def test_a_change_does_not_undo_another_one_unseen(session: Session, settings: S
         ("maintenance.retry_after_seconds", "86401"),
     ],
 )
-def test_what_the_file_would_not_take_is_not_taken_here(
+def test_values_that_are_invalid_in_the_file_are_refused(
     session: Session, settings: Settings, key: str, value: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -94,12 +94,12 @@ def test_what_the_file_would_not_take_is_not_taken_here(
 
 
 @pytest.mark.parametrize("key", ["database.url", "tokens.hash_key", "prices", "prices.nothing", "", "x.y.z"])
-def test_everything_else_is_frozen(session: Session, settings: Settings, key: str) -> None:
+def test_other_settings_cannot_be_changed(session: Session, settings: Settings, key: str) -> None:
     with pytest.raises(NotFound):
         overrides.change(session, settings, key, value="1", reason="a try", seen=0, actor=Actor())
 
 
-def test_what_an_older_release_left_is_passed_over(session: Session, settings: Settings) -> None:
+def test_an_invalid_value_of_an_older_release_is_ignored(session: Session, settings: Settings) -> None:
     session.add(SettingChange(key="sessions.device_policy", value="by moonlight", reason="old"))
     session.add(SettingChange(key="portal.port", value=1, reason="not changeable"))
     session.add(SettingChange(key="limits.proxy_at_once", value=3, reason="good"))
@@ -109,7 +109,7 @@ def test_what_an_older_release_left_is_passed_over(session: Session, settings: S
     assert now.limits.proxy_at_once == 3
 
 
-def test_a_process_asks_once_a_second_and_lives_without_the_database(session: Session, settings: Settings) -> None:
+def test_a_process_reloads_once_a_second_and_works_without_the_database(session: Session, settings: Settings) -> None:
     moment = 100.0
     cached = overrides.CachedSettings(settings, lambda: moment)
     change(session, settings, "limits.proxy_at_once", "3")
@@ -129,7 +129,7 @@ def test_a_process_asks_once_a_second_and_lives_without_the_database(session: Se
     assert cached.known.limits.proxy_at_once == cached.get(Down()).limits.proxy_at_once == 3
 
 
-def test_nobody_pays_another_price_than_he_was_shown(
+def test_nobody_pays_another_price_than_the_one_shown(
     session: Session, settings: Settings, alice: User, dana: User
 ) -> None:
     token = buy(session, alice, settings, hours=1)

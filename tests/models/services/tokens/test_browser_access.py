@@ -63,7 +63,7 @@ def begin(session: Session, token: AccessToken) -> None:
     sessions.begin(session, token.id, device=None, rules=Rules(), actor=BROWSER)
 
 
-def test_a_ticket_becomes_a_cookie_that_stands_for_its_token_as_a_device_of_its_own(
+def test_a_ticket_becomes_a_cookie_of_its_token_with_a_device_of_its_own(
     session: Session, alice: User, token: AccessToken, settings: Settings, issue: Callable[[], str]
 ) -> None:
     first, second = (redeem(session, settings, issue()) for _ in range(2))
@@ -84,7 +84,7 @@ def test_each_step_is_audited_and_the_browser_acts_for_the_owner(
     assert actions(session, alice)[-2:] == ["ticket.issued", "cookie.opened"]
 
 
-def test_a_cookie_should_be_kept_for_the_time_that_is_left(
+def test_a_cookies_lifetime_is_the_remaining_time(
     session: Session, token: AccessToken, settings: Settings, time: Clock, issue: Callable[[], str]
 ) -> None:
     assert redeem(session, settings, issue()).seconds == 24 * 3600
@@ -93,14 +93,14 @@ def test_a_cookie_should_be_kept_for_the_time_that_is_left(
     assert redeem(session, settings, issue()).seconds == 60
 
 
-def test_a_ticket_is_good_once(session: Session, settings: Settings, issue: Callable[[], str]) -> None:
+def test_a_ticket_is_single_use(session: Session, settings: Settings, issue: Callable[[], str]) -> None:
     ticket = issue()
     redeem(session, settings, ticket)
     with pytest.raises(TicketRefused):
         redeem(session, settings, ticket)
 
 
-def test_looking_at_a_ticket_does_not_use_it_up(
+def test_checking_a_ticket_does_not_use_it(
     session: Session, token: AccessToken, settings: Settings, issue: Callable[[], str]
 ) -> None:
     ticket = issue()
@@ -110,7 +110,7 @@ def test_looking_at_a_ticket_does_not_use_it_up(
     assert browser_access.grants_access(session, ticket_hash(settings, ticket)) is None
 
 
-def test_a_ticket_is_good_for_thirty_seconds(
+def test_a_ticket_expires_after_thirty_seconds(
     session: Session, settings: Settings, time: Clock, issue: Callable[[], str]
 ) -> None:
     early, late = issue(), issue()
@@ -122,14 +122,14 @@ def test_a_ticket_is_good_for_thirty_seconds(
         redeem(session, settings, late)
 
 
-def test_a_strangers_token_has_no_tickets(
+def test_another_users_token_has_no_tickets(
     session: Session, charlie: User, token: AccessToken, settings: Settings
 ) -> None:
     with pytest.raises(NotFound):
         browser_access.issue_ticket(session, charlie, token.id, settings=settings, actor=PLATFORM)
 
 
-def test_a_token_that_would_not_be_let_through_has_no_tickets(
+def test_an_unusable_token_has_no_tickets(
     *, session: Session, alice: User, token: AccessToken, settings: Settings, time: Clock, issue: Callable[[], str]
 ) -> None:
     begin(session, token)
@@ -151,7 +151,7 @@ def test_a_token_that_would_not_be_let_through_has_no_tickets(
 
 
 @pytest.mark.parametrize("end", ["revoked", "disabled", "expired"])
-def test_a_ticket_issued_before_its_token_ended_opens_nothing(
+def test_a_ticket_issued_before_its_token_ended_is_refused(
     *, session: Session, alice: User, token: AccessToken, settings: Settings, issue: Callable[[], str], end: str
 ) -> None:
     ticket = issue()
@@ -168,7 +168,7 @@ def test_a_ticket_issued_before_its_token_ended_opens_nothing(
     assert session.scalar(select(func.count()).select_from(AccessCookie)) == 0
 
 
-def test_tickets_cookies_and_tokens_are_never_taken_for_one_another(
+def test_tickets_cookies_and_tokens_are_never_confused(
     session: Session, settings: Settings, issue: Callable[[], str]
 ) -> None:
     made = {purpose: secrets.new_secret(settings.tokens, purpose) for purpose in Purpose}
@@ -181,7 +181,7 @@ def test_tickets_cookies_and_tokens_are_never_taken_for_one_another(
     assert sessions.find(session, secrets.hash_of(settings.tokens, entry.secret)) is None
 
 
-def test_a_browser_that_comes_in_again_keeps_its_device_and_its_old_cookie_ends(
+def test_a_returning_browser_keeps_its_device_and_its_old_cookie_ends(
     session: Session, settings: Settings, token: AccessToken, issue: Callable[[], str]
 ) -> None:
     first = redeem(session, settings, issue())
@@ -197,7 +197,7 @@ def test_a_browser_that_comes_in_again_keeps_its_device_and_its_old_cookie_ends(
     assert token.version == version + 1
 
 
-def test_a_cookie_of_another_token_neither_ends_nor_lends_its_device(
+def test_a_cookie_of_another_token_stays_and_keeps_its_device(
     session: Session, alice: User, settings: Settings, issue: Callable[[], str]
 ) -> None:
     other = buy(session, alice, settings)
@@ -222,7 +222,7 @@ def test_when_a_tokens_secret_changes_its_tickets_and_cookies_end(
     assert token.version > version
 
 
-def test_a_cookie_of_a_revoked_token_says_so(
+def test_a_cookie_of_a_revoked_token_reports_the_revocation(
     session: Session, alice: User, token: AccessToken, settings: Settings, issue: Callable[[], str]
 ) -> None:
     entry = redeem(session, settings, issue())
@@ -232,7 +232,7 @@ def test_a_cookie_of_a_revoked_token_says_so(
     assert known.is_revoked
 
 
-def test_what_opens_nothing_any_more_is_removed_and_the_rest_is_kept(
+def test_ended_tickets_and_cookies_are_deleted_and_the_rest_is_kept(
     *, session: Session, alice: User, token: AccessToken, settings: Settings, time: Clock, issue: Callable[[], str]
 ) -> None:
     revoked = buy(session, alice, settings)
@@ -257,7 +257,7 @@ def test_what_opens_nothing_any_more_is_removed_and_the_rest_is_kept(
     assert found(session, settings, kept) is None
 
 
-def test_neither_secret_stands_in_the_database(session: Session, settings: Settings, issue: Callable[[], str]) -> None:
+def test_neither_secret_is_in_the_database(session: Session, settings: Settings, issue: Callable[[], str]) -> None:
     ticket = issue()
     entry = redeem(session, settings, ticket)
     rows = [*session.scalars(select(AccessTicket.secret_hash)), *session.scalars(select(AccessCookie.secret_hash))]
@@ -271,7 +271,7 @@ def test_the_table_refuses_a_device_that_the_gate_would_refuse(session: Session,
         session.flush()
 
 
-def test_a_ticket_sent_twice_at_the_same_instant_opens_one_cookie(committed: Committed) -> None:
+def test_a_ticket_sent_twice_concurrently_creates_one_cookie(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
     with factory.begin() as session:

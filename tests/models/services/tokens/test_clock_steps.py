@@ -59,7 +59,7 @@ def test_a_pause_after_the_clock_was_set_back_keeps_the_used_time(
     assert revocation.refund_preview(session, token, settings).used_seconds == 22 * 3600
 
 
-def test_the_activity_of_others_shows_how_late_it_is(
+def test_other_sessions_activity_counts_as_known_time(
     session: Session, alice: User, bob: User, settings: Settings, time: Clock
 ) -> None:
     mine, theirs = buy(session, alice, settings), buy(session, bob, settings)
@@ -90,7 +90,7 @@ def test_a_token_that_has_expired_stays_so_for_its_owner(
     assert revocation.refund_preview(session, token, settings).amount == 0
 
 
-def test_a_token_that_was_never_used_comes_back_in_full(
+def test_an_unused_token_is_refunded_in_full(
     session: Session, alice: User, settings: Settings, time: Clock, token: AccessToken
 ) -> None:
     fresh = buy(session, alice, settings)

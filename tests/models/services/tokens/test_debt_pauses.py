@@ -72,8 +72,8 @@ def test_tokens_bought_with_money_that_was_charged_back_stand_still_until_the_de
     assert (running.state(time()), running.seconds_left(time())) == (TokenState.ACTIVE, 24 * 3600 - 1800)
     assert (fresh.state(time()), fresh.paused_seconds) == (TokenState.READY, 0)
     # None of it counts as one of the owner's pauses.
-    outlook = token_pause.preview(session, running, settings)
-    assert (outlook.left, outlook.latest_end) == (4, time() + timedelta(days=30))
+    options = token_pause.preview(session, running, settings)
+    assert (options.left, options.latest_end) == (4, time() + timedelta(days=30))
 
 
 def test_the_owner_of_the_shop_may_let_them_run_on(

@@ -113,7 +113,7 @@ def test_the_same_form_sent_twice_at_once_extends_once(committed: tuple[Settings
     assert_sound(factory)
 
 
-def test_an_extension_and_a_revocation_at_the_same_instant_leave_the_books_right(
+def test_a_concurrent_extension_and_revocation_keep_the_ledger_correct(
     committed: tuple[Settings, Sessions],
 ) -> None:
     settings, factory = committed

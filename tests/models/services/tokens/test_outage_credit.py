@@ -56,7 +56,7 @@ def credit(session: Session, settings: Settings) -> int:
     return looked_at
 
 
-def test_a_running_token_gets_back_what_fell_into_the_outage_and_shows_why(
+def test_a_running_token_is_credited_for_the_outage_and_its_history_shows_it(
     *, session: Session, begun: Begun, settings: Settings, time: Clock, alice: User
 ) -> None:
     token = begun()
@@ -92,7 +92,7 @@ def test_the_same_minutes_are_never_credited_twice(
     assert token.credited_seconds == 40 * 60
 
 
-def test_a_token_that_ran_out_in_the_outage_runs_on_after_it(
+def test_a_token_that_expired_during_the_outage_runs_on_after_it(
     session: Session, begun: Begun, settings: Settings, time: Clock
 ) -> None:
     token = begun(1)
@@ -106,7 +106,7 @@ def test_a_token_that_ran_out_in_the_outage_runs_on_after_it(
     assert token.seconds_left(time()) == 600
 
 
-def test_one_that_had_ended_before_or_was_first_used_after_gets_nothing(
+def test_a_token_that_ended_before_or_was_activated_after_gets_nothing(
     session: Session, begun: Begun, settings: Settings, time: Clock
 ) -> None:
     early = begun(1)
@@ -119,7 +119,7 @@ def test_one_that_had_ended_before_or_was_first_used_after_gets_nothing(
     assert (early.credited_seconds, late.credited_seconds) == (0, 0)
 
 
-def test_one_that_was_first_used_in_the_outage_gets_the_rest_of_it(
+def test_a_token_activated_during_the_outage_gets_the_rest_of_it(
     session: Session, begun: Begun, settings: Settings, time: Clock
 ) -> None:
     start = time()
@@ -131,7 +131,7 @@ def test_one_that_was_first_used_in_the_outage_gets_the_rest_of_it(
     assert token.credited_seconds == 600
 
 
-def test_a_pause_is_no_running_time(
+def test_a_pause_is_not_credited(
     *, session: Session, begun: Begun, alice: User, settings: Settings, time: Clock
 ) -> None:
     paused, partly = begun(), begun()
@@ -146,7 +146,7 @@ def test_a_pause_is_no_running_time(
     assert (paused.credited_seconds, partly.credited_seconds) == (0, 40 * 60)
 
 
-def test_of_an_outage_the_part_after_a_pauses_limit_is_credited(
+def test_the_part_of_an_outage_after_a_pauses_limit_is_credited(
     *, session: Session, begun: Begun, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun()
@@ -183,7 +183,7 @@ def test_an_outage_waits_for_the_one_before_it(committed: tuple[Settings, Sessio
         assert outage_credit.due(session) == []
 
 
-def test_short_outages_are_not_credited_and_long_ones_up_to_the_bound(
+def test_short_outages_are_not_credited_and_long_ones_up_to_the_limit(
     session: Session, begun: Begun, settings: Settings, time: Clock
 ) -> None:
     token = begun(168)
@@ -215,7 +215,7 @@ def test_an_open_outage_counts_in_the_refund_and_the_amount_stands_still(
     assert credit(session, settings) == 0
 
 
-def test_an_outage_that_nobody_has_looked_at_for_long_counts_until_it_was_last_seen(
+def test_an_outage_without_recent_probes_counts_until_the_last_failure_seen(
     session: Session, begun: Begun, settings: Settings, time: Clock
 ) -> None:
     token = begun()

@@ -49,7 +49,7 @@ def do(session: Session, alice: User, settings: Settings, token: AccessToken) ->
     return act
 
 
-def test_what_is_left_stands_still_in_a_pause_and_runs_on_after_it(
+def test_the_remaining_time_is_kept_during_a_pause_and_runs_on_after_it(
     *, do: Do, token: AccessToken, time: Clock, session: Session, alice: User, settings: Settings
 ) -> None:
     time.advance(hours=4)
@@ -79,9 +79,7 @@ def test_only_a_running_token_is_paused_and_only_a_paused_one_resumed(do: Do, to
             do(what)
 
 
-def test_a_token_that_was_never_used_has_no_clock_to_stop(
-    session: Session, alice: User, settings: Settings, time: Clock
-) -> None:
+def test_an_unused_token_cannot_be_paused(session: Session, alice: User, settings: Settings, time: Clock) -> None:
     fresh = buy(session, alice, settings)
     with pytest.raises(TokenUnusable, match="ready"):
         token_pause.pause(session, alice, fresh.id, settings=settings, actor=PLATFORM)
@@ -96,7 +94,7 @@ def test_nobody_but_the_owner_pauses_or_resumes(do: Do, bob: User, time: Clock) 
         do("resume", who=bob)
 
 
-def test_a_pause_does_not_end_before_its_least_length(do: Do, time: Clock) -> None:
+def test_a_pause_has_a_minimum_length(do: Do, time: Clock) -> None:
     began = time()
     do("pause")
     time.advance(minutes=9, seconds=59)
@@ -118,7 +116,7 @@ def test_a_token_has_five_pauses(do: Do, time: Clock, session: Session, token: A
     assert token.paused_seconds == 3000
 
 
-def test_a_pause_that_uses_the_time_up_ends_at_that_moment_whenever_the_job_comes(
+def test_a_pause_ends_at_its_limit_whenever_the_job_runs(
     do: Do, time: Clock, session: Session, token: AccessToken, settings: Settings
 ) -> None:
     do("pause")
@@ -162,7 +160,7 @@ def test_no_pause_begins_while_an_outage_is_open(
     assert do("pause").paused_at == time()
 
 
-def test_parts_of_a_second_never_add_up_to_time_given_away(do: Do, time: Clock, token: AccessToken) -> None:
+def test_fractions_of_a_second_never_add_up_to_extra_time(do: Do, time: Clock, token: AccessToken) -> None:
     time.advance(seconds=10, milliseconds=300)
     left = token.seconds_left(time())
     for _ in range(5):
@@ -174,7 +172,7 @@ def test_parts_of_a_second_never_add_up_to_time_given_away(do: Do, time: Clock, 
     assert left - 5 <= (token.seconds_left(time()) or 0) <= left
 
 
-def test_a_revoked_token_in_a_pause_pays_back_what_was_left_when_it_began(
+def test_a_paused_token_is_refunded_for_the_time_left_at_the_pauses_start(
     *, do: Do, time: Clock, session: Session, alice: User, settings: Settings, token: AccessToken
 ) -> None:
     time.advance(hours=12)
@@ -186,7 +184,7 @@ def test_a_revoked_token_in_a_pause_pays_back_what_was_left_when_it_began(
     assert token_pause.due(session) == []
 
 
-def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
+def test_a_pause_ends_at_its_limit_before_any_job_has_run(
     *, do: Do, time: Clock, session: Session, alice: User, settings: Settings, token: AccessToken
 ) -> None:
     """A token's pauses last 30 days in all; at that limit its time runs on, whether or not the job has run."""
@@ -217,7 +215,7 @@ def test_a_pause_at_its_limit_is_over_before_any_job_has_come_round_to_it(
         do("resume")
 
 
-def test_a_limit_that_is_changed_later_leaves_a_pause_as_its_owner_was_told(
+def test_a_later_change_of_the_limit_does_not_affect_a_pause(
     do: Do, time: Clock, session: Session, token: AccessToken, settings: Settings
 ) -> None:
     do("pause", in_all_days=2)

@@ -35,20 +35,20 @@ DAY = 86400
 
 
 @pytest.mark.parametrize(("hours", "price"), [(1, 1), (12, 10), (24, 18), (168, 100), (720, 300)])
-def test_the_price_list_is_that_of_the_contract(settings: Settings, hours: int, price: int) -> None:
+def test_the_default_price_list_is_as_specified(settings: Settings, hours: int, price: int) -> None:
     assert token_purchase.price_of(settings, hours) == price
 
 
 @pytest.mark.parametrize("hours", [0, -1, 2, 23, 721, 10**12])
-def test_a_duration_that_is_not_in_the_list_is_not_sold(
-    session: Session, alice: User, settings: Settings, hours: int
-) -> None:
+def test_an_unlisted_duration_is_not_sold(session: Session, alice: User, settings: Settings, hours: int) -> None:
     with pytest.raises(InvalidInput) as caught:
         buy(session, alice, settings, hours=hours)
     assert caught.value.field == "duration_hours"
 
 
-def test_a_purchase_takes_the_price_and_gives_a_ready_token(session: Session, alice: User, settings: Settings) -> None:
+def test_a_purchase_debits_the_price_and_creates_an_unused_token(
+    session: Session, alice: User, settings: Settings
+) -> None:
     sold, secret = token_purchase.purchase(
         session, alice, hours=24, scope="certificates_only", name=" my token ", settings=settings, actor=Actor(alice.id)
     )
@@ -113,7 +113,7 @@ def test_the_database_computes_the_same_expiry(session: Session, alice: User, se
     assert tuple(session.execute(computed).one()) == (sold.ends_at, sold.paused_until) == in_sql
 
 
-def test_a_revoked_token_is_dead_and_its_unused_time_is_in_the_wallet(
+def test_a_revoked_token_has_ended_and_its_unused_time_is_refunded(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     sold = buy(session, alice, settings)
@@ -126,7 +126,7 @@ def test_a_revoked_token_is_dead_and_its_unused_time_is_in_the_wallet(
     assert actions(session, alice)[-1] == "token.revoked"
 
 
-def test_a_strangers_token_cannot_be_revoked_or_seen(
+def test_another_users_token_cannot_be_revoked_or_seen(
     session: Session, alice: User, bob: User, settings: Settings
 ) -> None:
     sold = buy(session, alice, settings)
@@ -152,7 +152,7 @@ def test_a_token_that_has_ended_cannot_be_revoked_again(
     assert balance(session, alice) == 99
 
 
-def test_a_fresh_demo_token_costs_nothing_and_ends_the_last(
+def test_a_new_demo_token_is_free_and_ends_the_previous_one(
     session: Session, alice: User, dana: User, settings: Settings
 ) -> None:
     bought = buy(session, alice, settings)
@@ -176,7 +176,7 @@ def test_a_fresh_demo_token_costs_nothing_and_ends_the_last(
         ("paused_at", START, "paused_with_limit"),
     ],
 )
-def test_the_database_itself_refuses_nonsense(
+def test_the_database_refuses_inconsistent_rows(
     *, session: Session, alice: User, settings: Settings, column: str, value: object, constraint: str
 ) -> None:
     setattr(buy(session, alice, settings), column, value)
@@ -184,16 +184,14 @@ def test_the_database_itself_refuses_nonsense(
         session.flush()
 
 
-def test_the_database_itself_refuses_to_return_more_than_was_paid(
-    session: Session, alice: User, settings: Settings
-) -> None:
+def test_the_database_refuses_a_refund_above_the_price(session: Session, alice: User, settings: Settings) -> None:
     sold = buy(session, alice, settings)
     sold.revoked_at, sold.refund_amount = START, sold.price_paid + Decimal("0.01")
     with pytest.raises(IntegrityError, match="refund_within_price"):
         session.flush()
 
 
-def test_admins_find_tokens_by_the_start_of_their_secret(session: Session, settings: Settings) -> None:
+def test_admins_find_tokens_by_prefix(session: Session, settings: Settings) -> None:
     alice = make_user(session, "alice", balance="100")
     sold = [buy(session, alice, settings, hours=1) for _ in range(3)]
     found = token_queries.search(session, prefix=f" {sold[0].prefix} ", limit=10, offset=0)

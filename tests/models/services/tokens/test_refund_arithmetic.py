@@ -85,7 +85,7 @@ REFUNDS = [
 @pytest.mark.parametrize(
     ("columns", "hours", "prorata", "by_list"), [row[1:] for row in REFUNDS], ids=[r[0] for r in REFUNDS]
 )
-def test_what_comes_back_follows_the_contract(
+def test_refunds_follow_the_specification(
     settings: Settings, columns: dict[str, object], hours: float, prorata: str, by_list: str
 ) -> None:
     moment = START + timedelta(hours=hours)
@@ -96,11 +96,11 @@ def test_what_comes_back_follows_the_contract(
     assert due == Decimal(by_list)
 
 
-def test_a_token_that_ran_for_an_instant_is_not_paid_back_in_full(settings: Settings) -> None:
+def test_a_token_that_ran_for_an_instant_is_not_refunded_in_full(settings: Settings) -> None:
     assert revocation.refund_due(token(), START + timedelta(milliseconds=1), settings) == Decimal("17.99")
 
 
-def test_a_revoked_token_gives_nothing_back(settings: Settings) -> None:
+def test_a_revoked_token_has_no_further_refund(settings: Settings) -> None:
     assert revocation.refund_due(token(revoked_at=START), START, settings) == 0
 
 
@@ -120,7 +120,7 @@ def test_a_revoked_token_gives_nothing_back(settings: Settings) -> None:
         ({"revoked_at": START}, 1, TokenState.REVOKED, 3540, 60),
     ],
 )
-def test_expiry_is_computed_from_what_was_paid_paused_and_credited(
+def test_expiry_is_computed_from_paid_paused_and_credited_time(
     columns: dict[str, object], minutes: int, state: TokenState, left: int, expires: int | None
 ) -> None:
     held, moment = token(hours=1, **columns), START + timedelta(minutes=minutes)  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ def at_prices(settings: Settings, **prices: str) -> Settings:
     return settings.model_copy(update={"prices": settings.prices.model_copy(update={"znc": listed})})
 
 
-def test_used_time_costs_what_the_list_said_at_the_purchase(
+def test_used_time_is_charged_at_the_list_price_of_the_purchase(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     """A later change of a price does not affect earlier sales."""
@@ -153,7 +153,7 @@ def test_used_time_costs_what_the_list_said_at_the_purchase(
         assert revocation.refund_preview(session, sold, later).amount == 8
 
 
-def test_what_was_sold_before_the_list_was_kept_is_charged_by_the_present_one(settings: Settings) -> None:
+def test_a_token_without_stored_price_list_is_charged_at_the_present_one(settings: Settings) -> None:
     dear = at_prices(with_refund(settings, used_time_rate="list"), h1="5")
     assert revocation.refund_due(token(), START + HOUR, dear) == 13
 
@@ -173,16 +173,12 @@ def revoke_all(session: Session, owner: User, tokens: Sequence[AccessToken], set
     return sum((revocation.revoke(session, owner, one.id, **facts)[1] for one in tokens), Decimal(0))  # type: ignore[arg-type]
 
 
-def test_a_bundle_gives_back_each_tokens_share_unless_the_owner_decides_otherwise(
-    session: Session, settings: Settings
-) -> None:
+def test_a_bundle_refunds_each_tokens_share_by_default(session: Session, settings: Settings) -> None:
     rich, sold = ultimate(session, settings)
     assert revoke_all(session, rich, sold[:19], settings) == 19 * 80
 
 
-def test_tokens_kept_of_a_bundle_cost_their_list_price_where_the_owner_wants_it(
-    session: Session, settings: Settings
-) -> None:
+def test_kept_bundle_tokens_cost_their_list_price_with_bundle_rate_list(session: Session, settings: Settings) -> None:
     rule = with_refund(settings, bundle_rate="list")
     rich, sold = ultimate(session, rule)
     assert revoke_all(session, rich, sold[:4], rule) == 0
@@ -209,7 +205,7 @@ def test_used_and_extended_tokens_of_a_bundle_are_charged_alone_too(
     assert [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)] == []
 
 
-def test_a_change_of_the_bundles_rule_between_two_revocations_gives_back_no_more_than_was_paid(
+def test_a_change_of_the_bundle_rate_between_two_revocations_refunds_no_more_than_was_paid(
     session: Session, settings: Settings
 ) -> None:
     rule = with_refund(settings, bundle_rate="list")

@@ -46,11 +46,11 @@ def run(session: Session, settings: Settings) -> int:
     return sum(renewal.renew(session, token_id, settings) for token_id in renewal.due(session, settings))
 
 
-def tell(session: Session, settings: Settings) -> int:
+def notify(session: Session, settings: Settings) -> int:
     return sum(renewal.notify(session, token_id, settings) for token_id in renewal.due_to_notify(session, settings))
 
 
-def test_a_token_renews_itself_five_minutes_before_its_end_and_says_so(
+def test_a_token_is_renewed_five_minutes_before_its_end_and_its_owner_notified(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun(session, alice, settings)
@@ -71,31 +71,31 @@ def test_a_token_renews_itself_five_minutes_before_its_end_and_says_so(
     assert balance(session, alice) == 46
 
 
-def test_its_owner_is_told_a_day_before_and_once(
+def test_its_owner_is_notified_once_a_day_before(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun(session, alice, settings, hours=168)
     time.advance(days=5, hours=23, minutes=59)
-    assert tell(session, settings) == 0
+    assert notify(session, settings) == 0
     time.advance(minutes=1)
-    assert (tell(session, settings), tell(session, settings)) == (1, 0)
+    assert (notify(session, settings), notify(session, settings)) == (1, 0)
     kind, facts = mails(session)[0]
     assert (kind, facts["price"], facts["balance"], facts["short"]) == ("renewal_ahead", "100.00", "0.00", "100.00")
     assert facts["ends"] == token.expires_at.isoformat()
 
 
-def test_of_a_short_token_he_is_told_at_its_half(
+def test_a_short_tokens_owner_is_notified_at_half_time(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     begun(session, alice, settings, hours=12)
     time.advance(hours=5, minutes=59)
-    assert tell(session, settings) == 0
+    assert notify(session, settings) == 0
     time.advance(minutes=1)
-    assert tell(session, settings) == 1
+    assert notify(session, settings) == 1
     assert mails(session)[0][1]["short"] is None
 
 
-def test_with_too_little_money_the_renewal_stops_and_the_token_ends_as_it_would(
+def test_with_insufficient_balance_the_renewal_stops_and_the_token_expires(
     session: Session, charlie: User, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun(session, alice, settings)
@@ -114,9 +114,7 @@ def test_with_too_little_money_the_renewal_stops_and_the_token_ends_as_it_would(
     assert run(session, settings) == 0
 
 
-def test_a_job_that_comes_too_late_takes_no_money(
-    session: Session, alice: User, settings: Settings, time: Clock
-) -> None:
+def test_a_late_job_charges_nothing(session: Session, alice: User, settings: Settings, time: Clock) -> None:
     token = begun(session, alice, settings)
     time.advance(hours=24)
     assert run(session, settings) == 1
@@ -124,7 +122,7 @@ def test_a_job_that_comes_too_late_takes_no_money(
     assert mails(session)[-1][1]["reason"] == "late"
 
 
-def test_a_duration_that_is_not_sold_any_more_or_a_disabled_owner_stop_it(
+def test_a_withdrawn_duration_or_a_disabled_owner_stops_the_renewal(
     session: Session, alice: User, bob: User, settings: Settings, time: Clock
 ) -> None:
     sold = begun(session, alice, settings)
@@ -142,7 +140,7 @@ def test_a_duration_that_is_not_sold_any_more_or_a_disabled_owner_stop_it(
         renewal.set_auto_renew(session, alice, sold.id, on=True, settings=changed, actor=PLATFORM)
 
 
-def test_a_pause_or_an_extension_puts_the_renewal_off(
+def test_a_pause_or_an_extension_postpones_the_renewal(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun(session, alice, settings, hours=12)
@@ -157,7 +155,7 @@ def test_a_pause_or_an_extension_puts_the_renewal_off(
     assert token.paid_seconds == 12 * 3600
 
 
-def test_only_the_owner_switches_it_and_only_while_there_is_a_clock(
+def test_only_the_owner_sets_auto_renewal_and_only_before_the_end(
     session: Session, alice: User, bob: User, settings: Settings, time: Clock
 ) -> None:
     token = begun(session, alice, settings)
@@ -218,15 +216,15 @@ def with_price(settings: Settings, znc: str, hours: int = 24) -> Settings:
     return settings.model_copy(update={"prices": settings.prices.model_copy(update={"znc": prices})})
 
 
-def test_a_price_that_rises_after_it_was_told_is_told_anew_and_not_taken(
+def test_a_price_that_rises_after_its_announcement_is_announced_again_and_not_charged(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     """Nobody is charged a price that was not announced to them."""
     token = begun(session, alice, settings)
     time.advance(hours=13)
-    assert tell(session, settings) == 1
+    assert notify(session, settings) == 1
     dear = with_price(settings, "60")
-    assert (tell(session, dear), tell(session, dear)) == (1, 0)
+    assert (notify(session, dear), notify(session, dear)) == (1, 0)
     kind, facts = mails(session)[-1]
     assert (kind, facts["price"], facts["told"]) == ("renewal_price", "60.00", "18.00")
     time.advance(hours=10, minutes=58)
@@ -238,7 +236,7 @@ def test_a_price_that_rises_after_it_was_told_is_told_anew_and_not_taken(
     assert (kind, facts["reason"], facts["price"]) == ("renewal_stopped", "price", "60.00")
 
 
-def test_a_price_that_the_owner_agrees_to_is_taken(
+def test_a_price_that_the_owner_accepts_is_charged(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun(session, alice, settings)
@@ -256,25 +254,25 @@ def test_a_price_that_the_owner_agrees_to_is_taken(
     assert (balance(session, alice), token.paid_seconds) == (22, 48 * 3600)
 
 
-def test_a_price_that_was_told_a_day_ahead_or_has_fallen_is_taken(
+def test_a_price_announced_a_day_ahead_or_a_lower_one_is_charged(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     begun(session, alice, settings)
     begun(session, alice, settings, hours=12)
     dear = with_price(settings, "20")
     time.advance(hours=6)
-    assert tell(session, dear) == 1
+    assert notify(session, dear) == 1
     time.advance(hours=5, minutes=57)
     assert run(session, with_price(settings, "8", 12)) == 1
     assert balance(session, alice) == 64
     time.advance(minutes=4)
-    assert tell(session, dear) == 1
+    assert notify(session, dear) == 1
     assert mails(session)[-1][1]["price"] == "20.00"
     time.advance(hours=11, minutes=56)
     assert (run(session, dear), balance(session, alice)) == (2, 64 - 20 - 10)
 
 
-def test_nothing_is_taken_while_an_outage_is_open_and_the_token_runs_on_after_it(
+def test_nothing_is_charged_during_an_outage_and_the_token_runs_on_after_it(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = begun(session, alice, settings)
@@ -295,7 +293,7 @@ def test_nothing_is_taken_while_an_outage_is_open_and_the_token_runs_on_after_it
     assert (run(session, settings), balance(session, alice)) == (1, 64)
 
 
-def test_what_renewals_took_in_an_outage_comes_back_beyond_the_limit_of_the_credit(
+def test_time_renewed_during_an_outage_is_credited_beyond_the_limit(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     rules = settings.renewal.model_copy(update={"in_outage": "renew"})

@@ -28,7 +28,7 @@ def sold(session: Session, alice: User, settings: Settings, time: Clock) -> tupl
     return token_purchase.purchase(session, alice, **facts)  # type: ignore[arg-type]
 
 
-def opens(session: Session, settings: Settings, secret: str) -> bool:
+def works(session: Session, settings: Settings, secret: str) -> bool:
     return sessions.find(session, secrets.hash_of(settings.tokens, secret)) is not None
 
 
@@ -38,20 +38,20 @@ def rotate(session: Session, owner: User, token: AccessToken, settings: Settings
     return rotation.rotate(session, owner, token.id, settings=changed, actor=Actor(owner.id), **more)[1]
 
 
-def test_the_new_secret_opens_at_once_and_the_old_one_until_its_grace_is_over(
+def test_the_new_secret_works_at_once_and_the_old_one_until_its_grace_period_ends(
     *, session: Session, alice: User, settings: Settings, sold: tuple[AccessToken, str], time: Clock
 ) -> None:
     token, old = sold
     new = rotate(session, alice, token, settings)
     assert token.prefix == new[:8]
     time.advance(seconds=599, milliseconds=999)
-    assert opens(session, settings, new)
+    assert works(session, settings, new)
     former = sessions.find(session, secrets.hash_of(settings.tokens, old))
     assert former is not None
     assert (former.generation, former.secret_until) == (1, token.previous_until)
     time.advance(milliseconds=1)
-    assert not opens(session, settings, old)
-    assert opens(session, settings, new)
+    assert not works(session, settings, old)
+    assert works(session, settings, new)
     assert actions(session, alice)[-1] is AuditAction.TOKEN_ROTATED
 
 
@@ -61,15 +61,15 @@ def test_a_second_rotation_ends_the_first_old_secret_at_once(
     token, first = sold
     second = rotate(session, alice, token, settings)
     third = rotate(session, alice, token, settings)
-    assert [opens(session, settings, secret) for secret in (first, second, third)] == [False, True, True]
+    assert [works(session, settings, secret) for secret in (first, second, third)] == [False, True, True]
 
 
-def test_without_a_grace_the_old_secret_ends_at_once(
+def test_without_a_grace_period_the_old_secret_ends_at_once(
     session: Session, alice: User, settings: Settings, sold: tuple[AccessToken, str]
 ) -> None:
     token, old = sold
     new = rotate(session, alice, token, settings, grace=0)
-    assert [opens(session, settings, secret) for secret in (old, new)] == [False, True]
+    assert [works(session, settings, secret) for secret in (old, new)] == [False, True]
     assert token.previous_until is None
 
 
@@ -80,10 +80,10 @@ def test_a_form_sent_twice_rotates_once(
     new = rotate(session, alice, token, settings, seen=1)
     with pytest.raises(AlreadyRotated):
         rotate(session, alice, token, settings, seen=1)
-    assert [opens(session, settings, secret) for secret in (old, new)] == [True, True]
+    assert [works(session, settings, secret) for secret in (old, new)] == [True, True]
 
 
-def test_only_the_owner_rotates_and_only_what_has_not_ended(
+def test_only_the_owner_rotates_and_only_before_the_end(
     *, session: Session, alice: User, bob: User, settings: Settings, sold: tuple[AccessToken, str]
 ) -> None:
     token, _ = sold
@@ -129,23 +129,23 @@ def test_a_token_is_renamed_even_when_it_has_ended(
             rotation.rename(session, alice, token.id, name=name, actor=Actor(alice.id))
 
 
-def test_the_old_secret_can_be_ended_before_its_time_and_with_the_replacement(
+def test_the_old_secret_can_be_ended_early_and_at_the_rotation(
     *, session: Session, alice: User, bob: User, settings: Settings, sold: tuple[AccessToken, str]
 ) -> None:
     """An owner whose secret has leaked must not have to wait for the end of the grace period."""
     token, first = sold
     second = rotate(session, alice, token, settings)
-    assert opens(session, settings, first)
+    assert works(session, settings, first)
     with pytest.raises(NotFound):
         rotation.end_previous(session, bob, token.id, actor=PLATFORM)
     version = token.version
     assert rotation.end_previous(session, alice, token.id, actor=Actor(alice.id))
     session.refresh(token)
     assert token.version == version + 1
-    assert not opens(session, settings, first)
-    assert opens(session, settings, second)
+    assert not works(session, settings, first)
+    assert works(session, settings, second)
     assert not rotation.end_previous(session, alice, token.id, actor=Actor(alice.id))
     assert actions(session, alice).count(AuditAction.TOKEN_SECRET_ENDED) == 1
     third = rotate(session, alice, token, settings, at_once=True)
-    assert not opens(session, settings, second)
-    assert opens(session, settings, third)
+    assert not works(session, settings, second)
+    assert works(session, settings, third)
