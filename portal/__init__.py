@@ -1,4 +1,4 @@
-"""The portal: server-rendered pages for buyers and admins, and the addresses that payment providers call."""
+"""The portal: server-rendered pages for buyers and admins, the JSON API, and payment callbacks."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -26,12 +26,12 @@ from portal.request.client_address import ClientAddress
 from portal.status import failed_requests, metrics
 
 ROOT = Path(__file__).resolve().parent.parent
-# Twice the longest form of ours; a webhook has its own, smaller bound.
+# Twice the longest form; payment callbacks have a smaller limit of their own.
 MAX_BODY_BYTES = 256 * 1024
 
 
 def create_app(settings: Settings | None = None) -> OpenAPI:
-    """Make the portal; without settings they are read from config.toml and the environment."""
+    """Create the portal's app; without `settings` they are read from config.toml and the environment."""
     settings = settings or config.load_settings()
     app = OpenAPI("portal", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"), **api.OPTIONS)
     app.extensions["zenzefi"] = settings
@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     db.init_app(app)
     with app.app_context():
         apply_limits(db.engine, settings.database)
-    # Before all that may refuse a request, so that each refusal has an id.
+    # Before everything that may reject a request, so that each rejection has a request id.
     security_headers.init_app(app, settings)
     csrf.init_app(app)
     auth.init_app(app)
@@ -56,10 +56,10 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     views.init_app(app, settings)
     api.init_app(app, settings)
     metrics.init_app(app, settings)
-    # Inside ProxyFix, so that it sees the address which that one took from the header.
+    # Inside ProxyFix, so that it sees the address that ProxyFix took from X-Forwarded-For.
     app.wsgi_app = ClientAddress(app.wsgi_app)  # type: ignore[method-assign]
     if hops := settings.portal.trusted_proxies:
-        # X-Forwarded-Host is never believed: our own addresses come from the settings.
+        # X-Forwarded-Host is not trusted: our own addresses come from the settings.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     return app
 
@@ -73,7 +73,7 @@ def _configure(app: OpenAPI, settings: Settings) -> None:
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES,
         MAX_FORM_PARTS=100,
-        # A changed file has a new address (see security.py), so browsers may keep the old one for ever.
+        # A changed file has a new address (portal.request.security_headers), so browsers may cache it for a year.
         SEND_FILE_MAX_AGE_DEFAULT=timedelta(days=365),
         # The __Host- name makes browsers refuse a cookie that a sibling host or plain HTTP tries to set.
         SESSION_COOKIE_NAME="__Host-zenzefi" if production else "zenzefi",
@@ -81,13 +81,13 @@ def _configure(app: OpenAPI, settings: Settings) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=production,
         PERMANENT_SESSION_LIFETIME=timedelta(hours=settings.portal.session_hours),
-        # Flask would send the cookie with every reply, even with static files; access.py renews it now and then.
+        # Flask would send the cookie with every response, static files included; portal.request.auth renews it.
         SESSION_REFRESH_EACH_REQUEST=False,
-        # A form stays good for as long as its session does.
+        # A form is valid for as long as its session.
         WTF_CSRF_TIME_LIMIT=None,
         TEMPLATES_AUTO_RELOAD=False,
     )
-    # A path with // is no other way to write one with /, and a redirect to "//host/" would leave this site.
+    # `//` in a path is not the same as `/`, and a redirect to "//host/" would leave this site.
     app.url_map.merge_slashes = False
     # /webhooks/payment/mock answers where it is: a provider's callback follows no redirect.
     app.url_map.redirect_defaults = False

@@ -1,4 +1,4 @@
-"""Filters and globals for templates: money, times, bytes, durations, words."""
+"""Template filters and globals: amounts, times, bytes, durations, labels."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -27,7 +27,7 @@ from portal.presentation import (
 )
 from portal.request import context
 
-# Who is logged in, looked up when a template first asks: an error page that does not ask needs no database.
+# The signed-in user, looked up on first use: an error page that does not use it needs no database.
 USER = LocalProxy(context.maybe_user)
 IMPERSONATION = LocalProxy(context.impersonation)
 LABELS = (
@@ -43,16 +43,16 @@ LABELS = (
     labels.DELIVERY_STATES,
     labels.TARGETS,
 )
-# A date stays on one line; where space is short, the time goes below it.
+# A date stays on one line; in narrow cells the time wraps below it.
 MOMENT = "d\u00a0MMM\u00a0y, HH:mm"
-# Of things that follow each other within a minute.
+# For events that follow each other within a minute.
 SECOND = f"{MOMENT}:ss"
 _STEP = 1024
 _UNITS = (_("KiB"), _("MiB"), _("GiB"), _("TiB"), _("PiB"))
 
 
 def init_app(app: Flask) -> None:
-    """Make these known to all templates."""
+    """Register the filters and globals with Jinja."""
     app.jinja_env.filters.update(
         amount=formatting.amount,
         price=formatting.price,
@@ -92,7 +92,7 @@ def init_app(app: Flask) -> None:
         refusal=refusal_reasons.short,
     )
     app.jinja_env.globals.update(with_query=with_query, now=now, user=USER)
-    # What may change at run time is asked of the second; the first asks nobody and never changes.
+    # `settings` never changes and needs no database; `current_settings` includes changes made at run time.
     app.jinja_env.globals.update(settings=context.frozen_settings, current_settings=context.settings)
     app.jinja_env.globals.update(setting_words=setting_labels.SETTINGS, setting_groups=setting_labels.GROUPS)
     app.jinja_env.globals.update(viewing=IMPERSONATION)
@@ -102,12 +102,12 @@ def init_app(app: Flask) -> None:
 
 
 def now() -> datetime:
-    """Return the current time; asked anew each time, so that a test may stop the clock."""
+    """Return the current time; called each time, so that tests can freeze it."""
     return clock.now()
 
 
 def human_bytes(size: int) -> str:
-    """Write a number of bytes for reading; the exact number belongs into `title`."""
+    """Format a number of bytes; the exact number belongs in `title`."""
     if size < _STEP:
         return f"{size} {gettext('B')}"
     value = float(size)
@@ -119,67 +119,67 @@ def human_bytes(size: int) -> str:
 
 
 def moment(value: datetime, form: str = MOMENT) -> str:
-    """Write a time in the reader's zone; for readers whose zone is not known a script does so."""
+    """Format a time in the reader's zone; a script does so for readers whose zone is unknown."""
     zone = context.zone()
-    # Flask-Babel would take every time to the zone of the app.
+    # Flask-Babel would convert every time to the app's zone.
     written = format_datetime(value.astimezone(zone), form, rebase=False)
     return f"{written}\u00a0{time_zones.offset_of(value, zone)}"
 
 
 def second(value: datetime) -> str:
-    """Write a time in the reader's zone with its seconds."""
+    """Format a time in the reader's zone with seconds."""
     return moment(value, SECOND)
 
 
 def utc(value: datetime) -> str:
-    """Write the exact time in UTC, for `title`."""
+    """Format the exact time in UTC, for `title`."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def day(value: date) -> str:
-    """Write a day shortly, for a chart or a list of days."""
+    """Format a day without its year, for charts and lists of days."""
     return str(format_date(value, gettext("d MMM")))
 
 
 def full_day(value: date) -> str:
-    """Write a day with its year."""
+    """Format a day with its year."""
     return str(format_date(value, "d MMM y"))
 
 
 def month(value: object) -> str:
-    """Write a month, which its text gives as 2026-11."""
+    """Format a month that is given as 2026-11."""
     return str(format_date(date.fromisoformat(f"{value}-01"), "LLLL y"))
 
 
 def ago(value: datetime) -> str:
-    """Write how long ago a time was, or how far ahead it is; `static/js/page.js` keeps it true."""
+    """Format the difference between a time and now; `static/js/page.js` keeps it current."""
     return str(format_timedelta(value - clock.now(), add_direction=True, threshold=1))
 
 
 def format_chart_value(value: Decimal | float, how: str) -> str:
-    """Write a value of a chart: as a "count", as "bytes" or as an "amount"."""
+    """Format a value of a chart as a "count", as "bytes" or as an "amount"."""
     if how == "bytes":
         return human_bytes(int(value))
     return formatting.amount(Decimal(value)) if how == "amount" else format_decimal(value)
 
 
 def percentage(value: float) -> str:
-    """Write a part of a whole in percent, rounded down: what was not whole never reads as whole."""
+    """Format a share in percent, rounded down so that only a full share reads as 100 %."""
     return f"{format_decimal(floor(value * 10_000) / 100, '0.00')} %"
 
 
 def iso(value: datetime) -> str:
-    """Write a time for machines."""
+    """Format a time as ISO 8601 in UTC."""
     return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def token_state(token: AccessToken) -> TokenState:
-    """Say where a token stands now."""
+    """Return the current state of a token."""
     return token.state(clock.now())
 
 
 def label(value: object) -> str:
-    """Return the word for a value of one of the domain's enums."""
+    """Return the label of an enum value, or of a payment provider."""
     for known in LABELS:
         if value in known and type(value) is type(next(iter(known))):
             return str(known[value])  # type: ignore[index]  # the types were just compared
@@ -195,6 +195,6 @@ def with_query(endpoint: str | None = None, **changes: str | int | None) -> str:
     """Return the address of this page, or of the list it belongs to, with some of its query changed; None drops one."""
     query = {**request.args.to_dict(), **changes}
     kept = {name: value for name, value in query.items() if value not in {None, ""}}
-    # Not by `url_for`, to which some names mean something: whoever writes the address would choose scheme and endpoint.
+    # Not by `url_for`, which treats some names as options: a crafted query could choose scheme and endpoint.
     path = url_for(endpoint or request.endpoint or "", **(request.view_args or {}))
     return f"{path}?{urlencode(kept)}" if kept else path

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from portal.template_filters import utc
 
-# A cell that begins with one of these is a formula to spreadsheet programs, the wide ones in some languages.
+# Spreadsheet programs treat a cell that begins with one of these as a formula (full-width ones in some languages).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
             "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
 
@@ -16,7 +16,7 @@ Cell = str | int | Decimal | datetime | None
 
 
 def csv_lines(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """Write rows as CSV, line by line; amounts with two places, times in UTC, text that no program runs."""
+    """Yield CSV lines: amounts with two decimal places, times in UTC, text that is no formula."""
     yield _csv_line(head)
     for row in rows:
         yield _csv_line(row)

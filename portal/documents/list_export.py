@@ -1,4 +1,4 @@
-"""The office's lists: a page of one for reading, or all of it as CSV, by the same filters."""
+"""Lists as a page or as a complete CSV file, with the same filters."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -11,29 +11,29 @@ from portal.request import context
 from portal.request.pagination import page_slice
 
 type Column[T] = Callable[[T], Cell]
-# So many lines go into one piece of the answer.
+# CSV lines in one chunk of the response.
 LINES_PER_CHUNK = 200
-# A list is counted this far for reading; beyond it, it is long.
+# Lists are counted up to this number of rows; longer ones are shown as "more than".
 COUNT_LIMIT = 10_000
 
 __all__ = ["Cell", "Column", "all_rows", "as_csv", "is_wanted", "page_of", "rows_as_csv"]
 
 
 def is_wanted() -> bool:
-    """Say whether the list is asked for as a file."""
+    """Return whether the list is requested as CSV."""
     return request.args.get("format") == "csv"
 
 
 def page_of[T](listing: ListQuery[T], name: str = "page") -> Page[T]:
-    """Return the page of a list that the address asks for."""
+    """Return the page of a list that the query names."""
     return listing.page(context.session(), **page_slice(name), count_to=COUNT_LIMIT)
 
 
 def as_csv[T](name: str, columns: Mapping[str, Callable[[T], Cell]], listing: ListQuery[T]) -> Response:
-    """Stream a whole list, some hundred rows in memory at a time; text that a program would run is made plain."""
+    """Stream a whole list as CSV, some hundred rows in memory at a time."""
 
     def rows() -> Iterator[list[Cell]]:
-        # Asked when the answer is being sent: the session of the view has ended by then.
+        # Runs while the response is sent, when the view's database session has ended.
         for row in listing.rows(context.session()):
             yield [cell(row) for cell in columns.values()]
 
@@ -41,7 +41,7 @@ def as_csv[T](name: str, columns: Mapping[str, Callable[[T], Cell]], listing: Li
 
 
 def all_rows[T](find: Callable[..., Page[T]]) -> Iterator[T]:
-    """Return all of a short list that is found page by page."""
+    """Yield all rows of a short list that is read page by page."""
     offset = 0
     while True:
         page = find(context.session(), limit=MAX_LIMIT, offset=offset)
@@ -52,7 +52,7 @@ def all_rows[T](find: Callable[..., Page[T]]) -> Iterator[T]:
 
 
 def rows_as_csv(name: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Response:
-    """Stream rows as a file; nothing of it is kept."""
+    """Stream rows as a CSV file."""
     content = stream_with_context(_chunks(csv_lines(head, rows)))
     response = Response(content, mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="zenzefi-{name}-{clock.now():%Y-%m-%d}.csv"'

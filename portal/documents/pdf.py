@@ -20,7 +20,7 @@ _GREY, _PALE = 110, 215
 
 
 class PdfDocument(FPDF):
-    """An A4 page with our head: the seller on top, the title below, page numbers at the foot."""
+    """An A4 document: the seller in the header, the title below, page numbers in the footer."""
 
     def __init__(self, title: str, seller: Seller) -> None:
         super().__init__(format="A4")
@@ -56,7 +56,7 @@ class PdfDocument(FPDF):
         self.multi_cell(0, height, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def write_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Write pairs of a name and a value, one below the other."""
+        """Write pairs of a name and a value, one per line."""
         for name, value in pairs:
             self.set_font("Roboto", "", 10)
             self.set_text_color(_GREY)
@@ -65,9 +65,9 @@ class PdfDocument(FPDF):
             self.multi_cell(0, _LINE + 1, value, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def write_table(self, head: Sequence[str], widths: Sequence[int], rows: Iterable[Sequence[str]]) -> None:
-        """Write a table with its head on each page; the last two columns are figures.
+        """Write a table with its header on each page; the last two columns are numbers.
 
-        FPDF's own tables lay out every cell as if it might span others, which takes seconds for a thousand rows.
+        FPDF's own tables support spanning cells, which takes seconds for a thousand rows.
         """
         self._head(head, widths)
         for row in rows:
@@ -96,7 +96,7 @@ class PdfDocument(FPDF):
         self.set_xy(self.l_margin, top + height)
 
     def _lines(self, text: str, width: float) -> list[str]:
-        """Break a text where its column ends."""
+        """Wrap a text to the width of its column."""
         if self.get_string_width(text) <= width - 2 * self.c_margin:
             return [text]
         broken: Any = self.multi_cell(width, _LINE, text, dry_run=True, output=MethodReturnValue.LINES)
@@ -107,14 +107,14 @@ class PdfDocument(FPDF):
 
 
 def receipt_pdf(receipt: Any, seller: Seller) -> bytes:
-    """Make the PDF of a receipt (models.services.ledger.statements.Receipt)."""
+    """Return the PDF of a receipt (models.services.ledger.statements.Receipt)."""
     document = PdfDocument(_("Receipt %(number)s", number=receipt.number), seller)
     document.write_pairs(receipt_facts(receipt))
     return document.to_bytes()
 
 
 def receipt_facts(receipt: Any) -> list[tuple[str, str]]:
-    """Return what a receipt says, as pairs for page and PDF."""
+    """Return the content of a receipt as pairs, for page and PDF."""
     facts = [
         (_("Date"), moment(receipt.entry.created_at)),
         (_("Time zone"), receipt.user.time_zone or time_zones.DEFAULT),

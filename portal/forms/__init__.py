@@ -1,1 +1,1 @@
-"""Forms: what a page asks for. Rules of the domain stay in the services; their refusals come back to the field."""
+"""Forms of the portal. Domain rules stay in the services; their errors are shown at the field."""

@@ -1,4 +1,4 @@
-"""Registering, logging in and changing a password."""
+"""Forms for registration, login, passwords and e-mail addresses."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from portal.forms.time_zones import browser_zone
 from portal.presentation.error_messages import message_of
 from portal.request import context
 
-# The longest password that is read at all; hashing more would let a visitor buy our time cheaply.
+# Longer passwords are rejected before hashing, which would cost CPU time.
 MAX_PASSWORD_LENGTH = 128
 
 
@@ -46,16 +46,16 @@ class RegisterForm(Form):
     time_zone = browser_zone()
 
     def validate_username(self, field: StringField) -> None:
-        """Refuse a name that somebody has; the service looks again, and the index decides a race."""
+        """Reject a taken username; the service checks again, and the unique index decides races."""
         if not field.errors and users.username_taken(context.session(), str(field.data)):
             raise ValidationError(message_of(UsernameTaken()))
 
     def validate_referral_code(self, field: StringField) -> None:
-        """Refuse a code that nobody has."""
+        """Reject an unknown referral code."""
         by_service(partial(referrals.referrer_of, context.session()))(self, field)
 
     def validate_password(self, field: PasswordField) -> None:
-        """Refuse what is easy to guess, the name and address of the same form included."""
+        """Reject passwords that are easy to guess, such as the username or address of the same form."""
         own = (self.email.data or "", self.username.data or "")
         by_service(partial(password_policy.check, own=own))(self, field)
 
@@ -77,7 +77,7 @@ class AddressForm(Form):
 
 
 def current_password() -> PasswordField:
-    """Ask for the password of who is logged in, before something that only he may do."""
+    """Return the field for the current password, which sensitive changes require."""
     return PasswordField(
         _("Current password"),
         [required(), at_most(MAX_PASSWORD_LENGTH)],

@@ -1,4 +1,4 @@
-"""What admins fill in."""
+"""Forms of the admin area."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
@@ -79,7 +79,7 @@ class BundleEditForm(Form):
 
     @classmethod
     def with_choices(cls, settings: Settings, **defaults: object) -> Self:
-        """Make the form for a request, with the durations and scopes that are sold."""
+        """Return the form for a request, with the durations and scopes on sale."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.duration_hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(settings.prices.znc)]
         form.scope.choices = [(scope, formatting.scope_name(scope)) for scope in settings.scopes]
@@ -99,7 +99,7 @@ class CouponForm(Form):
     valid_until = DateField(_("Valid until end of day (UTC)"), [Optional()])
 
     def validate(self, extra_validators: Mapping[str, Sequence[Any]] | None = None) -> bool:
-        """Refuse both kinds of discount, and none."""
+        """Require exactly one kind of discount."""
         is_fit = super().validate(extra_validators)
         if not (self.percent.errors or self.amount.errors):
             try:
@@ -153,7 +153,7 @@ class AnnouncementForm(Form):
     key = UuidField()
 
     def validate_ends_at(self, field: DateTimeLocalField) -> None:
-        """Refuse an end that nobody would live to see begin."""
+        """Reject an end that is in the past or before the start."""
         starts_at = self.starts_at.data and self.starts_at.data.replace(tzinfo=UTC)
         by_service(lambda end: announcements.check_end(starts_at, end.replace(tzinfo=UTC)))(self, field)
 

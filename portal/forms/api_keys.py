@@ -1,4 +1,4 @@
-"""Making an API key."""
+"""Form to create an API key."""
 
 from typing import Self
 
@@ -29,12 +29,12 @@ class KeyForm(Form):
     )
     scope = SelectField(_("Permissions"))
     days = SelectField(_("Valid for"), coerce=int, choices=list(DAYS.items()), default=90)
-    # Names the new key, so that a form sent twice makes one.
+    # The id of the new key, so that a form submitted twice creates one.
     key_id = UuidField(validators=[required()])
 
     @classmethod
     def of(cls, user: User, **defaults: object) -> Self:
-        """Return the form with the scopes that this user's keys can have."""
+        """Return the form with the scopes allowed for this user."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         own = [scope for scope in KeyScope if user.is_superuser or scope is not KeyScope.ADMIN]
         form.scope.choices = [(scope.value, SCOPES[scope]) for scope in own]

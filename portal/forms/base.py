@@ -1,4 +1,4 @@
-"""What all forms share: translated messages, and a way for a service's refusal to reach its field."""
+"""Base class and shared fields of all forms."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from models.services.errors import DomainError, InvalidInput
 from portal.i18n import gettext, is_redraw, ngettext
 from portal.presentation.error_messages import message_of
 
-# What WTForms says by itself in our forms, listed here so that the translators find it.
+# WTForms' own messages, listed here for the extraction of translations.
 WTFORMS_MESSAGES = (_("This option is not available."), _("This option is not valid."))
 
 
@@ -30,14 +30,14 @@ class _Messages:
 
 
 class Form(PlainForm):
-    """A form of ours. CSRF is checked for every route in one place (portal.extensions.csrf), not here."""
+    """Base form. CSRF is checked for every route by portal.extensions.csrf, not here."""
 
     class Meta:
         def get_translations(self, form: PlainForm) -> _Messages:  # noqa: ARG002 - the signature is WTForms' own
             return _Messages()
 
     def validate(self, extra_validators: Mapping[str, Sequence[Any]] | None = None) -> bool:
-        """Check all fields, so that all mistakes are shown at once. A redraw (portal.i18n) is never fit to act."""
+        """Check all fields, so that all errors are shown at once. False for a redraw (portal.i18n)."""
         is_fit = bool(super().validate(extra_validators))
         g.has_sent_form = True
         return is_fit and not is_redraw()
@@ -53,7 +53,7 @@ class Form(PlainForm):
 
 
 class UuidField(HiddenField):
-    """A hidden UUID that names one intention, so that a form sent twice acts once."""
+    """A hidden UUID that identifies one submission, so that a form submitted twice acts once."""
 
     data: uuid.UUID | None  # type: ignore[assignment]  # a hidden field is text in WTForms' types, and a UUID here
 
@@ -66,22 +66,22 @@ class UuidField(HiddenField):
 
 
 class SeenField(IntegerField):
-    """The generation of a secret that the page showed, so that a form sent twice replaces it once."""
+    """The generation of the secret on the page, so that a form submitted twice rotates it once."""
 
     widget = HiddenInput()
 
 
 class SeenForm(Form):
-    """Replaces a secret, once for each generation that was seen."""
+    """Rotates a secret once per generation."""
 
     seen = SeenField(validators=[InputRequired()])
 
 
 def required() -> DataRequired:
-    """Refuse an empty field."""
+    """Return a validator that rejects an empty field."""
     return DataRequired(_("This field is required."))
 
 
 def at_most(length: int) -> Length:
-    """Refuse what would not fit."""
+    """Return a validator for a maximum length in characters."""
     return Length(max=length, message=_("Too long: at most %(max)d characters."))

@@ -1,4 +1,4 @@
-"""What an admin says to have flows shown."""
+"""Form to start an inspection."""
 
 from datetime import timedelta
 from typing import Self
@@ -37,7 +37,7 @@ class InspectionForm(Form):
 
     @classmethod
     def of(cls, rules: Inspection, **defaults: object) -> Self:
-        """Make the form for a request, with the times that the settings allow."""
+        """Return the form for a request, with the durations that the settings allow."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.target.choices = [(each.value, labels.TARGETS[each]) for each in InspectionTarget]
         allowed = [minutes for minutes in MINUTES if minutes <= rules.at_most_minutes] or [rules.at_most_minutes]

@@ -1,4 +1,4 @@
-"""What somebody wants to be told."""
+"""Form for notification preferences."""
 
 from flask_babel import lazy_gettext as _
 
@@ -7,7 +7,7 @@ from portal.forms.numbers import AmountField
 
 
 class ThresholdForm(Form):
-    """Below which balance the user is told; the switches beside it are read from the request by their topics."""
+    """The balance below which the user is notified; the view reads the switches from the request."""
 
     low_balance = AmountField(
         _("Notify me when the balance falls below"),

@@ -1,6 +1,6 @@
 """Form fields for numbers, typed with the decimal and grouping separators of the reader's language.
 
-The fields hand on plain text such as `1000.50`, which the services parse strictly. The JSON API takes nothing else.
+The fields pass on plain text such as `1000.50`, which the services parse strictly.
 """
 
 import re
@@ -19,7 +19,7 @@ _MINUS_SIGN = "\u2212"
 
 
 def plain_number(text: str) -> str:
-    """Return a number in the reader's notation as plain text; a text that is none is returned as it is.
+    """Return a number in the reader's notation as plain text; other text is returned unchanged.
 
     A grouping separator is accepted only between whole groups of three digits, so that `12,34` is not read as 1234
     in English. A point is a decimal separator in every language.
@@ -34,7 +34,7 @@ def plain_number(text: str) -> str:
 
 
 def local_number(text: str) -> str:
-    """Return a plain number as the reader's language writes it, without grouping: the text to edit in a form."""
+    """Return a plain number in the reader's notation without grouping, for a form field."""
     return text.replace(".", get_decimal_symbol(_locale())) if _PLAIN.fullmatch(text) else text
 
 
@@ -44,17 +44,17 @@ def _locale() -> Any:
 
 def _pattern() -> re.Pattern[str]:
     decimal, group = get_decimal_symbol(_locale()), get_group_symbol(_locale())
-    # A grouping point would contradict the decimal point that everybody may type.
+    # A grouping point would conflict with the decimal point, which is accepted in every language.
     groups = re.escape(_SPACES + group.replace(".", ""))
     whole = rf"[0-9]+|[0-9]{{1,3}}(?:([{groups}])[0-9]{{3}}(?:\3[0-9]{{3}})*)"
     return re.compile(rf"([+\-{_MINUS_SIGN}]?)({whole})(?:[.{re.escape(decimal)}]([0-9]+))?")
 
 
 class AmountField(StringField):
-    """An amount; `data` is plain text for `parse_amount`, and the page shows what was typed."""
+    """An amount; `data` is plain text for `parse_amount`, and the page shows the original input."""
 
     def process_formdata(self, valuelist: list[str]) -> None:
-        """Read the reader's notation."""
+        """Parse the reader's notation."""
         super().process_formdata(valuelist)
         if isinstance(self.data, str):
             self.data = plain_number(self.data)
@@ -64,10 +64,10 @@ class AmountField(StringField):
 
 
 class PlainDecimalField(DecimalField):
-    """A decimal. Python would also read `1_0`, `1e3` and the digits of other scripts, which are refused."""
+    """A decimal number. Rejects `1_0`, `1e3` and digits of other scripts, which Python would accept."""
 
     def process_formdata(self, valuelist: list[str]) -> None:
-        """Read the reader's notation, and refuse everything else."""
+        """Parse the reader's notation and reject everything else."""
         plain = [plain_number(value) for value in valuelist]
         if plain and plain[0] and not _PLAIN.fullmatch(plain[0]):
             raise ValueError(gettext("Enter an amount such as 50 or 12.34, with at most two decimal places."))
@@ -83,5 +83,5 @@ class WholeNumberField(IntegerField):
     """A whole number, which may be grouped in thousands."""
 
     def process_formdata(self, valuelist: list[str]) -> None:
-        """Read the reader's notation."""
+        """Parse the reader's notation."""
         super().process_formdata([plain_number(value) for value in valuelist])

@@ -1,7 +1,7 @@
-"""Validators that ask the services' own rules, so that a form shows all of its mistakes at once.
+"""Validators that apply the services' rules, so that a form shows all errors at once.
 
-A service refuses the first mistake that it finds. A field whose rule is checked here has its mistake shown together
-with those of the other fields; the service checks it again, for the API and for everybody else.
+A service raises the first error only; checking each field's rule in the form shows all of them. The service checks
+again, also for the API.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Validator = Callable[[PlainForm, Field], None]
 
 
 def by_service(check: Callable[[Any], object]) -> Validator:
-    """Refuse what a service's check refuses with InvalidInput; a field that is refused already has its words."""
+    """Return a validator that shows the InvalidInput of a service's check; skipped after an earlier error."""
 
     def validate(_form: PlainForm, field: Field) -> None:
         if field.errors or field.data is None:
@@ -33,7 +33,7 @@ def by_service(check: Callable[[Any], object]) -> Validator:
 
 
 def one_line(at_least: int = 0) -> Validator:
-    """Refuse a text that is too short, or that no line of text can hold."""
+    """Return a validator for a minimum length and for printable text on one line."""
 
     def validate(_form: PlainForm, field: Field) -> None:
         if field.errors:

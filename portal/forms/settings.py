@@ -1,4 +1,4 @@
-"""What admins fill in to change a setting. The value's own type is checked by the service, as for config.toml."""
+"""Forms to change settings. The service validates the value, as for config.toml."""
 
 from typing import Any, Self
 
@@ -14,12 +14,12 @@ from portal.forms.base import Form, at_most, required
 from portal.forms.numbers import AmountField, plain_number
 from portal.presentation.setting_labels import CHOICES, SETTINGS
 
-# One line for each duration that is sold.
+# Separates duration and price on a line.
 SEPARATOR = "="
 
 
 class SettingForm(Form):
-    """`seen` is the change that was the newest when the page was shown."""
+    """`seen` is the latest change when the page was rendered."""
 
     value: Field
     reason = StringField(
@@ -32,7 +32,7 @@ class SettingForm(Form):
 
     @classmethod
     def of(cls, setting: Setting) -> Self:
-        """Make the form that fits the setting's kind of value."""
+        """Return the form with the field for the setting's type."""
 
         class Fitting(cls):  # type: ignore[misc, valid-type]  # a form is made for each kind
             value = _field(setting)
@@ -44,7 +44,7 @@ class SettingForm(Form):
         return made
 
     def parsed(self) -> Any:
-        """Return the value as config.toml would hold it. Raises InvalidInput for a line that is no price."""
+        """Return the value as in config.toml. Raises InvalidInput for a malformed price line."""
         text = str(self.value.data or "").strip()
         return _prices(text) if isinstance(self.value, PricesField) else text
 
@@ -71,7 +71,7 @@ def _field(setting: Setting) -> Field:
 
 
 def _as_text(value: Any) -> str:
-    """Write a value as the form's field shows it."""
+    """Return a value as the text of the form field."""
     if isinstance(value, dict):
         return "\n".join(f"{hours} {SEPARATOR} {price}" for hours, price in sorted(value.items()))
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -81,7 +81,7 @@ def _prices(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in filter(str.strip, text.splitlines()):
         hours, separator, price = (part.strip() for part in line.partition(SEPARATOR))
-        # `024` is the same duration as `24`.
+        # `024` and `24` are the same duration.
         if not separator or not hours.isdecimal() or (hours := str(int(hours))) in found:
             raise InvalidInput("value", "setting_duration_lines_malformed")
         found[hours] = plain_number(price)

@@ -1,4 +1,4 @@
-"""Buying a token and topping up."""
+"""Forms for purchases, extensions, gift codes, secrets and top-ups."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -25,7 +25,7 @@ MONEY = {"inputmode": "decimal", "autocomplete": "off"}
 
 
 class DisplayedPrices(HiddenField):
-    """The prices that the page showed, so that nobody pays another one unseen. It always writes those of now."""
+    """The prices shown on the page, so that a changed price is not charged unseen. Renders the current ones."""
 
     now: Mapping[int, Decimal] = MappingProxyType({})
 
@@ -33,7 +33,7 @@ class DisplayedPrices(HiddenField):
         return " ".join(f"{key}={price:.2f}" for key, price in self.now.items())
 
     def of(self, key: int) -> Decimal | None:
-        """Return what the sent page showed for one choice; None when it showed nothing that is a price."""
+        """Return the submitted price of one choice; None when it is missing or malformed."""
         shown = dict(pair.split("=", 1) for pair in (self.data or "").split() if "=" in pair)
         try:
             return parse_amount(shown[str(key)])
@@ -42,7 +42,7 @@ class DisplayedPrices(HiddenField):
 
 
 class BuyForm(Form):
-    """Choices and prices come from the settings; the service checks them again."""
+    """Purchase of a token; the service checks choices and prices again."""
 
     duration_hours = RadioField(_("Duration"), [InputRequired(_("Choose a duration."))], coerce=int)
     scope = RadioField(_("Access scope"), [InputRequired(_("Choose an access scope."))])
@@ -58,7 +58,7 @@ class BuyForm(Form):
 
     @classmethod
     def for_sale(cls, settings: Settings, **defaults: object) -> Self:
-        """Make the form for a request, with what is for sale."""
+        """Return the form for a request, with the durations on sale."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.duration_hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(settings.prices.znc)]
         form.scope.choices = [(scope, formatting.scope_name(scope)) for scope in settings.scopes]
@@ -67,7 +67,7 @@ class BuyForm(Form):
 
 
 class ExtendForm(Form):
-    """How much time to add; choices and prices come from the settings."""
+    """Extension of a token; choices and prices come from the settings."""
 
     hours = RadioField(_("Extend by"), [InputRequired(_("Choose a duration."))], coerce=int)
     key = UuidField(validators=[required()])
@@ -75,7 +75,7 @@ class ExtendForm(Form):
 
     @classmethod
     def for_sale(cls, settings: Settings, **defaults: object) -> Self:
-        """Make the form for a request, with what is for sale."""
+        """Return the form for a request, with the durations on sale."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.hours.choices = [(hours, formatting.duration(hours)) for hours in sorted(settings.prices.znc)]
         form.shown.now = settings.prices.znc
@@ -83,7 +83,7 @@ class ExtendForm(Form):
 
 
 class BundleForm(Form):
-    """Buying one bundle: the id names the purchase, so that a form sent twice buys once."""
+    """Purchase of a bundle; the id of the purchase makes a form submitted twice buy once."""
 
     coupon = StringField(_("Coupon"), [at_most(32)], description=_("Optional."), render_kw={"autocomplete": "off"})
     purchase_id = UuidField(validators=[required()])
@@ -99,7 +99,7 @@ class NameForm(Form):
 
 
 class RotateForm(SeenForm):
-    """Also whether the old secret ends with the replacement, as when others have seen it."""
+    """Rotation of a secret, with an option to revoke the old one immediately."""
 
     at_once = BooleanField(_("Revoke the old secret immediately (it may have been exposed)"))
 
@@ -115,17 +115,17 @@ class TopUpForm(Form):
 
     @classmethod
     def with_providers(cls, settings: Settings, **defaults: object) -> Self:
-        """Make the form for a request, with the providers that are switched on."""
+        """Return the form for a request, with the enabled providers."""
         form = cls(request.form if request.method == "POST" else None, data=defaults)
         form.provider.choices = [(name, _provider_label(name, settings)) for name in settings.payments.providers]
         if form.provider.choices and form.provider.data in {None, "None"}:
-            # A page may leave the choice out when there is only one.
+            # The page omits the choice when there is only one.
             form.provider.data = form.provider.choices[0][0]
         return form
 
 
 def _provider_label(provider: str, settings: Settings) -> str:
-    """Name a way to pay, and how much can be paid by it."""
+    """Return a provider's label with its limits."""
     least, most = limits.bounds_znc(provider, settings)
     name = str(labels.PROVIDERS.get(provider, provider))
     return gettext(

@@ -1,4 +1,4 @@
-"""Choosing a time zone; a hidden field that the browser fills in takes it from there at first."""
+"""Time zone form, and the hidden field with which the browser reports its zone."""
 
 from typing import Self
 
@@ -11,7 +11,7 @@ from portal.forms.base import Form
 
 
 def browser_zone() -> HiddenField:
-    """Take what the browser calls its time zone. `static/js/page.js` fills it in; without a script it stays empty."""
+    """Return the hidden field for the browser's time zone, which `static/js/page.js` fills in."""
     return HiddenField(render_kw={"data-browser-zone": True})
 
 
@@ -20,7 +20,7 @@ class TimeZoneForm(Form):
 
     @classmethod
     def for_user(cls, chosen: str | None) -> Self:
-        """Make the form for a request, with every zone and its present difference from UTC."""
+        """Return the form for a request, with every zone and its current UTC offset."""
         form = cls(request.form if request.method == "POST" else None, data={"time_zone": chosen or time_zones.DEFAULT})
         now = clock.now()
         form.time_zone.choices = [(name, time_zones.label_of(now, name)) for name in sorted(time_zones.names())]

@@ -1,4 +1,4 @@
-"""What two-factor login asks for."""
+"""Forms of two-factor authentication, and of account deletion."""
 
 from flask_babel import lazy_gettext as _
 from wtforms import StringField
@@ -10,7 +10,7 @@ from portal.forms.time_zones import browser_zone
 
 
 def code_field(*, recovery: bool = True) -> StringField:
-    """Ask for a code of the app; where `recovery`, a recovery code does as well."""
+    """Return the field for a code of the app, or with `recovery` also a recovery code."""
     return StringField(
         _("Code"),
         [required(), at_most(32)],
@@ -26,7 +26,7 @@ def code_field(*, recovery: bool = True) -> StringField:
 
 class DeleteForm(Form):
     current_password = current_password()
-    # Asked of who has a second factor.
+    # Only for users with a second factor.
     code = StringField(_("Code"), [at_most(32)], render_kw={"autocomplete": "one-time-code"})
 
 
@@ -47,7 +47,7 @@ class BeginForm(Form):
 
 
 class RenewCodesForm(Form):
-    """Proof, and the set of recovery codes that the user saw; a second button turns the second factor off."""
+    """Password and code, and the generation of recovery codes on the page; a second button turns two-factor off."""
 
     current_password = current_password()
     code = code_field()

@@ -1,4 +1,4 @@
-"""Adding and changing a webhook."""
+"""Forms to add and change a webhook."""
 
 from flask_babel import lazy_gettext as _
 from wtforms import StringField
@@ -15,7 +15,7 @@ def _check_url(url: str) -> None:
 
 
 class EndpointForm(Form):
-    """An address; the topics beside it are read from the request."""
+    """The address of a webhook; the view reads the topics from the request."""
 
     url = StringField(
         _("Address"),
@@ -26,11 +26,11 @@ class EndpointForm(Form):
 
 
 class NewEndpointForm(EndpointForm):
-    """Also names the new endpoint, so that a form sent twice makes one."""
+    """Form for a new webhook; its id makes a form submitted twice create one."""
 
     endpoint_id = UuidField()
 
     def validate_endpoint_id(self, field: UuidField) -> None:
-        """Refuse a form without its id."""
+        """Reject a form without its id."""
         if field.data is None:
             raise ValidationError(_("Reload the page and submit the form again."))

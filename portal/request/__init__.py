@@ -1,1 +1,1 @@
-"""What holds for every request of the portal, whatever page it is for."""
+"""Request handling shared by all pages: authentication, limits, headers, errors, pagination."""

@@ -1,4 +1,4 @@
-"""Announcements above each page. A reader who has seen one puts it away, and his browser remembers it."""
+"""Announcement banners above each page; a dismissed one is remembered in a cookie."""
 
 import time
 import uuid
@@ -18,16 +18,16 @@ from portal.request.safe_redirects import local_path
 blueprint = Blueprint("announcements", __name__, url_prefix="/announcements")
 
 COOKIE = "seen"
-# The cookie holds so many at most; whoever has put away more sees the oldest again.
+# Dismissed announcements kept in the cookie; beyond that the oldest is shown again.
 MAX_DISMISSED = 20
 COOKIE_MAX_AGE_SECONDS = 90 * 24 * 3600
-# A process asks the database again after this long.
+# Seconds until a process reads the announcements from the database again.
 CACHE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class BannerMessage:
-    """An announcement as it is shown; values of its own, for it outlives the session that read it."""
+    """An announcement as shown; plain values, because it outlives the database session."""
 
     id: uuid.UUID
     level: str
@@ -35,14 +35,14 @@ class BannerMessage:
 
 
 class AnnouncementCache:
-    """What one process knows of the announcements that are shown now."""
+    """The current announcements, cached in one process."""
 
     def __init__(self) -> None:
         self._known: Sequence[BannerMessage] = ()
         self._good_until = float("-inf")
 
     def get(self) -> Sequence[BannerMessage]:
-        """Return what is shown; while the database does not answer, what was shown last."""
+        """Return the current announcements, or the last known ones while the database is down."""
         if time.monotonic() >= self._good_until:
             self._good_until = time.monotonic() + CACHE_SECONDS
             try:
@@ -52,24 +52,24 @@ class AnnouncementCache:
         return self._known
 
     def forget(self) -> None:
-        """Ask again at the next page."""
+        """Read them again for the next page."""
         self._good_until = float("-inf")
 
 
 def init_app(app: Flask) -> None:
-    """Let templates ask what is to be announced."""
+    """Register the announcements with the templates."""
     app.extensions["zenzefi-board"] = AnnouncementCache()
     app.jinja_env.globals.update(announced=current_announcements)
 
 
 def announcement_cache() -> AnnouncementCache:
-    """Return this process's board."""
+    """Return this process's cache."""
     found: AnnouncementCache = current_app.extensions["zenzefi-board"]
     return found
 
 
 def current_announcements() -> list[tuple[uuid.UUID, str, str]]:
-    """Return id, level and words of what this reader has not put away."""
+    """Return id, level and text of the announcements that this visitor has not dismissed."""
     if "announced" not in g:
         seen = request.cookies.get(COOKIE, "").split(".")
         language = i18n.chosen_language()
@@ -88,7 +88,7 @@ def _to_message(found: Announcement) -> BannerMessage:
 
 @blueprint.post("/<uuid:announcement_id>/seen")
 def put_away(announcement_id: uuid.UUID) -> Response:
-    """Remember that this reader has seen an announcement."""
+    """Dismiss an announcement for this visitor."""
     announcements.by_id(context.session(), announcement_id)
     seen = [part for part in request.cookies.get(COOKIE, "").split(".") if part.isalnum()]
     kept = [announcement_id.hex[:12], *seen][:MAX_DISMISSED]

@@ -1,4 +1,4 @@
-"""Who is logged in, and what that opens: cookies that name a login, and guards for whole blueprints."""
+"""Authentication of page requests: login cookies, the pending second factor, and guards for blueprints."""
 
 import re
 import uuid
@@ -19,14 +19,14 @@ from portal.request import context
 from portal.request.safe_redirects import path_of_request
 
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{32}")
-# So long a right password stays good without its code.
+# How long a correct password is accepted without the code of the second factor.
 SECOND_STEP_SECONDS = 300
 
 
 class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
-    """Somebody with a login, as Flask-Login sees him. The cookie holds the login's id and is signed.
+    """A signed-in visitor for Flask-Login. The cookie holds the login's id and is signed.
 
-    `user` is whose portal he sees: his own, or that of the user whom an admin is viewing.
+    `user` is the account that is shown: the visitor's own, or the one that an admin impersonates.
     """
 
     def __init__(self, login: Login) -> None:
@@ -38,17 +38,17 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
 
 
 def init_app(app: Flask) -> None:
-    """Make Flask-Login find logins by `_load`."""
+    """Set up Flask-Login."""
     manager = LoginManager()
     manager.user_loader(_load)
-    # A login is bound to its row, not to an address or a browser version, which change with every train ride.
+    # A login is bound to its row, not to an IP address or a browser version, which change often.
     manager.session_protection = None
     # Its context processor would look the user up for every template, error pages included.
     manager.init_app(app, add_context_processor=False)
 
 
 def forbid_while_impersonating() -> None:
-    """Guard pages that show what is for the user's own eyes, such as the secret of his second factor."""
+    """Return 403 for pages that only the user may see, such as the secret of their second factor."""
     if context.impersonation() is not None:
         abort(403)
 
@@ -66,7 +66,7 @@ def _load(identifier: str) -> Visitor | None:
 
 
 def open_login(own: Session, user: User) -> Login:
-    """Begin a login in the caller's transaction; `enter` sends its cookie after the commit."""
+    """Create a login in the caller's transaction; `sign_in` sends its cookie after the commit."""
     login = logins.begin(own, user, kind=LoginKind.PAGE, lifetime=_lifetime(), actor=context.actor())
     known_devices.record_login(own, user, _ensure_device_cookie(), name=device(login), actor=context.actor())
     time_zones.set_if_empty(own, user, request.form.get("time_zone", ""))
@@ -74,7 +74,7 @@ def open_login(own: Session, user: User) -> Login:
 
 
 def _ensure_device_cookie() -> str:
-    """Return what this browser is known by: a cookie of its own that outlives logins, sent anew with each."""
+    """Return the browser's device cookie, which outlives logins and is renewed with each."""
     shown = device_cookie() or token_urlsafe(24)
 
     @after_this_request
@@ -90,7 +90,7 @@ def _ensure_device_cookie() -> str:
 
 
 def device_cookie() -> str:
-    """Return the lasting cookie that this browser shows; an empty text for none, or for one that is none of ours."""
+    """Return the device cookie that the browser sent; an empty string when it is missing or malformed."""
     given = request.cookies.get(_device_cookie_name(), "")
     return given if _DEVICE.fullmatch(given) else ""
 
@@ -100,7 +100,7 @@ def _device_cookie_name() -> str:
 
 
 def sign_in(login: Login) -> None:
-    """Go on with a login in a fresh session, so that one planted before (session fixation) is worth nothing."""
+    """Start a fresh session for a login, so that a planted one (session fixation) is worthless."""
     session.clear()
     session.permanent = True
     session["seen"] = clock.now().timestamp()
@@ -108,13 +108,13 @@ def sign_in(login: Login) -> None:
 
 
 def begin_second_step(user: User) -> None:
-    """Remember for some minutes whose password was right, in a fresh session; a code has to follow."""
+    """Start the second login step: remember the user for five minutes in a fresh session."""
     session.clear()
     session["half"] = [str(user.id), user.password_version, clock.now().timestamp()]
 
 
 def pending_second_step() -> User | None:
-    """Return whose password was right a moment ago in this browser, if it still is."""
+    """Return the user whose second factor is pending in this browser, if the password is still valid."""
     user_id, version, since = session.get("half") or ("", 0, 0.0)
     if not user_id or clock.now().timestamp() - since > SECOND_STEP_SECONDS:
         return None
@@ -123,7 +123,7 @@ def pending_second_step() -> User | None:
 
 
 def require_login() -> Response | None:
-    """Guard a blueprint: a visitor goes to the login page and comes back."""
+    """Guard a blueprint: redirect visitors to the login page and back."""
     if current_user.is_authenticated:
         _extend_login()
         return None
@@ -132,7 +132,7 @@ def require_login() -> Response | None:
 
 
 def _extend_login() -> None:
-    """Let a login that is used last longer, and its cookie, which counts from when it was sent last."""
+    """Extend a login that is in use, and its cookie."""
     if logins.is_stale(context.login()):
         with context.transaction() as own:
             logins.touch(own, context.login(), lifetime=_lifetime(), actor=context.actor())
@@ -145,7 +145,7 @@ def _lifetime() -> timedelta:
 
 
 def require_admin() -> Response | None:
-    """Guard the admin blueprint: a visitor goes to the login page, a user gets 403."""
+    """Guard an admin blueprint: redirect visitors to the login page, return 403 for users."""
     refused = require_login()
     if refused is None and not current_user.user.is_superuser:
         abort(403)
@@ -155,7 +155,7 @@ def require_admin() -> Response | None:
 
 
 def is_from_ops() -> bool:
-    """Say whether the request comes from an ops network. One that passed a proxy that nobody trusts does not."""
+    """Return whether the request comes from an ops network; never when it passed an untrusted proxy."""
     settings = context.settings()
     if "X-Forwarded-For" in request.headers and not settings.portal.trusted_proxies:
         return False

@@ -9,7 +9,7 @@ from models.addresses import parse_hop
 class ClientAddress:
     """Rewrites REMOTE_ADDR after ProxyFix has set it: without a port or zone, and mapped IPv4 as IPv4.
 
-    What is no address at all (some proxy's `unknown`) stays as it is: it lies in no network and shares one limit.
+    A value that is no address (such as `unknown`) stays as it is: it is in no network and shares one limit.
     """
 
     def __init__(self, app: WSGIApplication) -> None:

@@ -1,4 +1,4 @@
-"""What a view asks of the request it serves: settings, user, actor, and its one transaction."""
+"""Request context for views: settings, user, actor, session and transaction."""
 
 import logging
 import uuid
@@ -26,53 +26,53 @@ logger = logging.getLogger(__name__)
 
 
 def frozen_settings() -> Settings:
-    """Return the settings that this app was started with; asks nobody, so error pages may use it."""
+    """Return the settings that this app was started with; needs no database, so error pages may use it."""
     return cast(Settings, current_app.extensions["zenzefi"])
 
 
 def runtime_settings() -> CachedSettings:
-    """Return this process's memory of what was changed at run time."""
+    """Return this process's cache of settings changed at run time."""
     return cast(CachedSettings, current_app.extensions["zenzefi-runtime"])
 
 
 def settings() -> Settings:
-    """Return the settings for this request, with what was changed at run time; the same ones to its end."""
+    """Return the settings for this request, including changes at run time; the same until it ends."""
     if "settings" not in g:
         try:
             g.settings = runtime_settings().get(session())
         except SQLAlchemyError as error:
-            # No more than a rollback: what the request has read stays its own, or what it writes to that is lost.
+            # Only a rollback: objects that the request has read stay in the session, or changes to them are lost.
             session().rollback()
-            logger.warning("the settings of run time cannot be read: %s", type(error).__name__)
+            logger.warning("cannot read the settings changed at run time: %s", type(error).__name__)
             g.settings = runtime_settings().known
     return cast(Settings, g.settings)
 
 
 def fresh_settings(session: Session) -> Settings:
-    """Return the settings as a transaction that sells something sees them: not a second old."""
+    """Return the settings as the given transaction sees them, for sales."""
     g.settings = runtime_settings().fresh(session)
     return cast(Settings, g.settings)
 
 
 def maybe_user() -> User | None:
-    """Return who is logged in, if anybody is."""
+    """Return the signed-in user, if any."""
     return cast(User, current_user.user) if current_user.is_authenticated else None
 
 
 def login() -> Login:
-    """Return the login that this request came with; only for views behind `access.require_login`."""
+    """Return the login of this request; only for views behind `auth.require_login`."""
     return cast(Login, current_user.login)
 
 
 def impersonation() -> Login | None:
-    """Return the login of an admin who looks at the portal as another user, if it is one."""
+    """Return the admin's login while it impersonates another user, else None."""
     if not current_user.is_authenticated or current_user.user is login().user:
         return None
     return login()
 
 
 def user() -> User:
-    """Return who is logged in; only for views behind `access.require_login`."""
+    """Return the signed-in user; only for views behind `auth.require_login`."""
     found = maybe_user()
     if found is None:
         raise RuntimeError("a view that needs a login was reached without one")
@@ -80,30 +80,30 @@ def user() -> User:
 
 
 def zone() -> tzinfo:
-    """Return the time zone in which the reader of this page reads times; UTC while none is known."""
+    """Return the user's time zone; UTC while it is unknown."""
     reader = maybe_user()
     return time_zones.zone_of(reader.time_zone if reader else None)
 
 
 def actor() -> Actor:
-    """Return who acts in this request, and from where, for the audit log."""
+    """Return the actor of this request for the audit log."""
     user_id = login().user_id if current_user.is_authenticated else None
     return Actor(user_id, request.remote_addr, request.user_agent.string, g.get("request_id"), Origin.PAGE)
 
 
 def set_request_user(user_id: uuid.UUID) -> None:
-    """Note whose request this is, for what is written down of it when the database may not answer any more."""
+    """Remember the request's user for its log entry, which may be written while the database is down."""
     g.whose = str(user_id)
 
 
 def session() -> Session:
-    """Return the request's session, for reading; writing goes through `transaction`."""
+    """Return the request's database session, for reading; use `transaction` to write."""
     return db.session()
 
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """Commit what the block did, or roll all of it back; views own their transactions, services never do."""
+    """Commit the block, or roll it back when it raises; views own transactions, services never do."""
     own = session()
     try:
         yield own
@@ -114,9 +114,9 @@ def transaction() -> Iterator[Session]:
 
 
 def enqueue_job(job: str, *args: str) -> bool:
-    """Ask for a job after the commit. With Redis down the request still succeeds: a sweep finds the work.
+    """Enqueue a job after the commit. While Redis is down the request still succeeds: a sweep finds the work.
 
-    Says whether the job is in its queue, for what no sweep does.
+    Returns whether the job was queued, for work that no sweep does.
     """
     try:
         enqueue(job, *args)

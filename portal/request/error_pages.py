@@ -1,4 +1,4 @@
-"""From what went wrong to what the visitor sees, in one place. No page here asks the database."""
+"""Error handlers: map exceptions to error pages, or to JSON for the API. None needs the database."""
 
 import logging
 from math import ceil
@@ -41,7 +41,7 @@ STATUS: dict[type[domain.DomainError], int] = {
     domain.ProviderDown: 503,
 }
 CONFLICT = 409
-# Title and sentence for each status; others get the last pair.
+# Title and text for each status; other statuses use 400 or 500.
 PAGES = {
     400: (_("Bad request"), _("The request could not be read. Go back and try again.")),
     401: (_("Sign in to continue"), _("This page is available after you sign in.")),
@@ -62,7 +62,7 @@ PAGES = {
         _("A part of the service is not responding. This usually takes a minute; please try again."),
     ),
 }
-# What the API says instead, where the page's sentence is for somebody in front of a browser.
+# Texts for the API where the page's text is meant for a browser.
 API_MESSAGES = {
     400: "This request could not be read.",
     405: "This address does not take this method; the header Allow says which ones it takes.",
@@ -127,7 +127,7 @@ def _on_domain(error: domain.DomainError) -> Response:
 
 
 def _error_message(error: domain.DomainError, status: int) -> str | None:
-    """Say on a page what the domain refused; None for what the page says anyway."""
+    """Return the page's message for a domain error; None for the default text of the status."""
     if isinstance(error, domain.NotFound):
         return None
     if isinstance(error, domain.TooManyAttempts):
@@ -147,19 +147,19 @@ def _on_csrf(_error: CSRFError) -> Response:
 
 
 def _referring_path() -> str:
-    """Return path and query of the page of ours that sent the request, as the visitor's browser says."""
+    """Return path and query of the own page that sent the request, by the Referer header."""
     try:
         page_before = urlsplit(request.referrer or "")
-    except ValueError:  # a host in brackets that is none
+    except ValueError:  # a malformed host in brackets
         return ""
     return page_before._replace(scheme="", netloc="").geturl() if page_before.netloc == request.host else ""
 
 
 def _on_http(error: HTTPException) -> BaseResponse | HTTPException:
     if error.code is None or error.code < 400:
-        return error  # a redirect to the same address with or without its last slash
+        return error  # a redirect that adds or removes a trailing slash
     if isinstance(error, InternalServerError) and error.original_exception is not None:
-        # Flask has logged the traceback; this line joins it to the id on the visitor's page.
+        # Flask has logged the traceback; this line links it to the request id on the page.
         logger.error("request %s failed: %s", g.get("request_id"), type(error.original_exception).__name__)
     if isinstance(error, MethodNotAllowed) and request.method in {"GET", "HEAD"} and not _is_api():
         return redirect(_page_above())
@@ -171,9 +171,9 @@ def _on_http(error: HTTPException) -> BaseResponse | HTTPException:
 
 
 def _page_above() -> str:
-    """Return the address of the nearest page above one that only takes forms, where the form stands.
+    """Return the address of the nearest parent page that accepts GET, for an address that only accepts POST.
 
-    A form's answer stands at the form's own address, which people reload, bookmark and come back to after a login.
+    A form's response has the address of the form's action, which users reload, bookmark and return to after a login.
     """
     path, adapter = request.path, request_ctx.url_adapter
     while path and adapter is not None:
@@ -185,7 +185,7 @@ def _page_above() -> str:
 
 
 def _on_database_down(error: Exception) -> Response:
-    logger.error("request %s: the database does not answer: %s", g.get("request_id"), type(error).__name__)
+    logger.error("request %s: the database is not responding: %s", g.get("request_id"), type(error).__name__)
     response = page(503)
     response.headers["Retry-After"] = "30"
     return response

@@ -1,8 +1,8 @@
 """Failed attempts, counted over a sliding hour in Redis, with waiting times that double.
 
-An attempt is counted before it is checked and forgiven when it succeeds, so that attempts sent at the same instant are
-all counted and successes cost nothing. While Redis is down each process counts in its memory, with its share of the
-limit (limit / processes, at least one).
+An attempt is counted before it is checked and removed when it succeeds, so that concurrent attempts are all counted and
+successes cost nothing. While Redis is down each process counts in its memory, with its share of the limit
+(limit / processes, at least one).
 """
 
 import logging
@@ -67,7 +67,7 @@ return waits
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many failures an hour under one name. `blocks`: what comes too early is refused without being checked.
+    """The failures allowed per hour under one name. With `blocks` an attempt that comes too early is not checked.
 
     With `doubles` the wait grows with each further failure; without, it ends when the oldest one is an hour old.
     """
@@ -80,7 +80,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt under its limits, and how long each of them says to wait."""
+    """An attempt with its limits and the waiting time of each."""
 
     limits: Sequence[Limit]
     waits: Sequence[float]
@@ -99,7 +99,7 @@ class Attempt:
 
 
 class FailedAttempts:
-    """The counts that all processes share, and those that stand in for them."""
+    """The counts shared by all processes, with a fallback in memory while Redis is down."""
 
     def __init__(self, settings: Settings) -> None:
         self._redis = Redis.from_url(settings.redis.url, socket_timeout=1, socket_connect_timeout=1)
@@ -119,7 +119,7 @@ class FailedAttempts:
         return Attempt(limits, waits, member)
 
     def forgive(self, attempt: Attempt, *, clear: Sequence[Limit] = ()) -> None:
-        """Take an attempt that did not fail out of the counts, and empty those of `clear`."""
+        """Remove an attempt that did not fail from the counts, and reset those of `clear`."""
         self._own.forgive(attempt, clear)
         try:
             with self._redis.pipeline(transaction=False) as pipe:
@@ -129,7 +129,7 @@ class FailedAttempts:
                     pipe.delete(*_keys(clear))
                 pipe.execute()
         except RedisError:
-            # The attempt stays counted for an hour at most: the safe side.
+            # Safe: the attempt stays counted for an hour at most.
             logger.warning("Redis is down: a successful attempt stays counted")
 
     def allowance(self, limit: Limit) -> Allowance:
@@ -146,7 +146,7 @@ class FailedAttempts:
 
 
 class _InMemory:
-    """The same counts in one process, for as long as Redis is down."""
+    """The same counts in one process, while Redis is down."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
@@ -185,7 +185,7 @@ class _InMemory:
 
 
 def _wait(limit: Limit, scores: Sequence[float], now: float) -> float:
-    """Return how many seconds a limit says to wait after these failures, oldest first; as the script does."""
+    """Return the waiting time in seconds after these failures, oldest first; the same rule as in the Lua script."""
     beyond = len(scores) - limit.amount
     if beyond < 0:
         return 0.0

@@ -1,8 +1,8 @@
-"""Brakes against guessing passwords and codes. Each limit is a function whose first sentence is the limit in words.
+"""Rate limits for failed logins and codes. Each limit is a function whose first sentence states it.
 
-Somebody else's failures never shut out the owner of an account: a browser or an address from which the account has been
-used before is counted by itself, and elsewhere the right password still leads in while others fail on the account: by a
-code of the second factor, or by a link in the mail.
+Failures of others never lock out the owner of an account: a browser or an address from which the account has been used
+before has a count of its own. Elsewhere the correct password still works while others fail on the account, with a code
+of the second factor or a link sent by e-mail.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from portal.request.failed_attempts import Attempt, FailedAttempts, Limit
 from portal.request.rate_limits import Allowance, network_of
 
 CODES_PER_HOUR = 20
-# So many times its limit an address may fail before nothing of it is checked any more: each check costs a hash.
+# Above this multiple of its limit nothing from an address is checked any more: each check costs a hash.
 BLOCKING_FACTOR = 10
 FAILURES = (LoginFailed, OtpInvalid, AccountDisabled)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Make this app's counts."""
+    """Create the app's counters."""
     app.extensions["zenzefi-failed-attempts"] = FailedAttempts(settings)
 
 
@@ -53,10 +53,10 @@ def login_attempt(email: str) -> Iterator[Attempt]:
 
 
 def needs_mail(attempt: Attempt) -> bool:
-    """Say whether an unknown client's right password has to be followed by a link in the mail.
+    """Return whether an unknown client with the correct password must also follow a link sent by e-mail.
 
-    That is so beyond the limit of the account or of the address: the password may be a guess that hit at last. Where no
-    mail is sent the password is enough, since nothing else could prove whose the account is.
+    True beyond the limit of the account or of the address: the password may have been guessed. Without a mail server
+    the password is enough, since nothing else could prove who owns the account.
     """
     return attempt.longest_wait > timedelta() and context.frozen_settings().mail.is_configured
 
@@ -71,8 +71,8 @@ def refuse_beyond(attempt: Attempt) -> None:
 def code_attempt(user: User) -> Iterator[Attempt]:
     """A client may try 5 wrong codes of a user's second factor an hour, and all unknown clients together 20.
 
-    The latter is counted by user, since somebody who has the password may come from many addresses: a guess hits once
-    in 300,000. A client that is known to the account is not counted there, so others do not use up its tries.
+    The latter is counted by user, since an attacker with the password may use many addresses: a guess succeeds once in
+    300,000. A client that is known to the account is not counted there, so others do not use up its attempts.
     """
     source = _source(user.email)
     own = Limit(f"code:{source.name}", context.settings().limits.auth_per_hour)
@@ -84,9 +84,9 @@ def code_attempt(user: User) -> Iterator[Attempt]:
 
 @contextmanager
 def proof_attempt(login_id: object) -> Iterator[Attempt]:
-    """A login may fail 5 times an hour to prove its user's password or code again, then waits, longer each time.
+    """A login may fail 5 times an hour to confirm its user's password or code, then waits, longer each time.
 
-    Counted by login: the owner's other logins go on when one of them was stolen.
+    Counted by login: the owner's other logins keep working when one was stolen.
     """
     own = Limit(f"proof:{login_id}", context.settings().limits.auth_per_hour)
     with _counted((own,), own=own) as attempt:
@@ -97,8 +97,8 @@ def proof_attempt(login_id: object) -> Iterator[Attempt]:
 def registration() -> Iterator[Attempt]:
     """An address may register 5 times an hour (`limits.registrations_per_hour`); raises TooManyAttempts after that.
 
-    Counted before it is tried, so that registrations sent at the same instant are counted too; what is refused costs
-    nothing, except that the API says EmailTaken: that would let somebody look up addresses without a limit.
+    Counted before the attempt, so that concurrent registrations are counted too. A rejected one is not counted, except
+    for EmailTaken of the API: addresses could be looked up without a limit.
     """
     limit = _registrations()
     g.shown_limit = limit
@@ -114,13 +114,13 @@ def registration() -> Iterator[Attempt]:
 
 
 def allowance() -> Allowance:
-    """Return what is left under the limit that this request was counted by, or else of its address."""
+    """Return what is left of the limit that counted this request, or else of the limit of its address."""
     return _counts().allowance(g.get("shown_limit") or _address_limits()[0])
 
 
 @contextmanager
 def _counted(limits: Sequence[Limit], *, own: Limit) -> Iterator[Attempt]:
-    """Count what fails in the block; a success clears the client's own count, and nobody else's."""
+    """Count failures in the block; a success resets only the client's own count."""
     counts = _counts()
     attempt = _begin(counts, limits)
     try:
@@ -146,7 +146,7 @@ def _begin(counts: FailedAttempts, limits: Sequence[Limit]) -> Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Who tries: the account as a digest, the client's name within it, and whether the account knows the client."""
+    """The source of an attempt: digest of the account, name of the client, and whether the account knows the client."""
 
     account: str
     client: str
@@ -158,10 +158,10 @@ class _Source:
 
 
 def _source(email: str) -> _Source:
-    """Find out which client tries which account, with the same work whether or not there is such an account.
+    """Return the source of an attempt, with the same work whether or not the account exists.
 
-    A browser is known by its lasting cookie, which nobody can guess, and any client by an address from which a login of
-    the account was opened. Programs keep no cookies, and what they call themselves proves nothing.
+    A browser is known by its device cookie, which cannot be guessed, and any client by an address from which the
+    account has signed in before. Programs keep no cookies, and their user agent proves nothing.
     """
     shown = "" if is_api_path(request.path) else auth.device_cookie()
     found = known_devices.recognise(context.session(), email, shown=shown, address=request.remote_addr or "")
@@ -171,7 +171,7 @@ def _source(email: str) -> _Source:
 
 
 def _address_limits() -> tuple[Limit, Limit]:
-    """Return the limit of an address beyond which wrong passwords are told to wait, and the one that blocks."""
+    """Return the limit of an address that delays wrong passwords, and the higher one that blocks."""
     network, amount = network_of(request.remote_addr), context.settings().limits.auth_per_address
     return (
         Limit(f"address:{network}", amount, blocks=False),

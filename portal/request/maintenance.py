@@ -1,4 +1,4 @@
-"""Maintenance mode: buyers may look and change nothing; admins, providers' callbacks and health checks go on."""
+"""Maintenance mode: read-only for buyers; admins, payment callbacks and health checks keep working."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from portal.i18n import gettext as _
 from portal.request import context, error_pages
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-# Who wants to end the maintenance must be able to log in, and to stop looking at the portal as somebody else.
+# Admins must be able to sign in and to stop impersonating a user, so that they can end the maintenance.
 EXEMPT_PATHS = (
     "/login",
     "/logout",
@@ -23,13 +23,13 @@ EXEMPT_PATHS = (
 
 
 def init_app(app: Flask) -> None:
-    """Refuse what changes something, and let templates say why."""
+    """Reject changes during maintenance, and make its message available to templates."""
     app.before_request(_refuse_changes)
     app.jinja_env.globals.update(maintenance=current_message)
 
 
 def current_message() -> str | None:
-    """Return what is to be said about a maintenance that is under way, if one is."""
+    """Return the message of the current maintenance, or None."""
     rules = context.settings().maintenance
     if not rules.on:
         return None
@@ -40,12 +40,12 @@ def current_message() -> str | None:
 
 
 def _refuse_changes() -> Response | None:
-    """The JSON API asks by itself once it knows who calls: a cookie has no say there."""
+    """Reject changes on pages; the JSON API checks by itself after authentication, which ignores cookies."""
     return None if i18n.is_api_path(request.path) else maintenance_response(context.maybe_user)
 
 
 def maintenance_response(who: Callable[[], User | None]) -> Response | None:
-    """Return what to answer instead of a change; `who` is asked for the user only when it matters."""
+    """Return the response that replaces a change, or None; `who` is called only during maintenance."""
     if request.method in SAFE_METHODS or request.path.startswith(EXEMPT_PATHS):
         return None
     said = current_message()

@@ -1,4 +1,4 @@
-"""Which page of a list was asked for."""
+"""Page number of a list from the query string."""
 
 from typing import TypedDict
 
@@ -17,6 +17,6 @@ class PageSlice(TypedDict):
 
 
 def page_slice(name: str = "page") -> PageSlice:
-    """Return `limit` and `offset` for the page number under a name in the query; nonsense there is the first page."""
+    """Return `limit` and `offset` for the page number in the query; an invalid number is the first page."""
     number = request.args.get(name, 1, type=int)
     return PageSlice(limit=PER_PAGE, offset=min(max(number - 1, 0) * PER_PAGE, MAX_OFFSET))

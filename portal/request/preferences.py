@@ -1,8 +1,8 @@
-"""Language and theme of a visitor: kept in cookies of their own, and changed on any page without losing what was typed.
+"""Language and theme of a visitor: stored in cookies, and changed on any page without losing form input.
 
-The page that answers a form has an address of its own, which cannot be fetched with its input. There the menu sends the
-form itself once more, with the choice beside it: such a request is a redraw, acts on nothing (`Form.validate` says no)
-and shows the same page and input in the new language.
+The page that answers a form cannot be fetched again with its input. There the menu submits the form itself with the
+choice: such a request is a redraw, changes nothing (`Form.validate` returns False) and shows the same page and input in
+the new language.
 """
 
 from flask import Flask, request
@@ -18,13 +18,13 @@ CHOICES = ((i18n.COOKIE, LANGUAGES), (i18n.THEME_COOKIE, i18n.THEMES))
 
 
 def init_app(app: Flask) -> None:
-    """Keep what a redraw chose."""
+    """Store the choice of a redraw."""
     app.before_request(_keep_language)
     app.after_request(_keep_choice)
 
 
 def keep(response: Response, prefix: str = "") -> Response:
-    """Send the cookies of what the request's form chose; names of fields begin with `prefix`."""
+    """Set the cookies for the choices of the submitted form, whose field names begin with `prefix`."""
     for name, known in CHOICES:
         if (value := request.form.get(prefix + name, "")) in known:
             secure = context.settings().platform.is_production
@@ -33,7 +33,7 @@ def keep(response: Response, prefix: str = "") -> Response:
 
 
 def keep_language_of_mails(language: str) -> None:
-    """Write mails to who is logged in, if anybody is, in the language that was chosen last."""
+    """Store the language for e-mails to the signed-in user, if any."""
     user = context.maybe_user()
     if user is not None and language in LANGUAGES:
         with context.transaction():

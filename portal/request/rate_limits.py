@@ -1,4 +1,4 @@
-"""How often something may be tried. Each limit is a function whose first sentence is the limit in words.
+"""Rate limits of the portal. Each limit is a function whose first sentence states it.
 
 Those of logins and registrations, where only failures count, are in `portal.request.login_limits`.
 
@@ -35,7 +35,7 @@ MAILED_LINKS_PER_HOUR = 10
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How a window stands: what it takes in all, what it takes still, and when the oldest one leaves it."""
+    """State of a limit: its size, what is left, and when the oldest request leaves the window."""
 
     limit: int
     remaining: int
@@ -49,7 +49,7 @@ class Allowance:
 
 
 class Windows:
-    """The windows of this process: those in Redis, and those that stand in for them."""
+    """Sliding windows in Redis, with a fallback in memory while Redis is down."""
 
     def __init__(self, settings: Settings) -> None:
         url = settings.redis.url.replace("unix://", "redis+unix://", 1)
@@ -59,18 +59,18 @@ class Windows:
         self._processes = settings.portal.processes * settings.platform.machines
 
     def take(self, limit: RateLimitItem, name: str) -> bool:
-        """Count one; False when there was no room for it."""
+        """Count one attempt; returns False when the limit is reached."""
         return self._ask(lambda window, item: window.hit(item, name), limit)
 
     def resets_in(self, limit: RateLimitItem, name: str) -> timedelta:
-        """Return when the oldest counted one leaves the window, so that one more would pass."""
+        """Return when the oldest attempt leaves the window, so that another is allowed."""
         reset = self._ask(lambda window, item: window.get_window_stats(item, name).reset_time, limit)
         return timedelta(seconds=max(1.0, reset - time.time()))
 
     def allowance(self, limit: RateLimitItem, name: str, *, is_over: bool = False) -> Allowance:
-        """Return how the window stands."""
+        """Return the state of the limit."""
         reset, remaining = self._ask(lambda window, item: window.get_window_stats(item, name), limit)
-        # The window of nobody's request "resets" now.
+        # An empty window resets now.
         wait = timedelta(seconds=max(0.0, reset - time.time()))
         return Allowance(limit.amount, remaining, wait, is_over)
 
@@ -84,12 +84,12 @@ class Windows:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Make this app's windows."""
+    """Create the app's windows."""
     app.extensions["zenzefi-limits"] = Windows(settings)
 
 
 def count_gift_code(user_id: uuid.UUID) -> None:
-    """A user may try 10 gift codes an hour; raises TooManyAttempts after that. Counted before it is tried."""
+    """A user may try 10 gift codes an hour; raises TooManyAttempts after that. Counted before the attempt."""
     windows = cast(Windows, current_app.extensions["zenzefi-limits"])
     limit = RateLimitItemPerHour(GIFT_CODES_PER_HOUR, namespace="gift")
     if not windows.take(limit, str(user_id)):
@@ -109,7 +109,7 @@ def take_api_call(user_id: uuid.UUID) -> Allowance:
 
 
 def count_mailed_link(address: str | None) -> None:
-    """An address may ask for 10 mails with a link an hour; raises TooManyAttempts after that. Counted beforehand.
+    """An address may request 10 e-mailed links an hour; raises TooManyAttempts after that. Counted beforehand.
 
     How many mails one user gets is bounded where they are sent (`models.services.accounts.email_links`).
     """
@@ -120,5 +120,5 @@ def count_mailed_link(address: str | None) -> None:
 
 
 def network_of(address: str | None) -> str:
-    """Return what counts as one address: an IPv4 address, or the /64 that one IPv6 household has."""
+    """Return the network that is limited as one client: an IPv4 address, or the /64 of an IPv6 address."""
     return customer_network(address or "") or "unknown"

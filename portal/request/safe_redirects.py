@@ -1,4 +1,4 @@
-"""Where a redirect may lead: to a path of our own and nowhere else."""
+"""Safe redirect targets: only paths of this site, and listed return addresses."""
 
 import re
 
@@ -20,19 +20,19 @@ def local_path(value: str | None, default: str) -> str:
 
 
 def path_of_request() -> str:
-    """Return path and query of the current request, for a way back."""
+    """Return path and query of the current request, to return to it later."""
     return request.full_path.rstrip("?")
 
 
 def own_address(path: str) -> str:
-    """Return the full address of a path, built from the settings: a Host header of the visitor's has no say."""
+    """Return the full address of a path, built from the settings and never from the Host header."""
     return context.settings().portal.address + path
 
 
 def return_path(value: str) -> str | None:
-    """Return the full address to which a checkout may send its buyer; None for a place that nobody has listed.
+    """Return the full address to which a checkout may redirect; None when it is not allowed.
 
-    A path of ours, an address of ours, or one at an origin of `payments.return_origins`.
+    Allowed are paths and addresses of this site, and addresses at an origin of `payments.return_origins`.
     """
     for origin in (context.settings().portal.address, *context.settings().payments.return_origins):
         path = value.removeprefix(origin) if value.startswith(f"{origin}/") else ""
@@ -42,5 +42,5 @@ def return_path(value: str) -> str | None:
 
 
 def without_own_origin(url: str) -> str:
-    """Take our own origin off, so that a visitor who came by another name of this host keeps his cookies."""
+    """Strip our own origin, so that visitors who use another name of this host keep their cookies."""
     return url.removeprefix(context.settings().portal.address)

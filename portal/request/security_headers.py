@@ -1,4 +1,4 @@
-"""What every reply carries, and what every request must pass before a view sees it."""
+"""Security headers of every response, and checks of every request before its view."""
 
 import logging
 import re
@@ -48,14 +48,14 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-# Views that build no address from the request and show nothing to strangers.
+# Views that build no address from the request and show nothing private.
 BY_ADDRESS = {"health.health", "metrics.show"}
 HSTS = "max-age=31536000; includeSubDomains"
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}", re.ASCII)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Check hosts and text on the way in, and set the headers on the way out."""
+    """Register the checks of requests and the headers of responses."""
     production = settings.platform.is_production
     public_host = urlsplit(settings.portal.address).hostname
     trusts_a_proxy = settings.portal.trusted_proxies > 0
@@ -67,21 +67,21 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def refuse_foreign_hosts() -> None:
-        """Answer only to our own name in production; probes and Prometheus ask each machine by its address."""
+        """Accept only our own host name in production; probes and Prometheus use the machine's address."""
         if production and request.endpoint not in BY_ADDRESS and _hostname() != public_host:
             abort(400)
 
     @app.before_request
     def refuse_nul() -> None:
-        """PostgreSQL stores no NUL, and nobody types one: refuse it before it becomes a 500."""
-        # A body under /api/ is no form of a page, and is read by its view, which has a smaller bound for it.
+        """Reject NUL characters with 400, since PostgreSQL cannot store them."""
+        # The views under /api/ read their bodies themselves, with a smaller limit.
         sent = [request.args] if request.path.startswith("/api/") else [request.args, request.form]
         if any("\0" in value for values in sent for _, value in values.items(multi=True)):
             abort(400)
 
     @app.before_request
     def only_look_while_viewing() -> None:
-        """Refuse all but GET while an admin views the portal as a user; he can only stop. No view can forget it."""
+        """Reject all but GET while an admin impersonates a user, except ending the impersonation."""
         if request.method in {"GET", "HEAD", "OPTIONS"} or request.endpoint == "view_as.end":
             return
         if "_user_id" in session and context.impersonation() is not None:
@@ -100,7 +100,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.url_defaults
     def version_static_files(endpoint: str, values: dict[str, Any]) -> None:
-        """Put the time of a file's last change into its address."""
+        """Add the modification time of a static file to its address."""
         if endpoint == "static" and "filename" in values:
             path = Path(app.static_folder or "") / values["filename"]
             values["v"] = int(path.stat().st_mtime) if path.is_file() else 0
@@ -111,10 +111,10 @@ def _hostname() -> str:
 
 
 def _keep_out_of_caches(response: Response) -> None:
-    """Keep a logged-in user's pages nowhere; a visitor's carry a CSRF token, so only his own browser may."""
+    """Forbid caching of a user's pages; a visitor's pages have a CSRF token, so only the browser may cache them."""
     if "Cache-Control" in response.headers:
         return
-    # Only what the request has loaded already is asked: this must not look a user up, least of all on a 500.
+    # Uses only what the request has loaded already: this must not query the database, above all not on a 500.
     logged_in = "_login_user" in g and current_user.is_authenticated
     response.headers["Cache-Control"] = "no-store" if logged_in else "private, no-cache"
     response.vary.update(("Cookie", "Accept-Language"))

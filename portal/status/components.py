@@ -1,4 +1,4 @@
-"""How each part of the platform is, for the office's first page; a part that hangs must not take the page along."""
+"""Component status for the admin dashboard; a component that hangs does not block the page."""
 
 import logging
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """What was found; all None while Redis does not answer. `report` is that of the scheduled look."""
+    """Status of the components; all None while Redis is down. `report` is that of the scheduled checks."""
 
     report: Report | None = None
     worker_totals: WorkerTotals | None = None
@@ -29,7 +29,7 @@ class ComponentStatus:
 
     @property
     def stopped(self) -> list[str]:
-        """The parts that do not run, by the names that `labels.STOPPED` has words for."""
+        """The components that are not running, by their keys in `labels.STOPPED`."""
         if self.work is None or self.worker_totals is None:
             return ["redis"]
         runs = {
@@ -41,7 +41,7 @@ class ComponentStatus:
 
 
 def redis() -> Redis:
-    """Return this process's way to Redis, which gives up soon."""
+    """Return this process's Redis client, with short timeouts."""
     return _connected(context.frozen_settings().redis.url)
 
 
@@ -51,7 +51,7 @@ def _connected(url: str) -> Redis:
 
 
 def collect_components() -> ComponentStatus:
-    """Ask Redis for what jobs and workers left there."""
+    """Read what jobs and workers have stored in Redis."""
     try:
         connection = redis()
         with connection.pipeline(transaction=False) as pipeline:
@@ -62,5 +62,5 @@ def collect_components() -> ComponentStatus:
         found = gateway_workers.read_totals(gauges, totals, clock.now().timestamp())
         return ComponentStatus(health_report.from_json(report), found, queues.queue_status(connection))
     except (RedisError, QueueDown) as error:
-        logger.warning("the parts cannot be asked: %s", type(error).__name__)
+        logger.warning("cannot read the component status: %s", type(error).__name__)
         return ComponentStatus()

@@ -1,4 +1,4 @@
-"""What the portal refused or failed at is kept for a while, so that an admin finds it by the id on the page."""
+"""Failed requests of the portal, stored for a while so that an admin can look them up by request id."""
 
 import logging
 import time
@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 def init_app(app: Flask) -> None:
-    """Note every answer that is an error."""
+    """Store every error response."""
     app.after_request(_store_failed_request)
 
 
 def find(request_id: str) -> FailedRequest | None:
-    """Return what a request was; None when it changed nothing unusual, is forgotten, or Redis does not answer."""
+    """Return a failed request; None when it did not fail, has expired, or Redis is down."""
     if not failed_requests.REQUEST_ID.fullmatch(request_id):
         return None
     try:
@@ -28,7 +28,7 @@ def find(request_id: str) -> FailedRequest | None:
             cast(bytes | None, recent_requests.redis().hget(failed_requests.ASKED_KEY, request_id))
         )
     except RedisError as error:
-        logger.warning("a request cannot be looked up: %s", type(error).__name__)
+        logger.warning("cannot look up a failed request: %s", type(error).__name__)
         return None
 
 
@@ -43,9 +43,9 @@ def _store_failed_request(response: Response) -> Response:
                     failed_requests.ADD, 2, failed_requests.ASKED_KEY, failed_requests.ORDER_KEY, request_id, line
                 )
             except RedisError as error:
-                logger.warning("request %s is not kept: %s", request_id, type(error).__name__)
+                logger.warning("cannot store the failed request %s: %s", request_id, type(error).__name__)
 
-        # Once the answer is sent: nobody waits for this.
+        # After the response is sent, so that the client does not wait.
         response.call_on_close(write)
     return response
 

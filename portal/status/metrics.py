@@ -1,4 +1,4 @@
-"""`/metrics` for the ops networks: the portal's requests, what people do, and how much there is of everything.
+"""`/metrics` of the portal for the ops networks: requests, user events and business figures.
 
 Requests and statements are counted by prometheus_client, over all gunicorn processes when PROMETHEUS_MULTIPROC_DIR
 names a folder. Each process counts events of users and jobs in Redis (models/metrics/audit_counters.py); gauges
@@ -29,15 +29,15 @@ from portal.status import metrics_collector
 
 logger = logging.getLogger(__name__)
 
-# A method is a label, and anybody may invent one: each other name would be series that stay.
+# The method is a metric label: each invented method would create permanent series.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# What a statement begins with; everything else, such as SET, is "other".
+# First words of SQL statements; everything else, such as SET, is "other".
 _STATEMENT_KINDS = frozenset({"select", "insert", "update", "delete", "with"})
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Count from now on, and answer at /metrics."""
-    # A second gauge for each series, which nothing here reads.
+    """Set up the metrics and the /metrics endpoint."""
+    # Disable the second gauge for each series, which nothing reads.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
     redis = Redis.from_url(settings.redis.url, socket_timeout=1, socket_connect_timeout=1)
     app.extensions["metrics"] = redis
@@ -71,7 +71,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 class _NormaliseMethod:
-    """Calls each method that we do not serve INVALID, as the gateway's metrics do, before anything looks at it."""
+    """Middleware that replaces unknown methods by INVALID, as the gateway's metrics do."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
@@ -84,12 +84,12 @@ class _NormaliseMethod:
 
 @cache
 def _count_commits() -> None:
-    """Listen to the one factory of sessions that all apps of a process share, once."""
+    """Count audit rows on commit; once per process, since all apps share the session factory."""
     audit_counters.follow(db.session, lambda totals: add_to_totals(current_app.extensions["metrics"], totals))
 
 
 def _time_statements(engine: Engine, registry: CollectorRegistry) -> None:
-    """Observe how long each statement of an app's engine takes."""
+    """Measure the duration of each SQL statement of an engine."""
     declared = next(metric for metric in PORTAL if metric.name == "db_query_duration_seconds")
     took = Histogram(declared.name, declared.text, declared.labels, buckets=declared.buckets, registry=registry)
 
@@ -105,11 +105,11 @@ def _time_statements(engine: Engine, registry: CollectorRegistry) -> None:
 
 
 def add_to_totals(redis: Redis, totals: audit_counters.Totals) -> None:
-    """Add to the totals of all processes. With Redis down they are short of it, and nothing else is."""
+    """Add to the totals of all processes; while Redis is down the counts are lost."""
     try:
         with redis.pipeline(transaction=False) as pipeline:
             for name, by in totals.items():
                 pipeline.hincrby(audit_counters.TOTALS_KEY, name, by)
             pipeline.execute()
     except RedisError as error:
-        logger.warning("not counted for the metrics: %s (%s)", ", ".join(totals), type(error).__name__)
+        logger.warning("metrics not counted: %s (%s)", ", ".join(totals), type(error).__name__)

@@ -1,6 +1,6 @@
-"""What `/metrics` asks for when somebody looks: the database for how much there is, Redis for counts, queues, backups.
+"""Business metrics that `/metrics` reads on each scrape: figures from the database, counts and queues from Redis.
 
-An answer is kept for a moment, since anybody in the ops networks may look at any rate.
+The result is cached for a few seconds, since scrapes may come at any rate.
 """
 
 import threading
@@ -27,7 +27,7 @@ type Found = dict[str, dict[tuple[str, ...], float]]
 
 
 class MetricsCollector:
-    """The metrics of the whole shop, asked for by one thread at a time."""
+    """The metrics of the whole installation, collected by one thread at a time."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -36,7 +36,7 @@ class MetricsCollector:
         self._made = b""
 
     def text(self) -> bytes:
-        """Return the metrics as Prometheus text; what a part that is down would have said is left out."""
+        """Return the metrics as Prometheus text, without those of a component that is down."""
         with self._asking:
             if time.monotonic() - self._made_at > CACHE_SECONDS:
                 figures: GaugeValues = collect_from_database(db.session) | collect_from_redis(self._redis)
@@ -46,7 +46,7 @@ class MetricsCollector:
 
 
 def collect_from_database(sessions: Any) -> Found:
-    """Return what the database says."""
+    """Return the figures from the database."""
     try:
         found = _business_figures(business_metrics.collect(sessions()))
     except SQLAlchemyError:
@@ -78,7 +78,7 @@ def _business_figures(now: business_metrics.BusinessMetrics) -> Found:
 
 
 def collect_from_redis(redis: Redis) -> Found:
-    """Return what Redis and the queues in it say."""
+    """Return the figures from Redis and its queues."""
     try:
         found = _queue_figures(redis)
         ended: dict[bytes, bytes] = redis.hgetall(last_success.JOBS_KEY)  # type: ignore[assignment]  # nothing is decoded
@@ -93,24 +93,24 @@ def collect_from_redis(redis: Redis) -> Found:
 
 
 def _queue_figures(redis: Redis) -> Found:
-    lanes = [Queue(name, connection=redis) for name in (queues.QUEUE, queues.SLOW_QUEUE)]
+    found_queues = [Queue(name, connection=redis) for name in (queues.QUEUE, queues.SLOW_QUEUE)]
     each: dict[str, Callable[[Queue], float]] = {
-        "jobs_waiting": lambda lane: lane.count,
+        "jobs_waiting": lambda queue: queue.count,
         "jobs_oldest_seconds": _oldest_age_seconds,
-        "jobs_failed": lambda lane: lane.failed_job_registry.count,
-        "job_workers": lambda lane: len(Worker.all(queue=lane)),
+        "jobs_failed": lambda queue: queue.failed_job_registry.count,
+        "job_workers": lambda queue: len(Worker.all(queue=queue)),
     }
-    found: Found = {name: {(lane.name,): float(ask(lane)) for lane in lanes} for name, ask in each.items()}
+    found: Found = {name: {(queue.name,): float(ask(queue)) for queue in found_queues} for name, ask in each.items()}
     return found | {"job_scheduler_up": {(): int(queues.scheduler_lives(redis))}}
 
 
-def _oldest_age_seconds(lane: Queue) -> float:
-    first = next(iter(lane.get_jobs(0, 1)), None)
+def _oldest_age_seconds(queue: Queue) -> float:
+    first = next(iter(queue.get_jobs(0, 1)), None)
     return (clock.now() - first.enqueued_at).total_seconds() if first and first.enqueued_at else 0.0
 
 
 def totals(redis: Redis) -> Totals:
-    """Return what all processes have counted. Raises RedisError."""
+    """Return the totals of all processes. Raises RedisError."""
     found: dict[bytes, bytes] = redis.hgetall(audit_counters.TOTALS_KEY)  # type: ignore[assignment]  # nothing is decoded
     return {tuple(name.decode().split("|")): int(count) for name, count in found.items()}
 

@@ -1,4 +1,4 @@
-"""The last requests and refusals of a token, read from Redis, where the workers leave them."""
+"""Recent requests and rejections of a token, which the proxy workers store in Redis."""
 
 import logging
 import uuid
@@ -17,19 +17,19 @@ from portal.request import context
 
 logger = logging.getLogger(__name__)
 
-# The page has more to show than this, so it does not wait for long.
+# Short, because the page is useful without this.
 TIMEOUT_SECONDS = 0.5
 
 
 def requests(token_id: uuid.UUID) -> Sequence[Seen] | None:
-    """Return a token's last requests, newest first; None while Redis does not answer."""
+    """Return a token's recent requests, newest first; None while Redis is down."""
     return _read(
         recent_requests.requests_key(token_id), recent_requests.REQUESTS_KEPT, recent_requests.REQUESTS_SECONDS
     )
 
 
 def refusals(token_id: uuid.UUID) -> Sequence[Seen] | None:
-    """Return a token's last refusals, newest first; None while Redis does not answer."""
+    """Return a token's recent rejections, newest first; None while Redis is down."""
     return _read(
         recent_requests.refusals_key(token_id), recent_requests.REFUSALS_KEPT, recent_requests.REFUSALS_SECONDS
     )
@@ -40,12 +40,12 @@ def _read(key: str, most: int, seconds: int) -> Sequence[Seen] | None:
         lines = cast(list[bytes], redis().lrange(key, 0, most - 1))
         return recent_requests.decode(lines, since=clock.now() - timedelta(seconds=seconds))
     except RedisError as error:
-        logger.warning("the last requests cannot be read: %s", type(error).__name__)
+        logger.warning("cannot read recent requests: %s", type(error).__name__)
         return None
 
 
 def redis() -> Redis:
-    """Return this process's way to what the workers leave; it is not waited for."""
+    """Return this process's Redis client, with short timeouts."""
     return _redis(context.frozen_settings().redis.url)
 
 

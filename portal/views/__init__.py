@@ -1,4 +1,4 @@
-"""The pages, one module for each subject."""
+"""Views of the portal: registration of all blueprints."""
 
 from flask import Flask
 
@@ -75,7 +75,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(announcement_banner.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(payment_callbacks.blueprint)
-    # The two exemptions: what calls these carries a signature and no cookie.
+    # No CSRF token for these: their callers send a signature and no cookie.
     csrf.exempt(payment_callbacks.blueprint)
     csrf.exempt(notifications.unsubscribe)
     if "mock" in settings.payments.providers:

@@ -1,4 +1,4 @@
-"""Registering and logging in."""
+"""Registration, login and the second login step."""
 
 from pydantic import Field
 

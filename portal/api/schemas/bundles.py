@@ -1,4 +1,4 @@
-"""Several tokens at once."""
+"""Bundles: list and purchase of several tokens at once."""
 
 from decimal import Decimal
 from typing import Annotated

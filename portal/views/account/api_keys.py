@@ -1,4 +1,4 @@
-"""The user's own API keys: making one, which is shown once, and ending it."""
+"""API keys of the user: create one, shown once, and revoke it."""
 
 import uuid
 
@@ -21,13 +21,13 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.get("")
 def listing() -> str:
-    """Show the keys, and the form for another one."""
+    """Show the keys and the form for a new one."""
     return _page(KeyForm.of(context.user(), key_id=uuid.uuid4()))
 
 
 @blueprint.post("")
 def create() -> str | Response | tuple[str, int]:
-    """Make a key and show its secret, in this one reply and nowhere else; a form sent twice makes one key."""
+    """Create a key and show its secret once, in this response; a form submitted twice creates one key."""
     form = KeyForm.of(context.user())
     if not form.validate():
         return _page(form), 400
@@ -51,7 +51,7 @@ def create() -> str | Response | tuple[str, int]:
 
 @blueprint.get("/<uuid:key_id>/end")
 def confirm_end(key_id: uuid.UUID) -> str:
-    """Ask before a key is ended."""
+    """Ask for confirmation before a key is revoked."""
     key = api_keys.own(context.session(), context.user(), key_id)
     return confirmation.ask(
         _("Revoke this API key?"),
@@ -65,7 +65,7 @@ def confirm_end(key_id: uuid.UUID) -> str:
 
 @blueprint.post("/<uuid:key_id>/end")
 def end(key_id: uuid.UUID) -> Response:
-    """End a key; whatever uses it is refused from then on."""
+    """Revoke a key; programs that use it lose access immediately."""
     with context.transaction() as session:
         api_keys.revoke(session, context.user(), key_id, actor=context.actor())
     flash(_("The API key has been revoked."), "good")

@@ -1,4 +1,4 @@
-"""Another e-mail address for the user: asked for with the password, confirmed at the new address, told to the old."""
+"""Change of the user's e-mail address: requested with the password, confirmed at the new address."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response

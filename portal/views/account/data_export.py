@@ -1,4 +1,4 @@
-"""The user's own data: all of it as a file, and the end of the account."""
+"""Data export and account deletion."""
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, session, stream_with_context, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -18,7 +18,7 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.post("/profile/export")
 def export() -> Response:
-    """Send all that we keep of the user as one JSON file, piece by piece."""
+    """Stream all stored data of the user as a JSON file."""
     user = context.user()
     with context.transaction() as own:
         who = context.actor()
@@ -32,7 +32,7 @@ def export() -> Response:
 
 @blueprint.route("/profile/delete", methods=["GET", "POST"])
 def delete() -> str | AnyResponse | tuple[str, int]:
-    """Say in numbers what is lost, and delete the account against the password."""
+    """Show what is lost in numbers, and delete the account with the password."""
     form = DeleteForm(request.form)
     user = context.user()
     if request.method == "POST" and form.validate():

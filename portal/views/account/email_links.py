@@ -1,8 +1,7 @@
-"""Forgotten passwords and addresses to be confirmed: asking for a mail, and what its link leads to.
+"""E-mailed links: password reset, address confirmation and sign-in; requesting a link and following it.
 
-A mail scanner that follows a link must not use it up, so following one shows a page and only its button acts. The
-link's secret goes into the browser's session and out of the address at once, so that it is in no history and no
-Referer of the page that follows.
+A mail scanner that follows a link must not use it, so a link leads to a page and only its button acts. The link's
+secret moves from the address to the browser's session, so that it is in no history and no Referer.
 """
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
@@ -29,13 +28,13 @@ PAGES = {
 
 @blueprint.route("/forgot-password", methods=["GET", "POST"])
 def forgot() -> str | Response | tuple[str, int]:
-    """Ask for a link to set a new password."""
+    """Request a link to set a new password."""
     return _request_link_page(LinkPurpose.RESET_PASSWORD, "account/forgot.html", "links.forgot")
 
 
 @blueprint.route("/confirm-again", methods=["GET", "POST"])
 def confirm_again() -> str | Response | tuple[str, int]:
-    """Ask for the link that confirms an address once more."""
+    """Request another link to confirm an address."""
     return _request_link_page(LinkPurpose.CONFIRM_EMAIL, "account/confirm_again.html", "links.confirm_again")
 
 
@@ -55,7 +54,7 @@ def _request_link_page(purpose: LinkPurpose, template: str, here: str) -> str | 
 
 @blueprint.get("/links/<secret>")
 def follow(secret: str) -> Response:
-    """Take a link from a mail: look whether it is good, keep it in the session, and show its page."""
+    """Check a link from an e-mail, store it in the session and redirect to its page."""
     try:
         link = email_links.find(context.session(), secret, settings=context.frozen_settings())
     except LinkExpired:
@@ -69,7 +68,7 @@ def follow(secret: str) -> Response:
 
 @blueprint.route("/reset-password", methods=["GET", "POST"])
 def reset() -> str | Response | tuple[str, int]:
-    """Set a new password with a link; every login ends, and a second factor is still asked for at the next one."""
+    """Set a new password with a link; every login ends, and the next one still needs the second factor."""
     form = NewPasswordForm(request.form)
     try:
         link = _link_in_session("links.reset")
@@ -95,7 +94,7 @@ def reset() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/confirm-email", methods=["GET", "POST"])
 def confirm() -> str | Response | tuple[str, int]:
-    """Confirm an address with a link: the one of a new account, or another one of an old."""
+    """Confirm an address with a link: of a new account, or a changed one."""
     try:
         link = _link_in_session("links.confirm")
         if link is None:
@@ -122,7 +121,7 @@ def confirm() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/finish-login", methods=["GET", "POST"])
 def finish_login() -> str | Response | tuple[str, int]:
-    """Log in with a link that was mailed after the right password; a second factor is still asked for."""
+    """Sign in with a link that was e-mailed after the correct password; a second factor is still required."""
     try:
         link = _link_in_session("links.finish_login")
         if link is None:
@@ -145,15 +144,15 @@ def finish_login() -> str | Response | tuple[str, int]:
 
 
 def _is_shown(link: EmailLink) -> bool:
-    """Say whether a form was made for this link; another tab may have followed a different one since.
+    """Return whether a form belongs to this link; another tab may have followed a different one since.
 
-    A page of an older release names none.
+    A page of an older release names no link.
     """
     return request.form.get("shown", str(link.id)) == str(link.id)
 
 
 def _link_in_session(page: str) -> EmailLink | None:
-    """Return the link that this browser came with, if it leads to this page. Raises LinkExpired."""
+    """Return the link in the browser's session, if it leads to this page. Raises LinkExpired."""
     secret = session.get(SESSION_KEY)
     if not isinstance(secret, str):
         return None

@@ -1,4 +1,4 @@
-"""Registering and logging in."""
+"""Registration, login and the second login step."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
@@ -20,15 +20,14 @@ blueprint = Blueprint("accounts", __name__)
 
 @blueprint.route("/register", methods=["GET", "POST"])
 def register() -> str | Response | tuple[str, int]:
-    """Make an account, and say the same whether or not the e-mail address has one already.
+    """Create an account; the response is the same whether or not the e-mail address already has one.
 
-    Whether an address has an account is not revealed (docs/spec/invariants.md#28-account-enumeration).
-    So a taken address leads to the same redirect and the same words as a new one, after the same hashing of the
-    password, and the words are true of both. The right owner, who had forgotten, gets a mail that says so; without mail
-    the words name his old password, and the login page leads to what helps who has forgotten it.
+    Whether an address has an account is not revealed (docs/spec/invariants.md#28-account-enumeration): a taken address
+    leads to the same redirect and message as a new one, after the same hashing of the password. Its owner gets an
+    e-mail; without a mail server the message mentions the existing password.
 
-    User names are shown to nobody but admins and have to be told apart, so a taken one is said plainly. It is looked
-    up first: were it left to the indexes, the error for a taken name would appear only with an address that is free.
+    A taken username is reported. It is checked first: with the unique indexes alone, its error would appear only for
+    a free address.
     """
     if current_user.is_authenticated:
         return redirect(url_for("profile.dashboard"))
@@ -68,7 +67,7 @@ def _register(form: RegisterForm) -> None:
             )
             time_zones.set_if_empty(session, user, form.time_zone.data or "")
     except EmailTaken:
-        # The same answer as for a new address; the caller says why.
+        # The same response as for a new address; see `register`.
         with context.transaction() as session:
             if users.record_second_registration(session, email=email, actor=context.actor()):
                 purpose = LinkPurpose.RESET_PASSWORD
@@ -77,7 +76,7 @@ def _register(form: RegisterForm) -> None:
 
 @blueprint.route("/login", methods=["GET", "POST"])
 def login() -> str | Response | tuple[str, int]:
-    """Log in with e-mail and password; who has a second factor goes on to the page that asks for it."""
+    """Sign in with e-mail and password; users with a second factor continue on the page for its code."""
     if current_user.is_authenticated:
         return redirect(local_path(_next(), url_for("profile.dashboard")))
     form, status = LoginForm(request.form), 200
@@ -98,7 +97,10 @@ def login() -> str | Response | tuple[str, int]:
 
 
 def _authenticate(email: str, password: str) -> Response:
-    """Go on with the right password: to the second factor, to the mail, or in. Raises LoginFailed, AccountDisabled."""
+    """Check the password and redirect to the second factor, to the e-mailed link, or into the portal.
+
+    Raises LoginFailed and AccountDisabled.
+    """
     opened, needs_mail = None, False
     try:
         with login_limits.login_attempt(email) as attempt, context.transaction() as session:
@@ -127,7 +129,7 @@ def _authenticate(email: str, password: str) -> Response:
 
 @blueprint.route("/login/code", methods=["GET", "POST"])
 def code() -> str | Response | tuple[str, int]:
-    """Ask for the second factor of somebody whose password was right a moment ago."""
+    """Ask for the code of the second factor after the password."""
     user = auth.pending_second_step()
     if user is None:
         return redirect(url_for("accounts.login", next=_next() or None))
@@ -153,11 +155,11 @@ def code() -> str | Response | tuple[str, int]:
 
 
 def _record_failed_login(email: str) -> None:
-    """Record a failed login, in a transaction of its own: that of the attempt was rolled back."""
+    """Record a failed login in a transaction of its own, since that of the attempt was rolled back."""
     with context.transaction() as session:
         users.record_failed_login(session, email=email, actor=context.actor())
 
 
 def _next() -> str:
-    """Return the way back that the login page was given, if it is one of ours."""
+    """Return the path to continue with after the login, if it is on this site."""
     return local_path(request.values.get("next"), "")

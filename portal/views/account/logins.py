@@ -1,4 +1,4 @@
-"""The user's own logins: which there are, and ending them."""
+"""Login sessions of the user: list and end them."""
 
 import uuid
 
@@ -17,14 +17,14 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.get("")
 def listing() -> str:
-    """Show every open login, this one marked."""
+    """List active login sessions, the current one marked."""
     own = logins.of_user(context.session(), context.user().id, **page_slice())
     return render_template("account/logins.html", page=own, here=context.login().id)
 
 
 @blueprint.post("/<uuid:login_id>/end")
 def end(login_id: uuid.UUID) -> Response:
-    """End one login; this one too, if it is the one."""
+    """End one login session, which may be the current one."""
     with context.transaction() as own:
         logins.end(own, context.user(), login_id, actor=context.actor())
     if login_id == context.login().id:
@@ -35,7 +35,7 @@ def end(login_id: uuid.UUID) -> Response:
 
 @blueprint.post("/end-others")
 def end_others() -> Response:
-    """End every login but this one."""
+    """End all other login sessions."""
     with context.transaction() as own:
         count = logins.end_others(own, context.user().id, keep=context.login().id, actor=context.actor())
     if count:
@@ -50,14 +50,14 @@ def end_others() -> Response:
 
 @blueprint.post("/end-all")
 def end_all() -> Response:
-    """Log out everywhere, here too."""
+    """End all login sessions, including this one."""
     with context.transaction() as own:
         logins.end_all(own, context.user().id, actor=context.actor())
     return clear_browser_session()
 
 
 def clear_browser_session() -> Response:
-    """Forget the browser's session, and say so."""
+    """Clear the browser's session and redirect to the landing page."""
     session.clear()
     flash(_("You have signed out."), "info")
     return redirect(url_for("pages.landing"), 303)

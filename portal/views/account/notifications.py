@@ -1,4 +1,4 @@
-"""What the user is told and by which way, and the links in mails that switch a kind of them off."""
+"""Notification preferences, and the unsubscribe links in e-mails."""
 
 from decimal import Decimal
 
@@ -15,19 +15,19 @@ from portal.request import auth, context
 
 blueprint = Blueprint("notices", __name__, url_prefix="/notifications")
 blueprint.before_request(auth.require_login)
-# Whoever has the link may act, without a login: the signature in it is the permission, and no cookie is asked for.
+# The link works without a login: its signature is the permission, and no cookie is read.
 unsubscribe = Blueprint("unsubscribe", __name__, url_prefix="/unsubscribe")
 
 
 @blueprint.get("")
 def settings() -> str:
-    """Show every topic with its two switches."""
+    """Show every topic with its switches for e-mail and webhook."""
     return _page(ThresholdForm(data={"low_balance": f"{context.user().low_balance_znc:.2f}"}))
 
 
 @blueprint.post("")
 def change() -> str | Response | tuple[str, int]:
-    """Keep all switches as they were sent, and the threshold."""
+    """Save all switches and the threshold."""
     user, form = context.user(), ThresholdForm(request.form)
     if not form.validate():
         return _page(form), 400
@@ -46,13 +46,13 @@ def change() -> str | Response | tuple[str, int]:
 
 @unsubscribe.get("/<signed>")
 def ask(signed: str) -> Response:
-    """Ask before switching off: mail scanners follow every link, and they must not act for the reader."""
+    """Ask for confirmation: mail scanners follow every link and must not unsubscribe the reader."""
     return _unsubscribe_page(signed, done=False)
 
 
 @unsubscribe.post("/<signed>")
 def act(signed: str) -> Response:
-    """Switch the mails off: the page's button, or a mail program's one-click request (RFC 8058)."""
+    """Unsubscribe: by the page's button, or a mail program's one-click request (RFC 8058)."""
     with context.transaction() as session:
         user, topic = notification_preferences.subscription(session, context.settings().portal, signed)
         notification_preferences.choose(session, user, topic, mail=False)

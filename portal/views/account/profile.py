@@ -1,4 +1,4 @@
-"""What is the user's own: dashboard, profile, password, logging out."""
+"""Dashboard, profile, password, time zone and logout of the user."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -22,7 +22,7 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.get("/dashboard")
 def dashboard() -> str:
-    """Show the balance, what runs, what went through, and what needs attention."""
+    """Show the balance, active tokens, usage and what needs attention."""
     user, gap = context.user(), context.settings().upstream.probe_gap
     newest = topups.listing(context.session(), limit=5, offset=0, user_id=user.id).items
     return render_template(
@@ -37,13 +37,13 @@ def dashboard() -> str:
 
 @blueprint.get("/profile")
 def profile() -> str:
-    """Show what we know of the user, and the form for a new password."""
+    """Show the user's details and the form for a new password."""
     return _profile(PasswordForm())
 
 
 @blueprint.post("/profile/password")
 def change_password() -> str | Response | tuple[str, int]:
-    """Set a new password: every other login ends, this one goes on with a fresh session."""
+    """Set a new password; every other login ends, and this one gets a fresh session."""
     user = context.user()
     form = PasswordForm(request.form)
     if form.validate():
@@ -71,7 +71,7 @@ def change_password() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/profile/time-zone")
 def choose_time_zone() -> str | Response | tuple[str, int]:
-    """Set the time zone in which times are written and days are counted."""
+    """Set the time zone for times and days."""
     form = TimeZoneForm.for_user(context.user().time_zone)
     if not form.validate():
         return _profile(PasswordForm(), form), 400

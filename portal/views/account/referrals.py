@@ -1,4 +1,4 @@
-"""Inviting others: the code, who came, and what it earned."""
+"""Referrals: the user's code, referred users and bonuses."""
 
 from flask import Blueprint, render_template, url_for
 
@@ -13,7 +13,7 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.get("")
 def overview() -> str:
-    """Show the user's code and link, and what his invitations have come to; nobody's address is told."""
+    """Show the user's referral code and link with the results; addresses of referred users are not shown."""
     user = context.user()
     return render_template(
         "account/referrals.html",

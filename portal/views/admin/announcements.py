@@ -1,4 +1,4 @@
-"""What admins announce in the portal."""
+"""Admin pages for announcements: publish and withdraw."""
 
 import uuid
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ COLUMNS: dict[str, list_export.Column[Announcement]] = {
 
 @blueprint.get("")
 def listing() -> str | FlaskResponse:
-    """List announcements, with the form for another one."""
+    """List announcements, with the form for a new one."""
     if list_export.is_wanted():
         return list_export.as_csv("announcements", COLUMNS, announcements.list_announcements())
     return _page(AnnouncementForm(data={"key": uuid.uuid4()}))
@@ -40,7 +40,7 @@ def listing() -> str | FlaskResponse:
 
 @blueprint.post("")
 def make() -> str | Response | tuple[str, int]:
-    """Announce something; sent twice it is announced once."""
+    """Publish an announcement; a form submitted twice publishes once."""
     form = AnnouncementForm(request.form)
     if not form.validate():
         return _page(form), 400
@@ -64,7 +64,7 @@ def make() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<uuid:announcement_id>/withdraw")
 def withdraw(announcement_id: uuid.UUID) -> Response:
-    """Show an announcement no more."""
+    """Withdraw an announcement."""
     with context.transaction() as session:
         announcements.withdraw(session, announcement_id, actor=context.actor())
     announcement_banner.announcement_cache().forget()

@@ -1,4 +1,4 @@
-"""The office: what admins see and do. Every route here is 403 for a user."""
+"""Admin dashboard, ledger verification and list of outages. Users get 403."""
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask import Response as FlaskResponse
@@ -19,14 +19,14 @@ OUTAGE_COLUMNS = ("opened_at", "closed_at", "credited_at", "credited_tokens", "c
 
 @blueprint.get("/")
 def index() -> str:
-    """Show what needs a person, the figures of the shop with the ways to their lists, and how each part is."""
+    """Show items that need attention, shop statistics with links to their lists, and component status."""
     found = admin_dashboard.load_dashboard(context.session(), context.settings())
     return render_template("admin/dashboard.html", dashboard=found, parts=components.collect_components())
 
 
 @blueprint.post("/verify")
 def verify() -> Response:
-    """Have the books verified now instead of next night."""
+    """Verify the ledger now, by a job."""
     if context.enqueue_job("jobs.cleanup.verify_ledger"):
         flash(_("Ledger verification has started. The result will appear here shortly."), "info")
     else:
@@ -36,7 +36,7 @@ def verify() -> Response:
 
 @blueprint.get("/outages")
 def outage_list() -> str | FlaskResponse:
-    """List the upstream's outages, with what was credited for each."""
+    """List the upstream's outages with their credits."""
     if list_export.is_wanted():
         found = list_export.all_rows(outage_credit.list_credits)
         rows = (tuple(getattr(outage, name) for name in OUTAGE_COLUMNS) for outage in found)

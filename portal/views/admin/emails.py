@@ -1,4 +1,4 @@
-"""The office's outbox: what waits, what left, what was given up; and how every kind of mail looks."""
+"""Admin pages for e-mails: the outbox by state, and previews of every kind."""
 
 import uuid
 from operator import itemgetter
@@ -24,7 +24,7 @@ from portal.request.security_headers import HEADERS, content_security_policy
 blueprint = Blueprint("office_mails", __name__, url_prefix="/admin/mails")
 blueprint.before_request(auth.require_admin)
 
-# A mail brings its own style and nothing else: no script, no form, no picture from anywhere, in an origin of its own.
+# Content policy of a previewed e-mail: inline style only, no scripts, forms or images, in a sandboxed origin.
 MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; sandbox"
 
 COLUMNS: dict[str, list_export.Column[OutboxMail]] = {
@@ -42,7 +42,7 @@ COLUMNS: dict[str, list_export.Column[OutboxMail]] = {
 
 @blueprint.get("")
 def listing() -> str | FlaskResponse:
-    """List mails by where they stand."""
+    """List e-mails by state."""
     state = next((known for known in MailState if known == request.args.get("state")), MailState.WAITING)
     if list_export.is_wanted():
         return list_export.as_csv("mails", COLUMNS, outbox.list_mails(state))
@@ -52,7 +52,7 @@ def listing() -> str | FlaskResponse:
 
 @blueprint.post("/<uuid:mail_id>/again")
 def send_again(mail_id: uuid.UUID) -> Response:
-    """Let a mail that was given up be tried again from the start."""
+    """Resend an e-mail that failed permanently."""
     with context.transaction() as session:
         outbox.resend(session, mail_id, actor=context.actor())
     context.enqueue_job("jobs.mail.send_pending")
@@ -62,7 +62,7 @@ def send_again(mail_id: uuid.UUID) -> Response:
 
 @blueprint.get("/samples")
 def preview() -> Response:
-    """Show one kind in one language, as text and as HTML."""
+    """Preview one kind of e-mail in one language, as text and as HTML."""
     known = mail_rendering.kinds()
     kind = request.args.get("kind", known[0])
     written = _render_sample(kind, request.args.get("lang", "en"))
@@ -78,7 +78,7 @@ def preview() -> Response:
 
 @blueprint.get("/samples/<kind>/<lang>")
 def preview_html(kind: str, lang: str) -> Response:
-    """Show a mail's HTML as it is sent, for the frame of the page before."""
+    """Return the HTML of a previewed e-mail, for the frame of `preview`."""
     response = make_response(_render_sample(kind, lang).html or "")
     response.headers.update({**HEADERS, "Content-Security-Policy": MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"})
     return response

@@ -1,4 +1,4 @@
-"""What admins do to an account from its page: look at the portal as its owner, or reset his second factor."""
+"""Impersonation of a user by an admin, and reset of a user's second factor."""
 
 import uuid
 
@@ -13,14 +13,14 @@ from portal.request import auth, context
 
 blueprint = Blueprint("admin_view_as", __name__, url_prefix="/admin/users")
 blueprint.before_request(auth.require_admin)
-# The way back stands outside of the office, which is closed to who looks at the portal as a user.
+# Ending is outside the admin area, which is closed during impersonation.
 exit_blueprint = Blueprint("view_as", __name__)
 exit_blueprint.before_request(auth.require_login)
 
 
 @blueprint.route("/<uuid:user_id>/view-as", methods=["GET", "POST"])
 def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Say what viewing means, and begin it with a reason; the user is told by mail."""
+    """Explain impersonation and begin it with a reason; the user is notified by e-mail."""
     person = users.by_id(context.session(), user_id)
     form = ReasonForm(request.form)
     if request.method == "POST" and form.validate():
@@ -33,7 +33,7 @@ def begin(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
 
 @exit_blueprint.post("/view-as/end")
 def end() -> Response:
-    """Stop viewing and go back to the user's page in the office."""
+    """End impersonation and return to the user's page in the admin area."""
     person = impersonation.impersonated_user(context.login())
     if person is None:
         return redirect(url_for("profile.dashboard"), 303)
@@ -44,7 +44,7 @@ def end() -> Response:
 
 @blueprint.route("/<uuid:user_id>/two-factor", methods=["GET", "POST"])
 def reset_two_factor(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Say how the user's second factor stands, and take it from him with a reason; he is told by mail."""
+    """Show the status of a user's second factor and remove it with a reason; the user is notified by e-mail."""
     person = users.by_id(context.session(), user_id)
     form = ReasonForm(request.form)
     if request.method == "POST" and form.validate():

@@ -1,4 +1,4 @@
-"""Inspections: whose flows the operators see in mitmweb, since when, by whom, and until when."""
+"""Admin pages for inspections: which flows are shown in mitmweb, by whom and until when."""
 
 import uuid
 
@@ -37,7 +37,7 @@ COLUMNS: dict[str, list_export.Column[Inspection]] = {
 
 @blueprint.get("")
 def listing() -> str | FlaskResponse:
-    """List inspections, with the form for another one; `target` and `name` in the address fill it in."""
+    """List inspections, with the form for a new one; `target` and `name` in the query prefill it."""
     if list_export.is_wanted():
         return list_export.as_csv("inspections", COLUMNS, _listing())
     target = next(
@@ -49,7 +49,7 @@ def listing() -> str | FlaskResponse:
 
 @blueprint.post("")
 def start() -> str | Response | tuple[str, int]:
-    """Show flows from now on."""
+    """Start an inspection."""
     rules = context.settings().inspection
     form = InspectionForm.of(rules)
     if not form.validate():
@@ -72,7 +72,7 @@ def start() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<uuid:inspection_id>/end")
 def end(inspection_id: uuid.UUID) -> Response:
-    """Show nothing more of it."""
+    """End an inspection."""
     with context.transaction() as session:
         inspections.end(session, inspection_id, actor=context.actor())
     flash(_("The inspection has ended."), "good")

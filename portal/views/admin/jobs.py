@@ -1,4 +1,4 @@
-"""Background jobs: what waits, who works, and what failed for good, to be run again or removed."""
+"""Admin page for background jobs: queues, workers and failed jobs, which can be retried or removed."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ blueprint.before_request(auth.require_admin)
 
 @blueprint.get("")
 def overview() -> str:
-    """Show queues, workers and failed jobs; all empty while Redis does not answer, and the page says so."""
+    """Show queues, workers and failed jobs, or a message while Redis is down."""
     try:
         work, failed = queues.queue_status(components.redis()), queues.failed_jobs(components.redis())
     except QueueDown:
@@ -30,13 +30,13 @@ def overview() -> str:
 
 @blueprint.post("/again")
 def run_again() -> Response:
-    """Put a failed job back into its queue. Every job may run twice without harm."""
+    """Requeue a failed job; every job is idempotent."""
     return _change(queues.retry, _("The job has been queued again."), "again")
 
 
 @blueprint.post("/remove")
 def remove() -> Response:
-    """Forget a failed job."""
+    """Remove a failed job."""
     return _change(queues.remove, _("The job has been removed."), "removed")
 
 

@@ -1,4 +1,4 @@
-"""The office's lists of tokens, sessions and what happened; each is a page for reading or a file."""
+"""Admin lists of tokens, sessions and the audit log, as pages and as CSV."""
 
 import uuid
 from collections.abc import Callable
@@ -69,7 +69,7 @@ AUDIT_COLUMNS: dict[str, Callable[[AuditEntry], list_export.Cell]] = {
 
 @blueprint.get("/tokens")
 def token_list() -> str | FlaskResponse:
-    """List tokens; `q` is the start of one, `owner` a part of an address or name."""
+    """List tokens; `q` is the prefix of a token, `owner` a part of an e-mail address or name."""
     prefix, owner = request.args.get("q", "")[:100], request.args.get("owner", "")[:100]
     state = next((known for known in TokenState if known == request.args.get("state")), None)
     person = request.args.get("user", type=uuid.UUID)
@@ -82,7 +82,7 @@ def token_list() -> str | FlaskResponse:
 
 @blueprint.get("/sessions")
 def session_list() -> str | FlaskResponse:
-    """List proxy sessions, all or the open ones."""
+    """List proxy sessions, all or only open ones."""
     open_only = request.args.get("open") == "1"
     listing = admin_lists.sessions(open_only=open_only, user_id=request.args.get("user", type=uuid.UUID))
     if list_export.is_wanted():
@@ -92,7 +92,7 @@ def session_list() -> str | FlaskResponse:
 
 @blueprint.post("/sessions/<uuid:session_id>/cut")
 def cut_session(session_id: uuid.UUID) -> Response:
-    """End a session, and what is under way in it, at every worker within a second."""
+    """End a session and its open transfers, at every worker within a second."""
     try:
         with context.transaction() as session:
             sessions.end_by_admin(session, session_id, context.actor())
@@ -107,7 +107,7 @@ def cut_session(session_id: uuid.UUID) -> Response:
 
 @blueprint.get("/audit")
 def audit_log() -> str | FlaskResponse:
-    """List what happened: by action, person, actor, kind of thing, request and time."""
+    """List audit entries by action, user, actor, resource type, request and time."""
     wanted = admin_lists.AuditFilter(
         action=next((known for known in AuditAction if known == request.args.get("action")), None),
         user_id=request.args.get("user", type=uuid.UUID),
@@ -133,7 +133,7 @@ def audit_log() -> str | FlaskResponse:
 
 
 def _start_of_day(day: date | None, *, days: int = 0) -> datetime | None:
-    """Return when a day begins for the reader, or one so many days later; days at the end of time are none."""
+    """Return the start of a day, plus `days`, in the reader's time zone; None for years that are out of range."""
     if day is None or day.year not in range(1970, 9999):
         return None
     return time_zones.start_of(day + timedelta(days=days), context.zone())

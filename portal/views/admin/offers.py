@@ -1,4 +1,4 @@
-"""The office's offers: bundles, coupons, gift codes; and ending somebody's token."""
+"""Admin pages for bundles, coupons and gift codes, and for revoking a user's token."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ blueprint.before_request(auth.require_admin)
 
 @blueprint.get("/offers")
 def overview() -> str | Response:
-    """Show bundles, coupons and gift codes, each as a list of its own, or one of them as a file."""
+    """Show the lists of bundles, coupons and gift codes, or one of them as CSV."""
     if list_export.is_wanted():
         return _list_as_csv(request.args.get("list", ""))
     session = context.session()
@@ -42,14 +42,14 @@ def overview() -> str | Response:
 
 @blueprint.route("/bundles/new", methods=["GET", "POST"])
 def new_bundle() -> str | Response | tuple[str, int]:
-    """Make a bundle."""
+    """Create a bundle."""
     form = BundleEditForm.with_choices(context.settings(), discount_percent=10, token_count=5, duration_hours=24)
     return _bundle_form_page(form, None)
 
 
 @blueprint.route("/bundles/<uuid:bundle_id>", methods=["GET", "POST"])
 def edit_bundle(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Change a bundle for the next buyers."""
+    """Edit a bundle; earlier purchases are not affected."""
     bundle = bundles.by_id(context.session(), bundle_id)
     known = {name: getattr(bundle, name) for name in BundleEditForm()._fields}
     return _bundle_form_page(BundleEditForm.with_choices(context.settings(), **known), bundle)
@@ -57,7 +57,7 @@ def edit_bundle(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/bundles/<uuid:bundle_id>/active")
 def set_bundle_active(bundle_id: uuid.UUID) -> Response:
-    """Withdraw a bundle, or offer it again."""
+    """Withdraw a bundle or offer it again."""
     with context.transaction() as session:
         bundles.set_active(session, bundle_id, active=request.form.get("active") == "1", actor=context.actor())
     return _to_overview()
@@ -65,7 +65,7 @@ def set_bundle_active(bundle_id: uuid.UUID) -> Response:
 
 @blueprint.route("/coupons/new", methods=["GET", "POST"])
 def new_coupon() -> str | Response | tuple[str, int]:
-    """Make a coupon."""
+    """Create a coupon."""
     form = CouponForm(request.form if request.method == "POST" else None)
     if request.method == "POST" and form.validate():
         facts = {name: field.data for name, field in form._fields.items() if name != "valid_until"}
@@ -79,7 +79,7 @@ def new_coupon() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/coupons/<uuid:coupon_id>/active")
 def set_coupon_active(coupon_id: uuid.UUID) -> Response:
-    """Withdraw a coupon, or let it be used again."""
+    """Disable or enable a coupon."""
     with context.transaction() as session:
         coupons.set_active(session, coupon_id, active=request.form.get("active") == "1", actor=context.actor())
     return _to_overview()
@@ -87,7 +87,7 @@ def set_coupon_active(coupon_id: uuid.UUID) -> Response:
 
 @blueprint.route("/gifts/new", methods=["GET", "POST"])
 def new_gifts() -> Response | str | tuple[str, int]:
-    """Make gift codes and show them, in this one reply and nowhere else; a form sent twice makes them once."""
+    """Create gift codes and show them once, in this response; a form submitted twice creates them once."""
     form = GiftCodesForm(request.form if request.method == "POST" else None, data={"key": uuid.uuid4()})
     if request.method == "POST" and form.validate():
         repeated = _("These codes have already been created; no more were added. They were shown once.")
@@ -115,7 +115,7 @@ def new_gifts() -> Response | str | tuple[str, int]:
 
 @blueprint.post("/gifts/<uuid:gift_id>/active")
 def set_gift_active(gift_id: uuid.UUID) -> Response:
-    """Withdraw a gift code, or let it be taken again."""
+    """Disable or enable a gift code."""
     with context.transaction() as session:
         gift_codes.set_active(session, gift_id, active=request.form.get("active") == "1", actor=context.actor())
     return _to_overview()
@@ -123,7 +123,7 @@ def set_gift_active(gift_id: uuid.UUID) -> Response:
 
 @blueprint.route("/tokens/<uuid:token_id>/end", methods=["GET", "POST"])
 def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """End somebody's token without a refund, for a reason that he is told."""
+    """Revoke a user's token without a refund; the reason is e-mailed to the owner."""
     token = token_queries.by_id(context.session(), token_id)
     form = ReasonForm(request.form if request.method == "POST" else None)
     if request.method == "POST" and form.validate():
@@ -146,7 +146,7 @@ GIFT_COLUMNS = ("prefix", "note", "amount_znc", "uses", "uses_in_all", "valid_un
 
 
 def _list_as_csv(name: str) -> Response:
-    """Return one of the lists; a gift code is shown by its beginning here, too."""
+    """Return one of the lists as CSV; gift codes only by their prefix."""
     head: tuple[str, ...]
     rows: Iterator[Sequence[list_export.Cell]]
     match name:
@@ -166,7 +166,7 @@ def _list_as_csv(name: str) -> Response:
 
 
 def _gifts() -> Iterator[GiftCode]:
-    # Asked when the answer is being sent: the session of the view has ended by then.
+    # Runs while the response is sent, when the view's database session has ended.
     yield from gift_codes.all_codes().rows(context.session())
 
 
@@ -197,5 +197,5 @@ def _to_overview() -> Response:
 
 
 def _end_of_day(day: date | None) -> datetime | None:
-    """Return the end of a day in UTC; that of the last day there is has no day after it."""
+    """Return the end of a day in UTC."""
     return None if day is None else datetime.combine(day, time.max, UTC)

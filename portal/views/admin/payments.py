@@ -1,4 +1,4 @@
-"""The office's payments: all of them, one of them, giving money back, and what a person has to look at."""
+"""Admin pages for payments: list, details, refunds, chargebacks and manual review."""
 
 import uuid
 from collections.abc import Callable
@@ -55,7 +55,7 @@ REVIEW_COLUMNS: dict[str, list_export.Column[PaymentEvent]] = {
 
 @blueprint.get("")
 def listing() -> str | FlaskResponse:
-    """List payments, by state, provider and payer."""
+    """List payments by state, provider and payer."""
     status = next((known for known in PaymentStatus if known == request.args.get("status")), None)
     provider, person = request.args.get("provider", "")[:64], request.args.get("user", type=uuid.UUID)
     found = admin_lists.payments(status=status, provider=provider, user_id=person)
@@ -70,7 +70,7 @@ def listing() -> str | FlaskResponse:
 
 @blueprint.get("/review")
 def review_list() -> str | FlaskResponse:
-    """List what no rule could decide."""
+    """List payment events that need manual review."""
     if list_export.is_wanted():
         return list_export.as_csv("payments-to-review", REVIEW_COLUMNS, manual_review.list_reviews())
     return _review_page()
@@ -78,7 +78,7 @@ def review_list() -> str | FlaskResponse:
 
 @blueprint.post("/review/<uuid:event_id>")
 def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
-    """Take an event off the list, with a note of what was done, and book it if that was chosen."""
+    """Resolve a review with a note, and record its event in the ledger if that was chosen."""
     note, is_booked = request.form.get("note", ""), "book" in request.form
     try:
         with context.transaction() as session:
@@ -95,13 +95,13 @@ def close_review(event_id: uuid.UUID) -> Response | tuple[str, int]:
 
 @blueprint.get("/<uuid:payment_id>")
 def detail(payment_id: uuid.UUID) -> str:
-    """Show everything about one payment."""
+    """Show a payment with its events and reversals."""
     return _payment_page(payment_id)
 
 
 @blueprint.post("/<uuid:payment_id>/ask")
 def ask(payment_id: uuid.UUID) -> Response:
-    """Ask the provider what became of a payment, and settle it by what it says."""
+    """Query the provider for the status of a payment, and settle it accordingly."""
     topups.by_id(context.session(), payment_id)
     with flashed_errors() as change, context.transaction() as session:
         result = topups.ask_provider(session, payment_id, context.settings())
@@ -114,7 +114,7 @@ def ask(payment_id: uuid.UUID) -> Response:
 
 @blueprint.post("/<uuid:payment_id>/refund")
 def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Give a payment, or a part of it, back to the payer; sent twice it acts once."""
+    """Refund a payment or a part of it; a form submitted twice refunds once."""
     form = RefundForm(request.form)
     if not form.validate() or form.key.data is None:
         return _payment_page(payment_id, form), 400
@@ -133,7 +133,7 @@ def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<uuid:payment_id>/chargeback")
 def chargeback(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Book that a bank has taken money of a payment; sent twice it acts once."""
+    """Record a chargeback; a form submitted twice records it once."""
     form = ChargebackForm(request.form)
     if not form.validate() or form.key.data is None:
         return _payment_page(payment_id, chargeback_form=form), 400
@@ -158,7 +158,7 @@ def chargeback(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<uuid:payment_id>/reversals/<uuid:reversal_id>")
 def end_reversal(payment_id: uuid.UUID, reversal_id: uuid.UUID) -> Response:
-    """End a refund or a dispute by hand, with a reason."""
+    """Close a refund or dispute manually, with a reason."""
     state = next((known for known in ReversalState if known == request.form.get("state")), None)
     if state is None:
         raise NotFound("state")

@@ -67,7 +67,7 @@ def reconciliation_csv() -> Response:
 
 
 def _range() -> tuple[date, date]:
-    """Return the days that were asked for; by default the last 30."""
+    """Return the first and last day of the query; by default the last 30 days."""
     today = time_zones.day_of(clock.now(), context.settings().platform.zone)
     first, last = _day(request.args.get("first")), _day(request.args.get("last"))
     return first or today - timedelta(days=29), last or today

@@ -1,4 +1,4 @@
-"""What admins change at run time: prices, limits, device policy, maintenance; with history and undo."""
+"""Admin pages for settings that change at run time: prices, limits, maintenance; with history and undo."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ CHANGE_COLUMNS: dict[str, Callable[[SettingChange], list_export.Cell]] = {
     "id": lambda change: change.id,
     "created_at": lambda change: change.created_at,
     "setting": lambda change: change.key,
-    # Empty where what config.toml says was made good again.
+    # Empty where the value of config.toml was restored.
     "value": lambda change: None if change.value is None else json.dumps(change.value, ensure_ascii=False),
     "actor": lambda change: change.actor.email if change.actor else None,
     "reason": lambda change: change.reason,
@@ -33,7 +33,7 @@ CHANGE_COLUMNS: dict[str, Callable[[SettingChange], list_export.Cell]] = {
 
 @blueprint.get("")
 def overview() -> str:
-    """Show every setting that may change, and what was changed last."""
+    """Show every setting that can change, and the latest changes."""
     found = overrides.list_settings(context.session(), context.frozen_settings())
     groups: dict[str, list[overrides.Setting]] = {}
     for setting in found:
@@ -44,7 +44,7 @@ def overview() -> str:
 
 @blueprint.get("/history")
 def history() -> str | FlaskResponse:
-    """List every change."""
+    """List all changes."""
     if list_export.is_wanted():
         return list_export.as_csv("settings-history", CHANGE_COLUMNS, overrides.changes())
     return render_template("admin/settings_history.html", changes=overrides.history(context.session(), **page_slice()))
@@ -52,14 +52,14 @@ def history() -> str | FlaskResponse:
 
 @blueprint.get("/<key>")
 def form(key: str) -> str:
-    """Show one setting: what it is, what it was, and the form to change it."""
+    """Show one setting with its history and the form to change it."""
     setting = overrides.setting(context.session(), context.frozen_settings(), key)
     return _page(setting, SettingForm.of(setting))
 
 
 @blueprint.post("/<key>")
 def change(key: str) -> str | Response | tuple[str, int]:
-    """Set a value from now on, or make what config.toml says good again."""
+    """Change a value, or restore that of config.toml."""
     setting = overrides.setting(context.session(), context.frozen_settings(), key)
     filled = SettingForm.of(setting)
     if not filled.validate():
@@ -81,7 +81,7 @@ def change(key: str) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/changes/<int:change_id>/undo")
 def undo(change_id: int) -> Response:
-    """Bring back what was good before a change."""
+    """Revert a change."""
     form = UndoForm(request.form)
     with flashed_errors() as change, context.transaction() as session:
         reason = form.reason.data or _("Reverted")

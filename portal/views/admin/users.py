@@ -1,4 +1,4 @@
-"""The office's people: lists, one person in full, and what admins change about somebody."""
+"""Admin pages for users: list, profile, search and changes to an account."""
 
 import uuid
 from collections.abc import Callable
@@ -31,14 +31,14 @@ from portal.request import context
 from portal.status import failed_requests
 from portal.views.admin.dashboard import blueprint
 
-# So many people are on one page, and can be disabled or enabled by one form.
+# Users that one form can enable or disable; a page shows fewer.
 MAX_SELECTED = 100
 ACTIVE = {"active": True, "disabled": False}
 
 
 @blueprint.get("/users")
 def user_list() -> str | FlaskResponse:
-    """List users; `q` looks in addresses and names."""
+    """List users; `q` searches addresses and names."""
     wanted = request.args.get("q", "")[:100]
     state, money = request.args.get("state", ""), request.args.get("money", "")
     sort = request.args.get("sort", "")
@@ -66,7 +66,7 @@ USER_COLUMNS: dict[str, Callable[[User], list_export.Cell]] = {
 
 @blueprint.post("/users/bulk")
 def change_users() -> str | Response:
-    """Disable or enable several people: first say whom, then do it."""
+    """Disable or enable several users, after a confirmation that lists them."""
     active = request.form.get("action") == "enable"
     chosen = _chosen_ids()
     if not chosen:
@@ -77,8 +77,7 @@ def change_users() -> str | Response:
         return render_template("admin/users_bulk.html", people=listed, active=active)
     changed = 0
     for user_id in chosen:
-        # Each is a transaction of its own: the last admin, who stays, keeps nobody else from being disabled, and one
-        # who has deleted his account nobody from being enabled.
+        # One transaction each, so that the last admin or a deleted account does not prevent the other changes.
         try:
             with context.transaction() as session:
                 roles.set_active(session, user_id, active=active, actor=context.actor())
@@ -94,9 +93,9 @@ def change_users() -> str | Response:
 
 @blueprint.post("/find")
 def find() -> Response:
-    """Lead from an address, a name, a token, or the id of a payment or request to the person or thing.
+    """Redirect from an address, name, token, or id of a payment or request to its page.
 
-    The words are posted and not part of an address, because somebody may paste a secret.
+    A POST, because a pasted secret must not become part of an address.
     """
     found = admin_search.find(context.session(), request.form.get("q", "")[:200])
     match found.kind:
@@ -117,13 +116,13 @@ def find() -> Response:
 
 @blueprint.get("/users/<uuid:user_id>")
 def user_detail(user_id: uuid.UUID) -> str:
-    """Show everything about one person."""
+    """Show a user's profile."""
     return _user_page(user_id, AdjustForm(data={"key": uuid.uuid4()}))
 
 
 @blueprint.post("/users/<uuid:user_id>/adjust")
 def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Give or take ZNC, with a reason; sent twice it acts once."""
+    """Adjust a balance with a reason; a form submitted twice acts once."""
     person = users.by_id(context.session(), user_id)
     form = AdjustForm(request.form)
     if not form.validate():
@@ -147,7 +146,7 @@ def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/users/<uuid:user_id>/active")
 def set_active(user_id: uuid.UUID) -> Response:
-    """Disable a user, or enable him again; a disabled one's logins and tokens end at once."""
+    """Disable or enable a user; disabling ends logins and blocks tokens immediately."""
     active = request.form.get("active") == "1"
     said = _("The account has been enabled.") if active else _("The account has been disabled.")
     return _change(user_id, said, lambda session, actor: roles.set_active(session, user_id, active=active, actor=actor))
@@ -155,7 +154,7 @@ def set_active(user_id: uuid.UUID) -> Response:
 
 @blueprint.post("/users/<uuid:user_id>/superuser")
 def set_superuser(user_id: uuid.UUID) -> Response:
-    """Make somebody an admin, or an admin a user again; the last one stays."""
+    """Grant or remove the admin role; the last admin keeps it."""
     on = request.form.get("on") == "1"
     said = _("The user is now an admin.") if on else _("The user is no longer an admin.")
     return _change(
@@ -165,14 +164,14 @@ def set_superuser(user_id: uuid.UUID) -> Response:
 
 @blueprint.post("/users/<uuid:user_id>/logins/end")
 def end_logins(user_id: uuid.UUID) -> Response:
-    """End every login of a user, in pages and in the API; his tokens keep working."""
+    """End all logins of a user, on pages and in the API; access tokens keep working."""
     said = _("All login sessions of this user have ended.")
     return _change(user_id, said, lambda session, actor: logins.end_all(session, user_id, actor=actor))
 
 
 @blueprint.post("/users/<uuid:user_id>/notes")
 def add_note(user_id: uuid.UUID) -> Response:
-    """Write something down about a person, for other admins."""
+    """Add a note about a user for other admins."""
     text = NoteForm(request.form).text.data or ""
     said = _("Note saved.")
     return _change(
@@ -181,7 +180,7 @@ def add_note(user_id: uuid.UUID) -> Response:
 
 
 def _change(user_id: uuid.UUID, said: str, call: Callable[[Session, Actor], object]) -> Response:
-    """Make a change in one transaction and tell what came of it."""
+    """Apply a change in one transaction and flash its result."""
     users.by_id(context.session(), user_id)
     try:
         with context.transaction() as session:

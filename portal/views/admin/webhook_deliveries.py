@@ -1,4 +1,4 @@
-"""The office's view of deliveries to buyers' webhooks: what waits, what arrived, what was given up."""
+"""Admin page for webhook deliveries by state, with resending."""
 
 import uuid
 
@@ -35,7 +35,7 @@ COLUMNS: dict[str, list_export.Column[WebhookDelivery]] = {
 
 @blueprint.get("")
 def listing() -> str | FlaskResponse:
-    """List deliveries by where they stand; those that were given up first of all."""
+    """List deliveries by state, permanently failed ones by default."""
     state = next((known for known in DeliveryState if known == request.args.get("state")), DeliveryState.DEAD)
     if list_export.is_wanted():
         return list_export.as_csv("webhooks", COLUMNS, deliveries.list_deliveries(state))
@@ -45,7 +45,7 @@ def listing() -> str | FlaskResponse:
 
 @blueprint.post("/<uuid:delivery_id>/again")
 def send_again(delivery_id: uuid.UUID) -> Response:
-    """Let a delivery that was given up be tried again."""
+    """Resend a delivery that failed permanently."""
     with context.transaction() as session:
         is_on = deliveries.resend(session, delivery_id, actor=context.actor())
     if is_on:

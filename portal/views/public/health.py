@@ -1,4 +1,4 @@
-"""How the portal is: one small page that always answers, for the desktop client and for orchestrators."""
+"""Health endpoints of the portal, for the desktop client and orchestrators."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from portal.template_filters import iso
 
 blueprint = Blueprint("health", __name__)
 
-# The desktop client gives up after five seconds, so a part that hangs must not take us along.
+# The desktop client's timeout is five seconds, so a hanging component must not delay the response.
 TIMEOUT_SECONDS = 2.0
 _checks = ThreadPoolExecutor(max_workers=6, thread_name_prefix="health")
 
@@ -34,7 +34,7 @@ _checks = ThreadPoolExecutor(max_workers=6, thread_name_prefix="health")
 @blueprint.get("/health")
 @blueprint.get("//health")
 def health() -> Response:
-    """Say `unhealthy` without database or Redis, `degraded` while the upstream is out; always with HTTP 200."""
+    """Return `unhealthy` without database or Redis, `degraded` while the upstream is down; always with HTTP 200."""
     report = _run_checks()
     return _json_response(report, {part: check.word for part, check in report.items()})
 
@@ -42,9 +42,9 @@ def health() -> Response:
 @blueprint.get("/health/detailed")
 @authentication.needs(KeyScope.ADMIN)
 def detailed() -> Response:
-    """Say how long each part took to answer, for superusers and the ops networks.
+    """Return the latency of each component, for superusers and the ops networks.
 
-    The scheduled checks' last report says it; while there is none, the parts are asked now.
+    Uses the last report of the scheduled checks; without one, the components are checked now.
     """
     if not auth.is_from_ops():
         authentication.admit()
@@ -75,7 +75,7 @@ def _last_report() -> Report | None:
 
 def _run_checks() -> Report:
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    # What may change at run time is not asked about, for it would be read from the database that may hang.
+    # Not the settings changed at run time: they are in the database, which may hang.
     settings = context.frozen_settings()
     upstream = _checks.submit(_upstream, settings.redis.url, db.engine, settings.upstream)
     asked = {
@@ -87,7 +87,7 @@ def _run_checks() -> Report:
 
 
 def _result_or(answer: Future[Check], deadline: float, otherwise: Check) -> Check:
-    """Return what a check found, or something else when it is late."""
+    """Return the result of a check, or a default when it is late."""
     try:
         return answer.result(max(0.0, deadline - time.monotonic()))
     except Late:
@@ -116,7 +116,7 @@ def _redis_responds(url: str) -> bool:
 
 
 def _upstream(url: str, engine: Engine, upstream: Upstream) -> Check:
-    """Return the proxy's last word on the upstream, or without it the outage record; unknown when nobody knows."""
+    """Return the proxy's last health check of the upstream, else the outage record, else unknown."""
     try:
         state = outages.state_from_json(_redis(url).get(outages.STATE_KEY), upstream.url)
         if state is not None:

@@ -1,6 +1,6 @@
-"""The mock provider's own checkout page: the far side of a payment, as a stranger's site would be.
+"""Checkout page of the mock payment provider.
 
-It knows nothing of our logins: whoever holds the address of a checkout may decide it, as at a real provider.
+It ignores our logins: anyone with the address of a checkout may decide it, as with a real provider.
 """
 
 import uuid
@@ -22,7 +22,7 @@ OUTCOMES: dict[str, Outcome | Literal["declined"]] = {"pay": "succeeded", "cance
 
 @blueprint.get("/<uuid:checkout_id>")
 def checkout(checkout_id: uuid.UUID) -> str:
-    """Ask the customer for his decision."""
+    """Show the choices of the customer."""
     found = mock.checkout_of(context.session(), checkout_id)
     back = without_own_origin(context.session().get_one(Payment, found.payment_id).return_url)
     return render_template("mock_checkout/checkout.html", checkout=found, back=back)
@@ -30,7 +30,7 @@ def checkout(checkout_id: uuid.UUID) -> str:
 
 @blueprint.post("/<uuid:checkout_id>")
 def decide(checkout_id: uuid.UUID) -> Response:
-    """Record the decision, send the signed callback by a job, and lead the customer back to the shop."""
+    """Record the decision, enqueue the signed callback, and redirect the customer back to the shop."""
     outcome = OUTCOMES.get(request.form.get("outcome", ""))
     if outcome is None:
         abort(400)

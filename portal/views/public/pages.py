@@ -1,4 +1,4 @@
-"""Pages that anybody may see, and how they look to him."""
+"""Public pages: landing page, preferences, robots.txt, style guide."""
 
 import logging
 from datetime import timedelta
@@ -26,40 +26,37 @@ AVAILABILITY_DAYS = 30
 
 @blueprint.get("/")
 def landing() -> str:
-    """Show what is sold, for how much, and how to use it."""
+    """Show prices, usage and the availability of the service."""
     prices = sorted(context.settings().prices.znc.items())
     return render_template("pages/landing.html", prices=prices, service=_availability())
 
 
 def _availability() -> outages.Record | None:
-    """Return how the service is; None when nobody can say, for the page has more to tell than that."""
+    """Return the availability record; None while the database is down, so that the page still renders."""
     try:
         return outages.record(context.session(), days=AVAILABILITY_DAYS, gap=context.settings().upstream.probe_gap)
     except SQLAlchemyError:
-        logger.warning("the start page says nothing of the service: the database does not answer")
+        logger.warning("the landing page shows no availability: the database is not responding")
         context.session().rollback()
         return None
 
 
 @blueprint.post("/preferences", endpoint="preferences")
 def choose() -> Response:
-    """Keep the visitor's language or theme in a cookie of its own, so that it outlives a login.
-
-    Mails follow the language that their reader set last.
-    """
+    """Store the visitor's language or theme in a cookie that outlives a login; e-mails use the same language."""
     preferences.keep_language_of_mails(request.form.get(i18n.COOKIE, ""))
     return preferences.keep(redirect(local_path(request.form.get("next"), url_for("pages.landing")), 303))
 
 
 @blueprint.get("/favicon.ico")
 def favicon() -> Response:
-    """Answer browsers that ask here whatever the page says."""
+    """Return the icon for browsers that ignore the page's link to it."""
     return current_app.send_static_file("img/mark.svg")
 
 
 @blueprint.get("/robots.txt")
 def robots() -> Response:
-    """Let search engines read the landing page only."""
+    """Allow search engines to index the landing page only."""
     response = make_response("User-agent: *\nAllow: /$\nAllow: /static/\nDisallow: /\n")
     response.mimetype = "text/plain"
     return response
@@ -67,7 +64,7 @@ def robots() -> Response:
 
 @development.get("/styleguide")
 def styleguide() -> str:
-    """Show every piece that pages are made of."""
+    """Show every component of the pages."""
     login = LoginForm(data={"email": "alice@example.org"})
     faulty = RegisterForm(data={"email": "alice"})
     faulty.email.errors = [gettext("Enter a valid e-mail address.")]
@@ -86,7 +83,7 @@ def styleguide() -> str:
 
 @development.get("/styleguide/errors/<status>")
 def error(status: str) -> Response:
-    """Show what a visitor sees when something goes wrong."""
+    """Show the error page of a status."""
     title, text = error_pages.PAGES.get(int(status) if status.isdecimal() else 0, error_pages.PAGES[404])
     response = make_response(render_template("errors/error.html", status=status, title=title, text=text))
     response.headers["Cache-Control"] = "no-store"

@@ -1,4 +1,4 @@
-"""Callbacks of payment providers: verify, store, settle, answer."""
+"""Callbacks of payment providers: verify, store, settle, respond."""
 
 import logging
 import uuid
@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 
-# Real callbacks have a few kilobytes.
+# Real callbacks have a few kilobytes; a form's limit is larger.
 MAX_CALLBACK_BYTES = 64 * 1024
 
 
 @blueprint.post("/payment", defaults={"provider": "mock"})
 @blueprint.post("/payment/<provider>")
 def receive(provider: str) -> Response:
-    """Keep a callback that its provider has signed, once; `processed` is false for one that was here before.
+    """Store a signed callback once; `processed` is false for a repeated one.
 
-    One of a provider that does not sign is noted, and a job asks that provider. CallbackRefused becomes 400 and changes
-    nothing, NotFound (a provider without its keys) becomes 404.
+    For an unsigned callback, a job queries its provider. CallbackRefused becomes 400 and changes nothing, NotFound (a
+    provider without keys) becomes 404.
     """
     request.max_content_length = MAX_CALLBACK_BYTES
     headers = cast(Mapping[str, str], request.headers)
@@ -48,7 +48,7 @@ def receive(provider: str) -> Response:
 
 
 def _schedule_status_check(provider: str, word: Ask) -> None:
-    """Store that the provider is to be asked, and let a job do it: a provider that asks us must not wait for itself."""
+    """Schedule a query of the provider by a job: a provider that waits for our response must not wait for itself."""
     with context.transaction() as session:
         payment_id = callbacks.asked_about(session, provider, word)
         if payment_id is not None:
@@ -58,15 +58,15 @@ def _schedule_status_check(provider: str, word: Ask) -> None:
 
 
 def _settle(event_id: uuid.UUID) -> None:
-    """Settle what is stored at once: the payer is on the way back, and looks whether the ZNC are there.
+    """Settle a stored event immediately, because the payer is about to return and look for the ZNC.
 
-    Whatever keeps us from it, the event is stored: a job settles it then.
+    If that fails, the event is stored, and a job settles it.
     """
     try:
         with context.transaction() as session:
-            # A provider does not wait for long, and a thread of the portal should not.
+            # Providers have short timeouts, and a thread of the portal should not wait.
             session.execute(text("SET LOCAL lock_timeout = '1s'"))
             topups.settle(session, event_id, pause_tokens=context.settings().debt.pause_tokens)
     except (DomainError, SQLAlchemyError) as error:
-        logger.warning("payment event %s is left to a job: %s", event_id, type(error).__name__)
+        logger.warning("payment event %s will be settled by a job: %s", event_id, type(error).__name__)
         context.enqueue_job("jobs.payments.settle", str(event_id))

@@ -1,4 +1,4 @@
-"""Several tokens at once."""
+"""Bundles: list and purchase of several tokens at once."""
 
 import uuid
 
@@ -18,12 +18,12 @@ from portal.views.shop.coupon_quotes import prices_with_coupon
 blueprint = Blueprint("bundles", __name__)
 blueprint.before_request(auth.require_login)
 
-PRICE_KEY = 1  # the page shows one price only
+PRICE_KEY = 1  # the page shows a single price
 
 
 @blueprint.get("/bundles")
 def listing() -> str:
-    """Show what is for sale."""
+    """List bundles on sale."""
     wallet = transfers.wallet_of(context.session(), context.user().id)
     settings = context.settings()
     page = bundles.on_sale(context.session(), settings, **page_slice())
@@ -33,14 +33,14 @@ def listing() -> str:
 
 @blueprint.get("/bundles/<uuid:bundle_id>")
 def buy_form(bundle_id: uuid.UUID) -> str:
-    """Show one bundle, its price and the form to buy it."""
+    """Show a bundle with its price and the purchase form."""
     form = BundleForm(data={"purchase_id": uuid.uuid4(), "coupon": request.args.get("coupon", "")[:32]})
     return _buy_page(bundle_id, form)
 
 
 @blueprint.post("/bundles/<uuid:bundle_id>")
 def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Sell a bundle and show its secrets, in this one reply and nowhere else."""
+    """Sell a bundle and show its secrets once, in this response."""
     form = BundleForm(request.form)
     is_fit = form.validate()
     if not is_fit or form.purchase_id.data is None or "quote" in request.form:

@@ -1,4 +1,4 @@
-"""What a coupon makes of the prices on a page, before anything is bought."""
+"""Prices on a page with a coupon applied, before a purchase."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -11,7 +11,7 @@ from portal.request import context
 
 
 def prices_with_coupon(form: BuyForm | BundleForm, prices: Mapping[int, Decimal]) -> dict[int, Quote]:
-    """Return the prices with the form's coupon; one that does not hold is told at its field and takes nothing off."""
+    """Return the prices with the form's coupon; an invalid coupon is shown as an error and changes no price."""
     session, buyer = context.session(), context.user()
     try:
         return coupons.quotes(session, buyer, form.coupon.data or "", prices)

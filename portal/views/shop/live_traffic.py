@@ -1,4 +1,4 @@
-"""What comes through a token just now, why something was refused, and what its scope would say."""
+"""Live traffic of a token: recent requests, rejections, and a test of a request against its scope."""
 
 import re
 import uuid
@@ -20,13 +20,13 @@ blueprint.before_request(auth.require_login)
 
 MAX_PATH_LENGTH = 2000
 _ORIGIN = re.compile(r"https?://[^/?#]*")
-# What a person may type and a client would send as it stands; all else goes escaped, as a client would do it.
+# Characters that a client sends unescaped; all others are percent-encoded, as a client does.
 _UNESCAPED = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
 @blueprint.get("/traffic")
 def live(token_id: uuid.UUID) -> str:
-    """Show the token's last requests and refusals; the page refreshes itself unless it is asked not to."""
+    """Show the token's recent requests and rejections; the page refreshes itself unless `live=0`."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     return render_template(
         "tokens/traffic.html",
@@ -39,7 +39,7 @@ def live(token_id: uuid.UUID) -> str:
 
 @blueprint.get("/try")
 def try_request(token_id: uuid.UUID) -> str:
-    """Say what the gate would make of a method and a path, and by which rule; nothing is sent anywhere."""
+    """Show which rule of the scope applies to a method and a path; nothing is sent."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     method = request.args.get("method", "GET")
     path = request.args.get("path", "").strip()[:MAX_PATH_LENGTH]
@@ -52,7 +52,7 @@ def try_request(token_id: uuid.UUID) -> str:
 
 
 def _find_ruling(settings: Settings, token: AccessToken, method: str, typed: str) -> Ruling:
-    """Ask the very code that the workers ask."""
+    """Return the ruling, by the same code as in the workers."""
     raw_path = raw_path_of(typed)
     if settings.proxy.compatibility_prefix and raw_path.startswith(PREFIX + b"/"):
         raw_path = raw_path.removeprefix(PREFIX)
@@ -63,7 +63,7 @@ def _find_ruling(settings: Settings, token: AccessToken, method: str, typed: str
 
 
 def raw_path_of(typed: str) -> bytes:
-    """Return the path of what somebody typed, a path or a whole address, as a client would send it."""
+    """Return the path of a typed path or URL, encoded as a client would send it."""
     if (origin := _ORIGIN.match(typed)) is not None:
         typed = typed[origin.end() :].partition("#")[0]
     path = typed.partition("?")[0]

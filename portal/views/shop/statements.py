@@ -18,13 +18,13 @@ from portal.request.pagination import page_slice
 blueprint = Blueprint("papers", __name__, url_prefix="/wallet")
 blueprint.before_request(auth.require_login)
 
-# A PDF is made in memory; of a month with more lines than this the CSV has them all.
+# A PDF is built in memory; a longer month is complete only as CSV.
 PDF_LINES = 2000
 
 
 @blueprint.get("/receipts/<uuid:transfer_id>")
 def receipt(transfer_id: uuid.UUID) -> str:
-    """Show the receipt for one movement of the wallet."""
+    """Show the receipt of a transaction."""
     found = wallets.receipt(context.session(), context.user(), transfer_id)
     facts, seller = pdf.receipt_facts(found), context.settings().seller
     return render_template("wallet/receipt.html", receipt=found, facts=facts, seller=seller)
@@ -32,14 +32,14 @@ def receipt(transfer_id: uuid.UUID) -> str:
 
 @blueprint.get("/receipts/<uuid:transfer_id>/pdf")
 def receipt_pdf(transfer_id: uuid.UUID) -> Response:
-    """Hand out the receipt as a PDF."""
+    """Return the receipt as a PDF."""
     found = wallets.receipt(context.session(), context.user(), transfer_id)
     return downloads.pdf_file(pdf.receipt_pdf(found, context.settings().seller), f"zenzefi-receipt-{found.number}.pdf")
 
 
 @blueprint.get("/statements")
 def statements() -> str:
-    """List the months, with what each closed with."""
+    """List the months with their closing balances."""
     page = wallets.statements(context.session(), context.user(), **page_slice())
     return render_template("wallet/statements.html", page=page)
 
@@ -60,7 +60,7 @@ def statement(month: str) -> str:
 
 @blueprint.get("/statements/<month>/csv")
 def statement_csv(month: str) -> Response:
-    """Hand out a month as CSV, line by line."""
+    """Stream a month as CSV."""
     chosen, user = _month(month), context.user()
     zone = time_zones.zone_of(user.time_zone)
     head = ("time_utc", "receipt", "type", "note", "amount_znc", "balance_znc", "time_local", "time_zone")
@@ -82,7 +82,7 @@ def statement_csv(month: str) -> Response:
 
 @blueprint.get("/statements/<month>/pdf")
 def statement_pdf(month: str) -> Response:
-    """Hand out a month as a PDF, up to `PDF_LINES` lines."""
+    """Return a month as a PDF with up to `PDF_LINES` lines."""
     session, user, chosen = context.session(), context.user(), _month(month)
     found, lines = wallets.statement(session, user, chosen), wallets.lines(session, user, chosen)
     made = pdf.statement_pdf(found, lines, user, context.settings().seller, at_most=PDF_LINES)
@@ -90,7 +90,7 @@ def statement_pdf(month: str) -> Response:
 
 
 def _month(text: str) -> Month:
-    """Read the month in an address; one that is none is a page that is not there."""
+    """Parse the month of an address. Raises NotFound."""
     try:
         return Month.parse(text)
     except InvalidInput:

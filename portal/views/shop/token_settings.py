@@ -1,4 +1,4 @@
-"""What an owner changes about a token he has: its clock, its name, its renewal, its secret."""
+"""Settings of a token: pause, name, auto-renewal, extension and secret."""
 
 import uuid
 from datetime import timedelta
@@ -29,11 +29,11 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.get("/<uuid:token_id>/pause")
 def confirm_pause(token_id: uuid.UUID) -> str | Response:
-    """Say what a pause does before it begins: it locks the token for a least time."""
+    """Ask for confirmation before a pause, which locks the token for a minimum time."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     settings = context.settings()
-    outlook = token_pause.preview(context.session(), token, settings)
-    if token.state(clock.now()) is not TokenState.ACTIVE or outlook.refused:
+    preview = token_pause.preview(context.session(), token, settings)
+    if token.state(clock.now()) is not TokenState.ACTIVE or preview.refused:
         return redirect(url_for("tokens.detail", token_id=token_id))
     least = formatting.span(settings.pause.at_least_minutes * 60)
     return confirmation.ask(
@@ -41,7 +41,7 @@ def confirm_pause(token_id: uuid.UUID) -> str | Response:
         [
             _("A paused token cannot be used, and its time does not run."),
             _("You can resume it after %(least)s at the earliest.", least=least),
-            _("Pauses left after this one: %(left)d.", left=outlook.left),
+            _("Pauses left after this one: %(left)d.", left=preview.left),
         ],
         about=token.name or f"{token.prefix}…",
         action=url_for("token_changes.pause", token_id=token_id),
@@ -53,7 +53,7 @@ def confirm_pause(token_id: uuid.UUID) -> str | Response:
 
 @blueprint.post("/<uuid:token_id>/pause")
 def pause(token_id: uuid.UUID) -> Response:
-    """Stop the clock."""
+    """Pause the token."""
     with (
         flashed_errors(_("Token paused. It cannot be used until you resume it, and its time does not run.")),
         context.transaction() as session,
@@ -64,7 +64,7 @@ def pause(token_id: uuid.UUID) -> Response:
 
 @blueprint.post("/<uuid:token_id>/resume")
 def resume(token_id: uuid.UUID) -> Response:
-    """Let the clock run on."""
+    """Resume the token."""
     with flashed_errors(_("Token resumed. Its time is running again.")), context.transaction() as session:
         token_pause.resume(session, context.user(), token_id, settings=context.settings(), actor=context.actor())
     return _to_token(token_id)
@@ -72,7 +72,7 @@ def resume(token_id: uuid.UUID) -> Response:
 
 @blueprint.post("/<uuid:token_id>/name")
 def rename(token_id: uuid.UUID) -> Response:
-    """Give the token another name, or none."""
+    """Rename the token."""
     form = NameForm(request.form)
     with flashed_errors(_("Name saved.")), context.transaction() as session:
         rotation.rename(session, context.user(), token_id, name=form.name.data or "", actor=context.actor())
@@ -81,7 +81,7 @@ def rename(token_id: uuid.UUID) -> Response:
 
 @blueprint.post("/<uuid:token_id>/renewal")
 def set_renewal(token_id: uuid.UUID) -> Response:
-    """Switch the renewal from the balance on or off."""
+    """Turn auto-renewal on or off."""
     on = request.form.get("on") == "1"
     said = _("Auto-renewal is on.") if on else _("Auto-renewal is off.")
     shown = request.form.get("shown", "")
@@ -100,7 +100,7 @@ def set_renewal(token_id: uuid.UUID) -> Response:
 
 @blueprint.get("/<uuid:token_id>/extend")
 def extend_form(token_id: uuid.UUID) -> str | Response:
-    """Show by how much the token can be extended, and what that costs."""
+    """Show the durations and prices of an extension."""
     token = _find_unless_ended(token_id)
     if token is None:
         return _to_token(token_id)
@@ -111,7 +111,7 @@ def extend_form(token_id: uuid.UUID) -> str | Response:
 
 @blueprint.post("/<uuid:token_id>/extend")
 def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Sell the token more time; the same form sent twice sells it once."""
+    """Extend the token; a form submitted twice is charged once."""
     token = _find_unless_ended(token_id)
     if token is None:
         return _to_token(token_id)
@@ -147,7 +147,7 @@ def extend(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
 
 @blueprint.get("/<uuid:token_id>/secret")
 def rotate_form(token_id: uuid.UUID) -> str | Response:
-    """Say what a new secret does, before it is made."""
+    """Ask for confirmation before the secret is rotated."""
     token = _find_unless_ended(token_id)
     if token is None:
         return _to_token(token_id)
@@ -156,7 +156,7 @@ def rotate_form(token_id: uuid.UUID) -> str | Response:
 
 @blueprint.post("/<uuid:token_id>/secret")
 def rotate(token_id: uuid.UUID) -> str | Response:
-    """Replace the secret and show the new one, in this one reply and nowhere else."""
+    """Rotate the secret and show the new one once, in this response."""
     form = RotateForm(request.form)
     seen = form.seen.data if form.validate() else 0
     with flashed_errors(category="info") as result, context.transaction() as session:
@@ -177,7 +177,7 @@ def rotate(token_id: uuid.UUID) -> str | Response:
 
 @blueprint.get("/<uuid:token_id>/old-secret")
 def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
-    """Ask before the secret that was replaced is ended ahead of its time."""
+    """Ask for confirmation before the old secret is revoked early."""
     token = _find_unless_ended(token_id)
     if token is None or not token.has_previous(clock.now()):
         return redirect(url_for("tokens.detail", token_id=token_id))
@@ -193,7 +193,7 @@ def confirm_end_old_secret(token_id: uuid.UUID) -> str | Response:
 
 @blueprint.post("/<uuid:token_id>/old-secret")
 def end_old_secret(token_id: uuid.UUID) -> Response:
-    """End the secret that was replaced; a second time changes nothing."""
+    """Revoke the old secret; repeating it changes nothing."""
     with flashed_errors(_("The old secret no longer works.")), context.transaction() as session:
         rotation.end_previous(session, context.user(), token_id, actor=context.actor())
     return _to_token(token_id)
@@ -204,7 +204,7 @@ def _to_token(token_id: uuid.UUID) -> Response:
 
 
 def _find_unless_ended(token_id: uuid.UUID) -> AccessToken | None:
-    """Return the user's token, or None with a word about it when it has ended."""
+    """Return the user's token, or None with a flash message when it has ended."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     with flashed_errors(category="info") as result:
         token_queries.require_not_ended(token.state(clock.now()))

@@ -1,4 +1,4 @@
-"""A user's access tokens: buying, looking at, revoking."""
+"""Access tokens of the user: list, purchase, details, revocation, browser access."""
 
 import uuid
 
@@ -48,7 +48,7 @@ def listing() -> str:
 
 @blueprint.get("/buy")
 def buy_form() -> str:
-    """Show what is for sale; the query may choose beforehand, as the way back from a top-up does."""
+    """Show the purchase form; the query may prefill it, as the link back from a top-up does."""
     settings = context.settings()
     form = BuyForm.for_sale(
         settings,
@@ -63,10 +63,10 @@ def buy_form() -> str:
 
 @blueprint.post("/buy")
 def buy() -> str | Response | tuple[str, int]:
-    """Sell a token and show its secret, in this one reply and nowhere else.
+    """Sell a token and show its secret once, in this response.
 
-    There is no redirect after it: a redirect would have to keep the secret somewhere. Sending the form again, by a
-    reload or a double click, finds the same token id booked and leads to the token instead.
+    There is no redirect, which would have to store the secret. A form submitted again, by a reload or a double click,
+    has the same token id and leads to the token instead.
     """
     form = BuyForm.for_sale(context.settings())
     is_fit = form.validate()
@@ -96,7 +96,7 @@ def buy() -> str | Response | tuple[str, int]:
 
 @blueprint.get("/<uuid:token_id>")
 def detail(token_id: uuid.UUID) -> Response:
-    """Show one token: its clock, its sessions, and what a revocation would give back now."""
+    """Show a token: remaining time, sessions, and the refund if revoked now."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     days = usage.series(context.session(), Period.DAY, token_id=token.id, shown=DAYS_SHOWN, zone=context.zone())
     response = make_response(
@@ -121,7 +121,7 @@ def detail(token_id: uuid.UUID) -> Response:
 
 @blueprint.post("/<uuid:token_id>/open")
 def open_in_browser(token_id: uuid.UUID) -> Response:
-    """Send this browser to the proxy with a ticket, which it takes back for a cookie of its own."""
+    """Redirect the browser to the proxy with a one-time ticket, which the proxy exchanges for a cookie."""
     settings = context.settings()
     with flashed_errors(category="info") as result, context.transaction() as session:
         ticket = browser_access.issue_ticket(
@@ -136,7 +136,7 @@ def open_in_browser(token_id: uuid.UUID) -> Response:
 
 @blueprint.get("/<uuid:token_id>/revoke")
 def confirm_revoke(token_id: uuid.UUID) -> str | Response:
-    """Say in numbers what a revocation does; the page behind the dialog, for browsers without scripts."""
+    """Ask for confirmation with the refund; replaces the dialog in browsers without scripts."""
     token = token_queries.owned(context.session(), context.user(), token_id)
     if token.state(clock.now()) in ENDED:
         return redirect(url_for("tokens.detail", token_id=token.id))
@@ -146,7 +146,7 @@ def confirm_revoke(token_id: uuid.UUID) -> str | Response:
 
 @blueprint.post("/<uuid:token_id>/revoke")
 def revoke(token_id: uuid.UUID) -> Response:
-    """End the token and pay back its unused time."""
+    """Revoke the token and refund its unused time."""
     with flashed_errors(category="info") as result, context.transaction() as session:
         _token, refund = revocation.revoke(
             session, context.user(), token_id, settings=context.settings(), actor=context.actor()
@@ -159,7 +159,7 @@ def revoke(token_id: uuid.UUID) -> Response:
 
 @blueprint.post("/<uuid:token_id>/sessions/<uuid:session_id>/release")
 def release(token_id: uuid.UUID, session_id: uuid.UUID) -> Response:
-    """End the session that holds the token, so that another device may use it."""
+    """End the session that locks the token to a device, so that another device can use it."""
     token_queries.owned(context.session(), context.user(), token_id)
     try:
         with context.transaction() as session:
@@ -174,7 +174,7 @@ def release(token_id: uuid.UUID, session_id: uuid.UUID) -> Response:
 
 
 def _usual_duration() -> int:
-    """Return the duration in the middle of the list, which is chosen at first."""
+    """Return the duration in the middle of the list, the default."""
     on_sale = sorted(context.settings().prices.znc)
     return on_sale[len(on_sale) // 2]
 

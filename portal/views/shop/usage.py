@@ -1,4 +1,4 @@
-"""What went through a user's tokens, by day, week or month: as charts, as a table and as a file."""
+"""Usage of the user's tokens by day, week or month, as charts, table and CSV."""
 
 import uuid
 
@@ -16,7 +16,7 @@ from portal.request import auth, context
 blueprint = Blueprint("usage", __name__, url_prefix="/usage")
 blueprint.before_request(auth.require_login)
 
-# So many of the newest tokens can be chosen from the list; any other one is reached from its own page.
+# The newest tokens in the list of choices; others are reached from their own page.
 CHOICES = 100
 _LABELS = {Period.DAY: "d MMM", Period.WEEK: "d MMM y", Period.MONTH: "LLL y"}
 _HEAD = ("first_day", "requests", "bytes_in", "bytes_out", "sessions", "time_zone")
@@ -42,7 +42,7 @@ def overview() -> str:
 
 @blueprint.get("/csv")
 def as_csv() -> Response:
-    """Hand out the same as a file."""
+    """Return the same as CSV."""
     token, period = _token(), _period()
     zone = context.user().time_zone or time_zones.DEFAULT
     rows = (
@@ -55,7 +55,7 @@ def as_csv() -> Response:
 
 
 def labels(entries: list[UsageEntry], period: Period) -> list[str]:
-    """Write each period in the reader's language."""
+    """Format each period in the reader's language."""
     return [format_date(entry.first, _LABELS[period]) for entry in entries]
 
 
@@ -65,7 +65,7 @@ def _entries(token: AccessToken | None, period: Period) -> list[UsageEntry]:
 
 
 def _token() -> AccessToken | None:
-    """Return the token that was asked for; a stranger's is a page that is not there."""
+    """Return the token of the query, if any. Raises NotFound for another user's."""
     token_id = request.args.get("token", type=uuid.UUID)
     return token_queries.owned(context.session(), context.user(), token_id) if token_id else None
 

@@ -29,7 +29,7 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.after_request
 def let_forms_lead_to_checkouts(response: Response) -> Response:
-    """The form to top up leads to the provider's own page, and a browser has to be told so."""
+    """Allow the top-up form to redirect to the provider's checkout (CSP form-action)."""
     settings = context.settings()
     origins = [
         origin for name in settings.payments.providers for origin in providers.get(name, settings).checkout_origins
@@ -42,7 +42,7 @@ def let_forms_lead_to_checkouts(response: Response) -> Response:
 
 @blueprint.get("")
 def overview() -> str:
-    """Show the balance, the form to top up, and what moved."""
+    """Show the balance, the top-up form and the transactions."""
     return _wallet_page(_top_up_form())
 
 
@@ -75,7 +75,7 @@ def top_up() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/gift")
 def redeem() -> str | Response | tuple[str, int]:
-    """Credit a gift code to the wallet, and go back to the purchase it was needed for."""
+    """Credit a gift code to the wallet and return to the purchase, if any."""
     gift = GiftForm(request.form)
     if not gift.validate():
         return _wallet_page(_top_up_form(), gift), 400
@@ -91,21 +91,21 @@ def redeem() -> str | Response | tuple[str, int]:
 
 @blueprint.get("/payments/<uuid:payment_id>")
 def payment(payment_id: uuid.UUID) -> str:
-    """Show how a payment stands; the page refreshes itself until it is decided."""
+    """Show the status of a payment; the page refreshes itself until it is final."""
     user = context.user()
     return render_template(
         "wallet/payment.html",
         payment=topups.owned(context.session(), user, payment_id),
         wallet=transfers.wallet_of(context.session(), user.id),
         next=local_path(request.args.get("next"), ""),
-        # Who comes back from the checkout has paid, most likely: the way there is not what the page leads with.
+        # A user who returns from the checkout has most likely paid, so its link is not the main action.
         returned="returned" in request.args,
     )
 
 
 @blueprint.post("/payments/<uuid:payment_id>/withdraw")
 def withdraw(payment_id: uuid.UUID) -> Response:
-    """End a payment that its payer does not want to make any more."""
+    """Cancel a pending payment for its payer."""
     with context.transaction() as session:
         settings, actor = context.settings(), context.actor()
         status = topups.withdraw(session, context.user(), payment_id, settings=settings, actor=actor)

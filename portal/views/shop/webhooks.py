@@ -1,4 +1,4 @@
-"""The user's own webhooks: adding, changing, testing, and the log of what was sent."""
+"""Webhooks of the user: add, change, test, and the delivery log."""
 
 import uuid
 
@@ -24,14 +24,14 @@ blueprint.before_request(auth.require_login)
 
 @blueprint.get("")
 def listing() -> str:
-    """List the user's webhooks, with a form for one more."""
+    """List the user's webhooks, with the form for a new one."""
     form = NewEndpointForm(data={"endpoint_id": uuid.uuid4()})
     return _listing(form, {topic.value for topic in Topic})
 
 
 @blueprint.post("")
 def create() -> str | Response | tuple[str, int]:
-    """Add a webhook and show its secret, once."""
+    """Add a webhook and show its secret once."""
     form, topics = NewEndpointForm(request.form), set(request.form.getlist("topic"))
     if not _is_valid(form, topics):
         return _listing(form, topics), 400
@@ -56,14 +56,14 @@ def create() -> str | Response | tuple[str, int]:
 
 @blueprint.get("/<uuid:endpoint_id>")
 def detail(endpoint_id: uuid.UUID) -> str:
-    """Show a webhook with the log of its deliveries."""
+    """Show a webhook with its delivery log."""
     endpoint = _require_owned(endpoint_id)
     return _detail(endpoint, EndpointForm(data={"url": endpoint.url}), set(endpoint.topics))
 
 
 @blueprint.post("/<uuid:endpoint_id>")
 def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
-    """Give a webhook another address or other topics."""
+    """Change the address or topics of a webhook."""
     endpoint, form, topics = _require_owned(endpoint_id), EndpointForm(request.form), set(request.form.getlist("topic"))
     if _is_valid(form, topics):
         with form_errors(form) as result, context.transaction() as session:
@@ -84,7 +84,7 @@ def change(endpoint_id: uuid.UUID) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<uuid:endpoint_id>/switch")
 def switch(endpoint_id: uuid.UUID) -> Response:
-    """Switch a webhook on or off."""
+    """Enable or disable a webhook."""
     on = request.form.get("on") == "1"
     with context.transaction() as session:
         webhook_endpoints.set_enabled(session, _require_owned(endpoint_id), on=on, actor=context.actor())
@@ -94,7 +94,7 @@ def switch(endpoint_id: uuid.UUID) -> Response:
 
 @blueprint.post("/<uuid:endpoint_id>/test")
 def test(endpoint_id: uuid.UUID) -> Response:
-    """Send a test delivery by a job, whether the webhook is on or off."""
+    """Enqueue a test event, whether the webhook is enabled or not."""
     with context.transaction() as session:
         deliveries.enqueue_test(session, _require_owned(endpoint_id))
     context.enqueue_job("jobs.webhooks.send_pending")
@@ -104,7 +104,7 @@ def test(endpoint_id: uuid.UUID) -> Response:
 
 @blueprint.get("/<uuid:endpoint_id>/secret")
 def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
-    """Ask before a webhook's secret is replaced."""
+    """Ask for confirmation before a webhook's secret is rotated."""
     endpoint = _require_owned(endpoint_id)
     return confirmation.ask(
         _("Rotate the secret?"),
@@ -124,7 +124,7 @@ def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
 
 @blueprint.post("/<uuid:endpoint_id>/secret")
 def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
-    """Give a webhook a new secret and show it, once; a form sent twice replaces it once."""
+    """Rotate a webhook's secret and show it once; a form submitted twice rotates once."""
     endpoint, form = _require_owned(endpoint_id), SeenForm(request.form)
     seen = (form.seen.data if form.validate() else None) or 0
     with flashed_errors(category="info") as result, context.transaction() as session:
@@ -138,7 +138,7 @@ def replace_secret(endpoint_id: uuid.UUID) -> str | Response:
 
 @blueprint.get("/<uuid:endpoint_id>/remove")
 def confirm_remove(endpoint_id: uuid.UUID) -> str:
-    """Ask before a webhook is removed."""
+    """Ask for confirmation before a webhook is deleted."""
     endpoint = _require_owned(endpoint_id)
     return confirmation.ask(
         _("Delete this webhook?"),
@@ -152,7 +152,7 @@ def confirm_remove(endpoint_id: uuid.UUID) -> str:
 
 @blueprint.post("/<uuid:endpoint_id>/remove")
 def remove(endpoint_id: uuid.UUID) -> Response:
-    """Remove a webhook and its log."""
+    """Delete a webhook and its delivery log."""
     with context.transaction() as session:
         webhook_endpoints.remove(session, _require_owned(endpoint_id), actor=context.actor())
     flash(_("Webhook deleted."), "good")
@@ -161,7 +161,7 @@ def remove(endpoint_id: uuid.UUID) -> Response:
 
 @blueprint.post("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>/again")
 def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
-    """Let a delivery that was given up be tried again."""
+    """Resend a delivery that failed permanently."""
     endpoint = _require_owned(endpoint_id)
     with context.transaction() as session:
         is_on = deliveries.resend(session, delivery_id, endpoint_id=endpoint.id, actor=context.actor())
@@ -174,7 +174,7 @@ def send_again(endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Response:
 
 
 def _is_valid(form: EndpointForm, topics: set[str]) -> bool:
-    """Check the address and the topics, so that both are told at once."""
+    """Check the address and the topics, so that both errors are shown at once."""
     is_fit = form.validate()
     try:
         webhook_endpoints.checked_topics(topics)
