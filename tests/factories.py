@@ -85,7 +85,7 @@ def person(sessions: Sessions, name: str, **more: Any) -> User:
 
 
 def assert_sound(sessions: Sessions) -> None:
-    """The books add up."""
+    """Ledger verification passes."""
     with sessions.begin() as session:
         assert ledger_verification.verify(session).faults == {}
 

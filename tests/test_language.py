@@ -22,7 +22,7 @@ PROSE = {
     r"deaf": "disconnected",
     r"neighbours?": "sibling workers",
     r"tally|outlook": "usage counters; upstream status",
-    r"given up|gave up|gives up": "failed permanently",
+    r"given up": "failed permanently",
     r"far sides?": "fake server",
     r"the house|house rules?|rules of the house": "the codebase, the installation",
     r"roubles?": "rubles",

@@ -39,7 +39,7 @@ def counted(session: Session) -> list[int]:
 
 @pytest.fixture
 def payment(session: Session, alice: User, settings: Settings) -> Payment:
-    """500 roubles that alice has paid."""
+    """500 rubles that alice has paid."""
     started = top_up(session, alice, settings)
     stored = callbacks.store_event(session, "mock", decided(session, started, settings))
     assert stored is not None

@@ -130,7 +130,7 @@ def test_18_made_up_cookies_and_tickets_never_reach_the_database(proxy: Proxy, c
     genuine = {purpose: secrets.new_secret(settings.tokens, purpose) for purpose in Purpose}
     try:
         with factory.begin() as session:
-            # Whoever asks the database now waits, and then hears nothing.
+            # Calls to the database now block and then fail.
             session.execute(text("LOCK access_tickets, access_cookies, access_tokens IN ACCESS EXCLUSIVE MODE"))
             # A token or a ticket is no cookie, and the other way round: their MACs say so without a look-up.
             for made_up in ("x" * 64, token, ticket, genuine[Purpose.TICKET]):

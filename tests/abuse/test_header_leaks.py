@@ -128,7 +128,7 @@ def test_15_every_cookie_of_the_portal_is_known_to_the_gateway(settings: Setting
         create_app(settings).config["SESSION_COOKIE_NAME"],
     }
     assert {name.encode() for name in names} <= rules_of(settings).cookies
-    # Whoever sets a cookie in another place adds its name above and to addon/process/layer_settings.py.
+    # A cookie set elsewhere must be added above and to addon/process/layer_settings.py.
     pages = {path.name: path.read_text() for path in (ROOT / "portal").rglob("*.py")}
     scripts = [path.read_text() for path in (ROOT / "static/js").rglob("*.js")]
     assert {name for name, text in pages.items() if "set_cookie(" in text} == {

@@ -72,7 +72,7 @@ def test_29_no_secret_is_in_flows_shown_to_ops(proxy: Proxy, committed: Committe
         proxy.get(f"/_zenzefi/enter?ticket={ticket}"),
     ]
     assert {reply.status for reply in replies} == {200, 401, 404, 410}
-    # The way in by the cookie's ticket, and one for each of the above.
+    # The login endpoint with its ticket, and one for each of the above.
     wait_for(lambda: redis.xlen(FLOWS), 1 + len(replies), seconds=10)
     entries: Any = redis.xrange(FLOWS)
     raw = b"".join(fields[b"flow"] for _, fields in entries)

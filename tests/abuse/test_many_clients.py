@@ -58,7 +58,7 @@ def test_24_many_idle_clients_neither_shut_others_out_nor_deafen_the_worker(
             assert proxy.get("/", owned.secret).status == 200
             with factory() as session:
                 assert session.scalars(text(_LISTENERS)).all() == [True]
-            for _ in range(20):  # Whoever comes now takes the low number that the listener had.
+            for _ in range(20):  # A new connection takes the low number that the listener had.
                 stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
                 time.sleep(0.02)
             wait_until(lambda: b"hears the database again" in log.read_bytes(), seconds=5)

@@ -175,7 +175,7 @@ def test_4_an_outages_credit_and_a_revocation_at_the_same_instant_count_its_minu
             partial(shop.run, lambda s, row=outage: outage_credit.credit(s, row.id, shop.settings, limit=10)),
             act(shop, revocation.revoke, token_id),
         )
-        assert revoked[1] == 9  # half of 18: twelve hours of 24 were used, whoever came first
+        assert revoked[1] == 9  # half of 18: twelve hours of 24 were used, in either order
         assert shop.money() == before - 9
         while shop.run(lambda s, row=outage: outage_credit.credit(s, row.id, shop.settings, limit=10)):
             pass

@@ -130,15 +130,15 @@ def test_12_an_admins_cut_now_ends_an_open_download_within_a_second(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(context, "enqueue", lambda *_job: None)
-    office = Browser(create_app(scene.settings).test_client())
-    office.log_in(person(scene.factory, f"dana-{time.monotonic_ns()}", is_superuser=True))
+    admin = Browser(create_app(scene.settings).test_client())
+    admin.log_in(person(scene.factory, f"dana-{time.monotonic_ns()}", is_superuser=True))
     with endless(scene, f"X-Access-Token: {scene.owned.secret}") as cut_within:
         assert not cut_within(0.3)
         with scene.factory() as session:
             its = select(ProxySession).where(ProxySession.token_id == scene.owned.token.id)
             [held] = session.scalars(its).all()
-        assert str(held.id) in office.get("/admin/sessions?open=1").text
-        assert office.post(f"/admin/sessions/{held.id}/cut").status_code == 303
+        assert str(held.id) in admin.get("/admin/sessions?open=1").text
+        assert admin.post(f"/admin/sessions/{held.id}/cut").status_code == 303
         assert cut_within(1)
     # The token itself is as good as before: only what was under way has ended.
     assert answers(scene, scene.owned.secret) == {200}

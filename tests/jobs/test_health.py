@@ -9,9 +9,7 @@ from models.services.monitoring import health_report
 from tests.jobs.conftest import Committed
 
 
-def test_the_report_has_every_component_and_expires_after_two_minutes(
-    shop: Committed, redis: Redis
-) -> None:
+def test_the_report_has_every_component_and_expires_after_two_minutes(shop: Committed, redis: Redis) -> None:
     settings, _sessions = shop
     state = UpstreamState(settings.upstream.url, False, {}, 0.25, "2026-11-24T08:00:00+00:00")
     redis.set(STATE_KEY, state.as_json())

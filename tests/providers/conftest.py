@@ -1,4 +1,4 @@
-"""A shop with both real providers switched on, whose far sides are on loopback."""
+"""An installation with both real providers, against fake servers on loopback."""
 
 from collections.abc import Iterator
 

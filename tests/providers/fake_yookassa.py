@@ -37,9 +37,9 @@ class YooKassaFarSide(FarSide):
             self.payments[name]["cancellation_details"] = {"party": "payment_network", "reason": reason}
         return notification(f"payment.{status}", self.payments[name])
 
-    def give_back(self, name: str, roubles: str) -> bytes:
-        """Somebody refunds in YooKassa's office; returns the notification's body."""
-        _, refund = self._refund({"payment_id": name, "amount": {"value": roubles, "currency": "RUB"}})
+    def give_back(self, name: str, rubles: str) -> bytes:
+        """Refund in YooKassa's dashboard; returns the notification's body."""
+        _, refund = self._refund({"payment_id": name, "amount": {"value": rubles, "currency": "RUB"}})
         return notification("refund.succeeded", refund)
 
     def _open(self, sent: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def running(
 
 @pytest.fixture
 def payment(running: Shop) -> Payment:
-    """500 roubles that erin has paid through YooKassa."""
+    """500 rubles that erin has paid through YooKassa."""
     settings, factory, side = running
     started = start(running, person(factory, "erin"))
     side.decide(str(started.provider_payment_id))

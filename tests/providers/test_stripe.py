@@ -1,4 +1,4 @@
-"""Paying through Stripe: callbacks out of order, again and hostile; refunds and disputes; a far side that fails."""
+"""Payments through Stripe: repeated, reordered and forged callbacks, refunds, disputes, a failing server."""
 
 from decimal import Decimal
 from typing import Any
@@ -27,7 +27,7 @@ PATH = "/api/v1/webhooks/payment/stripe"
 
 @pytest.fixture
 def payment(session: Session, charlie: User, shop: Settings) -> Payment:
-    """500 roubles for 50 ZNC, at Stripe's checkout."""
+    """500 rubles for 50 ZNC, at Stripe's checkout."""
     facts = {"amount": Decimal(50), "provider": "stripe", "return_url": "http://shop/wallet", "settings": shop}
     started = topups.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
     session.commit()
@@ -259,7 +259,7 @@ def test_a_dispute_over_another_amount_or_in_another_currency_is_kept_for_an_adm
     assert balance(session, charlie) == 50
 
 
-def test_a_checkout_asks_for_the_roubles_that_are_booked_whatever_the_payers_country(
+def test_a_checkout_asks_for_the_rubles_that_are_booked_whatever_the_payers_country(
     payment: Payment, stripe_side: StripeFarSide
 ) -> None:
     # docs.stripe.com/changelog, 2024-11-20: the parameter overrides the dashboard's setting of Adaptive Pricing.

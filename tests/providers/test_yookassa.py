@@ -27,7 +27,7 @@ THEIRS = "185.71.76.5"
 
 @pytest.fixture
 def payment(session: Session, charlie: User, shop: Settings) -> Payment:
-    """500 roubles for 50 ZNC, at YooKassa's page."""
+    """500 rubles for 50 ZNC, at YooKassa's page."""
     facts = {"amount": Decimal(50), "provider": "yookassa", "return_url": "http://shop/wallet", "settings": shop}
     started = topups.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
     session.commit()
@@ -113,7 +113,7 @@ def test_an_answer_with_another_amount_settles_nothing(
     assert (balance(session, charlie), manual_review.count(session)) == (0, 1)
 
 
-def test_a_refund_in_yookassas_office_is_booked_once(
+def test_a_refund_in_yookassas_dashboard_is_booked_once(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -218,7 +218,7 @@ def test_a_refund_that_is_pending_and_then_canceled_gives_the_znc_back(
     assert topups.ask_provider(session, payment.id, shop) is None
     [made] = yookassa_side.refunds.values()
     assert reversal.provider_key == made["id"]
-    # Whoever asks first hears it: the sweep of refunds, or that of payments.
+    # Found by either sweep: that of refunds, or that of payments.
     made["status"] = "canceled"
     yookassa_side.payments[str(payment.provider_payment_id)]["refunded_amount"]["value"] = "0.00"
     assert topups.ask_provider(session, payment.id, shop) == "refund_failed"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-# What somebody can type into, or put into a request of his own.
+# Fields that a user can fill in, or put into a hand-made request.
 TYPED = {"text", "search", "email", "url", "tel", "textarea", "hidden", "number", ""}
 
 

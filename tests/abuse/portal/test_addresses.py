@@ -24,7 +24,7 @@ from tests.portal.conftest import Browser, text_of
 from tests.portal.mail_helpers import Mailbox
 
 FREE = "nobody@example.test"
-# What a process reads anew once its copy is a second or two old, whoever asks just then.
+# Reloaded when a process' copy is a second or two old, regardless of the request.
 KEPT = ("FROM setting_changes", "FROM announcements")
 
 
@@ -142,7 +142,7 @@ def test_28_registering_a_taken_address_is_answered_like_a_free_one(
         assert told == [(alice.email, "You already have an account"), (FREE, "Confirm your e-mail address")]
 
 
-def test_28_nobody_learns_by_changing_his_address_who_has_another(
+def test_28_changing_an_address_does_not_reveal_who_has_another(
     *, seen: Callable[..., Seen], as_alice: Browser, post: Mailbox, bob: User, session: Session
 ) -> None:
     session.commit()

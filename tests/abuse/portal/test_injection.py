@@ -164,8 +164,8 @@ def test_31_html_script_or_formula_injected_into_any_field_is_shown_as_text(
             assert (path, raw(html)) == (path, [])
             shown += [path] if str(escape(EVIL)) in html else []
     # It is there, and it is text.
-    office = {"/admin/tokens", "/admin/sessions", "/admin/audit", "/admin/offers", f"/admin/users/{alice.id}"}
-    expected = {"/profile", "/tokens", "/wallet", "/profile/logins", "/profile/keys", *office}
+    admin_pages = {"/admin/tokens", "/admin/sessions", "/admin/audit", "/admin/offers", f"/admin/users/{alice.id}"}
+    expected = {"/profile", "/tokens", "/wallet", "/profile/logins", "/profile/keys", *admin_pages}
     assert expected <= set(shown), sorted(shown)
     assert alice.full_name == EVIL
     assert_files_are_text(app, shop, as_alice, as_dana)

@@ -132,7 +132,7 @@ def test_28_the_time_of_an_answer_tells_nobody_whether_an_address_has_an_account
             name = uuid.uuid4().hex
             visitor = scene.visitor()
             visitor.renew_token()
-            # Registering makes an account of an address. Failed logins are counted by address, whoever has it or not.
+            # Registering creates an account. Failed logins are counted by address, with or without an account.
             free = f"{name}@example.test" if way == "register" else "free@example.test"
             email = scene.alice.email if whose == "known" else free
             fields = {"email": email, "username": name[:20], "password": "a password of nobody's"}

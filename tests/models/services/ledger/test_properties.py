@@ -1,4 +1,4 @@
-"""Whatever buyers and admins do, in whatever order: the books add up, and no more is returned than was paid."""
+"""Random histories of buyers and admins: ledger verification passes, and no more is refunded than was paid."""
 
 import uuid
 from contextlib import nullcontext, suppress

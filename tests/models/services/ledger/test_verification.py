@@ -44,7 +44,7 @@ JOIN = "A transfer connects the wrong accounts for its kind and reference"
 
 
 def history(session: Session, settings: Settings) -> None:
-    """Leave one of everything in the books: deposits, purchases, a refund, adjustments."""
+    """Leave one of everything in the ledger: deposits, purchases, a refund, adjustments."""
     alice, bob = make_user(session, "alice", balance="100"), make_user(session, "bob", balance="20")
     payment = top_up(session, alice, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))

@@ -71,13 +71,13 @@ def erin(session: Session) -> User:
 
 @pytest.fixture
 def payment(session: Session, erin: User, settings: Settings) -> Payment:
-    """50 ZNC for 500 roubles, settled."""
+    """50 ZNC for 500 rubles, settled."""
     return paid(session, erin, settings)
 
 
 @pytest.fixture(autouse=True)
 def sound(session: Session) -> Any:
-    """The books add up after every test."""
+    """Ledger verification passes after every test."""
     yield
     session.flush()
     assert [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)] == []

@@ -52,7 +52,7 @@ def test_a_payment_starts_pending_at_todays_rate_and_names_its_checkout(
     assert balance(session, alice) == 100
 
 
-def test_roubles_are_rounded_to_the_nearest_kopeck(session: Session, alice: User, settings: Settings) -> None:
+def test_rubles_are_rounded_to_the_nearest_kopeck(session: Session, alice: User, settings: Settings) -> None:
     dear = settings.model_copy(update={"prices": Prices(znc=settings.prices.znc, rub_per_znc=Decimal("9.99"))})
     assert top_up(session, alice, dear, "0.50").amount_rub == Decimal("5.00")
 
@@ -128,7 +128,7 @@ def test_a_callback_about_a_payment_of_another_product_is_ignored(
     assert events(session) == 0
 
 
-def test_what_a_payer_wrote_into_the_providers_form_never_keeps_his_payment_from_being_stored(
+def test_input_in_the_providers_form_never_prevents_a_payment_from_being_stored(
     session: Session, alice: User, settings: Settings
 ) -> None:
     # JSON has both of these, and PostgreSQL's jsonb has neither (its manual, "JSON Types").

@@ -29,7 +29,7 @@ KEY = SECRETS["ZENZEFI_PAYMENTS__MOCK_SIGNING_KEY"]
 
 
 def signed(body: bytes, *, key: str = KEY, age: int = 0, stamp: str = "") -> dict[str, str]:
-    """Return the headers with which the far side signs a body."""
+    """Return the headers with which the fake server signs a body."""
     stamp = stamp or str(int(clock.now().timestamp()) - age)
     signature = hmac.new(key.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     return {SIGNATURE_HEADER: f"t={stamp},v1={signature}"}
