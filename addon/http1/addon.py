@@ -1,4 +1,4 @@
-"""The mitmproxy addon that puts our layer in place and keeps its deadlines."""
+"""The mitmproxy addon that installs the HTTP/1.1 layer and sweeps its deadlines."""
 
 import asyncio
 import contextlib
@@ -29,15 +29,14 @@ SWEEP_SECONDS = 0.25
 class Http1:
     """Supplies `Http1Layer` to every client connection of this worker.
 
-    With `client_tls`, TLS ends here and every client must speak it; the certificate is mitmproxy's `certs`
-    option.
+    With `client_tls`, TLS ends here and every client must speak it; the certificate is mitmproxy's `certs` option.
     """
 
     def __init__(self, worker_context: WorkerContext, *, client_tls: bool = False) -> None:
         self.worker_context = worker_context
         self.client_tls = client_tls
         self._closing = ClosingTransports()
-        self._hangups = ClosedClientDetector()
+        self._closed_clients = ClosedClientDetector()
         self._sockets: dict[str, HandlerSockets] = {}
         self._layers: dict[str, Http1Layer] = {}
         self._overloaded: set[str] = set()
@@ -46,7 +45,7 @@ class Http1:
         self.is_running = False
 
     def running(self) -> None:
-        """Start the sweeper; in stock tools, leave the upstream connection to the layer."""
+        """Start the sweeper; under mitmproxy's own tools, also leave the upstream connection to the layer."""
         ctx.options.update(connection_strategy="lazy", http2=False, rawtcp=False)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self.is_running = True
@@ -57,7 +56,7 @@ class Http1:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
-        self._hangups.close()
+        self._closed_clients.close()
         if self._observer is not None:
             await self._observer.close()
 
@@ -68,15 +67,15 @@ class Http1:
                 now = time.monotonic()
                 self.worker_context.registry.sweep(now)
                 self._closing.sweep(now)
-                for sockets, is_lost in self._hangups.sweep():
+                for sockets, is_lost in self._closed_clients.sweep():
                     if sockets.client_id in self._layers:
                         sockets.deliver(ClientClosed(is_lost))
                 await self._look_for_observers()
             except Exception:
-                logger.exception("the sweeper failed; it goes on")
+                logger.exception("the connection sweeper failed; it continues")
 
     async def _look_for_observers(self) -> None:
-        """Record exchanges while, and only while, another addon wants to see flows."""
+        """Record exchanges while another addon has flow hooks."""
         observed, observer = is_observed(ctx.master), self._observer
         if observed and observer is None:
             self._observer = FlowObserver(ctx.master)
@@ -87,7 +86,7 @@ class Http1:
             await observer.close()
 
     def client_connected(self, client: Client) -> None:
-        """Count the connection, and turn it away when there are far too many."""
+        """Register the connection, and refuse it above the limits."""
         limits = self.worker_context.limits
         proxyserver = cast(Proxyserver, ctx.master.addons.lookup["proxyserver"])
         handler = proxyserver.connections[client.id]
@@ -99,16 +98,16 @@ class Http1:
             per_address = 0  # Many clients come through it.
         if everyone > limits.connections or (per_address and mine > per_address):
             self._overloaded.add(client.id)
-            # A few get an answer; a flood is not worth one.
+            # A few get a response; in a flood, connections are closed without one.
             if everyone > 2 * limits.connections or (per_address and mine > 2 * per_address):
                 client.error = "too many connections"
-        self._hangups.watch(sockets)
+        self._closed_clients.watch(sockets)
 
     def client_disconnected(self, client: Client) -> None:
-        """Forget the connection, and make sure that its exchange is accounted for."""
+        """Remove the connection, and report the end of its exchange."""
         sockets = self._sockets.pop(client.id, None)
         if sockets is not None:
-            self._hangups.forget(sockets)
+            self._closed_clients.forget(sockets)
         self._overloaded.discard(client.id)
         layer = self._layers.pop(client.id, None)
         if layer is not None:
@@ -117,27 +116,27 @@ class Http1:
         self.worker_context.registry.remove_connection(client)
 
     def next_layer(self, next_layer: NextLayer) -> None:
-        """Put TLS, if it ends here, and then our layer in place of whatever another addon chose."""
+        """Install TLS, if it is terminated here, and then the HTTP/1.1 layer, whatever another addon chose."""
         context = next_layer.context
         client = context.client
-        tls_stands = client.tls_established
-        # A layer that an addon before us has set is in the list already, behind those that really run.
-        del context.layers[2 if tls_stands else 1 :]
-        if self.client_tls and not tls_stands:
+        has_tls = client.tls_established
+        # A layer that an earlier addon has set is in the list already, behind those that run.
+        del context.layers[2 if has_tls else 1 :]
+        if self.client_tls and not has_tls:
             next_layer.layer = ClientTLSLayer(context)
             return
         sockets = self._sockets[client.id]
-        layer = Http1Layer(context, self.worker_context, sockets)
-        layer.overloaded = client.id in self._overloaded
+        is_overloaded = client.id in self._overloaded
+        layer = Http1Layer(context, self.worker_context, sockets, is_overloaded=is_overloaded)
         self._layers[client.id] = layer
         self.worker_context.registry.add_layer(client, layer, sockets)
         next_layer.layer = layer
 
     async def admit_slow(self, question: Question) -> None:
-        """Let the policy decide with its stores; without a decision the layer refuses."""
+        """Ask the policy for a decision that needs I/O; without one, the layer refuses the request."""
         question.decision = await self.worker_context.policy.admit_slow(question)
 
     async def first_use(self, first_use: FirstUse) -> None:
-        """Let the policy start the paid clock; without its word the layer refuses."""
+        """Ask the policy to activate the token; without an answer, the layer refuses the request."""
         first_use.refusal = await self.worker_context.policy.first_use(first_use.exchange)
         first_use.allowed = first_use.refusal is None

@@ -1,4 +1,4 @@
-"""What all layers of one worker share."""
+"""Worker context: the policy, settings and registry that all connections of one worker share."""
 
 import time
 from collections.abc import Callable
@@ -14,25 +14,23 @@ from addon.http1.policy_interface import Policy
 
 @dataclass(slots=True)
 class WorkerContext:
-    """One worker's policy and settings."""
+    """Shared by the layers of one worker."""
 
     policy: Policy
     limits: Limits = field(default_factory=Limits)
     rules: Rules = field(default_factory=Rules)
     registry: Registry = field(default_factory=Registry)
     header_cache: HeaderCache = field(default_factory=HeaderCache)
-    # Those who watch just now.
     observers: tuple[Observer, ...] = ()
     clock: Callable[[], float] = time.monotonic
 
     def add_observer(self, observer: Observer) -> None:
-        """Let somebody watch, from the next request on."""
-        self.observers = (*self.other_observers(observer), observer)
+        """Record exchanges for an observer, from the next request on."""
+        self.observers = (*self._without(observer), observer)
 
     def remove_observer(self, observer: Observer) -> None:
-        """Somebody no longer watches; what he began to record he still gets."""
-        self.observers = self.other_observers(observer)
+        """Begin no more recordings for an observer; those that were begun are still delivered."""
+        self.observers = self._without(observer)
 
-    def other_observers(self, observer: Observer) -> tuple[Observer, ...]:
-        """Return the others."""
+    def _without(self, observer: Observer) -> tuple[Observer, ...]:
         return tuple(other for other in self.observers if other is not observer)

@@ -1,4 +1,4 @@
-"""What reaches a layer besides bytes: our own events, the hooks it asks, and control over its sockets."""
+"""The layer's own events and policy hooks, and the interface to its sockets."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,20 +16,20 @@ class Tick(Event):
 
 
 class Drain(Event):
-    """The worker is going away: finish what is running, take nothing new."""
+    """The worker is stopping: finish the exchange under way and serve no further one."""
 
 
 @dataclass
 class ClientClosed(Event):
-    """The client has ended its side of the connection; what it sent before may not be read yet."""
+    """The client's FIN was received; bytes that it sent before may not have been read yet."""
 
-    # It was reset, or has ended both sides: nothing more can be sent to it.
+    # The connection was reset, or both sides have ended: nothing more can be sent.
     is_lost: bool
 
 
 @dataclass
 class Abort(Event):
-    """End what is in flight, now, for the reason given."""
+    """End the exchange under way and the connection at once."""
 
     refusal: Refuse
 
@@ -43,16 +43,16 @@ class AdmitSlowHook(StartHook):
 
 @dataclass
 class FirstUseHook(StartHook):
-    """Ask the policy to start the paid clock; the upstream connection stands, and nothing was sent."""
+    """Ask the policy to activate the token; the upstream is connected, and nothing was sent to it."""
 
     data: FirstUse
 
 
 class Sockets(Protocol):
-    """Control over the sockets of one client's connections, which mitmproxy's commands do not offer."""
+    """Control over the sockets of one client's connections that mitmproxy's commands do not offer."""
 
     def pause(self) -> None:
-        """Stop reading from the client; bytes that were read already may still come."""
+        """Stop reading from the client; bytes that were read already may still be delivered."""
 
     def resume(self) -> None:
         """Read from the client again."""
@@ -61,19 +61,19 @@ class Sockets(Protocol):
         """Drop what was not sent and reset the connection."""
 
     def unsent_bytes(self, connection: Connection) -> int:
-        """How many bytes the peer has not taken yet."""
+        """Return how many bytes the peer has not taken yet."""
 
     def is_lost(self, connection: Connection) -> bool:
-        """Whether the connection was lost, other than by an orderly end of the peer's bytes."""
+        """Return whether the connection was lost, other than by a FIN."""
 
     def keep_readable(self, connection: Connection) -> None:
-        """Keep what a connection receives readable when it is reset while something is sent on it."""
+        """Keep received bytes readable if the connection is reset while something is sent on it."""
 
     def drop_readable(self) -> None:
-        """Let go of the connection that is held; before its end, or the peer would not see that."""
+        """Undo `keep_readable`; needed before the connection is closed, or the peer would not see the close."""
 
     def take_unread(self, connection: Connection) -> bytes:
-        """Return what a lost connection had received, and nobody was given."""
+        """Return bytes that a lost connection had received and that were not delivered."""
 
     def abort_unless_flushed(self, connection: Connection) -> None:
-        """The connection is being closed: abort it if its last bytes are not taken in time."""
+        """Abort a connection that is being closed if the peer does not take its last bytes in time."""

@@ -1,43 +1,66 @@
-"""What the layer keeps for the exchange that is running, and throws away with it."""
+"""The state of the exchange under way on one client connection."""
+
+from enum import Enum, auto
 
 from mitmproxy.proxy.commands import StartHook
 
-from addon.http1.decisions import Admit, Peer
+from addon.http1.decisions import Admit, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.messages.body_framing import BodyReader
 from addon.http1.messages.head_parser import RequestHead
 from addon.http1.messages.response import UpstreamResponse
 from addon.http1.observe.recording import Recording
 from addon.http1.policy_interface import FirstUse, Question
-from addon.http1.upstream import Address
+
+
+class Phase(Enum):
+    """The phases of an exchange, in order."""
+
+    # The request waits for a decision, for the upstream connection, or for the token's activation.
+    WAITING = auto()
+    # The request head was sent upstream and its body follows.
+    SENDING_REQUEST = auto()
+    # The request is complete; the response is awaited or under way.
+    REQUEST_SENT = auto()
+    # After a WebSocket upgrade.
+    TUNNEL = auto()
+
+
+class ExchangeError(Exception):
+    """The exchange under way cannot be completed; `refusal` answers a client that has no response yet."""
+
+    def __init__(self, refusal: Refuse, *, close: bool = False) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+        self.close = close
 
 
 class ExchangeState:
-    """One exchange from the inside; each has a new one, so that nothing of the last can be taken for this.
+    """Everything that is kept for one exchange; the next one gets a new object, so nothing can leak into it.
 
-    `request`, `peer` and `admit` have no value until they are known: to use one too early is an error, and an
-    error refuses the request.
+    `request`, `peer`, `admit`, `question` and `first_use` are unset until they are known: reading one too early raises
+    AttributeError, which refuses the request.
     """
 
     __slots__ = (
         "admit",
-        "asked",
         "body",
-        "candidates",
         "client_ended",
-        "collecting",
-        "cors",
+        "collect_limit",
+        "cors_lines",
         "exchange",
-        "expecting",
+        "expects_continue",
         "first_use",
-        "is_first_use_done",
+        "is_activated",
+        "is_retryable",
         "is_websocket",
         "peer",
+        "pending_hook",
+        "phase",
         "question",
         "recordings",
-        "repeatable",
-        "reply",
         "request",
+        "response",
         "upstream_ended",
     )
     request: RequestHead
@@ -45,24 +68,23 @@ class ExchangeState:
     admit: Admit
     question: Question
     first_use: FirstUse
-    candidates: list[Address]
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self.phase = Phase.WAITING
         self.body: BodyReader | None = None
-        self.reply: UpstreamResponse | None = None
-        # The hook whose answer is awaited.
-        self.asked: StartHook | None = None
-        # The policy wants to read the body, up to so many bytes.
-        self.collecting = 0
-        # Header lines for whatever answers a script of a foreign page.
-        self.cors = b""
+        self.response: UpstreamResponse | None = None
+        self.pending_hook: StartHook | None = None
+        # The policy reads the request body, up to this many bytes; 0: it does not.
+        self.collect_limit = 0
+        # CORS header lines for a response that does not come from the upstream as well.
+        self.cors_lines = b""
         # The client waits for 100 Continue before it sends its body.
-        self.expecting = False
+        self.expects_continue = False
         self.is_websocket = False
         self.recordings: list[Recording] = []
-        self.is_first_use_done = False
+        self.is_activated = False
         # The upstream may have closed the kept connection before it saw the request, which can be sent again.
-        self.repeatable = False
+        self.is_retryable = False
         self.client_ended = False
         self.upstream_ended = False

@@ -1,4 +1,4 @@
-"""The sockets behind one connection handler, through its public parts."""
+"""Socket control behind one mitmproxy connection handler: back-pressure, resets, unread bytes."""
 
 import asyncio
 import contextlib
@@ -12,23 +12,23 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy.events import Event
 from mitmproxy.proxy.server import ConnectionHandler
 
-_MOST_UNREAD = 1024 * 1024
+_MAX_UNREAD_BYTES = 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _tasks: set[asyncio.Task[None]] = set()
 
 
 class ClosingTransports:
-    """Transports that are being closed and still hold bytes their peer does not take."""
+    """Transports that are being closed and still have bytes to send."""
 
     def __init__(self) -> None:
         self._transports: list[tuple[float, asyncio.WriteTransport]] = []
 
     def add(self, transport: asyncio.WriteTransport, until: float) -> None:
-        """Give a transport until then to get rid of its bytes."""
+        """Abort a transport at this time unless it has sent its bytes by then."""
         self._transports.append((until, transport))
 
     def sweep(self, now: float) -> None:
-        """Forget those that are done, abort those whose time is up."""
+        """Remove the transports that are flushed, abort those whose time is up."""
         waiting = [(until, it) for until, it in self._transports if it.get_write_buffer_size()]
         for _, transport in [entry for entry in waiting if entry[0] <= now]:
             transport.abort()
@@ -36,7 +36,7 @@ class ClosingTransports:
 
 
 class HandlerSockets:
-    """Control over one handler's sockets, and the door for our own events."""
+    """The `Sockets` of one connection handler; also delivers events to its layers."""
 
     def __init__(self, handler: ConnectionHandler, closing: ClosingTransports, flush_seconds: float) -> None:
         self._handler = handler
@@ -47,7 +47,7 @@ class HandlerSockets:
         self.fileno = int(self._transport(handler.client).get_extra_info("socket").fileno())
 
     def _transport(self, connection: Connection) -> Any:
-        # Typed loosely: mitmproxy also knows UDP streams, which have no transport and never come here.
+        # Any: mitmproxy also has UDP streams, which have no transport and are never used here.
         io = self._handler.transports.get(connection)
         writer = io.writer if io is not None else None
         return None if writer is None else getattr(writer, "transport", None)
@@ -69,23 +69,23 @@ class HandlerSockets:
         transport = self._transport(connection)
         if transport is None:
             return
-        # Without this the peer would see an orderly end, and take half a reply for a whole one.
+        # Without a reset the peer would see an orderly end, and take an incomplete response for a complete one.
         with contextlib.suppress(OSError):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
 
     def unsent_bytes(self, connection: Connection) -> int:
-        """Tell how many bytes the peer has not taken yet."""
+        """Return how many bytes the peer has not taken yet."""
         transport = self._transport(connection)
         return 0 if transport is None else int(transport.get_write_buffer_size())
 
     def is_lost(self, connection: Connection) -> bool:
-        """Tell whether the connection was lost."""
+        """Return whether the connection was lost."""
         transport = self._transport(connection)
         return transport is None or bool(transport.is_closing())
 
     def keep_readable(self, connection: Connection) -> None:
-        """Keep a second handle on a connection's socket: a failed write closes the first, with all that is unread."""
+        """Duplicate a connection's socket: a failed write closes the first one, and its unread bytes are lost."""
         self.drop_readable()
         transport = self._transport(connection)
         if transport is not None and not transport.is_closing():
@@ -93,29 +93,29 @@ class HandlerSockets:
             self._held.setblocking(False)
 
     def drop_readable(self) -> None:
-        """Close the second handle."""
+        """Close the duplicate."""
         if self._held is not None:
             self._held.close()
             self._held = None
 
     def take_unread(self, connection: Connection) -> bytes:
-        """Return what was received before the connection was lost; once its reader has failed, it gives nothing out."""
+        """Return what was received before the connection was lost; asyncio's reader returns nothing after an error."""
         io = self._handler.transports.get(connection)
-        # asyncio has no other way to what its StreamReader still holds.
+        # asyncio has no public access to what its StreamReader has buffered.
         data = bytes(getattr(io.reader, "_buffer", b"")) if io is not None else b""
         with contextlib.suppress(OSError):
-            while self._held is not None and len(data) < _MOST_UNREAD and (more := self._held.recv(65536)):
+            while self._held is not None and len(data) < _MAX_UNREAD_BYTES and (more := self._held.recv(65536)):
                 data += more
         return data
 
     def abort_unless_flushed(self, connection: Connection) -> None:
-        """Abort the connection later if its last bytes are not taken."""
+        """Abort the connection after `flush_seconds` if its last bytes were not taken."""
         transport = self._transport(connection)
         if transport is not None:
             self._closing.add(transport, time.monotonic() + self._flush_seconds)
 
     def deliver(self, event: Event) -> None:
-        """Hand an event of ours to the handler's layers."""
+        """Deliver an event to the handler's layers."""
         task = asyncio.get_running_loop().create_task(self._handler.server_event(event))
         if not task.done():
             _tasks.add(task)

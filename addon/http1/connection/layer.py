@@ -1,58 +1,107 @@
-"""The HTTP/1.1 layer: one client connection, one exchange at a time, no I/O.
+"""The HTTP/1.1 layer of one client connection: takes mitmproxy's events, yields its commands, does no I/O.
 
 No command blocks the layer (each carries the layer as its `blocking` mark, so that the layers above do not
-wait either): whatever it is waiting for, a deadline, a cut or a client that leaves is obeyed at once.
+wait either): a deadline, an abort or a closed client takes effect at once, whatever the layer is waiting for.
 """
 
 import logging
 
-from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator, Layer
 
-from addon.http1.connection.events import Abort, ClientClosed, Drain, Tick
-from addon.http1.connection.exchange_state import ExchangeState
-from addon.http1.connection.lifecycle import Phase
-from addon.http1.connection.requests import TOO_SLOW, Admitting
-from addon.http1.connection.upstream_connection import State
-from addon.http1.decisions import Refuse
+from addon.http1.connection.admission import Admission
+from addon.http1.connection.client_connection import ClientConnection, Mode
+from addon.http1.connection.context import WorkerContext
+from addon.http1.connection.deadlines import Deadlines
+from addon.http1.connection.events import Abort, ClientClosed, Drain, Sockets, Tick
+from addon.http1.connection.exchange_machine import ExchangeMachine
+from addon.http1.connection.exchange_state import ExchangeError
+from addon.http1.connection.lifecycle import Lifecycle
+from addon.http1.connection.parts import ConnectionParts
+from addon.http1.connection.relay import Relay
+from addon.http1.connection.request_reader import RequestReader
+from addon.http1.connection.upstream_connection import State, UpstreamConnection
+from addon.http1.connection.websocket import WebSocketTunnel
+from addon.http1.decisions import Peer
+from models.addresses import canonical
 
 logger = logging.getLogger(__name__)
 
-_AHEAD = Refuse(400, "bad_request", "Too much was sent before its turn.")
-_TOO_LONG = Refuse(504, "upstream_timeout", "The exchange took too long.")
-_NO_ANSWER = Refuse(504, "upstream_timeout", "The upstream did not answer in time.")
 
+class Http1Layer(Layer):
+    """Wires the parts of a connection together and hands each event to the part that it concerns."""
 
-class Http1Layer(Admitting):
-    """Takes events, yields commands; see `endings.Phase` for what happens in between."""
+    def __init__(
+        self, context: Context, worker: WorkerContext, sockets: Sockets, *, is_overloaded: bool = False
+    ) -> None:
+        super().__init__(context)
+        limits = worker.limits
+        out: list[commands.Command] = []
+        self._clock = worker.clock
+        self._tls_seconds = limits.tls_seconds
+        self._sockets = sockets
+        self._out = out
+        self._deadlines = Deadlines(worker.clock(), limits.head_seconds)
+        self._client = ClientConnection(context.client, sockets, limits, out)
+        self._upstream = UpstreamConnection(self, out, sockets)
+        parts = ConnectionParts(worker, self._client, self._upstream, self._deadlines)
+        peer = Peer(canonical(context.client.peername[0]), "https" if context.client.tls else "http")
+        reader = RequestReader(self._client.received, peer, limits, worker.rules, worker.header_cache)
+        relay = Relay(parts, WebSocketTunnel(parts))
+        self._lifecycle = Lifecycle(self, parts, peer.address)
+        admission = Admission(self, parts, self._lifecycle, relay, out)
+        self._exchanges = ExchangeMachine(parts, self._lifecycle, reader, admission, relay, is_overloaded=is_overloaded)
+
+    @property
+    def deadline(self) -> float:
+        """When the sweeper has to wake this layer."""
+        return self._deadlines.next
+
+    @property
+    def known(self) -> object:
+        """What the policy knows of the client whose exchange is under way; None when none is."""
+        state = self._lifecycle.current
+        return None if state is None else state.exchange.known
+
+    def lost(self) -> None:
+        """End the exchange: the client's connection is lost, and no further event will come."""
+        if self._client.mode is not Mode.CLOSED:
+            self._deadlines.now = self._clock()
+            self._out.clear()
+            self._lifecycle.abandon("client_closed")
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         out = self._out
         out.clear()
-        if self._phase is Phase.DEAD:
+        if self._client.mode is Mode.CLOSED:
             return
-        self._now = self._worker.clock()
+        self._deadlines.now = self._clock()
         try:
-            self._dispatch(event)
-            if self._phase is Phase.IDLE or self._half_closed:
-                self._pump()
-        except Exception:  # noqa: BLE001 - whatever went wrong, the connection ends and nothing is forwarded
-            self._crash_safely()
+            try:
+                self._dispatch(event)
+            except ExchangeError as error:
+                self._lifecycle.fail(error)
+            if self._lifecycle.current is None or self._client.has_ended:
+                self._exchanges.read_requests()
+        except Exception:
+            logger.exception("the HTTP layer failed; the connection is closed")
+            self._crash()
         yield from out
 
-    def _crash_safely(self) -> None:
-        """Close the connection even if reporting the fault fails as well."""
+    def _crash(self) -> None:
+        """Close the connection and send nothing that was about to be sent, even if reporting the error fails too."""
+        self._out.clear()
         try:
-            self._crash()
+            self._lifecycle.crash()
         except Exception:
             logger.exception("the HTTP layer failed twice")
-            self._phase = Phase.DEAD
-            self._out[:] = [commands.CloseConnection(self._client)]
+            self._client.mode = Mode.CLOSED
+            self._out[:] = [commands.CloseConnection(self.context.client)]
 
     def _dispatch(self, event: events.Event) -> None:
-        if isinstance(event, events.DataReceived):  # First, as nearly all events are.
-            if event.connection is self._client:
+        if isinstance(event, events.DataReceived):  # First: nearly all events are.
+            if event.connection is self.context.client:
                 self._receive(event.data)
             else:
                 self._from_upstream(event)
@@ -60,158 +109,53 @@ class Http1Layer(Admitting):
             self._dispatch_rare(event)
 
     def _dispatch_rare(self, event: events.Event) -> None:
-        if isinstance(event, events.ConnectionClosed) and event.connection is self._client:
-            self._client_closed()
+        if isinstance(event, events.ConnectionClosed) and event.connection is self.context.client:
+            self._exchanges.client_ended()
         elif isinstance(event, Tick):
-            if self._now >= self.deadline:
-                self._tick()
+            if self._deadlines.now >= self._deadlines.next:
+                self._exchanges.deadline_passed()
         elif isinstance(event, Abort):
-            self._cut(event.refusal)
+            self._lifecycle.abort(event.refusal)
         elif isinstance(event, ClientClosed):
-            self._client_left(event.is_lost)
+            self._exchanges.client_closed(is_lost=event.is_lost)
         elif isinstance(event, Drain):
-            if self._phase is Phase.IDLE and not self._intake.buffer:
-                # A request may be on its way: it is served, and told that it was the last.
-                self._idle_until = min(self._idle_until, self._now + self._limits.drain_idle_seconds)
-                self._due(self._idle_until - self._now)
+            self._lifecycle.drain()
         else:
             if isinstance(event, events.HookCompleted):
-                self._hook_ran(event.command)
+                self._exchanges.hook_completed(event.command)
             elif isinstance(event, events.ConnectionClosed):
                 self._take_unread(event)
             self._from_upstream(event)
-            if isinstance(event, events.OpenConnectionCompleted) and self._link.state is State.CONNECTING:
-                self._due(self._limits.tls_seconds)  # TCP stands, TLS is under way.
-
-    def _from_upstream(self, event: events.Event) -> None:
-        for seen in self._link.translate(event):
-            self._upstream_event(seen)
-
-    def _take_unread(self, event: events.ConnectionClosed) -> None:
-        """A response that came before the upstream reset the connection counts (RFC 9112, 9.5 and 9.6).
-
-        A server that refuses an upload answers and closes; what is still being sent to it then meets a reset.
-        """
-        server, turn = event.connection, self._turn
-        if turn is None or turn.reply is None or server is not self._link.server or not self._sockets.is_lost(server):
-            return
-        data = self._sockets.take_unread(server)
-        for seen in self._link.translate(events.DataReceived(server, data)) if data else ():
-            self._upstream_event(seen)
-
-    def _upstream_event(self, event: events.Event) -> None:
-        turn = self._turn
-        if isinstance(event, events.DataReceived):
-            if self._phase is Phase.TUNNEL and turn is not None:
-                self._tunnel_down(turn, event.data)
-            elif turn is not None and turn.reply is not None:
-                self._download(turn, turn.reply, event.data)
-            else:
-                self._link.close()  # Nobody asked: whatever it is, the connection cannot be trusted again.
-        elif isinstance(event, events.ConnectionClosed):
-            lost = self._sockets.is_lost(event.connection)
-            if self._phase is Phase.TUNNEL and turn is not None:
-                turn.upstream_ended = True
-                self._tunnel_side_ended(turn, lost)
-                return
-            self._link.close()
-            # Without a reply under way it was a kept connection, and another will be made when it is needed.
-            if turn is not None and turn.reply is not None:
-                self._upstream_closed(turn, turn.reply, lost)
-        elif isinstance(event, events.OpenConnectionCompleted):
-            self._connect_ended(event)
+            if isinstance(event, events.OpenConnectionCompleted) and self._upstream.state is State.CONNECTING:
+                self._deadlines.set(self._tls_seconds)  # TCP is connected, the TLS handshake has begun.
 
     def _receive(self, data: bytes) -> None:
         """Take bytes from the client."""
-        phase, turn = self._phase, self._turn
-        if phase is Phase.IDLE:
-            self._intake.buffer += data
-        elif phase is Phase.LINGER:
-            self._discarded += len(data)
-            if self._discarded > self._limits.linger_bytes:
-                self._close()
-        elif turn is None:
-            raise RuntimeError("an exchange without its turn")
-        elif phase is Phase.SENDING and turn.body is not None:
-            self._upload(turn, turn.body, data)
-        elif phase is Phase.TUNNEL:
-            self._tunnel_up(turn, data)
+        state = self._lifecycle.current
+        if state is not None:
+            self._exchanges.client_data(state, data)
+        elif self._client.mode is Mode.OPEN:
+            self._client.received.buffer += data
         else:
-            self._hold(turn, data)
+            self._lifecycle.discard(data)
 
-    def _hold(self, turn: ExchangeState, data: bytes) -> None:
-        """Keep what came before its turn, and stop reading when it is much."""
-        intake = self._intake
-        intake.buffer += data
-        if turn.collecting and turn.body is not None:
-            self._collect(turn, turn.body)
-        elif len(intake.buffer) > self._limits.held_hard_bytes:
-            self._fail(turn, _AHEAD, close=True)
-        elif len(intake.buffer) > self._limits.held_bytes:
-            self._is_paused = False  # The stream reader may have resumed by itself.
-            self._pause()
+    def _take_unread(self, event: events.ConnectionClosed) -> None:
+        """Take a response that was received before the upstream reset the connection (RFC 9112, 9.5 and 9.6).
 
-    def _client_closed(self) -> None:
-        """The client has ended its side: it has left, unless the settings say that it may still want its response.
-
-        TCP cannot tell the two apart; nginx (proxy_ignore_client_abort off) and HAProxy (abortonclose) decide so too.
+        A server that refuses an upload responds and closes; sending the rest of the upload then meets a reset.
         """
-        turn = self._turn
-        self._half_closed = True
-        lost = not self._client.state & ConnectionState.CAN_WRITE or self._sockets.is_lost(self._client)
-        lost = lost or not self._limits.half_close
-        if turn is None:
-            if lost or self._phase is Phase.LINGER:
-                self._close()
-        elif self._phase is Phase.TUNNEL:
-            turn.client_ended = True
-            self._tunnel_side_ended(turn, lost)
-        elif lost or turn.collecting:
-            self._abandon("client_closed")
-
-    def _client_left(self, is_lost: bool) -> None:
-        """The client's FIN is here, and may stand behind bytes that nobody reads at present."""
-        if self._turn is None or (self._limits.half_close and not is_lost):
+        server, state = event.connection, self._lifecycle.current
+        if state is None or state.response is None or server is not self._upstream.server:
             return
-        if self._phase is Phase.TUNNEL and not is_lost:
-            self._leave_tunnel()
-        else:
-            self._abandon("client_closed")
+        data = self._sockets.take_unread(server) if self._sockets.is_lost(server) else b""
+        if data:
+            self._from_upstream(events.DataReceived(server, data))
 
-    def _tick(self) -> None:
-        """A deadline has passed: find out whose."""
-        phase, turn = self._phase, self._turn
-        if turn is None:
-            if phase is Phase.IDLE and self._intake.buffer:
-                self._refuse(self._begin_turn(), TOO_SLOW, close=True)
-            elif phase is Phase.IDLE and self._now < self._idle_until:
-                self._link.close()
-                self._due(self._idle_until - self._now)
-            else:
-                self._close()
-        elif phase is Phase.TUNNEL:
-            self._abandon("idle_timeout")
-        elif self._now >= self._total:
-            self._cut(_TOO_LONG)
-        elif phase is Phase.HELD:
-            self._waited_too_long(turn)
-        elif turn.expecting:
-            self._continue(turn)
-        elif phase is Phase.SENDING and not self._upstream_is_slow():
-            self._fail(turn, TOO_SLOW)
-        elif self._sockets.unsent_bytes(self._client):
-            self._sockets.abort(self._client)
-            self._abandon("client_timeout")
-        else:
-            self._fail(turn, _NO_ANSWER)
-
-    def _upstream_is_slow(self) -> bool:
-        server = self._link.server
-        return server is not None and self._sockets.unsent_bytes(server) > 0
-
-    def lost(self) -> None:
-        """The client's connection is gone for good, and no further event will come."""
-        if self._phase is not Phase.DEAD:
-            self._now = self._worker.clock()
-            self._out.clear()
-            self._abandon("client_closed")
+    def _from_upstream(self, event: events.Event) -> None:
+        for plain in self._upstream.translate(event):
+            if isinstance(plain, events.DataReceived):
+                self._exchanges.upstream_data(plain.data)
+            elif isinstance(plain, events.ConnectionClosed):
+                self._exchanges.upstream_ended(is_lost=self._sockets.is_lost(plain.connection))
+            elif isinstance(plain, events.OpenConnectionCompleted):
+                self._exchanges.connection_completed(plain)

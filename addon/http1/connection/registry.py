@@ -1,4 +1,4 @@
-"""Which connections are live, whose they are, and when each wants to be woken."""
+"""Registry of a worker's open connections: by token, by client address and by deadline."""
 
 import logging
 import time
@@ -19,7 +19,9 @@ logger = logging.getLogger(__name__)
 class RegisteredLayer(Protocol):
     """A layer, as the registry sees it."""
 
-    deadline: float
+    @property
+    def deadline(self) -> float:
+        """When the layer has to be woken; a reading of the monotonic clock."""
 
     @property
     def known(self) -> object:
@@ -27,25 +29,25 @@ class RegisteredLayer(Protocol):
 
 
 class ClientHandler(Protocol):
-    """The way to one client's connection handler."""
+    """One client's connection handler."""
 
     def deliver(self, event: Event) -> None:
-        """Hand an event to the layer, as if it came from the network."""
+        """Pass an event to the layer, as if it came from the network."""
 
     def close(self) -> None:
-        """Close the client's connection without asking a layer."""
+        """Close a connection that has no layer."""
 
 
 class Registry:
-    """All connections of one worker; used on the loop only."""
+    """All client connections of one worker; used on the event loop only."""
 
     def __init__(self) -> None:
         self.draining = False
-        self._doors: dict[RegisteredLayer, ClientHandler] = {}
+        self._handlers: dict[RegisteredLayer, ClientHandler] = {}
         self._tokens: dict[RegisteredLayer, str] = {}
         self._holders: dict[str, set[RegisteredLayer]] = defaultdict(set)
-        # Connections that have not sent anything yet, and until when they may stay so.
-        self._silent: dict[str, tuple[float, ClientHandler]] = {}
+        # Connections that have sent nothing yet, and until when they may stay open.
+        self._without_layer: dict[str, tuple[float, ClientHandler]] = {}
         self._addresses: dict[str, str] = {}
         self._per_address: Counter[str] = Counter()
 
@@ -54,35 +56,35 @@ class Registry:
         """How many client connections are open."""
         return len(self._addresses)
 
-    def add_connection(self, client: Client, door: ClientHandler, until: float) -> int:
-        """Take note of a new connection; return how many its address (of IPv6 the /64) has now."""
+    def add_connection(self, client: Client, handler: ClientHandler, until: float) -> int:
+        """Add a new connection; return how many its address (of IPv6 the /64) has now."""
         address = customer_network(client.peername[0]) or client.peername[0]
         self._addresses[client.id] = address
         self._per_address[address] += 1
-        self._silent[client.id] = (until, door)
+        self._without_layer[client.id] = (until, handler)
         return self._per_address[address]
 
     def remove_connection(self, client: Client) -> None:
-        """Forget a connection that is closed."""
-        self._silent.pop(client.id, None)
+        """Remove a closed connection."""
+        self._without_layer.pop(client.id, None)
         address = self._addresses.pop(client.id, None)
         if address is not None:
             self._per_address[address] -= 1
             if not self._per_address[address]:
                 del self._per_address[address]
 
-    def add_layer(self, client: Client, layer: RegisteredLayer, door: ClientHandler) -> None:
-        """The connection has a layer from now on."""
-        self._silent.pop(client.id, None)
-        self._doors[layer] = door
+    def add_layer(self, client: Client, layer: RegisteredLayer, handler: ClientHandler) -> None:
+        """Add the layer of a connection that has sent its first bytes."""
+        self._without_layer.pop(client.id, None)
+        self._handlers[layer] = handler
 
     def remove_layer(self, layer: RegisteredLayer) -> None:
-        """The layer is done."""
-        self._doors.pop(layer, None)
+        """Remove a layer that is closed."""
+        self._handlers.pop(layer, None)
         self._unbind(layer)
 
     def bind(self, layer: RegisteredLayer, token_id: str) -> None:
-        """The connection was last used by this token."""
+        """Record that a connection was last used by this token."""
         if self._tokens.get(layer) == token_id:
             return
         self._unbind(layer)
@@ -98,13 +100,13 @@ class Registry:
                 del self._holders[token_id]
 
     def has_connections(self, token_id: str) -> bool:
-        """Say whether a token has any connection here, idle ones included."""
+        """Return whether a token has any connection at this worker, idle ones included."""
         return token_id in self._holders
 
     def abort(self, token_id: str, refusal: Refuse, whose: Callable[[object], bool] | None = None) -> int:
-        """End everything a token has open, idle connections included; return how many that were.
+        """Abort a token's connections, idle ones included; return their number.
 
-        With `whose` only the exchanges under way are ended of which the policy knows such a thing.
+        `whose` selects them by what the policy knows of the exchange under way (`RegisteredLayer.known`).
         """
         holders = [layer for layer in self._holders.get(token_id, ()) if whose is None or whose(layer.known)]
         for layer in holders:
@@ -112,38 +114,40 @@ class Registry:
         return len(holders)
 
     def abort_all(self, refusal: Refuse) -> int:
-        """End everything: the time for draining is over."""
-        layers = list(self._doors)
+        """Abort every connection, when the time for draining is over; return the number of layers."""
+        layers = list(self._handlers)
         for layer in layers:
             self._deliver(layer, Abort(refusal))
-        for _, door in list(self._silent.values()):
-            door.close()
+        for _, handler in list(self._without_layer.values()):
+            handler.close()
         return len(layers)
 
     def drain(self, grace: float) -> None:
-        """Let every connection end after its next reply; those that stay idle are closed after the grace.
+        """Close every connection after its next response, and idle ones after `grace` seconds.
 
-        A client that sees no close may just have sent a request: to close at once would lose it.
+        A request may be on its way on an idle connection: closing at once would lose it.
         """
         self.draining = True
-        for layer in list(self._doors):
+        for layer in list(self._handlers):
             self._deliver(layer, Drain())
         latest = time.monotonic() + grace
-        self._silent = {key: (min(until, latest), door) for key, (until, door) in self._silent.items()}
+        self._without_layer = {
+            key: (min(until, latest), handler) for key, (until, handler) in self._without_layer.items()
+        }
 
     def sweep(self, now: float | None = None) -> None:
         """Wake every layer whose deadline has passed."""
         now = time.monotonic() if now is None else now
-        for layer in [layer for layer in self._doors if layer.deadline <= now]:
+        for layer in [layer for layer in self._handlers if layer.deadline <= now]:
             self._deliver(layer, Tick())
-        for client_id in [key for key, (until, _) in self._silent.items() if until <= now]:
-            self._silent.pop(client_id)[1].close()
+        for client_id in [key for key, (until, _) in self._without_layer.items() if until <= now]:
+            self._without_layer.pop(client_id)[1].close()
 
     def _deliver(self, layer: RegisteredLayer, event: Event) -> None:
-        door = self._doors.get(layer)
-        if door is None:
+        handler = self._handlers.get(layer)
+        if handler is None:
             return
         try:
-            door.deliver(event)
+            handler.deliver(event)
         except Exception:
-            logger.exception("an event could not be delivered")
+            logger.exception("could not deliver an event to a connection")

@@ -1,69 +1,79 @@
-"""How an admitted exchange runs: the request's body goes up, the reply comes down."""
+"""Relays an admitted exchange: the request to the upstream, the response to the client, bodies piece by piece."""
 
-from addon.http1.connection.exchange_state import ExchangeState
-from addon.http1.connection.lifecycle import Endings, Phase
+from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, Phase
+from addon.http1.connection.parts import ConnectionParts
+from addon.http1.connection.websocket import WebSocketTunnel
 from addon.http1.decisions import Refuse
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind, chunk, last_chunk
 from addon.http1.messages.forwarding import request_head, request_trailers, response_lines
 from addon.http1.messages.head_parser import HeadError, ResponseHead
 from addon.http1.messages.response import UpstreamResponse
 
-_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+# RFC 9110, 9.2.2: a proxy may repeat idempotent requests only.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_LARGE = Refuse(413, "body_too_large", "The body is larger than this proxy allows.")
-_SILENT = Refuse(502, "upstream_closed", "The upstream closed the connection without an answer.")
-_BROKE_OFF = Refuse(502, "upstream_closed", "The upstream broke off its answer.")
+_NO_RESPONSE = Refuse(502, "upstream_closed", "The upstream closed the connection without an answer.")
+_INCOMPLETE = Refuse(502, "upstream_closed", "The upstream broke off its answer.")
 _HEAD_TOO_LARGE = Refuse(502, "upstream_head_too_large", "The head of the upstream's response is larger than allowed.")
 _TOO_LARGE_CODES = ("headers_too_large", "uri_too_long")
-NOT_HTTP = Refuse(502, "upstream_invalid", "The upstream sent something that is not HTTP.")
+_NOT_HTTP = Refuse(502, "upstream_invalid", "The upstream sent something that is not HTTP.")
 
 
-class Relaying(Endings):
-    """Moves one exchange between client and upstream."""
+class Relay:
+    """Moves the bytes of one connection's exchanges; raises ExchangeError where one cannot be completed."""
 
-    def _forward(self, turn: ExchangeState) -> None:
-        """Send the head upstream, together with what is here of the body."""
-        request, link = turn.request, self._link
+    def __init__(self, parts: ConnectionParts, tunnel: WebSocketTunnel) -> None:
+        self._worker = parts.worker
+        self._limits = parts.worker.limits
+        self._policy = parts.worker.policy
+        self._client = parts.client
+        self._upstream = parts.upstream
+        self._deadlines = parts.deadlines
+        self.tunnel = tunnel
+
+    def send_request(self, state: ExchangeState) -> None:
+        """Send the head upstream, with the part of the body that was received. Raises ExchangeError."""
+        request, upstream, body = state.request, self._upstream, state.body
         head = request_head(
             request,
-            turn.peer,
-            turn.admit,
-            turn.exchange.request_id,
+            state.peer,
+            state.admit,
+            state.exchange.request_id,
             self._worker.rules,
-            expect=turn.expecting,
-            websocket=turn.is_websocket,
+            expect=state.expects_continue,
+            websocket=state.is_websocket,
         )
-        turn.reply = UpstreamResponse(request.method, self._limits)
-        turn.repeatable = link.used and turn.body is None and request.method in _REPEATABLE
-        link.used = True
-        turn.exchange.forwarded = self._now
-        if turn.body is None:
-            link.send(head)
-            self._phase = Phase.SENT
-            self._due(self._limits.first_byte_seconds)
+        state.response = UpstreamResponse(request.method, self._limits)
+        state.is_retryable = upstream.used and body is None and request.method in _IDEMPOTENT
+        upstream.used = True
+        state.exchange.forwarded = self._deadlines.now
+        if body is None:
+            upstream.send(head)
+            state.phase = Phase.REQUEST_SENT
+            self._deadlines.set(self._limits.first_byte_seconds)
             return
-        self._phase = Phase.SENDING
-        self._resume()
-        self._upload(turn, turn.body, self._intake.take_all(), head)
-        if self._phase is Phase.SENDING and link.server is not None:
-            self._sockets.keep_readable(link.server)
-            if turn.expecting:
-                self._due(self._limits.expect_seconds)
+        state.phase = Phase.SENDING_REQUEST
+        self._client.resume()
+        self.upload(state, body, self._client.received.take_all(), head)
+        if not body.done:
+            upstream.keep_readable()
+            if state.expects_continue:
+                self._deadlines.set(self._limits.expect_seconds)
 
-    def _upload(self, turn: ExchangeState, body: BodyReader, data: bytes, head: bytes = b"") -> None:
-        """Pass on a piece of the request's body."""
-        exchange = turn.exchange
+    def upload(self, state: ExchangeState, body: BodyReader, data: bytes, head: bytes = b"") -> None:
+        """Send a piece of the request body upstream. Raises ExchangeError."""
+        exchange = state.exchange
         payload = body.receive(data) if data else b""
         if payload:
-            turn.expecting = False
+            state.expects_continue = False
             exchange.bytes_in += len(payload)
             self._policy.on_bytes(exchange, len(payload), 0)
-            for recording in turn.recordings:
+            for recording in state.recordings:
                 recording.add_request(payload)
             limit = self._limits.body_bytes
             if limit and exchange.bytes_in > limit:
-                self._fail(turn, _TOO_LARGE)
-                return
+                raise ExchangeError(_TOO_LARGE)
         if isinstance(body, ChunkedReader):
             head += chunk(payload)
             if body.done:
@@ -71,131 +81,105 @@ class Relaying(Endings):
         elif payload:
             head = head + payload if head else payload
         if head:
-            self._link.send(head)
+            self._upstream.send(head)
         if body.fault:
-            self._fail(turn, Refuse(400, "bad_request", body.fault))
-        elif body.done:
-            self._intake.buffer, body.rest = body.rest, b""
-            self._phase = Phase.SENT
-            self._sockets.drop_readable()
+            raise ExchangeError(Refuse(400, "bad_request", body.fault))
+        if body.done:
+            self._client.received.buffer, body.rest = body.rest, b""
+            state.phase = Phase.REQUEST_SENT
+            self._upstream.drop_readable()
             limits = self._limits
-            self._due(limits.response_idle_seconds if exchange.sent_head else limits.first_byte_seconds)
+            self._deadlines.set(limits.response_idle_seconds if exchange.sent_head else limits.first_byte_seconds)
         else:
-            self._due(self._limits.body_idle_seconds)
+            self._deadlines.set(self._limits.body_idle_seconds)
 
-    def _continue(self, turn: ExchangeState) -> None:
-        """Tell a waiting client to send its body: the upstream said so, or took too long to say anything."""
-        turn.expecting = False
-        self._send(_CONTINUE)
-        self._due(self._limits.body_idle_seconds)
+    def send_continue(self, state: ExchangeState) -> None:
+        """Ask a waiting client for its body: the upstream did, took too long to, or the policy reads the body."""
+        state.expects_continue = False
+        self._client.send(_CONTINUE)
+        self._deadlines.set(self._limits.body_idle_seconds)
 
-    def _download(self, turn: ExchangeState, reply: UpstreamResponse, data: bytes) -> None:
-        """Take bytes from the upstream."""
-        turn.repeatable = False
-        if reply.head is not None:
-            self._relay(turn, reply, data)
-            return
-        reply.feed(data)
+    def download(self, state: ExchangeState, response: UpstreamResponse, data: bytes) -> bool:
+        """Send on bytes from the upstream; return whether the response is complete. Raises ExchangeError."""
+        state.is_retryable = False
+        if response.head is not None:
+            return self._send_body(state, response, data)
+        response.feed(data)
         try:
-            while (head := reply.take_head()) is not None:
+            while (head := response.take_head()) is not None:
                 if head.status >= 200:
-                    self._begin_reply(turn, reply, head)
-                    return
+                    return self._begin_response(state, response, head)
                 if head.status == 101:
-                    self._begin_tunnel(turn, reply, head)
-                    return
-                self._inform(turn, head)
+                    self.tunnel.begin(state, response, head)
+                    return False
+                self._send_informational(state, head)
         except HeadError as error:
-            self._fail(turn, _HEAD_TOO_LARGE if error.code in _TOO_LARGE_CODES else NOT_HTTP)
+            raise ExchangeError(_HEAD_TOO_LARGE if error.code in _TOO_LARGE_CODES else _NOT_HTTP) from error
+        return False
 
-    def _begin_tunnel(self, turn: ExchangeState, reply: UpstreamResponse, head: ResponseHead) -> None:
-        """Switch protocols; the tunnel's own module does."""
-        raise NotImplementedError
+    def end_response(self, state: ExchangeState, response: UpstreamResponse, *, is_lost: bool) -> None:
+        """The upstream has closed: complete a response that ends so. Raises ExchangeError for any other."""
+        if response.head is None:
+            raise ExchangeError(_NO_RESPONSE)
+        if response.kind is not Kind.UNTIL_CLOSE or is_lost:
+            raise ExchangeError(_INCOMPLETE)
+        response.body.done = True
+        self._send_body(state, response, b"")
 
-    def _inform(self, turn: ExchangeState, head: ResponseHead) -> None:
-        """Pass on an informational reply to a client that can understand it."""
+    def _send_informational(self, state: ExchangeState, head: ResponseHead) -> None:
+        """Send on an informational response to a client that understands it."""
         if head.status == 100:
-            if turn.expecting:
-                self._continue(turn)
-        elif not turn.request.http10:
-            lines = response_lines(head, turn.request, turn.peer, self._worker.rules, drop_length=True, limited=False)
-            self._send(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, lines))
+            if state.expects_continue:
+                self.send_continue(state)
+        elif not state.request.http10:
+            rules = self._worker.rules
+            lines = response_lines(head, state.request, state.peer, rules, drop_length=True, limited=False)
+            self._client.send(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, lines))
 
-    def _begin_reply(self, turn: ExchangeState, reply: UpstreamResponse, head: ResponseHead) -> None:
-        """Send the reply's head to the client, together with what is here of its body."""
-        request, exchange, ours = turn.request, turn.exchange, turn.admit.reply_lines
-        # A reply that comes before the request is complete leaves a connection that nobody can use again.
-        keep = self._phase is Phase.SENT and request.keep_alive and not self._worker.registry.draining
-        reply.settle(head, request, keep)
-        framing = b"Transfer-Encoding: chunked\r\n" if reply.chunked_out else b""
-        if not reply.keep:
+    def _begin_response(self, state: ExchangeState, response: UpstreamResponse, head: ResponseHead) -> bool:
+        """Send the response head to the client, with the part of the body that was received."""
+        request, exchange, ours = state.request, state.exchange, state.admit.reply_lines
+        # After a response that precedes the end of its request, the client's connection cannot be used again.
+        is_complete = state.phase is Phase.REQUEST_SENT
+        response.settle(head, request, is_complete and request.keep_alive and not self._worker.registry.draining)
+        framing = b"Transfer-Encoding: chunked\r\n" if response.chunked_out else b""
+        if not response.keep:
             framing += b"Connection: close\r\n"
         elif request.http10:
             framing += b"Connection: keep-alive\r\n"
         lines = response_lines(
-            head, turn.request, turn.peer, self._worker.rules, drop_length=reply.drops_length, limited=bool(ours)
+            head, request, state.peer, self._worker.rules, drop_length=response.drops_length, limited=bool(ours)
         )
-        exchange.status, exchange.sent_head, exchange.first_byte = head.status, True, self._now
-        turn.expecting = False
-        for recording in turn.recordings:
+        exchange.status, exchange.sent_head, exchange.first_byte = head.status, True, self._deadlines.now
+        state.expects_continue = False
+        for recording in state.recordings:
             recording.response = head
         whole = b"HTTP/1.1 %d %b\r\n%b%b%b%bX-Request-ID: %b\r\n\r\n"
-        parts = (head.status, head.reason, lines, framing, turn.cors, ours, exchange.request_id.encode())
-        self._relay(turn, reply, reply.take_rest(), whole % parts)
+        parts = (head.status, head.reason, lines, framing, state.cors_lines, ours, exchange.request_id.encode())
+        return self._send_body(state, response, response.take_rest(), whole % parts)
 
-    def _relay(self, turn: ExchangeState, reply: UpstreamResponse, data: bytes, head: bytes = b"") -> None:
-        """Pass on a piece of the reply's body."""
-        body, payload = reply.body, b""
+    def _send_body(self, state: ExchangeState, response: UpstreamResponse, data: bytes, head: bytes = b"") -> bool:
+        """Send a piece of the response body to the client; return whether it was the last."""
+        body, payload = response.body, b""
         if body.done:
             body.rest = data
         elif data:
             payload = body.receive(data)
         if payload:
-            turn.exchange.bytes_out += len(payload)
-            self._policy.on_bytes(turn.exchange, 0, len(payload))
-            for recording in turn.recordings:
+            state.exchange.bytes_out += len(payload)
+            self._policy.on_bytes(state.exchange, 0, len(payload))
+            for recording in state.recordings:
                 recording.add_response(payload)
-        if reply.chunked_out:
+        if response.chunked_out:
             head += chunk(payload)
             if body.done:
                 head += last_chunk(body.trailers)
         elif payload:
             head = head + payload if head else payload
         if head:
-            self._send(head)
+            self._client.send(head)
         if body.fault:
-            self._fail(turn, Refuse(502, "upstream_invalid", body.fault))
-        elif body.done:
-            self._end_reply(reply)
-        else:
-            self._due(self._limits.response_idle_seconds)
-
-    def _end_reply(self, reply: UpstreamResponse) -> None:
-        """The reply is complete: keep what can be kept."""
-        complete = self._phase is Phase.SENT
-        if not (complete and reply.leaves_upstream_usable):
-            self._link.close()
-        self._end_exchange()
-        if reply.keep and not (self._half_closed and not self._intake.buffer):
-            self._rest()
-        elif complete and not self._intake.buffer:
-            self._close()
-        else:
-            self._linger()
-
-    def _upstream_closed(self, turn: ExchangeState, reply: UpstreamResponse, lost: bool) -> None:
-        """The upstream has ended its side in the middle of an exchange."""
-        if reply.head is None:
-            if turn.repeatable:
-                self._reconnect(turn)
-            else:
-                self._fail(turn, _SILENT)
-        elif reply.kind is Kind.UNTIL_CLOSE and not lost:
-            reply.body.done = True
-            self._relay(turn, reply, b"")
-        else:
-            self._fail(turn, _BROKE_OFF)
-
-    def _reconnect(self, turn: ExchangeState) -> None:
-        """Send the request again on a fresh connection, once."""
-        raise NotImplementedError
+            raise ExchangeError(Refuse(502, "upstream_invalid", body.fault))
+        if not body.done:
+            self._deadlines.set(self._limits.response_idle_seconds)
+        return body.done

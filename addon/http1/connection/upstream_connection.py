@@ -13,7 +13,7 @@ from addon.http1.upstream import Address, Upstream
 
 
 class State(Enum):
-    """Where the connection stands."""
+    """Whether the connection can be used."""
 
     CLOSED = auto()
     CONNECTING = auto()
@@ -35,7 +35,7 @@ class _Write(events.Event):
 
 
 class _Inside(Layer):
-    """The far end of the TLS layer: it collects what comes out and sends what is put in."""
+    """The TLS layer's child: collects what was decrypted, and passes on what is to be encrypted."""
 
     def __init__(self, context: Context, server: Server) -> None:
         super().__init__(context)
@@ -54,7 +54,7 @@ class _Inside(Layer):
 class UpstreamConnection:
     """Opens, keeps and closes the upstream connection; its commands go to the layer's list.
 
-    It never blocks the layer: a client that leaves, a cut and a deadline are obeyed while it connects.
+    It never blocks the layer: a closed client, an abort and a deadline take effect while it connects.
     """
 
     def __init__(self, owner: Layer, out: list[commands.Command], sockets: Sockets) -> None:
@@ -68,7 +68,7 @@ class UpstreamConnection:
         self.server: Server | None = None
         self.upstream: Upstream | None = None
         self.address: Address | None = None
-        # Whose requests it carries: a late byte of one user's reply must not be read as the reply to another's.
+        # Whose requests it carries: a late byte of one user's response must not be read as another user's response.
         self.user_id = ""
         # Whether a request was sent on it before: the upstream may be about to close it.
         self.used = False
@@ -94,10 +94,7 @@ class UpstreamConnection:
             self._out.append(not_blocking(commands.OpenConnection(server), self._owner))
 
     def translate(self, event: events.Event) -> list[events.Event]:
-        """Let TLS have its events; return those the layer shall see.
-
-        What a former connection still has to say is answered by closing it.
-        """
+        """Pass an event through TLS and return the events in plain text; close a former connection that sends."""
         if isinstance(event, events.ConnectionEvent):
             if event.connection is not self.server:
                 if event.connection.state is not ConnectionState.CLOSED:
@@ -128,12 +125,31 @@ class UpstreamConnection:
             self._out.extend(self._tls.handle_event(_Write(data)))
 
     def half_close(self) -> None:
-        """Tell the upstream that nothing more will come."""
+        """End this side of the connection."""
         if self.server is not None and self.server.state & ConnectionState.CAN_WRITE:
             self._out.append(commands.CloseTcpConnection(self.server, half_close=True))
 
+    @property
+    def has_unsent_bytes(self) -> bool:
+        """Whether the upstream has not taken everything that was sent."""
+        return self.server is not None and self._sockets.unsent_bytes(self.server) > 0
+
+    def keep_readable(self) -> None:
+        """Keep what the upstream sends readable if it resets the connection during an upload."""
+        if self.server is not None:
+            self._sockets.keep_readable(self.server)
+
+    def drop_readable(self) -> None:
+        """The upload is over: undo `keep_readable`."""
+        self._sockets.drop_readable()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if self.server is not None:
+            self._sockets.abort(self.server)
+
     def close(self) -> None:
-        """Close the connection, whatever it is doing."""
+        """Close the connection, in whatever state it is."""
         self._sockets.drop_readable()
         if self.server is not None:
             self._sockets.abort_unless_flushed(self.server)

@@ -1,18 +1,16 @@
-"""A WebSocket connection after its upgrade: bytes both ways, counted, and cut like anything else."""
+"""A WebSocket tunnel: bytes in both directions after the upgrade, counted by the policy."""
 
 import math
 
-from mitmproxy.proxy import commands
-
-from addon.http1.connection.exchange_state import ExchangeState
-from addon.http1.connection.lifecycle import Phase
-from addon.http1.connection.relay import Relaying
+from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, Phase
+from addon.http1.connection.parts import ConnectionParts
 from addon.http1.decisions import Refuse
 from addon.http1.messages.forwarding import response_lines
 from addon.http1.messages.head_parser import ResponseHead
 from addon.http1.messages.response import UpstreamResponse
+from addon.http1.observe.recording import notify_tunnel_opened
 
-_UNASKED = Refuse(502, "upstream_invalid", "The upstream switched protocols without being asked.")
+_NOT_REQUESTED = Refuse(502, "upstream_invalid", "The upstream switched protocols without being asked.")
 _SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b%bX-Request-ID: %b\r\n\r\n"
 )
@@ -20,57 +18,68 @@ _SWITCH = (
 _END_SECONDS = 30.0
 
 
-class Tunnelling(Relaying):
-    """Runs a tunnel in place of a reply."""
+class WebSocketTunnel:
+    """Relays the bytes of a WebSocket connection."""
 
-    def _begin_tunnel(self, turn: ExchangeState, reply: UpstreamResponse, head: ResponseHead) -> None:
+    def __init__(self, parts: ConnectionParts) -> None:
+        self._worker = parts.worker
+        self._policy = parts.worker.policy
+        self._idle_seconds = parts.worker.limits.tunnel_idle_seconds
+        self._client = parts.client
+        self._upstream = parts.upstream
+        self._deadlines = parts.deadlines
+
+    def begin(self, state: ExchangeState, response: UpstreamResponse, head: ResponseHead) -> None:
+        """Switch protocols. Raises ExchangeError when the client did not ask for it."""
         upgrade = head.headers.get(b"upgrade")
-        if not turn.is_websocket or upgrade is None or upgrade.lower() != b"websocket":
-            self._fail(turn, _UNASKED)
-            return
-        exchange, ours = turn.exchange, turn.admit.reply_lines
-        lines = response_lines(head, turn.request, turn.peer, self._worker.rules, drop_length=True, limited=bool(ours))
-        self._send(_SWITCH % (lines, ours, exchange.request_id.encode()))
-        exchange.status, exchange.sent_head, exchange.first_byte = 101, True, self._now
+        if not state.is_websocket or upgrade is None or upgrade.lower() != b"websocket":
+            raise ExchangeError(_NOT_REQUESTED)
+        exchange, ours, rules = state.exchange, state.admit.reply_lines, self._worker.rules
+        lines = response_lines(head, state.request, state.peer, rules, drop_length=True, limited=bool(ours))
+        self._client.send(_SWITCH % (lines, ours, exchange.request_id.encode()))
+        exchange.status, exchange.sent_head, exchange.first_byte = 101, True, self._deadlines.now
         exchange.tunnel = True
-        for recording in turn.recordings:
+        for recording in state.recordings:
             recording.response = head
-        self._show_tunnel(turn)
-        self._phase = Phase.TUNNEL
-        self._total = math.inf
-        self._resume()
-        self._due(self._limits.tunnel_idle_seconds)
-        self._tunnel_down(turn, reply.take_rest())
-        self._tunnel_up(turn, self._intake.take_all())
-        if self._half_closed:
-            turn.client_ended = True
-            self._tunnel_side_ended(turn, False)
+        notify_tunnel_opened(state.recordings, exchange)
+        state.phase = Phase.TUNNEL
+        self._deadlines.total = math.inf
+        self._client.resume()
+        self._deadlines.set(self._idle_seconds)
+        self.send_to_client(state, response.take_rest())
+        self.send_to_upstream(state, self._client.received.take_all())
+        if self._client.has_ended:
+            state.client_ended = True
+            self.end_side(state, is_lost=False)
 
-    def _tunnel_up(self, turn: ExchangeState, data: bytes) -> None:
+    def send_to_upstream(self, state: ExchangeState, data: bytes) -> None:
+        """Count and send bytes from the client."""
         if data:
-            turn.exchange.bytes_in += len(data)
-            self._policy.on_bytes(turn.exchange, len(data), 0)
-            self._link.send(data)
-            self._due(self._limits.tunnel_idle_seconds)
+            state.exchange.bytes_in += len(data)
+            self._policy.on_bytes(state.exchange, len(data), 0)
+            self._upstream.send(data)
+            self._deadlines.set(self._idle_seconds)
 
-    def _tunnel_down(self, turn: ExchangeState, data: bytes) -> None:
+    def send_to_client(self, state: ExchangeState, data: bytes) -> None:
+        """Count and send bytes from the upstream."""
         if data:
-            turn.exchange.bytes_out += len(data)
-            self._policy.on_bytes(turn.exchange, 0, len(data))
-            self._send(data)
-            self._due(self._limits.tunnel_idle_seconds)
+            state.exchange.bytes_out += len(data)
+            self._policy.on_bytes(state.exchange, 0, len(data))
+            self._client.send(data)
+            self._deadlines.set(self._idle_seconds)
 
-    def _leave_tunnel(self) -> None:
-        """The client has left: what it sent before may still be read and passed on, for a bounded while."""
-        self.deadline = min(self.deadline, self._now + _END_SECONDS)
+    def limit_remaining_time(self) -> None:
+        """The client has closed: bytes that it sent before may still be read and passed on, for a bounded time."""
+        deadlines = self._deadlines
+        deadlines.next = min(deadlines.next, deadlines.now + _END_SECONDS)
 
-    def _tunnel_side_ended(self, turn: ExchangeState, lost: bool) -> None:
-        """Pass on the end of one side; the tunnel is over when both have ended, or one is lost."""
-        if lost or (turn.client_ended and turn.upstream_ended):
-            self._abandon("")
-            return
-        if turn.client_ended:
-            self._link.half_close()
+    def end_side(self, state: ExchangeState, *, is_lost: bool) -> bool:
+        """Pass on the end of one side; return whether the tunnel is over: both sides have ended, or one is lost."""
+        if is_lost or (state.client_ended and state.upstream_ended):
+            return True
+        if state.client_ended:
+            self._upstream.half_close()
         else:
-            self._out.append(commands.CloseTcpConnection(self._client, half_close=True))
-        self._due(_END_SECONDS)
+            self._client.half_close()
+        self._deadlines.set(_END_SECONDS)
+        return False

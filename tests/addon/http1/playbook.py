@@ -104,6 +104,7 @@ class Playbook:
         rules: Rules | None = None,
         connects: bool = True,
         addresses: int = 1,
+        is_overloaded: bool = False,
     ) -> None:
         self.time = 1000.0
         hosts = tuple((f"10.0.0.{n + 1}", 8000) for n in range(addresses))
@@ -112,7 +113,9 @@ class Playbook:
         self.sockets = FakeSockets()
         self.worker_context = WorkerContext(self.policy, limits or Limits(), rules or Rules(), clock=lambda: self.time)
         self.client = Client(peername=("192.0.2.7", 40000), sockname=("192.0.2.1", 80), state=ConnectionState.OPEN)
-        self.layer = Http1Layer(Context(self.client, Options()), self.worker_context, self.sockets)
+        self.layer = Http1Layer(
+            Context(self.client, Options()), self.worker_context, self.sockets, is_overloaded=is_overloaded
+        )
         self.worker_context.registry.add_layer(self.client, self.layer, self)
         self.connects = connects
         self.received = b""

@@ -197,8 +197,7 @@ def test_the_body_limit():
 
 
 def test_overload_is_said_and_closed():
-    play = Playbook()
-    play.layer.overloaded = True
+    play = Playbook(is_overloaded=True)
     play.send(GET)
     assert code(play.received) == "overloaded"
     assert play.half_closed
