@@ -1,1 +1,1 @@
-"""An HTTP/1.1 data path for mitmproxy: strict, streaming, with deadlines, and cut at any moment."""
+"""An HTTP/1.1 reverse proxy layer for mitmproxy: strict parsing, streaming, deadlines, abort at any time."""

@@ -1,14 +1,14 @@
-"""One request and its reply, as counters, logs and cuts see it."""
+"""One request and its response, as the policy, the counters and the logs see it."""
 
 from addon.http1.decisions import Admit
 from addon.http1.messages.head_parser import RequestHead
 
 
 class Exchange:
-    """What is known of one request while it lasts and when it is over.
+    """The attributes of one exchange, while it lasts and when it has ended.
 
-    `status` is what the client was told (0: nothing), `code` the refusal or failure code, if there was one.
-    The byte counts are body bytes as carried. Times are readings of the monotonic clock.
+    `status` is the status that was sent to the client (0: none), `code` the error code of a refusal or failure.
+    `bytes_in` and `bytes_out` count body bytes as transferred. Times are readings of the monotonic clock.
     """
 
     __slots__ = (
@@ -34,14 +34,14 @@ class Exchange:
     def __init__(self, request_id: str, started: float) -> None:
         self.request_id = request_id
         self.started = started
-        # When the head went to the upstream, and when its reply went to the client; 0: it did not.
+        # When the request head was sent upstream, and the response head to the client; 0: not yet.
         self.forwarded = 0.0
         self.first_byte = 0.0
         self.ended = 0.0
         self.request: RequestHead | None = None
         self.client_address = ""
         self.admission: Admit | None = None
-        # What the policy knows of the client, for its own records; also of one that it refused.
+        # What the policy knows of the client, for its own records; also set when it refuses.
         self.known: object = None
         self.address: tuple[str, int] | None = None
         self.status = 0
@@ -49,6 +49,6 @@ class Exchange:
         self.bytes_in = 0
         self.bytes_out = 0
         self.is_open = True
-        # Whether the reply's head went to the client: from then on, a failure can only cut.
+        # Whether the response head was sent to the client: from then on, a failure can only break it off.
         self.sent_head = False
         self.tunnel = False

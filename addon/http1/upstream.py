@@ -1,4 +1,4 @@
-"""Where requests go: one upstream with one or more addresses, and which of them are worth a try."""
+"""The upstream server: its addresses, round robin, and passive health checks."""
 
 from dataclasses import dataclass, field
 
@@ -7,9 +7,9 @@ type Address = tuple[str, int]
 
 @dataclass(slots=True)
 class Upstream:
-    """An upstream server; all its addresses serve the same thing.
+    """An upstream server with one or more equivalent addresses.
 
-    Health is passive: an address that could not be reached is tried last for `dead_seconds`.
+    An address that could not be reached is tried last for `dead_seconds`.
     """
 
     addresses: tuple[Address, ...]
@@ -22,7 +22,7 @@ class Upstream:
     _rotation: int = 0
 
     def candidates(self, now: float) -> list[Address]:
-        """List the addresses in the order to try: the healthy ones by turns, then the dead, oldest first."""
+        """Return the addresses in the order to try: healthy ones round robin, then dead ones, longest dead first."""
         if len(self.addresses) == 1:
             return list(self.addresses)
         self._rotation += 1
@@ -33,10 +33,10 @@ class Upstream:
         return alive + sorted(dead, key=lambda address: self._dead_until[address])
 
     def mark_failed(self, address: Address, now: float) -> None:
-        """Skip an address for a while."""
+        """Try this address last for `dead_seconds`."""
         self._dead_until[address] = now + self.dead_seconds
 
     def mark_reachable(self, address: Address) -> None:
-        """Trust an address again."""
+        """Take this address as healthy again."""
         if self._dead_until:
             self._dead_until.pop(address, None)

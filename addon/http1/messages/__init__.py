@@ -1,1 +1,1 @@
-"""HTTP messages: what a head may say, and what of it goes on to the other side."""
+"""HTTP messages: strict parsing, body framing, and rewriting of headers in both directions."""

@@ -1,4 +1,4 @@
-"""Where a body ends: each reader takes bytes and says what was body, what is left, and whether it is over."""
+"""Body framing: readers for bodies by length, chunked or until close, and a writer for chunks."""
 
 import re
 from enum import Enum, auto
@@ -11,9 +11,9 @@ _MAX_PADDING = 32
 _MAX_SIZE_LINE = 15 + _MAX_PADDING + 1 + _MAX_EXTENSION + 2
 _SIZE = rb"([0-9A-Fa-f]{1,15})%b(?:;[\t\x20-\x7e\x80-\xff]{0,%d})?\r\n"
 _SIZE_LINE = re.compile(_SIZE % (b"", _MAX_EXTENSION))
-# Old servers pad the size with spaces, and nginx and clients read it so; RFC 9112, 7.1.1 has them before an extension.
+# Old servers pad the size with spaces, which nginx and clients accept; RFC 9112, 7.1.1 allows them before extensions.
 _PADDED_SIZE_LINE = re.compile(_SIZE % (rb"[\t ]{0,%d}" % _MAX_PADDING, _MAX_EXTENSION))
-# A body of many tiny chunks with long extensions costs more than it carries (as in CVE-2023-39326).
+# Many tiny chunks with long extensions cost far more than their data (as in CVE-2023-39326).
 _FREE_OVERHEAD = 16 * 1024
 
 
@@ -27,7 +27,7 @@ class Kind(Enum):
 
 
 class BodyReader:
-    """Reads a body that needs no decoding: it ends at once, after `length` bytes, or when the peer closes."""
+    """Reads a body that needs no decoding: of `length` bytes, or until the peer closes if that is None."""
 
     __slots__ = ("done", "fault", "left", "rest", "trailers", "until_close")
 
@@ -40,7 +40,7 @@ class BodyReader:
         self.trailers: list[Header] = []
 
     def receive(self, data: bytes) -> bytes:
-        """Return the body bytes in `data`; what follows the body stays in `rest`."""
+        """Return the body bytes in `data`; bytes after the body are left in `rest`."""
         if self.until_close:
             return data
         size = len(data)
@@ -57,9 +57,9 @@ class BodyReader:
 
 
 class ChunkedReader(BodyReader):
-    """Takes chunked coding apart, strictly: the framing that goes on is always our own.
+    """Decodes chunked coding strictly; the body is always framed anew when it is sent on.
 
-    `is_tolerant` is for responses: it accepts a size that is padded.
+    `is_tolerant`, for responses, accepts padded chunk sizes.
     """
 
     __slots__ = ("_after_data", "_buffer", "_in_trailer", "_overhead", "_size_line", "_trailer_bytes")
@@ -75,7 +75,7 @@ class ChunkedReader(BodyReader):
         self._trailer_bytes = trailer_bytes
 
     def receive(self, data: bytes) -> bytes:
-        """Return the payload in `data`; on a fault, the payload before it, with `fault` set."""
+        """Return the payload in `data`; after an error, the payload before it, with `fault` set."""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -92,7 +92,7 @@ class ChunkedReader(BodyReader):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _read_chunks(self, data: bytes, parts: list[bytes]) -> int:
-        """Append each payload to `parts`; return how far `data` was understood."""
+        """Append each payload to `parts`; return how far `data` was parsed."""
         position, end = 0, len(data)
         while position < end and not self._in_trailer:
             if self.left:
@@ -127,14 +127,14 @@ class ChunkedReader(BodyReader):
         self._in_trailer = size == 0
 
     def _incomplete_size(self, data: bytes, position: int) -> int:
-        """Wait for the rest of a size line, unless it can no longer become one."""
+        """Wait for the rest of a size line, or set `fault` if it cannot become one."""
         if data.find(b"\n", position) >= 0 or len(data) - position > _MAX_SIZE_LINE:
             self.fault = "A chunk size is malformed."
             return len(data)
         return position
 
     def _read_trailer(self, data: bytes, position: int) -> int:
-        """Read the trailer section, which ends with an empty line."""
+        """Parse the trailer section, which ends with an empty line."""
         if data.startswith(b"\r\n", position):
             self.done = True
             return position + 2
@@ -157,12 +157,12 @@ class ChunkedReader(BodyReader):
 
 
 def chunk(payload: bytes) -> bytes:
-    """Frame one piece of a body as a chunk; an empty piece must not become the last one."""
+    """Frame a piece of a body as a chunk; an empty piece gives none, as it would end the body."""
     return b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
 
 
 def last_chunk(trailers: list[Header]) -> bytes:
-    """End a chunked body, with its trailers if there are any."""
+    """Return the end of a chunked body, with its trailers."""
     if not trailers:
         return b"0\r\n\r\n"
     return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % (name, value) for _, name, value in trailers)

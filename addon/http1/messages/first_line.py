@@ -1,4 +1,4 @@
-"""Whether the bytes that came so far can still become a request or a response: what cannot is answered at once."""
+"""Early detection of bytes that cannot become an HTTP request or response."""
 
 import re
 
@@ -9,11 +9,11 @@ _VERSION = b"HTTP/1."
 
 
 def can_be_request(data: bytes) -> bool:
-    """Say whether these bytes, behind an empty line that may stand there, can begin a request (RFC 9112, section 3)."""
+    """Return whether these bytes, after an optional empty line, can begin a request (RFC 9112, section 3)."""
     line, line_end, _ = data.partition(b"\r\n")
     return (_REQUEST_LINE if line_end else _PART_OF_ONE).fullmatch(line) is not None
 
 
 def can_be_response(data: bytes) -> bool:
-    """Say whether these bytes can begin a response (RFC 9112, section 4)."""
+    """Return whether these bytes can begin a response (RFC 9112, section 4)."""
     return data[: len(_VERSION)] == _VERSION[: len(data)]

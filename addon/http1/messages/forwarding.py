@@ -1,4 +1,4 @@
-"""What goes on to the other side: which headers pass, which are ours, and in which framing."""
+"""Rewrites heads for the other side: headers that are forwarded, dropped or added, and cookies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from addon.http1.messages.header_rules import (
 from addon.http1.messages.host_rewriting import IN_REQUESTS, HostRewriting, may_name_host
 from models.addresses import Network, is_in, parse_hop
 
-# What stays behind of a reply, by whether its length and its rate limit do.
+# Headers dropped from a response, by whether its length and its rate limit headers are dropped too.
 _DROPPED_DOWN = {
     (drop_length, limited): NEVER_FORWARDED_TO_CLIENT
     | (frozenset({b"content-length"}) if drop_length else frozenset())
@@ -24,7 +24,7 @@ _DROPPED_DOWN = {
     for limited in (False, True)
 }
 _MEMO_SIZE = 16
-# Nothing shorter holds a secret of ours, plain or escaped.
+# Nothing shorter can contain a token or another secret of this service, plain or escaped.
 _SHORTEST_SECRET = 64
 
 
@@ -38,33 +38,33 @@ def _as_it_is(value: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The parts of forwarding that are configured."""
+    """The configured rules of forwarding."""
 
     # Empty: off.
     compatibility_prefix: bytes = b"/api/v1/proxy"
-    # First path segment of what is ours: it never reaches the upstream.
+    # First path segment of the proxy's own addresses, which are never forwarded.
     reserved: bytes = b"_zenzefi"
-    # Names of our cookies, in lower case.
+    # Names of this service's cookies, in lower case.
     cookies: frozenset[bytes] = frozenset()
-    # Whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    # Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
     trusted_proxies: tuple[Network, ...] = ()
     portal_url: str = ""
-    # Which foreign pages may call; None: that is for the upstream to say.
+    # CORS rules; None: the upstream's own are sent on.
     cors: Cors | None = None
-    # How hosts are renamed both ways; None: not at all.
+    # Rewriting of host names in both directions; None: off.
     rewriting: HostRewriting | None = None
-    # Keys of the authorities that a target in absolute form may name.
+    # Authority keys that a target in absolute form may have.
     own_authorities: frozenset[bytes] = frozenset()
-    # The name of this proxy in Via; empty: it does not enter itself.
+    # The name of this proxy in Via; empty: Via is not extended.
     via: bytes = b""
-    # Whether a value holds a token or another secret of ours, whatever header it stands in.
+    # Whether a value contains a token or another secret of this service, in whatever header.
     holds_secret: Callable[[bytes], bool] = _holds_none
-    # Take such secrets out of a value, as far as they stand there as they are.
+    # Mask such secrets in a value, where they are not escaped.
     mask_secrets: Callable[[bytes], bytes] = _as_it_is
 
 
 def forwarded_peer(proxy: Peer, headers: Headers, rules: Rules) -> Peer:
-    """Find the client behind a trusted proxy: the last address in the chain that is not one of them."""
+    """Return the client behind trusted proxies: the last address in X-Forwarded-For that is not one of them."""
     address, scheme = proxy.address, proxy.scheme
     proto = headers.get(b"x-forwarded-proto")
     if proto in (b"http", b"https"):
@@ -81,7 +81,7 @@ def forwarded_peer(proxy: Peer, headers: Headers, rules: Rules) -> Peer:
 
 
 def strip_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:
-    """Take the compatibility prefix off a path; None when it does not stand there as whole segments."""
+    """Remove the compatibility prefix from a path; return None when the path does not begin with its segments."""
     if not prefix or not raw_path.startswith(prefix):
         return None
     rest = raw_path[len(prefix) :]
@@ -91,7 +91,7 @@ def strip_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:
 
 
 def mask_target(request: RequestHead, rules: Rules) -> bool:
-    """Take our secrets out of an address, which else goes up byte for byte; False when one is left, escaped."""
+    """Mask this service's secrets in the request target; return False when an escaped one remains."""
     if len(request.path) + len(request.query or b"") < _SHORTEST_SECRET or not rules.holds_secret(request.target):
         return True
     request.path = rules.mask_secrets(request.path)
@@ -104,12 +104,12 @@ def _lines(items: list[Header]) -> bytes:
 
 
 def request_trailers(trailers: list[Header], rules: Rules) -> list[Header]:
-    """Keep of a client's trailers what would pass as a header."""
+    """Return the client's trailers that would be forwarded as headers."""
     return [line for line in trailers if is_forwarded_upstream(line[0]) and not rules.holds_secret(line[2])]
 
 
 def _passing(request: RequestHead, peer: Peer, rules: Rules) -> bytes:
-    """Write the client's header lines that may go on, in order, and what is added to them whatever the request."""
+    """Return the client's header lines that are forwarded, in order, with the lines added to every such block."""
     headers, compat, is_options = request.headers, request.compat, request.method == "OPTIONS"
     key = (compat, is_options, peer.scheme, request.target_authority)
     known = headers.memo.get(key)
@@ -137,14 +137,14 @@ def _passing(request: RequestHead, peer: Peer, rules: Rules) -> bytes:
     if compat:
         kept.append((b"accept-encoding", b"Accept-Encoding", b"identity"))
     if rules.via:
-        # With the version that the client spoke (RFC 9110, section 7.6.3).
+        # With the client's HTTP version (RFC 9110, section 7.6.3).
         kept.append((b"via", b"Via", b"1.%d %b" % (not request.http10, rules.via)))
     headers.memo[key] = lines = _lines(kept)
     return lines
 
 
 def _foreign_cookies(value: bytes, rules: Rules) -> bytes | None:
-    """Take our cookies, and our secrets under any name, out of a Cookie header; None when nothing else is in it."""
+    """Remove this service's cookies, and its secrets under any name, from a Cookie header; None if nothing is left."""
     pairs = value.split(b";")
     kept = [pair for pair in pairs if _cookie_name(pair) not in rules.cookies and not rules.holds_secret(pair)]
     if len(kept) == len(pairs):
@@ -166,7 +166,7 @@ def _forwarded(request: RequestHead, peer: Peer) -> bytes:
         by_host = b'host="%b";' % host if host is not None else b""
         known += b"Forwarded: for=%b;%bproto=%b\r\n" % (node, by_host, scheme)
         if len(headers.memo) >= _MEMO_SIZE:
-            headers.memo.clear()  # One header block from very many addresses.
+            headers.memo.clear()  # One header block is used from very many addresses.
         headers.memo[key] = known
     return known
 
@@ -181,7 +181,7 @@ def request_head(
     expect: bool,
     websocket: bool,
 ) -> bytes:
-    """Write the head that goes to the upstream."""
+    """Return the request head for the upstream."""
     headers = request.headers
     framing = b""
     if b"transfer-encoding" in headers.first:
@@ -206,7 +206,7 @@ def request_head(
 def response_lines(
     response: ResponseHead, request: RequestHead, peer: Peer, rules: Rules, *, drop_length: bool, limited: bool
 ) -> bytes:
-    """Write the upstream's header lines that may go on, in order; byte for byte, if they do not name its host."""
+    """Return the header lines that are sent to the client, in order; unchanged unless they name the upstream's host."""
     headers, items = response.headers, response.headers.items
     dropped = _DROPPED_DOWN[drop_length, limited]
     if headers.connection:
@@ -221,5 +221,5 @@ def response_lines(
 
 
 def _cookie_name(pair: bytes) -> bytes:
-    """Return the name under which a browser sends a cookie: one that was set without a name looks like its value."""
+    """Return the name by which a browser sends a cookie back; a cookie set without a name is sent as its value."""
     return pair.partition(b";")[0].lstrip(b"= \t").partition(b"=")[0].rstrip(b" \t").lower()

@@ -1,8 +1,8 @@
-"""Reads the head of a message, or refuses it; a request is never repaired, a response only where that is safe.
+"""Strict parser for request and response heads; requests are never repaired, responses only where that is safe.
 
-Each head passes three checks that must agree: the bytes it may hold at all, llhttp in its strict mode, and
-our own rules for what HTTP leaves open (one Host, one length, known forms of targets). llhttp is fed exactly one
-head and no body: it cannot be told that a message has none, and it would read on into the next one.
+Each head passes three checks: allowed bytes, llhttp in its strict mode, and the rules of this module for what HTTP
+leaves open (one Host, one length, known forms of targets). llhttp is fed exactly one head and no body: it cannot be
+told that a message has none, and would parse the next message as its body.
 """
 
 import re
@@ -16,14 +16,14 @@ from addon.http1.messages.request_target import AUTHORITY, parse_target
 from addon.http1.messages.response_repair import repair_head
 from models.services.gateway.scopes import ORDINARY_METHODS
 
-# Name in lower case, name as it came, value.
+# Name in lower case, name as received, value.
 type Header = tuple[bytes, bytes, bytes]
 
-# Deleting these from a well-formed head leaves nothing but the line ends.
+# Deleting these from a well-formed head leaves only the line ends.
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/1\.([01])")
 _ORDINARY_METHODS = {method.encode(): method for method in ORDINARY_METHODS}
-# A tunnel to anywhere, and a mirror of what the upstream was sent, our headers included (RFC 9110, 9.3.6 and 9.3.8).
+# CONNECT tunnels to any host, TRACE echoes the headers that the proxy adds (RFC 9110, 9.3.6 and 9.3.8).
 _NEVER_PASSED = frozenset({b"CONNECT", b"TRACE"})
 # No registered method has more than 17 letters; a longer one is answered with 501 too (RFC 9112, section 3).
 _LONGEST_METHOD = 32
@@ -36,7 +36,7 @@ SINGLE_IN_RESPONSES = frozenset(
 
 
 class HeadError(Exception):
-    """A head that must not be understood; carries the answer it deserves."""
+    """A malformed or disallowed head, with the status and code of the error response."""
 
     def __init__(self, detail: str, status: int = 400, code: str = "bad_request") -> None:
         super().__init__(detail)
@@ -45,21 +45,21 @@ class HeadError(Exception):
 
 
 class Headers:
-    """The header lines of one message, in order; `first` finds a value by its lower-case name."""
+    """The header lines of one message, in order; `first` maps a lower-case name to its first value."""
 
     __slots__ = ("claim", "connection", "first", "is_cached", "items", "memo", "raw")
 
     def __init__(self, raw: bytes, items: list[Header], first: dict[bytes, bytes]) -> None:
-        # The bytes that this was read from, with the digit of the HTTP version before them in a request.
+        # The bytes that were parsed; in a request, preceded by the last digit of the HTTP version.
         self.raw = raw
         self.is_cached = False
-        # What the policy worked out from these lines, for the next request that has them.
+        # What the policy has parsed from these lines, for the next request that repeats them.
         self.claim: object = None
         self.items = items
         self.first = first
-        # What `Connection` names: options and headers that must not go further.
+        # The options and header names in `Connection`, which must not be forwarded.
         self.connection = _connection_options(items) if b"connection" in first else frozenset()
-        # What forwarding made of these lines.
+        # Header lines that forwarding has built from these.
         self.memo: dict[object, bytes] = {}
 
     def get(self, name: bytes) -> bytes | None:
@@ -72,7 +72,7 @@ class Headers:
 
 
 class RequestHead:
-    """One request as the client sent it: well-formed, but not yet admitted."""
+    """One request as the client sent it: well-formed, not necessarily admitted."""
 
     __slots__ = ("compat", "headers", "http10", "method", "path", "query", "raw_path", "target_authority")
 
@@ -87,11 +87,11 @@ class RequestHead:
         target_authority: bytes | None = None,
     ) -> None:
         self.method = method
-        # The path as it was sent, and as the upstream sees it: they differ below the compatibility prefix.
+        # The path as received, and as sent upstream: they differ below the compatibility prefix.
         self.raw_path = raw_path
         self.path = raw_path
         self.query = query
-        # The authority that a target in absolute form names, by its key; None in any other form.
+        # The authority key of a target in absolute form; None in any other form.
         self.target_authority = target_authority
         self.http10 = http10
         self.headers = headers
@@ -99,12 +99,12 @@ class RequestHead:
 
     @property
     def target(self) -> bytes:
-        """The path and query the upstream sees."""
+        """The path and query that are sent upstream."""
         return self.path if self.query is None else b"%b?%b" % (self.path, self.query)
 
     @property
     def host(self) -> bytes | None:
-        """The host that the client means: a target in absolute form wins over Host (RFC 9112, section 3.2.2)."""
+        """The requested host: a target in absolute form overrides Host (RFC 9112, section 3.2.2)."""
         return self.headers.first.get(b"host") if self.target_authority is None else self.target_authority
 
     @property
@@ -117,7 +117,7 @@ class RequestHead:
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the client wants to send another request on its connection."""
+        """Whether the client may send another request on its connection."""
         if self.http10:
             return b"keep-alive" in self.headers.connection and b"close" not in self.headers.connection
         return b"close" not in self.headers.connection
@@ -131,7 +131,7 @@ class RequestHead:
 
     @property
     def wants_websocket(self) -> bool:
-        """Whether this is a WebSocket upgrade that may be passed on."""
+        """Whether this is a valid WebSocket upgrade."""
         headers = self.headers
         upgrade = headers.first.get(b"upgrade")
         return (
@@ -158,7 +158,7 @@ class ResponseHead:
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the upstream will take another request on its connection."""
+        """Whether the upstream accepts another request on its connection."""
         if self.http10:
             return b"keep-alive" in self.headers.connection
         return b"close" not in self.headers.connection
@@ -170,7 +170,7 @@ def _connection_options(items: list[Header]) -> frozenset[bytes]:
 
 
 def _split(head: bytes, single: frozenset[bytes], count: int) -> tuple[list[Header], dict[bytes, bytes]]:
-    """Split header lines that llhttp accepted; `head` starts with the first and ends with the empty line."""
+    """Split header lines that llhttp accepts; `head` starts with the first line and ends with the empty one."""
     lines = head[:-4].split(b"\r\n") if len(head) > 2 else []
     if len(lines) > count:
         raise HeadError("The request has too many headers.", 431, "headers_too_large")
@@ -193,24 +193,24 @@ def _split(head: bytes, single: frozenset[bytes], count: int) -> tuple[list[Head
 
 
 class _Silent:
-    """llhttp only checks here; nobody listens to what it found."""
+    """Callbacks for llhttp: none, as it is used for checks only."""
 
 
 _SILENT = _Silent()
 
 
 def _check(make: Callable[[object], HttpRequestParser | HttpResponseParser], head: bytes) -> None:
-    """Let llhttp read one head in its strict mode."""
+    """Check one head with llhttp in its strict mode. Raises HeadError."""
     try:
         make(_SILENT).feed_data(head)
     except HttpParserUpgrade:
-        pass  # An upgrade is a matter for the layer; the head itself is well-formed.
+        pass  # The layer handles upgrades; the head itself is well-formed.
     except HttpParserError as error:
         raise HeadError("The message is malformed.") from error
 
 
 def _check_framing(first: dict[bytes, bytes], http10: bool) -> None:
-    """Refuse every framing that two readers might understand differently."""
+    """Refuse every ambiguous framing. Raises HeadError."""
     coding = first.get(b"transfer-encoding")
     length = first.get(b"content-length")
     if coding is not None:
@@ -233,7 +233,7 @@ def _check_request(first: dict[bytes, bytes], http10: bool) -> None:
 
 
 def _unusual_method(method: bytes) -> str:
-    """Return a method that is a token and no ordinary one, unless it is never passed on."""
+    """Return a method outside the ordinary ones. Raises HeadError for those that are never forwarded."""
     if method in _NEVER_PASSED or len(method) > _LONGEST_METHOD:
         raise HeadError("This method is not passed on.", 501, "not_implemented")
     return method.decode()
@@ -242,10 +242,10 @@ def _unusual_method(method: bytes) -> str:
 def parse_request(
     head: bytes, limits: Limits, known: Callable[[bytes], Headers | None] = lambda _: None
 ) -> RequestHead:
-    """Read a request head, which ends with the first empty line.
+    """Parse a request head, which ends with the first empty line. Raises HeadError.
 
-    `known` finds header lines that were read before: sent again byte for byte and with the same version, they need
-    not be checked again. Raises HeadError.
+    `known` finds header lines that were parsed before: repeated byte for byte and with the same version, they are
+    not checked again.
     """
     line_end = head.find(b"\r\n")
     if line_end > limits.url_bytes + 16:
@@ -262,7 +262,7 @@ def parse_request(
     raw = head[line_end - 1 :]
     headers = known(raw)
     if headers is None:
-        # llhttp knows no methods but its own; the request line is ours to check, and was.
+        # llhttp accepts only the methods that it knows; the request line was checked above.
         _check(HttpRequestParser, b"GET / HTTP/1." + raw)
         headers = Headers(raw, *_split(raw[3:], SINGLE_IN_REQUESTS, limits.header_count))
         _check_request(headers.first, http10)
@@ -270,7 +270,7 @@ def parse_request(
 
 
 def parse_response(head: bytes, limits: Limits) -> ResponseHead:
-    """Read a response head, which ends with the first empty line, repaired where that is safe. Raises HeadError."""
+    """Parse a response head, which ends with the first empty line; repair it where that is safe. Raises HeadError."""
     try:
         return _parse_response(head, limits)
     except HeadError as error:
@@ -297,6 +297,6 @@ def _parse_response(head: bytes, limits: Limits) -> ResponseHead:
 
 
 def parse_header_lines(block: bytes) -> list[Header]:
-    """Read the lines of a trailer section, which ends with an empty line. Raises HeadError."""
+    """Parse the lines of a trailer section, which ends with an empty line. Raises HeadError."""
     _check(HttpRequestParser, b"GET / HTTP/1.1\r\n" + block)
     return _split(block, frozenset(), 100)[0]

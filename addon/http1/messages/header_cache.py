@@ -1,28 +1,28 @@
-"""Header blocks that were read before: a client sends the same ones again far more often than not."""
+"""Cache of parsed header blocks: clients usually repeat them byte for byte."""
 
 from addon.http1.messages.head_parser import Headers
 
 BLOCKS = 1024
-# What is longer is rare, and not worth the memory.
+# Longer blocks are rare and not worth the memory.
 BLOCK_BYTES = 4096
 
 
 class HeaderCache:
-    """Header blocks of admitted requests by their bytes, for all connections of one worker.
+    """Parsed header blocks of admitted requests by their bytes, for all connections of one worker.
 
-    A block that comes again byte for byte need not be checked again, nor what was worked out from it. Only what was
-    admitted is kept, so that nobody without a token can push others out. The block kept longest ago goes first.
+    A block that is repeated byte for byte is not checked again. Only blocks of admitted requests are cached, so that
+    clients without a token cannot evict others. The oldest block is evicted first.
     """
 
     def __init__(self) -> None:
         self._blocks: dict[bytes, Headers] = {}
 
     def get(self, block: bytes) -> Headers | None:
-        """Return the block as it was read before."""
+        """Return the parsed block, or None."""
         return self._blocks.get(block)
 
     def add(self, headers: Headers) -> None:
-        """Remember a block whose request was admitted."""
+        """Add the block of an admitted request."""
         headers.is_cached = True
         if len(headers.raw) > BLOCK_BYTES:
             return

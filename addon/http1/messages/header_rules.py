@@ -1,12 +1,12 @@
-"""Which headers pass: hop-by-hop ones, ours, and those by which gateways tell upstreams who and what was admitted.
+"""Header rules: hop-by-hop headers, reserved headers, and those by which gateways assert identity, address or path.
 
-An upstream that is used to standing behind a gateway believes such headers, because its gateway sets them. From a
-client they are a claim of another identity, address, path or method than the one that was admitted here.
+An upstream that runs behind a gateway trusts such headers. From a client they would assert another identity, address,
+path or method than the one that was admitted.
 """
 
 from functools import lru_cache
 
-# What two readers could understand differently when it came twice.
+# Headers that are ambiguous when repeated.
 SINGLE_IN_REQUESTS = frozenset(
     {
         b"host",
@@ -50,7 +50,7 @@ FORBIDDEN_IN_TRAILERS = SINGLE_IN_REQUESTS | frozenset(
     }
 )
 
-# RFC 9110, section 7.6.1, with those that were hop-by-hop before it; HTTP2-Settings by RFC 7540, section 3.2.1.
+# RFC 9110, section 7.6.1, and those that earlier RFCs made hop-by-hop; HTTP2-Settings: RFC 7540, section 3.2.1.
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -65,7 +65,7 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-# A Connection header must not be able to take these away.
+# A Connection header cannot remove these.
 NOT_NOMINABLE = frozenset(
     {
         b"host",
@@ -82,7 +82,7 @@ NOT_NOMINABLE = frozenset(
 _OURS = frozenset(
     {b"host", b"expect", b"proxy", b"x-access-token", b"x-device-id", b"x-request-id", b"x-token-id", b"x-user-id"}
 )
-# The client's address, scheme and host, as load balancers, CDNs and clouds name them.
+# The client's address, scheme and host, as load balancers, CDNs and cloud providers send them.
 _ADDRESS_NAMES = frozenset(
     {
         b"ali-cdn-real-ip",
@@ -130,7 +130,7 @@ _ADDRESS_NAMES = frozenset(
         b"x-url-scheme",
     }
 )
-# Another path or method than the request line's.
+# A path or method that overrides the request line's.
 _TARGET_NAMES = frozenset(
     {
         b"request-uri",
@@ -153,7 +153,7 @@ _TARGET_NAMES = frozenset(
         b"x-waws-unencoded-url",
     }
 )
-# Who was authenticated. Client-Cert by RFC 9440, section 2.4: a proxy must sanitise it.
+# The authenticated user. RFC 9440, section 2.4: a proxy must sanitise Client-Cert.
 _IDENTITY_NAMES = frozenset(
     {
         b"auth-user",
@@ -196,8 +196,8 @@ _NEVER_UP_PREFIXES = (
     b"x-webauth-",
 )
 
-# Alt-Svc names where else the upstream itself can be reached, which is not for those who come through here. The
-# others are orders to the web server in front (nginx, Apache, lighttpd): to serve a file or an address of its own.
+# Alt-Svc names other addresses of the upstream, which would bypass the proxy. The others instruct a web server in
+# front (nginx, Apache, lighttpd) to serve a file or an internal address.
 NEVER_FORWARDED_TO_CLIENT = HOP_BY_HOP | frozenset(
     {
         b"alt-svc",
@@ -214,28 +214,27 @@ NEVER_FORWARDED_TO_CLIENT = HOP_BY_HOP | frozenset(
 )
 RATE_LIMIT = frozenset({b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"})
 
-# What becomes of a header's name where it is made the name of a variable (CGI and its descendants).
+# How header names become variable names in CGI and its descendants.
 _AS_VARIABLE = bytes(sign if chr(sign).isascii() and chr(sign).isalnum() else ord("-") for sign in range(256))
 
-
-# Names come again and again; only short ones are kept, so that what a client makes up takes no memory.
-_KEPT_NAMES = 1024
-_LONGEST_KEPT = 64
+# Decisions are cached by name; only for short names, so that invented ones take little memory.
+_CACHED_NAMES = 1024
+_LONGEST_CACHED = 64
 
 
 def is_forwarded_upstream(lower: bytes) -> bool:
-    """Whether a client may send this header to the upstream at all."""
-    return _kept(lower) if len(lower) <= _LONGEST_KEPT else _decided(lower)
+    """Return whether a client's header of this lower-case name may be forwarded to the upstream."""
+    return _decide_cached(lower) if len(lower) <= _LONGEST_CACHED else _decide(lower)
 
 
-def _decided(lower: bytes) -> bool:
+def _decide(lower: bytes) -> bool:
     plain = lower.translate(_AS_VARIABLE)
     if plain != lower:
-        # Many servers read X_User_Id as X-User-Id, and some X.User.Id: no other sign is a way around these rules.
+        # Many servers read X_User_Id as X-User-Id, and some X.User.Id: other characters must not bypass the rules.
         lower = plain
         if lower in NOT_NOMINABLE:
             return False
     return lower not in _NEVER_UP and not lower.startswith(_NEVER_UP_PREFIXES)
 
 
-_kept = lru_cache(_KEPT_NAMES)(_decided)
+_decide_cached = lru_cache(_CACHED_NAMES)(_decide)

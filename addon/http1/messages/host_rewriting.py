@@ -1,8 +1,8 @@
-"""Names of the upstream's host in replies become the proxy's, and the proxy's in requests become the upstream's.
+"""Rewrites the upstream's host in responses to the proxy's, and the proxy's host in requests to the upstream's.
 
-Without this a redirect leads a browser past the proxy, a cookie for the upstream's domain is thrown away, and an
-upstream that compares Origin or Referer with its own address refuses forms of its own pages. As nginx does it by
-default (proxy_redirect) and on demand (proxy_cookie_domain).
+Without this a redirect takes a browser past the proxy, a cookie for the upstream's domain is discarded, and an
+upstream that compares Origin or Referer with its own address refuses forms of its own pages. nginx does the same with
+proxy_redirect (by default) and proxy_cookie_domain.
 """
 
 import re
@@ -13,7 +13,7 @@ from addon.http1.decisions import Peer
 from addon.http1.messages.head_parser import Header, Headers, RequestHead
 from addon.http1.messages.request_target import authority_key
 
-# Headers that may name the upstream's host, and the client's ones that may name the proxy's.
+# Response headers that may name the upstream's host, and request headers that may name the proxy's.
 _IN_RESPONSES = frozenset({b"location", b"content-location", b"refresh", b"set-cookie"})
 IN_REQUESTS = frozenset({b"origin", b"referer"})
 _ORIGIN = re.compile(rb"(?:(https?):)?//([^/?#\\]*)", re.IGNORECASE)
@@ -21,7 +21,7 @@ _REFRESH = re.compile(rb"([^=]*\burl\s*=\s*[\"']?)(.*)", re.IGNORECASE | re.DOTA
 
 
 def may_name_host(headers: Headers) -> bool:
-    """Whether a reply has a header that has to be looked at; most have none, and cookies rarely have a domain."""
+    """Return whether a response may have a header to rewrite; most have none, and cookies rarely have a domain."""
     first = headers.first
     if b"location" in first or b"content-location" in first or b"refresh" in first:
         return True
@@ -30,18 +30,18 @@ def may_name_host(headers: Headers) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HostRewriting:
-    """Both ends' names. Authorities are keys as `authority_key` makes them."""
+    """The host names of both sides; authorities are keys from `authority_key`."""
 
     # "http://upstream:8000", as the upstream itself would write it.
     upstream_origin: bytes
     upstream_authorities: frozenset[bytes]
     upstream_hosts: frozenset[bytes]
-    # The address that is told to clients.
+    # The proxy's public address.
     own_origin: bytes
     compatibility_prefix: bytes = b""
 
     def to_client(self, items: Iterable[Header], request: RequestHead, peer: Peer) -> list[Header]:
-        """Rewrite a reply's header lines."""
+        """Rewrite the header lines of a response."""
         rewritten = []
         for lower, name, given in items:
             value = self._reply_value(lower, given, request, peer) if lower in _IN_RESPONSES else given
@@ -49,7 +49,7 @@ class HostRewriting:
         return rewritten
 
     def to_upstream(self, lower: bytes, value: bytes, request: RequestHead, peer: Peer) -> bytes:
-        """Rewrite the value of Origin or Referer that names the proxy's host, as this client reached it."""
+        """Rewrite an Origin or Referer that names the proxy's host, as this client reaches it."""
         match = _ORIGIN.match(value)
         if match is None or match[1] is None or request.host is None:
             return value
@@ -73,7 +73,7 @@ class HostRewriting:
         return self._reference(value, request, peer)
 
     def _reference(self, reference: bytes, request: RequestHead, peer: Peer) -> bytes:
-        """Rewrite the beginning of a reference to the upstream's host."""
+        """Rewrite the origin of a reference to the upstream's host."""
         match = _ORIGIN.match(reference)
         if match is None:
             return reference
@@ -91,22 +91,21 @@ class HostRewriting:
         return origin + rest
 
     def _origin_for(self, request: RequestHead, peer: Peer) -> bytes | None:
-        """Return the proxy's origin as this client reaches it; None where a path alone must do.
+        """Return the proxy's origin as this client reaches it; None where the path alone has to be sent.
 
-        Below the compatibility prefix a browser comes through a program of ours with an address that only that
-        program knows.
+        Below the compatibility prefix, a browser connects through the desktop client, whose address is unknown here.
         """
         host = request.host
         if request.compat or host is None:
             return None
         own_scheme, own_authority = _split(self.own_origin)
         if authority_key(own_scheme, host) == own_authority:
-            # TLS may end in front of us, at a proxy that does not say so.
+            # A proxy in front may terminate TLS without sending X-Forwarded-Proto.
             return self.own_origin
         return b"%b://%b" % (peer.scheme.encode(), host)
 
     def _host_only(self, cookie: bytes) -> bytes:
-        """Take a Domain that covers the upstream's host off a cookie: the browser then keeps it for the proxy alone."""
+        """Remove a Domain that covers the upstream's host from a cookie, which makes it host-only for the proxy."""
         if b"domain" not in cookie.lower():
             return cookie
         pair, *attributes = cookie.split(b";")

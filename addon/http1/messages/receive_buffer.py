@@ -1,4 +1,4 @@
-"""What came from a peer and was not understood yet."""
+"""Buffer of received bytes that are not parsed yet; finds the end of a message head."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from addon.http1.messages.head_parser import HeadError
 
 
 class ReceiveBuffer:
-    """Collects bytes until they hold a whole head."""
+    """Collects bytes until they contain a whole head."""
 
     __slots__ = ("_can_begin", "_limit", "_searched", "_url_limit", "buffer", "skipped")
 
@@ -18,16 +18,16 @@ class ReceiveBuffer:
         self._searched = 0
         self._limit = limits.head_bytes
         self._url_limit = limits.url_bytes
-        # Whether the one empty line that may stand before a request was passed over.
+        # Whether the one empty line that may precede a request (RFC 9112, 2.2) was skipped.
         self.skipped = False
 
     def take_all(self) -> bytes:
-        """Hand over everything."""
+        """Remove and return all bytes."""
         data, self.buffer = self.buffer, b""
         return data
 
     def take_head(self) -> bytes | None:
-        """Hand over one whole head, or None while it is incomplete; HeadError when it cannot become one."""
+        """Remove and return one whole head; None while it is incomplete. Raises HeadError if it cannot become one."""
         data = self.buffer
         if not self.skipped and data.startswith(b"\r\n"):
             self.skipped = True

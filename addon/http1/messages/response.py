@@ -1,4 +1,4 @@
-"""How the upstream's reply is read, and how it is framed for the client."""
+"""Reads the upstream's response and decides its framing for the client."""
 
 from addon.http1.limits import Limits
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind
@@ -10,7 +10,7 @@ _UNSIZED = (Kind.CHUNKED, Kind.UNTIL_CLOSE)
 
 
 def body_kind(response: ResponseHead, method: str) -> Kind:
-    """Say how the body of a final reply is delimited (RFC 9112, 6.3)."""
+    """Return how the body of a final response is delimited (RFC 9112, 6.3)."""
     if method == "HEAD" or response.status in (204, 304):
         return Kind.NONE
     first = response.headers.first
@@ -22,7 +22,7 @@ def body_kind(response: ResponseHead, method: str) -> Kind:
 
 
 class UpstreamResponse:
-    """The reply to one request, as far as it has come."""
+    """The response to one request, as far as it was received."""
 
     __slots__ = (
         "_heads",
@@ -47,36 +47,36 @@ class UpstreamResponse:
         self.body = BodyReader(0)
         self.kind = Kind.NONE
         self.chunked_out = False
-        # The client can tell the end of the body only by the end of the connection.
+        # The end of the connection is the only delimiter of the body for the client.
         self.until_close = False
-        # Content-Length must not go on.
+        # Content-Length must not be sent on.
         self.drops_length = False
         # Whether the client's connection may carry another exchange after this one.
         self.keep = False
 
     def feed(self, data: bytes) -> None:
-        """Add bytes to the head that is being collected."""
+        """Add bytes to the head."""
         self._intake.buffer += data
 
     def take_head(self) -> ResponseHead | None:
         """Return the next head, informational or final, or None while it is incomplete. Raises HeadError."""
         if not self._intake.buffer:
             return None
-        self._intake.skipped = True  # No empty line may stand before a reply.
+        self._intake.skipped = True  # No empty line may precede a response.
         raw = self._intake.take_head()
         if raw is None:
             return None
         self._heads += 1
         if self._heads > self._limits.informational_heads:
-            raise HeadError("There are too many informational replies.")
+            raise HeadError("There are too many informational responses.")
         return parse_response(raw, self._limits)
 
     def take_rest(self) -> bytes:
-        """Hand over what followed the head."""
+        """Remove and return the bytes after the head."""
         return self._intake.take_all()
 
     def settle(self, head: ResponseHead, request: RequestHead, keep: bool) -> None:
-        """Decide both framings once the final head is there; `keep`: the client may be kept."""
+        """Decide the framing on both sides from the final head; `keep`: the client's connection may be kept."""
         self.head = head
         self.kind = body_kind(head, self._method)
         if self.kind is Kind.CHUNKED:
@@ -95,7 +95,7 @@ class UpstreamResponse:
 
     @property
     def leaves_upstream_usable(self) -> bool:
-        """Whether the upstream connection can take another request after this reply."""
+        """Whether the upstream connection can carry another request after this response."""
         head = self.head
         if head is None or self.kind is Kind.UNTIL_CLOSE or not head.keep_alive or self.body.rest:
             return False
@@ -103,6 +103,6 @@ class UpstreamResponse:
 
 
 def _announces_a_body(head: ResponseHead) -> bool:
-    """Whether a reply without a body says that it has one: what comes late must not be taken for the next reply."""
+    """Return whether a bodiless response announces a body, which must not be read as the next response."""
     first = head.headers.first
     return b"transfer-encoding" in first or int(first.get(b"content-length", b"0")) > 0

@@ -1,11 +1,11 @@
-"""Repairs of a response head that is refused as it is: what nginx and clients accept, and has one safe reading."""
+"""Repairs malformed response heads that nginx and clients accept and that have one safe meaning."""
 
-# The same value twice is the same as once; a second Transfer-Encoding would be a second coding.
+# Repeated with the same value, these mean the same as once; a second Transfer-Encoding would be a second coding.
 _REPEATABLE = frozenset({b"content-length", b"content-type", b"content-range", b"location", b"upgrade"})
 
 
 def repair_head(head: bytes) -> bytes:
-    """Return the head without identical duplicates of what may stand there once, and without spaces before a colon.
+    """Return the head without identical duplicates of single headers and without spaces before a colon.
 
     RFC 9110, 8.6 lets a recipient replace identical lengths with one; RFC 9112, 5.1 has a proxy remove the spaces.
     The result is checked as strictly as any other head.
@@ -16,7 +16,7 @@ def repair_head(head: bytes) -> bytes:
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if not colon or name[:1] in (b" ", b"\t"):
-            kept.append(line)  # A folded line, or none: not to be repaired.
+            kept.append(line)  # A folded line, or not a header: not repaired.
             continue
         name, value = name.rstrip(b" \t"), value.strip(b" \t")
         lower = name.lower()
@@ -30,6 +30,6 @@ def repair_head(head: bytes) -> bytes:
 
 
 def _one_length(value: bytes) -> bytes:
-    """Return the one length of a list that repeats it; every other value as it is."""
+    """Return the length of a list that repeats one; any other value unchanged."""
     lengths = {length.strip(b" \t") for length in value.split(b",")}
     return lengths.pop() if len(lengths) == 1 else value

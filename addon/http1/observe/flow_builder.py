@@ -1,4 +1,4 @@
-"""Makes a mitmproxy flow of an exchange that is over, or a tunnel: a copy without secrets, for whoever watches."""
+"""Builds a redacted mitmproxy flow from an exchange that has ended, or from a tunnel."""
 
 import time
 
@@ -14,14 +14,14 @@ from addon.http1.observe.redaction import Redactor
 
 
 def make_flow(exchange: Exchange, request: RequestHead, recording: Recording, redactor: Redactor) -> http.HTTPFlow:
-    """Build a flow that shares nothing with the exchange and holds no secret; its comment says what is not shown."""
+    """Build a flow that shares nothing with the exchange and contains no secret; its comment says what is not shown."""
     # The exchange's times are monotonic, a flow's are wall clock.
     shift = time.time() - time.monotonic()
     host, port = exchange.address or ("", 0)
     ended = exchange.ended + shift if exchange.ended else None
     client = Client(peername=(exchange.client_address, 0), sockname=("", 0), timestamp_start=exchange.started + shift)
     flow = http.HTTPFlow(client, Server(address=(host, port)))
-    # A tunnel is shown twice, and the second time takes the place of the first.
+    # A tunnel is shown when it opens and when it ends; the second flow replaces the first.
     flow.id = exchange.request_id
     response = recording.response
     sent, received, flow.comment = _bodies(exchange, request, recording, redactor)
@@ -60,7 +60,7 @@ def make_flow(exchange: Exchange, request: RequestHead, recording: Recording, re
 
 
 def _headers(headers: Headers, redactor: Redactor) -> http.Headers:
-    # Bodies are shown as they read, not as they were carried.
+    # Bodies are shown decoded.
     shown = [line for line in headers.items if line[0] not in {b"content-encoding", b"transfer-encoding"}]
     return http.Headers(redactor.headers(shown))
 
@@ -68,17 +68,17 @@ def _headers(headers: Headers, redactor: Redactor) -> http.Headers:
 def _bodies(
     exchange: Exchange, request: RequestHead, recording: Recording, redactor: Redactor
 ) -> tuple[bytes, bytes, str]:
-    """Return what may be shown of both bodies, and what there is to say about the rest."""
+    """Return what may be shown of both bodies, and a comment about the rest."""
     if exchange.tunnel:
-        return b"", b"", _of_tunnel(exchange)
+        return b"", b"", _tunnel_comment(exchange)
     headers = None if recording.response is None else recording.response.headers
     sent, comment = _body("request", recording.request_body, request.headers, exchange.bytes_in, redactor)
-    received, more = _body("reply", recording.response_body, headers, exchange.bytes_out, redactor)
+    received, more = _body("response", recording.response_body, headers, exchange.bytes_out, redactor)
     return sent, received, f"{comment} {more}".strip()
 
 
-def _of_tunnel(exchange: Exchange) -> str:
-    """Say how a tunnel is or was: what passes it is bytes to us, in which no secret could be told from the rest."""
+def _tunnel_comment(exchange: Exchange) -> str:
+    """Describe a tunnel. Its bytes are not parsed, so secrets in them cannot be redacted."""
     if not exchange.ended:
         return "The WebSocket is open. Its messages are not shown."
     seconds = exchange.ended - exchange.first_byte
@@ -87,13 +87,13 @@ def _of_tunnel(exchange: Exchange) -> str:
 
 
 def _body(whose: str, kept: bytes, headers: Headers | None, length: int, redactor: Redactor) -> tuple[bytes, str]:
-    """Return what of a body may be shown, and what there is to say about the rest."""
+    """Return what may be shown of a body, and a comment about the rest."""
     if not length or headers is None:
         return b"", ""
     kind = headers.get(b"content-type") or b""
     coding = headers.get(b"content-encoding") or b""
     shown = redactor.body(kept, kind=kind, coding=coding, is_cut=len(kept) < length)
     if shown is None:
-        said = redactor.text(kind).decode("latin-1") or "of no kind"
-        return b"", f"The body of the {whose} is not shown: {said}, {length} bytes."
+        shown_kind = redactor.text(kind).decode("latin-1") or "of no kind"
+        return b"", f"The body of the {whose} is not shown: {shown_kind}, {length} bytes."
     return shown, f"Of the body of the {whose}, {len(kept)} of {length} bytes are shown." if len(kept) < length else ""

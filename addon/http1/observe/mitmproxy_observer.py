@@ -1,4 +1,4 @@
-"""Shows finished exchanges to other mitmproxy addons, as redacted copies; nobody pays when nobody looks."""
+"""Passes redacted copies of finished exchanges to the flow hooks of other mitmproxy addons."""
 
 import asyncio
 import contextlib
@@ -23,14 +23,14 @@ from addon.http1.observe.redaction import Redactor
 logger = logging.getLogger(__name__)
 
 _HOOKS = ("requestheaders", "request", "responseheaders", "response", "error")
-# Of mitmproxy's own addons, those that show flows; the others act on flows, which ours are not for.
+# Of mitmproxy's own addons, those that display flows; the others would act on them.
 _VIEWERS = frozenset({"mitmproxy.addons.view", "mitmproxy.addons.dumper"})
 _QUEUE = 256
 _CAP = 64 * 1024
 
 
 def is_observed(master: Master) -> bool:
-    """Whether any addon wants to see flows."""
+    """Return whether any addon displays flows or has flow hooks of its own."""
     for addon in traverse(master.addons.chain):
         module = getattr(addon, "__name__", None) or type(addon).__module__
         if module.startswith("mitmproxy.") and module not in _VIEWERS:
@@ -41,9 +41,9 @@ def is_observed(master: Master) -> bool:
 
 
 class FlowObserver:
-    """Makes a flow of each finished exchange and hands it to the flow hooks, one after the other.
+    """Builds a flow of each finished exchange and passes it to the flow hooks, one after the other.
 
-    What waits is bounded: when the observers are slower than the traffic, flows are dropped and counted.
+    The queue is bounded: when the hooks are slower than the traffic, flows are dropped and counted.
     """
 
     def __init__(self, master: Master) -> None:
@@ -58,7 +58,7 @@ class FlowObserver:
         return Recording(self, _CAP)
 
     def opened(self, exchange: Exchange, recording: Recording) -> None:
-        """Show a tunnel once, when it is over: hooks run once for each flow."""
+        """Do nothing: a tunnel is shown when it has ended, as hooks run once for each flow."""
 
     def end(self, exchange: Exchange, recording: Recording) -> None:
         """Queue the flow, or drop it."""
@@ -70,7 +70,7 @@ class FlowObserver:
         self._queue.put_nowait(make_flow(exchange, exchange.request, recording, self._redactor))
 
     async def close(self) -> None:
-        """Stop showing flows."""
+        """Stop passing on flows."""
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -81,7 +81,7 @@ class FlowObserver:
             try:
                 await self._show(flow)
             except Exception:
-                logger.exception("a flow could not be shown")
+                logger.exception("could not pass a flow to the addons")
 
     async def _show(self, flow: http.HTTPFlow) -> None:
         addons = self._master.addons

@@ -1,8 +1,7 @@
-"""Takes every secret out of what is shown of an exchange. Pure functions, linear in what they read.
+"""Redacts secrets in headers, targets and bodies of recorded exchanges. Pure functions, linear in their input.
 
-What counts is the name beside a value (`password=`, `"token":`, `<secret>`), and the shape of our own secrets wherever
-they stand. It errs on the side of hiding: whatever cannot be read as text, or was compressed in a way that is not
-known here, is not shown at all.
+A value is hidden by its name (`password=`, `"token":`, `<secret>`), or because it has the form of a secret of this
+service. In doubt it is hidden: what is not text, or has an unknown content coding, is not shown at all.
 """
 
 import json
@@ -15,68 +14,68 @@ from addon.http1.messages.head_parser import Header
 
 REDACTED = b"[redacted]"
 MASKED = b"[masked]"
-# Parts of names whose values nobody may see.
+# Parts of names whose values are hidden.
 SENSITIVE_NAME_PARTS = r"pass|pwd|token|secret|key|ticket|cookie|auth|session|signature|credential|jwt|otp|code"
-# JSON within a string within JSON: deeper than this it is hidden as a whole.
+# JSON in a string in JSON: what is nested deeper is hidden as a whole.
 MAX_NESTING = 3
-# Nothing shorter has the shape of a secret.
+# Nothing shorter has the form of a secret.
 MIN_SECRET_LENGTH = 16
-# So much of a compressed body is shown.
+# How much of a compressed body is shown.
 MAX_DECOMPRESSED_BYTES = 16 * 1024
 _NAME = rb"[\w.%\[\]-]"
-# A name up to its value; never tried from the middle of a name, so that a long one is read once.
+# A name up to its value; never tried from the middle of a name, so that a long one is scanned once.
 _PAIR = re.compile(rb"(?<!%b)(%b++)([\"'\\]*+\s*+[=:]\s*+)" % (_NAME, _NAME))
 _VALUE = re.compile(rb"\"(?:[^\"\\]|\\.)*+\"?|'(?:[^'\\]|\\.)*+'?|[\[{\\][^\r\n]*+|[^&;\r\n\"'<>]*+", re.DOTALL)
 _STRING = rb'"(?:[^"\\]|\\.)*+"'
-# A name, a string that may be cut off, an opening, a closing, and all else.
+# A name, a string that may be truncated, an opening, a closing bracket, and anything else.
 _JSON = re.compile(rb"(%b)(?=\s*+:)|(%b?)|([\[{])|([\]}])|([:,]|[^\"\[\]{}:,]++)" % (_STRING, _STRING), re.DOTALL)
 _TAG = re.compile(rb"<([\w:.-]++)([^<>]*+)>?")
-_WORD = re.compile(rb'"[\w.-]{1,64}"')
-# Our tokens, cookies and tickets have 64 such characters; the three parts of a JWT are shorter, but begin alike.
+_JSON_NAME = re.compile(rb'"[\w.-]{1,64}"')
+# Tokens, cookies and tickets of this service have 64 such characters; a JWT is recognised by its beginning.
 _SECRET = re.compile(rb"[\w-]{64,}|eyJ[\w-]++\.[\w-]++\.[\w-]*+")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----))*+")
 _USER_INFO = re.compile(rb"(?<=://)[^/?#\s@\"'<>]++@")
-# Where a body was cut off, what stands at its end may be the beginning of a secret.
-_TORN = bytes({*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.%+/="})
+# The end of a truncated body may be the beginning of a secret.
+_TOKEN_BYTES = bytes({*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.%+/="})
 _IS_TEXT = re.compile(r"text/|application/(.*\+)?(json|xml|javascript|x-www-form-urlencoded|x-ndjson)$", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"
-# Before JSON: a byte order mark, and what keeps a script tag from reading it.
+# Before JSON: a byte order mark, and prefixes against inclusion by a script tag.
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n)]}',"
 
 
 class Redactor:
-    """Knows which names are those of secrets: the usual ones, and `more`."""
+    """Redacts by the usual names of secrets, and by `more` parts of names."""
 
     def __init__(self, more: Iterable[str] = ()) -> None:
         words = [SENSITIVE_NAME_PARTS, *(re.escape(word) for word in more if word)]
-        self._telling = re.compile("|".join(words).encode(), re.IGNORECASE)
+        self._secret_names = re.compile("|".join(words).encode(), re.IGNORECASE)
 
     def is_secret_name(self, name: bytes) -> bool:
-        """Say whether a name is that of a secret, however it is escaped."""
+        """Return whether a name, escaped or not, is that of a secret."""
         plain = unescape(name)
-        return plain is None or self._telling.search(plain) is not None
+        return plain is None or self._secret_names.search(plain) is not None
 
     def headers(self, items: Iterable[Header]) -> list[tuple[bytes, bytes]]:
-        """Return header lines as they may be shown."""
+        """Return redacted header lines."""
         return [(name, REDACTED if self.is_secret_name(lower) else self.text(value)) for lower, name, value in items]
 
     def target(self, target: bytes) -> bytes:
-        """Return a path with its query as it may be shown."""
+        """Return a redacted path with its query."""
         path, mark, query = target.partition(b"?")
         shown = self._form(path)
         return (MASKED if _hides_a_secret(shown) else shown) + mark + self._form(query)
 
     def body(self, body: bytes, *, kind: bytes, coding: bytes, is_cut: bool) -> bytes | None:
-        """Return a body as it may be shown, or the beginning of one; None where nothing of it may.
+        """Return a redacted body or the beginning of one; None when nothing of it may be shown.
 
         `kind` and `coding` are its Content-Type and Content-Encoding.
         """
         media = kind.decode("latin-1").partition(";")[0].strip().lower()
-        plain, is_whole = _uncompressed(body, coding.strip().lower())
+        plain, is_whole = _decompress(body, coding.strip().lower())
         if media and not _IS_TEXT.match(media):
             return None
         if is_cut or not is_whole:
-            plain = plain.rstrip(_TORN)
+            plain = plain.rstrip(_TOKEN_BYTES)
         if b"\0" in plain or not _is_utf8(plain) or (body and not plain):
             return None
         start = plain.lstrip(_BEFORE_JSON)
@@ -85,8 +84,8 @@ class Redactor:
         return self._form(plain) if media == _FORM else self.text(plain)
 
     def text(self, text: bytes) -> bytes:
-        """Return a text without the values of telling names, whatever writes them so: headers, scripts, XML."""
-        return _masked(self._pairs(self._tags(text)) if b"<" in text else self._pairs(text))
+        """Return a text without the values of secret names, in any notation: headers, scripts, XML."""
+        return _mask(self._pairs(self._tags(text)) if b"<" in text else self._pairs(text))
 
     def _pairs(self, text: bytes) -> bytes:
         out, at = [], 0
@@ -100,7 +99,7 @@ class Redactor:
         return b"".join((*out, text[at:]))
 
     def _tags(self, text: bytes) -> bytes:
-        """Hide what stands in telling elements, and behind telling attributes."""
+        """Hide the content of elements with a secret name or attribute."""
         out, at = [], 0
         while found := _TAG.search(text, at):
             name, attributes = found[1], found[2]
@@ -110,7 +109,7 @@ class Redactor:
                 end = text.find(b"</" + name, at)
                 at = len(text) if end < 0 else end
                 out.append(b"<%b>%b" % (name, REDACTED))
-            elif self._telling.search(attributes):
+            elif self._secret_names.search(attributes):
                 end = text.find(b"<", at)
                 at = len(text) if end < 0 else end
                 out.append(b"<%b %b>%b" % (name, REDACTED, REDACTED))
@@ -124,13 +123,13 @@ class Redactor:
         for index, piece in enumerate(pieces):
             name, mark, value = piece.partition(b"=")
             if mark:
-                pieces[index] = _masked(name) + mark + (REDACTED if self.is_secret_name(name) else self._value(value))
+                pieces[index] = _mask(name) + mark + (REDACTED if self.is_secret_name(name) else self._value(value))
             else:
-                pieces[index] = _masked(piece)
+                pieces[index] = _mask(piece)
         return b"".join(pieces)
 
     def _value(self, value: bytes) -> bytes:
-        """Hide a secret within a value that is escaped: an address with a query of its own, or JSON."""
+        """Hide a secret in an escaped value, such as a URL with its own query, or JSON."""
         plain = unescape(value)
         if plain is None:
             return REDACTED
@@ -138,9 +137,9 @@ class Redactor:
         return value if shown == plain else shown if plain == value else REDACTED
 
     def _json(self, text: bytes, depth: int = 0) -> bytes:
-        """Hide the values of telling names in JSON, whole or cut off, with all that lies in them.
+        """Hide the values of secret names in JSON, complete or truncated, with everything nested in them.
 
-        A telling word that is a value itself may name the next one: `["Cookie", "…"]`, `{"name": "pin", "value": "…"}`.
+        A secret name that is a value may name the next value: `["Cookie", "…"]`, `{"name": "pin", "value": "…"}`.
         """
         out: list[bytes] = []
         hides, inside = False, 0
@@ -150,7 +149,7 @@ class Redactor:
                 inside += bool(opening) - bool(closing)
                 continue
             if name:
-                hides = hides or self.is_secret_name(_unescaped(name))
+                hides = hides or self.is_secret_name(_json_value(name))
             elif hides and (string or opening or other.strip(b" \t\r\n:,") if not closing else b""):
                 out.append(b'"%b"' % REDACTED)
                 hides, inside = False, int(bool(opening))
@@ -164,30 +163,30 @@ class Redactor:
         return b"".join(out)
 
     def _is_name(self, string: bytes) -> bool:
-        return _WORD.fullmatch(string) is not None and self.is_secret_name(string)
+        return _JSON_NAME.fullmatch(string) is not None and self.is_secret_name(string)
 
     def _string(self, string: bytes, depth: int) -> bytes:
-        """Hide the secrets within a string of JSON, which may hold JSON itself."""
+        """Hide the secrets in a JSON string, which may contain JSON itself."""
         if b"\\" not in string:
             return self.text(string)
-        plain = _unescaped(string)
-        if plain == string or depth == MAX_NESTING:  # it was cut off, or is a maze
+        plain = _json_value(string)
+        if plain == string or depth == MAX_NESTING:  # Truncated, or nested too deeply.
             return b'"%b"' % REDACTED
         shown = self._json(plain, depth + 1) if plain.lstrip()[:1] in {b"{", b"["} else self.text(plain)
         return string if shown == plain else json.dumps(shown.decode("utf-8", "replace")).encode()
 
 
-def _unescaped(string: bytes) -> bytes:
-    """Return what a string of JSON says; the string itself when it says nothing."""
+def _json_value(string: bytes) -> bytes:
+    """Return the value of a JSON string; the string itself when it is malformed."""
     try:
-        said = json.loads(string)
+        value = json.loads(string)
     except ValueError:
         return string
-    return said.encode("utf-8", "replace") if isinstance(said, str) else string
+    return value.encode("utf-8", "replace") if isinstance(value, str) else string
 
 
 def unescape(text: bytes) -> bytes | None:
-    """Take off the escapes of an address, and those below them; None for what is escaped again and again."""
+    """Undo percent-encoding, also repeated; return None when it is nested deeper than `MAX_NESTING`."""
     for _ in range(MAX_NESTING):
         plain = unquote_to_bytes(text) if b"%" in text else text
         if plain == text:
@@ -196,8 +195,8 @@ def unescape(text: bytes) -> bytes | None:
     return None
 
 
-def _masked(text: bytes) -> bytes:
-    """Hide what has the shape of a secret."""
+def _mask(text: bytes) -> bytes:
+    """Hide what has the form of a secret."""
     if b"-----BEGIN" in text:
         text = _PRIVATE_KEY.sub(MASKED, text)
     if b"://" in text:
@@ -206,13 +205,13 @@ def _masked(text: bytes) -> bytes:
 
 
 def _hides_a_secret(text: bytes) -> bool:
-    """Say whether there is a secret in a text once its escapes are taken off."""
+    """Return whether a text contains a secret that is percent-encoded."""
     plain = unescape(text)
-    return plain is None or (plain != text and _masked(plain) != plain)
+    return plain is None or (plain != text and _mask(plain) != plain)
 
 
-def _uncompressed(body: bytes, coding: bytes) -> tuple[bytes, bool]:
-    """Return what was compressed, and whether that is all of it; nothing when the way is not known."""
+def _decompress(body: bytes, coding: bytes) -> tuple[bytes, bool]:
+    """Return the decompressed body and whether it is complete; empty for an unknown content coding."""
     if coding in {b"", b"identity"}:
         return body, True
     if coding not in {b"gzip", b"x-gzip", b"deflate"}:
@@ -225,7 +224,7 @@ def _uncompressed(body: bytes, coding: bytes) -> tuple[bytes, bool]:
 
 
 def _is_utf8(text: bytes) -> bool:
-    """Say whether a text can be read; its last character may be torn."""
+    """Return whether a text is UTF-8; its last character may be truncated."""
     try:
         text.decode()
     except UnicodeDecodeError as error:

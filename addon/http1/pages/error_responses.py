@@ -1,4 +1,4 @@
-"""Answers of our own: errors as JSON or as a small page, and what the policy answers itself."""
+"""Responses that do not come from the upstream: errors as JSON or HTML, and the policy's own answers."""
 
 import json
 from http import HTTPStatus
@@ -23,8 +23,8 @@ def _wants_page(request: RequestHead | None) -> bool:
 
 
 def _languages(request: RequestHead | None) -> str:
-    asked = request.headers.get(b"accept-language") if request else None
-    return asked.decode("latin-1") if asked else ""
+    accepted = request.headers.get(b"accept-language") if request else None
+    return accepted.decode("latin-1") if accepted else ""
 
 
 def refusal_response(
@@ -36,15 +36,14 @@ def refusal_response(
     portal_url: str = "",
     lines: bytes = b"",
 ) -> bytes:
-    """Build the whole reply for a refusal, JSON or a small page; `lines` are further header lines."""
+    """Build the error response for a refusal, as JSON or as an HTML page; `lines` are further header lines."""
     headers = _HEADERS
     if _wants_page(request):
         content_type, headers = "text/html; charset=utf-8", frame.HEADERS
         body = refusal_pages.render(refuse, request_id, portal_url, _languages(request))
     else:
         content_type = "application/json"
-        facts = {"detail": refuse.detail, "code": refuse.code, "request_id": request_id}
-        body = json.dumps(facts).encode()
+        body = json.dumps({"detail": refuse.detail, "code": refuse.code, "request_id": request_id}).encode()
     local = Local(refuse.status, body, content_type, (*refuse.headers, *headers, ("Vary", "Accept, Accept-Language")))
     return local_response(local, request, request_id, close=close, lines=lines)
 
@@ -52,14 +51,14 @@ def refusal_response(
 def local_response(
     local: Local, request: RequestHead | None, request_id: str, *, close: bool, lines: bytes = b""
 ) -> bytes:
-    """Build the whole reply for an answer of our own. Raises ValueError for a header that would split it."""
+    """Build the response for a local answer. Raises ValueError for a header that would split the response."""
     parts = [f"HTTP/1.1 {local.status} {_title(local.status)}\r\n"]
     bodiless = local.status in (204, 304)
     if not bodiless:
         parts.append(f"Content-Type: {local.content_type}\r\nContent-Length: {len(local.body)}\r\n")
     for name, value in local.headers:
         if "\r" in value or "\n" in value:
-            raise ValueError(f"a line break in the reply header {name}")
+            raise ValueError(f"line break in the response header {name}")
         parts.append(f"{name}: {value}\r\n")
     parts.append(f"X-Request-ID: {request_id}\r\n")
     if close:

@@ -1,6 +1,7 @@
-"""The one frame of all pages that a worker shows: they stand on the proxy's own address, beside the upstream's pages.
+"""HTML frame of the gateway's own pages: inline style sheet, headers and choice of language.
 
-So nothing here loads anything: the one style sheet is in the page and named by its hash.
+The pages share the proxy's origin with the upstream's, so they load nothing: the Content-Security-Policy allows only
+the inline style sheet, by its hash.
 """
 
 import base64
@@ -28,7 +29,7 @@ HEADERS = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; frame-ancestors 'none';"
         " base-uri 'none'",
     ),
-    # The address of a page may hold a ticket, which is nobody else's business.
+    # The URL of a page may contain a one-time ticket, which must not be sent to other sites.
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -43,13 +44,13 @@ _FRAME = Template(
 
 
 def page(language: str, title: str, body: str) -> bytes:
-    """Write a page; `title` and `body` are HTML."""
+    """Render a page; `title` and `body` are HTML."""
     return _FRAME.substitute(lang=language, title=title, style=STYLE, body=body).encode()
 
 
 def choose_language(accept_language: str) -> str:
-    """Return the language of ours that the browser likes best; English when it names none of them."""
-    best, liked = "en", 0.0
+    """Return the supported language that an Accept-Language header prefers; English when it names none."""
+    best, best_quality = "en", 0.0
     for item in accept_language.split(","):
         tag, _, weight = item.strip().partition(";q=")
         language = tag.partition("-")[0].lower()
@@ -57,6 +58,6 @@ def choose_language(accept_language: str) -> str:
             quality = float(weight) if weight else 1.0
         except ValueError:
             continue
-        if language in LANGUAGES and quality > liked:
-            best, liked = language, quality
+        if language in LANGUAGES and quality > best_quality:
+            best, best_quality = language, quality
     return best

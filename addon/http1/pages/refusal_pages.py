@@ -1,4 +1,4 @@
-"""What a browser shows of a refusal: what happened and the way on, in its language. Pure functions."""
+"""Error pages for browsers: what happened and what to do, in English and Russian. Pure functions."""
 # ruff: noqa: RUF001 - Russian words may consist of letters that Latin has, too.
 
 from html import escape
@@ -7,99 +7,93 @@ from typing import NamedTuple
 from addon.http1.decisions import Refuse
 from addon.http1.pages import frame
 
-_PORTAL = {"en": "To the portal", "ru": "Перейти на портал"}
+_PORTAL = {"en": "Go to the portal", "ru": "Перейти на портал"}
 _TOKEN_PAGE = {"en": "Open the token's page", "ru": "Открыть страницу токена"}
 
 
-class _Words(NamedTuple):
+class _Copy(NamedTuple):
     title: str
     advice: str
 
 
 _UPSTREAM = {
-    "en": _Words(
-        "The service does not answer",
-        "Nothing is wrong with your token. Reload this page in a moment; longer outages are credited.",
+    "en": _Copy(
+        "The service is not responding",
+        "Your token is fine. Reload the page in a moment; the time of longer outages is credited.",
     ),
-    "ru": _Words(
+    "ru": _Copy(
         "Сервис не отвечает",
-        "Ваш токен в порядке. Обновите страницу чуть позже; за долгие сбои время возвращается.",
+        "С вашим токеном всё в порядке. Обновите страницу через минуту; время долгих сбоев возвращается.",
     ),
 }
-_BUSY = {
-    "en": _Words("We are not quite there", "It usually takes a minute; reload this page then."),
-    "ru": _Words("Мы ненадолго недоступны", "Обычно это занимает минуту; потом обновите страницу."),
+_UNAVAILABLE = {
+    "en": _Copy("Service temporarily unavailable", "Reload the page in a minute."),
+    "ru": _Copy("Сервис временно недоступен", "Обновите страницу через минуту."),
 }
-_WORDS = {
+_COPY = {
     "token_missing": {
-        "en": _Words("A token opens this page", "Open yours in the portal, and choose “Open in browser” there."),
-        "ru": _Words(
-            "Эта страница открывается по токену", "Откройте свой токен на портале и нажмите «Открыть в браузере»."
-        ),
+        "en": _Copy("Access token required", "Open your token in the portal and choose “Open in browser”."),
+        "ru": _Copy("Нужен токен доступа", "Откройте свой токен на портале и нажмите «Открыть в браузере»."),
     },
     "token_invalid": {
-        "en": _Words(
-            "This token does not open it",
-            "Its secret may have been replaced. Open it in the portal, and choose “Open in browser” again.",
+        "en": _Copy(
+            "Invalid access token",
+            "Its secret may have been replaced. Open the token in the portal and choose “Open in browser” again.",
         ),
-        "ru": _Words(
-            "Токен не подошёл",
+        "ru": _Copy(
+            "Недействительный токен",
             "Возможно, его секрет заменили. Откройте токен на портале и снова нажмите «Открыть в браузере».",
         ),
     },
     "token_expired": {
-        "en": _Words("The token's time is over", "Buy a new one in the portal, and open it in this browser."),
-        "ru": _Words("Время токена закончилось", "Купите новый на портале и откройте его в этом браузере."),
+        "en": _Copy("Token expired", "Buy a new token in the portal and open it in this browser."),
+        "ru": _Copy("Токен истёк", "Купите новый токен на портале и откройте его в этом браузере."),
     },
     "token_revoked": {
-        "en": _Words("This token was revoked", "Buy a new one in the portal, or open another in this browser."),
-        "ru": _Words("Токен отозван", "Купите новый на портале или откройте в этом браузере другой."),
+        "en": _Copy("Token revoked", "Buy a new token in the portal, or open another one in this browser."),
+        "ru": _Copy("Токен отозван", "Купите новый токен на портале или откройте в этом браузере другой."),
     },
     "account_disabled": {
-        "en": _Words("This account is disabled", "Write to whoever runs this shop."),
-        "ru": _Words("Аккаунт отключён", "Напишите владельцу магазина."),
+        "en": _Copy("Account disabled", "Contact the owner of this service."),
+        "ru": _Copy("Аккаунт отключён", "Обратитесь к владельцу сервиса."),
     },
     "token_paused": {
-        "en": _Words("The token is paused", "Its page in the portal shows how to resume it; then reload this page."),
-        "ru": _Words("Токен на паузе", "На его странице на портале видно, как его возобновить; потом обновите эту."),
+        "en": _Copy("Token paused", "Resume it on its page in the portal, then reload this page."),
+        "ru": _Copy("Токен на паузе", "Нажмите «Возобновить» на его странице на портале и обновите эту страницу."),
     },
     "scope_denied": {
-        "en": _Words(
-            "This token does not open this page",
-            "“Try a request” on its page in the portal shows what it opens; another address may need another token.",
+        "en": _Copy(
+            "No access to this page",
+            "“Test a request” on the token's page in the portal shows what the token grants access to.",
         ),
-        "ru": _Words(
-            "Этот токен не открывает эту страницу",
-            "«Проверить запрос» на его странице на портале покажет, что он открывает; для другого адреса может"
-            " понадобиться другой токен.",
+        "ru": _Copy(
+            "Нет доступа к этой странице",
+            "«Проверить запрос» на странице токена на портале покажет, к чему он даёт доступ.",
         ),
     },
     "rate_limited": {
-        "en": _Words("Too many requests", "Wait a moment, then reload this page."),
-        "ru": _Words("Слишком много запросов", "Подождите немного и обновите страницу."),
+        "en": _Copy("Too many requests", "Wait a moment, then reload the page."),
+        "ru": _Copy("Слишком много запросов", "Подождите немного и обновите страницу."),
     },
     "too_many_failures": {
-        "en": _Words("Too many wrong tokens", "Wait a minute, then reload this page."),
-        "ru": _Words("Слишком много неверных токенов", "Они пришли с вашего адреса. Подождите минуту."),
+        "en": _Copy("Too many invalid tokens", "Wait a minute, then reload the page."),
+        "ru": _Copy("Слишком много неверных токенов", "Подождите минуту и обновите страницу."),
     },
     "device_conflict": {
-        "en": _Words(
-            "Another device has this token",
-            "The button on that page is “Release device”.",
-        ),
-        "ru": _Words(
-            "Токен занят другим устройством",
-            "Нажмите «Отвязать устройство» на странице токена или подождите: устройство без запросов отпустит токен"
-            " само.",
+        "en": _Copy("Token in use on another device", "To use it here, choose “Release device” on the token's page."),
+        "ru": _Copy(
+            "Токен используется на другом устройстве",
+            "Нажмите «Отвязать устройство» на странице токена или подождите: без запросов с того устройства токен"
+            " освободится сам.",
         ),
     },
     "maintenance": {
-        "en": _Words("Closed for maintenance", "Running time is given back."),
-        "ru": _Words("Закрыто на обслуживание", "Идущее время вернётся."),
+        "en": _Copy("Under maintenance", "The time of active tokens is credited."),
+        "ru": _Copy("Технические работы", "Время активных токенов возвращается."),
     },
     "not_found": {
-        "en": _Words("There is nothing here", "The address may be mistyped."),
-        "ru": _Words("Здесь ничего нет", "Возможно, в адресе опечатка."),
+        "en": _Copy("Page not found", "Check the address."),
+        "ru": _Copy("Страница не найдена", "Проверьте адрес."),
     },
     **dict.fromkeys(
         (
@@ -111,32 +105,32 @@ _WORDS = {
         ),
         _UPSTREAM,
     ),
-    **dict.fromkeys(("unavailable", "overloaded"), _BUSY),
+    **dict.fromkeys(("unavailable", "overloaded"), _UNAVAILABLE),
 }
-_THEIRS = {
-    "en": _Words("This request was refused", "Go back and try again."),
-    "ru": _Words("Запрос отклонён", "Вернитесь назад и попробуйте ещё раз."),
+_CLIENT_ERROR = {
+    "en": _Copy("Request refused", "Go back and try again."),
+    "ru": _Copy("Запрос отклонён", "Вернитесь назад и попробуйте ещё раз."),
 }
-_OURS = {
-    "en": _Words("Something went wrong", "Reload this page in a moment."),
-    "ru": _Words("У нас что-то сломалось", "Обновите страницу чуть позже."),
+_SERVER_ERROR = {
+    "en": _Copy("Something went wrong", "Reload the page in a moment."),
+    "ru": _Copy("Что-то пошло не так", "Обновите страницу через минуту."),
 }
 
 
 def render(refuse: Refuse, request_id: str, portal_url: str, accept_language: str) -> bytes:
-    """Write the page of a refusal, with the facts that the JSON has: its sentence, its code and the request's id.
+    """Render the error page of a refusal, with the detail, code and request id of the JSON response.
 
-    The sentence is for programs and English; other languages have it in small print, below what they say themselves.
+    The detail is English only; other languages show it in small print, below their own text.
     """
     language = frame.choose_language(accept_language)
-    words = _WORDS.get(refuse.code, _THEIRS if refuse.status < 500 else _OURS)[language]
-    detail, facts = escape(refuse.detail), f"{escape(refuse.code)} · {request_id}"
+    copy = _COPY.get(refuse.code, _CLIENT_ERROR if refuse.status < 500 else _SERVER_ERROR)[language]
+    detail, reference = escape(refuse.detail), f"{escape(refuse.code)} · {request_id}"
     if language == "en":
-        first, small = detail, facts
+        first, small = detail, reference
     else:
-        first, small = escape(refuse.note), f'<span lang="en">{detail}</span><br>{facts}'
-    said = f"<p>{' '.join(filter(None, (first, escape(words.advice))))}</p>"
-    way = _TOKEN_PAGE if refuse.page else _PORTAL
+        first, small = escape(refuse.note), f'<span lang="en">{detail}</span><br>{reference}'
+    text = f"<p>{' '.join(filter(None, (first, escape(copy.advice))))}</p>"
+    label = _TOKEN_PAGE if refuse.page else _PORTAL
     href = escape(portal_url + (refuse.page or "/tokens"))
-    link = f'<p><a href="{href}">{way[language]}</a></p>' if portal_url else ""
-    return frame.page(language, escape(words.title), f"{said}{link}<p><small>{small}</small></p>")
+    link = f'<p><a href="{href}">{label[language]}</a></p>' if portal_url else ""
+    return frame.page(language, escape(copy.title), f"{text}{link}<p><small>{small}</small></p>")

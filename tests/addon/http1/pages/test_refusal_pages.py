@@ -1,4 +1,4 @@
-"""The page that a browser gets for a refusal says what happened and the way on, in the browser's language."""
+"""Error pages for browsers: what happened and what to do, in the browser's language."""
 
 import re
 
@@ -14,7 +14,7 @@ RUSSIAN = "ru-RU,ru;q=0.9,en;q=0.8"
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_refusal_says_in_each_language_what_happened_and_what_to_do(code: str) -> None:
+def test_every_error_page_says_in_each_language_what_happened_and_what_to_do(code: str) -> None:
     refuse = Refuse(403, code, "What <programs> read.")
     english = render(refuse, "id-1", "https://portal.example", "de, en;q=0.5").decode()
     assert '<html lang="en">' in english
@@ -29,15 +29,15 @@ def test_every_refusal_says_in_each_language_what_happened_and_what_to_do(code: 
         assert '<a href="https://portal.example/tokens">' in shown
 
 
-def test_a_refusal_with_a_page_of_its_own_leads_there() -> None:
+def test_a_refusal_with_a_page_of_its_own_links_to_it() -> None:
     refuse = Refuse(409, "device_conflict", "Another device.", page="/tokens/1#device")
     shown = render(refuse, "id-1", "https://portal.example", RUSSIAN).decode()
     assert '<a href="https://portal.example/tokens/1#device">Открыть страницу токена</a>' in shown
 
 
-def test_a_note_of_the_operators_stands_in_front_and_is_text() -> None:
+def test_the_operators_note_comes_first_and_is_escaped() -> None:
     refuse = Refuse(503, "maintenance", "Closed. Back at noon.", note="Вернёмся в <полдень>.")
-    assert "<p>Вернёмся в &lt;полдень&gt;. Идущее" in render(refuse, "id-1", "", RUSSIAN).decode()
+    assert "<p>Вернёмся в &lt;полдень&gt;. Время" in render(refuse, "id-1", "", RUSSIAN).decode()
 
 
 def test_the_browsers_language_is_read_from_its_request() -> None:
@@ -46,4 +46,4 @@ def test_the_browsers_language_is_read_from_its_request() -> None:
     play.send(GET.replace(b"\r\n\r\n", b"\r\nAccept: text/html\r\nAccept-Language: ru\r\n\r\n"))
     head, _, body = play.received.decode().partition("\r\n\r\n")
     assert "Vary: Accept, Accept-Language" in head
-    assert "<h1>Время токена закончилось</h1>" in body
+    assert "<h1>Токен истёк</h1>" in body
