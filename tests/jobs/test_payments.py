@@ -81,10 +81,10 @@ def test_an_event_that_cannot_be_settled_does_not_block_others(
     broken, sound = pay("succeeded", stored=True), pay("succeeded", stored=True)
     settle = topups.settle
 
-    def sometimes(session: Any, event_id: Any) -> str:
+    def sometimes(session: Any, event_id: Any, **options: Any) -> str:
         if session.get_one(PaymentEvent, event_id).payment_id == broken.id:
             raise NotFound("wallet")
-        return settle(session, event_id)
+        return settle(session, event_id, **options)
 
     monkeypatch.setattr(topups, "settle", sometimes)
     assert jobs.sweep_events() == 1
@@ -104,7 +104,7 @@ def test_a_settlement_whose_worker_dies_half_way_is_done_by_the_next(
     pay("succeeded", stored=True)
     event_id = str(run(lambda s: s.scalars(select(PaymentEvent.id)).one()))
     with monkeypatch.context() as patch:
-        patch.setattr(topups.outbox, "write", dies)
+        patch.setattr(topups.outbox, "enqueue_mail", dies)
         with pytest.raises(SystemExit):
             jobs.settle(event_id)
     assert run(lambda s: balance(s, buyer)) == 100

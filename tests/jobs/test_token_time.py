@@ -71,7 +71,7 @@ def test_owners_are_notified_and_their_tokens_renewed(shop: Shop, time: Clock) -
         "Insufficient balance to renew Laptop",
         "Auto-renewal of Laptop has stopped",
     ]
-    assert "Missing: 18.00 ZNC" in mails["Insufficient balance to renew Laptop"]
+    assert "Short by: 18.00 ZNC" in mails["Insufficient balance to renew Laptop"]
     assert all(f"/tokens/{token.id}" in text for text in mails.values())
 
 
