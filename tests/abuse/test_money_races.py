@@ -35,7 +35,7 @@ from tests.abuse.shop import Shop, assert_all_or_nothing
 from tests.conftest import Clock
 from tests.factories import assert_sound, balance, buy, decided, person, race, top_up
 from tests.models.services.payments.test_reversals import said
-from tests.models.services.promotions.test_referrals import invited_by
+from tests.models.services.promotions.test_referrals import referred_by
 from tests.models.services.tokens.test_bundles_and_coupons import bundle_named, coupon, gift
 
 Committed = tuple[Settings, Sessions]
@@ -209,7 +209,7 @@ def operation(shop: Shop, what: str) -> tuple[Call, set[str]]:
     dana = person(shop.factory, "dana", is_superuser=True)
     if what == "bundle":
         charlie = person(shop.factory, "charlie")
-        frank: User = shop.run(lambda s: invited_by(s, charlie, balance="400"))
+        frank: User = shop.run(lambda s: referred_by(s, charlie, balance="400"))
         shop.run(lambda s: coupon(s, dana))
         bundle_id = shop.run(lambda s: bundle_named(s, "Pro")).id
         facts = {"purchase_id": uuid.uuid4(), "settings": settings, "actor": Actor(frank.id), "coupon": "SPRING"}

@@ -27,7 +27,7 @@ from models.services.tokens import bundles, outage_credit, renewal, revocation
 from tests.conftest import Clock
 from tests.factories import Crash, assert_sound, balance, buy, crash_after, engine_of, person, race
 from tests.models.services.payments.test_reversals import paid
-from tests.models.services.promotions.test_referrals import held, invited_by
+from tests.models.services.promotions.test_referrals import held, referred_by
 from tests.models.services.tokens.test_bundles_and_coupons import bundle_named
 
 Shop = tuple[Settings, Sessions]
@@ -64,7 +64,7 @@ def test_8_a_bonus_is_paid_once_and_not_kept_on_refunded_money(committed: Shop) 
     settings, factory = committed
     charlie = person(factory, "charlie")
     with factory.begin() as session:
-        frank = invited_by(session, charlie)
+        frank = referred_by(session, charlie)
         bought = [buy(session, frank, settings, hours=168) for _ in range(3)]
     with factory.begin() as session:
         assert held(session, charlie) == 10
@@ -98,7 +98,7 @@ def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
     alice, charlie, dana = person(factory, "alice", balance="100"), person(factory, "charlie"), person(factory, "dana")
     with factory.begin() as session:
         payment = paid(session, dana, settings)
-        frank = invited_by(session, charlie)
+        frank = referred_by(session, charlie)
         ended = buy(session, frank, settings, hours=168)
         token = buy(session, alice, settings)
         sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
