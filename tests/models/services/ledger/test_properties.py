@@ -20,14 +20,14 @@ from models.bundles import Bundle
 from models.config.settings import Settings
 from models.config.shop import Refund
 from models.database import Sessions
-from models.payments import Payment
-from models.services.accounts import deletion, email_flows
+from models.payments import Payment, PaymentReversal, ReversalState
+from models.services.accounts import deletion, email_flows, former_accounts
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import DomainError
 from models.services.gateway import sessions
 from models.services.ledger import adjustments, transfers
 from models.services.ledger import verification as ledger_verification
-from models.services.payments import callbacks, reversals, topups
+from models.services.payments import callbacks, manual_booking, manual_review, reversals, status_checks, topups
 from models.services.payments.providers import mock
 from models.services.payments.providers.base import OF_A_PART, Event
 from models.services.promotions import gift_codes, referrals
@@ -55,6 +55,12 @@ STEPS = st.one_of(
     st.tuples(st.just("credit"), st.integers(0, 5), st.integers(1, 90_000)),
     st.tuples(st.just("give back"), st.integers(0, 3), CENTS),
     st.tuples(st.just("provider says"), st.integers(0, 3), CENTS, st.sampled_from(OF_A_PART_IN_ORDER)),
+    st.tuples(st.just("charge back by hand"), st.integers(0, 3), CENTS),
+    st.tuples(st.just("end reversal by hand"), st.integers(0, 3), st.sampled_from(list(ReversalState))),
+    st.tuples(st.just("book event by hand"), st.integers(0, 3)),
+    st.tuples(st.just("withdraw payment"), st.integers(0, 3)),
+    st.tuples(st.just("check status")),
+    st.tuples(st.just("carry debts")),
     st.tuples(st.just("revoke"), st.integers(0, 5)),
     st.tuples(st.just("renew")),
     st.tuples(st.just("pause for debt")),
@@ -63,6 +69,8 @@ STEPS = st.one_of(
     # Beyond the longest pause.
     st.tuples(st.just("wait"), st.just(31 * 86400)),
 )
+# The ledger is verified after each of these, to name the step that breaks it, and after the whole history.
+VERIFIED = {"charge back by hand", "end reversal by hand", "book event by hand", "withdraw payment", "check status"}
 # After so many statements the process dies, if it gets that far.
 CRASHES = st.one_of(st.none(), st.none(), st.integers(1, 25))
 NAMES = count()
@@ -94,6 +102,9 @@ class History:
             if self._comes is not None and session.get(User, self._comes.id) is not None:
                 self.owner = session.get_one(User, self._comes.id)
             self._comes = None
+        if what in VERIFIED:
+            with self._factory.begin() as session:
+                assert ledger_verification.verify(session).faults == {}, what
 
     def _adjust(self, session: Session, amount: Decimal) -> None:
         adjustments.adjust(session, self.owner, amount=amount, reason="history", actor=PLATFORM)
@@ -176,6 +187,35 @@ class History:
             assert stored is not None
             topups.settle(session, stored)
 
+    def _charge_back_by_hand(self, session: Session, which: int, rub: Decimal) -> None:
+        if payment := self._payment(session, which):
+            facts = {"reference": str(uuid.uuid4()), "reason": "history", "key": uuid.uuid4(), "actor": PLATFORM}
+            manual_booking.book_chargeback(session, payment.id, amount_rub=rub, **facts)
+
+    def _end_reversal_by_hand(self, session: Session, which: int, state: ReversalState) -> None:
+        query = select(PaymentReversal).join(Payment).where(Payment.user_id.in_(former_accounts.lineage(self.owner.id)))
+        query = query.order_by(PaymentReversal.created_at).offset(which).limit(1)
+        if reversal := session.scalars(query).one_or_none():
+            facts = {"state": state, "reason": "history", "actor": PLATFORM}
+            manual_booking.end(session, reversal.payment_id, reversal.id, **facts)
+
+    def _book_event_by_hand(self, session: Session, which: int) -> None:
+        for event in manual_review.list_reviews().page(session, limit=1, offset=which).items:
+            manual_booking.book_event(session, event.id, note="history", actor=Actor(self.owner.id))
+
+    def _withdraw_payment(self, session: Session, which: int) -> None:
+        if payment := self._payment(session, which):
+            actor = Actor(self.owner.id)
+            topups.withdraw(session, self.owner, payment.id, settings=self._settings, actor=actor)
+
+    def _check_status(self, session: Session) -> None:
+        for payment_id in status_checks.due(session):
+            topups.ask_provider(session, payment_id, self._settings)
+
+    def _carry_debts(self, session: Session) -> None:
+        for user_id in former_accounts.due_to_carry(session):
+            former_accounts.carry_debt(session, user_id)
+
     def _credit(self, session: Session, which: int, seconds: int) -> None:
         token = self._token(session, which)
         if token is not None and token.activated_at is not None:
@@ -190,7 +230,9 @@ class History:
         return session.scalars(query.offset(which).limit(1)).one_or_none()
 
     def _payment(self, session: Session, which: int) -> Payment | None:
-        query = select(Payment).where(Payment.user_id == self.owner.id).order_by(Payment.created_at)
+        """Return one of the buyer's payments, those of deleted accounts included."""
+        query = select(Payment).where(Payment.user_id.in_(former_accounts.lineage(self.owner.id)))
+        query = query.order_by(Payment.created_at)
         return session.scalars(query.offset(which).limit(1)).one_or_none()
 
 
