@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 
 from addon.admission.credentials import Credential
@@ -73,6 +73,7 @@ class Gate:
         self._device_policy = settings.sessions.device_policy
         self._closed = closed_for(settings.maintenance)
         self._monotonic = monotonic
+        self._latest = clock.now()
 
     @property
     def can_decide(self) -> bool:
@@ -132,7 +133,7 @@ class Gate:
         known = self._known.get(secret_hash)
         if known is None or self._monotonic() >= self._known.trusted_until:
             return None
-        return unusable(known, clock.now()) or known
+        return unusable(known, self._time()) or known
 
     async def identify(self, credential: Credential | None) -> TokenSnapshot | Refuse:
         """Answer steps 2 and 3, asking the database where that is needed. Never activates anything."""
@@ -154,7 +155,7 @@ class Gate:
             return Refuse("unavailable", retry_after=5), NOBODY
         if known is None:
             return Refuse("token_invalid"), tier
-        return unusable(known, clock.now()) or known, tier
+        return unusable(known, self._time()) or known, tier
 
     async def begin(self, admitted: Admit, facts: RequestAttributes, request_id: str) -> Admit | Refuse:
         """Answer step 10, when the upstream can be reached and before anything is sent to it.
@@ -222,6 +223,11 @@ class Gate:
         if is_shared and await self._shared.has_newer(secret_hash, known.version):
             raise StoreDown("the token has changed since it was last read")
         return known, "map"
+
+    def _time(self) -> datetime:
+        """Return the time, never earlier than this worker has decided by: a step back revives no expired token."""
+        self._latest = max(self._latest, clock.now())
+        return self._latest
 
     def _remember_unknown(self, secret_hash: bytes) -> None:
         self._unknown[secret_hash] = self._monotonic() + UNKNOWN_SECONDS

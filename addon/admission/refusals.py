@@ -78,6 +78,8 @@ def as_layer(refusal: Refuse) -> decisions.Refuse:
 
 def unusable(known: TokenSnapshot, moment: datetime) -> Refuse | None:
     """Say why a token cannot be used at `moment`, if it cannot."""
+    if known.used_until is not None:
+        moment = max(moment, known.used_until)
     if not known.owner_is_active:
         return Refuse("account_disabled", known=known)
     if known.is_revoked:

@@ -18,6 +18,7 @@ from models.services.audit import log as audit_log
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
 from models.services.gateway import invalidation
 from models.services.pagination import Page, fetch_page
+from models.services.tokens import queries as token_queries
 from models.token_pauses import is_paused_for_debt
 from models.users import User
 
@@ -48,6 +49,8 @@ class TokenSnapshot:
     own_device: str | None = None
     # Whether the pause lasts until a debt is repaid (models/services/tokens/debt_pauses.py).
     is_paused_for_debt: bool = False
+    # The latest time known of the token's use, where the wall clock has stepped back behind it.
+    used_until: datetime | None = None
     # Which of the token's secrets this is about, counted from its purchase.
     generation: int = 1
     # Until when the secret by which the token was found opens it, once another took its place.
@@ -78,13 +81,17 @@ def find_by_id(session: Session, token_ids: Sequence[uuid.UUID]) -> dict[uuid.UU
 
 def _known(session: Session, which: ColumnElement[bool]) -> Iterator[TokenSnapshot]:
     rows = session.execute(
-        select(AccessToken, User.is_active, ProxySession.id, ProxySession.device_id, is_paused_for_debt())
+        select(
+            *(AccessToken, User.is_active, ProxySession.id, ProxySession.device_id, is_paused_for_debt()),
+            *(token_queries.last_use(AccessToken.id), token_queries.last_use_of_all()),
+        )
         .join(User, User.id == AccessToken.user_id)
         .outerjoin(ProxySession, (ProxySession.token_id == AccessToken.id) & ProxySession.ended_at.is_(None))
         .where(which)
     )
     moment = clock.now()
-    for token, owner_is_active, session_id, device_id, is_for_debt in rows:
+    for token, owner_is_active, session_id, device_id, is_for_debt, last_own, last_of_all in rows:
+        latest = token_queries.latest_time(token, moment, last_own, last_of_all)
         yield TokenSnapshot(
             token_id=token.id,
             user_id=token.user_id,
@@ -97,10 +104,11 @@ def _known(session: Session, which: ColumnElement[bool]) -> Iterator[TokenSnapsh
             is_revoked=token.revoked_at is not None,
             paused_until=token.paused_until,
             expires_at=token.ends_at,
-            seconds_left=token.seconds_left(moment),
+            seconds_left=token.seconds_left(latest),
             session_id=session_id,
             device_id=device_id,
             is_paused_for_debt=is_for_debt,
+            used_until=latest if latest > moment else None,
             generation=token.generation,
             previous_until=token.previous_until,
         )
@@ -138,7 +146,7 @@ def begin(
         .with_for_update(of=AccessToken)
         .execution_options(populate_existing=True)
     ).one()
-    state = token.state(moment)
+    state = token.state(token_queries.accounting_time(session, token))
     if state not in {TokenState.READY, TokenState.ACTIVE}:
         raise TokenUnusable(state)
     if not owner.is_active:

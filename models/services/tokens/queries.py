@@ -2,9 +2,10 @@
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, and_, false, func, literal_column, or_, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import ColumnElement, DateTime, ScalarSelect, and_, false, func, literal_column, or_, select
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from models import clock
 from models.access_tokens import ENDS, AccessToken, TokenState, pauses_at
@@ -116,19 +117,45 @@ def require_not_ended(state: TokenState) -> None:
 
 
 def accounting_time(session: Session, token: AccessToken) -> datetime:
-    """Return the time for billing and pauses of a token: now, or the latest known activity if that is later.
+    """Return the time for billing, pauses and expiry of a token: now, or the latest known activity if that is later.
 
-    Used time must not decrease: after a step back of the wall clock, a refund would otherwise pay back used hours.
-    Known is the last activity of the token itself and of open sessions. Workers' clocks differ slightly, so the
-    activity of other sessions counts only beyond `CLOCK_DIFFERENCE`.
+    Used time must not decrease: after a step back of the wall clock, a refund would otherwise pay back used hours and
+    an expired token would be admitted again. Known are the last activity of the token, the end of its last session,
+    and the last activity of open sessions.
     """
-    moment = clock.now()
+    last_own, last_of_all = session.execute(select(last_use(token.id), last_use_of_all())).one()
+    return latest_time(token, clock.now(), last_own, last_of_all)
+
+
+def latest_time(
+    token: AccessToken, moment: datetime, last_own: datetime | None, last_of_all: datetime | None
+) -> datetime:
+    """Return the latest of `moment`, the token's own last activity, and that of all tokens (see `accounting_time`).
+
+    Workers' clocks differ slightly, so the activity of other sessions counts only beyond `CLOCK_DIFFERENCE`.
+    """
     if token.activated_at is None:
         return moment
-    own = select(func.max(ProxySession.last_activity)).where(ProxySession.token_id == token.id)
-    others = select(func.max(ProxySession.last_activity)).where(ProxySession.ended_at.is_(None))
-    last_own, last_of_all = session.execute(select(own.scalar_subquery(), others.scalar_subquery())).one()
     known = [token.activated_at, *([last_own] if last_own else [])]
     if last_of_all is not None and last_of_all > moment + CLOCK_DIFFERENCE:
         known.append(last_of_all)
     return max(moment, *known)
+
+
+def last_use(token_id: Any) -> ScalarSelect[datetime]:
+    """Return a subquery of a token's last activity or last session end; `token_id` may be a column."""
+    used = aliased(ProxySession)
+    last = func.max(func.greatest(used.last_activity, used.ended_at))
+    return select(last).where(used.token_id == token_id).scalar_subquery()
+
+
+def last_use_of_all() -> ScalarSelect[datetime]:
+    """Return a subquery of the last activity of all open sessions."""
+    opened = aliased(ProxySession)
+    return select(func.max(opened.last_activity)).where(opened.ended_at.is_(None)).scalar_subquery()
+
+
+def accounting_time_of_all(session: Session) -> datetime:
+    """Return the time for what is due: now, or the last activity of any open session if that is later."""
+    moment, last = clock.now(), session.scalar(select(last_use_of_all()))
+    return moment if last is None or last <= moment + CLOCK_DIFFERENCE else last

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, exists, func, select
 from sqlalchemy.orm import Session
 
-from models import clock
 from models.access_tokens import HOUR, AccessToken, TokenState, pauses_at
 from models.audit import AuditAction
 from models.config.settings import Settings
@@ -50,7 +49,7 @@ def set_auto_renew(
     duration is no longer sold.
     """
     token = token_queries.lock_owned(session, owner, token_id)
-    token_queries.require_not_ended(token.state(clock.now()))
+    token_queries.require_not_ended(token.state(token_queries.accounting_time(session, token)))
     agreed = None
     if on:
         agreed = token_purchase.price_of(settings, token.duration_hours)
@@ -67,12 +66,14 @@ def set_auto_renew(
 
 def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens to be renewed now, first to expire first."""
-    return [] if _waits_for_outage(session, settings) else _find(session, _is_due(settings), limit)
+    if _waits_for_outage(session, settings):
+        return []
+    return _find(session, _is_due(settings, token_queries.accounting_time_of_all(session)), limit)
 
 
 def due_to_notify(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens whose owners have to be notified of the coming renewal."""
-    return _find(session, _needs_notification(settings), limit)
+    return _find(session, _needs_notification(settings, token_queries.accounting_time_of_all(session)), limit)
 
 
 def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
@@ -81,12 +82,14 @@ def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     The row lock is the claim: a concurrent job finds nothing. A token locked by another transaction is left for the
     next run; one revoked, paused or extended meanwhile is no longer due.
     """
-    token = None if _waits_for_outage(session, settings) else _claimed(session, token_id, _is_due(settings))
+    if _waits_for_outage(session, settings):
+        return False
+    token = _claimed(session, token_id, _is_due(settings, token_queries.accounting_time_of_all(session)))
     if token is None:
         return False
     owner = session.get_one(User, token.user_id, populate_existing=True)
     price = settings.prices.znc.get(token.duration_hours)
-    if token.state(clock.now()) is TokenState.EXPIRED:
+    if token.state(token_queries.accounting_time(session, token)) is TokenState.EXPIRED:
         asked = token.renewal_asked_price
         _stop(session, token, owner, "late" if asked is None else "price", price=_znc(asked))
     elif not owner.is_active:
@@ -102,7 +105,7 @@ def renew(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
 
 def notify(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:
     """Notify a token's owner of the coming renewal; return whether that was due."""
-    token = _claimed(session, token_id, _needs_notification(settings))
+    token = _claimed(session, token_id, _needs_notification(settings, token_queries.accounting_time_of_all(session)))
     if token is None:
         return False
     owner = session.get_one(User, token.user_id)
@@ -190,22 +193,21 @@ def _find(session: Session, which: ColumnElement[bool], limit: int) -> list[uuid
     return list(session.scalars(select(AccessToken.id).where(which).order_by(AccessToken.ends_at).limit(limit)))
 
 
-def _ends_within(seconds: Any) -> ColumnElement[bool]:
+def _ends_within(seconds: Any, moment: datetime) -> ColumnElement[bool]:
     """Return an SQL condition: running tokens with auto-renewal that expire within some seconds."""
-    moment: datetime = clock.now()
     renewing = AccessToken.auto_renew & AccessToken.revoked_at.is_(None) & ~pauses_at(moment)
     until = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     return renewing & (AccessToken.ends_at - until <= moment)
 
 
-def _is_due(settings: Settings) -> ColumnElement[bool]:
+def _is_due(settings: Settings, moment: datetime) -> ColumnElement[bool]:
     """Return an SQL condition: tokens about to expire or expired, unless the owner has yet to agree to the price."""
     asked = AccessToken.renewal_asked_price.is_not_distinct_from(_listed(settings))
-    waits = AccessToken.renewal_asked_price.is_not(None) & asked & (AccessToken.ends_at > clock.now())
-    return _ends_within(settings.renewal.claim_seconds) & ~waits
+    waits = AccessToken.renewal_asked_price.is_not(None) & asked & (AccessToken.ends_at > moment)
+    return _ends_within(settings.renewal.claim_seconds, moment) & ~waits
 
 
-def _needs_notification(settings: Settings) -> ColumnElement[bool]:
+def _needs_notification(settings: Settings, moment: datetime) -> ColumnElement[bool]:
     """Return an SQL condition: the owner has to be notified of the next end or its price.
 
     That is a day before the end, or half the token's duration if that is less.
@@ -215,7 +217,7 @@ def _needs_notification(settings: Settings) -> ColumnElement[bool]:
     rose = (_listed(settings) > AccessToken.renewal_price) & AccessToken.renewal_asked_price.is_distinct_from(
         _listed(settings)
     )
-    return _ends_within(ahead) & (untold | rose) & ~_ends_within(settings.renewal.claim_seconds)
+    return _ends_within(ahead, moment) & (untold | rose) & ~_ends_within(settings.renewal.claim_seconds, moment)
 
 
 def _listed(settings: Settings) -> ColumnElement[Any]:

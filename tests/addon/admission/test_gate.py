@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from addon.admission.refusals import Refuse
 from addon.admission.request_facts import Admit
 from addon.recording.counters import Counters
 from addon.token_cache import database
+from addon.token_cache.memory_tier import MemoryTier
 from models import clock
 from models.access_tokens import AccessToken
 from models.database import Sessions
@@ -19,6 +21,7 @@ from models.proxy_sessions import ProxySession
 from models.services.accounts import roles
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
+from models.services.errors import TokenUnusable
 from models.services.gateway import sessions as proxy_sessions
 from models.services.tokens import debt_pauses, revocation
 from models.token_pauses import TokenPause
@@ -162,6 +165,24 @@ def test_an_expired_token_is_refused_to_the_second(gated: Gated, owned: Owned, t
     assert isinstance(decide(gated, facts(owned.secret)), Admit)
     time.advance(seconds=1)
     assert code(gated.gate.decide_now(facts(owned.secret))) == "token_expired"
+
+
+def test_an_expired_token_stays_expired_when_the_clock_is_set_back(gated: Gated, owned: Owned, time: Clock) -> None:
+    """Used time does not run backwards: a refund counts it so, and admission has to."""
+    enter(gated, owned)
+    time.advance(seconds=3600)
+    assert code(decide(gated, facts(owned.secret))) == "token_expired"
+    with gated.factory.begin() as session:
+        assert proxy_sessions.close_of_ended_tokens(session) == 1
+    time.advance(minutes=-50)
+    # From memory, from the database, and at the activation that has the last word.
+    assert code(decide(gated, facts(owned.secret))) == "token_expired"
+    known = MemoryTier(gated.settings.proxy.known_tokens)
+    fresh = replace(gated, known=known, gate=make_gate(gated.settings, gated.store, known))
+    assert code(decide(fresh, facts(owned.secret))) == "token_expired"
+    with gated.factory.begin() as session, pytest.raises(TokenUnusable, match="expired"):
+        rules = gated.settings.sessions
+        proxy_sessions.begin(session, owned.token.id, device=None, rules=rules, actor=PLATFORM)
 
 
 def test_a_paused_token_is_refused(gated: Gated, owned: Owned) -> None:

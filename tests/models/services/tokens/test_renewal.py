@@ -15,6 +15,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.outages import Outage
 from models.outbox import OutboxMail
+from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import InvalidInput, NotFound, PriceChanged, TokenEnded
 from models.services.gateway import sessions
@@ -69,6 +70,20 @@ def test_a_token_is_renewed_five_minutes_before_its_end_and_its_owner_notified(
     time.advance(hours=24)
     assert run(session, settings) == 1
     assert balance(session, alice) == 46
+
+
+def test_a_token_that_is_due_is_renewed_although_the_clock_is_set_back(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
+    """Admission counts used time by its last use, so renewal has to, or the token ends unrenewed."""
+    token = begun(session, alice, settings)
+    time.advance(hours=23, minutes=58)
+    used = session.scalars(select(ProxySession).where(ProxySession.token_id == token.id)).one()
+    used.last_activity = time()
+    session.flush()
+    time.advance(hours=-20)
+    assert run(session, settings) == 1
+    assert (token.auto_renew, token.paid_seconds, balance(session, alice)) == (True, 48 * 3600, 64)
 
 
 def test_its_owner_is_notified_once_a_day_before(
