@@ -285,7 +285,7 @@ def test_a_ticket_sent_twice_concurrently_creates_one_cookie(committed: Committe
                 return redeem(session, settings, ticket)
 
         results = race(take, take, take)
-        assert sorted(type(result).__name__ for result in results) == ["Entry", "TicketRefused", "TicketRefused"]
+        assert sorted(type(result).__name__ for result in results) == ["BrowserLogin", "TicketRefused", "TicketRefused"]
 
 
 def test_a_rotation_and_a_ticket_at_the_same_instant_leave_no_cookie_behind_and_no_deadlock(
