@@ -18,6 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from models.services.webhooks.url_policy import WEB_PORTS_BY_SCHEME, Unreachable, addresses
+from models.webhooks import DeliveryError
 
 USER_AGENT = "Zenzefi-Webhook/1"
 
@@ -44,7 +45,7 @@ def post(
 ) -> PostResponse:
     """Send `body` and return the start of the response.
 
-    Raises Unreachable, whose text is shown to the endpoint's owner.
+    Raises Unreachable, whose error the endpoint's owner sees.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
@@ -84,8 +85,8 @@ def post(
                     start = response.read(bounds.answer_bytes) or b""
                 return PostResponse(response.status, start)
             except (OSError, HTTPError, HTTPException, ValueError) as error:
-                raise Unreachable(_error_text(error, was_cut=cut.is_set())) from None
-    raise Unreachable(_error_text(unreached, was_cut=time.monotonic() >= ends))
+                raise _unreachable(error, was_cut=cut.is_set()) from None
+    raise _unreachable(unreached, was_cut=time.monotonic() >= ends)
 
 
 @contextmanager
@@ -110,17 +111,17 @@ def _abort_at(connection: HTTPConnection, ends: float) -> Iterator[threading.Eve
         connection.close()
 
 
-def _error_text(error: Exception | None, *, was_cut: bool) -> str:
-    """Return an error message that contains no address and nothing that the server sent."""
+def _unreachable(error: Exception | None, *, was_cut: bool) -> Unreachable:
+    """Return an error that contains no address and nothing that the server sent."""
     cause = error
     while cause is not None and not isinstance(cause, ssl.SSLError) and cause.__cause__ is not None:
         cause = cause.__cause__ if isinstance(cause.__cause__, Exception) else None
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"The certificate is not valid: {cause.verify_message}."
+        return Unreachable(DeliveryError.CERTIFICATE_INVALID, text=cause.verify_message[:200])
     if isinstance(cause, ssl.SSLError):
-        return "TLS handshake failed."
+        return Unreachable(DeliveryError.TLS_FAILED)
     if was_cut or isinstance(cause, TimeoutError):
-        return "No response in time."
+        return Unreachable(DeliveryError.TIMEOUT)
     if isinstance(cause, ConnectionRefusedError):
-        return "The connection was refused."
-    return "The connection failed, or the response is not HTTP."
+        return Unreachable(DeliveryError.CONNECTION_REFUSED)
+    return Unreachable(DeliveryError.CONNECTION_FAILED)

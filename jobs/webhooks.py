@@ -23,7 +23,7 @@ from models.services.webhooks import deliveries, signing
 from models.services.webhooks import endpoints as webhook_endpoints
 from models.services.webhooks.deliveries import EXCERPT, AttemptResult
 from models.services.webhooks.url_policy import WEB_PORTS_BY_SCHEME, Unreachable, addresses
-from models.webhooks import WebhookDelivery, WebhookEndpoint
+from models.webhooks import DeliveryError, WebhookDelivery, WebhookEndpoint
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +67,14 @@ def check_address(endpoint_id: str) -> None:
         if endpoint is None:
             return
         url = endpoint.url
-    parts, error = urlsplit(url), None
+    parts, failure = urlsplit(url), None
     port = parts.port or WEB_PORTS_BY_SCHEME[parts.scheme]
     try:
         addresses(parts.hostname or "", port, allow_private=context.settings().webhooks.allow_private)
     except Unreachable as unreachable:
-        error = str(unreachable)
+        failure = unreachable
     with context.sessions().begin() as session:
-        webhook_endpoints.record_address_check(session, endpoint.id, url, error)
+        webhook_endpoints.record_address_check(session, endpoint.id, url, failure)
 
 
 def _serve(batch: Sequence[WebhookDelivery], settings: Settings, ends: float) -> Counter[str]:
@@ -105,11 +105,11 @@ def _send(delivery: WebhookDelivery, settings: Settings) -> AttemptResult:
         bounds = PostLimits(rules.timeout_seconds, EXCERPT, rules.allow_private)
         response = post(delivery.endpoint.url, body, headers, bounds, _trust())
     except Unreachable as error:
-        return AttemptResult(_since(began), error=str(error))
+        return AttemptResult(_since(began), error=error.error, details=error.details)
     except DecryptionError:
-        return AttemptResult(_since(began), error="The secret can no longer be read. Create a new one.")
+        return AttemptResult(_since(began), error=DeliveryError.SECRET_UNREADABLE)
     logger.info("webhook %s: %s", delivery.id, response.status)
-    refused = "Redirects are not followed." if 300 <= response.status < 400 else None
+    refused = DeliveryError.REDIRECTED if 300 <= response.status < 400 else None
     text = response.start.decode("utf-8", "replace").replace("\0", "�")
     return AttemptResult(_since(began), status=response.status, answer=text[:EXCERPT], error=refused)
 

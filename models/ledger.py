@@ -46,6 +46,26 @@ class TransferKind(StrEnum):
     REVERSAL = "reversal"
 
 
+class TransferPurpose(StrEnum):
+    """What a transfer was for, more exactly than its kind; `Transfer.details` has the parameters of the text."""
+
+    TOPUP = "topup"
+    TOKEN_PURCHASE = "token_purchase"  # noqa: S105 - no password
+    TOKEN_EXTENSION = "token_extension"  # noqa: S105 - no password
+    TOKEN_REFUND = "token_refund"  # noqa: S105 - no password
+    BUNDLE_PURCHASE = "bundle_purchase"
+    GIFT_CODE = "gift_code"
+    REFERRAL_BONUS_PENDING = "referral_bonus_pending"
+    REFERRAL_BONUS = "referral_bonus"
+    REFERRAL_BONUS_REVERSED = "referral_bonus_reversed"
+    PAYMENT_REFUNDED = "payment_refunded"
+    PAYMENT_DISPUTED = "payment_disputed"
+    DISPUTE_WON = "dispute_won"
+    REFUND_REJECTED = "refund_rejected"
+    DEBT_REPAID = "debt_repaid"
+    FORMER_ACCOUNT_DEBT = "former_account_debt"
+
+
 class Account(Base):
     """A balance in ZNC: credits less debits. The sum over all accounts is zero."""
 
@@ -100,7 +120,10 @@ class Transfer(Base):
     debit_account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="RESTRICT"))
     credit_account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="RESTRICT"))
     amount: Mapped[Znc]
-    description: Mapped[str] = mapped_column(String(200))
+    # Empty for an adjustment, whose `description` is the admin's own text; no other transfer has one.
+    purpose: Mapped[TransferPurpose | None] = mapped_column(enum_column(TransferPurpose))
+    details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
+    description: Mapped[str] = mapped_column(String(200), default="", server_default="")
     reference_type: Mapped[Short]
     reference_id: Mapped[uuid.UUID]
     idempotency_key: Mapped[str] = mapped_column(String(120), unique=True)

@@ -43,6 +43,29 @@ class PaymentFailure(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class PaymentResult(StrEnum):
+    """What was done about a provider's report, or why nothing was; `PaymentEvent.result_details` has the parameters."""
+
+    CREDITED = "credited"
+    CANCELED = "canceled"
+    REFUNDED = "refunded"
+    REFUND_FAILED = "refund_failed"
+    DISPUTED = "disputed"
+    DISPUTE_WON = "dispute_won"
+    ACCOUNT_DELETED = "account_deleted"
+    AMOUNT_DIFFERS = "amount_differs"
+    AMOUNT_EXCEEDS_PAYMENT = "amount_exceeds_payment"
+    AMOUNT_MISMATCH = "amount_mismatch"
+    DISPUTE_UNKNOWN = "dispute_unknown"
+    DISPUTE_STATE = "dispute_state"
+    REFUND_STATE = "refund_state"
+    PAYMENT_STATE = "payment_state"
+    PAYMENT_UNKNOWN = "payment_unknown"
+    UNREADABLE = "unreadable"
+    # Never stored: the payment is not settled or not known yet, and the event is acted on later.
+    WAITING = "waiting"
+
+
 class Payment(Base):
     """A top-up. The rate is stored, so a later change of price rewrites no history."""
 
@@ -112,6 +135,15 @@ class ReversalState(StrEnum):
 IN_FORCE = (ReversalState.REQUESTED, ReversalState.DONE)
 
 
+class ReversalCause(StrEnum):
+    """Why the platform itself booked a reversal, or undid one."""
+
+    ACCOUNT_DELETED = "account_deleted"
+    DISPUTED_BY_BANK = "disputed_by_bank"
+    FAILED_AT_PROVIDER = "failed_at_provider"
+    REFUNDED_AT_PROVIDER = "refunded_at_provider"
+
+
 class PaymentReversal(Base):
     """Money of one payment that is returned to the payer, and the ZNC debited for it.
 
@@ -140,7 +172,10 @@ class PaymentReversal(Base):
     state: Mapped[ReversalState] = mapped_column(enum_column(ReversalState))
     amount_rub: Mapped[Decimal] = mapped_column(Numeric(18, 2))
     amount_znc: Mapped[Znc]
-    reason: Mapped[str] = mapped_column(String(200))
+    # An admin's reason and note are texts; the platform's own are causes.
+    reason: Mapped[str] = mapped_column(String(200), default="", server_default="")
+    cause: Mapped[ReversalCause | None] = mapped_column(enum_column(ReversalCause))
+    end_cause: Mapped[ReversalCause | None] = mapped_column(enum_column(ReversalCause))
     actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     provider_key: Mapped[str | None] = mapped_column(String(120))
     note: Mapped[str] = mapped_column(String(200), default="")
@@ -185,7 +220,9 @@ class PaymentEvent(Base):
     received_at: Mapped[CreatedAt]
     retry_at: Mapped[CreatedAt]
     processed_at: Mapped[datetime | None]
+    # A PaymentResult; a text while an instance of a former version is still running.
     result: Mapped[str | None] = mapped_column(String(200))
+    result_details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
     # Events that no rule can decide are left to an admin, who records the decision.
     needs_review: Mapped[bool] = mapped_column(default=False, server_default=false())
     reviewed_at: Mapped[datetime | None]

@@ -15,6 +15,24 @@ from models.users import User
 _WAITS = "delivered_at IS NULL AND dead_at IS NULL"
 
 
+class DeliveryError(StrEnum):
+    """Why an attempt to deliver failed, beyond the HTTP status of the response."""
+
+    CERTIFICATE_INVALID = "certificate_invalid"
+    CONNECTION_FAILED = "connection_failed"
+    CONNECTION_REFUSED = "connection_refused"
+    ENDPOINT_DISABLED = "endpoint_disabled"
+    ERROR_STATUS = "error_status"
+    HOST_PRIVATE = "host_private"
+    HOST_UNRESOLVED = "host_unresolved"
+    REDIRECTED = "redirected"
+    SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 - no password
+    TIMEOUT = "timeout"
+    TLS_FAILED = "tls_failed"
+    # A row of a former version whose text no rule could read; `text` in the details.
+    OTHER = "other"
+
+
 class WebhookEndpoint(Base):
     """A user's endpoint. `secret` is encrypted (models/services/crypto/encryption.py) and signs deliveries.
 
@@ -36,6 +54,7 @@ class WebhookEndpoint(Base):
     failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     rests_until: Mapped[datetime | None]
     last_error: Mapped[str | None] = mapped_column(String(300))
+    last_error_details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
 
@@ -78,6 +97,7 @@ class WebhookDelivery(Base):
     attempted_at: Mapped[datetime | None]
     status: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(String(300))
+    error_details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
     answer: Mapped[str | None] = mapped_column(String(500))
     milliseconds: Mapped[int | None]
     delivered_at: Mapped[datetime | None]

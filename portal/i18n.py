@@ -81,6 +81,12 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(language=chosen_language, languages=LANGUAGES, theme=chosen_theme, themes=THEMES)
 
 
+def reader_language() -> str:
+    """Return the language of the page that is being rendered."""
+    locale = flask_babel.get_locale()
+    return str(locale.language) if locale else DEFAULT
+
+
 def gettext(message: str, **values: object) -> str:
     """Translate a message now and fill in its parameters."""
     return str(flask_babel.gettext(message, **values))

@@ -17,7 +17,7 @@ from models.bundles import Bundle
 from models.config.settings import Settings
 from models.database import Sessions
 from models.logins import LoginKind
-from models.payments import MockCheckout, Payment
+from models.payments import MockCheckout, Payment, PaymentResult
 from models.proxy_sessions import ProxySession
 from models.services.accounts import logins
 from models.services.actor import PLATFORM, Actor
@@ -32,6 +32,15 @@ from models.users import User
 from tests.conftest import make_user
 
 BROWSER = Actor(ip_address="203.0.113.7", user_agent="A browser")
+
+# Results of payment events that an admin has to review.
+REVIEW_RESULTS = frozenset(
+    {
+        *(PaymentResult.ACCOUNT_DELETED, PaymentResult.AMOUNT_DIFFERS, PaymentResult.AMOUNT_EXCEEDS_PAYMENT),
+        *(PaymentResult.AMOUNT_MISMATCH, PaymentResult.DISPUTE_UNKNOWN, PaymentResult.DISPUTE_STATE),
+        *(PaymentResult.REFUND_STATE, PaymentResult.PAYMENT_STATE, PaymentResult.UNREADABLE),
+    }
+)
 
 
 def buy(session: Session, user: User, settings: Settings, *, hours: int = 24, **more: Any) -> AccessToken:

@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.config.settings import Settings
+from models.services import messages
 from models.services.audit import hash_chain
 from models.services.ledger import verification as ledger_verification
 from ops import schema_revision
@@ -167,7 +168,9 @@ def _verified(url: str, manifest: Manifest) -> ledger_verification.Report:
     if report.transfers != manifest.transfers:
         raise Failure(f"The backup holds {report.transfers} transfers; its manifest says {manifest.transfers}.")
     if not report.is_sound:
-        raise Failure(f"The books of the backup do not add up: {'; '.join(report.faults)}.")
+        raise Failure(
+            f"The books of the backup do not add up: {'; '.join(map(messages.ledger_rule_text, report.faults))}."
+        )
     return report
 
 

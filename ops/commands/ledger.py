@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from models import clock, database
+from models.services import messages
 from models.services.ledger import verification as ledger_verification
 from models.services.ledger.verification import Report
 from ops.console import Failure, print_error, print_line
@@ -43,7 +44,11 @@ def text(report: Report) -> str:
     lines += [f"  {'rules checked':<24}{report.rules:>20}", ""]
     for rule, rows in report.faults.items():
         more = f" (the first {ledger_verification.SHOWN} of more)" if len(rows) > ledger_verification.SHOWN else ""
-        lines += [f"FAULT: {rule}{more}", *(f"  {row}" for row in rows[: ledger_verification.SHOWN]), ""]
+        lines += [
+            f"FAULT: {messages.ledger_rule_text(rule)}{more}",
+            *(f"  {row}" for row in rows[: ledger_verification.SHOWN]),
+            "",
+        ]
     lines.append("The books add up." if report.is_sound else "The books DO NOT add up.")
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models import clock
+from models.services import messages
 from models.services.ledger import verification as ledger_verification
 from ops.doctor.findings import Finding, House, See, duration
 
@@ -30,7 +31,7 @@ def examine(house: House) -> Iterator[Finding]:
     with house.sessions.begin() as session:
         report = ledger_verification.verify(session)
     seen = f"{report.transfers:,} transfers, {report.turnover:,.2f} ZNC turned over, {report.rules} rules checked"
-    faults = ", ".join(report.faults)
+    faults = ", ".join(map(messages.ledger_rule_text, report.faults))
     yield Finding("The books add up", report.is_sound, faults or seen, FAULT, See.BOOKS)
 
 
@@ -48,7 +49,8 @@ def _last_proof(house: House, session: Session) -> Iterator[Finding]:
         yield Finding("The books are proved each night", False, "not yet", do, see, is_urgent=False)
         return
     age = clock.now() - check.checked_at
-    seen = f"{duration(age)} ago, " + ("sound" if check.is_sound else f"NOT sound: {', '.join(check.faults)}")
+    faults = ", ".join(map(messages.ledger_rule_text, check.faults))
+    seen = f"{duration(age)} ago, " + ("sound" if check.is_sound else f"NOT sound: {faults}")
     do = FAULT if not check.is_sound else "See whether the worker of the slow queue lives (queues, below)."
     is_urgent = urgent or not check.is_sound
     yield Finding("The books are proved each night", check.is_sound and age < FRESH, seen, do, see, is_urgent)

@@ -14,6 +14,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.payments import Payment
 from models.proxy_sessions import ProxySession
+from models.services import messages
 from models.services.accounts import users
 from models.services.audit import log as audit_log
 from models.services.errors import InvalidInput
@@ -130,6 +131,7 @@ class ReadTools:
                         "received_at": iso(event.received_at),
                         "processed_at": event.processed_at and iso(event.processed_at),
                         "result": event.result,
+                        "result_text": messages.payment_result_text(event),
                     }
                     for event in events
                 ],

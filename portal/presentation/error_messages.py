@@ -1,11 +1,9 @@
 """Error messages of pages: a domain error's text in the reader's language and time zone."""
 
-from flask_babel import get_locale
-
 from models.services import message_catalogue, messages
 from models.services.errors import DomainError
-from models.translations import DEFAULT
-from portal.i18n import gettext
+from models.webhooks import WebhookDelivery, WebhookEndpoint
+from portal.i18n import gettext, reader_language
 from portal.request import context
 
 
@@ -14,12 +12,21 @@ def message_of(error: DomainError) -> str:
     return messages.error_text(error, reader_language(), context.zone())
 
 
-def reader_language() -> str:
-    """Return the language of the page that is being rendered."""
-    locale = get_locale()
-    return locale.language if locale else DEFAULT
-
-
 def path_fault(code: str) -> str:
     """Say why a request path is rejected."""
     return gettext(message_catalogue.PATH_FAULTS[code])
+
+
+def ledger_rule(rule: str) -> str:
+    """Say which rule of the ledger verification fails."""
+    return messages.ledger_rule_text(rule, reader_language())
+
+
+def delivery_error(delivery: WebhookDelivery) -> str:
+    """Say why a webhook delivery failed; empty for one that did not."""
+    return messages.delivery_error_text(delivery.error or "", delivery.error_details, reader_language())
+
+
+def endpoint_error(endpoint: WebhookEndpoint) -> str:
+    """Say why nothing arrives at a webhook endpoint; empty when nothing is known."""
+    return messages.delivery_error_text(endpoint.last_error or "", endpoint.last_error_details, reader_language())

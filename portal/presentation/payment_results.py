@@ -1,13 +1,10 @@
-"""What a payment provider said, and what was done about it, in words; rows keep it in those of the services."""
-
-import re
-from decimal import Decimal
+"""Labels of payment providers' reports, of what was done about them, and of reversals, for the admin area."""
 
 from flask_babel import lazy_gettext as _
 
-from models.payments import PaymentStatus, ReversalKind, ReversalState
-from portal.i18n import gettext
-from portal.presentation import formatting, labels
+from models.payments import PaymentEvent, PaymentResult, PaymentReversal
+from models.services import messages
+from portal.i18n import gettext, reader_language
 
 OUTCOMES = {
     "succeeded": _("paid"),
@@ -18,21 +15,6 @@ OUTCOMES = {
     "dispute_won": _("dispute won"),
     "unreadable": _("a report in an unknown form"),
 }
-_RESULTS = {
-    "credited": _("ZNC credited"),
-    "canceled": _("payment canceled"),
-    "refunded": _("refund recorded"),
-    "refund_failed": _("ZNC returned"),
-    "disputed": _("dispute recorded"),
-    "dispute_won": _("ZNC returned"),
-    "won dispute that is not known here": _("won dispute that is not known here"),
-    "the amount does not fit the payment": _("the amount or the currency is not that of the payment"),
-    "the report cannot be read": _("the report cannot be read"),
-    "the payment is unknown": _("the payment is unknown"),
-}
-_TOO_MUCH = re.compile(r"([0-9.]+) RUB went back, and ([0-9.]+) RUB were left")
-_DIFFERS = re.compile(r"([0-9.]+) RUB went back, and ([0-9.]+) RUB are booked")
-_STANDS = re.compile(r"the (payment|refund|dispute) is (\w+)")
 
 
 def event_label(said: str) -> str:
@@ -40,25 +22,26 @@ def event_label(said: str) -> str:
     return str(OUTCOMES.get(said, said))
 
 
-def result_label(done: str) -> str:
-    """Say what was done about it, or why no rule fits."""
-    verdict, _between, why = done.rpartition(": ")
-    told = _told(why)
-    return gettext("no action (%(why)s)", why=told) if verdict == "ignored" else told
+def result_label(event: PaymentEvent) -> str:
+    """Say what was done about a report, or why it needs review."""
+    text = messages.payment_result_text(event, reader_language())
+    is_ignored = event.result in _IGNORED and not event.needs_review
+    return gettext("no action (%(why)s)", why=text) if is_ignored else text
 
 
-def _told(why: str) -> str:
-    if found := _TOO_MUCH.fullmatch(why):
-        back, left = (formatting.amount(Decimal(amount)) for amount in found.groups())
-        return gettext("%(back)s ₽ were refunded, but only %(left)s ₽ were left", back=back, left=left)
-    if found := _DIFFERS.fullmatch(why):
-        back, booked = (formatting.amount(Decimal(amount)) for amount in found.groups())
-        return gettext("%(back)s ₽ went back, and %(booked)s ₽ are booked", back=back, booked=booked)
-    if why in _RESULTS:
-        return str(_RESULTS[why])
-    if found := _STANDS.fullmatch(why):
-        about, state = found.groups()
-        if about == "payment":
-            return f"{gettext('Payment')}: {labels.PAYMENT_STATUSES[PaymentStatus(state)]}"
-        return f"{labels.REVERSAL_KINDS[ReversalKind(about)]}: {labels.REVERSAL_STATES[ReversalState(state)]}"
-    return why
+def reversal_reason(reversal: PaymentReversal) -> str:
+    """Say why a payment was reversed."""
+    return messages.reversal_reason_text(reversal, reader_language())
+
+
+def reversal_note(reversal: PaymentReversal) -> str:
+    """Say why a reversal was undone; empty for one that was not."""
+    return messages.reversal_note_text(reversal, reader_language())
+
+
+_IGNORED = {
+    PaymentResult.PAYMENT_STATE,
+    PaymentResult.REFUND_STATE,
+    PaymentResult.DISPUTE_STATE,
+    PaymentResult.PAYMENT_UNKNOWN,
+}

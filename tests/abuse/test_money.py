@@ -34,7 +34,7 @@ from models.audit import AuditAction, AuditEntry
 from models.config.settings import Settings
 from models.database import Sessions
 from models.ledger import Transfer, TransferKind
-from models.payments import PaymentEvent, PaymentStatus
+from models.payments import PaymentEvent
 from models.services import messages
 from models.services.actor import Actor
 from models.services.errors import CallbackRefused, DomainError, InsufficientFunds, InvalidInput, TokenUnusable
@@ -49,7 +49,7 @@ from models.services.tokens import revocation
 from models.users import User
 from tests.abuse.shop import Shop, assert_all_or_nothing
 from tests.conftest import SECRETS, make_user
-from tests.factories import assert_sound, balance, buy, race, top_up
+from tests.factories import REVIEW_RESULTS, assert_sound, balance, buy, race, top_up
 
 Committed = tuple[Settings, Sessions]
 ROUNDS = 15
@@ -91,7 +91,7 @@ def test_1_two_callbacks_at_the_same_instant_credit_once(shop: Shop, same_event:
         other = event if same_event else replace(event, event_id=str(uuid.uuid4()))
         results = race(partial(arrive, event), partial(arrive, other))
         assert results.count("credited") == 1
-        assert set(results) == {"credited", None if same_event else "ignored: the payment is succeeded"}
+        assert set(results) == {"credited", None if same_event else "payment_state"}
         assert shop.money() == 100 + number
     assert_sound(shop.factory)
 
@@ -119,7 +119,7 @@ def test_2_a_callback_whose_amount_currency_or_payment_is_not_ours_changes_nothi
     stored = shop.callback(replace(event, **lie))
     # What a provider has signed is kept; one about a payment that is none of ours is ignored.
     assert (stored is None) == ("provider_payment_id" in lie)
-    assert stored is None or shop.settle(stored).startswith("review")
+    assert stored is None or shop.settle(stored) in REVIEW_RESULTS
     assert shop.run(lambda s: callbacks.store_event(s, "another provider", event)) is None
     assert shop.money() == 100
 
@@ -132,8 +132,8 @@ def test_3_a_canceled_payment_is_never_turned_into_a_credit(shop: Shop) -> None:
     for event_id in ("late", "later"):
         late = shop.callback(replace(event, event_id=event_id))
         assert late is not None
-        assert shop.settle(late) == f"review: the payment is {PaymentStatus.CANCELED}"
-        assert shop.settle(late).startswith("review")
+        assert shop.settle(late) == "payment_state"
+        assert shop.settle(late) in REVIEW_RESULTS
     assert shop.money() == 100
     assert_sound(shop.factory)
 

@@ -167,3 +167,93 @@ def test_every_connection_of_ours_has_its_limits_and_speaks_utc(engine: Engine, 
     with engine.connect() as connection:
         assert {name: connection.scalar(text(f"SHOW {name}")) for name in wanted} == wanted
     assert database.engine_options(settings.database)["pool_pre_ping"] is True
+
+
+OLD_ROWS = """
+    INSERT INTO transfers (id, kind, debit_account_id, credit_account_id, amount, description, reference_type,
+        reference_id, idempotency_key)
+    SELECT gen_random_uuid(), kind, gen_random_uuid(), gen_random_uuid(), 1, description, reference, gen_random_uuid(),
+        'old:' || description
+    FROM (VALUES ('deposit', 'Top-up', 'payment'), ('purchase', 'Token for 24 h', 'token'),
+        ('purchase', 'Bundle 5 h more for token x', 'bundle_purchase'),
+        ('purchase', '2 h more for token abc…', 'token'),
+        ('refund', 'Unused time of token abc…', 'token'), ('gift', 'Gift code ABCD…', 'gift_code'),
+        ('referral_bonus', 'Bonus, held', 'referral'), ('reversal', 'Paid back to you', 'payment'),
+        ('reversal', 'Money for a deleted account', 'user'), ('adjustment', 'Debt repaid', 'user')
+    ) AS old(kind, description, reference);
+    INSERT INTO payment_events (id, provider, event_id, payment_id, outcome, amount_rub, body, result, needs_review)
+    SELECT gen_random_uuid(), 'mock', result, gen_random_uuid(), 'succeeded', 1, '{}', result,
+        starts_with(result, 'review')
+    FROM unnest(ARRAY['credited', 'ignored: the payment is succeeded', 'review: the payment is canceled',
+        'ignored: the payment is unknown', 'review: the dispute is won', 'review: the account is deleted',
+        'review: 300.00 RUB went back, and 200.00 RUB were left', 'review: 3.00 RUB went back, and 2.00 RUB are booked',
+        'review: the amount does not fit the payment', 'review: a dispute was won that is not known here']) AS result;
+    INSERT INTO payment_reversals
+        (id, payment_id, kind, state, amount_rub, amount_znc, reason, note, actor_id, ended_at)
+    VALUES (gen_random_uuid(), gen_random_uuid(), 'refund', 'refused', 1, 1, 'Refunded at the provider',
+        'It failed at the provider.', NULL, now()), (gen_random_uuid(), gen_random_uuid(), 'refund', 'done', 1, 1,
+        'Refunded at the provider', '', gen_random_uuid(), now());
+    INSERT INTO webhook_deliveries (id, endpoint_id, kind, data, dedup_key, error)
+    SELECT gen_random_uuid(), gen_random_uuid(), 'test', '{}', error, error
+    FROM unnest(ARRAY['TLS failed.', 'No response in time.', 'The certificate is not valid: self-signed.']) AS error;
+    INSERT INTO ledger_checks (is_sound, faults) VALUES (false, '{"Somebody who owes has money in the wallet": ["x"]}')
+"""
+
+
+def rows(engine: Engine, query: str) -> set[tuple[Any, ...]]:
+    """Return what a query finds, JSON as text."""
+    with engine.connect() as connection:
+        return {tuple(row) for row in connection.execute(text(query))}
+
+
+def test_sentences_that_former_versions_stored_become_codes_with_parameters_and_back(
+    scratch: tuple[Flask, Engine],
+) -> None:
+    _app, engine = scratch
+    flask_migrate.downgrade(revision="0100_message_codes")
+    flask_migrate.downgrade(revision="-1")
+    with engine.begin() as connection:
+        # The rows refer to nothing: only their texts matter here.
+        for table in ("transfers", "payment_events", "payment_reversals", "webhook_deliveries"):
+            for key in inspect(connection).get_foreign_keys(table):
+                connection.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT {key['name']}"))
+        connection.exec_driver_sql(OLD_ROWS)
+    flask_migrate.upgrade()
+    assert rows(engine, "SELECT kind, purpose, details::text, description FROM transfers") == {
+        ("deposit", "topup", "{}", ""),
+        ("purchase", "token_purchase", '{"duration": 24}', ""),
+        ("purchase", "bundle_purchase", '{"name": "5 h more for token x"}', ""),
+        ("purchase", "token_extension", '{"prefix": "abc…", "duration": 2}', ""),
+        ("refund", "token_refund", '{"prefix": "abc…"}', ""),
+        ("gift", "gift_code", '{"prefix": "ABCD…"}', ""),
+        ("referral_bonus", "referral_bonus_pending", "{}", ""),
+        ("reversal", "payment_refunded", "{}", ""),
+        ("reversal", None, "{}", "Money for a deleted account"),
+        ("adjustment", None, "{}", "Debt repaid"),
+    }
+    assert rows(engine, "SELECT result, result_details::text, needs_review FROM payment_events") == {
+        ("credited", "{}", False),
+        ("payment_state", '{"payment_status": "succeeded"}', False),
+        ("payment_state", '{"payment_status": "canceled"}', True),
+        ("payment_unknown", "{}", False),
+        ("dispute_state", '{"reversal_state": "won"}', True),
+        ("account_deleted", "{}", True),
+        ("amount_exceeds_payment", '{"left": "200.00", "refunded": "300.00"}', True),
+        ("amount_differs", '{"booked": "2.00", "refunded": "3.00"}', True),
+        ("amount_mismatch", "{}", True),
+        ("dispute_unknown", "{}", True),
+    }
+    assert rows(engine, "SELECT cause, reason, end_cause, note FROM payment_reversals") == {
+        ("refunded_at_provider", "", "failed_at_provider", ""),
+        (None, "Refunded at the provider", None, ""),
+    }
+    assert rows(engine, "SELECT error, error_details::text FROM webhook_deliveries") == {
+        ("tls_failed", "{}"),
+        ("timeout", "{}"),
+        ("certificate_invalid", '{"text": "self-signed"}'),
+    }
+    assert rows(engine, "SELECT faults::text FROM ledger_checks") == {('{"debtor_balance": ["x"]}',)}
+    flask_migrate.downgrade(revision="0100_message_codes")
+    flask_migrate.downgrade(revision="-1")
+    assert ("Token for 24 h",) in rows(engine, "SELECT description FROM transfers")
+    assert ("review: the payment is canceled",) in rows(engine, "SELECT result FROM payment_events")

@@ -18,6 +18,7 @@ from models.ledger import Transfer
 from models.logins import Login
 from models.payments import Payment
 from models.proxy_sessions import ProxySession
+from models.services import messages
 from models.services.ledger import transfers, wallet_history
 from models.users import User
 from models.webhooks import WebhookEndpoint
@@ -56,7 +57,7 @@ def build_document(session: Session, user: User) -> Iterator[str]:
 
     def transfer(row: Transfer) -> dict[str, Any]:
         facts = {"id": row.id, "kind": row.kind, "amount": transfers.signed_amount(row, wallet)}
-        return {**facts, "description": row.description, "created_at": row.created_at}
+        return {**facts, "description": messages.transfer_text(row), "created_at": row.created_at}
 
     def rows(query: Select[Any], names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         for row in session.scalars(query.execution_options(yield_per=AT_ONCE)):

@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from models.config.settings import Settings
-from models.ledger import Account, AccountKind, TransferKind
+from models.ledger import Account, AccountKind, TransferKind, TransferPurpose
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
@@ -81,7 +81,7 @@ def carry_debt(session: Session, user_id: uuid.UUID) -> bool:
                 debit=debit,
                 credit=transfers.personal_account(session, user.former_id, AccountKind.RECEIVABLE),
                 amount=amount,
-                description="Debt of the former account",
+                purpose=TransferPurpose.FORMER_ACCOUNT_DEBT,
                 reference=("user", user.id),
                 idempotency_key=f"former-debt:{uuid.uuid4()}",
                 actor=PLATFORM,

@@ -61,6 +61,7 @@ def adjust(
         debit=pool if amount > 0 else wallet,
         credit=wallet if amount > 0 else pool,
         amount=abs(amount),
+        purpose=None,
         description=reason,
         reference=("user", user.id),
         idempotency_key=f"adjustment:{key}",

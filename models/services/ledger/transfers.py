@@ -1,7 +1,7 @@
 """Moving money. Every balance in the platform changes here and nowhere else."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from models.ledger import Account, AccountKind, Transfer, TransferKind
+from models.ledger import Account, AccountKind, Transfer, TransferKind, TransferPurpose
 from models.services.actor import Actor
 from models.services.errors import AccountClosed, DebtOpen, DuplicateTransfer, InsufficientFunds
 from models.services.ledger import wallet_history
@@ -83,12 +83,16 @@ def transfer(
     debit: Account,
     credit: Account,
     amount: Decimal,
-    description: str,
+    purpose: TransferPurpose | None,
+    details: Mapping[str, str | int] | None = None,
+    description: str = "",
     reference: tuple[str, uuid.UUID],
     idempotency_key: str,
     actor: Actor,
 ) -> uuid.UUID:
     """Move `amount` ZNC (above zero) from one account to another and return the transfer's id.
+
+    `purpose` and `details` say what it is for; an adjustment has an admin's `description` instead.
 
     What comes into a wallet repays first what its owner owes. Raises InvalidInput for an amount that cannot be
     booked, DuplicateTransfer when the key is booked already, InsufficientFunds when a wallet or a held account would
@@ -112,6 +116,8 @@ def transfer(
             debit_account_id=debit.id,
             credit_account_id=credit.id,
             amount=amount,
+            purpose=purpose,
+            details=dict(details or {}),
             description=description,
             reference_type=reference_type,
             reference_id=reference_id,
@@ -176,7 +182,7 @@ def _repay(
             debit=wallet,
             credit=personal_account(session, user_id, AccountKind.RECEIVABLE),
             amount=min(debt, amount),
-            description="Debt repaid",
+            purpose=TransferPurpose.DEBT_REPAID,
             reference=("user", user_id),
             idempotency_key=f"repay:{because}",
             actor=actor,

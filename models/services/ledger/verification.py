@@ -15,7 +15,7 @@ _FORMER = """(WITH RECURSIVE former AS (
                         SELECT id FROM former)"""
 # Each query returns one row for each fault; a sound ledger returns none.
 _CHECKS = {
-    "A balance differs from its transfers": """
+    "account_balance": """
         WITH moved AS (
             SELECT account_id, sum(amount) AS total FROM (
                 SELECT credit_account_id AS account_id, amount FROM transfers
@@ -23,15 +23,15 @@ _CHECKS = {
             ) AS moves GROUP BY account_id)
         SELECT a.kind || ' ' || a.id || ': balance ' || a.balance || ', transfers ' || coalesce(m.total, 0)
         FROM accounts a LEFT JOIN moved m ON m.account_id = a.id WHERE a.balance <> coalesce(m.total, 0)""",
-    "The sum over all accounts is not zero": """
+    "sum_zero": """
         SELECT 'sum ' || sum(balance) FROM accounts HAVING coalesce(sum(balance), 0) <> 0""",
-    "A settled payment does not have exactly its deposit": """
+    "payment_deposit": """
         SELECT p.id::text FROM payments p LEFT JOIN transfers t
             ON t.reference_type = 'payment' AND t.reference_id = p.id AND t.kind = 'deposit'
         GROUP BY p.id
         HAVING coalesce(sum(t.amount), 0) <> CASE WHEN p.settled_at IS NOT NULL THEN p.amount_znc ELSE 0 END
             OR count(t.id) > 1""",
-    "Stored daily statistics differ from payments and deposits": """
+    "daily_totals": """
         WITH found AS (
             SELECT (p.settled_at AT TIME ZONE 'UTC')::date AS day, p.provider, count(*) AS payments,
                 sum(p.amount_rub) AS rub, sum(p.amount_znc) AS znc, coalesce(sum(t.amount), 0) AS booked
@@ -41,7 +41,7 @@ _CHECKS = {
         SELECT day || ' ' || provider FROM found f FULL JOIN payment_days k USING (day, provider)
         WHERE (coalesce(f.payments, 0), coalesce(f.rub, 0), coalesce(f.znc, 0), coalesce(f.booked, 0)) <>
             (coalesce(k.payments, 0), coalesce(k.paid_rub, 0), coalesce(k.paid_znc, 0), coalesce(k.booked_znc, 0))""",
-    "Refunds of a payment differ from what was debited for it": """
+    "payment_reversals": """
         SELECT p.id::text FROM payments p
             LEFT JOIN (SELECT t.reference_id,
                 sum(CASE WHEN c.kind = 'payments_received' THEN t.amount ELSE -t.amount END) AS znc
@@ -53,16 +53,16 @@ _CHECKS = {
                 WHERE state IN ('requested', 'done') GROUP BY 1) r ON r.payment_id = p.id
         WHERE p.returned_znc <> coalesce(t.znc, 0) OR p.returned_znc <> coalesce(r.znc, 0)
             OR p.returned_rub <> coalesce(r.rub, 0)""",
-    "A user with a debt has a balance": """
+    "debtor_balance": """
         SELECT w.user_id::text FROM accounts w JOIN accounts r ON r.user_id = w.user_id AND r.kind = 'receivable'
         WHERE w.kind = 'wallet' AND w.balance > 0 AND r.balance < 0""",
-    "A deleted account has a balance": """
+    "deleted_account_balance": """
         SELECT user_id::text FROM accounts WHERE closed_at IS NOT NULL AND kind = 'wallet' AND balance <> 0""",
-    "A token's purchase differs from its price": """
+    "token_price": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'purchase'
         GROUP BY k.id HAVING coalesce(sum(t.amount), 0) + coalesce(k.bundle_share, 0) <> k.price_paid""",
-    "A bundle's purchase or its shares differ from its price": """
+    "bundle_price": """
         SELECT b.id::text FROM bundle_purchases b
             LEFT JOIN (SELECT reference_id, sum(amount) AS paid, count(*) AS times FROM transfers
                 WHERE reference_type = 'bundle_purchase' AND kind = 'purchase' GROUP BY 1) t ON t.reference_id = b.id
@@ -70,17 +70,17 @@ _CHECKS = {
                 WHERE bundle_purchase_id IS NOT NULL GROUP BY 1) k ON k.bundle_purchase_id = b.id
         WHERE b.price_paid IS DISTINCT FROM t.paid OR t.times <> 1 OR b.price_paid IS DISTINCT FROM k.shares
             OR b.token_count <> k.tokens""",
-    "The tokens of a bundle gave back more than was paid for them": """
+    "bundle_refunds": """
         SELECT bundle_purchase_id::text FROM access_tokens WHERE bundle_purchase_id IS NOT NULL
         GROUP BY 1 HAVING coalesce(sum(refund_amount), 0) > sum(price_paid)""",
-    "A gift code's credits differ from its uses": """
+    "gift_code_uses": """
         SELECT g.id::text FROM gift_codes g
             LEFT JOIN (SELECT r.gift_code_id, count(*) AS uses, sum(r.amount_znc) AS znc, sum(t.amount) AS booked
                 FROM gift_redemptions r LEFT JOIN transfers t
                     ON t.reference_type = 'gift_code' AND t.reference_id = r.id AND t.kind = 'gift'
                 GROUP BY 1) r ON r.gift_code_id = g.id
         WHERE g.uses <> coalesce(r.uses, 0) OR coalesce(r.znc, 0) IS DISTINCT FROM coalesce(r.booked, 0)""",
-    "A referral bonus differs from its transfers": """
+    "referral_bonus": """
         SELECT b.id::text FROM referral_bonuses b
             LEFT JOIN (SELECT t.reference_id,
                 sum(CASE 'bonuses' WHEN d.kind THEN t.amount WHEN c.kind THEN -t.amount END) AS paid,
@@ -92,11 +92,11 @@ _CHECKS = {
         WHERE b.amount - b.returned - b.withheld IS DISTINCT FROM t.paid
             OR CASE WHEN b.ended_at IS NULL THEN 0 ELSE b.amount - b.returned - b.withheld END
                 <> coalesce(t.vested, 0)""",
-    "A revoked token's refund differs from its transfer": """
+    "token_refund": """
         SELECT k.id::text FROM access_tokens k LEFT JOIN transfers t
             ON t.reference_type = 'token' AND t.reference_id = k.id AND t.kind = 'refund'
         GROUP BY k.id HAVING coalesce(sum(t.amount), 0) <> coalesce(k.refund_amount, 0) OR count(t.id) > 1""",
-    "A transfer connects the wrong accounts for its kind and reference": """
+    "transfer_accounts": """
         SELECT t.kind || ' ' || t.id FROM transfers t
             JOIN accounts d ON d.id = t.debit_account_id JOIN accounts c ON c.id = t.credit_account_id
             LEFT JOIN payments p ON t.reference_type = 'payment' AND p.id = t.reference_id

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from models import time_zones
-from models.services import durations
+from models.services import durations, messages
 from models.translations import catalogue
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates" / "mail"
@@ -83,10 +83,10 @@ def _one_line(text: str) -> str:
 @lru_cache(maxsize=64)
 def _environment(language: str, form: str, time_zone: str | None) -> Environment:
     """Return the template environment for a reader: `html` escapes, `txt` shows user input as it is."""
-    messages = catalogue(language)
+    translations = catalogue(language)
 
     def gettext(message: str, **values: object) -> str:
-        return _filled(messages.gettext(message), values)
+        return _filled(translations.gettext(message), values)
 
     def duration(hours: int) -> str:
         return durations.format_duration(hours * 3600, language)
@@ -106,7 +106,8 @@ def _environment(language: str, form: str, time_zone: str | None) -> Environment
         "duration": duration,
     }
     environment.filters.update(filters)
-    environment.globals.update(_=gettext, language=language)
+    rule_text = partial(messages.ledger_rule_text, language=language)
+    environment.globals.update(_=gettext, language=language, ledger_rule=rule_text)
     environment.globals["mail"] = environment.get_template(f"partials.{form}{SUFFIX}").module
     return environment
 

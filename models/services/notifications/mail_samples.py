@@ -42,7 +42,7 @@ _OWN: dict[str, dict[str, Any]] = {
             "ru": "Сервис будет недоступен в воскресенье после 02:00 UTC. Это время вернётся вашим токенам.",
         },
     },
-    "ledger_fault": {"faults": {"A balance differs from its transfers": ["account 7: 12.00 kept, 11.00 moved"]}},
+    "ledger_fault": {"faults": {"account_balance": ["account 7: 12.00 kept, 11.00 moved"]}},
 }
 
 

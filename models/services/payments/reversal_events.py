@@ -6,21 +6,31 @@ from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.payments import IN_FORCE, Payment, PaymentEvent, PaymentReversal, ReversalKind, ReversalState
+from models.payments import (
+    IN_FORCE,
+    Payment,
+    PaymentEvent,
+    PaymentResult,
+    PaymentReversal,
+    ReversalCause,
+    ReversalKind,
+    ReversalState,
+)
 from models.services.actor import PLATFORM
 from models.services.payments import callbacks, reversals
+from models.services.payments.event_results import EventResult, of_reversal
 
 
-def settle(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> str | None:
+def settle(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> EventResult | None:
     """Book what a provider says of a refund or a dispute of a locked payment, and return what was done.
 
-    None while the payment itself is not settled: that word may be on its way still. A result that begins with
-    "review" is for a person.
+    None while the payment itself is not settled: its own report may still arrive.
     """
     if payment.settled_at is None:
         # A provider that refunds a payment which it has not reported as paid yet is late with that report, not wrong.
         is_late = event.received_at <= clock.now() - callbacks.PATIENCE
-        return f"review: the payment is {payment.status}" if is_late else None
+        late = EventResult(PaymentResult.PAYMENT_STATE, {"payment_status": payment.status.value}, needs_review=True)
+        return late if is_late else None
     held = find(session, payment, event)
     if event.outcome in _UNDOES:
         return _undone(session, payment, held, event.outcome)
@@ -28,36 +38,38 @@ def settle(session: Session, payment: Payment, event: PaymentEvent, *, pause_tok
         return _book(session, payment, event, pause_tokens=pause_tokens)
     if held.state is ReversalState.REQUESTED and held.amount_rub == event.amount_rub:
         reversals.finish(session, payment, held, event.refund_id)
-        return "refunded"
+        return EventResult(PaymentResult.REFUNDED)
     return _against(held, event)
 
 
-def _against(held: PaymentReversal, event: PaymentEvent) -> str:
+def _against(held: PaymentReversal, event: PaymentEvent) -> EventResult:
     """Say what is to be done with a report that money went back, about a reversal that is booked already."""
     if held.state not in IN_FORCE:
         # The money went back after all, or once more. Whether this is news or an old report that is late, the report
         # does not tell: Stripe does not promise an order (docs.stripe.com/webhooks, "Event ordering").
-        return f"review: the {held.kind} is {held.state}"
+        return of_reversal(held, needs_review=True)
     if held.amount_rub != event.amount_rub:
-        return f"review: {event.amount_rub:.2f} RUB went back, and {held.amount_rub:.2f} RUB are booked"
-    return f"ignored: the {held.kind} is {held.state}"
+        amounts = {"refunded": f"{event.amount_rub:.2f}", "booked": f"{held.amount_rub:.2f}"}
+        return EventResult(PaymentResult.AMOUNT_DIFFERS, amounts, needs_review=True)
+    return of_reversal(held, needs_review=False)
 
 
-def _book(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> str:
+def _book(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> EventResult:
     """Book a refund or a dispute that did not begin here."""
     left = payment.amount_rub - payment.returned_rub
     if event.amount_rub > left:
-        return f"review: {event.amount_rub} RUB went back, and {left} RUB were left"
+        amounts = {"refunded": f"{event.amount_rub:.2f}", "left": f"{left:.2f}"}
+        return EventResult(PaymentResult.AMOUNT_EXCEEDS_PAYMENT, amounts, needs_review=True)
     disputed = event.outcome == "disputed"
     kind = ReversalKind.DISPUTE if disputed else ReversalKind.REFUND
-    reason = "Disputed by the payer's bank" if disputed else "Refunded at the provider"
+    cause = ReversalCause.DISPUTED_BY_BANK if disputed else ReversalCause.REFUNDED_AT_PROVIDER
     reversal = reversals.begin(
         session,
         payment,
         kind,
         event.amount_rub,
         reversal_id=uuid.uuid4(),
-        reason=reason,
+        cause=cause,
         actor=PLATFORM,
         pause_tokens=pause_tokens,
     )
@@ -65,7 +77,7 @@ def _book(session: Session, payment: Payment, event: PaymentEvent, *, pause_toke
     reversals.record(
         session, payment, AuditAction.PAYMENT_DISPUTED if disputed else AuditAction.PAYMENT_REFUNDED, reversal
     )
-    return event.outcome
+    return EventResult(PaymentResult(event.outcome))
 
 
 def find(session: Session, payment: Payment, event: PaymentEvent) -> PaymentReversal | None:
@@ -85,29 +97,30 @@ def find(session: Session, payment: Payment, event: PaymentEvent) -> PaymentReve
     return next(iter([*by_id, *by_key, *reversed(expected)]), None)
 
 
-def _undone(session: Session, payment: Payment, held: PaymentReversal | None, outcome: str) -> str:
+def _undone(session: Session, payment: Payment, held: PaymentReversal | None, outcome: str) -> EventResult:
     """Give the ZNC of a reversal back whose money the payer does not have: a won dispute, or a refund that failed.
 
     A provider may have called the refund done before: a bank sends back what it cannot credit.
     """
-    kind, state, action, note = _UNDOES[outcome]
+    kind, state, action, cause = _UNDOES[outcome]
     if held is None or held.kind is not kind:
         # A refund that failed before it was done was never booked.
-        is_refund = kind is ReversalKind.REFUND
-        return "ignored: the refund is refused" if is_refund else "review: a dispute was won that is not known here"
+        if kind is ReversalKind.REFUND:
+            return EventResult(PaymentResult.REFUND_STATE, {"reversal_state": ReversalState.REFUSED.value})
+        return EventResult(PaymentResult.DISPUTE_UNKNOWN, needs_review=True)
     if held.state is state:
-        return f"ignored: the {kind} is {state}"
-    reversals.undo(session, payment, held, state, note=note)
+        return of_reversal(held, needs_review=False)
+    reversals.undo(session, payment, held, state, cause=cause)
     reversals.record(session, payment, action, held)
-    return outcome
+    return EventResult(PaymentResult(outcome))
 
 
 _UNDOES = {
-    "dispute_won": (ReversalKind.DISPUTE, ReversalState.WON, AuditAction.PAYMENT_DISPUTE_WON, ""),
+    "dispute_won": (ReversalKind.DISPUTE, ReversalState.WON, AuditAction.PAYMENT_DISPUTE_WON, None),
     "refund_failed": (
         ReversalKind.REFUND,
         ReversalState.REFUSED,
         AuditAction.PAYMENT_REFUND_REFUSED,
-        "It failed at the provider.",
+        ReversalCause.FAILED_AT_PROVIDER,
     ),
 }

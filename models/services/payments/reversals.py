@@ -16,12 +16,13 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.ledger import Account, AccountKind, TransferKind
+from models.ledger import Account, AccountKind, TransferKind, TransferPurpose
 from models.payments import (
     MOVES,
     Payment,
     PaymentReversal,
     PaymentStatus,
+    ReversalCause,
     ReversalKind,
     ReversalState,
 )
@@ -164,7 +165,8 @@ def begin(
     amount_rub: Decimal,
     *,
     reversal_id: uuid.UUID,
-    reason: str,
+    reason: str = "",
+    cause: ReversalCause | None = None,
     actor: Actor,
     pause_tokens: bool,
 ) -> PaymentReversal:
@@ -183,6 +185,7 @@ def begin(
         amount_rub=amount_rub,
         amount_znc=amount_znc,
         reason=reason,
+        cause=cause,
         actor_id=actor.user_id,
     )
     session.add(reversal)
@@ -231,7 +234,15 @@ def finish(
     record(session, payment, AuditAction.PAYMENT_REFUNDED, reversal, actor=actor)
 
 
-def undo(session: Session, payment: Payment, reversal: PaymentReversal, state: ReversalState, *, note: str) -> None:
+def undo(
+    session: Session,
+    payment: Payment,
+    reversal: PaymentReversal,
+    state: ReversalState,
+    *,
+    note: str = "",
+    cause: ReversalCause | None = None,
+) -> None:
     """Give the ZNC of a reversal back; a debt that it left is repaid by that first."""
     if reversal.amount_znc:
         for account, amount in unclaimed_money.receivers(session, payment, reversal.amount_znc):
@@ -243,7 +254,9 @@ def undo(session: Session, payment: Payment, reversal: PaymentReversal, state: R
                 debit=transfers.system_account(session, AccountKind.PAYMENTS_RECEIVED),
                 credit=account,
                 amount=amount,
-                description="Dispute won" if state is ReversalState.WON else "Refund rejected by the provider",
+                purpose=(
+                    TransferPurpose.DISPUTE_WON if state is ReversalState.WON else TransferPurpose.REFUND_REJECTED
+                ),
                 reference=("payment", payment.id),
                 idempotency_key=f"reversal-undone:{reversal.id}{_PART.get(account.kind, '')}",
                 actor=PLATFORM,
@@ -252,7 +265,8 @@ def undo(session: Session, payment: Payment, reversal: PaymentReversal, state: R
         move(payment, PaymentStatus.SUCCEEDED)
     payment.returned_rub -= reversal.amount_rub
     payment.returned_znc -= reversal.amount_znc
-    reversal.state, reversal.note, reversal.ended_at = state, note[:200], clock.now()
+    reversal.state, reversal.ended_at = state, clock.now()
+    reversal.note, reversal.end_cause = note[:200], cause
     session.flush()
 
 
@@ -265,6 +279,12 @@ def _znc_of(payment: Payment, amount_rub: Decimal) -> Decimal:
     return min(max(share, CENT), left_znc)
 
 
+_PURPOSES = {
+    ReversalKind.REFUND: TransferPurpose.PAYMENT_REFUNDED,
+    ReversalKind.DISPUTE: TransferPurpose.PAYMENT_DISPUTED,
+}
+
+
 def _take(  # noqa: PLR0917 - one line of the books
     session: Session, reversal: PaymentReversal, payment: Payment, debit: Account, amount: Decimal, key: str
 ) -> None:
@@ -274,7 +294,7 @@ def _take(  # noqa: PLR0917 - one line of the books
         debit=debit,
         credit=transfers.system_account(session, AccountKind.PAYMENTS_RECEIVED),
         amount=amount,
-        description="Payment disputed" if reversal.kind is ReversalKind.DISPUTE else "Paid back to you",
+        purpose=_PURPOSES[reversal.kind],
         reference=("payment", payment.id),
         idempotency_key=key,
         actor=Actor(reversal.actor_id),
@@ -286,6 +306,6 @@ def record(
 ) -> None:
     """Write the audit entry of a reversal."""
     facts = {"amount_rub": str(reversal.amount_rub), "amount_znc": str(reversal.amount_znc)}
-    if reversal.note:
-        facts["reason"] = reversal.note
+    if reason := reversal.note or reversal.end_cause:
+        facts["reason"] = str(reason)
     audit_log.record(session, action, actor, user_id=payment.user_id, resource=("payment", payment.id), **facts)

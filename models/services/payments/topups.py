@@ -12,8 +12,17 @@ from sqlalchemy.orm import Session, joinedload
 from models import clock
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.ledger import AccountKind, TransferKind
-from models.payments import MOVES, Payment, PaymentEvent, PaymentFailure, PaymentStatus, ReversalKind
+from models.ledger import AccountKind, TransferKind, TransferPurpose
+from models.payments import (
+    MOVES,
+    Payment,
+    PaymentEvent,
+    PaymentFailure,
+    PaymentResult,
+    PaymentStatus,
+    ReversalCause,
+    ReversalKind,
+)
 from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
 from models.services.errors import NotFound, ProviderDown, ProviderRefused
@@ -28,8 +37,8 @@ from models.services.payments import (
     reversal_events,
     reversals,
     status_checks,
-    unclaimed_money,
 )
+from models.services.payments.event_results import EventResult
 from models.services.payments.providers.base import OF_A_PART
 from models.users import User
 
@@ -88,7 +97,7 @@ def start(
 
 
 def settle(session: Session, event_id: uuid.UUID, *, pause_tokens: bool = True) -> str:
-    """Act on a stored event once and return what was done; a second run finds it processed and does nothing.
+    """Act on a stored event once and return its PaymentResult; a second run finds it processed and does nothing.
 
     A refund whose payment is not settled yet, or not known yet, waits and is acted on by a later run. `pause_tokens` is
     `[debt] pause_tokens`: whether a debt pauses the tokens bought with the payment.
@@ -105,16 +114,16 @@ def settle(session: Session, event_id: uuid.UUID, *, pause_tokens: bool = True) 
         result = _misfit(payment, event) or _act_on(session, payment, event, pause_tokens=pause_tokens)
     if result is None:
         callbacks.postpone(session, event.id)
-        return "waits for the payment"
-    if payment is not None and result.startswith("review:"):
+        return PaymentResult.WAITING
+    if payment is not None and result.needs_review:
         event.needs_review = True
         resource = ("payment", payment.id)
         action = AuditAction.PAYMENT_NEEDS_REVIEW
         audit_log.record(session, action, PLATFORM, user_id=payment.user_id, resource=resource, event=event.event_id)
     event.processed_at = clock.now()
-    event.result = result[:200]
+    event.result, event.result_details = result.code, result.details
     session.flush()
-    return result
+    return result.code
 
 
 def _payment_of(session: Session, event: PaymentEvent) -> Payment | None:
@@ -128,21 +137,23 @@ def _payment_of(session: Session, event: PaymentEvent) -> Payment | None:
     return reversals.locked(session, event.payment_id)
 
 
-def _without_payment(event: PaymentEvent) -> str | None:
+def _without_payment(event: PaymentEvent) -> EventResult | None:
     """Let go of what another product of the provider's account is about, and of whom it names."""
     if event.received_at > clock.now() - callbacks.PATIENCE:
         return None
     event.body = {}
-    return "ignored: the payment is unknown"
+    return EventResult(PaymentResult.PAYMENT_UNKNOWN)
 
 
-def _misfit(payment: Payment, event: PaymentEvent) -> str | None:
+def _misfit(payment: Payment, event: PaymentEvent) -> EventResult | None:
     if event.outcome == "unreadable":
-        return "review: the report cannot be read"
-    return None if callbacks.fits(payment, event) else "review: the amount does not fit the payment"
+        return EventResult(PaymentResult.UNREADABLE, needs_review=True)
+    if callbacks.fits(payment, event):
+        return None
+    return EventResult(PaymentResult.AMOUNT_MISMATCH, needs_review=True)
 
 
-def _act_on(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> str | None:
+def _act_on(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> EventResult | None:
     if event.outcome in OF_A_PART:
         return reversal_events.settle(session, payment, event, pause_tokens=pause_tokens)
     succeeded = event.outcome == "succeeded"
@@ -153,14 +164,13 @@ def _act_on(session: Session, payment: Payment, event: PaymentEvent, *, pause_to
         payment.failure, payment.check_at = event.failure, None
         resource = ("payment", payment.id)
         audit_log.record(session, AuditAction.PAYMENT_CANCELED, PLATFORM, user_id=payment.user_id, resource=resource)
-        return "canceled"
-    if succeeded and payment.status is PaymentStatus.CANCELED:
-        # The provider took money after it had said that it would not.
-        return "review: the payment is canceled"
-    return f"ignored: the payment is {payment.status}"
+        return EventResult(PaymentResult.CANCELED)
+    # A provider that takes money after it canceled the payment contradicts itself: an admin decides.
+    needs_review = succeeded and payment.status is PaymentStatus.CANCELED
+    return EventResult(PaymentResult.PAYMENT_STATE, {"payment_status": payment.status.value}, needs_review)
 
 
-def credit(session: Session, payment: Payment, *, actor: Actor) -> str:
+def credit(session: Session, payment: Payment, *, actor: Actor) -> EventResult:
     """Settle a locked payment: its ZNC go into the wallet, once; returns what was done.
 
     Those for a deleted user are kept apart and refunded to the payer.
@@ -188,17 +198,17 @@ def credit(session: Session, payment: Payment, *, actor: Actor) -> str:
         debit=transfers.system_account(session, AccountKind.PAYMENTS_RECEIVED),
         credit=transfers.system_account(session, AccountKind.UNCLAIMED) if is_gone else wallet,
         amount=payment.amount_znc,
-        description="Top-up",
+        purpose=TransferPurpose.TOPUP,
         reference=("payment", payment.id),
         idempotency_key=f"deposit:{payment.id}",
         actor=actor,
     )
     if is_gone:
         # Paid after the deletion: it goes back to the payer, and an admin sees whether it could.
-        facts: dict[str, Any] = {"reversal_id": uuid.uuid4(), "reason": "The account is deleted", "actor": PLATFORM}
+        facts: dict[str, Any] = {"reversal_id": uuid.uuid4(), "cause": ReversalCause.ACCOUNT_DELETED, "actor": PLATFORM}
         reversals.begin(session, payment, ReversalKind.REFUND, payment.amount_rub, pause_tokens=False, **facts)
-        return unclaimed_money.REVIEW
-    return "credited"
+        return EventResult(PaymentResult.ACCOUNT_DELETED, needs_review=True)
+    return EventResult(PaymentResult.CREDITED)
 
 
 def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) -> str | None:

@@ -7,10 +7,8 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from models.ledger import Account, AccountKind, Transfer
-from models.payments import Payment, PaymentEvent
+from models.payments import Payment, PaymentEvent, PaymentResult
 from models.services.ledger import transfers
-
-REVIEW = "review: the account is deleted"
 
 
 def holder(session: Session, payment: Payment) -> tuple[Account, Decimal]:
@@ -49,7 +47,13 @@ def put_before_an_admin(session: Session, payment_id: uuid.UUID) -> None:
     session.execute(
         update(PaymentEvent)
         .where(PaymentEvent.id == newest.scalar_subquery())
-        .values(needs_review=True, reviewed_at=None, reviewed_by=None, result=REVIEW)
+        .values(
+            needs_review=True,
+            reviewed_at=None,
+            reviewed_by=None,
+            result=PaymentResult.ACCOUNT_DELETED,
+            result_details={},
+        )
         .execution_options(synchronize_session=False)
     )
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.access_tokens import AccessToken
 from models.audit import AuditAction
-from models.ledger import Account, AccountKind, TransferKind
+from models.ledger import Account, AccountKind, TransferKind, TransferPurpose
 from models.referrals import ReferralBonus
 from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
@@ -132,7 +132,7 @@ def _move(session: Session, bonus: ReferralBonus, amount: Decimal, *, back: bool
             debit=debit,
             credit=credit,
             amount=part,
-            description="Bonus on refunded money" if back else "Bonus for an invitation",
+            purpose=TransferPurpose.REFERRAL_BONUS_REVERSED if back else TransferPurpose.REFERRAL_BONUS,
             reference=("referral", bonus.id),
             idempotency_key=name,
             actor=actor,

@@ -14,7 +14,7 @@ from models import clock
 from models.audit import AuditAction
 from models.config.settings import Settings
 from models.gift_codes import GiftCode, GiftRedemption
-from models.ledger import AccountKind, TransferKind
+from models.ledger import AccountKind, TransferKind, TransferPurpose
 from models.services import text_validation
 from models.services.accounts import former_accounts
 from models.services.actor import Actor
@@ -135,7 +135,8 @@ def redeem(session: Session, user: User, code: str, *, settings: Settings, actor
         debit=transfers.system_account(session, AccountKind.GIFTS),
         credit=transfers.wallet_of(session, user.id),
         amount=found.amount_znc,
-        description=f"Gift code {found.prefix}…",
+        purpose=TransferPurpose.GIFT_CODE,
+        details={"prefix": f"{found.prefix}…"},
         reference=("gift_code", redemption_id),
         idempotency_key=f"gift:{redemption_id}",
         actor=actor,

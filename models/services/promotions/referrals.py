@@ -18,7 +18,7 @@ from models import clock
 from models.access_tokens import HOUR, AccessToken, used_by
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.ledger import AccountKind, TransferKind
+from models.ledger import AccountKind, TransferKind, TransferPurpose
 from models.outages import Outage
 from models.referrals import ReferralBonus
 from models.services import text_validation
@@ -108,7 +108,7 @@ def earn(
         debit=transfers.system_account(session, AccountKind.BONUSES),
         credit=transfers.personal_account(session, buyer.referrer_id, AccountKind.HELD),
         amount=amount,
-        description="Bonus, held",
+        purpose=TransferPurpose.REFERRAL_BONUS_PENDING,
         reference=("referral", bonus_id),
         idempotency_key=f"bonus:{bonus_id}",
         actor=actor,
@@ -201,7 +201,7 @@ def _pay_out(session: Session, bonus: ReferralBonus, amount: Decimal) -> None:
         debit=transfers.personal_account(session, bonus.referrer_id, AccountKind.HELD),
         credit=transfers.wallet_of(session, bonus.referrer_id),
         amount=amount,
-        description="Bonus for an invitation",
+        purpose=TransferPurpose.REFERRAL_BONUS,
         reference=("referral", bonus.id),
         idempotency_key=f"bonus-vested:{bonus.id}",
         actor=PLATFORM,

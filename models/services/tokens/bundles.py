@@ -13,6 +13,7 @@ from models.access_tokens import AccessToken, TokenOrigin
 from models.audit import AuditAction
 from models.bundles import Bundle, BundlePurchase
 from models.config.settings import Settings
+from models.ledger import TransferPurpose
 from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -105,7 +106,10 @@ def purchase(
     sizes = {"tokens": bundle.token_count, "hours": bundle.duration_hours}
     facts = {"bundle": bundle.name, "price": str(price), **sizes}
     audit_log.record(session, AuditAction.BUNDLE_PURCHASED, actor, user_id=user.id, resource=reference, **facts)
-    token_purchase.pay(session, user, price, f"Bundle {bundle.name}", reference=reference, actor=actor)
+    purpose = TransferPurpose.BUNDLE_PURCHASE
+    token_purchase.pay(
+        session, user, price, purpose=purpose, details={"name": bundle.name}, reference=reference, actor=actor
+    )
     referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
     return sold, made
 

@@ -9,7 +9,7 @@ from models import clock
 from models.access_tokens import HOUR, AccessToken
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.ledger import AccountKind, TransferKind
+from models.ledger import AccountKind, TransferKind, TransferPurpose
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import AccountDisabled
@@ -76,7 +76,8 @@ def add_time(
         debit=transfers.wallet_of(session, token.user_id),
         credit=transfers.system_account(session, AccountKind.SALES),
         amount=price,
-        description=f"{hours} h more for token {token.prefix}…",
+        purpose=TransferPurpose.TOKEN_EXTENSION,
+        details={"duration": hours, "prefix": f"{token.prefix}…"},
         reference=("token", token.id),
         idempotency_key=key,
         actor=actor,

@@ -1,6 +1,7 @@
 """Purchase of access tokens: price check, payment, coupons, demo tokens."""
 
 import uuid
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from models import clock
 from models.access_tokens import HOUR, AccessToken, TokenOrigin
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.ledger import AccountKind, TransferKind
+from models.ledger import AccountKind, TransferKind, TransferPurpose
 from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -87,7 +88,8 @@ def purchase(
         scope=scope,
         price=str(price),
     )
-    pay(session, user, price, f"Token for {hours} h", reference=reference, actor=actor)
+    purpose = TransferPurpose.TOKEN_PURCHASE
+    pay(session, user, price, purpose=purpose, details={"duration": hours}, reference=reference, actor=actor)
     referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
     return token, secret
 
@@ -115,7 +117,14 @@ def take_coupon(
 
 
 def pay(
-    session: Session, user: User, price: Decimal, words: str, *, reference: tuple[str, uuid.UUID], actor: Actor
+    session: Session,
+    user: User,
+    price: Decimal,
+    *,
+    purpose: TransferPurpose,
+    details: Mapping[str, str | int],
+    reference: tuple[str, uuid.UUID],
+    actor: Actor,
 ) -> None:
     """Debit the price of a purchase from the wallet. Raises DuplicateTransfer, InsufficientFunds and DebtOpen.
 
@@ -128,7 +137,8 @@ def pay(
             debit=transfers.wallet_of(session, user.id),
             credit=transfers.system_account(session, AccountKind.SALES),
             amount=price,
-            description=words,
+            purpose=purpose,
+            details=details,
             reference=reference,
             idempotency_key=_key(reference),
             actor=actor,

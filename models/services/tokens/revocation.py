@@ -13,7 +13,7 @@ from models import clock
 from models.access_tokens import HOUR, AccessToken, TokenState
 from models.audit import AuditAction
 from models.config.settings import Settings
-from models.ledger import AccountKind, TransferKind
+from models.ledger import AccountKind, TransferKind, TransferPurpose
 from models.services import text_validation
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -120,7 +120,8 @@ def revoke(
             debit=transfers.system_account(session, AccountKind.SALES),
             credit=transfers.wallet_of(session, owner.id),
             amount=refund,
-            description=f"Unused time of token {token.prefix}…",
+            purpose=TransferPurpose.TOKEN_REFUND,
+            details={"prefix": f"{token.prefix}…"},
             reference=("token", token.id),
             idempotency_key=f"refund:{token.id}",
             actor=actor,

@@ -1,7 +1,8 @@
 """Webhook deliveries: enqueued with their cause, claimed by one sender at a time, retried, failed permanently."""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from models.services.audit import log as audit_log
 from models.services.errors import NotFound
 from models.services.pagination import LOG_COUNT, ListQuery, Page, fetch_page
 from models.services.webhooks import endpoints as webhook_endpoints
-from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
+from models.webhooks import DeliveryError, DeliveryState, WebhookDelivery, WebhookEndpoint
 
 # Longer than one run of the job.
 LEASE = timedelta(minutes=5)
@@ -36,7 +37,8 @@ class AttemptResult:
     milliseconds: int
     status: int | None = None
     answer: str | None = None
-    error: str | None = None
+    error: DeliveryError | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_success(self) -> bool:
@@ -102,12 +104,14 @@ def record(session: Session, delivery_id: uuid.UUID, outcome: AttemptResult, set
         return
     moment, endpoint = clock.now(), delivery.endpoint
     delivery.attempted_at, delivery.milliseconds = moment, outcome.milliseconds
-    delivery.status, delivery.answer, delivery.error = outcome.status, outcome.answer, outcome.error
+    delivery.status, delivery.answer = outcome.status, outcome.answer
+    delivery.error, delivery.error_details = outcome.error, dict(outcome.details)
     if outcome.is_success:
         delivery.delivered_at, delivery.dead_at = moment, None
         endpoint.failures, endpoint.rests_until, endpoint.last_error = 0, None, None
         return
-    endpoint.last_error = outcome.error or "The receiver answered with an error."
+    endpoint.last_error = outcome.error or DeliveryError.ERROR_STATUS
+    endpoint.last_error_details = delivery.error_details
     if delivery.is_test or delivery.attempts >= settings.webhooks.attempts:
         delivery.dead_at = moment
     else:

@@ -17,7 +17,7 @@ from models.services.errors import AlreadyRotated, InvalidInput, NotFound
 from models.services.notifications import outbox
 from models.services.webhooks import signing, url_policy
 from models.users import User
-from models.webhooks import WebhookDelivery, WebhookEndpoint
+from models.webhooks import DeliveryError, WebhookDelivery, WebhookEndpoint
 
 MAX_ENDPOINTS = 5
 
@@ -91,10 +91,15 @@ def replace_secret(session: Session, endpoint: WebhookEndpoint, *, seen: int, se
     return signing.mask_secret(secret)
 
 
-def record_address_check(session: Session, endpoint_id: uuid.UUID, url: str, error: str | None) -> None:
+def record_address_check(
+    session: Session, endpoint_id: uuid.UUID, url: str, failure: url_policy.Unreachable | None
+) -> None:
     """Store whether an endpoint's host could be resolved; a result about a former address is dropped."""
     found = update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.url == url)
-    session.execute(found.values(last_error=error).execution_options(synchronize_session=False))
+    error, details = (failure.error, failure.details) if failure else (None, {})
+    session.execute(
+        found.values(last_error=error, last_error_details=details).execution_options(synchronize_session=False)
+    )
 
 
 def set_enabled(session: Session, endpoint: WebhookEndpoint, *, on: bool, actor: Actor) -> None:
@@ -170,7 +175,7 @@ def _fail_pending(session: Session, endpoint: WebhookEndpoint) -> None:
             WebhookDelivery.dead_at.is_(None),
             WebhookDelivery.is_test.is_(False),
         )
-        .values(dead_at=clock.now(), error="The webhook is disabled.")
+        .values(dead_at=clock.now(), error=DeliveryError.ENDPOINT_DISABLED, error_details={})
     )
 
 

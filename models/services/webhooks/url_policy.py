@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from models.config.settings import Settings
 from models.services.errors import InvalidInput
+from models.webhooks import DeliveryError
 
 LONGEST = 500
 # Ports of web servers. A POST must not reach mail servers and the like.
@@ -29,7 +30,11 @@ REFUSED = (
 
 
 class Unreachable(Exception):
-    """A request must not or cannot be sent there; `str(error)` says why and names no address of ours."""
+    """A request must not or cannot be sent there; `error` says why, and no detail names an address of ours."""
+
+    def __init__(self, error: DeliveryError, **details: str) -> None:
+        super().__init__(error.value)
+        self.error, self.details = error, details
 
 
 def require_allowed(url: str, settings: Settings) -> str:
@@ -58,10 +63,10 @@ def addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Unreachable("The host name cannot be resolved.") from None
+        raise Unreachable(DeliveryError.HOST_UNRESOLVED) from None
     resolved = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not allow_private and not all(is_public(address) for address in resolved):
-        raise Unreachable("The host is in a private network.")
+        raise Unreachable(DeliveryError.HOST_PRIVATE)
     return resolved
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from models.ledger import Account, Transfer, TransferKind
 from models.payments import PaymentStatus
+from models.services import messages
 from models.services.ledger import transfers
 from models.services.pagination import MAX_LIMIT
 from portal.api.schemas.common import Amount, Body, Envelope, Money, Schema, Text, Time, Window
@@ -92,7 +93,7 @@ def write(transfer: Transfer, wallet: Account) -> Transaction:
         id=transfer.id,
         amount=transfers.signed_amount(transfer, wallet),
         transaction_type=transfer.kind,
-        description=transfer.description,
+        description=messages.transfer_text(transfer),
         payment_id=transfer.reference_id if transfer.reference_type == "payment" else None,
         created_at=transfer.created_at,
     )

@@ -1,39 +1,36 @@
-"""What a provider said, and what was done, is told in words wherever an admin reads it."""
+"""What a provider reported, and what was done about it, is shown in the reader's language."""
 
 import pytest
 from flask import Flask
 from flask_babel import force_locale
 
+from models.payments import PaymentEvent
 from portal.presentation import payment_results
 
 
 @pytest.mark.parametrize(
-    ("done", "english", "russian"),
+    ("code", "details", "needs_review", "english", "russian"),
     [
-        ("credited", "ZNC credited", "ZNC зачислены"),
-        ("review: payment canceled", "Payment: canceled", "Платёж: отменён"),
-        ("ignored: the payment is succeeded", "nothing (Payment: paid)", "ничего (Платёж: оплачен)"),
-        ("ignored: the dispute is won", "nothing (Dispute: won)", "ничего (Спор: выигран)"),
+        ("credited", {}, False, "ZNC credited", "ZNC зачислены"),
+        ("payment_state", {"payment_status": "canceled"}, True, "payment: canceled", "платёж: отменён"),
+        ("payment_state", {"payment_status": "succeeded"}, False, "no action (payment: paid)", "(платёж: оплачен)"),
+        ("dispute_state", {"reversal_state": "won"}, False, "no action (dispute: won)", "(спор: "),
         (
-            "review: 500.00 RUB went back, and 120.00 RUB were left",
+            "amount_exceeds_payment",
+            {"refunded": "500.00", "left": "120.00"},
+            True,
             "500.00 ₽ were refunded, but only 120.00 ₽ were left",
             "возвращено 500,00 ₽, хотя оставалось только 120,00 ₽",
         ),
-        (
-            "review: 120.00 RUB went back, and 100.00 RUB are booked",
-            "120.00 ₽ went back, and 100.00 ₽ are booked",
-            "вернулось 120,00 ₽, учтено 100,00 ₽",
-        ),
-        (
-            "review: the amount does not fit the payment",
-            "the amount or the currency is not that of the payment",
-            "сумма или валюта не та, что в платеже",
-        ),
-        ("something of next year", "something of next year", "something of next year"),
+        ("amount_mismatch", {}, True, "the amount or the currency is not that of the payment", "сумма или валюта"),
+        ("100 % of next year", {}, False, "100 % of next year", "100 % of next year"),
     ],
 )
-def test_what_was_done_is_told_in_words(app: Flask, done: str, english: str, russian: str) -> None:
+def test_what_was_done_is_shown_in_the_readers_language(
+    app: Flask, *, code: str, details: dict[str, str], needs_review: bool, english: str, russian: str
+) -> None:
+    event = PaymentEvent(result=code, result_details=details, needs_review=needs_review)
     with app.test_request_context():
-        assert payment_results.result_label(done) == english
+        assert payment_results.result_label(event) == english
         with force_locale("ru"):
-            assert payment_results.result_label(done) == russian
+            assert russian in payment_results.result_label(event)

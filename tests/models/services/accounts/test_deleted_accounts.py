@@ -83,7 +83,7 @@ def test_37_a_late_payment_for_a_deleted_account_goes_back_to_its_payer(
 ) -> None:
     payment = expired(session, frank, settings, time)
     leave(session, frank, settings)
-    assert settle(session, payment, settings) == "review: the account is deleted"
+    assert settle(session, payment, settings) == "account_deleted"
     assert (balance(session, frank), payment.status, manual_review.count(session)) == (0, PaymentStatus.REFUNDED, 1)
     [waiting] = session.scalars(select(PaymentReversal)).all()
     assert reversals.send(session, waiting.id, settings) is ReversalState.DONE
@@ -144,6 +144,7 @@ def test_37_nothing_is_credited_to_a_deleted_account(*, session: Session, frank:
             debit=transfers.system_account(session, AccountKind.ADJUSTMENTS),
             credit=transfers.wallet_of(session, frank.id),
             amount=Decimal(1),
+            purpose=None,
             description="late",
             reference=("user", frank.id),
             idempotency_key="late",

@@ -24,6 +24,7 @@ def move(session: Session, debit: Account, credit: Account, amount: str, key: st
         debit=debit,
         credit=credit,
         amount=Decimal(amount),
+        purpose=None,
         description="a test",
         reference=("user", uuid.uuid4()),
         idempotency_key=key,

@@ -34,13 +34,13 @@ TWICE = (
     " reference_id, idempotency_key) SELECT gen_random_uuid(), kind, debit_account_id, credit_account_id, amount, '',"
     " reference_type, reference_id, 'again' FROM transfers WHERE kind = '{kind}'"
 )
-BALANCE = "A balance differs from its transfers"
-SUM = "The sum over all accounts is not zero"
-DAY = "Stored daily statistics differ from payments and deposits"
-DEPOSIT = "A settled payment does not have exactly its deposit"
-PRICE = "A token's purchase differs from its price"
-REFUND = "A revoked token's refund differs from its transfer"
-JOIN = "A transfer connects the wrong accounts for its kind and reference"
+BALANCE = "account_balance"
+SUM = "sum_zero"
+DAY = "daily_totals"
+DEPOSIT = "payment_deposit"
+PRICE = "token_price"
+REFUND = "token_refund"
+JOIN = "transfer_accounts"
 
 
 def history(session: Session, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from models.services.payments import callbacks, manual_review, status_checks, to
 from models.services.payments.providers.base import Outcome
 from models.users import User
 from tests.conftest import Clock, some_id
-from tests.factories import actions, balance, decided, top_up
+from tests.factories import REVIEW_RESULTS, actions, balance, decided, top_up
 
 
 def told(session: Session, payment: Payment, settings: Settings, outcome: Outcome, event_id: str = "") -> str:
@@ -113,7 +113,7 @@ def test_a_signed_callback_that_does_not_fit_the_payment_is_kept_for_a_review_an
     event = replace(decided(session, payment, settings), **lie)  # type: ignore[arg-type]
     stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
-    assert topups.settle(session, stored).startswith("review: ")
+    assert topups.settle(session, stored) in REVIEW_RESULTS
     assert (balance(session, alice), payment.status) == (100, PaymentStatus.PENDING)
     assert manual_review.count(session) == 1
 
@@ -167,13 +167,13 @@ def test_an_event_that_nobody_stored_cannot_be_settled(session: Session) -> None
 @pytest.mark.parametrize(
     ("story", "credited", "last"),
     [
-        (["succeeded", "succeeded"], 50, "ignored: the payment is succeeded"),
-        (["succeeded", "canceled"], 50, "ignored: the payment is succeeded"),
-        (["canceled", "succeeded"], 0, "review: payment canceled"),
-        (["canceled", "canceled"], 0, "ignored: payment canceled"),
+        (["succeeded", "succeeded"], 50, "payment_state"),
+        (["succeeded", "canceled"], 50, "payment_state"),
+        (["canceled", "succeeded"], 0, "payment_state"),
+        (["canceled", "canceled"], 0, "payment_state"),
         (["expired", "succeeded"], 50, "credited"),
         (["expired", "canceled"], 0, "canceled"),
-        (["expired", "canceled", "succeeded"], 0, "review: payment canceled"),
+        (["expired", "canceled", "succeeded"], 0, "payment_state"),
         (["succeeded", "expired"], 50, "credited"),
     ],
 )

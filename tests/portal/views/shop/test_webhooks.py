@@ -200,7 +200,7 @@ def test_a_webhook_that_cannot_be_reached_says_why_and_its_address_is_checked_wh
     assert queued == [("jobs.webhooks.check_address", str(key))] * 2
     endpoint = session.get_one(WebhookEndpoint, key)
     assert ">on<" in as_alice.get("/webhooks").text
-    endpoint.last_error = "The host name cannot be resolved."
+    endpoint.last_error = "host_unresolved"
     session.commit()
     for page in (as_alice.get("/webhooks").text, as_alice.get(f"/webhooks/{key}").text):
         assert ">failing<" in page
