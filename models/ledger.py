@@ -64,6 +64,7 @@ class TransferPurpose(StrEnum):
     REFUND_REJECTED = "refund_rejected"
     DEBT_REPAID = "debt_repaid"
     FORMER_ACCOUNT_DEBT = "former_account_debt"
+    FORMER_ACCOUNT_MONEY = "former_account_money"
 
 
 class Account(Base):

@@ -11,7 +11,7 @@ depends_on = None
 
 PURPOSES = ('topup', 'token_purchase', 'token_extension', 'token_refund', 'bundle_purchase', 'gift_code', 'referral_bonus_pending',
             'referral_bonus', 'referral_bonus_reversed', 'payment_refunded', 'payment_disputed', 'dispute_won', 'refund_rejected',
-            'debt_repaid', 'former_account_debt')
+            'debt_repaid', 'former_account_debt', 'former_account_money')
 CAUSES = ('account_deleted', 'disputed_by_bank', 'failed_at_provider', 'refunded_at_provider')
 # Every text that a version has written.
 TRANSFER_TEXTS = {
@@ -30,6 +30,7 @@ TRANSFER_TEXTS = {
     'Debt repaid': 'debt_repaid',
     'Debt repayment': 'debt_repaid',
     'Debt of the former account': 'former_account_debt',
+    'Money of the former account': 'former_account_money',
 }
 REVERSAL_TEXTS = {
     "Disputed by the payer's bank": 'disputed_by_bank',

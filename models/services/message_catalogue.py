@@ -160,6 +160,7 @@ ERRORS = {
     "setting_not_found": _("Setting not found."),
     "state_not_found": _("State not found."),
     "token_not_found": _("Token not found."),
+    "unclaimed_money_not_found": _("Unclaimed money not found."),
     "user_not_found": _("User not found."),
     "webhook_not_found": _("Webhook not found."),
 }

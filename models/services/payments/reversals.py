@@ -70,14 +70,21 @@ def move(payment: Payment, status: PaymentStatus) -> None:
 
 
 def request(
-    session: Session, payment_id: uuid.UUID, *, amount_rub: Decimal, reason: str, key: uuid.UUID, actor: Actor
+    session: Session,
+    payment_id: uuid.UUID,
+    *,
+    amount_rub: Decimal,
+    reason: str = "",
+    cause: ReversalCause | None = None,
+    key: uuid.UUID,
+    actor: Actor,
 ) -> PaymentReversal:
     """Take the ZNC of a refund from the payer's wallet and leave the rest to the job; amounts in roubles.
 
     `key` becomes the reversal's id: a form sent twice raises DuplicateTransfer. Raises InvalidInput, NotFound,
     NotRefundable, and PaymentSpent when less of this very payment is unspent than goes back.
     """
-    reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
+    reason = text_validation.one_line(reason, field="reason", at_least=0 if cause else 3, at_most=200)
     payment = locked(session, payment_id)
     if session.get(PaymentReversal, key) is not None:
         raise DuplicateTransfer(f"reversal:{key}")
@@ -92,10 +99,10 @@ def request(
         left = unspent.of_payment(session, payment)
     if _znc_of(payment, amount_rub) > left:
         raise PaymentSpent(left)
-    facts: dict[str, Any] = {"reversal_id": key, "reason": reason, "actor": actor}
+    facts: dict[str, Any] = {"reversal_id": key, "reason": reason, "cause": cause, "actor": actor}
     # What is refunded is unspent, so it makes no debt.
     reversal = begin(session, payment, ReversalKind.REFUND, amount_rub, pause_tokens=False, **facts)
-    resource, facts = ("payment", payment.id), {"amount_rub": str(amount_rub), "reason": reason}
+    resource, facts = ("payment", payment.id), {"amount_rub": str(amount_rub), "reason": reason or str(cause)}
     action = AuditAction.PAYMENT_REFUND_REQUESTED
     audit_log.record(session, action, actor, user_id=payment.user_id, resource=resource, **facts)
     return reversal

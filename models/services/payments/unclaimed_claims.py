@@ -11,8 +11,8 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
 from models.audit import AuditAction
-from models.ledger import AccountKind, Transfer, TransferKind
-from models.payments import Payment, PaymentReversal
+from models.ledger import AccountKind, Transfer, TransferKind, TransferPurpose
+from models.payments import Payment, PaymentReversal, ReversalCause
 from models.services.accounts import former_accounts
 from models.services.actor import Actor
 from models.services.audit import log as audit_log
@@ -65,10 +65,10 @@ def refund_to_payer(session: Session, payment_id: uuid.UUID, *, key: uuid.UUID, 
     payment = reversals.locked(session, payment_id)
     amount = unclaimed_money.of_reference(session, "payment", payment.id)
     if not amount and session.get(PaymentReversal, key) is None:
-        raise NotFound("unclaimed money")
+        raise NotFound("unclaimed_money")
     left_rub, left_znc = payment.amount_rub - payment.returned_rub, payment.amount_znc - payment.returned_znc
     amount_rub = left_rub if amount >= left_znc else (amount * payment.rub_per_znc).quantize(CENT, rounding=ROUND_DOWN)
-    facts: dict[str, Any] = {"reason": "The account is deleted", "key": key, "actor": actor}
+    facts: dict[str, Any] = {"cause": ReversalCause.ACCOUNT_DELETED, "key": key, "actor": actor}
     return reversals.request(session, payment.id, amount_rub=amount_rub, **facts)
 
 
@@ -89,7 +89,7 @@ def book_to_returned(session: Session, payer_id: uuid.UUID, payment_id: uuid.UUI
     reference = ("user", payer_id) if payment_id is None else ("payment", payment_id)
     amount = unclaimed_money.of_reference(session, *reference)
     if amount <= 0:
-        raise NotFound("unclaimed money")
+        raise NotFound("unclaimed_money")
     action, facts = AuditAction.UNCLAIMED_BOOKED, {"amount_znc": str(amount)}
     audit_log.record(session, action, actor, user_id=user.id, resource=reference, **facts)
     transfers.transfer(
@@ -98,7 +98,7 @@ def book_to_returned(session: Session, payer_id: uuid.UUID, payment_id: uuid.UUI
         debit=transfers.system_account(session, AccountKind.UNCLAIMED),
         credit=wallet,
         amount=amount,
-        description="Money of the former account",
+        purpose=TransferPurpose.FORMER_ACCOUNT_MONEY,
         reference=reference,
         idempotency_key=f"claimed:{uuid.uuid4()}",
         actor=actor,
