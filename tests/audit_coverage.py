@@ -14,7 +14,7 @@ from portal.presentation.labels import RESOURCES
 
 
 class Audited:
-    """Sees every audit row that this process writes; with several processes, the first one adds them up."""
+    """Records every audit row that this process writes; with several processes, the first one merges them."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -49,6 +49,6 @@ class Audited:
 
 
 def is_whole(config: pytest.Config) -> bool:
-    """Say whether all tests were asked for."""
+    """Return whether all tests run."""
     narrowed = any(config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "deselect", "ignore"))
     return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not narrowed

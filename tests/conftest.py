@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis for every test; `./zenzefi test` starts both and names them in the environment."""
+"""Fixtures for all tests, on a real PostgreSQL and Redis that `./zenzefi test` starts."""
 
 import os
 import uuid
@@ -35,7 +35,7 @@ SECRETS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say at once what is missing, instead of failing in every test; and make password hashes cheap."""
+    """Report missing servers once instead of failing in every test, and make password hashes cheap."""
     config.pluginmanager.register(audit_coverage.Audited())
     process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     if testrun.REDIS_URLS in os.environ:
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what starts many processes, so that no long file is left for an end that only one process works at."""
+    """Run tests that start many processes first, so that no long file is left to one process at the end."""
     first = ("e2e", "abuse", "ops", "addon", "jobs")
 
     def rank(item: pytest.Item) -> int:
@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """The variables that a process of ours needs, without a database."""
+    """Environment variables of the project's processes, without a database."""
     return {**SECRETS, "REDIS_URL": os.environ["REDIS_URL"]}
 
 
@@ -72,7 +72,7 @@ def _named(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Engine]:
-    """A connection to the server itself, for making and dropping scratch databases."""
+    """A connection to the server, to create and drop temporary databases."""
     engine = create_engine(_named("postgres"), isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
@@ -80,7 +80,7 @@ def server() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def template(server: Engine, environment: dict[str, str]) -> Iterator[str]:
-    """A migrated, empty database that nobody is connected to, so that it can be copied in a moment."""
+    """A migrated, empty database without connections, to be copied."""
     name = f"zenzefi_template_{os.getpid()}"
     with server.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}"'))
@@ -92,7 +92,7 @@ def template(server: Engine, environment: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def make_database(server: Engine, template: str) -> Iterator[Callable[[], str]]:
-    """A function that copies the template and returns the URL of the copy; none outlives the run."""
+    """Return a function that copies the template and returns the URL of the copy, dropped after the run."""
     made: list[str] = []
 
     def make() -> str:
@@ -112,7 +112,7 @@ def make_database(server: Engine, template: str) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="session")
 def settings(make_database: Callable[[], str], environment: dict[str, str]) -> Settings:
-    """The settings of the tests, on a database that savepoint tests share and leave empty."""
+    """Settings of the tests, on a database that savepoint tests share and leave empty."""
     return config.load_settings({**environment, "DATABASE_URL": make_database()})
 
 
@@ -141,7 +141,7 @@ def session(connection: Connection) -> Iterator[Session]:
 
 @pytest.fixture
 def committed(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[tuple[Settings, Sessions]]:
-    """A database of its own with real commits, for threads, notices and processes."""
+    """A separate database with real commits, for threads, notifications and processes."""
     settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     engine = database.connect(settings.database)
     yield settings, database.sessions(engine)
@@ -159,7 +159,7 @@ def redis(environment: dict[str, str]) -> Iterator[Redis]:
 
 
 def make_user(session: Session, name: str, *, balance: str = "0", is_superuser: bool = False) -> User:
-    """Register somebody with the tests' password, and money if wanted."""
+    """Register a user with the tests' password and an optional balance."""
     user = users.register(
         session,
         email=f"{name}@example.test",
@@ -181,13 +181,13 @@ def alice(session: Session) -> User:
 
 @pytest.fixture
 def bob(session: Session) -> User:
-    """The other one, with 100 ZNC."""
+    """Another user, with 100 ZNC."""
     return make_user(session, "bob", balance="100")
 
 
 @pytest.fixture
 def charlie(session: Session) -> User:
-    """The stranger, who owns nothing."""
+    """A stranger without tokens or balance."""
     return make_user(session, "charlie")
 
 
@@ -198,7 +198,7 @@ def dana(session: Session) -> User:
 
 
 class Clock:
-    """A clock that only moves when it is told to."""
+    """A clock that only the test advances."""
 
     def __init__(self, moment: datetime) -> None:
         self.moment = moment
@@ -207,18 +207,18 @@ class Clock:
         return self.moment
 
     def advance(self, **delta: float) -> None:
-        """Let time pass, in timedelta's words: `hours=1`."""
+        """Advance the clock by arguments of timedelta, such as `hours=1`."""
         self.moment += timedelta(**delta)
 
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Time stands still until the test lets it pass."""
+    """The test's clock, which stands still until advanced."""
     stopped = Clock(clock.now().replace(microsecond=0))
     monkeypatch.setattr(clock, "now", stopped)
     return stopped
 
 
 def some_id() -> uuid.UUID:
-    """An id that nothing has."""
+    """An id that does not exist."""
     return uuid.uuid4()

@@ -1,4 +1,4 @@
-"""What several tests share: short ways to a purchase, a payment or a race."""
+"""Factories and helpers shared by tests: users, purchases, payments and races."""
 
 import threading
 import uuid
@@ -44,13 +44,13 @@ REVIEW_RESULTS = frozenset(
 
 
 def buy(session: Session, user: User, settings: Settings, *, hours: int = 24, **more: Any) -> AccessToken:
-    """Sell a token of full scope to somebody and return it without its secret."""
+    """Sell a token of full scope to a user and return it without its secret."""
     facts = {"scope": "full", "name": "", "actor": Actor(user.id), **more}
     return token_purchase.purchase(session, user, hours=hours, settings=settings, **facts)[0]
 
 
 def balance(session: Session, user: User) -> Decimal:
-    """Return what is in somebody's wallet now."""
+    """Return a user's balance."""
     return transfers.wallet_of(session, user.id).balance
 
 
@@ -61,7 +61,7 @@ def top_up(session: Session, user: User, settings: Settings, amount: str = "50")
 
 
 def decided(session: Session, payment: Payment, settings: Settings, outcome: Outcome = "succeeded") -> Event:
-    """Let the mock provider's customer decide, and return what its callback says once verified."""
+    """Pay or cancel at the mock provider, and return the verified callback."""
     checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one()
     mock.decide(session, checkout.id, outcome)
     session.refresh(checkout)
@@ -70,13 +70,13 @@ def decided(session: Session, payment: Payment, settings: Settings, outcome: Out
 
 
 def actions(session: Session, user: User | None = None) -> list[AuditAction]:
-    """Return what the audit log says, oldest first."""
+    """Return the audited actions, oldest first."""
     query = select(AuditEntry.action).order_by(AuditEntry.id)
     return list(session.scalars(query if user is None else query.where(AuditEntry.user_id == user.id)))
 
 
 def counted(sessions: Sessions, token_id: uuid.UUID | None = None) -> usage.Usage:
-    """Return what all sessions have counted, or those of one token; its days, seen at the same moment, say the same."""
+    """Return the counts of all sessions, or those of one token, and check them against the daily counts."""
     figures = (ProxySession.request_count, ProxySession.bytes_in, ProxySession.bytes_out)
     wanted = [] if token_id is None else [ProxySession.token_id == token_id]
     begun = func.count().filter(ProxySession.request_count > 0)
@@ -88,7 +88,7 @@ def counted(sessions: Sessions, token_id: uuid.UUID | None = None) -> usage.Usag
 
 
 def person(sessions: Sessions, name: str, **more: Any) -> User:
-    """Register somebody for good."""
+    """Register a user and commit."""
     with sessions.begin() as session:
         return make_user(session, name, **more)
 
@@ -121,7 +121,7 @@ def race(*calls: Callable[[], Any]) -> list[Any]:
 
 
 def logged_in(factory: Sessions, name: str = "alice") -> User:
-    """Somebody with an open login."""
+    """Return a user with an open login."""
     user = person(factory, name, balance="10")
     with factory.begin() as session:
         facts = {"kind": LoginKind.PAGE, "lifetime": timedelta(hours=1), "actor": PLATFORM}
@@ -130,10 +130,9 @@ def logged_in(factory: Sessions, name: str = "alice") -> User:
 
 
 def crossing(factory: Sessions, first: Callable[[Any], Any], part: str, second: Callable[[Any], Any]) -> list[Any]:
-    """Let `first` come as far as its first statement with `part`, then start `second`, and let both go on.
+    """Run `first` up to its first statement that contains `part`, then start `second`, and let both finish.
 
-    Returns what each returned or raised.
-    """
+    Returns what each returned or raised."""
     held, goes_on, me = threading.Event(), threading.Event(), threading.local()
 
     def hold(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
@@ -165,12 +164,12 @@ def crossing(factory: Sessions, first: Callable[[Any], Any], part: str, second: 
 
 
 class Crash(Exception):
-    """The process is thought to die here."""
+    """A simulated crash of the process."""
 
 
 @contextmanager
 def crash_after(engine: Engine, statements: int) -> Iterator[None]:
-    """Raise Crash once the engine has run so many statements."""
+    """Raise Crash once the engine has run that many statements."""
     run = 0
 
     def count(*_arguments: Any) -> None:
@@ -187,11 +186,11 @@ def crash_after(engine: Engine, statements: int) -> Iterator[None]:
 
 
 def engine_of(sessions: Sessions) -> Engine:
-    """Return the engine behind a factory of sessions."""
+    """Return the engine of a session factory."""
     engine: Engine = sessions.kw["bind"]
     return engine
 
 
 def some_bundle(session: Session, name: str = "Starter") -> Bundle:
-    """Return one of the bundles that every shop begins with."""
+    """Return one of the default bundles."""
     return session.scalars(select(Bundle).where(Bundle.name == name)).one()

@@ -43,7 +43,7 @@ def pgbouncer(url: str, mode: str, *, more: Mapping[str, str] = MappingProxyType
 
 
 def _owner(socket_folder: object) -> int:
-    """Return the user that may enter PostgreSQL's socket folder; PgBouncer, too, refuses to run as root."""
+    """Return the user that may access PostgreSQL's socket folder; PgBouncer, too, refuses to run as root."""
     return Path(socket_folder).stat().st_uid if isinstance(socket_folder, str) else os.geteuid()
 
 

@@ -1,4 +1,4 @@
-"""The shop as its entry points see it, for attacks on its money."""
+"""Services as the entry points call them, for attacks on money."""
 
 import uuid
 from collections.abc import Callable
@@ -28,19 +28,19 @@ class Shop:
             return call(session)
 
     def pay(self, amount: str = "50") -> Event:
-        """Let alice pay at the provider, and return what its callback says."""
+        """Pay at the provider as alice, and return the callback's event."""
         return self.run(lambda s: decided(s, top_up(s, self.alice, self.settings, amount), self.settings))
 
     def callback(self, event: Event) -> uuid.UUID | None:
-        """Take a verified callback as the portal does."""
+        """Accept a verified callback as the portal does."""
         return self.run(lambda s: callbacks.store_event(s, "mock", event))
 
     def settle(self, event_id: uuid.UUID) -> str:
-        """Run the job."""
+        """Run the settlement job."""
         return self.run(lambda s: topups.settle(s, event_id))
 
     def money(self) -> Decimal:
-        """Say what alice has."""
+        """Return alice's balance."""
         return self.run(lambda s: balance(s, self.alice))
 
     def count(self, entity: Any, *where: Any) -> int:
@@ -61,7 +61,7 @@ def everything(shop: Shop) -> dict[str, list[str]]:
 
 
 def assert_all_or_nothing(shop: Shop, call: Callable[[Session], Any], must_change: set[str]) -> None:
-    """Let the process die after each statement of a call, and then run it through: all of it, or none."""
+    """Crash a call after each of its statements, then run it completely: all of its effects exist, or none."""
     before, statements = everything(shop), 0
     while True:
         statements += 1

@@ -1,4 +1,4 @@
-"""An upstream that writes down every byte it is sent, and answers each request by its path."""
+"""A fake upstream that records every byte it receives and responds by path."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ PROBER = b"\r\nUser-Agent: zenzefi-prober\r\n"
 
 
 class Recorder:
-    """Listens on a free port until it is closed; `received` holds what came of clients, over all connections."""
+    """Listens on a free port until it is closed; `received` has the bytes of all connections."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -57,7 +57,7 @@ class Recorder:
                         return
 
     def _answer(self, connection: socket.socket, path: bytes) -> bool:  # noqa: PLR0911 - a table of paths
-        """Answer one request; returns whether the connection goes on."""
+        """Send one response; returns whether the connection is kept."""
         match path:
             case b"/hang":
                 time.sleep(30)
@@ -102,6 +102,6 @@ class Recorder:
         return True
 
     def close(self) -> None:
-        """Stop listening; connections that stand are left to their ends."""
+        """Stop listening; open connections are left alone."""
         self._closing = True
         self._listener.close()

@@ -1,4 +1,4 @@
-"""A way to a server that can be held up: the connections stand, and nothing comes through."""
+"""A TCP relay that can stop forwarding while its connections stay open."""
 
 import contextlib
 import select
@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 
 class Relay:
-    """Listens on a free port in front of PostgreSQL; `hold` stops every byte, as a frozen machine or firewall does."""
+    """Listens on a free port in front of PostgreSQL; `hold` stops every byte, like a frozen machine or firewall."""
 
     def __init__(self, url: str) -> None:
         target = make_url(url)

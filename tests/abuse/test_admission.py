@@ -85,7 +85,7 @@ SMUGGLED = {
 
 @dataclass
 class Scene:
-    """A worker in front of a recording upstream, with a database of its own."""
+    """A worker in front of a recording upstream, with its own database."""
 
     settings: Settings
     factory: Sessions
@@ -104,7 +104,7 @@ class Scene:
 
 
 def read(connection: socket.socket, seconds: float) -> bytes:
-    """Read until the other side ends or says nothing for a while."""
+    """Read until the connection is closed or idle for a while."""
     connection.settimeout(seconds)
     received = b""
     try:
@@ -131,7 +131,7 @@ def staged(settings: Settings, redis_url: str) -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def stage(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[Scene]:
-    """Two workers for all tests that leave them as they were."""
+    """Two workers, shared by all tests that leave no state."""
     settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     with staged(settings, environment["REDIS_URL"]) as scene:
         scene.proxy.start_worker()
@@ -140,14 +140,14 @@ def stage(make_database: Callable[[], str], environment: dict[str, str]) -> Iter
 
 @pytest.fixture
 def scene(stage: Scene) -> Scene:
-    """The shared workers, a buyer of one's own, and nothing written down yet."""
+    """The shared workers, a new buyer, and an empty recording."""
     stage.upstream.received.clear()
     return replace(stage, owned=sell(stage.factory, stage.settings, f"buyer-{uuid.uuid4().hex[:8]}"))
 
 
 @pytest.fixture
 def own_scene(committed: tuple[Settings, Sessions], environment: dict[str, str]) -> Iterator[Scene]:
-    """A worker of one's own, for tests that leave traces."""
+    """A separate worker, for tests that leave state."""
     with staged(committed[0], environment["REDIS_URL"]) as scene:
         yield scene
 

@@ -34,7 +34,7 @@ Committed = tuple[Settings, Sessions]
 
 @pytest.fixture
 def proxy(committed: Committed, environment: dict[str, str], upstream: str) -> Iterator[Proxy]:
-    """A proxy before a sample upstream, whose worker the test starts itself."""
+    """A proxy in front of a sample upstream, with a worker started by the test."""
     port = free_port()
     proxy = Proxy(port, proxy_environment(committed[0], environment["REDIS_URL"], upstream, port))
     yield proxy
@@ -104,7 +104,7 @@ def test_15_an_upstream_can_neither_set_nor_clear_the_cookie(proxy: Proxy, commi
 
 
 def _serve_cookies(listening: socket.socket) -> None:
-    """Answer every request with cookies of our names, until the socket is closed."""
+    """Respond to every request with the platform's own cookie names, until the socket is closed."""
     reply = (
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nSet-Cookie: zenzefi_access=evil; Path=/\r\n"
         b"Set-Cookie: theirs=1\r\nSet-Cookie: __Host-zenzefi_access=evil\r\n"

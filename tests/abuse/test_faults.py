@@ -48,7 +48,7 @@ UNLIMITED = {"ZENZEFI_LIMITS__PROXY_PER_MINUTE": "1000000", "ZENZEFI_PROXY__CONN
 
 @dataclass
 class Load:
-    """Clients that ask as fast as they are answered, and write down what they saw."""
+    """Clients that send requests as fast as they get responses, and record the results."""
 
     proxy: Proxy
     secret: str
@@ -82,7 +82,7 @@ class Load:
 
 @dataclass
 class Site:
-    """A platform of its own: its servers can be killed without hurting other tests."""
+    """A separate platform, whose servers can be killed without affecting other tests."""
 
     postgres: PostgresServer
     redis: RedisServer
@@ -215,7 +215,7 @@ def test_21_a_body_that_ends_early_ends_early_for_the_client_too(impatient: Site
 
 @pytest.fixture
 def impatient(committed: tuple[Settings, Sessions], environment: dict[str, str], tmp_path: Path) -> Iterator[Site]:
-    """A worker whose upstream has one second to answer."""
+    """A worker with a timeout of one second for the upstream."""
     settings, factory = committed
     upstream, port = Recorder(), free_port()
     variables = proxy_environment(settings, environment["REDIS_URL"], upstream.address, port)

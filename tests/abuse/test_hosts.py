@@ -1,4 +1,4 @@
-"""A client stays with the proxy, and what HTTP lets it ask for is served: on raw sockets to a real worker."""
+"""Redirects and cookies stay on the proxy, and absolute-form targets are served: raw sockets to a real worker."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from tests.addon.processes import Proxy, free_port, proxy_environment
 
 
 class Boaster:
-    """An upstream that names its own address wherever it can, and keeps the last request."""
+    """An upstream that puts its own address wherever possible, and keeps the last request."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -57,7 +57,7 @@ class Stage:
     owned: Owned
 
     def ask(self, line: str, *lines: str) -> list[str]:
-        """Send a request and return the lines of the reply's head."""
+        """Send a request and return the header lines of the response."""
         head = (f"{line} HTTP/1.1", f"X-Access-Token: {self.owned.secret}", *lines, "Connection: close", "\r\n")
         with self.proxy.connect() as connection:
             connection.sendall("\r\n".join(head).encode())

@@ -35,7 +35,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def show_everything(committed: Committed) -> None:
-    """Turn it on for all traffic, and wait as long as the promise says."""
+    """Start an inspection of all traffic, and wait until the workers have started it."""
     settings, factory = committed
     dana = person(factory, "dana", is_superuser=True)
     with factory.begin() as session:

@@ -27,7 +27,7 @@ LEADS = ((0xC0, 0xE0, 1), (0xE0, 0xF0, 2), (0xF0, 0xF8, 3), (0xF8, 0xFC, 4), (0x
 
 
 def unchecked_utf8(raw: bytes) -> str:
-    """Decode as decoders did that masked bits and checked nothing."""
+    """Decode UTF-8 like decoders that mask bits without validation."""
     letters, position = [], 0
     while position < len(raw):
         value, more = raw[position], 0
@@ -63,7 +63,7 @@ TRIMS: tuple[Callable[[str], str], ...] = (
 
 
 def readings(path: bytes) -> Iterator[list[str]]:
-    """Return the segments that each reader ends up with."""
+    """Return the segments as each parser reads them."""
     once = unquote_to_bytes(path)
     for decoded in (once, unquote_to_bytes(once)):
         for decode in DECODERS:

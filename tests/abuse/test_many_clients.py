@@ -30,7 +30,7 @@ _LISTENERS = (
 
 @contextlib.contextmanager
 def files(soft: int | None = None) -> Iterator[None]:
-    """Let this process, and what it starts, open so many files; as many as the system allows without a number."""
+    """Raise the limit of open files of this process and its children."""
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard >= 2 * CLIENTS, "this system allows too few open files: raise the hard limit (ulimit -Hn)"
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft or hard, hard))

@@ -203,7 +203,7 @@ def test_6_revoking_and_first_use_at_the_same_instant_are_never_both(shop: Shop)
 
 
 def operation(shop: Shop, what: str) -> tuple[Callable[[Session], Any], set[str]]:
-    """Prepare something that moves money; return it with the tables that must have changed when it is done."""
+    """Prepare an operation on money; return it with the tables that it must change."""
     settings, alice = shop.settings, shop.alice
     changed = {"accounts", "transfers", "audit_entries"}
     if what == "purchase":
@@ -250,7 +250,7 @@ def test_9_a_balance_written_past_the_ledger_is_found(shop: Shop) -> None:
 
 
 def test_9_no_code_path_writes_a_balance_but_the_ledgers_own_conditional_update() -> None:
-    """Every assignment to a balance, and every UPDATE or INSERT of accounts with one, in all that runs."""
+    """Searches all production code for assignments to a balance and UPDATE or INSERT of accounts with one."""
     found = set()
     for path in (file for folder in ("models", "portal", "jobs", "addon") for file in Path(folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -49,7 +49,7 @@ def shop(committed: Committed) -> Shop:
 
 
 def running(shop: Shop, hours: int = 24) -> uuid.UUID:
-    """Sell alice a token and let its clock start."""
+    """Sell alice a token and activate it."""
 
     def start(session: Session) -> uuid.UUID:
         token = buy(session, shop.alice, shop.settings, hours=hours)
@@ -204,7 +204,7 @@ def test_4_a_second_before_its_end_a_token_pays_back_that_second_rounded_down(sh
 
 
 def operation(shop: Shop, what: str) -> tuple[Call, set[str]]:
-    """Prepare something that moves money; return it with the tables that must have changed when it is done."""
+    """Prepare an operation on money; return it with the tables that it must change."""
     settings, alice = shop.settings, shop.alice
     dana = person(shop.factory, "dana", is_superuser=True)
     if what == "bundle":

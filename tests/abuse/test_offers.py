@@ -93,7 +93,7 @@ def test_8_nobody_refers_himself(committed: Shop) -> None:
 
 @pytest.fixture
 def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
-    """A shop in which each of four jobs has one thing to do; each job by its name."""
+    """Four jobs with one due item each, by name."""
     settings, factory = committed
     alice, charlie, dana = person(factory, "alice", balance="100"), person(factory, "charlie"), person(factory, "dana")
     with factory.begin() as session:

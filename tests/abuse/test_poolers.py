@@ -37,7 +37,7 @@ LOOKS = 20
 
 @dataclass
 class Heard:
-    """A listener on a loop of its own, and what it said."""
+    """A listener on its own event loop, and what it received."""
 
     known: MemoryTier
     settings_changed: int = 0
@@ -47,7 +47,7 @@ class Heard:
 
 
 def listen(settings: Settings, call: Callable[[Heard], None]) -> Heard:
-    """Run a listener; `call` is run in a thread beside it."""
+    """Run a listener; `call` runs in a thread beside it."""
 
     async def main() -> Heard:
         heard = Heard(MemoryTier(10))
@@ -80,7 +80,7 @@ def notify(factory: Sessions) -> None:
 
 
 def through(settings: Settings, url: str, listen_url: str = "") -> Settings:
-    """Return settings whose way to the database is another one."""
+    """Return settings with another database address."""
     changed = settings.database.model_copy(update={"url": url, "listen_url": listen_url})
     return settings.model_copy(update={"database": changed})
 
@@ -140,7 +140,7 @@ def test_33_a_listen_url_that_names_another_database_is_not_trusted(
 def test_33_a_process_that_was_paused_trusts_nothing_that_it_remembers(
     committed: tuple[Settings, Sessions], environment: dict[str, str]
 ) -> None:
-    """Whatever was notified meanwhile is read only after the pause, perhaps after the first request."""
+    """Notifications sent during the pause are read only afterwards, perhaps after the first request."""
     settings, factory = committed
     owned, (serving, upstream), port = sell(factory, settings, "buyer"), start_upstream(), free_port()
     proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream, port))
@@ -163,7 +163,7 @@ def test_33_a_process_that_was_paused_trusts_nothing_that_it_remembers(
 
 @dataclass
 class Scene:
-    """A worker whose way to the database leads through PgBouncer in transaction mode."""
+    """A worker that reaches its database through PgBouncer in transaction mode."""
 
     settings: Settings
     factory: Sessions

@@ -35,12 +35,12 @@ def rotate(scene: Scene, *, grace: int) -> str:
 
 
 def answers(scene: Scene, secret: str) -> set[int]:
-    """Ask on so many connections that each worker is asked."""
+    """Send requests on enough connections to reach each worker."""
     return {scene.proxy.get("/", secret).status for _ in range(TRIES)}
 
 
 def open_until(scene: Scene, secret: str) -> float:
-    """Ask until every worker refuses a secret as invalid; return when the last request that passed was sent, in s."""
+    """Send requests until every worker rejects a secret; return the time of the last admitted request, in s."""
     begun, last, refused = time.monotonic(), 0.0, 0
     while refused < 2 * TRIES:
         sent = time.monotonic() - begun
@@ -57,7 +57,7 @@ def open_until(scene: Scene, secret: str) -> float:
 
 @contextmanager
 def endless(scene: Scene, header: str) -> Iterator[Callable[[float], bool]]:
-    """Begin a download that does not end by itself; yields a function that says whether it ends in time."""
+    """Start an endless download; yields a function that returns whether it ends in time."""
     with scene.proxy.connect() as connection:
         connection.sendall(f"GET /endless HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")

@@ -23,7 +23,7 @@ from tests.addon.processes import Proxy, free_port, proxy_environment
 
 @dataclass
 class Scene:
-    """A worker whose way to PostgreSQL can be held up; everybody else's stands."""
+    """A worker whose connection to PostgreSQL can be held up; all others work."""
 
     settings: Settings
     factory: Sessions
@@ -47,7 +47,7 @@ def scene(committed: tuple[Settings, Sessions], environment: dict[str, str]) -> 
 
 
 def ask_for(scene: Scene, proxy: Proxy, seconds: float) -> list[tuple[int, float]]:
-    """Ask again and again; return each status, and how long it took."""
+    """Send requests repeatedly; return each status and duration."""
     answers = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -59,7 +59,7 @@ def ask_for(scene: Scene, proxy: Proxy, seconds: float) -> list[tuple[int, float
 
 
 def is_known(scene: Scene, proxy: Proxy) -> None:
-    """Let a worker know the token; the notice of its first use makes it forget what it knew before."""
+    """Cache the token in a worker; the invalidation by its activation empties the entry."""
     assert proxy.get("/", scene.owned.secret).status == 200
     time.sleep(0.5)
     assert proxy.get("/", scene.owned.secret).status == 200

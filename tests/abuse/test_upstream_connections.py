@@ -51,7 +51,7 @@ def test_34_a_surplus_response_to_one_user_never_reaches_another_on_the_same_cli
 
 
 def read_one(connection: socket.socket) -> bytes:
-    """Read one response of two bytes, and nothing behind it."""
+    """Read exactly one response with a body of two bytes."""
     received = b""
     while not received.partition(b"\r\n\r\n")[2][1:]:
         received += connection.recv(65536)

@@ -1,4 +1,4 @@
-"""The pages for people, read as a test reads them: links, headings, and the commands in their blocks."""
+"""Parses the documentation for tests: links, headings and commands in code blocks."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ COMMENT = re.compile(r"\s+# .*$")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block of a page, and why it is not run, if it says so."""
+    """A code block of a page, and the reason if it is not run."""
 
     page: Path
     language: str
@@ -24,25 +24,25 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """Each command on a line of its own, without comments; what goes on after a backslash belongs to it."""
+        """Return the commands, without comments; a line that ends in a backslash continues."""
         lines = self.text.replace("\\\n", " ").splitlines()
         return [COMMENT.sub("", line).strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def blocks() -> Iterator[Block]:
-    """Go through the blocks of every page."""
+    """Yield the code blocks of every page."""
     for page in PAGES:
         for language, text, _, reason in FENCE.findall(page.read_text(encoding="utf-8")):
             yield Block(page, language, text, reason)
 
 
 def prose(page: Path) -> str:
-    """Return a page without its blocks."""
+    """Return a page without its code blocks."""
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what a link may name on a page, as GitHub makes it from the headings."""
+    """Return the anchors of a page, as GitHub derives them from headings."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
         slug = re.sub(r"[^\w\- ]", "", re.sub(r"`|\[|\]\([^)]*\)", "", heading).lower()).replace(" ", "-")

@@ -1,4 +1,4 @@
-"""Links lead somewhere, the commands on the pages exist, and the Russian README says what the English one does."""
+"""Tests of the documentation: links, commands, settings, and the Russian README against the English one."""
 
 import contextlib
 import importlib

@@ -31,7 +31,7 @@ def yookassa_side() -> Iterator[YooKassaFarSide]:
 def shop(
     settings: Settings, environment: dict[str, str], stripe_side: StripeFarSide, yookassa_side: YooKassaFarSide
 ) -> Settings:
-    """Settings with two more lines for each provider."""
+    """Settings with both providers enabled."""
     more = {
         "ZENZEFI_PAYMENTS__STRIPE_SECRET_KEY": "sk_test_a_key_that_only_tests_use",
         "ZENZEFI_PAYMENTS__STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
@@ -45,5 +45,5 @@ def shop(
 
 @pytest.fixture
 def made_app(shop: Settings) -> Flask:
-    """A portal that sells through all of them; `app` puts it on the test's transaction."""
+    """A portal with all providers; `app` puts it on the test's transaction."""
     return create_app(shop)

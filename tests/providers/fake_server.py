@@ -1,4 +1,4 @@
-"""What the fakes of foreign payment providers share: a server on loopback that keeps books, and fails when told to."""
+"""Base of the fake payment providers: a stateful server on loopback that can fail on request."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 Answer = tuple[int, dict[str, Any]]
 
 
-class FarSide:
+class FakeServer:
     """A provider's API: `answer` decides, `asked` remembers, the same idempotency key gets the same answer.
 
     `failures` are what the next requests get instead: a status, or 0 for a connection that is closed unanswered. Of the
@@ -46,7 +46,7 @@ class FarSide:
             return answer
 
     def forget_keys(self) -> None:
-        """A day goes by, after which providers know no idempotency key any more."""
+        """Expire all idempotency keys, as providers do after a day."""
         self._answers.clear()
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:

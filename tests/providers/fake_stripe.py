@@ -1,4 +1,4 @@
-"""Stripe as it is documented, as far as we use it: checkout sessions, refunds, disputes, signed events."""
+"""A fake of the parts of Stripe that the platform uses: checkout sessions, refunds, disputes, signed events."""
 
 import itertools
 import json
@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl
 
 import stripe
 
-from tests.providers.fake_server import Answer, FarSide
+from tests.providers.fake_server import Answer, FakeServer
 
 WEBHOOK_SECRET = "whsec_a_secret_that_only_tests_use"
 
 
-class StripeFarSide(FarSide):
+class StripeFarSide(FakeServer):
     IDEMPOTENCY_HEADER = "Idempotency-Key"
 
     def __init__(self) -> None:
@@ -53,23 +53,23 @@ class StripeFarSide(FarSide):
         return 404, {"error": {"type": "invalid_request_error", "message": "No such thing."}}
 
     def pay(self, session_id: str) -> dict[str, Any]:
-        """The customer pays; returns the event that reports it."""
+        """Pay the session; returns the event."""
         intent = f"pi_{session_id}"
         self.sessions[session_id].update(status="complete", payment_status="paid", payment_intent=intent)
         return self.event("checkout.session.completed", self.sessions[session_id])
 
     def expire(self, session_id: str) -> dict[str, Any]:
-        """The session ends unpaid; returns the event that reports it."""
+        """Expire the session unpaid; returns the event."""
         self.sessions[session_id].update(status="expired")
         return self.event("checkout.session.expired", self.sessions[session_id])
 
     def give_back(self, session_id: str, kopecks: int) -> dict[str, Any]:
-        """Somebody refunds in Stripe's dashboard; returns the event that reports it."""
+        """Refund in Stripe's dashboard; returns the event."""
         _, refund = self._refund({"payment_intent": f"pi_{session_id}", "amount": str(kopecks)})
         return self.event("refund.created", refund)
 
     def dispute(self, session_id: str, kopecks: int, kind: str = "funds_withdrawn") -> dict[str, Any]:
-        """The payer's bank takes money, or gives it back; returns the event that reports it."""
+        """Open or win a dispute; returns the event."""
         about = {"id": f"du_{session_id}", "object": "dispute", "amount": kopecks, "currency": "rub"}
         known = self.disputes.setdefault(about["id"], {**about, "payment_intent": f"pi_{session_id}"})
         moved = {"funds_withdrawn": [-kopecks], "funds_reinstated": [kopecks]}.get(kind, [])
@@ -116,7 +116,7 @@ class StripeFarSide(FarSide):
 
 
 def signed(event: dict[str, Any], *, secret: str = WEBHOOK_SECRET, age: int = 0) -> tuple[bytes, dict[str, str]]:
-    """Return body and headers of a callback, signed by the library's own means."""
+    """Return body and headers of a callback, signed by Stripe's library."""
     body = json.dumps(event)
     header = stripe.WebhookSignature.generate_signature_header(body, secret, timestamp=int(time.time()) - age)
     return body.encode(), {"Stripe-Signature": header}

@@ -1,13 +1,13 @@
-"""YooKassa as it is documented, as far as we use it: payments, refunds, and notifications that prove nothing."""
+"""A fake of the parts of YooKassa that the platform uses: payments, refunds, unsigned notifications."""
 
 import json
 import uuid
 from typing import Any
 
-from tests.providers.fake_server import Answer, FarSide
+from tests.providers.fake_server import Answer, FakeServer
 
 
-class YooKassaFarSide(FarSide):
+class YooKassaFarSide(FakeServer):
     IDEMPOTENCY_HEADER = "Idempotence-Key"
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class YooKassaFarSide(FarSide):
         return 404, {"type": "error", "code": "not_found", "description": "There is no such thing."}
 
     def decide(self, name: str, status: str = "succeeded", reason: str = "") -> bytes:
-        """The customer pays or cancels, or it is refused for a reason; returns the notification's body."""
+        """Pay, cancel or decline with a reason; returns the notification's body."""
         self.payments[name].update(status=status, paid=status == "succeeded")
         if reason:
             self.payments[name]["cancellation_details"] = {"party": "payment_network", "reason": reason}

@@ -1,4 +1,4 @@
-"""A provider that is slow or down: what it reported is asked for again, and nobody of ours waits on a lock for it."""
+"""A slow or failing provider: events are queried again, and no lock is held during a call."""
 
 import threading
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def running(
     yookassa_side: YooKassaFarSide,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Shop:
-    """A shop with real commits, whose jobs run here."""
+    """An installation with real commits, whose jobs run here."""
     settings = committed[0].model_copy(update={"payments": shop.payments})
     monkeypatch.setattr(context, "settings", lambda: settings)
     monkeypatch.setattr(context, "sessions", lambda: committed[1])
@@ -106,7 +106,7 @@ def test_a_refund_is_carried_out_once_its_provider_answers(running: Shop, paymen
 
 @pytest.fixture
 def slow(running: Shop) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Two signs: that the provider has been asked, and that it may answer."""
+    """Two events: the provider was called, and it may respond."""
     side, asked, may_answer = running[2], threading.Event(), threading.Event()
     handle = side.handle
 
@@ -146,7 +146,7 @@ def test_a_payment_is_refunded_while_a_slow_provider_is_asked_about_it(
 
 
 def _during(running: Shop, slow: tuple[threading.Event, threading.Event], asks: Any, act: Any) -> None:
-    """Do something that must not wait while the provider is asked."""
+    """Run something that must not block during a call to the provider."""
     asked, may_answer = slow
     thread = threading.Thread(target=asks, daemon=True)
     thread.start()

@@ -35,7 +35,7 @@ def payment(session: Session, charlie: User, shop: Settings) -> Payment:
 
 
 def told(session: Session, shop: Settings, event: dict[str, Any]) -> str | None:
-    """Verify, store and settle a callback, as the portal and the job do."""
+    """Verify, store and settle a callback, as portal and job do."""
     body, headers = signed(event)
     word = providers.known("stripe", shop).verify(Callback(headers, body, clock.now()))
     if word is None:

@@ -1,4 +1,4 @@
-"""Paying through YooKassa: its notifications are believed only after asking, and only from where it sends them."""
+"""Payments through YooKassa: notifications are accepted only from its addresses and confirmed by a query."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What the portal's own tests stand on, for attacks on it."""
+"""Fixtures of the portal's tests, for attacks on the portal."""
 
 from tests.portal.api.conftest import alices, charlies, danas, nobody, program
 from tests.portal.conftest import anonymous, app, as_alice, as_charlie, as_dana, login, made_app, queued

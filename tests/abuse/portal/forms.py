@@ -1,4 +1,4 @@
-"""The forms on a page, as a browser would send them."""
+"""Parses the forms of a page, with the values that a browser would send."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -9,7 +9,7 @@ TYPED = {"text", "search", "email", "url", "tel", "textarea", "hidden", "number"
 
 @dataclass
 class Form:
-    """Where a form leads, its fields with the values that they are shown with, and which of those are typed."""
+    """A form: its action, its fields with their values, and which of them are text fields."""
 
     method: str
     action: str
@@ -17,7 +17,7 @@ class Form:
     typed: set[str] = field(default_factory=set)
 
     def key(self) -> tuple[str, tuple[str, ...]]:
-        """What tells this form from others: one in each row of a table is the same."""
+        """Identify the form; the same form in each row of a table has one key."""
         return "/".join(part if part.isalpha() else "-" for part in self.action.split("/")), tuple(sorted(self.values))
 
 

@@ -1,4 +1,4 @@
-"""The portal as it runs in production: gunicorn on a socket, behind what stands for a reverse proxy that ends TLS."""
+"""Runs the portal as in production: gunicorn on a socket, behind a simulated reverse proxy that ends TLS."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ HOST = "shop.example"
 
 @dataclass
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -35,13 +35,13 @@ class Answer:
 
 @dataclass
 class Running:
-    """A running portal; `log` is all that it writes down, its access log among it."""
+    """A running portal; `log` is its whole output, including the access log."""
 
     port: int
     log: Path
 
     def send(self, raw: bytes) -> bytes:
-        """Send bytes on a connection of their own and return all that comes."""
+        """Send bytes on a new connection and return the whole response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
             connection.sendall(raw)
             answer = b""
@@ -50,13 +50,13 @@ class Running:
         return answer
 
     def visitor(self, address: str) -> "Visitor":
-        """Return somebody who comes through the reverse proxy from an address."""
+        """Return a browser that connects through the reverse proxy from an address."""
         return Visitor(self, address)
 
 
 @dataclass
 class Visitor:
-    """Somebody with a browser: keeps cookies and fills the CSRF token in."""
+    """A browser: keeps cookies and fills in the CSRF token."""
 
     portal: Running
     address: str
@@ -66,7 +66,7 @@ class Visitor:
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str | None] | None = None
     ) -> Answer:
-        """Send a request as the reverse proxy passes it on; a header of None is left out."""
+        """Send a request as the reverse proxy forwards it; a header of None is left out."""
         usual: dict[str, str | None] = {
             "Host": HOST,
             "X-Forwarded-Proto": "https",
@@ -99,20 +99,20 @@ class Visitor:
         return self.ask("POST", path, body, {**form, **(headers or {})})
 
     def renew_token(self) -> None:
-        """Look at a form."""
+        """Load a form to get its CSRF token."""
         found = re.search(r'name="csrf_token" value="([^"]+)"', self.get("/").text)
         assert found is not None
         self.token = found[1]
 
     def log_in(self, email: str, password: str = PASSWORD, **fields: str) -> Answer:
-        """Log in, and take up the token of the fresh session."""
+        """Log in, and use the CSRF token of the new session."""
         answer = self.post("/login", email=email, password=password, **fields)
         if answer.status == 303:
             self.renew_token()
         return answer
 
     def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """Call the API as a program does."""
+        """Call the API as an API client does."""
         sent = {"Content-Type": "application/json", "Cookie": None, **headers}
         return self.ask(method, f"/api/v1{path}", json.dumps(body or {}).encode(), sent)
 

@@ -36,7 +36,7 @@ def post(app: Flask, settings: Settings, connection: Connection, monkeypatch: py
 
 @dataclass
 class Seen:
-    """All that a visitor can see of an answer, and the work that it took."""
+    """Everything observable of a response, and the work that it caused."""
 
     status: int
     location: str | None
@@ -47,7 +47,7 @@ class Seen:
 
 @pytest.fixture
 def seen(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seen]:
-    """A function that sends a form in a fresh browser and returns what can be seen of the answer."""
+    """Return a function that submits a form in a new browser and returns what is observable."""
     hashes: list[str] = []
 
     class Counting(PasswordHasher):

@@ -35,14 +35,14 @@ def is_api(rule: Rule) -> bool:
 
 
 def is_admins(app: Flask, rule: Rule) -> bool:
-    """Say whether a route is for admins alone."""
+    """Return whether a route is only for admins."""
     if is_api(rule):
         return app.view_functions[rule.endpoint].__dict__["needs"] is KeyScope.ADMIN
     return rule.rule.startswith("/admin")
 
 
 def routes(app: Flask) -> Iterator[tuple[str, Rule]]:
-    """Return every method and route there is."""
+    """Return every method and route."""
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield method, rule

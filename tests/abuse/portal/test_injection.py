@@ -65,7 +65,7 @@ NEVER_SHOWN = {"password", "current_password", "new_password", "repeated"}
 
 
 def typed_fields() -> dict[str, set[str]]:
-    """Return the fields of every form class into which text is typed."""
+    """Return the text fields of every form class."""
 
     def below(kind: type[Form]) -> Iterator[type[Form]]:
         for each in kind.__subclasses__():
@@ -85,7 +85,7 @@ def typed_fields() -> dict[str, set[str]]:
 
 
 def attack(browser: Browser, html: str, done: set[Any]) -> Iterator[str]:
-    """Send every form of a page with each of its fields replaced in turn; yield the names of the fields."""
+    """Submit every form of a page with each of its fields replaced in turn; yield the names of the fields."""
     for form in forms_of(html):
         if form.key() in done or not form.typed or any(word in form.action for word in ENDS):
             continue
@@ -108,7 +108,7 @@ def raw(text: str) -> list[str]:
 
 
 def walk(app: Flask, shop: Shop, browser: Browser, *, admin: bool) -> Iterator[tuple[str, str]]:
-    """Yield the address and the text of every page that somebody sees."""
+    """Yield the address and text of every page that a user can see."""
     for rule in rules(app, "GET"):
         if rule.rule.startswith("/admin") is admin and not rule.endpoint.startswith(("docs.", "static", "links.")):
             answer = browser.get(shop.path(rule))
@@ -118,7 +118,7 @@ def walk(app: Flask, shop: Shop, browser: Browser, *, admin: bool) -> Iterator[t
 
 @pytest.fixture
 def as_evil(alice: User, app: Flask, as_alice: Browser, as_dana: Browser) -> tuple[Browser, Browser]:
-    """Alice and dana, whose browsers call themselves something."""
+    """Alice and dana, with malicious user agents."""
     for browser in (as_alice, as_dana):
         browser.client.environ_base["HTTP_USER_AGENT"] = EVIL
         browser.client.environ_base["HTTP_REFERER"] = EVIL
@@ -178,7 +178,7 @@ def assert_every_form_was_attacked(attacked: set[str]) -> None:
 
 
 def attack_api(app: Flask, program: Program) -> None:
-    """Send every body of the API's document with each text in turn replaced."""
+    """Send every body of the OpenAPI document with each text replaced in turn."""
     document = app.test_client().get("/openapi.json").json
     assert document is not None
     kinds = document["components"]["schemas"]
@@ -199,7 +199,7 @@ def attack_api(app: Flask, program: Program) -> None:
 
 
 def assert_files_are_text(app: Flask, shop: Shop, as_alice: Browser, as_dana: Browser) -> None:
-    """No cell of any CSV is a formula, and no PDF does anything."""
+    """Assert that no CSV cell is a formula and no PDF has an action."""
     cells = 0
     for rule in pages(app):
         if "GET" not in (rule.methods or ()) or rule.endpoint.startswith(("docs.", "static")):

@@ -55,7 +55,7 @@ WALLETS = """
 
 
 def multiply(connection: Connection, table: str, facts: dict[str, str]) -> None:
-    """Make ten thousand of a table's newest row."""
+    """Copy a table's newest row ten thousand times."""
     columns = [
         column["name"]
         for column in inspect(connection).get_columns(table)
@@ -72,7 +72,7 @@ def multiply(connection: Connection, table: str, facts: dict[str, str]) -> None:
 
 @contextmanager
 def rows_fetched() -> Iterator[dict[str, int]]:
-    """Note for each statement how many rows the database sent."""
+    """Record how many rows the database returned for each statement."""
     fetched: dict[str, int] = {}
 
     def note(*call: Any) -> None:
@@ -88,7 +88,7 @@ def rows_fetched() -> Iterator[dict[str, int]]:
 
 @pytest.fixture
 def full(shop: Shop, connection: Connection) -> Shop:
-    """A shop with ten thousand of everything, nearly all of it alice's."""
+    """A database with ten thousand rows of everything, nearly all of it alice's."""
     for table, facts in MANY.items():
         multiply(connection, table, facts)
     # Everybody has one wallet.
@@ -128,7 +128,7 @@ def test_30_ten_thousand_rows_of_anything_are_paged_searched_and_sorted_in_the_d
 
 
 def api_lists(app: Flask) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the API's reads, each asked for as much as it gives."""
+    """Return the API's lists, each with the largest page."""
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("api_") and "GET" in (rule.methods or ()) and not rule.arguments:
             path = rule.rule.removeprefix("/api/v1")

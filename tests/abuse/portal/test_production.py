@@ -52,17 +52,17 @@ class Scene:
 
     @property
     def own_settings(self) -> Settings:
-        """The settings with the portal's own name."""
+        """Settings with the portal's public name."""
         return self.settings.model_copy(
             update={"portal": self.settings.portal.model_copy(update={"public_url": f"https://{HOST}"})}
         )
 
     def visitor(self) -> Visitor:
-        """Return somebody whom nobody has seen before."""
+        """Return a browser without cookies."""
         return next(self.visitors)
 
     def link(self, purpose: LinkPurpose, email: str) -> str:
-        """Let the job write the mails that were asked for, and return the secret of the link in the newest."""
+        """Run the mail job, and return the secret of the newest link."""
         with self.factory.begin() as session:
             while email_links.send_requested(session):
                 pass
@@ -98,7 +98,7 @@ def scene(
 
 
 def test_27_a_form_from_another_site_is_refused(scene: Scene) -> None:
-    """Its page can send alice's cookies, but neither her token nor our Referer."""
+    """The other site can send alice's cookies, but neither her CSRF token nor a valid Referer."""
     alice = scene.visitor()
     assert alice.log_in(scene.alice.email).status == 303
     fields = {"email": "mallory@evil.example", "current_password": PASSWORD}
@@ -215,7 +215,7 @@ def test_29_passwords_secrets_and_tokens_are_in_no_log_no_address_no_error_page_
 
 @contextmanager
 def broken(scene: Scene, table: str) -> Iterator[None]:
-    """Take a table away for the block."""
+    """Rename a table for the duration of the block."""
     for old, new in ((table, f"{table}_gone"), (f"{table}_gone", table)):
         with scene.factory.begin() as session:
             session.execute(text(f'ALTER TABLE "{old}" RENAME TO "{new}"'))
@@ -291,7 +291,7 @@ def test_32_no_way_of_writing_a_request_leads_to_another_site(scene: Scene, raw:
 
 
 def test_32_a_forged_forwarded_address_opens_no_second_door(scene: Scene) -> None:
-    """The proxy adds the true address at the end; what a client wrote before it counts for nothing."""
+    """The proxy appends the true address; values that the client sent before it are ignored."""
     address = scene.visitor().address
     codes = []
     for number in range(7):

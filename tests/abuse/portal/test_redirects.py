@@ -35,7 +35,7 @@ ENDS = {"profile.logout", "own_data.delete", "logins.end_all", "logins.end_other
 
 
 def is_ours(location: str | None, settings: Settings) -> bool:
-    """Say whether a redirect leads to a path of this site, or through the proxy's own door."""
+    """Return whether a redirect stays on this site or leads to the proxy's login endpoint."""
     if location is None or location.startswith(f"{settings.proxy.address}/_zenzefi/enter?ticket="):
         return True
     return location.startswith("/") and not location.startswith(("//", "/\\"))
@@ -89,7 +89,7 @@ def test_32_no_way_back_leads_to_another_site(app: Flask, alice: User, alices: P
 
 
 def test_32_every_way_back_that_a_request_names_is_looked_at_first() -> None:
-    """A new view that takes `next` from a request gives it to `local_path` in the same breath."""
+    """Every view that reads `next` from a request passes it to `local_path` in the same expression."""
     found = 0
     for path in sorted((Path(__file__).parents[3] / "portal").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -42,7 +42,7 @@ def portal(
 
 @pytest.fixture(scope="module")
 def nginx(portal: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """nginx as Compose runs it, in front of the portal; yields its port for TLS."""
+    """nginx as in Compose, in front of the portal; yields its TLS port."""
     port = free_port()
     edge = Edge(
         tmp_path_factory.mktemp("edge"),
@@ -74,7 +74,7 @@ def connect(port: int, *, tls: bool) -> socket.socket:
 
 
 def health(port: int, *, tls: bool) -> float:
-    """Ask for the portal's health; returns how long that took."""
+    """Request the portal's health report; returns the duration."""
     started = time.monotonic()
     with connect(port, tls=tls) as client:
         client.sendall(f"GET /health HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
