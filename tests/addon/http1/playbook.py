@@ -1,4 +1,4 @@
-"""A layer between two imaginary sockets: events in, commands out, and a clock that stands still."""
+"""Playbook tests of the layer: events in, commands out, simulated sockets and clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ HOST = b"upstream.example:8000"
 
 @dataclass
 class FakeSockets:
-    """Remembers what the layer asked of its sockets."""
+    """Records what the layer does with its sockets."""
 
     paused: bool = False
     aborted: list[Connection] = field(default_factory=list)
@@ -62,7 +62,7 @@ class FakeSockets:
 
 
 class FakePolicy:
-    """Admits everything, unless a test says otherwise; keeps what it was told."""
+    """Admits every request unless a test sets `decide`; records the callbacks."""
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream

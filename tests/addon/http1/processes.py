@@ -1,4 +1,4 @@
-"""A worker as a process of its own, and raw servers and clients around it."""
+"""A worker process for tests, with raw servers and clients."""
 
 import json
 import os
@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 
 
 class Upstream:
-    """A raw server: each connection is handed to `serve` in a thread of its own."""
+    """A raw server: `serve` handles each connection in a thread of its own."""
 
     def __init__(self, serve: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -66,7 +66,7 @@ def read_head(connection: socket.socket) -> tuple[bytes, bytes]:
 
 
 def serve_everything(connection: socket.socket) -> None:
-    """Understands a few addresses, one request after the other."""
+    """Serve a few paths, one request after the other."""
     while True:
         head, rest = read_head(connection)
         path = head.split()[1]

@@ -1,4 +1,4 @@
-"""What a reply to a client says."""
+"""Parsing of responses to clients."""
 
 import json
 

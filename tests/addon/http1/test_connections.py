@@ -1,4 +1,4 @@
-"""The connection to the upstream: kept, lost, refused, not there."""
+"""The upstream connection: kept, lost, refused, unreachable."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_a_post_on_a_stale_connection_is_not_repeated():
     assert b'"upstream_closed"' in play.received
 
 
-def test_a_reply_that_has_begun_is_not_repeated():
+def test_a_request_whose_response_has_begun_is_not_repeated():
     play = Playbook().send(GET).reply(OK).send(GET).reply(b"HTTP/1.1 200").upstream_hangs_up()
     assert len(play.upstreams) == 1
 
@@ -33,7 +33,7 @@ def test_a_kept_connection_that_closes_is_replaced():
     assert len(play.upstreams) == 2
 
 
-def test_bytes_nobody_asked_for_poison_the_kept_connection():
+def test_unexpected_bytes_close_the_kept_connection():
     play = Playbook().send(GET).reply(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
     assert not play.server.connected
     play.send(GET).reply(OK)
@@ -53,7 +53,7 @@ def test_bytes_nobody_asked_for_poison_the_kept_connection():
         (b"Transfer-Encoding: chunked\r\n", False),
     ],
 )
-def test_a_204_that_announces_a_body_leaves_a_connection_nobody_can_trust(line, is_kept):
+def test_a_204_that_announces_a_body_leaves_the_connection_unusable(line, is_kept):
     play = Playbook().send(GET).reply(b"HTTP/1.1 204 No Content\r\n%b\r\n" % line)
     assert play.received.startswith(b"HTTP/1.1 204 ")
     assert not play.closed
@@ -62,7 +62,7 @@ def test_a_204_that_announces_a_body_leaves_a_connection_nobody_can_trust(line, 
 
 @pytest.mark.parametrize("line", [b"Content-Length: 4\r\n", b"Transfer-Encoding: chunked\r\n"])
 @pytest.mark.parametrize("status", [b"200 OK", b"304 Not Modified"])
-def test_a_body_that_comes_late_behind_a_reply_without_one_reaches_no_reply(status, line):
+def test_a_late_body_of_a_bodiless_response_is_not_read_as_a_response(status, line):
     """RFC 9112, 6.3: a response to HEAD, and a 304, end with their head, whatever length they announce."""
     method = b"GET" if status.startswith(b"304") else b"HEAD"
     play = Playbook().send(GET.replace(b"GET", method)).reply(b"HTTP/1.1 %b\r\n%b\r\n" % (status, line))
@@ -93,14 +93,14 @@ def test_the_next_address_is_tried_and_the_dead_one_skipped():
     assert any(play.upstream.candidates(play.time)[0] == dead for _ in range(4))
 
 
-def test_a_client_that_leaves_while_the_connection_is_made():
+def test_a_client_that_closes_during_the_connection_attempt():
     play = Playbook(connects=False).send(GET).hang_up(lost=True)
     assert play.closed
     play.connected()
     assert play.upstreams == [b""]
 
 
-def test_a_body_that_comes_while_the_connection_is_made():
+def test_a_body_received_during_the_connection_attempt():
     play = Playbook(connects=False).send(post(b"12345")[:-3]).send(b"345")
     assert play.upstreams == [b""]
     play.connected()

@@ -1,4 +1,4 @@
-"""The worker as a process of its own, between real sockets."""
+"""A worker process between real sockets."""
 
 import signal
 import socket
@@ -73,12 +73,12 @@ def test_a_slow_upstream_is_a_504_in_time(worker):
 
 
 @pytest.mark.parametrize(("path", "expected"), [("/garbage", "upstream_invalid"), ("/close", "upstream_closed")])
-def test_an_upstream_that_breaks_the_rules_is_a_502(worker, path, expected):
+def test_an_upstream_that_violates_http_is_a_502(worker, path, expected):
     assert code(worker.ask(get(path))) == expected
     assert status(worker.ask(get("/fine"))) == 200
 
 
-def test_a_reply_that_breaks_off_is_visibly_incomplete(worker):
+def test_a_response_that_breaks_off_is_visibly_incomplete(worker):
     reply = worker.ask(get("/half"))
     assert b"Content-Length: 100" in reply
     assert reply.endswith(b"half")
@@ -110,7 +110,7 @@ def test_an_upstream_that_refuses_and_one_that_hangs(worker):
         assert other.stop()[0] == 0
 
 
-def test_a_tunnel_is_counted_and_cut(worker, upstream):
+def test_a_tunnel_is_counted_and_aborted(worker, upstream):
     with worker.connect() as client:
         handshake = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: a\r\n"
         client.sendall(get("/echo", handshake, close=False))
@@ -128,7 +128,7 @@ def test_a_tunnel_is_counted_and_cut(worker, upstream):
     assert worker.local("/_zenzefi/counted")[2:4] == [0, ["token_revoked"]]
 
 
-def test_a_download_that_nobody_reads_is_cut_at_once(worker, upstream):
+def test_a_download_that_the_client_does_not_read_is_aborted_at_once(worker, upstream):
     with worker.connect(buffer=4096) as client:
         client.sendall(get(f"/download/{200 * MIB}"))
         wait_until(lambda: worker.local("/_zenzefi/counted")[1] > 0)
@@ -140,7 +140,7 @@ def test_a_download_that_nobody_reads_is_cut_at_once(worker, upstream):
         assert len(read_all(client)) < 20 * MIB
 
 
-def test_an_idle_connection_is_cut(worker):
+def test_an_idle_connection_is_closed_on_abort(worker):
     with worker.connect() as client:
         client.sendall(get("/", close=False))
         assert status(client.recv(65536)) == 200
@@ -171,7 +171,7 @@ def test_200_mb_up_and_down_with_flat_memory(worker):
     assert counted_out >= size
 
 
-def test_a_client_that_does_not_read_holds_the_upstream_back(worker):
+def test_a_client_that_does_not_read_slows_the_upstream(worker):
     worker.ask(get("/"))
     before = worker.memory
     with worker.connect(buffer=4096) as client:
@@ -184,7 +184,7 @@ def test_a_client_that_does_not_read_holds_the_upstream_back(worker):
         assert worker.memory - before < 4 * MIB
 
 
-def test_an_upstream_that_does_not_read_holds_the_client_back(worker):
+def test_an_upstream_that_does_not_read_slows_the_client(worker):
     before = worker.memory
     with worker.connect() as client:
         client.sendall(upload("/never-reads", 200 * MIB))
@@ -222,7 +222,7 @@ def test_a_slow_head_is_a_408_and_silence_is_closed(worker):
         assert time.monotonic() - started < 4
 
 
-def test_a_client_that_half_closes_gets_its_reply_where_that_is_allowed(upstream):
+def test_a_client_that_half_closes_gets_its_response_where_that_is_allowed(upstream):
     worker = Worker(upstream.address, {**LIMITS, "half_close": True})
     with worker.connect() as client:
         client.sendall(get("/hang/1", close=False))
@@ -231,7 +231,7 @@ def test_a_client_that_half_closes_gets_its_reply_where_that_is_allowed(upstream
     assert worker.stop()[0] == 0
 
 
-def test_a_client_that_vanishes_frees_the_upstream(worker, upstream):
+def test_a_lost_client_closes_its_upstream_connection(worker, upstream):
     with worker.connect() as client:
         client.sendall(get("/hang/5", close=False))
         wait_until(lambda: worker.local("/_zenzefi/counted")[2] == 1)
@@ -239,7 +239,7 @@ def test_a_client_that_vanishes_frees_the_upstream(worker, upstream):
     assert wait_until(lambda: worker.local("/_zenzefi/counted")[2] == 0) < 1.5
 
 
-def test_events_flow_as_they_come(worker):
+def test_server_sent_events_are_not_buffered(worker):
     with worker.connect() as client:
         client.sendall(get("/events"))
         started = time.monotonic()
@@ -256,7 +256,7 @@ def test_first_use_and_slow_admission(worker):
     assert worker.ask(get("/_zenzefi/slow")).endswith(b'"slow"')
 
 
-def test_sigterm_finishes_what_runs(upstream):
+def test_sigterm_finishes_running_exchanges(upstream):
     worker = Worker(upstream.address, LIMITS)
     with worker.connect() as idle, worker.connect() as client:
         idle.sendall(get("/", close=False))
@@ -289,7 +289,7 @@ def test_many_idle_connections_cost_little(worker):
     assert each < 40 * 1024
 
 
-def test_what_a_closed_client_does_not_take_is_given_up(worker):
+def test_bytes_that_a_closed_client_does_not_take_are_dropped(worker):
     files = worker.files
     with worker.connect(buffer=4096) as client:
         client.sendall(get("/download/150000"))

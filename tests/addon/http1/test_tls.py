@@ -1,4 +1,4 @@
-"""TLS at both ends of the worker."""
+"""TLS to the client and to the upstream."""
 
 import datetime
 import signal
@@ -119,7 +119,7 @@ def test_a_refusal_over_tls(worker, certificates):
         assert code(client.recv(65536)) == "token_missing"
 
 
-def test_a_cut_over_tls(worker, certificates):
+def test_an_abort_over_tls(worker, certificates):
     with connect(worker, certificates, strict=True) as client, connect(worker, certificates) as other:
         client.sendall(get("/events"))
         assert b"data: 0" in client.recv(65536) + client.recv(65536)
@@ -145,7 +145,7 @@ def test_a_handshake_that_never_ends_is_closed(worker):
 
 
 @pytest.mark.parametrize("changes", [{"ca": "other"}, {"sni": "elsewhere.example"}])
-def test_an_upstream_that_cannot_prove_itself_gets_nothing(certificates, upstream, changes):
+def test_an_upstream_without_a_valid_certificate_is_sent_nothing(certificates, upstream, changes):
     ca = {"ca": str(certificates["other"])} if "ca" in changes else changes
     worker = start(certificates, upstream.address, **ca)
     with connect(worker, certificates) as client:
@@ -172,7 +172,7 @@ def test_an_upstream_that_does_not_speak_tls_or_hangs(certificates):
         worker.stop()
 
 
-def test_a_renewed_certificate_is_taken_up(certificates, upstream, tmp_path):
+def test_a_renewed_certificate_is_loaded(certificates, upstream, tmp_path):
     current = tmp_path / "current.pem"
     current.write_bytes(certificates["other"].read_bytes())
     worker = start(certificates, upstream.address, certificate=str(current))

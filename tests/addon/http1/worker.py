@@ -1,4 +1,4 @@
-"""A worker process for tests: our layer with a policy that knows one good token.
+"""A worker process for tests: the layer with a policy that accepts one token.
 
 Started with one JSON argument: {"upstream": [host, port], "limits": {...}, "tls": {...}}. It prints its port.
 """
@@ -28,7 +28,7 @@ REVOKED = Refuse(401, "token_revoked", "The access token was revoked.")
 
 
 class TokenPolicy:
-    """Admits `good`; answers a few addresses of its own; remembers what was counted."""
+    """Admits the token `good`, answers a few local paths and records the counted bytes."""
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
@@ -78,7 +78,7 @@ class TokenPolicy:
 
 
 class Watcher:
-    """Another addon, which looks at flows and tries to change them."""
+    """Another addon, which records flows and tries to change them."""
 
     def __init__(self) -> None:
         self.seen: list[list[object]] = []

@@ -1,4 +1,4 @@
-"""A client that closes its connection has left: its request is canceled upstream at once, and frees its slot.
+"""A client that closes its connection cancels its request: the upstream connection is closed at once.
 
 This is what nginx (`proxy_ignore_client_abort off`, its default) and HAProxy (`option abortonclose`) do with a FIN.
 """
@@ -47,7 +47,7 @@ def test_a_client_that_closes_cancels_its_request_at_every_stage(stage):
     assert play.policy.opened == [exchange for exchange in play.policy.closed if exchange.admission is not None]
 
 
-def test_what_was_transferred_before_the_client_left_is_counted():
+def test_bytes_transferred_before_the_client_closed_are_counted():
     play = Playbook().send(post(b"12345")).reply(OK[:-1]).hang_up()
     assert (play.exchange.bytes_in, play.exchange.bytes_out, play.exchange.status) == (5, 1, 200)
     assert (play.policy.bytes_in, play.policy.bytes_out) == (5, 1)
@@ -59,7 +59,7 @@ def test_requests_pipelined_behind_the_one_under_way_are_not_sent():
     assert play.upstreams[0].count(b"GET ") == 1
 
 
-def test_an_answer_of_ours_is_still_sent_to_a_client_that_closes_behind_its_request():
+def test_an_error_response_is_still_sent_to_a_client_that_closes_after_its_request():
     play = Playbook().send(b"nonsense\r\n\r\n").hang_up()
     assert status(play.received) == 400
     assert play.closed
@@ -82,7 +82,7 @@ def test_a_fin_behind_unread_bytes_cancels_the_request():
     assert play.exchange.code == "client_closed"
 
 
-def test_a_fin_of_a_client_without_a_request_is_left_to_its_connection():
+def test_a_fin_without_a_request_under_way_is_ignored():
     play = Playbook().send(GET).reply(OK).left()
     assert not play.closed
 
@@ -95,7 +95,7 @@ def test_a_fin_behind_unread_bytes_gives_a_tunnel_a_bounded_time_to_pass_them_on
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
-def test_where_half_closed_clients_are_served_only_a_lost_one_has_left(is_lost):
+def test_where_half_closing_is_allowed_only_a_lost_client_is_closed(is_lost):
     play = Playbook(limits=Limits(half_close=True)).send(GET).left(is_lost=is_lost)
     assert play.closed is is_lost
 
@@ -131,7 +131,7 @@ def test_a_hanging_request_ends_as_its_client_closes(worker):
     assert worker.local("/_zenzefi/counted")[3] == ["client_closed"]
 
 
-def test_the_upstream_sees_the_end_at_once():
+def test_the_upstream_connection_is_closed_at_once():
     seen: list[float] = []
 
     def serve(connection: socket.socket) -> None:
@@ -150,7 +150,7 @@ def test_the_upstream_sees_the_end_at_once():
     worker.stop()
 
 
-def test_a_client_that_has_sent_far_ahead_is_seen_to_leave(worker):
+def test_a_client_that_has_sent_far_ahead_is_detected_as_closed(worker):
     with worker.connect() as client:
         client.sendall(get("/hang/25", close=False))
         begun(worker)
@@ -159,7 +159,7 @@ def test_a_client_that_has_sent_far_ahead_is_seen_to_leave(worker):
     assert freed_within(worker, 1.5)
 
 
-def test_a_client_that_resets_an_upload_nobody_takes_is_seen_to_leave(worker):
+def test_a_client_that_resets_a_stalled_upload_is_detected_as_closed(worker):
     with worker.connect() as client:
         client.sendall(upload("/never-reads", 50 * MIB))
         client.settimeout(1)
@@ -170,7 +170,7 @@ def test_a_client_that_resets_an_upload_nobody_takes_is_seen_to_leave(worker):
     assert freed_within(worker, 1.5)
 
 
-def test_a_stalled_tunnel_keeps_what_came_before_the_end(worker):
+def test_a_stalled_tunnel_delivers_bytes_sent_before_the_fin(worker):
     with worker.connect() as client:
         handshake = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: a\r\n"
         client.sendall(get("/echo", handshake, close=False))

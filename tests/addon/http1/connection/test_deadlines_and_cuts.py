@@ -1,4 +1,4 @@
-"""Deadlines as the sweeper keeps them, and cuts at every stage of an exchange."""
+"""Deadlines, and aborts in every phase of an exchange."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def tunnel() -> Playbook:
     return play
 
 
-def test_a_head_that_drips_in_is_a_408_however_often_a_byte_comes():
+def test_a_head_sent_byte_by_byte_is_a_408():
     play = Playbook(limits=LIMITS)
     for byte in GET[:20]:
         play.send(bytes([byte])).wait(0.5)
@@ -55,7 +55,7 @@ def test_a_later_head_has_its_own_deadline():
     assert b"408" in play.received
 
 
-def test_an_idle_connection_is_closed_without_a_word():
+def test_an_idle_connection_is_closed_without_a_response():
     play = Playbook(limits=LIMITS).send(GET).reply(OK)
     play.take()
     play.wait(9.5)
@@ -65,7 +65,7 @@ def test_an_idle_connection_is_closed_without_a_word():
     assert play.received == b""
 
 
-def test_the_upstream_connection_of_an_idle_client_is_given_up_first():
+def test_the_upstream_connection_of_an_idle_client_is_closed_first():
     play = Playbook(limits=Limits(keep_alive_seconds=10, upstream_idle_seconds=4)).send(GET).reply(OK).wait(4.25)
     assert not play.server.connected
     assert not play.closed
@@ -75,7 +75,7 @@ def test_the_upstream_connection_of_an_idle_client_is_given_up_first():
     assert play.closed
 
 
-def test_a_reply_may_stream_on_after_a_long_upload():
+def test_a_response_may_continue_after_a_long_upload():
     play = Playbook(limits=LIMITS).send(post(b"12345")[:-1]).reply(OK[:-1]).send(b"5").wait(8)
     play.reply(b"k")
     assert play.exchange.status == 200
@@ -111,14 +111,14 @@ def test_an_upstream_that_does_not_answer_is_a_504():
     assert not play.closed
 
 
-def test_a_reply_that_stalls_is_cut():
+def test_a_response_that_stalls_is_aborted():
     play = Playbook(limits=LIMITS).send(GET).reply(OK[:-1]).wait(9.25)
     assert play.closed
     assert play.exchange.code == "upstream_timeout"
     assert play.exchange.status == 200
 
 
-def test_a_client_that_does_not_read_is_cut():
+def test_a_client_that_does_not_read_is_aborted():
     play = Playbook(limits=LIMITS).send(GET).reply(OK[:-1])
     play.sockets.waiting[play.client] = 70_000
     play.wait(9.25)
@@ -151,7 +151,7 @@ def test_a_form_that_stalls_is_a_408():
     assert code(play.received) == "request_timeout"
 
 
-def test_the_total_is_kept_whatever_moves():
+def test_the_total_deadline_holds_despite_progress():
     play = Playbook(limits=Limits(total_seconds=4)).send(GET).reply(OK[:-2] + b"o")
     for _ in range(3):
         play.wait(1.5)
@@ -160,7 +160,7 @@ def test_the_total_is_kept_whatever_moves():
 
 
 @pytest.mark.parametrize("stage", ["deciding", "connecting", "first use", "waiting", "uploading", "expecting"])
-def test_a_cut_before_the_reply_says_why(stage):
+def test_an_abort_before_the_response_sends_its_refusal(stage):
     play = Playbook(connects=stage != "connecting")
     if stage == "deciding":
         play.policy.decide = lambda _: Defer()
@@ -180,7 +180,7 @@ def test_a_cut_before_the_reply_says_why(stage):
     assert all(not server.connected for server in play.servers)
 
 
-def test_a_cut_in_the_middle_of_a_download_is_a_reset():
+def test_an_abort_during_a_download_is_a_reset():
     play = Playbook().send(GET).reply(OK[:-1]).cut()
     assert play.closed
     assert play.sockets.aborted == [play.server, play.client]
@@ -189,13 +189,13 @@ def test_a_cut_in_the_middle_of_a_download_is_a_reset():
     assert play.exchange.bytes_out == 1
 
 
-def test_an_idle_connection_is_cut_as_well():
+def test_an_idle_connection_is_aborted_too():
     play = Playbook().send(GET).reply(OK).cut()
     assert play.closed
     assert not play.server.connected
 
 
-def test_the_registry_knows_whose_connection_it_is():
+def test_the_registry_aborts_connections_by_their_last_token():
     play = Playbook().send(GET).reply(OK)
     registry = play.worker_context.registry
     play.policy.decide = lambda _: Admit(play.upstream, "t2", "u1")
@@ -208,14 +208,14 @@ def test_the_registry_knows_whose_connection_it_is():
     assert registry.abort("t2", None) == 0
 
 
-def test_the_sweeper_wakes_whom_it_must():
+def test_the_sweeper_wakes_layers_with_a_passed_deadline():
     play = Playbook(limits=LIMITS).send(GET)
     play.time += 100
     play.worker_context.registry.sweep(play.time)
     assert code(play.received) == "upstream_timeout"
 
 
-def test_a_connection_that_is_gone_is_accounted_for():
+def test_a_lost_connection_reports_its_exchange():
     play = Playbook().send(post(b"12345")[:-1])
     play.layer.lost()
     assert play.exchange.code == "client_closed"
@@ -258,14 +258,14 @@ def test_an_idle_tunnel_is_closed():
     assert play.closed
 
 
-def test_a_tunnel_is_cut():
+def test_a_tunnel_is_aborted():
     play = tunnel().cut()
     assert play.closed
     assert play.client in play.sockets.aborted
     assert play.exchange.code == "token_revoked"
 
 
-def test_an_upgrade_that_is_declined_is_an_ordinary_reply():
+def test_an_upgrade_that_is_declined_is_an_ordinary_response():
     play = Playbook().send(UPGRADE).reply(OK).send(GET).reply(OK)
     assert play.received.count(b"200 OK") == 2
 
@@ -283,7 +283,7 @@ def test_a_switch_to_another_protocol_is_refused():
     assert code(play.received) == "upstream_invalid"
 
 
-def test_a_switch_nobody_asked_for_is_refused():
+def test_a_switch_that_was_not_requested_is_refused():
     play = Playbook().send(GET).reply(SWITCH)
     assert code(play.received) == "upstream_invalid"
     assert not play.server.connected

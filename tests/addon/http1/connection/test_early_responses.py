@@ -59,7 +59,7 @@ def lost(play: Playbook, unread: bytes) -> Playbook:
     return play.upstream_hangs_up(lost=True)
 
 
-def test_a_whole_response_before_a_reset_wins():
+def test_a_complete_response_before_a_reset_is_sent_on():
     play = lost(Playbook().send(post(b"12345")[:-1]), TOO_LARGE)
     assert play.received.startswith(b"HTTP/1.1 413 ")
     assert play.received.endswith(b"too large")
@@ -72,7 +72,7 @@ def test_half_a_response_before_a_reset_is_a_502():
     assert code(play.received) == "upstream_closed"
 
 
-def test_a_body_that_breaks_off_before_a_reset_is_cut():
+def test_a_body_that_breaks_off_before_a_reset_is_aborted():
     play = lost(Playbook().send(post(b"12345")[:-1]), TOO_LARGE[:-3])
     assert play.received.endswith(b"too la")
     assert play.closed
@@ -85,7 +85,7 @@ def test_the_rest_of_a_response_before_a_reset_is_passed_on():
     assert not play.closed
 
 
-def test_only_an_upload_under_way_holds_its_connection():
+def test_only_an_upload_under_way_keeps_its_connection_readable():
     play = Playbook().send(post(b"12345")[:-1])
     assert play.sockets.held is play.server
     play.send(b"5")

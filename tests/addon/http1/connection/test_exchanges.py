@@ -1,4 +1,4 @@
-"""Whole exchanges, one interleaving each."""
+"""Complete exchanges, one interleaving each."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.addon.http1.playbook import CHUNKED, GET, OK, Playbook, post
 from tests.addon.http1.replies import status
 
 
-def test_a_request_goes_up_and_its_reply_comes_down():
+def test_a_request_is_forwarded_and_its_response_returned():
     play = Playbook().send(GET)
     head = play.upstreams[0]
     assert head.startswith(b"GET /a?b=1 HTTP/1.1\r\nHost: upstream.example:8000\r\n")
@@ -48,7 +48,7 @@ def test_a_client_that_sends_far_ahead_is_no_longer_read():
     assert play.half_closed
 
 
-def test_the_client_is_read_again_once_it_is_its_turn():
+def test_reading_resumes_after_the_response():
     play = Playbook(limits=Limits(held_bytes=10)).send(GET).send(GET)
     assert play.sockets.paused
     play.reply(OK)
@@ -74,7 +74,7 @@ def test_a_chunked_body_is_framed_anew_and_its_trailers_pass():
     assert b"GET /a" in play.upstreams[0]
 
 
-def test_trailers_are_no_way_around_the_rules():
+def test_trailers_cannot_bypass_the_header_rules():
     trailers = b"X-Sum: 1\r\nX_User_Id: evil\r\nX-Forwarded-Port: evil\r\nAuthorization: evil\r\nX-Real-IP: evil\r\n"
     play = Playbook().send(CHUNKED + b"0\r\n" + trailers + b"\r\n")
     assert play.upstreams[0].endswith(b"0\r\nX-Sum: 1\r\n\r\n")
@@ -89,7 +89,7 @@ def test_a_malformed_chunk_ends_both_sides():
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-def test_a_reply_without_a_body_leaves_the_connection_usable(method):
+def test_a_response_without_a_body_leaves_the_connection_usable(method):
     play = Playbook().send(GET.replace(b"GET", method))
     if method == b"HEAD":
         play.reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
@@ -106,7 +106,7 @@ def test_204_loses_its_framing():
     assert b"ontent-" not in play.received
 
 
-def test_a_chunked_reply_with_trailers():
+def test_a_chunked_response_with_trailers():
     play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
     assert play.take().endswith(b"\r\n\r\n3\r\nabc\r\n")
     play.reply(b"0\r\nX-T: 1\r\nSet-Cookie: a=b\r\n\r\n")
@@ -114,7 +114,7 @@ def test_a_chunked_reply_with_trailers():
     assert play.exchange.bytes_out == 3
 
 
-def test_a_reply_until_close_becomes_chunked():
+def test_a_response_until_close_becomes_chunked():
     play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\n\r\nabc")
     play.upstream_hangs_up()
     assert b"Transfer-Encoding: chunked" in play.received
@@ -124,14 +124,14 @@ def test_a_reply_until_close_becomes_chunked():
     assert len(play.upstreams) == 2
 
 
-def test_a_reply_until_close_that_is_lost_looks_broken():
+def test_a_response_until_close_on_a_lost_connection_is_incomplete():
     play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\n\r\nabc").upstream_hangs_up(lost=True)
     assert not play.received.endswith(b"0\r\n\r\n")
     assert play.closed
     assert play.exchange.code == "upstream_closed"
 
 
-def test_http_1_0_gets_its_reply_until_close():
+def test_http_1_0_gets_its_response_until_close():
     play = Playbook().send(b"GET /a HTTP/1.0\r\n\r\n")
     play.reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
     assert b"Connection: close" in play.received
@@ -146,7 +146,7 @@ def test_http_1_0_can_be_kept_alive():
     assert not play.closed
 
 
-def test_a_broken_reply_to_http_1_0_is_a_reset():
+def test_an_incomplete_response_to_http_1_0_is_a_reset():
     play = Playbook().send(b"GET /a HTTP/1.0\r\n\r\n")
     play.reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab").upstream_hangs_up()
     assert play.sockets.aborted == [play.client]
@@ -158,14 +158,14 @@ def test_connection_close_from_the_client():
     assert play.closed
 
 
-def test_connection_close_from_the_upstream_stays_there():
+def test_connection_close_from_the_upstream_is_not_sent_on():
     play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
     assert b"onnection" not in play.received
     play.send(GET)
     assert len(play.upstreams) == 2
 
 
-def test_a_client_that_half_closes_still_gets_its_reply_where_that_is_allowed():
+def test_a_client_that_half_closes_still_gets_its_response_where_that_is_allowed():
     play = Playbook(limits=Limits(half_close=True)).send(GET).hang_up()
     assert not play.closed
     play.reply(OK)
@@ -173,7 +173,7 @@ def test_a_client_that_half_closes_still_gets_its_reply_where_that_is_allowed():
     assert play.closed
 
 
-def test_a_client_that_half_closes_behind_two_requests_gets_both_where_that_is_allowed():
+def test_a_client_that_half_closes_after_two_requests_gets_both_where_that_is_allowed():
     play = Playbook(limits=Limits(half_close=True)).send(GET + GET).hang_up().reply(OK)
     assert not play.closed
     play.reply(OK)
@@ -195,7 +195,7 @@ def test_an_upload_that_breaks_off_never_looks_complete():
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_an_early_reply_during_an_upload(whole):
+def test_an_early_response_during_an_upload(whole):
     play = Playbook().send(post(b"x" * 100)[:-50])
     play.reply(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\n" + (b"abc" if whole else b"a"))
     assert b"Connection: close" in play.received
@@ -208,7 +208,7 @@ def test_an_early_reply_during_an_upload(whole):
     assert play.closed
 
 
-def test_continue_is_said_by_the_upstream():
+def test_continue_is_sent_when_the_upstream_sends_it():
     play = Playbook().send(post(b"123", b"Expect: 100-continue\r\n")[:-3])
     assert play.received == b""
     assert b"Expect: 100-continue\r\n" in play.upstreams[0]
@@ -219,14 +219,14 @@ def test_continue_is_said_by_the_upstream():
     assert play.received.endswith(b"ok")
 
 
-def test_continue_is_said_for_an_upstream_that_does_not_know_it():
+def test_continue_is_sent_for_an_upstream_that_does_not():
     play = Playbook().send(post(b"123", b"Expect: 100-continue\r\n")[:-3]).wait(1.25)
     assert play.take() == b"HTTP/1.1 100 Continue\r\n\r\n"
     play.reply(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert play.received == b""
 
 
-def test_nothing_is_said_before_admission():
+def test_continue_is_not_sent_before_admission():
     play = Playbook()
     play.policy.decide = lambda _: Refuse(401, "token_missing", "An access token is needed.")
     play.send(post(b"x" * 5_000, b"Expect: 100-continue\r\n")[:-5_000])
@@ -236,7 +236,7 @@ def test_nothing_is_said_before_admission():
     assert play.upstreams == []
 
 
-def test_early_hints_pass_and_a_100_nobody_waits_for_does_not():
+def test_early_hints_are_sent_on_and_an_unexpected_100_is_not():
     play = Playbook().send(GET)
     play.reply(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
     assert play.received.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n")
@@ -247,6 +247,6 @@ def test_early_hints_do_not_reach_http_1_0():
     assert play.received.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_endless_informational_replies_are_garbage():
+def test_too_many_informational_responses_are_a_502():
     play = Playbook().send(GET).reply(b"HTTP/1.1 102 Processing\r\n\r\n" * 40)
     assert b"502 Bad Gateway" in play.received

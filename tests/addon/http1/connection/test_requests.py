@@ -1,4 +1,4 @@
-"""What the policy decides, and what becomes of those it does not let in."""
+"""Decisions of the policy: deferred, refused, answered, failed."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.addon.http1.playbook import CHUNKED, GET, OK, Playbook, post
 from tests.addon.http1.replies import code, status
 
 
-def test_a_slow_decision_holds_everything_back():
+def test_a_deferred_decision_holds_back_the_request():
     play = Playbook()
     play.policy.decide = lambda _: Defer()
     play.send(post(b"12345")).send(GET)
@@ -21,7 +21,7 @@ def test_a_slow_decision_holds_everything_back():
     assert play.received.endswith(b"{}")
 
 
-def test_a_decision_that_was_not_made_refuses():
+def test_a_missing_decision_refuses_the_request():
     play = Playbook()
     play.policy.decide = lambda _: Defer()
     play.send(GET).answer(None)
@@ -81,7 +81,7 @@ def test_a_refusal_keeps_a_connection_whose_request_is_complete():
 
 
 @pytest.mark.parametrize("decision", [Refuse(429, "rate_limited", "Too many."), Local(200, b"{}")])
-def test_who_is_not_admitted_gets_one_answer_however_many_requests_he_sent(decision):
+def test_pipelined_requests_after_a_refused_one_are_dropped(decision):
     play = Playbook()
     play.policy.decide = lambda _: decision
     play.send(GET * 1000)
@@ -144,7 +144,7 @@ def test_a_policy_that_fails_lets_nothing_through(where):
     assert play.half_closed
 
 
-def test_a_fault_in_the_middle_of_a_reply_is_a_cut():
+def test_an_internal_error_during_a_response_is_a_reset():
     play = Playbook().send(GET).reply(OK[:-1])
 
     def fail(*_: object) -> None:
@@ -156,7 +156,7 @@ def test_a_fault_in_the_middle_of_a_reply_is_a_cut():
     assert play.client in play.sockets.aborted
 
 
-def test_what_is_reserved_never_goes_up():
+def test_reserved_paths_are_never_forwarded():
     for path in (
         b"/_zenzefi/x",
         b"/%5fzenzefi/x",
@@ -171,7 +171,7 @@ def test_what_is_reserved_never_goes_up():
         assert play.upstreams == []
 
 
-def test_the_health_of_a_base_address_with_a_slash_is_read_and_nothing_else():
+def test_only_get_and_head_of_a_doubled_slash_health_are_answered():
     for request, rules in (
         (b"POST //health", Rules()),
         (b"GET //health", Rules(compatibility_prefix=b"")),
@@ -196,14 +196,14 @@ def test_the_body_limit():
     assert code(play.received) == "body_too_large"
 
 
-def test_overload_is_said_and_closed():
+def test_an_overloaded_connection_is_refused_and_closed():
     play = Playbook(is_overloaded=True)
     play.send(GET)
     assert code(play.received) == "overloaded"
     assert play.half_closed
 
 
-def test_draining_finishes_what_runs_and_closes_what_is_idle():
+def test_draining_finishes_running_exchanges_and_closes_idle_connections():
     play = Playbook().send(GET).drain()
     assert not play.closed
     play.reply(OK)

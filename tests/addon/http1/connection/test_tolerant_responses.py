@@ -1,4 +1,4 @@
-"""Responses that nginx and clients accept pass: requests stay strict, and what goes on is framed anew."""
+"""Malformed responses that nginx and clients accept are repaired; requests are parsed strictly."""
 
 import pytest
 

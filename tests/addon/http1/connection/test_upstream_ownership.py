@@ -15,7 +15,7 @@ USERS = ("alice", "bob")
 
 
 class Shared:
-    """One client connection that carries requests of several users, as that of a reverse proxy in front of us does."""
+    """One client connection that carries requests of several users, as that of a reverse proxy in front does."""
 
     def __init__(self) -> None:
         self.play = Playbook()
@@ -84,7 +84,7 @@ def test_a_surplus_byte_ends_the_kept_connection():
 
 
 @pytest.mark.parametrize("late", [b"", b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<al>"])
-def test_the_former_connection_is_closed_before_the_next_user_is_served(late):
+def test_the_connection_is_closed_before_another_user_is_served(late):
     shared = Shared()
     shared.ask("alice")
     shared.answer(0)
@@ -109,7 +109,7 @@ STEPS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(STEPS)
-def test_no_interleaving_brings_a_byte_of_one_user_to_another(steps):
+def test_no_interleaving_leaks_a_byte_between_users(steps):
     shared = Shared()
     for step, value in steps:
         connections = len(shared.owners)

@@ -1,4 +1,4 @@
-"""However the bytes of an exchange arrive, both sides understand the same thing.
+"""However the bytes of an exchange are split, both sides parse the same messages.
 
 h11 reads what the layer wrote: a parser that shares nothing with ours.
 """
@@ -42,7 +42,7 @@ type Message = tuple[object, ...]
 
 
 def reply_for(method: bytes, reply: bytes) -> bytes:
-    """A reply to HEAD has no body."""
+    """Return the response without its body if the request is HEAD."""
     if method != b"HEAD":
         return reply
     heads = re.findall(rb"HTTP/1\.1 .*?\r\n\r\n", reply, re.DOTALL)
@@ -55,7 +55,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def read(role: type, data: bytes, methods: list[bytes]) -> list[Message]:
-    """Let h11 read a stream of messages; join each body, forget the request's id."""
+    """Let h11 read a stream of messages; join each body, drop the request id."""
     messages: list[Message] = []
     for method in methods:
         ours = h11.CLIENT if role is h11.SERVER else h11.SERVER
@@ -86,7 +86,7 @@ def read(role: type, data: bytes, methods: list[bytes]) -> list[Message]:
 
 
 def run(requests: list[bytes], replies: list[bytes], cuts: list[int], broken: bytes) -> tuple[object, ...]:
-    """Play the exchanges; the upstream answers each request when it has all of it."""
+    """Play the exchanges; the upstream responds to each request when it is complete."""
     methods = [raw.split()[0] for raw in requests]
     play = Playbook()
     answered = 0
@@ -112,7 +112,7 @@ def run(requests: list[bytes], replies: list[bytes], cuts: list[int], broken: by
         play.received = play.received[:status]
         assert refusal
         assert play.half_closed
-    # Of the broken one, the upstream may have seen a part that never becomes whole.
+    # The upstream may have received a part of the broken request.
     up = read(h11.CLIENT, b"".join(play.upstreams), methods + ([b"POST"] if broken else []))
     down = read(h11.SERVER, play.received, methods)
     counts = [(e.status, e.code, e.bytes_in, e.bytes_out) for e in play.policy.closed]
@@ -142,14 +142,14 @@ def test_byte_by_byte():
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=200), prefix=st.sampled_from([b"", *(raw[:-4] for raw in REQUESTS)]))
-def test_no_bytes_from_a_client_make_the_layer_fail(data, prefix):
+def test_no_client_bytes_cause_an_internal_error(data, prefix):
     play = Playbook().send(prefix + data)
     assert b"500 Internal" not in play.received
 
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=200), prefix=st.sampled_from([b"", *(raw[:-3] for raw in REPLIES)]))
-def test_no_bytes_from_an_upstream_make_the_layer_fail(data, prefix):
+def test_no_upstream_bytes_cause_an_internal_error(data, prefix):
     play = Playbook().send(REQUESTS[0])
     play.reply(prefix + data) if prefix + data else None
     play.upstream_hangs_up()

@@ -1,4 +1,4 @@
-"""Scripts of foreign pages: only of those that are listed, and never everybody's with credentials."""
+"""CORS: allowed origins only, and never all origins with credentials."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def settings(**variables: str) -> Settings:
     return load_settings({**NEEDED, "ZENZEFI_UPSTREAM__URL": "http://up.example", **variables})
 
 
-def test_a_preflight_of_a_listed_page_is_answered_here_and_needs_no_token() -> None:
+def test_a_preflight_of_an_allowed_origin_is_answered_without_a_token() -> None:
     play = play_for(LISTED)
     play.send(asking(LISTED, more=b"Access-Control-Request-Headers: x-access-token, X-Device-ID\r\n"))
     assert status(play.received) == 204
@@ -54,7 +54,7 @@ def test_a_preflight_of_a_listed_page_is_answered_here_and_needs_no_token() -> N
         asking(LISTED, method=b"GET", more=b"Access-Control-Request-Method: PUT\r\n"),
     ],
 )
-def test_everything_else_is_admitted_like_any_request(request_: bytes) -> None:
+def test_other_options_requests_are_admitted_like_any_request(request_: bytes) -> None:
     play = play_for(LISTED)
     play.policy.decide = lambda _: Refuse(401, "token_missing", "An access token is needed.")
     play.send(request_)
@@ -69,7 +69,7 @@ def test_a_preflight_must_be_well_formed_too() -> None:
     assert b"Access-Control-Allow-Headers" not in play.received
 
 
-def test_the_list_alone_decides_whatever_the_upstream_says() -> None:
+def test_configured_origins_replace_the_upstreams_cors_headers() -> None:
     theirs = OK.replace(
         b"\r\n\r\n", b"\r\nAccess-Control-Allow-Origin: *\r\naccess-control-allow-credentials: true\r\n\r\n"
     )
@@ -85,7 +85,7 @@ def test_the_list_alone_decides_whatever_the_upstream_says() -> None:
     assert b"Access-Control-Allow-Origin: *\r\n" in play.received
 
 
-def test_a_refusal_can_be_read_by_a_listed_page() -> None:
+def test_a_refusal_can_be_read_by_an_allowed_origin() -> None:
     play = play_for(LISTED, credentials=True)
     play.policy.decide = lambda _: Refuse(429, "rate_limited", "Too many.", [("Retry-After", "3")])
     play.send(asking(LISTED, method=b"GET"))
@@ -93,13 +93,13 @@ def test_a_refusal_can_be_read_by_a_listed_page() -> None:
     assert b"Access-Control-Allow-Credentials: true\r\n" in play.received
 
 
-def test_everybody_may_call_without_credentials() -> None:
+def test_all_origins_can_be_allowed_without_credentials() -> None:
     play = play_for(b"*").send(asking(b"https://any.example"))
     assert status(play.received) == 204
     assert b"Access-Control-Allow-Origin: *\r\n" in play.received
 
 
-def test_it_is_off_by_default_and_never_everybody_with_credentials() -> None:
+def test_cors_is_off_by_default_and_never_allows_all_origins_with_credentials() -> None:
     assert rules_of(settings()).cors is None
     cors = rules_of(settings(ZENZEFI_PROXY__CORS__ORIGINS='["https://app.example/"]')).cors
     assert cors is not None

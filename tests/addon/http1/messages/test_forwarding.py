@@ -1,4 +1,4 @@
-"""Which headers go on."""
+"""Headers, cookies and trailers that are forwarded in each direction."""
 
 from ipaddress import ip_network
 
@@ -55,7 +55,7 @@ def returned(headers: bytes, *, rules: Rules | None = None, request: bytes = GET
         b"Content_Length: evil",
     ],
 )
-def test_what_a_client_must_not_say_does_not_go_up(line):
+def test_headers_that_clients_may_not_set_are_dropped(line):
     head = sent(line + b"\r\nX-Keep: 1\r\n")
     assert b"evil" not in head
     assert b"6.6.6.6" not in head
@@ -66,25 +66,25 @@ def test_what_a_client_must_not_say_does_not_go_up(line):
     assert b"\r\nX-Keep: 1\r\n" in head
 
 
-def test_connection_cannot_take_away_what_matters():
+def test_connection_cannot_remove_protected_headers():
     head = sent(b"Connection: close, authorization, cookie, x-user-id\r\nAuthorization: Basic abc\r\nCookie: a=b\r\n")
     assert b"Authorization: Basic abc" in head
     assert b"Cookie: a=b" in head
     assert b"X-User-Id: u1" in head
 
 
-def test_the_rest_passes_byte_for_byte_and_in_order():
+def test_other_headers_are_forwarded_unchanged_and_in_order():
     lines = b"X-B: 2\r\nx-a:  odd  spacing \r\nX-B: 1\r\nAccept: */*\r\nX-Latin: \xe9\r\nX-Empty:\r\n"
     assert b"\r\nX-B: 2\r\nx-a: odd  spacing\r\nX-B: 1\r\nAccept: */*\r\nX-Latin: \xe9\r\nX-Empty: \r\n" in sent(lines)
 
 
-def test_path_and_query_pass_byte_for_byte():
+def test_path_and_query_are_forwarded_unchanged():
     target = b"/a;x=1/%E4%BD%A0/~b?x=%2F..%2f&y=//&&=%zz'\"<>"
     assert sent(b"", path=target).startswith(b"GET " + target + b" HTTP/1.1\r\n")
     assert sent(b"", path=b"/a?").startswith(b"GET /a? HTTP/1.1\r\n")
 
 
-def test_our_cookies_stay_here():
+def test_the_services_cookies_are_not_forwarded():
     rules = Rules(cookies=frozenset({b"zenzefi", b"__host-zenzefi"}))
     assert b"\r\nCookie: a=1; b=2\r\n" in sent(b"Cookie: a=1; zenzefi=s; b=2\r\n", rules=rules)
     assert b"\r\nCookie: b=2\r\n" in sent(b"Cookie: __Host-zenzefi=s; b=2\r\n", rules=rules)
@@ -103,11 +103,11 @@ def test_the_upstream_cannot_set_them():
         assert b"zenzefi" not in returned(b"Set-Cookie:" + line + b"\r\n", rules=rules).lower(), line
 
 
-def test_the_upstream_cannot_name_another_way_to_itself():
+def test_alt_svc_of_the_upstream_is_dropped():
     assert b"Alt-Svc" not in returned(b'Alt-Svc: h3="10.0.0.1:443"\r\n')
 
 
-def test_a_header_that_holds_a_secret_of_ours_stays_here_whatever_its_name():
+def test_a_header_that_contains_a_secret_is_dropped_whatever_its_name():
     rules = Rules(holds_secret=lambda value: b"OURS" in value)
     assert b"Authorization: Bearer abc" in sent(b"Authorization: Bearer abc\r\n", rules=rules)
     head = sent(
@@ -119,13 +119,13 @@ def test_a_header_that_holds_a_secret_of_ours_stays_here_whatever_its_name():
     assert b"\r\nX-B: 1\r\nCookie: a=1; c=2\r\nX-Forwarded-For" in head
 
 
-def test_a_trailer_that_holds_a_secret_of_ours_stays_here():
+def test_a_trailer_that_contains_a_secret_is_dropped():
     play = Playbook(rules=Rules(holds_secret=lambda value: b"OURS" in value))
     play.send(CHUNKED + b"1\r\na\r\n0\r\nX-A: OURS\r\nX-B: 1\r\nX-Remote-User: root\r\n\r\n")
     assert play.upstreams[0].endswith(b"0\r\nX-B: 1\r\n\r\n")
 
 
-def test_hop_by_hop_headers_of_a_reply_stay_behind():
+def test_hop_by_hop_headers_of_a_response_are_dropped():
     head = returned(
         b"Connection: keep-alive, X-Hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nX-Request-ID: theirs\r\n"
         b"Upgrade: h2c\r\nProxy-Authenticate: Basic\r\nServer: them\r\nX-Multi: 2\r\nX-Multi: 1\r\n"
@@ -134,7 +134,7 @@ def test_hop_by_hop_headers_of_a_reply_stay_behind():
     assert b"theirs" not in head
 
 
-def test_our_rate_limit_replaces_theirs():
+def test_the_gateways_rate_limit_headers_replace_the_upstreams():
     head = returned(b"RateLimit-Limit: 9\r\n", lines=b"RateLimit-Limit: 100\r\n")
     assert b"RateLimit-Limit: 100\r\n" in head
     assert b": 9\r\n" not in head
@@ -163,7 +163,7 @@ def test_the_prefix_can_be_turned_off():
     assert strip_prefix(b"/api/v1/proxy/a", b"") is None
 
 
-def test_below_the_prefix_a_compressed_reply_has_no_length():
+def test_below_the_prefix_a_compressed_response_has_no_length():
     request = GET.replace(b"/a", b"/api/v1/proxy/a")
     reply = returned(b"Content-Encoding: gzip\r\n", request=request)
     assert b"Content-Length" not in reply
@@ -193,7 +193,7 @@ def test_the_client_behind_trusted_proxies():
     assert b"X-Forwarded-For: 192.0.2.7\r\n" in head
 
 
-def test_headers_sent_again_are_treated_the_same():
+def test_repeated_headers_are_treated_the_same():
     play = Playbook(rules=Rules(cookies=frozenset({b"z"})))
     request = b"GET /%d HTTP/1.1\r\nHost: a\r\nCookie: z=1; b=2\r\nX-User-Id: evil\r\n\r\n"
     for number in range(3):
@@ -218,7 +218,7 @@ def test_headers_sent_again_are_treated_the_same():
         (b"203.0.113.9, ::ffff:10.1.1.1", b"203.0.113.9"),
     ],
 )
-def test_the_client_named_by_a_trusted_proxy_is_written_in_one_form(hop, client):
+def test_the_client_address_from_a_trusted_proxy_is_normalised(hop, client):
     """A zone is no part of an address (RFC 4007, 11), and a mapped IPv4 address is that address (RFC 4291, 2.5.5.2)."""
     trusted = Rules(trusted_proxies=(ip_network("192.0.2.0/24"), ip_network("10.0.0.0/8")))
     assert b"\r\nX-Forwarded-For: " + client + b"\r\n" in sent(b"X-Forwarded-For: " + hop + b"\r\n", rules=trusted)

@@ -1,4 +1,4 @@
-"""Header blocks that come again: found by their exact bytes, bounded, and never a way past the gate."""
+"""The header cache: exact bytes, bounded, and no bypass of admission."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def block(number: int, size: int = 0) -> Headers:
     return Headers(raw, [], {})
 
 
-def test_an_admitted_block_is_read_once_and_decided_on_each_time():
+def test_an_admitted_block_is_parsed_once_and_decided_each_time():
     play = Playbook().send(GET).reply(OK)
     kept = play.policy.asked[0].headers
     play.send(GET.replace(b"/a?b=1", b"/other")).reply(OK)
@@ -26,7 +26,7 @@ def test_an_admitted_block_is_read_once_and_decided_on_each_time():
     assert b" 401 " in play.received
 
 
-def test_a_block_that_differs_by_a_byte_or_a_version_is_read_anew():
+def test_a_block_that_differs_by_a_byte_or_a_version_is_parsed_again():
     play = Playbook().send(GET).reply(OK).send(GET.replace(b"Host: ", b"Host:  ")).reply(OK)
     assert play.policy.asked[1].headers is not play.policy.asked[0].headers
     known = HeaderCache()
@@ -38,14 +38,14 @@ def test_a_block_that_differs_by_a_byte_or_a_version_is_read_anew():
     assert old.http10
 
 
-def test_what_was_refused_is_not_kept():
+def test_the_block_of_a_refused_request_is_not_cached():
     play = Playbook()
     play.policy.decide = lambda _: Refuse(401, "token_invalid", "Invalid.")
     play.send(GET)
     assert play.worker_context.header_cache.get(play.policy.asked[0].headers.raw) is None
 
 
-def test_the_block_kept_longest_ago_goes_first_and_long_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch):
+def test_the_oldest_block_is_evicted_first_and_long_ones_are_not_cached(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(header_cache, "BLOCKS", 3)
     known = HeaderCache()
     blocks = [block(number) for number in range(5)]

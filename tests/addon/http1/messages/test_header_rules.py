@@ -1,4 +1,4 @@
-"""Headers by which gateways tell upstreams who and what was admitted are not for clients to send."""
+"""Headers by which gateways assert identity, address or path are dropped from client requests."""
 
 import pytest
 
@@ -31,11 +31,11 @@ def test_a_client_cannot_claim_another_identity_address_path_or_method(name: str
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_what_clients_have_to_say_themselves_goes_up(name: str) -> None:
+def test_headers_of_the_client_itself_are_forwarded(name: str) -> None:
     assert is_forwarded_upstream(name.lower().encode())
 
 
-def test_an_upstream_gives_no_orders_to_the_web_server_in_front() -> None:
+def test_headers_that_instruct_a_web_server_in_front_are_dropped() -> None:
     assert {
         b"x-accel-redirect",
         b"x-sendfile",
@@ -43,5 +43,5 @@ def test_an_upstream_gives_no_orders_to_the_web_server_in_front() -> None:
         b"alt-svc",
         b"clear-site-data",
     } <= NEVER_FORWARDED_TO_CLIENT
-    # It says only that a stream must not wait in a buffer.
+    # It only turns off response buffering.
     assert b"x-accel-buffering" not in NEVER_FORWARDED_TO_CLIENT

@@ -1,4 +1,4 @@
-"""The upstream's host in replies becomes the proxy's, and the proxy's in requests becomes the upstream's."""
+"""Host names are rewritten: the upstream's in responses, the proxy's in requests."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def exchange(
     ],
 )
 @pytest.mark.parametrize("name", [b"Location", b"Content-Location"])
-def test_a_reference_to_the_upstream_leads_back_here(name, said, told):
+def test_a_reference_to_the_upstream_is_rewritten_to_the_proxy(name, said, told):
     _, received = exchange(reply=name + b": " + said + b"\r\n")
     assert b"\r\n" + name + b": " + told + b"\r\n" in received
 
@@ -65,12 +65,12 @@ def test_a_reference_to_the_upstream_leads_back_here(name, said, told):
         (b"5; url=/x", b"5; url=/x"),
     ],
 )
-def test_a_refresh_leads_back_here(said, told):
+def test_a_refresh_is_rewritten_to_the_proxy(said, told):
     assert b"\r\nRefresh: " + told + b"\r\n" in exchange(reply=b"Refresh: " + said + b"\r\n")[1]
 
 
-def test_the_scheme_is_that_of_the_address_that_is_told_where_the_client_used_it():
-    """TLS may end at a proxy in front that does not say so."""
+def test_the_public_addresss_scheme_is_used_where_the_client_used_that_address():
+    """A proxy in front may terminate TLS without sending X-Forwarded-Proto."""
     _, received = exchange(reply=b"Location: http://upstream.example/x\r\n", host=b"SHOP.example")
     assert b"Location: https://shop.example/x\r\n" in received
 
@@ -79,8 +79,8 @@ def test_the_scheme_is_that_of_the_address_that_is_told_where_the_client_used_it
     ("said", "told"),
     [(b"http://upstream.example/x?y", b"/x?y"), (b"http://upstream.example//evil.example/", b"/.//evil.example/")],
 )
-def test_below_the_compatibility_prefix_only_a_path_is_told(said, told):
-    """The browser there reaches us through a program with an address of its own."""
+def test_below_the_compatibility_prefix_only_a_path_is_sent(said, told):
+    """The browser connects through the desktop client, whose address is unknown here."""
     _, received = exchange(reply=b"Location: " + said + b"\r\n", path=b"/api/v1/proxy/a")
     assert b"\r\nLocation: " + told + b"\r\n" in received
 
@@ -97,7 +97,7 @@ def test_below_the_compatibility_prefix_only_a_path_is_told(said, told):
         (b"a=1; Domain=", b"a=1; Domain="),
     ],
 )
-def test_a_cookie_of_the_upstreams_domain_is_kept_for_the_proxy_alone(said, told):
+def test_a_cookie_of_the_upstreams_domain_becomes_host_only(said, told):
     assert b"\r\nSet-Cookie: " + told + b"\r\n" in exchange(reply=b"Set-Cookie: " + said + b"\r\n")[1]
 
 
@@ -116,11 +116,11 @@ def test_a_cookie_of_the_upstreams_domain_is_kept_for_the_proxy_alone(said, told
         (b"Referer: http://elsewhere.example/p:8080", b"Referer: http://elsewhere.example/p:8080"),
     ],
 )
-def test_the_proxys_own_host_goes_up_as_the_upstreams(sent, told):
+def test_the_proxys_own_host_is_rewritten_to_the_upstreams(sent, told):
     assert b"\r\n" + told + b"\r\n" in exchange(sent + b"\r\n")[0]
 
 
-def test_all_of_it_can_be_turned_off(settings: Settings):
+def test_host_rewriting_can_be_turned_off(settings: Settings):
     lines = b"Origin: http://p:8080\r\n"
     reply = b"Location: http://upstream.example/x\r\nSet-Cookie: a=1; Domain=upstream.example\r\n"
     up, down = exchange(lines, reply=reply, rules=Rules())

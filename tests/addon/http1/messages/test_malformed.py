@@ -1,4 +1,4 @@
-"""What is not plain HTTP/1.1 goes nowhere: a corpus of malformed requests and replies."""
+"""A corpus of malformed requests and responses, none of which is forwarded."""
 
 import pytest
 
@@ -103,7 +103,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize("split", [True, False])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_malformed_request_reaches_nobody(name, split):
+def test_a_malformed_request_reaches_neither_policy_nor_upstream(name, split):
     raw = REQUESTS[name]
     play = Playbook()
     if split:
@@ -186,7 +186,7 @@ REPLIES = {
 
 @pytest.mark.parametrize("split", [True, False])
 @pytest.mark.parametrize("name", REPLIES)
-def test_a_malformed_reply_is_a_502(name, split):
+def test_a_malformed_response_is_a_502(name, split):
     raw = REPLIES[name]
     play = Playbook().send(GET)
     for piece in [raw[n : n + 97] for n in range(0, len(raw), 97)] if split else [raw]:
@@ -206,7 +206,7 @@ def test_a_malformed_reply_is_a_502(name, split):
         b"HTTP/1.1 200 " + b"y" * 40_000,
     ],
 )
-def test_a_reply_whose_head_is_too_large_is_reported_as_that(head):
+def test_a_response_head_that_is_too_large_has_its_own_code(head):
     play = Playbook().send(GET).reply(head)
     assert status(play.received) == 502
     assert code(play.received) == "upstream_head_too_large"
@@ -237,20 +237,20 @@ def test_bytes_that_cannot_begin_a_request_are_answered_and_closed_at_once(name)
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n", b"\r\nM-SEARCH * HTTP/1.1\r\n", b"GET http://a/ HTTP/1.0\r\n"])
-def test_every_beginning_of_a_request_is_waited_for(data):
+def test_every_beginning_of_a_request_is_completed(data):
     for size in range(1, len(data) + 1):
         play = Playbook().send(data[:size])
         assert play.received == b"", data[:size]
 
 
 @pytest.mark.parametrize("data", [b"\x15\x03\x01\x00\x02", b"220 ", b"SSH-2.0", b"<", b"\r\n", b"HTTP/2"])
-def test_bytes_that_cannot_begin_a_reply_are_a_502_at_once(data):
+def test_bytes_that_cannot_begin_a_response_are_a_502_at_once(data):
     play = Playbook().send(GET).reply(data)
     assert code(play.received) == "upstream_invalid"
     assert not play.server.connected
 
 
-def test_a_malformed_chunk_in_a_reply_is_cut():
+def test_a_malformed_chunk_in_a_response_is_aborted():
     play = Playbook().send(GET).reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
     assert play.received.endswith(b"3\r\nabc\r\n")
     assert play.closed
@@ -274,17 +274,17 @@ def test_sizes():
             assert play.upstreams == []
 
 
-def test_an_expectation_nobody_knows():
+def test_an_unknown_expectation_is_a_417():
     play = Playbook().send(HOST + b"Expect: magic\r\n\r\n")
     assert status(play.received) == 417
 
 
-def test_one_empty_line_before_a_request_is_passed_over():
+def test_one_empty_line_before_a_request_is_skipped():
     play = Playbook().send(b"\r\n" + GET).reply(OK).send(b"\r").send(b"\n" + GET).reply(OK)
     assert play.received.count(b"200 OK") == 2
 
 
-def test_garbage_behind_a_request_does_not_reach_the_upstream():
+def test_garbage_after_a_request_does_not_reach_the_upstream():
     play = Playbook().send(GET + b"\x00\xffgarbage\r\n\r\n").reply(OK)
     assert play.upstreams[0].count(b"\r\n\r\n") == 1
     assert b"garbage" not in play.upstreams[0]

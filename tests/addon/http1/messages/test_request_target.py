@@ -1,4 +1,4 @@
-"""Targets in each form, methods of every kind, and what OPTIONS asks of proxies (RFC 9110 and 9112)."""
+"""Request targets in each form, methods, and OPTIONS with Max-Forwards (RFC 9110 and 9112)."""
 
 import pytest
 
@@ -25,8 +25,8 @@ def ask(line: bytes, more: bytes = b"", *, rules: Rules = OWN) -> Playbook:
         (b"http://proxy.example/api/v1/proxy/a", b"/a", b"proxy.example"),
     ],
 )
-def test_a_target_in_absolute_form_that_names_us_is_served_and_wins_over_host(target, sent, host):
-    """RFC 9112, section 3.2.2: servers must accept it, and a proxy replaces what Host says."""
+def test_a_target_in_absolute_form_that_names_the_proxy_overrides_host(target, sent, host):
+    """RFC 9112, section 3.2.2: servers must accept it, and a proxy replaces Host with it."""
     head = ask(b"GET " + target).upstreams[0]
     assert head.startswith(b"GET " + sent + b" HTTP/1.1\r\nHost: upstream.example:8000\r\n")
     assert b"\r\nX-Forwarded-Host: " + host + b"\r\n" in head
@@ -44,7 +44,7 @@ def test_a_target_in_absolute_form_that_names_another_server_is_refused(target):
     assert play.policy.asked == []
 
 
-def test_the_same_lines_with_another_target_are_not_taken_for_the_same_request():
+def test_the_same_headers_with_another_target_are_another_request():
     play = Playbook(rules=OWN)
     for target in (b"/a", b"http://proxy.example/a", b"http://10.0.0.1:8080/a", b"/a"):
         play.send(b"GET " + target + b" HTTP/1.1\r\nHost: other.example\r\n\r\n").reply(OK)
@@ -69,20 +69,20 @@ def test_any_token_is_a_method(method):
 
 
 @pytest.mark.parametrize("line", [b"CONNECT a:80", b"CONNECT /", b"TRACE /", b"TRACE *", b"A" * 33 + b" /"])
-def test_methods_that_are_never_passed_are_not_implemented(line):
+def test_methods_that_are_never_forwarded_are_not_implemented(line):
     play = ask(line)
     assert (status(play.received), code(play.received), play.upstreams) == (501, "not_implemented", [])
     assert play.half_closed
 
 
-def test_options_of_the_server_as_a_whole_is_passed_on():
+def test_options_of_the_server_as_a_whole_is_forwarded():
     """RFC 9112, section 3.2.4: also from an absolute form without a path."""
     for target in (b"*", b"http://proxy.example"):
         assert ask(b"OPTIONS " + target).upstreams[0].startswith(b"OPTIONS * HTTP/1.1\r\n")
     assert ask(b"OPTIONS http://proxy.example/").upstreams[0].startswith(b"OPTIONS / HTTP/1.1\r\n")
 
 
-def test_an_options_request_with_hops_left_goes_on_with_one_less():
+def test_an_options_request_with_hops_left_is_forwarded_with_one_less():
     """RFC 9110, section 7.6.2."""
     play = Playbook()
     for hops in (1, 7):
@@ -92,7 +92,7 @@ def test_an_options_request_with_hops_left_goes_on_with_one_less():
 
 
 @pytest.mark.parametrize("target", [b"/a", b"*"])
-def test_an_options_request_whose_hops_are_used_up_is_answered_here(target):
+def test_an_options_request_without_hops_left_is_answered_by_the_proxy(target):
     play = ask(b"OPTIONS " + target, b"Max-Forwards: 0\r\n")
     assert play.received.startswith(b"HTTP/1.1 204 ")
     assert b"\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" in play.received
@@ -100,7 +100,7 @@ def test_an_options_request_whose_hops_are_used_up_is_answered_here(target):
     assert not play.closed
 
 
-def test_only_who_is_admitted_learns_anything_from_the_last_hop():
+def test_the_last_hop_answers_admitted_requests_only():
     play = Playbook()
     play.policy.decide = lambda _: Refuse(401, "token_missing", "An access token is needed.")
     play.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")
@@ -108,7 +108,7 @@ def test_only_who_is_admitted_learns_anything_from_the_last_hop():
 
 
 @pytest.mark.parametrize(("version", "spoken"), [(b"1.1", b"1.1"), (b"1.0", b"1.0")])
-def test_this_proxy_enters_itself_into_via_behind_those_before_it(version, spoken):
+def test_the_proxy_appends_itself_to_via(version, spoken):
     """RFC 9110, section 7.6.3: a gateway must, in each request that it forwards."""
     play = Playbook(rules=Rules(via=b"gateway"))
     play.send(b"GET / HTTP/" + version + b"\r\nHost: a\r\nConnection: via\r\nVia: 1.1 edge\r\n\r\n")
@@ -116,8 +116,8 @@ def test_this_proxy_enters_itself_into_via_behind_those_before_it(version, spoke
     assert b"Via" not in ask(b"GET /").upstreams[0]
 
 
-def test_a_secret_of_ours_in_the_target_does_not_reach_the_upstream():
-    """All else of the target goes up byte for byte; a secret that cannot be told from what is around it is refused."""
+def test_a_secret_in_the_target_does_not_reach_the_upstream():
+    """The rest of the target is forwarded unchanged; a secret that cannot be masked is refused."""
     rules = Rules(
         holds_secret=lambda value: OURS in value or b"%4f" + OURS[1:] in value,
         mask_secrets=lambda value: value.replace(OURS, b"masked"),

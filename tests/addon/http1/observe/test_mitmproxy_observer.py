@@ -1,4 +1,4 @@
-"""Other addons see redacted copies of flows, and change nothing."""
+"""Other addons receive redacted copies of flows and cannot change an exchange."""
 
 import time
 
@@ -34,7 +34,7 @@ def test_an_observer_sees_redacted_flows_and_changes_nothing():
     assert worker.stop()[0] == 0
 
 
-def test_nothing_is_recorded_when_nobody_looks():
+def test_nothing_is_recorded_without_observers():
     worker = Worker(Upstream(serve_everything).address, LIMITS)
     time.sleep(0.4)
     assert status(worker.ask(get("/"))) == 200
