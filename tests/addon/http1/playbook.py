@@ -203,8 +203,8 @@ class Playbook:
         self.feed(events.ConnectionClosed(self.client))
         return self
 
-    def left(self, *, is_lost: bool = False) -> "Playbook":
-        """The sweeper sees the client's FIN, which stands behind bytes that are not read."""
+    def client_closed(self, *, is_lost: bool = False) -> "Playbook":
+        """The sweeper detects the client's FIN, which is queued behind unread bytes."""
         self.feed(ClientClosed(is_lost))
         return self
 
@@ -243,7 +243,7 @@ class Playbook:
                 self.feed(Tick())
         return self
 
-    def cut(self) -> "Playbook":
+    def abort(self) -> "Playbook":
         self.feed(Abort(Refuse(401, "token_revoked", "The access token was revoked.")))
         return self
 

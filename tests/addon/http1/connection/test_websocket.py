@@ -6,7 +6,7 @@ from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, 
 from addon.http1.limits import Limits
 from addon.http1.messages.head_parser import parse_response
 from addon.http1.messages.response import UpstreamResponse
-from tests.addon.http1.connection.test_deadlines_and_cuts import SWITCH, UPGRADE
+from tests.addon.http1.connection.test_deadlines_and_aborts import SWITCH, UPGRADE
 from tests.addon.http1.parts import Parts
 from tests.addon.http1.playbook import GET
 

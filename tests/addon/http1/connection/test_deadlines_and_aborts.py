@@ -172,7 +172,7 @@ def test_an_abort_before_the_response_sends_its_refusal(stage):
         play.send(post(b"12345", b"Expect: 100-continue\r\n")[:-5])
     else:
         play.send(GET)
-    play.cut()
+    play.abort()
     assert code(play.received) == "token_revoked"
     assert status(play.received) == 401
     assert play.exchange.code == "token_revoked"
@@ -181,7 +181,7 @@ def test_an_abort_before_the_response_sends_its_refusal(stage):
 
 
 def test_an_abort_during_a_download_is_a_reset():
-    play = Playbook().send(GET).reply(OK[:-1]).cut()
+    play = Playbook().send(GET).reply(OK[:-1]).abort()
     assert play.closed
     assert play.sockets.aborted == [play.server, play.client]
     assert (play.exchange.code, play.exchange.status) == ("token_revoked", 200)
@@ -190,7 +190,7 @@ def test_an_abort_during_a_download_is_a_reset():
 
 
 def test_an_idle_connection_is_aborted_too():
-    play = Playbook().send(GET).reply(OK).cut()
+    play = Playbook().send(GET).reply(OK).abort()
     assert play.closed
     assert not play.server.connected
 
@@ -259,7 +259,7 @@ def test_an_idle_tunnel_is_closed():
 
 
 def test_a_tunnel_is_aborted():
-    play = tunnel().cut()
+    play = tunnel().abort()
     assert play.closed
     assert play.client in play.sockets.aborted
     assert play.exchange.code == "token_revoked"

@@ -12,7 +12,7 @@ import pytest
 
 from addon.http1.decisions import Admit, Defer
 from addon.http1.limits import Limits
-from tests.addon.http1.connection.test_deadlines_and_cuts import SWITCH, UPGRADE
+from tests.addon.http1.connection.test_deadlines_and_aborts import SWITCH, UPGRADE
 from tests.addon.http1.playbook import GET, OK, Playbook, post
 from tests.addon.http1.processes import (
     LIMITS,
@@ -76,27 +76,27 @@ def test_a_client_that_closes_ends_its_tunnel():
 def test_a_fin_behind_unread_bytes_cancels_the_request():
     play = Playbook(limits=Limits(held_bytes=10)).send(GET).send(b"x" * 11)
     assert play.sockets.paused
-    play.left()
+    play.client_closed()
     assert play.closed
     assert not play.server.connected
     assert play.exchange.code == "client_closed"
 
 
 def test_a_fin_without_a_request_under_way_is_ignored():
-    play = Playbook().send(GET).reply(OK).left()
+    play = Playbook().send(GET).reply(OK).client_closed()
     assert not play.closed
 
 
 def test_a_fin_behind_unread_bytes_gives_a_tunnel_a_bounded_time_to_pass_them_on():
-    play = Playbook().send(UPGRADE).reply(SWITCH).left()
+    play = Playbook().send(UPGRADE).reply(SWITCH).client_closed()
     assert not play.closed
-    play.wait(20).left().wait(20)
+    play.wait(20).client_closed().wait(20)
     assert play.closed
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_where_half_closing_is_allowed_only_a_lost_client_is_closed(is_lost):
-    play = Playbook(limits=Limits(half_close=True)).send(GET).left(is_lost=is_lost)
+    play = Playbook(limits=Limits(half_close=True)).send(GET).client_closed(is_lost=is_lost)
     assert play.closed is is_lost
 
 
