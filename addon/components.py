@@ -12,16 +12,16 @@ from addon.admission.gate import Gate
 from addon.admission.health import Health
 from addon.admission.live_settings import LiveSettings
 from addon.admission.rate_limit_sync import RateLimitSync
-from addon.admission.rate_limits import Rates
+from addon.admission.rate_limits import RateLimiter
 from addon.browser_access.endpoint import BrowserAccessEndpoint
 from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.registry import Registry
 from addon.inspection.capture import InspectionCapture
 from addon.policy import GatePolicy
-from addon.process.layer_settings import limits_of, rules_of, upstream_of
+from addon.process.layer_settings import build_forwarding_rules, build_limits, build_upstream
 from addon.recording.counters import Counters
 from addon.recording.exchange_recorder import ExchangeRecorder
-from addon.recording.metrics import Gauges
+from addon.recording.metrics import WorkerGauges
 from addon.recording.session_usage import FLUSH_SECONDS, SessionUsage
 from addon.token_cache.database import TokenDatabase
 from addon.token_cache.invalidation_listener import InvalidationListener, TokenChange
@@ -34,11 +34,11 @@ from models.config.settings import Settings
 logger = logging.getLogger(__name__)
 
 # How long the last counts of a stopping worker wait for a database that does not answer.
-LAST_FLUSH_SECONDS = 10.0
+FINAL_FLUSH_SECONDS = 10.0
 # How often everything is read anew while no notification can be relied on.
-UNPROVEN_SECONDS = 0.5
+FALLBACK_POLL_SECONDS = 0.5
 # A Redis that does not answer within this is as good as down.
-REDIS_SECONDS = 0.5
+REDIS_TIMEOUT_SECONDS = 0.5
 
 
 class WorkerComponents:
@@ -46,112 +46,126 @@ class WorkerComponents:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        counts = Counters()
-        self._store = TokenDatabase(settings, counts=counts)
-        self._known = MemoryTier(settings.proxy.known_tokens)
+        counters = Counters()
+        self._database = TokenDatabase(settings, counters=counters)
+        self._memory_tier = MemoryTier(settings.proxy.known_tokens)
         self._redis = Redis.from_url(
-            settings.redis.url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+            settings.redis.url, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
         )
-        self._shared = RedisTier(self._redis, counts=counts)
-        self._rates = Rates(
+        self._redis_tier = RedisTier(self._redis, counters=counters)
+        self._rate_limiter = RateLimiter(
             per_minute=settings.limits.proxy_per_minute,
-            at_once=settings.limits.proxy_at_once,
+            max_concurrent=settings.limits.proxy_at_once,
             workers=settings.proxy.workers * settings.platform.machines,
         )
-        self._exchange = RateLimitSync(self._redis, self._rates, counts)
-        self._gate = Gate(settings, self._store, self._known, shared=self._shared, rates=self._rates, counts=counts)
-        self._overrides = LiveSettings(settings, self._store, self._take_up)
-        self._tally = SessionUsage(self._store.factory)
-        upstream = upstream_of(settings)
-        self._outlook = UpstreamStatus(settings, self._redis, self._store, upstream)
-        self._prober = Prober(settings, self._redis, is_closed=lambda: self._gate.is_closed)
-        self._health = Health(settings, self._store, self._outlook)
+        self._rate_limit_sync = RateLimitSync(self._redis, self._rate_limiter, counters)
+        self._gate = Gate(
+            settings,
+            self._database,
+            self._memory_tier,
+            shared=self._redis_tier,
+            rates=self._rate_limiter,
+            counters=counters,
+        )
+        self._live_settings = LiveSettings(settings, self._database, self._apply_settings)
+        self._session_usage = SessionUsage(self._database.factory)
+        upstream = build_upstream(settings)
+        self._upstream_status = UpstreamStatus(settings, self._redis, self._database, upstream)
+        self._prober = Prober(settings, self._redis, in_maintenance=lambda: self._gate.in_maintenance)
+        self._health = Health(settings, self._database, self._upstream_status)
         self._registry = Registry()
-        self._records = ExchangeRecorder(settings, self._redis, counts, self._gauges)
-        self._cutter = Disconnector(self._registry, self._store, self._known)
+        self._recorder = ExchangeRecorder(settings, self._redis, counters, self._gauges)
+        self._disconnector = Disconnector(self._registry, self._database, self._memory_tier)
         self._policy = GatePolicy(
             self._gate,
-            self._tally,
+            self._session_usage,
             self._health,
             upstream,
-            entrance=BrowserAccessEndpoint(settings, self._store),
-            records=self._records,
-            in_use=self._cutter.in_use,
+            entrance=BrowserAccessEndpoint(settings, self._database),
+            records=self._recorder,
+            track=self._disconnector.track,
             compatibility=settings.proxy.compatibility_prefix,
         )
-        self.worker_context = WorkerContext(self._policy, limits_of(settings), rules_of(settings), self._registry)
-        self._inspections = InspectionCapture(settings, self._store, self.worker_context, counts)
+        self.worker_context = WorkerContext(
+            self._policy, build_limits(settings), build_forwarding_rules(settings), self._registry
+        )
+        self._inspections = InspectionCapture(settings, self._database, self.worker_context, counters)
         self._listener: InvalidationListener | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._flushing: asyncio.Task[bool] | None = None
         # The loop keeps weak references to tasks only.
-        self._burials: set[asyncio.Task[None]] = set()
+        self._marker_tasks: set[asyncio.Task[None]] = set()
 
     @property
     def can_decide(self) -> bool:
         """Whether what this worker knows of tokens and settings is kept true by the database's notices."""
-        return self._gate.can_decide and self._overrides.are_known
+        return self._gate.can_decide and self._live_settings.are_loaded
 
     def start(self) -> None:
         """Begin to listen, to count and to watch; the loop is running."""
         loop = asyncio.get_running_loop()
         self._listener = InvalidationListener(
             self._settings,
-            self._known,
+            self._memory_tier,
             loop,
-            on_change=self._changed,
-            on_return=self._returned,
-            on_settings=self._overrides.changed,
-            on_inspections=self._inspections.changed,
+            on_change=self._on_token_change,
+            on_reconnect=self._on_reconnect,
+            on_settings=self._live_settings.reload,
+            on_inspections=self._inspections.reload,
         )
-        self._records.start()
+        self._recorder.start()
         self._listener.start()
-        work = (self._flush_for_ever(), self._health.watch(), self._cutter.watch(), self._exchange.run())
-        records = (self._records.metrics.run(), self._records.metrics.watch_lag(), self._records.trail.run())
-        watch = (self._prober.run(), self._outlook.watch(), self._overrides.watch(), self._inspections.watch())
+        work = (self._run_flush(), self._health.watch(), self._disconnector.watch(), self._rate_limit_sync.run())
+        records = (self._recorder.metrics.run(), self._recorder.metrics.watch_lag(), self._recorder.recent.run())
+        watch = (
+            self._prober.run(),
+            self._upstream_status.watch(),
+            self._live_settings.watch(),
+            self._inspections.watch(),
+        )
         self._tasks = [loop.create_task(each) for each in (*work, *records, *watch, self._poll_without_notifications())]
 
     def reopen_log(self) -> None:
         """Write the access log to its file anew: the old one was moved away."""
-        self._records.log.reopen()
+        self._recorder.log.reopen()
 
-    def draining(self) -> None:
+    def start_draining(self) -> None:
         """From now on this worker says that it is not ready."""
         self._policy.is_ready = False
 
-    async def finish(self) -> None:
+    async def stop(self) -> None:
         """Write the last counts and let go of everything; no request is under way any more."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await self._flush_the_last()
+        await self._flush_remaining()
         if self._listener is not None:
             self._listener.stop()
         await self._prober.close()
         await self._inspections.stop()
-        await self._records.stop()
+        await self._recorder.stop()
         await self._redis.aclose()
-        self._store.close()
+        self._database.close()
 
-    def _changed(self, change: TokenChange) -> None:
+    def _on_token_change(self, change: TokenChange) -> None:
         """A token is no longer what it was: forget it in both tiers, and end what it must not go on with.
 
         All in one step of the loop: a request in between would remember what it hears from the other tier.
         """
         for secret_hash in change.secret_hashes:
-            self._known.forget(secret_hash, change.token_id)
-            burial = self._shared.bury(secret_hash, change.version)
-            self._burials.add(burial)
-            burial.add_done_callback(self._burials.discard)
-        self._cutter.token_changed(change.token_id)
+            self._memory_tier.invalidate(secret_hash, change.token_id)
+            marker = self._redis_tier.mark_invalidated(secret_hash, change.version)
+            self._marker_tasks.add(marker)
+            marker.add_done_callback(self._marker_tasks.discard)
+        self._disconnector.token_changed(change.token_id)
 
-    def _returned(self) -> None:
+    def _on_reconnect(self) -> None:
         """Notices may have been missed: look at everything again."""
-        self._cutter.everything_changed()
-        self._overrides.changed()
-        self._inspections.changed()
+        self._disconnector.all_changed()
+        self._live_settings.reload()
+        self._inspections.reload()
 
     async def _poll_without_notifications(self) -> None:
         """Find out by asking what is otherwise notified, while the listener proves nothing, until cancelled.
@@ -160,32 +174,34 @@ class WorkerComponents:
         has to lose its open connections within a second all the same.
         """
         while True:
-            await asyncio.sleep(UNPROVEN_SECONDS)
+            await asyncio.sleep(FALLBACK_POLL_SECONDS)
             if not self._gate.can_decide:
-                self._overrides.changed()
-                self._inspections.changed()
-                await self._cutter.recheck_all()
+                self._live_settings.reload()
+                self._inspections.reload()
+                await self._disconnector.recheck_all()
 
-    def _take_up(self, settings: Settings) -> None:
+    def _apply_settings(self, settings: Settings) -> None:
         """From now on these limits, this device policy and this maintenance are good."""
-        self._rates.set_limits(per_minute=settings.limits.proxy_per_minute, at_once=settings.limits.proxy_at_once)
-        self._gate.take_up(settings)
-        self._store.rules = settings.sessions
+        self._rate_limiter.set_limits(
+            per_minute=settings.limits.proxy_per_minute, max_concurrent=settings.limits.proxy_at_once
+        )
+        self._gate.apply_settings(settings)
+        self._database.rules = settings.sessions
 
-    def _gauges(self) -> Gauges:
-        return Gauges(self._registry.connections, self._tally.backlog, int(bool(self._health.database)))
+    def _gauges(self) -> WorkerGauges:
+        return WorkerGauges(self._registry.connections, self._session_usage.backlog, int(bool(self._health.database)))
 
     async def _flush(self) -> bool:
         """Write what was counted; counts that could not be written wait for the next time."""
-        counts = self._tally.take(time.monotonic())
+        counts = self._session_usage.take(time.monotonic())
         if not counts:
             return True
-        written = await self._store.run(lambda: self._tally.write(counts), "flush", is_own=True)
+        written = await self._database.run(lambda: self._session_usage.write(counts), "flush", is_background=True)
         if not written:
-            self._tally.put_back(counts)
+            self._session_usage.restore(counts)
         return written
 
-    async def _flush_for_ever(self) -> None:
+    async def _run_flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             # A flush that has begun is finished even when the worker stops, so that no count goes twice or nowhere.
@@ -195,9 +211,9 @@ class WorkerComponents:
             except Exception:
                 logger.exception("a flush failed; the next one goes on")
 
-    async def _flush_the_last(self) -> None:
+    async def _flush_remaining(self) -> None:
         if self._flushing is not None:
             await self._flushing
-        until = time.monotonic() + LAST_FLUSH_SECONDS
+        until = time.monotonic() + FINAL_FLUSH_SECONDS
         while not await self._flush() and time.monotonic() < until:  # noqa: ASYNC110 - the database sends no event
             await asyncio.sleep(FLUSH_SECONDS)

@@ -8,20 +8,20 @@ from addon.http1.addon import Http1
 from models.config import settings as config
 
 
-class Life:
+class ComponentsLifecycle:
     """Starts and ends the engine with the tool that loaded it."""
 
-    def __init__(self, engine: WorkerComponents) -> None:
-        self._engine = engine
+    def __init__(self, components: WorkerComponents) -> None:
+        self._components = components
 
     def running(self) -> None:
         """The loop runs: begin."""
-        self._engine.start()
+        self._components.start()
 
     async def done(self) -> None:
         """The tool ends: write the last counts."""
-        await self._engine.finish()
+        await self._components.stop()
 
 
-_engine = WorkerComponents(config.load_settings())
-addons = [Http1(_engine.worker_context), Life(_engine)]
+_components = WorkerComponents(config.load_settings())
+addons = [Http1(_components.worker_context), ComponentsLifecycle(_components)]

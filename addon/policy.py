@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from addon.admission import request_facts
-from addon.admission.credentials import Credential, cookie_value, find_credential, without_secrets
+from addon.admission.credentials import Credential, cookie_value, find_credential, mask_secret_shapes
 from addon.admission.gate import Gate
 from addon.admission.health import Health
 from addon.admission.local_answers import Answer, as_json, token_status
@@ -86,11 +86,11 @@ class GatePolicy:
         *,
         entrance: BrowserAccessEndpoint,
         records: ExchangeRecorder,
-        in_use: Callable[[request_facts.Admit], None],
+        track: Callable[[request_facts.Admit], None],
         compatibility: bool,
     ) -> None:
         self._gate = gate
-        self._in_use = in_use
+        self._in_use = track
         self._tally = tally
         self._health = health
         self._upstream = upstream
@@ -112,10 +112,10 @@ class GatePolicy:
         if own is not None:
             return own
         facts = self._facts(request, peer)
-        decision = self._gate.decide_now(facts)
+        decision = self._gate.decide_from_memory(facts)
         if decision is None:
             return Defer(facts=facts)
-        if isinstance(decision, request_facts.Admit) and decision.is_contested:
+        if isinstance(decision, request_facts.Admit) and decision.needs_device_check:
             return Defer(facts=DeviceConflictCheck(facts, decision))
         return self._as_decision(facts, decision, exchange)
 
@@ -124,15 +124,17 @@ class GatePolicy:
         match question.facts:
             case RequestAttributes() as facts:
                 decision = await self._gate.decide(facts)
-                if isinstance(decision, request_facts.Admit) and decision.is_contested:
-                    decision = await self._gate.settle(decision, facts)
+                if isinstance(decision, request_facts.Admit) and decision.needs_device_check:
+                    decision = await self._gate.check_device_conflict(decision, facts)
                 return self._as_decision(facts, decision, question.exchange)
             case DeviceConflictCheck(facts, admitted):
-                return self._as_decision(facts, await self._gate.settle(admitted, facts), question.exchange)
+                return self._as_decision(
+                    facts, await self._gate.check_device_conflict(admitted, facts), question.exchange
+                )
             case StatusQuestion(credential):
                 return _status(await self._gate.identify(credential))
             case MetricsQuestion():
-                return await self._records.metrics.answer()
+                return await self._records.metrics.response()
             case Look() as look:
                 return await self._entrance.show(question, look)
             case Press():
@@ -142,7 +144,7 @@ class GatePolicy:
     async def first_use(self, exchange: Exchange) -> Refuse | None:
         """Start the paid clock and open the session, now that the upstream connection stands."""
         visit = _visit(exchange)
-        begun = await self._gate.begin(visit.admitted, visit.facts, exchange.request_id)
+        begun = await self._gate.start_session(visit.admitted, visit.facts, exchange.request_id)
         if isinstance(begun, Refusal):
             return as_layer(begun)
         visit.admitted = begun
@@ -153,39 +155,39 @@ class GatePolicy:
         """Count the request, and hold its session in use while it lasts."""
         visit = _visit(exchange)
         visit.is_open = True
-        visit.admitted.allowance.window.begun()
+        visit.admitted.allowance.window.request_started()
         self._count(visit)
 
     def on_bytes(self, exchange: Exchange, received: int, sent: int) -> None:
         """Count body bytes: `received` from the client, `sent` to it."""
-        self._records.counts.carried(received, sent)
+        self._records.counters.count_bytes(received, sent)
         total = _visit(exchange).total
         if total is not None:
-            total.carried(received, sent)
+            total.count_bytes(received, sent)
 
     def on_close(self, exchange: Exchange) -> None:
         """Let go of the session, and record what came of the exchange."""
-        self._records.note(exchange)
+        self._records.record(exchange)
         if exchange.admission is None:
             return
         visit = _visit(exchange)
         if visit.is_open:
-            visit.admitted.allowance.window.ended()
+            visit.admitted.allowance.window.request_finished()
         if visit.total is not None:
-            visit.total.closed()
+            visit.total.end_exchange()
 
     def _count(self, visit: RequestContext) -> None:
         """Count a request once, as soon as it has a session: before its first use it has none."""
         session_id = visit.admitted.session_id
         if session_id is not None and visit.total is None:
-            visit.total = self._tally.opened(session_id)
+            visit.total = self._tally.start_exchange(session_id)
             self._in_use(visit.admitted)
 
     def _own_address(self, request: RequestHead, peer: Peer) -> Decision | Defer | None:
         """Answer what is ours; None for everything that belongs to the upstream."""
         path = request.raw_path
         if path == b"/health" and self._compatibility and request.method in READS:
-            return _local(self._health.answer())
+            return _local(self._health.response())
         if path == PREFIX + b"/status" and self._compatibility and request.method in READS:
             return self._token_status(request)
         if path.startswith(RESERVED + b"/") or path == RESERVED:
@@ -202,10 +204,10 @@ class GatePolicy:
         name = path.removeprefix(RESERVED) if request.method in READS else b""
         match name:
             case b"/health":
-                return _local(self._health.answer())
+                return _local(self._health.response())
             case b"/status":
                 return self._token_status(request)
-            case b"/metrics" if self._records.metrics.is_for(peer, request):
+            case b"/metrics" if self._records.metrics.may_read(peer, request):
                 return Defer(facts=MetricsQuestion())
             case b"/live":
                 return _local(as_json({"status": "live"}))
@@ -216,7 +218,7 @@ class GatePolicy:
 
     def _token_status(self, request: RequestHead) -> Decision | Defer:
         credential = self._credential(request)
-        found = self._gate.identify_now(credential)
+        found = self._gate.identify_from_memory(credential)
         return Defer(facts=StatusQuestion(credential)) if found is None else _status(found)
 
     def _credential(self, request: RequestHead) -> Credential | None:
@@ -242,7 +244,7 @@ class GatePolicy:
         return ParsedCredentials(
             self._credential(request),
             None if device is None else self._gate.device_name(device.decode("latin-1")),
-            "" if agent is None else without_secrets(agent.decode("utf-8", "replace")),
+            "" if agent is None else mask_secret_shapes(agent.decode("utf-8", "replace")),
         )
 
     def _as_decision(

@@ -31,11 +31,11 @@ from models.config.settings import Settings
 logger = logging.getLogger(__name__)
 
 # After the drain a worker cuts what is left, writes its last counts and closes its connections.
-AFTER_DRAIN_SECONDS = 15.0
+STOP_MARGIN_SECONDS = 15.0
 WORKERS_FILE = "ZENZEFI_WORKERS_FILE"
 
 
-class Unstartable(Exception):
+class StartError(Exception):
     """The workers cannot be started; the message is one sentence."""
 
 
@@ -43,15 +43,15 @@ class Supervisor:
     """Keeps a worker in every place. Everything happens on the loop."""
 
     def __init__(self, settings: Settings, listeners: Sequence[socket.socket], workers_file: Path | None) -> None:
-        self._patience = settings.proxy.drain_seconds + AFTER_DRAIN_SECONDS
+        self._stop_timeout = settings.proxy.drain_seconds + STOP_MARGIN_SECONDS
         self._file = workers_file
         self._listeners = listeners
-        self._places = [
-            WorkerSlot(number, [listener, *(other for other in listeners if other is not listener)], self._patience)
+        self._slots = [
+            WorkerSlot(number, [listener, *(other for other in listeners if other is not listener)], self._stop_timeout)
             for number, listener in enumerate(listeners, 1)
         ]
-        self._asked = asyncio.Event()
-        self._hurried = asyncio.Event()
+        self._stop_requested = asyncio.Event()
+        self._kill_requested = asyncio.Event()
         self._reload = asyncio.Event()
 
     async def run(self) -> int:
@@ -61,9 +61,9 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
-        logger.info("supervisor %s runs %s worker(s)", os.getpid(), len(self._places))
-        work: list[Coroutine[Any, Any, Any]] = [place.keep(self._write_file) for place in self._places]
-        work += [self._asked.wait(), self._roll_for_ever()]
+        logger.info("supervisor %s runs %s worker(s)", os.getpid(), len(self._slots))
+        work: list[Coroutine[Any, Any, Any]] = [slot.run(self._write_file) for slot in self._slots]
+        work += [self._stop_requested.wait(), self._restart_on_sighup()]
         tasks: list[asyncio.Task[Any]] = [loop.create_task(coroutine) for coroutine in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -84,37 +84,37 @@ class Supervisor:
         return 1 if failures else 0
 
     def _on_stop(self) -> None:
-        (self._hurried if self._asked.is_set() else self._asked).set()
+        (self._kill_requested if self._stop_requested.is_set() else self._stop_requested).set()
 
     def _reopen_logs(self) -> None:
         """Let everybody who serves write to a new access log; whoever only starts would not know what to do."""
-        for worker in (worker for place in self._places for worker in place.living if worker.serves):
+        for worker in (worker for slot in self._slots for worker in slot.processes if worker.is_ready):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGUSR1)
 
     async def _stop_workers(self) -> None:
         """Let everybody drain at once; whoever takes too long is killed, and a second signal kills all."""
-        living = [worker for place in self._places for worker in place.living]
-        retiring: asyncio.Future[Any] = asyncio.gather(*(worker.retire(self._patience) for worker in living))
-        hurried: asyncio.Future[Any] = asyncio.create_task(self._hurried.wait())
-        await asyncio.wait([retiring, hurried], return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
-        for worker in living:
+        processes = [worker for slot in self._slots for worker in slot.processes]
+        stopping: asyncio.Future[Any] = asyncio.gather(*(worker.stop(self._stop_timeout) for worker in processes))
+        kill_requested: asyncio.Future[Any] = asyncio.create_task(self._kill_requested.wait())
+        await asyncio.wait([stopping, kill_requested], return_when=asyncio.FIRST_COMPLETED)
+        kill_requested.cancel()
+        for worker in processes:
             worker.kill()
-        await retiring
+        await stopping
 
-    async def _roll_for_ever(self) -> None:
+    async def _restart_on_sighup(self) -> None:
         while True:
             await self._reload.wait()
             self._reload.clear()
             try:
-                tls_files.must_be_usable(config.load_settings())
+                tls_files.check_tls_files(config.load_settings())
             except config.ConfigError as error:
                 logger.error("nothing is rolled, because the settings are wrong: %s", error)
                 continue
-            logger.info("rolling %s worker(s)", len(self._places))
-            for place in self._places:
-                if not await place.roll():
+            logger.info("rolling %s worker(s)", len(self._slots))
+            for slot in self._slots:
+                if not await slot.replace():
                     logger.error("the roll ends here; the workers that are left stay")
                     break
             else:
@@ -122,13 +122,13 @@ class Supervisor:
 
     def _write_file(self) -> None:
         """Write down who serves, once everybody does."""
-        serving = [place.worker for place in self._places if place.worker is not None and place.worker.serves]
-        if self._file is None or len(serving) < len(self._places):
+        ready = [slot.worker for slot in self._slots if slot.worker is not None and slot.worker.is_ready]
+        if self._file is None or len(ready) < len(self._slots):
             return
         fresh = self._file.with_name(self._file.name + ".new")
         try:
-            said = {"supervisor": os.getpid(), "workers": [worker.pid for worker in serving]}
-            fresh.write_text(json.dumps(said), encoding="utf-8")
+            state = {"supervisor": os.getpid(), "workers": [worker.pid for worker in ready]}
+            fresh.write_text(json.dumps(state), encoding="utf-8")
             fresh.replace(self._file)
         except OSError as error:  # a full disk is no reason to stop what runs
             logger.warning("the workers cannot be written down: %s", error.strerror)
@@ -153,7 +153,7 @@ def bind(host: str, port: int, count: int) -> list[socket.socket]:
     except OSError as error:
         for listener in listeners:
             listener.close()
-        raise Unstartable(f"The proxy cannot listen on {host} port {port}: {error.strerror or error}.") from None
+        raise StartError(f"The proxy cannot listen on {host} port {port}: {error.strerror or error}.") from None
     return listeners
 
 
@@ -162,7 +162,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = config.load_settings()
-        tls_files.must_be_usable(settings)
+        tls_files.check_tls_files(settings)
         proxy = settings.proxy
         with contextlib.ExitStack() as stack:
             listeners = [stack.enter_context(each) for each in bind(proxy.host, proxy.port, proxy.workers)]
@@ -172,7 +172,7 @@ def main() -> int:
                 return await Supervisor(settings, listeners, Path(file) if file else None).run()
 
             return asyncio.run(supervise())
-    except (config.ConfigError, Unstartable) as error:
+    except (config.ConfigError, StartError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a process says why it will not start
         return 1
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import uvloop
 
 from addon.components import WorkerComponents
-from addon.process import tls_files as process_tls_files
-from addon.process.control_socket import ControlSocket, given_listeners
-from addon.process.layer_settings import tls_files, tls_of
-from addon.process.listening_sockets import allow_many, listening_socket
+from addon.process import tls_files as tls_file_checks
+from addon.process.control_socket import ControlSocket, inherited_listeners
+from addon.process.layer_settings import build_tls, tls_files
+from addon.process.listening_sockets import listening_socket, raise_file_limit
 from addon.process.server import Gateway
 from models.config import settings as config
 from models.config.settings import Settings
@@ -23,9 +23,9 @@ from models.config.settings import Settings
 logger = logging.getLogger(__name__)
 
 # How long a worker whose supervisor was killed may take for its end, beyond the drain.
-ORPHANED_SECONDS = 15.0
+ORPHAN_MARGIN_SECONDS = 15.0
 # How often the files of TLS are looked at for a change.
-LOOK_SECONDS = 2.0
+POLL_INTERVAL_SECONDS = 2.0
 
 
 class Worker:
@@ -33,7 +33,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._engine = WorkerComponents(settings)
+        self._components = WorkerComponents(settings)
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -45,16 +45,16 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
-        loop.add_signal_handler(signal.SIGUSR1, self._engine.reopen_log)
+        loop.add_signal_handler(signal.SIGUSR1, self._components.reopen_log)
         gateway = self._gateway(files)
-        line, drain_seconds = ControlSocket(), self._settings.proxy.drain_seconds
-        self._engine.start()
+        control, drain_seconds = ControlSocket(), self._settings.proxy.drain_seconds
+        self._components.start()
         await gateway.start()
-        line.watch(lambda: loop.call_soon_threadsafe(self._stopping.set), drain_seconds + ORPHANED_SECONDS)
-        tasks = [loop.create_task(self._report(line)), loop.create_task(self._renew_tls(gateway))]
+        control.watch(lambda: loop.call_soon_threadsafe(self._stopping.set), drain_seconds + ORPHAN_MARGIN_SECONDS)
+        tasks = [loop.create_task(self._report_ready(control)), loop.create_task(self._watch_tls_files(gateway))]
         try:
             await self._stopping.wait()
-            self._engine.draining()
+            self._components.start_draining()
             if not await gateway.drain(drain_seconds):
                 logger.warning("requests that outlived the drain were cut")
         finally:
@@ -63,23 +63,23 @@ class Worker:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             await gateway.stop()
-            await self._engine.finish()
+            await self._components.stop()
 
-    async def _report(self, line: ControlSocket) -> None:
+    async def _report_ready(self, control: ControlSocket) -> None:
         """Tell the supervisor once this worker can decide: before that it must not take another's place."""
-        while not self._engine.can_decide:  # noqa: ASYNC110 - the map's trust is a time and sends no event
+        while not self._components.can_decide:  # noqa: ASYNC110 - the map's trust is a time and sends no event
             await asyncio.sleep(0.02)
         # What is here now stays. To look through it took the collector 0.1 s, after every few thousand connections.
         gc.collect()
         gc.freeze()
-        line.serves()
+        control.report_ready()
 
-    async def _renew_tls(self, gateway: Gateway) -> None:
+    async def _watch_tls_files(self, gateway: Gateway) -> None:
         """Take up certificates anew when their files change; a file that cannot be read leaves the old one in use."""
-        seen = self._tls_state()
+        seen = self._tls_file_states()
         while seen:
-            await asyncio.sleep(LOOK_SECONDS)
-            now = self._tls_state()
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+            now = self._tls_file_states()
             if now != seen:
                 try:
                     gateway.reload_tls()
@@ -89,7 +89,7 @@ class Worker:
                     logger.info("the TLS files were taken up anew")
                 seen = now
 
-    def _tls_state(self) -> list[tuple[int, int]]:
+    def _tls_file_states(self) -> list[tuple[int, int]]:
         state = []
         for path in tls_files(self._settings):
             try:
@@ -108,12 +108,12 @@ class Worker:
 
     def _gateway(self, files: Path) -> Gateway:
         proxy = self._settings.proxy
-        mine, *others = given_listeners() or [listening_socket(proxy.host, proxy.port)]
+        mine, *others = inherited_listeners() or [listening_socket(proxy.host, proxy.port)]
         return Gateway(
-            self._engine.worker_context,
+            self._components.worker_context,
             mine,
-            neighbours=others,
-            tls=tls_of(self._settings, files),
+            sibling_listeners=others,
+            tls=build_tls(self._settings, files),
             proxy_protocol=proxy.proxy_protocol,
             observers=proxy.observers,
         )
@@ -123,11 +123,11 @@ def main() -> int:
     """Run one worker; what is wrong with the settings is one sentence on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
-    allow_many()
+    raise_file_limit()
 
     async def serve() -> None:
         settings = config.load_settings()
-        process_tls_files.must_be_usable(settings)
+        tls_file_checks.check_tls_files(settings)
         await Worker(settings).run()
 
     try:

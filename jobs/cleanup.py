@@ -21,7 +21,7 @@ def close_sessions() -> int:
     """Close idle proxy sessions and those of ended tokens; return the number closed."""
     rules = context.settings().sessions
     with context.sessions().begin() as session:
-        return sessions.close_idle(session, rules) + sessions.close_of_ended_tokens(session)
+        return sessions.close_idle_sessions(session, rules) + sessions.close_sessions_of_ended_tokens(session)
 
 
 def delete_browser_access() -> int:

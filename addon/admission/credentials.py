@@ -28,7 +28,7 @@ _ANY_RUN = re.compile(rb"[A-Za-z0-9+/_-]{%d}" % LENGTH)
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _MASKED = "[masked]"
 
-Carrier = Literal["x-access-token", "cookie", "authorization"]
+CredentialSource = Literal["x-access-token", "cookie", "authorization"]
 
 
 @dataclass(slots=True)
@@ -36,14 +36,14 @@ class Credential:
     """A secret as it came, and where it stood."""
 
     secret: str = field(repr=False)
-    carrier: Carrier
+    source: CredentialSource
     # The hash under which a genuine secret is kept; None until the gate has worked it out, and for a made-up one.
     secret_hash: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def purpose(self) -> Purpose:
         """What the secret must have been made for, so that a cookie is no token and a token no cookie."""
-        return Purpose.COOKIE if self.carrier == "cookie" else Purpose.TOKEN
+        return Purpose.COOKIE if self.source == "cookie" else Purpose.TOKEN
 
 
 def cookie_name(*, production: bool) -> str:
@@ -102,12 +102,12 @@ def _password(encoded: str) -> str:
         return ""
 
 
-def has_secret_shape(text: str) -> bool:
+def may_contain_secret(text: str) -> bool:
     """Whether a text may hold a secret of ours: nothing shorter than one does, nor one without so long a run."""
     return len(text) >= LENGTH and _RUN.search(text) is not None
 
 
-def without_secrets(text: str) -> str:
+def mask_secret_shapes(text: str) -> str:
     """Mask what has the shape of a secret of ours in a text that is kept."""
     return _RUN.sub(_MASKED, text) if len(text) >= LENGTH else text
 

@@ -13,17 +13,17 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
 
-from addon.admission.refusals import Refuse, as_layer, unusable
+from addon.admission.refusals import Refuse, as_layer, token_refusal
 from addon.admission.request_facts import Admit
 from addon.http1.connection.registry import Registry
-from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
 from models import clock
 from models.services.gateway.sessions import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
+POLL_INTERVAL_SECONDS = 0.5
 
 
 class Disconnector:
@@ -31,80 +31,80 @@ class Disconnector:
 
     def __init__(self, registry: Registry, store: TokenDatabase, known: MemoryTier) -> None:
         self._registry = registry
-        self._known = known
-        self._store = store
-        self._used: dict[uuid.UUID, tuple[TokenSnapshot, uuid.UUID | None]] = {}
+        self._memory_tier = known
+        self._database = store
+        self._sessions: dict[uuid.UUID, tuple[TokenSnapshot, uuid.UUID | None]] = {}
         # Tokens with a secret before their own that still opens them.
         self._rotated: dict[uuid.UUID, TokenSnapshot] = {}
         # Tokens that the database was asked about in vain.
         self._unanswered: set[uuid.UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def in_use(self, admitted: Admit) -> None:
+    def track(self, admitted: Admit) -> None:
         """Take note that a token was admitted; if notices came meanwhile, they may have been about this one."""
         token_id = admitted.known.token_id
-        self._used[token_id] = (admitted.known, admitted.session_id)
+        self._sessions[token_id] = (admitted.known, admitted.session_id)
         if admitted.known.secret_until is not None and token_id not in self._rotated:
             self._rotated[token_id] = replace(admitted.known, generation=admitted.known.generation + 1)
-        if admitted.notices != self._known.notices:
-            self._start(self._recheck([token_id]))
+        if admitted.invalidations != self._memory_tier.invalidations:
+            self._start_task(self._recheck([token_id]))
 
     def token_changed(self, token_id: uuid.UUID) -> None:
         """A notice: look at the token again, if anybody here uses it."""
-        if token_id in self._used:
-            self._start(self._recheck([token_id]))
+        if token_id in self._sessions:
+            self._start_task(self._recheck([token_id]))
 
-    def everything_changed(self) -> None:
+    def all_changed(self) -> None:
         """Notices were missed: look at every token in use again."""
-        if self._used:
-            self._start(self._recheck(list(self._used)))
+        if self._sessions:
+            self._start_task(self._recheck(list(self._sessions)))
 
     async def recheck_all(self) -> None:
         """Look at every token in use again, and return when that is done: no notification will say what changed."""
-        if self._used:
-            await self._recheck(list(self._used))
+        if self._sessions:
+            await self._recheck(list(self._sessions))
 
     async def watch(self) -> None:
         """Cut what expires, ask again what had no answer, and forget tokens that nobody uses, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
             if self._unanswered:
                 again, self._unanswered = list(self._unanswered), set()
-                self._start(self._recheck(again))
+                self._start_task(self._recheck(again))
             moment = clock.now()
-            for token_id, (known, _) in list(self._used.items()):
+            for token_id, (known, _) in list(self._sessions.items()):
                 if not self._registry.has_connections(str(token_id)):
-                    del self._used[token_id]
+                    del self._sessions[token_id]
                 elif known.expires_at is not None and known.expires_at <= moment:
-                    self._cut(token_id, Refuse("token_expired"))
+                    self._abort_connections(token_id, Refuse("token_expired"))
             for known in list(self._rotated.values()):
                 if known.previous_until is None or known.previous_until <= moment:
-                    self._end_former(known, moment)
+                    self._abort_superseded(known, moment)
 
     async def _recheck(self, tokens: list[uuid.UUID]) -> None:
         try:
-            found = await self._store.find_by_id(tokens)
-        except StoreDown:
+            found = await self._database.find_by_id(tokens)
+        except DatabaseUnavailable:
             # The grace of the gate holds for what is under way too. The listener may have noticed nothing of a lock or
             # a statement that took too long, and nobody else would look at these tokens again.
-            self._unanswered.update(token_id for token_id in tokens if token_id in self._used)
+            self._unanswered.update(token_id for token_id in tokens if token_id in self._sessions)
             return
         moment = clock.now()
         for token_id in tokens:
-            used = self._used.get(token_id)
+            used = self._sessions.get(token_id)
             if used is None:
                 continue
             known, session_id = found.get(token_id), used[1]
-            refusal = Refuse("token_invalid") if known is None else unusable(known, moment)
+            refusal = Refuse("token_invalid") if known is None else token_refusal(known, moment)
             if refusal is None and known is not None and session_id not in {None, known.session_id}:
                 refusal = Refuse("device_conflict", "The session was released.")
             if refusal is not None:
-                self._cut(token_id, refusal)
+                self._abort_connections(token_id, refusal)
             elif known is not None:
-                self._used[token_id] = (known, session_id)
-                self._end_former(known, moment)
+                self._sessions[token_id] = (known, session_id)
+                self._abort_superseded(known, moment)
 
-    def _end_former(self, known: TokenSnapshot, moment: datetime) -> None:
+    def _abort_superseded(self, known: TokenSnapshot, moment: datetime) -> None:
         """Cut what came in by a secret that opens the token no more, or by a cookie: those end with the secret."""
         self._rotated.pop(known.token_id, None)
         oldest = known.generation
@@ -119,12 +119,12 @@ class Disconnector:
 
         self._registry.abort(str(known.token_id), as_layer(Refuse("token_invalid")), is_over)
 
-    def _cut(self, token_id: uuid.UUID, refusal: Refuse) -> None:
-        self._used.pop(token_id, None)
+    def _abort_connections(self, token_id: uuid.UUID, refusal: Refuse) -> None:
+        self._sessions.pop(token_id, None)
         count = self._registry.abort(str(token_id), as_layer(refusal))
         logger.info("%d connections of token %s were cut: %s", count, token_id, refusal.code)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start_task(self, work: Coroutine[None, None, None]) -> None:
         # The loop keeps weak references only; the set keeps the task alive until it is done.
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

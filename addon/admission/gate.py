@@ -12,12 +12,12 @@ from math import ceil
 
 from addon.admission.credentials import Credential
 from addon.admission.guess_limiter import GuessLimiter
-from addon.admission.rate_limits import Rates
-from addon.admission.refusals import Refuse, closed_for, unusable
+from addon.admission.rate_limits import RateLimiter
+from addon.admission.refusals import Refuse, maintenance_refusal, token_refusal
 from addon.admission.request_facts import Admit, RequestAttributes
-from addon.admission.request_rules import device_fault, device_name, device_of, scope_fault
+from addon.admission.request_rules import check_device, check_scope, effective_device, stored_device_name
 from addon.recording.counters import Counters
-from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
 from addon.token_cache.redis_tier import RedisTier
 from models import clock
@@ -33,8 +33,8 @@ from models.services.gateway.sessions import TokenSnapshot
 from models.services.message_catalogue import PATH_FAULTS
 
 # A genuine secret that nobody has is remembered as unknown for so long; a made-up one fails its MAC before that.
-UNKNOWN_SECONDS = 5.0
-UNKNOWN_TOKENS = 10_000
+NEGATIVE_SECONDS = 5.0
+NEGATIVE_ENTRIES = 10_000
 _UNUSABLE = {
     "revoked": "token_revoked",
     "expired": "token_expired",
@@ -42,9 +42,9 @@ _UNUSABLE = {
     "disabled": "account_disabled",
 }
 # The tier of what was decided without looking a token up: there was none, it was made up, or nobody could be asked.
-NOBODY = "none"
+NO_TIER = "none"
 # What counts as a failure of an address. No token at all is no guess, and an outage is not the client's fault.
-_GUESSES = {"token_invalid", "token_expired", "token_revoked", "account_disabled"}
+_COUNTED_FAILURES = {"token_invalid", "token_expired", "token_revoked", "account_disabled"}
 
 
 class Gate:
@@ -57,83 +57,87 @@ class Gate:
         known: MemoryTier,
         *,
         shared: RedisTier,
-        rates: Rates,
-        counts: Counters | None = None,
+        rates: RateLimiter,
+        counters: Counters | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._counts = counts or Counters()
-        self._store = store
-        self._known = known
-        self._shared = shared
-        self._rates = rates
-        self._failures = GuessLimiter(settings.limits.failures_per_minute, monotonic)
-        self._unknown: dict[bytes, float] = {}
+        self._counters = counters or Counters()
+        self._database = store
+        self._memory_tier = known
+        self._redis_tier = shared
+        self._rate_limiter = rates
+        self._guess_limiter = GuessLimiter(settings.limits.failures_per_minute, monotonic)
+        self._negative: dict[bytes, float] = {}
         self._scopes = compile_all(settings.scopes)
         self._device_policy = settings.sessions.device_policy
-        self._closed = closed_for(settings.maintenance)
+        self._maintenance = maintenance_refusal(settings.maintenance)
         self._monotonic = monotonic
         self._latest = clock.now()
 
     @property
     def can_decide(self) -> bool:
         """Whether what this worker knows is kept true by the database's notices."""
-        return self._monotonic() < self._known.trusted_until
+        return self._monotonic() < self._memory_tier.leased_until
 
     @property
-    def is_closed(self) -> bool:
+    def in_maintenance(self) -> bool:
         """Whether maintenance mode is on: nothing is admitted."""
-        return self._closed is not None
+        return self._maintenance is not None
 
-    def take_up(self, settings: Settings) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         """Decide by what was changed at run time from now on."""
-        self._failures.limit = settings.limits.failures_per_minute
+        self._guess_limiter.limit = settings.limits.failures_per_minute
         self._device_policy = settings.sessions.device_policy
-        self._closed = closed_for(settings.maintenance)
+        self._maintenance = maintenance_refusal(settings.maintenance)
 
-    def decide_now(self, facts: RequestAttributes) -> Admit | Refuse | None:
+    def decide_from_memory(self, facts: RequestAttributes) -> Admit | Refuse | None:
         """Decide steps 1 to 7 of docs/spec/http.md#order-of-checks from memory; None when the database must be asked.
 
         A token that is contested goes on to `settle`.
         """
-        fault = request_paths.fault(facts.path)
+        fault = request_paths.path_fault(facts.path)
         if fault is not None:
-            return self._counted(NOBODY, Refuse("bad_request", PATH_FAULTS[fault]))
-        if self._closed is not None:
-            return self._counted(NOBODY, self._closed)
-        found = self.identify_now(facts.credential)
+            return self._count_decision(NO_TIER, Refuse("bad_request", PATH_FAULTS[fault]))
+        if self._maintenance is not None:
+            return self._count_decision(NO_TIER, self._maintenance)
+        found = self.identify_from_memory(facts.credential)
         if found is None:
             return None
-        return self._counted(_tier_of(found), self._judge(found, facts, self._known.notices))
+        return self._count_decision(
+            _tier_in_memory(found), self._apply_rules(found, facts, self._memory_tier.invalidations)
+        )
 
     async def decide(self, facts: RequestAttributes) -> Admit | Refuse:
-        """Answer as `decide_now` does, asking the database where that is needed."""
-        decision = self.decide_now(facts)
+        """Answer as `decide_from_memory` does, asking the database where that is needed."""
+        decision = self.decide_from_memory(facts)
         if decision is not None:
             return decision
-        notices = self._known.notices
+        invalidations = self._memory_tier.invalidations
         found, tier = await self._identify(facts.credential)
-        return self._counted(tier, self._judge(found, facts, notices))
+        return self._count_decision(tier, self._apply_rules(found, facts, invalidations))
 
-    async def settle(self, admitted: Admit, facts: RequestAttributes) -> Admit | Refuse:
+    async def check_device_conflict(self, admitted: Admit, facts: RequestAttributes) -> Admit | Refuse:
         """Answer step 8 for a contested token, before anybody goes to the upstream; `begin` has the last word."""
         try:
-            held_for = await self._store.held_for(admitted.known.token_id, self._holder(admitted.known, facts))
-        except StoreDown:
+            held_for = await self._database.device_locked_for(
+                admitted.known.token_id, self._locking_device(admitted.known, facts)
+            )
+        except DatabaseUnavailable:
             return Refuse("unavailable", retry_after=5, known=admitted.known)
-        return admitted if held_for is None else self._conflict(admitted.known, held_for)
+        return admitted if held_for is None else self._device_conflict(admitted.known, held_for)
 
-    def identify_now(self, credential: Credential | None) -> TokenSnapshot | Refuse | None:
+    def identify_from_memory(self, credential: Credential | None) -> TokenSnapshot | Refuse | None:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
         if credential is None:
             return Refuse("token_missing")
-        secret_hash = credential.secret_hash or self._hash_of(credential)
+        secret_hash = credential.secret_hash or self._secret_hash(credential)
         if secret_hash is None:
             return Refuse("token_invalid")
-        known = self._known.get(secret_hash)
-        if known is None or self._monotonic() >= self._known.trusted_until:
+        known = self._memory_tier.get(secret_hash)
+        if known is None or self._monotonic() >= self._memory_tier.leased_until:
             return None
-        return unusable(known, self._time()) or known
+        return token_refusal(known, self._time()) or known
 
     async def identify(self, credential: Credential | None) -> TokenSnapshot | Refuse:
         """Answer steps 2 and 3, asking the database where that is needed. Never activates anything."""
@@ -142,22 +146,22 @@ class Gate:
 
     async def _identify(self, credential: Credential | None) -> tuple[TokenSnapshot | Refuse, str]:
         """Answer as `identify` does, and name the tier that knew."""
-        found = self.identify_now(credential)
+        found = self.identify_from_memory(credential)
         if found is not None or credential is None:
             found = found or Refuse("token_missing")
-            return found, _tier_of(found)
-        secret_hash = self._hash_of(credential)
+            return found, _tier_in_memory(found)
+        secret_hash = self._secret_hash(credential)
         if secret_hash is None:
-            return Refuse("token_invalid"), NOBODY
+            return Refuse("token_invalid"), NO_TIER
         try:
             known, tier = await self._look_up(secret_hash, credential.purpose)
-        except StoreDown:
-            return Refuse("unavailable", retry_after=5), NOBODY
+        except DatabaseUnavailable:
+            return Refuse("unavailable", retry_after=5), NO_TIER
         if known is None:
             return Refuse("token_invalid"), tier
-        return unusable(known, self._time()) or known, tier
+        return token_refusal(known, self._time()) or known, tier
 
-    async def begin(self, admitted: Admit, facts: RequestAttributes, request_id: str) -> Admit | Refuse:
+    async def start_session(self, admitted: Admit, facts: RequestAttributes, request_id: str) -> Admit | Refuse:
         """Answer step 10, when the upstream can be reached and before anything is sent to it.
 
         One transaction activates the token and opens its session, or finds that somebody else was quicker.
@@ -166,12 +170,14 @@ class Gate:
             return admitted
         actor = Actor(admitted.known.user_id, facts.address, facts.user_agent, request_id, Origin.PROXY)
         try:
-            session_id = await self._store.begin(admitted.known.token_id, self._holder(admitted.known, facts), actor)
+            session_id = await self._database.start_session(
+                admitted.known.token_id, self._locking_device(admitted.known, facts), actor
+            )
         except DeviceConflict as error:
-            return self._conflict(admitted.known, error.idle_in)
+            return self._device_conflict(admitted.known, error.idle_in)
         except TokenUnusable as error:
             return Refuse(_UNUSABLE[error.state])
-        except StoreDown:
+        except DatabaseUnavailable:
             return Refuse("unavailable", retry_after=5)
         return admitted._replace(session_id=session_id)
 
@@ -180,28 +186,34 @@ class Gate:
 
         Returns what was found, and the tier that knew it.
         """
-        if self._monotonic() < self._unknown.get(secret_hash, 0):
+        if self._monotonic() < self._negative.get(secret_hash, 0):
             return None, "unknown"
         # Redis is told of changes by the token's own hash, so cookies are not kept there.
         is_shared = purpose is Purpose.TOKEN
-        notices = self._known.notices
+        invalidations = self._memory_tier.invalidations
         if is_shared and self.can_decide:
-            shared = await self._shared.get(secret_hash, stored_since=self._known.listening_since)
+            shared = await self._redis_tier.get(secret_hash, stored_since=self._memory_tier.connected_since)
             if shared is not None:
-                self._known.put(secret_hash, shared, notices_before=notices)
+                self._memory_tier.put(secret_hash, shared, invalidations_before=invalidations)
                 return shared, "redis"
         try:
-            found = await (self._store.find(secret_hash) if is_shared else self._store.find_by_cookie(secret_hash))
-        except StoreDown:
-            return await self._without_database(secret_hash, is_shared=is_shared)
+            found = await (
+                self._database.find(secret_hash) if is_shared else self._database.find_by_cookie(secret_hash)
+            )
+        except DatabaseUnavailable:
+            return await self._look_up_without_database(secret_hash, is_shared=is_shared)
         if found is None:
-            self._remember_unknown(secret_hash)
+            self._cache_negative(secret_hash)
             return None, "unknown"
-        if self._known.put(secret_hash, found, notices_before=notices) and is_shared and self.can_decide:
-            await self._shared.put(secret_hash, found)
+        if (
+            self._memory_tier.put(secret_hash, found, invalidations_before=invalidations)
+            and is_shared
+            and self.can_decide
+        ):
+            await self._redis_tier.put(secret_hash, found)
         return found, "database"
 
-    async def _without_database(self, secret_hash: bytes, *, is_shared: bool) -> tuple[TokenSnapshot, str]:
+    async def _look_up_without_database(self, secret_hash: bytes, *, is_shared: bool) -> tuple[TokenSnapshot, str]:
         """While the database does not answer, what was proven good passes for the grace, and not longer.
 
         It may be down for this worker alone, which then hears of no change; and when no other worker runs, nobody
@@ -209,19 +221,19 @@ class Gate:
         heard all changes, or for the grace from when it was stored: whoever stored it had just read it.
         """
         grace = self._settings.proxy.grace_seconds
-        is_within_grace = self._monotonic() < self._known.trusted_until + grace
+        is_within_grace = self._monotonic() < self._memory_tier.leased_until + grace
         if is_shared:
             proven_since = time.time() - grace
             if is_within_grace:
-                proven_since = min(proven_since, self._known.listening_since)
-            shared = await self._shared.get(secret_hash, stored_since=proven_since)
+                proven_since = min(proven_since, self._memory_tier.connected_since)
+            shared = await self._redis_tier.get(secret_hash, stored_since=proven_since)
             if shared is not None:
                 return shared, "redis"
-        known = self._known.get(secret_hash)
+        known = self._memory_tier.get(secret_hash)
         if known is None or not is_within_grace:
-            raise StoreDown("nothing that is proven is known of the token")
-        if is_shared and await self._shared.has_newer(secret_hash, known.version):
-            raise StoreDown("the token has changed since it was last read")
+            raise DatabaseUnavailable("nothing that is proven is known of the token")
+        if is_shared and await self._redis_tier.has_newer(secret_hash, known.version):
+            raise DatabaseUnavailable("the token has changed since it was last read")
         return known, "map"
 
     def _time(self) -> datetime:
@@ -229,62 +241,66 @@ class Gate:
         self._latest = max(self._latest, clock.now())
         return self._latest
 
-    def _remember_unknown(self, secret_hash: bytes) -> None:
-        self._unknown[secret_hash] = self._monotonic() + UNKNOWN_SECONDS
-        if len(self._unknown) > UNKNOWN_TOKENS:
-            del self._unknown[next(iter(self._unknown))]
+    def _cache_negative(self, secret_hash: bytes) -> None:
+        self._negative[secret_hash] = self._monotonic() + NEGATIVE_SECONDS
+        if len(self._negative) > NEGATIVE_ENTRIES:
+            del self._negative[next(iter(self._negative))]
 
-    def _counted[Decision: Admit | Refuse](self, tier: str, decision: Decision) -> Decision:
+    def _count_decision[Decision: Admit | Refuse](self, tier: str, decision: Decision) -> Decision:
         """Count a decision; one that `settle` has to confirm is counted as contested."""
-        outcome = "refused" if isinstance(decision, Refuse) else "contested" if decision.is_contested else "admitted"
-        self._counts.decided(tier, outcome)
+        outcome = (
+            "refused" if isinstance(decision, Refuse) else "contested" if decision.needs_device_check else "admitted"
+        )
+        self._counters.count_decision(tier, outcome)
         return decision
 
-    def _judge(self, known: TokenSnapshot | Refuse, facts: RequestAttributes, notices: int) -> Admit | Refuse:
+    def _apply_rules(
+        self, known: TokenSnapshot | Refuse, facts: RequestAttributes, invalidations: int
+    ) -> Admit | Refuse:
         """Answer steps 4 to 7 for a token that was found good or bad."""
         if isinstance(known, Refuse):
-            return self._failed(known, facts.address)
-        device = device_of(known, facts)
-        refusal = device_fault(self._device_policy, device) or scope_fault(self._scopes.get(known.scope), facts)
+            return self._count_failure(known, facts.address)
+        device = effective_device(known, facts)
+        refusal = check_device(self._device_policy, device) or check_scope(self._scopes.get(known.scope), facts)
         if refusal is not None:
             return replace(refusal, known=known)
-        allowance = self._rates.take(known.token_id)
+        allowance = self._rate_limiter.take(known.token_id)
         if not allowance.allowed:
-            reason = "Too many requests are under way." if allowance.is_crowded else ""
+            reason = "Too many requests are under way." if allowance.is_concurrency_limited else ""
             return Refuse("rate_limited", reason, retry_after=allowance.reset, known=known)
-        return Admit(known, self._held_session(known, device), notices, allowance)
+        return Admit(known, self._session_for(known, device), invalidations, allowance)
 
-    def _conflict(self, known: TokenSnapshot, idle_in: timedelta) -> Refuse:
+    def _device_conflict(self, known: TokenSnapshot, idle_in: timedelta) -> Refuse:
         """Name the ways out of a conflict: the page on which the owner releases the device, or waiting."""
         page = f"/tokens/{known.token_id}#device"
         reason = f"Release it at {self._settings.portal.address}{page}, or wait until it has been idle."
         return Refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), known=known, page=page)
 
-    def _held_session(self, known: TokenSnapshot, device: str | None) -> uuid.UUID | None:
+    def _session_for(self, known: TokenSnapshot, device: str | None) -> uuid.UUID | None:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""
         if not known.is_activated:
             return None
         mine = self._device_policy == "off" or known.device_id == device
         return known.session_id if mine else None
 
-    def _failed(self, refusal: Refuse, address: str) -> Refuse:
+    def _count_failure(self, refusal: Refuse, address: str) -> Refuse:
         """Count a token that is no good; from an address with too many of them it is not worth more words."""
-        if refusal.code not in _GUESSES:
+        if refusal.code not in _COUNTED_FAILURES:
             return refusal
-        retry_after = self._failures.retry_after(address)
-        self._failures.add(address)
+        retry_after = self._guess_limiter.retry_after(address)
+        self._guess_limiter.add(address)
         if retry_after is None:
             return refusal
         return Refuse("too_many_failures", retry_after=retry_after, known=refusal.known)
 
-    def _holder(self, known: TokenSnapshot, facts: RequestAttributes) -> str | None:
-        return None if self._device_policy == "off" else device_of(known, facts)
+    def _locking_device(self, known: TokenSnapshot, facts: RequestAttributes) -> str | None:
+        return None if self._device_policy == "off" else effective_device(known, facts)
 
     def device_name(self, sent: str) -> str:
         """Return the name under which a device is kept."""
-        return device_name(self._settings.tokens, sent)
+        return stored_device_name(self._settings.tokens, sent)
 
-    def _hash_of(self, credential: Credential) -> bytes | None:
+    def _secret_hash(self, credential: Credential) -> bytes | None:
         """Return the hash under which a genuine secret is kept, None for a made-up one."""
         if credential.secret_hash is None:
             keys, secret, purpose = self._settings.tokens, credential.secret, credential.purpose
@@ -293,6 +309,6 @@ class Gate:
         return credential.secret_hash
 
 
-def _tier_of(found: TokenSnapshot | Refuse) -> str:
+def _tier_in_memory(found: TokenSnapshot | Refuse) -> str:
     """Name the tier of what memory alone has answered."""
-    return NOBODY if isinstance(found, Refuse) and found.known is None else "map"
+    return NO_TIER if isinstance(found, Refuse) and found.known is None else "map"

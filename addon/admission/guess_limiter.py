@@ -7,7 +7,7 @@ from collections.abc import Callable
 from models.addresses import customer_network
 
 WINDOW_SECONDS = 60
-ADDRESSES = 20_000
+MAX_ADDRESSES = 20_000
 
 
 class GuessLimiter:
@@ -25,7 +25,7 @@ class GuessLimiter:
         if now - since >= WINDOW_SECONDS:
             since, count = now, 0
         self._counts[key] = (since, count + 1)
-        if len(self._counts) > ADDRESSES:
+        if len(self._counts) > MAX_ADDRESSES:
             self._counts.popitem(last=False)
 
     def retry_after(self, address: str) -> int | None:

@@ -7,22 +7,22 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from addon.admission.local_answers import Answer, as_json, iso
-from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.upstream_health.status import UpstreamStatus
 from models import clock
 from models.config.settings import Settings
 
 CHECK_SECONDS = 5.0
-ANSWER_WITHIN_SECONDS = 3.0
+CHECK_TIMEOUT_SECONDS = 3.0
 
 
 class Health:
     """The last known state of database and Redis, None until the first check; and the prober's word on the upstream."""
 
-    def __init__(self, settings: Settings, store: TokenDatabase, outlook: UpstreamStatus) -> None:
-        self._store = store
-        self._outlook = outlook
-        self._redis = Redis.from_url(settings.redis.url, socket_timeout=ANSWER_WITHIN_SECONDS)
+    def __init__(self, settings: Settings, store: TokenDatabase, upstream_status: UpstreamStatus) -> None:
+        self._database = store
+        self._upstream_status = upstream_status
+        self._redis = Redis.from_url(settings.redis.url, socket_timeout=CHECK_TIMEOUT_SECONDS)
         self.database: bool | None = None
         self.redis: bool | None = None
 
@@ -31,9 +31,9 @@ class Health:
         """`unhealthy` without database or Redis, `degraded` without the upstream, else `healthy`."""
         if self.database is False or self.redis is False:
             return "unhealthy"
-        return "degraded" if self._outlook.is_up is False else "healthy"
+        return "degraded" if self._upstream_status.is_up is False else "healthy"
 
-    def answer(self) -> Answer:
+    def response(self) -> Answer:
         """Always HTTP 200: the desktop client reads anything else as unreachable (docs/spec/http.md#desktop-client)."""
         return as_json({"status": self.status, "timestamp": iso(clock.now())})
 
@@ -52,19 +52,19 @@ class Health:
 
     async def _database_answers(self) -> bool:
         def ask() -> None:
-            with self._store.factory() as session:
+            with self._database.factory() as session:
                 session.execute(text("SELECT 1"))
 
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
-                await self._store.run(ask, "health", is_own=True)
-        except (StoreDown, TimeoutError):
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                await self._database.run(ask, "health", is_background=True)
+        except (DatabaseUnavailable, TimeoutError):
             return False
         return True
 
     async def _redis_answers(self) -> bool:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 await self._redis.ping()
         except (RedisError, OSError, TimeoutError):
             return False

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from models.config.settings import Settings
 from models.services.settings import overrides
 
@@ -17,13 +17,13 @@ class LiveSettings:
     """Keeps `settings` true. Only the loop touches it; what was read last stays good while the database is down."""
 
     def __init__(self, settings: Settings, store: TokenDatabase, apply: Callable[[Settings], None]) -> None:
-        self._frozen = settings
-        self._store = store
+        self._file_settings = settings
+        self._database = store
         self._apply = apply
         self._changed = asyncio.Event()
-        self.are_known = False
+        self.are_loaded = False
 
-    def changed(self) -> None:
+    def reload(self) -> None:
         """A notice came, or notices may have been missed: read anew."""
         self._changed.set()
 
@@ -33,19 +33,19 @@ class LiveSettings:
             await self._changed.wait()
             self._changed.clear()
             try:
-                await self.read()
-            except StoreDown:
+                await self.load()
+            except DatabaseUnavailable:
                 self._changed.set()
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 logger.exception("the settings of run time cannot be taken up; the old ones stay")
 
-    async def read(self) -> None:
-        """Read and take up what is good now. Raises StoreDown."""
+    async def load(self) -> None:
+        """Read and take up what is good now. Raises DatabaseUnavailable."""
 
         def ask() -> Settings:
-            with self._store.factory() as session:
-                return overrides.effective_settings(session, self._frozen)
+            with self._database.factory() as session:
+                return overrides.effective_settings(session, self._file_settings)
 
-        self._apply(await self._store.run(ask, "settings"))
-        self.are_known = True
+        self._apply(await self._database.run(ask, "settings"))
+        self.are_loaded = True

@@ -11,17 +11,17 @@ from itertools import chain
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from addon.admission.rate_limits import WINDOW_SECONDS, Rates, Window
+from addon.admission.rate_limits import WINDOW_SECONDS, RateLimiter, RateWindow
 from addon.recording.counters import Counters
 
 logger = logging.getLogger(__name__)
 
-EXCHANGE_SECONDS = 0.1
+SYNC_INTERVAL_SECONDS = 0.1
 # A worker that has not reported for this long is gone, and what it had under way with it.
-GONE_SECONDS = 3
+WORKER_TIMEOUT_SECONDS = 3
 
 # So many tokens go in one call: Redis does nothing else while a script runs.
-AT_ONCE = 500
+BATCH_SIZE = 500
 
 # Takes one JSON list of [token, under way, second, count, second, count, ...], because one long argument is packed far
 # quicker than hundreds of short ones. Adds this worker's counts to each token's hash of seconds and drops what has left
@@ -65,53 +65,59 @@ return cjson.encode(found)
 class RateLimitSync:
     """This worker's part in the exchange."""
 
-    def __init__(self, redis: Redis, rates: Rates, counts: Counters | None = None) -> None:
+    def __init__(self, redis: Redis, rates: RateLimiter, counters: Counters | None = None) -> None:
         self._redis = redis
-        self._counts = counts or Counters()
-        self._rates = rates
+        self._counters = counters or Counters()
+        self._rate_limiter = rates
         self._name = uuid.uuid4().hex
         self._script = redis.register_script(_SCRIPT)
 
     async def run(self) -> None:
         """Exchange until cancelled; Redis being down is noted once and each worker then keeps to its share."""
         while True:
-            await asyncio.sleep(EXCHANGE_SECONDS)
-            was_alone = self._rates.is_alone
+            await asyncio.sleep(SYNC_INTERVAL_SECONDS)
+            was_alone = self._rate_limiter.is_isolated
             try:
-                await self.exchange()
+                await self.sync()
             except (RedisError, OSError) as error:
                 if not was_alone:
                     logger.warning("limits are not exchanged: %s", type(error).__name__)
 
-    async def exchange(self) -> None:
+    async def sync(self) -> None:
         """Report what was counted and take in what the others did."""
-        tokens = self._rates.to_exchange()
-        for start in range(0, len(tokens), AT_ONCE):
+        tokens = self._rate_limiter.take_changed()
+        for start in range(0, len(tokens), BATCH_SIZE):
             try:
-                await self._exchange(tokens[start : start + AT_ONCE])
+                await self._sync_batch(tokens[start : start + BATCH_SIZE])
             except (RedisError, OSError):
-                for _, window in tokens[start + AT_ONCE :]:
-                    window.is_dirty = True
+                for _, window in tokens[start + BATCH_SIZE :]:
+                    window.is_changed = True
                 raise
 
-    async def _exchange(self, tokens: list[tuple[uuid.UUID, Window]]) -> None:
-        sent: list[tuple[Window, Counter[int], int]] = []
+    async def _sync_batch(self, tokens: list[tuple[uuid.UUID, RateWindow]]) -> None:
+        sent: list[tuple[RateWindow, Counter[int], int]] = []
         reports: list[list[str | int]] = []
         for token_id, window in tokens:
             pending, window.pending = window.pending, Counter()
             sent.append((window, pending, window.own))
             reports.append([str(token_id), window.in_flight, *chain.from_iterable(pending.items())])
-        arguments: list[str | int] = [self._name, int(time.time()), WINDOW_SECONDS, GONE_SECONDS, json.dumps(reports)]
+        arguments: list[str | int] = [
+            self._name,
+            int(time.time()),
+            WINDOW_SECONDS,
+            WORKER_TIMEOUT_SECONDS,
+            json.dumps(reports),
+        ]
         try:
-            with self._counts.timed("redis", "rate_exchange"):
+            with self._counters.timed("redis", "rate_exchange"):
                 found = json.loads(await self._script(args=arguments))
         except (RedisError, OSError):
-            self._rates.is_alone = True
+            self._rate_limiter.is_isolated = True
             # What was not reported goes with the next exchange; counted twice is on the safe side.
             for window, pending, _ in sent:
                 window.pending.update(pending)
-                window.is_dirty = True
+                window.is_changed = True
             raise
-        self._rates.is_alone = False
+        self._rate_limiter.is_isolated = False
         for (window, _, own_then), (total, oldest, in_flight) in zip(sent, found, strict=True):
-            self._rates.heard(window, total=total, oldest=oldest, in_flight=in_flight, own_then=own_then)
+            self._rate_limiter.apply_totals(window, total=total, oldest=oldest, in_flight=in_flight, own_then=own_then)

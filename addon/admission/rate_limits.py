@@ -18,11 +18,11 @@ WINDOW_SECONDS = 60
 # old news say nothing of Redis: whether that is silent, the exchange knows.
 STALE_SECONDS = 1.0
 # When to try again while too many requests are under way: nobody knows when one of them ends.
-CROWDED_SECONDS = 1
+CONCURRENCY_RETRY_SECONDS = 1
 
 
 @dataclass(slots=True)
-class Window:
+class RateWindow:
     """One token's requests at this worker in the last minute, by the second, and what the others reported."""
 
     buckets: deque[list[int]] = field(default_factory=deque)
@@ -30,10 +30,10 @@ class Window:
     pending: Counter[int] = field(default_factory=Counter)
     others: int = 0
     others_oldest: int = 0
-    heard_at: float = -math.inf
+    synced_at: float = -math.inf
     in_flight: int = 0
     others_in_flight: int = 0
-    is_dirty: bool = False
+    is_changed: bool = False
 
     def prune(self, second: int) -> None:
         """Forget what has left the window: a second counts until the last request in it is a minute old."""
@@ -49,15 +49,15 @@ class Window:
         self.own += 1
         self.pending[second] += 1
 
-    def begun(self) -> None:
+    def request_started(self) -> None:
         """A request is under way."""
         self.in_flight += 1
-        self.is_dirty = True
+        self.is_changed = True
 
-    def ended(self) -> None:
+    def request_finished(self) -> None:
         """A request that was `begun` is over."""
         self.in_flight -= 1
-        self.is_dirty = True
+        self.is_changed = True
 
 
 class Allowance(NamedTuple):
@@ -71,27 +71,27 @@ class Allowance(NamedTuple):
     limit: int
     remaining: int
     reset: int
-    window: Window
-    is_crowded: bool = False
+    window: RateWindow
+    is_concurrency_limited: bool = False
 
 
-class Rates:
+class RateLimiter:
     """The windows of all tokens that were used here in the last minute. Only the loop touches it."""
 
     def __init__(
-        self, *, per_minute: int, at_once: int, workers: int, seconds: Callable[[], float] = time.time
+        self, *, per_minute: int, max_concurrent: int, workers: int, seconds: Callable[[], float] = time.time
     ) -> None:
         self._per_minute = per_minute
-        self._at_once = at_once
+        self._max_concurrent = max_concurrent
         self._workers = workers
         self._seconds = seconds
         # Set by the exchange: the last one failed.
-        self.is_alone = False
-        self._windows: dict[uuid.UUID, Window] = {}
+        self.is_isolated = False
+        self._windows: dict[uuid.UUID, RateWindow] = {}
 
-    def set_limits(self, *, per_minute: int, at_once: int) -> None:
+    def set_limits(self, *, per_minute: int, max_concurrent: int) -> None:
         """Judge by other limits from now on; what was counted stays counted."""
-        self._per_minute, self._at_once = per_minute, at_once
+        self._per_minute, self._max_concurrent = per_minute, max_concurrent
 
     def take(self, token_id: uuid.UUID) -> Allowance:
         """Count one request of a token, if it may be made; a caller that makes it then says `begun` at the window."""
@@ -99,37 +99,44 @@ class Rates:
         second = int(now)
         window = self._windows.get(token_id)
         if window is None:
-            window = self._windows[token_id] = Window()
+            window = self._windows[token_id] = RateWindow()
         buckets = window.buckets
         if buckets and buckets[0][0] < second - WINDOW_SECONDS:
             window.prune(second)
-        window.is_dirty = True
-        limit, at_once = self._per_minute, self._at_once
+        window.is_changed = True
+        limit, max_concurrent = self._per_minute, self._max_concurrent
         used, under_way = window.own, window.in_flight
         oldest = buckets[0][0] if buckets else second
-        if self.is_alone:
-            limit, at_once = self._share(limit), self._share(at_once)
-        elif now - window.heard_at <= STALE_SECONDS:
+        if self.is_isolated:
+            limit, max_concurrent = self._share(limit), self._share(max_concurrent)
+        elif now - window.synced_at <= STALE_SECONDS:
             used += window.others
             under_way += window.others_in_flight
             if window.others and window.others_oldest < oldest:
                 # What they said is up to a second old: the second they named may have left the window since.
                 oldest = max(window.others_oldest, second - WINDOW_SECONDS)
-        if under_way >= at_once:
-            return Allowance(False, self._per_minute, max(0, limit - used), CROWDED_SECONDS, window, is_crowded=True)
+        if under_way >= max_concurrent:
+            return Allowance(
+                False,
+                self._per_minute,
+                max(0, limit - used),
+                CONCURRENCY_RETRY_SECONDS,
+                window,
+                is_concurrency_limited=True,
+            )
         reset = oldest + WINDOW_SECONDS + 1 - second
         if used >= limit:
             return Allowance(False, self._per_minute, 0, reset, window)
         window.count(second)
         return Allowance(True, self._per_minute, limit - used - 1, reset, window)
 
-    def to_exchange(self) -> list[tuple[uuid.UUID, Window]]:
+    def take_changed(self) -> list[tuple[uuid.UUID, RateWindow]]:
         """Return the tokens that were used since the last exchange, and forget those that were not for long."""
         second = int(self._seconds())
         dirty = []
         for token_id, window in list(self._windows.items()):
-            if window.is_dirty or window.in_flight:
-                window.is_dirty = False
+            if window.is_changed or window.in_flight:
+                window.is_changed = False
                 dirty.append((token_id, window))
                 continue
             window.prune(second)
@@ -137,12 +144,12 @@ class Rates:
                 del self._windows[token_id]
         return dirty
 
-    def heard(self, window: Window, *, total: int, oldest: int, in_flight: int, own_then: int) -> None:
+    def apply_totals(self, window: RateWindow, *, total: int, oldest: int, in_flight: int, own_then: int) -> None:
         """Take in what Redis knows: all workers' requests in the window, and what the others have under way."""
         window.others = max(0, total - own_then)
         window.others_oldest = oldest
         window.others_in_flight = in_flight
-        window.heard_at = self._seconds()
+        window.synced_at = self._seconds()
 
     def _share(self, limit: int) -> int:
         return max(1, limit // self._workers)

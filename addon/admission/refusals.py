@@ -63,7 +63,7 @@ class Refuse:
         return tuple(found)
 
 
-def closed_for(maintenance: Maintenance) -> Refuse | None:
+def maintenance_refusal(maintenance: Maintenance) -> Refuse | None:
     """Return how everything is refused while maintenance mode is on."""
     if not maintenance.on:
         return None
@@ -76,7 +76,7 @@ def as_layer(refusal: Refuse) -> decisions.Refuse:
     return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers, refusal.note, refusal.page)
 
 
-def unusable(known: TokenSnapshot, moment: datetime) -> Refuse | None:
+def token_refusal(known: TokenSnapshot, moment: datetime) -> Refuse | None:
     """Say why a token cannot be used at `moment`, if it cannot."""
     if known.used_until is not None:
         moment = max(moment, known.used_until)

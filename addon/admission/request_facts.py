@@ -27,10 +27,10 @@ class Admit(NamedTuple):
 
     known: TokenSnapshot
     session_id: uuid.UUID | None
-    notices: int
+    invalidations: int
     allowance: Allowance
 
     @property
-    def is_contested(self) -> bool:
+    def needs_device_check(self) -> bool:
         """Whether another device held the token when its facts were read."""
         return self.session_id is None and self.known.is_activated and self.known.device_id is not None

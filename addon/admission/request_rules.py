@@ -1,6 +1,6 @@
 """Steps 5 and 6 of admission: the device header and the scope. Pure functions; the gate asks them in this order."""
 
-from addon.admission.credentials import has_secret_shape
+from addon.admission.credentials import may_contain_secret
 from addon.admission.refusals import Refuse
 from addon.admission.request_facts import RequestAttributes
 from models.config.server import Tokens
@@ -13,20 +13,20 @@ from models.services.message_catalogue import PATH_FAULTS
 DEVICE_LENGTH = range(8, 256)
 
 
-def device_of(known: TokenSnapshot, facts: RequestAttributes) -> str | None:
+def effective_device(known: TokenSnapshot, facts: RequestAttributes) -> str | None:
     """Return the device that asks. A browser's cookie is a device by itself, whatever `X-Device-ID` came with it."""
     return known.own_device or facts.device
 
 
-def device_name(tokens: Tokens, sent: str) -> str:
+def stored_device_name(tokens: Tokens, sent: str) -> str:
     """Return the name under which a device is kept: what it sent, or a keyed hash where that may be a secret."""
-    if len(sent) not in DEVICE_LENGTH or not has_secret_shape(sent):
+    if len(sent) not in DEVICE_LENGTH or not may_contain_secret(sent):
         return sent
     # Not the hash under which a token is stored, should the device's name be one.
     return f"hashed-{secrets.hash_of(tokens, f'device:{sent}').hex()[:40]}"
 
 
-def device_fault(policy: str, device: str | None) -> Refuse | None:
+def check_device(policy: str, device: str | None) -> Refuse | None:
     """Say what is wrong with the device header under a device policy."""
     if device is None:
         return Refuse("device_missing") if policy == "required" else None
@@ -35,13 +35,13 @@ def device_fault(policy: str, device: str | None) -> Refuse | None:
     return None
 
 
-def scope_fault(scope: Scope | None, facts: RequestAttributes) -> Refuse | None:
+def check_scope(scope: Scope | None, facts: RequestAttributes) -> Refuse | None:
     """Say why a scope does not grant a request; an unknown scope grants nothing."""
     if scope is None:
         return Refuse("scope_denied")
     if scope.is_unrestricted:
         return None
-    fault = request_paths.restricted_fault(facts.path)
+    fault = request_paths.strict_path_fault(facts.path)
     if fault is not None:
         return Refuse("bad_request", PATH_FAULTS[fault])
     return None if scope.allows(facts.method, request_paths.decoded_segments(facts.path)) else Refuse("scope_denied")

@@ -7,13 +7,13 @@ none. Only the button, on our own page, takes the ticket.
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-from addon.admission.credentials import cookie_name, cookie_value, without_secrets
+from addon.admission.credentials import cookie_name, cookie_value, mask_secret_shapes
 from addon.admission.refusals import Refuse, as_layer
 from addon.browser_access import pages
 from addon.http1.decisions import Decision, Defer, Local, Peer
 from addon.http1.messages.head_parser import RequestHead
 from addon.http1.policy_interface import Question
-from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from models.audit import Origin
 from models.config.settings import Settings
 from models.services.actor import Actor
@@ -25,7 +25,7 @@ from models.services.gateway.scopes import compile_all
 BODY_BYTES = 4096
 FORM = b"application/x-www-form-urlencoded"
 # A ticket that opens nothing will never open anything: so many are remembered, and cost no look-up again.
-DEAD_TICKETS = 10_000
+MAX_INVALID_TICKETS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class BrowserAccessEndpoint:
 
     def __init__(self, settings: Settings, store: TokenDatabase) -> None:
         self._settings = settings
-        self._store = store
+        self._database = store
         # The cookie is for TLS alone exactly where its name says so.
         self._secure = settings.platform.is_production
         self.cookie = cookie_name(production=self._secure)
         self._first_pages = {name: scope.first_page for name, scope in compile_all(settings.scopes).items()}
-        self._dead: dict[bytes, None] = {}
+        self._invalid_tickets: dict[bytes, None] = {}
 
     def admit(self, request: RequestHead, peer: Peer) -> Decision | Defer:
         """Refuse forms that are not ours; everything else may need a look-up."""
@@ -64,27 +64,27 @@ class BrowserAccessEndpoint:
 
     async def show(self, question: Question, look: Look) -> Decision:
         """Ask whether to go in, without using the ticket up."""
-        ticket_hash = self._hash_of(look.ticket)
+        ticket_hash = self._ticket_hash(look.ticket)
         try:
-            prefix = None if ticket_hash is None else await self._store.ticket_opens(ticket_hash)
-        except StoreDown:
+            prefix = None if ticket_hash is None else await self._database.prefix_of_ticket(ticket_hash)
+        except DatabaseUnavailable:
             return as_layer(Refuse("unavailable", retry_after=5))
         if prefix is None:
-            return self._over(question, ticket_hash)
+            return self._expired_page(question, ticket_hash)
         return _page(200, pages.confirmation_page(look.ticket, prefix, _languages(question.request)))
 
     async def enter(self, question: Question) -> Decision:
         """Take the ticket, set the cookie and lead on to the upstream's own pages."""
-        ticket_hash = self._hash_of(_ticket(question.body))
+        ticket_hash = self._ticket_hash(_ticket(question.body))
         if ticket_hash is None:
-            return self._over(question)
-        agent = without_secrets((question.request.headers.get(b"user-agent") or b"").decode("utf-8", "replace"))
+            return self._expired_page(question)
+        agent = mask_secret_shapes((question.request.headers.get(b"user-agent") or b"").decode("utf-8", "replace"))
         actor = Actor(None, question.peer.address, agent, question.exchange.request_id, Origin.PROXY)
         try:
-            entry = await self._store.redeem(ticket_hash, actor, self._held(question.request))
+            entry = await self._database.redeem(ticket_hash, actor, self._held_cookie(question.request))
         except TicketRefused:
-            return self._over(question, ticket_hash)
-        except StoreDown:
+            return self._expired_page(question, ticket_hash)
+        except DatabaseUnavailable:
             return as_layer(Refuse("unavailable", retry_after=5))
         place = self._first_pages.get(entry.scope, "/")
         secure = "; Secure" if self._secure else ""
@@ -108,25 +108,25 @@ class BrowserAccessEndpoint:
             return not self._secure and peer.scheme == "http"
         return origin in {self._settings.proxy.address, f"{peer.scheme}://{host}"}
 
-    def _held(self, request: RequestHead) -> bytes | None:
+    def _held_cookie(self, request: RequestHead) -> bytes | None:
         """Return the hash of the cookie that the browser has already, if it is one of ours."""
         held = cookie_value(request.headers.all(b"cookie"), self.cookie.encode()) or ""
         if not secrets.is_genuine(self._settings.tokens, held, Purpose.COOKIE):
             return None
         return secrets.hash_of(self._settings.tokens, held, Purpose.COOKIE)
 
-    def _hash_of(self, ticket: str) -> bytes | None:
+    def _ticket_hash(self, ticket: str) -> bytes | None:
         """Return the hash of a ticket that may open something; None for one that certainly does not."""
         if not secrets.is_genuine(self._settings.tokens, ticket, Purpose.TICKET):
             return None
         ticket_hash = secrets.hash_of(self._settings.tokens, ticket, Purpose.TICKET)
-        return None if ticket_hash in self._dead else ticket_hash
+        return None if ticket_hash in self._invalid_tickets else ticket_hash
 
-    def _over(self, question: Question, dead: bytes | None = None) -> Local:
+    def _expired_page(self, question: Question, dead: bytes | None = None) -> Local:
         if dead is not None:
-            self._dead[dead] = None
-            if len(self._dead) > DEAD_TICKETS:
-                del self._dead[next(iter(self._dead))]
+            self._invalid_tickets[dead] = None
+            if len(self._invalid_tickets) > MAX_INVALID_TICKETS:
+                del self._invalid_tickets[next(iter(self._invalid_tickets))]
         facts = (self._settings.portal.address, question.exchange.request_id, _languages(question.request))
         return _page(410, pages.expired_page(*facts))
 

@@ -18,58 +18,58 @@ from addon.http1.exchange import Exchange
 from addon.http1.observe.recording import Recording
 from addon.inspection.publisher import FlowPublisher
 from addon.recording.counters import Counters
-from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from models import clock
 from models.config.settings import Settings
 from models.inspections import InspectionTarget
 from models.services.gateway import inspections
-from models.services.gateway.inspections import Watched
+from models.services.gateway.inspections import ActiveInspection
 from models.services.gateway.sessions import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
 # How often a worker that shows something counts what it sent, and looks whether its time is over.
-LOOK_SECONDS = 0.25
+POLL_INTERVAL_SECONDS = 0.25
 # So many exchanges are recorded at the same time: more of them would be more memory.
-AT_ONCE = 256
+MAX_CONCURRENT_RECORDINGS = 256
 
 
-class Watch:
+class CaptureObserver:
     """What stands at the layer while something is shown. Only the loop touches it."""
 
-    def __init__(self, settings: Settings, sender: FlowPublisher) -> None:
+    def __init__(self, settings: Settings, publisher: FlowPublisher) -> None:
         self._rules = settings.inspection
-        self._sender = sender
-        self._shows_all = False
+        self._publisher = publisher
+        self._everything = False
         self._paths: tuple[bytes, ...] = ()
-        self._subjects: frozenset[object] = frozenset()
-        self._under_way: set[Recording] = set()
+        self._ids: frozenset[object] = frozenset()
+        self._recordings: set[Recording] = set()
         # The second of the loop's clock in which so many recordings began.
-        self._second, self._begun = 0, 0
+        self._second, self._started = 0, 0
 
-    def set(self, watched: Sequence[Watched]) -> None:
+    def set(self, watched: Sequence[ActiveInspection]) -> None:
         """From now on show this."""
-        self._shows_all = any(each.target is InspectionTarget.EVERYTHING for each in watched)
+        self._everything = any(each.target is InspectionTarget.EVERYTHING for each in watched)
         self._paths = tuple(each.subject for each in watched if isinstance(each.subject, bytes))
-        self._subjects = frozenset(each.subject for each in watched if not isinstance(each.subject, bytes | None))
+        self._ids = frozenset(each.subject for each in watched if not isinstance(each.subject, bytes | None))
 
     def begin(self, exchange: Exchange) -> Recording | None:
         """Record what is to be shown, as far as there is room, and no more in a second than is allowed."""
-        if exchange.request is None or not self._fits(exchange, exchange.request.path):
+        if exchange.request is None or not self._matches(exchange, exchange.request.path):
             return None
         second = int(exchange.ended or exchange.started)
         if second != self._second:
-            self._second, self._begun = second, 0
-        if self._begun >= self._rules.flows_per_second:
-            self._sender.drop("rate")
+            self._second, self._started = second, 0
+        if self._started >= self._rules.flows_per_second:
+            self._publisher.drop("rate")
             return None
-        if len(self._under_way) >= AT_ONCE:
-            self._sender.drop("busy")
+        if len(self._recordings) >= MAX_CONCURRENT_RECORDINGS:
+            self._publisher.drop("busy")
             return None
-        self._begun += 1
+        self._started += 1
         recording = Recording(self, self._rules.body_bytes)
-        self._under_way.add(recording)
+        self._recordings.add(recording)
         return recording
 
     def opened(self, exchange: Exchange, recording: Recording) -> None:
@@ -78,34 +78,32 @@ class Watch:
 
     def end(self, exchange: Exchange, recording: Recording) -> None:
         """Hand it on, unless nobody wants it any more."""
-        self._under_way.discard(recording)
-        if exchange.request is not None and self._fits(exchange, exchange.request.path):
-            self._sender.put(exchange, recording)
+        self._recordings.discard(recording)
+        if exchange.request is not None and self._matches(exchange, exchange.request.path):
+            self._publisher.put(exchange, recording)
 
-    def _fits(self, exchange: Exchange, path: bytes) -> bool:
-        if self._shows_all or (self._paths and path.startswith(self._paths)):
+    def _matches(self, exchange: Exchange, path: bytes) -> bool:
+        if self._everything or (self._paths and path.startswith(self._paths)):
             return True
         known = exchange.known
-        return isinstance(known, TokenSnapshot) and (
-            known.token_id in self._subjects or known.user_id in self._subjects
-        )
+        return isinstance(known, TokenSnapshot) and (known.token_id in self._ids or known.user_id in self._ids)
 
 
 class InspectionCapture:
     """Keeps true what is shown. Only the loop touches it; without the database it ends when the time is over."""
 
     def __init__(
-        self, settings: Settings, store: TokenDatabase, worker_context: WorkerContext, counts: Counters
+        self, settings: Settings, store: TokenDatabase, worker_context: WorkerContext, counters: Counters
     ) -> None:
-        self._store = store
+        self._database = store
         self._worker = worker_context
-        self._counts = counts
-        self._sender = FlowPublisher(settings)
-        self._watch = Watch(settings, self._sender)
-        self._running: Sequence[Watched] = ()
+        self._counters = counters
+        self._publisher = FlowPublisher(settings)
+        self._observer = CaptureObserver(settings, self._publisher)
+        self._active: Sequence[ActiveInspection] = ()
         self._changed = asyncio.Event()
 
-    def changed(self) -> None:
+    def reload(self) -> None:
         """A notice came, or notices may have been missed: read anew."""
         self._changed.set()
 
@@ -116,9 +114,9 @@ class InspectionCapture:
                 await self._wait()
                 if self._changed.is_set():
                     self._changed.clear()
-                    self._running = await self._read()
-                self._take_up(clock.now())
-            except StoreDown:
+                    self._active = await self._read()
+                self._apply(clock.now())
+            except DatabaseUnavailable:
                 self._changed.set()
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
@@ -127,42 +125,42 @@ class InspectionCapture:
 
     async def stop(self) -> None:
         """Show nothing more; what waits still goes, if that is soon."""
-        self._running = ()
-        self._take_up(clock.now())
-        await asyncio.to_thread(self._sender.join)
-        self._count()
+        self._active = ()
+        self._apply(clock.now())
+        await asyncio.to_thread(self._publisher.join)
+        self._count_published()
 
     async def _wait(self) -> None:
         """Wait for a change; while something is shown or still to be counted, no longer than a moment."""
-        if not self._running and not self._sender.is_alive:
+        if not self._active and not self._publisher.is_alive:
             await self._changed.wait()
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(POLL_INTERVAL_SECONDS):
                 await self._changed.wait()
 
-    async def _read(self) -> Sequence[Watched]:
-        """Return what is to be shown. Raises StoreDown."""
+    async def _read(self) -> Sequence[ActiveInspection]:
+        """Return what is to be shown. Raises DatabaseUnavailable."""
 
-        def ask() -> Sequence[Watched]:
-            with self._store.factory() as session:
-                return inspections.running(session)
+        def ask() -> Sequence[ActiveInspection]:
+            with self._database.factory() as session:
+                return inspections.load_active(session)
 
-        return await self._store.run(ask, "inspections", is_own=True)
+        return await self._database.run(ask, "inspections", is_background=True)
 
-    def _take_up(self, now: datetime) -> None:
+    def _apply(self, now: datetime) -> None:
         """Let what is running now be shown, and nothing else."""
-        self._running = [each for each in self._running if each.ends_at > now]
-        self._count()
-        self._watch.set(self._running)
-        if self._running:
-            self._sender.start()
-            if self._watch not in self._worker.observers:
-                self._worker.add_observer(self._watch)
-        elif self._watch in self._worker.observers:
-            self._worker.remove_observer(self._watch)
-            self._sender.stop()
+        self._active = [each for each in self._active if each.ends_at > now]
+        self._count_published()
+        self._observer.set(self._active)
+        if self._active:
+            self._publisher.start()
+            if self._observer not in self._worker.observers:
+                self._worker.add_observer(self._observer)
+        elif self._observer in self._worker.observers:
+            self._worker.remove_observer(self._observer)
+            self._publisher.stop()
 
-    def _count(self) -> None:
-        for name, by in self._sender.told().items():
-            self._counts.add(*name, by=by)
+    def _count_published(self) -> None:
+        for name, by in self._publisher.take_counts().items():
+            self._counters.add(*name, by=by)

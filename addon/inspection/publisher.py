@@ -29,10 +29,10 @@ logger = logging.getLogger(__name__)
 QUEUE_FLOWS = 256
 SEND_SECONDS = 0.1
 # A Redis that does not answer within this is as good as down, and is left alone for a while.
-REDIS_SECONDS = 0.5
-PAUSE_SECONDS = 1.0
+REDIS_TIMEOUT_SECONDS = 0.5
+BACKOFF_SECONDS = 1.0
 # How long the last flows of a stopping worker may take.
-STOP_SECONDS = 2.0
+STOP_TIMEOUT_SECONDS = 2.0
 
 type _Waiting = tuple[Exchange, Recording]
 
@@ -44,11 +44,11 @@ class FlowPublisher:
         self._url = settings.redis.url
         self._rules = settings.inspection
         self._redactor = Redactor(self._rules.secret_names)
-        self._waiting: deque[_Waiting] = deque()
+        self._queue: deque[_Waiting] = deque()
         # What happened since the loop last asked; each has one writer.
         self._dropped: Counter[str] = Counter()
         self._sent, self._lost, self._large = 0, 0, 0
-        self._told: Counter[tuple[str, str]] = Counter()
+        self._reported: Counter[tuple[str, str]] = Counter()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -71,12 +71,12 @@ class FlowPublisher:
     def join(self) -> None:
         """Wait until it has ended, unless that takes too long."""
         if self._thread is not None:
-            self._thread.join(STOP_SECONDS)
+            self._thread.join(STOP_TIMEOUT_SECONDS)
 
     def put(self, exchange: Exchange, recording: Recording) -> None:
         """Hand over an exchange that is over, or drop it."""
-        if len(self._waiting) < QUEUE_FLOWS:
-            self._waiting.append((exchange, recording))
+        if len(self._queue) < QUEUE_FLOWS:
+            self._queue.append((exchange, recording))
         else:
             self.drop("queue")
 
@@ -84,17 +84,19 @@ class FlowPublisher:
         """Count a flow that is not shown."""
         self._dropped[reason] += 1
 
-    def told(self) -> dict[tuple[str, str], int]:
+    def take_counts(self) -> dict[tuple[str, str], int]:
         """Return what happened since this was last asked, as increments of the metrics."""
         seen = Counter({("flows_dropped", reason): count for reason, count in self._dropped.items()})
         seen["flows_sent", ""] = self._sent
         seen["flows_dropped", "redis"] = self._lost
         seen["flows_dropped", "large"] = self._large
-        news, self._told = seen - self._told, seen
+        news, self._reported = seen - self._reported, seen
         return dict(news)
 
     def _run(self, stopping: threading.Event) -> None:
-        redis = Redis.from_url(self._url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
+        redis = Redis.from_url(
+            self._url, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
+        )
         is_last = is_silent = False
         while not is_last:
             is_last = stopping.wait(SEND_SECONDS)
@@ -104,7 +106,7 @@ class FlowPublisher:
                 if not is_silent:
                     logger.warning("flows are not shown: %s", type(error).__name__)
                 is_silent = True
-                stopping.wait(PAUSE_SECONDS)
+                stopping.wait(BACKOFF_SECONDS)
             except Exception:
                 logger.exception("a flow could not be shown; the next ones go on")
             else:
@@ -114,8 +116,8 @@ class FlowPublisher:
     def _send(self, redis: Redis) -> None:
         """Append what waits. Raises what Redis raises; the flows of that call are lost."""
         written: list[bytes] = []
-        for exchange, recording in self._taken():
-            flow = self._written(exchange, recording)
+        for exchange, recording in self._take_queued():
+            flow = self._encode(exchange, recording)
             if flow is None:
                 self._large += 1
             else:
@@ -135,13 +137,13 @@ class FlowPublisher:
             raise
         self._sent += len(written)
 
-    def _taken(self) -> Iterator[_Waiting]:
+    def _take_queued(self) -> Iterator[_Waiting]:
         """Take what waits now; a thread that is about to end may take some of it too."""
-        for _ in range(len(self._waiting)):
+        for _ in range(len(self._queue)):
             with contextlib.suppress(IndexError):
-                yield self._waiting.popleft()
+                yield self._queue.popleft()
 
-    def _written(self, exchange: Exchange, recording: Recording) -> bytes | None:
+    def _encode(self, exchange: Exchange, recording: Recording) -> bytes | None:
         """Return a flow as bytes; without its bodies if it is too large, and None if even that does not help."""
         if exchange.request is None:
             return None

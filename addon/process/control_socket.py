@@ -10,47 +10,47 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-LISTENERS = "ZENZEFI_LISTENER_FDS"
-LINE = "ZENZEFI_LINE_FD"
-SERVES = b"1"
+LISTENER_FDS = "ZENZEFI_LISTENER_FDS"
+CONTROL_FD = "ZENZEFI_LINE_FD"
+READY = b"1"
 
 
-def given_listeners(environ: Mapping[str, str] = os.environ) -> list[socket.socket]:
+def inherited_listeners(environ: Mapping[str, str] = os.environ) -> list[socket.socket]:
     """Return the sockets to accept from, this worker's own first; none when no supervisor gave any."""
-    return [socket.socket(fileno=int(number)) for number in environ.get(LISTENERS, "").split()]
+    return [socket.socket(fileno=int(number)) for number in environ.get(LISTENER_FDS, "").split()]
 
 
-def describe(listeners: Sequence[socket.socket], line: socket.socket) -> dict[str, str]:
+def child_environment(listeners: Sequence[socket.socket], control: socket.socket) -> dict[str, str]:
     """Return the variables by which a supervisor tells a worker what it was given."""
-    return {LISTENERS: " ".join(str(listener.fileno()) for listener in listeners), LINE: str(line.fileno())}
+    return {LISTENER_FDS: " ".join(str(listener.fileno()) for listener in listeners), CONTROL_FD: str(control.fileno())}
 
 
 class ControlSocket:
     """The worker's end. Its other end closes when the supervisor dies, however it dies."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        number = environ.get(LINE, "")
+        number = environ.get(CONTROL_FD, "")
         self._socket = socket.socket(fileno=int(number)) if number else None
 
-    def serves(self) -> None:
+    def report_ready(self) -> None:
         """Tell the supervisor that this worker can be relied on."""
         if self._socket is not None:
             with contextlib.suppress(OSError):  # the supervisor is gone; `watch` has noticed
-                self._socket.send(SERVES)
+                self._socket.send(READY)
 
-    def watch(self, gone: Callable[[], object], within: float) -> None:
+    def watch(self, on_exit: Callable[[], object], seconds: float) -> None:
         """Call `gone`, in a thread, when the supervisor has died, and end the process if it still lives `within` then.
 
         A worker whose loop hangs must not outlive its supervisor, so that the end does not rely on the loop.
         """
         if self._socket is not None:
-            threading.Thread(target=self._wait, args=(self._socket, gone, within), name="line", daemon=True).start()
+            threading.Thread(target=self._wait, args=(self._socket, on_exit, seconds), name="line", daemon=True).start()
 
     @staticmethod
-    def _wait(line: socket.socket, gone: Callable[[], object], within: float) -> None:
+    def _wait(control: socket.socket, on_exit: Callable[[], object], seconds: float) -> None:
         with contextlib.suppress(OSError):
-            while line.recv(1):
+            while control.recv(1):
                 pass
-        gone()
-        time.sleep(within)
+        on_exit()
+        time.sleep(seconds)
         os._exit(1)

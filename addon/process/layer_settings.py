@@ -25,7 +25,7 @@ COOKIES = frozenset({b"zenzefi", b"__host-zenzefi", b"zenzefi_access", b"__host-
 COOKIES_OF_A_SHARED_HOST = frozenset({b"device", b"lang", b"theme", b"seen"})
 
 
-def upstream_of(settings: Settings) -> Upstream:
+def build_upstream(settings: Settings) -> Upstream:
     """Return where requests go."""
     url = urlsplit(settings.upstream.url)
     if not url.hostname:
@@ -48,7 +48,7 @@ def _server_name(hostname: str) -> str | None:
     return None
 
 
-def tls_of(settings: Settings, private: Path) -> Tls | None:
+def build_tls(settings: Settings, private: Path) -> Tls | None:
     """Return the files that TLS needs, or None where neither side speaks it."""
     proxy, upstream = settings.proxy, settings.upstream
     if not proxy.tls_certificate and not upstream.url.startswith("https:"):
@@ -67,7 +67,7 @@ def tls_files(settings: Settings) -> list[Path]:
     return [Path(name) for name in names if name]
 
 
-def limits_of(settings: Settings) -> Limits:
+def build_limits(settings: Settings) -> Limits:
     """Return the layer's limits."""
     proxy, upstream = settings.proxy, settings.upstream
     return Limits(
@@ -91,7 +91,7 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def rules_of(settings: Settings) -> Rules:
+def build_forwarding_rules(settings: Settings) -> Rules:
     """Return the layer's rules of forwarding."""
     return Rules(
         compatibility_prefix=PREFIX if settings.proxy.compatibility_prefix else b"",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 BACKLOG = 1024
 
 
-def allow_many() -> None:
+def raise_file_limit() -> None:
     """Open as many files as the system allows, two for each client: a shell or a service allows 1024 by itself."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # where there is no highest number, there may be another rule
@@ -26,7 +26,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def waiting(listener: socket.socket) -> Iterator[socket.socket]:
+def accept_pending(listener: socket.socket) -> Iterator[socket.socket]:
     """Yield every connection in a socket's queue; what is left there when its last owner closes it is reset."""
     with contextlib.suppress(OSError):
         while True:

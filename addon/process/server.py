@@ -19,18 +19,18 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 from addon.http1.addon import Http1
 from addon.http1.connection.context import WorkerContext
 from addon.http1.decisions import Refuse
-from addon.process.listening_sockets import BACKLOG, waiting
+from addon.process.listening_sockets import BACKLOG, accept_pending
 from addon.process.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
 from addon.process.stranded_connections import StrandedConnections
 from models.addresses import is_in
 
 logger = logging.getLogger(__name__)
 
-GOING_AWAY = Refuse(503, "unavailable", "This worker is going away; try again.", (("Retry-After", "1"),))
+WORKER_STOPPING = Refuse(503, "unavailable", "This worker is going away; try again.", (("Retry-After", "1"),))
 # Our own deadlines are shorter; mitmproxy's watchdog would end a long poll without an answer.
 _WATCHDOG_SECONDS = 24 * 3600
 # After the deadline of a drain: how long what was cut may take to be gone.
-_CUT_SECONDS = 1.0
+_ABORT_SECONDS = 1.0
 # What was accepted just before a drain reaches the registry a few turns of the loop later.
 _SETTLE_SECONDS = 0.1
 
@@ -62,7 +62,7 @@ class Gateway:
         worker_context: WorkerContext,
         listener: socket.socket,
         *,
-        neighbours: Sequence[socket.socket] = (),
+        sibling_listeners: Sequence[socket.socket] = (),
         tls: Tls | None = None,
         proxy_protocol: bool = False,
         observers: Sequence[str] = (),
@@ -71,8 +71,8 @@ class Gateway:
         self.worker_context = worker_context
         self.http1 = Http1(worker_context, client_tls=tls is not None and tls.certificate is not None)
         self._listener = listener
-        self._neighbours = StrandedConnections(neighbours, self._accept)
-        self._helping: asyncio.Task[None] | None = None
+        self._stranded = StrandedConnections(sibling_listeners, self._accept)
+        self._stranded_task: asyncio.Task[None] | None = None
         self._tls = tls
         self._proxy_protocol = proxy_protocol
         # mitmproxy scripts: they see a redacted copy of each flow and change nothing.
@@ -110,7 +110,7 @@ class Gateway:
             await self._running
         self._instance = ServerInstance.make("reverse:http://upstream.invalid:80", manager)
         self._server = await asyncio.start_server(self._accept, sock=self._listener, backlog=BACKLOG)
-        self._helping = asyncio.create_task(self._neighbours.watch())
+        self._stranded_task = asyncio.create_task(self._stranded.watch())
 
     def reload_tls(self) -> None:
         """Take up the TLS files as they are now; connections that stand keep what they have."""
@@ -119,14 +119,14 @@ class Gateway:
         tls = self._tls
         files: dict[str, object] = {}
         if tls.certificate is not None:
-            files["certs"] = [f"*={self._fresh(tls.certificate)}"]
+            files["certs"] = [f"*={self._content_link(tls.certificate)}"]
         if tls.upstream_ca is not None:
-            files["ssl_verify_upstream_trusted_ca"] = str(self._fresh(tls.upstream_ca))
+            files["ssl_verify_upstream_trusted_ca"] = str(self._content_link(tls.upstream_ca))
         if tls.upstream_client_certificate is not None:
-            files["client_certs"] = str(self._fresh(tls.upstream_client_certificate))
+            files["client_certs"] = str(self._content_link(tls.upstream_client_certificate))
         self._master.options.update(**files)
 
-    def _fresh(self, path: Path) -> Path:
+    def _content_link(self, path: Path) -> Path:
         """Give a file a name that changes with its content: mitmproxy caches TLS contexts by name."""
         assert self._tls is not None  # only called while there is TLS
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -161,9 +161,9 @@ class Gateway:
         """Take no new connection, and leave none in the queue: the kernel would reset them."""
         if self._server is None or not self._server.is_serving():
             return
-        if self._helping is not None:
-            self._helping.cancel()
-        for connection in (*self._neighbours.close(), *waiting(self._listener)):
+        if self._stranded_task is not None:
+            self._stranded_task.cancel()
+        for connection in (*self._stranded.close(), *accept_pending(self._listener)):
             task = asyncio.get_running_loop().create_task(self._adopt(connection))
             self._adopted.add(task)
             task.add_done_callback(self._adopted.discard)
@@ -183,13 +183,13 @@ class Gateway:
         registry = self.worker_context.registry
         registry.drain(self.worker_context.limits.drain_idle_seconds)
         await asyncio.sleep(min(_SETTLE_SECONDS, seconds))
-        if await self._empty_within(seconds):
+        if await self._wait_until_empty(seconds):
             return True
-        registry.abort_all(GOING_AWAY)
-        await self._empty_within(_CUT_SECONDS)
+        registry.abort_all(WORKER_STOPPING)
+        await self._wait_until_empty(_ABORT_SECONDS)
         return False
 
-    async def _empty_within(self, seconds: float) -> bool:
+    async def _wait_until_empty(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         while self.worker_context.registry.connections and time.monotonic() < until:
             await asyncio.sleep(0.02)

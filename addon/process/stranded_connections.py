@@ -10,10 +10,10 @@ import select
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
-from addon.process.listening_sockets import waiting
+from addon.process.listening_sockets import accept_pending
 
-LOOK_SECONDS = 0.2
-BATCH = 64
+POLL_INTERVAL_SECONDS = 0.2
+BATCH_SIZE = 64
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -32,7 +32,7 @@ class StrandedConnections:
         """Take what was waiting at two looks in a row, until cancelled."""
         waited: set[int] = set()
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
             waiting = {number for number, _ in self._poll.poll(0)}
             for number in waiting & waited:
                 await self._take(self._listeners[number])
@@ -40,7 +40,7 @@ class StrandedConnections:
 
     async def _take(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(BATCH):
+        for _ in range(BATCH_SIZE):
             try:
                 connection, _ = listener.accept()
             except OSError:  # somebody was quicker, or the client has left, or there are no descriptors
@@ -54,7 +54,7 @@ class StrandedConnections:
 
     def close(self) -> list[socket.socket]:
         """Let go of the sockets and return what waited there: this worker may be the last that holds them."""
-        taken = [connection for listener in self._listeners.values() for connection in waiting(listener)]
+        taken = [connection for listener in self._listeners.values() for connection in accept_pending(listener)]
         for listener in self._listeners.values():
             listener.close()
         self._listeners = {}

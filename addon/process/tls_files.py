@@ -8,7 +8,7 @@ from cryptography import x509
 from models.config.settings import ConfigError, Settings
 
 
-def must_be_usable(settings: Settings) -> None:
+def check_tls_files(settings: Settings) -> None:
     """See that the files for TLS are what they should be. Raises ConfigError that names the key and the file."""
     proxy, upstream = settings.proxy, settings.upstream
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

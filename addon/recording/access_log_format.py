@@ -18,17 +18,17 @@ MASKED = "[masked]"
 # Anything that could hold a token: no path of an upstream is worth a leaked one.
 _SECRET = re.compile(rb"[A-Za-z0-9_-]{%d,}" % SHORTEST_SECRET)
 # Where a path was cut off, what stands at its end may be the beginning of a token, plain or escaped.
-_TORN = f"{string.ascii_letters}{string.digits}_-%".encode()
+_TOKEN_CHARACTERS = f"{string.ascii_letters}{string.digits}_-%".encode()
 _ENTER = b"/_zenzefi/enter"
 
 # The time, the exchange's id, prefix, user, method, path, status, bytes in and out, the times of start, first byte and
 # end, code, address. A bare tuple, because the loop makes one for each request.
-type Entry = tuple[
+type LogEntry = tuple[
     float, str, str | None, uuid.UUID | None, str | None, bytes | None, int, int, int, float, float, float, str, str
 ]
 
 
-def entry_of(exchange: Exchange, known: TokenSnapshot | None) -> Entry:
+def make_entry(exchange: Exchange, known: TokenSnapshot | None) -> LogEntry:
     """Take from an exchange what the log needs, so that the exchange itself need not be kept."""
     request = exchange.request
     return (
@@ -49,25 +49,25 @@ def entry_of(exchange: Exchange, known: TokenSnapshot | None) -> Entry:
     )
 
 
-def line_of(entry: Entry, process: int) -> bytes:
+def format_entry(entry: LogEntry, process: int) -> bytes:
     """Write one entry as a line; by hand, because that takes half the time of a JSON encoder.
 
     Only path and address can hold what JSON escapes: all else is made by us, or was checked before it came here.
     """
     at, request_id, prefix, user, method, path, status, received, sent, started, first, ended, code, address = entry
-    shown = "null" if path is None else _escaped(shown_path(path))
+    shown = "null" if path is None else _escaped(masked_path(path))
     return (
-        f'{{"time":"{_stamp(int(at * 1000))}","id":"{request_id}"'
-        f'{_whose(prefix, user)},"method":{_word(method)},"path":{shown}'
+        f'{{"time":"{_timestamp(int(at * 1000))}","id":"{request_id}"'
+        f'{_owner_fields(prefix, user)},"method":{_quoted(method)},"path":{shown}'
         f',"status":{status},"bytes_in":{received},"bytes_out":{sent}'
         f',"ms":{(ended - started) * 1000:.3f}'
         f',"first_byte_ms":{f"{(first - started) * 1000:.3f}" if first else "null"}'
-        f',"code":{_word(code or None)},"address":{_escaped(address)},"worker":{process}}}\n'
+        f',"code":{_quoted(code or None)},"address":{_escaped(address)},"worker":{process}}}\n'
     ).encode()
 
 
 @lru_cache(maxsize=8)
-def _stamp(milliseconds: int) -> str:
+def _timestamp(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
 
@@ -78,15 +78,15 @@ def _second(at: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _whose(prefix: str | None, user: uuid.UUID | None) -> str:
-    return f',"token":{_word(prefix)},"user":{_word(None if user is None else str(user))}'
+def _owner_fields(prefix: str | None, user: uuid.UUID | None) -> str:
+    return f',"token":{_quoted(prefix)},"user":{_quoted(None if user is None else str(user))}'
 
 
-def _word(value: str | None) -> str:
+def _quoted(value: str | None) -> str:
     return "null" if value is None else f'"{value}"'
 
 
-def shown_path(path: bytes) -> str:
+def masked_path(path: bytes) -> str:
     """Return a path, or the beginning of a long one, as it may be written down.
 
     Nothing of a token's shape is in it, however it is escaped; what is escaped again and again is not read to its end.
@@ -95,7 +95,7 @@ def shown_path(path: bytes) -> str:
         return path.decode("latin-1")
     is_cut = len(path) > LONGEST_PATH
     if is_cut:
-        path = path[:LONGEST_PATH].rstrip(_TORN)
+        path = path[:LONGEST_PATH].rstrip(_TOKEN_CHARACTERS)
     plain = unescape(path)
     if plain is None:
         return MASKED

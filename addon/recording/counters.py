@@ -38,18 +38,18 @@ class Counters:
         """Count something that happened."""
         self._pending[name, *labels] += by
 
-    def decided(self, tier: str, outcome: str) -> None:
+    def count_decision(self, tier: str, outcome: str) -> None:
         """Count a decision of the gate."""
         self._pending["admissions", tier, outcome] += 1
 
-    def carried(self, received: int, sent: int) -> None:
+    def count_bytes(self, received: int, sent: int) -> None:
         """Count body bytes: `received` from the client and handed on, `sent` the other way."""
         if received:
             self._pending["bytes", "in"] += received
         if sent:
             self._pending["bytes", "out"] += sent
 
-    def finished(self, exchange: Exchange) -> None:
+    def count_exchange(self, exchange: Exchange) -> None:
         """Count an exchange that is over. Its latency is the time until the reply's head went to the client."""
         pending, request, code = self._pending, exchange.request, exchange.code
         pending["requests", _method_of(request), exchange.status] += 1
@@ -63,7 +63,7 @@ class Counters:
         if code:
             pending["refusals" if exchange.status >= 400 else "broken_off", code] += 1
 
-    def took(self, name: str, label: str, seconds: float, buckets: Sequence[float] = LATENCY) -> None:
+    def observe(self, name: str, label: str, seconds: float, buckets: Sequence[float] = LATENCY) -> None:
         """Count one observation of a histogram."""
         self._pending[name, label, bisect_left(buckets, seconds)] += 1
         self._pending[f"{name}_sum", label] += int(seconds * 1_000_000)
@@ -75,7 +75,7 @@ class Counters:
         try:
             yield
         finally:
-            self.took(name, label, time.perf_counter() - started)
+            self.observe(name, label, time.perf_counter() - started)
 
     def take(self) -> dict[Key, int]:
         """Hand over what was counted, and start again from nothing."""

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from addon.http1.exchange import Exchange
 from addon.recording.access_log import AccessLog
 from addon.recording.counters import Counters
-from addon.recording.metrics import Gauges, Metrics
+from addon.recording.metrics import GatewayMetrics, WorkerGauges
 from addon.recording.recent_requests import RecentRequests
 from models.config.settings import ConfigError, Settings
 from models.services.gateway.sessions import TokenSnapshot
@@ -16,11 +16,13 @@ from models.services.gateway.sessions import TokenSnapshot
 class ExchangeRecorder:
     """One worker's metrics, access log and trail."""
 
-    def __init__(self, settings: Settings, redis: Redis, counts: Counters, gauges: Callable[[], Gauges]) -> None:
-        self.counts = counts
-        self.log = AccessLog(settings.proxy.access_log, counts)
-        self.metrics = Metrics(settings, redis, counts, gauges)
-        self.trail = RecentRequests(redis, counts)
+    def __init__(
+        self, settings: Settings, redis: Redis, counters: Counters, gauges: Callable[[], WorkerGauges]
+    ) -> None:
+        self.counters = counters
+        self.log = AccessLog(settings.proxy.access_log, counters)
+        self.metrics = GatewayMetrics(settings, redis, counters, gauges)
+        self.recent = RecentRequests(redis, counters)
 
     def start(self) -> None:
         """Open the log. Raises ConfigError when it cannot be opened."""
@@ -31,15 +33,15 @@ class ExchangeRecorder:
 
     async def stop(self) -> None:
         """Publish and write what is left."""
-        await self.trail.flush()
-        await self.metrics.leave()
+        await self.recent.flush()
+        await self.metrics.stop()
         self.log.stop()
 
-    def note(self, exchange: Exchange) -> None:
+    def record(self, exchange: Exchange) -> None:
         """Record an exchange that is over; `exchange.known` is whose it was, refused or not."""
-        self.counts.finished(exchange)
+        self.counters.count_exchange(exchange)
         known = exchange.known if isinstance(exchange.known, TokenSnapshot) else None
-        self.log.note(exchange, known)
-        self.trail.note_refusal(exchange, known)
+        self.log.record(exchange, known)
+        self.recent.add_failed(exchange, known)
         if known is not None:
-            self.trail.note(exchange, known)
+            self.recent.add(exchange, known)

@@ -20,17 +20,17 @@ from addon.http1.decisions import Local, Peer
 from addon.http1.messages.head_parser import RequestHead
 from addon.process.tls_files import Certificates
 from addon.recording.counters import Counters, Key
-from addon.recording.prometheus_text import Fleet, text_of
+from addon.recording.prometheus_text import GatewayTotals, render
 from models.config.settings import Settings
 from models.metrics.catalogue import LAG
 from models.metrics.prometheus import CONTENT_TYPE
 from models.services.gateway.outages import STATE_KEY, state_from_json
-from models.services.gateway.workers import CERTIFICATES, GAUGES, GONE_SECONDS, TOTALS
+from models.services.gateway.workers import CERTIFICATES, GAUGES, TOTALS, WORKER_TIMEOUT_SECONDS
 
 logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 1.0
-LAG_SECONDS = 0.1
+LAG_INTERVAL_SECONDS = 0.1
 # The number in the names grows when the fields change their meaning, as with other buckets.
 NUMBERS = "zenzefi:metrics:1:number:"
 
@@ -52,7 +52,7 @@ redis.call('EXPIRE', gauges, 60)
 
 
 @dataclass(frozen=True, slots=True)
-class Gauges:
+class WorkerGauges:
     """What a worker is at just now."""
 
     open_connections: int
@@ -60,23 +60,25 @@ class Gauges:
     database_connected: int
 
 
-class Metrics:
+class GatewayMetrics:
     """One worker's part in the metrics. Only the loop touches it."""
 
-    def __init__(self, settings: Settings, redis: Redis, counts: Counters, gauges: Callable[[], Gauges]) -> None:
+    def __init__(
+        self, settings: Settings, redis: Redis, counters: Counters, gauges: Callable[[], WorkerGauges]
+    ) -> None:
         self._settings = settings
         self._certificates = Certificates(settings)
         self._redis = redis
-        self._counts = counts
+        self._counters = counters
         self._gauges = gauges
         self._name = uuid.uuid4().hex
         self._script = redis.register_script(_PUBLISH)
         self._number = 0
         # Taken from the counts and not known to be in Redis yet.
         self._batch: dict[Key, int] = {}
-        self._is_silent = False
+        self._is_redis_down = False
 
-    def is_for(self, peer: Peer, request: RequestHead) -> bool:
+    def may_read(self, peer: Peer, request: RequestHead) -> bool:
         """Say whether a client may read the metrics: it must be in the ops network, and so must whoever it came from.
 
         Behind a reverse proxy that is not a trusted one, everybody seems to come from that proxy's address.
@@ -93,33 +95,33 @@ class Metrics:
             try:
                 await self.publish()
             except (RedisError, OSError) as error:
-                if not self._is_silent:
+                if not self._is_redis_down:
                     logger.warning("metrics are not published: %s", type(error).__name__)
-                self._is_silent = True
+                self._is_redis_down = True
             else:
-                self._is_silent = False
+                self._is_redis_down = False
 
     async def watch_lag(self) -> None:
         """Observe again and again how late the loop wakes up: what else it does keeps every client waiting so long."""
         while True:
-            due = time.perf_counter() + LAG_SECONDS
-            await asyncio.sleep(LAG_SECONDS)
-            self._counts.took("lag", "", max(0.0, time.perf_counter() - due), LAG)
+            due = time.perf_counter() + LAG_INTERVAL_SECONDS
+            await asyncio.sleep(LAG_INTERVAL_SECONDS)
+            self._counters.observe("lag", "", max(0.0, time.perf_counter() - due), LAG)
 
     async def publish(self) -> None:
         """Add what was counted to the totals. Raises what Redis raises; the batch then goes again, as it was."""
         if not self._batch:
-            self._batch = self._counts.take()
+            self._batch = self._counters.take()
             self._number += 1
         increments = [part for key, by in self._batch.items() for part in ("|".join(map(str, key)), by)]
         gauges = " ".join(map(str, astuple(self._gauges())))
         await self._script(
             keys=[TOTALS, GAUGES, NUMBERS + self._name],
-            args=[self._number, self._name, gauges, GONE_SECONDS, *increments],
+            args=[self._number, self._name, gauges, WORKER_TIMEOUT_SECONDS, *increments],
         )
         self._batch = {}
 
-    async def leave(self) -> None:
+    async def stop(self) -> None:
         """Publish the last counts of a worker that stops, and take its gauges away."""
         try:
             for _ in range(2):  # A batch that was under way goes first, then what came after it.
@@ -128,11 +130,11 @@ class Metrics:
         except (RedisError, OSError) as error:
             logger.warning("the last metrics are lost: %s", type(error).__name__)
 
-    async def answer(self) -> Local:
+    async def response(self) -> Local:
         """Answer with the sum over all workers."""
-        return Local(200, text_of(await self._fleet()), CONTENT_TYPE, (("Cache-Control", "no-store"),))
+        return Local(200, render(await self._collect()), CONTENT_TYPE, (("Cache-Control", "no-store"),))
 
-    async def _fleet(self) -> Fleet:
+    async def _collect(self) -> GatewayTotals:
         mine, certificates = self._gauges(), self._certificates.ends()
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -143,11 +145,11 @@ class Metrics:
                 pipeline.hgetall(CERTIFICATES)
                 (now, _), gauges, totals, word, shown = await pipeline.execute()
         except (RedisError, OSError):
-            return Fleet(None, astuple(mine), workers=None, certificates=certificates)
+            return GatewayTotals(None, astuple(mine), workers=None, certificates=certificates)
         others = [
             [int(part) for part in value.split()] for name, value in gauges.items() if name.decode() != self._name
         ]
-        alive = [mine, *(Gauges(*values) for at, *values in others if at >= now - GONE_SECONDS)]
+        alive = [mine, *(WorkerGauges(*values) for at, *values in others if at >= now - WORKER_TIMEOUT_SECONDS)]
         summed = (
             sum(each.open_connections for each in alive),
             sum(each.flush_backlog for each in alive),
@@ -156,4 +158,4 @@ class Metrics:
         found = {tuple(field.decode().split("|")): int(value) for field, value in totals.items()}
         upstream = state_from_json(word, self._settings.upstream.url)
         certificates |= {name.decode(): float(end) for name, end in shown.items()}
-        return Fleet(found, summed, len(alive), upstream, certificates)
+        return GatewayTotals(found, summed, len(alive), upstream, certificates)

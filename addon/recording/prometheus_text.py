@@ -10,7 +10,7 @@ from models.services.gateway.outages import UpstreamState
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class GatewayTotals:
     """What all workers have counted, and what they are at: open connections, flush backlog, database connected.
 
     `totals` and `workers` are None while Redis is silent, and the gauges are then those of one worker. `upstream` is
@@ -24,12 +24,12 @@ class Fleet:
     certificates: Mapping[str, float] = field(default_factory=dict)
 
 
-def text_of(fleet: Fleet) -> bytes:
+def render(fleet: GatewayTotals) -> bytes:
     """Return the metrics in Prometheus' text format."""
     return prometheus.text_of(prometheus.families(GATEWAY, _figures(fleet), fleet.totals))
 
 
-def _figures(fleet: Fleet) -> prometheus.GaugeValues:
+def _figures(fleet: GatewayTotals) -> prometheus.GaugeValues:
     connections, backlog, database = fleet.gauges
     plain: dict[str, float | None] = {
         "proxy_open_connections": connections,

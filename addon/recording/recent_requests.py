@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from addon.http1.exchange import Exchange
-from addon.recording.access_log_format import shown_path
+from addon.recording.access_log_format import masked_path
 from addon.recording.counters import Counters
 from models.services.gateway import recent_requests
 from models.services.gateway.sessions import TokenSnapshot
@@ -24,32 +24,32 @@ from models.services.monitoring.failed_requests import FailedRequest
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
-TOKENS_AT_ONCE = 1000
+MAX_TOKENS = 1000
 # In the middle of a batch the loop takes care of others after so many tokens: with all their lines to be written
 # that is two milliseconds, and nobody's request waits for more.
-TOKENS_AT_A_TIME = 10
+PIPELINE_TOKENS = 10
 
 # So many refusals of a second are kept by their ids, however many there are.
-ASKED_AT_ONCE = 100
+FAILED_PER_FLUSH = 100
 
 # Request id, time, method, path, status, code, user, address.
-type _Asked = tuple[str, float, str, bytes, int, str, uuid.UUID | None, str]
+type _FailedRequest = tuple[str, float, str, bytes, int, str, uuid.UUID | None, str]
 # Time, method, path, status, bytes in and out, milliseconds, code. Written out only if it is still among the last.
-type _Left = tuple[float, str, bytes, int, int, int, float, str]
+type _FinishedRequest = tuple[float, str, bytes, int, int, int, float, str]
 
 
 class RecentRequests:
     """What this worker has seen since its last flush. Only the loop touches it."""
 
-    def __init__(self, redis: Redis, counts: Counters) -> None:
+    def __init__(self, redis: Redis, counters: Counters) -> None:
         self._redis = redis
-        self._counts = counts
-        self._requests: dict[uuid.UUID, deque[_Left]] = {}
-        self._refusals: dict[uuid.UUID, deque[_Left]] = {}
-        self._asked: deque[_Asked] = deque(maxlen=ASKED_AT_ONCE)
-        self._is_silent = False
+        self._counters = counters
+        self._requests: dict[uuid.UUID, deque[_FinishedRequest]] = {}
+        self._refusals: dict[uuid.UUID, deque[_FinishedRequest]] = {}
+        self._failed: deque[_FailedRequest] = deque(maxlen=FAILED_PER_FLUSH)
+        self._is_redis_down = False
 
-    def note(self, exchange: Exchange, known: TokenSnapshot) -> None:
+    def add(self, exchange: Exchange, known: TokenSnapshot) -> None:
         """Keep an exchange of a known token that is over."""
         request, status, code = exchange.request, exchange.status, exchange.code
         if request is None:
@@ -57,27 +57,29 @@ class RecentRequests:
         took = (exchange.ended - exchange.started) * 1000
         figures = (status, exchange.bytes_in, exchange.bytes_out, took)
         left = (time.time(), request.method, request.raw_path, *figures, code)
-        self._keep(self._requests, known.token_id, left, recent_requests.REQUESTS_KEPT)
+        self._append(self._requests, known.token_id, left, recent_requests.REQUESTS_KEPT)
         if code and status >= 400:
-            self._keep(self._refusals, known.token_id, left, recent_requests.REFUSALS_KEPT)
+            self._append(self._refusals, known.token_id, left, recent_requests.REFUSALS_KEPT)
 
-    def note_refusal(self, exchange: Exchange, known: TokenSnapshot | None) -> None:
+    def add_failed(self, exchange: Exchange, known: TokenSnapshot | None) -> None:
         """Keep what was refused or failed for an admin who is told its id; of very many only the last ones."""
         if exchange.code and exchange.status >= 400:
             request = exchange.request
             who = None if known is None else known.user_id
             asked_for = ("", b"") if request is None else (request.method, request.raw_path)
             facts = (exchange.status, exchange.code, who, exchange.client_address)
-            self._asked.append((exchange.request_id, time.time(), *asked_for, *facts))
+            self._failed.append((exchange.request_id, time.time(), *asked_for, *facts))
 
-    def _keep(self, kept: dict[uuid.UUID, deque[_Left]], token_id: uuid.UUID, left: _Left, most: int) -> None:
+    def _append(
+        self, kept: dict[uuid.UUID, deque[_FinishedRequest]], token_id: uuid.UUID, left: _FinishedRequest, most: int
+    ) -> None:
         ours = kept.get(token_id)
         if ours is not None:
             ours.append(left)
-        elif len(kept) < TOKENS_AT_ONCE:
+        elif len(kept) < MAX_TOKENS:
             kept[token_id] = deque((left,), maxlen=most)
         else:
-            self._counts.add("trail_dropped")
+            self._counters.add("trail_dropped")
 
     async def run(self) -> None:
         """Flush once a second until cancelled."""
@@ -107,36 +109,36 @@ class RecentRequests:
             )
             for token_id, ours in refusals.items()
         ]
-        refused, self._asked = list(self._asked), deque(maxlen=ASKED_AT_ONCE)
+        refused, self._failed = list(self._failed), deque(maxlen=FAILED_PER_FLUSH)
         try:
             if refused:
-                lines = [part for one in refused for part in (one[0], _asked_line(one))]
+                lines = [part for one in refused for part in (one[0], _encode_failed(one))]
                 await self._redis.eval(
                     failed_requests.ADD, 2, failed_requests.ASKED_KEY, failed_requests.ORDER_KEY, *lines
                 )
-            for start in range(0, len(batch), TOKENS_AT_A_TIME):
+            for start in range(0, len(batch), PIPELINE_TOKENS):
                 pipeline = self._redis.pipeline(transaction=False)
-                for key, ours, most, seconds in batch[start : start + TOKENS_AT_A_TIME]:
-                    pipeline.lpush(key, *(_written(left) for left in ours))
+                for key, ours, most, seconds in batch[start : start + PIPELINE_TOKENS]:
+                    pipeline.lpush(key, *(_encode_finished(left) for left in ours))
                     pipeline.ltrim(key, 0, most - 1)
                     pipeline.expire(key, seconds)
-                with self._counts.timed("redis", "trail"):
+                with self._counters.timed("redis", "trail"):
                     await pipeline.execute()
         except (RedisError, OSError) as error:
-            if not self._is_silent:
+            if not self._is_redis_down:
                 logger.warning("requests are not shown to their owners: %s", type(error).__name__)
-            self._is_silent = True
+            self._is_redis_down = True
         else:
-            self._is_silent = False
+            self._is_redis_down = False
 
 
-def _asked_line(one: _Asked) -> str:
+def _encode_failed(one: _FailedRequest) -> str:
     _id, at, method, path, status, code, user, address = one
-    shown = shown_path(path)[: failed_requests.LONGEST_PATH]
+    shown = masked_path(path)[: failed_requests.LONGEST_PATH]
     whose = None if user is None else str(user)
     return failed_requests.encode(FailedRequest(round(at, 3), "proxy", method, shown, status, code, whose, address))
 
 
-def _written(left: _Left) -> str:
+def _encode_finished(left: _FinishedRequest) -> str:
     at, method, path, status, bytes_in, bytes_out, took, code = left
-    return recent_requests.encode(at, method, shown_path(path), (status, bytes_in, bytes_out, round(took, 1)), code)
+    return recent_requests.encode(at, method, masked_path(path), (status, bytes_in, bytes_out, round(took, 1)), code)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models import clock
 from models.database import Sessions
 from models.services.gateway import usage_counts
-from models.services.gateway.usage_counts import Count
+from models.services.gateway.usage_counts import SessionCounts
 
 logger = logging.getLogger(__name__)
 
@@ -20,25 +20,25 @@ TOUCH_SECONDS = 30.0
 class UsageCounters:
     """What one session's exchanges have carried since the last flush, and how many of them are open."""
 
-    __slots__ = ("bytes_in", "bytes_out", "is_touched", "open", "requests")
+    __slots__ = ("bytes_in", "bytes_out", "is_changed", "open", "requests")
 
     def __init__(self) -> None:
         self.open = 0
         self.requests = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self.is_touched = False
+        self.is_changed = False
 
-    def carried(self, bytes_in: int, bytes_out: int) -> None:
+    def count_bytes(self, bytes_in: int, bytes_out: int) -> None:
         """Count body bytes."""
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
-        self.is_touched = True
+        self.is_changed = True
 
-    def closed(self) -> None:
+    def end_exchange(self) -> None:
         """An exchange that was `opened` is over."""
         self.open -= 1
-        self.is_touched = True
+        self.is_changed = True
 
 
 class SessionUsage:
@@ -46,71 +46,71 @@ class SessionUsage:
 
     def __init__(self, factory: Sessions) -> None:
         self._factory = factory
-        self._sums: dict[uuid.UUID, UsageCounters] = {}
+        self._counters: dict[uuid.UUID, UsageCounters] = {}
         # What was taken and could not be written.
-        self._waiting: dict[uuid.UUID, Count] = {}
-        self._touched = 0.0
-        self._is_waiting = False
+        self._unwritten: dict[uuid.UUID, SessionCounts] = {}
+        self._touched_at = 0.0
+        self._is_failing = False
 
     @property
     def backlog(self) -> int:
         """How many sessions have counts that are not in the database yet."""
-        fresh = {session_id for session_id, total in self._sums.items() if total.is_touched}
-        return len(fresh | self._waiting.keys())
+        fresh = {session_id for session_id, total in self._counters.items() if total.is_changed}
+        return len(fresh | self._unwritten.keys())
 
-    def opened(self, session_id: uuid.UUID) -> UsageCounters:
+    def start_exchange(self, session_id: uuid.UUID) -> UsageCounters:
         """An exchange of this session begins: one request more, and the session is in use until the sum is closed."""
-        total = self._sums.get(session_id)
+        total = self._counters.get(session_id)
         if total is None:
-            total = self._sums[session_id] = UsageCounters()
+            total = self._counters[session_id] = UsageCounters()
         total.open += 1
         total.requests += 1
-        total.is_touched = True
+        total.is_changed = True
         return total
 
-    def take(self, now: float) -> list[Count]:
+    def take(self, now: float) -> list[SessionCounts]:
         """Hand over everything that was counted, and start again from nothing; `now` is the loop's time.
 
         A session that was used since the last flush was last active at this flush: to the second is exact enough.
         """
-        touches = now - self._touched >= TOUCH_SECONDS
+        touches = now - self._touched_at >= TOUCH_SECONDS
         if touches:
-            self._touched = now
+            self._touched_at = now
         moment = clock.now()
-        counts, self._waiting = self._waiting, {}
-        for session_id, total in list(self._sums.items()):
-            if total.is_touched or (touches and total.open):
-                count = Count(session_id, total.requests, total.bytes_in, total.bytes_out, moment)
+        counts, self._unwritten = self._unwritten, {}
+        for session_id, total in list(self._counters.items()):
+            if total.is_changed or (touches and total.open):
+                count = SessionCounts(session_id, total.requests, total.bytes_in, total.bytes_out, moment)
                 waiting = counts.get(session_id)
-                counts[session_id] = count if waiting is None else _added(waiting, count)
+                counts[session_id] = count if waiting is None else _sum(waiting, count)
                 total.requests = total.bytes_in = total.bytes_out = 0
-                total.is_touched = False
+                total.is_changed = False
             if not total.open:
-                del self._sums[session_id]
+                del self._counters[session_id]
         return list(counts.values())
 
-    def put_back(self, counts: list[Count]) -> None:
+    def restore(self, counts: list[SessionCounts]) -> None:
         """Take counts back that could not be written; they go with the next flush."""
         for count in counts:
-            waiting = self._waiting.get(count.session_id)
-            self._waiting[count.session_id] = count if waiting is None else _added(waiting, count)
+            waiting = self._unwritten.get(count.session_id)
+            self._unwritten[count.session_id] = count if waiting is None else _sum(waiting, count)
 
-    def write(self, counts: list[Count]) -> bool:
+    def write(self, counts: list[SessionCounts]) -> bool:
         """Write counts in a transaction of their own (blocking); returns whether that worked."""
         try:
             with self._factory.begin() as session:
                 usage_counts.add_counts(session, counts)
         except SQLAlchemyError as error:
-            if not self._is_waiting:
+            if not self._is_failing:
                 logger.warning("counts wait for the database: %s", type(error).__name__)
-            self._is_waiting = True
+            self._is_failing = True
             return False
-        self._is_waiting = False
+        self._is_failing = False
         return True
 
 
-def _added(one: Count, more: Count) -> Count:
-    return Count(
+def _sum(one: SessionCounts, more: SessionCounts) -> SessionCounts:
+    return SessionCounts(
         one.session_id,
         one.requests + more.requests,
         one.bytes_in + more.bytes_in,

@@ -25,34 +25,34 @@ from models.services.tokens.browser_access import BrowserLogin
 
 # A first use that takes longer is taken back: by then its request was refused (http1.limits, `admit_seconds`), and
 # what was refused starts no clock.
-BEGIN_SECONDS = 8.0
+START_SESSION_SECONDS = 8.0
 # A database that has not answered a look-up for so long is down: whoever asks next does not wait for it.
-SILENT_SECONDS = 3.0
+LOOKUP_TIMEOUT_SECONDS = 3.0
 # While it is silent, one look-up in so many seconds tries again.
 RETRY_SECONDS = 1.0
-OWN_THREADS = 4
+BACKGROUND_THREADS = 4
 
 
-class StoreDown(Exception):
+class DatabaseUnavailable(Exception):
     """The database did not answer; the caller refuses, or falls back to what the worker knows."""
 
 
 class TokenDatabase:
     """A pool of threads with a pool of connections."""
 
-    def __init__(self, settings: Settings, engine: Engine | None = None, counts: Counters | None = None) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None = None, counters: Counters | None = None) -> None:
         self._settings = settings
         self.rules = settings.sessions
-        self._counts = counts or Counters()
+        self._counters = counters or Counters()
         self.engine = engine or database.connect(settings.database)
         self.factory = database.sessions(self.engine)
         self._threads = ThreadPoolExecutor(settings.database.pool_size, thread_name_prefix="store")
-        self._own_threads = ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="store-own")
+        self._background_threads = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="store-own")
         # Until when nobody asks; in the past while the database answers.
-        self._silent_until = float("-inf")
+        self._unavailable_until = float("-inf")
 
     async def find(self, secret_hash: bytes) -> TokenSnapshot | None:
-        """Look a token up by the hash of its secret. Raises StoreDown."""
+        """Look a token up by the hash of its secret. Raises DatabaseUnavailable."""
 
         def work() -> TokenSnapshot | None:
             with self.factory.begin() as session:
@@ -61,7 +61,7 @@ class TokenDatabase:
         return await self._look_up(work, "token")
 
     async def find_by_cookie(self, cookie_hash: bytes) -> TokenSnapshot | None:
-        """Look up the token that a browser's cookie stands for. Raises StoreDown."""
+        """Look up the token that a browser's cookie stands for. Raises DatabaseUnavailable."""
 
         def work() -> TokenSnapshot | None:
             with self.factory.begin() as session:
@@ -69,8 +69,8 @@ class TokenDatabase:
 
         return await self._look_up(work, "cookie")
 
-    async def ticket_opens(self, ticket_hash: bytes) -> str | None:
-        """Return the prefix of the token that a ticket opens, if it opens one. Raises StoreDown."""
+    async def prefix_of_ticket(self, ticket_hash: bytes) -> str | None:
+        """Return the prefix of the token that a ticket opens, if it opens one. Raises DatabaseUnavailable."""
 
         def work() -> str | None:
             with self.factory.begin() as session:
@@ -79,7 +79,7 @@ class TokenDatabase:
         return await self._look_up(work, "ticket")
 
     async def redeem(self, ticket_hash: bytes, actor: Actor, held: bytes | None) -> BrowserLogin:
-        """Take a ticket for a cookie. Raises StoreDown and TicketRefused."""
+        """Take a ticket for a cookie. Raises DatabaseUnavailable and TicketRefused."""
 
         def work() -> BrowserLogin:
             with self.factory.begin() as session:
@@ -88,70 +88,70 @@ class TokenDatabase:
         return await self.run(work, "redeem")
 
     async def find_by_id(self, token_ids: list[uuid.UUID]) -> dict[uuid.UUID, TokenSnapshot]:
-        """Look tokens up by their ids. Raises StoreDown."""
+        """Look tokens up by their ids. Raises DatabaseUnavailable."""
 
         def work() -> dict[uuid.UUID, TokenSnapshot]:
             with self.factory.begin() as session:
                 return sessions.find_by_id(session, token_ids)
 
-        return await self.run(work, "tokens", is_own=True)
+        return await self.run(work, "tokens", is_background=True)
 
-    async def held_for(self, token_id: uuid.UUID, device: str | None) -> timedelta | None:
-        """Return how much longer another device holds a token at least; None when none does. Raises StoreDown."""
+    async def device_locked_for(self, token_id: uuid.UUID, device: str | None) -> timedelta | None:
+        """Return how long the device lock still lasts, None for none. Raises DatabaseUnavailable."""
 
         def work() -> timedelta | None:
             with self.factory.begin() as session:
-                return sessions.held_for(session, token_id, device=device, rules=self.rules)
+                return sessions.device_locked_for(session, token_id, device=device, rules=self.rules)
 
         return await self._look_up(work, "held")
 
-    async def begin(self, token_id: uuid.UUID, device: str | None, actor: Actor) -> uuid.UUID:
+    async def start_session(self, token_id: uuid.UUID, device: str | None, actor: Actor) -> uuid.UUID:
         """First use or another device: activate and open the session, and return its id.
 
-        Raises StoreDown, TokenUnusable and DeviceConflict.
+        Raises DatabaseUnavailable, TokenUnusable and DeviceConflict.
         """
-        latest = time.monotonic() + BEGIN_SECONDS
+        latest = time.monotonic() + START_SESSION_SECONDS
 
         def work() -> uuid.UUID:
             with self.factory.begin() as session:
-                opened = sessions.begin(session, token_id, device=device, rules=self.rules, actor=actor)
+                opened = sessions.start_session(session, token_id, device=device, rules=self.rules, actor=actor)
                 if time.monotonic() > latest:
-                    raise StoreDown("too late")
+                    raise DatabaseUnavailable("too late")
                 return opened.id
 
         return await self.run(work, "begin")
 
     async def _look_up[T](self, work: Callable[[], T], kind: str) -> T:
-        """Run a call that a client waits for; a database that is silent is as good as down. Raises StoreDown."""
+        """Run a call that a client waits for, with a timeout. Raises DatabaseUnavailable."""
         now = time.monotonic()
-        if now < self._silent_until:
-            raise StoreDown("silent")
-        if self._silent_until > float("-inf"):
-            self._silent_until = now + RETRY_SECONDS
+        if now < self._unavailable_until:
+            raise DatabaseUnavailable("silent")
+        if self._unavailable_until > float("-inf"):
+            self._unavailable_until = now + RETRY_SECONDS
         try:
-            async with asyncio.timeout(SILENT_SECONDS):
+            async with asyncio.timeout(LOOKUP_TIMEOUT_SECONDS):
                 found = await self.run(work, kind)
         except TimeoutError as error:
-            self._silent_until = time.monotonic() + RETRY_SECONDS
-            raise StoreDown("silent") from error
-        self._silent_until = float("-inf")
+            self._unavailable_until = time.monotonic() + RETRY_SECONDS
+            raise DatabaseUnavailable("silent") from error
+        self._unavailable_until = float("-inf")
         return found
 
-    async def run[T](self, work: Callable[[], T], kind: str = "other", *, is_own: bool = False) -> T:
-        """Run a blocking call in a thread; what the database driver raises becomes StoreDown.
+    async def run[T](self, work: Callable[[], T], kind: str = "other", *, is_background: bool = False) -> T:
+        """Run a blocking call in a thread; what the database driver raises becomes DatabaseUnavailable.
 
         `kind` names it in the metrics. What is measured is what the caller waits, for a free thread too. `is_own` is
         for what no client waits for.
         """
-        threads = self._own_threads if is_own else self._threads
+        threads = self._background_threads if is_background else self._threads
         try:
-            with self._counts.timed("db", kind):
+            with self._counters.timed("db", kind):
                 return await asyncio.get_running_loop().run_in_executor(threads, work)
         except SQLAlchemyError as error:
-            raise StoreDown(type(error).__name__) from error
+            raise DatabaseUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
         """Wait for what is under way and close every connection."""
         self._threads.shutdown(wait=True)
-        self._own_threads.shutdown(wait=True)
+        self._background_threads.shutdown(wait=True)
         self.engine.dispose()

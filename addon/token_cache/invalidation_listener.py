@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 0.5
 # A connection that has received no heartbeat for so long is given up; the cache is not trusted long before that.
-SILENCE_SECONDS = 5.0
+HEARTBEAT_TIMEOUT_SECONDS = 5.0
 
 
 class NoHeartbeat(Exception):
@@ -54,14 +54,14 @@ class InvalidationListener:
         loop: asyncio.AbstractEventLoop,
         *,
         on_change: Callable[[TokenChange], None],
-        on_return: Callable[[], None],
+        on_reconnect: Callable[[], None],
         on_settings: Callable[[], None],
         on_inspections: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._known = known
+        self._memory_tier = known
         self._on_change = on_change
-        self._on_return = on_return
+        self._on_reconnect = on_reconnect
         self._on_settings = on_settings
         self._on_inspections = on_inspections
         self._loop = loop
@@ -69,8 +69,8 @@ class InvalidationListener:
         self._is_lost = False
         self._heartbeat = Heartbeat(settings.database)
         # When the last heartbeat came over the present connection, by the monotonic clock.
-        self._heard_at = 0.0
-        self._is_proven = False
+        self._heartbeat_at = 0.0
+        self._is_connected = False
         # Written to by `stop`, so that the thread does not sleep through it.
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -91,7 +91,7 @@ class InvalidationListener:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._listen()
+                self._run_connection()
             except (psycopg2.Error, OSError) as error:
                 if not self._is_lost:
                     logger.warning("the listener lost the database: %s", type(error).__name__)
@@ -103,40 +103,40 @@ class InvalidationListener:
             except Exception:
                 # A thread that ended would hear of no revocation any more; who begins anew looks at everything again.
                 logger.exception("a notice cannot be understood; the listener begins anew")
-            self._on_loop(self._known.deaf, time.monotonic(), self._settings.proxy.trust_seconds)
+            self._on_loop(self._memory_tier.disconnected, time.monotonic(), self._settings.proxy.trust_seconds)
             self._stopping.wait(RECONNECT_SECONDS)
 
-    def _listen(self) -> None:
+    def _run_connection(self) -> None:
         database = connect(self._settings.database.direct_url, "zenzefi-listener")
         try:
             database.autocommit = True
             is_pooled = behind_pooler(database)
             with database.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}; LISTEN {self._heartbeat.channel}")
-            self._heard_at, self._is_proven = time.monotonic(), False
+            self._heartbeat_at, self._is_connected = time.monotonic(), False
             self._heartbeat.send_now()
             # From here on the connection is idle: a query of ours would let a pooler pass on what it otherwise drops.
             while not self._stopping.is_set():
-                self._hear_until(database, self._heard_at + SILENCE_SECONDS)
-                if time.monotonic() >= self._heard_at + SILENCE_SECONDS:
+                self._receive_until(database, self._heartbeat_at + HEARTBEAT_TIMEOUT_SECONDS)
+                if time.monotonic() >= self._heartbeat_at + HEARTBEAT_TIMEOUT_SECONDS:
                     raise NoHeartbeat(_reason(is_pooled=is_pooled))
         finally:
             database.close()
 
-    def _hear_until(self, database: connection, until: float) -> None:
+    def _receive_until(self, database: connection, until: float) -> None:
         sources = select.poll()  # `select` would fail for a descriptor above 1023, with very many clients
         for source in (database, self._woken):
             sources.register(source, select.POLLIN)
         while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
             if sources.poll(left * 1000):
-                self._hear(database)
+                self._receive(database)
 
-    def _hear(self, database: connection) -> None:
+    def _receive(self, database: connection) -> None:
         database.poll()
         while database.notifies:
             notification = database.notifies.pop(0)
             if notification.channel == self._heartbeat.channel:
-                self._proven(float(notification.payload))
+                self._on_heartbeat(float(notification.payload))
                 continue
             notice = json.loads(notification.payload)
             if "token" not in notice:  # of what may change at run time: limits, policies, maintenance; or what is shown
@@ -146,21 +146,21 @@ class InvalidationListener:
             change = TokenChange(uuid.UUID(notice["token"]), hashes, notice["version"])
             self._on_loop(self._on_change, change)
 
-    def _proven(self, sent_at: float) -> None:
+    def _on_heartbeat(self, sent_at: float) -> None:
         """Trust the cache a moment longer: every change that was committed before this heartbeat was sent has come.
 
         PostgreSQL delivers notifications in the order of their commits (its manual, NOTIFY).
         """
-        self._heard_at = time.monotonic()
-        trusted_until = sent_at + INTERVAL_SECONDS + self._settings.proxy.trust_seconds
-        if self._is_proven:
-            self._on_loop(self._known.heard, trusted_until)
+        self._heartbeat_at = time.monotonic()
+        leased_until = sent_at + INTERVAL_SECONDS + self._settings.proxy.trust_seconds
+        if self._is_connected:
+            self._on_loop(self._memory_tier.extend_lease, leased_until)
             return
         if self._is_lost:
             logger.info("the listener hears the database again")
-        self._is_lost, self._is_proven = False, True
-        self._on_loop(self._known.listening, trusted_until)
-        self._on_loop(self._on_return)
+        self._is_lost, self._is_connected = False, True
+        self._on_loop(self._memory_tier.connected, leased_until)
+        self._on_loop(self._on_reconnect)
 
     def _on_loop[*Args](self, call: Callable[[*Args], None], *args: *Args) -> None:
         if not self._loop.is_closed():

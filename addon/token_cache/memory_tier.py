@@ -15,7 +15,7 @@ class MemoryTier:
 
     A browser's cookie is one more secret by which its token is known; a notice about the token drops them all.
 
-    `trusted_until` is the loop time up to which entries may be used without asking the database. Each answer that the
+    `leased_until` is the loop time up to which entries may be used without asking the database. Each answer that the
     listener gets to a heartbeat moves it on, because every notice of a change before that question came before the
     answer: a connection that stands but says nothing ends the trust as one that was cut off does.
     """
@@ -25,11 +25,11 @@ class MemoryTier:
         self._entries: OrderedDict[bytes, TokenSnapshot] = OrderedDict()
         # The cookies among the entries, by their token.
         self._cookies: dict[uuid.UUID, set[bytes]] = {}
-        self.trusted_until = float("-inf")
+        self.leased_until = float("-inf")
         # Wall-clock time since which no notice was missed.
-        self.listening_since = float("inf")
+        self.connected_since = float("inf")
         # Grows with every notice. A look-up that began before a notice must not be stored after it.
-        self.notices = 0
+        self.invalidations = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -38,12 +38,12 @@ class MemoryTier:
         """Return what is known; whether it may be trusted is for the caller to ask."""
         return self._entries.get(secret_hash)
 
-    def put(self, secret_hash: bytes, known: TokenSnapshot, *, notices_before: int) -> bool:
+    def put(self, secret_hash: bytes, known: TokenSnapshot, *, invalidations_before: int) -> bool:
         """Remember the answer of a look-up, unless a notice came while it was under way or it is the older one.
 
         Returns whether it was remembered.
         """
-        if notices_before != self.notices:
+        if invalidations_before != self.invalidations:
             return False
         present = self._entries.get(secret_hash)
         if present is not None and present.version > known.version:
@@ -53,33 +53,33 @@ class MemoryTier:
         if known.own_device is not None:
             self._cookies.setdefault(known.token_id, set()).add(secret_hash)
         if len(self._entries) > self._size:
-            self._drop_eldest()
+            self._evict_oldest()
         return True
 
-    def forget(self, secret_hash: bytes, token_id: uuid.UUID) -> None:
+    def invalidate(self, secret_hash: bytes, token_id: uuid.UUID) -> None:
         """A notice: this token changed."""
-        self.notices += 1
+        self.invalidations += 1
         self._entries.pop(secret_hash, None)
         for cookie_hash in self._cookies.pop(token_id, ()):
             self._entries.pop(cookie_hash, None)
 
-    def listening(self, trusted_until: float = float("inf")) -> None:
+    def connected(self, leased_until: float = float("inf")) -> None:
         """The listener hears again. What was said meanwhile is lost, so the map starts anew."""
-        self.notices += 1
+        self.invalidations += 1
         self._entries.clear()
         self._cookies.clear()
-        self.trusted_until = trusted_until
-        self.listening_since = time.time()
+        self.leased_until = leased_until
+        self.connected_since = time.time()
 
-    def heard(self, trusted_until: float) -> None:
+    def extend_lease(self, leased_until: float) -> None:
         """The listener has an answer, and with it every notice of a change before its question."""
-        self.trusted_until = trusted_until
+        self.leased_until = leased_until
 
-    def deaf(self, now: float, trust_seconds: float) -> None:
+    def disconnected(self, now: float, trust_seconds: float) -> None:
         """The listener was cut off at loop time `now`."""
-        self.trusted_until = min(self.trusted_until, now + trust_seconds)
+        self.leased_until = min(self.leased_until, now + trust_seconds)
 
-    def _drop_eldest(self) -> None:
+    def _evict_oldest(self) -> None:
         secret_hash, known = self._entries.popitem(last=False)
         cookies = self._cookies.get(known.token_id)
         if cookies is not None:

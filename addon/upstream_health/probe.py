@@ -15,14 +15,14 @@ from models.config.server import Upstream
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
 LONGEST_STATUS_LINE = 8192
 # Faults of this machine tell nothing about the upstream.
-_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
+_LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 
 
-class Unprobed(Exception):
+class ProbeImpossible(Exception):
     """This machine could not ask, so nothing is known."""
 
 
-class Probed(NamedTuple):
+class ProbeResult(NamedTuple):
     """Whether an address answered well, and when the certificate ends that it showed (Unix time)."""
 
     is_good: bool
@@ -38,8 +38,8 @@ class Probe:
     tls: ssl.SSLContext | None
     server_name: str | None
 
-    async def ask(self, host: str, port: int) -> Probed:
-        """Ask one address. Raises Unprobed."""
+    async def run(self, host: str, port: int) -> ProbeResult:
+        """Ask one address. Raises ProbeImpossible."""
         writer, ends = None, None
         try:
             async with asyncio.timeout(self.seconds):
@@ -51,19 +51,19 @@ class Probe:
                 writer.write(self.request)
                 line = await reader.readline()
         except OSError as error:
-            if error.errno in _OURS:
-                raise Unprobed(error.strerror) from error
-            return Probed(False, ends)
+            if error.errno in _LOCAL_ERRORS:
+                raise ProbeImpossible(error.strerror) from error
+            return ProbeResult(False, ends)
         except ValueError:  # no line at all, or a host name that cannot be one
-            return Probed(False, ends)
+            return ProbeResult(False, ends)
         finally:
             if writer is not None:
                 writer.transport.abort()
         match = _STATUS_LINE.match(line)
-        return Probed(match is not None and int(match[1]) < 500, ends)
+        return ProbeResult(match is not None and int(match[1]) < 500, ends)
 
 
-def probe_of(upstream: Upstream) -> Probe:
+def build_probe(upstream: Upstream) -> Probe:
     """Return how the upstream is to be asked. Raises OSError when the authorities' file cannot be read."""
     url = urlsplit(upstream.url)
     tls = None
@@ -77,7 +77,7 @@ def probe_of(upstream: Upstream) -> Probe:
     return Probe(request.encode(), upstream.probe_timeout_seconds, tls, url.hostname if tls else None)
 
 
-async def ask_all(probe: Probe, places: tuple[tuple[str, int], ...]) -> dict[tuple[str, int], Probed]:
-    """Ask every address at the same time. Raises Unprobed when one could not be asked."""
-    answers = await asyncio.gather(*(probe.ask(host, port) for host, port in places))
+async def probe_all(probe: Probe, places: tuple[tuple[str, int], ...]) -> dict[tuple[str, int], ProbeResult]:
+    """Ask every address at the same time. Raises ProbeImpossible when one could not be asked."""
+    answers = await asyncio.gather(*(probe.run(host, port) for host, port in places))
     return dict(zip(places, answers, strict=True))

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from addon.upstream_health.probe import Unprobed, ask_all, probe_of
+from addon.upstream_health.probe import ProbeImpossible, build_probe, probe_all
 from models import clock, database
 from models.config.settings import ConfigError, Settings
 from models.services.gateway import leases, outages
@@ -28,19 +28,19 @@ from models.services.gateway.outages import STATE_KEY, UpstreamState
 
 logger = logging.getLogger(__name__)
 
-STAND_BY_SECONDS = 1.0
+LEASE_RETRY_SECONDS = 1.0
 LEASE = "upstream-prober"
 
 
 class Prober:
     """This worker's candidacy. Its blocking calls run in one thread, over one connection."""
 
-    def __init__(self, settings: Settings, redis: Redis, *, is_closed: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, settings: Settings, redis: Redis, *, in_maintenance: Callable[[], bool] = lambda: False) -> None:
         self._upstream = settings.upstream
-        self._is_closed = is_closed
+        self._in_maintenance = in_maintenance
         self._redis = redis
         try:
-            self._probe = probe_of(settings.upstream)
+            self._probe = build_probe(settings.upstream)
         except OSError as error:
             raise ConfigError(f"upstream.ca_file: cannot be used: {error.strerror}") from None
         self._engine = database.connect(settings.database.model_copy(update={"pool_size": 1}), name="zenzefi-prober")
@@ -58,34 +58,34 @@ class Prober:
                 is_silent = False
                 if is_elected:
                     logger.info("this worker probes the upstream")
-                    await self._probe_for_ever()
-            except (SQLAlchemyError, Unprobed) as error:
+                    await self._run_probes()
+            except (SQLAlchemyError, ProbeImpossible) as error:
                 if not is_silent:
                     logger.warning("this worker does not probe the upstream: %s", type(error).__name__)
                 is_silent = True
             except Exception:
                 logger.exception("the prober failed; it goes on")
             else:
-                await asyncio.sleep(STAND_BY_SECONDS)
+                await asyncio.sleep(LEASE_RETRY_SECONDS)
                 continue
             # Whatever went wrong, another worker may do better.
-            await self._in_thread(self._resign)
-            await asyncio.sleep(STAND_BY_SECONDS)
+            await self._in_thread(self._release_lease)
+            await asyncio.sleep(LEASE_RETRY_SECONDS)
 
     async def close(self) -> None:
         """Let another worker take over."""
-        await self._in_thread(self._resign)
+        await self._in_thread(self._release_lease)
         await self._in_thread(self._engine.dispose)
         self._thread.shutdown(wait=False)
 
     async def probe_once(self) -> None:
-        """Ask, and write down what came of it. Raises Unprobed when another worker probes, and SQLAlchemyError."""
+        """Probe and record the result. Raises ProbeImpossible when another worker probes, and SQLAlchemyError."""
         started, clock_started = clock.now(), time.monotonic()
-        answers = await ask_all(self._probe, self._upstream.places)
+        answers = await probe_all(self._probe, self._upstream.places)
         took = time.monotonic() - clock_started
         # Maintenance takes the buyers' time as an outage does, so it is recorded, and credited, as one.
-        is_good = any(answer.is_good for answer in answers.values()) and not self._is_closed()
-        is_up = await self._in_thread(lambda: self._note(is_good, started))
+        is_good = any(answer.is_good for answer in answers.values()) and not self._in_maintenance()
+        is_up = await self._in_thread(lambda: self._record(is_good, started))
         addresses = {f"{host}:{port}": answer.is_good for (host, port), answer in answers.items()}
         asked_at = started.isoformat(timespec="seconds")
         ends = min((answer.certificate_ends for answer in answers.values() if answer.certificate_ends), default=None)
@@ -95,7 +95,7 @@ class Prober:
         except (RedisError, OSError) as error:
             logger.info("the upstream's state stays out of Redis: %s", type(error).__name__)
 
-    async def _probe_for_ever(self) -> None:
+    async def _run_probes(self) -> None:
         self._previous_failed_at = None
         while True:
             started = time.monotonic()
@@ -110,17 +110,17 @@ class Prober:
         with self._sessions.begin() as session:
             return leases.hold(session, LEASE, self._id, self._upstream.probe_lease)
 
-    def _resign(self) -> None:
+    def _release_lease(self) -> None:
         """Give the lease back; a database that does not answer lets it expire."""
         with contextlib.suppress(SQLAlchemyError), self._sessions.begin() as session:
             leases.release(session, LEASE, self._id)
 
-    def _note(self, is_good: bool, moment: datetime) -> bool:
+    def _record(self, is_good: bool, moment: datetime) -> bool:
         """Write the probe down; returns whether the upstream counts as up."""
         gap = self._upstream.probe_gap
         with self._sessions.begin() as session:
             if not leases.hold(session, LEASE, self._id, self._upstream.probe_lease):
-                raise Unprobed("another worker holds the lease")
+                raise ProbeImpossible("another worker holds the lease")
             if is_good:
                 closed = outages.note_success(session, moment=clock.now(), gap=gap)
                 self._previous_failed_at = None

@@ -8,14 +8,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from addon.http1.upstream import Upstream
-from addon.token_cache.database import StoreDown, TokenDatabase
+from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from models.config.settings import Settings
 from models.services.gateway import outages
 from models.services.gateway.outages import STATE_KEY, UpstreamState, state_from_json
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+POLL_INTERVAL_SECONDS = 1.0
 # The database is asked less often: it is the last resort, and every worker falls back to it at once.
 RECORD_SECONDS = 5.0
 
@@ -26,22 +26,22 @@ class UpstreamStatus:
     def __init__(self, settings: Settings, redis: Redis, store: TokenDatabase, upstream: Upstream) -> None:
         self._settings = settings.upstream
         self._redis = redis
-        self._store = store
+        self._database = store
         self._upstream = upstream
         self._failing: set[tuple[str, int]] = set()
-        self._asked = float("-inf")
+        self._record_read_at = float("-inf")
         self.is_up: bool | None = None
 
     async def watch(self) -> None:
         """Look again and again until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.refresh()
             except Exception:
                 logger.exception("the upstream's state cannot be read; the next look goes on")
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Take in the prober's last word."""
         try:
             state = state_from_json(await self._redis.get(STATE_KEY), self._settings.url)
@@ -49,25 +49,25 @@ class UpstreamStatus:
             state = None
         if state is not None:
             self.is_up = state.is_up
-            self._asked = float("-inf")
-            self._mark(state)
-        elif time.monotonic() - self._asked >= RECORD_SECONDS:
-            self._asked = time.monotonic()
-            self.is_up = await self._from_record()
+            self._record_read_at = float("-inf")
+            self._mark_addresses(state)
+        elif time.monotonic() - self._record_read_at >= RECORD_SECONDS:
+            self._record_read_at = time.monotonic()
+            self.is_up = await self._read_outage_record()
 
-    async def _from_record(self) -> bool | None:
+    async def _read_outage_record(self) -> bool | None:
         """Ask the outage record. That no outage is open does not say that anybody has probed."""
 
         def ask() -> bool:
-            with self._store.factory() as session:
-                return outages.current(session, self._settings.probe_gap) is not None
+            with self._database.factory() as session:
+                return outages.current_outage(session, self._settings.probe_gap) is not None
 
         try:
-            return False if await self._store.run(ask, "outage") else None
-        except StoreDown:
+            return False if await self._database.run(ask, "outage") else None
+        except DatabaseUnavailable:
             return None
 
-    def _mark(self, state: UpstreamState) -> None:
+    def _mark_addresses(self, state: UpstreamState) -> None:
         """Let requests try addresses last that do not answer the prober.
 
         One that answers again is trusted again, once: that the prober reaches it says nothing of this worker's own way.

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import multiprocess
 
 import portal  # noqa: F401 - gunicorn listens before its workers have loaded anything, and whoever connects waits for that
-from addon.process.listening_sockets import allow_many
+from addon.process.listening_sockets import raise_file_limit
 from models.config.settings import load_settings
 from ops.container.gunicorn_requests import Bounds
 from ops.container.gunicorn_worker import DrainingWorker
@@ -29,7 +29,7 @@ DrainingWorker.bounds = Bounds(
     body_seconds=_portal.body_seconds,
     response_seconds=_portal.response_seconds,
 )
-allow_many()
+raise_file_limit()
 timeout = 60
 graceful_timeout = 20  # more than the longest statement may take
 keepalive = 5

@@ -113,5 +113,5 @@ def _gateway(redis: Redis) -> Finding:
     gauges: Any = redis.hgetall(gateway_workers.GAUGES)
     alive = gateway_workers.read_totals(gauges, {}, clock.now().timestamp()).workers
     do = "Start python -m addon.supervisor; see logs/proxy.log."
-    seen = f"{alive} in the last {gateway_workers.GONE_SECONDS} s"
+    seen = f"{alive} in the last {gateway_workers.WORKER_TIMEOUT_SECONDS} s"
     return Finding("Workers of the gateway report", alive > 0, seen, do, See.GATEWAY)

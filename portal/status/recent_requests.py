@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from models import clock
 from models.services.gateway import recent_requests
-from models.services.gateway.recent_requests import Seen
+from models.services.gateway.recent_requests import RecentRequest
 from portal.request import context
 
 logger = logging.getLogger(__name__)
@@ -21,21 +21,21 @@ logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 0.5
 
 
-def requests(token_id: uuid.UUID) -> Sequence[Seen] | None:
+def requests(token_id: uuid.UUID) -> Sequence[RecentRequest] | None:
     """Return a token's recent requests, newest first; None while Redis is down."""
     return _read(
         recent_requests.requests_key(token_id), recent_requests.REQUESTS_KEPT, recent_requests.REQUESTS_SECONDS
     )
 
 
-def refusals(token_id: uuid.UUID) -> Sequence[Seen] | None:
+def refusals(token_id: uuid.UUID) -> Sequence[RecentRequest] | None:
     """Return a token's recent rejections, newest first; None while Redis is down."""
     return _read(
         recent_requests.refusals_key(token_id), recent_requests.REFUSALS_KEPT, recent_requests.REFUSALS_SECONDS
     )
 
 
-def _read(key: str, most: int, seconds: int) -> Sequence[Seen] | None:
+def _read(key: str, most: int, seconds: int) -> Sequence[RecentRequest] | None:
     try:
         lines = cast(list[bytes], redis().lrange(key, 0, most - 1))
         return recent_requests.decode(lines, since=clock.now() - timedelta(seconds=seconds))

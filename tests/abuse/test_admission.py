@@ -212,9 +212,9 @@ def test_15_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(sc
         f"X-Access-Token: {secret}\r\nAuthorization: Bearer {secret}",
         f"X-Access-Token: {secret}\r\nAuthorization: Basic {basic}",
     ]
-    for carrier in carriers:
+    for source in carriers:
         raw = (
-            f"GET /seen HTTP/1.1\r\nHost: x\r\n{carrier}\r\nCookie: zenzefi=portal; __Host-zenzefi=p; theirs=1\r\n"
+            f"GET /seen HTTP/1.1\r\nHost: x\r\n{source}\r\nCookie: zenzefi=portal; __Host-zenzefi=p; theirs=1\r\n"
             "X-User-Id: root\r\nX_User_Id: root\r\nX-Token-Id: 1\r\n"
             "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"
             "X-Forwarded-Host: evil\r\nX-Request-ID: mine\r\nConnection: close, X-Private\r\nX-Private: 1\r\n\r\n"

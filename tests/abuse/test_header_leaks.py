@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from addon.process.layer_settings import rules_of
+from addon.process.layer_settings import build_forwarding_rules
 from models.audit import AuditEntry
 from models.config import settings as config
 from models.config.settings import Settings
@@ -127,7 +127,7 @@ def test_15_every_cookie_of_the_portal_is_known_to_the_gateway(settings: Setting
         "device",
         create_app(settings).config["SESSION_COOKIE_NAME"],
     }
-    assert {name.encode() for name in names} <= rules_of(settings).cookies
+    assert {name.encode() for name in names} <= build_forwarding_rules(settings).cookies
     # A cookie set elsewhere must be added above and to addon/process/layer_settings.py.
     pages = {path.name: path.read_text() for path in (ROOT / "portal").rglob("*.py")}
     scripts = [path.read_text() for path in (ROOT / "static/js").rglob("*.js")]
@@ -162,6 +162,6 @@ def test_32_an_address_with_a_zone_or_a_port_from_a_trusted_proxy_is_an_address(
 def test_an_upstream_keeps_its_own_everyday_cookies_where_hosts_are_separate(settings: Settings) -> None:
     proxy = settings.proxy.model_copy(update={"public_url": "https://proxy.example"})
     portal = settings.portal.model_copy(update={"public_url": "https://shop.example"})
-    rules = rules_of(settings.model_copy(update={"proxy": proxy, "portal": portal}))
+    rules = build_forwarding_rules(settings.model_copy(update={"proxy": proxy, "portal": portal}))
     assert not {b"lang", b"theme", b"seen", b"device"} & rules.cookies
     assert {b"zenzefi", b"__host-zenzefi", b"__host-device"} <= rules.cookies

@@ -185,7 +185,7 @@ def test_6_revoking_and_first_use_at_the_same_instant_are_never_both(shop: Shop)
 
     def use(token_id: uuid.UUID) -> None:
         rules = shop.settings.sessions
-        shop.run(lambda s: sessions.begin(s, token_id, device=None, rules=rules, actor=Actor()))
+        shop.run(lambda s: sessions.start_session(s, token_id, device=None, rules=rules, actor=Actor()))
 
     def row(token_id: uuid.UUID) -> AccessToken:
         return shop.run(lambda s: s.get_one(AccessToken, token_id))

@@ -53,7 +53,7 @@ def running(shop: Shop, hours: int = 24) -> uuid.UUID:
 
     def start(session: Session) -> uuid.UUID:
         token = buy(session, shop.alice, shop.settings, hours=hours)
-        sessions.begin(session, token.id, device=None, rules=shop.settings.sessions, actor=PLATFORM)
+        sessions.start_session(session, token.id, device=None, rules=shop.settings.sessions, actor=PLATFORM)
         return token.id
 
     found: uuid.UUID = shop.run(start)

@@ -42,7 +42,7 @@ def test_4_buying_a_bundle_and_revoking_its_tokens_never_returns_more_than_was_p
     with factory.begin() as session:
         facts = {"purchase_id": uuid.uuid4(), "settings": settings, "actor": Actor(alice.id)}
         _, made = bundles.purchase(session, alice, bundle_named(session, name).id, **facts)  # type: ignore[arg-type]
-        sessions.begin(session, made[0][0].id, device=None, rules=settings.sessions, actor=PLATFORM)
+        sessions.start_session(session, made[0][0].id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(seconds=1)
 
     def revoke(token_id: uuid.UUID) -> Callable[[], Any]:
@@ -101,7 +101,7 @@ def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
         frank = referred_by(session, charlie)
         ended = buy(session, frank, settings, hours=168)
         token = buy(session, alice, settings)
-        sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+        sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
         renewal.set_auto_renew(session, alice, token.id, on=True, settings=settings, actor=PLATFORM)
     time.advance(hours=23, minutes=20)
     with factory.begin() as session:

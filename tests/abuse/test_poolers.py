@@ -43,7 +43,7 @@ class Heard:
     settings_changed: int = 0
 
     def is_trusted(self) -> bool:
-        return time.monotonic() < self.known.trusted_until
+        return time.monotonic() < self.known.leased_until
 
 
 def listen(settings: Settings, call: Callable[[Heard], None]) -> Heard:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from addon.admission.credentials import Credential
 from addon.admission.gate import Gate
-from addon.admission.rate_limits import Rates
+from addon.admission.rate_limits import RateLimiter
 from addon.admission.request_facts import RequestAttributes
 from addon.token_cache.database import TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
@@ -65,7 +65,9 @@ def make_gate(
 ) -> Gate:
     """A gate; without `shared` it has no Redis, so that each look-up asks the database."""
     shared = shared or RedisTier(Redis.from_url("redis://127.0.0.1:1"))
-    rates = Rates(per_minute=settings.limits.proxy_per_minute, at_once=settings.limits.proxy_at_once, workers=1)
+    rates = RateLimiter(
+        per_minute=settings.limits.proxy_per_minute, max_concurrent=settings.limits.proxy_at_once, workers=1
+    )
     return Gate(settings, store, known, shared=shared, rates=rates, monotonic=monotonic)
 
 
@@ -91,7 +93,7 @@ def gated(committed: tuple[Settings, Sessions]) -> Iterator[Gated]:
     """A gate whose map is trusted, as if its listener heard."""
     settings, factory = committed
     store, known = TokenDatabase(settings), MemoryTier(100)
-    known.listening()
+    known.connected()
     yield Gated(settings, factory, known, store, make_gate(settings, store, known))
     store.close()
 

@@ -31,7 +31,7 @@ Run = Callable[[Callable[..., Any]], Any]
 def use(run: Run, settings: Settings, buyer: User) -> Any:
     """Sell and activate a token; return its id."""
     token = run(lambda s: buy(s, buyer, settings))
-    run(lambda s: sessions.begin(s, token.id, device=None, rules=settings.sessions, actor=PLATFORM))
+    run(lambda s: sessions.start_session(s, token.id, device=None, rules=settings.sessions, actor=PLATFORM))
     return token.id
 
 

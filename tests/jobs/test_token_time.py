@@ -25,7 +25,7 @@ Shop = tuple[Settings, Sessions]
 
 def begun(session: Session, owner: User, settings: Settings, *, hours: int = 24) -> AccessToken:
     token = buy(session, owner, settings, hours=hours, name="Laptop")
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     return token
 
 

@@ -18,7 +18,7 @@ def test_a_token_needs_attention_in_its_last_quarter_and_within_a_day(
 ) -> None:
     for hours in (1, 12, 24):
         token = buy(session, alice, settings, hours=hours, name=f"for {hours}")
-        sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+        sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     session.commit()
     # Who has just begun needs no warning, however short the time is.
     assert "ends in" not in as_alice.get("/dashboard").text
@@ -36,7 +36,7 @@ def test_a_long_token_needs_attention_on_its_last_day(
     as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, alice, settings, hours=168, name="week")
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     session.commit()
     time.advance(hours=143)
     assert "week ends in" not in as_alice.get("/dashboard").text

@@ -135,7 +135,9 @@ class Shop:
 def shop(session: Session, alice: User, settings: Settings) -> Shop:
     ours = admin_helpers.one_of_each(session, alice, settings)
     token = buy(session, alice, settings)
-    opened = sessions.begin(session, token.id, device="a" * 20, rules=settings.sessions, actor=Actor(alice.id, "::1"))
+    opened = sessions.start_session(
+        session, token.id, device="a" * 20, rules=settings.sessions, actor=Actor(alice.id, "::1")
+    )
     payment = top_up(session, alice, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None

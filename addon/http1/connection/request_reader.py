@@ -9,7 +9,7 @@ from addon.http1.messages.head_parser import HeadError, RequestHead, parse_reque
 from addon.http1.messages.header_cache import HeaderCache
 from addon.http1.messages.receive_buffer import ReceiveBuffer
 from models.addresses import is_in
-from models.services.gateway.request_paths import fault
+from models.services.gateway.request_paths import path_fault
 
 _READS = ("GET", "HEAD")
 
@@ -40,7 +40,7 @@ class RequestReader:
             request.path = request.raw_path = b"/health"
         if request.target_authority is not None and request.target_authority not in rules.own_authorities:
             raise HeadError("The address names another server.")
-        wrong = fault(request.raw_path)
+        wrong = path_fault(request.raw_path)
         if wrong is not None:
             raise HeadError(wrong)
         path = strip_prefix(request.raw_path, rules.compatibility_prefix)

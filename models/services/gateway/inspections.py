@@ -29,13 +29,13 @@ from models.services.pagination import ListQuery
 from models.users import User
 
 # Every request is held against each that is running.
-MOST_RUNNING = 20
+MAX_ACTIVE = 20
 # One at a time, so that they are counted right.
 _LOCK = 7_401_994
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ActiveInspection:
     """A running inspection, as a worker sees it."""
 
     target: InspectionTarget
@@ -65,11 +65,11 @@ def start(
         **_subject(session, target, text_validation.one_line(name, field="name", at_most=200)),
     )
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    if (session.scalar(select(func.count()).select_from(Inspection).where(_is_running())) or 0) >= MOST_RUNNING:
+    if (session.scalar(select(func.count()).select_from(Inspection).where(_is_running())) or 0) >= MAX_ACTIVE:
         raise InvalidInput("target", "inspection_limit_reached")
     session.add(found)
     session.flush()
-    _tell(session)
+    _notify_workers(session)
     facts = {"target": target.value, "path": found.path, "minutes": minutes, "reason": reason}
     _record(session, AuditAction.INSPECTION_STARTED, found, actor, **facts)
     return found
@@ -83,24 +83,26 @@ def end(session: Session, inspection_id: uuid.UUID, *, actor: Actor) -> Inspecti
     if found.is_running(clock.now()):
         found.ended_at, found.ended_by_id = clock.now(), actor.user_id
         session.flush()
-        _tell(session)
+        _notify_workers(session)
         _record(session, AuditAction.INSPECTION_ENDED, found, actor)
     return found
 
 
-def running(session: Session) -> list[Watched]:
+def load_active(session: Session) -> list[ActiveInspection]:
     """Return what is to be shown now, for the workers."""
-    found = session.scalars(select(Inspection).where(_is_running()).order_by(Inspection.ends_at).limit(MOST_RUNNING))
+    found = session.scalars(select(Inspection).where(_is_running()).order_by(Inspection.ends_at).limit(MAX_ACTIVE))
     return [
-        Watched(each.target, each.token_id or each.user_id or (each.path.encode() if each.path else None), each.ends_at)
+        ActiveInspection(
+            each.target, each.token_id or each.user_id or (each.path.encode() if each.path else None), each.ends_at
+        )
         for each in found
     ]
 
 
-def shown(session: Session) -> Sequence[Inspection]:
+def list_active(session: Session) -> Sequence[Inspection]:
     """Return those that run, with whom they concern, for the office's first page; what ends first comes first."""
     query = list_inspections(running_only=True).query
-    return session.scalars(query.order_by(Inspection.ends_at, Inspection.id).limit(MOST_RUNNING)).all()
+    return session.scalars(query.order_by(Inspection.ends_at, Inspection.id).limit(MAX_ACTIVE)).all()
 
 
 def list_inspections(*, running_only: bool = False) -> ListQuery[Inspection]:
@@ -127,7 +129,7 @@ def _subject(session: Session, target: InspectionTarget, name: str) -> dict[str,
             return {}
         case InspectionTarget.PATH:
             raw = name.encode("ascii", "replace")
-            if not name.startswith("/") or not name.isascii() or request_paths.fault(raw):
+            if not name.startswith("/") or not name.isascii() or request_paths.path_fault(raw):
                 raise InvalidInput("name", "path_prefix_malformed")
             return {"path": name}
         case InspectionTarget.TOKEN:
@@ -135,13 +137,13 @@ def _subject(session: Session, target: InspectionTarget, name: str) -> dict[str,
             tokens = session.scalars(_tokens(name, prefix).limit(2)).all()
             if len(tokens) > 1:
                 raise InvalidInput("name", "token_prefix_ambiguous")
-            return {"token_id": _the_one(tokens, "token_not_found")}
+            return {"token_id": _only(tokens, "token_not_found")}
         case InspectionTarget.USER:
             lower = name.lower()
             people = select(User.id).where(or_(func.lower(User.email) == lower, func.lower(User.username) == lower))
             if (user_id := _as_id(name)) is not None:
                 people = select(User.id).where(User.id == user_id)
-            return {"user_id": _the_one(session.scalars(people.limit(1)).all(), "user_not_found")}
+            return {"user_id": _only(session.scalars(people.limit(1)).all(), "user_not_found")}
 
 
 def _tokens(name: str, prefix: str) -> Select[uuid.UUID]:
@@ -151,7 +153,7 @@ def _tokens(name: str, prefix: str) -> Select[uuid.UUID]:
     return select(AccessToken.id).where(AccessToken.prefix == prefix)
 
 
-def _the_one(found: Sequence[uuid.UUID], code: str) -> uuid.UUID:
+def _only(found: Sequence[uuid.UUID], code: str) -> uuid.UUID:
     if not found:
         raise InvalidInput("name", code)
     return found[0]
@@ -164,7 +166,7 @@ def _as_id(name: str) -> uuid.UUID | None:
         return None
 
 
-def _tell(session: Session) -> None:
+def _notify_workers(session: Session) -> None:
     session.execute(select(func.pg_notify(CHANNEL, json.dumps({"inspections": True}))))
 
 

@@ -23,20 +23,20 @@ def invalidate_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[b
 
     `ended` are hashes of secrets that open it no more, and that its row does not name any longer.
     """
-    _announce(session, AccessToken.id == token_id, ended)
+    _invalidate(session, AccessToken.id == token_id, ended)
 
 
 def invalidate_tokens(session: Session, token_ids: Sequence[uuid.UUID]) -> None:
     """Announce a change of several tokens, whose row locks the caller holds."""
-    _announce(session, AccessToken.id.in_(token_ids))
+    _invalidate(session, AccessToken.id.in_(token_ids))
 
 
 def invalidate_tokens_of_user(session: Session, user_id: uuid.UUID) -> None:
     """Announce that all tokens of a user are to be looked at anew."""
-    _announce(session, (AccessToken.user_id == user_id) & AccessToken.revoked_at.is_(None))
+    _invalidate(session, (AccessToken.user_id == user_id) & AccessToken.revoked_at.is_(None))
 
 
-def _announce(session: Session, which: ColumnElement[bool], ended: Sequence[bytes] = ()) -> None:
+def _invalidate(session: Session, which: ColumnElement[bool], ended: Sequence[bytes] = ()) -> None:
     session.flush()
     changed = session.execute(
         update(AccessToken)

@@ -18,7 +18,7 @@ from models.users import User
 # Where the prober leaves its last word in Redis, for everybody who must not ask the database each time.
 STATE_KEY = "zenzefi:upstream"
 # A share of less time than this says nothing: one minute without an outage is no "100 %".
-LEAST_WATCHED = timedelta(days=1)
+MIN_OBSERVED = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Availability:
     """How the service is and was: since when it is out, if it is, and how often and how long over some days.
 
     `since` is when the record begins; None for an installation that has none yet. `is_whole` says whether the record
@@ -51,7 +51,7 @@ class Record:
     @property
     def share(self) -> float | None:
         """The part of the watched time in which it was there, from 0 to 1; None before there is a day to judge by."""
-        if self.watched < LEAST_WATCHED:
+        if self.watched < MIN_OBSERVED:
             return None
         return 1 - self.out_seconds / self.watched.total_seconds()
 
@@ -119,13 +119,13 @@ def note_success(session: Session, *, moment: datetime, gap: timedelta) -> Outag
     return held
 
 
-def current(session: Session, gap: timedelta) -> Outage | None:
+def current_outage(session: Session, gap: timedelta) -> Outage | None:
     """Return the outage that is under way, if there is one."""
     held = session.scalars(select(Outage).where(Outage.closed_at.is_(None))).one_or_none()
     return None if held is None or clock.now() - held.last_failed_at > gap else held
 
 
-def between(session: Session, start: datetime, end: datetime, gap: timedelta) -> list[Period]:
+def outages_between(session: Session, start: datetime, end: datetime, gap: timedelta) -> list[Period]:
     """Return the times between `start` and `end` in which the upstream was out, oldest first."""
     moment = clock.now()
     rows = session.scalars(
@@ -137,7 +137,7 @@ def between(session: Session, start: datetime, end: datetime, gap: timedelta) ->
     return [period for period in periods if period.start < period.end]
 
 
-def record(session: Session, *, days: int, gap: timedelta) -> Record:
+def load_availability(session: Session, *, days: int, gap: timedelta) -> Availability:
     """Return how the service is now, and how it was over the last days, or since the installation if that is later.
 
     The first account is made when the platform is installed, so nothing was watched before it.
@@ -146,11 +146,11 @@ def record(session: Session, *, days: int, gap: timedelta) -> Record:
     installed = session.scalar(select(User.created_at).order_by(User.created_at).limit(1))
     since = None if installed is None else max(installed, moment - timedelta(days=days))
     watched = timedelta() if since is None else max(moment - since, timedelta())
-    periods = between(session, since or moment - timedelta(days=days), moment, gap)
+    periods = outages_between(session, since or moment - timedelta(days=days), moment, gap)
     last = periods[-1] if periods else None
     out = sum((period.end - period.start for period in periods), timedelta())
     out_since = last.start if last and last.end == moment else None
-    return Record(out_since, days, len(periods), int(out.total_seconds()), since, watched)
+    return Availability(out_since, days, len(periods), int(out.total_seconds()), since, watched)
 
 
 def _open(session: Session) -> Outage | None:

@@ -19,7 +19,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RecentRequest:
     """One request that is over. `code` says why it was refused or broke off; status 0: nothing was answered."""
 
     at: datetime
@@ -51,7 +51,7 @@ def encode(at: float, method: str, path: str, figures: tuple[int, int, int, floa
     return _encode((round(at, 3), method, path, *figures, code))
 
 
-def decode(lines: Iterable[bytes], *, since: datetime) -> list[Seen]:
+def decode(lines: Iterable[bytes], *, since: datetime) -> list[RecentRequest]:
     """Return what was written since `since`, newest first whichever worker wrote it.
 
     The keys expire some time after the last entry, so an older entry lives on for as long as newer ones follow it:
@@ -66,5 +66,5 @@ def decode(lines: Iterable[bytes], *, since: datetime) -> list[Seen]:
             continue
         if moment < since:
             continue
-        found.append(Seen(moment, method, path, status, bytes_in, bytes_out, milliseconds, code))
+        found.append(RecentRequest(moment, method, path, status, bytes_in, bytes_out, milliseconds, code))
     return sorted(found, key=lambda seen: seen.at, reverse=True)

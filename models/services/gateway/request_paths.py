@@ -70,7 +70,7 @@ _OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]|\xf8[\x80-\
 _END = re.compile(r"[;?#]")
 
 
-def fault(raw_path: bytes) -> PathFault | None:
+def path_fault(raw_path: bytes) -> PathFault | None:
     """Say what is wrong with a path (without its query) under every scope, or None when it may go on as it is."""
     if _PLAIN.fullmatch(raw_path) or raw_path == ASTERISK:
         return None
@@ -85,11 +85,11 @@ def fault(raw_path: bytes) -> PathFault | None:
     return None
 
 
-def restricted_fault(raw_path: bytes) -> PathFault | None:
+def strict_path_fault(raw_path: bytes) -> PathFault | None:
     """Say what else is wrong with a path under a restricted scope: all that two servers might read differently."""
     if _PLAIN.fullmatch(raw_path):
         return None
-    return fault(raw_path) or _raw_fault(raw_path) or _decoded_fault(raw_path)
+    return path_fault(raw_path) or _raw_fault(raw_path) or _decoded_fault(raw_path)
 
 
 def _raw_fault(raw_path: bytes) -> PathFault | None:

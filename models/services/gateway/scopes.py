@@ -83,7 +83,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class ScopeDecision:
     """What a path meets at the gate: `code` is empty or that of the refusal, `fault` says what is wrong with the path,
     `rule` is the one that lets the request pass.
     """
@@ -93,14 +93,14 @@ class Ruling:
     rule: str = ""
 
 
-def find_rule(scope: Scope | None, method: str, raw_path: bytes) -> Ruling:
+def find_rule(scope: Scope | None, method: str, raw_path: bytes) -> ScopeDecision:
     """Say what the gate's steps 1 and 6 make of a request, and why; `raw_path` is without its query."""
     is_restricted = scope is not None and not scope.is_unrestricted
-    fault = request_paths.restricted_fault(raw_path) if is_restricted else request_paths.fault(raw_path)
+    fault = request_paths.strict_path_fault(raw_path) if is_restricted else request_paths.path_fault(raw_path)
     if fault is not None:
-        return Ruling("bad_request", fault)
+        return ScopeDecision("bad_request", fault)
     rule = None if scope is None else scope.rule_for(method, request_paths.decoded_segments(raw_path))
-    return Ruling("scope_denied") if rule is None else Ruling("", rule=rule.source)
+    return ScopeDecision("scope_denied") if rule is None else ScopeDecision("", rule=rule.source)
 
 
 def compile_all(scopes: Mapping[str, Iterable[str]]) -> dict[str, Scope]:

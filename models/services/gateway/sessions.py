@@ -23,7 +23,7 @@ from models.token_pauses import is_paused_for_debt
 from models.users import User
 
 # One run of the job closes so many sessions; the next run goes on.
-CLOSED_AT_ONCE = 5000
+CLOSE_BATCH_SIZE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,9 @@ def _known(session: Session, which: ColumnElement[bool]) -> Iterator[TokenSnapsh
         )
 
 
-def held_for(session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules) -> timedelta | None:
+def device_locked_for(
+    session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules
+) -> timedelta | None:
     """Return how much longer another device holds a token at least, so that `begin` would refuse this one; or None."""
     holder = session.scalars(
         select(ProxySession).where(ProxySession.token_id == token_id, ProxySession.ended_at.is_(None))
@@ -130,7 +132,7 @@ def _idle_in(holder: ProxySession, rules: SessionRules, moment: datetime) -> tim
     return left if left > timedelta() else None
 
 
-def begin(
+def start_session(
     session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules, actor: Actor
 ) -> ProxySession:
     """Let a device use a token: activate the token if this is its first use, and join or open its session.
@@ -198,14 +200,14 @@ def _open(
     return opened
 
 
-def close_idle(session: Session, rules: SessionRules) -> int:
+def close_idle_sessions(session: Session, rules: SessionRules) -> int:
     """Close sessions without activity for `close_idle_seconds`; returns how many were closed."""
     moment = clock.now()
     idle_since = moment - timedelta(seconds=rules.close_idle_seconds)
     return _close(session, ProxySession.last_activity < idle_since, moment)
 
 
-def close_of_ended_tokens(session: Session) -> int:
+def close_sessions_of_ended_tokens(session: Session) -> int:
     """Close sessions whose token was revoked or has expired; returns how many were closed."""
     moment = clock.now()
     ended = select(AccessToken.id).where(AccessToken.revoked_at.is_not(None) | ended_by(moment))
@@ -220,7 +222,7 @@ def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> in
         .join(ProxySession, ProxySession.token_id == AccessToken.id)
         .where(ProxySession.ended_at.is_(None), which)
         .order_by(AccessToken.id)
-        .limit(CLOSED_AT_ONCE)
+        .limit(CLOSE_BATCH_SIZE)
         .with_for_update(of=AccessToken, skip_locked=True)
     ).all()
     # In the order in which workers take them (counting.py), for the same reason.

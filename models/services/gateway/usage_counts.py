@@ -56,7 +56,7 @@ _ADD = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class SessionCounts:
     """What one worker counted for one session since its last flush. Bytes are body bytes."""
 
     session_id: uuid.UUID
@@ -66,7 +66,7 @@ class Count:
     last_activity: datetime
 
 
-def add_counts(session: Session, counts: Sequence[Count]) -> None:
+def add_counts(session: Session, counts: Sequence[SessionCounts]) -> None:
     """Add a worker's counts to their sessions and days in one statement, whether a session is still open or not.
 
     Each session may be named once. A count belongs to the day of its last activity; a session is counted on the day of

@@ -10,7 +10,7 @@ FLOWS, FLOWS_SECONDS = "zenzefi:flows", 3600
 # When the certificates end that the public addresses show, by name (Unix time), as a job last saw them.
 CERTIFICATES = "zenzefi:certificates"
 # A worker that has not reported for this long is gone, and its gauges with it.
-GONE_SECONDS = 5
+WORKER_TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class WorkerTotals:
 
 def read_totals(gauges: Mapping[bytes, bytes], totals: Mapping[bytes, bytes], now: float) -> WorkerTotals:
     """Read what Redis holds; what cannot be understood is passed over."""
-    alive = sum(_reported(value) >= now - GONE_SECONDS for value in gauges.values())
+    alive = sum(_reported(value) >= now - WORKER_TIMEOUT_SECONDS for value in gauges.values())
     refused: dict[str, int] = {}
     for name, value in totals.items():
         kind, _, code = name.decode().partition("|")

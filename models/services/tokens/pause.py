@@ -153,7 +153,7 @@ def end(session: Session, token: AccessToken, started_at: datetime, moment: date
 
 def _fault(session: Session, token: AccessToken, taken: int, settings: Settings) -> PauseRefused | None:
     rules = settings.pause
-    if outages.current(session, settings.upstream.probe_gap) is not None:
+    if outages.current_outage(session, settings.upstream.probe_gap) is not None:
         return PauseRefused("outage")
     if taken >= rules.at_most:
         return PauseRefused("too_many")

@@ -232,7 +232,7 @@ def _waits_for_outage(session: Session, settings: Settings) -> bool:
     """
     if settings.renewal.in_outage == "renew":
         return False
-    is_open = outages.current(session, settings.upstream.probe_gap) is not None
+    is_open = outages.current_outage(session, settings.upstream.probe_gap) is not None
     return is_open or session.scalar(select(exists().where(UNCREDITED))) is True
 
 

@@ -57,7 +57,7 @@ def refund_preview(session: Session, token: AccessToken, settings: Settings) -> 
     """Return the refund of a revocation now, including unbooked outage credit."""
     moment = token_queries.accounting_time(session, token)
     credit = outage_credit.pending(session, token, moment, settings)
-    stands_still = credit > 0 and outages.current(session, settings.upstream.probe_gap) is not None
+    stands_still = credit > 0 and outages.current_outage(session, settings.upstream.probe_gap) is not None
     amount, charge = refund_due(token, moment, settings, credit=credit), None
     if token.bundle_purchase_id is not None:
         alone = bundle_refunds.price_alone(token, settings)

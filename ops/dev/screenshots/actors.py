@@ -96,11 +96,11 @@ class Making:
         device = f"{self.chance.getrandbits(80):020x}" if self.chance.random() < 0.7 else None
         actor = Actor(None, f"198.51.100.{self.chance.randint(1, 254)}", self.chance.choice(AGENTS))
         with self.past.ago(days) as session:
-            opened = sessions.begin(session, token.id, device=device, rules=self.settings.sessions, actor=actor)
+            opened = sessions.start_session(session, token.id, device=device, rules=self.settings.sessions, actor=actor)
             done = min(opened.started_at + timedelta(minutes=minutes), clock.now() + timedelta(days=days))
             sent, received = self.chance.randint(200, 9000), self.chance.randint(2_000, 900_000)
             usage_counts.add_counts(
-                session, [usage_counts.Count(opened.id, requests, requests * sent, requests * received, done)]
+                session, [usage_counts.SessionCounts(opened.id, requests, requests * sent, requests * received, done)]
             )
             opened.ended_at = done if ended else None
             return opened.id

@@ -30,7 +30,7 @@ def dashboard() -> str:
         wallet=transfers.wallet_of(context.session(), user.id),
         figures=overview.user_overview(context.session(), user.id),
         debt=transfers.debt_of(context.session(), user.id),
-        outage=outages.current(context.session(), gap),
+        outage=outages.current_outage(context.session(), gap),
         pending=[payment for payment in newest if payment.status is PaymentStatus.PENDING],
     )
 

@@ -125,7 +125,7 @@ def _upstream(url: str, engine: Engine, upstream: Upstream) -> Check:
         pass
     try:
         with Session(engine) as session:
-            return Check(None if outages.current(session, upstream.probe_gap) is None else False)
+            return Check(None if outages.current_outage(session, upstream.probe_gap) is None else False)
     except SQLAlchemyError:
         return Check(None)
 

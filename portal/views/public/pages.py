@@ -31,10 +31,12 @@ def landing() -> str:
     return render_template("pages/landing.html", prices=prices, service=_availability())
 
 
-def _availability() -> outages.Record | None:
+def _availability() -> outages.Availability | None:
     """Return the availability record; None while the database is down, so that the page still renders."""
     try:
-        return outages.record(context.session(), days=AVAILABILITY_DAYS, gap=context.settings().upstream.probe_gap)
+        return outages.load_availability(
+            context.session(), days=AVAILABILITY_DAYS, gap=context.settings().upstream.probe_gap
+        )
     except SQLAlchemyError:
         logger.warning("the landing page shows no availability: the database is not responding")
         context.session().rollback()

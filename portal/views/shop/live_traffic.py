@@ -10,7 +10,7 @@ from models.access_tokens import AccessToken
 from models.config.settings import Settings
 from models.services.gateway import request_paths
 from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
-from models.services.gateway.scopes import ORDINARY_METHODS, Ruling, Scope, find_rule
+from models.services.gateway.scopes import ORDINARY_METHODS, Scope, ScopeDecision, find_rule
 from models.services.tokens import queries as token_queries
 from portal.request import auth, context
 from portal.status import recent_requests
@@ -51,13 +51,13 @@ def try_request(token_id: uuid.UUID) -> str:
     )
 
 
-def _find_ruling(settings: Settings, token: AccessToken, method: str, typed: str) -> Ruling:
+def _find_ruling(settings: Settings, token: AccessToken, method: str, typed: str) -> ScopeDecision:
     """Return the ruling, by the same code as in the workers."""
     raw_path = raw_path_of(typed)
     if settings.proxy.compatibility_prefix and raw_path.startswith(PREFIX + b"/"):
         raw_path = raw_path.removeprefix(PREFIX)
-    if request_paths.fault(raw_path) is None and request_paths.is_under(raw_path, RESERVED_SEGMENT):
-        return Ruling("reserved")
+    if request_paths.path_fault(raw_path) is None and request_paths.is_under(raw_path, RESERVED_SEGMENT):
+        return ScopeDecision("reserved")
     rules = settings.scopes.get(token.scope)
     return find_rule(None if rules is None else Scope(rules), method, raw_path)
 

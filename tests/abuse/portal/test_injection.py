@@ -153,7 +153,7 @@ def test_31_html_script_or_formula_injected_into_any_field_is_shown_as_text(
     # What comes by other ways than a field: a client's device and name, and what an admin writes.
     token = buy(session, alice, settings, name=EVIL)
     who = Actor(alice.id, "::1", EVIL)
-    sessions.begin(session, token.id, device=EVIL, rules=settings.sessions, actor=who)
+    sessions.start_session(session, token.id, device=EVIL, rules=settings.sessions, actor=who)
     adjustments.adjust(session, alice, amount=Decimal(1), reason=EVIL, actor=who)
     session.commit()
     session.expire_all()

@@ -10,7 +10,7 @@ from addon.admission.credentials import (
     cookie_value,
     find_credential,
     holds_secret,
-    without_secrets,
+    mask_secret_shapes,
 )
 from models.config.settings import Settings
 from models.services.crypto.secrets import Purpose, new_secret
@@ -126,6 +126,6 @@ def test_what_only_looks_like_a_secret_is_none(settings: Settings) -> None:
 
 
 def test_texts_that_are_kept_lose_what_has_the_shape_of_a_secret() -> None:
-    assert without_secrets(f"curl/8.0 ({SECRET})") == "curl/8.0 ([masked])"
+    assert mask_secret_shapes(f"curl/8.0 ({SECRET})") == "curl/8.0 ([masked])"
     agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
-    assert without_secrets(agent) == agent
+    assert mask_secret_shapes(agent) == agent

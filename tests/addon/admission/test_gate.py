@@ -46,11 +46,11 @@ def enter(gated: Gated, owned: Owned, device: str | None = None) -> object:
     async def both(gate: Gate) -> object:
         request = facts(owned.secret, device=device)
         decision = await gate.decide(request)
-        return await gate.begin(decision, request, "request-1") if isinstance(decision, Admit) else decision
+        return await gate.start_session(decision, request, "request-1") if isinstance(decision, Admit) else decision
 
     begun = gated.run(both)
     # What the listener does when it hears of the change.
-    gated.known.forget(owned.token.secret_hash, owned.token.id)
+    gated.known.invalidate(owned.token.secret_hash, owned.token.id)
     return begun
 
 
@@ -78,7 +78,7 @@ def test_a_good_token_is_admitted_and_its_clock_does_not_run_before_first_use(ga
 def test_the_second_request_is_decided_from_memory(gated: Gated, owned: Owned) -> None:
     enter(gated, owned)
     first = decide(gated, facts(owned.secret))
-    again = gated.gate.decide_now(facts(owned.secret))
+    again = gated.gate.decide_from_memory(facts(owned.secret))
     assert isinstance(first, Admit)
     assert isinstance(again, Admit)
     assert (again.known, again.session_id) == (first.known, first.session_id)
@@ -121,18 +121,18 @@ def test_the_server_as_a_whole_is_within_an_unrestricted_scope_only(gated: Gated
 
 
 def test_no_token_and_a_made_up_token_are_refused_without_a_look_up(gated: Gated) -> None:
-    assert code(gated.gate.decide_now(facts(None))) == "token_missing"
+    assert code(gated.gate.decide_from_memory(facts(None))) == "token_missing"
     for made_up in ("", "x", "x" * 64, "ü" * 64, "x" * 63 + "=", "x" * 10_000):
-        assert code(gated.gate.decide_now(facts(made_up))) == "token_invalid"
+        assert code(gated.gate.decide_from_memory(facts(made_up))) == "token_invalid"
 
 
 def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
     gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = Counters()
+    counters = Counters()
 
     async def ask(gate: Gate) -> None:
-        gate._counts = counts
+        gate._counters = counters
         stranger = secrets.new_secret(gated.settings.tokens)
         for request in (owned.secret, owned.secret, None, "x" * 64, stranger, stranger):
             await gate.decide(facts(request))
@@ -140,7 +140,7 @@ def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
         await gate.identify(facts(owned.secret).credential)
 
     gated.run(ask)
-    assert {key: count for key, count in counts.take().items() if key[0] == "admissions"} == {
+    assert {key: count for key, count in counters.take().items() if key[0] == "admissions"} == {
         ("admissions", "database", "admitted"): 1,
         ("admissions", "map", "admitted"): 1,
         ("admissions", "none", "refused"): 3,
@@ -164,7 +164,7 @@ def test_an_expired_token_is_refused_to_the_second(gated: Gated, owned: Owned, t
     time.advance(seconds=3599)
     assert isinstance(decide(gated, facts(owned.secret)), Admit)
     time.advance(seconds=1)
-    assert code(gated.gate.decide_now(facts(owned.secret))) == "token_expired"
+    assert code(gated.gate.decide_from_memory(facts(owned.secret))) == "token_expired"
 
 
 def test_an_expired_token_stays_expired_when_the_clock_is_set_back(gated: Gated, owned: Owned, time: Clock) -> None:
@@ -235,7 +235,7 @@ def test_a_scope_limits_the_paths_and_an_unknown_scope_reaches_nothing(gated: Ga
     assert code(decide(gated, facts(narrow.secret, path=b"/users/currentUser"))) == "scope_denied"
     with gated.factory.begin() as session:
         session.execute(update(AccessToken).where(AccessToken.id == narrow.token.id).values(scope="gone"))
-    gated.known.listening()
+    gated.known.connected()
     assert code(decide(gated, facts(narrow.secret, path=b"/certificates/filter"))) == "scope_denied"
 
 
@@ -261,7 +261,10 @@ def test_a_conflict_names_the_ways_out_and_when_to_come_back(gated: Gated, owned
     contested = decide(gated, other)
     assert isinstance(contested, Admit)
     page = f"/tokens/{owned.token.id}#device"
-    for refused in (gated.run(lambda gate: gate.settle(contested, other)), enter(gated, owned, "another-device")):
+    for refused in (
+        gated.run(lambda gate: gate.check_device_conflict(contested, other)),
+        enter(gated, owned, "another-device"),
+    ):
         assert isinstance(refused, Refuse)
         assert (refused.retry_after, refused.page) == (200, page)
         assert dict(refused.headers)["Retry-After"] == "200"
@@ -273,16 +276,16 @@ def test_a_conflict_is_found_before_anybody_goes_to_the_upstream(gated: Gated, o
     other = facts(owned.secret, device="another-device")
     contested = decide(gated, other)
     assert isinstance(contested, Admit)
-    assert contested.is_contested
-    assert code(gated.run(lambda gate: gate.settle(contested, other))) == "device_conflict"
+    assert contested.needs_device_check
+    assert code(gated.run(lambda gate: gate.check_device_conflict(contested, other))) == "device_conflict"
     time.advance(seconds=301)
-    assert gated.run(lambda gate: gate.settle(contested, other)) is contested
+    assert gated.run(lambda gate: gate.check_device_conflict(contested, other)) is contested
 
 
 def test_a_first_use_that_comes_too_late_starts_no_clock(
     gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "BEGIN_SECONDS", -1.0)
+    monkeypatch.setattr(database, "START_SESSION_SECONDS", -1.0)
     assert code(enter(gated, owned)) == "unavailable"
     assert token_row(gated.factory, owned).activated_at is None
 
@@ -326,15 +329,15 @@ def test_with_the_database_down_known_tokens_pass_for_the_grace_and_all_others_w
     other = sell(gated.factory, gated.settings, "other")
 
     dead = gated.settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
-    gate._store = type(gated.store)(gated.settings.model_copy(update={"database": dead}))
-    gated.known.deaf(now[0], 1.0)
+    gate._database = type(gated.store)(gated.settings.model_copy(update={"database": dead}))
+    gated.known.disconnected(now[0], 1.0)
     now[0] += 30
-    assert gate.decide_now(facts(owned.secret)) is None
+    assert gate.decide_from_memory(facts(owned.secret)) is None
     assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret))), Admit)
     assert code(gated.run(lambda _: gate.decide(facts(other.secret)))) == "unavailable"
     now[0] += timedelta(seconds=gated.settings.proxy.grace_seconds).total_seconds()
     assert code(gated.run(lambda _: gate.decide(facts(owned.secret)))) == "unavailable"
-    gate._store.close()
+    gate._database.close()
 
 
 def test_the_status_of_a_token_starts_nothing(gated: Gated, owned: Owned) -> None:

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from addon.admission.guess_limiter import GuessLimiter
 from addon.admission.rate_limit_sync import RateLimitSync
-from addon.admission.rate_limits import Rates
+from addon.admission.rate_limits import RateLimiter
 
 TOKEN = uuid.uuid4()
 
@@ -29,8 +29,8 @@ def seconds() -> Seconds:
     return Seconds()
 
 
-def make(seconds: Seconds, *, per_minute: int = 5, at_once: int = 2, workers: int = 1) -> Rates:
-    return Rates(per_minute=per_minute, at_once=at_once, workers=workers, seconds=seconds)
+def make(seconds: Seconds, *, per_minute: int = 5, max_concurrent: int = 2, workers: int = 1) -> RateLimiter:
+    return RateLimiter(per_minute=per_minute, max_concurrent=max_concurrent, workers=workers, seconds=seconds)
 
 
 def test_no_window_of_a_minute_holds_more_than_the_limit(seconds: Seconds) -> None:
@@ -67,21 +67,21 @@ def test_what_remains_counts_down(seconds: Seconds) -> None:
 def test_requests_under_way_are_bounded(seconds: Seconds) -> None:
     rates = make(seconds)
     first, second = rates.take(TOKEN), rates.take(TOKEN)
-    first.window.begun()
+    first.window.request_started()
     assert rates.take(TOKEN).allowed
-    second.window.begun()
+    second.window.request_started()
     crowded = rates.take(TOKEN)
-    assert (crowded.allowed, crowded.is_crowded, crowded.remaining) == (False, True, 2)
-    first.window.ended()
+    assert (crowded.allowed, crowded.is_concurrency_limited, crowded.remaining) == (False, True, 2)
+    first.window.request_finished()
     assert rates.take(TOKEN).remaining == 1
 
 
 def test_a_silent_redis_leaves_each_worker_its_share_of_every_token(seconds: Seconds) -> None:
     rates = make(seconds, per_minute=10, workers=2)
     rates.take(TOKEN)
-    [(_, window)] = rates.to_exchange()
-    rates.heard(window, total=1, oldest=int(seconds.now), in_flight=0, own_then=1)
-    rates.is_alone = True
+    [(_, window)] = rates.take_changed()
+    rates.apply_totals(window, total=1, oldest=int(seconds.now), in_flight=0, own_then=1)
+    rates.is_isolated = True
     assert [rates.take(TOKEN).allowed for _ in range(6)] == [True] * 4 + [False] * 2
     assert [rates.take(uuid.uuid4()).limit for _ in range(2)] == [10, 10]
     fresh = uuid.uuid4()
@@ -92,8 +92,8 @@ def test_a_token_that_rested_has_its_whole_limit_again(seconds: Seconds) -> None
     rates = make(seconds, per_minute=10, workers=4)
     for _ in range(6):
         rates.take(TOKEN)
-    [(_, window)] = rates.to_exchange()
-    rates.heard(window, total=6, oldest=int(seconds.now), in_flight=0, own_then=6)
+    [(_, window)] = rates.take_changed()
+    rates.apply_totals(window, total=6, oldest=int(seconds.now), in_flight=0, own_then=6)
     seconds.now += 5
     assert rates.take(TOKEN)[:3] == (True, 10, 3)
 
@@ -102,7 +102,7 @@ def test_old_news_of_the_other_workers_never_say_come_back_at_once(seconds: Seco
     rates = make(seconds)
     window = rates.take(TOKEN).window
     oldest = int(seconds.now) - 60
-    rates.heard(window, total=6, oldest=oldest, in_flight=0, own_then=1)
+    rates.apply_totals(window, total=6, oldest=oldest, in_flight=0, own_then=1)
     seconds.now += 0.9
     assert int(seconds.now) - oldest > 60
     refused = rates.take(TOKEN)
@@ -114,12 +114,12 @@ def test_the_exchange_knows_whether_redis_is_silent(seconds: Seconds) -> None:
         rates = make(seconds)
         nowhere = Redis.from_url("redis://127.0.0.1:1")
         exchange = RateLimitSync(nowhere, rates)
-        await exchange.exchange()
-        assert not rates.is_alone
+        await exchange.sync()
+        assert not rates.is_isolated
         rates.take(TOKEN)
         with pytest.raises(RedisError):
-            await exchange.exchange()
-        assert rates.is_alone
+            await exchange.sync()
+        assert rates.is_isolated
         await nowhere.aclose()
 
     asyncio.run(main())
@@ -128,33 +128,33 @@ def test_the_exchange_knows_whether_redis_is_silent(seconds: Seconds) -> None:
 def test_a_window_that_nobody_uses_is_forgotten(seconds: Seconds) -> None:
     rates = make(seconds)
     rates.take(TOKEN)
-    rates.to_exchange()
+    rates.take_changed()
     seconds.now += 100
-    assert rates.to_exchange() == []
+    assert rates.take_changed() == []
     assert rates._windows == {}
 
 
 def test_two_workers_share_one_limit_through_redis(environment: dict[str, str], redis: object) -> None:
     async def main() -> list[bool]:
         client = Redis.from_url(environment["REDIS_URL"])
-        workers = [Rates(per_minute=10, at_once=2, workers=2) for _ in range(2)]
+        workers = [RateLimiter(per_minute=10, max_concurrent=2, workers=2) for _ in range(2)]
         exchanges = [RateLimitSync(client, rates) for rates in workers]
         admitted = []
         for turn in range(14):
             rates = workers[turn % 2]
             admitted.append(rates.take(TOKEN).allowed)
             for exchange in exchanges:
-                await exchange.exchange()
+                await exchange.sync()
         windows = [rates.take(TOKEN).window for rates in workers]
         for window in windows:
-            window.begun()
+            window.request_started()
         for exchange in [*exchanges, *exchanges]:
-            await exchange.exchange()
-        assert all(rates.take(TOKEN).is_crowded for rates in workers)
-        windows[0].ended()
+            await exchange.sync()
+        assert all(rates.take(TOKEN).is_concurrency_limited for rates in workers)
+        windows[0].request_finished()
         for exchange in [*exchanges, *exchanges]:
-            await exchange.exchange()
-        assert not workers[1].take(TOKEN).is_crowded
+            await exchange.sync()
+        assert not workers[1].take(TOKEN).is_concurrency_limited
         await client.aclose()
         return admitted
 

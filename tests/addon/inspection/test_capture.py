@@ -21,7 +21,7 @@ from redis.asyncio import Redis as AsyncRedis
 from addon.http1.exchange import Exchange
 from addon.http1.observe.recording import Recording
 from addon.inspection import capture, publisher
-from addon.inspection.capture import Watch
+from addon.inspection.capture import CaptureObserver
 from addon.inspection.publisher import FlowPublisher
 from models import clock
 from models.config.operations import Inspection as Rules
@@ -30,7 +30,7 @@ from models.database import Sessions
 from models.inspections import Inspection, InspectionTarget
 from models.services.actor import Actor
 from models.services.gateway import inspections
-from models.services.gateway.inspections import Watched
+from models.services.gateway.inspections import ActiveInspection
 from models.services.gateway.sessions import TokenSnapshot
 from models.services.gateway.workers import FLOWS
 from ops.inspect.flow_feed import Feed
@@ -59,54 +59,61 @@ def whose(exchange: Exchange, token: TokenSnapshot) -> Exchange:
 
 
 @pytest.fixture
-def watch(settings: Settings) -> Watch:
-    return Watch(with_rules(settings, flows_per_second=8), FlowPublisher(settings))
+def watch(settings: Settings) -> CaptureObserver:
+    return CaptureObserver(with_rules(settings, flows_per_second=8), FlowPublisher(settings))
 
 
-def test_only_what_is_watched_is_recorded(watch: Watch) -> None:
+def test_only_what_is_watched_is_recorded(watch: CaptureObserver) -> None:
     mine, others = known(), known()
-    watch.set([Watched(InspectionTarget.TOKEN, mine.token_id, LATER), Watched(InspectionTarget.PATH, b"/cert", LATER)])
+    watch.set(
+        [
+            ActiveInspection(InspectionTarget.TOKEN, mine.token_id, LATER),
+            ActiveInspection(InspectionTarget.PATH, b"/cert", LATER),
+        ]
+    )
     assert watch.begin(whose(over(b"/x"), mine)) is not None
     assert watch.begin(whose(over(b"/x"), others)) is None
     assert watch.begin(over(b"/certificates")) is not None
     assert watch.begin(over(b"/x")) is None
-    watch.set([Watched(InspectionTarget.USER, others.user_id, LATER)])
+    watch.set([ActiveInspection(InspectionTarget.USER, others.user_id, LATER)])
     assert watch.begin(whose(over(b"/x"), replace(others, token_id=uuid.uuid4()))) is not None
     assert watch.begin(whose(over(b"/x"), mine)) is None
-    watch.set([Watched(InspectionTarget.EVERYTHING, None, LATER)])
+    watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
     assert watch.begin(over(b"/x")) is not None
     assert watch.begin(over(None)) is None
 
 
-def test_what_ends_after_the_inspection_is_not_shown(watch: Watch) -> None:
-    watch.set([Watched(InspectionTarget.EVERYTHING, None, LATER)])
+def test_what_ends_after_the_inspection_is_not_shown(watch: CaptureObserver) -> None:
+    watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
     recording = watch.begin(over())
     assert recording is not None
     watch.set([])
     watch.end(over(), recording)
-    assert not watch._sender._waiting
+    assert not watch._publisher._queue
 
 
-def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "AT_ONCE", 5)
-    watch.set([Watched(InspectionTarget.EVERYTHING, None, LATER)])
+def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(
+    watch: CaptureObserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "MAX_CONCURRENT_RECORDINGS", 5)
+    watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
     recordings = [watch.begin(over()) for _ in range(7)]
     for recording in recordings:
         if recording is not None:
             watch.end(over(), recording)
     assert [watch.begin(over()) is None for _ in range(5)] == [False, False, False, True, True]
-    assert watch._sender.told() == {("flows_dropped", "busy"): 2, ("flows_dropped", "rate"): 2}
-    assert watch._sender.told() == {}
+    assert watch._publisher.take_counts() == {("flows_dropped", "busy"): 2, ("flows_dropped", "rate"): 2}
+    assert watch._publisher.take_counts() == {}
     later = over()
     later.started, later.ended = later.started + 1, later.ended + 1
     assert watch.begin(later) is not None
 
 
 def test_a_full_queue_and_a_silent_redis_cost_flows_and_nothing_else(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, watch: Watch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, watch: CaptureObserver
 ) -> None:
     monkeypatch.setattr(publisher, "QUEUE_FLOWS", 2)
-    monkeypatch.setattr(publisher, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(publisher, "BACKOFF_SECONDS", 0)
     nowhere = settings.redis.model_copy(update={"url": "redis://127.0.0.1:1"})
     sender = FlowPublisher(settings.model_copy(update={"redis": nowhere}))
     began = time.monotonic()
@@ -116,7 +123,7 @@ def test_a_full_queue_and_a_silent_redis_cost_flows_and_nothing_else(
     sender.start()
     sender.stop()
     sender.join()
-    assert sender.told() == {("flows_dropped", "queue"): 1, ("flows_dropped", "redis"): 2}
+    assert sender.take_counts() == {("flows_dropped", "queue"): 1, ("flows_dropped", "redis"): 2}
 
 
 def sent(redis: Redis) -> list[HTTPFlow]:
@@ -124,7 +131,7 @@ def sent(redis: Redis) -> list[HTTPFlow]:
     return [flow for _, fields in entries for flow in FlowReader(io.BytesIO(fields[b"flow"])).stream()]  # type: ignore[misc]
 
 
-def test_the_stream_is_bounded_in_flows_and_in_bytes(settings: Settings, redis: Redis, watch: Watch) -> None:
+def test_the_stream_is_bounded_in_flows_and_in_bytes(settings: Settings, redis: Redis, watch: CaptureObserver) -> None:
     sender = FlowPublisher(with_rules(settings, stream_flows=64, stream_mib=1))
     assert sender._rules.flow_bytes == 16 * 1024
     for number in range(100):
@@ -145,7 +152,7 @@ def test_the_stream_is_bounded_in_flows_and_in_bytes(settings: Settings, redis: 
     assert flows[-1].request.raw_content == b"x " * 100
     sizes = [len(fields[b"flow"]) for _, fields in redis.xrange(FLOWS)]  # type: ignore[union-attr]
     assert max(sizes) <= 16 * 1024
-    assert sender.told() == {("flows_sent", ""): 100, ("flows_dropped", "large"): 1}
+    assert sender.take_counts() == {("flows_sent", ""): 100, ("flows_dropped", "large"): 1}
     assert 0 < redis.ttl(FLOWS) <= 3600  # type: ignore[operator]
 
 
@@ -268,18 +275,18 @@ def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
     recorder.close()
 
 
-def of_tunnel(watch: Watch, request_id: str, *, is_over: bool) -> dict[bytes, bytes]:
+def of_tunnel(watch: CaptureObserver, request_id: str, *, is_over: bool) -> dict[bytes, bytes]:
     """An entry of the stream."""
     exchange = over(b"/ws", status=101)
     exchange.request_id, exchange.tunnel = request_id, True
     if not is_over:
         exchange.ended = 0.0
-    written = watch._sender._written(exchange, Recording(watch, 10))
+    written = watch._publisher._encode(exchange, Recording(watch, 10))
     assert written is not None
     return {b"flow": written}
 
 
-def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_turn(watch: Watch) -> None:
+def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_turn(watch: CaptureObserver) -> None:
     view = View()
     with taddons.context(view):
         feed = Feed(AsyncRedis.from_url("redis://127.0.0.1:1"), view, Rules(viewer_flows=2))
@@ -293,9 +300,9 @@ def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_tu
         assert view.store_count() == 2
 
 
-def test_tunnels_that_stand_leave_room_for_others(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "AT_ONCE", 1)
-    watch.set([Watched(InspectionTarget.EVERYTHING, None, LATER)])
+def test_tunnels_that_stand_leave_room_for_others(watch: CaptureObserver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "MAX_CONCURRENT_RECORDINGS", 1)
+    watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
     tunnel = over(status=101)
     recording = watch.begin(tunnel)
     assert recording is not None
@@ -303,7 +310,7 @@ def test_tunnels_that_stand_leave_room_for_others(watch: Watch, monkeypatch: pyt
     assert watch.begin(over()) is not None
     watch.end(tunnel, recording)
     assert watch.begin(over()) is None
-    assert len(watch._sender._waiting) == 2
+    assert len(watch._publisher._queue) == 2
 
 
 def threads_of(proxy: Proxy) -> int:

@@ -16,7 +16,7 @@ import pytest
 
 from addon.recording import access_log
 from addon.recording.access_log import AccessLog
-from addon.recording.access_log_format import MASKED, entry_of, line_of, shown_path
+from addon.recording.access_log_format import MASKED, format_entry, make_entry, masked_path
 from addon.recording.counters import Counters
 from models.config.settings import Settings
 from models.database import Sessions
@@ -44,15 +44,15 @@ def until[T](ask: Callable[[], T], wanted: Callable[[T], bool], seconds: float =
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[tuple[AccessLog, Path, Counters]]:
-    counts = Counters()
-    log = AccessLog(str(tmp_path / "access.log"), counts)
-    yield log, tmp_path / "access.log", counts
+    counters = Counters()
+    log = AccessLog(str(tmp_path / "access.log"), counters)
+    yield log, tmp_path / "access.log", counters
     log.stop()
 
 
 def test_a_line_says_who_asked_for_what_and_what_came_of_it() -> None:
     token = known()
-    line = json.loads(line_of(entry_of(over(), token), 42))
+    line = json.loads(format_entry(make_entry(over(), token), 42))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert line == {
         "id": "0123456789abcdef-1",
@@ -74,7 +74,7 @@ def test_a_line_says_who_asked_for_what_and_what_came_of_it() -> None:
 def test_a_malformed_request_has_a_line_too() -> None:
     exchange = over(None, status=400, code="bad_request")
     exchange.first_byte = 0.0
-    line = json.loads(line_of(entry_of(exchange, None), 1))
+    line = json.loads(format_entry(make_entry(exchange, None), 1))
     assert (line["method"], line["path"], line["token"], line["user"]) == (None, None, None, None)
     assert (line["status"], line["code"], line["first_byte_ms"]) == (400, "bad_request", None)
 
@@ -95,7 +95,7 @@ def test_a_malformed_request_has_a_line_too() -> None:
     ],
 )
 def test_what_may_be_a_secret_is_masked(path: str) -> None:
-    shown = shown_path(path.encode())
+    shown = masked_path(path.encode())
     assert SECRET not in shown
     assert SECRET[:20] not in shown
     assert MASKED in shown or shown == "/_zenzefi/enter"
@@ -104,27 +104,27 @@ def test_what_may_be_a_secret_is_masked(path: str) -> None:
 def test_what_a_client_chose_cannot_break_the_line() -> None:
     exchange = over(b'/"},{\\"')
     exchange.client_address = 'fe80::1%"},{"'
-    line = json.loads(line_of(entry_of(exchange, None), 1))
+    line = json.loads(format_entry(make_entry(exchange, None), 1))
     assert (line["path"], line["address"]) == ('/"},{\\"', 'fe80::1%"},{"')
 
 
 def test_paths_without_a_secret_are_shown_as_they_came() -> None:
     for path in ("/", "/a%20b/c", "/certificates/details/1", f"/{SECRET[:63]}", '/"quoted"'):
-        assert shown_path(path.encode()) == path
-    assert shown_path(b"/x" * 4000) == "/x" * 749 + "/…"
-    assert len(line_of(entry_of(over(b'/"' * 4000), known()), 1)) < 4096
+        assert masked_path(path.encode()) == path
+    assert masked_path(b"/x" * 4000) == "/x" * 749 + "/…"
+    assert len(format_entry(make_entry(over(b'/"' * 4000), known()), 1)) < 4096
 
 
 def test_the_beginning_of_a_secret_that_a_long_path_ends_with_is_not_shown() -> None:
     for secret in (SECRET, "".join(f"%{ord(letter):02X}" for letter in SECRET)):
-        assert shown_path(f"{'/x' * 740}/{secret}".encode()) == "/x" * 740 + "/…"
+        assert masked_path(f"{'/x' * 740}/{secret}".encode()) == "/x" * 740 + "/…"
 
 
 def test_a_path_that_is_escaped_again_and_again_costs_no_more_than_others() -> None:
     started = time.process_time()
     for _ in range(100):  # as many as a worker's loop writes down at once
-        shown_path(b"/%" + b"25" * 4000)
-        shown_path(b"/%" + b"25" * 700)
+        masked_path(b"/%" + b"25" * 4000)
+        masked_path(b"/%" + b"25" * 700)
     assert time.process_time() - started < 0.2
 
 
@@ -133,39 +133,39 @@ def test_a_rotated_file_is_noticed_and_so_is_a_request_to_reopen(
 ) -> None:
     writer, path, _ = log
     writer.start()
-    writer.note(over(b"/one"), None)
+    writer.record(over(b"/one"), None)
     until(lambda: lines(path), lambda got: len(got) == 1)
     path.rename(path.with_suffix(".1"))
     until(path.exists, bool)  # by itself, within a second
-    writer.note(over(b"/two"), None)
+    writer.record(over(b"/two"), None)
     assert until(lambda: lines(path), lambda got: len(got) == 1)[0]["path"] == "/two"
     path.rename(path.with_suffix(".2"))
-    monkeypatch.setattr(access_log, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr(access_log, "POLL_INTERVAL_SECONDS", 3600)
     writer.reopen()
     until(path.exists, bool)
     assert [line["path"] for line in lines(path.with_suffix(".1"))] == ["/one"]
 
 
 def test_a_full_queue_drops_and_counts(log: tuple[AccessLog, Path, Counters], monkeypatch: pytest.MonkeyPatch) -> None:
-    writer, path, counts = log
+    writer, path, counters = log
     monkeypatch.setattr(access_log, "QUEUE_LINES", 10)
     for _ in range(25):
-        writer.note(over(), None)
-    assert counts.take() == {("log_dropped",): 15}
+        writer.record(over(), None)
+    assert counters.take() == {("log_dropped",): 15}
     writer.start()
     until(lambda: lines(path), lambda got: len(got) == 10)
 
 
 def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_are_whole(tmp_path: Path) -> None:
-    counts = Counters()
-    writer = AccessLog("/dev/full", counts)
+    counters = Counters()
+    writer = AccessLog("/dev/full", counters)
     writer.start()
     for _ in range(3):
-        writer.note(over(), None)
+        writer.record(over(), None)
 
     def counted() -> int:
-        writer.note(over(), None)
-        return sum(counts._pending.values())
+        writer.record(over(), None)
+        return sum(counters._pending.values())
 
     until(counted, lambda dropped: dropped >= 3)
     writer.stop()
@@ -196,7 +196,7 @@ def test_stopping_writes_what_is_left(tmp_path: Path) -> None:
     writer = AccessLog(str(path), Counters())
     writer.start()
     for number in range(2000):
-        writer.note(over(b"/%d" % number), None)
+        writer.record(over(b"/%d" % number), None)
     writer.stop()
     assert [line["path"] for line in lines(path)] == [f"/{number}" for number in range(2000)]
 
@@ -204,7 +204,7 @@ def test_stopping_writes_what_is_left(tmp_path: Path) -> None:
 def test_an_empty_target_writes_nothing_and_a_wrong_one_fails_at_the_start(tmp_path: Path) -> None:
     silent = AccessLog("", Counters())
     silent.start()
-    silent.note(over(), None)
+    silent.record(over(), None)
     assert not silent._entries
     silent.stop()
     with pytest.raises(OSError, match="No such file"):

@@ -17,8 +17,8 @@ from addon.http1.decisions import Peer
 from addon.http1.messages.head_parser import Headers, RequestHead
 from addon.process.tls_files import Certificates
 from addon.recording.counters import Counters
-from addon.recording.metrics import GAUGES, Gauges, Metrics
-from addon.recording.prometheus_text import Fleet, text_of
+from addon.recording.metrics import GAUGES, GatewayMetrics, WorkerGauges
+from addon.recording.prometheus_text import GatewayTotals, render
 from models.config import settings as config
 from models.config.settings import Settings
 from models.database import Sessions
@@ -41,8 +41,8 @@ def read(text: bytes) -> Samples:
     }
 
 
-def metrics_of(settings: Settings, redis: Redis, counts: Counters, connections: int = 0) -> Metrics:
-    return Metrics(settings, redis, counts, lambda: Gauges(connections, 1, 1))
+def metrics_of(settings: Settings, redis: Redis, counters: Counters, connections: int = 0) -> GatewayMetrics:
+    return GatewayMetrics(settings, redis, counters, lambda: WorkerGauges(connections, 1, 1))
 
 
 def request(**headers: str) -> RequestHead:
@@ -62,53 +62,53 @@ def with_redis[T](url: str, main: Callable[[Redis], Awaitable[T]]) -> T:
 
 
 def test_every_exchange_is_counted_by_method_status_and_code() -> None:
-    counts = Counters()
-    counts.finished(over())
-    counts.finished(over(status=403, code="scope_denied"))
-    counts.finished(over(None, status=400, code="bad_request"))
-    counts.finished(over(status=200, code="client_closed"))
-    counts.carried(10, 0)
-    counts.carried(0, 1000)
-    taken = counts.take()
+    counters = Counters()
+    counters.count_exchange(over())
+    counters.count_exchange(over(status=403, code="scope_denied"))
+    counters.count_exchange(over(None, status=400, code="bad_request"))
+    counters.count_exchange(over(status=200, code="client_closed"))
+    counters.count_bytes(10, 0)
+    counters.count_bytes(0, 1000)
+    taken = counters.take()
     assert taken["requests", "GET", 200] == 2
     assert taken["requests", "GET", 403] == taken["requests", "INVALID", 400] == 1
     assert (taken["refusals", "scope_denied"], taken["broken_off", "client_closed"]) == (1, 1)
     assert ("refusals", "client_closed") not in taken
     assert (taken["bytes", "in"], taken["bytes", "out"]) == (10, 1000)
-    assert counts.take() == {}
+    assert counters.take() == {}
 
 
 def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> None:
-    counts = Counters()
-    counts.finished(over(seconds=100.0))
+    counters = Counters()
+    counters.count_exchange(over(seconds=100.0))
     refused = over(seconds=0.3, status=401, code="token_missing")
     refused.first_byte = 0.0
-    counts.finished(refused)
-    counts.finished(over(seconds=LATENCY[0]))
+    counters.count_exchange(refused)
+    counters.count_exchange(over(seconds=LATENCY[0]))
     taken = {("latency", "", "9"): 1, ("latency", "", "4"): 1, ("latency", "", "0"): 1}
-    assert {tuple(map(str, key)): value for key, value in counts.take().items() if key[0] == "latency"} == taken
+    assert {tuple(map(str, key)): value for key, value in counters.take().items() if key[0] == "latency"} == taken
 
 
 def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it_answered() -> None:
-    counts = Counters()
+    counters = Counters()
     answered, unanswered, refused = over(seconds=0.4), over(seconds=0.4, status=504, code="upstream_timeout"), over()
     answered.forwarded = answered.first_byte - 0.1
     unanswered.forwarded, unanswered.first_byte = 100.1, 0.0
     for exchange in (answered, unanswered, refused):
-        counts.finished(exchange)
-    found = {key: count for key, count in counts.take().items() if key[0] == "upstream"}
+        counters.count_exchange(exchange)
+    found = {key: count for key, count in counters.take().items() if key[0] == "upstream"}
     assert list(found.values()) == [1]
 
 
 def test_the_text_has_the_names_of_the_contract() -> None:
-    counts = Counters()
-    counts.finished(over(seconds=0.08))
-    counts.finished(over(seconds=8.0))
-    counts.took("db", "token", 0.3)
-    counts.took("redis", "token_get", 0.001)
-    counts.add("admissions", "map", "admitted")
-    totals = {tuple(map(str, key)): value for key, value in counts.take().items()}
-    text = text_of(Fleet(totals, (3, 2, 1), 2))
+    counters = Counters()
+    counters.count_exchange(over(seconds=0.08))
+    counters.count_exchange(over(seconds=8.0))
+    counters.observe("db", "token", 0.3)
+    counters.observe("redis", "token_get", 0.001)
+    counters.add("admissions", "map", "admitted")
+    totals = {tuple(map(str, key)): value for key, value in counters.take().items()}
+    text = render(GatewayTotals(totals, (3, 2, 1), 2))
     found = read(text)
     assert found["proxy_requests_total", "GET", "200"] == 2
     assert found["proxy_latency_seconds_bucket", "0.05"] == 1
@@ -134,7 +134,7 @@ def test_the_text_has_every_metric_that_is_declared_and_no_other() -> None:
     histograms = {metric.key for metric in GATEWAY if metric.kind is Kind.HISTOGRAM}
     totals = {(*key, "0") if key[0] in histograms else key: count for key, count in totals.items()}
     upstream = UpstreamState("http://up.test", True, {"10.0.0.1:80": False}, 0.25, "2026-11-24T08:00:00Z", 1.8e9)
-    text = text_of(Fleet(totals, (3, 2, 1), 2, upstream, {"proxy": 1.7e9}))
+    text = render(GatewayTotals(totals, (3, 2, 1), 2, upstream, {"proxy": 1.7e9}))
     families = {family.name: family for family in text_string_to_metric_families(text.decode())}
     assert set(families) == {metric.name for metric in GATEWAY}
     for metric in GATEWAY:
@@ -170,20 +170,20 @@ def test_certificates_are_read_from_their_files_and_again_when_these_change(
 def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, redis: object) -> None:
     async def main(client: Redis) -> list[Samples]:
         seen = []
-        counts = [Counters(), Counters()]
-        workers = [metrics_of(settings, client, each, 5) for each in counts]
-        for each, worker in zip(counts, workers, strict=True):
-            each.finished(over())
-            each.finished(over())
+        counters = [Counters(), Counters()]
+        workers = [metrics_of(settings, client, each, 5) for each in counters]
+        for each, worker in zip(counters, workers, strict=True):
+            each.count_exchange(over())
+            each.count_exchange(over())
             await worker.publish()
         await client.hset(CERTIFICATES, "public_portal", "1800000000.0")
-        seen.append(read((await workers[0].answer()).body))
+        seen.append(read((await workers[0].response()).body))
         await client.hset(GAUGES, workers[1]._name, "1000 5 1 1")  # it has not reported for long
-        seen.append(read((await workers[0].answer()).body))
-        counts[0].finished(over())
-        await workers[0].leave()
+        seen.append(read((await workers[0].response()).body))
+        counters[0].count_exchange(over())
+        await workers[0].stop()
         newcomer = metrics_of(settings, client, Counters())
-        seen.append(read((await newcomer.answer()).body))
+        seen.append(read((await newcomer.response()).body))
         assert await client.hgetall(GAUGES) == {}
         return seen
 
@@ -197,9 +197,9 @@ def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, re
 
 def test_a_batch_whose_answer_was_lost_counts_once(settings: Settings, redis: object) -> None:
     async def main(client: Redis) -> Samples:
-        counts = Counters()
-        worker = metrics_of(settings, client, counts)
-        counts.finished(over())
+        counters = Counters()
+        worker = metrics_of(settings, client, counters)
+        counters.count_exchange(over())
         script, lost = worker._script, [True]
 
         async def lossy(**arguments: object) -> None:
@@ -210,26 +210,26 @@ def test_a_batch_whose_answer_was_lost_counts_once(settings: Settings, redis: ob
         worker._script = lossy  # type: ignore[assignment]
         with pytest.raises(ConnectionError):
             await worker.publish()
-        counts.finished(over())
+        counters.count_exchange(over())
         lost.append(False)
         await worker.publish()
         lost.append(False)
         await worker.publish()
-        return read((await worker.answer()).body)
+        return read((await worker.response()).body)
 
     assert with_redis(settings.redis.url, main)["proxy_requests_total", "GET", "200"] == 2
 
 
 def test_without_redis_the_counters_are_left_out_and_nothing_is_lost(settings: Settings) -> None:
     async def main(client: Redis) -> Samples:
-        counts = Counters()
-        worker = metrics_of(settings, client, counts, 5)
-        counts.finished(over())
+        counters = Counters()
+        worker = metrics_of(settings, client, counters, 5)
+        counters.count_exchange(over())
         for _ in range(2):
             with pytest.raises(RedisConnectionError):
                 await worker.publish()
         assert worker._batch["requests", "GET", 200] == 1
-        return read((await worker.answer()).body)
+        return read((await worker.response()).body)
 
     found = with_redis("redis://127.0.0.1:1", main)
     assert found == {
@@ -258,7 +258,7 @@ def test_without_redis_the_counters_are_left_out_and_nothing_is_lost(settings: S
 )
 def test_only_the_ops_network_may_read(settings: Settings, peer: Peer, headers: dict[str, str], allowed: bool) -> None:
     metrics = metrics_of(settings, Redis.from_url("redis://127.0.0.1:1"), Counters())
-    assert metrics.is_for(peer, request(**headers)) is allowed
+    assert metrics.may_read(peer, request(**headers)) is allowed
 
 
 def test_two_real_workers_answer_the_sum_and_a_killed_one_takes_nothing_away(

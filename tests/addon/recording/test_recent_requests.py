@@ -17,7 +17,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.gateway import recent_requests
-from models.services.gateway.recent_requests import Seen
+from models.services.gateway.recent_requests import RecentRequest
 from models.services.monitoring import failed_requests
 from models.services.tokens import pause as token_pause
 from tests.addon.conftest import sell
@@ -29,7 +29,7 @@ SECRET = "Ab-_" * 16
 EVER = datetime.min.replace(tzinfo=UTC)
 
 
-def seen(redis: SyncRedis, key: str) -> list[Seen]:
+def seen(redis: SyncRedis, key: str) -> list[RecentRequest]:
     return recent_requests.decode(redis.lrange(key, 0, -1), since=EVER)  # type: ignore[arg-type]
 
 
@@ -52,17 +52,17 @@ def address(environment: dict[str, str], redis: SyncRedis) -> str:
     return environment["REDIS_URL"]
 
 
-def made(counts: Counters | None = None) -> RecentRequests:
-    return RecentRequests(Redis.from_url("redis://127.0.0.1:1"), counts or Counters())
+def made(counters: Counters | None = None) -> RecentRequests:
+    return RecentRequests(Redis.from_url("redis://127.0.0.1:1"), counters or Counters())
 
 
 def test_the_last_requests_are_kept_newest_first_and_the_refusals_longer(address: str, redis: SyncRedis) -> None:
     whose, ours = known(), made()
-    ours.note(over(status=403, code="scope_denied"), whose)
+    ours.add(over(status=403, code="scope_denied"), whose)
     for number in range(60):
-        ours.note(over(f"/n/{number}".encode()), whose)
+        ours.add(over(f"/n/{number}".encode()), whose)
     flushed(address, ours)
-    ours.note(over(b"/late"), whose)
+    ours.add(over(b"/late"), whose)
     flushed(address, ours)
     requests = seen(redis, recent_requests.requests_key(whose.token_id))
     assert [entry.path for entry in requests[:3]] == ["/late", "/n/59", "/n/58"]
@@ -75,7 +75,7 @@ def test_the_last_requests_are_kept_newest_first_and_the_refusals_longer(address
 
 def test_secrets_and_queries_are_not_kept(address: str, redis: SyncRedis) -> None:
     whose, ours = known(), made()
-    ours.note(over(f"/{SECRET}/x".encode()), whose)
+    ours.add(over(f"/{SECRET}/x".encode()), whose)
     flushed(address, ours)
     raw = b"".join(redis.lrange(recent_requests.requests_key(whose.token_id), 0, -1))  # type: ignore[arg-type]
     assert SECRET.encode() not in raw
@@ -87,16 +87,16 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
     address: str, redis: SyncRedis
 ) -> None:
     whose, ours = known(), made()
-    for number in range(recording_recent_requests.ASKED_AT_ONCE + 5):
+    for number in range(recording_recent_requests.FAILED_PER_FLUSH + 5):
         refused = over(f"/{SECRET}/{number}".encode(), status=401, code="token_invalid")
         refused.request_id = f"worker-id-{number}"
-        ours.note_refusal(refused, whose if number % 2 else None)
-    ours.note_refusal(over(), whose)
+        ours.add_failed(refused, whose if number % 2 else None)
+    ours.add_failed(over(), whose)
     flushed(address, ours)
     kept = {
         name.decode(): failed_requests.decode(line) for name, line in redis.hgetall(failed_requests.ASKED_KEY).items()
     }  # type: ignore[union-attr]
-    assert set(kept) == {f"worker-id-{number}" for number in range(5, recording_recent_requests.ASKED_AT_ONCE + 5)}
+    assert set(kept) == {f"worker-id-{number}" for number in range(5, recording_recent_requests.FAILED_PER_FLUSH + 5)}
     one, other = kept["worker-id-7"], kept["worker-id-8"]
     assert one is not None
     assert other is not None
@@ -111,12 +111,12 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
 
 
 def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording_recent_requests, "TOKENS_AT_ONCE", 2)
-    counts = Counters()
-    ours = made(counts)
+    monkeypatch.setattr(recording_recent_requests, "MAX_TOKENS", 2)
+    counters = Counters()
+    ours = made(counters)
     for _ in range(5):
-        ours.note(over(), replace(known(), token_id=uuid.uuid4()))
-    assert counts.take()["trail_dropped",] == 3
+        ours.add(over(), replace(known(), token_id=uuid.uuid4()))
+    assert counters.take()["trail_dropped",] == 3
     asyncio.run(ours.flush())  # nobody listens at that address
     assert not ours._requests
 

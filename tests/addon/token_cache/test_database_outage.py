@@ -16,7 +16,7 @@ from addon.admission.refusals import Refuse
 from addon.admission.request_facts import Admit
 from addon.token_cache.database import TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
-from addon.token_cache.redis_tier import SKEW_SECONDS, RedisTier
+from addon.token_cache.redis_tier import CLOCK_SKEW_SECONDS, RedisTier
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell
@@ -62,8 +62,8 @@ class Outage:
 
     def listened(self, *, until_seconds_ago: float, since_seconds_ago: float) -> None:
         """Let this worker have heard every change during a time."""
-        self.known.listening(self.now - until_seconds_ago)
-        self.known.listening_since = time.time() - since_seconds_ago
+        self.known.connected(self.now - until_seconds_ago)
+        self.known.connected_since = time.time() - since_seconds_ago
 
     def decide(self) -> Admit | Refuse:
         return self.run(lambda gate: gate.decide(facts(self.owned.secret)))
@@ -98,7 +98,7 @@ def test_what_was_shared_before_this_worker_listened_is_not_proven(outage: Outag
 
 
 def test_a_worker_that_started_in_the_outage_takes_what_was_shared_within_the_grace(outage: Outage) -> None:
-    outage.share(seconds_ago=outage.grace - SKEW_SECONDS - 1)
+    outage.share(seconds_ago=outage.grace - CLOCK_SKEW_SECONDS - 1)
     assert isinstance(outage.decide(), Admit)
     outage.share(seconds_ago=outage.grace)
     assert isinstance(outage.decide(), Refuse)

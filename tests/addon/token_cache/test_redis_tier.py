@@ -12,7 +12,7 @@ from redis.asyncio import Redis as AsyncRedis
 from addon.admission.gate import Gate
 from addon.admission.refusals import Refuse
 from addon.admission.request_facts import Admit
-from addon.token_cache.redis_tier import BACKOFF_SECONDS, SKEW_SECONDS, RedisTier
+from addon.token_cache.redis_tier import BACKOFF_SECONDS, CLOCK_SKEW_SECONDS, RedisTier
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from tests.addon.conftest import Gated, facts, make_gate, sell
@@ -48,7 +48,7 @@ def test_an_older_entry_replaces_neither_a_newer_one_nor_a_tombstone(redis: Redi
         await shared.put(SECRET_HASH, known)
         await shared.put(SECRET_HASH, replace(known, version=1))
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) == known
-        await shared.bury(SECRET_HASH, 3)
+        await shared.mark_invalidated(SECRET_HASH, 3)
         await shared.put(SECRET_HASH, known)
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
         assert await shared.has_newer(SECRET_HASH, 2)
@@ -62,7 +62,7 @@ def test_an_entry_is_not_believed_while_its_tombstone_is_on_its_way(redis: Redis
     async def call(connection: AsyncRedis) -> None:
         shared = RedisTier(connection)
         await shared.put(SECRET_HASH, make(version=1))
-        burials = [shared.bury(SECRET_HASH, version) for version in (2, 3)]
+        burials = [shared.mark_invalidated(SECRET_HASH, version) for version in (2, 3)]
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
         await asyncio.gather(*burials)
         await shared.put(SECRET_HASH, make(version=3))
@@ -81,13 +81,13 @@ def test_what_redis_held_is_not_believed_after_a_tombstone_was_lost(
         # Redis takes no writes: not the first tombstone, and the second is not even tried while Redis rests.
         redis.config_set("min-replicas-to-write", 1)
         try:
-            await shared.bury(SECRET_HASH, 2)
-            await shared.bury(SECRET_HASH, 3)
+            await shared.mark_invalidated(SECRET_HASH, 2)
+            await shared.mark_invalidated(SECRET_HASH, 3)
         finally:
             redis.config_set("min-replicas-to-write", 0)
         monotonic.now += BACKOFF_SECONDS
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
-        later = time.time() + SKEW_SECONDS
+        later = time.time() + CLOCK_SKEW_SECONDS
         monkeypatch.setattr("addon.token_cache.redis_tier.time.time", lambda: later)
         await shared.put(SECRET_HASH, make(version=3))
         assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is not None
@@ -105,12 +105,12 @@ def test_12_a_request_at_the_instant_of_a_revoke_does_not_bring_the_token_back(
     async def call(connection: AsyncRedis) -> None:
         shared = RedisTier(connection)
         gate: Gate = make_gate(gated.settings, gated.store, gated.known, shared=shared)
-        gated.known.listening_since = time.time() - SKEW_SECONDS
+        gated.known.connected_since = time.time() - CLOCK_SKEW_SECONDS
         assert isinstance(await gate.decide(facts(owned.secret)), Admit)
         with gated.factory.begin() as session:
             revocation.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
-        gated.known.forget(secret_hash, owned.token.id)
-        burial = shared.bury(secret_hash, owned.token.version + 1)
+        gated.known.invalidate(secret_hash, owned.token.id)
+        burial = shared.mark_invalidated(secret_hash, owned.token.version + 1)
         for _ in range(2):
             assert isinstance(await gate.decide(facts(owned.secret)), Refuse)
             await burial

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from addon.http1.upstream import Upstream
 from addon.token_cache.database import TokenDatabase
-from addon.upstream_health.probe import Unprobed, ask_all, probe_of
+from addon.upstream_health.probe import ProbeImpossible, build_probe, probe_all
 from addon.upstream_health.prober import LEASE, Prober
 from addon.upstream_health.status import UpstreamStatus
 from models import clock
@@ -63,9 +63,9 @@ def configured(environment: dict[str, str], **more: str) -> config_server.Upstre
     return config.load_settings({**environment, "DATABASE_URL": "postgresql:///none", **FAST, **variables}).upstream
 
 
-def ask(upstream: config_server.Upstream) -> list[bool]:
+def probe_each(upstream: config_server.Upstream) -> list[bool]:
     async def main() -> list[bool]:
-        return [(await probe_of(upstream).ask(host, port)).is_good for host, port in upstream.places]
+        return [(await build_probe(upstream).run(host, port)).is_good for host, port in upstream.places]
 
     return asyncio.run(main())
 
@@ -90,14 +90,14 @@ def test_any_http_answer_below_500_is_good(
 ) -> None:
     answering.answer = answer
     begun = time.monotonic()
-    assert ask(configured(environment, url=f"http://127.0.0.1:{answering.port}", probe_path="/up?x=1")) == [good]
+    assert probe_each(configured(environment, url=f"http://127.0.0.1:{answering.port}", probe_path="/up?x=1")) == [good]
     assert time.monotonic() - begun < 2
     assert answering.asked[0].startswith(f"GET /up?x=1 HTTP/1.1\r\nHost: 127.0.0.1:{answering.port}\r\n".encode())
 
 
 def test_nobody_at_the_address_and_no_such_host_are_failures(environment: dict[str, str]) -> None:
-    assert ask(configured(environment, url="http://127.0.0.1:1")) == [False]
-    assert ask(configured(environment, url="http://nowhere.invalid")) == [False]
+    assert probe_each(configured(environment, url="http://127.0.0.1:1")) == [False]
+    assert probe_each(configured(environment, url="http://nowhere.invalid")) == [False]
 
 
 def test_tls_is_verified_with_the_configured_authority(
@@ -116,12 +116,14 @@ def test_tls_is_verified_with_the_configured_authority(
     answering.start()
     where = json.dumps([f"127.0.0.1:{answering.port}"])
     trusting = configured(environment, url="https://up.test", addresses=where, ca_file=str(certificate))
-    assert ask(trusting) == [True]
-    ((_, probed),) = asyncio.run(ask_all(probe_of(trusting), trusting.places)).items()
+    assert probe_each(trusting) == [True]
+    ((_, probed),) = asyncio.run(probe_all(build_probe(trusting), trusting.places)).items()
     ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     assert probed.certificate_ends == ends.timestamp()
-    assert ask(configured(environment, url="https://up.test", addresses=where)) == [False]
-    assert ask(configured(environment, url="https://other.test", addresses=where, ca_file=str(certificate))) == [False]
+    assert probe_each(configured(environment, url="https://up.test", addresses=where)) == [False]
+    assert probe_each(configured(environment, url="https://other.test", addresses=where, ca_file=str(certificate))) == [
+        False
+    ]
 
 
 def test_an_authority_that_cannot_be_read_is_named_at_the_start(environment: dict[str, str]) -> None:
@@ -192,23 +194,23 @@ async def becomes(ask: Callable[[], object], wanted: object) -> None:
 
 
 def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watched, answering: Server) -> None:
-    async def main(prober: Prober, outlook: UpstreamStatus) -> None:
-        await outlook.look()
-        assert outlook.is_up is None
+    async def main(prober: Prober, upstream_status: UpstreamStatus) -> None:
+        await upstream_status.refresh()
+        assert upstream_status.is_up is None
         task = asyncio.create_task(prober.run())
-        watch = asyncio.create_task(outlook.watch())
-        await becomes(lambda: outlook.is_up, True)
+        watch = asyncio.create_task(upstream_status.watch())
+        await becomes(lambda: upstream_status.is_up, True)
         assert watched.record() == []
         alive, dead = watched.upstream.addresses
         assert [watched.upstream.candidates(time.monotonic()) for _ in range(2)] == [[alive, dead]] * 2
         began = clock.now()
         answering.answer = b"HTTP/1.1 502 Bad Gateway\r\n\r\n"
-        await becomes(lambda: outlook.is_up, False)
+        await becomes(lambda: upstream_status.is_up, False)
         [outage] = watched.record()
         assert outage.opened_at >= began
         assert outage.closed_at is None
         answering.answer = b"HTTP/1.1 200 OK\r\n\r\n"
-        await becomes(lambda: outlook.is_up, True)
+        await becomes(lambda: upstream_status.is_up, True)
         [outage] = watched.record()
         assert outage.closed_at is not None
         task.cancel()
@@ -218,10 +220,10 @@ def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watch
 
 
 def test_maintenance_is_recorded_as_an_outage_so_that_tokens_are_credited(watched: Watched) -> None:
-    async def main(prober: Prober, _outlook: UpstreamStatus) -> None:
+    async def main(prober: Prober, _upstream_status: UpstreamStatus) -> None:
         assert prober._take_lease()
         closed = [True, True, False]
-        prober._is_closed = lambda: closed[0]
+        prober._in_maintenance = lambda: closed[0]
         while closed:
             await prober.probe_once()
             closed.pop(0)
@@ -232,28 +234,28 @@ def test_maintenance_is_recorded_as_an_outage_so_that_tokens_are_credited(watche
 
 
 def test_one_failure_between_two_good_probes_is_no_outage(watched: Watched, answering: Server) -> None:
-    async def main(prober: Prober, outlook: UpstreamStatus) -> None:
+    async def main(prober: Prober, upstream_status: UpstreamStatus) -> None:
         assert prober._take_lease()
         for answers in (True, False, True, False, True):
             answering.answer = b"HTTP/1.1 200 OK\r\n\r\n" if answers else b""
             await prober.probe_once()
-            await outlook.look()
-            assert outlook.is_up is True
+            await upstream_status.refresh()
+            assert upstream_status.is_up is True
         assert watched.record() == []
 
     watched.run(main)
 
 
 def test_without_redis_the_record_itself_is_asked(watched: Watched) -> None:
-    async def main(_prober: Prober, outlook: UpstreamStatus) -> None:
-        outlook._redis = AsyncRedis.from_url("redis://127.0.0.1:1")
-        await outlook.look()
-        assert outlook.is_up is None
+    async def main(_prober: Prober, upstream_status: UpstreamStatus) -> None:
+        upstream_status._redis = AsyncRedis.from_url("redis://127.0.0.1:1")
+        await upstream_status.refresh()
+        assert upstream_status.is_up is None
         with watched.factory.begin() as session:
             session.add(Outage(opened_at=clock.now(), last_failed_at=clock.now()))
-        outlook._asked = float("-inf")
-        await outlook.look()
-        assert outlook.is_up is False
+        upstream_status._record_read_at = float("-inf")
+        await upstream_status.refresh()
+        assert upstream_status.is_up is False
 
     watched.run(main)
 
@@ -268,16 +270,16 @@ def test_an_address_that_answers_again_is_trusted_once(watched: Watched, redis: 
     def order() -> set[tuple[tuple[str, int], ...]]:
         return {tuple(watched.upstream.candidates(time.monotonic())) for _ in range(2)}
 
-    async def main(_prober: Prober, outlook: UpstreamStatus) -> None:
+    async def main(_prober: Prober, upstream_status: UpstreamStatus) -> None:
         say(False)
-        await outlook.look()
+        await upstream_status.refresh()
         assert order() == {(first, second)}
         say(True)
-        await outlook.look()
+        await upstream_status.refresh()
         assert order() == {(first, second), (second, first)}
         # This worker cannot reach it, whatever the prober on another machine sees.
         watched.upstream.failed(second, time.monotonic())
-        await outlook.look()
+        await upstream_status.refresh()
         assert order() == {(first, second)}
 
     watched.run(main)
@@ -290,13 +292,13 @@ def lose_the_lease(watched: Watched) -> None:
 
 
 def test_there_is_one_prober_and_without_its_lease_it_cannot_write(watched: Watched) -> None:
-    async def main(prober: Prober, _outlook: UpstreamStatus) -> None:
+    async def main(prober: Prober, _upstream_status: UpstreamStatus) -> None:
         other = Prober(watched.settings, AsyncRedis.from_url(watched.settings.redis.url))
         assert await prober._in_thread(prober._take_lease)
         assert not await other._in_thread(other._take_lease)
         lose_the_lease(watched)
         assert await other._in_thread(other._take_lease)
-        with pytest.raises(Unprobed):
+        with pytest.raises(ProbeImpossible):
             await prober.probe_once()
         await other.close()
         assert await prober._in_thread(prober._take_lease)
@@ -334,7 +336,7 @@ def test_when_the_probing_worker_is_killed_another_one_takes_over(
         answering.stop()
         until(status, lambda word: word == "degraded")
         with factory() as session:
-            held = outages.current(session, settings.upstream.probe_gap)
+            held = outages.current_outage(session, settings.upstream.probe_gap)
         assert held is not None
         # A request of a buyer is still tried, and says clearly what it finds.
         assert proxy.get("/", owned.secret).status == 502

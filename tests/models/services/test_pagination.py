@@ -106,7 +106,7 @@ def test_a_change_that_is_rolled_back_leaves_no_trace(committed: tuple[Settings,
             case "top up":
                 top_up(session, owner, settings)
             case "first use":
-                sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+                sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
 
     before = rows()
     with factory() as session:
@@ -124,8 +124,8 @@ def test_the_overview_figures_are_correct(
 ) -> None:
     ready, running, expired, revoked, paused = (buy(session, alice, settings, hours=h) for h in (12, 12, 1, 1, 1))
     for token in (running, expired, paused):
-        held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
-        usage_counts.add_counts(session, [usage_counts.Count(held.id, 2, 10, 100, time())])
+        held = sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+        usage_counts.add_counts(session, [usage_counts.SessionCounts(held.id, 2, 10, 100, time())])
     paused.paused_at, paused.pause_limit_seconds = time(), 86400
     revocation.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     top_up(session, bob, settings)

@@ -18,7 +18,7 @@ from models.services.accounts import roles, users
 from models.services.actor import PLATFORM
 from models.services.errors import AccountDisabled, DeviceConflict, EmailTaken, LastSuperuser, NotFound, UsernameTaken
 from models.services.gateway import sessions, usage_counts
-from models.services.gateway.usage_counts import Count
+from models.services.gateway.usage_counts import SessionCounts
 from models.services.reports import usage
 from models.services.reports.usage import Usage
 from models.services.tokens import bundles, revocation
@@ -56,7 +56,7 @@ def test_two_devices_on_a_fresh_token_one_wins_and_one_session_exists(
             token = buy(session, alice, settings, hours=1)
         rules = settings.sessions
         calls = [
-            in_transaction(factory, sessions.begin, token.id, device=device, rules=rules, actor=PLATFORM)
+            in_transaction(factory, sessions.start_session, token.id, device=device, rules=rules, actor=PLATFORM)
             for device in devices
         ]
         results = race(*calls)
@@ -118,14 +118,15 @@ def test_workers_that_share_sessions_add_their_counts_without_a_deadlock(committ
         # A table large enough that rows are found by index, in the requested order.
         session.execute(text(CROWD), {"user": alice.id, "token": token_ids[0]})
         held = [
-            sessions.begin(session, token_id, device=None, rules=rules, actor=PLATFORM).id for token_id in token_ids
+            sessions.start_session(session, token_id, device=None, rules=rules, actor=PLATFORM).id
+            for token_id in token_ids
         ]
 
     def worker(order: list[uuid.UUID]) -> Callable[[], None]:
         def run() -> None:
             for _ in range(ROUNDS):
                 with factory.begin() as session:
-                    usage_counts.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in order])
+                    usage_counts.add_counts(session, [SessionCounts(entry, 1, 2, 3, clock.now()) for entry in order])
 
         return run
 
@@ -163,11 +164,11 @@ def test_using_releasing_and_closing_a_session_at_the_same_instant_is_no_deadloc
     for _ in range(ROUNDS):
         with factory.begin() as session:
             token = buy(session, alice, settings, hours=1)
-            held = sessions.begin(session, token.id, **facts)
+            held = sessions.start_session(session, token.id, **facts)
         results = race(
-            in_transaction(factory, sessions.begin, token.id, **facts),
+            in_transaction(factory, sessions.start_session, token.id, **facts),
             in_transaction(factory, sessions.release, alice, held.id, PLATFORM),
-            in_transaction(factory, sessions.close_idle, at_once),
+            in_transaction(factory, sessions.close_idle_sessions, at_once),
         )
         assert all(isinstance(result, ProxySession | NotFound | int) for result in results), results
         assert not isinstance(results[0], NotFound)
@@ -206,7 +207,7 @@ def test_counts_of_sessions_that_are_closed_at_the_same_instant_are_no_deadlock(
     with factory.begin() as session:
         token_ids = [buy(session, alice, settings, hours=1).id for _ in range(50)]
         held = [
-            sessions.begin(session, token_id, device=None, rules=settings.sessions, actor=PLATFORM).id
+            sessions.start_session(session, token_id, device=None, rules=settings.sessions, actor=PLATFORM).id
             for token_id in token_ids
         ]
     at_once = settings.sessions.model_copy(update={"close_idle_seconds": -1})
@@ -214,12 +215,12 @@ def test_counts_of_sessions_that_are_closed_at_the_same_instant_are_no_deadlock(
     def worker() -> None:
         for _ in range(ROUNDS):
             with factory.begin() as session:
-                usage_counts.add_counts(session, [Count(entry, 1, 2, 3, clock.now()) for entry in held])
+                usage_counts.add_counts(session, [SessionCounts(entry, 1, 2, 3, clock.now()) for entry in held])
 
     def closer() -> None:
         for _ in range(ROUNDS):
             with factory.begin() as session:
-                sessions.close_idle(session, at_once)
+                sessions.close_idle_sessions(session, at_once)
             with factory.begin() as session:
                 session.scalars(select(ProxySession.id).order_by(ProxySession.id).with_for_update()).all()
                 session.execute(text("UPDATE proxy_sessions SET ended_at = NULL"))

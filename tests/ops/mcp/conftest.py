@@ -25,6 +25,8 @@ def desk(committed: Committed) -> ReadTools:
     person(factory, "dana", is_superuser=True)
     with factory.begin() as session:
         token = buy(session, alice, settings)
-        sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor(None, "203.0.113.7"))
+        sessions.start_session(
+            session, token.id, device=None, rules=settings.sessions, actor=Actor(None, "203.0.113.7")
+        )
         top_up(session, alice, settings)
     return ReadTools(factory, settings)

@@ -250,7 +250,7 @@ def test_an_error_that_nobody_caught_is_counted_as_one_and_as_a_500(
     def bug(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("portal.views.public.pages.outages.record", bug)
+    monkeypatch.setattr("portal.views.public.pages.outages.load_availability", bug)
     assert real.get("/").status_code == 500
     text = real.get("/metrics").text
     for name in ("portal_http_request_exceptions_total", "portal_http_request_total"):

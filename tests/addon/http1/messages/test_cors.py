@@ -5,7 +5,7 @@ import pytest
 from addon.http1.decisions import Refuse
 from addon.http1.messages.cors import Cors
 from addon.http1.messages.forwarding import Rules
-from addon.process.layer_settings import rules_of
+from addon.process.layer_settings import build_forwarding_rules
 from models.config.settings import ConfigError, Settings, load_settings
 from tests.addon.http1.playbook import OK, Playbook
 from tests.addon.http1.replies import code, status
@@ -100,8 +100,8 @@ def test_all_origins_can_be_allowed_without_credentials() -> None:
 
 
 def test_cors_is_off_by_default_and_never_allows_all_origins_with_credentials() -> None:
-    assert rules_of(settings()).cors is None
-    cors = rules_of(settings(ZENZEFI_PROXY__CORS__ORIGINS='["https://app.example/"]')).cors
+    assert build_forwarding_rules(settings()).cors is None
+    cors = build_forwarding_rules(settings(ZENZEFI_PROXY__CORS__ORIGINS='["https://app.example/"]')).cors
     assert cors is not None
     assert cors.origins == {LISTED}
     with pytest.raises(ConfigError, match=r"proxy\.cors"):

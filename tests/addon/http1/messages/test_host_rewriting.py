@@ -5,7 +5,7 @@ import pytest
 from addon.http1.decisions import Admit
 from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.host_rewriting import HostRewriting
-from addon.process.layer_settings import rules_of
+from addon.process.layer_settings import build_forwarding_rules
 from models.config import settings as config
 from models.config.settings import Settings
 from tests.addon.http1.playbook import Playbook
@@ -129,12 +129,12 @@ def test_host_rewriting_can_be_turned_off(settings: Settings):
     upstream = settings.upstream.model_copy(update={"url": "http://upstream.example"})
     on = settings.model_copy(update={"upstream": upstream})
     off = on.model_copy(update={"proxy": on.proxy.model_copy(update={"rewrite_upstream_host": False})})
-    assert rules_of(on).rewriting is not None
-    assert rules_of(off).rewriting is None
+    assert build_forwarding_rules(on).rewriting is not None
+    assert build_forwarding_rules(off).rewriting is None
 
 
 def test_the_names_come_from_the_settings(environment: dict[str, str]):
-    made = rules_of(
+    made = build_forwarding_rules(
         config.load_settings(
             {
                 **environment,

@@ -20,7 +20,7 @@ from models.services.accounts import deletion, roles
 from models.services.actor import PLATFORM
 from models.services.errors import InvalidInput, NotFound, PaymentPending
 from models.services.gateway import sessions, usage_counts
-from models.services.gateway.usage_counts import Count
+from models.services.gateway.usage_counts import SessionCounts
 from models.services.ledger import adjustments
 from models.services.tokens import extension
 from models.users import User
@@ -67,7 +67,7 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
     with factory.begin() as session:
         for wanted in (high, low):
             token = buy(session, alice, settings, hours=1)
-            made = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+            made = sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
             session.execute(update(ProxySession).where(ProxySession.id == made.id).values(id=wanted))
 
     def until_waiting(count: int) -> None:
@@ -94,7 +94,7 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
         is_held.wait(timeout=10)
         until_waiting(1)
         with factory.begin() as session:
-            usage_counts.add_counts(session, [Count(one, 1, 2, 3, clock.now()) for one in (low, high)])
+            usage_counts.add_counts(session, [SessionCounts(one, 1, 2, 3, clock.now()) for one in (low, high)])
 
     gone, *others = race(leave, add_counts, hold)
     assert isinstance(gone, deletion.DeletionSummary)

@@ -16,7 +16,7 @@ from models.inspections import Inspection, InspectionTarget
 from models.services.actor import Actor
 from models.services.errors import InvalidInput, NotFound
 from models.services.gateway import inspections
-from models.services.gateway.inspections import Watched
+from models.services.gateway.inspections import ActiveInspection
 from models.users import User
 from tests.conftest import Clock
 from tests.factories import actions, buy
@@ -40,9 +40,9 @@ def test_each_target_is_found_by_what_an_admin_has_at_hand(
     begun(session, dana, settings, InspectionTarget.PATH, "/certificates/")
     begun(session, dana, settings, InspectionTarget.EVERYTHING, "whatever")
     ends = time() + timedelta(minutes=15)
-    found = inspections.running(session)
-    assert Watched(InspectionTarget.PATH, b"/certificates/", ends) in found
-    assert Watched(InspectionTarget.EVERYTHING, None, ends) in found
+    found = inspections.load_active(session)
+    assert ActiveInspection(InspectionTarget.PATH, b"/certificates/", ends) in found
+    assert ActiveInspection(InspectionTarget.EVERYTHING, None, ends) in found
     assert {each.subject for each in found if isinstance(each.subject, uuid.UUID)} == {token.id, alice.id}
     assert actions(session, alice).count(AuditAction.INSPECTION_STARTED) == 6
 
@@ -73,11 +73,11 @@ def test_it_ends_by_itself_or_by_hand_and_once(session: Session, dana: User, set
     first = begun(session, dana, settings, InspectionTarget.EVERYTHING)
     second = begun(session, dana, settings, InspectionTarget.EVERYTHING, minutes=60)
     time.advance(minutes=15)
-    assert [each.ends_at for each in inspections.running(session)] == [second.ends_at]
+    assert [each.ends_at for each in inspections.load_active(session)] == [second.ends_at]
     for _ in range(2):
         inspections.end(session, second.id, actor=Actor(dana.id))
     inspections.end(session, first.id, actor=Actor(dana.id))
-    assert inspections.running(session) == []
+    assert inspections.load_active(session) == []
     assert (first.ended_at, second.ended_by_id) == (None, dana.id)
     assert actions(session).count(AuditAction.INSPECTION_ENDED) == 1
     with pytest.raises(NotFound):
@@ -87,7 +87,7 @@ def test_it_ends_by_itself_or_by_hand_and_once(session: Session, dana: User, set
 def test_no_more_than_a_few_run_at_once(
     session: Session, dana: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspections, "MOST_RUNNING", 2)
+    monkeypatch.setattr(inspections, "MAX_ACTIVE", 2)
     begun(session, dana, settings, InspectionTarget.EVERYTHING)
     ended = begun(session, dana, settings, InspectionTarget.EVERYTHING)
     with pytest.raises(InvalidInput):

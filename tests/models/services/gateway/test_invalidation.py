@@ -71,14 +71,14 @@ def act(session: Session, settings: Settings, alice: User, token: AccessToken, w
         case "disable":
             roles.set_active(session, alice.id, active=False, actor=PLATFORM)
         case "first use":
-            sessions.begin(session, token.id, device=None, rules=rules, actor=PLATFORM)
+            sessions.start_session(session, token.id, device=None, rules=rules, actor=PLATFORM)
         case "claim":
-            sessions.begin(session, token.id, device="laptop", rules=rules, actor=PLATFORM)
+            sessions.start_session(session, token.id, device="laptop", rules=rules, actor=PLATFORM)
         case "release":
             held = sessions.list_sessions(session, limit=1, offset=0, open_only=True).items[0]
             sessions.release(session, alice, held.id, PLATFORM)
         case "close idle":
-            sessions.close_idle(session, rules.model_copy(update={"close_idle_seconds": -1}))
+            sessions.close_idle_sessions(session, rules.model_copy(update={"close_idle_seconds": -1}))
 
 
 @pytest.mark.parametrize("what", ["revoke", "disable", "first use", "claim", "release", "close idle"])

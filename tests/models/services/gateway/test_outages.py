@@ -62,7 +62,7 @@ def test_two_in_a_row_open_an_outage_that_began_with_the_first(session: Session,
     time.advance(seconds=5)
     assert probes.fail() is held
     assert held.last_failed_at == time()
-    assert outages.current(session, GAP) is held
+    assert outages.current_outage(session, GAP) is held
 
 
 def test_one_good_probe_closes_it_and_the_next_one_is_another(session: Session, probes: Probes, time: Clock) -> None:
@@ -74,7 +74,7 @@ def test_one_good_probe_closes_it_and_the_next_one_is_another(session: Session, 
     closed = probes.succeed()
     assert closed is not None
     assert (closed.opened_at, closed.closed_at) == (began, time())
-    assert outages.current(session, GAP) is None
+    assert outages.current_outage(session, GAP) is None
     for _ in range(2):
         time.advance(seconds=5)
         probes.fail()
@@ -88,8 +88,8 @@ def test_time_without_probes_is_no_outage(session: Session, probes: Probes, time
     probes.fail()
     seen = time()
     time.advance(hours=3)
-    assert outages.current(session, GAP) is None
-    assert outages.between(session, began, time(), GAP) == [Period(began, seen)]
+    assert outages.current_outage(session, GAP) is None
+    assert outages.outages_between(session, began, time(), GAP) == [Period(began, seen)]
     closed = probes.succeed()
     assert closed is not None
     assert closed.closed_at == seen
@@ -129,10 +129,12 @@ def test_periods_are_cut_to_what_was_asked_for(session: Session, probes: Probes,
     ended = time()
     time.advance(hours=1)
     second = timedelta(seconds=1)
-    assert outages.between(session, began - second, ended + second, GAP) == [Period(began, ended)]
-    assert outages.between(session, began + second, ended - second, GAP) == [Period(began + second, ended - second)]
-    assert outages.between(session, ended, time(), GAP) == []
-    assert outages.between(session, began - 2 * second, began, GAP) == []
+    assert outages.outages_between(session, began - second, ended + second, GAP) == [Period(began, ended)]
+    assert outages.outages_between(session, began + second, ended - second, GAP) == [
+        Period(began + second, ended - second)
+    ]
+    assert outages.outages_between(session, ended, time(), GAP) == []
+    assert outages.outages_between(session, began - 2 * second, began, GAP) == []
 
 
 def test_an_outage_that_lasts_counts_until_now(session: Session, probes: Probes, time: Clock) -> None:
@@ -141,7 +143,7 @@ def test_an_outage_that_lasts_counts_until_now(session: Session, probes: Probes,
     time.advance(seconds=5)
     probes.fail()
     time.advance(seconds=4)
-    assert outages.between(session, began, time() + timedelta(hours=1), GAP) == [Period(began, time())]
+    assert outages.outages_between(session, began, time() + timedelta(hours=1), GAP) == [Period(began, time())]
 
 
 def test_the_table_holds_one_open_outage_and_no_nonsense(session: Session, time: Clock) -> None:
@@ -170,18 +172,18 @@ def test_a_new_installation_has_no_share_of_availability(session: Session, alice
     alice.created_at = time()
     session.flush()
     time.advance(minutes=1)
-    fresh = outages.record(session, days=30, gap=GAP)
+    fresh = outages.load_availability(session, days=30, gap=GAP)
     assert (fresh.share, fresh.is_whole, fresh.since) == (None, False, alice.created_at)
     time.advance(days=2, minutes=-1)
     session.add(Outage(opened_at=time() - timedelta(hours=12), last_failed_at=time(), closed_at=time()))
     session.flush()
-    assert outages.record(session, days=30, gap=GAP).share == pytest.approx(0.75)
+    assert outages.load_availability(session, days=30, gap=GAP).share == pytest.approx(0.75)
     time.advance(days=28)
-    whole = outages.record(session, days=30, gap=GAP)
+    whole = outages.load_availability(session, days=30, gap=GAP)
     assert whole.is_whole
     assert whole.share == pytest.approx(1 - 12 / 720)
 
 
 def test_without_any_account_nothing_was_watched(session: Session) -> None:
-    record = outages.record(session, days=30, gap=GAP)
+    record = outages.load_availability(session, days=30, gap=GAP)
     assert (record.share, record.since, record.is_whole) == (None, None, False)

@@ -15,7 +15,7 @@ from models.services.accounts import roles
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
 from models.services.gateway import sessions, usage_counts
-from models.services.gateway.usage_counts import Count
+from models.services.gateway.usage_counts import SessionCounts
 from models.services.tokens import revocation
 from models.users import User
 from tests.conftest import Clock, some_id
@@ -32,7 +32,7 @@ def token(session: Session, alice: User, settings: Settings, time: Clock) -> Acc
 
 def begin(session: Session, token: AccessToken, device: str | None, rules: Rules = RULES) -> ProxySession:
     """Use the token from a device."""
-    return sessions.begin(session, token.id, device=device, rules=rules, actor=BROWSER)
+    return sessions.start_session(session, token.id, device=device, rules=rules, actor=BROWSER)
 
 
 def test_the_first_use_starts_the_clock_and_later_ones_do_not(
@@ -87,7 +87,7 @@ def test_another_device_takes_over_once_the_first_has_been_idle(
 def test_activity_keeps_the_token_with_its_device(session: Session, token: AccessToken, time: Clock) -> None:
     held = begin(session, token, "laptop")
     time.advance(seconds=RULES.device_idle_seconds)
-    usage_counts.add_counts(session, [Count(held.id, 1, 0, 0, time())])
+    usage_counts.add_counts(session, [SessionCounts(held.id, 1, 0, 0, time())])
     session.refresh(held)
     with pytest.raises(DeviceConflict):
         begin(session, token, "phone")
@@ -174,7 +174,7 @@ def test_counts_of_many_sessions_are_added_in_one_statement(
     session: Session, connection: Connection, alice: User, settings: Settings, time: Clock
 ) -> None:
     held = [begin(session, buy(session, alice, settings, hours=1), None) for _ in range(20)]
-    counts = [Count(entry.id, 2, 10 + n, 2**40, time() + timedelta(seconds=n)) for n, entry in enumerate(held)]
+    counts = [SessionCounts(entry.id, 2, 10 + n, 2**40, time() + timedelta(seconds=n)) for n, entry in enumerate(held)]
     session.flush()
     ran: list[str] = []
     event.listen(connection, "before_cursor_execute", lambda *arguments: ran.append(arguments[2]))
@@ -193,7 +193,7 @@ def test_late_counts_reach_a_closed_session_and_never_turn_time_back(
 ) -> None:
     held = begin(session, token, None)
     sessions.release(session, alice, held.id, PLATFORM)
-    usage_counts.add_counts(session, [Count(held.id, 1, 5, 6, time() - timedelta(minutes=1))])
+    usage_counts.add_counts(session, [SessionCounts(held.id, 1, 5, 6, time() - timedelta(minutes=1))])
     session.refresh(held)
     assert (held.request_count, held.bytes_in, held.bytes_out) == (1, 5, 6)
     assert held.last_activity == time()
@@ -201,15 +201,15 @@ def test_late_counts_reach_a_closed_session_and_never_turn_time_back(
 
 def test_counts_of_nothing_and_of_unknown_sessions_change_nothing(session: Session, time: Clock) -> None:
     usage_counts.add_counts(session, [])
-    usage_counts.add_counts(session, [Count(some_id(), 1, 1, 1, time())])
+    usage_counts.add_counts(session, [SessionCounts(some_id(), 1, 1, 1, time())])
 
 
 def test_sessions_without_activity_are_closed(session: Session, token: AccessToken, time: Clock) -> None:
     held = begin(session, token, None)
     time.advance(seconds=RULES.close_idle_seconds)
-    assert sessions.close_idle(session, RULES) == 0
+    assert sessions.close_idle_sessions(session, RULES) == 0
     time.advance(seconds=1)
-    assert [sessions.close_idle(session, RULES) for _ in range(2)] == [1, 0]
+    assert [sessions.close_idle_sessions(session, RULES) for _ in range(2)] == [1, 0]
     session.refresh(held)
     assert held.ended_at == time()
 
@@ -222,7 +222,7 @@ def test_sessions_of_tokens_that_ended_are_closed_and_those_of_paused_ones_are_n
     paused.paused_at, paused.pause_limit_seconds = time(), 86400
     revocation.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
     time.advance(hours=1)
-    assert [sessions.close_of_ended_tokens(session) for _ in range(2)] == [2, 0]
+    assert [sessions.close_sessions_of_ended_tokens(session) for _ in range(2)] == [2, 0]
     session.expire_all()
     assert {key for key, entry in held.items() if entry.ended_at} == {revoked.id, expired.id}
 

@@ -160,7 +160,7 @@ class History:
 
     def _use(self, session: Session, which: int) -> None:
         if token := self._token(session, which):
-            sessions.begin(session, token.id, device=None, rules=self._settings.sessions, actor=PLATFORM)
+            sessions.start_session(session, token.id, device=None, rules=self._settings.sessions, actor=PLATFORM)
 
     def _pause_or_resume(self, session: Session, which: int) -> None:
         if token := self._token(session, which):

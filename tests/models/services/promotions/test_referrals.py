@@ -49,7 +49,7 @@ def sound(session: Session) -> list[str]:
 
 
 def use(session: Session, token: AccessToken, settings: Settings) -> None:
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     session.flush()
 
 

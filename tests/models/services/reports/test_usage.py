@@ -12,7 +12,7 @@ from models.config.settings import Settings
 from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM
 from models.services.gateway import sessions, usage_counts
-from models.services.gateway.usage_counts import Count
+from models.services.gateway.usage_counts import SessionCounts
 from models.services.reports import overview, usage
 from models.services.reports.usage import Period, Usage
 from models.usage import TokenUsageDay, UsageDay
@@ -31,12 +31,12 @@ def thursday(time: Clock) -> Clock:
 def opened(session: Session, user: User, settings: Settings) -> ProxySession:
     """A session of a new token."""
     token = buy(session, user, settings, hours=1)
-    return sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    return sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
 
 
 def count(session: Session, held: ProxySession, at: Clock, *figures: int) -> None:
     """Flush the counts of one worker."""
-    usage_counts.add_counts(session, [Count(held.id, *(figures or (1, 10, 100)), at())])
+    usage_counts.add_counts(session, [SessionCounts(held.id, *(figures or (1, 10, 100)), at())])
 
 
 def test_a_session_over_midnight_has_two_days_and_is_counted_once(
@@ -118,7 +118,9 @@ def test_many_counts_are_one_statement_and_the_days_add_up_to_the_sessions(
     ran: list[str] = []
     event.listen(connection, "before_cursor_execute", lambda *arguments: ran.append(arguments[2]))
     for _ in range(2):
-        usage_counts.add_counts(session, [Count(entry.id, n, n * 2, n * 3, thursday()) for n, entry in enumerate(held)])
+        usage_counts.add_counts(
+            session, [SessionCounts(entry.id, n, n * 2, n * 3, thursday()) for n, entry in enumerate(held)]
+        )
         thursday.advance(hours=1)
     assert len(ran) == 2
     names = ("requests", "bytes_in", "bytes_out")
@@ -132,6 +134,6 @@ def test_many_counts_are_one_statement_and_the_days_add_up_to_the_sessions(
 
 
 def test_counts_of_an_unknown_session_make_no_day(session: Session, time: Clock) -> None:
-    usage_counts.add_counts(session, [Count(uuid.uuid4(), 1, 1, 1, time())])
+    usage_counts.add_counts(session, [SessionCounts(uuid.uuid4(), 1, 1, 1, time())])
     assert session.scalars(select(TokenUsageDay)).all() == []
     assert usage.total(session) == Usage()

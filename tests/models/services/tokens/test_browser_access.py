@@ -60,7 +60,7 @@ def found(session: Session, settings: Settings, entry: BrowserLogin) -> TokenSna
 
 
 def begin(session: Session, token: AccessToken) -> None:
-    sessions.begin(session, token.id, device=None, rules=Rules(), actor=BROWSER)
+    sessions.start_session(session, token.id, device=None, rules=Rules(), actor=BROWSER)
 
 
 def test_a_ticket_becomes_a_cookie_of_its_token_with_a_device_of_its_own(

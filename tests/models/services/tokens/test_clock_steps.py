@@ -12,7 +12,7 @@ from models.proxy_sessions import ProxySession
 from models.services.actor import PLATFORM
 from models.services.errors import TokenEnded, TokenUnusable
 from models.services.gateway import sessions, usage_counts
-from models.services.gateway.usage_counts import Count
+from models.services.gateway.usage_counts import SessionCounts
 from models.services.tokens import extension, revocation
 from models.services.tokens import pause as token_pause
 from models.users import User
@@ -22,8 +22,8 @@ from tests.factories import balance, buy
 
 def used(session: Session, token: AccessToken, settings: Settings, time: Clock) -> ProxySession:
     """Use a token now."""
-    held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
-    usage_counts.add_counts(session, [Count(held.id, 1, 0, 0, time())])
+    held = sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    usage_counts.add_counts(session, [SessionCounts(held.id, 1, 0, 0, time())])
     session.expire_all()
     return held
 
@@ -77,7 +77,7 @@ def test_a_token_that_has_expired_stays_so_for_its_owner(
     *, session: Session, alice: User, settings: Settings, time: Clock, token: AccessToken
 ) -> None:
     time.advance(hours=23)
-    usage_counts.add_counts(session, [Count(session.scalars(select(ProxySession.id)).one(), 1, 0, 0, time())])
+    usage_counts.add_counts(session, [SessionCounts(session.scalars(select(ProxySession.id)).one(), 1, 0, 0, time())])
     session.expire_all()
     time.advance(hours=-10)
     facts = {"settings": settings, "actor": PLATFORM}

@@ -38,7 +38,7 @@ def run(session: Session, settings: Settings) -> int:
 
 
 def use(session: Session, token: AccessToken, settings: Settings) -> None:
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     session.flush()
 
 

@@ -44,7 +44,7 @@ def extend(
 
 
 def begin(session: Session, token: AccessToken, settings: Settings) -> None:
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
 
 
 def test_time_and_price_grow_together_and_so_does_the_refund(

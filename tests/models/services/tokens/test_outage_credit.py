@@ -32,7 +32,7 @@ def begun(session: Session, alice: User, settings: Settings, time: Clock) -> Beg
 
     def make(hours: int = 24) -> AccessToken:
         token = buy(session, alice, settings, hours=hours)
-        sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+        sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
         session.flush()
         return token
 
@@ -165,7 +165,7 @@ def test_an_outage_waits_for_the_one_before_it(committed: tuple[Settings, Sessio
     alice = person(factory, "alice", balance="100")
     with factory.begin() as session:
         token = buy(session, alice, settings, hours=1)
-        sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+        sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(minutes=40)
     for _ in range(2):
         start = time()
@@ -233,7 +233,7 @@ def test_two_jobs_at_once_credit_each_token_once(committed: tuple[Settings, Sess
     with factory.begin() as session:
         sold = [buy(session, alice, settings, hours=1) for _ in range(7)]
         for token in sold:
-            sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+            sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     start = time()
     time.advance(minutes=10)
     with factory.begin() as session:

@@ -31,7 +31,7 @@ Do = Callable[..., AccessToken]
 def token(session: Session, alice: User, settings: Settings, time: Clock) -> AccessToken:
     """A running 24-hour token of alice's."""
     sold = buy(session, alice, settings)
-    sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
     return sold
 
 
@@ -199,7 +199,9 @@ def test_a_pause_ends_at_its_limit_before_any_job_has_run(
     assert (known.is_paused(time()), known.expires_at) == (False, token.expires_at)
     with pytest.raises(PauseRefused, match="pause_refused_used_up"):
         do("pause")
-    assert sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM).ended_at is None
+    assert (
+        sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM).ended_at is None
+    )
     time.advance(hours=6)
     assert token.state(time()) is TokenState.EXPIRED
     assert not session.scalar(select(token_queries.has_not_ended()).where(AccessToken.id == token.id))

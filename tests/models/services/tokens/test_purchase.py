@@ -117,7 +117,7 @@ def test_a_revoked_token_has_ended_and_its_unused_time_is_refunded(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     sold = buy(session, alice, settings)
-    sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(hours=6)
     version = sold.version
     ended, refund = revocation.revoke(session, alice, sold.id, settings=settings, actor=Actor(alice.id))
@@ -143,7 +143,7 @@ def test_a_token_that_has_ended_cannot_be_revoked_again(
 ) -> None:
     revoked, expired = buy(session, alice, settings), buy(session, alice, settings, hours=1)
     revocation.revoke(session, alice, revoked.id, settings=settings, actor=PLATFORM)
-    sessions.begin(session, expired.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, expired.id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(hours=1)
     for ended, state in ((revoked, "revoked"), (expired, "expired")):
         with pytest.raises(TokenEnded) as caught:

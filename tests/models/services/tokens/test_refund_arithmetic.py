@@ -145,7 +145,7 @@ def test_used_time_is_charged_at_the_list_price_of_the_purchase(
     """A later change of a price does not affect earlier sales."""
     by_list = with_refund(settings, used_time_rate="list")
     sold = buy(session, alice, by_list)
-    sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
     time.advance(hours=2)
     session.flush()
     session.expire(sold)
@@ -197,7 +197,7 @@ def test_used_and_extended_tokens_of_a_bundle_are_charged_alone_too(
     adjustments.adjust(session, rich, amount=Decimal(100), reason="more", actor=PLATFORM)
     facts = {"hours": 168, "key": some_id(), "settings": rule, "actor": PLATFORM}
     extension.extend(session, rich, sold[0].id, **facts)  # type: ignore[arg-type]
-    sessions.begin(session, sold[0].id, device=None, rules=rule.sessions, actor=PLATFORM)
+    sessions.start_session(session, sold[0].id, device=None, rules=rule.sessions, actor=PLATFORM)
     time.advance(hours=168)
     assert revoke_all(session, rich, sold[1:], rule) == 1500
     # Half of two weeks at their list price is used.

@@ -30,7 +30,7 @@ from tests.factories import Crash, actions, assert_sound, balance, buy, crash_af
 def begun(session: Session, owner: User, settings: Settings, *, hours: int = 24) -> AccessToken:
     """A running token with auto-renewal."""
     token = buy(session, owner, settings, hours=hours)
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     renewal.set_auto_renew(session, owner, token.id, on=True, settings=settings, actor=Actor(owner.id))
     session.flush()
     return token

@@ -11,7 +11,7 @@ from models.config.settings import Settings
 from models.daily_stats import DailyStats
 from models.services.actor import Actor
 from models.services.gateway import sessions, usage_counts
-from models.services.gateway.usage_counts import Count
+from models.services.gateway.usage_counts import SessionCounts
 from models.services.reports import daily_stats
 from models.services.tokens import revocation
 from models.users import User
@@ -25,8 +25,8 @@ from tests.portal.api.conftest import Program, told
 def used(session: Session, alice: User, settings: Settings) -> None:
     """Alice has used a token today."""
     token = buy(session, alice, settings)
-    opened = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor())
-    usage_counts.add_counts(session, [Count(opened.id, 3, 100, 2000, clock.now())])
+    opened = sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=Actor())
+    usage_counts.add_counts(session, [SessionCounts(opened.id, 3, 100, 2000, clock.now())])
     revocation.revoke(session, alice, buy(session, alice, settings).id, settings=settings, actor=Actor(alice.id))
     session.commit()
 

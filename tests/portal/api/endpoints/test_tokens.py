@@ -70,9 +70,9 @@ def test_only_tokens_that_have_not_ended_are_listed_unless_all_are_wanted(
 ) -> None:
     kept, revoked, expired, running = (buy(session, alice, settings, hours=1) for _ in range(4))
     revocation.revoke(session, alice, revoked.id, settings=settings, actor=Actor(alice.id))
-    sessions.begin(session, expired.id, device=None, rules=settings.sessions, actor=Actor())
+    sessions.start_session(session, expired.id, device=None, rules=settings.sessions, actor=Actor())
     time.advance(hours=2)
-    sessions.begin(session, running.id, device=None, rules=settings.sessions, actor=Actor())
+    sessions.start_session(session, running.id, device=None, rules=settings.sessions, actor=Actor())
     alices = program(alice)
     assert {each["id"] for each in told(alices.get("/tokens/my-tokens"), 200)} == {str(kept.id), str(running.id)}
     everything = told(alices.get("/tokens/my-tokens", active_only="false"), 200)
@@ -87,7 +87,7 @@ def test_times_are_iso_8601_in_utc(
     alices: Program, session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, alice, settings, hours=1)
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor())
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=Actor())
     session.commit()
     [listed] = told(alices.get("/tokens/my-tokens"), 200)
     assert listed["activated_at"] == f"{time():%Y-%m-%dT%H:%M:%SZ}"

@@ -28,7 +28,7 @@ def used_token(session: Session, user: User, settings: Settings) -> AccessToken:
     """Sell a token to somebody and let him use it."""
     token = buy(session, user, settings, name="Laptop")
     facts = {"device": "a" * 20, "rules": settings.sessions, "actor": Actor(user.id, "198.51.100.9", "A client")}
-    sessions.begin(session, token.id, **facts)  # type: ignore[arg-type]
+    sessions.start_session(session, token.id, **facts)  # type: ignore[arg-type]
     session.commit()
     return token
 

@@ -105,7 +105,9 @@ def test_an_admin_sees_tokens_sessions_and_payments(
 ) -> None:
     token = buy(session, alice, settings, name="Laptop")
     buy(session, bob, settings, hours=1)
-    sessions.begin(session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id, "203.0.113.7"))
+    sessions.start_session(
+        session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id, "203.0.113.7")
+    )
     payment = top_up(session, alice, settings)
     session.commit()
     assert as_dana.get("/admin/tokens").text.count("data-token=") == 2

@@ -35,7 +35,7 @@ from tests.portal.conftest import Browser
 def open_session(session: Session, user: User, settings: Settings) -> ProxySession:
     token = buy(session, user, settings, hours=1)
     who = Actor(user.id, "203.0.113.7", "=cmd()")
-    return sessions.begin(session, token.id, device="d" * 20, rules=settings.sessions, actor=who)
+    return sessions.start_session(session, token.id, device="d" * 20, rules=settings.sessions, actor=who)
 
 
 def test_tokens_are_found_by_state_and_owner(

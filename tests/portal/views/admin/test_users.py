@@ -159,7 +159,9 @@ def test_everything_about_a_person_takes_few_queries(
     app: Flask, as_dana: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)
-    sessions.begin(session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id, "203.0.113.7"))
+    sessions.start_session(
+        session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id, "203.0.113.7")
+    )
     top_up(session, alice, settings)
     session.commit()
     asked: list[str] = []

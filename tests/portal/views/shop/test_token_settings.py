@@ -23,7 +23,7 @@ from tests.portal.conftest import Browser, attribute, text_of
 def token(session: Session, alice: User, settings: Settings, time: Clock) -> AccessToken:
     """A running token of alice's."""
     sold = buy(session, alice, settings, name="Laptop")
-    sessions.begin(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
+    sessions.start_session(session, sold.id, device=None, rules=settings.sessions, actor=PLATFORM)
     session.commit()
     return sold
 

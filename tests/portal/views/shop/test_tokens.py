@@ -122,10 +122,10 @@ def test_the_page_of_a_token_shows_its_clock_and_its_sessions_exactly(
     as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, alice, settings, name="Laptop")
-    opened = sessions.begin(
+    opened = sessions.start_session(
         session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id, "203.0.113.7", "curl/8.5")
     )
-    usage_counts.add_counts(session, [usage_counts.Count(opened.id, 1234567, 3, 209715200, time())])
+    usage_counts.add_counts(session, [usage_counts.SessionCounts(opened.id, 1234567, 3, 209715200, time())])
     session.commit()
     time.advance(hours=6)
     page = as_alice.get(f"/tokens/{token.id}")
@@ -144,7 +144,7 @@ def test_revoking_shows_the_refund_before_and_pays_it(
     as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, alice, settings)
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor(alice.id))
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=Actor(alice.id))
     session.commit()
     time.advance(hours=12)
     confirm = as_alice.get(f"/tokens/{token.id}/revoke")
@@ -182,7 +182,7 @@ def test_with_the_list_rate_the_page_carries_the_prices_to_count_with(
 
 def test_the_owner_releases_a_device(as_alice: Browser, alice: User, session: Session, settings: Settings) -> None:
     token = buy(session, alice, settings)
-    held = sessions.begin(session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id))
+    held = sessions.start_session(session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id))
     session.commit()
     path = f"/tokens/{token.id}/sessions/{held.id}/release"
     assert path in as_alice.get(f"/tokens/{token.id}").text
@@ -199,7 +199,7 @@ def test_no_device_of_a_token_that_has_ended_waits_to_be_released(
     as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)
-    sessions.begin(session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id))
+    sessions.start_session(session, token.id, device="d" * 20, rules=settings.sessions, actor=Actor(alice.id))
     session.commit()
     as_alice.post(f"/tokens/{token.id}/revoke")
     page = as_alice.get(f"/tokens/{token.id}").text

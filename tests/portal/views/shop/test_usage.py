@@ -19,8 +19,8 @@ def used(session: Session, alice: User, settings: Settings, time: Clock) -> tupl
     found = []
     for requests in (5, 7):
         token = buy(session, alice, settings, hours=1, name=f"<i>{requests}")
-        held = sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
-        usage_counts.add_counts(session, [usage_counts.Count(held.id, requests, 10, 2048, time())])
+        held = sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
+        usage_counts.add_counts(session, [usage_counts.SessionCounts(held.id, requests, 10, 2048, time())])
         found.append(token)
         time.advance(days=-1)
     time.advance(days=2)
