@@ -116,7 +116,7 @@ def test_an_expired_token_gets_401(proxy: Proxy, committed: Committed, owned: Ow
             .where(AccessToken.id == owned.token.id)
             .values(activated_at=clock.now() - timedelta(hours=1, seconds=-5))
         )
-        proxy_sessions.changes.announce_token(session, owned.token.id)
+        proxy_sessions.invalidation.invalidate_token(session, owned.token.id)
     assert proxy.get("/certificates/filter", owned.secret).status == 200
     wait_for(lambda: proxy.get("/certificates/filter", owned.secret).status, 401)
     reply = proxy.get("/certificates/filter", owned.secret)
@@ -296,7 +296,7 @@ def test_what_is_under_way_is_cut_when_its_time_is_over(proxy: Proxy, committed:
             .where(AccessToken.id == owned.token.id)
             .values(activated_at=clock.now() - timedelta(hours=1, seconds=-5))
         )
-        proxy_sessions.changes.announce_token(session, owned.token.id)
+        proxy_sessions.invalidation.invalidate_token(session, owned.token.id)
     begun = time.monotonic()
     reply = proxy.get("/slow?seconds=18", owned.secret)
     assert (reply.status, json.loads(reply.body)["code"]) == (401, "token_expired")
