@@ -45,7 +45,8 @@ def reconciliation_csv() -> Response:
     platform = context.settings().platform
     found = payment_reconciliation.daily_totals(context.session(), first, last, platform.zone)
     paid = ("day", "provider", "payments", "paid_rub", "paid_znc", "booked_znc")
-    head = (*paid, "reversals", "returned_rub", "returned_znc", "unbooked_znc", "difference_znc", "time_zone")
+    returned = ("reversals", "returned_rub", "returned_znc", "unbooked_znc", "difference_znc")
+    head = (*paid, *returned, "time_zone", "day_utc")
     rows = (
         (
             row.day.isoformat(),
@@ -60,6 +61,8 @@ def reconciliation_csv() -> Response:
             row.unbooked_znc,
             row.difference,
             platform.time_zone,
+            # The former name of `day`, for programs that read it: empty where days are not those of UTC.
+            row.day.isoformat() if platform.time_zone == time_zones.DEFAULT else "",
         )
         for row in found
     )

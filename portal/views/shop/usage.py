@@ -19,7 +19,8 @@ blueprint.before_request(auth.require_login)
 # The newest tokens in the list of choices; others are reached from their own page.
 CHOICES = 100
 _LABELS = {Period.DAY: "d MMM", Period.WEEK: "d MMM y", Period.MONTH: "LLL y"}
-_HEAD = ("first_day", "requests", "bytes_in", "bytes_out", "sessions", "time_zone")
+# `first_day_utc` is the former name, for programs that read it: empty where days are not those of UTC.
+_HEAD = ("first_day", "requests", "bytes_in", "bytes_out", "sessions", "time_zone", "first_day_utc")
 
 
 @blueprint.get("")
@@ -45,10 +46,11 @@ def as_csv() -> Response:
     """Return the same as CSV."""
     token, period = _token(), _period()
     zone = context.user().time_zone or time_zones.DEFAULT
+    is_utc = zone == time_zones.DEFAULT
     rows = (
-        (entry.first.isoformat(), used.requests, used.bytes_in, used.bytes_out, used.sessions, zone)
+        (day, used.requests, used.bytes_in, used.bytes_out, used.sessions, zone, day if is_utc else "")
         for entry in _entries(token, period)
-        for used in (entry.usage,)
+        for day, used in ((entry.first.isoformat(), entry.usage),)
     )
     whose = token.prefix if token else "all"
     return list_export.rows_as_csv(f"usage-{whose}-by-{period}", _HEAD, rows)

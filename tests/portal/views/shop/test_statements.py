@@ -157,6 +157,7 @@ def test_the_office_reconciles_by_day_as_page_and_csv(as_dana: Browser, payment:
     assert 'data-difference="0.00"' in page.text
     [row] = read(as_dana.get(f"/admin/reconciliation/csv?first={today}&last={today}"))
     assert (row["provider"], row["payments"], row["paid_rub"], row["difference_znc"]) == ("mock", "1", "500.00", "0.00")
+    assert (row["day"], row["day_utc"]) == (today, today), "programs may read the former name"
     bad = as_dana.get("/admin/reconciliation?first=2020-01-01")
     assert (bad.status_code, "at most a year" in bad.text) == (400, True)
     assert as_dana.get("/admin/reconciliation/csv?first=2020-01-01").status_code == 400

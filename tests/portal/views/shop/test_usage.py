@@ -48,15 +48,19 @@ def test_the_figures_are_those_of_all_tokens_or_of_the_one_chosen(
 
 
 def test_the_file_has_a_line_for_each_period(
-    as_alice: Browser, used: tuple[AccessToken, AccessToken], time: Clock
+    *, as_alice: Browser, alice: User, session: Session, used: tuple[AccessToken, AccessToken], time: Clock
 ) -> None:
     answer = as_alice.get("/usage/csv", query_string={"token": str(used[0].id)})
     lines = answer.text.lstrip("\ufeff").splitlines()
-    assert lines[0] == "first_day,requests,bytes_in,bytes_out,sessions,time_zone"
+    assert lines[0] == "first_day,requests,bytes_in,bytes_out,sessions,time_zone,first_day_utc"
     assert len(lines) == 31
-    assert [line for line in lines[1:] if not line.endswith("0,0,0,0,UTC")] == [f"{time():%Y-%m-%d},5,10,2048,1,UTC"]
+    today = f"{time():%Y-%m-%d}"
+    assert [line for line in lines[1:] if ",0,0,0,0,UTC," not in line] == [f"{today},5,10,2048,1,UTC,{today}"]
     assert "attachment" in answer.headers["Content-Disposition"]
     assert len(as_alice.get("/usage/csv?period=month").text.splitlines()) == 13
+    alice.time_zone = "Asia/Tokyo"
+    session.commit()
+    assert as_alice.get("/usage/csv").text.splitlines()[1].endswith(",Asia/Tokyo,")
 
 
 def test_amounts_of_data_have_the_units_of_the_readers_language(
