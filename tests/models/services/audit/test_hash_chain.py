@@ -37,6 +37,12 @@ def write(session: Session, count: int = 1) -> None:
         session.flush()
 
 
+def write_at(session: Session, moment: datetime) -> None:
+    """Write a row that says that it is of `moment`."""
+    session.add(AuditEntry(action=AuditAction.JOB_CHANGED, resource_type="job", origin=Origin.JOB, created_at=moment))
+    session.flush()
+
+
 @pytest.fixture
 def chained(session: Session, key: bytes) -> list[int]:
     """Return the ids of eight chained rows; row n has number n in the chain."""
@@ -158,19 +164,13 @@ def test_rows_written_after_the_clock_stepped_back_are_chained_in_order_and_vali
     *, session: Session, key: bytes, chained: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The log's order is that in which rows were written. A clock that is set back changes their times only.
-    def write_at(moment: datetime) -> None:
-        session.add(
-            AuditEntry(action=AuditAction.JOB_CHANGED, resource_type="job", origin=Origin.JOB, created_at=moment)
-        )
-        session.flush()
-
     behind = clock.now() - timedelta(hours=20)
     monkeypatch.setattr(clock, "now", lambda: behind)
-    write_at(behind)
+    write_at(session, behind)
     assert verified(session, key).is_sound, "a row that waits for its seal is as good"
     assert hash_chain.status(session).waiting == 1
     assert hash_chain.chain_new_rows(session, key) == 1
-    write_at(behind)
+    write_at(session, behind)
     assert hash_chain.chain_new_rows(session, key) == 1
     monkeypatch.undo()
     write(session)
@@ -182,9 +182,31 @@ def test_rows_written_after_the_clock_stepped_back_are_chained_in_order_and_vali
     )
     assert fault is None
     # A row that is backdated while the clock is right is found as before.
-    write_at(behind)
+    write_at(session, behind)
     assert hash_chain.chain_new_rows(session, key) == 0
     assert str(verified(session, key).fault).endswith("was inserted later")
+
+
+@pytest.mark.parametrize("step", ["back and forward", "forward"])
+def test_a_step_of_the_clock_that_no_link_records_is_reported_as_an_insertion(
+    *, session: Session, key: bytes, chained: list[int], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The limits in docs/audit.md: the rows alone do not tell such a step from a backdated row."""
+    moment = clock.now()
+    if step == "forward":
+        # The transaction that writes the second row began before the step, and commits after a row of the new time.
+        ahead = moment + timedelta(hours=2)
+        monkeypatch.setattr(hash_chain, "now", lambda _: ahead)
+        write_at(session, ahead)
+        assert hash_chain.chain_new_rows(session, key) == 1
+        write_at(session, moment)
+    else:
+        write_at(session, moment - timedelta(hours=2))
+        write(session)
+    assert hash_chain.chain_new_rows(session, key) == (step != "forward")
+    fault = verified(session, key).fault
+    assert fault is not None
+    assert fault.what == "inserted"
 
 
 def test_rows_removed_from_the_end_are_reported_where_the_end_was_recorded(
