@@ -1,4 +1,4 @@
-"""What may be decided about a request."""
+"""Decisions of the policy about a request: admit, refuse, answer locally, or defer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from addon.http1.upstream import Upstream
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who sent the request: the client's address, not that of a trusted proxy in between."""
+    """The client of a request: its own address, not that of a trusted proxy in between."""
 
     address: str
     scheme: str  # "http" or "https", as the client sees it
-    # Whether a trusted proxy says so, in whose name the connection stands.
+    # Whether a trusted proxy has sent these, for a connection of its own.
     was_forwarded: bool = False
 
 
@@ -23,32 +23,32 @@ class Admit:
     upstream: Upstream
     token_id: str
     user_id: str
-    # Ask `first_use` once the upstream connection stands, before anything is sent.
+    # Ask `first_use` when the upstream is connected, before anything is sent.
     first_use: bool = False
-    # Whole header lines for the reply, e.g. b"RateLimit-Limit: 100\r\n"; with them, the upstream's own rate
+    # Whole header lines for the response, e.g. b"RateLimit-Limit: 100\r\n"; with them, the upstream's own rate
     # limit headers are dropped.
     reply_lines: bytes = b""
-    # Whatever the policy wants to find again in its callbacks.
+    # The policy's own data, for its callbacks.
     facts: object = None
 
 
 @dataclass(slots=True)
 class Refuse:
-    """Answer with an error: JSON, or a small page for a browser."""
+    """Answer with an error: as JSON, or as an HTML page for a browser."""
 
     status: int
     code: str
     detail: str
     headers: Sequence[tuple[str, str]] = ()
-    # What the detail says beyond its code, in Russian, where somebody has written it.
+    # The operator's explanation in Russian, if there is one.
     note: str = ""
-    # The path of the portal's page on which the reader can act, if it is another than that of all tokens.
+    # The path of the portal's page for this refusal; empty: the list of tokens.
     page: str = ""
 
 
 @dataclass(slots=True)
 class Local:
-    """Answer ourselves: health, status, the browser's way in."""
+    """Answer without the upstream: health, status, browser login."""
 
     status: int
     body: bytes = b""
@@ -58,9 +58,9 @@ class Local:
 
 @dataclass(slots=True)
 class Defer:
-    """The answer needs I/O: `admit_slow` decides."""
+    """The decision needs I/O: `admit_slow` makes it."""
 
-    # Collect a request body of at most so many bytes first (a form of our own); zero leaves the body alone.
+    # Collect a request body (a form) of at most this many bytes first; zero: do not read it.
     body_bytes: int = 0
     facts: object = None
 

@@ -1,4 +1,4 @@
-"""What the layer asks, and what it is told: it knows no tokens, no users and no database."""
+"""Interface between the HTTP layer and the policy that admits requests and counts bytes."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,7 +11,7 @@ from addon.http1.upstream import Upstream
 
 @dataclass(slots=True)
 class Question:
-    """What `admit_slow` is asked; it stays undecided until the policy has answered."""
+    """The arguments of `admit_slow`, and its decision; None until the policy has decided."""
 
     exchange: Exchange
     request: RequestHead
@@ -23,7 +23,7 @@ class Question:
 
 @dataclass(slots=True)
 class FirstUse:
-    """What `first_use` is asked: a refusal, or `allowed`; neither is a refusal too."""
+    """The argument of `first_use`, and its result; with neither `allowed` nor a refusal, the layer refuses."""
 
     exchange: Exchange
     allowed: bool = False
@@ -31,34 +31,34 @@ class FirstUse:
 
 
 class Policy(Protocol):
-    """Decides about requests and is told what became of them.
+    """Decides about requests and is notified of what happens to them.
 
-    `admit` and the callbacks run on the loop and must not block. An exception in `admit`, `admit_slow`,
-    `first_use` or `on_open` refuses the request with 500; one in `on_bytes` cuts the exchange.
+    `admit` and the callbacks run on the event loop and must not block. An exception in `admit`, `admit_slow`,
+    `first_use` or `on_open` refuses the request with 500; one in `on_bytes` aborts the exchange.
     """
 
     def admit(self, request: RequestHead, peer: Peer, exchange: Exchange) -> Decision | Defer:
-        """Decide from what is in memory."""
+        """Decide from memory."""
 
     async def admit_slow(self, question: Question) -> Decision:
-        """Decide with the help of stores."""
+        """Decide with I/O."""
 
     async def first_use(self, exchange: Exchange) -> Refuse | None:
-        """Start the paid clock and open the session, or refuse."""
+        """Activate the token and open the session, or return a refusal."""
 
     def on_open(self, exchange: Exchange) -> None:
-        """Take note of an admitted exchange."""
+        """An exchange was admitted."""
 
     def on_bytes(self, exchange: Exchange, received: int, sent: int) -> None:
-        """Count body bytes: `received` from the client and handed to the upstream, `sent` the other way."""
+        """Count body bytes: `received` from the client and sent upstream, `sent` to the client."""
 
     def on_close(self, exchange: Exchange) -> None:
-        """Take note that an exchange is over, whether it was admitted or not; called once for each."""
+        """An exchange has ended, admitted or not; called once for each."""
 
 
 @dataclass(slots=True)
 class OpenPolicy:
-    """Admits everyone to one upstream: for benchmarks and tests of the layer alone."""
+    """Admits every request to one upstream: for benchmarks and tests of the layer alone."""
 
     upstream: Upstream
     closed: list[Exchange] = field(default_factory=list)
@@ -83,6 +83,6 @@ class OpenPolicy:
         """Do nothing."""
 
     def on_close(self, exchange: Exchange) -> None:
-        """Keep the exchange for a test to look at."""
+        """Keep the exchange if a test asks for it."""
         if self.keep:
             self.closed.append(exchange)
