@@ -28,7 +28,7 @@ from addon.recording.session_usage import SessionUsage, UsageCounters
 from models import clock
 from models.services.gateway import request_paths
 from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 RESERVED = b"/" + RESERVED_SEGMENT
 ENTER = RESERVED + b"/enter"

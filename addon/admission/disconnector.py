@@ -19,7 +19,7 @@ from addon.http1.connection.registry import Registry
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
 from models import clock
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from models.services.crypto.secrets import Purpose
 from models.services.errors import DeviceConflict, TokenUnusable
 from models.services.gateway import request_paths
 from models.services.gateway.scopes import compile_all
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.message_catalogue import PATH_FAULTS
 
 # A genuine secret that nobody has is remembered as unknown for so long; a made-up one fails its MAC before that.

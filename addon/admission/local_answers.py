@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 NO_STORE = ("Cache-Control", "no-store")
 

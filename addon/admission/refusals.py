@@ -5,7 +5,7 @@ from datetime import datetime
 
 from addon.http1 import decisions
 from models.config.server import Maintenance
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 _TABLE: dict[str, tuple[int, str]] = {
     "bad_request": (400, "The request is malformed."),

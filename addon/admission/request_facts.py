@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from addon.admission.credentials import Credential
 from addon.admission.rate_limits import Allowance
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 
 class RequestAttributes(NamedTuple):

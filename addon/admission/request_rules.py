@@ -7,7 +7,7 @@ from models.config.server import Tokens
 from models.services.crypto import secrets
 from models.services.gateway import request_paths
 from models.services.gateway.scopes import Scope
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.message_catalogue import PATH_FAULTS
 
 DEVICE_LENGTH = range(8, 256)

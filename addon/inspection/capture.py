@@ -24,7 +24,7 @@ from models.config.settings import Settings
 from models.inspections import InspectionTarget
 from models.services.gateway import inspections
 from models.services.gateway.inspections import ActiveInspection
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 

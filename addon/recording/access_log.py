@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from addon.http1.exchange import Exchange
 from addon.recording.access_log_format import LogEntry, format_entry, make_entry
 from addon.recording.counters import Counters
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from json.encoder import encode_basestring_ascii as _escaped
 
 from addon.http1.exchange import Exchange
 from addon.http1.observe.redaction import unescape
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 SHORTEST_SECRET = 64
 # With every character escaped, a line stays below what a pipe takes at once (4096 bytes).

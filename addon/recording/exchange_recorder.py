@@ -10,7 +10,7 @@ from addon.recording.counters import Counters
 from addon.recording.metrics import GatewayMetrics, WorkerGauges
 from addon.recording.recent_requests import RecentRequests
 from models.config.settings import ConfigError, Settings
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 
 class ExchangeRecorder:

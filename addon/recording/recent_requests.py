@@ -17,7 +17,7 @@ from addon.http1.exchange import Exchange
 from addon.recording.access_log_format import masked_path
 from addon.recording.counters import Counters
 from models.services.gateway import recent_requests
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.monitoring import failed_requests
 from models.services.monitoring.failed_requests import FailedRequest
 

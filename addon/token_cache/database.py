@@ -18,8 +18,8 @@ from addon.recording.counters import Counters
 from models import database
 from models.config.settings import Settings
 from models.services.actor import Actor
-from models.services.gateway import sessions
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway import sessions, token_lookup
+from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.tokens import browser_access
 from models.services.tokens.browser_access import BrowserLogin
 
@@ -56,7 +56,7 @@ class TokenDatabase:
 
         def work() -> TokenSnapshot | None:
             with self.factory.begin() as session:
-                return sessions.find(session, secret_hash)
+                return token_lookup.find(session, secret_hash)
 
         return await self._look_up(work, "token")
 
@@ -92,7 +92,7 @@ class TokenDatabase:
 
         def work() -> dict[uuid.UUID, TokenSnapshot]:
             with self.factory.begin() as session:
-                return sessions.find_by_id(session, token_ids)
+                return token_lookup.find_by_id(session, token_ids)
 
         return await self.run(work, "tokens", is_background=True)
 

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 
 class MemoryTier:

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from addon.recording.counters import Counters
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from addon.http1.exchange import Exchange
 from addon.http1.messages.head_parser import Headers, RequestHead
 from models import clock
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 
 def known(prefix: str = "Abc12345") -> TokenSnapshot:

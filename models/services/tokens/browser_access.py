@@ -24,8 +24,8 @@ from models.services.audit import log as audit_log
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.errors import AccountDisabled, TicketRefused, TokenUnusable
-from models.services.gateway import invalidation, sessions
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway import invalidation, token_lookup
+from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.tokens import queries as token_queries
 from models.users import User
 
@@ -137,7 +137,7 @@ def find_by_cookie(session: Session, cookie_hash: bytes) -> TokenSnapshot | None
     if cookie is None:
         return None
     # A change between the two reads is announced after them, so a cache that stores this result is invalidated.
-    known = sessions.find_by_id(session, [cookie.token_id])[cookie.token_id]
+    known = token_lookup.find_by_id(session, [cookie.token_id])[cookie.token_id]
     return replace(known, own_device=cookie.device_id)
 
 

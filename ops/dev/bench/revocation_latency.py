@@ -22,7 +22,7 @@ from models.config import settings as config
 from models.services.accounts import users
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
-from models.services.gateway import sessions
+from models.services.gateway import token_lookup
 from models.services.tokens import revocation
 from ops.console import Failure, Step
 from ops.dev.bench import wrk
@@ -90,7 +90,7 @@ def _revoke(target: Target, settings: config.Settings, engine: Engine, secret: s
         for connection in held:
             selector.register(connection, selectors.EVENT_READ)
         with database.sessions(engine)() as session:
-            known = sessions.find(session, secrets.hash_of(settings.tokens, secret))
+            known = token_lookup.find(session, secrets.hash_of(settings.tokens, secret))
             if known is None:
                 raise Failure("A token that was just bought is not there.")
             owner = users.by_id(session, known.user_id)

@@ -31,7 +31,7 @@ from models.inspections import Inspection, InspectionTarget
 from models.services.actor import Actor
 from models.services.gateway import inspections
 from models.services.gateway.inspections import ActiveInspection
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.gateway.workers import FLOWS
 from ops.inspect.flow_feed import Feed
 from tests.abuse.statement_recorder import Recorder

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from addon.token_cache.memory_tier import MemoryTier
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway.token_lookup import TokenSnapshot
 
 
 def make(version: int = 1) -> TokenSnapshot:

@@ -12,7 +12,7 @@ from models.config.server import Tokens
 from models.config.settings import Settings
 from models.services.actor import PLATFORM
 from models.services.crypto import secrets
-from models.services.gateway import sessions
+from models.services.gateway import token_lookup
 from models.services.tokens import purchase as token_purchase
 from models.users import User
 
@@ -87,6 +87,6 @@ def test_the_secret_is_nowhere_in_the_database(session: Session, alice: User, se
             assert secret not in row
             assert raw.hex() not in row
             assert secret[8:24] not in row
-    found = sessions.find(session, secrets.hash_of(settings.tokens, secret))
+    found = token_lookup.find(session, secrets.hash_of(settings.tokens, secret))
     assert found is not None
     assert found.prefix == secret[:8]

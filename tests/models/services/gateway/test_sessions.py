@@ -14,7 +14,7 @@ from models.proxy_sessions import ProxySession
 from models.services.accounts import roles
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import DeviceConflict, NotFound, TokenUnusable
-from models.services.gateway import sessions, usage_counts
+from models.services.gateway import sessions, token_lookup, usage_counts
 from models.services.gateway.usage_counts import SessionCounts
 from models.services.tokens import revocation
 from models.users import User
@@ -156,18 +156,18 @@ def test_the_database_itself_holds_one_open_session_for_each_token(
 def test_what_admission_reads_of_a_token_is_all_there(
     session: Session, alice: User, token: AccessToken, time: Clock
 ) -> None:
-    fresh = sessions.find(session, token.secret_hash)
+    fresh = token_lookup.find(session, token.secret_hash)
     assert fresh is not None
     assert (fresh.is_activated, fresh.expires_at, fresh.seconds_left, fresh.session_id) == (False, None, None, None)
     held = begin(session, token, "laptop")
     time.advance(hours=1)
-    known = sessions.find(session, token.secret_hash)
+    known = token_lookup.find(session, token.secret_hash)
     assert known is not None
     assert (known.token_id, known.user_id, known.session_id) == (token.id, alice.id, held.id)
     assert (known.device_id, known.is_activated, known.seconds_left) == ("laptop", True, 23 * 3600)
     assert known.expires_at == token.expires_at
     assert known.version == token.version > fresh.version
-    assert sessions.find(session, b"\0" * 32) is None
+    assert token_lookup.find(session, b"\0" * 32) is None
 
 
 def test_counts_of_many_sessions_are_added_in_one_statement(

@@ -20,8 +20,8 @@ from models.services.actor import PLATFORM, Actor
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.errors import AccountDisabled, NotFound, TicketRefused, TokenUnusable
-from models.services.gateway import sessions
-from models.services.gateway.sessions import TokenSnapshot
+from models.services.gateway import sessions, token_lookup
+from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.tokens import browser_access, revocation
 from models.services.tokens.browser_access import BrowserLogin
 from models.users import User
@@ -177,8 +177,8 @@ def test_tickets_cookies_and_tokens_are_never_confused(
         assert genuine == [purpose]
         assert len({secrets.hash_of(settings.tokens, secret, other) for other in Purpose}) == len(Purpose)
     entry = redeem(session, settings, issue())
-    assert sessions.find(session, cookie_hash(settings, entry)) is None
-    assert sessions.find(session, secrets.hash_of(settings.tokens, entry.secret)) is None
+    assert token_lookup.find(session, cookie_hash(settings, entry)) is None
+    assert token_lookup.find(session, secrets.hash_of(settings.tokens, entry.secret)) is None
 
 
 def test_a_returning_browser_keeps_its_device_and_its_old_cookie_ends(

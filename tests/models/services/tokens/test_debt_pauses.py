@@ -20,7 +20,7 @@ from models.outbox import OutboxMail
 from models.payments import Payment
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import DomainError, PauseRefused, TokenUnusable
-from models.services.gateway import sessions
+from models.services.gateway import sessions, token_lookup
 from models.services.ledger import transfers
 from models.services.notifications import preferences
 from models.services.payments import manual_booking
@@ -98,7 +98,7 @@ def test_a_chargeback_booked_by_hand_pauses_the_tokens_and_mails_the_owner_once(
     manual_booking.book_chargeback(session, payment.id, amount_rub=Decimal(360), **facts)
     assert {token.state(time()) for token in tokens} == {TokenState.PAUSED}
     assert token_pause.preview(session, tokens[0], settings).debt == 36
-    known = sessions.find_by_id(session, [tokens[0].id])[tokens[0].id]
+    known = token_lookup.find_by_id(session, [tokens[0].id])[tokens[0].id]
     assert (known.is_paused(time()), known.is_paused_for_debt) == (True, True)
     mails = session.scalars(select(OutboxMail).where(OutboxMail.kind == "tokens_paused")).all()
     assert [(mail.user_id, mail.context["debt"]) for mail in mails] == [(erin.id, "36.00")]

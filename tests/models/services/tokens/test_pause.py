@@ -15,7 +15,7 @@ from models.config.settings import Settings
 from models.outages import Outage
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import NotFound, PauseRefused, PauseTooShort, TokenEnded, TokenUnusable
-from models.services.gateway import sessions
+from models.services.gateway import sessions, token_lookup
 from models.services.tokens import extension, renewal, revocation
 from models.services.tokens import pause as token_pause
 from models.services.tokens import queries as token_queries
@@ -195,7 +195,7 @@ def test_a_pause_ends_at_its_limit_before_any_job_has_run(
     assert token.expires_at == time() + timedelta(hours=6)
     assert revocation.refund_preview(session, token, settings).amount == Decimal("4.5")
     assert session.scalar(select(AccessToken.id).where(token_queries.is_running(time()))) == token.id
-    [known] = sessions.find_by_id(session, [token.id]).values()
+    [known] = token_lookup.find_by_id(session, [token.id]).values()
     assert (known.is_paused(time()), known.expires_at) == (False, token.expires_at)
     with pytest.raises(PauseRefused, match="pause_refused_used_up"):
         do("pause")

@@ -22,7 +22,7 @@ from models.services.errors import (
     NotFound,
     TokenEnded,
 )
-from models.services.gateway import sessions
+from models.services.gateway import sessions, token_lookup
 from models.services.tokens import purchase as token_purchase
 from models.services.tokens import queries as token_queries
 from models.services.tokens import revocation
@@ -157,7 +157,7 @@ def test_a_new_demo_token_is_free_and_ends_the_previous_one(
 ) -> None:
     bought = buy(session, alice, settings)
     first, second = (token_purchase.issue_demo(session, dana, settings=settings, actor=PLATFORM) for _ in range(2))
-    known = [sessions.find(session, secrets.hash_of(settings.tokens, secret)) for secret in (first, second)]
+    known = [token_lookup.find(session, secrets.hash_of(settings.tokens, secret)) for secret in (first, second)]
     assert [entry and entry.is_revoked for entry in known] == [True, False]
     assert bought.revoked_at is None
     assert balance(session, dana) == 0

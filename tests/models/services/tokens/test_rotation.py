@@ -13,7 +13,7 @@ from models.config.settings import Settings
 from models.services.actor import PLATFORM, Actor
 from models.services.crypto import secrets
 from models.services.errors import AlreadyRotated, InvalidInput, NotFound, TokenEnded
-from models.services.gateway import sessions
+from models.services.gateway import token_lookup
 from models.services.tokens import browser_access, revocation, rotation
 from models.services.tokens import purchase as token_purchase
 from models.users import User
@@ -29,7 +29,7 @@ def sold(session: Session, alice: User, settings: Settings, time: Clock) -> tupl
 
 
 def works(session: Session, settings: Settings, secret: str) -> bool:
-    return sessions.find(session, secrets.hash_of(settings.tokens, secret)) is not None
+    return token_lookup.find(session, secrets.hash_of(settings.tokens, secret)) is not None
 
 
 def rotate(session: Session, owner: User, token: AccessToken, settings: Settings, **more: Any) -> str:
@@ -46,7 +46,7 @@ def test_the_new_secret_works_at_once_and_the_old_one_until_its_grace_period_end
     assert token.prefix == new[:8]
     time.advance(seconds=599, milliseconds=999)
     assert works(session, settings, new)
-    former = sessions.find(session, secrets.hash_of(settings.tokens, old))
+    former = token_lookup.find(session, secrets.hash_of(settings.tokens, old))
     assert former is not None
     assert (former.generation, former.secret_until) == (1, token.previous_until)
     time.advance(milliseconds=1)
