@@ -187,7 +187,7 @@ class Gate:
         Returns what was found, and the tier that knew it.
         """
         if self._monotonic() < self._negative.get(secret_hash, 0):
-            return None, "unknown"
+            return None, "negative"
         # Redis is told of changes by the token's own hash, so cookies are not kept there.
         is_shared = purpose is Purpose.TOKEN
         invalidations = self._memory_tier.invalidations
@@ -204,7 +204,7 @@ class Gate:
             return await self._look_up_without_database(secret_hash, is_shared=is_shared)
         if found is None:
             self._cache_negative(secret_hash)
-            return None, "unknown"
+            return None, "negative"
         if (
             self._memory_tier.put(secret_hash, found, invalidations_before=invalidations)
             and is_shared
@@ -234,7 +234,7 @@ class Gate:
             raise DatabaseUnavailable("nothing that is proven is known of the token")
         if is_shared and await self._redis_tier.has_newer(secret_hash, known.version):
             raise DatabaseUnavailable("the token has changed since it was last read")
-        return known, "map"
+        return known, "memory"
 
     def _time(self) -> datetime:
         """Return the time, never earlier than this worker has decided by: a step back revives no expired token."""
@@ -311,4 +311,4 @@ class Gate:
 
 def _tier_in_memory(found: TokenSnapshot | Refuse) -> str:
     """Name the tier of what memory alone has answered."""
-    return NO_TIER if isinstance(found, Refuse) and found.known is None else "map"
+    return NO_TIER if isinstance(found, Refuse) and found.known is None else "memory"

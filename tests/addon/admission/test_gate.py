@@ -142,9 +142,9 @@ def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
     gated.run(ask)
     assert {key: count for key, count in counters.take().items() if key[0] == "admissions"} == {
         ("admissions", "database", "admitted"): 1,
-        ("admissions", "map", "admitted"): 1,
+        ("admissions", "memory", "admitted"): 1,
         ("admissions", "none", "refused"): 3,
-        ("admissions", "unknown", "refused"): 2,
+        ("admissions", "negative", "refused"): 2,
     }
 
 

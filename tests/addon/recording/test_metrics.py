@@ -106,7 +106,7 @@ def test_the_text_has_the_names_of_the_contract() -> None:
     counters.count_exchange(over(seconds=8.0))
     counters.observe("db", "token", 0.3)
     counters.observe("redis", "token_get", 0.001)
-    counters.add("admissions", "map", "admitted")
+    counters.add("admissions", "memory", "admitted")
     totals = {tuple(map(str, key)): value for key, value in counters.take().items()}
     text = render(GatewayTotals(totals, (3, 2, 1), 2))
     found = read(text)
@@ -296,7 +296,9 @@ def test_two_real_workers_answer_the_sum_and_a_killed_one_takes_nothing_away(
         assert proxy.request("POST", "/echo", owned.secret, body=b"x" * 100, headers={}).status == 200
         assert proxy.get("/echo").status == 401
     got = until(lambda got: forwarded(got) == (30, 3000, 30))
-    admitted = {tier: got.get(("proxy_admissions_total", "admitted", tier), 0) for tier in ("map", "redis", "database")}
+    admitted = {
+        tier: got.get(("proxy_admissions_total", "admitted", tier), 0) for tier in ("memory", "redis", "database")
+    }
     assert sum(admitted.values()) == 30
     assert admitted["database"] >= 1
     assert got["proxy_admissions_total", "refused", "none"] == 30
