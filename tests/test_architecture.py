@@ -150,6 +150,18 @@ def test_a_theme_changes_colours_and_nothing_else() -> None:
     assert all(re.fullmatch(r"#[0-9a-f]{6}, #[0-9a-f]{6}", colours) for _name, colours in varying)
 
 
+def test_no_line_of_a_template_is_longer_than_120_characters() -> None:
+    """As for Python; break inside tags and expressions, where whitespace is not rendered."""
+    long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sorted((ROOT / "templates").rglob("*"))
+        if path.is_file()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert long == []
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     modules = {dotted_name(path): path for package in OURS for path in sources(package)}
     graph: dict[str, set[str]] = {}
