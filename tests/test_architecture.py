@@ -34,7 +34,6 @@ LARGE_FOLDERS = {
     "addon/http1/connection": "one module for each part that the connection layer is composed of",
     "ops/doctor": "one module for each subject that the doctor examines",
     "tests/jobs": "one module for each module of jobs",
-    "tests/jobs": "mirrors jobs",
     "tests/abuse": "one module for each attack; docs/spec/invariants.md lists them",
 }
 TEXT_SUFFIXES = {"", ".py", ".md", ".toml", ".yml", ".yaml", ".sh", ".conf", ".template", ".jinja", ".html", ".po"}
