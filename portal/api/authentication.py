@@ -1,4 +1,4 @@
-"""Who calls the API, and what that opens. A cookie opens nothing here: only what no browser sends by itself does.
+"""API authentication and scopes. Cookies are ignored: only headers that no browser sends by itself count.
 
 Every endpoint names what it needs by `needs` or `open_to_all`; one that names nothing is open to admins only.
 """
@@ -23,7 +23,7 @@ from portal.request.error_pages import ApiError
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, by a login or by one of his keys; exactly one of the two is there."""
+    """The authenticated caller, by a login or by an API key; exactly one of the two is set."""
 
     user: User
     login: Login | None = None
@@ -36,7 +36,7 @@ class Caller:
 
 
 def needs[View: Callable[..., Any]](scope: KeyScope, *, login_only: bool = False) -> Callable[[View], View]:
-    """Say what an endpoint needs; stands below the route."""
+    """Declare the scope that an endpoint needs; goes below the route decorator."""
 
     def mark(view: View) -> View:
         view.__dict__.update(needs=scope, login_only=login_only)
@@ -46,7 +46,7 @@ def needs[View: Callable[..., Any]](scope: KeyScope, *, login_only: bool = False
 
 
 def open_to_all[View: Callable[..., Any]](view: View) -> View:
-    """Say that an endpoint needs no credentials; stands below the route."""
+    """Declare that an endpoint needs no credentials; goes below the route decorator."""
     view.__dict__.update(needs=None)
     return view
 
@@ -80,7 +80,7 @@ def admit() -> Response | None:
 
 
 def caller() -> Caller:
-    """Return who calls; only behind `admit`."""
+    """Return the caller; only after `admit`."""
     return cast(Caller, g.caller)
 
 
@@ -90,7 +90,7 @@ def user() -> User:
 
 
 def actor() -> Actor:
-    """Return who acts in this request, and from where. The portal's cookie, should there be one, has no say."""
+    """Return the actor of this request for the audit log; the portal's cookie is ignored."""
     who: Caller | None = g.get("caller")
     return Actor(
         who.user.id if who else None, request.remote_addr, request.user_agent.string, g.get("request_id"), Origin.API

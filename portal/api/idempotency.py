@@ -1,4 +1,4 @@
-"""A POST that moves money, carried out once for each Idempotency-Key."""
+"""Idempotency-Key: carry out a POST once and repeat its response."""
 
 from collections.abc import Callable
 

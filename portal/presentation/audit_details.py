@@ -14,8 +14,8 @@ from portal.i18n import ngettext
 from portal.presentation import formatting, job_names, labels, setting_labels
 
 _NOTHING = "\u2013"
-# In the order in which they are told: the database keeps none.
-# tests/audit_coverage.py holds this over all tests: a service that records another name needs its word here.
+# In the order in which they are shown: JSONB keeps none.
+# tests/audit_coverage.py holds this over all tests: a service that records another name needs a label here.
 NAMES = {
     "key": _("setting"),
     "target": _("inspection"),

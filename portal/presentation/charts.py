@@ -1,4 +1,4 @@
-"""Charts as plain geometry: where each bar stands, for the SVG that `macros/charts.html` writes around it."""
+"""Bar chart geometry for the SVG of `macros/charts.html`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How pages write amounts, durations and what a transfer was for."""
+"""Format amounts, durations and descriptions of transfers in the reader's language."""
 
 from decimal import ROUND_HALF_UP, Decimal
 

@@ -1,4 +1,4 @@
-"""The words for background jobs: an admin should know what stands still when one has failed."""
+"""Labels of background jobs for the admin area."""
 
 from flask_babel import lazy_gettext as _
 

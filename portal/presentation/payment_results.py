@@ -18,7 +18,7 @@ OUTCOMES = {
 
 
 def event_label(said: str) -> str:
-    """Say what a provider said."""
+    """Return the label of a provider's report."""
     return str(OUTCOMES.get(said, said))
 
 

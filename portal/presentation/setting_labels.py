@@ -82,8 +82,8 @@ CHOICES = {
     "refund.bundle_rate": {"share": _("share"), "list": _("list price")},
     "renewal.in_outage": {"wait": _("wait"), "renew": _("renew")},
     "sessions.device_policy": {"off": _("off"), "when_sent": _("when sent"), "required": _("required")},
-    "debt.pause_tokens": {"false": _("off"), "true": _("on sale")},
-    "maintenance.on": {"false": _("off"), "true": _("on sale")},
+    "debt.pause_tokens": {"false": _("off"), "true": _("on")},
+    "maintenance.on": {"false": _("off"), "true": _("on")},
 }
 
 

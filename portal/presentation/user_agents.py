@@ -1,4 +1,4 @@
-"""What a user agent says of itself, in words: "Firefox on Windows". It is shown and never decides anything."""
+"""User agents as readable names such as "Firefox on Windows"; only shown, never used for a decision."""
 
 from flask_babel import lazy_gettext as _
 

@@ -1,4 +1,4 @@
-"""An admin's change of a balance: always a transfer, always with a reason."""
+"""Balance adjustments by admins: always a transfer with a reason."""
 
 import uuid
 from decimal import Decimal
@@ -73,7 +73,7 @@ def adjust(
 def _refuse_deleted(session: Session, user: User) -> None:
     """Raise NotFound for a deleted account, and keep the account from being deleted meanwhile by a shared lock.
 
-    Taken before the wallet's row, in the order of the deletion (leaving.py): two orders would be a deadlock.
+    Taken before the wallet's row, as in the deletion (accounts/deletion.py): two orders would be a deadlock.
     """
     if session.scalar(select(User.deleted_at).where(User.id == user.id).with_for_update(read=True)) is not None:
         raise NotFound("user")

@@ -1,4 +1,4 @@
-"""Moving money. Every balance in the platform changes here and nowhere else."""
+"""Ledger transfers: the only code that changes a balance."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -165,7 +165,7 @@ def _rank(account: Account) -> tuple[bool, bool, uuid.UUID]:
 
 
 def _refuse_debtors(session: Session, wallet: Account, amount: Decimal) -> None:
-    """Raise DebtOpen for a buyer who owes. Asked after his wallet has moved: a debt is made under that lock only."""
+    """Raise DebtOpen for a buyer who owes. Checked under the wallet's lock, as debts are booked."""
     if wallet.user_id is not None and (debt := debt_of(session, wallet.user_id)):
         raise DebtOpen(debt, amount)
 
@@ -190,7 +190,7 @@ def _repay(
 
 
 def _tell_of_low_balance(session: Session, wallet: Account, spent: Decimal, *, because: uuid.UUID) -> None:
-    """Write to the owner of a wallet whose balance has just fallen below what he set."""
+    """E-mail the owner of a wallet whose balance has just fallen below their threshold."""
     user = session.get(User, wallet.user_id)
     if user is not None and wallet.balance < user.low_balance_znc <= wallet.balance + spent:
         facts = {"balance": f"{wallet.balance:.2f}", "threshold": f"{user.low_balance_znc:.2f}"}

@@ -1,4 +1,4 @@
-"""Proving that the books add up."""
+"""Ledger verification: SQL rules that hold when the ledger is sound."""
 
 from dataclasses import dataclass
 from decimal import Decimal

@@ -17,7 +17,7 @@ from models.services.ledger.money import CENT, LARGEST
 from models.services.payments.providers import Ask, Event
 from models.services.payments.providers.base import OF_A_PART
 
-# A report of a payment that we do not know yet is late, and one day later it is of somebody else's.
+# A report of an unknown payment may precede it; after a day it belongs to another product of the account.
 PATIENCE = timedelta(days=1)
 SOONEST, LATEST = timedelta(minutes=1), timedelta(hours=1)
 

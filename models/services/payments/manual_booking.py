@@ -1,4 +1,4 @@
-"""What admins book by hand: chargebacks that a bank announces by mail, reviewed reports, refunds that end otherwise."""
+"""Manual booking by admins: chargebacks announced by mail, reviewed reports, refunds with another outcome."""
 
 import uuid
 from decimal import Decimal
@@ -23,7 +23,7 @@ from models.services.errors import DuplicateTransfer, InvalidInput, NotFound, No
 from models.services.ledger.money import require_amount
 from models.services.payments import manual_review, reversal_events, reversals, topups
 
-# What an admin may say of a reversal, and what is recorded of it.
+# The states that an admin may set a reversal to, and the audit action of each.
 ENDINGS = {
     (ReversalKind.REFUND, ReversalState.REQUESTED): (ReversalState.DONE, ReversalState.REFUSED),
     (ReversalKind.REFUND, ReversalState.DONE): (ReversalState.REFUSED,),
@@ -88,7 +88,7 @@ def end(
     reason: str,
     actor: Actor,
 ) -> PaymentReversal:
-    """End a refund or a dispute by an admin's word: carried out, withdrawn or failed, won.
+    """Set the final state of a refund or a dispute by hand: carried out, withdrawn or failed, won.
 
     A provider that was removed answers no more, and of some endings it writes by mail only. Raises InvalidInput when
     the reversal stands otherwise meanwhile, and NotFound.
@@ -134,7 +134,7 @@ def _book(session: Session, payment: Payment, event: PaymentEvent, actor: Actor,
     match event.outcome:
         case "succeeded" if payment.settled_at is None:
             if payment.status is PaymentStatus.CANCELED:
-                # A cancellation that did not hold: the payment stands as one that only ran out of time.
+                # The provider took the money after canceling: the payment counts as expired, which may still succeed.
                 payment.status = PaymentStatus.EXPIRED
             topups.credit(session, payment, actor=actor)
         case "dispute_won" | "refund_failed" if held is not None and in_force:

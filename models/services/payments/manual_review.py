@@ -1,4 +1,4 @@
-"""What no rule could decide about a payment: an admin looks at it, acts at the provider, and says what he did."""
+"""Manual review: payment events that no rule could decide, for an admin to act on and close with a note."""
 
 import uuid
 

@@ -61,7 +61,7 @@ def daily_totals(session: Session, first: date, last: date, zone: tzinfo = UTC) 
 
 
 def _kept(session: Session, first: date, last: date) -> Figures:
-    """Return what was paid and booked by days of UTC, which are kept by what pays and books (models.daily_stats)."""
+    """Return what was paid and booked by day in UTC, from the stored daily totals (models.daily_stats)."""
     kept = session.scalars(
         select(DailyPayments).where(DailyPayments.day.between(first, last), DailyPayments.payments != 0)
     )
@@ -93,7 +93,7 @@ def _within(at: Any, starts: Sequence[datetime]) -> tuple[Any, Any]:
 
 
 def _returned(starts: Sequence[datetime]) -> Any:
-    """A refund that was refused and a dispute that was won have gone forth and back: they count as nothing."""
+    """Add up reversals by day; rejected refunds and won disputes were booked and undone, so they count as zero."""
     booking = aliased(Transfer)
     name = cast(PaymentReversal.id, String)
     of_it = or_(booking.idempotency_key == "reversal:" + name, booking.idempotency_key == "reversal-debt:" + name)

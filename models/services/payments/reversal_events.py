@@ -22,7 +22,7 @@ from models.services.payments.event_results import EventResult, of_reversal
 
 
 def settle(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> EventResult | None:
-    """Book what a provider says of a refund or a dispute of a locked payment, and return what was done.
+    """Book a provider's report of a refund or a dispute of a locked payment, and return the result.
 
     None while the payment itself is not settled: its own report may still arrive.
     """
@@ -43,10 +43,10 @@ def settle(session: Session, payment: Payment, event: PaymentEvent, *, pause_tok
 
 
 def _against(held: PaymentReversal, event: PaymentEvent) -> EventResult:
-    """Say what is to be done with a report that money went back, about a reversal that is booked already."""
+    """Return the result of a report about a reversal that is booked already."""
     if held.state not in IN_FORCE:
-        # The money went back after all, or once more. Whether this is news or an old report that is late, the report
-        # does not tell: Stripe does not promise an order (docs.stripe.com/webhooks, "Event ordering").
+        # A new reversal or an old report that is late: the report does not distinguish them, because Stripe does not
+        # promise an order (docs.stripe.com/webhooks, "Event ordering").
         return of_reversal(held, needs_review=True)
     if held.amount_rub != event.amount_rub:
         amounts = {"refunded": f"{event.amount_rub:.2f}", "booked": f"{held.amount_rub:.2f}"}

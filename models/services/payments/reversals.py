@@ -1,4 +1,4 @@
-"""Money that goes back to a payer: refunds that admins make, and what the provider or a bank takes back by itself.
+"""Reversals of payments: refunds by admins, and refunds and disputes that a provider or a bank reports.
 
 The ZNC go back at once, from the wallet; what a chargeback finds spent already stays on the user's receivable
 account as a debt (docs/spec/design.md#money). An admin's refund takes only what is unspent of that very payment.
@@ -109,7 +109,7 @@ def request(
 
 
 def send(session: Session, reversal_id: uuid.UUID, settings: Settings) -> ReversalState:
-    """Ask the provider to carry out a requested refund; returns how it stands then.
+    """Ask the provider to carry out a requested refund; returns its state afterwards.
 
     No row is locked while the provider is asked. One that the provider has taken down but not carried out stays
     requested. Raises NotFound, and ProviderDown when it has to be tried again. A refusal gives the ZNC back.
@@ -160,7 +160,7 @@ def postpone(session: Session, reversal_id: uuid.UUID) -> None:
 
 
 def of_payment(session: Session, payment_id: uuid.UUID) -> list[PaymentReversal]:
-    """Return what went back of a payment, oldest first."""
+    """Return the reversals of a payment, oldest first."""
     query = select(PaymentReversal).where(PaymentReversal.payment_id == payment_id)
     return list(session.scalars(query.order_by(PaymentReversal.created_at)))
 
@@ -292,7 +292,7 @@ _PURPOSES = {
 }
 
 
-def _take(  # noqa: PLR0917 - one line of the books
+def _take(  # noqa: PLR0917 - one ledger entry
     session: Session, reversal: PaymentReversal, payment: Payment, debit: Account, amount: Decimal, key: str
 ) -> None:
     transfers.transfer(

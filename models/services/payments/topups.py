@@ -204,7 +204,7 @@ def credit(session: Session, payment: Payment, *, actor: Actor) -> EventResult:
         actor=actor,
     )
     if is_gone:
-        # Paid after the deletion: it goes back to the payer, and an admin sees whether it could.
+        # Paid after the deletion: refund it to the payer, and let an admin review whether that worked.
         facts: dict[str, Any] = {"reversal_id": uuid.uuid4(), "cause": ReversalCause.ACCOUNT_DELETED, "actor": PLATFORM}
         reversals.begin(session, payment, ReversalKind.REFUND, payment.amount_rub, pause_tokens=False, **facts)
         return EventResult(PaymentResult.ACCOUNT_DELETED, needs_review=True)
@@ -212,7 +212,7 @@ def credit(session: Session, payment: Payment, *, actor: Actor) -> EventResult:
 
 
 def ask_provider(session: Session, payment_id: uuid.UUID, settings: Settings) -> str | None:
-    """Settle a payment by its provider's own word; returns what was done last, None when it has said nothing new.
+    """Query a payment's provider and settle the payment; returns the last PaymentResult, None when there is no news.
 
     No row is locked while the provider is asked. Raises NotFound, ProviderRefused, ProviderDown, and CallbackRefused
     when the answer cannot be stored.
@@ -249,7 +249,7 @@ def expire(session: Session) -> int:
 def withdraw(
     session: Session, owner: User, payment_id: uuid.UUID, *, settings: Settings, actor: Actor
 ) -> PaymentStatus:
-    """End a pending payment that its payer does not want to make any more; returns how it stands then.
+    """Cancel a pending payment for its payer; returns its status afterwards.
 
     The provider is asked first, and told where it can be. What is paid all the same is credited: the payment ends as
     one that ran out of time. Raises NotFound for a stranger's.
@@ -261,7 +261,7 @@ def withdraw(
         ask_provider(session, payment_id, settings)
         providers.known(payment.provider, settings).cancel(session, payment)
     except (NotFound, ProviderDown, ProviderRefused):
-        # One that is removed, silent or unwilling must not keep the payer from deleting his account.
+        # A provider that is removed, down or refuses must not keep the payer from deleting their account.
         logger.warning("payment %s is withdrawn without its provider", payment_id)
     payment = reversals.locked(session, payment_id)
     if payment.status is PaymentStatus.PENDING:
@@ -293,13 +293,13 @@ def by_id(session: Session, payment_id: uuid.UUID) -> Payment:
 
 
 def events_of(session: Session, payment_id: uuid.UUID) -> list[PaymentEvent]:
-    """Return what the provider said about a payment, oldest first."""
+    """Return the provider's reports on a payment, oldest first."""
     query = select(PaymentEvent).where(PaymentEvent.payment_id == payment_id)
     return list(session.scalars(query.order_by(PaymentEvent.received_at)))
 
 
 def said_of(session: Session, payment_id: uuid.UUID, *, limit: int, offset: int) -> Page[PaymentEvent]:
-    """Return a page of what the provider said about a payment, newest first."""
+    """Return a page of the provider's reports on a payment, newest first."""
     query = select(PaymentEvent).where(PaymentEvent.payment_id == payment_id)
     return fetch_page(
         session, query, order=(PaymentEvent.received_at.desc(), PaymentEvent.id), limit=limit, offset=offset

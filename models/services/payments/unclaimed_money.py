@@ -1,4 +1,4 @@
-"""Money for deleted accounts: it is kept apart, goes back to its payer where it can, and else waits for an admin."""
+"""Unclaimed money: payments for deleted accounts, held on an account of its own until refunded or booked."""
 
 import uuid
 from decimal import Decimal

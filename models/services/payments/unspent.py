@@ -60,7 +60,7 @@ class _Lots:
 
     def __init__(self) -> None:
         self._lots: list[_Lot] = []
-        # What was taken for a purchase, so that its refund goes back there.
+        # The lots debited for each purchase, so that its refund is credited to them.
         self._taken: dict[Reference, list[tuple[_Lot, Decimal]]] = defaultdict(list)
 
     def left(self, payment_id: uuid.UUID) -> Decimal:

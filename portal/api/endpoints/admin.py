@@ -1,4 +1,4 @@
-"""The office: users, tokens and the audit log, for admins."""
+"""API endpoints for admins: users, tokens and the audit log."""
 
 from flask import Response
 
@@ -105,7 +105,7 @@ def token_list(query: schemas.TokensQuery) -> Response:
 )
 @authentication.needs(KeyScope.ADMIN)
 def force_revoke(path: token_schemas.TokenPath, query: schemas.RevokeQuery) -> Response:
-    """End anybody's token without a refund; its owner is told the reason by mail."""
+    """Revoke any user's token without a refund; its owner is notified of the reason by e-mail."""
     try:
         with context.transaction() as session:
             revocation.force_revoke(session, path.token_id, reason=query.reason, actor=authentication.actor())

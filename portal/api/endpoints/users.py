@@ -22,7 +22,7 @@ blueprint = make_blueprint("users", "One's own account.")
 @blueprint.get("/me", **documented(200, schemas.User, example=schemas.USER_EXAMPLE, validates=False))
 @authentication.needs(KeyScope.READ)
 def me() -> Response:
-    """Return who I am."""
+    """Return the calling user."""
     return reply(schemas.User.model_validate(authentication.user()))
 
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says around the endpoints, and a short way to write one endpoint's part of it."""
+"""The OpenAPI document: general parts, and a helper that documents one endpoint."""
 
 import copy
 import inspect

@@ -39,7 +39,7 @@ class UserPath(Schema):
 
 
 class AdminUser(User):
-    """A user with what is in his wallet."""
+    """A user with their balance."""
 
     currency_balance: Money
 
@@ -73,7 +73,7 @@ AdminTokens = Envelope[Token]
 
 
 class RevokeQuery(Schema):
-    """Why a token is revoked; its owner is told."""
+    """Why a token is revoked; its owner is notified."""
 
     reason: Reason = "Revoked by an admin"
 
@@ -118,7 +118,7 @@ AuditLog = Envelope[Audit]
 
 
 def write_user(user: UserRow, balance: Decimal) -> AdminUser:
-    """Return a user as admins see him."""
+    """Return a user with the fields for admins."""
     return AdminUser(**User.model_validate(user).model_dump(), currency_balance=balance)
 
 

@@ -32,7 +32,7 @@ class Day(Counts):
 
 
 class Usage(Counts):
-    """What somebody used over a period, today included; days are those of the `time_zone` of the user."""
+    """A user's usage over a period, today included; days are those of the `time_zone` of the user."""
 
     period: Period
     active_tokens: int

@@ -22,7 +22,7 @@ class Register(Body):
 
 
 class Credentials(Body):
-    """What a login shows; `otp` is the six-digit code or a recovery code of somebody with two-factor login."""
+    """Credentials of a login; `otp` is the six-digit code or a recovery code of a user with two-factor login."""
 
     email: Text = Field(max_length=254, examples=["alice@example.com"])
     password: str = Field(max_length=128, examples=["correct horse battery"])

@@ -1,4 +1,4 @@
-"""What all schemas share: how money, times and texts are written, lists, and errors."""
+"""Shared schema parts: money, times, texts, pagination and errors."""
 
 from datetime import datetime
 from decimal import Decimal

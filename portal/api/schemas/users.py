@@ -55,7 +55,7 @@ class User(Schema):
 
 
 class Changes(Body):
-    """What somebody changes about himself; what is left out stays as it is."""
+    """A change of the user's own profile; fields that are left out stay as they are."""
 
     full_name: FullName | None = None
     time_zone: TimeZone | None = Field(None, examples=["Europe/Moscow"], description="In which days are counted.")
@@ -70,7 +70,7 @@ class Changes(Body):
 
 
 class Referred(Schema):
-    """Somebody who came by the user's code; `bonus` is what he has earned the user so far."""
+    """A referred user; `bonus` is what they have earned the referrer so far."""
 
     username: str
     created_at: Time
@@ -78,7 +78,7 @@ class Referred(Schema):
 
 
 class Referrals(Schema):
-    """What somebody's invitations have come to."""
+    """Summary of a user's referrals."""
 
     referral_code: str
     referral_link: str

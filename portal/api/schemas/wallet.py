@@ -78,7 +78,7 @@ class MockPaymentQuery(Schema):
 
 
 class Settled(Schema):
-    """A payment that the mock provider was told to settle."""
+    """A payment settled by the mock provider."""
 
     payment_id: UUID
     status: PaymentStatus

@@ -15,18 +15,18 @@ from portal.presentation.audit_details import details
     [
         (AuditAction.TOKEN_PURCHASED, "price", "1018.00", "price 1,018.00 ZNC", "цена 1 018,00 ZNC"),
         (AuditAction.TOKEN_PURCHASED, "hours", 24, "time 1 day", "время 1 день"),
-        (AuditAction.TOKEN_PURCHASED, "scope", "full", "opens Everything", "доступ Полный доступ"),
-        (AuditAction.API_KEY_MADE, "scope", "buy", "opens read and write", "доступ чтение и запись"),
+        (AuditAction.TOKEN_PURCHASED, "scope", "full", "scope Full access", "доступ Полный доступ"),
+        (AuditAction.API_KEY_MADE, "scope", "buy", "scope read and write", "доступ чтение и запись"),
         (AuditAction.API_KEY_MADE, "days", 1, "valid for 1 day", "срок 1 день"),
-        (AuditAction.PAYMENT_REFUNDED, "amount_rub", "500.00", "in roubles 500.00 ₽", "в рублях 500,00 ₽"),
-        (AuditAction.INSPECTION_STARTED, "target", "token", "flows A token", "запросы Токен"),
+        (AuditAction.PAYMENT_REFUNDED, "amount_rub", "500.00", "in rubles 500.00 ₽", "в рублях 500,00 ₽"),
+        (AuditAction.INSPECTION_STARTED, "target", "token", "inspection A token", "инспекция Токен"),
         (AuditAction.INSPECTION_STARTED, "minutes", 90, "for 1 hour 30 minutes", "на время 1 час 30 минут"),
         (AuditAction.TOKEN_RENEWAL_STOPPED, "reason", "late", "reason too late", "причина слишком поздно"),
         (AuditAction.TOKEN_FORCE_REVOKED, "reason", "late", "reason late", "причина late"),
-        (AuditAction.SETTING_CHANGED, "key", "prices.znc", "setting Price list", "настройка Прейскурант"),
+        (AuditAction.SETTING_CHANGED, "key", "prices.znc", "setting Prices", "настройка Цены"),
         (AuditAction.BUNDLE_CHANGED, "discount_percent", "12.50", "discount 12.50 %", "скидка 12,50 %"),
-        (AuditAction.BUNDLE_CHANGED, "active", False, "in use no", "действует нет"),
-        (AuditAction.TOKEN_RENAMED, "before", "", "before \u2013", "было \u2013"),
+        (AuditAction.BUNDLE_CHANGED, "active", False, "in effect no", "действует нет"),
+        (AuditAction.TOKEN_RENAMED, "before", "", "old value \u2013", "старое значение \u2013"),
     ],
 )
 def test_a_detail_is_told_in_words(
@@ -44,15 +44,15 @@ def test_the_two_values_of_a_changed_setting_are_written_as_settings_are(app: Fl
     with app.test_request_context():
         assert told(AuditEntry(action=AuditAction.SETTING_CHANGED, details=facts)) == [
             "setting Maintenance mode",
-            "before off",
-            "after on",
+            "old value off",
+            "new value on",
             "reason moving",
         ]
         facts = {"key": "limits.topup_max_znc", "before": "100000", "after": 50_000}
         assert told(AuditEntry(action=AuditAction.SETTING_CHANGED, details=facts)) == [
             "setting Maximum top-up in ZNC",
-            "before 100,000",
-            "after 50,000",
+            "old value 100,000",
+            "new value 50,000",
         ]
 
 
@@ -60,7 +60,7 @@ def test_a_row_from_before_the_words_is_shown_as_it_was_written(app: Flask) -> N
     facts = {"odd_name": "x", "price": "a lot", "hours": None, "scope": ["full"], "days": {"a": 1}}
     with app.test_request_context():
         entry = AuditEntry(action=AuditAction.TOKEN_PURCHASED, details=facts)
-        assert told(entry) == ["opens ['full']", "valid for {'a': 1}", "price a lot", "odd name x"]
+        assert told(entry) == ["scope ['full']", "valid for {'a': 1}", "price a lot", "odd name x"]
 
 
 def told(entry: AuditEntry) -> list[str]:

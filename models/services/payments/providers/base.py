@@ -46,7 +46,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A word that proves nothing by itself: something may have happened to this payment, so ask its provider."""
+    """An unauthenticated report: something may have happened to this payment, so its provider is queried."""
 
     provider_payment_id: str
 
@@ -65,7 +65,7 @@ class Provider(Protocol):
     """Creates payments at a provider, verifies its callbacks, and asks it about a payment."""
 
     name: str
-    # Origins that its checkout pages are on; a browser is told that our form may lead there.
+    # Origins of its checkout pages, for the form-action directive of our Content-Security-Policy.
     checkout_origins: tuple[str, ...]
 
     def create(self, session: Session, payment: Payment) -> str:
@@ -77,7 +77,7 @@ class Provider(Protocol):
         ...
 
     def verify(self, callback: Callback) -> Event | Ask | None:
-        """Read a callback; None for a genuine one that says nothing of ours. Raises CallbackRefused on any doubt."""
+        """Verify and parse a callback; None for a genuine one of no interest. Raises CallbackRefused otherwise."""
         ...
 
     def cancel(self, session: Session, payment: Payment) -> None:
@@ -85,14 +85,14 @@ class Provider(Protocol):
         ...
 
     def fetch(self, session: Session, payment: Payment) -> list[Event]:
-        """Ask the provider what became of a payment and what went back of it; empty while it is undecided.
+        """Query the provider for the state of a payment and its refunds; empty while it is undecided.
 
         Raises ProviderRefused and ProviderDown.
         """
         ...
 
     def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> Refund:
-        """Give a part of a settled payment back, and say how far that is.
+        """Refund a part of a settled payment, and return the state of the refund.
 
         The same `key` gives it back once, however late it is repeated: providers forget idempotency keys after a day,
         so what was made under it is looked for first. Raises ProviderRefused for good, ProviderDown when it may be

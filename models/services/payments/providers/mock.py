@@ -1,4 +1,4 @@
-"""The mock provider: takes no money, but speaks as a real one does, with signed callbacks and books of its own."""
+"""Mock payment provider: takes no money, but sends signed callbacks and keeps its own checkouts like a real one."""
 
 import hashlib
 import hmac
@@ -92,7 +92,7 @@ class MockProvider:
 
 
 def checkout_of(session: Session, checkout_id: uuid.UUID) -> MockCheckout:
-    """Return a checkout from the far side's books, or raise NotFound."""
+    """Return a checkout of the mock provider, or raise NotFound."""
     checkout = session.get(MockCheckout, checkout_id)
     if checkout is None:
         raise NotFound("checkout")
@@ -111,7 +111,7 @@ def decide(session: Session, checkout_id: uuid.UUID, outcome: Outcome | Literal[
 
 
 def callback_body(checkout: MockCheckout) -> dict[str, Any]:
-    """Return what the far side says about a decided checkout; the same decision has the same event id."""
+    """Return the mock provider's report on a decided checkout; the same decision has the same event id."""
     return {
         "id": str(checkout.event_id),
         "event": f"payment.{checkout.outcome}",

@@ -27,7 +27,7 @@ _SESSION_EVENTS = {
     "checkout.session.async_payment_failed",
     "checkout.session.expired",
 }
-# An inquiry moves no money, so it is these two that book a dispute; the other pair says the same of it.
+# An inquiry moves no money, so only these two events book a dispute; the created/closed pair is redundant.
 _DISPUTE_EVENTS: dict[str, Outcome] = {
     "charge.dispute.funds_withdrawn": "disputed",
     "charge.dispute.funds_reinstated": "dispute_won",
@@ -64,7 +64,7 @@ class StripeCheckout:
             self._client.v1.checkout.sessions.create,
             {
                 "mode": "payment",
-                # The payer pays the roubles that the books know, whatever the account's dashboard says.
+                # The payer pays the amount in RUB that is booked, whatever the account's dashboard is set to.
                 "adaptive_pricing": {"enabled": False},
                 "line_items": [{"quantity": 1, "price_data": price}],
                 "client_reference_id": str(payment.id),
@@ -207,7 +207,7 @@ def _of_session(event_id: str, about: dict[str, Any], *, failed: bool = False) -
 
 
 def _of_standing_dispute(about: dict[str, Any]) -> Event | None:
-    """Say how a dispute stands by the money that it moved: none for an inquiry (API, "Dispute object")."""
+    """Return the state of a dispute by the money that it moved: none for an inquiry (API, "Dispute object")."""
     moved = [int(transaction["amount"]) for transaction in about.get("balance_transactions") or ()]
     outcome: Outcome = "disputed" if sum(moved) < 0 else "dispute_won"
     return _of_dispute(f"fetched:{about['id']}:{len(moved)}", about, outcome) if moved else None

@@ -87,7 +87,7 @@ class YooKassaRedirect:
         try:
             if found["status"] not in {"succeeded", "canceled"}:
                 return []
-            # The status is part of the id: the same word is stored once, however often it is fetched.
+            # The status is part of the id: the same report is stored once, however often it is fetched.
             said = _event(f"{found['id']}:{found['status']}", found, found["id"], outcome=found["status"])
             if said.outcome == "canceled":
                 return [said]

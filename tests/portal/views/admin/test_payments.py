@@ -38,7 +38,7 @@ def test_a_refund_is_booked_once_and_the_job_is_asked_for(
     page = as_dana.get(f"/admin/payments/{payment.id}")
     assert 'value="500.00"' in page.text
     sent = form()
-    for said in ("The refund is booked", "it was not made twice"):
+    for said in ("The refund has been recorded", "was not made twice"):
         assert as_dana.post(f"/admin/payments/{payment.id}/refund", **sent).status_code == 303
         assert said in as_dana.flashes()
     assert queued == [("jobs.payments.send_refund", sent["key"])]
@@ -83,9 +83,9 @@ def test_a_chargeback_is_booked_once_and_ended_by_hand(
         assert said in as_dana.flashes()
     assert balance(session, charlie) == 0
     refused = as_dana.post(f"/admin/payments/{payment.id}/chargeback", **{**sent, "key": str(uuid.uuid4())})
-    assert (refused.status_code, "more than is left" in refused.text) == (400, True)
+    assert (refused.status_code, "exceeds what is left" in refused.text) == (400, True)
     path = f"/admin/payments/{payment.id}/reversals/{sent['key']}"
-    for reason, state, said in (("no", "won", "at least 3"), ("as the bank wrote", "won", "It is booked")):
+    for reason, state, said in (("no", "won", "at least 3"), ("as the bank wrote", "won", "recorded")):
         as_dana.post(path, reason=reason, state=state)
         assert said in as_dana.flashes()
     assert balance(session, charlie) == 50
@@ -102,7 +102,7 @@ def test_38_a_reviewed_report_is_booked_from_the_list(
     session.commit()
     assert 'name="book"' in as_dana.get("/admin/payments/review").text
     assert as_dana.post(f"/admin/payments/review/{stored}", note="asked the bank", book="1").status_code == 303
-    assert "It is booked and off the list" in as_dana.flashes()
+    assert "Recorded and resolved." in as_dana.flashes()
     assert balance(session, charlie) == 0
 
 
@@ -148,7 +148,7 @@ def test_a_debtor_sees_what_he_owes_and_that_a_top_up_repays_it(
     order = {"duration_hours": "1", "scope": "full", "name": "", "token_id": str(uuid.uuid4())}
     answer = as_charlie.post("/tokens/buy", **order)
     assert answer.status_code == 402
-    assert "18.00 ZNC of it are still owed" in answer.text
+    assert "18.00 ZNC are still owed" in answer.text
     link = re.search(r'href="([^"]+)" data-testid="top-up-link"', answer.text)
     assert link is not None
     assert "amount=19.00" in link[1]

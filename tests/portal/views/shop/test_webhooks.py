@@ -120,7 +120,7 @@ def test_an_address_that_leads_into_a_network_of_ours_is_refused_with_its_reason
 
 def test_there_are_five_webhooks_at_most(as_alice: Browser) -> None:
     assert [add(as_alice).status_code for _ in range(6)] == [200] * 5 + [400]
-    assert "as many webhooks as you can" in as_alice.get("/webhooks").text
+    assert "You have reached the limit of webhooks" in as_alice.get("/webhooks").text
 
 
 def test_the_log_shows_what_came_back_as_text_and_sends_again(
