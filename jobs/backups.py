@@ -25,7 +25,7 @@ def create() -> str:
         reason = str(failure)
     logger.critical("backup: %s", reason)
     with context.sessions().begin() as session:
-        for admin in roles.superusers(session):
+        for admin in roles.active_admins(session):
             key = f"backup_failed:{clock.now():%Y-%m-%d}:{admin.id}"
             outbox.enqueue_mail(
                 session, "backup_failed", admin, dedup_key=key, username=admin.username, reason=reason[:300]

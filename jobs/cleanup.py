@@ -69,7 +69,7 @@ def verify_ledger() -> bool:
     if not report.is_sound:
         faults = {rule: rows[:10] for rule, rows in report.faults.items()}
         with context.sessions().begin() as session:
-            for admin in roles.superusers(session):
+            for admin in roles.active_admins(session):
                 key = f"ledger_fault:{clock.now():%Y-%m-%d}:{admin.id}"
                 outbox.enqueue_mail(
                     session, "ledger_fault", admin, dedup_key=key, username=admin.username, faults=faults

@@ -67,14 +67,14 @@ class QueueStatus:
     waiting: dict[str, int]
     failed: int
     workers: list[tuple[str, str]]
-    scheduler_lives: bool
+    is_scheduler_alive: bool
 
 
 # The scheduler's heartbeat and its lifetime; rq-scheduler's own lock is free between two polls, so it says nothing.
 SCHEDULER_KEY, SCHEDULER_SECONDS = "zenzefi:scheduler", 15
 
 
-def scheduler_lives(connection: Redis) -> bool:
+def is_scheduler_alive(connection: Redis) -> bool:
     """Return whether a scheduler is alive. Raises RedisError."""
     return bool(connection.exists(SCHEDULER_KEY))
 
@@ -87,7 +87,7 @@ def queue_status(connection: Redis) -> QueueStatus:
             waiting={rq_queue.name: rq_queue.count for rq_queue in rq_queues},
             failed=sum(rq_queue.failed_job_registry.count for rq_queue in rq_queues),
             workers=[(worker.name, str(worker.get_state())) for worker in Worker.all(connection)],
-            scheduler_lives=scheduler_lives(connection),
+            is_scheduler_alive=is_scheduler_alive(connection),
         )
     except RedisError as error:
         raise QueueDown(str(error)) from error

@@ -32,7 +32,7 @@ def build_upstream(settings: Settings) -> Upstream:
         raise config.ConfigError("upstream.url: is required")
     tls = url.scheme == "https"
     return Upstream(
-        addresses=settings.upstream.places,
+        addresses=settings.upstream.endpoints,
         host_header=url.netloc.encode(),
         tls=tls,
         sni=_server_name(url.hostname) if tls else None,

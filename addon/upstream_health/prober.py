@@ -81,7 +81,7 @@ class Prober:
     async def probe_once(self) -> None:
         """Probe and record the result. Raises ProbeImpossible when another worker probes, and SQLAlchemyError."""
         started, clock_started = clock.now(), time.monotonic()
-        answers = await probe_all(self._probe, self._upstream.places)
+        answers = await probe_all(self._probe, self._upstream.endpoints)
         took = time.monotonic() - clock_started
         # Maintenance takes the buyers' time as an outage does, so it is recorded, and credited, as one.
         is_good = any(answer.is_good for answer in answers.values()) and not self._in_maintenance()

@@ -178,7 +178,7 @@ class Upstream(Section):
     probe_timeout_seconds: Seconds = 3
 
     @property
-    def places(self) -> tuple[tuple[str, int], ...]:
+    def endpoints(self) -> tuple[tuple[str, int], ...]:
         """Every host and port of the upstream; none while no upstream is configured."""
         url = urlsplit(self.url)
         if not url.hostname:

@@ -20,7 +20,7 @@ _PENDING = "counted audit rows"
 type Totals = Counter[str]
 
 
-def counted(entry: AuditEntry) -> Totals:
+def counts_of(entry: AuditEntry) -> Totals:
     """Return what an audit row counts for."""
     facts = entry.details
     name, by = "", 1
@@ -54,7 +54,7 @@ def follow(sessions: sessionmaker[Session] | scoped_session[Any], send: Callable
         for row in session.info.pop(_PENDING, ()):
             # Rows rolled back with a savepoint are not in the database any more.
             if not inspect(row).transient:
-                totals.update(counted(row))
+                totals.update(counts_of(row))
         if totals:
             send(totals)
 

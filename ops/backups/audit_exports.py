@@ -121,7 +121,7 @@ def _compress(file: IO[bytes], part: ChainPart, rows: Iterable[ChainedRow], chec
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
         packed.write(_line(_first_line(part.first, part.anchor.hash.hex())))
         for sealed in rows:
-            if fault := checker.wrong(sealed):
+            if fault := checker.check(sealed):
                 raise Faulty(f"Nothing is exported: {fault}.")
             packed.write(_line(sealed.as_json()))
     if checker.head.number != part.last:

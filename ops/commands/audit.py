@@ -66,7 +66,7 @@ def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep
     heads = Heads(folder) if folder else None
     known = heads.known() if heads else {}
     with sessions.begin() as session:
-        report = chain_verification.verify(session, hash_chain.key_of(settings.tokens), noted=known)
+        report = chain_verification.verify(session, hash_chain.key_of(settings.tokens), recorded=known)
     if keep:
         # The check reads in a transaction that cannot write.
         with sessions.begin() as session:

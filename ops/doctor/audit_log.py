@@ -37,7 +37,7 @@ def examine(house: House) -> Iterator[Finding]:
     folder = house.settings.backup.folder
     noted = Heads(Path(folder)).known() if folder else {}
     with house.sessions.begin() as session:
-        report = chain_verification.verify(session, hash_chain.key_of(house.settings.tokens), noted=noted)
+        report = chain_verification.verify(session, hash_chain.key_of(house.settings.tokens), recorded=noted)
     seen = str(report.fault) if report.fault else f"{report.rows:,} rows, {report.archives} exports before them"
     yield Finding("The audit log is what was written", report.is_sound, seen, FAULT, See.AUDIT)
 

@@ -120,7 +120,7 @@ def _production(settings: Settings) -> Iterator[tuple[str, bool, str, str]]:
         "yes" if behind else "TLS ends in front of it, and nobody in front of it is trusted",
         "Set [proxy] trusted_proxies to the network of what ends TLS, or tls_certificate.",
     )
-    clear = urlsplit(upstream.url).scheme == "http" and not all(_is_local(host) for host, _ in upstream.places)
+    clear = urlsplit(upstream.url).scheme == "http" and not all(_is_local(host) for host, _ in upstream.endpoints)
     yield (
         "Nobody listens on the way to the upstream",
         not clear,

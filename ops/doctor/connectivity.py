@@ -116,7 +116,7 @@ def examine_upstream(house: House) -> Iterator[Finding]:
         do = "Set [upstream] url, or --upstream; without one ./zenzefi up starts a sample."
         yield Finding("An upstream is configured", False, "none", do, See.UPSTREAM, is_urgent=False)
         return
-    for host, port in upstream.places:
+    for host, port in upstream.endpoints:
         what, see = f"The upstream answers at {host}:{port}", See.UPSTREAM
         try:
             answer = ask_upstream(upstream, (host, port))

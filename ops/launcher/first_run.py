@@ -24,7 +24,7 @@ from ops.servers import poolers
 def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
     """Make the first admin unless there is one, and a fresh demo token outside production; returns what was made."""
     with database.sessions(engine).begin() as session:
-        admin, created = roles.first_superuser(session), False
+        admin, created = roles.first_admin(session), False
         if admin is None:
             password = settings.admin.password
             if password is None:

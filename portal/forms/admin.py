@@ -114,7 +114,7 @@ class GiftCodesForm(Form):
     amount = AmountField(_("Amount in ZNC"), [required(), at_most(20), by_service(parse_amount)], render_kw=MONEY)
     count = WholeNumberField(
         _("Number of codes"),
-        [InputRequired(_("This field is required.")), by_service(gift_codes.check_count)],
+        [InputRequired(_("This field is required.")), by_service(gift_codes.require_valid_count)],
         default=1,
     )
     uses_each = WholeNumberField(

@@ -35,7 +35,7 @@ class ComponentStatus:
         runs = {
             "proxy": self.worker_totals.workers > 0,
             "jobs": bool(self.work.workers),
-            "scheduler": self.work.scheduler_lives,
+            "scheduler": self.work.is_scheduler_alive,
         }
         return [part for part, is_alive in runs.items() if not is_alive]
 

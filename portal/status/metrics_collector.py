@@ -101,7 +101,7 @@ def _queue_figures(redis: Redis) -> Found:
         "job_workers": lambda queue: len(Worker.all(queue=queue)),
     }
     found: Found = {name: {(queue.name,): float(ask(queue)) for queue in found_queues} for name, ask in each.items()}
-    return found | {"job_scheduler_up": {(): int(queues.scheduler_lives(redis))}}
+    return found | {"job_scheduler_up": {(): int(queues.is_scheduler_alive(redis))}}
 
 
 def _oldest_age_seconds(queue: Queue) -> float:

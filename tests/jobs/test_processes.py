@@ -102,7 +102,7 @@ def test_the_scheduler_enqueues_due_jobs_and_keeps_the_schedule(
     for _ in range(2):
         with process("jobs.scheduler", process_environment) as scheduler:
             until(lambda: set(queues.queue().job_ids) == due)
-            until(lambda: queues.queue_status(redis).scheduler_lives)
+            until(lambda: queues.queue_status(redis).is_scheduler_alive)
             until(lambda: redis.zcount(Scheduler.scheduled_jobs_key, time.time(), "+inf") == len(schedule.SCHEDULE))
             assert stop(scheduler) == 0
         # Every job is due again, and the queue is empty.
@@ -110,7 +110,7 @@ def test_the_scheduler_enqueues_due_jobs_and_keeps_the_schedule(
         redis.zadd(Scheduler.scheduled_jobs_key, dict.fromkeys(due, 0), xx=True)
     assert {job.id for job in timetable.get_jobs()} == {task.id for task in schedule.SCHEDULE}
     assert not redis.exists(Scheduler.scheduler_lock_key)
-    assert not queues.queue_status(redis).scheduler_lives
+    assert not queues.queue_status(redis).is_scheduler_alive
 
 
 @pytest.mark.parametrize("module", ["jobs.scheduler", "jobs.worker"])

@@ -105,7 +105,7 @@ def test_only_subscribed_topics_are_sent(rules: Settings, buyer: User, run: Run,
     add(run, buyer, receiver.url(), rules, Topic.BONUS, Topic.RENEWAL)
     off, _secret = add(run, buyer, receiver.url("/off"), rules)
     run(lambda s: endpoints.set_enabled(s, s.get_one(WebhookEndpoint, off), on=False, actor=PLATFORM))
-    run(lambda s: notification_preferences.choose(s, buyer, Topic.RENEWAL, webhook=False))
+    run(lambda s: notification_preferences.set_preference(s, buyer, Topic.RENEWAL, webhook=False))
     for kind in ("bonus", "payment", "renewed", "welcome"):
         notify(run, buyer, kind, kind)
     assert run(lambda s: s.scalars(select(WebhookDelivery.kind)).all()) == ["bonus"]

@@ -68,9 +68,9 @@ def test_the_browsers_zone_is_stored_once_and_the_users_choice_stays(session: Se
     zones.set_if_empty(session, alice, "Asia/Calcutta")
     zones.set_if_empty(session, alice, "Europe/Moscow")
     assert alice.time_zone == "Asia/Calcutta"
-    zones.choose(session, alice, "Europe/Moscow", actor=PLATFORM)
+    zones.set_time_zone(session, alice, "Europe/Moscow", actor=PLATFORM)
     zones.set_if_empty(session, alice, "Asia/Calcutta")
     assert alice.time_zone == "Europe/Moscow"
     assert actions(session, alice)[-1] is AuditAction.USER_CHANGED
     with pytest.raises(InvalidInput):
-        zones.choose(session, alice, "Europe/Nowhere", actor=PLATFORM)
+        zones.set_time_zone(session, alice, "Europe/Nowhere", actor=PLATFORM)

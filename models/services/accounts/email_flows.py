@@ -72,7 +72,7 @@ def request_email_change(
 
 def change_email(session: Session, secret: str, *, settings: Settings, actor: Actor) -> User:
     """Change a user's address to the one their link was sent to, and notify the old one. Raises LinkExpired."""
-    link = email_links.take(session, secret, LinkPurpose.CHANGE_EMAIL, settings=settings)
+    link = email_links.redeem(session, secret, LinkPurpose.CHANGE_EMAIL, settings=settings)
     user = _lock(session, link.user_id)
     facts = {"username": user.username, "old": user.email, "new": link.email}
     outbox.enqueue_mail(session, "email_changed", user, dedup_key=f"email_changed:{link.id}", **facts)
@@ -94,7 +94,7 @@ def change_email(session: Session, secret: str, *, settings: Settings, actor: Ac
 
 def _user_of(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> User:
     """Use a link and return its user, unless their address has changed since. Raises LinkExpired."""
-    link = email_links.take(session, secret, purpose, settings=settings)
+    link = email_links.redeem(session, secret, purpose, settings=settings)
     user = _lock(session, link.user_id)
     same = session.scalar(select(func.lower(link.email) == func.lower(user.email)))
     if not same or not user.is_active:

@@ -90,7 +90,7 @@ def find(session: Session, secret: str, *, settings: Settings) -> EmailLink:
     return link
 
 
-def take(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> EmailLink:
+def redeem(session: Session, secret: str, purpose: LinkPurpose, *, settings: Settings) -> EmailLink:
     """Use a link and return it. Raises LinkExpired.
 
     Race: one link used twice concurrently. Both may find it, but only one deletes the row.

@@ -60,12 +60,12 @@ def _locked(session: Session, user_id: uuid.UUID) -> User:
     return user
 
 
-def superusers(session: Session) -> list[User]:
+def active_admins(session: Session) -> list[User]:
     """Return all active admins."""
     return list(session.scalars(select(User).where(User.is_superuser, User.is_active).order_by(User.created_at)))
 
 
-def first_superuser(session: Session) -> User | None:
+def first_admin(session: Session) -> User | None:
     """Return the oldest active admin, if there is one."""
     return session.scalars(
         select(User).where(User.is_superuser, User.is_active).order_by(User.created_at, User.id).limit(1)

@@ -17,7 +17,7 @@ def set_if_empty(session: Session, user: User, name: str) -> None:
         session.flush()
 
 
-def choose(session: Session, user: User, name: str, *, actor: Actor) -> None:
+def set_time_zone(session: Session, user: User, name: str, *, actor: Actor) -> None:
     """Set the user's time zone. Raises InvalidInput for an unknown one."""
     if name not in time_zones.names():
         raise InvalidInput("time_zone", "time_zone_unknown")

@@ -43,7 +43,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ChainReport:
     """Result of a verification: rows, end of the chain, pending rows, exports, and the first error."""
 
     rows: int
@@ -65,7 +65,7 @@ class Checker:
         self.head = Head(number, before, happened_at)
         self.rows = 0
 
-    def wrong(self, chained: ChainedRow) -> Fault | None:
+    def check(self, chained: ChainedRow) -> Fault | None:
         """Return the error of the next row, or None."""
         due = self.head.number + 1
         if chained.number != due:
@@ -87,7 +87,7 @@ class Checker:
         """Return whether a row fits after the last one."""
         return hmac.compare_digest(hash_chain.hash_of(self._key, self.head.hash, chained), chained.hash)
 
-    def named(self, fault: Fault, others: Sequence[ChainedRow]) -> Fault:
+    def explain(self, fault: Fault, others: Sequence[ChainedRow]) -> Fault:
         """Refine an error of a changed row, using the rows from its position on."""
         if fault.what != "altered" or not others:
             return fault
@@ -103,38 +103,38 @@ class Checker:
     def _follows(self, later: Sequence[ChainedRow]) -> bool:
         aside = Checker(self._key, self.head.number, self.head.hash)
         first = self.head.number + 1
-        return all(aside.wrong(replace(row, number=first + offset)) is None for offset, row in enumerate(later[:2]))
+        return all(aside.check(replace(row, number=first + offset)) is None for offset, row in enumerate(later[:2]))
 
 
-def verify(session: Session, key: bytes, *, noted: Mapping[int, bytes] | None = None) -> Report:
-    """Verify the whole chain in one snapshot; `noted` are hashes recorded elsewhere, by number."""
+def verify(session: Session, key: bytes, *, recorded: Mapping[int, bytes] | None = None) -> ChainReport:
+    """Verify the whole chain in one snapshot; `recorded` are hashes recorded elsewhere, by number."""
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     session.execute(text("SET LOCAL statement_timeout = 0"))
-    return verify_and_record(session, key, noted=noted or {})
+    return verify_and_record(session, key, recorded=recorded or {})
 
 
-def verify_and_record(session: Session, key: bytes, *, noted: Mapping[int, bytes]) -> Report:
+def verify_and_record(session: Session, key: bytes, *, recorded: Mapping[int, bytes]) -> ChainReport:
     """Verify the chain within the caller's transaction; see `verify`."""
     archives = session.scalars(select(AuditArchive).order_by(AuditArchive.last)).all()
     number, before = 0, hash_chain.START
     for archive in archives:
         if (archive.first, archive.anchor, archive.mark) != (number + 1, before, mark_of(key, archive)):
-            return Report(0, Head(number, before), 0, len(archives), Fault("archive", archive.last))
+            return ChainReport(0, Head(number, before), 0, len(archives), Fault("archive", archive.last))
         number, before = archive.last, archive.head
     checker = Checker(key, number, before, archives[-1].newest_at if archives else None)
-    fault = _walked(session, checker, noted) or _backdated(session, checker.head)
+    fault = _walked(session, checker, recorded) or _backdated(session, checker.head)
     last = checker.head
-    if fault is None and noted and max(noted) > last.number:
-        fault = Fault("cut off", max(noted))
-    return Report(checker.rows, last, hash_chain.status(session).waiting, len(archives), fault)
+    if fault is None and recorded and max(recorded) > last.number:
+        fault = Fault("cut off", max(recorded))
+    return ChainReport(checker.rows, last, hash_chain.status(session).waiting, len(archives), fault)
 
 
 def verify_lines(key: bytes, rows: Iterable[ChainedRow], *, number: int, before: bytes) -> tuple[Head, Fault | None]:
     """Verify an exported chain from the number and hash before it; return its end and the first error."""
     checker, following = Checker(key, number, before), iter(rows)
     for chained in following:
-        if fault := checker.wrong(chained):
-            return checker.head, checker.named(fault, [chained, *islice(following, hash_chain.BATCH_SIZE)])
+        if fault := checker.check(chained):
+            return checker.head, checker.explain(fault, [chained, *islice(following, hash_chain.BATCH_SIZE)])
     return checker.head, None
 
 
@@ -145,7 +145,7 @@ def mark_of(key: bytes, archive: AuditArchive) -> bytes:
     return hmac.digest(key, json.dumps(covered).encode(), "sha256")
 
 
-def record_check(session: Session, report: Report) -> AuditCheck:
+def record_check(session: Session, report: ChainReport) -> AuditCheck:
     """Store the result of a verification."""
     check = AuditCheck(number=report.head.number, head=report.head.hash, fault=str(report.fault or "")[:300])
     session.add(check)
@@ -158,13 +158,13 @@ def last_check(session: Session) -> AuditCheck | None:
     return session.scalars(select(AuditCheck).order_by(AuditCheck.id.desc()).limit(1)).one_or_none()
 
 
-def _walked(session: Session, checker: Checker, noted: Mapping[int, bytes]) -> Fault | None:
+def _walked(session: Session, checker: Checker, recorded: Mapping[int, bytes]) -> Fault | None:
     for chained in hash_chain.walk(session, checker.head.number):
-        fault = checker.wrong(chained)
-        if fault is None and noted.get(chained.number, chained.hash) != chained.hash:
+        fault = checker.check(chained)
+        if fault is None and recorded.get(chained.number, chained.hash) != chained.hash:
             fault = Fault("altered", chained.number, chained.entry_id)
         if fault is not None:
-            return checker.named(fault, _from(session, chained))
+            return checker.explain(fault, _from(session, chained))
     return None
 
 

@@ -35,7 +35,7 @@ def enqueue_mail(
     Nothing is enqueued twice with the same `dedup_key`; `recipient` is another address of theirs. Times in `context`
     are ISO 8601, amounts plain decimals: they are formatted when the mail is rendered.
     """
-    by_mail, by_webhook = notification_preferences.choice(session, user.id, kind)
+    by_mail, by_webhook = notification_preferences.is_wanted(session, user.id, kind)
     if by_webhook and (topic := TOPICS.get(kind)):
         webhook_fan_out.enqueue_deliveries(session, kind, topic, user.id, dedup_key=dedup_key, context=context)
     if not by_mail or user.email.endswith(UNDELIVERABLE_SUFFIX):

@@ -15,14 +15,14 @@ from models.users import User
 _EVERYTHING = (True, True)
 
 
-def choices(session: Session, user_id: uuid.UUID) -> dict[Topic, tuple[bool, bool]]:
+def preferences_of(session: Session, user_id: uuid.UUID) -> dict[Topic, tuple[bool, bool]]:
     """Return for every topic whether the user wants mail and webhooks."""
     rows = session.scalars(select(NotificationPreference).where(NotificationPreference.user_id == user_id))
     made = {row.topic: (row.mail or row.topic in ALWAYS_MAILED, row.webhook) for row in rows}
     return {topic: made.get(topic, _EVERYTHING) for topic in Topic}
 
 
-def choice(session: Session, user_id: uuid.UUID, kind: str) -> tuple[bool, bool]:
+def is_wanted(session: Session, user_id: uuid.UUID, kind: str) -> tuple[bool, bool]:
     """Return whether a notification of this kind is sent by mail and by webhook.
 
     Account notifications are mail only.
@@ -36,7 +36,7 @@ def choice(session: Session, user_id: uuid.UUID, kind: str) -> tuple[bool, bool]
     return made.mail or topic in ALWAYS_MAILED, made.webhook
 
 
-def choose(
+def set_preference(
     session: Session, user: User, topic: Topic, *, mail: bool | None = None, webhook: bool | None = None
 ) -> None:
     """Set a preference; None leaves it. Mandatory mails stay on."""

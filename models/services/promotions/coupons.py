@@ -43,7 +43,7 @@ def quotes(session: Session, user: User, code: str, prices: Mapping[int, Decimal
     return {key: _reduced(coupon, price) for key, price in prices.items()}
 
 
-def take(session: Session, user: User, code: str, price: Decimal, *, reference: tuple[str, uuid.UUID]) -> Quote:
+def redeem(session: Session, user: User, code: str, price: Decimal, *, reference: tuple[str, uuid.UUID]) -> Quote:
     """Use a code for a purchase. Its row lock keeps two buyers from sharing the last use. Raises CouponRefused."""
     if not code.strip():
         return Quote(price, Decimal(0))

@@ -51,7 +51,7 @@ def create(
     """
     amount = require_amount(amount)
     note = text_validation.one_line(note, field="note", at_least=3, at_most=200)
-    check_count(count)
+    require_valid_count(count)
     check_uses(uses_each)
     key = key or uuid.uuid4()
     codes = [_new_code() for _ in range(count)]
@@ -84,7 +84,7 @@ def create(
     return codes
 
 
-def check_count(count: int) -> None:
+def require_valid_count(count: int) -> None:
     """Raise InvalidInput for an invalid number of codes."""
     if not 1 <= count <= AT_ONCE:
         raise InvalidInput("count", "gift_count_out_of_range", count=AT_ONCE)

@@ -59,7 +59,7 @@ def referrer_of(session: Session, code: str) -> User | None:
     return referrer
 
 
-def earn(
+def book_bonus(
     session: Session,
     buyer: User,
     price: Decimal,

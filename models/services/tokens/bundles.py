@@ -68,7 +68,7 @@ def purchase(
     the buyer saw. Raises NotFound, AccountDisabled, PriceChanged, CouponRefused, InvalidInput and InsufficientFunds as
     well.
     """
-    bundle = offered(session, bundle_id)
+    bundle = find_offered(session, bundle_id)
     token_purchase.require_active(session, user)
     price = price_of(bundle, settings).total
     token_purchase.require_price_shown(price, shown)
@@ -85,7 +85,7 @@ def purchase(
     session.add(sold)
     moment = clock.now()
     made = [
-        token_purchase.make(
+        token_purchase.build_token(
             session,
             settings,
             id=uuid.uuid4(),
@@ -110,11 +110,11 @@ def purchase(
     token_purchase.pay(
         session, user, price, purpose=purpose, details={"name": bundle.name}, reference=reference, actor=actor
     )
-    referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
+    referrals.book_bonus(session, user, price, reference=reference, settings=settings, actor=actor)
     return sold, made
 
 
-def offered(session: Session, bundle_id: uuid.UUID) -> Bundle:
+def find_offered(session: Session, bundle_id: uuid.UUID) -> Bundle:
     """Return a bundle that is for sale. Raises NotFound."""
     bundle = by_id(session, bundle_id)
     if not bundle.is_active:

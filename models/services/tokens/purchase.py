@@ -67,7 +67,7 @@ def purchase(
     token_id = token_id or uuid.uuid4()
     reference = ("token", token_id)
     price = take_coupon(session, user, coupon, price, reference=reference)
-    token, secret = make(
+    token, secret = build_token(
         session,
         settings,
         id=token_id,
@@ -90,7 +90,7 @@ def purchase(
     )
     purpose = TransferPurpose.TOKEN_PURCHASE
     pay(session, user, price, purpose=purpose, details={"duration": hours}, reference=reference, actor=actor)
-    referrals.earn(session, user, price, reference=reference, settings=settings, actor=actor)
+    referrals.book_bonus(session, user, price, reference=reference, settings=settings, actor=actor)
     return token, secret
 
 
@@ -109,7 +109,7 @@ def take_coupon(
 ) -> Decimal:
     """Return what a coupon leaves of a price. Raises CouponRefused, and DuplicateTransfer if it was already paid."""
     try:
-        return coupons.take(session, user, code, price, reference=reference).price
+        return coupons.redeem(session, user, code, price, reference=reference).price
     except CouponRefused:
         # Of a form sent twice, the first may have used up the coupon.
         transfers.refuse_booked(session, _key(reference))
@@ -159,7 +159,7 @@ def issue_demo(session: Session, owner: User, *, settings: Settings, actor: Acto
         audit_log.record(
             session, AuditAction.TOKEN_REVOKED, actor, user_id=token.user_id, resource=resource, refund="0"
         )
-    token, secret = make(
+    token, secret = build_token(
         session,
         settings,
         id=uuid.uuid4(),
@@ -180,7 +180,7 @@ def _check(scope: str, name: str, settings: Settings) -> None:
     text_validation.one_line(name, field="name", at_most=NAME_LENGTH)
 
 
-def make(session: Session, settings: Settings, **columns: Any) -> tuple[AccessToken, str]:
+def build_token(session: Session, settings: Settings, **columns: Any) -> tuple[AccessToken, str]:
     """Add a token with a new secret to the session and return both; the caller takes care of the price."""
     secret = secrets.new_secret(settings.tokens)
     token = AccessToken(

@@ -52,7 +52,7 @@ def create(
         user=user,
         url=url_policy.require_allowed(url, settings),
         secret=_encrypted(secret, endpoint_id, settings),
-        topics=checked_topics(topics),
+        topics=validate_topics(topics),
     )
     session.add(endpoint)
     session.flush()
@@ -70,7 +70,7 @@ def change(
     actor: Actor,
 ) -> None:
     """Change an endpoint's address or topics. Raises InvalidInput."""
-    endpoint.url, endpoint.topics = url_policy.require_allowed(url, settings), checked_topics(topics)
+    endpoint.url, endpoint.topics = url_policy.require_allowed(url, settings), validate_topics(topics)
     endpoint.failures, endpoint.rests_until, endpoint.last_error = 0, None, None
     _record(session, endpoint, actor, change="changed")
 
@@ -159,7 +159,7 @@ def _encrypted(secret: bytes, endpoint_id: uuid.UUID, settings: Settings) -> byt
     return encryption.encrypt(settings.portal, secret, purpose=encryption.Purpose.WEBHOOK, owner=endpoint_id)
 
 
-def checked_topics(topics: Iterable[str]) -> list[str]:
+def validate_topics(topics: Iterable[str]) -> list[str]:
     known: list[str] = [topic.value for topic in Topic if topic.value in set(topics)]
     if not known:
         raise InvalidInput("topics", "webhook_topics_empty")

@@ -163,7 +163,7 @@ def _everything(under: Ground) -> Iterator[None]:
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
     with factory.begin() as session:
-        admin = roles.first_superuser(session)
+        admin = roles.first_admin(session)
         actor = Actor(None if admin is None else admin.id)
         facts: dict[str, Any] = {"minutes": 60, "reason": "benchmark", "rules": settings.inspection, "actor": actor}
         begun: uuid.UUID = inspections.start(session, target=Shown.EVERYTHING, name="", **facts).id

@@ -42,7 +42,7 @@ def listing(query: schemas.BundlesQuery) -> Response:
 @authentication.needs(KeyScope.READ)
 def detail(path: schemas.BundlePath) -> Response:
     """Return a bundle that is for sale."""
-    return reply(_written(bundles.offered(context.session(), path.bundle_id)))
+    return reply(_written(bundles.find_offered(context.session(), path.bundle_id)))
 
 
 @blueprint.post(

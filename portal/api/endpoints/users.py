@@ -41,7 +41,7 @@ def change_me(body: schemas.Changes) -> Response:
         if "full_name" in body.model_fields_set:
             users.set_full_name(session, user, body.full_name or "", actor=authentication.actor())
         if body.time_zone is not None:
-            time_zones.choose(session, user, body.time_zone, actor=authentication.actor())
+            time_zones.set_time_zone(session, user, body.time_zone, actor=authentication.actor())
         if body.password is not None:
             users.change_password(
                 session,

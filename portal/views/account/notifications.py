@@ -39,7 +39,9 @@ def change() -> str | Response | tuple[str, int]:
     with context.transaction() as session:
         user.low_balance_znc = threshold
         for topic in Topic:
-            notification_preferences.choose(session, user, topic, mail=topic in by_mail, webhook=topic in by_webhook)
+            notification_preferences.set_preference(
+                session, user, topic, mail=topic in by_mail, webhook=topic in by_webhook
+            )
     flash(_("Preferences saved."), "good")
     return redirect(url_for("notices.settings"), 303)
 
@@ -55,7 +57,7 @@ def act(signed: str) -> Response:
     """Unsubscribe: by the page's button, or a mail program's one-click request (RFC 8058)."""
     with context.transaction() as session:
         user, topic = notification_preferences.subscription(session, context.settings().portal, signed)
-        notification_preferences.choose(session, user, topic, mail=False)
+        notification_preferences.set_preference(session, user, topic, mail=False)
     return _unsubscribe_page(signed, done=True)
 
 
@@ -73,5 +75,5 @@ def _threshold(text: str) -> Decimal:
 
 
 def _page(form: ThresholdForm) -> str:
-    choices = notification_preferences.choices(context.session(), context.user().id)
+    choices = notification_preferences.preferences_of(context.session(), context.user().id)
     return render_template("account/notifications.html", form=form, choices=choices, always_mailed=ALWAYS_MAILED)

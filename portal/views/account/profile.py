@@ -76,7 +76,7 @@ def choose_time_zone() -> str | Response | tuple[str, int]:
     if not form.validate():
         return _profile(PasswordForm(), form), 400
     with context.transaction() as session_:
-        time_zones.choose(session_, context.user(), str(form.time_zone.data), actor=context.actor())
+        time_zones.set_time_zone(session_, context.user(), str(form.time_zone.data), actor=context.actor())
     flash(_("Time zone saved."), "good")
     return redirect(url_for("profile.profile"), 303)
 

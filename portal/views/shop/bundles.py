@@ -66,7 +66,7 @@ def buy(bundle_id: uuid.UUID) -> str | Response | tuple[str, int]:
 
 
 def _buy_page(bundle_id: uuid.UUID, form: BundleForm, error: DomainError | None = None) -> str:
-    bundle = bundles.offered(context.session(), bundle_id)
+    bundle = bundles.find_offered(context.session(), bundle_id)
     wallet = transfers.wallet_of(context.session(), context.user().id)
     top_up = None
     if isinstance(error, InsufficientFunds):

@@ -177,7 +177,7 @@ def _is_valid(form: EndpointForm, topics: set[str]) -> bool:
     """Check the address and the topics, so that both errors are shown at once."""
     is_fit = form.validate()
     try:
-        webhook_endpoints.checked_topics(topics)
+        webhook_endpoints.validate_topics(topics)
     except InvalidInput as error:
         form.add_error(error)
         return False

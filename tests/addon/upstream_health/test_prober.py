@@ -65,7 +65,7 @@ def configured(environment: dict[str, str], **more: str) -> config_server.Upstre
 
 def probe_each(upstream: config_server.Upstream) -> list[bool]:
     async def main() -> list[bool]:
-        return [(await build_probe(upstream).run(host, port)).is_good for host, port in upstream.places]
+        return [(await build_probe(upstream).run(host, port)).is_good for host, port in upstream.endpoints]
 
     return asyncio.run(main())
 
@@ -117,7 +117,7 @@ def test_tls_is_verified_with_the_configured_authority(
     where = json.dumps([f"127.0.0.1:{answering.port}"])
     trusting = configured(environment, url="https://up.test", addresses=where, ca_file=str(certificate))
     assert probe_each(trusting) == [True]
-    ((_, probed),) = asyncio.run(probe_all(build_probe(trusting), trusting.places)).items()
+    ((_, probed),) = asyncio.run(probe_all(build_probe(trusting), trusting.endpoints)).items()
     ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     assert probed.certificate_ends == ends.timestamp()
     assert probe_each(configured(environment, url="https://up.test", addresses=where)) == [False]
@@ -135,8 +135,8 @@ def test_an_authority_that_cannot_be_read_is_named_at_the_start(environment: dic
 
 def test_an_upstream_may_have_several_addresses(environment: dict[str, str]) -> None:
     upstream = configured(environment, url="https://up.test", addresses='["10.0.0.1:8443", "[::1]:443"]')
-    assert upstream.places == (("10.0.0.1", 8443), ("::1", 443))
-    assert configured(environment, url="https://up.test").places == (("up.test", 443),)
+    assert upstream.endpoints == (("10.0.0.1", 8443), ("::1", 443))
+    assert configured(environment, url="https://up.test").endpoints == (("up.test", 443),)
     for wrong in ("10.0.0.1", "10.0.0.1:x", "http://a:1", "a:1/b", "u@a:1", "a:99999", ""):
         with pytest.raises(config.ConfigError, match="addresses"):
             configured(environment, url="https://up.test", addresses=json.dumps([wrong]))
@@ -183,7 +183,7 @@ def watched(
         "ZENZEFI_UPSTREAM__ADDRESSES": f'["127.0.0.1:{answering.port}", "127.0.0.1:1"]',
     }
     settings = config.load_settings({**environment, **FAST, **where, "DATABASE_URL": settings.database.url})
-    return Watched(settings, factory, Upstream(settings.upstream.places, b"up.test"))
+    return Watched(settings, factory, Upstream(settings.upstream.endpoints, b"up.test"))
 
 
 async def becomes(ask: Callable[[], object], wanted: object) -> None:

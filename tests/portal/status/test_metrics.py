@@ -155,7 +155,7 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
         session.flush()
         key = hash_chain.key_of(settings.tokens)
         chain_verification.record_check(
-            session, chain_verification.verify_and_record(session, key, noted={1: b"as it was never"})
+            session, chain_verification.verify_and_record(session, key, recorded={1: b"as it was never"})
         )
     redis.set(last_success.BACKUP_KEY, last_success.backup_as_json(late, 12345))
     queues.Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.backups.create")
@@ -181,7 +181,7 @@ def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, commit
     with committed[1].begin() as session:
         ledger_verification.record_check(session, ledger_verification.verify(committed[1]()))
         chain_verification.record_check(
-            session, chain_verification.verify_and_record(session, hash_chain.key_of(committed[0].tokens), noted={})
+            session, chain_verification.verify_and_record(session, hash_chain.key_of(committed[0].tokens), recorded={})
         )
     redis.set(last_success.BACKUP_KEY, last_success.backup_as_json(clock.now(), 1))
     redis.hset(last_success.JOBS_KEY, "jobs.health.check", "1.5")

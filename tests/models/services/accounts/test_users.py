@@ -208,7 +208,7 @@ def test_a_search_takes_the_words_as_they_are(
 
 
 def test_the_first_admin_is_the_oldest_active_one(session: Session, alice: User) -> None:
-    assert roles.first_superuser(session) is None
+    assert roles.first_admin(session) is None
     admin = roles.create_first_admin(session, email="admin@localhost.localdomain", password="a long password")
     assert admin.is_superuser
-    assert roles.first_superuser(session) is admin
+    assert roles.first_admin(session) is admin

@@ -51,9 +51,9 @@ def chained(session: Session, key: bytes) -> list[int]:
     return list(session.scalars(select(AuditChainLink.entry_id).order_by(AuditChainLink.number)))
 
 
-def verified(session: Session, key: bytes, **noted: dict[int, bytes]) -> chain_verification.Report:
+def verified(session: Session, key: bytes, **recorded: dict[int, bytes]) -> chain_verification.ChainReport:
     """Verify the chain as the test's transaction sees it."""
-    return chain_verification.verify_and_record(session, key, noted=noted.get("noted", {}))
+    return chain_verification.verify_and_record(session, key, recorded=recorded.get("recorded", {}))
 
 
 def tamper(session: Session, *statements: str, **values: Any) -> None:
@@ -220,7 +220,7 @@ def test_rows_removed_from_the_end_are_reported_where_the_end_was_recorded(
         f"DELETE FROM audit_seals WHERE {gone}",
     )
     assert verified(session, key).is_sound, "a shorter chain holds: that is why its end is noted elsewhere"
-    assert verified(session, key, noted={end.number: end.hash}).fault == chain_verification.Fault("cut off", ROWS)
+    assert verified(session, key, recorded={end.number: end.hash}).fault == chain_verification.Fault("cut off", ROWS)
 
 
 def test_a_forged_chain_needs_the_key_and_differs_from_the_recorded_end(
@@ -239,7 +239,7 @@ def test_a_forged_chain_needs_the_key_and_differs_from_the_recorded_end(
     assert verified(session, key).fault == chain_verification.Fault("altered", 1, chained[0])
     forge(key)
     assert verified(session, key).is_sound
-    assert verified(session, key, noted={end.number: end.hash}).fault == chain_verification.Fault(
+    assert verified(session, key, recorded={end.number: end.hash}).fault == chain_verification.Fault(
         "altered", ROWS, chained[-1]
     )
 

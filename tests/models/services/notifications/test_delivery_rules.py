@@ -47,20 +47,22 @@ def facts(session: Session, kind: str) -> dict[str, str]:
 
 
 def test_every_topic_is_sent_until_it_is_switched_off(session: Session, alice: User) -> None:
-    assert set(notification_preferences.choices(session, alice.id).values()) == {(True, True)}
-    notification_preferences.choose(session, alice, Topic.BONUS, mail=False)
+    assert set(notification_preferences.preferences_of(session, alice.id).values()) == {(True, True)}
+    notification_preferences.set_preference(session, alice, Topic.BONUS, mail=False)
     outbox.enqueue_mail(session, "bonus", alice, dedup_key="a", username="alice", amount_znc="1.00")
     outbox.enqueue_mail(session, "renewed", alice, dedup_key="b", username="alice")
     assert kinds(session) == ["renewed"]
-    assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (False, True)
-    notification_preferences.choose(session, alice, Topic.BONUS, mail=True, webhook=False)
-    assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (True, False)
+    assert notification_preferences.preferences_of(session, alice.id)[Topic.BONUS] == (False, True)
+    notification_preferences.set_preference(session, alice, Topic.BONUS, mail=True, webhook=False)
+    assert notification_preferences.preferences_of(session, alice.id)[Topic.BONUS] == (True, False)
 
 
 def test_receipts_and_warnings_cannot_be_switched_off(session: Session, alice: User, settings: Settings) -> None:
     for topic in Topic:
-        notification_preferences.choose(session, alice, topic, mail=False)
-    still = {topic for topic, (mail, _webhook) in notification_preferences.choices(session, alice.id).items() if mail}
+        notification_preferences.set_preference(session, alice, topic, mail=False)
+    still = {
+        topic for topic, (mail, _webhook) in notification_preferences.preferences_of(session, alice.id).items() if mail
+    }
     assert still == ALWAYS_MAILED == {Topic.PAYMENT, Topic.REFUND, Topic.TOKEN_ENDED, Topic.LOGIN}
     for kind in ("payment", "money_back", "token_revoked", "login", "welcome"):
         outbox.enqueue_mail(session, kind, alice, dedup_key=kind)
@@ -192,12 +194,12 @@ def test_a_broadcast_reaches_every_subscriber_once(
 ) -> None:
     dana = make_user(session, "dana")
     session.execute(delete(OutboxMail))
-    notification_preferences.choose(session, bob, Topic.ANNOUNCEMENT, mail=False)
+    notification_preferences.set_preference(session, bob, Topic.ANNOUNCEMENT, mail=False)
     charlie.is_active, dana.awaits_confirmation = False, True
     for user in (alice, bob, charlie):
         facts = {"url": "https://example.org/", "settings": settings, "actor": PLATFORM}
         webhook_endpoints.create(session, user, uuid.uuid4(), topics=[Topic.ANNOUNCEMENT], **facts)
-    notification_preferences.choose(session, alice, Topic.ANNOUNCEMENT, webhook=False)
+    notification_preferences.set_preference(session, alice, Topic.ANNOUNCEMENT, webhook=False)
     session.flush()
     told = {"words": mail_samples.sample_context("announcement")["words"]}
     counts = [broadcast.enqueue_for_all(session, "announcement", dedup_key="announcement:1", **told) for _ in range(2)]

@@ -109,7 +109,7 @@ def test_a_chargeback_booked_by_hand_pauses_the_tokens_and_mails_the_owner_once(
 
 
 def test_an_owner_may_switch_the_mail_off(session: Session, erin: User, settings: Settings) -> None:
-    preferences.choose(session, erin, Topic.TOKEN_PAUSED, mail=False)
+    preferences.set_preference(session, erin, Topic.TOKEN_PAUSED, mail=False)
     payment = paid(session, erin, settings, "18")
     buy(session, erin, settings)
     said(session, payment, "disputed", "180", refund_id="d-1")

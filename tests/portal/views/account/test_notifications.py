@@ -26,7 +26,7 @@ def test_each_topic_is_switched_on_and_off_by_itself(as_alice: Browser, session:
     assert page.count("checked") == 2 * len(Topic) - len(ALWAYS_MAILED)
     sent = as_alice.post("/notifications", mail=["bonus", "payment"], webhook=["bonus"], low_balance="12.50")
     assert (sent.status_code, sent.location) == (303, "/notifications")
-    chosen = notification_preferences.choices(session, alice.id)
+    chosen = notification_preferences.preferences_of(session, alice.id)
     assert {topic for topic, (mail, _) in chosen.items() if mail} == {Topic.BONUS} | ALWAYS_MAILED
     assert {topic for topic, (_, webhook) in chosen.items() if webhook} == {Topic.BONUS}
     assert as_alice.get("/notifications").text.count("checked") == 2
@@ -39,7 +39,7 @@ def test_a_threshold_that_is_no_amount_is_refused_and_nothing_is_kept(
 ) -> None:
     for bad in ("", "-1", "1,5", "1e30", "NaN", "0.001", "x" * 30):
         assert as_alice.post("/notifications", low_balance=bad).status_code == 400
-    assert set(notification_preferences.choices(session, alice.id).values()) == {(True, True)}
+    assert set(notification_preferences.preferences_of(session, alice.id).values()) == {(True, True)}
     assert as_alice.post("/notifications", low_balance="0.00").status_code == 303
     session.refresh(alice)
     assert alice.low_balance_znc == 0
@@ -53,13 +53,13 @@ def test_a_link_asks_first_and_acts_without_a_login(
     asked = anonymous.get(link)
     assert "Unsubscribe from these e-mails?" in asked.text
     assert asked.headers["Referrer-Policy"] == "no-referrer"
-    assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (True, True)
+    assert notification_preferences.preferences_of(session, alice.id)[Topic.BONUS] == (True, True)
     # As a mail program does it (RFC 8058): no cookie, no form of ours.
     done = anonymous.client.post(link, data={"List-Unsubscribe": "One-Click"})
     assert done.status_code == 200
     assert "A bonus is credited" in done.text
-    assert notification_preferences.choices(session, alice.id)[Topic.BONUS] == (False, True)
-    assert notification_preferences.choices(session, alice.id)[Topic.RENEWAL] == (True, True)
+    assert notification_preferences.preferences_of(session, alice.id)[Topic.BONUS] == (False, True)
+    assert notification_preferences.preferences_of(session, alice.id)[Topic.RENEWAL] == (True, True)
     assert anonymous.client.post(link[:-1]).status_code == 404
     assert anonymous.get(link[:-1]).status_code == 404
 

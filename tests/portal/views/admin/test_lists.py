@@ -178,7 +178,7 @@ def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
     assert "for their seal." in waiting
     assert "Not verified yet." in waiting
     count = hash_chain.chain_new_rows(session, key)
-    chain_verification.record_check(session, chain_verification.verify_and_record(session, key, noted={}))
+    chain_verification.record_check(session, chain_verification.verify_and_record(session, key, recorded={}))
     session.commit()
     html = as_dana.get("/admin/audit").text
     assert f'data-testid="sealed" data-number="{count}"' in html
@@ -187,7 +187,7 @@ def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
     chain_verification.record_check(
         session,
         replace(
-            chain_verification.verify_and_record(session, key, noted={}),
+            chain_verification.verify_and_record(session, key, recorded={}),
             fault=chain_verification.Fault("altered", 2, 5),
         ),
     )
