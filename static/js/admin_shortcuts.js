@@ -1,5 +1,5 @@
-// Keys for admins: "g" and a letter goes to a page of the side navigation, "j" and "k" walk the rows of a table, "?" shows
-// all keys. The search box's "/" is in page.js.
+// Keyboard shortcuts for admins: "g" and a letter opens a page of the side navigation, "j" and "k" move between table
+// rows, "?" lists all shortcuts. The search box's "/" is in page.js.
 {
   const dialog = document.getElementById("shortcuts");
   const places = [...document.querySelectorAll("[data-go]")];

@@ -1,4 +1,4 @@
-// Shows price and balance after, and points to the top-up when the balance is too low.
+// Shows the price and the balance after the purchase, and a link to top up when the balance is too low.
 {
   const form = document.querySelector("[data-buy]");
   const find = (name) => form.querySelector(`[data-buy-${name}]`);

@@ -1,5 +1,5 @@
-// Counts the time that is left down in the two largest units, with the words that models/services/durations.py takes
-// from the same CLDR data, and zeros too: nothing may jump.
+// Counts down the remaining time in its two largest units, in the format of models/services/durations.py (same CLDR
+// data), zeros included so that the layout does not change.
 {
   const started = performance.now();
   const units = Object.fromEntries(
@@ -23,8 +23,8 @@
     element.textContent = parts.map(([count, unit]) => units[unit].format(count)).join(" ");
   };
   const all = [...document.querySelectorAll("[data-countdown]")];
-  // Whether a time that is over has ended its token or was renewed, the server knows. Nobody is cut off while he types
-  // or decides.
+  // At zero the page is reloaded, since the token may have expired or been renewed; not while the user types or a
+  // dialog is open.
   let asked = false;
   const isOver = (element) => {
     const left = Number(element.dataset.countdown);

@@ -1,9 +1,9 @@
-// Every page: times in the reader's zone, copy buttons, menus that close, the search shortcut, confirm dialogs.
+// Every page: times in the reader's zone, copy buttons, menus, the search shortcut, confirmation dialogs.
 document.documentElement.classList.add("js");
 
 // The reader's own variant of the page's language: en-GB and en-US write times differently.
 const language = navigator.languages.find((name) => name.startsWith(document.documentElement.lang)) || document.documentElement.lang;
-// The time zone of the account; the browser's own where none is known, or where the browser does not know it.
+// The account's time zone; the browser's when it is unknown or the browser does not support it.
 const timeZone = knownZone(document.querySelector("[data-time-zone]")?.dataset.timeZone);
 const shown = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone });
 const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium", timeZone });
@@ -16,7 +16,7 @@ function knownZone(name) {
   }
 }
 
-// A date stays on one line; where space is short, the time goes below it. Russian has "2026 г.", which needs no "г.".
+// A date stays on one line; in narrow cells the time wraps below it. Russian has "2026 г.", which needs no "г.".
 function written(moment, form = shown) {
   const [day, ...rest] = form.format(moment).replace(" г.,", ",").split(", ");
   return [day.replaceAll(" ", "\u00a0"), ...rest].join(", ");
@@ -28,7 +28,7 @@ function showLocalTimes(root) {
   }
 }
 
-// "5 minutes ago", by the two clocks at hand: written by the server, kept true here.
+// Keeps "5 minutes ago" current; the server renders it first.
 const relative = new Intl.RelativeTimeFormat(language, { numeric: "always" });
 const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
@@ -42,7 +42,7 @@ function showAges(root) {
   }
 }
 
-// A word that comes and goes, for what changes nothing on the page.
+// A toast, for results that do not change the page.
 function toast(text) {
   const box = document.getElementById("toasts");
   const line = document.createElement("p");
@@ -56,11 +56,11 @@ async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   const before = button.textContent;
   try {
-    // A list is copied line by line, each with its name.
+    // A list is copied line by line, each item with its name.
     const lines = [...source.querySelectorAll("[data-line]")].map((item) => item.dataset.line);
     await navigator.clipboard.writeText(lines.length ? lines.join("\n") : source.textContent);
   } catch {
-    // Without HTTPS there is no clipboard: select the text, so that one key press copies it.
+    // Without HTTPS there is no clipboard API: select the text, so that one key press copies it.
     const selection = getSelection();
     selection.selectAllChildren(source);
     if (!document.execCommand("copy")) return;
@@ -84,7 +84,7 @@ for (const field of document.querySelectorAll("[data-browser-zone]")) {
   field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
 }
 
-// A form that came back is mended where it is wrong first.
+// Moves the focus to the first field with an error.
 document.querySelector("main [aria-invalid=true]")?.focus();
 
 document.addEventListener("click", (event) => {
@@ -114,8 +114,8 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A form that is on its way is not sent a second time by an impatient click; the server refuses a copy as well.
-// One that opens a tab or saves a file leaves this page as it is, and may be wanted again.
+// Prevents a second submission by a double click; the server rejects duplicates as well.
+// Forms that open a tab or download a file can be submitted again.
 for (const form of document.querySelectorAll('form[method="post"]:not([target], [data-saves])')) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) event.preventDefault();

@@ -1,4 +1,4 @@
-// Draws the API's document with ReDoc.
+// Renders the OpenAPI document with ReDoc.
 "use strict";
 
 window.Redoc.init(

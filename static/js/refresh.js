@@ -1,5 +1,5 @@
-// Fetches the page again and puts the fresh part in place, until that part no longer asks for it. What takes long is
-// asked for less and less often.
+// Fetches the page repeatedly and replaces one part of it, until that part no longer has data-refresh; the interval
+// grows with time.
 {
   const SLOWEST = 15000;
 
@@ -8,11 +8,11 @@
     if (document.hidden) return plan(old, delay);
     try {
       const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
-      // The login is over: stale figures would pass for fresh ones, so go where it can be renewed.
+      // The login has expired: go to the login page instead of showing stale data.
       if (reply.redirected) return location.reload();
       const page = new DOMParser().parseFromString(await reply.text(), "text/html");
       const fresh = reply.ok && page.getElementById(id);
-      // Only a change is put in place, so that a screen reader says only what is new.
+      // Replaces the part only when it changed, so that screen readers announce only changes.
       if (fresh && fresh.innerHTML !== old.dataset.source) {
         old.dataset.source = fresh.innerHTML;
         old.innerHTML = fresh.innerHTML;
@@ -21,7 +21,7 @@
         old.dataset.status = fresh.dataset.status || "";
       }
     } catch {
-      // The network may be away for a moment; the next round tries again.
+      // A network error; the next interval retries.
     }
     plan(document.getElementById(id), Math.max(delay, Math.min(delay * 1.2, Number(old.dataset.slowest) || SLOWEST)));
   };

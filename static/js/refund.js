@@ -1,4 +1,4 @@
-// Shows what comes back if the token is revoked now, by the formula of models/services/tokens/purchase.py, in whole cents.
+// Shows the refund if the token is revoked now, by the formula of models/services/tokens/purchase.py, in whole cents.
 {
   const started = performance.now();
   const cents = (text) => BigInt(text.replace(".", ""));

@@ -1,8 +1,8 @@
-// Warns before leaving while the secret has not been copied or declared saved: first a link says so on the page, and
-// whoever goes on, or closes the tab, is asked by the browser.
+// Warns before leaving while the secret has neither been copied nor confirmed as saved: first on the page, then by the
+// browser's own dialog.
 {
-  // This page answers a form and is shown once. Its place in the history becomes the page that comes next, so that
-  // "Back" and a reload never ask the browser for an answer that is not kept (ERR_CACHE_MISS).
+  // This page is the response to a form and is shown once. Its history entry is replaced by the next page, so that
+  // "Back" and a reload never request a response that is not stored (ERR_CACHE_MISS).
   history.replaceState(null, "", document.querySelector("[data-saved]").href);
   const warning = document.querySelector("[data-unsaved]");
   let saved = false;

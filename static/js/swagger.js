@@ -1,4 +1,4 @@
-// Draws the API's document with Swagger UI.
+// Renders the OpenAPI document with Swagger UI.
 "use strict";
 
 window.ui = window.SwaggerUIBundle({

@@ -1,4 +1,4 @@
-// Turns snippets that stand below each other into tabs, as the ARIA practices describe them.
+// Turns a list of snippets into tabs (ARIA Authoring Practices, tabs pattern).
 for (const group of document.querySelectorAll("[data-tabs]")) {
   const parts = [...group.querySelectorAll(":scope > .snippets-part")];
   const list = document.createElement("div");

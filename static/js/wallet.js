@@ -1,4 +1,4 @@
-// Shows what the amount costs in roubles while it is typed.
+// Shows the price of the amount in rubles while it is typed.
 {
   const form = document.querySelector("[data-top-up]");
   const line = form.querySelector("[data-roubles]");
@@ -12,7 +12,7 @@
     const fits = Number(typed) > 0;
     line.hidden = !fits;
     if (!fits) return;
-    // In whole hundredths, whose product is exact: halves go up, as they do in the payment.
+    // In whole hundredths, so that the product is exact; rounds half up, as the payment does.
     const hundredths = Math.round(Number(typed) * 100) * Math.round(Number(form.dataset.rate) * 100);
     line.querySelector("[data-roubles-value]").textContent = format.format(Math.round(hundredths / 100) / 100);
   };
