@@ -44,9 +44,7 @@ def test_a_long_token_needs_attention_on_its_last_day(
     assert "week ends in" in as_alice.get("/dashboard").text
 
 
-def test_an_outage_is_told_before_anything_else(
-    as_alice: Browser, session: Session, settings: Settings, time: Clock
-) -> None:
+def test_an_outage_is_shown_first(as_alice: Browser, session: Session, settings: Settings, time: Clock) -> None:
     gap = settings.upstream.probe_gap
     assert "The upstream is down." not in as_alice.get("/dashboard").text
     first = time() - timedelta(seconds=5)

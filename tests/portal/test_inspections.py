@@ -42,7 +42,7 @@ def test_an_admin_has_a_tokens_flows_shown_and_ends_it(
     assert f",token,,{shown},{alice.email},<b>ticket</b> 17," in f",{line.partition(',')[2]}"
 
 
-def test_what_is_refused_stands_at_its_field(as_dana: Browser) -> None:
+def test_an_error_is_shown_at_its_field(as_dana: Browser) -> None:
     answer = as_dana.post(PAGE, target="user", name="nobody", minutes="15", reason="ticket 17")
     assert answer.status_code == 400
     assert "User not found." in answer.text

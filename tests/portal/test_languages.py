@@ -52,7 +52,7 @@ def translated(catalog: Catalog) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield one, (message.string,) if isinstance(message.string, str) else tuple(message.string)
 
 
-def test_every_sentence_is_written_in_russian_and_none_is_left_over(russian: Catalog) -> None:
+def test_every_message_has_a_russian_translation_and_none_is_unused(russian: Catalog) -> None:
     known = {english for english, forms in translated(russian) if all(forms)}
     assert said() - known == set()
     assert known - said() == set()
@@ -92,7 +92,7 @@ def test_plural_forms_are_right(app: Flask, hours: int, english: str, russian: s
         (3600, "1 hour", "1 час"),
     ],
 )
-def test_a_duration_is_written_one_way_on_every_page_and_in_mail(
+def test_a_duration_has_one_format_on_pages_and_in_e_mails(
     app: Flask, seconds: int, english: str, russian: str
 ) -> None:
     """What is left, what was bought and what a mail names are durations alike: in words, the two largest units."""
@@ -121,7 +121,7 @@ def test_a_chosen_language_goes_before_the_browsers(anonymous: Browser) -> None:
     assert "Войти" in anonymous.get("/login", headers={"Accept-Language": "en"}).text
 
 
-def test_numbers_and_refusals_are_written_in_the_readers_language(as_alice: Browser, alice: User) -> None:
+def test_numbers_and_rejections_are_in_the_readers_language(as_alice: Browser, alice: User) -> None:
     as_alice.post("/preferences", lang="ru")
     page = as_alice.get("/wallet")
     assert "100,00" in page.text

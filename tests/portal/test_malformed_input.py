@@ -56,7 +56,7 @@ def test_the_first_and_the_last_day_there_is_can_be_reconciled(as_dana: Browser,
         assert answer.status_code == 200
 
 
-def test_a_coupon_that_grows_when_it_is_written_in_capitals_is_refused(as_dana: Browser) -> None:
+def test_a_coupon_that_grows_in_upper_case_is_rejected(as_dana: Browser) -> None:
     answer = as_dana.post("/admin/coupons/new", code="ß" * 20, percent="10")
     assert answer.status_code == 400
     assert "Use at most 32 characters." in answer.text

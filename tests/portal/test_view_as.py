@@ -32,7 +32,7 @@ def test_the_admin_sees_what_the_user_sees_under_a_banner(viewer: Browser, alice
     assert alice.email in viewer.get("/profile").text
 
 
-def test_it_is_written_down_with_its_reason_and_the_user_is_told(
+def test_impersonation_is_audited_with_its_reason_and_the_user_is_notified(
     viewer: Browser, alice: User, dana: User, session: Session
 ) -> None:
     entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "user.viewed")).one()
@@ -53,7 +53,7 @@ def test_every_change_is_refused_meanwhile_whatever_its_route(app: Flask, viewer
     assert actions(session) == before
 
 
-def test_the_office_and_what_is_for_the_users_own_eyes_stay_closed(viewer: Browser) -> None:
+def test_the_admin_area_and_private_pages_are_closed_during_impersonation(viewer: Browser) -> None:
     paths = ("/admin/", "/admin/users", "/profile/two-factor", "/profile/two-factor/setup")
     assert [viewer.get(path).status_code for path in paths] == [403] * 4
 
@@ -66,7 +66,7 @@ def test_it_ends_after_a_quarter_of_an_hour(viewer: Browser, time: Clock) -> Non
     assert viewer.get("/admin/users").status_code == 200
 
 
-def test_the_admin_stops_by_a_button_and_is_back_at_the_user(viewer: Browser, alice: User) -> None:
+def test_ending_impersonation_leads_back_to_the_user(viewer: Browser, alice: User) -> None:
     assert viewer.post("/view-as/end").location == f"/admin/users/{alice.id}"
     assert "Hello, dana" in viewer.get("/dashboard").text
     assert viewer.post("/view-as/end").location == "/dashboard"
@@ -79,7 +79,7 @@ def test_the_admin_stops_in_maintenance_too(as_dana: Browser, alice: User) -> No
     assert save(as_dana, "maintenance.on", "false") == 303
 
 
-def test_who_is_no_admin_any_more_sees_his_own_again(viewer: Browser, dana: User, session: Session) -> None:
+def test_impersonation_ends_with_the_admin_role(viewer: Browser, dana: User, session: Session) -> None:
     make_user(session, "erin", is_superuser=True)
     roles.set_superuser(session, dana.id, superuser=False, actor=PLATFORM)
     session.commit()
@@ -87,7 +87,7 @@ def test_who_is_no_admin_any_more_sees_his_own_again(viewer: Browser, dana: User
     assert "Hello, alice" not in page.text
 
 
-def test_who_becomes_an_admin_is_viewed_no_longer(viewer: Browser, alice: User, session: Session) -> None:
+def test_impersonation_ends_when_the_user_becomes_an_admin(viewer: Browser, alice: User, session: Session) -> None:
     roles.set_superuser(session, alice.id, superuser=True, actor=PLATFORM)
     session.commit()
     assert "Hello, dana" in viewer.get("/dashboard").text

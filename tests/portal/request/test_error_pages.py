@@ -62,7 +62,7 @@ def test_a_program_is_told_of_no_page_and_no_button(anonymous: Browser) -> None:
     assert "PATCH" in answer.headers["Allow"]
 
 
-def test_a_form_that_is_no_longer_good_leads_back_to_it(app: Flask) -> None:
+def test_an_expired_form_links_to_itself(app: Flask) -> None:
     browser = Browser(app.test_client())
     page = "/tokens/buy?duration_hours=12&name=travel"
     refused = browser.client.post("/tokens/buy", headers={"Referer": f"http://localhost{page}"})
@@ -129,7 +129,7 @@ def test_after_an_error_in_a_purchase_nothing_of_it_is_left(
     assert as_alice.post("/tokens/buy", **form).status_code == 200
 
 
-def test_with_the_database_down_pages_say_so_and_static_files_and_health_still_answer(
+def test_with_the_database_down_pages_return_503_and_static_files_and_health_work(
     app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/none", connect_args={"connect_timeout": 1})
@@ -159,7 +159,7 @@ def test_health_is_always_200_and_names_its_parts(anonymous: Browser) -> None:
     assert "Set-Cookie" not in answer.headers
 
 
-def test_health_says_which_part_is_down(settings: Settings) -> None:
+def test_health_reports_which_component_is_down(settings: Settings) -> None:
     redis = settings.redis.model_copy(update={"url": "redis://127.0.0.1:1/0"})
     database = settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
     broken = create_app(settings.model_copy(update={"redis": redis, "database": database}))
@@ -177,7 +177,7 @@ def test_health_does_not_wait_for_a_part_that_hangs(anonymous: Browser, monkeypa
     assert answer.json["status"] in {"healthy", "unhealthy"}
 
 
-def test_health_does_not_wait_for_a_database_that_takes_connections_and_says_nothing(settings: Settings) -> None:
+def test_health_does_not_wait_for_a_database_that_accepts_and_hangs(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+psycopg2://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
         database = settings.database.model_copy(update={"url": url})

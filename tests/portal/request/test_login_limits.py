@@ -197,7 +197,7 @@ def test_redis_holds_neither_addresses_nor_unbounded_lists(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_stands_in_for_redis_waits_as_long_as_the_script(
+def test_the_fallback_in_memory_waits_as_long_as_the_script(
     settings: Settings, redis: Redis, time: Clock, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - a history that can be repeated
@@ -225,7 +225,7 @@ def attack(at: Callable[[str], Browser], user: User) -> None:
         guess(at(f"203.0.113.{number}"), user.email)
 
 
-def test_a_right_password_that_was_guessed_opens_nothing_without_the_mail(
+def test_a_guessed_password_gives_no_access_without_the_e_mailed_link(
     at: Callable[[str], Browser], post: Mailbox, alice: User
 ) -> None:
     """Guesses from many addresses hit in the end: then the account's mail has to prove whose it is."""

@@ -50,7 +50,7 @@ def test_no_secret_of_a_link_is_kept(anonymous: Browser, redis: Redis) -> None:
     assert len(max(redis.hvals(failed_requests.ASKED_KEY), key=len)) < 1000  # type: ignore[arg-type]
 
 
-def test_what_went_well_is_not_kept(anonymous: Browser, redis: Redis) -> None:
+def test_successful_requests_are_not_stored(anonymous: Browser, redis: Redis) -> None:
     id_of(anonymous.get("/"))
     id_of(anonymous.get("/static/css/none.css"))
     assert not redis.exists(failed_requests.ASKED_KEY)

@@ -69,7 +69,7 @@ def test_only_the_ops_networks_may_read_them(anonymous: Browser, as_dana: Browse
         assert browser.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 403
 
 
-def test_a_method_that_somebody_invents_is_no_label_of_its_own(anonymous: Browser) -> None:
+def test_an_unknown_method_gets_no_metric_label_of_its_own(anonymous: Browser) -> None:
     for number in range(3):
         for path in ("/", "/zzz", "/api/v1/health"):
             assert anonymous.client.open(path, method=f"MADE-UP-{number}").status_code in {404, 405}
@@ -201,7 +201,7 @@ def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, commit
     assert wrong == set()
 
 
-def test_processes_add_up_and_a_dead_one_takes_nothing_away(
+def test_metrics_of_processes_add_up_and_survive_a_dead_one(
     committed: Shop, environment: dict[str, str], redis: Redis, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -244,9 +244,7 @@ def asked(port: int, path: str) -> str:
         return ""
 
 
-def test_an_error_that_nobody_caught_is_counted_as_one_and_as_a_500(
-    real: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unhandled_error_is_counted_once_and_as_a_500(real: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     def bug(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
@@ -257,7 +255,7 @@ def test_an_error_that_nobody_caught_is_counted_as_one_and_as_a_500(
         assert value(text, name, '{method="GET",status="500"}') == 1
 
 
-def test_what_is_rolled_back_counts_for_nothing(committed: Shop) -> None:
+def test_rolled_back_rows_are_not_counted(committed: Shop) -> None:
     settings, sessions = committed
     alice = person(sessions, "alice", balance="500")
     seen: list[audit_counters.Totals] = []
@@ -275,7 +273,7 @@ def test_what_is_rolled_back_counts_for_nothing(committed: Shop) -> None:
     assert seen == [{"token_purchases|1": 1}]
 
 
-def test_a_part_that_is_down_says_so_and_takes_nothing_else_along(
+def test_metrics_report_a_component_that_is_down_and_keep_the_rest(
     real: Browser, committed: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("portal.status.metrics_collector._queue_figures", away)

@@ -60,7 +60,9 @@ def test_a_new_buyer_sees_every_mistake_of_the_form_at_once(anonymous: Browser) 
         assert answer.text.count(f'role="alert">{mistake}<') == 1
 
 
-def test_a_taken_name_and_a_wrong_invitation_are_told_with_the_rest(anonymous: Browser, alice: User) -> None:
+def test_a_taken_username_and_an_unknown_referral_code_are_shown_with_the_other_errors(
+    anonymous: Browser, alice: User
+) -> None:
     answer = anonymous.post(
         "/register",
         email="new@example.test",
@@ -137,7 +139,7 @@ def test_every_page_that_answers_a_form_can_be_shown_again_and_fetched(
             assert 'form="sent-form"' in refused.text, rule.rule
 
 
-def test_the_way_back_of_a_form_keeps_what_it_was_for(as_alice: Browser) -> None:
+def test_the_return_path_of_a_form_is_kept(as_alice: Browser) -> None:
     answer = as_alice.get("/wallet/top-up?next=/tokens/buy")
     assert answer.location == "/wallet?next=/tokens/buy"
     assert as_alice.get("/profile/password").location == "/profile"

@@ -67,7 +67,7 @@ def test_it_works_in_either_header_and_its_last_use_is_seen(
     assert session.scalars(select(ApiKey.last_used_at)).one() == time()
 
 
-def test_what_each_scope_opens(app: Flask, session: Session, alice: User, dana: User, settings: Settings) -> None:
+def test_access_of_each_scope(app: Flask, session: Session, alice: User, dana: User, settings: Settings) -> None:
     buy = {"duration_hours": 1, "scope": "full"}
     for user, scope, read, spend, office in (
         (alice, KeyScope.READ, 200, 403, 403),
@@ -83,7 +83,7 @@ def test_what_each_scope_opens(app: Flask, session: Session, alice: User, dana: 
         told(caller.patch("/users/me", {"full_name": "X"}), 403)
 
 
-def test_a_former_admins_key_opens_the_office_no_more(
+def test_a_former_admins_key_has_no_admin_access(
     app: Flask, session: Session, alice: User, dana: User, settings: Settings
 ) -> None:
     roles.set_superuser(session, alice.id, superuser=True, actor=Actor(dana.id))
@@ -145,7 +145,7 @@ def test_a_key_that_cannot_be_is_refused(as_alice: Browser, fields: dict[str, st
     assert session.scalars(select(ApiKey)).all() == []
 
 
-def test_nobody_has_more_than_twenty(session: Session, alice: User, settings: Settings) -> None:
+def test_a_user_has_at_most_twenty_keys(session: Session, alice: User, settings: Settings) -> None:
     for _ in range(api_keys.AT_MOST):
         key_of(session, alice, settings, KeyScope.READ)
     with pytest.raises(InvalidInput):

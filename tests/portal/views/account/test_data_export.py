@@ -65,7 +65,7 @@ def test_the_file_holds_no_secret_and_nothing_of_others(
         assert secret not in text
 
 
-def test_the_page_says_in_numbers_what_lapses(
+def test_the_page_shows_in_numbers_what_is_forfeited(
     as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     used_token(session, alice, settings)
@@ -74,7 +74,7 @@ def test_the_page_says_in_numbers_what_lapses(
     assert "Tokens that end at once" in page.text
 
 
-def test_a_deleted_account_is_nameless_and_its_tokens_are_dead(
+def test_a_deleted_account_is_anonymised_and_its_tokens_are_revoked(
     app: Flask, as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     token = used_token(session, alice, settings)
@@ -99,7 +99,7 @@ def test_a_deleted_account_is_nameless_and_its_tokens_are_dead(
     assert login.status_code == 401
 
 
-def test_keys_webhooks_and_notes_go_with_the_account_and_the_books_stay(
+def test_keys_webhooks_and_notes_are_deleted_with_the_account_and_the_ledger_stays(
     *, app: Flask, as_alice: Browser, alice: User, dana: User, session: Session, settings: Settings,
     connection: Connection,
 ) -> None:  # fmt: skip
@@ -155,7 +155,7 @@ def test_the_last_admin_cannot_leave(as_dana: Browser, dana: User, session: Sess
     assert dana.is_active
 
 
-def test_nobody_leaves_while_a_payment_is_under_way(
+def test_an_account_with_a_pending_payment_cannot_be_deleted(
     as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     payment = top_up(session, alice, settings)
@@ -177,6 +177,6 @@ def test_a_deleted_account_is_not_enabled_again(
     assert as_dana.get(f"/admin/users/{alice.id}").status_code == 200
 
 
-def test_disabling_one_who_has_left_changes_nothing(as_alice: Browser, alice: User, session: Session) -> None:
+def test_disabling_a_deleted_account_changes_nothing(as_alice: Browser, alice: User, session: Session) -> None:
     as_alice.post("/profile/delete", current_password=PASSWORD)
     assert roles.set_active(session, alice.id, active=False, actor=PLATFORM).is_active is False

@@ -62,7 +62,7 @@ def test_who_registers_through_the_api_gets_the_link_at_once_and_is_told_why_no_
     assert anonymous.client.post("/api/v1/auth/login", json=own).status_code == 200
 
 
-def test_who_registers_logs_in_after_confirming_the_address(anonymous: Browser, post: Mailbox) -> None:
+def test_a_new_user_logs_in_after_confirming_the_address(anonymous: Browser, post: Mailbox) -> None:
     anonymous.post("/register", **NEW)
     assert (
         anonymous.flashes("/login")
@@ -141,7 +141,7 @@ def test_a_new_password_by_link_ends_every_login_and_every_other_link(
     assert "user.password_reset" in actions(session, alice)
 
 
-def test_who_registered_anothers_address_first_keeps_nothing_of_it(
+def test_registering_another_persons_address_first_gives_no_access_to_it(
     browsers: Callable[[], Browser], post: Mailbox, session: Session
 ) -> None:
     """Mallory registers erin's address with a password of hers, and waits for erin to confirm it."""
@@ -155,7 +155,9 @@ def test_who_registered_anothers_address_first_keeps_nothing_of_it(
     assert erin.post("/login", email=NEW["email"], password=OTHER).status_code == 303
 
 
-def test_nobody_is_flooded_with_mail(browsers: Callable[[], Browser], post: Mailbox, alice: User) -> None:
+def test_the_number_of_e_mails_to_a_user_is_limited(
+    browsers: Callable[[], Browser], post: Mailbox, alice: User
+) -> None:
     for number in range(5):
         browser = browsers()
         browser.client.environ_base["REMOTE_ADDR"] = f"203.0.113.{number}"
@@ -168,7 +170,7 @@ def test_an_address_asks_for_ten_links_an_hour(anonymous: Browser, post: Mailbox
     assert codes == [303] * 10 + [429]
 
 
-def test_a_new_address_counts_when_it_is_confirmed_and_the_old_one_is_told(
+def test_a_new_address_applies_once_confirmed_and_the_old_one_is_notified(
     as_alice: Browser, browsers: Callable[[], Browser], post: Mailbox, alice: User, session: Session
 ) -> None:
     fields = {"email": "alice@example.org", "current_password": PASSWORD}
@@ -184,7 +186,7 @@ def test_a_new_address_counts_when_it_is_confirmed_and_the_old_one_is_told(
     assert actions(session, alice).count("user.email_changed") == 1  # type: ignore[arg-type]
 
 
-def test_a_link_to_the_old_address_opens_nothing_once_there_is_a_new_one(
+def test_a_link_to_the_old_address_is_invalid_after_a_change(
     as_alice: Browser, browsers: Callable[[], Browser], post: Mailbox, alice: User
 ) -> None:
     browsers().post("/forgot-password", email=alice.email)
@@ -256,7 +258,7 @@ def test_a_link_for_one_thing_does_no_other(
     assert browser.log_in(alice).status_code == 303
 
 
-def test_without_a_mail_server_the_pages_say_what_that_means(anonymous: Browser, as_alice: Browser) -> None:
+def test_without_a_mail_server_the_pages_explain_the_consequences(anonymous: Browser, as_alice: Browser) -> None:
     for browser, path in ((anonymous, "/forgot-password"), (anonymous, "/confirm-again"), (as_alice, "/profile/email")):
         page = browser.get(path)
         assert "no mail server is set up here yet" in page.text.lower()

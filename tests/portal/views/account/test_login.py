@@ -18,7 +18,7 @@ from tests.portal.conftest import Browser, text_of
 NEW = {"email": "erin@example.test", "username": "erin", "password": PASSWORD}
 
 
-def test_who_registers_can_log_in_and_sees_an_empty_wallet(anonymous: Browser) -> None:
+def test_a_new_user_can_log_in_and_sees_an_empty_wallet(anonymous: Browser) -> None:
     answer = anonymous.post("/register", **NEW)
     assert (answer.status_code, answer.location) == (303, "/login")
     assert "Log in now." in anonymous.get("/login").text
@@ -28,7 +28,7 @@ def test_who_registers_can_log_in_and_sees_an_empty_wallet(anonymous: Browser) -
 
 
 @pytest.mark.parametrize("email", ["alice@example.test", "free@example.test"])
-def test_a_taken_user_name_is_said_plainly_whatever_the_address(anonymous: Browser, alice: User, email: str) -> None:
+def test_a_taken_username_is_reported_for_any_address(anonymous: Browser, alice: User, email: str) -> None:
     answer = anonymous.post("/register", email=email, username="ALICE", password=PASSWORD)
     assert answer.status_code == 400
     assert "This username is already taken." in answer.text
@@ -56,7 +56,7 @@ def test_a_faulty_field_is_named_and_the_password_is_not_shown_again(
     assert session.scalar(select(User.id)) is None
 
 
-def test_a_failed_login_is_written_down_whoevers_it_was(app: Flask, alice: User, session: Session) -> None:
+def test_a_failed_login_is_audited_also_for_an_unknown_address(app: Flask, alice: User, session: Session) -> None:
     for email in (alice.email, "nobody@example.test"):
         answer = Browser(app.test_client()).post("/login", email=email, password="wrong password")
         assert text_of(answer, "alert") == "Incorrect e-mail address or password."
@@ -150,13 +150,13 @@ def test_logging_out_ends_the_login_and_is_recorded(as_alice: Browser, alice: Us
 
 
 @pytest.mark.parametrize("garbage", ["", ":", "x:1", "00000000-0000-0000-0000-000000000000:1"])
-def test_a_login_of_nobody_is_no_login(anonymous: Browser, garbage: str) -> None:
+def test_a_cookie_without_a_login_is_ignored(anonymous: Browser, garbage: str) -> None:
     with anonymous.client.session_transaction() as session_:
         session_["_user_id"] = garbage
     assert anonymous.get("/dashboard").status_code == 302
 
 
-def test_a_local_way_back_is_kept(anonymous: Browser, alice: User) -> None:
+def test_a_local_return_path_is_kept(anonymous: Browser, alice: User) -> None:
     way = anonymous.get("/tokens/buy?duration_hours=24&scope=full").location
     assert "/tokens/buy?duration_hours%3D24%26scope%3Dfull" in way
     back = "/tokens/buy?duration_hours=24&scope=full"
@@ -197,7 +197,7 @@ def test_an_easy_password_is_refused_at_its_field(anonymous: Browser, as_alice: 
 
 
 @pytest.mark.parametrize("email", ["alice@example.test", "erin@example.test"])
-def test_what_registering_says_is_true_of_a_taken_address_and_helps_its_owner(
+def test_the_message_after_registration_is_true_for_a_taken_address_too(
     anonymous: Browser, alice: User, *, email: str
 ) -> None:
     anonymous.post("/register", **{**NEW, "email": email})
@@ -209,7 +209,7 @@ def test_what_registering_says_is_true_of_a_taken_address_and_helps_its_owner(
 
 
 @pytest.mark.parametrize("contact", ["", "help@example.test"])
-def test_without_mail_the_page_for_a_forgotten_password_says_whom_to_ask(
+def test_without_mail_the_page_for_a_forgotten_password_names_a_contact(
     app: Flask, anonymous: Browser, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, contact: str
 ) -> None:
     seller = settings.seller.model_copy(update={"contact": contact})

@@ -40,7 +40,7 @@ def test_the_page_names_each_device_and_marks_this_one(as_alice: Browser, elsewh
     assert text_of(page, "pill pill-good") == "this one"
 
 
-def test_a_login_that_is_ended_is_dead_at_once_and_its_cookie_is_worth_nothing(
+def test_an_ended_login_and_its_cookie_are_invalid_immediately(
     app: Flask, as_alice: Browser, elsewhere: Browser
 ) -> None:
     stolen = elsewhere.session_cookie()
@@ -58,7 +58,7 @@ def test_ending_this_login_leads_to_the_start_page(as_alice: Browser) -> None:
     assert as_alice.get("/dashboard").status_code == 302
 
 
-def test_the_cookie_of_who_logged_out_is_worth_nothing(app: Flask, as_alice: Browser) -> None:
+def test_the_cookie_is_invalid_after_logout(app: Flask, as_alice: Browser) -> None:
     stolen = as_alice.session_cookie()
     as_alice.post("/logout")
     thief = app.test_client()
@@ -103,7 +103,7 @@ def test_each_login_gets_a_row_of_its_own_so_that_a_planted_cookie_is_worth_noth
     assert attacker.get("/dashboard").status_code == 302
 
 
-def test_a_login_of_the_api_opens_no_page(app: Flask, as_alice: Browser, session: Session) -> None:
+def test_an_api_login_gives_no_access_to_pages(app: Flask, as_alice: Browser, session: Session) -> None:
     session.execute(update(Login).where(Login.id == login_of(as_alice)).values(kind=LoginKind.API))
     session.commit()
     assert as_alice.get("/dashboard").status_code == 302
@@ -145,7 +145,7 @@ def test_a_wrong_password_begins_no_login(anonymous: Browser, alice: User, sessi
         ("", "Unknown device"),
     ],
 )
-def test_a_user_agent_is_put_into_words(app: Flask, agent: str, words: str) -> None:
+def test_a_user_agent_is_described(app: Flask, agent: str, words: str) -> None:
     with app.test_request_context():
         assert user_agents.device(Login(kind=LoginKind.PAGE, user_agent=agent)) == words
 

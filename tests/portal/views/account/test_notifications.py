@@ -64,7 +64,7 @@ def test_a_link_asks_first_and_acts_without_a_login(
     assert anonymous.get(link[:-1]).status_code == 404
 
 
-def test_a_login_with_a_new_browser_is_told_to_the_owner(
+def test_the_owner_is_notified_of_a_login_from_a_new_browser(
     as_alice: Browser, anonymous: Browser, session: Session, alice: User
 ) -> None:
     session.execute(delete(OutboxMail))
@@ -77,9 +77,7 @@ def test_a_login_with_a_new_browser_is_told_to_the_owner(
     assert (mail.kind, mail.recipient, mail.context["address"]) == ("login", alice.email, "127.0.0.1")
 
 
-def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
-    as_dana: Browser, session: Session, alice: User, queued: Jobs
-) -> None:
+def test_an_admin_sees_e_mails_by_state(as_dana: Browser, session: Session, alice: User, queued: Jobs) -> None:
     session.execute(delete(OutboxMail))
     for key in ("waits", "left", "failed"):
         outbox.enqueue_mail(session, "welcome", alice, dedup_key=key, username="alice")
@@ -111,7 +109,7 @@ def test_the_office_sees_what_waits_what_left_and_what_was_given_up(
     assert actions(session).count(AuditAction.MAIL_SENT_AGAIN) == 1
 
 
-def test_the_office_shows_every_kind_in_both_languages_behind_a_sandbox(as_dana: Browser) -> None:
+def test_every_e_mail_is_previewed_in_both_languages_in_a_sandbox(as_dana: Browser) -> None:
     for kind in mail_rendering.kinds():
         assert kind in labels.KINDS, f"portal/presentation/labels.py says nothing about {kind}"
         for lang in ("en", "ru"):

@@ -21,7 +21,7 @@ def test_the_browsers_zone_is_taken_at_registration(anonymous: Browser, session:
     assert session.scalars(select(User.time_zone).where(User.username == "erin")).one() == "Europe/Moscow"
 
 
-def test_the_browsers_zone_is_taken_at_a_login_by_who_has_none(
+def test_a_login_sets_the_browsers_time_zone_when_none_is_set(
     anonymous: Browser, session: Session, alice: User
 ) -> None:
     session.commit()

@@ -105,7 +105,7 @@ def test_a_factor_that_is_on_is_not_replaced_without_a_code(as_alice: Browser, p
     assert as_alice.get("/profile/two-factor/setup").location == "/profile/two-factor"
 
 
-def test_a_right_password_opens_nothing_without_its_code(half: Browser, phone: App) -> None:
+def test_a_correct_password_gives_no_access_without_its_code(half: Browser, phone: App) -> None:
     assert half.get("/dashboard").status_code == 302
     assert half.post("/login/code", code="000000").status_code == 401
     assert half.get("/dashboard").status_code == 302
@@ -228,7 +228,7 @@ def test_after_the_portals_key_was_replaced_recovery_codes_still_work(
     assert half.post("/login/code", code=phone.saved[0]).status_code == 303
 
 
-def test_an_admin_resets_it_with_a_reason_and_the_owner_is_told(
+def test_an_admin_resets_it_with_a_reason_and_the_owner_is_notified(
     as_dana: Browser, as_alice: Browser, alice: User, phone: App, session: Session
 ) -> None:
     path = f"/admin/users/{alice.id}/two-factor"
@@ -242,7 +242,7 @@ def test_an_admin_resets_it_with_a_reason_and_the_owner_is_told(
     assert (mail.recipient, mail.context["reason"]) == (alice.email, "Lost the phone")
 
 
-def test_where_admins_need_it_the_office_opens_once_it_is_on(
+def test_the_admin_area_can_require_two_factor_authentication(
     app: Flask, settings: Settings, as_dana: Browser, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portal = settings.portal.model_copy(update={"admin_two_factor": True})

@@ -131,7 +131,7 @@ def text_of_figure(html: str, testid: str) -> str:
     return html.partition(f'data-testid="{testid}">')[2].partition("<")[0]
 
 
-def test_the_audit_log_is_filtered_by_action_and_person(
+def test_the_audit_log_is_filtered_by_action_and_user(
     as_dana: Browser, alice: User, dana: User, session: Session
 ) -> None:
     session.commit()

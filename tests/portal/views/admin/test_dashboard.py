@@ -53,7 +53,7 @@ def report(**faults: list[str]) -> Report:
     return Report(transfers=0, turnover=Decimal(0), balances={}, faults=faults)
 
 
-def test_what_needs_a_person_is_on_top(as_dana: Browser, session: Session, redis: Redis, lane: Queue) -> None:
+def test_items_that_need_attention_are_on_top(as_dana: Browser, session: Session, redis: Redis, lane: Queue) -> None:
     ledger_verification.record_check(session, report())
     session.commit()
     page = as_dana.get("/admin/").text
@@ -120,14 +120,14 @@ def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:
     assert '<dt title="scope_denied">address not opened by the token</dt>' in html
 
 
-def test_every_refusal_of_the_proxy_has_words_for_an_admin() -> None:
+def test_every_rejection_of_the_proxy_has_a_label_for_admins() -> None:
     source = "".join(path.read_text() for path in (ROOT / "addon/http1").glob("*.py"))
     of_the_layer = set(re.findall(r'(?:Refuse\(|HeadError\([^()]*, )\d{3}, "(\w+)"', source))
     assert {"internal", "uri_too_long", "overloaded"} < of_the_layer
     assert of_the_layer | set(refusals._TABLE) == set(SHORT)
 
 
-def test_the_first_page_stands_without_redis_and_asks_little(
+def test_the_dashboard_works_without_redis_and_takes_few_queries(
     app: Flask, as_dana: Browser, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(components, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
@@ -139,13 +139,13 @@ def test_the_first_page_stands_without_redis_and_asks_little(
     assert "nobody knows how the jobs are" in as_dana.get("/admin/jobs").text
 
 
-def test_the_books_are_verified_when_an_admin_asks(as_dana: Browser, queued: Jobs) -> None:
+def test_an_admin_starts_a_ledger_verification(as_dana: Browser, queued: Jobs) -> None:
     assert as_dana.post("/admin/verify").location == "/admin/"
     assert queued == [("jobs.cleanup.verify_ledger",)]
     assert "The books are being verified." in as_dana.flashes("/admin/")
 
 
-def test_without_redis_nobody_is_told_that_the_books_are_being_verified(
+def test_without_redis_a_ledger_verification_is_not_announced(
     as_dana: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(*_job: str) -> None:
@@ -207,7 +207,7 @@ def test_an_announcement_has_a_time(as_dana: Browser, anonymous: Browser) -> Non
     assert announce(as_dana, level="loud") == 400
 
 
-def test_every_job_has_words_for_an_admin() -> None:
+def test_every_job_has_a_name_for_admins() -> None:
     sources = [path for folder in ("jobs", "portal") for path in (ROOT / folder).rglob("*.py")]
     sources = [path for path in sources if path.name not in {"job_names.py", "renamed.py"}]
     asked_for = {name for path in sources for name in re.findall(r'"(jobs\.\w+\.\w+)"', path.read_text())}

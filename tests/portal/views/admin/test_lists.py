@@ -60,7 +60,7 @@ def test_tokens_are_found_by_state_and_owner(
     assert "No tokens match." in as_dana.get("/admin/tokens?owner=nobody%25").text
 
 
-def test_a_session_is_cut_and_that_is_written_down(
+def test_a_session_is_ended_by_an_admin_and_audited(
     as_dana: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     opened = open_session(session, alice, settings)
@@ -169,7 +169,7 @@ def test_a_list_of_offers_that_there_is_not_is_no_file(as_dana: Browser) -> None
     assert as_dana.get("/admin/offers?format=csv&list=secrets").status_code == 404
 
 
-def test_the_log_says_how_far_it_is_sealed_and_whether_it_holds(
+def test_the_audit_log_shows_how_far_it_is_chained_and_whether_it_is_intact(
     as_dana: Browser, session: Session, settings: Settings
 ) -> None:
     key = hash_chain.key_of(settings.tokens)

@@ -32,7 +32,7 @@ def form(**changes: str) -> dict[str, str]:
     return {"amount": "200", "reason": "as agreed", "key": str(uuid.uuid4()), **changes}
 
 
-def test_a_refund_is_booked_once_and_the_job_is_asked_for(
+def test_a_refund_is_recorded_once_and_enqueues_its_job(
     *, as_dana: Browser, charlie: User, session: Session, payment: Payment, queued: Jobs
 ) -> None:
     page = as_dana.get(f"/admin/payments/{payment.id}")
@@ -111,7 +111,7 @@ def test_a_payment_that_is_not_there_is_404(as_dana: Browser) -> None:
     assert as_dana.post(f"/admin/payments/{uuid.uuid4()}/refund", **form()).status_code == 404
 
 
-def test_what_waits_for_a_person_is_listed_until_he_says_what_he_did(
+def test_a_payment_event_is_listed_until_its_review_is_closed(
     *, as_dana: Browser, session: Session, payment: Payment, settings: Settings
 ) -> None:
     event = replace(decided(session, payment, settings), outcome="dispute_won", event_id="e-1", refund_id="d-9")
@@ -135,7 +135,7 @@ def test_what_waits_for_a_person_is_listed_until_he_says_what_he_did(
     assert as_dana.post(f"/admin/payments/review/{stored}", note="again").status_code == 404
 
 
-def test_a_debtor_sees_what_he_owes_and_that_a_top_up_repays_it(
+def test_a_user_with_a_debt_sees_it_and_that_a_top_up_repays_it(
     *, as_charlie: Browser, as_dana: Browser, charlie: User, session: Session, payment: Payment, settings: Settings
 ) -> None:
     buy(session, charlie, settings)

@@ -82,7 +82,7 @@ def test_a_change_on_top_of_an_unseen_one_is_refused(as_dana: Browser) -> None:
     assert as_dana.get("/admin/settings/limits.proxy_at_once").text.count("default from config.toml") == 1
 
 
-def test_a_buyer_never_pays_a_price_that_he_was_not_shown(
+def test_a_price_that_was_not_shown_is_not_charged(
     as_alice: Browser, as_dana: Browser, alice: User, session: Session
 ) -> None:
     bundle = some_bundle(session)

@@ -32,7 +32,7 @@ def listed(browser: Browser, **query: str) -> list[str]:
     return [part.partition('"')[0] for part in html.split('aria-label="')[1:] if "@example.test" in part[:60]]
 
 
-def test_people_are_filtered_and_sorted(as_dana: Browser, alice: User, session: Session) -> None:
+def test_users_are_filtered_and_sorted(as_dana: Browser, alice: User, session: Session) -> None:
     poor = make_user(session, "poor")
     gone = make_user(session, "gone", balance="7")
     gone.is_active = False
@@ -112,7 +112,7 @@ def test_several_are_disabled_after_a_look(
     assert as_dana.post("/admin/users/bulk", user="no id", action="disable").location == "/admin/users"
 
 
-def test_who_has_deleted_his_account_keeps_nobody_from_being_enabled(
+def test_a_deleted_account_does_not_block_enabling_others(
     as_dana: Browser, as_charlie: Browser, charlie: User, alice: User, session: Session
 ) -> None:
     assert as_charlie.post("/profile/delete", current_password=PASSWORD).status_code == 303
@@ -155,7 +155,7 @@ def test_notes_are_for_admins_only(as_dana: Browser, as_alice: Browser, alice: U
     assert "a refund" not in as_alice.get("/profile").text
 
 
-def test_everything_about_a_person_takes_few_queries(
+def test_a_user_profile_takes_few_queries(
     app: Flask, as_dana: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)

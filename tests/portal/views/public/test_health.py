@@ -16,7 +16,7 @@ def test_health_is_degraded_while_the_upstream_is_out(anonymous: Browser, redis:
         assert (answer.json["status"], answer.json["checks"]["upstream"]) == (status, word)
 
 
-def test_the_state_of_another_upstream_is_no_word_on_ours(anonymous: Browser, redis: Redis) -> None:
+def test_the_state_of_another_upstream_is_ignored(anonymous: Browser, redis: Redis) -> None:
     redis.set(STATE_KEY, UpstreamState("http://the-one-before.test", False, {}).as_json())
     answer = anonymous.get("/health")
     assert answer.json is not None

@@ -53,7 +53,7 @@ def test_the_owner_sees_the_last_requests_and_why_some_were_refused(
     assert as_charlie.get(f"/tokens/{token.id}/try").status_code == 404
 
 
-def test_what_is_older_than_the_page_says_is_not_shown(
+def test_requests_older_than_the_shown_period_are_omitted(
     login: Callable[[User], Browser], alice: User, token: AccessToken, redis: Redis, time: Clock
 ) -> None:
     """A list of the last hour holds the last hour, however long newer entries keep its key alive."""
@@ -69,7 +69,7 @@ def test_what_is_older_than_the_page_says_is_not_shown(
     assert "No rejected requests in the last seven days." in as_alice.get(f"/tokens/{token.id}").text
 
 
-def test_the_page_refreshes_itself_until_it_is_asked_not_to(as_alice: Browser, token: AccessToken) -> None:
+def test_the_page_refreshes_itself_until_it_is_turned_off(as_alice: Browser, token: AccessToken) -> None:
     assert 'data-refresh="2000"' in as_alice.get(f"/tokens/{token.id}/traffic").text
     assert "data-refresh" not in as_alice.get(f"/tokens/{token.id}/traffic?live=0").text
 
@@ -110,7 +110,7 @@ def test_a_request_is_tried_against_the_scope(
     assert words in text_of(page, "alert")
 
 
-def test_a_token_that_opens_nothing_now_says_so_beside_what_its_scope_says(
+def test_a_request_test_shows_that_the_token_is_unusable(
     as_alice: Browser, token: AccessToken, alice: User, session: Session, settings: Settings
 ) -> None:
     path = f"/tokens/{token.id}/try?path=/certificates/filter"
@@ -127,7 +127,7 @@ def test_what_is_typed_goes_as_a_client_would_send_it() -> None:
     assert raw_path_of("http://host") == b"/"
 
 
-def test_every_refusal_of_the_gate_has_words_of_its_own() -> None:
+def test_every_rejection_of_the_gate_has_a_text_of_its_own() -> None:
     gate = {
         "bad_request", "token_expired", "token_revoked", "account_disabled", "token_paused", "token_invalid",
         "too_many_failures", "device_missing", "device_invalid", "scope_denied", "rate_limited", "device_conflict",

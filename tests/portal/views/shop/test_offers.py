@@ -58,7 +58,7 @@ def test_a_bundle_may_be_named_like_an_extension(as_alice: Browser, session: Ses
     assert "Bundle Pack with 24 h more for token fans" in as_alice.get("/wallet").text
 
 
-def test_who_cannot_pay_a_bundle_is_led_to_a_top_up_and_back(as_charlie: Browser, session: Session) -> None:
+def test_a_buyer_short_of_money_for_a_bundle_is_led_to_a_top_up_and_back(as_charlie: Browser, session: Session) -> None:
     bundle = bundle_named(session)
     answer = as_charlie.post(f"/bundles/{bundle.id}", purchase_id=str(uuid.uuid4()), coupon="")
     assert answer.status_code == 402
@@ -68,7 +68,7 @@ def test_who_cannot_pay_a_bundle_is_led_to_a_top_up_and_back(as_charlie: Browser
     assert as_charlie.post(f"/bundles/{bundle.id}", purchase_id="none").status_code == 400
 
 
-def test_a_coupon_is_taken_off_and_a_wrong_one_is_told_at_its_field(
+def test_a_coupon_reduces_the_price_and_a_wrong_one_is_an_error_of_its_field(
     as_alice: Browser, alice: User, dana: User, session: Session
 ) -> None:
     coupon(session, dana)
@@ -111,7 +111,7 @@ def test_a_gift_code_is_redeemed_and_guessing_is_stopped(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_an_invitation_brings_a_user_and_shows_what_he_earned_without_his_name(
+def test_a_referral_shows_its_bonus_without_the_name_of_the_referred_user(
     *, anonymous: Browser, as_charlie: Browser, charlie: User, session: Session, settings: Settings
 ) -> None:
     page = as_charlie.get("/invite")
@@ -146,7 +146,7 @@ def test_an_admin_makes_changes_and_withdraws_a_bundle(as_dana: Browser, session
     assert as_dana.get(f"/bundles/{made.id}").status_code == 404
 
 
-def test_who_redeems_a_gift_code_for_a_purchase_goes_on_with_it(
+def test_a_gift_code_redeemed_for_a_purchase_leads_back_to_it(
     as_charlie: Browser, session: Session, dana: User, settings: Settings
 ) -> None:
     page = as_charlie.get("/wallet?next=/tokens/new%3Fhours%3D24")

@@ -79,7 +79,7 @@ def test_amounts_are_rounded_as_payments_are(app: Flask, value: str, written: st
         assert formatting.amount(Decimal(value)) == written
 
 
-def test_a_statement_is_a_page_a_csv_and_a_pdf_that_say_the_same(as_charlie: Browser, payment: Payment) -> None:
+def test_a_statement_has_the_same_content_as_page_csv_and_pdf(as_charlie: Browser, payment: Payment) -> None:
     assert f"/wallet/statements/{month()}" in as_charlie.get("/wallet/statements").text
     page = as_charlie.get(f"/wallet/statements/{month()}")
     assert re.search(r'data-testid="closing">.*?32\.00', page.text, re.DOTALL)
@@ -118,9 +118,7 @@ def test_papers_name_the_time_zone(
         assert written.count(("Time zone", shown)) == 2
 
 
-def test_a_pdf_that_leaves_lines_out_says_so(
-    as_charlie: Browser, payment: Payment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_truncated_pdf_says_so(as_charlie: Browser, payment: Payment, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(files.PdfDocument, "write_line", lambda _paper, text, *_: said.append(text))
     for at_most, left_out in ((2, False), (1, True)):
@@ -150,7 +148,7 @@ def test_no_cell_is_a_formula_to_a_spreadsheet(
         assert next(iter(csv_writer.csv_lines([text], []))).startswith(("'", "\"'"))
 
 
-def test_the_office_reconciles_by_day_as_page_and_csv(as_dana: Browser, payment: Payment) -> None:
+def test_payments_are_reconciled_by_day_as_page_and_csv(as_dana: Browser, payment: Payment) -> None:
     today = f"{clock.now():%Y-%m-%d}"
     page = as_dana.get("/admin/reconciliation")
     assert f'data-day="{today}"' in page.text

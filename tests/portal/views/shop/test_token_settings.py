@@ -84,7 +84,9 @@ def test_an_extension_that_is_not_for_sale_is_refused(
     assert balance(session, alice) == 82
 
 
-def test_who_cannot_pay_the_extension_is_led_to_a_top_up_and_back(as_alice: Browser, token: AccessToken) -> None:
+def test_a_user_short_of_money_for_an_extension_is_led_to_a_top_up_and_back(
+    as_alice: Browser, token: AccessToken
+) -> None:
     answer = as_alice.post(f"/tokens/{token.id}/extend", hours="168", key=str(uuid.uuid4()))
     assert answer.status_code == 402
     link = re.search(r'href="([^"]+)" data-testid="top-up-link"', answer.text)
@@ -180,7 +182,7 @@ def test_a_replaced_secret_can_be_ended_at_once_from_the_tokens_page(
     assert now_of(session, token).previous_hash is None
 
 
-def test_a_pause_says_how_long_it_locks_the_token_before_it_begins(
+def test_the_minimum_length_of_a_pause_is_shown_before_it_begins(
     as_alice: Browser, as_charlie: Browser, session: Session, token: AccessToken
 ) -> None:
     path = f"/tokens/{token.id}/pause"

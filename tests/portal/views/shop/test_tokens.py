@@ -69,7 +69,7 @@ def test_the_same_form_sent_twice_buys_once(as_alice: Browser, alice: User, sess
     assert (count(session), balance(session, alice)) == (1, 82)
 
 
-def test_the_id_of_somebody_elses_token_buys_nothing(
+def test_the_id_of_another_users_token_buys_nothing(
     as_charlie: Browser, as_alice: Browser, alice: User, session: Session
 ) -> None:
     form = order()
@@ -79,7 +79,7 @@ def test_the_id_of_somebody_elses_token_buys_nothing(
     assert count(session) == 1
 
 
-def test_who_is_short_of_money_is_led_to_a_top_up_and_back(as_charlie: Browser, session: Session) -> None:
+def test_a_buyer_short_of_money_is_led_to_a_top_up_and_back(as_charlie: Browser, session: Session) -> None:
     answer = as_charlie.post("/tokens/buy", **order(duration_hours="168", scope="certificates_only"))
     assert answer.status_code == 402
     assert "100.00 ZNC are needed" in answer.text
@@ -207,7 +207,7 @@ def test_no_device_of_a_token_that_has_ended_waits_to_be_released(
     assert "The token is not locked to a device." in page
 
 
-def test_a_browser_is_sent_to_the_proxy_with_a_ticket_that_opens_the_token(
+def test_opening_in_a_browser_redirects_to_the_proxy_with_a_ticket(
     as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)
@@ -230,7 +230,7 @@ def test_a_browser_is_sent_to_the_proxy_with_a_ticket_that_opens_the_token(
     assert token.activated_at is None
 
 
-def test_a_token_that_has_ended_or_stands_still_opens_in_no_browser(
+def test_an_ended_or_paused_token_cannot_be_opened_in_a_browser(
     as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
 ) -> None:
     ended, paused = buy(session, alice, settings), buy(session, alice, settings)
@@ -246,7 +246,7 @@ def test_a_token_that_has_ended_or_stands_still_opens_in_no_browser(
     assert session.scalar(select(func.count()).select_from(AccessTicket)) == 0
 
 
-def test_nobody_elses_token_opens_and_nobody_sends_the_form_for_its_owner(
+def test_only_the_owner_can_open_a_token_and_the_form_needs_a_csrf_token(
     as_alice: Browser, as_charlie: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)
@@ -268,7 +268,7 @@ def test_lists_are_paged(as_alice: Browser, alice: User, session: Session, setti
     assert 'rel="prev" href="/tokens?page=1"' in second.text
 
 
-def test_one_device_at_a_time_is_said_before_paying(anonymous: Browser, as_alice: Browser, session: Session) -> None:
+def test_the_device_limit_is_shown_before_payment(anonymous: Browser, as_alice: Browser, session: Session) -> None:
     """What limits the use of a token has to be known before it is paid for, not in the middle of the paid time."""
     bundle = session.scalars(select(Bundle.id)).first()
     for path in ("/", "/tokens/buy", "/bundles", f"/bundles/{bundle}"):
@@ -289,7 +289,7 @@ def test_what_is_refunded_is_promised_in_znc(anonymous: Browser, as_alice: Brows
         assert promise in start
 
 
-def test_the_page_of_a_token_paused_for_a_debt_says_what_ends_the_pause(
+def test_the_page_of_a_token_paused_for_a_debt_shows_how_to_resume_it(
     as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     payment = paid(session, alice, settings, "100")

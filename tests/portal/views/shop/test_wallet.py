@@ -84,7 +84,7 @@ def test_only_the_first_decision_at_the_checkout_counts(as_charlie: Browser, ses
     assert as_charlie.post(path, outcome="steal").status_code == 400
 
 
-def test_with_redis_down_the_decision_stands_and_the_page_goes_on(
+def test_with_redis_down_the_decision_is_kept_and_the_page_works(
     as_charlie: Browser, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(*_job: str) -> None:
@@ -95,7 +95,7 @@ def test_with_redis_down_the_decision_stands_and_the_page_goes_on(
     assert session.scalar(select(MockCheckout.outcome)) == "succeeded"
 
 
-def test_the_way_back_to_a_purchase_survives_the_payment(
+def test_the_return_path_to_a_purchase_survives_the_payment(
     as_charlie: Browser, session: Session, settings: Settings
 ) -> None:
     back = "/tokens/buy?duration_hours=24&scope=full"
@@ -152,7 +152,7 @@ def test_transactions_are_signed_filtered_and_paged(
     assert 'href="/wallet?type=purchase&amp;page=2"' in pager.text
 
 
-def test_pending_payments_stand_on_the_first_page(
+def test_pending_payments_are_on_the_dashboard(
     as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     payment = top_up(session, alice, settings)
@@ -170,7 +170,7 @@ def test_without_the_mock_provider_there_is_no_mock_checkout(app: Flask, setting
     assert not [rule for rule in bare.url_map.iter_rules() if "mock" in rule.rule]
 
 
-def test_a_shop_that_has_no_provider_yet_says_so_and_shows_the_wallet(
+def test_without_a_provider_the_wallet_says_so(
     app: Flask, as_alice: Browser, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     off = settings.payments.model_copy(update={"providers": ()})
@@ -202,7 +202,7 @@ def test_every_payment_can_be_found_and_a_pending_one_withdrawn_so_that_it_block
     assert f'action="{path}/withdraw"' not in as_charlie.get(path).text
 
 
-def test_who_comes_back_from_the_checkout_is_not_led_there_again(
+def test_a_returning_payer_is_not_led_to_the_checkout_again(
     as_charlie: Browser, charlie: User, session: Session, settings: Settings
 ) -> None:
     payment = top_up(session, charlie, settings)

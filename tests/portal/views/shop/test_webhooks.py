@@ -123,7 +123,7 @@ def test_there_are_five_webhooks_at_most(as_alice: Browser) -> None:
     assert "You have reached the limit of webhooks" in as_alice.get("/webhooks").text
 
 
-def test_the_log_shows_what_came_back_as_text_and_sends_again(
+def test_the_delivery_log_shows_responses_as_text_and_resends(
     as_alice: Browser, session: Session, alice: User, settings: Settings, queued: Jobs
 ) -> None:
     endpoint_id, delivery_id = hook(session, alice, settings)
@@ -138,7 +138,7 @@ def test_the_log_shows_what_came_back_as_text_and_sends_again(
     assert 'data-state="dead"' not in as_alice.get(f"/webhooks/{endpoint_id}?show=dead").text
 
 
-def test_a_test_is_asked_for_and_a_webhook_is_switched_off_and_removed(
+def test_a_test_event_is_enqueued_and_a_webhook_is_disabled_and_deleted(
     as_alice: Browser, session: Session, alice: User, settings: Settings, queued: Jobs
 ) -> None:
     endpoint_id, _delivery = hook(session, alice, settings)
@@ -168,7 +168,7 @@ def test_one_webhooks_delivery_is_not_found_under_another(
     assert add(as_charlie, endpoint_id=_theirs).status_code == 404
 
 
-def test_the_office_sees_dead_letters_and_sends_them_again(
+def test_an_admin_sees_and_resends_dead_letters(
     as_dana: Browser, session: Session, alice: User, settings: Settings, queued: Jobs
 ) -> None:
     endpoint_id, delivery_id = hook(session, alice, settings)
@@ -191,7 +191,7 @@ def test_the_office_sees_dead_letters_and_sends_them_again(
     assert session.get_one(WebhookEndpoint, endpoint_id).enabled
 
 
-def test_a_webhook_that_cannot_be_reached_says_why_and_its_address_is_checked_when_it_is_saved(
+def test_an_unreachable_webhook_shows_the_reason_and_its_address_is_checked_on_saving(
     as_alice: Browser, session: Session, alice: User, settings: Settings, queued: Jobs
 ) -> None:
     key = uuid.uuid4()
