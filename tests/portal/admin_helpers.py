@@ -1,4 +1,4 @@
-"""One of everything that only the office has, for the walks over all routes."""
+"""One row of everything that only the admin area shows, for the tests of all routes."""
 
 import uuid
 from typing import Any

@@ -1,4 +1,4 @@
-"""The office's inspections: on, seen, off; by admins alone (tests/portal/test_routes.py walks the routes)."""
+"""Inspections in the admin area: start, list, end; for admins only (tests/portal/test_routes.py)."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session

@@ -69,7 +69,7 @@ def test_an_expired_form_links_to_itself(app: Flask) -> None:
     assert refused.status_code == 400
     link = re.search(r'class="button button-main" href="([^"]+)"', refused.text)
     assert link is not None
-    # Whoever is logged out goes on there after the login.
+    # A signed-out user continues there after the login.
     assert link[1].replace("&amp;", "&") == page
     assert "/login?next=" in browser.get(page).location
     for elsewhere in (
@@ -184,7 +184,7 @@ def test_health_does_not_wait_for_a_database_that_accepts_and_hangs(settings: Se
         browser = create_app(settings.model_copy(update={"database": database})).test_client()
         began = time.monotonic()
         answer = browser.get("/health")
-        # The desktop client gives up after five seconds.
+        # The desktop client's timeout is five seconds.
         assert time.monotonic() - began < 4
     assert answer.json is not None
     assert answer.json["checks"]["database"] == "down"

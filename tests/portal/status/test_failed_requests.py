@@ -1,4 +1,4 @@
-"""What was refused is found in the office by the id that the answer named, although it changed nothing."""
+"""Failed requests are found in the admin area by the request id of the response."""
 
 import json
 

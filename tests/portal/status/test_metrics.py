@@ -84,7 +84,7 @@ def test_an_unknown_method_gets_no_metric_label_of_its_own(anonymous: Browser) -
         ("10.244.3.7", None, 200),  # Prometheus in the cluster's own network
         ("::ffff:10.244.3.7", None, 200),  # the same where the portal listens on IPv6
         ("10.244.3.7", "203.0.113.9", 403),  # a stranger through the ingress, which is a trusted proxy
-        ("10.244.3.7", "10.244.9.9, 203.0.113.9", 403),  # one who says that he is from within
+        ("10.244.3.7", "10.244.9.9, 203.0.113.9", 403),  # a forged internal address
         ("127.0.0.1", None, 403),
     ],
 )

@@ -25,7 +25,7 @@ from tests.portal.views.shop.test_webhooks import hook
 
 
 def used_token(session: Session, user: User, settings: Settings) -> AccessToken:
-    """Sell a token to somebody and let him use it."""
+    """Sell a token to a user and activate it."""
     token = buy(session, user, settings, name="Laptop")
     facts = {"device": "a" * 20, "rules": settings.sessions, "actor": Actor(user.id, "198.51.100.9", "A client")}
     sessions.start_session(session, token.id, **facts)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_keys_webhooks_and_notes_are_deleted_with_the_account_and_the_ledger_sta
         ).all()
         if connection.scalar(text(f'SELECT count(*) FROM "{table}" WHERE user_id = :id'), {"id": alice.id})
     }
-    # What stays is the books, what they stand on, and the audit log; the farewell is the last mail.
+    # The ledger, the rows it refers to and the audit log stay; the deletion summary is the last e-mail.
     assert left == {"accounts", "access_tokens", "proxy_sessions", "audit_entries", "outbox_mails"}
     assert connection.scalar(text("SELECT count(*) FROM webhook_deliveries")) == 0
     # The test's money, a purchase, and what lapsed.

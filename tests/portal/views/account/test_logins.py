@@ -90,7 +90,7 @@ def test_a_strangers_login_is_404_and_goes_on(as_charlie: Browser, as_alice: Bro
 def test_each_login_gets_a_row_of_its_own_so_that_a_planted_cookie_is_worth_nothing(
     app: Flask, as_charlie: Browser, alice: User
 ) -> None:
-    """Charlie plants his own session in alice's browser and hopes that she logs in with it."""
+    """Charlie plants a session in alice's browser; her login must not use it (session fixation)."""
     planted = as_charlie.session_cookie()
     victim = Browser(app.test_client())
     victim.client.set_cookie("zenzefi", planted)

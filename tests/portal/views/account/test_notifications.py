@@ -1,4 +1,4 @@
-"""Notification settings, the links that switch a kind of mail off, and the office's view of mails."""
+"""Notification preferences, unsubscribe links, and e-mails in the admin area."""
 
 import re
 from decimal import Decimal

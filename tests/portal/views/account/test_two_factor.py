@@ -249,7 +249,7 @@ def test_the_admin_area_can_require_two_factor_authentication(
     monkeypatch.setitem(app.extensions, "zenzefi", settings.model_copy(update={"portal": portal}))
     for path in ("/admin/", "/admin/users"):
         assert as_dana.get(path).location == "/profile/two-factor"
-    assert "The office opens once it is on." in as_dana.get("/profile/two-factor").text
+    assert "The admin area opens once it is on." in as_dana.get("/profile/two-factor").text
     assert as_dana.get("/dashboard").status_code == 200
     set_up(as_dana, time)
     assert as_dana.get("/admin/users").status_code == 200

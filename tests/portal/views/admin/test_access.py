@@ -1,4 +1,4 @@
-"""The office: what admins find, and what they change."""
+"""Admin area: pages and changes."""
 
 import uuid
 

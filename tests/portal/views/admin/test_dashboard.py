@@ -1,4 +1,4 @@
-"""The office's first page, announcements and jobs."""
+"""Admin dashboard, announcements and jobs."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -105,7 +105,7 @@ def test_the_shops_days_are_those_of_the_platforms_time_zone(
 
 
 def test_the_first_page_names_the_zone_of_its_days(as_dana: Browser) -> None:
-    assert "Days are those of the time zone UTC." in as_dana.get("/admin/").text
+    assert "Days follow the time zone UTC." in as_dana.get("/admin/").text
 
 
 def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:

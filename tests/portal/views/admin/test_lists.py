@@ -1,4 +1,4 @@
-"""The office's lists of tokens, sessions, payments and what happened: narrowed in the database, and as files."""
+"""Admin lists of tokens, sessions, payments and audit entries: filters and CSV."""
 
 import uuid
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The office's payments: giving money back once, and what waits for a person."""
+"""Admin pages for payments: refunds, chargebacks and manual review."""
 
 import re
 import uuid
@@ -19,7 +19,7 @@ from tests.portal.conftest import Browser, Jobs, attribute, text_of
 
 @pytest.fixture
 def payment(session: Session, charlie: User, settings: Settings) -> Payment:
-    """500 roubles that charlie paid for 50 ZNC."""
+    """A payment of 500 rubles by charlie for 50 ZNC."""
     started = top_up(session, charlie, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, started, settings))
     assert event_id is not None

@@ -1,4 +1,4 @@
-"""People in the office: found, listed, changed one by one and together."""
+"""Admin pages for users: search, list, changes to one or several."""
 
 import uuid
 from decimal import Decimal

@@ -28,7 +28,7 @@ from tests.portal.conftest import Browser, attribute
 
 @pytest.fixture
 def payment(session: Session, charlie: User, settings: Settings) -> Payment:
-    """50 ZNC that charlie paid for, and a token that he bought."""
+    """A top-up of 50 ZNC by charlie, and a purchased token."""
     made = paid(session, charlie, settings)
     buy(session, charlie, settings)
     session.commit()

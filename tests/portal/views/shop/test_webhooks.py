@@ -24,7 +24,7 @@ URL = "https://hooks.example.org/zenzefi"
 
 
 def hook(session: Session, user: User, settings: Settings) -> tuple[uuid.UUID, uuid.UUID]:
-    """Give a user a webhook with one delivery that was given up; return the ids of both."""
+    """Give a user a webhook with one delivery that failed permanently; return the ids of both."""
     facts: dict[str, Any] = {"topics": [Topic.BONUS], "settings": settings, "actor": Actor(user.id)}
     made = webhook_endpoints.create(session, user, uuid.uuid4(), url=URL, **facts)
     assert made is not None
@@ -164,7 +164,7 @@ def test_one_webhooks_delivery_is_not_found_under_another(
     _theirs, delivery = hook(session, alice, settings)
     session.commit()
     assert as_charlie.post(f"/webhooks/{own}/deliveries/{delivery}/again").status_code == 404
-    # Nor can somebody take another's id for a webhook of his own.
+    # Another user's id cannot be used for a new webhook.
     assert add(as_charlie, endpoint_id=_theirs).status_code == 404
 
 
