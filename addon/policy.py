@@ -14,8 +14,7 @@ from addon.admission.gate import Gate
 from addon.admission.health import Health
 from addon.admission.local_answers import Answer, as_json, token_status
 from addon.admission.rate_limits import Allowance
-from addon.admission.refusals import Refuse as Refusal
-from addon.admission.refusals import as_layer
+from addon.admission.refusals import refuse
 from addon.admission.request_facts import RequestAttributes
 from addon.browser_access.endpoint import BrowserAccessEndpoint, Look, Press
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
@@ -145,8 +144,8 @@ class GatePolicy:
         """Start the paid clock and open the session, now that the upstream connection stands."""
         visit = _visit(exchange)
         begun = await self._gate.start_session(visit.admitted, visit.facts, exchange.request_id)
-        if isinstance(begun, Refusal):
-            return as_layer(begun)
+        if isinstance(begun, Refuse):
+            return begun
         visit.admitted = begun
         self._count(visit)
         return None
@@ -193,7 +192,7 @@ class GatePolicy:
         if path.startswith(RESERVED + b"/") or path == RESERVED:
             return self._reserved(path, request, peer)
         if request_paths.is_under(request.path, RESERVED_SEGMENT):
-            return as_layer(Refusal("not_found"))
+            return refuse("not_found")
         return None
 
     def _reserved(  # noqa: PLR0911 - a table of paths
@@ -214,7 +213,7 @@ class GatePolicy:
             case b"/ready":
                 ready = self.is_ready and self._gate.can_decide
                 return _local(as_json({"status": "ready" if ready else "not ready"}, 200 if ready else 503))
-        return as_layer(Refusal("not_found"))
+        return refuse("not_found")
 
     def _token_status(self, request: RequestHead) -> Decision | Defer:
         credential = self._credential(request)
@@ -248,11 +247,11 @@ class GatePolicy:
         )
 
     def _as_decision(
-        self, facts: RequestAttributes, decision: request_facts.Admit | Refusal, exchange: Exchange
+        self, facts: RequestAttributes, decision: request_facts.Admit | Refuse, exchange: Exchange
     ) -> Decision:
         exchange.known = decision.known
-        if isinstance(decision, Refusal):
-            return as_layer(decision)
+        if isinstance(decision, Refuse):
+            return decision
         return Admit(
             self._upstream,
             token_id=_text(decision.known.token_id),
@@ -280,11 +279,11 @@ def _visit(exchange: Exchange) -> RequestContext:
     return exchange.admission.facts
 
 
-def _status(found: TokenSnapshot | Refusal) -> Decision:
+def _status(found: TokenSnapshot | Refuse) -> Decision:
     """Return a token's status; a paused token has one too (docs/spec/http.md#token-status)."""
-    if isinstance(found, Refusal) and found.code == "token_paused" and found.known is not None:
+    if isinstance(found, Refuse) and found.code == "token_paused" and isinstance(found.known, TokenSnapshot):
         found = found.known
-    return as_layer(found) if isinstance(found, Refusal) else _local(token_status(found, clock.now()))
+    return found if isinstance(found, Refuse) else _local(token_status(found, clock.now()))
 
 
 def _local(answer: Answer) -> Local:

@@ -13,9 +13,10 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
 
-from addon.admission.refusals import Refuse, as_layer, token_refusal
+from addon.admission.refusals import refuse, token_refusal
 from addon.admission.request_facts import Admit
 from addon.http1.connection.registry import Registry
+from addon.http1.decisions import Refuse
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
 from models import clock
@@ -76,7 +77,7 @@ class Disconnector:
                 if not self._registry.has_connections(str(token_id)):
                     del self._sessions[token_id]
                 elif known.expires_at is not None and known.expires_at <= moment:
-                    self._abort_connections(token_id, Refuse("token_expired"))
+                    self._abort_connections(token_id, refuse("token_expired"))
             for known in list(self._rotated.values()):
                 if known.previous_until is None or known.previous_until <= moment:
                     self._abort_superseded(known, moment)
@@ -95,9 +96,9 @@ class Disconnector:
             if used is None:
                 continue
             known, session_id = found.get(token_id), used[1]
-            refusal = Refuse("token_invalid") if known is None else token_refusal(known, moment)
+            refusal = refuse("token_invalid") if known is None else token_refusal(known, moment)
             if refusal is None and known is not None and session_id not in {None, known.session_id}:
-                refusal = Refuse("device_conflict", "The session was released.")
+                refusal = refuse("device_conflict", "The session was released.")
             if refusal is not None:
                 self._abort_connections(token_id, refusal)
             elif known is not None:
@@ -117,11 +118,11 @@ class Disconnector:
                 return False
             return held.generation < (known.generation if held.own_device is not None else oldest)
 
-        self._registry.abort(str(known.token_id), as_layer(Refuse("token_invalid")), is_over)
+        self._registry.abort(str(known.token_id), refuse("token_invalid"), is_over)
 
     def _abort_connections(self, token_id: uuid.UUID, refusal: Refuse) -> None:
         self._sessions.pop(token_id, None)
-        count = self._registry.abort(str(token_id), as_layer(refusal))
+        count = self._registry.abort(str(token_id), refusal)
         logger.info("%d connections of token %s were cut: %s", count, token_id, refusal.code)
 
     def _start_task(self, work: Coroutine[None, None, None]) -> None:

@@ -13,9 +13,10 @@ from math import ceil
 from addon.admission.credentials import Credential
 from addon.admission.guess_limiter import GuessLimiter
 from addon.admission.rate_limits import RateLimiter
-from addon.admission.refusals import Refuse, maintenance_refusal, token_refusal
+from addon.admission.refusals import maintenance_refusal, refuse, token_refusal
 from addon.admission.request_facts import Admit, RequestAttributes
 from addon.admission.request_rules import check_device, check_scope, effective_device, stored_device_name
+from addon.http1.decisions import Refuse
 from addon.recording.counters import Counters
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
@@ -98,7 +99,7 @@ class Gate:
         """
         fault = request_paths.path_fault(facts.path)
         if fault is not None:
-            return self._count_decision(NO_TIER, Refuse("bad_request", PATH_FAULTS[fault]))
+            return self._count_decision(NO_TIER, refuse("bad_request", PATH_FAULTS[fault]))
         if self._maintenance is not None:
             return self._count_decision(NO_TIER, self._maintenance)
         found = self.identify_from_memory(facts.credential)
@@ -124,16 +125,16 @@ class Gate:
                 admitted.known.token_id, self._locking_device(admitted.known, facts)
             )
         except DatabaseUnavailable:
-            return Refuse("unavailable", retry_after=5, known=admitted.known)
+            return refuse("unavailable", retry_after=5, known=admitted.known)
         return admitted if held_for is None else self._device_conflict(admitted.known, held_for)
 
     def identify_from_memory(self, credential: Credential | None) -> TokenSnapshot | Refuse | None:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
         if credential is None:
-            return Refuse("token_missing")
+            return refuse("token_missing")
         secret_hash = credential.secret_hash or self._secret_hash(credential)
         if secret_hash is None:
-            return Refuse("token_invalid")
+            return refuse("token_invalid")
         known = self._memory_tier.get(secret_hash)
         if known is None or self._monotonic() >= self._memory_tier.leased_until:
             return None
@@ -148,17 +149,17 @@ class Gate:
         """Answer as `identify` does, and name the tier that knew."""
         found = self.identify_from_memory(credential)
         if found is not None or credential is None:
-            found = found or Refuse("token_missing")
+            found = found or refuse("token_missing")
             return found, _tier_in_memory(found)
         secret_hash = self._secret_hash(credential)
         if secret_hash is None:
-            return Refuse("token_invalid"), NO_TIER
+            return refuse("token_invalid"), NO_TIER
         try:
             known, tier = await self._look_up(secret_hash, credential.purpose)
         except DatabaseUnavailable:
-            return Refuse("unavailable", retry_after=5), NO_TIER
+            return refuse("unavailable", retry_after=5), NO_TIER
         if known is None:
-            return Refuse("token_invalid"), tier
+            return refuse("token_invalid"), tier
         return token_refusal(known, self._time()) or known, tier
 
     async def start_session(self, admitted: Admit, facts: RequestAttributes, request_id: str) -> Admit | Refuse:
@@ -176,9 +177,9 @@ class Gate:
         except DeviceConflict as error:
             return self._device_conflict(admitted.known, error.idle_in)
         except TokenUnusable as error:
-            return Refuse(_UNUSABLE[error.state])
+            return refuse(_UNUSABLE[error.state])
         except DatabaseUnavailable:
-            return Refuse("unavailable", retry_after=5)
+            return refuse("unavailable", retry_after=5)
         return admitted._replace(session_id=session_id)
 
     async def _look_up(self, secret_hash: bytes, purpose: Purpose) -> tuple[TokenSnapshot | None, str]:
@@ -267,14 +268,14 @@ class Gate:
         allowance = self._rate_limiter.take(known.token_id)
         if not allowance.allowed:
             reason = "Too many requests are under way." if allowance.is_concurrency_limited else ""
-            return Refuse("rate_limited", reason, retry_after=allowance.reset, known=known)
+            return refuse("rate_limited", reason, retry_after=allowance.reset, known=known)
         return Admit(known, self._session_for(known, device), invalidations, allowance)
 
     def _device_conflict(self, known: TokenSnapshot, idle_in: timedelta) -> Refuse:
         """Name the ways out of a conflict: the page on which the owner releases the device, or waiting."""
         page = f"/tokens/{known.token_id}#device"
         reason = f"Release it at {self._settings.portal.address}{page}, or wait until it has been idle."
-        return Refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), known=known, page=page)
+        return refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), known=known, page=page)
 
     def _session_for(self, known: TokenSnapshot, device: str | None) -> uuid.UUID | None:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""
@@ -291,7 +292,7 @@ class Gate:
         self._guess_limiter.add(address)
         if retry_after is None:
             return refusal
-        return Refuse("too_many_failures", retry_after=retry_after, known=refusal.known)
+        return refuse("too_many_failures", retry_after=retry_after, known=refusal.known)
 
     def _locking_device(self, known: TokenSnapshot, facts: RequestAttributes) -> str | None:
         return None if self._device_policy == "off" else effective_device(known, facts)

@@ -1,9 +1,8 @@
 """Error responses of admission: status, code and message (docs/spec/http.md#error-responses)."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 
-from addon.http1 import decisions
+from addon.http1.decisions import Refuse
 from models.config.server import Maintenance
 from models.services.gateway.token_lookup import TokenSnapshot
 
@@ -28,39 +27,26 @@ _TABLE: dict[str, tuple[int, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """A refusal. `reason` adds to the sentence what the client can act on; `retry_after` is in seconds.
+def refuse(
+    code: str,
+    reason: str = "",
+    *,
+    retry_after: int | None = None,
+    known: object = None,
+    note: str = "",
+    page: str = "",
+) -> Refuse:
+    """Return the error response for a code; `reason` is appended to its message, `retry_after` is in seconds.
 
-    `known` is whose token was refused, where that is known: for the log, not for the client. `note` is the
-    reason in Russian. `page` is the path of the portal's page on which the owner can act.
+    A 401 carries the challenge that RFC 9110, section 11.6.1 requires.
     """
-
-    code: str
-    reason: str = ""
-    retry_after: int | None = None
-    known: TokenSnapshot | None = field(default=None, compare=False, repr=False)
-    note: str = ""
-    page: str = ""
-
-    @property
-    def status(self) -> int:
-        return _TABLE[self.code][0]
-
-    @property
-    def detail(self) -> str:
-        sentence = _TABLE[self.code][1]
-        return f"{sentence} {self.reason}" if self.reason else sentence
-
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers that go with the code: a challenge with every 401, and when to come back."""
-        found: list[tuple[str, str]] = []
-        if self.status == 401:
-            found.append(("WWW-Authenticate", 'Bearer realm="zenzefi"'))
-        if self.retry_after is not None:
-            found.append(("Retry-After", str(self.retry_after)))
-        return tuple(found)
+    status, message = _TABLE[code]
+    headers: tuple[tuple[str, str], ...] = ()
+    if status == 401:
+        headers = (("WWW-Authenticate", 'Bearer realm="zenzefi"'),)
+    if retry_after is not None:
+        headers = (*headers, ("Retry-After", str(retry_after)))
+    return Refuse(status, code, f"{message} {reason}" if reason else message, headers, note, page, known)
 
 
 def maintenance_refusal(maintenance: Maintenance) -> Refuse | None:
@@ -68,12 +54,7 @@ def maintenance_refusal(maintenance: Maintenance) -> Refuse | None:
     if not maintenance.on:
         return None
     words = maintenance.words_en, maintenance.words_ru or maintenance.words_en
-    return Refuse("maintenance", words[0], retry_after=maintenance.retry_after_seconds, note=words[1])
-
-
-def as_layer(refusal: Refuse) -> decisions.Refuse:
-    """Return the refusal in the words of the HTTP layer, which knows no codes of ours."""
-    return decisions.Refuse(refusal.status, refusal.code, refusal.detail, refusal.headers, refusal.note, refusal.page)
+    return refuse("maintenance", words[0], retry_after=maintenance.retry_after_seconds, note=words[1])
 
 
 def token_refusal(known: TokenSnapshot, moment: datetime) -> Refuse | None:
@@ -81,15 +62,15 @@ def token_refusal(known: TokenSnapshot, moment: datetime) -> Refuse | None:
     if known.used_until is not None:
         moment = max(moment, known.used_until)
     if not known.owner_is_active:
-        return Refuse("account_disabled", known=known)
+        return refuse("account_disabled", known=known)
     if known.is_revoked:
-        return Refuse("token_revoked", known=known)
+        return refuse("token_revoked", known=known)
     if known.is_paused(moment):
         return _paused(known)
     if known.expires_at is not None and known.expires_at <= moment:
-        return Refuse("token_expired", known=known)
+        return refuse("token_expired", known=known)
     if known.secret_until is not None and known.secret_until <= moment:
-        return Refuse("token_invalid", known=known)
+        return refuse("token_invalid", known=known)
     return None
 
 
@@ -97,7 +78,7 @@ def _paused(known: TokenSnapshot) -> Refuse:
     """Name what ends the pause, and the portal's page that shows it."""
     page = f"/tokens/{known.token_id}"
     if not known.is_paused_for_debt:
-        return Refuse("token_paused", known=known, page=page)
+        return refuse("token_paused", known=known, page=page)
     reason = "A payment for it was charged back; it resumes once the debt is repaid."
     note = "Платёж за него был оспорен; токен возобновится, когда долг будет погашен."
-    return Refuse("token_paused", reason, known=known, note=note, page=page)
+    return refuse("token_paused", reason, known=known, note=note, page=page)

@@ -1,8 +1,9 @@
 """Steps 5 and 6 of admission: the device header and the scope. Pure functions; the gate asks them in this order."""
 
 from addon.admission.credentials import may_contain_secret
-from addon.admission.refusals import Refuse
+from addon.admission.refusals import refuse
 from addon.admission.request_facts import RequestAttributes
+from addon.http1.decisions import Refuse
 from models.config.server import Tokens
 from models.services.crypto import secrets
 from models.services.gateway import request_paths
@@ -29,19 +30,19 @@ def stored_device_name(tokens: Tokens, sent: str) -> str:
 def check_device(policy: str, device: str | None) -> Refuse | None:
     """Say what is wrong with the device header under a device policy."""
     if device is None:
-        return Refuse("device_missing") if policy == "required" else None
+        return refuse("device_missing") if policy == "required" else None
     if policy != "off" and len(device) not in DEVICE_LENGTH:
-        return Refuse("device_invalid")
+        return refuse("device_invalid")
     return None
 
 
 def check_scope(scope: Scope | None, facts: RequestAttributes) -> Refuse | None:
     """Say why a scope does not grant a request; an unknown scope grants nothing."""
     if scope is None:
-        return Refuse("scope_denied")
+        return refuse("scope_denied")
     if scope.is_unrestricted:
         return None
     fault = request_paths.strict_path_fault(facts.path)
     if fault is not None:
-        return Refuse("bad_request", PATH_FAULTS[fault])
-    return None if scope.allows(facts.method, request_paths.decoded_segments(facts.path)) else Refuse("scope_denied")
+        return refuse("bad_request", PATH_FAULTS[fault])
+    return None if scope.allows(facts.method, request_paths.decoded_segments(facts.path)) else refuse("scope_denied")

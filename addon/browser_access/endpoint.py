@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from addon.admission.credentials import cookie_name, cookie_value, mask_secret_shapes
-from addon.admission.refusals import Refuse, as_layer
+from addon.admission.refusals import refuse
 from addon.browser_access import pages
 from addon.http1.decisions import Decision, Defer, Local, Peer
 from addon.http1.messages.head_parser import RequestHead
@@ -57,9 +57,9 @@ class BrowserAccessEndpoint:
         if request.method != "POST":
             return Defer(facts=Look(_ticket(request.query)))
         if not self._is_own_form(request, peer):
-            return as_layer(Refuse("cross_site"))
+            return refuse("cross_site")
         if (request.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower() != FORM:
-            return as_layer(Refuse("bad_request", "The ticket comes in a form."))
+            return refuse("bad_request", "The ticket comes in a form.")
         return Defer(body_bytes=BODY_BYTES, facts=Press())
 
     async def show(self, question: Question, look: Look) -> Decision:
@@ -68,7 +68,7 @@ class BrowserAccessEndpoint:
         try:
             prefix = None if ticket_hash is None else await self._database.prefix_of_ticket(ticket_hash)
         except DatabaseUnavailable:
-            return as_layer(Refuse("unavailable", retry_after=5))
+            return refuse("unavailable", retry_after=5)
         if prefix is None:
             return self._expired_page(question, ticket_hash)
         return _page(200, pages.confirmation_page(look.ticket, prefix, _languages(question.request)))
@@ -85,7 +85,7 @@ class BrowserAccessEndpoint:
         except TicketRefused:
             return self._expired_page(question, ticket_hash)
         except DatabaseUnavailable:
-            return as_layer(Refuse("unavailable", retry_after=5))
+            return refuse("unavailable", retry_after=5)
         place = self._first_pages.get(entry.scope, "/")
         secure = "; Secure" if self._secure else ""
         cookie = f"{self.cookie}={entry.secret}; Path=/; Max-Age={entry.seconds}; HttpOnly; SameSite=Lax{secure}"

@@ -1,7 +1,7 @@
 """Decisions of the policy about a request: admit, refuse, answer locally, or defer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from addon.http1.upstream import Upstream
 
@@ -32,9 +32,9 @@ class Admit:
     facts: object = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Refuse:
-    """Answer with an error: as JSON, or as an HTML page for a browser."""
+    """Answer with an error: as JSON, or as an HTML page for a browser. Admission builds it with `refusals.refuse`."""
 
     status: int
     code: str
@@ -44,6 +44,8 @@ class Refuse:
     note: str = ""
     # The path of the portal's page for this refusal; empty: the list of tokens.
     page: str = ""
+    # The refused token as the policy knows it, for the access log and the token's status; the client never sees it.
+    known: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

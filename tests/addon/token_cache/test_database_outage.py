@@ -12,8 +12,8 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from addon.admission.gate import Gate
-from addon.admission.refusals import Refuse
 from addon.admission.request_facts import Admit
+from addon.http1.decisions import Refuse
 from addon.token_cache.database import TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
 from addon.token_cache.redis_tier import CLOCK_SKEW_SECONDS, RedisTier

@@ -10,8 +10,8 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from addon.admission.gate import Gate
-from addon.admission.refusals import Refuse
 from addon.admission.request_facts import Admit
+from addon.http1.decisions import Refuse
 from addon.token_cache.redis_tier import BACKOFF_SECONDS, CLOCK_SKEW_SECONDS, RedisTier
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
