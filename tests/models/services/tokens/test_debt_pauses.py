@@ -155,7 +155,7 @@ def _charge_back(session: Session, *, payment: Payment) -> None:
 
 
 def _activate(session: Session, *, user: User, token: AccessToken, settings: Settings) -> None:
-    sessions.begin(session, token.id, device=None, rules=settings.sessions, actor=Actor(user.id))
+    sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=Actor(user.id))
 
 
 def _purchase(session: Session, *, user: User, token: AccessToken, settings: Settings) -> None:
