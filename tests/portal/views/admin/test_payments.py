@@ -85,7 +85,7 @@ def test_a_chargeback_is_booked_once_and_ended_by_hand(
     refused = as_dana.post(f"/admin/payments/{payment.id}/chargeback", **{**sent, "key": str(uuid.uuid4())})
     assert (refused.status_code, "exceeds what is left" in refused.text) == (400, True)
     path = f"/admin/payments/{payment.id}/reversals/{sent['key']}"
-    for reason, state, said in (("no", "won", "at least 3"), ("as the bank wrote", "won", "recorded")):
+    for reason, state, said in (("no", "won", "at least 3"), ("as the bank wrote", "won", "Recorded")):
         as_dana.post(path, reason=reason, state=state)
         assert said in as_dana.flashes()
     assert balance(session, charlie) == 50
