@@ -182,7 +182,7 @@ def test_an_expired_token_stays_expired_when_the_clock_is_set_back(gated: Gated,
     assert code(decide(fresh, facts(owned.secret))) == "token_expired"
     with gated.factory.begin() as session, pytest.raises(TokenUnusable, match="expired"):
         rules = gated.settings.sessions
-        proxy_sessions.begin(session, owned.token.id, device=None, rules=rules, actor=PLATFORM)
+        proxy_sessions.start_session(session, owned.token.id, device=None, rules=rules, actor=PLATFORM)
 
 
 def test_a_paused_token_is_refused(gated: Gated, owned: Owned) -> None:
