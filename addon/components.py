@@ -1,4 +1,4 @@
-"""The parts of one worker, put together: what decides, counts, watches and remembers."""
+"""Wiring of one worker: gate, token cache, limits, counters and background tasks."""
 
 import asyncio
 import contextlib
@@ -33,11 +33,11 @@ from models.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# How long the last counts of a stopping worker wait for a database that does not answer.
+# How long a stopping worker retries its last usage counts while the database is down.
 FINAL_FLUSH_SECONDS = 10.0
-# How often everything is read anew while no notification can be relied on.
+# How often state is polled while the invalidation listener is disconnected.
 FALLBACK_POLL_SECONDS = 0.5
-# A Redis that does not answer within this is as good as down.
+# Redis counts as down after this.
 REDIS_TIMEOUT_SECONDS = 0.5
 
 
@@ -130,7 +130,7 @@ class WorkerComponents:
         self._recorder.log.reopen()
 
     def start_draining(self) -> None:
-        """From now on this worker says that it is not ready."""
+        """Report not ready from now on."""
         self._policy.is_ready = False
 
     async def stop(self) -> None:
@@ -162,7 +162,7 @@ class WorkerComponents:
         self._disconnector.token_changed(change.token_id)
 
     def _on_reconnect(self) -> None:
-        """Notices may have been missed: look at everything again."""
+        """Reload everything: cache-invalidation messages may have been missed."""
         self._disconnector.all_changed()
         self._live_settings.reload()
         self._inspections.reload()
@@ -181,7 +181,7 @@ class WorkerComponents:
                 await self._disconnector.recheck_all()
 
     def _apply_settings(self, settings: Settings) -> None:
-        """From now on these limits, this device policy and this maintenance are good."""
+        """Apply changed limits, device policy and maintenance mode."""
         self._rate_limiter.set_limits(
             per_minute=settings.limits.proxy_per_minute, max_concurrent=settings.limits.proxy_at_once
         )
@@ -192,7 +192,7 @@ class WorkerComponents:
         return WorkerGauges(self._registry.connections, self._session_usage.backlog, int(bool(self._health.database)))
 
     async def _flush(self) -> bool:
-        """Write what was counted; counts that could not be written wait for the next time."""
+        """Write the usage counts; counts that could not be written go with the next flush."""
         counts = self._session_usage.take(time.monotonic())
         if not counts:
             return True

@@ -1,4 +1,4 @@
-"""For mitmproxy's stock tools: `mitmweb -s addon/entry.py --mode reverse:http://127.0.0.1:1` shows the flows live.
+"""Addon script for mitmproxy: `mitmweb -s addon/entry.py --mode reverse:http://127.0.0.1:1` shows live flows.
 
 The upstream is that of the settings, whatever the mode names. This is a developer's view: the tool keeps every flow.
 """

@@ -1,4 +1,4 @@
-"""Between the layer and the gate: reads the facts from a request head, and counts what the layer reports.
+"""The gateway's policy: answers own addresses, asks the gate for a decision, and counts admitted exchanges.
 
 The layer asks `admit` on its hot path; what memory cannot answer is deferred to `admit_slow`.
 """

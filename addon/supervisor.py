@@ -1,4 +1,4 @@
-"""Runs the proxy's workers: `python -m addon.supervisor`.
+"""Supervisor of the proxy's workers: `python -m addon.supervisor`.
 
 1. It owns the listening sockets, one for each worker, on one port (SO_REUSEPORT). They live as long as it does, so that
    no connection is lost with a worker: what waits in a socket's queue is accepted by the next one (docs/adr/0004).

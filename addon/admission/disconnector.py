@@ -1,4 +1,4 @@
-"""Ending what is under way when a token ends: downloads, uploads, tunnels and idle connections alike.
+"""Abort the open connections of tokens that were revoked, released or expired.
 
 A notice of a change makes the worker read the token again; if it is no longer good, or its session is no longer the
 one in use, everything the token has open here is cut. When the token has another secret, what came in by a browser's
@@ -42,7 +42,7 @@ class Disconnector:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def track(self, admitted: Admit) -> None:
-        """Take note that a token was admitted; if notices came meanwhile, they may have been about this one."""
+        """Track an admitted token; recheck it if it may have changed since it was read."""
         token_id = admitted.known.token_id
         self._sessions[token_id] = (admitted.known, admitted.session_id)
         if admitted.known.secret_until is not None and token_id not in self._rotated:
@@ -51,12 +51,12 @@ class Disconnector:
             self._start_task(self._recheck([token_id]))
 
     def token_changed(self, token_id: uuid.UUID) -> None:
-        """A notice: look at the token again, if anybody here uses it."""
+        """Recheck a token that changed, if it has connections here."""
         if token_id in self._sessions:
             self._start_task(self._recheck([token_id]))
 
     def all_changed(self) -> None:
-        """Notices were missed: look at every token in use again."""
+        """Recheck every token in use: messages may have been missed."""
         if self._sessions:
             self._start_task(self._recheck(list(self._sessions)))
 

@@ -1,4 +1,4 @@
-"""Who may pass. The gate knows nothing of bytes or sockets: facts in, `Admit` or `Refuse` out.
+"""The admission gate: decides from request attributes whether a request is admitted.
 
 A request is rejected unless every check passed. Order of checks: docs/spec/http.md#order-of-checks.
 """
@@ -33,7 +33,7 @@ from models.services.gateway.scopes import compile_all
 from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.message_catalogue import PATH_FAULTS
 
-# A genuine secret that nobody has is remembered as unknown for so long; a made-up one fails its MAC before that.
+# How long a well-formed secret without a token is cached as negative; a made-up one fails its MAC before.
 NEGATIVE_SECONDS = 5.0
 NEGATIVE_ENTRIES = 10_000
 _UNUSABLE = {
@@ -87,7 +87,7 @@ class Gate:
         return self._maintenance is not None
 
     def apply_settings(self, settings: Settings) -> None:
-        """Decide by what was changed at run time from now on."""
+        """Apply settings that were changed at run time."""
         self._guess_limiter.limit = settings.limits.failures_per_minute
         self._device_policy = settings.sessions.device_policy
         self._maintenance = maintenance_refusal(settings.maintenance)
@@ -95,7 +95,7 @@ class Gate:
     def decide_from_memory(self, facts: RequestAttributes) -> Admit | Refuse | None:
         """Decide steps 1 to 7 of docs/spec/http.md#order-of-checks from memory; None when the database must be asked.
 
-        A token that is contested goes on to `settle`.
+        A token whose device lock another device holds goes on to `check_device_conflict`.
         """
         fault = request_paths.path_fault(facts.path)
         if fault is not None:

@@ -1,4 +1,4 @@
-"""Counting wrong tokens by address, so that guessing is answered without any work."""
+"""Limit on failed admissions per client address, against guessing of tokens."""
 
 import time
 from collections import OrderedDict

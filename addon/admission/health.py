@@ -1,4 +1,4 @@
-"""Is everything there? Asked in the background, so that a health request costs nothing and waits for nothing."""
+"""Health checks of database, Redis and upstream, run in the background."""
 
 import asyncio
 

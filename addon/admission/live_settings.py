@@ -1,4 +1,4 @@
-"""What may change while a worker runs: limits, device policy, maintenance. Read anew when a notice says so."""
+"""Settings that change at run time: limits, device policy, maintenance; reloaded on notification."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ class LiveSettings:
         self.are_loaded = False
 
     def reload(self) -> None:
-        """A notice came, or notices may have been missed: read anew."""
+        """Request a reload."""
         self._changed.set()
 
     async def watch(self) -> None:

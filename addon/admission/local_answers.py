@@ -1,4 +1,4 @@
-"""What a worker answers itself: the status of a token and the health of the platform. Pure functions."""
+"""JSON responses of the gateway itself: token status. Pure functions."""
 
 import json
 from dataclasses import dataclass

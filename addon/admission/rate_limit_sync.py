@@ -1,4 +1,4 @@
-"""Exchanging counts with the other workers through Redis, every 100 ms, in one call for hundreds of tokens."""
+"""Synchronise rate limit counts between workers through Redis, every 100 ms in batches."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How often and how much at once a token may be used, across all workers.
+"""Rate and concurrency limits per token, shared by all workers.
 
 Each worker counts by the second and exchanges its counts with Redis every 100 ms. A limit may therefore be overshot by
 what the workers admit in 100 ms, and by no more. While Redis is silent, each worker keeps to limit / workers, for every

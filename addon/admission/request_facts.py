@@ -1,4 +1,4 @@
-"""What a request says of itself before it is judged, and what stands when it may pass."""
+"""Request attributes that the gate decides on, and its admission result."""
 
 import uuid
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Steps 5 and 6 of admission: the device header and the scope. Pure functions; the gate asks them in this order."""
+"""Steps 5 and 6 of admission: the device header and the scope. Pure functions, called in this order."""
 
 from addon.admission.credentials import may_contain_secret
 from addon.admission.refusals import refuse

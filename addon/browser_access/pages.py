@@ -1,4 +1,4 @@
-"""The pages of the browser's way in: one that asks, one that says that a link is over. Pure functions."""
+"""Pages of browser access: the confirmation page and the page for an expired link."""
 
 from html import escape
 

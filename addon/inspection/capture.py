@@ -1,8 +1,8 @@
-"""Showing finished flows to operators, while and only while an admin wants it, and never in anybody's way.
+"""Capture of finished exchanges for active inspections, outside the path of traffic.
 
-1. `Inspections` learns from the database what is to be shown, and ends by itself when the time is over.
-2. While something is, `Watch` stands at the layer: it records what fits and hands it on once it is over, or drops it.
-3. The thread of a `Sender` makes flows without secrets and appends them to a bounded stream in Redis.
+1. `InspectionCapture` learns from the database what is to be shown, and ends by itself when the time is over.
+2. While one is active, `CaptureObserver` observes the layer: it records matches and publishes them at their end.
+3. The thread of a `FlowPublisher` makes flows without secrets and appends them to a bounded stream in Redis.
 
 With nothing to show there is no thread and no observer: a request costs the layer one look at an empty tuple.
 """
@@ -104,7 +104,7 @@ class InspectionCapture:
         self._changed = asyncio.Event()
 
     def reload(self) -> None:
-        """A notice came, or notices may have been missed: read anew."""
+        """Request a reload of the active inspections."""
         self._changed.set()
 
     async def watch(self) -> None:

@@ -1,4 +1,4 @@
-"""The thread that makes flows of exchanges and appends them to a stream in Redis, for `./zenzefi inspect`.
+"""Publisher thread: appends redacted flows to a Redis stream, for `./zenzefi inspect`.
 
 What waits is bounded, and dropped rather than waited for. The stream is bounded in flows and, because each flow is, in
 bytes. Redis being down costs what waited meanwhile and nothing else.

@@ -1,4 +1,4 @@
-"""What a worker gets from its supervisor: listening sockets, and a line that says when either of the two is gone.
+"""Inherited listening sockets and the control socket between a worker and its supervisor.
 
 The supervisor (`addon.supervisor`) names both in the environment. A worker that was started by hand has neither.
 """

@@ -1,4 +1,4 @@
-"""From the settings to what the HTTP layer is made with."""
+"""Build the HTTP layer's limits, forwarding rules, upstream and TLS from the settings."""
 
 from functools import partial
 from ipaddress import ip_address

@@ -1,4 +1,4 @@
-"""The sockets on which a worker listens."""
+"""Listening sockets of the workers (SO_REUSEPORT)."""
 
 import contextlib
 import resource

@@ -1,4 +1,4 @@
-"""The PROXY protocol: a load balancer's word for who the client is, ahead of the client's first byte."""
+"""PROXY protocol, versions 1 and 2: the client address as sent by a load balancer."""
 
 import asyncio
 import struct

@@ -1,4 +1,4 @@
-"""A worker helps its neighbours: what waits at their sockets for long is taken by whoever looks first.
+"""Accept connections stuck in another worker's listen queue (dead, hung or still starting).
 
 Each worker has a listening socket of its own, and the kernel spreads connections over all of them, whether or not
 somebody accepts. A worker that was killed, hangs or is only just starting leaves its share waiting.

@@ -1,4 +1,4 @@
-"""The certificates that this machine shows: whether their files can be used, and when they end."""
+"""TLS files: validation at start, and expiry dates of the certificates."""
 
 import ssl
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One place for a worker: who holds it now, who takes over, and what happens when the holder dies."""
+"""Worker slots: one worker process each, restarted when it dies and replaced on reload."""
 
 import asyncio
 import contextlib

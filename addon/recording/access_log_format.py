@@ -1,4 +1,4 @@
-"""What the access log says of a request: one JSON object in one line, and never a secret. Pure functions."""
+"""Format of the access log: one JSON line per request, secrets masked. Pure functions."""
 
 import re
 import string

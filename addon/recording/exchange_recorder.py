@@ -1,4 +1,4 @@
-"""What becomes of every exchange that is over: it is counted, logged, and shown to its owner."""
+"""Record each finished exchange: metrics, access log, recent requests."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from models.services.gateway.token_lookup import TokenSnapshot
 
 
 class ExchangeRecorder:
-    """One worker's metrics, access log and trail."""
+    """One worker's metrics, access log and recent requests."""
 
     def __init__(
         self, settings: Settings, redis: Redis, counters: Counters, gauges: Callable[[], WorkerGauges]

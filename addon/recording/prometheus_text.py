@@ -1,4 +1,4 @@
-"""What the gateway's workers have counted and are at, as Prometheus text. Pure functions."""
+"""Render the gateway's counters and gauges as Prometheus text. Pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

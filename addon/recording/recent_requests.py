@@ -1,4 +1,4 @@
-"""The last requests and refusals of each token, for its owner: bounded here, bounded in Redis, and in nobody's way.
+"""Recent requests and refusals of each token, buffered and written to Redis once a second.
 
 An exchange that is over leaves a tuple; once a second all that was left goes to Redis in one pipeline. With more
 tokens in use than `TOKENS_AT_ONCE`, or with Redis silent, what does not fit is dropped: nobody ever waits for this.

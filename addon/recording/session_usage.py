@@ -1,4 +1,4 @@
-"""Counting: added up in memory, written once a second for all sessions and their days in one statement."""
+"""Usage counters of sessions: added up in memory, written once a second in one statement."""
 
 import logging
 import uuid

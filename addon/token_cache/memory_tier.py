@@ -1,4 +1,4 @@
-"""What a worker knows of tokens: a bounded map that PostgreSQL's notices keep true.
+"""In-memory token cache of a worker, invalidated by PostgreSQL notifications.
 
 The map is used by the loop only; the listener's thread hands its notices over through `call_soon_threadsafe`.
 """
@@ -57,14 +57,14 @@ class MemoryTier:
         return True
 
     def invalidate(self, secret_hash: bytes, token_id: uuid.UUID) -> None:
-        """A notice: this token changed."""
+        """Drop the entries of a changed token."""
         self.invalidations += 1
         self._entries.pop(secret_hash, None)
         for cookie_hash in self._cookies.pop(token_id, ()):
             self._entries.pop(cookie_hash, None)
 
     def connected(self, leased_until: float = float("inf")) -> None:
-        """The listener hears again. What was said meanwhile is lost, so the map starts anew."""
+        """The listener is connected again: clear the cache, because messages may have been missed."""
         self.invalidations += 1
         self._entries.clear()
         self._cookies.clear()

@@ -1,4 +1,4 @@
-"""The second tier of the look-up: what any worker knows of a token, in Redis.
+"""Token cache in Redis, shared by all workers.
 
 Entries and tombstones carry the row's version. An older one never replaces a newer one; a tombstone makes room for an
 entry of its own version, because that one was read after the change. A worker believes entries that were stored while

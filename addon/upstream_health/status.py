@@ -1,4 +1,4 @@
-"""What a worker knows of the upstream: the prober's last word, from Redis, or from the outage record without Redis."""
+"""Upstream status of a worker: the last health check from Redis, or the outage record without Redis."""
 
 import asyncio
 import logging

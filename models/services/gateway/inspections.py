@@ -1,4 +1,4 @@
-"""Inspections: an admin lets flows be shown for a time, and every worker learns of it at once.
+"""Inspections: traffic captures that an admin starts for a limited time.
 
 The notification is part of the transaction, as for a changed token (models/services/gateway/invalidation.py); workers
 then read the active inspections again. The end needs none: a worker knows it from the start.
@@ -76,7 +76,7 @@ def start(
 
 
 def end(session: Session, inspection_id: uuid.UUID, *, actor: Actor) -> Inspection:
-    """Show nothing more of it; one that is over stays as it is. Raises NotFound."""
+    """End an inspection; an ended one is unchanged. Raises NotFound."""
     found = session.get(Inspection, inspection_id, with_for_update=True)
     if found is None:
         raise NotFound("inspection")

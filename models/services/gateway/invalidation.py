@@ -1,4 +1,4 @@
-"""Telling the proxy workers that a token has changed: itself, its session, or its owner.
+"""Cache invalidation: notify the proxy workers that a token, its session or its owner changed.
 
 PostgreSQL delivers the notice when the transaction commits, and not at all when it rolls back, so no crash can
 separate a change from its announcement. Workers LISTEN, drop what they knew and leave a tombstone in Redis. The

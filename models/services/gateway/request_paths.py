@@ -1,4 +1,4 @@
-"""What is wrong with a request path: for every scope, and for those that are restricted to some paths.
+"""Checks of request paths: for every scope, and stricter ones for restricted scopes.
 
 An unrestricted scope sells the upstream whole: whatever RFC 3986 allows is forwarded byte for byte. Under a restricted
 scope a path must mean the same thing to every server that reads it, however lenient, or it could lead out of the scope.

@@ -1,4 +1,4 @@
-"""Writing down what the workers counted: for each session, and for each token and the platform by day.
+"""Store the workers' usage counts: per session, and per token and platform by day.
 
 Days of a token are those of its owner's time zone at that moment, days of the platform are those of UTC.
 """

@@ -1,4 +1,4 @@
-"""What is kept in Redis of and for the proxy's workers: their totals, and which of them are alive."""
+"""Redis keys shared by the proxy workers: counters and liveness."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
