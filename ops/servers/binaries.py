@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ops.console import Failure, Step
 from ops.processes.child import dying_with_parent
 
-WHEELS = Path(__file__).with_name("servers.txt")
+WHEELS = Path(__file__).with_name("versions.txt")
 SERVERS = Path(sys.prefix) / "servers"  # inside .venv
 DEBIAN = Path("/usr/lib/postgresql")
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # an ordinary user's PATH often lacks these
