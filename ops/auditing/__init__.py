@@ -1,1 +1,0 @@
-"""The audit log outside the database: exports, and what was noted of its chain."""

@@ -1,1 +1,0 @@
-"""Grafana dashboards, Prometheus rules and Alertmanager settings."""
