@@ -90,15 +90,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something that can be examined. `examine` yields what it finds as it goes, and cleans up after itself.
-
-    One `on_request` is examined only when it is named.
-    """
+    """A part of the installation; `examine` yields findings as it goes."""
 
     name: str
     about: str
     examine: Callable[[House], Iterator[Finding]]
-    on_request: bool = False
 
 
 def duration(length: timedelta | float) -> str:

@@ -19,7 +19,6 @@ RUN = {
 ELSEWHERE = {
     "./zenzefi up": ("tests/e2e/conftest.py", '"up"'),
     "./zenzefi test": ("tests/ops/dev/test_testrun.py", "testrun"),
-    "./zenzefi doctor payments": ("tests/e2e/test_doctor.py", '"payments"'),
     "./zenzefi doctor": ("tests/e2e/test_doctor.py", '"doctor"'),
     "./zenzefi ledger verify --json": ("tests/ops/commands/test_ledger.py", '"--json"'),
     "./zenzefi audit verify": ("tests/ops/commands/test_audit.py", 'audit.main(["verify"])'),
