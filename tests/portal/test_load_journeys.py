@@ -4,6 +4,7 @@ import argparse
 import ast
 import csv
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -121,6 +122,8 @@ def test_every_task_of_locust_is_one_of_the_journeys_and_its_addresses_exist(app
     paths = {
         value for value in named if isinstance(value, str) and value.startswith("/") and value.strip("/").isascii()
     }
+    api = {path for path in re.findall(r'"(/api/v1/[^"]+)"', LOCUSTFILE.read_text()) if "/proxy/" not in path}
+    assert api <= known
     assert {path for path in paths if "[" not in path and not path.endswith("/")} <= known | {"/revoke"}
 
 

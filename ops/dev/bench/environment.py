@@ -5,18 +5,20 @@ import os
 import resource
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import database
 from ops.bootstrap import child_environment
 from ops.console import Failure, Step
-from ops.dev.bench import sample_tokens
+from ops.dev import sample_buyers
 from ops.dev.bench.sizes import Sizes
 from ops.dev.bench.targets import Maker, Target
 from ops.launcher.installation import SECRETS
 from ops.processes import stale
 from ops.processes.child import MARK, Child
+from ops.processes.secret_files import random_key
 from ops.servers import PostgresServer, RedisServer
 
 TOKENS = 64
@@ -108,8 +110,8 @@ def _stand(under: Ground, sizes: Sizes) -> Stand:
     folder, environment = under.folder, under.environment
     tokens, demo = folder / "tokens", folder / "demo"
     with Step("Database and tokens"):
-        _write(demo, [sample_tokens.prepare(environment)])
-        bought = sample_tokens.buy(environment, TOKENS + sizes.revokes)
+        _write(demo, [sample_buyers.migrate(environment)])
+        bought = buy_tokens(environment, TOKENS + sizes.revokes)
         _write(tokens, bought[:TOKENS])
     with Step("Upstream, gateways and workers"):
         make = Maker(folder, environment, under.start, tokens, demo)
@@ -120,6 +122,12 @@ def _stand(under: Ground, sizes: Sizes) -> Stand:
         for child in under.children:
             wait(child)
     return Stand(targets, environment, bought[TOKENS:])
+
+
+def buy_tokens(environment: Mapping[str, str], count: int) -> list[str]:
+    """Register a buyer and return the secrets of that many access tokens."""
+    with sample_buyers.connected(environment) as (settings, engine), database.sessions(engine).begin() as session:
+        return sample_buyers.create(session, settings, "buyer", password=random_key(), tokens=count).secrets
 
 
 def wait(child: Child) -> None:

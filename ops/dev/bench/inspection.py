@@ -29,8 +29,9 @@ from models.services.gateway import inspections
 from models.services.gateway.workers import FLOWS
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step
-from ops.dev.bench import load_clients, memory, sample_tokens, wrk
-from ops.dev.bench.environment import TOKENS, Ground, start_servers, wait
+from ops.dev import sample_buyers
+from ops.dev.bench import load_clients, memory, wrk
+from ops.dev.bench.environment import TOKENS, Ground, buy_tokens, start_servers, wait
 from ops.dev.bench.targets import Maker, Target, program
 from ops.launcher import readiness
 from ops.processes.child import Child
@@ -65,8 +66,8 @@ def measure(amount: Amount) -> dict[str, Any]:
         raise Failure("wrk is not on this machine (apt install wrk).")
     with start_servers() as under:
         tokens, demo = under.folder / "tokens", under.folder / "demo"
-        demo.write_text(sample_tokens.prepare(under.environment) + "\n", encoding="utf-8")
-        tokens.write_text("\n".join(sample_tokens.buy(under.environment, TOKENS)) + "\n", encoding="utf-8")
+        demo.write_text(sample_buyers.migrate(under.environment) + "\n", encoding="utf-8")
+        tokens.write_text("\n".join(buy_tokens(under.environment, TOKENS)) + "\n", encoding="utf-8")
         make = Maker(under.folder, under.environment, under.start, tokens, demo)
         upstream = make.upstream(SMALL_BODY)
         usual = make.zenzefi(upstream.port, 1)[0]

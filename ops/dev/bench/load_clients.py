@@ -1,93 +1,78 @@
-"""Clients of the benchmark's own: big transfers, a steady rate whatever the answers do, and many idle connections."""
+"""HTTP clients for what wrk does not do: large transfers, idle connections, and a fixed rate of requests.
+
+wrk and Locust wait for a response before they send the next request, which hides the time that a request had to wait.
+"""
 
 import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPResponse
 from itertools import cycle
 
 from ops.console import Failure
 from ops.processes.ports import LOOPBACK
 
-PIECE = memoryview(bytes(256 * 1024))
-PATIENCE_SECONDS = 60.0
+PIECE = bytes(256 * 1024)
+HEADER = "X-Access-Token"
+TIMEOUT = 60.0
 LATEST_SECONDS = 15.0
-# Beyond this many, a request that is due waits for a connection: so does a pool in front of any gateway.
+# With this many connections in use, a due request waits, as it would for the connection pool of any client.
 POOL = 256
 
 
-def _head(method: str, path: str, secret: str, length: int = 0) -> bytes:
-    body = f"Content-Length: {length}\r\n" if method == "POST" else ""
-    return f"{method} {path} HTTP/1.1\r\nHost: bench\r\nX-Access-Token: {secret}\r\n{body}\r\n".encode()
+def _connect(port: int) -> HTTPConnection:
+    return HTTPConnection(LOOPBACK, port, timeout=TIMEOUT)
 
 
-def _answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Read a reply's head; return its Content-Length and what has come of its body."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        data = connection.recv(65536)
-        if not data:
-            raise Failure("A connection ended before its answer.")
-        received += data
-    head, _, body = received.partition(b"\r\n\r\n")
-    if head[9:12] != b"200":
-        raise Failure(f"The answer was {head.splitlines()[0].decode('latin-1')} instead of 200.")
-    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    if not lengths:
-        raise Failure("An answer without Content-Length came.")
-    return int(lengths[0]), body
-
-
-def _connect(port: int) -> socket.socket:
-    return socket.create_connection((LOOPBACK, port), timeout=PATIENCE_SECONDS)
+def _response(connection: HTTPConnection) -> HTTPResponse:
+    response = connection.getresponse()
+    if response.status != HTTPStatus.OK:
+        raise Failure(f"The response was {response.status} instead of 200.")
+    return response
 
 
 def download(port: int, secret: str, size: int) -> float:
-    """Fetch the big file and return the seconds that took."""
-    with _connect(port) as connection:
-        begun = time.perf_counter()
-        connection.sendall(_head("GET", "/big", secret))
-        length, body = _answer(connection)
-        left, buffer = length - len(body), bytearray(1024 * 1024)
-        while left > 0:
-            count = connection.recv_into(buffer)
-            if not count:
-                raise Failure("A download ended early.")
-            left -= count
-        if length != size:
-            raise Failure(f"A download had {length} bytes instead of {size}.")
+    """Download the big file; returns the seconds. Raises Failure unless it has `size` bytes."""
+    with closing(_connect(port)) as connection:
+        begun, received, buffer = time.perf_counter(), 0, bytearray(1024 * 1024)
+        connection.request("GET", "/big", headers={HEADER: secret})
+        response = _response(connection)
+        while count := response.readinto(buffer):
+            received += count
+        if received != size:
+            raise Failure(f"A download had {received} bytes instead of {size}.")
         return time.perf_counter() - begun
 
 
 def upload(port: int, secret: str, size: int) -> float:
-    """Send as many bytes and return the seconds until the answer."""
-    with _connect(port) as connection:
+    """Upload `size` bytes; returns the seconds until the response."""
+    pieces = (PIECE[: min(len(PIECE), size - offset)] for offset in range(0, size, len(PIECE)))
+    with closing(_connect(port)) as connection:
         begun = time.perf_counter()
-        connection.sendall(_head("POST", "/upload", secret, size))
-        for offset in range(0, size, len(PIECE)):
-            connection.sendall(PIECE[: min(len(PIECE), size - offset)])
-        _answer(connection)
+        connection.request("POST", "/upload", pieces, {HEADER: secret, "Content-Length": str(size)})
+        _response(connection).read()
         return time.perf_counter() - begun
 
 
-def visit(port: int, secret: str) -> socket.socket:
-    """Ask for the small reply and return the connection, which is kept."""
+def open_connection(port: int, secret: str) -> socket.socket:
+    """Fetch the small reply and return the connection's socket, which stays open."""
     connection = _connect(port)
-    connection.sendall(_head("GET", "/small", secret))
-    length, body = _answer(connection)
-    while len(body) < length:
-        body += connection.recv(65536)
-    return connection
+    connection.request("GET", "/small", headers={HEADER: secret})
+    _response(connection).read()
+    return connection.sock
 
 
 class Idle:
-    """Connections that have been used once and are kept open."""
+    """Connections that were used once and are kept open."""
 
     def __init__(self, port: int, secrets: Sequence[str], count: int) -> None:
         self._connections: list[socket.socket] = []
         for secret, _ in zip(cycle(secrets), range(count), strict=False):
-            self._connections.append(visit(port, secret))
+            self._connections.append(open_connection(port, secret))
 
     def close(self) -> None:
         for connection in self._connections:
@@ -96,7 +81,7 @@ class Idle:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """What clients saw who came at a fixed rate: latencies in ms, counted from when a request was due."""
+    """Results at a fixed rate: latencies in ms, counted from the time at which a request was due."""
 
     offered: int
     errors: int
@@ -107,7 +92,7 @@ class Arrivals:
 
 
 def steady(port: int, secrets: Sequence[str], rate: int, seconds: float) -> Arrivals:
-    """Send requests at a fixed rate, on kept connections; one that waits does not hold the next one up."""
+    """Send requests at a fixed rate on kept connections; a slow response does not delay the next request."""
     return asyncio.run(_steady(port, secrets, rate, seconds))
 
 
@@ -116,7 +101,7 @@ async def _steady(port: int, secrets: Sequence[str], rate: int, seconds: float) 
     free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     latencies: list[float] = []
     pool = asyncio.Semaphore(POOL)
-    heads = cycle([_head("GET", "/small", secret) for secret in secrets])
+    heads = cycle([f"GET /small HTTP/1.1\r\nHost: bench\r\n{HEADER}: {secret}\r\n\r\n".encode() for secret in secrets])
 
     async def ask(head: bytes, due: float) -> None:
         async with pool:
@@ -138,11 +123,11 @@ async def _steady(port: int, secrets: Sequence[str], rate: int, seconds: float) 
         free.append((reader, writer))
 
     failed: list[BaseException] = []
-    # Only those under way: to wait for all that were ever made would hold the last one up for as long as that takes.
-    asking: set[asyncio.Task[None]] = set()
+    # Only the running tasks: gathering all tasks of the run at its end would delay the last responses.
+    running: set[asyncio.Task[None]] = set()
 
     def finished(task: asyncio.Task[None]) -> None:
-        asking.discard(task)
+        running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             failed.append(error)
 
@@ -153,9 +138,9 @@ async def _steady(port: int, secrets: Sequence[str], rate: int, seconds: float) 
         if due > loop.time():
             await asyncio.sleep(due - loop.time())
         task = loop.create_task(ask(head, due))
-        asking.add(task)
+        running.add(task)
         task.add_done_callback(finished)
-    late = (await asyncio.wait(list(asking), timeout=LATEST_SECONDS))[1] if asking else set()
+    late = (await asyncio.wait(list(running), timeout=LATEST_SECONDS))[1] if running else set()
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)

@@ -26,7 +26,7 @@ from models.services.gateway import token_lookup
 from models.services.tokens import revocation
 from ops.console import Failure, Step
 from ops.dev.bench import wrk
-from ops.dev.bench.load_clients import visit
+from ops.dev.bench.load_clients import open_connection
 from ops.dev.bench.targets import Target
 
 LOAD_CONNECTIONS = 32
@@ -110,7 +110,7 @@ def _one_at_each(target: Target, secret: str, stack: contextlib.ExitStack) -> li
     """Connect until each worker has a connection that the token has used; the kernel chooses the worker."""
     found: dict[int, socket.socket] = {}
     for _ in range(MOST_TRIES):
-        connection = stack.enter_context(visit(target.port, secret))
+        connection = stack.enter_context(open_connection(target.port, secret))
         worker = _holder(connection, target.pids())
         if worker is not None:
             found.setdefault(worker, connection)

@@ -1,15 +1,18 @@
--- Sends the prepared requests in turn, one for each token, and prints what came of it as one line of JSON.
--- With method, path and body after the first two arguments the tokens are logins of the JSON API.
+-- Sends prepared requests in turn and prints the result as one line of JSON.
+-- Arguments: a file with one request a line (a credential, and after a tab a body of its own), "keep" or "close", and
+-- optionally method, path, header with the credential's prefix ("Authorization: Bearer "), and a common body.
 local requests, turn = {}, 0
 
 function init(args)
   local closing = args[2] == "close"
-  local method, path, body = args[3] or "GET", args[4], args[5]
-  for token in io.lines(args[1]) do
-    local headers = { ["X-Access-Token"] = token }
-    if path then headers = { ["Authorization"] = "Bearer " .. token, ["Content-Type"] = "application/json" } end
+  local method, path, header, body = args[3] or "GET", args[4], args[5] or "X-Access-Token: ", args[6]
+  local name, prefix = header:match("^(.-): (.*)$")
+  for line in io.lines(args[1]) do
+    local credential, own = line:match("^([^\t]*)\t?(.*)$")
+    local headers = { [name] = prefix .. credential }
+    if method == "POST" then headers["Content-Type"] = "application/json" end
     if closing then headers["Connection"] = "close" end
-    requests[#requests + 1] = wrk.format(method, path, headers, body)
+    requests[#requests + 1] = wrk.format(method, path, headers, own ~= "" and own or body)
   end
 end
 

@@ -11,19 +11,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
-from decimal import Decimal
 
 from models import database
 from models.config.settings import Settings
-from models.logins import LoginKind
-from models.services.accounts import logins, users
-from models.services.actor import PLATFORM
-from models.services.ledger import adjustments
 from ops import bootstrap
 from ops.console import Failure, print_error, print_line
+from ops.dev import sample_buyers
 from ops.dev.screenshots.scratch_portal import settings_of, stage
-from portal.api import login_tokens
+from ops.processes.secret_files import random_key
 
 VENV = bootstrap.REPOSITORY / ".venv-fuzz"
 LIMITS = ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR", "API_PER_MINUTE")
@@ -50,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         python = bootstrap.ensure("fuzz", VENV)
         with stage(WIDE) as portal:
-            token = _admins_token(settings_of(portal.app))
+            token = _admin_token(settings_of(portal.app))
             command = [python, "-m", "schemathesis.cli", "run", f"{portal.address}/openapi.json"]
             command += ["--header", f"Authorization: Bearer {token}", "--checks", ",".join(CHECKS)]
             command += ["--exclude-path-regex", LEFT_OUT, "--workers", "2", *arguments]
@@ -61,17 +56,12 @@ def main(arguments: Sequence[str]) -> int:
         return 2
 
 
-def _admins_token(settings: Settings) -> str:
-    """Return a login of an admin with money: no limit stops him, and every endpoint is open."""
+def _admin_token(settings: Settings) -> str:
+    """Return a bearer token of an admin with a balance: every endpoint is open to it."""
     engine = database.connect(settings.database)
     with database.sessions(engine).begin() as session:
-        admin = users.register(
-            session, email="fuzz@example.test", username="fuzz", password="a password for fuzzing",  # noqa: S106
-            actor=PLATFORM, is_superuser=True,
-        )  # fmt: skip
-        adjustments.adjust(session, admin, amount=Decimal(1_000_000), reason="money to spend", actor=PLATFORM)
-        login = logins.begin(session, admin, kind=LoginKind.API, lifetime=timedelta(minutes=60), actor=PLATFORM)
-        token = login_tokens.issue(settings.portal, admin, login)
+        admin = sample_buyers.create(session, settings, "fuzz", password=random_key(), is_superuser=True).user
+        token = sample_buyers.log_in(session, settings, admin)
     engine.dispose()
     return token
 

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
             folder.chmod(0o711)  # the user that PostgreSQL runs as for root must be able to pass through
             with platform.platform(folder, options) as (ready, settings):
                 with Step("Buyers and tokens"):
-                    facts = platform.people(ready, settings, options)
+                    facts = platform.create_users(ready, settings, options)
                 used = platform.locust(python, folder, facts, options)
         written = summary.text(options.out, options, used)
     except (Failure, OSError) as failure:
@@ -61,6 +61,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=1000, help="requests a second offered to the proxy (default 1000)")
     parser.add_argument("--clients", type=int, default=64, help="programs that use the proxy at once (default 64)")
     parser.add_argument("--buyers", type=int, default=10, help="people in the portal at once (default 10)")
+    parser.add_argument("--api-clients", type=int, default=4, metavar="N", help="clients of the JSON API (default 4)")
     parser.add_argument(
         "--pages", type=float, default=1.0, metavar="N", help="what each of them does in a second (default 1)"
     )

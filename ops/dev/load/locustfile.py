@@ -79,6 +79,32 @@ class PortalBuyer(FastHttpUser):
         self.buyer.top_up()
 
 
+class ApiClient(FastHttpUser):
+    """A program that uses the JSON API of the portal."""
+
+    host = FACTS["portal_url"]
+    fixed_count = FACTS["api_clients_at_once"]
+    wait_time = constant_throughput(FACTS["pages_per_second"])
+
+    def on_start(self) -> None:
+        """Log in as one of the buyers."""
+        answer = self.client.post("/api/v1/auth/login", json=next(BUYERS), name="api login")
+        self.headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    @task(3)
+    def balance(self) -> None:
+        self.client.get("/api/v1/currency/balance", headers=self.headers, name="api balance")
+
+    @task(3)
+    def tokens(self) -> None:
+        self.client.get("/api/v1/tokens/my-tokens", headers=self.headers, name="api my-tokens")
+
+    @task(1)
+    def purchase(self) -> None:
+        body = {"duration_hours": 1, "scope": "full"}
+        self.client.post("/api/v1/tokens/purchase", json=body, headers=self.headers, name="api purchase")
+
+
 class ProxyClient(FastHttpUser):
     """A program that uses the proxy: small replies, now and then a question about its token."""
 

@@ -10,19 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from models import database
 from models.config.settings import Settings
-from models.database import Sessions
-from models.services.accounts import users
-from models.services.actor import PLATFORM
-from models.services.ledger import adjustments
-from models.services.tokens import purchase as token_purchase
 from ops.bootstrap import REPOSITORY, child_environment
 from ops.console import Failure, Step
+from ops.dev import sample_buyers
 from ops.dev.bench.environment import FOREIGN, UNLIMITED
 from ops.launcher.installation import settings_of
 from ops.processes.child import last_line
@@ -86,40 +81,34 @@ def platform(folder: Path, options: argparse.Namespace) -> Iterator[tuple[dict[s
             process.kill()
 
 
-def people(ready: dict[str, Any], settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
-    """Make buyers with money and tokens, and one more whose tokens the clients use; returns all that Locust must know.
+def create_users(ready: dict[str, Any], settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+    """Register the buyers and return everything that Locust must know.
 
-    A buyer revokes tokens now and then, so the clients' are those of somebody who does not.
+    Buyers revoke tokens, so the proxy's clients use the tokens of a user who does not.
     """
     engine, password = database.connect(settings.database), random_key()
     factory = database.sessions(engine)
+    names = [f"load{number}" for number in range(max(options.buyers, 1))]
     try:
-        emails = [f"load{number}@example.test" for number in range(options.buyers)]
-        for email in emails:
-            _somebody(factory, settings, email, password, TOKENS_EACH)
-        secrets = _somebody(factory, settings, "clients@example.test", password, max(options.clients, 1))
+        for name in names:
+            with factory.begin() as session:
+                sample_buyers.create(session, settings, name, password=password, tokens=TOKENS_EACH)
+        with factory.begin() as session:
+            count = max(options.clients, 1)
+            secrets = sample_buyers.create(session, settings, "clients", password=password, tokens=count).secrets
     finally:
         engine.dispose()
     return {
         "portal_url": ready["portal_url"],
         "proxy_url": ready["proxy_url"],
-        "buyers": [{"email": email, "password": password} for email in emails],
+        "buyers": [{"email": f"{name}@example.test", "password": password} for name in names],
         "tokens": secrets,
         "buyers_at_once": options.buyers,
+        "api_clients_at_once": options.api_clients,
         "clients_at_once": options.clients,
         "pages_per_second": options.pages,
         "requests_per_second": options.rate / max(options.clients, 1),
     }
-
-
-def _somebody(factory: Sessions, settings: Settings, email: str, password: str, count: int) -> list[str]:
-    """Register somebody with money and return the secrets of that many tokens."""
-    with factory.begin() as session:
-        name = email.partition("@")[0]
-        buyer = users.register(session, email=email, username=name, password=password, actor=PLATFORM)
-        adjustments.adjust(session, buyer, amount=Decimal(100_000), reason="load test", actor=PLATFORM)
-        facts: dict[str, Any] = {"hours": 24, "scope": "full", "name": "", "settings": settings, "actor": PLATFORM}
-        return [token_purchase.purchase(session, buyer, **facts)[1] for _ in range(count)]
 
 
 def locust(python: str, folder: Path, facts: dict[str, Any], options: argparse.Namespace) -> Used:
@@ -127,7 +116,7 @@ def locust(python: str, folder: Path, facts: dict[str, Any], options: argparse.N
     file = folder / "load.json"
     file.touch(0o600)
     file.write_text(json.dumps(facts), encoding="utf-8")
-    everybody = options.buyers + options.clients
+    everybody = options.buyers + options.api_clients + options.clients
     command = [python, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")), "--headless"]
     command += ["--users", str(everybody), "--spawn-rate", str(max(everybody / 3, 1)), "--reset-stats"]
     command += ["--run-time", f"{options.seconds}s", "--stop-timeout", "5", "--only-summary"]

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from ops.console import Failure, print_error, print_line
-from ops.dev.bench import sample_tokens
+from ops.dev import sample_buyers
 from ops.dev.bench.environment import start_servers
 from ops.dev.bench.report import table
 from ops.dev.rolling_deploy import networks
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # What is printed of the steps must not stand before the JSON.
         with redirect_stdout(sys.stderr if options.json else sys.stdout), start_servers() as under, put(NAMES) as found:
-            sample_tokens.prepare(under.environment)
+            sample_buyers.migrate(under.environment)
             results = run(under.folder, under.environment, found, SHORT if options.short else Sizes())
     except Failure as failure:
         print_error(str(failure))

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,15 @@ from models import database
 from models.access_tokens import AccessToken
 from models.config import settings as config
 from models.proxy_sessions import ProxySession
-from models.services.accounts import users
-from models.services.actor import PLATFORM
-from models.services.ledger import adjustments
-from models.services.tokens import purchase as token_purchase
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step
+from ops.dev import sample_buyers
 from ops.dev.rolling_deploy.networks import Places
 from ops.dev.rolling_deploy.processes import PORTAL_HOST, PROXY_HOST, Fleet
 from ops.processes.child import dying_with_parent
 from ops.processes.secret_files import random_key
 
-EMAIL = "fleet@example.com"
+NAME = "fleet"
 WRITTEN_SECONDS = 3.0  # counts are written once a second
 
 
@@ -51,14 +47,6 @@ class Sizes:
 SHORT = Sizes(4, 2, 1.5, 1, 1, kept_seconds=1, failed_seconds=1, proxy_pause=0.01)
 
 
-@dataclass(frozen=True)
-class Shop:
-    """Somebody with money and tokens, one token for each client."""
-
-    password: str
-    secrets: list[str]
-
-
 def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Sizes) -> dict[str, Any]:
     """Start the machines on a database that is ready, measure, and stop them; returns the figures."""
     settings = config.load_settings(environment)
@@ -66,11 +54,14 @@ def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Siz
     factory = database.sessions(engine)
     fleet = Fleet(folder, environment, places, kept_seconds=sizes.kept_seconds, failed_seconds=sizes.failed_seconds)
     try:
-        shop = _open(factory, settings, sizes)
+        password = random_key()
+        with factory.begin() as session:
+            created = sample_buyers.create(session, settings, NAME, password=password, tokens=sizes.proxy_clients)
+            user = {"email": created.user.email, "password": password, "tokens": created.secrets}
         with Step("Two portals, two proxies, edge"):
             fleet.start()
         counted = Counted(factory)
-        with Step(f"{sizes.rolls} roll(s) by SIGTERM"), _clients(folder, places, sizes, shop, "rolled") as rolled:
+        with Step(f"{sizes.rolls} roll(s) by SIGTERM"), _clients(folder, places, sizes, user, "rolled") as rolled:
             rolled["gone_seconds"] = []
             for number in range(sizes.rolls):
                 time.sleep(sizes.quiet_seconds)
@@ -78,7 +69,7 @@ def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Siz
                 rolled["gone_seconds"].append(round(fleet.roll(f"portal-{twin}", f"proxy-{twin}"), 1))
             time.sleep(sizes.quiet_seconds)
         rolled |= counted.since(rolled, "rolled")
-        with Step(f"{sizes.kills} sudden death(s)"), _clients(folder, places, sizes, shop, "killed") as killed:
+        with Step(f"{sizes.kills} sudden death(s)"), _clients(folder, places, sizes, user, "killed") as killed:
             for number in range(sizes.kills):
                 time.sleep(sizes.quiet_seconds)
                 twin = "ba"[number % 2]
@@ -119,27 +110,15 @@ class Counted:
             return int(session.scalar(select(func.coalesce(func.sum(ProxySession.request_count), 0))) or 0)
 
 
-def _open(factory: database.Sessions, settings: config.Settings, sizes: Sizes) -> Shop:
-    password = random_key()
-    with factory.begin() as session:
-        buyer = users.register(session, email=EMAIL, username="fleet", password=password, actor=PLATFORM)
-        adjustments.adjust(session, buyer, amount=Decimal(1_000_000), reason="fleet", actor=PLATFORM)
-        secrets = [
-            token_purchase.purchase(session, buyer, hours=24, scope="full", name="", settings=settings, actor=PLATFORM)[
-                1
-            ]
-            for _ in range(sizes.proxy_clients)
-        ]
-    return Shop(password, secrets)
-
-
 @contextlib.contextmanager
-def _clients(folder: Path, places: Places, sizes: Sizes, shop: Shop, name: str) -> Iterator[dict[str, Any]]:
+def _clients(
+    folder: Path, places: Places, sizes: Sizes, user: Mapping[str, Any], name: str
+) -> Iterator[dict[str, Any]]:
     """Run the clients for as long as the block lasts; what they saw is in the yielded object after it."""
     told = {
         "address": places.edge.address, "port": places.edge.port, "portal_host": PORTAL_HOST, "proxy_host": PROXY_HOST,
-        "tokens": shop.secrets, "buyers": sizes.buyers, "email": EMAIL, "password": shop.password, "name": name,
-        "proxy_pause": sizes.proxy_pause, "portal_pause": sizes.portal_pause,
+        "buyers": sizes.buyers, "name": name, "proxy_pause": sizes.proxy_pause, "portal_pause": sizes.portal_pause,
+        **user,
     }  # fmt: skip
     file = folder / f"{name}.json"
     file.touch(0o600)

@@ -1,1 +1,1 @@
-"""`./zenzefi bench --money`: how fast the shop sells, how long its books take to prove, how many callbacks it takes."""
+"""`./zenzefi bench --money`: benchmark of purchases, payment callbacks and ledger verification."""

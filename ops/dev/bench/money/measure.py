@@ -1,14 +1,11 @@
-"""The measurements of money, each on servers and a history that stand already."""
+"""Measurements of the shop: purchases over the JSON API, payment callbacks, and ledger verification."""
 
-import http.client
-import json
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,57 +15,66 @@ from sqlalchemy import insert, select, text
 from models import clock
 from models.config.settings import Settings
 from models.database import Sessions
-from models.ledger import Account, AccountKind
 from models.payments import Payment, PaymentStatus
+from models.services.actor import PLATFORM
+from models.services.ledger import adjustments
 from models.services.ledger import verification as ledger_verification
-from ops.bootstrap import REPOSITORY
+from models.services.payments.providers import mock
+from models.users import User
 from ops.console import Failure
-from ops.dev.bench.load_clients import arrivals
+from ops.dev import sample_buyers
+from ops.dev.bench import wrk
 from ops.dev.bench.memory import family
-from ops.doctor.callbacks import MockVoice, words_of
-from ops.processes.ports import LOOPBACK
 
-CLIENTS, PROCESSES = 16, 4
+CLIENTS = 16
 SAMPLE_SECONDS = 0.02
+# More than a portal answers in a second, so that no callback is sent twice.
+CALLBACKS_PER_SECOND = 1000
+PURCHASE = '{"duration_hours": 1, "scope": "full"}'
+BEARER = "Authorization: Bearer "
 
 
-def purchases(environment: Mapping[str, str], wallets: int, seconds: float) -> dict[str, Any]:
-    """Let sixteen clients buy for some seconds from so many wallets."""
-    threads = CLIENTS // PROCESSES
-    crowd = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "ops.dev.bench.money.clients"),
-                *(str(part) for part in (seconds, threads, wallets, index * threads)),
-            ],
-            env=dict(environment), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for index in range(PROCESSES)
-    ]  # fmt: skip
-    latencies: list[float] = []
-    try:
-        for process in crowd:
-            assert process.stdout is not None  # noqa: S101 - for the type checker
-            if process.stdout.readline() != "ready\n":
-                raise Failure("A client of the benchmark did not start.")
-        for process in crowd:
-            assert process.stdin is not None  # noqa: S101 - for the type checker
-            process.stdin.write("\n")
-            process.stdin.flush()
-        for process in crowd:
-            said, _ = process.communicate(timeout=seconds + 60)
-            if process.returncode:
-                raise Failure("A client of the benchmark failed.")
-            latencies += json.loads(said)
-    finally:
-        for process in crowd:
-            process.kill()
-            process.wait()
-    return _figures(len(latencies), seconds, latencies) | {"wallets": wallets, "clients": CLIENTS}
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """wrk on a portal: its program, the portal's address, a folder for its files, and how long each load lasts."""
+
+    tool: str
+    address: str
+    folder: Path
+    seconds: int
+
+    def api(self, factory: Sessions, settings: Settings, wallets: int) -> dict[str, wrk.Load]:
+        """Measure reads and purchases by users who have that many wallets in all."""
+        with factory.begin() as session:
+            users = session.scalars(select(User).where(User.is_active).order_by(User.created_at).limit(wallets)).all()
+            for user in users:
+                adjustments.adjust(session, user, amount=sample_buyers.BALANCE, reason="benchmark", actor=PLATFORM)
+            logins = [sample_buyers.log_in(session, settings, user) for user in users]
+        cases = {
+            "GET balance": ("GET", "/api/v1/currency/balance", BEARER),
+            "GET my-tokens": ("GET", "/api/v1/tokens/my-tokens", BEARER),
+            "POST purchase": ("POST", "/api/v1/tokens/purchase", BEARER, PURCHASE),
+        }
+        return {f"{name}, {wallets:,} wallet(s)": self._load(logins, *case) for name, case in cases.items()}
+
+    def callbacks(self, factory: Sessions, settings: Settings) -> wrk.Load:
+        """Measure genuine callbacks of the mock provider, each of another payment."""
+        provider, lines = mock.MockProvider(settings), []
+        for payment in _payments(factory, settings, self.seconds * CALLBACKS_PER_SECOND):
+            about = {"id": payment.provider_payment_id, "amount": f"{payment.amount_rub:.2f}", "currency": "RUB"}
+            body, headers = provider.signed({"id": str(uuid.uuid4()), "event": "payment.succeeded", "payment": about})
+            lines.append(f"{headers[mock.SIGNATURE_HEADER]}\t{body.decode()}")
+        return self._load(lines, "POST", "/api/v1/webhooks/payment", f"{mock.SIGNATURE_HEADER}: ")
+
+    def _load(self, lines: Iterable[str], *more: str) -> wrk.Load:
+        file = self.folder / "requests"
+        file.touch(0o600)
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return wrk.run(self.tool, self.address, file, connections=CLIENTS, seconds=self.seconds, keep=True, more=more)
 
 
 def verify(factory: Sessions, postmaster: int) -> dict[str, Any]:
-    """Prove the books once, and say how long that took and how much memory it needed, here and in the server."""
+    """Verify the ledger once; returns the seconds, and the memory needed by this process and by the server."""
     with factory() as session:
         session.connection(execution_options={"isolation_level": "AUTOCOMMIT"}).execute(text("VACUUM ANALYZE"))
     spilled = _spilled(factory)
@@ -77,7 +83,7 @@ def verify(factory: Sessions, postmaster: int) -> dict[str, Any]:
         report = ledger_verification.verify(session)
         seconds = time.monotonic() - begun
     if not report.is_sound:
-        raise Failure(f"The history of the benchmark is not sound: {', '.join(report.faults)}.")
+        raise Failure(f"The seeded ledger is not sound: {', '.join(report.faults)}.")
     return {
         "transfers": report.transfers,
         "seconds": round(seconds, 2),
@@ -87,75 +93,33 @@ def verify(factory: Sessions, postmaster: int) -> dict[str, Any]:
     }
 
 
-def callbacks(factory: Sessions, settings: Settings, port: int, seconds: float) -> dict[str, Any]:
-    """Send genuine callbacks, each of another payment, by sixteen clients for some seconds."""
-    key = settings.payments.mock_signing_key
-    if key is None:
-        raise Failure("The mock provider has no key.")
-    voice = MockVoice(key.get_secret_value())
-    waiting = _payments(factory, settings, int(max(seconds * 1000, 100)))
-    ready = iter([(body, voice.signed(body)) for body in (voice.body(words_of(each, "succeeded")) for each in waiting)])
-    lock, latencies, errors = threading.Lock(), list[float](), 0
-    until = time.monotonic() + seconds
-
-    def send() -> None:
-        nonlocal errors
-        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
-        while time.monotonic() < until:
-            with lock:
-                callback = next(ready, None)
-            if callback is None:
-                return
-            begun = time.monotonic()
-            connection.request("POST", "/api/v1/webhooks/payment", *callback)
-            answer = connection.getresponse()
-            answer.read()
-            with lock:
-                latencies.append((time.monotonic() - begun) * 1000)
-                errors += answer.status != 200
-
-    threads = [threading.Thread(target=send) for _ in range(CLIENTS)]
-    begun = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return _figures(len(latencies), time.monotonic() - begun, latencies) | {"errors": errors, "clients": CLIENTS}
-
-
 def _payments(factory: Sessions, settings: Settings, count: int) -> Sequence[Payment]:
+    """Insert pending payments of the mock provider and return them."""
     rate = settings.prices.rub_per_znc
+    common = {
+        "provider": "mock",
+        "amount_znc": 1,
+        "amount_rub": rate,
+        "rub_per_znc": rate,
+        "status": PaymentStatus.PENDING,
+        "return_url": "/wallet/benchmark",
+        "expires_at": clock.now() + timedelta(hours=1),
+    }
     with factory.begin() as session:
-        query = select(Account.user_id).where(Account.kind == AccountKind.WALLET, Account.balance > 0)
-        users = session.scalars(query.order_by(Account.id).limit(1000)).all()
-        facts = {
-            "provider": "mock",
-            "amount_znc": 1,
-            "amount_rub": rate,
-            "rub_per_znc": rate,
-            "status": PaymentStatus.PENDING,
-            "return_url": "",
-            "expires_at": clock.now() + timedelta(hours=1),
-        }
+        users = session.scalars(select(User.id).limit(1000)).all()
         rows = [
-            {"user_id": users[number % len(users)], "provider_payment_id": str(uuid.uuid4()), **facts}
+            {"user_id": users[number % len(users)], "provider_payment_id": str(uuid.uuid4()), **common}
             for number in range(count)
         ]
         session.execute(insert(Payment), rows)
-    with factory.begin() as session:
-        pending = select(Payment).where(Payment.status == PaymentStatus.PENDING)
-        found = session.scalars(pending).all()
+    with factory() as session:
+        found = session.scalars(select(Payment).where(Payment.return_url == common["return_url"])).all()
         session.expunge_all()
         return found
 
 
-def _figures(count: int, seconds: float, latencies: list[float]) -> dict[str, Any]:
-    seen = arrivals(count, 0, latencies)
-    return {"per_second": round(count / seconds, 1), "p50": seen.p50, "p95": seen.p95, "highest": seen.highest}
-
-
 def _spilled(factory: Sessions) -> int:
-    """Return the bytes that the server has written to temporary files, once it has counted them."""
+    """Return the bytes that the server has written to temporary files; its statistics lag by a second."""
     time.sleep(1.1)
     with factory.begin() as session:
         query = text("SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()")
@@ -164,7 +128,7 @@ def _spilled(factory: Sessions) -> int:
 
 @contextmanager
 def _private_memory(postmaster: int) -> Iterator[dict[str, int]]:
-    """Sample the private memory of this process and of the server's: what grew most, in bytes."""
+    """Sample the private memory of this process and of the server; yields the largest growth of each, in bytes."""
     grew, done = {"own": 0, "server": 0}, threading.Event()
     before = {"own": _private(["self"]), "server": _private(family(postmaster))}
 
@@ -183,7 +147,7 @@ def _private_memory(postmaster: int) -> Iterator[dict[str, int]]:
 
 
 def _private(pids: Sequence[int | str]) -> int:
-    """Return the bytes that processes have for themselves; a server's shared buffers are not theirs."""
+    """Return the private memory of processes in bytes, without a server's shared buffers."""
     total = 0
     for pid in pids:
         try:
