@@ -32,7 +32,7 @@ REQUIREMENTS = {
     "load": ("ops/dev/load/requirements.txt",),
 }
 STAMP = "zenzefi-stamp.json"
-MARK = "zenzefi-installing"
+INSTALLING = "zenzefi-installing"
 LOG = "zenzefi-install.log"
 NEEDED_BYTES = 600 * 1024 * 1024
 
@@ -50,7 +50,7 @@ def ensure(kind: str, venv: Path | None = None) -> str:
     venv = venv or folder()
     if is_ready(venv, kind):
         return str(venv / "bin" / "python")
-    with _one_at_a_time():
+    with _install_lock():
         if not is_ready(venv, kind):
             make(venv, kind)
     return str(venv / "bin" / "python")
@@ -58,8 +58,8 @@ def ensure(kind: str, venv: Path | None = None) -> str:
 
 def is_ready(venv: Path, kind: str) -> bool:
     """Tell whether the environment was finished for these very requirements and its Python can be run."""
-    finished = not (venv / MARK).exists() and _stamp(venv).get(kind) == digest(kind)
-    return finished and os.access(venv / "bin" / "python", os.X_OK) and _names_this_repository(venv)
+    finished = not (venv / INSTALLING).exists() and _stamp(venv).get(kind) == digest(kind)
+    return finished and os.access(venv / "bin" / "python", os.X_OK) and _points_to_this_repository(venv)
 
 
 def digest(kind: str) -> str:
@@ -72,7 +72,7 @@ def digest(kind: str) -> str:
 
 def make(venv: Path, kind: str) -> None:
     """Create or repair the environment and install the requirements of `kind`."""
-    began_but_unfinished = (venv / MARK).exists()
+    began_but_unfinished = (venv / INSTALLING).exists()
     usable = not began_but_unfinished and os.access(venv / "bin" / "python", os.X_OK)
     python = None if usable else find_python(os.environ)
     try:
@@ -82,17 +82,17 @@ def make(venv: Path, kind: str) -> None:
         venv.mkdir(parents=True, exist_ok=True)
         _check_space(venv)
         stamp = _stamp(venv)
-        (venv / MARK).touch()
+        (venv / INSTALLING).touch()
         if python is not None:
             _create(venv, python)
         elif not stamp:
-            _accept_foreign(venv)
+            _accept_existing(venv)
         _install(venv, kind)
         _make_importable(venv)
         satisfied = [name for name in REQUIREMENTS if set(REQUIREMENTS[name]) <= set(REQUIREMENTS[kind])]
         stamp.update((name, digest(name)) for name in satisfied)
         _write(venv / STAMP, json.dumps(stamp))
-        (venv / MARK).unlink()
+        (venv / INSTALLING).unlink()
     except OSError as error:
         raise Failure(
             f"The environment {venv} cannot be made: {error.strerror or error}."
@@ -103,25 +103,28 @@ def make(venv: Path, kind: str) -> None:
 def _create(venv: Path, python: Python) -> None:
     with Step(f"Creating .venv with Python {python.name}"):
         done = subprocess.run(
-            [*_dies_with_us(), python.path, "-I", "-m", "venv", str(venv)], capture_output=True, text=True, check=False
+            [*_kill_with_parent(), python.path, "-I", "-m", "venv", str(venv)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     if done.returncode != 0:
         reason = (done.stderr or done.stdout).strip().splitlines() or ["no reason was given"]
         raise Failure(f"{python.path} could not create {venv}: {reason[-1]}")
 
 
-def _accept_foreign(venv: Path) -> None:
+def _accept_existing(venv: Path) -> None:
     """Use an environment that somebody made by hand, if its Python will do."""
     found = probe(str(venv / "bin" / "python"))
     if found is None or found.version < OLDEST:
-        (venv / MARK).unlink()
+        (venv / INSTALLING).unlink()
         raise Failure(f"{venv} was not made by ./zenzefi and has no Python 3.12 or newer with pip; move it away.")
 
 
 def _install(venv: Path, kind: str) -> None:
     """Run pip, showing how many packages it has come to; what it says goes to a log in the environment."""
     wanted = sum(_pins(REPOSITORY / name) for name in REQUIREMENTS[kind])
-    command = [*_dies_with_us(), str(venv / "bin" / "python"), "-I", "-m", "pip", "install"]
+    command = [*_kill_with_parent(), str(venv / "bin" / "python"), "-I", "-m", "pip", "install"]
     command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-r"]
     command += [str(REPOSITORY / REQUIREMENTS[kind][-1])]
     log = venv / LOG
@@ -130,7 +133,7 @@ def _install(venv: Path, kind: str) -> None:
         try:
             while pip.poll() is None:
                 time.sleep(0.2)
-                step.tick(_how_far(log, wanted))
+                step.tick(_progress(log, wanted))
         finally:
             pip.kill()
             pip.wait()
@@ -140,7 +143,7 @@ def _install(venv: Path, kind: str) -> None:
         raise Failure(f"The packages could not be installed: {errors[-1]} (pip's own words: {log})")
 
 
-def _how_far(log: Path, wanted: int) -> str:
+def _progress(log: Path, wanted: int) -> str:
     """Say how many packages pip has come to, from what it has written so far."""
     text = log.read_text(encoding="utf-8", errors="replace")
     if "\nInstalling collected packages" in text:
@@ -158,7 +161,7 @@ def _path_file(venv: Path) -> Path | None:
     return next((packages / "zenzefi.pth" for packages in venv.glob("lib/python3.*/site-packages")), None)
 
 
-def _names_this_repository(venv: Path) -> bool:
+def _points_to_this_repository(venv: Path) -> bool:
     """Tell whether the environment imports from where the repository is now; it may have been moved."""
     path_file = _path_file(venv)
     try:
@@ -196,14 +199,14 @@ def _check_space(venv: Path) -> None:
         raise Failure(f"Only {free // 2**20} MB are free for {venv}; the packages need {NEEDED_BYTES // 2**20} MB.")
 
 
-def _dies_with_us() -> list[str]:
+def _kill_with_parent() -> list[str]:
     """Return the prefix that ends a program with the launcher, where the system has one."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 @contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _install_lock() -> Iterator[None]:
     """Let one process at a time make the environment; the repository's own folder is the lock."""
     handle = os.open(REPOSITORY, os.O_RDONLY)
     try:

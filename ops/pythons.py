@@ -17,7 +17,7 @@ OLDEST = (3, 12)
 PREFERRED = ("3.13", "3.12")
 NEWER = ("3.14", "3.15", "3.16")
 # Debian ships `venv` and `ensurepip` in a package of their own, so an interpreter without them is of no use here.
-PROBE = "import sys, ssl, venv, ensurepip; print(sys.version_info[0], sys.version_info[1], sys.executable)"
+PROBE_CODE = "import sys, ssl, venv, ensurepip; print(sys.version_info[0], sys.version_info[1], sys.executable)"
 
 
 class Python(NamedTuple):
@@ -66,7 +66,7 @@ def probe(path: str) -> Python | None:
     """Run the candidate; pyenv leaves shims behind that name a Python and run none."""
     try:
         answer = subprocess.run(
-            [path, "-I", "-c", PROBE], capture_output=True, text=True, timeout=30, cwd="/", check=True
+            [path, "-I", "-c", PROBE_CODE], capture_output=True, text=True, timeout=30, cwd="/", check=True
         )
         major, minor, executable = answer.stdout.strip().split(" ", 2)
         return Python(executable, (int(major), int(minor)))

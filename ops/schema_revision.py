@@ -19,11 +19,11 @@ def is_newest(engine: Engine) -> bool:
     """Say whether there is nothing to migrate. Raises Failure for a database that is newer than this code."""
     with engine.connect() as connection:
         found = current(connection)
-    must_know(found)
+    require_known(found)
     return set(found) == set(ScriptDirectory(str(FOLDER)).get_heads())
 
 
-def must_know(wanted: tuple[str, ...]) -> None:
+def require_known(wanted: tuple[str, ...]) -> None:
     """Raise Failure when a database at these revisions was made by newer code than this."""
     known = {script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions()}
     unknown = sorted(set(wanted) - known)

@@ -30,7 +30,7 @@ PLAIN, ENCRYPTED, MANIFEST = ".jsonl.gz", ".jsonl.gz.age", ".json"
 FORMAT = "zenzefi audit 1"
 
 
-class Faulty(Failure):
+class InvalidChain(Failure):
     """A row that was to be exported is not what was sealed: nothing is exported, and nothing removed."""
 
 
@@ -122,10 +122,10 @@ def _compress(file: IO[bytes], part: ChainPart, rows: Iterable[ChainedRow], chec
         packed.write(_line(_first_line(part.first, part.anchor.hash.hex())))
         for sealed in rows:
             if fault := checker.check(sealed):
-                raise Faulty(f"Nothing is exported: {fault}.")
+                raise InvalidChain(f"Nothing is exported: {fault}.")
             packed.write(_line(sealed.as_json()))
     if checker.head.number != part.last:
-        raise Faulty(f"Nothing is exported: {Fault('removed', checker.head.number + 1)}.")
+        raise InvalidChain(f"Nothing is exported: {Fault('removed', checker.head.number + 1)}.")
 
 
 def _first_line(first: int, anchor: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ FILE = "audit-heads.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class ChainHeads:
     """The notes of one folder."""
 
     folder: Path

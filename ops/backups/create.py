@@ -14,7 +14,7 @@ from models import clock, database
 from models.config.settings import Settings
 from ops import schema_revision
 from ops.backups import encryption, pg_tools
-from ops.backups.manifest import BLOCK, ENCRYPTED, HALF, PLAIN, Manifest
+from ops.backups.manifest import BLOCK, ENCRYPTED, PARTIAL, PLAIN, Manifest
 from ops.console import Failure
 from ops.processes.secret_files import private_folder
 from ops.servers import poolers
@@ -35,7 +35,7 @@ class _Hashing:
         self._file.flush()
 
 
-def make(settings: Settings, folder: Path) -> Manifest:
+def create(settings: Settings, folder: Path) -> Manifest:
     """Write a backup of the database into a folder; an encrypted one never touches the disk in the clear.
 
     The dump and the manifest's figures are of one snapshot, so that a restore can be held to them. Raises Failure.
@@ -47,8 +47,8 @@ def make(settings: Settings, folder: Path) -> Manifest:
         raise Failure(f"{folder} cannot be the folder of the backups: {error.strerror}.") from None
     moment = clock.now()
     final = folder / f"zenzefi-{moment:%Y%m%d-%H%M%S}{ENCRYPTED if recipients else PLAIN}"
-    partial = final.with_name(final.name + HALF)
-    poolers.must_keep_sessions(settings.database)
+    partial = final.with_name(final.name + PARTIAL)
+    poolers.require_session_pooling(settings.database)
     engine = database.connect(settings.database.direct)
     try:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():

@@ -26,7 +26,7 @@ class Writable(Protocol):
     def flush(self) -> None: ...
 
 
-class _Kept:
+class _ErrorKeepingFile:
     """A file that remembers why it could not be written."""
 
     def __init__(self, file: Writable) -> None:
@@ -50,7 +50,7 @@ class _Kept:
 
 def encrypt(source: Readable, target: Writable, recipients: Sequence[pyrage.x25519.Recipient]) -> None:
     """Encrypt to the end of `source`. Raises OSError as `target` does, and Failure."""
-    kept = _Kept(target)
+    kept = _ErrorKeepingFile(target)
     try:
         pyrage.encrypt_io(source, kept, recipients)
     except pyrage.EncryptError as error:
@@ -59,7 +59,7 @@ def encrypt(source: Readable, target: Writable, recipients: Sequence[pyrage.x255
 
 def decrypt(source: Readable, target: Writable, keys: Sequence[pyrage.x25519.Identity], what: str) -> None:
     """Decrypt to the end of `source`, which is called `what`. Raises OSError as `target` does, and Failure."""
-    kept = _Kept(target)
+    kept = _ErrorKeepingFile(target)
     try:
         pyrage.decrypt_io(source, kept, keys)
     except pyrage.DecryptError as error:

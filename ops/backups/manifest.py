@@ -17,7 +17,7 @@ from ops.console import Failure
 BLOCK = 1024 * 1024
 PLAIN, ENCRYPTED, MANIFEST = ".dump", ".dump.age", ".json"
 # What is being written. Nobody writes to one for a day: then it is what a run that was killed has left.
-HALF, STALE = ".partial", timedelta(days=1)
+PARTIAL, STALE = ".partial", timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def manifest_of(dump: Path) -> Path:
     return dump.with_name(dump.name.removesuffix(ENCRYPTED).removesuffix(PLAIN) + MANIFEST)
 
 
-def checked(dump: Path) -> Manifest:
+def verify_file(dump: Path) -> Manifest:
     """Return the manifest of a dump that is what its manifest says. Raises Failure when it is not."""
     if not dump.is_file():
         raise Failure(f"There is no file {dump}.")
@@ -75,7 +75,7 @@ def checked(dump: Path) -> Manifest:
     return manifest
 
 
-def present(folder: Path) -> list[Manifest]:
+def list_backups(folder: Path) -> list[Manifest]:
     """Return the backups in a folder, newest first; a manifest that cannot be read is passed over."""
     found = []
     for path in folder.glob(f"zenzefi-*{MANIFEST}"):
@@ -101,9 +101,9 @@ def remove(folder: Path, manifest: Manifest) -> None:
     (folder / manifest.file).unlink(missing_ok=True)
 
 
-def forget_halves(folder: Path) -> None:
+def delete_partial_files(folder: Path) -> None:
     """Remove what runs that were killed have left; a large shop's would fill the disk."""
     before = (clock.now() - STALE).timestamp()
-    for half in folder.glob(f"*{HALF}"):
+    for half in folder.glob(f"*{PARTIAL}"):
         if half.stat().st_mtime < before:
             half.unlink(missing_ok=True)

@@ -33,13 +33,13 @@ from models.services.audit import hash_chain
 from models.services.ledger import verification as ledger_verification
 from ops import schema_revision
 from ops.backups import encryption, pg_tools
-from ops.backups.chain_heads import Heads
-from ops.backups.manifest import BLOCK, STALE, Manifest, checked
+from ops.backups.chain_heads import ChainHeads
+from ops.backups.manifest import BLOCK, STALE, Manifest, verify_file
 from ops.console import Failure, Step
 from ops.servers import poolers
 
-OURS = "zenzefi:*"
-WRITTEN = "%Y%m%d%H%M%S"  # when, in the name of a scratch database
+REDIS_KEYS = "zenzefi:*"
+NAME_TIME = "%Y%m%d%H%M%S"  # when, in the name of a scratch database
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def restore(settings: Settings, dump: Path, *, identities: Path | None, keep_old
         with Step("Putting it in place"):
             _swap(settings, real, name, old)
             try:
-                forget_cached(settings)
+                delete_cached_keys(settings)
                 _note_audit_head(settings)
             except BaseException:
                 _swap(settings, real, old, name)
@@ -79,26 +79,26 @@ def drill(settings: Settings, dump: Path, *, identities: Path | None) -> Restore
         return found
 
 
-def forget_cached(settings: Settings) -> None:
+def delete_cached_keys(settings: Settings) -> None:
     """Remove every key of ours from Redis."""
     with Redis.from_url(settings.redis.url) as redis:
-        for key in redis.scan_iter(match=OURS, count=1000):
+        for key in redis.scan_iter(match=REDIS_KEYS, count=1000):
             redis.delete(key)
 
 
 @contextmanager
 def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterator[tuple[str, Restored]]:
     """Yield the name of a database that was filled from the backup and found sound; one that stays is dropped."""
-    poolers.must_keep_sessions(settings.database)
+    poolers.require_session_pooling(settings.database)
     with Step("Checking the file"):
-        manifest = checked(dump)
-        schema_revision.must_know(manifest.revisions)
+        manifest = verify_file(dump)
+        schema_revision.require_known(manifest.revisions)
         keys = _identities(manifest, identities)
     prefix, began = f"{make_url(settings.database.direct_url).database}_restore_", time.monotonic()
-    name = f"{prefix}{clock.now():{WRITTEN}}_{os.getpid()}"
+    name = f"{prefix}{clock.now():{NAME_TIME}}_{os.getpid()}"
     with _maintenance(settings) as server:
         for left in _names(server, prefix):
-            if left < f"{prefix}{clock.now() - STALE:{WRITTEN}}":
+            if left < f"{prefix}{clock.now() - STALE:{NAME_TIME}}":
                 _drop(server, left)  # of a run that was killed: it has the size of the whole shop
     try:
         with _maintenance(settings) as server:
@@ -109,7 +109,7 @@ def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterato
         with Step("Collecting statistics"):
             _analyze(url)
         with Step("Verifying the ledger"):
-            report = _verified(url, manifest)
+            report = _verify_ledger(url, manifest)
         yield name, Restored(manifest, report, time.monotonic() - began)
     finally:
         with _maintenance(settings) as server:
@@ -158,7 +158,7 @@ def _analyze(url: str) -> None:
         connection.close()
 
 
-def _verified(url: str, manifest: Manifest) -> ledger_verification.Report:
+def _verify_ledger(url: str, manifest: Manifest) -> ledger_verification.Report:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
     try:
         with Session(engine) as session:
@@ -185,7 +185,7 @@ def _note_audit_head(settings: Settings) -> None:
     finally:
         engine.dispose()
     if settings.backup.folder:
-        Heads(Path(settings.backup.folder)).note(head.number, head.hash, restored=True)
+        ChainHeads(Path(settings.backup.folder)).note(head.number, head.hash, restored=True)
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Bucket:
             raise Failure(f"The backup {name} could not be fetched from {self._name}: {error}") from None
         return dump
 
-    def forget_outdated(self, folder: Path, keep_days: int) -> list[str]:
+    def delete_outdated(self, folder: Path, keep_days: int) -> list[str]:
         """Remove copies that are older than they are kept; returns their names. `folder` is for their manifests."""
         try:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=self._prefix)

@@ -15,11 +15,11 @@ from models.services.accounts import email_flows, two_factor, users
 from models.services.actor import OPERATOR
 from models.users import User
 from ops.console import Failure, print_error, print_line
-from ops.launcher.installation import DATA, reachable
+from ops.launcher.installation import DATA, connected_installation
 from ops.processes.secret_files import readable_password
 
 
-def password(session: Session, user: User) -> str:
+def reset_password(session: Session, user: User) -> str:
     """Set a new password, which ends every login."""
     fresh = readable_password()
     users.set_password(session, user, fresh, actor=OPERATOR, action=AuditAction.USER_PASSWORD_RESET)
@@ -32,16 +32,16 @@ def reset_two_factor(session: Session, user: User) -> str:
     return f"Two-factor login of {user.email} is off."
 
 
-def confirm(session: Session, user: User) -> str:
+def confirm_email(session: Session, user: User) -> str:
     """Take the address as confirmed, such as after mail was switched off again."""
     email_flows.mark_confirmed(session, user, OPERATOR)
     return f"{user.email} counts as confirmed."
 
 
 COMMANDS: Mapping[str, tuple[Callable[[Session, User], str], str]] = {
-    "password": (password, "set a new password and print it"),
+    "password": (reset_password, "set a new password and print it"),
     "two-factor": (reset_two_factor, "turn two-factor login off for who has lost his phone"),
-    "confirm": (confirm, "let somebody log in who waits to confirm his address"),
+    "confirm": (confirm_email, "let somebody log in who waits to confirm his address"),
 }
 
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
     options = _parse(arguments)
     act, _about = COMMANDS[options.command]
     try:
-        with reachable(options.data, environ=environ) as settings:
+        with connected_installation(options.data, environ=environ) as settings:
             engine = database.connect(settings.database)
             with database.sessions(engine).begin() as session:
                 user = users.by_email(session, options.email)

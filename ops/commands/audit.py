@@ -17,14 +17,14 @@ from models.services.audit import hash_chain, retention
 from models.services.audit import verification as chain_verification
 from models.services.audit.retention import ChainPart
 from ops.backups import audit_exports
-from ops.backups.chain_heads import FILE, Heads
+from ops.backups.chain_heads import FILE, ChainHeads
 from ops.backups.create import recipient
 from ops.backups.restore import read_identities
 from ops.backups.s3 import Bucket
 from ops.console import Failure, print_error, print_line
-from ops.launcher.installation import DATA, reachable, settings_of
+from ops.launcher.installation import DATA, connected_installation, settings_of
 
-SOUND, UNSOUND, UNKNOWN = 0, 1, 2
+EXIT_OK, EXIT_INVALID, EXIT_UNKNOWN = 0, 1, 2
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,20 +33,20 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.command == "verify" and options.file:
             return _verify_file(settings_of(options.data), options.file, options.identity)
-        with reachable(options.data) as settings:
+        with connected_installation(options.data) as settings:
             engine = database.connect(settings.database)
             try:
                 return _run(options, settings, database.sessions(engine))
             finally:
                 engine.dispose()
-    except audit_exports.Faulty as fault:
+    except audit_exports.InvalidChain as fault:
         print_error(str(fault))
-        return UNSOUND
+        return EXIT_INVALID
     except Failure as failure:
         print_error(str(failure))
     except DBAPIError as error:
         print_error(f"The audit log cannot be read: {str(error.orig).strip().splitlines()[0]}")
-    return UNKNOWN
+    return EXIT_UNKNOWN
 
 
 def _run(options: argparse.Namespace, settings: Settings, sessions: Sessions) -> int:
@@ -59,11 +59,11 @@ def _run(options: argparse.Namespace, settings: Settings, sessions: Sessions) ->
         raise Failure("[backup] folder is empty: the audit log is not exported, so nothing of it is removed.")
     files, rows = archive(settings, sessions, folder)
     print_line(f"{files} files written to {folder}, {rows:,} rows removed")
-    return SOUND
+    return EXIT_OK
 
 
 def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep: bool) -> int:
-    heads = Heads(folder) if folder else None
+    heads = ChainHeads(folder) if folder else None
     known = heads.known() if heads else {}
     with sessions.begin() as session:
         report = chain_verification.verify(session, hash_chain.key_of(settings.tokens), recorded=known)
@@ -76,12 +76,12 @@ def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep
     facts = f"{report.rows:,} rows, {report.archives} exports before them, {report.waiting} rows not sealed yet"
     if report.fault:
         print_error(f"The audit log DOES NOT hold: {report.fault}.")
-        return UNSOUND
+        return EXIT_INVALID
     compared = f", {len(known)} heads noted in {FILE}" if known else ""
     print_line(
         f"The audit log holds up to row {report.head.number:,}: {facts}{compared}; head {report.head.hash.hex()}"
     )
-    return SOUND
+    return EXIT_OK
 
 
 def _verify_file(settings: Settings, path: Path, identity: Path | None) -> int:
@@ -89,9 +89,9 @@ def _verify_file(settings: Settings, path: Path, identity: Path | None) -> int:
     head, fault = audit_exports.verify(path, hash_chain.key_of(settings.tokens), identities)
     if fault:
         print_error(f"{path.name} DOES NOT hold: {fault}.")
-        return UNSOUND
+        return EXIT_INVALID
     print_line(f"{path.name} holds up to row {head.number:,}; head {head.hash.hex()}")
-    return SOUND
+    return EXIT_OK
 
 
 def _export(settings: Settings, sessions: Sessions, path: Path) -> int:
@@ -102,7 +102,7 @@ def _export(settings: Settings, sessions: Sessions, path: Path) -> int:
             raise Failure("No row is in the hash chain yet.")
         made, _ = _write(settings, session, part, path)
     print_line(f"{path.parent / made.file}: rows {made.first:,} to {made.last:,}")
-    return SOUND
+    return EXIT_OK
 
 
 def archive(settings: Settings, sessions: Sessions, folder: Path) -> tuple[int, int]:
@@ -113,7 +113,7 @@ def archive(settings: Settings, sessions: Sessions, folder: Path) -> tuple[int, 
     3. Only then is it written down that it was exported, and the database lets its rows go.
     """
     key, before = hash_chain.key_of(settings.tokens), clock.now() - timedelta(days=settings.audit.keep_days)
-    files, gone = 0, _forget(sessions)
+    files, gone = 0, _delete_exported(sessions)
     while True:
         with sessions.begin() as session:
             _read_only(session)
@@ -126,7 +126,7 @@ def archive(settings: Settings, sessions: Sessions, folder: Path) -> tuple[int, 
         with sessions.begin() as session:
             retention.record_export(session, key, part, head, file=made.file, sha256=made.sha256)
         files += 1
-        gone += _forget(sessions)
+        gone += _delete_exported(sessions)
 
 
 def _write(
@@ -137,7 +137,7 @@ def _write(
     return audit_exports.write(path, part, rows, hash_chain.key_of(settings.tokens), recipients)
 
 
-def _forget(sessions: Sessions) -> int:
+def _delete_exported(sessions: Sessions) -> int:
     gone = 0
     while True:
         with sessions.begin() as session:

@@ -14,20 +14,20 @@ from sqlalchemy.exc import DBAPIError
 from models.config.settings import Settings
 from models.services.monitoring import last_success
 from ops.backups import manifest as backup_manifest
-from ops.backups.create import make
+from ops.backups.create import create
 from ops.backups.s3 import Bucket
 from ops.console import Failure, Step, print_error, print_line
-from ops.launcher.installation import DATA, reachable
+from ops.launcher.installation import DATA, connected_installation
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do it; returns 0, or 1 with a sentence on standard error."""
     options = _parse(arguments)
     try:
-        with reachable(options.data) as settings:
+        with connected_installation(options.data) as settings:
             folder = (options.out or Path(settings.backup.folder or options.data / "backups")).absolute()
             if options.list:
-                for manifest in backup_manifest.present(folder):
+                for manifest in backup_manifest.list_backups(folder):
                     print_line(
                         f"{manifest.made_at:%Y-%m-%d %H:%M} UTC  {manifest.size:>14,} bytes  {folder / manifest.file}"
                     )
@@ -50,20 +50,20 @@ def main(arguments: Sequence[str]) -> int:
 def run(settings: Settings, folder: Path) -> backup_manifest.Manifest:
     """Make, send, tidy up; a copy that cannot be sent leaves the backup here, and is a Failure all the same."""
     with Step("Writing the backup"):
-        made = make(settings, folder)
-    for old in backup_manifest.outdated(backup_manifest.present(folder), settings.backup.keep_days):
+        made = create(settings, folder)
+    for old in backup_manifest.outdated(backup_manifest.list_backups(folder), settings.backup.keep_days):
         backup_manifest.remove(folder, old)
-    backup_manifest.forget_halves(folder)
+    backup_manifest.delete_partial_files(folder)
     if settings.backup.s3_bucket:
         with Step(f"Sending it to {settings.backup.s3_bucket}"), tempfile.TemporaryDirectory() as scratch:
             bucket = Bucket(settings)
             bucket.send(folder, made)
-            bucket.forget_outdated(Path(scratch), settings.backup.keep_days)
-    _tell_metrics(settings, made)
+            bucket.delete_outdated(Path(scratch), settings.backup.keep_days)
+    _report_success(settings, made)
     return made
 
 
-def _tell_metrics(settings: Settings, made: backup_manifest.Manifest) -> None:
+def _report_success(settings: Settings, made: backup_manifest.Manifest) -> None:
     """Leave word for the metrics; a backup is as good without."""
     try:
         with redis.Redis.from_url(settings.redis.url, socket_timeout=2, socket_connect_timeout=2) as client:

@@ -15,7 +15,7 @@ from models.services.ledger.verification import Report
 from ops.console import Failure, print_error, print_line
 from ops.launcher.installation import DATA, settings_of
 
-SOUND, UNSOUND, UNKNOWN = 0, 1, 2
+EXIT_OK, EXIT_INVALID, EXIT_UNKNOWN = 0, 1, 2
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,12 +28,12 @@ def main(arguments: Sequence[str]) -> int:
         engine.dispose()
     except Failure as failure:
         print_error(str(failure))
-        return UNKNOWN
+        return EXIT_UNKNOWN
     except (OperationalError, ProgrammingError) as error:
         print_error(f"The ledger cannot be read: {str(error.orig).strip().splitlines()[0]}")
-        return UNKNOWN
+        return EXIT_UNKNOWN
     print_line(json.dumps(as_dict(report), indent=1) if options.json else text(report))
-    return SOUND if report.is_sound else UNSOUND
+    return EXIT_OK if report.is_sound else EXIT_INVALID
 
 
 def text(report: Report) -> str:

@@ -16,24 +16,24 @@ from models.config.settings import Settings
 from ops.backups import restore as restore_backup
 from ops.backups.s3 import Bucket
 from ops.console import Failure, print_error, print_line
-from ops.launcher.installation import DATA, reachable
+from ops.launcher.installation import DATA, connected_installation
 from ops.processes.secret_files import private_folder
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do it; returns 0, or 1 with a sentence on standard error and the database as it was."""
     options = _parse(arguments)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        with reachable(options.data, alone=not options.drill) as settings, ExitStack() as stack:
+        with connected_installation(options.data, alone=not options.drill) as settings, ExitStack() as stack:
             dump = options.file.absolute()
             if options.from_bucket:
-                room = stack.enter_context(tempfile.TemporaryDirectory(dir=_room(settings)))
+                room = stack.enter_context(tempfile.TemporaryDirectory(dir=_scratch_folder(settings)))
                 dump = Bucket(settings).fetch(options.file.name, Path(room))
             if options.drill:
                 done = restore_backup.drill(settings, dump, identities=options.identity)
             else:
-                _ask(options.yes, str(settings.database.url).rpartition("/")[2].partition("?")[0])
+                _confirm(options.yes, str(settings.database.url).rpartition("/")[2].partition("?")[0])
                 done = restore_backup.restore(settings, dump, identities=options.identity, keep_old=options.keep_old)
     except Failure as failure:
         print_error(str(failure))
@@ -57,17 +57,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _end(*_: object) -> None:
+def _on_sigterm(*_: object) -> None:
     """End in order, so that the scratch database goes too."""
     raise Failure("Ended by SIGTERM.")
 
 
-def _room(settings: Settings) -> Path | None:
+def _scratch_folder(settings: Settings) -> Path | None:
     """Return where there is room for a backup: a container's /tmp is small, and lies in its memory."""
     return private_folder(Path(settings.backup.folder)) if settings.backup.folder else None
 
 
-def _ask(sure: bool, name: str) -> None:
+def _confirm(sure: bool, name: str) -> None:
     if sure:
         return
     if not sys.stdin.isatty():

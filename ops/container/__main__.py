@@ -22,30 +22,30 @@ from ops.bootstrap import REPOSITORY
 from ops.container.placeholder_certificate import placeholder
 from ops.launcher import readiness
 from ops.launcher.part_commands import PARTS
-from ops.launcher.process_table import local
+from ops.launcher.process_table import reachable_address
 
 GATE_SECONDS = 30.0
-MAIN = Path("/proc/1/cmdline")
+FIRST_PROCESS = Path("/proc/1/cmdline")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Become the part or the command; returns only for what is answered here."""
-    code = answer(arguments)
+    code = run_here(arguments)
     if code is None:
         os.execv(sys.executable, [sys.executable, *command_of(arguments)])  # noqa: S606 - no shell is wanted
     return code
 
 
-def answer(arguments: Sequence[str]) -> int | None:
+def run_here(arguments: Sequence[str]) -> int | None:
     """Answer what is answered here, and return the exit code; None for everything else."""
     match arguments:
         case []:
             print(__doc__)
             return 2
         case ["health", *named]:
-            return 0 if is_well(named[0] if named else part_of(MAIN)) else 1
+            return 0 if is_healthy(named[0] if named else part_of(FIRST_PROCESS)) else 1
         case ["gate", part]:
-            return 0 if passes(part) else 1
+            return 0 if wait_until_ready(part) else 1
         case ["placeholder-certificate", folder, *hosts]:
             placeholder(Path(folder), hosts)
             return 0
@@ -67,44 +67,44 @@ def part_of(cmdline: Path) -> str:
     return cmdline.read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
 
 
-def is_well(part: str) -> bool:
+def is_healthy(part: str) -> bool:
     """Say whether a part serves. Database, Redis or upstream being down is for alerts: a restart would not help."""
     settings = config.load_settings()
     match part:
         case "portal":
-            return readiness.answers(local(settings.portal.host), settings.portal.port, "/health")
+            return readiness.responds_ok(reachable_address(settings.portal.host), settings.portal.port, "/health")
         case "proxy":
-            return readiness.answers(local(settings.proxy.host), settings.proxy.port, "/_zenzefi/live")
+            return readiness.responds_ok(reachable_address(settings.proxy.host), settings.proxy.port, "/_zenzefi/live")
         case "worker":
             return _both_queues_have_a_worker(settings.redis.url)
         case "scheduler":
-            return readiness.keeps_the_schedule(settings.redis.url, lambda: 0.0)(0)
+            return readiness.scheduler_ready(settings.redis.url, lambda: 0.0)(0)
     return False
 
 
-def passes(part: str, within: float = GATE_SECONDS) -> bool:
+def wait_until_ready(part: str, within: float = GATE_SECONDS) -> bool:
     """Wait until a new part can replace an old one: it serves, and database and Redis are within its reach."""
     deadline = time.monotonic() + within
-    while not _is_fit(part):
+    while not _is_ready(part):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.5)
     return True
 
 
-def _is_fit(part: str) -> bool:
+def _is_ready(part: str) -> bool:
     settings = config.load_settings()
     match part:
         case "portal":
-            return _health(local(settings.portal.host), settings.portal.port) in {"healthy", "degraded"}
+            return _health(reachable_address(settings.portal.host), settings.portal.port) in {"healthy", "degraded"}
         case "proxy":
-            return readiness.answers(local(settings.proxy.host), settings.proxy.port, "/_zenzefi/ready")
-    return is_well(part)
+            return readiness.responds_ok(reachable_address(settings.proxy.host), settings.proxy.port, "/_zenzefi/ready")
+    return is_healthy(part)
 
 
 def _health(host: str, port: int) -> str:
     """Return the word of the health page; "degraded" is the upstream's fault, and no reason to go back."""
-    connection = http.client.HTTPConnection(host, port, timeout=readiness.PATIENCE_SECONDS * 2)
+    connection = http.client.HTTPConnection(host, port, timeout=readiness.TIMEOUT_SECONDS * 2)
     try:
         connection.request("GET", "/health", headers={"Connection": "close"})
         return str(json.loads(connection.getresponse().read())["status"])

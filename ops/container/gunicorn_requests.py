@@ -75,7 +75,7 @@ class RequestBuffer:
         if end is None and len(self._data) <= largest:
             return None
         if end is None or end > largest:
-            return self._give_up()
+            return self._take_incomplete()
         return self._hand_over(end) if end <= len(self._data) else None
 
     def _read_head(self) -> bool:
@@ -120,7 +120,7 @@ class RequestBuffer:
                 return None
             self._chunk = following
 
-    def _give_up(self) -> bytes:
+    def _take_incomplete(self) -> bytes:
         """Hand over what is here of a request whose rest is not read, so that the connection is closed behind it."""
         end = self._data.find(b"\r\n")
         if 0 <= end < self._head_end:

@@ -15,7 +15,7 @@ from ops.container.gunicorn_requests import Bounds, HeadTooLarge
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PLAIN = "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_SLOW = _PLAIN.format("408 Request Timeout").encode()
+_REQUEST_TIMEOUT = _PLAIN.format("408 Request Timeout").encode()
 _TOO_LARGE = _PLAIN.format("431 Request Header Fields Too Large").encode()
 _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 _LINGER_BYTES = 64 * 1024
@@ -63,13 +63,13 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
             client, address = listener.accept()
         except OSError as error:
             if error.errno in _NO_MORE_FILES:
-                self._drop_longest()
+                self._drop_longest_waiting()
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
-            self._drop_longest()
+            self._drop_longest_waiting()
         connection = BufferedConnection(self.cfg, client, address, listener.getsockname(), self.bounds)
         self._await_request(connection, self.bounds.head_seconds)
         self._receive(connection)
@@ -188,7 +188,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
         connection.raw.close()
         self.nr_conns -= 1
 
-    def _drop_longest(self) -> None:
+    def _drop_longest_waiting(self) -> None:
         """Make room: an idle connection goes before one with half a request, and the oldest of each kind first."""
         longest = min(self._waiting, key=lambda each: each.stage.worth, default=None)
         if longest is not None:
@@ -206,7 +206,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
         now = time.monotonic()
         for connection in [each for each in self._waiting if each.deadline <= now]:
             if connection.stage in (Stage.HEAD, Stage.BODY):
-                self._refuse(connection, _TOO_SLOW)
+                self._refuse(connection, _REQUEST_TIMEOUT)
             else:
                 self._drop(connection)
 

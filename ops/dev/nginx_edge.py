@@ -10,10 +10,10 @@ from pathlib import Path
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure
 from ops.container.placeholder_certificate import placeholder
-from ops.servers.binaries import SBIN
+from ops.servers.binaries import SBIN_FOLDERS
 
 FILES = REPOSITORY / "ops/deploy/nginx"
-PLACES = re.compile(r"/etc/nginx/(?:conf\.d|snippets)|/certs|/tmp(?=/)|/var/www/acme")
+CONTAINER_PATHS = re.compile(r"/etc/nginx/(?:conf\.d|snippets)|/certs|/tmp(?=/)|/var/www/acme")
 VARIABLE = re.compile(r"\$\{(PORTAL_HOST|PROXY_HOST)\}")
 
 
@@ -40,7 +40,7 @@ class Edge:
         shutil.copytree(FILES / "snippets", self.folder / "snippets", dirs_exist_ok=True)
         names = {"PORTAL_HOST": self.portal_host, "PROXY_HOST": self.proxy_host}
         for template in sorted((FILES / "templates").glob("*.template")):
-            text = self._moved(filled(template.read_text(encoding="utf-8"), names))
+            text = self._moved(fill_template(template.read_text(encoding="utf-8"), names))
             (pages / template.stem).write_text(text, encoding="utf-8")
         for snippet in (self.folder / "snippets").iterdir():
             snippet.write_text(self._moved(snippet.read_text(encoding="utf-8")), encoding="utf-8")
@@ -50,15 +50,15 @@ class Edge:
 
     def command(self) -> list[str]:
         """Return the command that runs it in the foreground, after writing its files."""
-        program = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN]))
+        program = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN_FOLDERS]))
         if program is None:
             raise Failure("nginx was not found: install it.")
         return [program, "-p", str(self.folder), "-e", "stderr", "-c", str(self.write()), "-g", "daemon off;"]
 
     def _moved(self, text: str) -> str:
         """Put addresses and folders of this machine in the place of a container's."""
-        # In one pass: the folder itself may lie below one of these places.
-        text = PLACES.sub(lambda place: str(self.folder / place[0].removeprefix("/tmp").rpartition("/")[2]), text)  # noqa: S108
+        # In one pass: the folder itself may be below one of these paths.
+        text = CONTAINER_PATHS.sub(self._moved_path, text)
         text = re.sub(r"\blisten 8080\b", f"listen {self.plain}", text)
         text = re.sub(r"\blisten 8443\b", f"listen {self.tls}", text)
         text = text.replace("fail_timeout=2s", f"fail_timeout={self.failed_seconds}s")
@@ -67,8 +67,11 @@ class Edge:
         text = _servers(text, "proxy", self.proxies)
         return f"user root;\n{text}" if os.geteuid() == 0 and "worker_processes" in text else text
 
+    def _moved_path(self, path: re.Match[str]) -> str:
+        return str(self.folder / path[0].removeprefix("/tmp").rpartition("/")[2])  # noqa: S108 - a container's path
 
-def filled(template: str, names: Mapping[str, str]) -> str:
+
+def fill_template(template: str, names: Mapping[str, str]) -> str:
     """Fill a template as the image's envsubst does: our two variables, and nothing that is nginx's own."""
     return VARIABLE.sub(lambda match: names[match[1]], template)
 

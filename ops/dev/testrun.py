@@ -17,7 +17,7 @@ from types import FrameType
 from ops.bootstrap import REPOSITORY, child_environment
 from ops.console import Failure, Step, print_error, print_line
 from ops.processes import stale
-from ops.processes.child import MARK, dying_with_parent
+from ops.processes.child import MARK, kill_with_parent
 from ops.servers import PostgresServer, RedisServer
 
 CHECKS = (
@@ -101,9 +101,9 @@ def _test(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             return _pytest(arguments, {**environment, **urls})
         finally:
             # A test that was cut short may have left processes of its own.
-            others = {*stale.carrying(mark)} - {*stale.working_in(postgres.data)}
+            others = {*stale.with_mark(mark)} - {*stale.with_working_folder(postgres.data)}
             for redis in redises:
-                others -= {*stale.working_in(redis.folder)}
+                others -= {*stale.with_working_folder(redis.folder)}
             stale.end(others, signal.SIGTERM, 5)
             for redis in redises:
                 redis.stop()
@@ -112,7 +112,7 @@ def _test(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _pytest(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run pytest, whose closing line is the last that is printed; Ctrl-C reaches it by itself."""
-    command = [*dying_with_parent(signal.SIGTERM), sys.executable, "-P", "-m", "pytest", *arguments]
+    command = [*kill_with_parent(signal.SIGTERM), sys.executable, "-P", "-m", "pytest", *arguments]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -28,12 +28,12 @@ from ops.doctor import (
     runner,
     versions,
 )
-from ops.doctor.findings import Finding, House, Level, See, Subject
+from ops.doctor.findings import Finding, Installation, Level, Section, Subject
 from ops.launcher.installation import DATA, settings_of
 
-WELL, ILL, UNKNOWN = 0, 1, 2
-BOOK = "docs/TROUBLESHOOTING.md"
-STATEMENT_MS = 8000
+EXIT_OK, EXIT_BAD, EXIT_UNKNOWN = 0, 1, 2
+TROUBLESHOOTING = "docs/TROUBLESHOOTING.md"
+STATEMENT_TIMEOUT_MS = 8000
 # A former subject, which attacked the payment callbacks of the running installation.
 MOVED = "payments"
 
@@ -53,7 +53,7 @@ SUBJECTS = (
     Subject("ledger", "the books, as ./zenzefi ledger verify proves them", ledger.examine),
     Subject("audit", "the audit log, as ./zenzefi audit verify proves it", audit_log.examine),
     Subject("queues", "workers, scheduler and queues", queues.examine),
-    Subject("waiting", "what waits in the database for the jobs", queues.examine_waiting),
+    Subject("waiting", "what waits in the database for the jobs", queues.examine_pending),
     Subject("backups", "the newest one, its checksum, and room for more", backups.examine),
     Subject("bucket", "the copy of the backups elsewhere", connectivity.examine_bucket),
     Subject("machine", "disk, file descriptors, load", machine.examine),
@@ -69,16 +69,16 @@ def main(arguments: Sequence[str]) -> int:
         )
         options.subjects.remove(MOVED)
         if not options.subjects:
-            return UNKNOWN
+            return EXIT_UNKNOWN
     try:
         settings = settings_of(options.data)
     except Failure as failure:
-        _tell(_without_settings(options, str(failure)), set(), as_json=options.json)
-        return UNKNOWN
-    return _tell(_findings(options, settings), configuration.secrets_of(settings), as_json=options.json)
+        _print_findings(_without_settings(options, str(failure)), set(), as_json=options.json)
+        return EXIT_UNKNOWN
+    return _print_findings(_findings(options, settings), configuration.secrets_of(settings), as_json=options.json)
 
 
-def _tell(findings: Iterator[tuple[Subject, Finding]], hidden: set[str], *, as_json: bool) -> int:
+def _print_findings(findings: Iterator[tuple[Subject, Finding]], hidden: set[str], *, as_json: bool) -> int:
     """Say what is found as it comes, or all of it as JSON; returns the exit code."""
     told: list[dict[str, str]] = []
     for subject, finding in findings:
@@ -95,20 +95,20 @@ def _tell(findings: Iterator[tuple[Subject, Finding]], hidden: set[str], *, as_j
         print_line(json.dumps(head | {"findings": told}, indent=1))
     else:
         print_line(_summary(counts))
-    return ILL if counts[Level.BAD] else WELL
+    return EXIT_BAD if counts[Level.BAD] else EXIT_OK
 
 
 def _findings(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[Subject, Finding]]:
-    hurried = settings.database.model_copy(update={"statement_timeout_ms": STATEMENT_MS})
+    hurried = settings.database.model_copy(update={"statement_timeout_ms": STATEMENT_TIMEOUT_MS})
     engine = database.connect(settings.database if options.subjects else hurried)
     try:
-        house = House(
+        house = Installation(
             settings,
             database.sessions(engine),
             (options.portal or settings.portal.loopback).rstrip("/"),
             (options.gateway or settings.proxy.loopback).rstrip("/"),
             options.data,
-            is_hurried=not options.subjects,
+            is_quick=not options.subjects,
         )
         wanted = [one for one in SUBJECTS if not options.subjects or one.name in options.subjects]
         yield from runner.findings(wanted, house)
@@ -122,13 +122,13 @@ def _without_settings(options: argparse.Namespace, reason: str) -> Iterator[tupl
         yield from ((VERSIONS, finding) for finding in versions.examine(None))
     for line in reason.splitlines():
         do = "Correct it in config.toml or in the environment; nothing else can be examined before."
-        yield SETTINGS, Finding("The settings are valid", False, line, do, See.SETTINGS)
+        yield SETTINGS, Finding("The settings are valid", False, line, do, Section.SETTINGS)
 
 
 def _facts(subject: Subject, finding: Finding, hidden: set[str]) -> dict[str, str]:
     facts = {"subject": subject.name, "what": finding.what, "level": str(finding.level), "seen": finding.seen}
     if not finding.is_well:
-        facts |= {"do": finding.do, "see": f"{BOOK}#{finding.see}" if finding.see else ""}
+        facts |= {"do": finding.do, "see": f"{TROUBLESHOOTING}#{finding.see}" if finding.see else ""}
     for secret in hidden:
         facts = {name: text.replace(secret, "***") for name, text in facts.items()}
     return facts

@@ -13,15 +13,15 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID
 
 from models import clock
-from ops.doctor.findings import Finding, House, See, duration
+from ops.doctor.findings import Finding, Installation, Section, duration
 
-PATIENCE_SECONDS = 4.0
-SEE = See.CERTIFICATES
+TIMEOUT_SECONDS = 4.0
+SEE = Section.CERTIFICATES
 # Let's Encrypt renews a month before the end: less than this says that it has failed for a while.
-SOON, TOO_SOON = timedelta(days=21), timedelta(days=5)
+RENEW_BEFORE, URGENT_BEFORE = timedelta(days=21), timedelta(days=5)
 
 
-def examine(house: House) -> Iterator[Finding]:
+def examine(house: Installation) -> Iterator[Finding]:
     """Look at the certificate of each public address, and at each file that the settings name."""
     settings = house.settings
     for name, address in (("portal", settings.portal.address), ("proxy", settings.proxy.address)):
@@ -50,7 +50,7 @@ def _served(name: str, address: str) -> Iterator[Finding]:
     what = f"The {name}'s certificate is one that browsers trust, for {host}"
     try:
         with (
-            socket.create_connection((host, port), timeout=PATIENCE_SECONDS) as plain,
+            socket.create_connection((host, port), timeout=TIMEOUT_SECONDS) as plain,
             ssl.create_default_context().wrap_socket(plain, server_hostname=host) as secure,
         ):
             shown = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
@@ -104,7 +104,7 @@ def _dates(what: str, chain: list[x509.Certificate]) -> Finding:
         return Finding(f"{what} is valid now", False, f"not before {_day(begin)}", "Set the clock, or wait.", SEE)
     left = end - now
     seen = f"until {_day(end)}, {duration(left)} left" if left > timedelta() else f"it ended on {_day(end)}"
-    return Finding(f"{what} is valid for a while", left > SOON, seen, do, SEE, is_urgent=left < TOO_SOON)
+    return Finding(f"{what} is valid for a while", left > RENEW_BEFORE, seen, do, SEE, is_urgent=left < URGENT_BEFORE)
 
 
 def _day(moment: datetime) -> str:

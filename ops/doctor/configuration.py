@@ -11,17 +11,17 @@ from sqlalchemy.engine import make_url
 
 from models import addresses
 from models.config.settings import PREFIX, Settings
-from ops.doctor.findings import Finding, House, See
+from ops.doctor.findings import Finding, Installation, Section
 from ops.launcher.installation import Folders
 
-SEE = See.SETTINGS
+SEE = Section.SETTINGS
 # 128 bits as hex or base64, and not one letter again and again.
 KEY_LENGTH, KEY_LETTERS = 32, 8
 KEYS = ("portal.secret_key", "tokens.hash_key", "tokens.mac_keys", "payments.mock_signing_key")
-NOBODY_ELSE = stat.S_IRWXG | stat.S_IRWXO
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def examine(house: House) -> Iterator[Finding]:
+def examine(house: Installation) -> Iterator[Finding]:
     """Look at what was set, and at the files that secrets were read from."""
     settings, is_real = house.settings, house.settings.platform.is_production
     yield Finding("The settings are valid", True, f"environment = {settings.platform.environment}")
@@ -77,17 +77,17 @@ def _keys(settings: Settings) -> Iterator[Finding]:
             weak.append(name)
     seen = f"too short or too simple: {', '.join(weak)}" if weak else f"{KEY_LENGTH} characters or more each"
     do = "Make it anew: openssl rand -hex 32 (a new tokens.hash_key ends every token that was sold)."
-    yield Finding("The keys cannot be guessed", not weak, seen, do, See.SECRETS, settings.platform.is_production)
+    yield Finding("The keys cannot be guessed", not weak, seen, do, Section.SECRETS, settings.platform.is_production)
 
 
-def _files(house: House) -> Iterator[Finding]:
+def _files(house: Installation) -> Iterator[Finding]:
     """Those that we keep must be ours alone; those that somebody else provides must not be everybody's."""
     kept = Folders(house.data.absolute()).secrets if house.data else None
     ours = [kept, *sorted(kept.iterdir())] if kept and kept.is_dir() else []
-    open_ones = [path for path in ours if path.stat().st_mode & NOBODY_ELSE or path.stat().st_uid != os.geteuid()]
+    open_ones = [path for path in ours if path.stat().st_mode & OTHERS or path.stat().st_uid != os.geteuid()]
     seen = f"not {', '.join(path.name for path in open_ones[:4])}" if open_ones else f"{max(len(ours) - 1, 0)} files"
     do = f"chmod -R go= {kept}, and let them belong to the user that runs the platform."
-    yield Finding("Only this user can read the secrets", not open_ones, seen, do, See.SECRETS)
+    yield Finding("Only this user can read the secrets", not open_ones, seen, do, Section.SECRETS)
     given = [Path(value) for name, value in os.environ.items() if name.startswith(PREFIX) and name.endswith("_FILE")]
     given += [Path(name) for name in (house.settings.proxy.tls_certificate,) if name]
     given += [Path(name) for name in (house.settings.upstream.client_certificate,) if name]
@@ -95,7 +95,7 @@ def _files(house: House) -> Iterator[Finding]:
     seen = f"everybody may read {', '.join(map(str, public[:4]))}" if public else f"{len(given)} files"
     do = "chmod o= each of them, or mount them with mode 0440."
     what = "Files that the settings name are not everybody's"
-    yield Finding(what, not public, seen, do, See.SECRETS, is_urgent=False)
+    yield Finding(what, not public, seen, do, Section.SECRETS, is_urgent=False)
 
 
 def _production(settings: Settings) -> Iterator[tuple[str, bool, str, str]]:

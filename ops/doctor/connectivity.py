@@ -15,9 +15,9 @@ from ops.backups import manifest
 from ops.backups.s3 import Bucket
 from ops.console import Failure
 from ops.doctor.backups import folder_of
-from ops.doctor.findings import Finding, House, See, duration
+from ops.doctor.findings import Finding, Installation, Section, duration
 
-PATIENCE_SECONDS = 4.0
+TIMEOUT_SECONDS = 4.0
 SLOW_SECONDS = 1.0
 LONGEST_ANSWER = 65536
 NOT_HTTP = (OSError, http.client.HTTPException, ValueError)
@@ -39,7 +39,7 @@ def ask(
     """GET a path, at another place than the URL names if wanted; no proxy is asked and no redirect is followed."""
     parts, began = urlsplit(url), time.monotonic()
     there = at or (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    connection = http.client.HTTPConnection(*there, timeout=PATIENCE_SECONDS)
+    connection = http.client.HTTPConnection(*there, timeout=TIMEOUT_SECONDS)
     try:
         connection.connect()
         if parts.scheme == "https":
@@ -61,19 +61,19 @@ def ask_upstream(upstream: Upstream, at: tuple[str, int] | None = None) -> Answe
     return ask(upstream.url, upstream.probe_path, at=at, tls=tls)
 
 
-def examine_portal(house: House) -> Iterator[Finding]:
+def examine_portal(house: Installation) -> Iterator[Finding]:
     """Ask the portal how it is, as a load balancer does. In production it hears its own name only."""
     name = urlsplit(house.settings.portal.address).netloc
     yield _ours("portal", house.portal, "/health", name)
 
 
-def examine_gateway(house: House) -> Iterator[Finding]:
+def examine_gateway(house: Installation) -> Iterator[Finding]:
     """Ask the workers whether they admit requests."""
     yield _ours("gateway", house.gateway, "/_zenzefi/ready", urlsplit(house.settings.proxy.address).netloc)
 
 
 def _ours(name: str, url: str, path: str, host: str) -> Finding:
-    what, see = f"The {name} answers and is ready", See(f"the-{name}-does-not-answer")
+    what, see = f"The {name} answers and is ready", Section(f"the-{name}-does-not-answer")
     option = f"--{name} names another address"
     try:
         # What listens there may have a certificate for its public name alone, and it is this machine that is asked.
@@ -86,7 +86,7 @@ def _ours(name: str, url: str, path: str, host: str) -> Finding:
     seen = f"{url}: {status or f'status {answer.status}'}, {duration(answer.seconds)}"
     if status is None and answer.status != 503:
         do = f"Another program listens there: stop it, or choose another port for the {name}."
-        return Finding(what, False, seen, do, See.PORT_TAKEN)
+        return Finding(what, False, seen, do, Section.PORT_TAKEN)
     is_well = answer.status == 200 and status != "unhealthy"
     if is_well and status == "degraded":
         return Finding(what, False, seen, "The upstream is out: see there.", see, is_urgent=False)
@@ -109,15 +109,15 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def examine_upstream(house: House) -> Iterator[Finding]:
+def examine_upstream(house: Installation) -> Iterator[Finding]:
     """Ask each server of the upstream as the prober does."""
     upstream = house.settings.upstream
     if not upstream.url:
         do = "Set [upstream] url, or --upstream; without one ./zenzefi up starts a sample."
-        yield Finding("An upstream is configured", False, "none", do, See.UPSTREAM, is_urgent=False)
+        yield Finding("An upstream is configured", False, "none", do, Section.UPSTREAM, is_urgent=False)
         return
     for host, port in upstream.endpoints:
-        what, see = f"The upstream answers at {host}:{port}", See.UPSTREAM
+        what, see = f"The upstream answers at {host}:{port}", Section.UPSTREAM
         try:
             answer = ask_upstream(upstream, (host, port))
         except ssl.SSLError as error:
@@ -134,18 +134,18 @@ def examine_upstream(house: House) -> Iterator[Finding]:
             yield Finding(what, answer.status < 500 and is_fast, seen, do, see, is_urgent=answer.status >= 500)
 
 
-def examine_bucket(house: House) -> Iterator[Finding]:
+def examine_bucket(house: Installation) -> Iterator[Finding]:
     """Ask the storage for the newest backup that lies here."""
-    bucket, see = house.settings.backup.s3_bucket, See.BACKUPS
+    bucket, see = house.settings.backup.s3_bucket, Section.BACKUPS
     if not bucket:
         do = "Set [backup] s3_bucket: a backup on the same machine goes with the machine."
         is_well = not house.settings.platform.is_production
         yield Finding("Backups are kept elsewhere too", is_well, "no bucket is set", do, see, is_urgent=False)
         return
-    kept = manifest.present(folder_of(house))
+    kept = manifest.list_backups(folder_of(house))
     try:
         # The hurry is ours, not the storage's: a nightly copy may well wait longer.
-        there = Bucket(house.settings, seconds=PATIENCE_SECONDS, attempts=1)
+        there = Bucket(house.settings, seconds=TIMEOUT_SECONDS, attempts=1)
         is_there = there.has(kept[0].file) if kept else there.has("zenzefi")
     except Failure as failure:
         do = "Check [backup] s3_bucket, s3_endpoint and the keys."

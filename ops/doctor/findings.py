@@ -11,7 +11,7 @@ from models.database import Sessions
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Installation:
     """The installation that is examined: its settings, a way to its database, and where its parts answer.
 
     `is_hurried` asks for an answer within seconds, which leaves out what grows with the size of the shop.
@@ -22,7 +22,7 @@ class House:
     portal: str
     gateway: str = ""
     data: Path | None = None
-    is_hurried: bool = False
+    is_quick: bool = False
 
 
 class Level(StrEnum):
@@ -33,8 +33,8 @@ class Level(StrEnum):
     BAD = "bad"
 
 
-class See(StrEnum):
-    """The sections of docs/TROUBLESHOOTING.md."""
+class Section(StrEnum):
+    """The sections of docs/TROUBLESHOOTING.md that tell what to do."""
 
     NOWHERE = ""
     PYTHON = "python-and-packages"
@@ -78,7 +78,7 @@ class Finding:
     is_well: bool
     seen: str
     do: str = ""
-    see: See = See.NOWHERE
+    see: Section = Section.NOWHERE
     is_urgent: bool = True
 
     @property
@@ -94,7 +94,7 @@ class Subject:
 
     name: str
     about: str
-    examine: Callable[[House], Iterator[Finding]]
+    examine: Callable[[Installation], Iterator[Finding]]
 
 
 def duration(length: timedelta | float) -> str:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ops.doctor.findings import Finding, House, See
+from ops.doctor.findings import Finding, Installation, Section
 from ops.launcher.installation import DATA, Folders
 
 FREE_MB, FREE_SHARE = 1024, 0.05
@@ -14,7 +14,7 @@ LARGE_LOGS_MB = 1024
 SPARE_FILES = 500
 
 
-def examine(house: House) -> Iterator[Finding]:
+def examine(house: Installation) -> Iterator[Finding]:
     """Look at the disk, at the limits of this process, which those that `up` starts inherit, and at the logs."""
     folders = Folders((house.data or DATA).absolute())
     place = next(folder for folder in (folders.data, *folders.data.parents) if folder.exists())
@@ -23,27 +23,27 @@ def examine(house: House) -> Iterator[Finding]:
     seen = f"{free:,.0f} MB ({share:.0%}) in {place}"
     do = "Remove old backups and logs, or enlarge the disk; PostgreSQL stops when it is full."
     has_room = free > FREE_MB and share > FREE_SHARE
-    yield Finding("The disk has room", has_room, seen, do, See.DISK_FULL, is_urgent=free < FREE_MB / 4)
+    yield Finding("The disk has room", has_room, seen, do, Section.DISK_FULL, is_urgent=free < FREE_MB / 4)
     yield from _descriptors(house)
     if folders.logs.is_dir():
         size = sum(file.stat().st_size for file in folders.logs.iterdir() if file.is_file()) / 2**20
         seen = f"{size:,.0f} MB in {folders.logs}"
         do = "Let logrotate keep them (docs/OPERATIONS.md)."
-        yield Finding("The logs are small", size < LARGE_LOGS_MB, seen, do, See.DISK_FULL, is_urgent=False)
+        yield Finding("The logs are small", size < LARGE_LOGS_MB, seen, do, Section.DISK_FULL, is_urgent=False)
     cores, load = os.cpu_count() or 1, os.getloadavg()[1]
     seen = f"load {load:.1f} over five minutes on {cores} cores, {_free_memory():,.0f} MB of memory free"
     do = "See who works, with top; docs/OPERATIONS.md tells how to scale."
     is_idle = load < 2 * cores and _free_memory() > 256
-    yield Finding("The machine is not overloaded", is_idle, seen, do, See.SLOW, is_urgent=False)
+    yield Finding("The machine is not overloaded", is_idle, seen, do, Section.SLOW, is_urgent=False)
 
 
-def _descriptors(house: House) -> Iterator[Finding]:
+def _descriptors(house: Installation) -> Iterator[Finding]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Each buyer's connection may have one to the upstream.
     needed = 2 * house.settings.proxy.connections + SPARE_FILES
     do = f"ulimit -n {needed} (LimitNOFILE= in a unit), or lower [proxy] connections."
     seen = f"{hard:,}; {house.settings.proxy.connections:,} connections at one worker need {needed:,}"
-    yield Finding("A worker may open its files", hard >= needed, seen, do, See.FILE_DESCRIPTORS, is_urgent=False)
+    yield Finding("A worker may open its files", hard >= needed, seen, do, Section.FILE_DESCRIPTORS, is_urgent=False)
 
 
 def _free_memory() -> float:

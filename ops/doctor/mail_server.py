@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 from jobs import smtp
 from models.config.operations import Mail
-from ops.doctor.findings import Finding, House, See
+from ops.doctor.findings import Finding, Installation, Section
 
 TIMEOUT_SECONDS = 4.0
 IMPLICIT_TLS_PORT = 465
 
 
-def examine(house: House) -> Iterator[Finding]:
+def examine(house: Installation) -> Iterator[Finding]:
     """Connect to the mail server, log in, and send nothing."""
-    mail, what, see = house.settings.mail, "The mail server takes our mail", See.MAILS
+    mail, what, see = house.settings.mail, "The mail server takes our mail", Section.MAILS
     if not mail.is_configured:
         do = "Set [mail] smtp_host; until then mails are in the log and addresses are not confirmed."
         is_well = not house.settings.platform.is_production

@@ -16,14 +16,14 @@ from models import clock
 from models.services.gateway import workers as gateway_workers
 from models.services.monitoring import health_report
 from ops.doctor.databases import connect
-from ops.doctor.findings import Finding, House, See, duration
+from ops.doctor.findings import Finding, Installation, Section, duration
 
-LONG = 1000
-OLD = timedelta(minutes=5)
-SEE = See.JOBS
+LONG_QUEUE = 1000
+LATE = timedelta(minutes=5)
+SEE = Section.JOBS
 
 # What a sweep of the schedule would have taken within a minute; the times are those from which it is due.
-_WAITING = {
+_PENDING = {
     "Mails leave": "SELECT count(*), min(next_attempt_at) FROM outbox_mails"
     " WHERE sent_at IS NULL AND failed_at IS NULL AND next_attempt_at < :now",
     "Webhooks are posted": "SELECT count(*), min(d.next_attempt_at) FROM webhook_deliveries d JOIN webhook_endpoints e"
@@ -31,13 +31,13 @@ _WAITING = {
     " AND e.enabled AND coalesce(e.rests_until, :now) <= :now",
     "Payment callbacks are settled": "SELECT count(*), min(received_at) FROM payment_events WHERE processed_at IS NULL",
 }
-_GIVEN_UP = text("""
+_FAILED = text("""
     SELECT (SELECT count(*) FROM outbox_mails WHERE failed_at > :since) AS mails,
         (SELECT count(*) FROM webhook_deliveries WHERE dead_at > :since) AS posts,
         (SELECT count(*) FROM payment_events WHERE needs_review AND reviewed_at IS NULL) AS reviews""")
 
 
-def examine(house: House) -> Iterator[Finding]:
+def examine(house: Installation) -> Iterator[Finding]:
     """Ask Redis for the queues and the workers."""
     with connect(house.settings.redis.url) as redis:
         found = queue_status(redis)
@@ -58,23 +58,23 @@ def examine(house: House) -> Iterator[Finding]:
         yield _gateway(redis)
 
 
-def examine_waiting(house: House) -> Iterator[Finding]:
+def examine_pending(house: Installation) -> Iterator[Finding]:
     """Ask the database for what waits there; a job that was lost in Redis is found again here."""
     now = clock.now()
     with house.sessions() as session:
-        for what, query in _WAITING.items():
+        for what, query in _PENDING.items():
             waiting, oldest = session.execute(text(query), {"now": now}).one()
             age = now - oldest if oldest else timedelta()
             seen = f"{waiting} wait, the oldest {duration(age)}" if waiting else "none waits"
             do = "See the workers above, then the log of the worker for what stops them."
-            yield Finding(what, age < OLD, seen, do, See.MAILS if "Mail" in what else SEE)
-        gone: Any = session.execute(_GIVEN_UP, {"since": now - timedelta(days=1)}).one()
+            yield Finding(what, age < LATE, seen, do, Section.MAILS if "Mail" in what else SEE)
+        gone: Any = session.execute(_FAILED, {"since": now - timedelta(days=1)}).one()
     seen = f"{gone.mails} mails and {gone.posts} webhook deliveries in a day"
     do = "The office's page of mails says why each was refused."
-    yield Finding("No mail was given up", not gone.mails, seen, do, See.MAILS, is_urgent=False)
+    yield Finding("No mail was given up", not gone.mails, seen, do, Section.MAILS, is_urgent=False)
     do = "Decide about each on the office's page of payments to review."
     what, seen = "No payment waits for a person", f"{gone.reviews} of them"
-    yield Finding(what, not gone.reviews, seen, do, See.REVIEWS, is_urgent=False)
+    yield Finding(what, not gone.reviews, seen, do, Section.REVIEWS, is_urgent=False)
 
 
 def _workers(redis: Redis) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def _queue(redis: Redis, name: str, length: int) -> Finding:
     seen = f"{length} wait" + (f", the first {duration(age)}" if ids else "")
     do = "Start more workers (docs/OPERATIONS.md), or see what the first job waits for."
     # A backup may take hours, and what is behind it waits.
-    is_well = name == SLOW_QUEUE or (length < LONG and age < OLD)
+    is_well = name == SLOW_QUEUE or (length < LONG_QUEUE and age < LATE)
     return Finding(f"{name} is short", is_well, seen, do, SEE)
 
 
@@ -114,4 +114,4 @@ def _gateway(redis: Redis) -> Finding:
     alive = gateway_workers.read_totals(gauges, {}, clock.now().timestamp()).workers
     do = "Start python -m addon.supervisor; see logs/proxy.log."
     seen = f"{alive} in the last {gateway_workers.WORKER_TIMEOUT_SECONDS} s"
-    return Finding("Workers of the gateway report", alive > 0, seen, do, See.GATEWAY)
+    return Finding("Workers of the gateway report", alive > 0, seen, do, Section.GATEWAY)

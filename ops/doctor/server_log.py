@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from ops.doctor.findings import Finding, See
+from ops.doctor.findings import Finding, Section
 
 # What each setting must be so that no statement that fails or is slow is logged with its values (PostgreSQL's manual,
 # "Error Reporting and Logging"). An unknown setting belongs to a module that is not loaded.
-_QUIET: dict[str, set[str | None]] = {
+_ALLOWED: dict[str, set[str | None]] = {
     "log_min_error_statement": {"panic", "fatal"},
     "log_error_verbosity": {"terse"},
     "log_statement": {"none", "ddl"},
@@ -23,9 +23,9 @@ _SETTINGS = text("SELECT name, current_setting(name, true) FROM unnest(CAST(:nam
 
 def examine(connection: Connection) -> Iterator[Finding]:
     """Compare what the server logs with what may be logged."""
-    rows = connection.execute(_SETTINGS, {"names": list(_QUIET)})
+    rows = connection.execute(_SETTINGS, {"names": list(_ALLOWED)})
     found = {row.name: row.current_setting for row in rows}
-    loud = [f"{name} = {found[name]}" for name, quiet in _QUIET.items() if found[name] not in quiet]
+    loud = [f"{name} = {found[name]}" for name, quiet in _ALLOWED.items() if found[name] not in quiet]
     seen = ", ".join(loud) if loud else "no statement is logged with its values"
     do = "Set them as docs/TROUBLESHOOTING.md says, in postgresql.conf or in your provider's parameters, and reload."
-    yield Finding("PostgreSQL's log keeps no values", not loud, seen, do, See.SERVER_LOG, is_urgent=False)
+    yield Finding("PostgreSQL's log keeps no values", not loud, seen, do, Section.SERVER_LOG, is_urgent=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from ops.bootstrap import REPOSITORY
-from ops.doctor.findings import Finding, House, See
+from ops.doctor.findings import Finding, Installation, Section
 from ops.pythons import OLDEST
 
 # The newest that the tests are run on; what is newer may work, and nobody has seen it.
@@ -19,14 +19,14 @@ NEWEST = (3, 13)
 SHOWN = 4
 
 
-def examine(_house: House | None) -> Iterator[Finding]:
+def examine(_house: Installation | None) -> Iterator[Finding]:
     """Look at what runs this very command; the other processes run on the same."""
     yield Finding("Our release", True, release())
     version, seen = sys.version_info[:2], platform.python_version()
     tried = OLDEST <= version <= NEWEST
     do = "Make the environment anew with Python 3.13: remove .venv and run ./zenzefi up."
     is_old = version < OLDEST
-    yield Finding("Python is one that we test with", tried, seen, do, See.PYTHON, is_urgent=is_old)
+    yield Finding("Python is one that we test with", tried, seen, do, Section.PYTHON, is_urgent=is_old)
     yield packages(REPOSITORY / "requirements.txt")
 
 
@@ -56,7 +56,7 @@ def packages(requirements: Path) -> Finding:
     more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
     seen = ", ".join(strange[:SHOWN]) + more if strange else f"all {pinned}"
     do = "Install what is pinned: .venv/bin/pip install -r requirements.txt."
-    return Finding("The packages are those of requirements.txt", not strange, seen, do, See.PYTHON)
+    return Finding("The packages are those of requirements.txt", not strange, seen, do, Section.PYTHON)
 
 
 def _installed(name: str) -> str | None:

@@ -12,7 +12,7 @@ from models.config.settings import Settings
 from ops.console import Failure, print_error, print_line
 from ops.inspect.read_only_master import Viewer
 from ops.launcher.installation import DATA, settings_of
-from ops.processes.ports import LOOPBACK, why_not_bindable
+from ops.processes.ports import LOOPBACK, bind_error
 from ops.processes.secret_files import readable_password
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = settings_of(options.data)
         port = options.port or settings.inspection.viewer_port
-        if reason := why_not_bindable(LOOPBACK, port):
+        if reason := bind_error(LOOPBACK, port):
             raise Failure(f"Port {port} {reason}; choose another one with --port.")
         asyncio.run(_serve(settings, port))
     except Failure as failure:

@@ -23,14 +23,14 @@ logger = logging.getLogger(__name__)
 
 WAIT_MS = 1000
 RETRY_SECONDS = 1.0
-AT_A_TIME = 50
+BATCH_SIZE = 50
 # What a browser has not taken yet; one that is further behind loses its connection, and makes a new one.
-BEHIND = 2000
+MAX_QUEUED = 2000
 
 type _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
-class Feed:
+class FlowFeed:
     """A mitmproxy addon. What it keeps is bounded, in flows and in bytes."""
 
     def __init__(self, redis: Redis, view: View, rules: Inspection) -> None:
@@ -73,7 +73,7 @@ class Feed:
             for _, fields in entries:
                 self._show(fields)
                 await asyncio.sleep(0)
-            self._drop_laggards()
+            self._close_slow_viewers()
             last = entries[-1][0] if entries else last or b"0-0"
 
     async def _newest(self) -> _Entries:
@@ -81,7 +81,7 @@ class Feed:
         return list(reversed(newest))
 
     async def _next(self, last: bytes) -> _Entries:
-        found: Any = await self._redis.xread({FLOWS: last}, count=AT_A_TIME, block=WAIT_MS)
+        found: Any = await self._redis.xread({FLOWS: last}, count=BATCH_SIZE, block=WAIT_MS)
         return [entry for _, entries in found for entry in entries]
 
     def _show(self, fields: dict[bytes, bytes]) -> None:
@@ -107,7 +107,7 @@ class Feed:
                 self._view.remove([flow])
 
     @staticmethod
-    def _drop_laggards() -> None:
+    def _close_slow_viewers() -> None:
         for connection in list(ClientConnection.connections):
-            if connection._send_queue.qsize() > BEHIND:  # noqa: SLF001 - mitmweb lets it grow without end
+            if connection._send_queue.qsize() > MAX_QUEUED:  # noqa: SLF001 - mitmweb lets it grow without end
                 connection.close()

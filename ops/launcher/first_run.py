@@ -21,7 +21,7 @@ from ops.console import Failure
 from ops.servers import poolers
 
 
-def people(settings: config.Settings, engine: Engine) -> dict[str, Any]:
+def create_first_users(settings: config.Settings, engine: Engine) -> dict[str, Any]:
     """Make the first admin unless there is one, and a fresh demo token outside production; returns what was made."""
     with database.sessions(engine).begin() as session:
         admin, created = roles.first_admin(session), False
@@ -46,11 +46,11 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = config.load_settings()
-        poolers.must_keep_sessions(settings.database)
+        poolers.require_session_pooling(settings.database)
         engine = database.connect(settings.database)
         if not schema_revision.is_newest(engine):
             subprocess.run([sys.executable, "-m", "ops.commands.migrate"], check=True)
-        made = people(settings, engine)
+        made = create_first_users(settings, engine)
     except (config.ConfigError, DomainError, Failure) as error:
         print(error, file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from models.config import settings as config
 from ops import bootstrap
 from ops.console import Failure
 from ops.processes.child import MARK
-from ops.processes.secret_files import kept, private_folder, random_key, readable_password
+from ops.processes.secret_files import private_folder, random_key, read_or_create_secret, readable_password
 from ops.servers import PostgresServer, RedisServer
 
 DATA = bootstrap.REPOSITORY / ".zenzefi"
@@ -60,7 +60,7 @@ class Folders:
         return RedisServer(self.redis, secrets=self.secrets, log=log, mark=mark)
 
 
-def take(folders: Folders) -> IO[str]:
+def lock_data_folder(folders: Folders) -> IO[str]:
     """Lock the data folder for as long as the returned file is open; the lock ends with this process.
 
     Raises Failure while an `up`, or a command that must not run beside one, holds it.
@@ -81,7 +81,9 @@ def take(folders: Folders) -> IO[str]:
 
 
 @contextmanager
-def reachable(data: Path, *, alone: bool = False, environ: Mapping[str, str] = os.environ) -> Iterator[config.Settings]:
+def connected_installation(
+    data: Path, *, alone: bool = False, environ: Mapping[str, str] = os.environ
+) -> Iterator[config.Settings]:
     """Yield the settings of an installation whose database and Redis answer.
 
     Servers of its own that nobody runs are started and stopped again. With `alone` no `up` may run meanwhile: Failure.
@@ -96,7 +98,7 @@ def reachable(data: Path, *, alone: bool = False, environ: Mapping[str, str] = o
     with ExitStack() as stack:
         if own:
             try:
-                stack.enter_context(take(folders))
+                stack.enter_context(lock_data_folder(folders))
             except Failure:
                 if alone:
                     raise Failure(f"Stop the ./zenzefi up that uses {folders.data} first.") from None
@@ -106,7 +108,7 @@ def reachable(data: Path, *, alone: bool = False, environ: Mapping[str, str] = o
         yield settings
 
 
-def remember(folders: Folders, chosen: Mapping[str, str]) -> None:
+def save_chosen_settings(folders: Folders, chosen: Mapping[str, str]) -> None:
     """Keep what a running `up` was told or chose itself, such as its ports, for commands that look for it."""
     fresh = folders.chosen.with_suffix(".new")
     fresh.touch(0o600)
@@ -114,7 +116,7 @@ def remember(folders: Folders, chosen: Mapping[str, str]) -> None:
     fresh.replace(folders.chosen)
 
 
-def _remembered(folders: Folders) -> dict[str, str]:
+def _chosen_settings(folders: Folders) -> dict[str, str]:
     with contextlib.suppress(OSError, ValueError):
         chosen = json.loads(folders.chosen.read_text(encoding="utf-8"))
         return {str(name): str(value) for name, value in chosen.items()}
@@ -127,7 +129,7 @@ def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.S
     Raises Failure when there is none, or its settings cannot be read.
     """
     folders = Folders(data.absolute())
-    variables = {**_remembered(folders), **bootstrap.child_environment(environ), MARK: str(folders.data)}
+    variables = {**_chosen_settings(folders), **bootstrap.child_environment(environ), MARK: str(folders.data)}
     if not is_configured(variables, "database", "url"):
         if not folders.postgres.is_dir():
             raise Failure(f"There is no installation in {data}; start one with ./zenzefi up, or set DATABASE_URL.")
@@ -135,8 +137,8 @@ def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.S
     if not is_configured(variables, "redis", "url"):
         variables["REDIS_URL"] = folders.redis_server().url if folders.redis.is_dir() else "redis://127.0.0.1:6379/0"
     if folders.secrets.is_dir():
-        give_secrets(variables, folders.secrets)
-        give_backups(variables, folders)
+        add_secret_files(variables, folders.secrets)
+        add_backup_folder(variables, folders)
     return load(variables)
 
 
@@ -153,16 +155,16 @@ def variable_of(section: str, key: str) -> str:
     return f"ZENZEFI_{section}__{key}".upper()
 
 
-def give_secrets(variables: dict[str, str], folder: Path) -> None:
+def add_secret_files(variables: dict[str, str], folder: Path) -> None:
     """Name the files of the secrets, making those that are missing; what the caller has set stays."""
     for name, make in SECRETS.items():
         variable = variable_of(*name.split("."))
         if not variables.get(variable) and not variables.get(f"{variable}_FILE"):
-            kept(folder / name, make)
+            read_or_create_secret(folder / name, make)
             variables[f"{variable}_FILE"] = str(folder / name)
 
 
-def give_backups(variables: dict[str, str], folders: Folders) -> None:
+def add_backup_folder(variables: dict[str, str], folders: Folders) -> None:
     """Name the folder of the backups, unless the caller has said where they are, or that there shall be none."""
     variable = variable_of("backup", "folder")
     if variable not in variables and not is_configured(variables, "backup", "folder"):

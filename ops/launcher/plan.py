@@ -12,20 +12,39 @@ import redis
 from models.config import settings as config
 from ops import bootstrap
 from ops.console import Failure, print_error
-from ops.launcher.installation import Folders, give_backups, give_secrets, is_configured, load, variable_of
+from ops.launcher.installation import Folders, add_backup_folder, add_secret_files, is_configured, load, variable_of
 from ops.processes.child import MARK
-from ops.processes.ports import LOOPBACK, free_port, why_not_bindable
+from ops.processes.ports import LOOPBACK, bind_error, free_port
 from ops.servers import PostgresServer, RedisServer, poolers
 
 NEEDED_MB, NEEDED_MB_AGAIN = 300, 50
 
 
 # What any program needs: where it finds programs and files, its language, and the authorities that it trusts.
-PASSED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "NO_COLOR")
-PASSED_PREFIXES = ("LC_", "PYTHON", "SSL_CERT_", "COV")
+GENERAL_VARIABLES = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "NO_COLOR",
+)
+GENERAL_PREFIXES = ("LC_", "PYTHON", "SSL_CERT_", "COV")
 # What the platform's own processes read besides, by the beginning of the name: our settings, those of libpq, and the
 # way out to providers. The rest of the caller's environment, and the secrets in it, is none of their business.
-OURS = (config.PREFIX, *config.SHORT_NAMES, "PG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
+PLATFORM_PREFIXES = (
+    config.PREFIX,
+    *config.SHORT_NAMES,
+    "PG",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "REQUESTS_CA_BUNDLE",
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +71,12 @@ class Plan:
     redis: RedisServer | None
     upstream_port: int | None  # of the sample upstream; None when a real one is configured
 
-    def plain_environment(self) -> dict[str, str]:
+    def general_environment(self) -> dict[str, str]:
         """Return the environment of a program that needs no setting of ours; no secret is in it."""
         return {
             name: value
             for name, value in self.environment.items()
-            if name in {*PASSED, MARK} or name.startswith(PASSED_PREFIXES)
+            if name in {*GENERAL_VARIABLES, MARK} or name.startswith(GENERAL_PREFIXES)
         }
 
     def part_environment(self, *, prepares: bool = False) -> dict[str, str]:
@@ -66,9 +85,9 @@ class Plan:
         settings = {
             name: value
             for name, value in self.environment.items()
-            if name.upper().startswith(OURS) and (prepares or name not in {admin, f"{admin}_FILE"})
+            if name.upper().startswith(PLATFORM_PREFIXES) and (prepares or name not in {admin, f"{admin}_FILE"})
         }
-        return self.plain_environment() | settings
+        return self.general_environment() | settings
 
 
 def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) -> Plan:
@@ -77,13 +96,13 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
     Raises Failure with one sentence when a port is taken, the disk is full, or an address is wrong.
     """
     variables = {**bootstrap.child_environment(environ), MARK: str(folders.data)}
-    give_secrets(variables, folders.secrets)
+    add_secret_files(variables, folders.secrets)
     told = dict(variables)
     _give_options(variables, options)
     logs = folders.logs
     if variable_of("proxy", "access_log") not in variables and not is_configured(variables, "proxy", "access_log"):
         variables[variable_of("proxy", "access_log")] = str(logs / "access.log")
-    give_backups(variables, folders)
+    add_backup_folder(variables, folders)
     postgres = database = None
     if not is_configured(variables, "database", "url"):
         postgres = folders.postgres_server()
@@ -102,7 +121,7 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
         variables["ZENZEFI_UPSTREAM__URL"] = f"http://{LOOPBACK}:{upstream_port}"
         settings = load(variables)
     if postgres is None:
-        poolers.must_keep_sessions(settings.database)
+        poolers.require_session_pooling(settings.database)
     if database is None:
         _check_redis(settings.redis.url)
     ours = {name for name, value in variables.items() if name.startswith(config.PREFIX) and told.get(name) != value}
@@ -129,7 +148,7 @@ def _check_ports(settings: config.Settings) -> None:
     if portal.port == proxy.port:
         raise Failure(f"Portal and proxy cannot both use port {portal.port}.")
     for name, option, part in (("portal", "--portal-port", portal), ("proxy", "--proxy-port", proxy)):
-        reason = why_not_bindable(part.host, part.port)
+        reason = bind_error(part.host, part.port)
         if reason:
             raise Failure(f"Port {part.port} for the {name} {reason}; choose another one with {option}.")
 

@@ -14,7 +14,7 @@ from ops.launcher.plan import Plan
 from ops.processes.child import Child
 from ops.processes.ports import LOOPBACK
 
-EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 - where one listens everywhere, one asks here
+WILDCARDS = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 - where one listens everywhere, one asks here
 
 
 @dataclass
@@ -36,13 +36,13 @@ class Parts:
     @property
     def proxy_workers(self) -> list[int]:
         """The process ids of the proxy's workers; none until all of them serve."""
-        return readiness.supervised(self.proxy_file, self.proxy.pid)
+        return readiness.proxy_workers(self.proxy_file, self.proxy.pid)
 
 
 def make_parts(plan: Plan) -> Parts:
     """Return every process of the plan, none of them started."""
     settings = plan.settings
-    portal, proxy_file = local(settings.portal.host), plan.folders.run / "proxy-workers.json"
+    portal, proxy_file = reachable_address(settings.portal.host), plan.folders.run / "proxy-workers.json"
 
     upstream = None
     if plan.upstream_port is not None:
@@ -50,18 +50,18 @@ def make_parts(plan: Plan) -> Parts:
             plan,
             "upstream",
             ["ops.servers.sample_upstream", "--host", LOOPBACK, "--port", str(plan.upstream_port)],
-            readiness.serves(LOOPBACK, plan.upstream_port, "/"),
+            readiness.http_ready(LOOPBACK, plan.upstream_port, "/"),
         )
-        upstream.environment = plan.plain_environment()
+        upstream.environment = plan.general_environment()
     scheduler = _python(plan, "scheduler", PARTS["scheduler"], lambda _: False)
-    scheduler.ready = readiness.keeps_the_schedule(settings.redis.url, lambda: _spawned_at(scheduler))
+    scheduler.ready = readiness.scheduler_ready(settings.redis.url, lambda: _spawned_at(scheduler))
     return Parts(
         upstream=upstream,
         portal=_python(
             plan,
             "portal",
             PARTS["portal"],
-            readiness.serves(portal, settings.portal.port, "/health"),
+            readiness.http_ready(portal, settings.portal.port, "/health"),
             25.0,  # more than gunicorn gives its workers
             more={"PROMETHEUS_MULTIPROC_DIR": str(plan.folders.run / "portal-metrics")},
         ),
@@ -69,19 +69,19 @@ def make_parts(plan: Plan) -> Parts:
             plan,
             "proxy",
             PARTS["proxy"],
-            lambda pid: bool(readiness.supervised(proxy_file, pid)),
+            lambda pid: bool(readiness.proxy_workers(proxy_file, pid)),
             settings.proxy.drain_seconds + 20,  # more than the supervisor gives its workers
             more={"ZENZEFI_WORKERS_FILE": str(proxy_file)},
         ),
         proxy_file=proxy_file,
-        worker=_python(plan, "worker", PARTS["worker"], readiness.works_on_queues(settings.redis.url), 20.0),
+        worker=_python(plan, "worker", PARTS["worker"], readiness.worker_ready(settings.redis.url), 20.0),
         scheduler=scheduler,
     )
 
 
-def local(host: str) -> str:
+def reachable_address(host: str) -> str:
     """Return the address at which this machine reaches what listens on `host`."""
-    return EVERYWHERE.get(host, host)
+    return WILDCARDS.get(host, host)
 
 
 def _python(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 PROC = Path("/proc")
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 # A process that hangs still wakes up now and then; one that a loaded machine starves uses this much in a minute.
 CPU_SECONDS = 1.0
 # One that starts its children again and again makes progress for ever, and never serves.
-LONGEST_SECONDS = 1800.0
+MAX_SECONDS = 1800.0
 
 
 class Watched(Protocol):
@@ -37,15 +37,15 @@ class Progress:
         """Take note of progress that the caller sees, such as a process that serves now."""
         self._since = time.monotonic()
 
-    def has_stalled(self, seconds: float) -> bool:
+    def is_stalled(self, seconds: float) -> bool:
         """Say whether for so long nothing was logged and next to no processor time used."""
         now = time.monotonic()
-        if now - self._looked >= LOOK_SECONDS:
+        if now - self._looked >= POLL_SECONDS:
             self._looked = now
             logs, cpu = self._log_sizes(), sum(map(_cpu_seconds, self._sessions()))
             if logs != self._logs or abs(cpu - self._cpu) >= CPU_SECONDS:
                 self._logs, self._cpu, self._since = logs, cpu, now
-        return now - self._since > seconds or now - self._began > max(seconds, LONGEST_SECONDS)
+        return now - self._since > seconds or now - self._began > max(seconds, MAX_SECONDS)
 
     def _log_sizes(self) -> list[int]:
         sizes = []

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import redis
 
-PATIENCE_SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 
 
-def answers(host: str, port: int, path: str) -> bool:
+def responds_ok(host: str, port: int, path: str) -> bool:
     """Tell whether a GET is answered with 200."""
-    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         return connection.getresponse().status == 200
@@ -26,18 +26,18 @@ def answers(host: str, port: int, path: str) -> bool:
 def listens(host: str, port: int) -> bool:
     """Tell whether somebody accepts connections on a port."""
     try:
-        socket.create_connection((host, port), timeout=PATIENCE_SECONDS).close()
+        socket.create_connection((host, port), timeout=TIMEOUT_SECONDS).close()
     except OSError:
         return False
     return True
 
 
-def serves(host: str, port: int, path: str) -> Callable[[int], bool]:
+def http_ready(host: str, port: int, path: str) -> Callable[[int], bool]:
     """A test for a process that answers on a port of its own."""
-    return lambda _: answers(host, port, path)
+    return lambda _: responds_ok(host, port, path)
 
 
-def supervised(file: Path, pid: int) -> list[int]:
+def proxy_workers(file: Path, pid: int) -> list[int]:
     """Return the workers that the proxy's supervisor `pid` has written down; it does so once all of them serve."""
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def supervised(file: Path, pid: int) -> list[int]:
     return list(said["workers"]) if said["supervisor"] == pid else []
 
 
-def works_on_queues(url: str) -> Callable[[int], bool]:
+def worker_ready(url: str) -> Callable[[int], bool]:
     """A test for an RQ worker: it has entered itself, with its process id, among the workers."""
 
     def ready(pid: int) -> bool:
@@ -60,7 +60,7 @@ def works_on_queues(url: str) -> Callable[[int], bool]:
     return ready
 
 
-def keeps_the_schedule(url: str, since: Callable[[], float]) -> Callable[[int], bool]:
+def scheduler_ready(url: str, since: Callable[[], float]) -> Callable[[int], bool]:
     """A test for rq-scheduler: an instance was born after `since` (seconds of the wall clock) and has not ended."""
 
     def ready(_pid: int) -> bool:
@@ -78,7 +78,7 @@ def keeps_the_schedule(url: str, since: Callable[[], float]) -> Callable[[int], 
 
 
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS)
+    return redis.Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
 
 
 def text(key: bytes | str) -> str:

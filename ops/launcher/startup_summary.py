@@ -7,12 +7,15 @@ from typing import Any
 
 from ops.console import print_line
 from ops.launcher.plan import Plan
-from ops.launcher.process_table import Parts, local
+from ops.launcher.process_table import Parts, reachable_address
 
 
 def _addresses(plan: Plan) -> tuple[str, str]:
     portal, proxy = plan.settings.portal, plan.settings.proxy
-    return f"http://{local(portal.host)}:{portal.port}", f"http://{local(proxy.host)}:{proxy.port}"
+    return (
+        f"http://{reachable_address(portal.host)}:{portal.port}",
+        f"http://{reachable_address(proxy.host)}:{proxy.port}",
+    )
 
 
 def _password(plan: Plan, made: dict[str, Any]) -> str | None:
@@ -28,7 +31,7 @@ def _unseen(plan: Plan) -> Path:
     return plan.folders.run / "admin-password-unseen"
 
 
-def remember_unseen(plan: Plan, made: dict[str, Any]) -> None:
+def mark_password_unseen(plan: Plan, made: dict[str, Any]) -> None:
     """Note that an admin was made, so that a start which fails after that does not lose the password."""
     if made["admin_created"]:
         _unseen(plan).touch(0o600)
@@ -68,7 +71,7 @@ def remove(file: Path | None) -> None:
         file.unlink(missing_ok=True)
 
 
-def announce(plan: Plan, made: dict[str, Any]) -> None:
+def print_summary(plan: Plan, made: dict[str, Any]) -> None:
     """Tell the person where everything is, and how to try it."""
     portal, proxy = _addresses(plan)
     password = _password(plan, made)

@@ -13,13 +13,13 @@ from types import FrameType
 from ops.console import Failure, print_error, print_line
 from ops.launcher.progress import Progress
 from ops.processes import stale
-from ops.processes.child import Child, stalled
+from ops.processes.child import Child, stalled_message
 
 # So long without a sign of progress, and those that do not serve yet never will.
 STALLED_SECONDS = 60.0
-LONGEST_WAIT = 30.0
+MAX_BACKOFF_SECONDS = 30.0
 HEALTHY_SECONDS = 60.0  # a process that ran this long starts again without waiting
-HURRIED_SECONDS = 2.0
+FORCED_STOP_SECONDS = 2.0
 TICK_SECONDS = 0.5
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -84,10 +84,10 @@ class Supervisor:
                 progress.made()
             for child in waiting:
                 if not child.is_running:
-                    raise Failure(child.obituary())
+                    raise Failure(child.exit_message())
             if waiting:
-                if progress.has_stalled(within):
-                    raise Failure(stalled(waiting, within))
+                if progress.is_stalled(within):
+                    raise Failure(stalled_message(waiting, within))
                 waiting_for(f"waiting for {', '.join(child.name for child in waiting)}")
                 self._sleep(0.05)
 
@@ -101,7 +101,7 @@ class Supervisor:
         while not self._requests:
             for child in self.children:
                 if not child.is_running:
-                    self._revive(child)
+                    self._restart(child)
             tick()
             self._sleep(TICK_SECONDS)
 
@@ -110,7 +110,7 @@ class Supervisor:
         asked = max(self._requests, 1)
         for group in reversed(self._groups):
             for child in group:
-                child.ask_to_stop()
+                child.request_stop()
             for child in group:
                 asked_at = time.monotonic()
                 while child.is_running and self._patience(child, asked) > time.monotonic() - asked_at:
@@ -123,18 +123,18 @@ class Supervisor:
 
     def _patience(self, child: Child, asked: int) -> float:
         """Return the seconds that a process has for stopping; few when a person has asked twice."""
-        return child.stop_seconds if self._requests <= asked else min(child.stop_seconds, HURRIED_SECONDS)
+        return child.stop_seconds if self._requests <= asked else min(child.stop_seconds, FORCED_STOP_SECONDS)
 
-    def _revive(self, child: Child) -> None:
+    def _restart(self, child: Child) -> None:
         """Start an ended process again, the later the more often it has ended in a row."""
         now = time.monotonic()
         if child.name not in self._due:
             if now - child.started_at > HEALTHY_SECONDS:
                 self._failures.pop(child.name, None)
             ended = self._failures[child.name] = self._failures.get(child.name, 0) + 1
-            wait = min(0.5 * 2 ** (ended - 1), LONGEST_WAIT)
+            wait = min(0.5 * 2 ** (ended - 1), MAX_BACKOFF_SECONDS)
             self._due[child.name] = now + wait
-            print_error(f"{child.obituary()}; starting it again in {wait:g} s")
+            print_error(f"{child.exit_message()}; starting it again in {wait:g} s")
         if now < self._due[child.name]:
             return
         del self._due[child.name]
@@ -151,7 +151,7 @@ class Supervisor:
             print_error(f"The new process cannot be written down: {error.strerror} ({error.filename}).")
 
     def _write_record(self) -> None:
-        stale.record(self._record, {child.name: child.pid for child in self.children if child.is_running})
+        stale.write_record(self._record, {child.name: child.pid for child in self.children if child.is_running})
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._requests += 1

@@ -20,14 +20,14 @@ from typing import Any
 
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step, print_error, print_line
-from ops.launcher.installation import DATA, Folders, remember, take
+from ops.launcher.installation import DATA, Folders, lock_data_folder, save_chosen_settings
 from ops.launcher.mail_tail import MailTail
 from ops.launcher.plan import Options, Plan, make_plan
 from ops.launcher.process_table import Parts, make_parts
-from ops.launcher.startup_summary import announce, remember_unseen, remove, write_ready
+from ops.launcher.startup_summary import mark_password_unseen, print_summary, remove, write_ready
 from ops.launcher.supervisor import Stopped, Supervisor
 from ops.processes import stale
-from ops.processes.child import dying_with_parent, last_line
+from ops.processes.child import kill_with_parent, last_line
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     supervisor = Supervisor(folders.run / "processes.json")
     supervisor.listen_to_signals()
     try:
-        with take(folders):
+        with lock_data_folder(folders):
             return _run(options, folders, supervisor)
     except Failure as failure:
         print_error(str(failure))
@@ -56,13 +56,13 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
         remove(options.ready_file)
         _end_leftovers(folders)
         plan = make_plan(options, folders, os.environ)
-        remember(folders, plan.chosen)
+        save_chosen_settings(folders, plan.chosen)
         parts = make_parts(plan)
         print_line("Zenzefi Proxy Platform")
         made = _start(plan, parts, supervisor)
         write_ready(options.ready_file, plan, parts, made)
         supervisor.changed = lambda: write_ready(options.ready_file, plan, parts, made)
-        announce(plan, made)
+        print_summary(plan, made)
         supervisor.watch(_tick(parts, supervisor))
     except Stopped:
         pass
@@ -72,7 +72,7 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
             print_line()
             with Step("Stopping"):
                 supervisor.stop()
-                stale.end(stale.carrying(mark), signal.SIGTERM, 2)
+                stale.end(stale.with_mark(mark), signal.SIGTERM, 2)
         remove(options.ready_file)
         remove(folders.chosen)
     return 0
@@ -123,9 +123,9 @@ def _count(text: str) -> int:
 
 def _end_leftovers(folders: Folders) -> None:
     """End what a killed launcher left behind: first what uses the servers, then the servers."""
-    servers = stale.working_in(folders.postgres.resolve() / "data")
-    servers += stale.working_in(folders.redis.resolve())
-    found = {*stale.recorded(folders.run / "processes.json"), *stale.carrying(str(folders.data))}
+    servers = stale.with_working_folder(folders.postgres.resolve() / "data")
+    servers += stale.with_working_folder(folders.redis.resolve())
+    found = {*stale.read_record(folders.run / "processes.json"), *stale.with_mark(str(folders.data))}
     others = found - set(servers)
     if not servers and not others:
         return
@@ -146,7 +146,7 @@ def _start(plan: Plan, parts: Parts, supervisor: Supervisor) -> dict[str, Any]:
             supervisor.start([server.child for server in servers], waiting_for=step.tick)
     with Step("Database, first admin, demo token") as step:
         made = _prepare(plan, supervisor, step)
-        remember_unseen(plan, made)
+        mark_password_unseen(plan, made)
     with Step("Portal, proxy, jobs") as step:
         supervisor.start(parts.all, waiting_for=step.tick)
     return made
@@ -158,7 +158,7 @@ def _prepare(plan: Plan, supervisor: Supervisor, step: Step) -> dict[str, Any]:
     A large database may take long to migrate, so it has all the time it wants: each of its statements has a time-out.
     """
     log = plan.folders.logs / "prepare.log"
-    command = [*dying_with_parent(signal.SIGKILL), sys.executable, "-P", "-m", "ops.launcher.first_run"]
+    command = [*kill_with_parent(signal.SIGKILL), sys.executable, "-P", "-m", "ops.launcher.first_run"]
     with log.open("ab") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,

@@ -28,7 +28,7 @@ from models.services.errors import DomainError
 from ops.console import Failure, print_error
 from ops.launcher.installation import DATA, settings_of
 from ops.mcp.read_tools import ReadTools
-from ops.mcp.write_tools import Hands
+from ops.mcp.write_tools import WriteTools
 from ops.processes.ports import LOOPBACK
 
 INSTRUCTIONS = (
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = settings_of(options.data)
         sessions = database.sessions(database.connect(settings.database))
-        hands = Hands(sessions, settings, admin=options.admin) if options.allow_changes else None
+        hands = WriteTools(sessions, settings, admin=options.admin) if options.allow_changes else None
         server = _server(hands or ReadTools(sessions, settings), hands)
     except Failure as failure:
         print_error(str(failure))
@@ -55,16 +55,16 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _server(desk: ReadTools, hands: Hands | None) -> MCPServer:
+def _server(desk: ReadTools, hands: WriteTools | None) -> MCPServer:
     server = MCPServer("zenzefi", instructions=INSTRUCTIONS, log_level="WARNING")
     for tool in desk.tools():
-        server.add_tool(_told(tool), annotations=ToolAnnotations(readOnlyHint=True, openWorldHint=False))
+        server.add_tool(_with_error_replies(tool), annotations=ToolAnnotations(readOnlyHint=True, openWorldHint=False))
     for tool in hands.changes() if hands else ():
-        server.add_tool(_told(tool), annotations=ToolAnnotations(readOnlyHint=False, openWorldHint=False))
+        server.add_tool(_with_error_replies(tool), annotations=ToolAnnotations(readOnlyHint=False, openWorldHint=False))
     return server
 
 
-def _told(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def _with_error_replies(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Let a tool answer with what a rule refused, which an assistant can act upon."""
 
     @wraps(tool)

@@ -23,7 +23,7 @@ from ops.mcp.read_tools import ReadTools
 AGENT = "MCP server"
 
 
-class Hands(ReadTools):
+class WriteTools(ReadTools):
     """The desk, with what changes something."""
 
     def __init__(self, sessions_: Sessions, settings: Settings, *, admin: str) -> None:

@@ -18,7 +18,7 @@ MARK = "ZENZEFI_RUN"
 LARGEST_LOG = 10 * 1024 * 1024
 
 
-def dying_with_parent(death_signal: signal.Signals) -> list[str]:
+def kill_with_parent(death_signal: signal.Signals) -> list[str]:
     """Return the prefix of a command that is sent `death_signal` when the process that starts it dies.
 
     It does so as the last thing before the command itself, because a change of user would undo it. Where util-linux
@@ -65,7 +65,7 @@ class Child:
     def spawn(self) -> None:
         """Start the process and return at once; raises Failure when the program cannot be started."""
         _rotate(self.log)
-        command = [*self.prefix, *dying_with_parent(self.death_signal), *self.command]
+        command = [*self.prefix, *kill_with_parent(self.death_signal), *self.command]
         try:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
@@ -91,20 +91,20 @@ class Child:
         progress = Progress([self])
         while not self.is_ready:
             if not self.is_running:
-                raise Failure(self.obituary())
-            if progress.has_stalled(within):
+                raise Failure(self.exit_message())
+            if progress.is_stalled(within):
                 self.kill()
-                raise Failure(stalled([self], within))
+                raise Failure(stalled_message([self], within))
             time.sleep(0.02)
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Send the signal that this program takes as a request to end."""
         if self.is_running:
             self._signal(self.stop_signal)
 
     def stop(self) -> None:
         """Ask the process to end, and kill it when it has not done so in its time."""
-        self.ask_to_stop()
+        self.request_stop()
         self.wait(self.stop_seconds)
         self.kill()
 
@@ -128,7 +128,7 @@ class Child:
                 continue
         self.process.wait()
 
-    def obituary(self) -> str:
+    def exit_message(self) -> str:
         """Say how the process ended, with the last line of its log."""
         code = self.process.poll() if self.process else None
         how = "has ended" if code is None else f"ended with exit code {code}"
@@ -141,7 +141,7 @@ class Child:
             os.kill(self.pid, number)
 
 
-def stalled(children: Sequence[Child], seconds: float) -> str:
+def stalled_message(children: Sequence[Child], seconds: float) -> str:
     """Say that processes do not answer, and where to look."""
     names = ", ".join(child.name for child in children)
     logs = ", ".join(str(child.log) for child in children)

@@ -17,7 +17,7 @@ def free_port() -> int:
         return port
 
 
-def why_not_bindable(host: str, port: int) -> str:
+def bind_error(host: str, port: int) -> str:
     """Say why a port cannot be listened on; "" when it can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -33,7 +33,7 @@ def why_not_bindable(host: str, port: int) -> str:
     return ""
 
 
-def fits_a_socket(path: Path) -> bool:
+def is_valid_socket_path(path: Path) -> bool:
     """Tell whether a socket file can be at that path, and the path stand in an address without being quoted."""
     text = str(path)
     return len(text.encode()) <= LONGEST_SOCKET_PATH and bool(re.fullmatch(r"[A-Za-z0-9_./+-]+", text))

@@ -30,7 +30,7 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def kept(file: Path, make: Callable[[], str] = random_key) -> str:
+def read_or_create_secret(file: Path, make: Callable[[], str] = random_key) -> str:
     """Return the secret in the file, making it first when there is none; it is written at once or not at all."""
     try:
         written = file.read_text(encoding="utf-8").strip()

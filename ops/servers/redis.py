@@ -11,8 +11,8 @@ import redis
 from ops.console import Failure
 from ops.processes import stale
 from ops.processes.child import MARK, Child
-from ops.processes.ports import LOOPBACK, fits_a_socket, free_port
-from ops.processes.secret_files import kept, private_folder
+from ops.processes.ports import LOOPBACK, free_port, is_valid_socket_path
+from ops.processes.secret_files import private_folder, read_or_create_secret
 from ops.servers.binaries import find_redis
 
 
@@ -33,7 +33,7 @@ class RedisServer:
         self._secrets = secrets or self.folder
         self._log = log or self.folder.with_name(self.folder.name + ".log")
         self._mark = mark
-        self._port = 0 if fits_a_socket(self._socket) else free_port()
+        self._port = 0 if is_valid_socket_path(self._socket) else free_port()
 
     @property
     def url(self) -> str:
@@ -80,7 +80,7 @@ class RedisServer:
     def prepare(self) -> None:
         """Write the configuration, and end a server that a killed launcher left in the folder."""
         private_folder(self.folder)
-        if not stale.end(stale.working_in(self.folder.resolve()), signal.SIGTERM, 10):
+        if not stale.end(stale.with_working_folder(self.folder.resolve()), signal.SIGTERM, 10):
             raise Failure(f"Another Redis works in {self.folder} and cannot be stopped.")
         configuration = self.folder / "redis.conf"
         configuration.touch(0o600)
@@ -93,7 +93,7 @@ class RedisServer:
     @cached_property
     def _password(self) -> str:
         self._secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return kept(self._secrets / "redis.password")
+        return read_or_create_secret(self._secrets / "redis.password")
 
     def _configuration(self) -> str:
         """Return the configuration; the password stands here and not on a command line that others can read."""

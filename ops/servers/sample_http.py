@@ -52,7 +52,7 @@ class Reply:
     length: int | None = None
 
 
-async def converse(
+async def serve_connection(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[Request], Awaitable[Reply]]
 ) -> None:
     """Answer one request after the other on a connection until either side ends it."""

@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
-from ops.servers.sample_http import CHUNK, Reply, Request, as_json, converse
+from ops.servers.sample_http import CHUNK, Reply, Request, as_json, serve_connection
 
 LONGEST_HEAD = 64 * 1024
 LONGEST_SLEEP = 300.0
@@ -73,7 +73,7 @@ def _missing() -> Reply:
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await converse(reader, writer, answer)
+    await serve_connection(reader, writer, answer)
 
 
 async def main() -> None:

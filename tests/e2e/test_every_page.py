@@ -8,10 +8,10 @@ from playwright.sync_api import Browser
 
 from ops.console import Failure
 from ops.dev.screenshots import axe
-from ops.dev.screenshots.__main__ import places_of
-from ops.dev.screenshots.browser import OVERFLOW, Camera, Variant
-from ops.dev.screenshots.pages import ROLES, Place
-from ops.dev.screenshots.scratch_portal import Stage, stage
+from ops.dev.screenshots.__main__ import select_visits
+from ops.dev.screenshots.browser import OVERFLOW, ScreenshotBrowser, Variant
+from ops.dev.screenshots.pages import ROLES, PageVisit
+from ops.dev.screenshots.scratch_portal import ScratchPortal, start_scratch_portal
 
 WIDE = Variant("wide", "light", "en")
 # What only a click or a mistake leads to is judged in the long run; ./zenzefi shots DIR --axe does it at any time.
@@ -19,22 +19,22 @@ SCENES = bool(os.environ.get("ZENZEFI_SOAK"))
 
 
 @pytest.fixture(scope="module")
-def set_up() -> Iterator[Stage]:
-    with stage() as made:
+def set_up() -> Iterator[ScratchPortal]:
+    with start_scratch_portal() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def before(set_up: Stage, browser: Browser) -> Camera:
+def before(set_up: ScratchPortal, browser: Browser) -> ScreenshotBrowser:
     """The package's own browser: a process cannot run Playwright twice."""
     try:
-        return Camera(browser, set_up, axe.source())
+        return ScreenshotBrowser(browser, set_up, axe.source())
     except Failure as failure:
         pytest.fail(str(failure))
 
 
-def test_no_page_has_a_fault_in_either_theme_or_at_390_px(set_up: Stage, before: Camera) -> None:
-    places, missing = places_of(set_up)
+def test_no_page_has_a_fault_in_either_theme_or_at_390_px(set_up: ScratchPortal, before: ScreenshotBrowser) -> None:
+    places, missing = select_visits(set_up)
     places = [place for place in places if SCENES or place.act is None]
     faults, visited = list(missing), 0
     for role in ROLES:
@@ -42,26 +42,26 @@ def test_no_page_has_a_fault_in_either_theme_or_at_390_px(set_up: Stage, before:
             for place in (place for place in places if place.role == role):
                 if (page := before.open(context, place, WIDE)) is not None:
                     visited += 1
-                    found = axe.faults(page) if place.ours else ()
+                    found = axe.violations(page) if place.ours else ()
                     faults += [f"{place.name}: {fault}" for fault in found]
     assert "\n".join(faults) == ""
     assert before.complaints == []
     assert visited > (140 if SCENES else 75)
 
 
-def test_a_receipt_prints_on_one_page(set_up: Stage, before: Camera) -> None:
+def test_a_receipt_prints_on_one_page(set_up: ScratchPortal, before: ScreenshotBrowser) -> None:
     path = f"/wallet/receipts/{set_up.shop.ids['transfer_id'][0][1]}"
     with before.as_("buyer", WIDE) as context:
-        page = before.open(context, Place("receipt", path, "buyer"), WIDE)
+        page = before.open(context, PageVisit("receipt", path, "buyer"), WIDE)
         assert page is not None
         assert page.pdf(format="A4").count(b"/Type /Page\n") == 1
 
 
-def test_a_page_with_faults_is_told_of_each(before: Camera) -> None:
+def test_a_page_with_faults_is_told_of_each(before: ScreenshotBrowser) -> None:
     with before.as_("visitor", WIDE) as context:
         page = context.new_page()
         page.set_content('<img src="x"><p style="width:900px">wide</p><button style="height:20px">small</button>')
-        found = "\n".join(axe.faults(page))
+        found = "\n".join(axe.violations(page))
         page.set_content(
             '<main><div class="card" style="width:200px;overflow:auto"><p style="width:260px">x</p></div></main>'
         )

@@ -19,7 +19,7 @@ from rq import Queue
 
 from jobs import queues
 from models.metrics.catalogue import METRICS
-from ops.launcher.installation import reachable
+from ops.launcher.installation import connected_installation
 from tests.e2e.conftest import BIG_FILE_BYTES, ROOT, Shop, clean_environment
 from tests.e2e.inspection_steps import Watch, until_nothing, watching
 from tests.e2e.steps import (
@@ -211,7 +211,7 @@ def test_every_declared_metric_moves(shop: Shop, watch: Watch) -> None:
     token = f"X-Access-Token: {shop.ready['demo_token']}"
     subprocess.run([*leaving, "-H", token, f"{shop.proxy}/files/big.bin"], check=False)
     with (
-        reachable(shop.data / "state", environ=clean_environment()) as settings,
+        connected_installation(shop.data / "state", environ=clean_environment()) as settings,
         Redis.from_url(settings.redis.url) as redis,
     ):
         Queue(queues.SLOW_QUEUE, connection=redis).enqueue("jobs.cleanup.verify_ledger")

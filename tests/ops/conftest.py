@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ops.bootstrap import REPOSITORY
-from ops.processes.stale import Process, carrying, end, identify, working_in
+from ops.processes.stale import Process, end, identify, with_mark, with_working_folder
 
 STUBS = {
     "portal/__init__.py": """
@@ -151,7 +151,7 @@ class House:
 
     def processes(self) -> list[Process]:
         """Return everything that runs on the data folder."""
-        return [*carrying(str(self.data)), *working_in(self.data / "postgres/data")]
+        return [*with_mark(str(self.data)), *with_working_folder(self.data / "postgres/data")]
 
     def close(self) -> None:
         for process in self.started:

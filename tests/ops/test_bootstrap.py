@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops import bootstrap
-from ops.bootstrap import MARK, STAMP, digest, ensure, is_ready
+from ops.bootstrap import INSTALLING, STAMP, digest, ensure, is_ready
 from ops.console import Failure
 from ops.pythons import Python
 
@@ -61,7 +61,7 @@ def test_an_environment_is_made_once(venv: Path) -> None:
     assert ensure("run", venv) == python
     assert (venv / STAMP).stat() == stamp
     assert str(venv.parent) in imports_from(python)
-    assert not (venv / MARK).exists()
+    assert not (venv / INSTALLING).exists()
 
 
 def test_the_tests_need_more_than_running(venv: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_installation_that_was_cut_short_is_made_afresh(venv: Path) -> None:
     ensure("run", venv)
     half = venv / "half-a-package"
     half.touch()
-    (venv / MARK).touch()
+    (venv / INSTALLING).touch()
     assert not is_ready(venv, "run")
 
     ensure("run", venv)
@@ -136,7 +136,7 @@ def test_an_environment_made_by_hand_with_an_old_python_is_refused(venv: Path) -
     with pytest.raises(Failure, match="move it away"):
         ensure("run", venv)
 
-    assert not (venv / MARK).exists()
+    assert not (venv / INSTALLING).exists()
 
 
 def test_a_package_that_cannot_be_installed_is_one_sentence(venv: Path) -> None:

@@ -23,7 +23,7 @@ from ops.bootstrap import REPOSITORY
 from ops.dev.load import journeys, summary
 from ops.dev.load.html_forms import form_of, links_of
 from ops.dev.load.journeys import Buyer
-from ops.dev.load.platform import Used
+from ops.dev.load.platform import LocustUsage
 from tests.conftest import PASSWORD
 from tests.portal.conftest import Jobs
 
@@ -135,7 +135,7 @@ def test_the_summary_says_whether_the_targets_were_met(tmp_path: Path) -> None:
         writer.writeheader()
         writer.writerow(row)
     options = argparse.Namespace(seconds=10, clients=64, rate=1000, workers=2, buyers=0)
-    written = summary.text(tmp_path, options, Used(0, 10.0, 0.9, 1.5))
+    written = summary.text(tmp_path, options, LocustUsage(0, 10.0, 0.9, 1.5))
     assert "| proxy /certificates/filter | 998.5 | 4 | 210 | 300 | 512.3 | 9,985 | 0 |" in written
     assert "The proxy answered 998 requests a second (target 1,000): met." in written
     assert "p95 210 ms (target below 200 ms): MISSED." in written

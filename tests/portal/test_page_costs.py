@@ -4,9 +4,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import Connection, text
 
-from ops.dev.page_profiler.__main__ import MOST_QUERIES, NO_PAGES
-from ops.dev.page_profiler.queries import heard, scanned
-from ops.dev.page_profiler.sample_urls import asked
+from ops.dev.page_profiler.__main__ import MAX_QUERIES, NO_PAGES
+from ops.dev.page_profiler.queries import full_scans, record_queries
+from ops.dev.page_profiler.sample_urls import query_strings
 from tests.portal.conftest import Browser
 from tests.portal.test_routes import Shop, rules, shop
 
@@ -42,18 +42,18 @@ def test_no_page_asks_more_than_twelve_times_or_reads_a_whole_table(
     for rule in rules(app, "GET"):
         if rule.endpoint.startswith(NO_PAGES) or rule.rule.startswith("/admin") != (role == "admin"):
             continue
-        for query in asked(rule, known):
+        for query in query_strings(rule, known):
             page = f"{shop.path(rule)}?{query}"
             # What a process asks for every second or two falls to some page; here it falls to each.
             for kept in ("zenzefi-board", "zenzefi-runtime"):
                 app.extensions[kept].forget()
-            with heard() as found:
+            with record_queries() as found:
                 assert browser.get(page).status_code < 400
-            if len(found.queries) > MOST_QUERIES:
+            if len(found.queries) > MAX_QUERIES:
                 wrong.append(f"{page} makes {len(found.queries)} queries")
             # The tables are tiny, so that the planner would read them from end to end whatever there is.
             connection.execute(text("SET LOCAL enable_seqscan = off"))
-            scans = scanned(connection, found.queries, GROWING, are_small=True)
+            scans = full_scans(connection, found.queries, GROWING, are_small=True)
             wrong += [f"{page} reads all of {scan}" for scan in scans]
             connection.execute(text("SET LOCAL enable_seqscan = on"))
     assert wrong == []
@@ -61,9 +61,9 @@ def test_no_page_asks_more_than_twelve_times_or_reads_a_whole_table(
 
 def test_a_query_that_no_index_serves_is_found(connection: Connection) -> None:
     connection.execute(text("SET LOCAL enable_seqscan = off"))
-    with heard() as found:
+    with record_queries() as found:
         connection.execute(text("SELECT id FROM transfers WHERE description = :words"), {"words": "x"})
         connection.execute(text("SELECT id FROM transfers WHERE idempotency_key = :key"), {"key": "x"})
-    assert [scan.partition(":")[0] for scan in scanned(connection, found.queries, GROWING, are_small=True)] == [
+    assert [scan.partition(":")[0] for scan in full_scans(connection, found.queries, GROWING, are_small=True)] == [
         "transfers"
     ]

@@ -14,7 +14,7 @@ from ops.bootstrap import child_environment
 from ops.console import Failure, Step
 from ops.dev import sample_buyers
 from ops.dev.bench.sizes import Sizes
-from ops.dev.bench.targets import Maker, Target
+from ops.dev.bench.targets import Target, TargetFactory
 from ops.launcher.installation import SECRETS
 from ops.processes import stale
 from ops.processes.child import MARK, Child
@@ -23,14 +23,14 @@ from ops.servers import PostgresServer, RedisServer
 
 TOKENS = 64
 START_SECONDS = 60.0
-LAST_LINES = 12
+LOG_LINES = 12
 # A caller's own settings, made for a real installation, must not reach what is measured.
 FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
 UNLIMITED = "1000000000"
 
 
 @dataclass(frozen=True)
-class Stand:
+class Environment:
     """What stands: the targets, the upstream alone first; the workers' environment; and tokens that may be revoked."""
 
     targets: list[Target]
@@ -39,7 +39,7 @@ class Stand:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Servers:
     """A folder with a PostgreSQL and a Redis of its own, and the processes that were started on it."""
 
     folder: Path
@@ -54,14 +54,14 @@ class Ground:
 
 
 @contextlib.contextmanager
-def start_environment(sizes: Sizes) -> Iterator[Stand]:
+def start_environment(sizes: Sizes) -> Iterator[Environment]:
     """Start servers, upstream and targets; all of it is gone afterwards."""
     with start_servers() as under:
-        yield _stand(under, sizes)
+        yield _start_targets(under, sizes)
 
 
 @contextlib.contextmanager
-def start_servers() -> Iterator[Ground]:
+def start_servers() -> Iterator[Servers]:
     """Start the servers; they and everything that was started on them are gone afterwards."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -76,14 +76,14 @@ def start_servers() -> Iterator[Ground]:
                 with Step("PostgreSQL and Redis"):
                     postgres.start()
                     redis.start()
-                yield Ground(folder, _environment(folder, postgres.url, redis.url), postgres, children)
+                yield Servers(folder, _environment(folder, postgres.url, redis.url), postgres, children)
             finally:
                 for child in reversed(children):
-                    child.ask_to_stop()
+                    child.request_stop()
                 for child in reversed(children):
                     child.stop()
-                servers = {*stale.working_in(postgres.data), *stale.working_in(redis.folder)}
-                stale.end({*stale.carrying(str(folder))} - servers, signal.SIGTERM, 5)
+                servers = {*stale.with_working_folder(postgres.data), *stale.with_working_folder(redis.folder)}
+                stale.end({*stale.with_mark(str(folder))} - servers, signal.SIGTERM, 5)
                 redis.stop()
                 postgres.stop()
     finally:
@@ -106,7 +106,7 @@ def _environment(folder: Path, database: str, redis: str) -> dict[str, str]:
     }
 
 
-def _stand(under: Ground, sizes: Sizes) -> Stand:
+def _start_targets(under: Servers, sizes: Sizes) -> Environment:
     folder, environment = under.folder, under.environment
     tokens, demo = folder / "tokens", folder / "demo"
     with Step("Database and tokens"):
@@ -114,14 +114,14 @@ def _stand(under: Ground, sizes: Sizes) -> Stand:
         bought = buy_tokens(environment, TOKENS + sizes.revokes)
         _write(tokens, bought[:TOKENS])
     with Step("Upstream, gateways and workers"):
-        make = Maker(folder, environment, under.start, tokens, demo)
+        make = TargetFactory(folder, environment, under.start, tokens, demo)
         upstream = make.upstream(sizes.transfer_bytes)
         targets = [upstream, make.mitmdump(upstream.port)]
         for workers in (1, 2):
             targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
         for child in under.children:
             wait(child)
-    return Stand(targets, environment, bought[TOKENS:])
+    return Environment(targets, environment, bought[TOKENS:])
 
 
 def buy_tokens(environment: Mapping[str, str], count: int) -> list[str]:
@@ -135,7 +135,7 @@ def wait(child: Child) -> None:
     try:
         child.wait_ready(START_SECONDS)
     except Failure as failure:
-        said = child.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        said = child.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
         raise Failure("\n".join([str(failure), *said])) from None
 
 

@@ -31,8 +31,8 @@ from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step
 from ops.dev import sample_buyers
 from ops.dev.bench import load_clients, memory, wrk
-from ops.dev.bench.environment import TOKENS, Ground, buy_tokens, start_servers, wait
-from ops.dev.bench.targets import Maker, Target, program
+from ops.dev.bench.environment import TOKENS, Servers, buy_tokens, start_servers, wait
+from ops.dev.bench.targets import Target, TargetFactory, program
 from ops.launcher import readiness
 from ops.processes.child import Child
 from ops.processes.ports import LOOPBACK, free_port
@@ -47,7 +47,7 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Amount:
+class Sizes:
     """How much is measured."""
 
     rounds: int
@@ -55,11 +55,11 @@ class Amount:
     flows: int
 
 
-FULL = Amount(5, 5, 100_000)
-QUICK = Amount(1, 2, 5_000)
+FULL = Sizes(5, 5, 100_000)
+QUICK = Sizes(1, 2, 5_000)
 
 
-def measure(amount: Amount) -> dict[str, Any]:
+def measure(amount: Sizes) -> dict[str, Any]:
     """Run it all; returns the figures. Raises Failure where wrk is missing."""
     tool = program("wrk")
     if tool is None:
@@ -68,7 +68,7 @@ def measure(amount: Amount) -> dict[str, Any]:
         tokens, demo = under.folder / "tokens", under.folder / "demo"
         demo.write_text(sample_buyers.migrate(under.environment) + "\n", encoding="utf-8")
         tokens.write_text("\n".join(buy_tokens(under.environment, TOKENS)) + "\n", encoding="utf-8")
-        make = Maker(under.folder, under.environment, under.start, tokens, demo)
+        make = TargetFactory(under.folder, under.environment, under.start, tokens, demo)
         upstream = make.upstream(SMALL_BODY)
         usual = make.zenzefi(upstream.port, 1)[0]
         generous = {**under.environment, "ZENZEFI_INSPECTION__FLOWS_PER_SECOND": "1000000"}
@@ -77,11 +77,11 @@ def measure(amount: Amount) -> dict[str, Any]:
             wait(child)
         with Step("Warming up"):
             _load(tool, usual, amount.seconds)
-        found = {"amount": asdict(amount), "turns": _turns(under, tool, usual, amount)}
+        found = {"amount": asdict(amount), "turns": _alternate(under, tool, usual, amount)}
         return {**found, "killed": _killed(under, tool, usual, amount), "flood": _flood(under, unlimited, amount)}
 
 
-def _folder(under: Ground) -> Path:
+def _folder(under: Servers) -> Path:
     folder = under.folder / "unlimited"
     folder.mkdir()
     return folder
@@ -92,45 +92,50 @@ def _load(tool: str, target: Target, seconds: int) -> wrk.Load:
     return wrk.run(tool, url, target.tokens, connections=CONNECTIONS, seconds=seconds, keep=True)
 
 
-def _turns(under: Ground, tool: str, target: Target, amount: Amount) -> dict[str, Any]:
+def _alternate(under: Servers, tool: str, target: Target, amount: Sizes) -> dict[str, Any]:
     """Load the worker in turns, with nothing shown and with everything."""
     off, on = [], []
-    added = _added(under)
+    added = _flow_count(under)
     with Step("In turns, nothing and everything shown"):
         for _ in range(amount.rounds):
             off.append(_load(tool, target, amount.seconds))
-            with _everything(under):
+            with _inspect_everything(under):
                 on.append(_load(tool, target, amount.seconds))
     ratios = [shown.per_second / hidden.per_second for hidden, shown in zip(off, on, strict=True)]
     ours = {"ratio": round(median(ratios), 3), "ratios": [round(one, 3) for one in ratios]}
-    return {"off": asdict(wrk.middle(off)), "on": asdict(wrk.middle(on)), **ours, "shown": _added(under) - added}
+    return {
+        "off": asdict(wrk.median_load(off)),
+        "on": asdict(wrk.median_load(on)),
+        **ours,
+        "shown": _flow_count(under) - added,
+    }
 
 
-def _killed(under: Ground, tool: str, target: Target, amount: Amount) -> dict[str, Any]:
+def _killed(under: Servers, tool: str, target: Target, amount: Sizes) -> dict[str, Any]:
     """Kill mitmweb while the worker is loaded and everything is shown."""
-    with Step("Killing mitmweb under load"), _everything(under), _viewer(under) as viewer:
+    with Step("Killing mitmweb under load"), _inspect_everything(under), _viewer(under) as viewer:
         before = _load(tool, target, amount.seconds)
         threading.Timer(amount.seconds / 2, os.kill, (viewer.pid, signal.SIGKILL)).start()
         during = _load(tool, target, amount.seconds)
     return {"before": asdict(before), "during": asdict(during)}
 
 
-def _flood(under: Ground, target: Target, amount: Amount) -> dict[str, Any]:
+def _flood(under: Servers, target: Target, amount: Sizes) -> dict[str, Any]:
     """Show all that the worker can copy, until there were so many flows; the memory of all three on the way."""
     marks: list[dict[str, Any]] = []
     secrets = target.tokens.read_text(encoding="utf-8").split()
-    with Step(f"{amount.flows:,} flows to mitmweb") as step, _everything(under), _viewer(under) as viewer:
-        began, start = time.monotonic(), _added(under)
+    with Step(f"{amount.flows:,} flows to mitmweb") as step, _inspect_everything(under), _viewer(under) as viewer:
+        began, start = time.monotonic(), _flow_count(under)
         offered = errors = 0
         p95: list[float] = []
-        while (shown := _added(under) - start) < amount.flows:
+        while (shown := _flow_count(under) - start) < amount.flows:
             seen = load_clients.steady(target.port, secrets, FLOOD_RATE, FLOOD_SECONDS)
             offered, errors = offered + seen.offered, errors + seen.errors
             p95.append(seen.p95)
             step.tick(f"{shown:,}")
             marks.append(
                 {
-                    "shown": _added(under) - start,
+                    "shown": _flow_count(under) - start,
                     "worker_mib": _mib(target.pids()),
                     "viewer_mib": _mib([viewer.pid]),
                     "stream_mib": round(_redis(under).memory_usage(FLOWS) / MIB, 1),
@@ -147,18 +152,18 @@ def _mib(pids: list[int]) -> float:
     return round(memory.resident(pids) / MIB, 1)
 
 
-def _redis(under: Ground) -> Any:
+def _redis(under: Servers) -> Any:
     return Redis.from_url(under.environment["REDIS_URL"])
 
 
-def _added(under: Ground) -> int:
+def _flow_count(under: Servers) -> int:
     """Return how many flows were ever put into the stream."""
     redis = _redis(under)
     return int(redis.xinfo_stream(FLOWS)["entries-added"]) if redis.exists(FLOWS) else 0
 
 
 @contextlib.contextmanager
-def _everything(under: Ground) -> Iterator[None]:
+def _inspect_everything(under: Servers) -> Iterator[None]:
     """Have everything shown, as an admin would."""
     settings = config.load_settings(under.environment)
     engine = database.connect(settings.database)
@@ -179,7 +184,7 @@ def _everything(under: Ground) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _viewer(under: Ground) -> Iterator[Child]:
+def _viewer(under: Servers) -> Iterator[Child]:
     """Run mitmweb as `./zenzefi inspect` does."""
     port = free_port()
     viewer = Child(

@@ -19,7 +19,7 @@ from ops.processes.ports import LOOPBACK
 PIECE = bytes(256 * 1024)
 HEADER = "X-Access-Token"
 TIMEOUT = 60.0
-LATEST_SECONDS = 15.0
+DRAIN_SECONDS = 15.0
 # With this many connections in use, a due request waits, as it would for the connection pool of any client.
 POOL = 256
 
@@ -140,7 +140,7 @@ async def _steady(port: int, secrets: Sequence[str], rate: int, seconds: float) 
         task = loop.create_task(ask(head, due))
         running.add(task)
         task.add_done_callback(finished)
-    late = (await asyncio.wait(list(running), timeout=LATEST_SECONDS))[1] if running else set()
+    late = (await asyncio.wait(list(running), timeout=DRAIN_SECONDS))[1] if running else set()
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)

@@ -26,7 +26,7 @@ def loads(targets: list[Target], sizes: Sizes, tool: str) -> list[dict[str, Any]
     for number in range(sizes.rounds):
         with Step(f"Small replies, round {number + 1} of {sizes.rounds}") as step:
             for connections, keep in cases:
-                for index in _turned(len(targets), number):
+                for index in _rotated(len(targets), number):
                     step.tick(f"{targets[index].name}, {connections} connections")
                     load = _load(tool, targets[index], connections, sizes.seconds, keep=keep)
                     measured.setdefault((index, connections, keep), []).append(load)
@@ -36,14 +36,14 @@ def loads(targets: list[Target], sizes: Sizes, tool: str) -> list[dict[str, Any]
             "workers": targets[index].workers,
             "connections": connections,
             "keep": keep,
-            **asdict(wrk.middle(rounds)),
+            **asdict(wrk.median_load(rounds)),
             "rounds": [load.per_second for load in rounds],
         }
         for (index, connections, keep), rounds in sorted(measured.items())
     ]
 
 
-def _turned(count: int, by: int) -> list[int]:
+def _rotated(count: int, by: int) -> list[int]:
     """Return 0 to count-1, beginning elsewhere in each round: who comes first is not always the same."""
     return [(index + by) % count for index in range(count)]
 

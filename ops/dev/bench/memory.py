@@ -20,7 +20,7 @@ def resident(pids: Sequence[int]) -> int:
     return total
 
 
-def family(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """Return a process and all its descendants."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():

@@ -10,7 +10,7 @@ TIMES_MITMDUMP = 10.0
 POLICY_PERCENT, P95_MS, STEADY_P95_MS = 35.0, 20.0, 50.0
 GROWTH_MIB, STEADY_GROWTH_MIB, IDLE_KIB = 32.0, 16.0, 40.0
 REVOKE_MS, REVOKE_MEDIAN_MS = 1000.0, 100.0
-BAR_CONNECTIONS = 32
+TARGET_CONNECTIONS = 32
 
 
 def text(results: Results, before: Results | None = None) -> str:
@@ -24,7 +24,7 @@ def text(results: Results, before: Results | None = None) -> str:
         *_steady([results[key] for key in ("steady_alone", "steady") if key in results]),
         *_revokes(results.get("revokes")),
         *_idle(results.get("idle")),
-        *_bars(bars(results)),
+        *_targets(compare_with_targets(results)),
     ]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -98,7 +98,7 @@ def _revokes(row: Row | None) -> Iterable[str]:
     return [*table(["revoke", "workers", "p50 ms", "p95 ms", "highest ms"], [line]), ""]
 
 
-def _bars(found: Sequence[Row]) -> Iterable[str]:
+def _targets(found: Sequence[Row]) -> Iterable[str]:
     lines = [[row["bar"], row["wanted"], row["measured"], "met" if row["met"] else "MISSED"] for row in found]
     return table(["bar", "wanted", "measured", ""], lines) if lines else []
 
@@ -118,7 +118,7 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
     return [aligned(head), "  ".join("-" * width for width in widths), *(aligned(cells) for cells in lines)]
 
 
-def bars(results: Results) -> list[dict[str, Any]]:
+def compare_with_targets(results: Results) -> list[dict[str, Any]]:
     """Compare the results with the targets; rows that were not measured are left out."""
     found: list[dict[str, Any]] = []
 
@@ -176,6 +176,6 @@ def _at(results: Results, name: str) -> Row | None:
     rows = [
         row
         for row in results["loads"]
-        if row["target"] == name and row["keep"] and row["connections"] == BAR_CONNECTIONS
+        if row["target"] == name and row["keep"] and row["connections"] == TARGET_CONNECTIONS
     ]
     return min(rows, key=lambda row: row["workers"], default=None)

@@ -30,9 +30,9 @@ from ops.dev.bench.load_clients import open_connection
 from ops.dev.bench.targets import Target
 
 LOAD_CONNECTIONS = 32
-LATEST_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 SETTLE_SECONDS = 0.2
-MOST_TRIES = 200  # connections until each worker has one
+MAX_CONNECTIONS = 200  # connections until each worker has one
 
 
 def measure(target: Target, environment: Mapping[str, str], spares: Sequence[str], tool: str | None) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _loaded(target: Target, tool: str | None) -> Iterator[None]:
 def _revoke(target: Target, settings: config.Settings, engine: Engine, secret: str) -> float:
     """Revoke one token; returns the seconds until its connections at all workers are closed."""
     with contextlib.ExitStack() as stack:
-        held = _one_at_each(target, secret, stack)
+        held = _connection_per_worker(target, secret, stack)
         time.sleep(SETTLE_SECONDS)
         selector = stack.enter_context(selectors.DefaultSelector())
         for connection in held:
@@ -98,20 +98,20 @@ def _revoke(target: Target, settings: config.Settings, engine: Engine, secret: s
             begun = time.perf_counter()
             session.commit()
         while selector.get_map():
-            ready = selector.select(LATEST_SECONDS)
+            ready = selector.select(TIMEOUT_SECONDS)
             if not ready:
-                raise Failure(f"A revoke was not obeyed within {LATEST_SECONDS:g} s.")
+                raise Failure(f"A revoke was not obeyed within {TIMEOUT_SECONDS:g} s.")
             for key, _ in ready:
                 selector.unregister(key.fileobj)
         return time.perf_counter() - begun
 
 
-def _one_at_each(target: Target, secret: str, stack: contextlib.ExitStack) -> list[socket.socket]:
+def _connection_per_worker(target: Target, secret: str, stack: contextlib.ExitStack) -> list[socket.socket]:
     """Connect until each worker has a connection that the token has used; the kernel chooses the worker."""
     found: dict[int, socket.socket] = {}
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_CONNECTIONS):
         connection = stack.enter_context(open_connection(target.port, secret))
-        worker = _holder(connection, target.pids())
+        worker = _peer_process(connection, target.pids())
         if worker is not None:
             found.setdefault(worker, connection)
         if len(found) == target.workers:
@@ -119,7 +119,7 @@ def _one_at_each(target: Target, secret: str, stack: contextlib.ExitStack) -> li
     raise Failure("One of the workers takes no connection.")
 
 
-def _holder(connection: socket.socket, pids: Sequence[int]) -> int | None:
+def _peer_process(connection: socket.socket, pids: Sequence[int]) -> int | None:
     """Find the process that has the other end of a connection on this machine."""
     far, near = (f":{name[1]:04X}" for name in (connection.getpeername(), connection.getsockname()))
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:

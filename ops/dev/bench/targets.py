@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ops.bootstrap import REPOSITORY
 from ops.dev.bench import nginx_upstream
-from ops.dev.bench.memory import family
+from ops.dev.bench.memory import process_tree
 from ops.launcher import readiness
 from ops.processes.child import Child
 from ops.processes.ports import LOOPBACK, free_port
@@ -34,7 +34,7 @@ def program(name: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Maker:
+class TargetFactory:
     """Makes targets. Their processes are only started here; `start` keeps them until the end of the run."""
 
     folder: Path
@@ -58,7 +58,7 @@ class Maker:
         written = nginx_upstream.write(home, port, sink, big)
         child = self._child("upstream-nginx", [found, "-e", str(home / "error.log"), "-c", str(written)], port)
         self.start(child)
-        return Target("upstream alone (nginx)", 1, port, lambda: family(child.pid), self.tokens)
+        return Target("upstream alone (nginx)", 1, port, lambda: process_tree(child.pid), self.tokens)
 
     def mitmdump(self, upstream: int) -> Target:
         """Stock mitmproxy in reverse mode, spared its log and told to stream what is large."""
@@ -98,11 +98,11 @@ class Maker:
             "ZENZEFI_WORKERS_FILE": str(file),
         }
         child = self._python(f"zenzefi-{workers}", "addon.supervisor", port=port, more=more)
-        child.ready = lambda pid: bool(readiness.supervised(file, pid))
+        child.ready = lambda pid: bool(readiness.proxy_workers(file, pid))
         self.start(child)
 
         def pids() -> list[int]:
-            return readiness.supervised(file, child.pid)
+            return readiness.proxy_workers(file, child.pid)
 
         return [
             Target("zenzefi, 64 tokens", workers, port, pids, self.tokens),

@@ -10,8 +10,8 @@ from statistics import median
 from ops.console import Failure
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
-MARK = "RESULT "
-PATIENCE_SECONDS = 30
+RESULT = "RESULT "
+GRACE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def run(
     """
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
     command += ["--", str(tokens), "keep" if keep else "close", *more]
-    patience = seconds + PATIENCE_SECONDS
+    patience = seconds + GRACE_SECONDS
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience)
     if done.returncode != 0:
         reason = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
@@ -51,17 +51,17 @@ def run(
 
 def read(output: str) -> Load:
     """Find the script's line in what wrk has printed."""
-    line = next((line for line in output.splitlines() if line.startswith(MARK)), None)
+    line = next((line for line in output.splitlines() if line.startswith(RESULT)), None)
     if line is None:
         raise Failure("wrk printed no result; is it a build with LuaJIT?")
-    said = json.loads(line.removeprefix(MARK))
+    said = json.loads(line.removeprefix(RESULT))
     succeeded = max(said["requests"] - said["refused"], 0)
     return Load(
         round(succeeded / said["seconds"], 1), said["p50"], said["p95"], said["p99"], said["failed"] + said["refused"]
     )
 
 
-def middle(loads: list[Load]) -> Load:
+def median_load(loads: list[Load]) -> Load:
     """Return the medians of several measurements, and the sum of their errors."""
     return Load(
         round(median(load.per_second for load in loads), 1),

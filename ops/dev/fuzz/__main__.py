@@ -17,12 +17,12 @@ from models.config.settings import Settings
 from ops import bootstrap
 from ops.console import Failure, print_error, print_line
 from ops.dev import sample_buyers
-from ops.dev.screenshots.scratch_portal import settings_of, stage
+from ops.dev.screenshots.scratch_portal import settings_of, start_scratch_portal
 from ops.processes.secret_files import random_key
 
 VENV = bootstrap.REPOSITORY / ".venv-fuzz"
 LIMITS = ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR", "API_PER_MINUTE")
-WIDE = {f"ZENZEFI_LIMITS__{name}": "1000000" for name in LIMITS}
+HIGH_LIMITS = {f"ZENZEFI_LIMITS__{name}": "1000000" for name in LIMITS}
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -34,7 +34,7 @@ CHECKS = (
     "use_after_free",
 )
 # Where the answer to whom is asked, not how it is asked: callbacks are signed, and details are told to this machine.
-LEFT_OUT = r"^/health/detailed$"
+EXCLUDED = r"^/health/detailed$"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         python = bootstrap.ensure("fuzz", VENV)
-        with stage(WIDE) as portal:
+        with start_scratch_portal(HIGH_LIMITS) as portal:
             token = _admin_token(settings_of(portal.app))
             command = [python, "-m", "schemathesis.cli", "run", f"{portal.address}/openapi.json"]
             command += ["--header", f"Authorization: Bearer {token}", "--checks", ",".join(CHECKS)]
-            command += ["--exclude-path-regex", LEFT_OUT, "--workers", "2", *arguments]
+            command += ["--exclude-path-regex", EXCLUDED, "--workers", "2", *arguments]
             environment = {**os.environ, "PYTHONSAFEPATH": "1"}
             return subprocess.run(command, check=False, env=environment, cwd=VENV).returncode
     except Failure as failure:

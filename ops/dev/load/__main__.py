@@ -33,10 +33,10 @@ def main(arguments: Sequence[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="zenzefi-load-", ignore_cleanup_errors=True) as name:
             folder = Path(name).resolve()
             folder.chmod(0o711)  # the user that PostgreSQL runs as for root must be able to pass through
-            with platform.platform(folder, options) as (ready, settings):
+            with platform.start_platform(folder, options) as (ready, settings):
                 with Step("Buyers and tokens"):
                     facts = platform.create_users(ready, settings, options)
-                used = platform.locust(python, folder, facts, options)
+                used = platform.run_locust(python, folder, facts, options)
         written = summary.text(options.out, options, used)
     except (Failure, OSError) as failure:
         print_error(str(failure))

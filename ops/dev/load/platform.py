@@ -25,7 +25,7 @@ from ops.processes.secret_files import random_key
 
 START_SECONDS, STOP_SECONDS = 120.0, 60.0
 TOKENS_EACH = 3
-WIDE = (
+HIGH_LIMITS = (
     "AUTH_PER_HOUR",
     "AUTH_PER_ADDRESS",
     "REGISTRATIONS_PER_HOUR",
@@ -36,7 +36,7 @@ WIDE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class LocustUsage:
     """What Locust itself has used; its CPU in shares of one core, which must stay well below one."""
 
     exit_code: int
@@ -46,11 +46,11 @@ class Used:
 
 
 @contextmanager
-def platform(folder: Path, options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Settings]]:
+def start_platform(folder: Path, options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Settings]]:
     """Run `up` in a folder; yields what its ready file says, and its settings."""
     ready_file, log = folder / "ready.json", folder / "up.log"
     inherited = {name: value for name, value in child_environment().items() if not name.startswith(FOREIGN)}
-    environment = {**inherited, **{f"ZENZEFI_LIMITS__{name}": UNLIMITED for name in WIDE}}
+    environment = {**inherited, **{f"ZENZEFI_LIMITS__{name}": UNLIMITED for name in HIGH_LIMITS}}
     command = [
         sys.executable,
         "-P",
@@ -111,7 +111,7 @@ def create_users(ready: dict[str, Any], settings: Settings, options: argparse.Na
     }
 
 
-def locust(python: str, folder: Path, facts: dict[str, Any], options: argparse.Namespace) -> Used:
+def run_locust(python: str, folder: Path, facts: dict[str, Any], options: argparse.Namespace) -> LocustUsage:
     """Let Locust loose; returns what it has used."""
     file = folder / "load.json"
     file.touch(0o600)
@@ -129,4 +129,4 @@ def locust(python: str, folder: Path, facts: dict[str, Any], options: argparse.N
     code, seconds = os.waitstatus_to_exitcode(status), time.monotonic() - began
     if not (options.out / "load_stats.csv").exists():
         raise Failure(f"Locust gave up: {last_line(options.out / 'locust.log')}")
-    return Used(code, seconds, (usage.ru_utime + usage.ru_stime) / seconds, os.getloadavg()[0])
+    return LocustUsage(code, seconds, (usage.ru_utime + usage.ru_stime) / seconds, os.getloadavg()[0])

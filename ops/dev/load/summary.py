@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ops.console import Failure
-from ops.dev.load.platform import Used
+from ops.dev.load.platform import LocustUsage
 
 TARGET_RATE, TARGET_P95_MS = 1000, 200
 # Beyond this share of a core Locust measures itself: its answers wait in its own loop.
@@ -15,7 +15,7 @@ COLUMNS = ("Requests/s", "50%", "95%", "99%", "Max Response Time", "Request Coun
 HEAD = ("", "per second", "p50 ms", "p95 ms", "p99 ms", "highest ms", "requests", "failed")
 
 
-def text(folder: Path, options: argparse.Namespace, used: Used) -> str:
+def text(folder: Path, options: argparse.Namespace, used: LocustUsage) -> str:
     """Write what the CSV of a run says, what it is worth, and whether the targets were met."""
     with (folder / "load_stats.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

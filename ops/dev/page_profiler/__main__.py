@@ -21,12 +21,12 @@ from sqlalchemy import Engine
 from models import database
 from ops.console import Failure, print_error, print_line
 from ops.dev.page_profiler import sample_urls
-from ops.dev.page_profiler.queries import Query, big_tables, heard, scanned
-from ops.launcher.installation import DATA, reachable
+from ops.dev.page_profiler.queries import Query, big_tables, full_scans, record_queries
+from ops.launcher.installation import DATA, connected_installation
 from portal import create_app
 
-MOST_QUERIES = 12
-MOST_SECONDS = 0.1
+MAX_QUERIES = 12
+MAX_SECONDS = 0.1
 BIG_ROWS = 10_000
 # Not pages: files for machines, and addresses that belong to programs.
 NO_PAGES = ("static", "pages.favicon", "pages.robots", "health.", "mock_checkout.", "docs.", "api_play.")
@@ -52,9 +52,9 @@ class Page:
     def faults(self) -> list[str]:
         """What is too much, in words."""
         found = [f"reads all of {scan}" for scan in self.scans]
-        if self.p95 > MOST_SECONDS and not is_file(self.rule):
+        if self.p95 > MAX_SECONDS and not is_file(self.rule):
             found.append(f"takes {self.p95 * 1000:.0f} ms")
-        if self.queries > MOST_QUERIES:
+        if self.queries > MAX_QUERIES:
             found.append(f"makes {self.queries} queries")
         return [*found, f"answers {self.status}"] if self.status >= 400 else found
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure and report; returns 1 when a page costs too much."""
     options = _parse(arguments)
     try:
-        with reachable(options.data) as settings:
+        with connected_installation(options.data) as settings:
             # A walk asks oftener than a buyer's program may.
             limits = settings.limits.model_copy(update={"api_per_minute": 1_000_000})
             app = create_app(settings.model_copy(update={"limits": limits}))
@@ -97,23 +97,23 @@ def _walk(app: Flask, engine: Engine, times: int, only: str) -> Iterator[Page]:
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         if "GET" not in (rule.methods or ()) or rule.endpoint.startswith(NO_PAGES) or only not in rule.rule:
             continue
-        address = sample_urls.filled(rule, known)
+        address = sample_urls.build_url(rule, known)
         if address is None:
             print_error(
                 f"{rule.rule}: skipped, ops/dev/page_profiler/sample_urls.py has no {', '.join(sorted(rule.arguments))}"
             )
             continue
         role = "admin" if rule.rule.startswith(FOR_ADMINS) else "buyer"
-        for query in sample_urls.asked(rule, known):
+        for query in sample_urls.query_strings(rule, known):
             name, whole = (f"{part}?{query}" if query else part for part in (rule.rule, address))
             page, asked = _measured(clients[role], name, role, whole, times)
             with engine.connect() as connection:
-                yield replace(page, scans=scanned(connection, asked, big))
+                yield replace(page, scans=full_scans(connection, asked, big))
 
 
 def _measured(client: FlaskClient, name: str, role: str, address: str, times: int) -> tuple[Page, list[Query]]:
     """Ask for a page several times; returns its figures, and what it asked of the database the first time."""
-    with heard() as found:
+    with record_queries() as found:
         status = client.get(address).status_code
     took = []
     for _ in range(min(times, FILE_TIMES) if is_file(name) else times):

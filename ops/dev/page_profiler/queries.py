@@ -12,9 +12,9 @@ _FRAME = ("SAVEPOINT", "RELEASE", "ROLLBACK")
 _READS = ("SELECT", "WITH")
 _BY_INDEX = {"Index Scan", "Index Only Scan"}
 # A limit that is reached after so small a part of the work makes a scan end early.
-SOON = 4
+EARLY_SHARE = 4
 # Steps of a plan that ask for no more rows than are asked of them.
-_PASSING_ON = {"Nested Loop", "Subquery Scan", "Result"}
+_PASS_THROUGH = {"Nested Loop", "Subquery Scan", "Result"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Query:
 
 
 @dataclass
-class Heard:
+class RecordedQueries:
     """The statements that were run while somebody listened."""
 
     queries: list[Query] = field(default_factory=list)
@@ -39,9 +39,9 @@ class Heard:
 
 
 @contextmanager
-def heard() -> Iterator[Heard]:
+def record_queries() -> Iterator[RecordedQueries]:
     """Listen to all statements of this process."""
-    found = Heard()
+    found = RecordedQueries()
     event.listen(Engine, "before_cursor_execute", found.take)
     try:
         yield found
@@ -55,7 +55,9 @@ def big_tables(connection: Connection, rows: int) -> set[str]:
     return set(connection.scalars(names, {"rows": rows}))
 
 
-def scanned(connection: Connection, queries: Sequence[Query], big: set[str], *, are_small: bool = False) -> list[str]:
+def full_scans(
+    connection: Connection, queries: Sequence[Query], big: set[str], *, are_small: bool = False
+) -> list[str]:
     """Return `table: statement` for each query whose plan reads one of the big tables from end to end.
 
     Where the tables `are_small`, one index is as good as another, and it is enough that there is one.
@@ -65,12 +67,12 @@ def scanned(connection: Connection, queries: Sequence[Query], big: set[str], *, 
         if not query.statement.lstrip().startswith(_READS):
             continue
         explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {query.statement}", query.parameters)
-        tables = set(_read_whole(explained.scalar_one()[0]["Plan"], are_small=are_small))
+        tables = set(_scanned_tables(explained.scalar_one()[0]["Plan"], are_small=are_small))
         found += [f"{table}: {' '.join(query.statement.split())}" for table in sorted(tables & big)]
     return found
 
 
-def _read_whole(node: dict[str, Any], *, are_small: bool, ends_early: bool = False) -> Iterator[str]:
+def _scanned_tables(node: dict[str, Any], *, are_small: bool, ends_early: bool = False) -> Iterator[str]:
     """Name the tables that a plan reads from end to end: as they lie, or by an index that does not help to find.
 
     A scan right below a limit ends early where most rows are what it looks for, unless rows are sorted or added up in
@@ -81,6 +83,6 @@ def _read_whole(node: dict[str, Any], *, are_small: bool, ends_early: bool = Fal
     if (kind == "Seq Scan" or by_chance) and not ends_early:
         yield node["Relation Name"]
     for below in node.get("Plans", ()):
-        stops = kind == "Limit" and node["Total Cost"] <= below["Total Cost"] / SOON
-        goes_on = stops or (ends_early and kind in _PASSING_ON)
-        yield from _read_whole(below, are_small=are_small, ends_early=goes_on)
+        stops = kind == "Limit" and node["Total Cost"] <= below["Total Cost"] / EARLY_SHARE
+        goes_on = stops or (ends_early and kind in _PASS_THROUGH)
+        yield from _scanned_tables(below, are_small=are_small, ends_early=goes_on)

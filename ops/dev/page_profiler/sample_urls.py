@@ -65,7 +65,7 @@ def values(connection: Connection, buyer: uuid.UUID) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def filled(rule: Rule, known: dict[str, str]) -> str | None:
+def build_url(rule: Rule, known: dict[str, str]) -> str | None:
     """Write a rule's address; None when a value is missing."""
     if not rule.arguments <= known.keys():
         return None
@@ -73,7 +73,7 @@ def filled(rule: Rule, known: dict[str, str]) -> str | None:
     return address
 
 
-def asked(rule: Rule, known: dict[str, str]) -> list[str]:
+def query_strings(rule: Rule, known: dict[str, str]) -> list[str]:
     """Return what the address is asked with, each as a query: nothing, and what else is listed here."""
     return ["", *(variant.format_map(known) for variant in VARIANTS.get(rule.rule, ()))]
 

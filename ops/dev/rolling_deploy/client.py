@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT = 60.0
-GOOD = {200, 201}
+SUCCESS = {200, 201}
 AS_JSON = {"Content-Type": "application/json"}
 
 
@@ -39,7 +39,7 @@ class Log:
         now = time.monotonic()
         with self._lock:
             self.answers[f"{kind} {outcome}"] += 1
-            if outcome in GOOD:
+            if outcome in SUCCESS:
                 self.seconds[kind].append(now - began)
                 self.gaps[kind] = max(self.gaps[kind], now - self._last.get(kind, now))
                 self._last[kind] = now
@@ -115,7 +115,7 @@ class Client:
         return connection
 
 
-def through_proxy(told: Mapping[str, Any], secret: str, log: Log, leaving: threading.Event) -> None:
+def use_proxy(told: Mapping[str, Any], secret: str, log: Log, leaving: threading.Event) -> None:
     """Read and send in turns with one token."""
     client, headers = Client(told, told["proxy_host"], log), {"X-Access-Token": secret}
     while not leaving.is_set():
@@ -134,7 +134,7 @@ def log_in(told: Mapping[str, Any], log: Log) -> str:
     return str(json.loads(answer)["access_token"])
 
 
-def at_portal(told: Mapping[str, Any], bearer: str, log: Log, leaving: threading.Event) -> None:
+def use_portal(told: Mapping[str, Any], bearer: str, log: Log, leaving: threading.Event) -> None:
     """Look at a page and buy a token in turns; a purchase has no key that would let it be sent twice."""
     client, headers = Client(told, told["portal_host"], log), AS_JSON | {"Authorization": f"Bearer {bearer}"}
     purchase = json.dumps({"duration_hours": 1, "scope": "full", "name": told["name"]}).encode()
@@ -152,11 +152,10 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: leaving.set())
     bearer = log_in(told, log)
     threads = [
-        threading.Thread(target=through_proxy, args=(told, secret, log, leaving), daemon=True)
-        for secret in told["tokens"]
+        threading.Thread(target=use_proxy, args=(told, secret, log, leaving), daemon=True) for secret in told["tokens"]
     ]
     threads += [
-        threading.Thread(target=at_portal, args=(told, bearer, log, leaving), daemon=True)
+        threading.Thread(target=use_portal, args=(told, bearer, log, leaving), daemon=True)
         for _ in range(told["buyers"])
     ]
     for thread in threads:

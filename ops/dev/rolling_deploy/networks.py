@@ -18,7 +18,7 @@ NETWORK = "10.77.0"
 
 
 @dataclass(frozen=True)
-class Place:
+class Endpoint:
     """An address for a process, and the prefix of a command that runs there."""
 
     address: str
@@ -27,26 +27,26 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Places:
+class Endpoints:
     """The edge's own place, the upstream's, and those of the machines by name."""
 
-    edge: Place
-    upstream: Place
-    machines: dict[str, Place]
+    edge: Endpoint
+    upstream: Endpoint
+    machines: dict[str, Endpoint]
 
 
 @contextlib.contextmanager
-def on_loopback(names: Sequence[str]) -> Iterator[Places]:
+def on_loopback(names: Sequence[str]) -> Iterator[Endpoints]:
     """Give each a port of its own on this machine."""
-    yield Places(
-        Place(LOOPBACK, free_port()),
-        Place(LOOPBACK, free_port()),
-        {name: Place(LOOPBACK, free_port()) for name in names},
+    yield Endpoints(
+        Endpoint(LOOPBACK, free_port()),
+        Endpoint(LOOPBACK, free_port()),
+        {name: Endpoint(LOOPBACK, free_port()) for name in names},
     )
 
 
 @contextlib.contextmanager
-def in_namespaces(names: Sequence[str]) -> Iterator[Places]:
+def in_namespaces(names: Sequence[str]) -> Iterator[Endpoints]:
     """Give each a namespace of its own with an address on a common bridge; all of it is gone afterwards."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         raise Failure("Network namespaces need root, and `ip` of the package iproute2.")
@@ -72,8 +72,8 @@ def in_namespaces(names: Sequence[str]) -> Iterator[Places]:
             _ip("-n", hub, "link", "set", port, "master", "bridge", "up")
             _ip("-n", own, "address", "add", f"{NETWORK}.{10 + number}/24", "dev", "eth0")
             _ip("-n", own, "link", "set", "eth0", "up")
-            machines[name] = Place(f"{NETWORK}.{10 + number}", 8000, _in(own))
-        yield Places(Place(f"{NETWORK}.1", 8443, inside), Place(f"{NETWORK}.1", 9000, inside), machines)
+            machines[name] = Endpoint(f"{NETWORK}.{10 + number}", 8000, _in(own))
+        yield Endpoints(Endpoint(f"{NETWORK}.1", 8443, inside), Endpoint(f"{NETWORK}.1", 9000, inside), machines)
     finally:
         for name in reversed(made):
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)

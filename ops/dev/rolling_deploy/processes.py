@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ops.bootstrap import REPOSITORY
 from ops.dev.nginx_edge import Edge
-from ops.dev.rolling_deploy.networks import Place, Places
+from ops.dev.rolling_deploy.networks import Endpoint, Endpoints
 from ops.launcher import readiness
 from ops.launcher.part_commands import PARTS
 from ops.processes.child import Child
@@ -20,11 +20,11 @@ PORTAL_HOST, PROXY_HOST = "portal.example.com", "proxy.example.com"
 DRAIN_SECONDS = 30
 
 
-class Fleet:
+class Instances:
     """All processes, by name; `start` has started none of them."""
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], places: Places, *, kept_seconds: int, failed_seconds: int
+        self, folder: Path, environment: Mapping[str, str], places: Endpoints, *, kept_seconds: int, failed_seconds: int
     ) -> None:
         self.places = places
         self._folder = folder
@@ -64,7 +64,7 @@ class Fleet:
     def stop(self) -> None:
         """Stop everything; what died before is none the worse."""
         for child in reversed(self.children.values()):
-            child.ask_to_stop()
+            child.request_stop()
         for child in reversed(self.children.values()):
             child.stop()
 
@@ -72,16 +72,16 @@ class Fleet:
         """Let machines go by SIGTERM, and start new ones; returns how long the slowest took to go."""
         begun = time.monotonic()
         for name in names:
-            self.children[name].ask_to_stop()
+            self.children[name].request_stop()
         for name in names:
             self.children[name].stop()
         gone = time.monotonic() - begun
-        self.bring(*names)
+        self.start_again(*names)
         return gone
 
     def kill(self, *names: str) -> None:
         """End machines as a power cut does: every process of theirs at once."""
-        for pid in [pid for name in names for pid in _everything(self.children[name].pid)]:
+        for pid in [pid for name in names for pid in _process_tree(self.children[name].pid)]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -89,7 +89,7 @@ class Fleet:
         for name in names:
             self.children[name].kill()
 
-    def bring(self, *names: str) -> None:
+    def start_again(self, *names: str) -> None:
         """Start machines anew and wait until they serve."""
         for name in names:
             self.children[name] = self.machine(name)
@@ -106,7 +106,7 @@ class Fleet:
             return self._child(name, place, list(PARTS[part]), self._answers(place, "/health"), own)
         file = self._folder / f"{name}.json"
         own["ZENZEFI_WORKERS_FILE"] = str(file)
-        return self._child(name, place, list(PARTS[part]), lambda pid: bool(readiness.supervised(file, pid)), own)
+        return self._child(name, place, list(PARTS[part]), lambda pid: bool(readiness.proxy_workers(file, pid)), own)
 
     def _upstream(self) -> Child:
         place = self.places.upstream
@@ -115,20 +115,20 @@ class Fleet:
 
     def _nginx(self) -> Child:
         place = self.places.edge
-        plain = Place(place.address, place.port + 1)
+        plain = Endpoint(place.address, place.port + 1)
         child = self._child("edge", place, [], self._answers(plain, "/", expected="308"), {})
         child.command = self._edge.command()
         child.stop_signal = signal.SIGQUIT
         return child
 
-    def _answers(self, place: Place, path: str, expected: str = "200") -> Callable[[int], bool]:
+    def _answers(self, place: Endpoint, path: str, expected: str = "200") -> Callable[[int], bool]:
         """A test that asks from where the edge is, which may be another network than ours."""
         ask = [*self.places.edge.prefix, "curl", "-s", "-o", "/dev/null", "-m", "2", "-w", "%{http_code}"]
         ask += ["-H", f"Host: {PORTAL_HOST}", f"http://{_address(place)}{path}"]
         return lambda _: subprocess.run(ask, capture_output=True, text=True, check=False).stdout == expected
 
     def _child(
-        self, name: str, place: Place, command: list[str], is_ready: Callable[[int], bool], own: Mapping[str, str]
+        self, name: str, place: Endpoint, command: list[str], is_ready: Callable[[int], bool], own: Mapping[str, str]
     ) -> Child:
         return Child(
             name=name,
@@ -142,11 +142,11 @@ class Fleet:
         )
 
 
-def _address(place: Place) -> str:
+def _address(place: Endpoint) -> str:
     return f"{place.address}:{place.port}"
 
 
-def _everything(pid: int) -> list[int]:
+def _process_tree(pid: int) -> list[int]:
     """Return a process and everything that it has started, however deep."""
     found = [pid]
     for parent in found:

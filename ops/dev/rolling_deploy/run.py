@@ -20,13 +20,13 @@ from models.proxy_sessions import ProxySession
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step
 from ops.dev import sample_buyers
-from ops.dev.rolling_deploy.networks import Places
-from ops.dev.rolling_deploy.processes import PORTAL_HOST, PROXY_HOST, Fleet
-from ops.processes.child import dying_with_parent
+from ops.dev.rolling_deploy.networks import Endpoints
+from ops.dev.rolling_deploy.processes import PORTAL_HOST, PROXY_HOST, Instances
+from ops.processes.child import kill_with_parent
 from ops.processes.secret_files import random_key
 
 NAME = "fleet"
-WRITTEN_SECONDS = 3.0  # counts are written once a second
+FLUSH_SECONDS = 3.0  # counts are written once a second
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Sizes:
 SHORT = Sizes(4, 2, 1.5, 1, 1, kept_seconds=1, failed_seconds=1, proxy_pause=0.01)
 
 
-def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Sizes) -> dict[str, Any]:
+def run(folder: Path, environment: Mapping[str, str], places: Endpoints, sizes: Sizes) -> dict[str, Any]:
     """Start the machines on a database that is ready, measure, and stop them; returns the figures."""
     settings = config.load_settings(environment)
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
-    fleet = Fleet(folder, environment, places, kept_seconds=sizes.kept_seconds, failed_seconds=sizes.failed_seconds)
+    fleet = Instances(folder, environment, places, kept_seconds=sizes.kept_seconds, failed_seconds=sizes.failed_seconds)
     try:
         password = random_key()
         with factory.begin() as session:
@@ -60,7 +60,7 @@ def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Siz
             user = {"email": created.user.email, "password": password, "tokens": created.secrets}
         with Step("Two portals, two proxies, edge"):
             fleet.start()
-        counted = Counted(factory)
+        counted = ServerCounts(factory)
         with Step(f"{sizes.rolls} roll(s) by SIGTERM"), _clients(folder, places, sizes, user, "rolled") as rolled:
             rolled["gone_seconds"] = []
             for number in range(sizes.rolls):
@@ -75,7 +75,7 @@ def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Siz
                 twin = "ba"[number % 2]
                 fleet.kill(f"portal-{twin}", f"proxy-{twin}")
                 time.sleep(sizes.quiet_seconds)
-                fleet.bring(f"portal-{twin}", f"proxy-{twin}")
+                fleet.start_again(f"portal-{twin}", f"proxy-{twin}")
             time.sleep(sizes.quiet_seconds)
         killed |= counted.since(killed, "killed")
         return {"rolled": rolled, "killed": killed}
@@ -84,7 +84,7 @@ def run(folder: Path, environment: Mapping[str, str], places: Places, sizes: Siz
         engine.dispose()
 
 
-class Counted:
+class ServerCounts:
     """What the platform itself counted, from one time to the next."""
 
     def __init__(self, factory: database.Sessions) -> None:
@@ -93,7 +93,7 @@ class Counted:
 
     def since(self, seen: Mapping[str, Any], name: str) -> dict[str, int]:
         """Compare with what the clients saw: requests through the proxy, and purchases."""
-        time.sleep(WRITTEN_SECONDS)
+        time.sleep(FLUSH_SECONDS)
         before, self._requests = self._requests, self._all_requests()
         with self._factory() as session:
             bought = session.scalar(select(func.count()).select_from(AccessToken).where(AccessToken.name == name))
@@ -112,7 +112,7 @@ class Counted:
 
 @contextlib.contextmanager
 def _clients(
-    folder: Path, places: Places, sizes: Sizes, user: Mapping[str, Any], name: str
+    folder: Path, places: Endpoints, sizes: Sizes, user: Mapping[str, Any], name: str
 ) -> Iterator[dict[str, Any]]:
     """Run the clients for as long as the block lasts; what they saw is in the yielded object after it."""
     told = {
@@ -124,7 +124,7 @@ def _clients(
     file.touch(0o600)
     file.write_text(json.dumps(told), encoding="utf-8")
     command = [
-        *dying_with_parent(signal.SIGKILL),
+        *kill_with_parent(signal.SIGKILL),
         sys.executable,
         "-P",
         "-m",

@@ -12,10 +12,10 @@ from pathlib import Path
 from models.translations import LANGUAGES
 from ops.console import Failure, Step, print_error, print_line
 from ops.dev.screenshots import axe, lighthouse
-from ops.dev.screenshots.browser import WIDTHS, Camera, Variant, open_camera
-from ops.dev.screenshots.interactions import scenes
-from ops.dev.screenshots.pages import ROLES, Place, walked
-from ops.dev.screenshots.scratch_portal import Stage, stage
+from ops.dev.screenshots.browser import WIDTHS, ScreenshotBrowser, Variant, open_browser
+from ops.dev.screenshots.interactions import interaction_visits
+from ops.dev.screenshots.pages import ROLES, PageVisit, page_visits
+from ops.dev.screenshots.scratch_portal import ScratchPortal, start_scratch_portal
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
-        complaints = _shoot(options)
+        complaints = _take_screenshots(options)
     except Failure as failure:
         print_error(str(failure))
         return 2
@@ -33,14 +33,14 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if complaints else 0
 
 
-def _shoot(options: argparse.Namespace) -> list[str]:
+def _take_screenshots(options: argparse.Namespace) -> list[str]:
     chosen = product(options.width or WIDTHS, options.theme or ("light", "dark"), options.lang or ("en",))
     pictures: list[Path] = []
     with ExitStack() as stack:
         with Step("A shop to look at"):
-            set_up = stack.enter_context(stage())
-            made = stack.enter_context(open_camera(set_up, axe.source() if options.axe else ""))
-        places, complaints = places_of(set_up, options.only)
+            set_up = stack.enter_context(start_scratch_portal())
+            made = stack.enter_context(open_browser(set_up, axe.source() if options.axe else ""))
+        places, complaints = select_visits(set_up, options.only)
         with Step("Pictures") as step:
             for variant, role in product([Variant(*parts) for parts in chosen], ROLES):
                 here = [place for place in places if place.role == role]
@@ -50,25 +50,25 @@ def _shoot(options: argparse.Namespace) -> list[str]:
                         if (page := made.open(context, place, variant)) is not None:
                             pictures.append(made.shoot(page, place, variant, options.folder))
                             if options.axe and place.ours:
-                                complaints += [f"{place.name}: {fault}" for fault in axe.faults(page)]
+                                complaints += [f"{place.name}: {fault}" for fault in axe.violations(page)]
         if options.lighthouse:
             with Step("Lighthouse"):
-                complaints += _measured(made)
+                complaints += _low_scores(made)
     _write_index(options.folder, pictures)
     return complaints + made.complaints
 
 
-def _measured(made: Camera) -> Iterator[str]:
+def _low_scores(made: ScreenshotBrowser) -> Iterator[str]:
     for path, role in lighthouse.PAGES:
         found = lighthouse.scores(made, path, role)
         print_line(f"  {path:<20}" + "  ".join(f"{name} {score}" for name, score in found.items()))
         yield from (f"{path}: {name} {score}" for name, score in found.items() if score < lighthouse.LEAST)
 
 
-def places_of(set_up: Stage, only: str = "") -> tuple[list[Place], list[str]]:
+def select_visits(set_up: ScratchPortal, only: str = "") -> tuple[list[PageVisit], list[str]]:
     """Return the places whose name or address fits the pattern, and what cannot be visited."""
-    found, missing = walked(set_up.app, set_up.shop)
-    found += scenes(set_up.shop)
+    found, missing = page_visits(set_up.app, set_up.shop)
+    found += interaction_visits(set_up.shop)
     return [place for place in found if re.search(only, f"{place.name} {place.path}")], missing
 
 

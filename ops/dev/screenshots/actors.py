@@ -21,18 +21,18 @@ from models.services.payments.providers import mock
 from models.services.payments.providers.base import Outcome
 from models.services.tokens import purchase as token_purchase
 from models.users import User
-from ops.dev.screenshots.backdating import Past
+from ops.dev.screenshots.backdating import Backdating
 
 PASSWORD = "a password for pictures"  # noqa: S105 - of people who live as long as one run
 BUYER, NEWCOMER, ADMIN = "alice@example.org", "nina@example.org", "dana@example.org"
-GUARDED, VIEWER = "greta@example.org", "victor@example.org"
+TWO_FACTOR_USER, VIEWER = "greta@example.org", "victor@example.org"
 LAPTOP = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 AGENTS = (LAPTOP, "curl/8.14.1", "python-requests/2.32.5", "ZenzefiClient/0.7.3 (Windows 11)")
 TO_TRY = "<b>bold</b>"
 
 
 @dataclass
-class Shop:
+class SampleShop:
     """What was made: for each argument of an address the values to visit, each with a label; the first is usual.
 
     `codes` are recovery codes of who has a second factor; each opens once.
@@ -46,14 +46,14 @@ class Shop:
         self.ids.setdefault(argument, []).append((label, value))
 
 
-class Making:
+class SampleActions:
     """The steps, which share the past, the settings and a source of chance that repeats itself."""
 
-    def __init__(self, past: Past, settings: Settings) -> None:
+    def __init__(self, past: Backdating, settings: Settings) -> None:
         self.past = past
         self.settings = settings
         self.chance = random.Random(7)  # noqa: S311 - repeatable pictures, no secrets
-        self.shop = Shop()
+        self.shop = SampleShop()
 
     def person(self, days: float, name: str, **more: Any) -> User:
         facts: dict[str, Any] = {

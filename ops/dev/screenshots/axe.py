@@ -35,13 +35,13 @@ def source() -> str:
     return (npm.package(*npm.AXE) / "axe.min.js").read_text(encoding="utf-8")
 
 
-def faults(page: Page) -> Iterator[str]:
+def violations(page: Page) -> Iterator[str]:
     """Yield what is wrong with a page that has the script, each as one line. The page is left narrow and dark."""
-    yield from _told(page, "")
+    yield from _violations(page, "")
     if wide := page.evaluate(OVERFLOW):
         yield f"wide: {wide}"
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-    yield from _told(page, "dark: ", *BY_COLOUR)
+    yield from _violations(page, "dark: ", *BY_COLOUR)
     page.set_viewport_size({"width": WIDTHS["390"], "height": 844})
     if wide := page.evaluate(OVERFLOW):
         yield f"390 px: {wide}"
@@ -49,7 +49,7 @@ def faults(page: Page) -> Iterator[str]:
         yield f"390 px: {line}"
 
 
-def _told(page: Page, how: str, *rules: str) -> Iterator[str]:
+def _violations(page: Page, how: str, *rules: str) -> Iterator[str]:
     found: list[dict[str, Any]] = page.evaluate(_RUN, list(rules))
     for one in found:
         for node in one["nodes"]:

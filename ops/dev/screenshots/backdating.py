@@ -15,7 +15,7 @@ from models.database import Sessions
 _SETTING = "zenzefi.days_ago"
 
 
-class Past:
+class Backdating:
     """Opens transactions whose time lies in the past; only for a database that is thrown away."""
 
     def __init__(self, engine: Engine, sessions: Sessions) -> None:

@@ -13,9 +13,9 @@ from uuid import UUID
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Response, ViewportSize, sync_playwright
 
 from ops.console import Failure
-from ops.dev.screenshots.actors import ADMIN, BUYER, GUARDED, NEWCOMER, PASSWORD, VIEWER
-from ops.dev.screenshots.pages import Place, Role
-from ops.dev.screenshots.scratch_portal import Stage
+from ops.dev.screenshots.actors import ADMIN, BUYER, NEWCOMER, PASSWORD, TWO_FACTOR_USER, VIEWER
+from ops.dev.screenshots.pages import PageVisit, Role
+from ops.dev.screenshots.scratch_portal import ScratchPortal
 
 FLAGS = [
     "--no-sandbox",
@@ -27,10 +27,10 @@ FLAGS = [
     "--disable-sync",
 ]
 WIDTHS = {"wide": 1280, "390": 390}
-PEOPLE: dict[Role, str] = {
+EMAILS: dict[Role, str] = {
     "buyer": BUYER,
     "newcomer": NEWCOMER,
-    "guarded": GUARDED,
+    "guarded": TWO_FACTOR_USER,
     "admin": ADMIN,
     "viewer": VIEWER,
 }
@@ -68,16 +68,16 @@ def _window(variant: Variant) -> ViewportSize:
 
 
 @dataclass
-class Camera:
+class ScreenshotBrowser:
     """A browser before a portal. `script` is at hand on every page; axe-core, where pages are judged."""
 
     browser: Browser
-    stage: Stage
+    stage: ScratchPortal
     script: str = ""
     _complaints: list[str] = field(default_factory=list)
     _heard: list[str] = field(default_factory=list)
     _statuses: list[int] = field(default_factory=lambda: [0])
-    _here: Place | None = None
+    _here: PageVisit | None = None
     _logins: dict[Role, Any] = field(default_factory=dict)
     _no_pages: set[str] = field(default_factory=set)
 
@@ -117,8 +117,8 @@ class Camera:
         return "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in state["cookies"])
 
     def _state(self, role: Role) -> Any:
-        if role in PEOPLE and role not in self._logins:
-            self._logins[role] = self._log_in(PEOPLE[role])
+        if role in EMAILS and role not in self._logins:
+            self._logins[role] = self._log_in(EMAILS[role])
         return self._logins.get(role)
 
     def _log_in(self, email: str) -> Any:
@@ -137,7 +137,7 @@ class Camera:
         context.close()
         return state
 
-    def open(self, context: BrowserContext, place: Place, variant: Variant) -> Page | None:
+    def open(self, context: BrowserContext, place: PageVisit, variant: Variant) -> Page | None:
         """Go there and do what is done there; None when it is no page of ours but a file or a way on.
 
         All places of a context are visited in one tab, which costs half of what a tab for each does.
@@ -191,7 +191,7 @@ class Camera:
     def _hear(self, variant: Variant, text: str) -> None:
         self._heard.append(f"{self._here.name if self._here else '?'} ({variant}): {text}")
 
-    def shoot(self, page: Page, place: Place, variant: Variant, folder: Path) -> Path:
+    def shoot(self, page: Page, place: PageVisit, variant: Variant, folder: Path) -> Path:
         """Make the picture and look for what sticks out."""
         if wide := page.evaluate(OVERFLOW):
             self._hear(variant, wide)
@@ -212,9 +212,9 @@ def chromium() -> str:
 
 
 @contextmanager
-def open_camera(set_up: Stage, script: str = "") -> Iterator[Camera]:
+def open_browser(set_up: ScratchPortal, script: str = "") -> Iterator[ScreenshotBrowser]:
     """Start a browser before the portal at an address."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield Camera(browser, set_up, script)
+        yield ScreenshotBrowser(browser, set_up, script)
         browser.close()

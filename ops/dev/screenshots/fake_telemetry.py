@@ -17,7 +17,7 @@ from models.services.notifications import announcements
 from models.services.reports import daily_stats
 from models.services.settings import overrides
 from models.users import User
-from ops.dev.screenshots.actors import LAPTOP, TO_TRY, Making
+from ops.dev.screenshots.actors import LAPTOP, TO_TRY, SampleActions
 
 # What a diagnosis asks for in an hour: method, path, status, bytes in and out, milliseconds, and why it was refused.
 _REQUESTS = (
@@ -30,13 +30,13 @@ _REQUESTS = (
     ("GET", "/certificates/filter", (504, 412, 188, 30_000.0), "upstream_timeout"),
 )
 _REFUSED = {"token_expired": 1_204, "scope_denied": 311, "rate_limited": 96, "device_conflict": 12}
-_ALERT = (
+_ANNOUNCEMENT = (
     "Works on the night to 1 December: the service pauses from 02:00 to 03:00 UTC. Clocks stand still meanwhile.",
     "В ночь на 1 декабря — работы: с 02:00 до 03:00 UTC сервис приостановлен. Часы токенов стоят.",  # noqa: RUF001 - words of one letter
 )
 
 
-def make(making: Making, admin: User, alice: User) -> None:
+def make(making: SampleActions, admin: User, alice: User) -> None:
     """Let the shop look lived in: an admin has been at work, and the jobs have counted and verified."""
     boss, settings = Actor(admin.id, "192.0.2.10", LAPTOP), making.settings
     with making.past.ago(30) as session:
@@ -45,7 +45,7 @@ def make(making: Making, admin: User, alice: User) -> None:
         for key, value in changed.items():
             overrides.change(session, settings, key, value=value, reason="Agreed in the meeting", seen=0, actor=boss)
     with making.past.ago(2) as session:
-        words_en, words_ru = _ALERT
+        words_en, words_ru = _ANNOUNCEMENT
         made = announcements.create(session, level=Level.WARN, words_en=words_en, words_ru=words_ru, starts_at=None,
                                   ends_at=clock.now() + timedelta(days=30), actor=boss)  # fmt: skip
         making.shop.add("announcement_id", "shown", made.id)

@@ -9,38 +9,54 @@ from playwright.sync_api import Page
 from addon.browser_access import pages
 from addon.http1.decisions import Refuse
 from addon.http1.pages import refusal_pages
-from ops.dev.screenshots.actors import GUARDED, PASSWORD, Shop
-from ops.dev.screenshots.pages import Place
+from ops.dev.screenshots.actors import PASSWORD, TWO_FACTOR_USER, SampleShop
+from ops.dev.screenshots.pages import PageVisit
 
 type Act = Callable[[Page], None]
 NONSENSE = "no-such-thing"
 EXPIRED = Refuse(401, "token_expired", "The access token has expired.")
 # Where a mail server changes what is said.
-MAILED = ("/register", "/forgot-password", "/forgot-password?sent=1", "/confirm-again", "/confirm-again?sent=1")
-BARE = ("/dashboard", "/tokens", "/wallet", "/usage", "/webhooks", "/profile/keys", "/invite", "/wallet/statements")
+WITH_MAIL = ("/register", "/forgot-password", "/forgot-password?sent=1", "/confirm-again", "/confirm-again?sent=1")
+EMPTY_PAGES = (
+    "/dashboard",
+    "/tokens",
+    "/wallet",
+    "/usage",
+    "/webhooks",
+    "/profile/keys",
+    "/invite",
+    "/wallet/statements",
+)
 SEARCHED = ("users?q=", "tokens?q=", "payments?provider=", "audit?resource=")
 
 
-def scenes(shop: Shop) -> list[Place]:
+def interaction_visits(shop: SampleShop) -> list[PageVisit]:
     """Return them all; what changes most for those that follow comes last."""
-    found = (*_shopping(shop), *_mistakes(shop), *_newcomers(), *_outside(shop), *_office(shop), *_weather())
-    return [replace(place, act=place.act or _stay) for place in found]
+    found = (
+        *_buyer_pages(shop),
+        *_mistakes(shop),
+        *_newcomers(),
+        *_signed_out(shop),
+        *_admin_area(shop),
+        *_maintenance(),
+    )
+    return [replace(place, act=place.act or _no_action) for place in found]
 
 
-def _shopping(shop: Shop) -> Iterator[Place]:
+def _buyer_pages(shop: SampleShop) -> Iterator[PageVisit]:
     running, ready = shop.ids["token_id"][0][1], shop.ids["token_id"][1][1]
-    yield Place("scene-secret", "/tokens/buy", "buyer", _send(duration_hours="1"))
-    yield Place("scene-coupon", "/tokens/buy", "buyer", _send("[name=quote]", coupon="WELCOME5"))
-    yield Place("scene-secret-replaced", f"/tokens/{ready}/secret", "buyer", _send())
-    yield Place("scene-revoke-dialog", f"/tokens/{running}", "buyer", _open("[data-dialog=revoke]"))
-    yield Place("scene-account-menu", "/tokens", "buyer", _open(".menu:has(.avatar) > summary"))
-    yield Place("scene-landing-of-a-buyer", "/", "buyer")
-    yield Place("scene-tried", f"/tokens/{running}/try?method=GET&path=/certificates/filter", "buyer")
-    yield Place("scene-receipt-printed", f"/wallet/receipts/{shop.ids['transfer_id'][0][1]}", "buyer", _print)
-    yield Place("scene-statement-printed", f"/wallet/statements/{shop.ids['month'][0][1]}", "buyer", _print)
+    yield PageVisit("scene-secret", "/tokens/buy", "buyer", _send(duration_hours="1"))
+    yield PageVisit("scene-coupon", "/tokens/buy", "buyer", _send("[name=quote]", coupon="WELCOME5"))
+    yield PageVisit("scene-secret-replaced", f"/tokens/{ready}/secret", "buyer", _send())
+    yield PageVisit("scene-revoke-dialog", f"/tokens/{running}", "buyer", _open("[data-dialog=revoke]"))
+    yield PageVisit("scene-account-menu", "/tokens", "buyer", _open(".menu:has(.avatar) > summary"))
+    yield PageVisit("scene-landing-of-a-buyer", "/", "buyer")
+    yield PageVisit("scene-tried", f"/tokens/{running}/try?method=GET&path=/certificates/filter", "buyer")
+    yield PageVisit("scene-receipt-printed", f"/wallet/receipts/{shop.ids['transfer_id'][0][1]}", "buyer", _print)
+    yield PageVisit("scene-statement-printed", f"/wallet/statements/{shop.ids['month'][0][1]}", "buyer", _print)
 
 
-def _mistakes(shop: Shop) -> Iterator[Place]:
+def _mistakes(shop: SampleShop) -> Iterator[PageVisit]:
     bundle, alice = shop.ids["bundle_id"][0][1], shop.ids["user_id"][0][1]
     for name, path, fields in (
         ("coupon", "/tokens/buy", {"coupon": NONSENSE}),
@@ -54,7 +70,7 @@ def _mistakes(shop: Shop) -> Iterator[Place]:
     ):
         # A question needs no form.
         status = 200 if name == "try" else 400
-        yield Place(f"mistake-{name}", path, "buyer", _send(**fields) if fields else None, status)
+        yield PageVisit(f"mistake-{name}", path, "buyer", _send(**fields) if fields else None, status)
     for name, path, fields in (
         ("balance", f"/admin/users/{alice}", {"amount": "a lot", "reason": ""}),
         ("announcement", "/admin/announcements", {"words_en": "", "words_ru": "ok"}),
@@ -63,62 +79,62 @@ def _mistakes(shop: Shop) -> Iterator[Place]:
         ("bundle", "/admin/bundles/new", {"name": "", "discount_percent": "101"}),
         ("setting", "/admin/settings/maintenance.on", {"reason": ""}),
     ):
-        yield Place(f"mistake-office-{name}", path, "admin", _send(**fields), 400)
-    yield Place("mistake-register", "/register", "visitor", _send(email="alice", username="a"), 400)
-    yield Place("mistake-login", "/login", "visitor", _send(email="nobody@example.org", password=NONSENSE), 401)
-    yield Place("scene-short-of-money", "/tokens/buy", "newcomer", _send(duration_hours="24"), 402)
-    yield Place("error-404", "/nothing/here", "visitor", None, 404)
-    yield Place("error-403", "/admin/", "buyer", None, 403)
+        yield PageVisit(f"mistake-office-{name}", path, "admin", _send(**fields), 400)
+    yield PageVisit("mistake-register", "/register", "visitor", _send(email="alice", username="a"), 400)
+    yield PageVisit("mistake-login", "/login", "visitor", _send(email="nobody@example.org", password=NONSENSE), 401)
+    yield PageVisit("scene-short-of-money", "/tokens/buy", "newcomer", _send(duration_hours="24"), 402)
+    yield PageVisit("error-404", "/nothing/here", "visitor", None, 404)
+    yield PageVisit("error-403", "/admin/", "buyer", None, 403)
 
 
-def _newcomers() -> Iterator[Place]:
-    for path in BARE:
-        yield Place(f"empty{path.replace('/', '-')}", path, "newcomer")
-    yield Place("scene-two-factor-setup", "/profile/two-factor", "newcomer", _send(current_password=PASSWORD))
-    yield Place("scene-api-key", "/profile/keys", "newcomer", _send(name="Nightly job"))
-    yield Place("scene-webhook-secret", "/webhooks", "newcomer", _send(url="https://hooks.example.org/zenzefi"))
+def _newcomers() -> Iterator[PageVisit]:
+    for path in EMPTY_PAGES:
+        yield PageVisit(f"empty{path.replace('/', '-')}", path, "newcomer")
+    yield PageVisit("scene-two-factor-setup", "/profile/two-factor", "newcomer", _send(current_password=PASSWORD))
+    yield PageVisit("scene-api-key", "/profile/keys", "newcomer", _send(name="Nightly job"))
+    yield PageVisit("scene-webhook-secret", "/webhooks", "newcomer", _send(url="https://hooks.example.org/zenzefi"))
 
 
-def _outside(shop: Shop) -> Iterator[Place]:
+def _signed_out(shop: SampleShop) -> Iterator[PageVisit]:
     """Yield the ways in: what mails lead to, the second factor, and the pages of the gateway."""
-    yield Place("scene-theme-menu", "/", "visitor", _open(".menu > summary"))
-    yield Place("scene-reset-password", f"/links/{shop.ids['secret'][0][1]}", "visitor")
-    yield Place("mistake-reset", f"/links/{shop.ids['secret'][0][1]}", "visitor", _send(new_password=""), 400)
-    yield Place("error-link-expired", f"/links/{NONSENSE}", "visitor", None, 410)
-    yield Place("scene-login-code", "/login", "visitor", _send(email=GUARDED, password=PASSWORD))
-    yield Place("scene-two-factor-on", "/profile/two-factor", "guarded")
-    yield Place("scene-recovery-codes", "/profile/two-factor", "guarded", _renew_codes(shop))
-    for path in MAILED:
+    yield PageVisit("scene-theme-menu", "/", "visitor", _open(".menu > summary"))
+    yield PageVisit("scene-reset-password", f"/links/{shop.ids['secret'][0][1]}", "visitor")
+    yield PageVisit("mistake-reset", f"/links/{shop.ids['secret'][0][1]}", "visitor", _send(new_password=""), 400)
+    yield PageVisit("error-link-expired", f"/links/{NONSENSE}", "visitor", None, 410)
+    yield PageVisit("scene-login-code", "/login", "visitor", _send(email=TWO_FACTOR_USER, password=PASSWORD))
+    yield PageVisit("scene-two-factor-on", "/profile/two-factor", "guarded")
+    yield PageVisit("scene-recovery-codes", "/profile/two-factor", "guarded", _renew_codes(shop))
+    for path in WITH_MAIL:
         name = "mailed" + re.sub(r"\W+", "-", path)
-        yield Place(name, path, "visitor", portal="mailing")
-    yield Place("mailed-confirm-email", f"/links/{shop.ids['secret'][1][1]}", "visitor", portal="mailing")
-    yield Place("mailed-finish-login", f"/links/{shop.ids['secret'][2][1]}", "visitor", portal="mailing")
-    yield Place("mailed-profile-email", "/profile/email", "buyer", portal="mailing")
+        yield PageVisit(name, path, "visitor", portal="mailing")
+    yield PageVisit("mailed-confirm-email", f"/links/{shop.ids['secret'][1][1]}", "visitor", portal="mailing")
+    yield PageVisit("mailed-finish-login", f"/links/{shop.ids['secret'][2][1]}", "visitor", portal="mailing")
+    yield PageVisit("mailed-profile-email", "/profile/email", "buyer", portal="mailing")
     for name, draw in (
         ("ask", lambda language: pages.confirmation_page("ticket", "fPOzx1H6", language)),
         ("over", lambda language: pages.expired_page("", "7d1f0c2e", language)),
         ("refused", lambda language: refusal_pages.render(EXPIRED, "7d1f0c2e", "", language)),
     ):
-        yield Place(f"gateway-{name}", "/robots.txt", "visitor", _draw(draw))
+        yield PageVisit(f"gateway-{name}", "/robots.txt", "visitor", _draw(draw))
     for path in ("/docs", "/redoc"):
-        yield Place(f"reader-{path[1:]}", path, "visitor", _wait_for_the_reader, ours=False)
+        yield PageVisit(f"reader-{path[1:]}", path, "visitor", _wait_for_network, ours=False)
 
 
-def _office(shop: Shop) -> Iterator[Place]:
+def _admin_area(shop: SampleShop) -> Iterator[PageVisit]:
     for query in SEARCHED:
-        yield Place(f"empty-office-{re.sub(r'[^a-z].*', '', query)}", f"/admin/{query}{NONSENSE}", "admin")
+        yield PageVisit(f"empty-office-{re.sub(r'[^a-z].*', '', query)}", f"/admin/{query}{NONSENSE}", "admin")
     alice = shop.ids["user_id"][0][1]
-    yield Place("scene-office-shortcuts-dialog", "/admin/", "admin", lambda page: page.keyboard.press("?"))
-    yield Place("scene-office-menu", "/admin/", "admin", _open(".menu > summary"))
-    yield Place("scene-bulk", "/admin/users", "admin", _choose_two)
-    yield Place("scene-viewed", f"/admin/users/{alice}/view-as", "viewer", _view)
+    yield PageVisit("scene-office-shortcuts-dialog", "/admin/", "admin", lambda page: page.keyboard.press("?"))
+    yield PageVisit("scene-office-menu", "/admin/", "admin", _open(".menu > summary"))
+    yield PageVisit("scene-bulk", "/admin/users", "admin", _choose_two)
+    yield PageVisit("scene-viewed", f"/admin/users/{alice}/view-as", "viewer", _start_impersonation)
 
 
-def _weather() -> Iterator[Place]:
-    yield Place("closed-landing", "/", "visitor", portal="closed")
-    yield Place("closed-dashboard", "/dashboard", "buyer", portal="closed")
-    yield Place("closed-refusal", "/tokens/buy", "buyer", _send(duration_hours="1"), 503, "closed")
-    yield Place("scene-announcement", "/dashboard", "newcomer", _forget_what_was_seen)
+def _maintenance() -> Iterator[PageVisit]:
+    yield PageVisit("closed-landing", "/", "visitor", portal="closed")
+    yield PageVisit("closed-dashboard", "/dashboard", "buyer", portal="closed")
+    yield PageVisit("closed-refusal", "/tokens/buy", "buyer", _send(duration_hours="1"), 503, "closed")
+    yield PageVisit("scene-announcement", "/dashboard", "newcomer", _show_announcement)
 
 
 def _send(press: str = "", **fields: str) -> Act:
@@ -145,11 +161,11 @@ def _send(press: str = "", **fields: str) -> Act:
     return act
 
 
-def _stay(_page: Page) -> None:
+def _no_action(_page: Page) -> None:
     """Do nothing there; what is named here is a page, however it is reached."""
 
 
-def _wait_for_the_reader(page: Page) -> None:
+def _wait_for_network(page: Page) -> None:
     page.wait_for_load_state("networkidle")
 
 
@@ -161,7 +177,7 @@ def _print(page: Page) -> None:
     page.emulate_media(media="print")
 
 
-def _renew_codes(shop: Shop) -> Act:
+def _renew_codes(shop: SampleShop) -> Act:
     def act(page: Page) -> None:
         form = page.locator("form[action$='/codes']")
         form.locator("[name=current_password]").fill(PASSWORD)
@@ -184,7 +200,7 @@ def _choose_two(page: Page) -> None:
         page.locator("main button", has_text=re.compile("Disable|Закрыть|Отключить|Заблокировать")).first.click()
 
 
-def _view(page: Page) -> None:
+def _start_impersonation(page: Page) -> None:
     """Begin to view, unless this login does so already; then the office is closed to it."""
     if page.locator("main [name=reason]").count():
         _send(reason="Asked for help on the phone")(page)
@@ -192,6 +208,6 @@ def _view(page: Page) -> None:
         page.goto(page.url.partition("/admin")[0] + "/dashboard")
 
 
-def _forget_what_was_seen(page: Page) -> None:
+def _show_announcement(page: Page) -> None:
     page.context.clear_cookies(name="seen")
     page.reload()

@@ -7,7 +7,7 @@ import subprocess
 
 from ops.console import Failure
 from ops.dev.screenshots import npm
-from ops.dev.screenshots.browser import Camera, chromium
+from ops.dev.screenshots.browser import ScreenshotBrowser, chromium
 from ops.dev.screenshots.pages import Role
 
 LEAST = 95
@@ -15,7 +15,7 @@ CATEGORIES = ("performance", "accessibility", "best-practices")
 PAGES: tuple[tuple[str, Role], ...] = (("/", "visitor"), ("/dashboard", "buyer"), ("/tokens", "buyer"))
 
 
-def scores(camera: Camera, path: str, role: Role) -> dict[str, int]:
+def scores(camera: ScreenshotBrowser, path: str, role: Role) -> dict[str, int]:
     """Return a page's scores out of 100, on Lighthouse's own slow telephone. Raises Failure."""
     node = shutil.which("node")
     if node is None:

@@ -33,31 +33,31 @@ from models.services.webhooks import endpoints as webhook_endpoints
 from models.users import User
 from models.webhooks import WebhookDelivery
 from ops.dev.screenshots import fake_telemetry
-from ops.dev.screenshots.actors import BUYER, LAPTOP, PASSWORD, TO_TRY, Making, Shop
-from ops.dev.screenshots.backdating import Past
+from ops.dev.screenshots.actors import BUYER, LAPTOP, PASSWORD, TO_TRY, SampleActions, SampleShop
+from ops.dev.screenshots.backdating import Backdating
 from portal.request import error_pages
 
 
-def make(past: Past, settings: Settings) -> Shop:
+def make(past: Backdating, settings: Settings) -> SampleShop:
     """Fill the database and return what to visit."""
-    making = Making(past, settings)
+    making = SampleActions(past, settings)
     admin = making.person(420, "dana", is_superuser=True)
     alice = making.person(96, "alice", full_name="Alice Keller")
     making.person(0, "nina", full_name="")
     making.person(200, "victor", is_superuser=True)
-    _guarded(making)
+    _two_factor_user(making)
     _offers(making, admin, alice)
-    _alices_money(making, admin, alice)
-    _alices_tokens(making, alice)
+    _payments(making, admin, alice)
+    _tokens(making, alice)
     _others(making, admin, alice)
     fake_telemetry.make(making, admin, alice)
-    _notices(making, alice)
+    _notifications(making, alice)
     _inspections(making, admin)
     _ids(making, alice)
     return making.shop
 
 
-def _guarded(making: Making) -> None:
+def _two_factor_user(making: SampleActions) -> None:
     greta, settings = making.person(150, "greta"), making.settings
     with making.past.ago(0) as session:
         greta = session.merge(greta)
@@ -66,7 +66,7 @@ def _guarded(making: Making) -> None:
         making.shop.codes += two_factor.confirm(session, greta, code, settings=settings, actor=making.actor(greta))
 
 
-def _offers(making: Making, admin: User, alice: User) -> None:
+def _offers(making: SampleActions, admin: User, alice: User) -> None:
     with making.past.ago(40) as session:
         boss = Actor(admin.id, "192.0.2.10", LAPTOP)
         for code, percent, amount in (("SPRING", 10, None), ("WELCOME5", None, 5)):
@@ -84,7 +84,7 @@ def _offers(making: Making, admin: User, alice: User) -> None:
         gift_codes.redeem(session, alice, codes[0], settings=making.settings, actor=making.actor(alice))
 
 
-def _inspections(making: Making, admin: User) -> None:
+def _inspections(making: SampleActions, admin: User) -> None:
     shown = (
         (6, InspectionTarget.EVERYTHING, "", 15, "Slow hour, all of it", True),
         (0.2, InspectionTarget.PATH, "/certificates/export/", 60, "Exports that end early", False),
@@ -100,7 +100,7 @@ def _inspections(making: Making, admin: User) -> None:
                 inspections.end(session, made.id, actor=boss)
 
 
-def _alices_money(making: Making, admin: User, alice: User) -> None:
+def _payments(making: SampleActions, admin: User, alice: User) -> None:
     paid = [making.top_up(days, alice, amount) for days, amount in ((95, "50"), (61, "150"), (34, "300"), (12, "100"))]
     making.shop.add("payment_id", "succeeded", making.top_up(3, alice, "40.50"))
     making.shop.add("payment_id", "canceled", making.top_up(20, alice, "500", "canceled"))
@@ -117,7 +117,7 @@ def _alices_money(making: Making, admin: User, alice: User) -> None:
         making.use(days - 0.05, spent, minutes=50, requests=making.chance.randint(20, 900))
 
 
-def _alices_tokens(making: Making, alice: User) -> None:
+def _tokens(making: SampleActions, alice: User) -> None:
     shop, past, settings = making.shop, making.past, making.settings
     running = making.buy(13, alice, 720, "Workshop laptop")
 
@@ -162,7 +162,7 @@ def _alices_tokens(making: Making, alice: User) -> None:
         shop.add("token_id", label, token.id)
 
 
-def _others(making: Making, admin: User, alice: User) -> None:
+def _others(making: SampleActions, admin: User, alice: User) -> None:
     code = alice.referral_code
     for number in range(30):
         days = making.chance.uniform(1, 60)
@@ -186,7 +186,7 @@ def _others(making: Making, admin: User, alice: User) -> None:
             users.record_failed_login(session, email=BUYER, actor=making.actor(None))
 
 
-def _notices(making: Making, alice: User) -> None:
+def _notifications(making: SampleActions, alice: User) -> None:
     """Webhooks that work and fail, and mails that left, wait and were given up."""
     shop, settings = making.shop, making.settings
     with making.past.ago(9) as session:
@@ -228,7 +228,7 @@ def _notices(making: Making, alice: User) -> None:
     shop.add("key_id", "open", key.id)
 
 
-def _ids(making: Making, alice: User) -> None:
+def _ids(making: SampleActions, alice: User) -> None:
     """Name what the addresses need besides."""
     shop = making.shop
     unconfirmed = making.person(0.1, "irina", confirm=True)

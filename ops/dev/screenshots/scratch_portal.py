@@ -20,8 +20,8 @@ from models.config import settings as config
 from models.config.settings import Settings
 from ops.commands.migrate import migrate
 from ops.dev.screenshots import fake_telemetry, sample_data
-from ops.dev.screenshots.actors import Shop
-from ops.dev.screenshots.backdating import Past
+from ops.dev.screenshots.actors import SampleShop
+from ops.dev.screenshots.backdating import Backdating
 from ops.dev.screenshots.pages import Portal
 from ops.processes.ports import LOOPBACK, free_port
 from ops.servers import PostgresServer, RedisServer
@@ -30,8 +30,8 @@ from portal import create_app
 SECRETS = ("PORTAL__SECRET_KEY", "TOKENS__HASH_KEY", "TOKENS__MAC_KEYS", "PAYMENTS__MOCK_SIGNING_KEY")
 
 # Mistakes are made on purpose, in every variant; the number is not to hold them up.
-USUAL = {f"ZENZEFI_LIMITS__{name}": "1000" for name in ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR")}
-WEATHER: dict[Portal, dict[str, str]] = {
+LIMITS = {f"ZENZEFI_LIMITS__{name}": "1000" for name in ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR")}
+PORTAL_SETTINGS: dict[Portal, dict[str, str]] = {
     "usual": {},
     "mailing": {"ZENZEFI_MAIL__SMTP_HOST": LOOPBACK},
     "closed": {"ZENZEFI_MAINTENANCE__ON": "true"},
@@ -39,12 +39,12 @@ WEATHER: dict[Portal, dict[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Stage:
+class ScratchPortal:
     """A running portal and what is in it; `addresses` are those of all portals over the shop."""
 
     app: Flask
     addresses: Mapping[Portal, str]
-    shop: Shop
+    shop: SampleShop
 
     @property
     def address(self) -> str:
@@ -52,7 +52,7 @@ class Stage:
 
 
 @contextmanager
-def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
+def start_scratch_portal(more: Mapping[str, str] | None = None) -> Iterator[ScratchPortal]:
     """Start a PostgreSQL and a Redis in a temporary folder, fill them, and serve the portal from this process.
 
     `more` are settings besides, as environment variables.
@@ -66,7 +66,7 @@ def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
         ):
             known = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url, **_secrets(), **(more or {})}
             with ExitStack() as stack:
-                yield _served(known, stack)
+                yield _start_portals(known, stack)
 
 
 def settings_of(app: Flask) -> Settings:
@@ -78,28 +78,28 @@ def _secrets() -> dict[str, str]:
     return {f"ZENZEFI_{name}": secrets.token_hex(24) for name in SECRETS}
 
 
-def _served(known: Mapping[str, str], stack: ExitStack) -> Stage:
+def _start_portals(known: Mapping[str, str], stack: ExitStack) -> ScratchPortal:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = config.load_settings(known)
     migrate(settings)
     engine = database.connect(settings.database)
-    made = sample_data.make(Past(engine, database.sessions(engine)), settings)
+    made = sample_data.make(Backdating(engine, database.sessions(engine)), settings)
     engine.dispose()
     with closing(Redis.from_url(settings.redis.url)) as redis:
         fake_telemetry.report(redis, cast(UUID, made.ids["token_id"][0][1]))
     apps, addresses = {}, {}
-    for portal, weather in WEATHER.items():
+    for portal, weather in PORTAL_SETTINGS.items():
         port = free_port()
         addresses[portal] = f"http://{LOOPBACK}:{port}"
-        own = {**USUAL, **known, **weather, "ZENZEFI_PORTAL__PUBLIC_URL": addresses[portal]}
+        own = {**LIMITS, **known, **weather, "ZENZEFI_PORTAL__PUBLIC_URL": addresses[portal]}
         apps[portal] = create_app(config.load_settings(own))
-        stack.enter_context(_answering(apps[portal], port))
-    return Stage(apps["usual"], addresses, made)
+        stack.enter_context(_serving(apps[portal], port))
+    return ScratchPortal(apps["usual"], addresses, made)
 
 
 @contextmanager
-def _answering(app: Flask, port: int) -> Iterator[None]:
-    server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_Quiet)
+def _serving(app: Flask, port: int) -> Iterator[None]:
+    server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -109,7 +109,7 @@ def _answering(app: Flask, port: int) -> Iterator[None]:
         thread.join()
 
 
-class _Quiet(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     """Says nothing about requests that went well."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

@@ -20,9 +20,9 @@ from models.services.accounts import passwords
 from models.services.reports import daily_stats
 from ops.console import Failure, Step, print_error, print_line
 from ops.dev.seed import rows, secondary_rows
-from ops.dev.seed.bulk import build_again, take_away
+from ops.dev.seed.bulk import drop_indexes, rebuild_indexes
 from ops.dev.seed.sizes import Sizes
-from ops.launcher.installation import DATA, reachable
+from ops.launcher.installation import DATA, connected_installation
 
 # Nothing here is in a hurry to be safe against a crash: it is one transaction, and an empty database is soon made.
 _FAST = ("statement_timeout = 0", "lock_timeout = '5s'", "work_mem = '128MB'", "maintenance_work_mem = '512MB'")
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     try:
         sizes = Sizes.of(options.users, options.tokens, options.transfers)
-        with reachable(options.data) as settings:
+        with connected_installation(options.data) as settings:
             password = seed(database.connect(settings.database), settings, sizes)
     except (Failure, ValueError) as failure:
         print_error(str(failure))
@@ -79,7 +79,7 @@ def seed(engine: Engine, settings: Settings, sizes: Sizes) -> str:
             connection.execute(text("ANALYZE plan"))
         for table, trigger in rows.TRIGGERS:
             connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}"))
-        taken = take_away(connection, rows.TABLES + secondary_rows.TABLES)
+        taken = drop_indexes(connection, rows.TABLES + secondary_rows.TABLES)
         for name, statements in (rows.ROWS | secondary_rows.ROWS).items():
             with Step(name):
                 for statement in statements:
@@ -88,7 +88,7 @@ def seed(engine: Engine, settings: Settings, sizes: Sizes) -> str:
             daily_stats.update_days(session)
             session.flush()
         with Step("indexes and constraints"):
-            build_again(connection, taken)
+            rebuild_indexes(connection, taken)
         for table, trigger in rows.TRIGGERS:
             connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}"))
     with Step("statistics"), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

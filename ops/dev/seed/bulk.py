@@ -22,13 +22,13 @@ _INDEXES = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class DroppedIndexes:
     """What was taken away, as the statements that build it again."""
 
     statements: list[str]
 
 
-def take_away(connection: Connection, tables: Sequence[str]) -> Taken:
+def drop_indexes(connection: Connection, tables: Sequence[str]) -> DroppedIndexes:
     """Drop the tables' indexes and keys; `build_again` puts them back, in the same transaction."""
     names = {"tables": list(tables)}
     foreign, keys = connection.execute(_FOREIGN, names).all(), connection.execute(_KEYS, names).all()
@@ -38,10 +38,10 @@ def take_away(connection: Connection, tables: Sequence[str]) -> Taken:
     for name, _ in indexes:
         connection.execute(text(f"DROP INDEX {name}"))
     constraints = [f"ALTER TABLE {table} ADD CONSTRAINT {name} {what}" for table, name, what in (*keys, *foreign)]
-    return Taken([*(definition for _, definition in indexes), *constraints])
+    return DroppedIndexes([*(definition for _, definition in indexes), *constraints])
 
 
-def build_again(connection: Connection, taken: Taken) -> None:
+def rebuild_indexes(connection: Connection, taken: DroppedIndexes) -> None:
     """Build what was taken away."""
     for statement in taken.statements:
         connection.execute(text(statement))

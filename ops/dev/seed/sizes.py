@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-MOST_PAYMENTS = 10
+MAX_PAYMENTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,6 @@ class Sizes:
         if users < 10 or tokens < 10 or rest < users:
             least = tokens + tokens // 10 + users
             raise ValueError(f"at least 10 users, 10 tokens and, for these, {least} transfers are needed")
-        payments = min(max(rest // users // 3, 1), MOST_PAYMENTS)
+        payments = min(max(rest // users // 3, 1), MAX_PAYMENTS)
         extensions, one_more = divmod(rest - users * payments, tokens)
         return cls(users, tokens, transfers, payments, extensions, one_more)

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from models.config.settings import Settings
 from models.services.accounts import passwords
 from models.users import User
-from ops.dev.page_profiler.queries import heard
+from ops.dev.page_profiler.queries import record_queries
 from tests.conftest import PASSWORD
 from tests.portal import mail_helpers
 from tests.portal.conftest import Browser, text_of
@@ -69,7 +69,7 @@ def seen(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seen]:
         browser.client.environ_base["REMOTE_ADDR"] = next(addresses)
         token = browser.csrf_token()
         hashes.clear()
-        with heard() as found:
+        with record_queries() as found:
             answer = browser.client.post(path, data={"csrf_token": token, **fields})
         kept = list(hashes)
         shown = text_of(answer, "alert") or browser.flashes(answer.location or path) or _alert(browser, answer)

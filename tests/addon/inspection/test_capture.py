@@ -33,7 +33,7 @@ from models.services.gateway import inspections
 from models.services.gateway.inspections import ActiveInspection
 from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.gateway.workers import FLOWS
-from ops.inspect.flow_feed import Feed
+from ops.inspect.flow_feed import FlowFeed
 from tests.abuse.statement_recorder import Recorder
 from tests.addon.conftest import sell
 from tests.addon.exchanges import known, over
@@ -289,7 +289,7 @@ def of_tunnel(watch: CaptureObserver, request_id: str, *, is_over: bool) -> dict
 def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_turn(watch: CaptureObserver) -> None:
     view = View()
     with taddons.context(view):
-        feed = Feed(AsyncRedis.from_url("redis://127.0.0.1:1"), view, Rules(viewer_flows=2))
+        feed = FlowFeed(AsyncRedis.from_url("redis://127.0.0.1:1"), view, Rules(viewer_flows=2))
         feed._show(of_tunnel(watch, "a-1", is_over=False))
         view.clear()
         for request_id in ("a-1", "b-1", "b-1"):

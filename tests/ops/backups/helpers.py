@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def make(folder: Path) -> Path:
     """Write a backup by the command and return its dump."""
     assert backup.main(["--out", str(folder)]) == 0
-    return folder / manifest.present(folder)[0].file
+    return folder / manifest.list_backups(folder)[0].file
 
 
 def tokens(sessions: Sessions) -> int:

@@ -126,11 +126,11 @@ def age(dump: Path, days: int) -> Path:
 
 def test_old_backups_are_removed_and_the_newest_never(shop: Shop, folder: Path) -> None:
     age(make(folder), 31)
-    assert backup_manifest.outdated(backup_manifest.present(folder), 30) == []
+    assert backup_manifest.outdated(backup_manifest.list_backups(folder), 30) == []
     recent = age(make(folder), 29)
-    assert [manifest.file for manifest in backup_manifest.present(folder)] == [recent.name]
+    assert [manifest.file for manifest in backup_manifest.list_backups(folder)] == [recent.name]
     newest = make(folder)
-    assert [manifest.file for manifest in backup_manifest.present(folder)] == [newest.name, recent.name]
+    assert [manifest.file for manifest in backup_manifest.list_backups(folder)] == [newest.name, recent.name]
 
 
 @mock_aws
@@ -143,7 +143,7 @@ def test_a_copy_goes_to_the_bucket_and_comes_back(
     age(make(folder), 40)
     old = folder / "zenzefi-40-days.dump"
     with backup.reachable(tmp_path / "none") as settings:
-        Bucket(settings).send(folder, backup_manifest.checked(old))
+        Bucket(settings).send(folder, backup_manifest.verify_file(old))
     dump = make(folder)
     kept = boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket="away")["Contents"]
     # The old copy is gone, and so is the one under the name that it had when it was new.
@@ -167,7 +167,7 @@ def test_a_bucket_that_refuses_is_a_failure_and_the_backup_stays(
     monkeypatch.setenv("ZENZEFI_BACKUP__S3_SECRET_KEY", "s" * 40)
     assert backup.main(["--out", str(folder)]) == 1
     assert "could not be sent to nowhere" in capsys.readouterr().err
-    assert len(backup_manifest.present(folder)) == 1
+    assert len(backup_manifest.list_backups(folder)) == 1
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_the_nightly_job_makes_one(nightly: Shop, folder: Path, monkeypatch: pyt
     context.settings_at_start.cache_clear()
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
     assert json.loads(job.create())["transfers"] == 2
-    assert len(backup_manifest.present(folder)) == 1
+    assert len(backup_manifest.list_backups(folder)) == 1
 
 
 def test_a_night_without_a_backup_is_told_to_every_admin(
@@ -220,5 +220,5 @@ def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "zenzefi-1.dump").write_bytes(b"")
     (tmp_path / "zenzefi-1.json").write_text('["no manifest"]')
     with pytest.raises(Failure, match="cannot be read as the manifest"):
-        backup_manifest.checked(tmp_path / "zenzefi-1.dump")
-    assert backup_manifest.present(tmp_path) == []
+        backup_manifest.verify_file(tmp_path / "zenzefi-1.dump")
+    assert backup_manifest.list_backups(tmp_path) == []

@@ -169,7 +169,7 @@ def test_a_redis_that_goes_during_a_restore_takes_the_old_database_back(
     def fail(_: Settings) -> None:
         raise RedisConnectionError("Connection refused.")
 
-    monkeypatch.setattr(restore_backup, "forget_cached", fail)
+    monkeypatch.setattr(restore_backup, "delete_cached_keys", fail)
     assert restore.main([str(dump), "--yes"]) == 1
     assert "The restore cannot go on: Connection refused." in capsys.readouterr().err
     assert databases(shop[1]) == before

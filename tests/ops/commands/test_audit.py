@@ -16,7 +16,7 @@ from models.audit_chain import AuditArchive, AuditCheck
 from models.config.settings import Settings
 from models.database import Sessions
 from models.services.audit import hash_chain
-from ops.backups.chain_heads import Heads
+from ops.backups.chain_heads import ChainHeads
 from ops.commands import audit
 from ops.console import Failure
 from tests.factories import Crash, crash_after, engine_of, person
@@ -60,7 +60,7 @@ def test_a_log_that_holds_is_told_in_one_line_and_one_that_does_not_by_its_first
     assert "The audit log holds up to row 8: 8 rows, 0 exports before them, 0 rows not sealed yet" in (
         capsys.readouterr().out
     )
-    assert set(Heads(tmp_path).known()) == {8}
+    assert set(ChainHeads(tmp_path).known()) == {8}
     with shop[1].begin() as session:
         session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
         session.execute(text("UPDATE audit_entries SET ip_address = '192.0.2.9' WHERE id = 6"))
@@ -161,7 +161,7 @@ def test_exports_are_encrypted_and_sent_as_backups_are(
 
 
 def test_the_end_of_the_chain_is_noted_elsewhere_and_a_restore_makes_it_shorter(shop: Shop, tmp_path: Path) -> None:
-    heads = Heads(tmp_path)
+    heads = ChainHeads(tmp_path)
     assert audit.main(["verify", "--note"]) == 0
     heads.note(9, b"9" * 32)
     assert audit.main(["verify"]) == 1, "a row is gone that was there"

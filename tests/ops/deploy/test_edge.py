@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.dev.nginx_edge import FILES, Edge, filled
+from ops.dev.nginx_edge import FILES, Edge, fill_template
 from tests.addon.processes import free_port, listeners
 from tests.ops.conftest import wait_until
 
@@ -162,4 +162,4 @@ def test_the_door_to_mitmweb_is_a_configuration_too(tmp_path: Path) -> None:
 
 
 def test_only_our_own_variables_of_a_template_are_filled_in() -> None:
-    assert filled("${PORTAL_HOST} $host ${uri}", {"PORTAL_HOST": "a", "PROXY_HOST": "b"}) == "a $host ${uri}"
+    assert fill_template("${PORTAL_HOST} $host ${uri}", {"PORTAL_HOST": "a", "PROXY_HOST": "b"}) == "a $host ${uri}"

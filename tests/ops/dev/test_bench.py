@@ -48,7 +48,7 @@ def test_a_wrk_without_result_is_told_in_a_sentence() -> None:
 
 
 def test_the_median_of_rounds_is_told_and_no_error_is_lost_in_it() -> None:
-    assert wrk.middle([load(100), load(900, errors=3), load(200)]) == load(200, errors=3)
+    assert wrk.median_load([load(100), load(900, errors=3), load(200)]) == load(200, errors=3)
 
 
 def test_percentiles_of_a_steady_rate_are_those_of_what_was_answered() -> None:
@@ -84,7 +84,7 @@ def test_bars_are_judged_by_one_worker_at_32_connections() -> None:
         row("mitmdump", 450),
         row("layer without policy", 7000),
     ]
-    found = {bar["bar"]: (bar["measured"], bar["met"]) for bar in report.bars(results(loads=rows))}
+    found = {bar["bar"]: (bar["measured"], bar["met"]) for bar in report.compare_with_targets(results(loads=rows))}
     assert found == {
         "one worker, times mitmdump": ("11.1", True),
         "p95 at 32 connections": ("12.0 ms", True),
@@ -95,13 +95,13 @@ def test_bars_are_judged_by_one_worker_at_32_connections() -> None:
 def test_memory_errors_and_idle_connections_are_judged_too() -> None:
     steady = {"rate": 1000, "p95": 51.0, "errors": 1, "growth_mib": 2.0}
     transfer = {"target": "zenzefi, 64 tokens", "direction": "download", "growth_mib": 40.0}
-    found = report.bars(results(transfers=[transfer], steady=steady, idle={"kib_each": 35.0}))
+    found = report.compare_with_targets(results(transfers=[transfer], steady=steady, idle={"kib_each": 35.0}))
     assert [bar["met"] for bar in found] == [False, False, False, True, True]
 
 
 def test_a_revoke_is_judged_by_its_median_and_its_slowest() -> None:
     row = {"revokes": 60, "loaded": True, "workers": 2, "p50": 30.0, "p95": 90.0, "highest": 1200.0}
-    found = report.bars(results(revokes=row))
+    found = report.compare_with_targets(results(revokes=row))
     assert [(bar["measured"], bar["met"]) for bar in found] == [("30.0 ms", True), ("1200.0 ms", False)]
     assert "60 revokes under full load, until every worker obeyed" in report.text(results(revokes=row))
 
@@ -136,7 +136,7 @@ def test_a_table_aligns_text_to_the_left_and_figures_to_the_right() -> None:
 def test_memory_of_a_process_and_its_growth_are_seen() -> None:
     assert memory.resident([os.getpid()]) > 1024 * 1024
     assert memory.resident([2**22]) == 0
-    assert os.getpid() in memory.family(os.getppid())
+    assert os.getpid() in memory.process_tree(os.getppid())
     with memory.Growth(lambda: [os.getpid()]) as growth:
         kept = bytearray(os.urandom(1)) * (64 * 1024 * 1024)
     assert growth.bytes > 48 * 1024 * 1024

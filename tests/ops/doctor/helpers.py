@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from models import database
 from models.config import settings as config
 from models.config.settings import Settings
-from ops.doctor.findings import Finding, House, Level
+from ops.doctor.findings import Finding, Installation, Level
 from tests.conftest import SECRETS
 
 NOWHERE = "127.0.0.1:9"
@@ -23,11 +23,13 @@ def settings(**more: str) -> Settings:
     return config.load_settings({**GOOD_KEYS, **addresses, **given})
 
 
-def house(chosen: Settings | None = None, *, data: Path | None = None, hurried: bool = True, **more: str) -> House:
+def house(
+    chosen: Settings | None = None, *, data: Path | None = None, hurried: bool = True, **more: str
+) -> Installation:
     """A house of which nothing runs unless the settings name what does."""
     chosen = chosen or settings(**more)
     sessions = database.sessions(create_engine(chosen.database.url, connect_args={"connect_timeout": 3}))
-    return House(chosen, sessions, f"http://{NOWHERE}", f"http://{NOWHERE}", data, hurried)
+    return Installation(chosen, sessions, f"http://{NOWHERE}", f"http://{NOWHERE}", data, hurried)
 
 
 def levels(findings: Iterable[Finding]) -> dict[str, Level]:

@@ -31,8 +31,8 @@ from ops.backups.manifest import Manifest
 from ops.bootstrap import REPOSITORY
 from ops.doctor import __main__ as doctor
 from ops.doctor import audit_log, backups, clocks, databases, ledger, machine, queues, runner, versions
-from ops.doctor.findings import Finding, House, Level, See, Subject, duration
-from ops.launcher.installation import Folders, remember, settings_of
+from ops.doctor.findings import Finding, Installation, Level, Section, Subject, duration
+from ops.launcher.installation import Folders, save_chosen_settings, settings_of
 from tests.conftest import SECRETS, Clock
 from tests.factories import person
 from tests.ops.doctor.helpers import NOWHERE, house, ill, production
@@ -41,7 +41,7 @@ OK, WARNING, BAD = Level.OK, Level.WARNING, Level.BAD
 
 
 @pytest.fixture
-def home(committed: tuple[Settings, Sessions], redis: Redis) -> House:
+def home(committed: tuple[Settings, Sessions], redis: Redis) -> Installation:
     """A house with a real database and a real, empty Redis, examined without hurry."""
     return replace(house(committed[0], hurried=False), sessions=committed[1])
 
@@ -79,11 +79,11 @@ def test_settings_that_cannot_be_read_are_told_by_their_key(
 
 
 def test_a_subject_that_hangs_or_breaks_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hangs(_house: House) -> Iterator[Finding]:
+    def hangs(_house: Installation) -> Iterator[Finding]:
         yield Finding("something", True, "seen in time")
         time.sleep(3)
 
-    def breaks(_house: House) -> Iterator[Finding]:
+    def breaks(_house: Installation) -> Iterator[Finding]:
         yield Finding("something else", True, "seen")
         raise ZeroDivisionError
 
@@ -91,10 +91,10 @@ def test_a_subject_that_hangs_or_breaks_does_not_keep_the_others_waiting(monkeyp
     subjects = [Subject("slow", "", hangs), Subject("broken", "", breaks)]
     found = [(subject.name, finding.level, finding.see) for subject, finding in runner.findings(subjects, house())]
     assert found == [
-        ("slow", OK, See.NOWHERE),
-        ("slow", BAD, See.SLOW),
-        ("broken", OK, See.NOWHERE),
-        ("broken", BAD, See.FAULT),
+        ("slow", OK, Section.NOWHERE),
+        ("slow", BAD, Section.SLOW),
+        ("broken", OK, Section.NOWHERE),
+        ("broken", BAD, Section.FAULT),
     ]
 
 
@@ -102,9 +102,9 @@ def test_findings_are_told_line_by_line_and_without_secrets(capsys: pytest.Captu
     subject = Subject("doors", "every door", lambda _house: iter(()))
     found = [
         Finding("a door is shut", True, "with opensesame"),
-        Finding("another is", False, "ajar", "Shut it.", See.SECRETS, is_urgent=False),
+        Finding("another is", False, "ajar", "Shut it.", Section.SECRETS, is_urgent=False),
     ]
-    assert doctor._tell(((subject, finding) for finding in found), {"opensesame"}, as_json=False) == 0
+    assert doctor._print_findings(((subject, finding) for finding in found), {"opensesame"}, as_json=False) == 0
     assert capsys.readouterr().out.splitlines() == [
         "doors: every door",
         "  ok       a door is shut: with ***",
@@ -116,15 +116,15 @@ def test_findings_are_told_line_by_line_and_without_secrets(capsys: pytest.Captu
 
 
 def test_every_advice_has_its_section_and_every_section_its_advice() -> None:
-    book = (REPOSITORY / doctor.BOOK).read_text(encoding="utf-8").partition("## What the doctor says")[2]
+    book = (REPOSITORY / doctor.TROUBLESHOOTING).read_text(encoding="utf-8").partition("## What the doctor says")[2]
     sections = {heading.lower().replace(" ", "-") for heading in re.findall(r"^### (.+)$", book, re.MULTILINE)}
-    assert sections == set(See) - {See.NOWHERE}
+    assert sections == set(Section) - {Section.NOWHERE}
     used = {
         name
         for path in Path(doctor.__file__).parent.glob("*.py")
         for name in re.findall(r"See\.([A-Z_]+)", path.read_text())
     }
-    assert {See[name] for name in used} | {See.PORTAL, See.GATEWAY} == set(See)
+    assert {Section[name] for name in used} | {Section.PORTAL, Section.GATEWAY} == set(Section)
 
 
 def test_packages_that_differ_from_the_pins_are_named(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_packages_that_differ_from_the_pins_are_named(tmp_path: Path) -> None:
     assert ill(versions.examine(None)) == {}
 
 
-def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: House) -> None:
+def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: Installation) -> None:
     assert ill(databases.examine_postgres(home)).keys() <= {"There are connections to spare"}
     with home.sessions.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
@@ -150,7 +150,7 @@ def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: House
     assert is_super or found["Our role may read and write every table"] is BAD
 
 
-def test_a_server_that_we_do_not_know_is_named(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_we_do_not_know_is_named(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     what = "PostgreSQL answers, in a version that we know"
     monkeypatch.setattr(databases, "NEWEST_POSTGRES", 12)
     assert ill(databases.examine_postgres(home))[what] is WARNING
@@ -161,7 +161,7 @@ def test_a_server_that_we_do_not_know_is_named(home: House, monkeypatch: pytest.
     assert ill(databases.examine_redis(home)) == {"Redis answers, in a version that we know": BAD}
 
 
-def test_a_redis_that_throws_things_away_is_found(home: House, redis: Redis) -> None:
+def test_a_redis_that_throws_things_away_is_found(home: Installation, redis: Redis) -> None:
     redis.config_set("maxmemory-policy", "allkeys-lru")
     redis.config_set("maxmemory", "1")
     try:
@@ -172,7 +172,7 @@ def test_a_redis_that_throws_things_away_is_found(home: House, redis: Redis) -> 
     assert found == {"Redis throws nothing away": BAD, "Redis has memory to spare": BAD}
 
 
-def test_clocks_that_differ_are_found(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clocks_that_differ_are_found(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ill(clocks.examine(home)) == {}
     right = clock.now
     monkeypatch.setattr(clock, "now", lambda: right() + timedelta(seconds=5))
@@ -185,7 +185,7 @@ def test_clocks_that_differ_are_found(home: House, monkeypatch: pytest.MonkeyPat
     }
 
 
-def test_books_that_do_not_add_up_or_were_not_proved_lately_are_found(home: House, time: Clock) -> None:
+def test_books_that_do_not_add_up_or_were_not_proved_lately_are_found(home: Installation, time: Clock) -> None:
     nightly, sound = "The books are proved each night", "The books add up"
     assert ill(ledger.examine(home)) == {nightly: WARNING}
     with home.sessions.begin() as session:
@@ -199,7 +199,7 @@ def test_books_that_do_not_add_up_or_were_not_proved_lately_are_found(home: Hous
     assert ill(ledger.examine(home)) == {nightly: BAD, sound: BAD}
 
 
-def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: House, time: Clock) -> None:
+def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: Installation, time: Clock) -> None:
     proved, sealed, holds = (
         "The audit log is proved each night",
         "New audit rows are sealed",
@@ -221,16 +221,16 @@ def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: House, ti
     assert ill(audit_log.examine(home)) == {proved: BAD, holds: BAD}
 
 
-def test_a_large_shop_in_a_hurry_proves_the_sum_alone(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "QUICKLY_PROVED", -2)
-    what, hurried = "The sum over all accounts is zero", replace(home, is_hurried=True)
+def test_a_large_shop_in_a_hurry_proves_the_sum_alone(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "QUICK_TRANSFERS", -2)
+    what, hurried = "The sum over all accounts is zero", replace(home, is_quick=True)
     assert what not in ill(ledger.examine(hurried))
     with home.sessions.begin() as session:
         session.execute(text("UPDATE accounts SET balance = 1 WHERE kind = 'sales'"))
     assert ill(ledger.examine(hurried))[what] is BAD
 
 
-def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: House, redis: Redis) -> None:
+def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: Installation, redis: Redis) -> None:
     assert ill(queues.examine(home)) == {
         "A worker takes from zenzefi": BAD,
         "A worker takes from zenzefi-slow": BAD,
@@ -247,7 +247,9 @@ def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: House, red
     }  # fmt: skip
 
 
-def test_jobs_that_wait_too_long_or_failed_are_told(home: House, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_that_wait_too_long_or_failed_are_told(
+    home: Installation, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lane = Queue(lanes.QUEUE, connection=redis)
     job = lane.enqueue("jobs.cleanup.count_days")
     lane.failed_job_registry.add(lane.enqueue("jobs.cleanup.delete_ended_logins"), ttl=60)
@@ -256,22 +258,22 @@ def test_jobs_that_wait_too_long_or_failed_are_told(home: House, redis: Redis, m
     job.save()
     assert ill(queues.examine(home))["zenzefi is short"] is BAD
     job.delete(remove_from_queue=False)
-    monkeypatch.setattr(queues, "LONG", 1)
+    monkeypatch.setattr(queues, "LONG_QUEUE", 1)
     assert ill(queues.examine(home))["zenzefi is short"] is BAD
 
 
-def test_mails_that_wait_or_were_given_up_are_told(home: House, time: Clock) -> None:
-    assert ill(queues.examine_waiting(home)) == {}
+def test_mails_that_wait_or_were_given_up_are_told(home: Installation, time: Clock) -> None:
+    assert ill(queues.examine_pending(home)) == {}
     alice = person(home.sessions, "alice")
     with home.sessions.begin() as session:
         outbox.enqueue_mail(session, "password_changed", alice, dedup_key="one", username="alice")
     time.advance(minutes=1)
-    assert ill(queues.examine_waiting(home)) == {}
+    assert ill(queues.examine_pending(home)) == {}
     time.advance(hours=1)
-    assert ill(queues.examine_waiting(home)) == {"Mails leave": BAD}
+    assert ill(queues.examine_pending(home)) == {"Mails leave": BAD}
     with home.sessions.begin() as session:
         session.query(OutboxMail).update({"failed_at": clock.now()})
-    assert ill(queues.examine_waiting(home)) == {"No mail was given up": WARNING}
+    assert ill(queues.examine_pending(home)) == {"No mail was given up": WARNING}
 
 
 @pytest.fixture
@@ -325,7 +327,7 @@ def test_lengths_of_time_are_told_as_people_tell_them() -> None:
 def test_a_running_up_is_found_at_the_ports_that_it_chose(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folders.make()
-    remember(folders, {"ZENZEFI_PORTAL__PORT": "4711", "ZENZEFI_PROXY__PORT": "4712"})
+    save_chosen_settings(folders, {"ZENZEFI_PORTAL__PORT": "4711", "ZENZEFI_PROXY__PORT": "4712"})
     told = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}"}
     found = settings_of(tmp_path, {**told, "ZENZEFI_PROXY__PORT": "8081"})
     assert (found.portal.port, found.proxy.port) == (4711, 8081)

@@ -12,7 +12,7 @@ from models.services.monitoring import health_report
 from models.services.monitoring.health_report import Check
 from ops.console import Failure
 from ops.mcp.read_tools import ReadTools
-from ops.mcp.write_tools import AGENT, Hands
+from ops.mcp.write_tools import AGENT, WriteTools
 from tests.ops.mcp.conftest import Committed
 
 
@@ -42,7 +42,7 @@ def test_everything_can_be_looked_up_and_no_secret_is_told(desk: ReadTools, redi
 
 def test_what_changes_something_is_audited_as_the_admin(desk: ReadTools, committed: Committed) -> None:
     settings, factory = committed
-    hands = Hands(factory, settings, admin="dana@example.test")
+    hands = WriteTools(factory, settings, admin="dana@example.test")
     [alice] = hands.find_users("alice")["items"]
     [token] = hands.list_tokens(alice["id"])["items"]
     [session] = hands.list_sessions(alice["id"], open_only=True)["items"]
@@ -69,4 +69,4 @@ def test_what_changes_something_is_audited_as_the_admin(desk: ReadTools, committ
 @pytest.mark.parametrize("name", ["alice@example.test", "nobody@example.test", ""])
 def test_changes_are_made_in_an_admins_name_only(desk: ReadTools, committed: Committed, name: str) -> None:
     with pytest.raises(Failure, match="no active admin"):
-        Hands(committed[1], committed[0], admin=name)
+        WriteTools(committed[1], committed[0], admin=name)

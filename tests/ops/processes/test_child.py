@@ -85,9 +85,9 @@ def test_processes_are_found_by_the_mark_they_carry(tmp_path: Path) -> None:
     marked = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(tmp_path)})
     other = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: f"{tmp_path}x"})
     try:
-        wait_until(lambda: [found.pid for found in stale.carrying(str(tmp_path))] == [marked.pid])
+        wait_until(lambda: [found.pid for found in stale.with_mark(str(tmp_path))] == [marked.pid])
 
-        assert stale.end(stale.carrying(str(tmp_path)), signal.SIGTERM, 5)
+        assert stale.end(stale.with_mark(str(tmp_path)), signal.SIGTERM, 5)
         assert gone(marked.pid)
         assert not gone(other.pid)
     finally:
@@ -98,25 +98,25 @@ def test_processes_are_found_by_the_mark_they_carry(tmp_path: Path) -> None:
 
 def test_a_record_names_no_process_that_only_has_the_same_number(tmp_path: Path) -> None:
     record = tmp_path / "processes.json"
-    stale.record(record, {"me": os.getpid(), "gone": 2**22})
-    assert [found.pid for found in stale.recorded(record)] == [os.getpid()]
+    stale.write_record(record, {"me": os.getpid(), "gone": 2**22})
+    assert [found.pid for found in stale.read_record(record)] == [os.getpid()]
 
     mine = stale.identify(os.getpid())
     assert mine is not None
     record.write_text(record.read_text().replace(str(mine.started), str(mine.started - 1)))
-    assert stale.recorded(record) == []
+    assert stale.read_record(record) == []
 
     record.write_text("{half a")
-    assert stale.recorded(record) == []
+    assert stale.read_record(record) == []
 
 
 def test_what_another_boot_wrote_down_is_forgotten(tmp_path: Path) -> None:
     record = tmp_path / "processes.json"
-    stale.record(record, {"me": os.getpid()})
+    stale.write_record(record, {"me": os.getpid()})
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     record.write_text(record.read_text().replace(boot, "another"))
 
-    assert stale.recorded(record) == []
+    assert stale.read_record(record) == []
 
 
 def test_a_child_that_keeps_ending_is_started_ever_more_slowly(
@@ -128,7 +128,7 @@ def test_a_child_that_keeps_ending_is_started_ever_more_slowly(
     deadline = time.monotonic() + 2.6
     while time.monotonic() < deadline:
         if not part.is_running:
-            supervisor._revive(part)
+            supervisor._restart(part)
         time.sleep(0.02)
     supervisor.stop()
 
@@ -143,9 +143,9 @@ def test_a_port_that_is_taken_is_known_as_such() -> None:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         listener.listen()
-        assert ports.why_not_bindable("127.0.0.1", port) == "is already taken"
-    assert ports.why_not_bindable("127.0.0.1", port) == ""
-    assert ports.why_not_bindable("203.0.113.1", port).startswith("cannot be used at 203.0.113.1")
+        assert ports.bind_error("127.0.0.1", port) == "is already taken"
+    assert ports.bind_error("127.0.0.1", port) == ""
+    assert ports.bind_error("203.0.113.1", port).startswith("cannot be used at 203.0.113.1")
 
 
 def test_mails_of_the_log_are_shown_once_they_are_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from ops.bootstrap import REPOSITORY
 from ops.console import Failure
 from ops.doctor import databases, runner
 from ops.doctor.__main__ import SUBJECTS
-from ops.doctor.findings import Finding, See
+from ops.doctor.findings import Finding, Section
 from tests.ops.doctor.helpers import house
 from tests.pgbouncer import pgbouncer
 
@@ -65,7 +65,7 @@ def test_the_doctor_says_when_a_pooler_stands_between_and_what_to_set(
     assert (found(way("direct")).is_well, found(way("direct")).seen) == (True, "directly")
     assert (found(way("session")).is_well, found(way("session")).seen) == (True, "through a pooler that keeps sessions")
     bad = found(way("transaction"))
-    assert (bad.is_well, bad.seen, bad.see) == (False, "a pooler drops them", See.POOLERS)
+    assert (bad.is_well, bad.seen, bad.see) == (False, "a pooler drops them", Section.POOLERS)
     assert "listen_url" in bad.do
     good = found(way("transaction", listen_url=server))
     assert (good.is_well, good.seen) == (True, "directly, while all else goes through a pooler")
@@ -80,7 +80,7 @@ def test_the_doctor_says_when_the_limits_of_a_connection_do_not_hold(way: Way, m
     home = replace(house(settings, hurried=False), sessions=database.sessions(engine))
     [subject] = [one for one in SUBJECTS if one.name == "postgresql"]
     [finding] = [finding for _, finding in runner.findings([subject], home)]
-    assert (finding.is_well, finding.see) == (False, See.POOLERS)
+    assert (finding.is_well, finding.see) == (False, Section.POOLERS)
     assert "statement_timeout is 0 instead of 15000" in finding.seen
     engine.dispose()
 
@@ -109,9 +109,9 @@ def test_a_backup_goes_to_the_server_itself_and_refuses_a_pooler_in_transaction_
     way: Way, committed: tuple[Settings, Sessions], redis: Redis, tmp_path: Path
 ) -> None:
     with pytest.raises(Failure, match="listen_url"):
-        create_backup.make(way("transaction"), tmp_path)
+        create_backup.create(way("transaction"), tmp_path)
     settings = way("transaction", listen_url=committed[0].database.url)
-    manifest = create_backup.make(settings, tmp_path)
+    manifest = create_backup.create(settings, tmp_path)
     engine = database.connect(settings.database)
     with engine.connect() as connection:
         for _ in range(5):

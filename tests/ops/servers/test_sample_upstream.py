@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from ops.bootstrap import REPOSITORY
-from ops.launcher.readiness import answers
+from ops.launcher.readiness import responds_ok
 from ops.processes.ports import free_port
 from ops.servers import sample_http
 from ops.servers.sample_upstream import _serve
@@ -26,7 +26,7 @@ def port() -> Iterator[int]:
         [sys.executable, "-P", "-m", "ops.servers.sample_upstream", "--port", str(port)], cwd="/",
         env={"PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_until(lambda: answers("127.0.0.1", port, "/"))
+    wait_until(lambda: responds_ok("127.0.0.1", port, "/"))
     yield port
     process.terminate()
     assert process.wait(10) == 0

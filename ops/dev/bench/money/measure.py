@@ -24,7 +24,7 @@ from models.users import User
 from ops.console import Failure
 from ops.dev import sample_buyers
 from ops.dev.bench import wrk
-from ops.dev.bench.memory import family
+from ops.dev.bench.memory import process_tree
 
 CLIENTS = 16
 SAMPLE_SECONDS = 0.02
@@ -130,12 +130,12 @@ def _spilled(factory: Sessions) -> int:
 def _private_memory(postmaster: int) -> Iterator[dict[str, int]]:
     """Sample the private memory of this process and of the server; yields the largest growth of each, in bytes."""
     grew, done = {"own": 0, "server": 0}, threading.Event()
-    before = {"own": _private(["self"]), "server": _private(family(postmaster))}
+    before = {"own": _private(["self"]), "server": _private(process_tree(postmaster))}
 
     def sample() -> None:
         while not done.wait(SAMPLE_SECONDS):
             grew["own"] = max(grew["own"], _private(["self"]) - before["own"])
-            grew["server"] = max(grew["server"], _private(family(postmaster)) - before["server"])
+            grew["server"] = max(grew["server"], _private(process_tree(postmaster)) - before["server"])
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()

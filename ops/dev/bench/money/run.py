@@ -9,7 +9,7 @@ from models import database
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, Step
 from ops.dev import sample_buyers
-from ops.dev.bench.environment import Ground, start_servers, wait
+from ops.dev.bench.environment import Servers, start_servers, wait
 from ops.dev.bench.money import measure
 from ops.dev.bench.report import table
 from ops.dev.bench.targets import program
@@ -76,14 +76,14 @@ def text(results: Mapping[str, Any]) -> str:
     )
 
 
-def _start_portal(servers: Ground, port: int) -> None:
+def _start_portal(servers: Servers, port: int) -> None:
     gunicorn = ["gunicorn", "-c", str(REPOSITORY / "ops/container/gunicorn.conf.py"), "portal:create_app()"]
     child = Child(
         name="portal",
         command=[sys.executable, "-P", "-m", *gunicorn],
         log=servers.folder / "portal.log",
         environment=servers.environment,
-        ready=lambda _: readiness.answers(LOOPBACK, port, "/health"),
+        ready=lambda _: readiness.responds_ok(LOOPBACK, port, "/health"),
         working_folder=REPOSITORY,
     )
     servers.start(child)

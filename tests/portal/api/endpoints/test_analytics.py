@@ -15,7 +15,7 @@ from models.services.gateway.usage_counts import SessionCounts
 from models.services.reports import daily_stats
 from models.services.tokens import revocation
 from models.users import User
-from ops.dev.page_profiler.queries import heard, scanned
+from ops.dev.page_profiler.queries import full_scans, record_queries
 from tests.conftest import Clock
 from tests.factories import buy
 from tests.portal.api.conftest import Program, told
@@ -76,10 +76,10 @@ def test_purchases_are_added_up_from_days_and_only_the_last_two_are_counted(
     long_ago = clock.now().date() - timedelta(days=400)
     session.add(DailyStats(day=long_ago, sold_znc=0, revenue_rub=0, new_users=0, purchases=5_000_000))
     session.commit()
-    with heard() as found:
+    with record_queries() as found:
         assert told(danas.get("/analytics/admin/global-stats"), 200)["purchases"] == 5_000_002
     connection.execute(text("SET LOCAL enable_seqscan = off"))
-    assert scanned(connection, found.queries, {"transfers"}) == []
+    assert full_scans(connection, found.queries, {"transfers"}) == []
     assert any("day_figures.purchases" in query.statement for query in found.queries)
 
 
