@@ -23,7 +23,7 @@ from models.database import Sessions
 from models.payments import Payment, PaymentEvent, PaymentStatus
 from models.services.payments import topups
 from models.users import User
-from tests.abuse.payment_callbacks import CallbackUrl, MockSigner, Signer, StripeSigner, attacks, yookassa_body
+from tests.abuse.payment_callbacks import CallbackUrl, MockSigner, StripeSigner, attacks, yookassa_body
 from tests.abuse.portal.servers import production
 from tests.conftest import SECRETS
 from tests.factories import assert_sound, balance, person
@@ -99,27 +99,34 @@ def target(
     assert_sound(committed[1])
 
 
-@pytest.mark.parametrize("signer", SIGNERS, ids=lambda signer: signer.provider)
-def test_2_forged_and_malformed_callbacks_are_refused_and_credit_nothing(target: Target, signer: Signer) -> None:
-    payment, url = target.pay(signer.provider, signer.new_payment_id()), CallbackUrl(target.port, signer.provider)
-    expected = 0
-    for attack in attacks(signer, payment):
-        status = url.send(attack.body, attack.headers, method=attack.method, chunked=attack.chunked)
-        expected += attack.needs_review
-        assert status in attack.statuses, attack.name
-        assert target.state(payment) == (PaymentStatus.PENDING, 0, expected, expected), attack.name
+def test_2_forged_and_malformed_callbacks_are_refused_and_credit_nothing(target: Target) -> None:
+    for signer in SIGNERS:
+        payment, url = target.pay(signer.provider, signer.new_payment_id()), CallbackUrl(target.port, signer.provider)
+        expected = 0
+        for attack in attacks(signer, payment):
+            status = url.send(attack.body, attack.headers, method=attack.method, chunked=attack.chunked)
+            expected += attack.needs_review
+            assert status in attack.statuses, (signer.provider, attack.name)
+            assert target.state(payment) == (PaymentStatus.PENDING, 0, expected, expected), attack.name
+    # YooKassa does not sign: its callbacks are recognised by the address that they come from.
+    payment = target.pay("yookassa", str(uuid.uuid4()))
+    theirs = str(target.settings.payments.yookassa_networks[0][1])
+    forged = [{}, {"X-Forwarded-For": theirs}, {"X-Real-IP": theirs}, {"Forwarded": f"for={theirs}"}]
+    url = CallbackUrl(target.port, "yookassa")
+    assert [url.send(yookassa_body(payment), headers) for headers in forged] == [400] * 4
+    assert target.state(payment) == (PaymentStatus.PENDING, 0, 0, 0)
 
 
-@pytest.mark.parametrize("signer", SIGNERS, ids=lambda signer: signer.provider)
-def test_3_a_cancellation_is_stored_once_and_late_successes_need_a_review(target: Target, signer: Signer) -> None:
-    payment, url = target.pay(signer.provider, signer.new_payment_id()), CallbackUrl(target.port, signer.provider)
-    canceled = signer.callback(payment, "canceled")
-    assert url.send_at_once([canceled] * AT_ONCE) == [200] * AT_ONCE
-    assert target.state(payment) == (PaymentStatus.CANCELED, 0, 1, 0)
-    assert [url.send(*canceled), url.send(*signer.callback(payment, "canceled"))] == [200, 200]
-    assert target.state(payment)[:2] == (PaymentStatus.CANCELED, 0)
-    assert [url.send(*signer.callback(payment, "succeeded")) for _ in range(2)] == [200, 200]
-    assert target.state(payment) == (PaymentStatus.CANCELED, 0, 4, 2)
+def test_3_a_cancellation_is_stored_once_and_late_successes_need_a_review(target: Target) -> None:
+    for signer in SIGNERS:
+        payment, url = target.pay(signer.provider, signer.new_payment_id()), CallbackUrl(target.port, signer.provider)
+        canceled = signer.callback(payment, "canceled")
+        assert url.send_at_once([canceled] * AT_ONCE) == [200] * AT_ONCE
+        assert target.state(payment) == (PaymentStatus.CANCELED, 0, 1, 0)
+        assert [url.send(*canceled), url.send(*signer.callback(payment, "canceled"))] == [200, 200]
+        assert target.state(payment)[:2] == (PaymentStatus.CANCELED, 0)
+        assert [url.send(*signer.callback(payment, "succeeded")) for _ in range(2)] == [200, 200]
+        assert target.state(payment) == (PaymentStatus.CANCELED, 0, 4, 2)
 
 
 def test_1_concurrent_and_replayed_callbacks_credit_and_refund_once(target: Target) -> None:
@@ -140,15 +147,6 @@ def test_1_concurrent_and_replayed_callbacks_credit_and_refund_once(target: Targ
     assert balance_after(*url.send_at_once([refund] * AT_ONCE)) == 0
     assert balance_after(url.send(*signer.callback(payment, "succeeded")), url.send(*refund)) == 0
     assert target.state(payment)[0] is PaymentStatus.REFUNDED
-
-
-def test_2_yookassa_is_recognised_by_its_address_only(target: Target) -> None:
-    payment = target.pay("yookassa", str(uuid.uuid4()))
-    theirs = str(target.settings.payments.yookassa_networks[0][1])
-    forged = [{}, {"X-Forwarded-For": theirs}, {"X-Real-IP": theirs}, {"Forwarded": f"for={theirs}"}]
-    url = CallbackUrl(target.port, "yookassa")
-    assert [url.send(yookassa_body(payment), headers) for headers in forged] == [400] * 4
-    assert target.state(payment) == (PaymentStatus.PENDING, 0, 0, 0)
 
 
 def test_2_providers_that_are_switched_off_have_no_callback_address(

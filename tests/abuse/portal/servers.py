@@ -162,4 +162,4 @@ def production(environment: Mapping[str, str], log: Path, **more: str) -> Iterat
         yield Running(port, log)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
